@@ -1,0 +1,49 @@
+# The two commands: `make demo` (the lab: an internet in a box, and attackers) and `make test` (everything).
+.PHONY: demo test lint types imports docs unit coverage clean help
+BIN := .venv/bin
+
+help:
+	@echo "make demo   set up, then run the attack lab"
+	@echo "make test   set up, real peers included, then run every check and test"
+	@echo "make lint types imports docs unit   one check at a time"
+
+demo: .make/runtime
+	$(BIN)/letterlock lab
+
+test: lint types imports docs unit
+
+.make/runtime: requirements.lock pyproject.toml tools/setup
+	@mkdir -p .make
+	tools/setup requirements.lock
+	@touch $@
+
+.make/dev: requirements-dev.lock pyproject.toml tools/setup
+	@mkdir -p .make
+	tools/setup requirements-dev.lock
+	@touch $@ .make/runtime
+
+.make/debian: tools/debian-packages.txt tools/debian-packages
+	@mkdir -p .make
+	tools/debian-packages
+	@touch $@
+
+lint: .make/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .make/dev
+	$(BIN)/mypy
+
+imports: .make/dev
+	$(BIN)/lint-imports
+
+docs: .make/dev
+	$(BIN)/python tools/docs.py --check
+
+unit: .make/dev .make/debian
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+clean:
+	rm -rf .venv .make build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,59 @@
+"""Mailboxes as they stand in MAIL FROM and RCPT TO (RFC 5321 section 4.1.2)."""
+
+import re
+from dataclasses import dataclass
+
+from letterlock.mail.names import InvalidName, is_address_literal, literal_address, normalise
+
+MAX_LOCAL_PART_OCTETS = 64
+MAX_PATH_OCTETS = 254
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+_DOT_STRING = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
+_QUOTED_STRING = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e\u0080-\U0010ffff]|\\[\x20-\x7e])*"')
+_SOURCE_ROUTE = re.compile(r"@[^:]+:")
+
+
+class InvalidAddress(ValueError):
+    """The text is not a mailbox by RFC 5321."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mailbox:
+    """A mailbox: local part as given (quoting kept), domain as lower-case A-labels or an address literal."""
+
+    local_part: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local_part}@{self.domain}"
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether the mailbox can only travel with SMTPUTF8 (RFC 6531 section 3.3)."""
+        return not self.local_part.isascii()
+
+
+def parse_mailbox(text: str) -> Mailbox:
+    """Parse `local@domain`; a source route before it is ignored (RFC 5321 appendix C).
+
+    Raises InvalidAddress.
+    """
+    text = _SOURCE_ROUTE.sub("", text, count=1) if text.startswith("@") else text
+    local_part, at, domain = text.rpartition("@")
+    if not at or not local_part or not domain:
+        raise InvalidAddress("an address has the form local@domain")
+    if len(local_part.encode("utf-8", "surrogateescape")) > MAX_LOCAL_PART_OCTETS:
+        raise InvalidAddress(f"the local part is longer than {MAX_LOCAL_PART_OCTETS} octets")
+    if not (_DOT_STRING.fullmatch(local_part) or _QUOTED_STRING.fullmatch(local_part)):
+        raise InvalidAddress("bad local part")
+    try:
+        if is_address_literal(domain):
+            literal_address(domain)
+            name = domain.lower()
+        else:
+            name = normalise(domain)
+    except InvalidName as error:
+        raise InvalidAddress(str(error)) from None
+    if len(local_part.encode("utf-8", "surrogateescape")) + 1 + len(name) > MAX_PATH_OCTETS:
+        raise InvalidAddress(f"the address is longer than {MAX_PATH_OCTETS} octets")
+    return Mailbox(local_part, name)

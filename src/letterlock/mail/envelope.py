@@ -1,0 +1,32 @@
+"""The envelope: what SMTP says about a message, beside the message content (RFC 5321 section 2.3.1)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.mail.addresses import Mailbox
+
+
+class BodyType(StrEnum):
+    """The BODY parameter of MAIL (RFC 6152)."""
+
+    SEVEN_BIT = "7BIT"
+    EIGHT_BIT_MIME = "8BITMIME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """An accepted message's envelope.
+
+    `id` names the message in the queue, the log and the 250 reply. `reverse_path` None is the null reverse-path `<>`.
+    Times are seconds since 1970 (UTC). `size` is the message content's octets. `client` says where it came from, for
+    the log: `name[address]`.
+    """
+
+    id: str
+    reverse_path: Mailbox | None
+    recipients: tuple[Mailbox, ...]
+    size: int
+    accepted_at: float
+    expires_at: float
+    body_type: BodyType = BodyType.SEVEN_BIT
+    client: str = "local"

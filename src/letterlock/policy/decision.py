@@ -1,0 +1,103 @@
+"""The decisions: a Requirement before the session, a Verdict after it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.identity.tlsa import TLSARecord
+from letterlock.identity.trust import TrustRoots
+from letterlock.policy.reasons import Reason
+
+
+class Encryption(StrEnum):
+    """Whether the session must be encrypted."""
+
+    NONE = "none"  # cleartext on purpose: the fallback of an opportunistic requirement
+    OPTIONAL = "optional"
+    MANDATORY = "mandatory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaneAuthentication:
+    """The presented chain must match one of these records; `references` are the names for DANE-TA(2)."""
+
+    records: tuple[TLSARecord, ...]
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PkixAuthentication:
+    """The presented chain must end at one of the roots and speak for one of the names.
+
+    `names_secure` is False where a name was taken from unsigned DNS: the session is then verified, but a forged MX
+    would have been verified too, so it never counts as authenticated (RFC 7672 section 1.3.2).
+    """
+
+    references: tuple[str, ...]
+    roots: TrustRoots
+    names_secure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """What must hold before MAIL FROM may be sent to a host.
+
+    `fallback` is what may be tried instead when the TLS handshake of an OPTIONAL requirement fails; only a proven
+    absence of TLSA records earns one (RFC 7672 section 2.2).
+    """
+
+    encryption: Encryption
+    authentication: DaneAuthentication | PkixAuthentication | None
+    sni: str | None
+    fallback: "Requirement | None"
+    reasons: tuple[Reason, ...]
+
+
+class Level(StrEnum):
+    """What a session reached."""
+
+    CLEAR = "clear"
+    ENCRYPTED = "encrypted"  # to whoever answered
+    AUTHENTICATED = "authenticated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Achieved:
+    """The level and by what: `dane-ee`, `dane-ta`, `pkix`, `pkix-unsigned-name`, or None. `match` is for people."""
+
+    level: Level
+    by: str | None = None
+    match: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """The requirement held. MAIL FROM cannot be sent without one."""
+
+    requirement: Requirement
+    achieved: Achieved
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipHost:
+    """This host may not have the message now; the next MX host may be tried, else the message is deferred."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defer:
+    """No host may have the message now."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """The message will never be deliverable: null MX, no such domain. `status` is the enhanced status code, 5.x.y."""
+
+    status: str
+    reasons: tuple[Reason, ...]
+
+
+Verdict = Cleared | SkipHost | Defer | Refuse

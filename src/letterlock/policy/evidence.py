@@ -1,0 +1,137 @@
+"""What was found: on a destination, on one of its hosts, and in a session. Facts only, no opinion."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.identity.trust import TrustRoots
+from letterlock.mail.replies import Reply
+from letterlock.resolver.answer import Answer, LookupFailure, Security
+
+
+class TlsRule(StrEnum):
+    """What the operator demands for a next-hop domain."""
+
+    MAY = "may"  # what the standards demand: DANE where it applies, else opportunistic TLS
+    REQUIRE_TLS = "require-tls"  # encryption, any certificate
+    VERIFY = "verify"  # a certificate that PKIX verifies
+    DANE_ONLY = "dane-only"  # mandatory DANE (RFC 7672 section 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRule:
+    """The operator's rule for one next-hop domain.
+
+    `names` replace the MX host name as reference identifiers of `verify`; `trust` are its roots. `source` is the place
+    in the configuration, for explanations.
+    """
+
+    domain: str
+    tls: TlsRule
+    source: str
+    names: tuple[str, ...] = ()
+    trust: TrustRoots | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """Where a message goes next: a domain (A-labels) or an address literal in brackets, and the port."""
+
+    domain: str
+    port: int = 25
+
+    def __str__(self) -> str:
+        return self.domain if self.port == 25 else f"{self.domain}:{self.port}"
+
+
+class Origin(StrEnum):
+    """How a host came to be a candidate."""
+
+    MX = "mx"
+    IMPLICIT_MX = "implicit-mx"
+    LITERAL = "literal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MxHost:
+    """One candidate. `secure` says whether the name came by validated DNS (a literal did not)."""
+
+    name: str
+    preference: int
+    origin: Origin
+    secure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The hosts to try, in order (RFC 5321 section 5.1)."""
+
+    next_hop: NextHop
+    hosts: tuple[MxHost, ...]
+    mx_security: Security
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationEvidence:
+    """What is known of a next hop. `mx` is None for an address literal. `rule` is the operator's, if he gave one."""
+
+    next_hop: NextHop
+    mx: Answer | LookupFailure | None
+    rule: DestinationRule | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetHost:
+    """One host with the addresses that are dialled and judged alike, and its TLSA answer.
+
+    `address_lookups` are the A and AAAA results, as evidence. `address_security` is the weakest of those that gave
+    addresses (None when none did). `canonical_name` is where the CNAME chain of the host ends. `tlsa_base` is the TLSA
+    base domain (RFC 7672 section 2.2.2) that `tlsa` answers for; both are None where TLSA was rightly not asked for.
+    """
+
+    host: MxHost
+    port: int
+    canonical_name: str
+    addresses: tuple[str, ...]
+    address_lookups: tuple[Answer | LookupFailure, ...]
+    address_security: Security | None
+    tlsa_base: str | None
+    tlsa: Answer | LookupFailure | None
+
+
+class StartTls(StrEnum):
+    """What the server made of STARTTLS."""
+
+    OFFERED = "offered"  # and 220 on the command
+    NOT_OFFERED = "not-offered"
+    REFUSED = "refused"  # offered, but the command got another reply than 220
+    INJECTED = "injected"  # bytes came after 220 and before the handshake (CVE-2011-0411)
+    NOT_TRIED = "not-tried"  # the requirement says cleartext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A finished TLS handshake. `chain` holds the presented certificates as DER, the server's own first."""
+
+    version: str  # as OpenSSL names it: TLSv1.3
+    cipher: str
+    group: str | None
+    sni: str | None
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailed:
+    """A TLS handshake that did not finish."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvidence:
+    """What one session with one address showed, up to the moment before MAIL FROM."""
+
+    address: str
+    port: int
+    starttls: StartTls
+    refusal: Reply | None = None  # the reply that refused STARTTLS
+    handshake: Completed | HandshakeFailed | None = None

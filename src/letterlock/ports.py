@@ -1,0 +1,58 @@
+"""What the pure rooms and the workers are handed: the outside world as protocols."""
+
+from typing import Protocol
+
+import dns.rdatatype
+
+from letterlock.policy.evidence import Completed, HandshakeFailed
+from letterlock.resolver.answer import Answer, LookupFailure
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> float:
+        """Seconds since 1970 (UTC)."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for deadlines and durations."""
+
+
+class Resolver(Protocol):
+    """Validated DNS."""
+
+    async def resolve(self, name: str, rdtype: dns.rdatatype.RdataType) -> Answer | LookupFailure:
+        """Look up a name (A-labels; service labels such as `_25._tcp.` may stand before it). Never raises for DNS."""
+
+
+class Stream(Protocol):
+    """A connection, in clear or inside TLS. Deadlines are the caller's (asyncio.timeout)."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's IP address."""
+
+    async def read(self, max_octets: int) -> bytes:
+        """Some octets, at least one; b"" at the end. Raises OSError (ConnectionError, TLS faults included)."""
+
+    async def write(self, data: bytes) -> None:
+        """Hand over octets and wait until the buffer is below its mark. Raises OSError."""
+
+    async def close(self) -> None:
+        """End politely (TLS close_notify), bounded in time. Never raises."""
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
+
+class Dialer(Protocol):
+    """Outgoing connections."""
+
+    async def dial(self, address: str, port: int) -> Stream:
+        """Connect to one judged address. Raises OSError (TimeoutError included)."""
+
+    async def start_tls(self, stream: Stream, sni: str | None) -> tuple[Stream, Completed | HandshakeFailed]:
+        """TLS over a stream that said 220 to STARTTLS. Accepts any certificate: the policy judges the chain.
+
+        After HandshakeFailed the stream is of no use and is aborted.
+        """

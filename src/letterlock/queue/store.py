@@ -1,0 +1,67 @@
+"""The verbs of a store. One contract suite (tests/contract/) runs over every store that speaks them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from letterlock.mail.envelope import Envelope
+from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
+
+
+class LeaseLost(Exception):
+    """The lease ran out, or the message was removed: nothing was written."""
+
+
+class StoreFailed(Exception):
+    """The disk did not take it (full, unwritable, damaged): nothing was accepted."""
+
+
+class Store(Protocol):
+    """Where messages are kept. What `accept` and `settle` wrote is on disk, fsynced, when they return.
+
+    Every verb may raise StoreFailed.
+    """
+
+    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+        """Keep a message; it is durable when this returns."""
+
+    async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
+        """Claim up to `limit` due tasks, oldest due first. Expired leases of others are due again."""
+
+    async def renew(self, lease: Lease, expires_at: float) -> Lease:
+        """Extend a lease. Raises LeaseLost."""
+
+    async def body(self, message_id: str) -> bytes:
+        """The message content, with CRLF line ends, as it was accepted. Raises KeyError."""
+
+    async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
+        """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
+
+    async def release(self, lease: Lease, *, next_attempt_at: float) -> None:
+        """Give a lease back untried (shutdown). A lost lease is not an error."""
+
+    async def due_notices(self, *, limit: int) -> Sequence[Notice]:
+        """Failed recipients whose sender was not told yet, by message."""
+
+    async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
+        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction."""
+
+    async def next_due(self, now: float) -> float | None:
+        """When the next task is due or the next lease runs out; None when nothing is queued."""
+
+    async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
+        """Queued messages in order of id, beginning behind `after`."""
+
+    async def message(self, message_id: str) -> QueuedMessage | None:
+        """One queued message."""
+
+    async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
+        """The journal of a message's attempts as JSON-able values, oldest first."""
+
+    async def retry(self, message_id: str | None, *, now: float) -> int:
+        """Make a message's (None: every) waiting recipient due now; how many tasks that were."""
+
+    async def remove(self, message_id: str) -> bool:
+        """Drop a message without telling its sender; whether it was there."""
+
+    async def close(self) -> None:
+        """Finish what is in hand and close the files."""

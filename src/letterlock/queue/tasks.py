@@ -1,0 +1,118 @@
+"""What travels between the queue and delivery."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
+from letterlock.policy.decision import Achieved
+from letterlock.policy.evidence import Completed
+from letterlock.policy.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to try one message at one next hop until `expires_at`; the store refuses it afterwards."""
+
+    token: str
+    message_id: str
+    next_hop: str  # the recipients' domain: A-labels or an address literal
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryTask:
+    """One message, the recipients still to be served at one next hop, and how often it was tried before."""
+
+    lease: Lease
+    envelope: Envelope
+    recipients: tuple[Mailbox, ...]
+    attempts: int
+
+
+class OutcomeKind(StrEnum):
+    """What became of one recipient in one attempt."""
+
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientOutcome:
+    """One recipient's outcome.
+
+    `status` is an enhanced status code (RFC 3463); `text` says why, for people; `remote_reply` is the server's reply
+    if it was the server that decided. `in_doubt`: the connection ended after the final dot and before the reply, so
+    the message may have been delivered.
+    """
+
+    recipient: Mailbox
+    kind: OutcomeKind
+    status: str
+    text: str
+    remote_reply: str | None = None
+    in_doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of one task, whole: what the log, the DSN, the queue listing and the reports are made from.
+
+    Times are seconds since 1970; `connected_at` is None when no connection was made. `host` and `address` are the last
+    ones spoken to. `achieved`, `handshake` say what TLS reached; `reasons` why.
+    """
+
+    message_id: str
+    next_hop: str
+    started_at: float
+    ended_at: float
+    outcomes: tuple[RecipientOutcome, ...]
+    connected_at: float | None = None
+    ready_at: float | None = None  # the moment before MAIL FROM
+    host: str | None = None
+    address: str | None = None
+    port: int | None = None
+    achieved: Achieved | None = None
+    handshake: Completed | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What an attempt means for the queue: final outcomes, those tried again, and when."""
+
+    delivered: tuple[RecipientOutcome, ...]
+    failed: tuple[RecipientOutcome, ...]
+    deferred: tuple[RecipientOutcome, ...]
+    next_attempt_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Recipients of one message that failed for good and whose sender has not been told yet."""
+
+    envelope: Envelope
+    failed: tuple[RecipientOutcome, ...]
+    remote_host: str | None
+    last_attempt_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRecipient:
+    """A recipient as `queue show` lists it."""
+
+    recipient: Mailbox
+    state: str  # queued, leased, delivered, failed
+    attempts: int
+    next_attempt_at: float | None
+    last_status: str | None
+    last_text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedMessage:
+    """A message as `queue list` and `queue show` see it."""
+
+    envelope: Envelope
+    recipients: tuple[QueuedRecipient, ...]

@@ -1,0 +1,114 @@
+"""What a lookup ends in: an Answer with its proof, or a LookupFailure (RFC 4033 section 5, RFC 9499)."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import dns.name
+import dns.rdata
+import dns.rdatatype
+
+
+class Security(StrEnum):
+    """The state of data after validation (RFC 4033 section 5)."""
+
+    SECURE = "secure"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    INDETERMINATE = "indeterminate"
+
+
+class Absence(StrEnum):
+    """Two ways of not being there (RFC 9499). A lookup that failed is neither."""
+
+    NODATA = "nodata"
+    NXDOMAIN = "nxdomain"
+
+
+class FailureKind(StrEnum):
+    """Why a lookup could not find out. None of these means that the data is absent."""
+
+    TIMEOUT = "timeout"
+    SERVFAIL = "servfail"
+    BOGUS = "bogus"
+    MALFORMED = "malformed"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A name and a type, class IN. The name is absolute and lower-case."""
+
+    name: dns.name.Name
+    rdtype: dns.rdatatype.RdataType
+
+    def __str__(self) -> str:
+        return f"{self.name} {dns.rdatatype.to_text(self.rdtype)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofStep:
+    """One step of a proof, in the order from the trust anchor to the answer.
+
+    `zone` is the zone in which the step happens; `what` one of a fixed set of codes (documented in
+    `letterlock.resolver.proof`); `security` the state after it; `detail` a sentence for people; `facts` the values in
+    it, for `--json` (key tag, algorithm, expiration, NSEC owner, ...); `section` the standard that the step follows.
+    """
+
+    zone: str
+    what: str
+    security: Security
+    detail: str
+    section: str
+    facts: tuple[tuple[str, str | int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AliasLink:
+    """One CNAME, given or synthesised from a DNAME, and the security of that link alone."""
+
+    owner: dns.name.Name
+    target: dns.name.Name
+    rdtype: dns.rdatatype.RdataType  # CNAME or DNAME
+    security: Security
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer that may be used, and the proof of its state.
+
+    `records` holds the RRset's RDATA, and is empty exactly when `absence` is given. `canonical_name` is the end of the
+    alias chain. `security` is SECURE, INSECURE or INDETERMINATE (no trust anchor covers the name), the weakest of the
+    answer and of every alias link; BOGUS never stands in an Answer: it is a LookupFailure. `expires_at` (seconds since
+    1970) is capped by TTL, original TTL and signature expiration (RFC 4035 section 5.3.3). `wildcard` is the wildcard
+    owner that a positive answer was expanded from.
+    """
+
+    question: Question
+    canonical_name: dns.name.Name
+    records: tuple[dns.rdata.Rdata, ...]
+    absence: Absence | None
+    security: Security
+    expires_at: float
+    ttl: int
+    aliases: tuple[AliasLink, ...] = ()
+    proof: tuple[ProofStep, ...] = field(default=(), compare=False)
+    wildcard: dns.name.Name | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the whole answer, every alias included, is SECURE."""
+        return self.security is Security.SECURE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupFailure:
+    """Could not find out. A value and not an exception, because it is evidence.
+
+    `ede` is the extended DNS error that says it best (RFC 8914), ours or the upstream's.
+    """
+
+    question: Question
+    kind: FailureKind
+    detail: str
+    ede: int | None = None
+    proof: tuple[ProofStep, ...] = field(default=(), compare=False)
