@@ -1,0 +1,308 @@
+"""TLS after STARTTLS, on both sides (RFC 3207), over memory BIOs.
+
+Why a pump of our own: the event loop's `start_tls` hands plaintext that was injected after `220` to the session after
+the handshake. Here OpenSSL sees exactly the octets that are read after the command, in order, and whatever is not TLS
+makes the handshake fail.
+
+The client accepts every certificate: what a chain is worth is judged by `letterlock.policy`, from the chain as it was
+presented. TLS 1.2 or newer, no anonymous ciphers. Contexts are built once and never changed for one peer.
+"""
+
+import asyncio
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from letterlock.policy.evidence import Completed, HandshakeFailed
+from letterlock.ports import Stream
+
+MAX_HANDSHAKE_OCTETS = 1 << 18
+MAX_PEM_OCTETS = 1 << 20
+CLOSE_SECONDS = 2.0
+_READ_OCTETS = 1 << 16
+_WRITE_OCTETS = 1 << 16
+# Level 1 (80 bits): mail is full of short keys, and for opportunistic TLS the alternative is cleartext (RFC 7435).
+_CIPHERS = b"DEFAULT:!aNULL:!eNULL:!kRSAPSK:!PSK:!SRP:@SECLEVEL=1"
+_SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+_EOF = "the peer ended the connection inside TLS without close_notify"
+
+
+class TlsBroken(ConnectionError):
+    """The TLS layer of a connection failed: truncated, tampered with, or against the protocol."""
+
+
+class BadCertificate(Exception):
+    """A certificate or key of our own cannot be used. `str()` says which file and why."""
+
+
+class TlsStream:
+    """An established TLS connection over another stream. One task reads and one writes at a time."""
+
+    def __init__(self, stream: Stream, connection: SSL.Connection) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._flushing = asyncio.Lock()
+
+    @property
+    def peer(self) -> str:
+        """The peer's IP address."""
+        return self._stream.peer
+
+    async def read(self, max_octets: int) -> bytes:
+        """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
+        while True:
+            try:
+                return self._connection.recv(max_octets)
+            except SSL.WantReadError:
+                await self._flush()
+                await self._feed()
+            except SSL.ZeroReturnError:
+                return b""
+            except SSL.Error as error:
+                raise TlsBroken(_say(error)) from None
+
+    async def write(self, data: bytes) -> None:
+        """Hand over all octets, in pieces, each waited for. Raises OSError."""
+        for start in range(0, len(data), _WRITE_OCTETS):
+            try:
+                self._connection.sendall(data[start : start + _WRITE_OCTETS])
+            except SSL.Error as error:
+                raise TlsBroken(_say(error)) from None
+            await self._flush()
+
+    async def close(self) -> None:
+        """Send close_notify, wait for nobody, close. At most CLOSE_SECONDS. Never raises."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                self._connection.shutdown()
+                await self._flush()
+        except (SSL.Error, OSError):
+            self._stream.abort()
+        await self._stream.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._stream.abort()
+
+    async def _feed(self) -> None:
+        data = await self._stream.read(_READ_OCTETS)
+        if not data:
+            raise TlsBroken(_EOF)
+        self._connection.bio_write(data)
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            await _flush(self._stream, self._connection)
+
+
+async def start_tls(
+    stream: Stream, sni: str | None, *, compatible: bool = False
+) -> tuple[Stream, Completed | HandshakeFailed]:
+    """Do the client's handshake over a stream whose server said 220 to STARTTLS. Any certificate will do.
+
+    `compatible` offers P-256 only, for servers that choke on a ClientHello of more than one segment; whatever must
+    hold for the session stays the same. After HandshakeFailed the stream is aborted. The time-out is the caller's.
+    """
+    connection = SSL.Connection(_client_context(compatible))
+    if sni is not None:
+        connection.set_tlsext_host_name(sni.encode("ascii"))
+    connection.set_connect_state()
+    failure = await _shake_hands(stream, connection)
+    if failure is not None:
+        return stream, failure
+    return TlsStream(stream, connection), _completed(connection, sni, _presented_chain(connection))
+
+
+async def accept_tls(stream: Stream, context: "ServerContext") -> tuple[Stream, Completed]:
+    """Do the server's handshake over a stream to whose client we said 220. Asks for no client certificate.
+
+    Raises OSError; TlsBroken when the handshake fails, with the stream aborted. The time-out is the caller's.
+    """
+    connection = SSL.Connection(context.openssl)
+    connection.set_accept_state()
+    failure = await _shake_hands(stream, connection)
+    if failure is not None:
+        raise TlsBroken(failure.detail)
+    asked_for = connection.get_servername()
+    sni = asked_for.decode("ascii", "backslashreplace") if asked_for else None
+    return TlsStream(stream, connection), _completed(connection, sni, ())
+
+
+async def _shake_hands(stream: Stream, connection: SSL.Connection) -> HandshakeFailed | None:
+    try:
+        await _pump_handshake(stream, connection)
+    except SSL.Error as error:
+        detail = _say(error)
+    except OSError as error:
+        detail = str(error) or type(error).__name__
+    else:
+        return None
+    stream.abort()
+    return HandshakeFailed(detail)
+
+
+async def _pump_handshake(stream: Stream, connection: SSL.Connection) -> None:
+    octets = 0
+    while True:
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            await _flush(stream, connection)
+        except SSL.Error:
+            await _flush(stream, connection)  # the alert tells the peer's operator why
+            raise
+        else:
+            return await _flush(stream, connection)
+        data = await stream.read(_READ_OCTETS)
+        octets += len(data)
+        if not data:
+            raise TlsBroken("the peer closed the connection during the TLS handshake")
+        if octets > MAX_HANDSHAKE_OCTETS:
+            raise TlsBroken(f"the TLS handshake is longer than {MAX_HANDSHAKE_OCTETS} octets")
+        connection.bio_write(data)
+
+
+async def _flush(stream: Stream, connection: SSL.Connection) -> None:
+    """Write whatever OpenSSL has produced."""
+    while True:
+        try:
+            data = connection.bio_read(_WRITE_OCTETS)
+        except SSL.WantReadError:
+            return
+        await stream.write(data)
+
+
+def _completed(connection: SSL.Connection, sni: str | None, chain: tuple[bytes, ...]) -> Completed:
+    return Completed(
+        version=connection.get_protocol_version_name(),
+        cipher=connection.get_cipher_name() or "unknown",
+        group=connection.get_group_name(),
+        sni=sni,
+        chain=chain,
+    )
+
+
+def _presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
+    """The certificates as the server sent them, its own first. Not parsed here: they may be malformed."""
+    chain = connection.get_peer_cert_chain() or []
+    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain)
+
+
+def _say(error: SSL.Error) -> str:
+    """What OpenSSL says, in one line."""
+    if isinstance(error, SSL.SysCallError):
+        return _EOF
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(entry[2] for entry in queue if entry[2]) or "TLS protocol error"
+
+
+@functools.cache
+def _client_context(compatible: bool) -> SSL.Context:
+    context = _context(SSL.TLS_CLIENT_METHOD)
+    # Accept any certificate. VERIFY_NONE and not a lenient callback: OpenSSL may then not abort for any chain at all.
+    context.set_verify(SSL.VERIFY_NONE)
+    if compatible:
+        context.set_tmp_ecdh(ec.SECP256R1())
+    return context
+
+
+def _context(method: int) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(_CIPHERS)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerContext:
+    """Our certificate and key, ready for `accept_tls`. Times are seconds since 1970 (UTC).
+
+    Immutable: a renewed certificate is a new ServerContext.
+    """
+
+    certificate_path: Path
+    not_before: float
+    not_after: float
+    openssl: SSL.Context = field(repr=False, compare=False)
+
+    @classmethod
+    def load(cls, certificate_path: Path, key_path: Path) -> "ServerContext":
+        """Read a PEM chain (the server's own certificate first) and its unencrypted PEM key.
+
+        Raises BadCertificate.
+        """
+        chain = _load_chain(certificate_path)
+        key = _load_key(key_path)
+        if not _fits(chain[0], key):
+            raise BadCertificate(f"the key in {key_path} does not belong to the certificate in {certificate_path}")
+        return cls(
+            certificate_path=certificate_path,
+            not_before=chain[0].not_valid_before_utc.timestamp(),
+            not_after=chain[0].not_valid_after_utc.timestamp(),
+            openssl=_server_context(certificate_path, chain, key),
+        )
+
+    def warning(self, now: float) -> str | None:
+        """What is wrong with the certificate though it can be used: expired, or not valid yet."""
+        if self.not_before <= now <= self.not_after:
+            return None
+        fault = "has expired" if now > self.not_after else "is not valid yet"
+        return f"the certificate in {self.certificate_path} {fault}; senders that verify it hold their mail back"
+
+
+def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey) -> SSL.Context:
+    context = _context(SSL.TLS_SERVER_METHOD)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_TICKET)
+    try:
+        context.use_certificate(chain[0])
+        for issuer in chain[1:]:
+            context.add_extra_chain_cert(issuer)
+        context.use_privatekey(key)
+        context.check_privatekey()
+    except (SSL.Error, TypeError) as error:
+        reason = _say(error) if isinstance(error, SSL.Error) else str(error)
+        raise BadCertificate(f"TLS cannot use the certificate in {path}: {reason}") from None
+    return context
+
+
+def _fits(certificate: x509.Certificate, key: _SigningKey) -> bool:
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    return certificate.public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+
+
+def _load_chain(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_read(path, "certificate"))
+    except ValueError:
+        raise BadCertificate(f"{path} holds no PEM certificate that can be read") from None
+
+
+def _load_key(path: Path) -> _SigningKey:
+    try:
+        key = load_pem_private_key(_read(path, "key"), password=None)
+    except TypeError:
+        raise BadCertificate(f"the key in {path} is encrypted; a server needs one without a passphrase") from None
+    except ValueError:
+        raise BadCertificate(f"{path} holds no PEM private key that can be read") from None
+    if not isinstance(key, _SigningKey):
+        raise BadCertificate(f"the key in {path} is of a kind that TLS servers do not use; take EC (P-256) or RSA")
+    return key
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PEM_OCTETS + 1)
+    except OSError as error:
+        raise BadCertificate(f"cannot read the {what} {path}: {error.strerror}") from None
+    if len(data) > MAX_PEM_OCTETS:
+        raise BadCertificate(f"the {what} {path} is longer than {MAX_PEM_OCTETS} octets")
+    return data
