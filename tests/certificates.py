@@ -4,7 +4,7 @@ EC P-256 keys, because they are quick to make. Every builder takes the key and t
 exactly what is wrong.
 """
 
-import datetime
+import datetime as dt
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-DAY = datetime.timedelta(days=1)
-NOT_BEFORE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-NOT_AFTER = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
+DAY = dt.timedelta(days=1)
+NOT_BEFORE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+NOT_AFTER = dt.datetime(2120, 1, 1, tzinfo=dt.UTC)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -78,8 +78,8 @@ class Authority:
         self,
         *names: str,
         key: ec.EllipticCurvePrivateKey | None = None,
-        not_before: datetime.datetime = NOT_BEFORE,
-        not_after: datetime.datetime = NOT_AFTER,
+        not_before: dt.datetime = NOT_BEFORE,
+        not_after: dt.datetime = NOT_AFTER,
         common_name: str | None = None,
     ) -> Credential:
         """A server certificate for names or IP addresses. Without names it has no subjectAltName."""
@@ -104,8 +104,8 @@ def _issue(
     authority: bool = False,
     names: Sequence[str] = (),
     key: ec.EllipticCurvePrivateKey | None = None,
-    not_before: datetime.datetime = NOT_BEFORE,
-    not_after: datetime.datetime = NOT_AFTER,
+    not_before: dt.datetime = NOT_BEFORE,
+    not_after: dt.datetime = NOT_AFTER,
 ) -> Credential:
     key = key or new_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])

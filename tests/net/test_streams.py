@@ -1,0 +1,98 @@
+"""TcpStream: octets in order, nothing read ahead, polite and impolite ends."""
+
+import asyncio
+import socket
+
+import pytest
+
+from letterlock.net.dial import TcpDialer
+from letterlock.net.streams import TcpStream
+from tests.net.pairs import connected_sockets, connected_streams
+
+
+async def test_what_is_written_is_read() -> None:
+    async with connected_streams() as (left, right):
+        await left.write(b"EHLO here\r\n")
+        assert await right.read(100) == b"EHLO here\r\n"
+        assert right.peer == "127.0.0.1"
+
+
+async def test_a_read_takes_no_more_than_it_was_asked_for() -> None:
+    async with connected_sockets() as (ours, theirs):
+        stream = TcpStream(ours)
+        theirs.sendall(b"220 go ahead\r\nINJECTED")
+        assert await stream.read(14) == b"220 go ahead\r\n"
+        assert ours.recv(100) == b"INJECTED", "the rest must still be in the kernel"
+
+
+async def test_a_writer_waits_for_a_reader_that_does_not_read() -> None:
+    async with connected_streams() as (left, _right):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await left.write(b"x" * (1 << 26))
+
+
+async def test_close_ends_after_the_last_octet() -> None:
+    async with connected_streams() as (left, right):
+        await left.write(b"221 bye\r\n")
+        await left.close()
+        assert await right.read(100) == b"221 bye\r\n"
+        assert await right.read(100) == b""
+
+
+async def test_close_over_unread_octets_does_not_destroy_our_last_reply() -> None:
+    async with connected_streams() as (left, right):
+        await right.write(b"x" * 1000)
+        await left.write(b"421 too much\r\n")
+        await left.close()
+        assert await right.read(100) == b"421 too much\r\n"
+        assert await right.read(100) == b""
+
+
+async def test_abort_wakes_a_waiting_reader() -> None:
+    async with connected_streams() as (left, _right):
+        reader = asyncio.create_task(left.read(100))
+        await asyncio.sleep(0)
+        left.abort()
+        with pytest.raises(ConnectionAbortedError):
+            await reader
+
+
+async def test_a_dropped_stream_refuses_further_use() -> None:
+    async with connected_streams() as (left, _right):
+        left.abort()
+        left.abort()
+        await left.close()
+        with pytest.raises(ConnectionAbortedError):
+            await left.write(b"x")
+        with pytest.raises(ConnectionAbortedError):
+            await left.read(1)
+
+
+async def test_a_reset_is_an_os_error() -> None:
+    async with connected_sockets() as (ours, theirs):
+        stream = TcpStream(ours)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        theirs.close()
+        with pytest.raises(ConnectionResetError):
+            await stream.read(1)
+        stream.abort()
+
+
+async def test_dial_connects_to_the_very_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = await TcpDialer().dial("127.0.0.1", listener.getsockname()[1])
+        assert stream.peer == "127.0.0.1"
+        await stream.close()
+
+
+async def test_dial_refuses_names() -> None:
+    with pytest.raises(ValueError, match="localhost"):
+        await TcpDialer().dial("localhost", 25)
+
+
+async def test_dial_says_when_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        await TcpDialer().dial("127.0.0.1", port)

@@ -1,0 +1,239 @@
+"""The STARTTLS pump, both sides, over real loopback sockets."""
+
+import asyncio
+import datetime as dt
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from letterlock.net.dial import TcpDialer
+from letterlock.net.streams import TcpStream
+from letterlock.net.tls import MAX_HANDSHAKE_OCTETS, BadCertificate, ServerContext, TlsBroken, accept_tls, start_tls
+from letterlock.policy.evidence import Completed, HandshakeFailed
+from letterlock.ports import Stream
+from tests.certificates import Credential, authority, new_key, self_signed
+from tests.net.pairs import connected_sockets, connected_streams
+
+
+@pytest.fixture(scope="module")
+def credential() -> Credential:
+    return authority().intermediate().leaf("mx.example.org")
+
+
+@pytest.fixture
+def context(credential: Credential, tmp_path: Path) -> ServerContext:
+    return ServerContext.load(*credential.write(tmp_path))
+
+
+async def _both(
+    left: Stream, right: Stream, context: ServerContext, *, sni: str | None = "mx.example.org", compatible: bool = False
+) -> tuple[tuple[Stream, Completed], tuple[Stream, Completed]]:
+    """Shake hands between two ends."""
+    accepting = asyncio.create_task(accept_tls(right, context))
+    stream, completed = await start_tls(left, sni, compatible=compatible)
+    assert isinstance(completed, Completed), completed
+    return (stream, completed), await accepting
+
+
+async def _start_against(answer: bytes) -> HandshakeFailed:
+    """Shake hands with a peer that sends these octets and closes."""
+    async with connected_sockets() as (ours, theirs):
+        theirs.sendall(answer)
+        theirs.shutdown(socket.SHUT_WR)
+        _, failed = await start_tls(TcpStream(ours), "mx.example.org")
+        assert isinstance(failed, HandshakeFailed)
+        return failed
+
+
+async def test_both_sides_tell_the_same_story(context: ServerContext, credential: Credential) -> None:
+    async with connected_streams() as (left, right):
+        (client, seen), (server, served) = await _both(left, right, context)
+        assert seen.chain == credential.chain
+        assert len(seen.chain) == 2, "leaf and intermediate, as presented"
+        assert (seen.version, seen.cipher, seen.group) == (served.version, served.cipher, served.group)
+        assert seen.version == "TLSv1.3"
+        assert seen.group == "X25519MLKEM768"
+        assert seen.sni == served.sni == "mx.example.org"
+        assert served.chain == ()
+        await client.write(b"EHLO me\r\n")
+        assert await server.read(100) == b"EHLO me\r\n"
+        assert client.peer == server.peer == "127.0.0.1"
+
+
+async def test_without_a_name_no_sni_is_sent(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (_, seen), (_, served) = await _both(left, right, context, sni=None)
+        assert seen.sni is None
+        assert served.sni is None
+
+
+async def test_compatible_offers_p256_only(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (_, seen), _ = await _both(left, right, context, compatible=True)
+        assert seen.group in ("secp256r1", "prime256v1", "P-256")
+
+
+async def test_much_data_in_both_directions_arrives_whole(context: ServerContext) -> None:
+    blob = bytes(range(256)) * 4096
+    async with connected_streams() as (left, right):
+        (client, _), (server, _) = await _both(left, right, context)
+        for source, sink in ((client, server), (server, client)):
+            writing = asyncio.create_task(source.write(blob))
+            got = b""
+            while len(got) < len(blob):
+                got += await sink.read(70_000)
+            await writing
+            assert got == blob
+
+
+async def test_a_self_signed_expired_certificate_is_accepted_for_the_policy_to_judge(tmp_path: Path) -> None:
+    past = dt.datetime(2021, 1, 1, tzinfo=dt.UTC)
+    expired = authority().leaf("other.example", not_after=past)
+    context = ServerContext.load(*expired.write(tmp_path))
+    async with connected_streams() as (left, right):
+        (_, seen), _ = await _both(left, right, context)
+        assert seen.chain == (expired.der,)
+    assert context.warning(past.timestamp() - 1) is None
+    assert "has expired" in str(context.warning(past.timestamp() + 1))
+    assert "not valid yet" in str(context.warning(0))
+
+
+async def test_close_notify_is_an_orderly_end(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (client, _), (server, _) = await _both(left, right, context)
+        await client.write(b"QUIT\r\n")
+        await client.close()
+        assert await server.read(100) == b"QUIT\r\n"
+        assert await server.read(100) == b""
+
+
+async def test_an_end_without_close_notify_is_truncation(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (client, _), (server, _) = await _both(left, right, context)
+        await client.write(b"QU")
+        await left.close()
+        assert await server.read(100) == b"QU"
+        with pytest.raises(TlsBroken, match="close_notify"):
+            await server.read(100)
+
+
+async def test_cleartext_inside_tls_is_an_error(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (_, _), (server, _) = await _both(left, right, context)
+        await left.write(b"MAIL FROM:<attacker@example.org>\r\n")
+        with pytest.raises(TlsBroken):
+            await server.read(100)
+
+
+async def test_close_is_bounded_when_the_peer_does_not_read(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (client, _), _ = await _both(left, right, context)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.write(b"x" * (1 << 26))
+        async with asyncio.timeout(5):
+            await client.close()
+
+
+async def test_rfc3207_4_2_plaintext_injected_after_220_breaks_the_handshake() -> None:
+    failed = await _start_against(b"250-mx.example.org\r\n250 PIPELINING\r\n")
+    assert "wrong version" in failed.detail or "packet" in failed.detail
+
+
+async def test_a_peer_that_closes_during_the_handshake_is_a_failure() -> None:
+    assert "closed" in (await _start_against(b"")).detail
+
+
+async def test_an_endless_handshake_is_cut_off() -> None:
+    record = b"\x16\x03\x03\x40\x00" + b"\x02\x00\xff\xff" + b"\0" * (0x4000 - 4)
+    failed = await _start_against(record * (MAX_HANDSHAKE_OCTETS // len(record) + 4))
+    assert failed.detail
+
+
+async def test_garbage_from_a_client_is_tls_broken(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        await left.write(b"EHLO in clear\r\n")
+        with pytest.raises(TlsBroken):
+            await accept_tls(right, context)
+        with pytest.raises(ConnectionAbortedError):
+            await right.read(1)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_python_s_own_tls_speaks_with_ours(context: ServerContext, version: ssl.TLSVersion) -> None:
+    async with connected_sockets() as (ours, theirs):
+        foreign = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        foreign.check_hostname = False
+        foreign.verify_mode = ssl.CERT_NONE
+        foreign.minimum_version = foreign.maximum_version = version
+        theirs.setblocking(True)
+        shaking = asyncio.to_thread(foreign.wrap_socket, theirs, server_hostname="mx.example.org")
+        (_, completed), wrapped = await asyncio.gather(accept_tls(TcpStream(ours), context), shaking)
+        assert completed.version == wrapped.version()
+        wrapped.close()
+
+
+async def test_tls_1_1_is_refused(credential: Credential, tmp_path: Path) -> None:
+    async with connected_sockets() as (ours, theirs):
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        old.load_cert_chain(*credential.write(tmp_path))
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
+            old.minimum_version = ssl.TLSVersion.TLSv1
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        theirs.setblocking(True)
+        shaking = asyncio.to_thread(old.wrap_socket, theirs, server_side=True)
+        task = asyncio.create_task(shaking)
+        _, failed = await start_tls(TcpStream(ours), "mx.example.org")
+        assert isinstance(failed, HandshakeFailed)
+        with pytest.raises(OSError):  # noqa: PT011 - which kind is a matter of timing
+            await task
+
+
+async def test_the_dialer_hands_out_tls(context: ServerContext) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = await TcpDialer().dial(*listener.getsockname())
+        accepted, _ = listener.accept()
+    accepting = asyncio.create_task(accept_tls(TcpStream(accepted), context))
+    secure, completed = await TcpDialer().start_tls(stream, "mx.example.org")
+    assert isinstance(completed, Completed)
+    server, _ = await accepting
+    await secure.close()
+    await server.close()
+
+
+def test_a_missing_file_is_named(tmp_path: Path, credential: Credential) -> None:
+    certificate_path, key_path = credential.write(tmp_path)
+    with pytest.raises(BadCertificate, match=r"nothing\.pem: No such file"):
+        ServerContext.load(tmp_path / "nothing.pem", key_path)
+    with pytest.raises(BadCertificate, match=r"nothing\.key: No such file"):
+        ServerContext.load(certificate_path, tmp_path / "nothing.key")
+
+
+def test_files_that_are_no_pem_are_named(tmp_path: Path, credential: Credential) -> None:
+    certificate_path, key_path = credential.write(tmp_path)
+    junk = tmp_path / "junk.pem"
+    junk.write_text("hello")
+    with pytest.raises(BadCertificate, match="no PEM certificate"):
+        ServerContext.load(junk, key_path)
+    with pytest.raises(BadCertificate, match="no PEM private key"):
+        ServerContext.load(certificate_path, junk)
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path, credential: Credential) -> None:
+    certificate_path, _ = credential.write(tmp_path)
+    _, other_key = self_signed("other.example").write(tmp_path, "other")
+    with pytest.raises(BadCertificate, match="does not belong"):
+        ServerContext.load(certificate_path, other_key)
+
+
+def test_an_encrypted_key_is_refused(tmp_path: Path, credential: Credential) -> None:
+    certificate_path, key_path = credential.write(tmp_path)
+    locked = new_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    key_path.write_bytes(locked)
+    with pytest.raises(BadCertificate, match="encrypted"):
+        ServerContext.load(certificate_path, key_path)
