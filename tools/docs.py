@@ -1,0 +1,179 @@
+"""Keeps docs/ and the code equal: writes docs/reference/, or with --check says what differs.
+
+The references are made from the code itself: the commands' help, the configuration's models, the table of reasons, and
+the names of the tests that hold a section of a standard. The check also follows every relative link in the Markdown
+files, and reads every TOML example as the server would.
+"""
+
+import argparse
+import re
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import click
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from letterlock.cli.main import main as letterlock_command
+from letterlock.config import TABLES
+from letterlock.policy.reasons import REASONS
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+NOTE = "<!-- Made by tools/docs.py from the code; do not edit. -->\n"
+WIDTH = 100
+
+
+def commands(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """Every command's path and its help text, a group before its verbs."""
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, max_content_width=WIDTH, terminal_width=WIDTH)
+    yield path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            verb = command.get_command(context, name)
+            if verb:
+                yield from commands(verb, f"{path} {name}", context)
+
+
+def cli_page() -> str:
+    """docs/reference/cli.md"""
+    parts = [NOTE, "# Commands\n"]
+    for path, text in commands(letterlock_command, "letterlock"):
+        parts.append(f"## `{path}`\n\n```\n{text.rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def shown(value: object) -> str:
+    """A default value as the reader would write it."""
+    if value is None or value is PydanticUndefined:
+        return ""
+    if isinstance(value, list):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    return f"`{value}`"
+
+
+def configuration_page() -> str:
+    """docs/reference/configuration.md"""
+    parts = [
+        NOTE,
+        "# Configuration\n",
+        "One TOML file: `letterlock serve --config letterlock.toml`. Everything has a safe default; mistakes are told all at",
+        "once, with their lines, and nothing is started. Relative paths are taken from the file's own folder.\n",
+    ]
+    for table, model in TABLES.items():
+        title = {"": "Top of the file", "domain": '`[domain."example.org"]`'}.get(table, f"`[{table}]`")
+        parts.append(f"## {title}\n\n{model.__doc__}\n")
+        if table == "domain":
+            parts.append('`"*.example.org"` stands for every name below example.org, `"*"` for every other domain; the most exact wins.\n')
+        parts.append("| key | default | meaning |\n| --- | --- | --- |")
+        parts += [f"| `{name}` | {shown(field.default)} | {field.description} |" for name, field in model.model_fields.items() if field.description]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def reasons_page() -> str:
+    """docs/reference/reasons.md"""
+    parts = [
+        NOTE,
+        "# Reasons\n",
+        "Every decision carries reasons; the log shows the first one's code as `why=`, `letterlock check` and the delivery",
+        "status notifications show the sentence.\n",
+        "| code | standard | status | what it says | what to do |\n| --- | --- | --- | --- | --- |",
+    ]
+    for code, entry in REASONS.items():
+        parts.append(f"| `{code}` | {entry.section} | {entry.status} | {entry.sentence.replace('|', '/')} | {entry.remedy} |")
+    return "\n".join([*parts, ""])
+
+
+TEST = re.compile(r"^\s*(?:async )?def (test_(rfc\d+)_((?:\d+_)*)(\w+))\(", re.MULTILINE)
+
+
+def rfc_index_page() -> str:
+    """docs/reference/rfc-index.md, from the names of the tests."""
+    held: dict[tuple[str, tuple[int, ...]], list[str]] = defaultdict(list)
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for name, standard, section, words in TEST.findall(path.read_text()):
+            key = (standard, tuple(int(part) for part in section.strip("_").split("_") if part))
+            held[key].append(f"{words.replace('_', ' ')} ([{path.stem}](../../{path.relative_to(ROOT)}))")
+            del name
+    parts = [NOTE, "# Which test holds which section\n"]
+    last = ""
+    for standard, section in sorted(held, key=lambda key: (int(key[0][3:]), key[1])):
+        if standard != last:
+            parts.append(f"\n## RFC {standard[3:]}\n")
+            last = standard
+        number = ".".join(str(part) for part in section) or "general"
+        parts += [f"- **{number}** {words}" for words in held[standard, section]]
+    return "\n".join([*parts, ""])
+
+
+PAGES = {
+    "cli.md": cli_page,
+    "configuration.md": configuration_page,
+    "reasons.md": reasons_page,
+    "rfc-index.md": rfc_index_page,
+}
+
+
+def markdown_files() -> list[Path]:
+    """Every page that people read."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def broken_links() -> Iterator[str]:
+    """Relative links that lead nowhere."""
+    for page in markdown_files():
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+            if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists():
+                yield f"{page.relative_to(ROOT)}: broken link {target}"
+
+
+def unknown_keys(model: type[BaseModel], data: dict[str, object], place: str) -> Iterator[str]:
+    """Keys of a TOML example that the configuration does not have."""
+    for key, value in data.items():
+        if key not in model.model_fields:
+            yield f"{place}{key}"
+        elif isinstance(value, dict) and key == "domain":
+            for name, rule in value.items():
+                yield from unknown_keys(TABLES["domain"], rule, f"{place}domain.{name}.")
+        elif isinstance(value, dict):
+            yield from unknown_keys(TABLES[key], value, f"{place}{key}.")
+
+
+def bad_examples() -> Iterator[str]:
+    """TOML examples that the server would not take."""
+    for page in markdown_files():
+        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            try:
+                data = tomllib.loads(block)
+            except tomllib.TOMLDecodeError as error:
+                yield f"{page.relative_to(ROOT)}: example is not TOML: {error}"
+                continue
+            yield from (f"{page.relative_to(ROOT)}: example has the unknown key {key}" for key in unknown_keys(TABLES[""], data, ""))
+
+
+def main() -> int:
+    """Write the references, or check everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something differs")
+    check = parser.parse_args().check
+    problems: list[str] = []
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        path = REFERENCE / name
+        text = make()
+        if not check:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            problems.append(f"docs/reference/{name} is out of date\n  hint: .venv/bin/python tools/docs.py")
+    problems += [*broken_links(), *bad_examples()]
+    print("\n".join(problems) or "docs and code agree", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
