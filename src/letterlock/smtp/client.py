@@ -1,0 +1,397 @@
+"""The client's half of SMTP, without a socket: octets in, events out, octets to send (RFC 5321).
+
+The driver says what it wants (`hello`, `start_tls`, `begin`, `send_message`, `quit`), sends `take_output()`, and hands
+what it reads to `receive`. Every answer is matched to the command that it answers; one that answers nothing, or comes
+before its command, ends the session. Misuse by the driver is a LocalProtocolError, nonsense from the server a
+RemoteProtocolError, from any method; there is nothing else. MAIL, RCPT and DATA go out together where the server offers PIPELINING (RFC 2920 section 3.1), and only then.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.replies import Reply
+from letterlock.smtp.client_events import (
+    Capabilities,
+    ConnectionEnded,
+    EnvelopeAnswered,
+    Event,
+    Greeted,
+    HelloAnswered,
+    LocalProtocolError,
+    MessageAnswered,
+    QuitAnswered,
+    RecipientAnswered,
+    RemoteProtocolError,
+    SenderAnswered,
+    ServerClosing,
+    TlsAnswered,
+    TlsGoAhead,
+    parse_capabilities,
+)
+from letterlock.smtp.reply_parser import MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES, MalformedReply, ReplyParser
+
+MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8), and what bounds a pipelined group
+_NO_CAPABILITIES = Capabilities()
+
+
+class State(StrEnum):
+    """What may come next."""
+
+    WAITING = "waiting"  # for an answer
+    GREETED = "greeted"  # hello, quit
+    READY = "ready"  # start_tls, begin, quit
+    HANDSHAKE = "handshake"  # tls_established
+    SENDING = "sending"  # send_message
+    CLOSED = "closed"
+
+
+class Step(StrEnum):
+    """What an answer is due to."""
+
+    GREETING = "greeting"
+    EHLO = "EHLO"
+    HELO = "HELO"
+    STARTTLS = "STARTTLS"
+    RSET = "RSET"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    MESSAGE = "message"
+    NO_MESSAGE = "no message"  # the lone dot after a DATA that no recipient wants
+    QUIT = "QUIT"
+
+
+# The codes that do not refuse; 4yz and 5yz always may come, and anything else is against the protocol.
+_ACCEPTING: dict[Step, frozenset[int]] = {
+    Step.GREETING: frozenset({220}),
+    Step.EHLO: frozenset({250}),
+    Step.HELO: frozenset({250}),
+    Step.STARTTLS: frozenset(range(200, 400)),
+    Step.RSET: frozenset(range(200, 300)),
+    Step.MAIL: frozenset(range(200, 300)),
+    Step.RCPT: frozenset(range(200, 300)),
+    Step.DATA: frozenset({354}),
+    Step.MESSAGE: frozenset(range(200, 300)),
+    Step.NO_MESSAGE: frozenset(range(200, 300)),
+    Step.QUIT: frozenset(range(200, 400)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    step: Step
+    line: bytes = b""
+    recipient: Mailbox | None = None
+
+
+class SmtpClient:
+    """One session. `name` is what we call ourselves in EHLO: a domain name or an address literal."""
+
+    def __init__(
+        self, name: str, *, max_line_octets: int = MAX_REPLY_LINE_OCTETS, max_reply_lines: int = MAX_REPLY_LINES
+    ) -> None:
+        self._name = _ascii(name)
+        self._parser = ReplyParser(max_line_octets=max_line_octets, max_lines=max_reply_lines)
+        self._output: list[bytes] = []
+        self._due: deque[_Command] = deque([_Command(Step.GREETING)])
+        self._plan: deque[_Command] = deque()
+        self._state = State.WAITING
+        self._capabilities = _NO_CAPABILITIES
+        self._secure = False
+        self._sender_accepted = False
+        self._accepted: list[Mailbox] = []
+        self._transaction_open = False
+        self._fault_found: RemoteProtocolError | None = None
+
+    @property
+    def state(self) -> State:
+        """What may come next."""
+        return self._state
+
+    @property
+    def awaiting(self) -> Step | None:
+        """What the next answer is due to; None when none is."""
+        return self._due[0].step if self._due else None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server offered in its last EHLO reply; nothing before it, and nothing of what came before TLS."""
+        return self._capabilities
+
+    @property
+    def secure(self) -> bool:
+        """Whether the session is inside TLS."""
+        return self._secure
+
+    def take_output(self) -> bytes:
+        """The octets to send now; they are handed out once."""
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    def hello(self) -> None:
+        """EHLO. Raises LocalProtocolError."""
+        self._demand(State.GREETED)
+        self._send(_Command(Step.EHLO, b"EHLO " + self._name))
+
+    def hello_without_extensions(self) -> None:
+        """HELO, for a server that does not know EHLO; never inside TLS. Raises LocalProtocolError."""
+        self._demand(State.GREETED)
+        if self._secure:
+            raise LocalProtocolError("a server that answered STARTTLS knows EHLO")
+        self._send(_Command(Step.HELO, b"HELO " + self._name))
+
+    def start_tls(self) -> None:
+        """STARTTLS (RFC 3207). Raises LocalProtocolError when it was not offered."""
+        self._demand(State.READY)
+        if self._secure or not self._capabilities.starttls:
+            raise LocalProtocolError("STARTTLS is not on offer")
+        self._send(_Command(Step.STARTTLS, b"STARTTLS"))
+
+    def tls_established(self) -> None:
+        """The handshake is done: forget what the server said in clear; EHLO comes next (RFC 3207 section 4.2)."""
+        self._demand(State.HANDSHAKE)
+        self._capabilities = _NO_CAPABILITIES
+        self._secure = True
+        self._state = State.GREETED
+
+    def begin(
+        self, reverse_path: Mailbox | None, recipients: Sequence[Mailbox], *, size: int, eight_bit: bool = False
+    ) -> None:
+        """MAIL, RCPT and DATA. `size` is the content's octets, `eight_bit` whether it has octets above 127.
+
+        Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, ASCII only, 8-bit only where 8BITMIME is offered.
+        """
+        self._demand(State.READY)
+        if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+            raise LocalProtocolError(f"a transaction has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
+        if eight_bit and not self._capabilities.eight_bit_mime:
+            raise LocalProtocolError("the server does not offer 8BITMIME")
+        commands = [_Command(Step.RSET, b"RSET")] if self._transaction_open else []
+        commands.append(_Command(Step.MAIL, self._mail_line(reverse_path, size, eight_bit=eight_bit)))
+        commands += [_Command(Step.RCPT, b"RCPT TO:<" + _ascii(str(one)) + b">", one) for one in recipients]
+        commands.append(_Command(Step.DATA, b"DATA"))
+        self._plan.extend(commands)
+        self._sender_accepted = False
+        self._accepted = []
+        self._transaction_open = True
+        self._go_on()
+
+    def send_message(self, content: bytes) -> None:
+        """The message content, which has CRLF line ends only, dot-stuffed and ended (RFC 5321 section 4.5.2).
+
+        Raises LocalProtocolError on a bare CR or LF: some servers would see another end of the message than others.
+        """
+        self._demand(State.SENDING)
+        if has_bare_line_ends(content):
+            raise LocalProtocolError("the content has a bare CR or LF")
+        self._await(_Command(Step.MESSAGE))
+        self._output += (stuff_dots(content), b".\r\n")
+
+    def quit(self) -> None:
+        """QUIT. Raises LocalProtocolError."""
+        self._demand(State.GREETED, State.READY)
+        self._send(_Command(Step.QUIT, b"QUIT"))
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take what was read, b"" for the end of the connection; the events that follow from it.
+
+        Raises RemoteProtocolError; ConnectionEnded when an answer was due. What was rightly answered before the fault
+        is handed out first, and the fault raised by the next call.
+        """
+        if self._fault_found is not None:
+            raise self._fault_found
+        if not self._listening():
+            raise LocalProtocolError(f"nothing to receive while {self._state}")
+        if not data:
+            return self._connection_ended()
+        self._parser.feed(data)
+        events: list[Event] = []
+        try:
+            while self._listening() and (reply := self._next_reply()) is not None:
+                events += self._match(reply)
+        except RemoteProtocolError:
+            if not events:
+                raise
+        return events
+
+    def _listening(self) -> bool:
+        return self._state not in (State.CLOSED, State.HANDSHAKE)
+
+    def _connection_ended(self) -> list[Event]:
+        due, self._state = self.awaiting, State.CLOSED
+        if due is Step.QUIT or due is None:
+            return []
+        raise ConnectionEnded(f"the server closed the connection {_while(due)}")
+
+    def _next_reply(self) -> Reply | None:
+        try:
+            return self._parser.next_reply()
+        except MalformedReply as error:
+            raise self._fault(f"{error}, {_while(self.awaiting)}") from None
+
+    def _match(self, reply: Reply) -> list[Event]:
+        if not self._due:
+            if reply.code != 421:
+                raise self._fault(f"the server answered what nobody asked: {reply}")
+            self._state = State.CLOSED
+            return [ServerClosing(reply)]
+        command = self._due.popleft()
+        accepted = reply.code in _ACCEPTING[command.step]
+        if not accepted and not (reply.transient or reply.permanent):
+            raise self._fault(f"the server answered {command.step} with {reply}")
+        events = self._answer(command, reply, accepted=accepted)
+        if reply.code == 421:
+            self._state = State.CLOSED
+            events.append(ServerClosing(reply))
+        return events
+
+    def _answer(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
+        match command.step:
+            case Step.GREETING:
+                self._state = State.GREETED if accepted else State.CLOSED
+                return [Greeted(reply)]
+            case Step.EHLO | Step.HELO:
+                return [self._greeted_back(command.step, reply, accepted=accepted)]
+            case Step.STARTTLS:
+                return [self._answer_tls(reply)]
+            case Step.MESSAGE:
+                self._transaction_open = False
+                self._state = State.READY
+                return [MessageAnswered(reply)]
+            case Step.QUIT:
+                self._state = State.CLOSED
+                return [QuitAnswered(reply)]
+        return self._answer_envelope(command, reply, accepted=accepted)
+
+    def _greeted_back(self, step: Step, reply: Reply, *, accepted: bool) -> Event:
+        if not accepted:
+            self._state = State.GREETED
+            return HelloAnswered(reply, None)
+        self._state = State.READY
+        self._capabilities = parse_capabilities(reply.lines) if step is Step.EHLO else _NO_CAPABILITIES
+        return HelloAnswered(reply, self._capabilities)
+
+    def _answer_tls(self, reply: Reply) -> Event:
+        if reply.code != 220:
+            self._state = State.READY
+            return TlsAnswered(reply, TlsGoAhead.REFUSED)
+        if self._parser.pending:
+            self._state = State.CLOSED
+            return TlsAnswered(reply, TlsGoAhead.INJECTED)
+        self._state = State.HANDSHAKE
+        return TlsAnswered(reply, TlsGoAhead.READY)
+
+    def _answer_envelope(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
+        events: list[Event] = []
+        match command.step:
+            case Step.RSET if not accepted:
+                raise self._fault(f"the server refused RSET: {reply}")
+            case Step.MAIL:
+                self._sender_accepted = accepted
+                events.append(SenderAnswered(reply))
+            case Step.RCPT if command.recipient is not None:
+                events.append(self._answer_recipient(command.recipient, reply, accepted=accepted))
+            case Step.DATA:
+                return self._answer_data(reply, accepted=accepted)
+            case Step.NO_MESSAGE:
+                return self._envelope_over(None)
+        if not self._due:
+            events += self._go_on()
+        return events
+
+    def _answer_recipient(self, recipient: Mailbox, reply: Reply, *, accepted: bool) -> Event:
+        if accepted and not self._sender_accepted:
+            raise self._fault("the server refused MAIL and then accepted RCPT")
+        if accepted:
+            self._accepted.append(recipient)
+        return RecipientAnswered(recipient, reply)
+
+    def _answer_data(self, reply: Reply, *, accepted: bool) -> list[Event]:
+        if not accepted:
+            self._accepted = []
+            return self._envelope_over(reply)
+        if self._accepted:
+            self._state = State.SENDING
+            return [EnvelopeAnswered(tuple(self._accepted), reply)]
+        self._await(_Command(Step.NO_MESSAGE))
+        self._output.append(b".\r\n")  # RFC 2920 section 3.1: 354 though nobody wants it; end it with an empty message
+        return []
+
+    def _go_on(self) -> list[Event]:
+        """Send the next command of the plan, or all of them with PIPELINING; leave out what has become pointless."""
+        if self._plan and self._plan[0].step in (Step.RCPT, Step.DATA) and self._pointless():
+            self._plan.clear()
+            return self._envelope_over(None)
+        while self._plan:
+            self._send(self._plan.popleft())
+            if not self._capabilities.pipelining:
+                break
+        return []
+
+    def _pointless(self) -> bool:
+        return not self._sender_accepted or (self._plan[0].step is Step.DATA and not self._accepted)
+
+    def _envelope_over(self, reply: Reply | None) -> list[Event]:
+        self._state = State.READY
+        return [EnvelopeAnswered((), reply)]
+
+    def _mail_line(self, reverse_path: Mailbox | None, size: int, *, eight_bit: bool) -> bytes:
+        line = b"MAIL FROM:<" + _ascii("" if reverse_path is None else str(reverse_path)) + b">"
+        if self._capabilities.size is not None:
+            line += b" SIZE=%d" % size
+        return line + b" BODY=8BITMIME" if eight_bit else line
+
+    def _send(self, command: _Command) -> None:
+        self._await(command)
+        self._output += (command.line, b"\r\n")
+
+    def _await(self, command: _Command) -> None:
+        if not self._due and self._parser.pending:
+            raise self._fault(f"the server spoke before it was sent {command.step}")
+        self._due.append(command)
+        self._state = State.WAITING
+
+    def _demand(self, *states: State) -> None:
+        if self._state not in states:
+            raise LocalProtocolError(f"not while the session is {self._state}")
+
+    def _fault(self, what: str) -> RemoteProtocolError:
+        self._state = State.CLOSED
+        self._fault_found = RemoteProtocolError(what)
+        return self._fault_found
+
+
+def has_bare_line_ends(content: bytes) -> bool:
+    """Whether a CR or LF stands anywhere but in CRLF (RFC 5321 section 2.3.8)."""
+    pairs = content.count(b"\r\n")
+    return content.count(b"\r") != pairs or content.count(b"\n") != pairs
+
+
+def stuff_dots(content: bytes) -> bytes:
+    """Double the dot that begins a line, and end the last line (RFC 5321 section 4.5.2)."""
+    stuffed = content.replace(b"\r\n.", b"\r\n..")
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    return stuffed if not stuffed or stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
+
+
+def _ascii(text: str) -> bytes:
+    if not (text.isascii() and text.isprintable()):
+        raise LocalProtocolError(f"{text!r} cannot stand in an SMTP command")
+    return text.encode("ascii")
+
+
+def _while(step: Step | None) -> str:
+    match step:
+        case None:
+            return "while nothing was asked"
+        case Step.GREETING:
+            return "instead of greeting"
+        case Step.MESSAGE | Step.NO_MESSAGE:
+            return "when the whole message had been sent"
+        case _:
+            return f"in answer to {step}"

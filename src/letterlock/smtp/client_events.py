@@ -1,0 +1,148 @@
+"""What the SMTP client tells its driver, what it raises, and what a server can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.replies import Reply
+
+
+class LocalProtocolError(Exception):
+    """The driver asked for what the protocol does not allow now: a bug of ours."""
+
+
+class RemoteProtocolError(Exception):
+    """The server does not keep to the protocol. The session is over."""
+
+
+class ConnectionEnded(RemoteProtocolError):
+    """The server closed the connection while an answer was due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a server offered in its EHLO reply (RFC 5321 section 4.1.1.1).
+
+    `size` is the largest message in octets, 0 when it did not say one; None when SIZE was not offered (RFC 1870).
+    """
+
+    starttls: bool = False
+    pipelining: bool = False
+    eight_bit_mime: bool = False
+    enhanced_status_codes: bool = False
+    chunking: bool = False
+    smtputf8: bool = False
+    size: int | None = None
+    keywords: frozenset[str] = frozenset()
+
+
+def parse_capabilities(lines: Sequence[str]) -> Capabilities:
+    """Read the lines of an EHLO reply; the first one only greets. What cannot be understood counts as not offered."""
+    offered = {words[0].upper(): words[1:] for line in lines[1:] if (words := line.split())}
+    return Capabilities(
+        starttls="STARTTLS" in offered,
+        pipelining="PIPELINING" in offered,
+        eight_bit_mime="8BITMIME" in offered,
+        enhanced_status_codes="ENHANCEDSTATUSCODES" in offered,
+        chunking="CHUNKING" in offered,
+        smtputf8="SMTPUTF8" in offered,
+        size=_size(offered["SIZE"]) if "SIZE" in offered else None,
+        keywords=frozenset(offered),
+    )
+
+
+def _size(parameters: Sequence[str]) -> int:
+    text = parameters[0] if parameters else "0"
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
+
+
+class TlsGoAhead(StrEnum):
+    """What the server made of the STARTTLS command (RFC 3207 section 4)."""
+
+    READY = "ready"
+    REFUSED = "refused"
+    INJECTED = "injected"  # octets came with or after the 220, before TLS (CVE-2011-0411)
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The server's greeting; only 220 lets the session go on."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class HelloAnswered:
+    """The answer to EHLO or HELO; `capabilities` is None when it was refused."""
+
+    reply: Reply
+    capabilities: Capabilities | None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsAnswered:
+    """The answer to STARTTLS."""
+
+    reply: Reply
+    go_ahead: TlsGoAhead
+
+
+@dataclass(frozen=True, slots=True)
+class SenderAnswered:
+    """The answer to MAIL."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientAnswered:
+    """The answer to one RCPT."""
+
+    recipient: Mailbox
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeAnswered:
+    """The envelope is through. With `accepted` recipients the message is to be sent now; without, it is over.
+
+    `reply` is the answer to DATA, None when DATA was not sent.
+    """
+
+    accepted: tuple[Mailbox, ...]
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAnswered:
+    """The answer to the whole message: from a 2yz on it is the server's (RFC 5321 section 6.1)."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class QuitAnswered:
+    """The answer to QUIT."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class ServerClosing:
+    """421: the server ends the session, asked or not (RFC 5321 section 3.8). Comes after the event of the answer."""
+
+    reply: Reply
+
+
+Event = (
+    Greeted
+    | HelloAnswered
+    | TlsAnswered
+    | SenderAnswered
+    | RecipientAnswered
+    | EnvelopeAnswered
+    | MessageAnswered
+    | QuitAnswered
+    | ServerClosing
+)

@@ -1,0 +1,77 @@
+"""Octets from a server -> replies (RFC 5321 section 4.2). Bounded: the server is not to be trusted."""
+
+import re
+
+from letterlock.mail.replies import Reply
+
+MAX_REPLY_LINE_OCTETS = 2048
+MAX_REPLY_LINES = 128
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
+
+
+class MalformedReply(Exception):
+    """What the server sent is no reply, or a longer one than we read."""
+
+
+class ReplyParser:
+    """Collects octets and gives whole replies.
+
+    Line ends are CRLF; a bare LF is taken for one, since it can confuse nobody but us. NUL and a bare CR are errors.
+    Other control characters become `?`; octets that are no UTF-8 become escapes.
+    """
+
+    def __init__(self, *, max_line_octets: int = MAX_REPLY_LINE_OCTETS, max_lines: int = MAX_REPLY_LINES) -> None:
+        self._max_line_octets = max_line_octets
+        self._max_lines = max_lines
+        self._buffer = bytearray()
+        self._code: int | None = None
+        self._lines: list[str] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether octets have come that belong to no reply handed out yet."""
+        return bool(self._buffer or self._lines)
+
+    def feed(self, data: bytes) -> None:
+        """Add octets."""
+        self._buffer += data
+
+    def next_reply(self) -> Reply | None:
+        """The next whole reply, or None when more octets are needed. Raises MalformedReply."""
+        while (line := self._next_line()) is not None:
+            if self._take(line):
+                reply = Reply(self._code or 0, tuple(self._lines))
+                self._code, self._lines = None, []
+                return reply
+        return None
+
+    def _next_line(self) -> bytes | None:
+        end = self._buffer.find(b"\n", 0, self._max_line_octets)
+        if end < 0:
+            if len(self._buffer) >= self._max_line_octets:
+                raise MalformedReply(f"a reply line longer than {self._max_line_octets} octets")
+            return None
+        line = bytes(self._buffer[:end]).removesuffix(b"\r")
+        del self._buffer[: end + 1]
+        if b"\0" in line or b"\r" in line:
+            raise MalformedReply("a reply with NUL or a bare CR in it")
+        return line
+
+    def _take(self, line: bytes) -> bool:
+        """Add a line; whether it was the reply's last."""
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise MalformedReply(f"no SMTP reply: {_readable(line[:60])!r}")
+        code = int(found[1])
+        if self._code not in (None, code):
+            raise MalformedReply(f"a reply that begins with {self._code} and goes on with {code}")
+        if len(self._lines) >= self._max_lines:
+            raise MalformedReply(f"a reply of more than {self._max_lines} lines")
+        self._code = code
+        self._lines.append(_readable(found[3] or b""))
+        return found[2] != b"-"
+
+
+def _readable(octets: bytes) -> str:
+    return octets.decode("utf-8", "backslashreplace").translate(_CONTROLS)
