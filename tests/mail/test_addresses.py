@@ -1,0 +1,58 @@
+"""Mailboxes as MAIL FROM and RCPT TO give them."""
+
+import pytest
+
+from letterlock.mail.addresses import InvalidAddress, parse_mailbox
+
+
+@pytest.mark.parametrize(
+    ("given", "local_part", "domain"),
+    [
+        ("ann@Example.org", "ann", "example.org"),
+        ("Ann.B+tag@example.org", "Ann.B+tag", "example.org"),
+        ('"a b"@example.org', '"a b"', "example.org"),
+        ('"a@b"@example.org', '"a@b"', "example.org"),
+        ("ann@[192.0.2.1]", "ann", "[192.0.2.1]"),
+        ("ann@[IPv6:2001:db8::1]", "ann", "[ipv6:2001:db8::1]"),
+        ("@a.test,@b.test:ann@example.org", "ann", "example.org"),
+        ("jürgen@bücher.example", "jürgen", "xn--bcher-kva.example"),
+    ],
+)
+def test_rfc5321_4_1_2_mailboxes(given: str, local_part: str, domain: str) -> None:
+    mailbox = parse_mailbox(given)
+    assert (mailbox.local_part, mailbox.domain) == (local_part, domain)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "ann",
+        "@example.org",
+        "ann@",
+        "a b@example.org",
+        ".a@example.org",
+        "a..b@example.org",
+        "ann@[192.0.2]",
+        "ann@exa mple.org",
+        "a" * 65 + "@example.org",
+        "ann@-example.org",
+        "ann>@example.org",
+        "a\r\nb@example.org",
+        '"a@example.org',
+    ],
+)
+def test_rfc5321_4_1_2_what_is_not_a_mailbox_is_refused(given: str) -> None:
+    with pytest.raises(InvalidAddress):
+        parse_mailbox(given)
+
+
+def test_rfc5321_4_5_3_1_3_a_path_has_254_octets_at_most() -> None:
+    domain = ".".join(["d" * 60] * 3 + ["test"])
+    with pytest.raises(InvalidAddress, match="longer than 254"):
+        parse_mailbox("a" * 64 + "@" + domain + ".x" * 10)
+
+
+def test_rfc6531_3_3_a_local_part_beyond_ascii_needs_smtputf8() -> None:
+    assert parse_mailbox("jürgen@a.test").needs_smtputf8
+    assert not parse_mailbox("jurgen@bücher.example").needs_smtputf8
