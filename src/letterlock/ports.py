@@ -51,8 +51,11 @@ class Dialer(Protocol):
     async def dial(self, address: str, port: int) -> Stream:
         """Connect to one judged address. Raises OSError (TimeoutError included)."""
 
-    async def start_tls(self, stream: Stream, sni: str | None) -> tuple[Stream, Completed | HandshakeFailed]:
+    async def start_tls(
+        self, stream: Stream, sni: str | None, *, compatible: bool = False
+    ) -> tuple[Stream, Completed | HandshakeFailed]:
         """TLS over a stream that said 220 to STARTTLS. Accepts any certificate: the policy judges the chain.
 
-        After HandshakeFailed the stream is of no use and is aborted.
+        `compatible` offers P-256 only, for servers that choke on a large ClientHello. After HandshakeFailed the
+        stream is of no use and is aborted.
         """

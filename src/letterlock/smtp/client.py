@@ -3,7 +3,8 @@
 The driver says what it wants (`hello`, `start_tls`, `begin`, `send_message`, `quit`), sends `take_output()`, and hands
 what it reads to `receive`. Every answer is matched to the command that it answers; one that answers nothing, or comes
 before its command, ends the session. Misuse by the driver is a LocalProtocolError, nonsense from the server a
-RemoteProtocolError, from any method; there is nothing else. MAIL, RCPT and DATA go out together where the server offers PIPELINING (RFC 2920 section 3.1), and only then.
+RemoteProtocolError, from any method; there is nothing else. MAIL, RCPT and DATA go out together where the server offers
+PIPELINING (RFC 2920 section 3.1), and only then.
 """
 
 from collections import deque
@@ -125,6 +126,11 @@ class SmtpClient:
     def secure(self) -> bool:
         """Whether the session is inside TLS."""
         return self._secure
+
+    @property
+    def fault(self) -> RemoteProtocolError | None:
+        """What the server did wrong, if the session is over because of it."""
+        return self._fault_found
 
     def take_output(self) -> bytes:
         """The octets to send now; they are handed out once."""

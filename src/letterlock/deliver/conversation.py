@@ -1,0 +1,118 @@
+"""The SMTP client over a stream: every wait has an end, and every way to fail is one exception."""
+
+import asyncio
+from collections import deque
+from typing import TypeVar
+
+from letterlock.deliver.options import Timeouts
+from letterlock.ports import Stream
+from letterlock.smtp.client import SmtpClient, State
+from letterlock.smtp.client_events import ConnectionEnded, Event, RemoteProtocolError, ServerClosing
+
+BLOCK_OCTETS = 1 << 16
+_READ_OCTETS = 1 << 13
+_Wanted = TypeVar("_Wanted")
+
+
+class SessionLost(Exception):
+    """The session cannot go on: the connection broke, the server was too slow, against the protocol, or said 421.
+
+    `status` is an enhanced status code of class 4, `text` says what happened.
+    """
+
+    def __init__(self, status: str, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class Conversation:
+    """One session with one server. `deadline` is the event loop's time at which all must be over."""
+
+    def __init__(self, stream: Stream, client: SmtpClient, timeouts: Timeouts, deadline: float) -> None:
+        self.stream = stream
+        self.client = client
+        self.timeouts = timeouts
+        self._deadline = deadline
+        self._events: deque[Event] = deque()
+
+    async def expect(self, wanted: type[_Wanted]) -> _Wanted:
+        """Send what is to be sent and wait for the one event that must come next. Raises SessionLost."""
+        event = await self.next_event()
+        if not isinstance(event, wanted):
+            raise TypeError(f"the client gave {event!r} where {wanted.__name__} was due")
+        return event
+
+    async def next_event(self) -> Event:
+        """Send what is to be sent and wait for an event. Raises SessionLost; 421 is one, behind the answer it gave."""
+        await self.send()
+        if not self._events:
+            await self._receive()
+        event = self._events.popleft()
+        if isinstance(event, ServerClosing):
+            raise SessionLost("4.3.2", f"the server is closing: {event.reply}")
+        return event
+
+    async def send(self) -> None:
+        """Write what the client has to send, block by block. Raises SessionLost."""
+        output = self.client.take_output()
+        for start in range(0, len(output), BLOCK_OCTETS):
+            await self.write(output[start : start + BLOCK_OCTETS])
+
+    async def write(self, block: bytes) -> None:
+        """Write one block. Raises SessionLost."""
+        limit = self.limit(self.timeouts.block)
+        try:
+            async with asyncio.timeout(limit):
+                await self.stream.write(block)
+        except TimeoutError:
+            raise SessionLost("4.4.2", f"the server took no more data for {limit:.0f} seconds") from None
+        except OSError as error:
+            raise SessionLost("4.4.2", f"the connection broke while sending: {say(error)}") from None
+
+    def check(self) -> None:
+        """Make sure that the server has done nothing wrong so far. Raises SessionLost."""
+        if self.client.fault is not None:
+            raise SessionLost("4.5.0", str(self.client.fault))
+        if self.client.state is State.CLOSED:
+            raise SessionLost("4.4.2", "the session is over")
+
+    async def end(self) -> None:
+        """Say QUIT where that is possible, and close. Does not wait for the answer, which changes nothing any more."""
+        try:
+            if self.client.state in (State.GREETED, State.READY):
+                self.client.quit()
+                async with asyncio.timeout(self.timeouts.goodbye):
+                    await self.stream.write(self.client.take_output())
+        except (OSError, RemoteProtocolError):
+            self.stream.abort()
+        await self.stream.close()
+
+    def limit(self, seconds: float) -> float:
+        """The time-out, cut to what the whole session has left."""
+        return max(0.0, min(seconds, self._deadline - asyncio.get_running_loop().time()))
+
+    async def _receive(self) -> None:
+        step = self.client.awaiting
+        limit = self.limit(self.timeouts.answer(step))
+        try:
+            async with asyncio.timeout(limit):
+                while not self._events:
+                    self.check()
+                    self._events.extend(self.client.receive(await self.stream.read(_READ_OCTETS)))
+                    await self.send()
+        except TimeoutError:
+            raise SessionLost("4.4.2", f"no answer within {limit:.0f} seconds: {step}") from None
+        except ConnectionEnded as error:
+            raise SessionLost("4.4.2", str(error)) from None
+        except RemoteProtocolError as error:
+            raise SessionLost("4.5.0", str(error)) from None
+        except OSError as error:
+            raise SessionLost(
+                "4.4.2", f"the connection broke, waiting for the answer to {step}: {say(error)}"
+            ) from None
+
+
+def say(error: OSError) -> str:
+    """What an operating system's error means, in words."""
+    return error.strerror or str(error) or type(error).__name__

@@ -1,0 +1,67 @@
+"""What delivery can be told: limits and time-outs."""
+
+from dataclasses import dataclass, field
+
+from letterlock.smtp.client import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long the client waits, in seconds; the defaults are those of RFC 5321 section 4.5.3.2 where it has one.
+
+    Each bounds the wait for one whole answer, however slowly it drips in; `block` bounds the writing of 64 KiB, and
+    `session` everything from the connection to the last answer.
+    """
+
+    connect: float = 30.0
+    greeting: float = 300.0
+    hello: float = 300.0
+    starttls: float = 120.0
+    handshake: float = 60.0
+    mail: float = 300.0
+    recipient: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
+    message: float = 600.0
+    goodbye: float = 5.0
+    session: float = 7200.0
+
+    def answer(self, step: Step | None) -> float:
+        """How long the answer to a command may take."""
+        match step:
+            case Step.GREETING:
+                return self.greeting
+            case Step.EHLO | Step.HELO:
+                return self.hello
+            case Step.STARTTLS:
+                return self.starttls
+            case Step.RCPT:
+                return self.recipient
+            case Step.DATA:
+                return self.data
+            case Step.MESSAGE | Step.NO_MESSAGE:
+                return self.message
+            case Step.QUIT:
+                return self.goodbye
+            case _:
+                return self.mail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverOptions:
+    """How mail is sent. `hostname` is what we call ourselves in EHLO, `port` the MX hosts' port.
+
+    `max_hosts`, `max_addresses` (of one host) and `max_sessions` bound one attempt (RFC 5321 section 5.1 wants at least
+    two addresses tried). A lease lasts `lease_seconds` and is renewed while the attempt goes on.
+    """
+
+    hostname: str
+    port: int = 25
+    max_concurrent: int = 50
+    max_concurrent_per_destination: int = 10
+    max_waiting: int = 1000
+    max_hosts: int = 10
+    max_addresses: int = 5
+    max_sessions: int = 12
+    lease_seconds: float = 300.0
+    timeouts: Timeouts = field(default_factory=Timeouts)
