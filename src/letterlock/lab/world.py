@@ -1,0 +1,119 @@
+"""The world of a box: who is there, under which name, at which address, and the signed DNS that says so."""
+
+from dataclasses import dataclass
+
+from letterlock.lab.addresses import Berths
+from letterlock.lab.authority import Validity, ZoneKey
+from letterlock.lab.certificates import Credential, issue, make_authority, make_self_signed
+from letterlock.lab.namespace import NameSpace
+from letterlock.lab.scenarios import Protection
+from letterlock.lab.zones import Denial, Zone
+
+# Both top-level domains have a signed and an unsigned child, so that NSEC and NSEC3 both prove and deny.
+DOMAINS = {
+    Protection.NONE: "none.test",
+    Protection.REQUIRE_TLS: "require-tls.example",
+    Protection.VERIFY: "verify.test",
+    Protection.DANE_EE: "dane-ee.test",
+    Protection.DANE_TA: "dane-ta.example",
+}
+ATTACKER_DOMAIN = "mallory.example"
+# Berths: the DNS, the attacker's MX host, then for each domain its public address and the honest server's own one.
+DNS_BERTH, ATTACKER_BERTH, FIRST_DOMAIN_BERTH = 0, 1, 2
+BERTHS = FIRST_DOMAIN_BERTH + 2 * len(DOMAINS)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A domain's MX host: its name, its address in the DNS, and where the honest server is when that is taken."""
+
+    protection: Protection
+    domain: str
+    berth: int
+    backstage_berth: int
+    credential: Credential
+
+    @property
+    def host(self) -> str:
+        """The name of the MX host."""
+        return f"mx.{self.domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that is true in a box."""
+
+    names: NameSpace
+    sites: dict[Protection, Site]
+    public_authority: Credential
+    attacker_host: str
+    attacker_credential: Credential  # valid, for his own name
+    impostor_credentials: dict[Protection, Credential]  # self-signed, for the victims' names
+
+
+def make_world(berths: Berths, *, now: float) -> World:
+    """A fresh world with fresh keys, whose MX hosts are at the given berths."""
+    public, private = make_authority("Lab Public CA"), make_authority("Lab Private CA")
+    sites = {protection: _site(number, protection, public, private) for number, protection in enumerate(DOMAINS)}
+    attacker_host = f"mx.{ATTACKER_DOMAIN}"
+    zones = _zones(berths, sites, private)
+    for zone in zones:
+        zone.publish(Validity.around(now))
+    return World(
+        names=NameSpace(zones),
+        sites=sites,
+        public_authority=public,
+        attacker_host=attacker_host,
+        attacker_credential=issue(public, attacker_host),
+        impostor_credentials={protection: make_self_signed(site.host) for protection, site in sites.items()},
+    )
+
+
+def _site(number: int, protection: Protection, public: Credential, private: Credential) -> Site:
+    domain = DOMAINS[protection]
+    host = f"mx.{domain}"
+    if protection is Protection.VERIFY:
+        credential = issue(public, host)
+    elif protection is Protection.DANE_TA:
+        credential = issue(private, host)
+    else:
+        credential = make_self_signed(host)
+    berth = FIRST_DOMAIN_BERTH + 2 * number
+    return Site(protection, domain, berth, berth + 1, credential)
+
+
+def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential) -> list[Zone]:
+    """The root; test. denies by NSEC, example. by NSEC3; then the domains."""
+    root = Zone(".", key=ZoneKey.make())
+    test = Zone("test.", key=ZoneKey.make())
+    example = Zone("example.", key=ZoneKey.make(), denial=Denial.NSEC3)
+    test.add("ns.nic", "A", berths.address(DNS_BERTH))
+    domains = [_domain(site, berths, private) for site in sites.values()]
+    attacker = Zone(f"{ATTACKER_DOMAIN}.")
+    _add_mx(attacker, berths.address(ATTACKER_BERTH))
+    for tld in (test, example):
+        root.delegate(tld)
+        for child in (*domains, attacker):
+            if child.origin.is_subdomain(tld.origin):
+                tld.delegate(child)
+    return [root, test, example, attacker, *domains]
+
+
+def _domain(site: Site, berths: Berths, private: Credential) -> Zone:
+    """A domain's zone: signed, with TLSA, where DANE protects it. DANE-TA's is reached by an alias, as in practice."""
+    signed = site.protection in (Protection.DANE_EE, Protection.DANE_TA)
+    denial = Denial.NSEC3 if site.protection is Protection.DANE_TA else Denial.NSEC
+    zone = Zone(f"{site.domain}.", key=ZoneKey.make() if signed else None, denial=denial)
+    _add_mx(zone, berths.address(site.berth))
+    service = f"_{berths.port}._tcp.mx"
+    if site.protection is Protection.DANE_EE:
+        zone.add(service, "TLSA", site.credential.tlsa_end_entity())
+    elif site.protection is Protection.DANE_TA:
+        zone.add(service, "CNAME", f"_ta.{site.domain}.")
+        zone.add("_ta", "TLSA", private.tlsa_trust_anchor())
+    return zone
+
+
+def _add_mx(zone: Zone, address: str) -> None:
+    zone.add("@", "MX", f"10 mx.{zone.origin}")
+    zone.add("mx", "A", address)
