@@ -115,5 +115,5 @@ def _domain(site: Site, berths: Berths, private: Credential) -> Zone:
 
 
 def _add_mx(zone: Zone, address: str) -> None:
-    zone.add("@", "MX", f"10 mx.{zone.origin}")
+    zone.add("@", "MX", "10 mx")
     zone.add("mx", "A", address)

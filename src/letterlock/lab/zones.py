@@ -49,9 +49,11 @@ class Zone:
         self.add(origin, "NS", "ns.nic.test.")
 
     def add(self, owner: str, rdtype: str, *rdata: str) -> None:
-        """Add an RRset. `owner` is absolute, or relative to the zone."""
+        """Add an RRset. Names are absolute, or relative to the zone."""
         name = dns.name.from_text(owner, self.origin)
-        rrset = dns.rrset.from_text(name, TTL, dns.rdataclass.IN, rdtype, *rdata)
+        rrset = dns.rrset.from_text_list(
+            name, TTL, dns.rdataclass.IN, rdtype, rdata, origin=self.origin, relativize=False
+        )
         self.rrsets.setdefault(name, {})[rrset.rdtype] = rrset
 
     def delegate(self, child: "Zone") -> None:
