@@ -1,0 +1,188 @@
+"""One attempt at one task, from the first lookup to the last reply. It writes nothing: it returns an Attempt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from letterlock.deliver import outcomes
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
+from letterlock.deliver.transaction import transact
+from letterlock.mail.addresses import Mailbox
+from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
+from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, Route
+from letterlock.policy.reasons import Reason, sentence, status
+from letterlock.policy.require import require
+from letterlock.policy.route import route
+from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
+
+MAX_REASONS = 20
+_MAX_TROUBLES_TOLD = 3
+
+
+async def attempt(task: DeliveryTask, body: bytes, *, ports: Ports, options: DeliverOptions) -> Attempt:
+    """Try to deliver a task's message to its recipients at their next hop.
+
+    Hosts are tried in the order of the route, each with the addresses that were judged, until every recipient has an
+    outcome. Never raises for DNS, TLS or a server.
+    """
+    return await _Try(task, body, ports, options).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why one host or the whole destination did not get the message: an enhanced status code and a text."""
+
+    status: str
+    text: str
+    by_policy: bool = field(kw_only=True)
+
+
+class _Try:
+    """An attempt in progress, and what is known of it so far."""
+
+    def __init__(self, task: DeliveryTask, body: bytes, ports: Ports, options: DeliverOptions) -> None:
+        self._task = task
+        self._body = body
+        self._ports = ports
+        self._options = options
+        self._outcomes: dict[Mailbox, RecipientOutcome] = {}
+        self._troubles: list[_Trouble] = []
+        self._reasons: list[Reason] = []
+        self._sessions_left = options.max_sessions
+        self._seen = _Seen(started_at=ports.clock.now())
+
+    async def run(self) -> Attempt:
+        next_hop = NextHop(self._task.lease.next_hop, self._options.port)
+        evidence = await self._ports.discoverer.destination(next_hop)
+        routed = route(evidence, self._ports.shuffle)
+        if isinstance(routed, Route):
+            for host in routed.hosts[: self._options.max_hosts]:
+                if await self._try_host(evidence, host):
+                    break
+        else:
+            self._held(next_hop.domain, routed)
+        return self._finish()
+
+    async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
+        """Try one host; whether the attempt is over."""
+        target = await self._ports.discoverer.host(host, self._options.port)
+        required = require(evidence, target)
+        if not isinstance(required, Requirement):
+            return self._held(host.name, required)
+        if not target.addresses:
+            self._troubles.append(_Trouble("4.4.4", f"{host.name} has no address", by_policy=False))
+        for address in target.addresses[: self._options.max_addresses]:
+            if self._sessions_left <= 0 or await self._try_address(host.name, address, required):
+                return True
+        return False
+
+    async def _try_address(self, host: str, address: str, requirement: Requirement) -> bool:
+        """Try one address; whether the attempt is over."""
+        server = f"{host}[{address}]"
+        match await self._open(address, requirement):
+            case Opened() as session:
+                self._saw(host, address, session.connected_at, session.handshake)
+                return await self._transact(session, server)
+            case Refused(verdict=verdict, handshake=handshake, connected_at=connected_at):
+                self._saw(host, address, connected_at, handshake if isinstance(handshake, Completed) else None)
+                return self._held(server, verdict)
+            case Unreachable(status=code, text=text, connected_at=connected_at):
+                self._saw(host, address, connected_at, None)
+                self._troubles.append(_Trouble(code, f"{server}: {text}", by_policy=False))
+        return False
+
+    async def _open(self, address: str, requirement: Requirement) -> OpenResult:
+        """A session under the requirement. A failed handshake is tried again with a small ClientHello, under the same
+        requirement; and under its fallback only if it has earned one (RFC 7672 section 2.2)."""
+        result = await self._session(address, requirement)
+        if _handshake_failed(result):
+            result = await self._session(address, requirement, compatible=True)
+        if _handshake_failed(result) and requirement.fallback is not None:
+            result = await self._session(address, requirement.fallback)
+        return result
+
+    async def _session(self, address: str, requirement: Requirement, *, compatible: bool = False) -> OpenResult:
+        self._sessions_left -= 1
+        return await open_session(address, requirement, ports=self._ports, options=self._options, compatible=compatible)
+
+    async def _transact(self, session: Opened, server: str) -> bool:
+        self._seen.ready_at = self._ports.clock.now()
+        self._seen.achieved = session.cleared.achieved
+        self._reasons[:0] = session.cleared.reasons
+        try:
+            done = await transact(
+                session.cleared, session.conversation, self._task.envelope, self._pending(), self._body, server=server
+            )
+        finally:
+            await session.conversation.end()
+        self._outcomes |= done.outcomes
+        if done.lost is not None:
+            self._troubles.append(_Trouble(done.lost.status, f"{server}: {done.lost.text}", by_policy=False))
+        return not self._pending()
+
+    def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
+        """Keep what the policy said; whether the attempt is over."""
+        self._reasons += verdict.reasons
+        text = f"{subject}: " + ("; ".join(sentence(reason) for reason in verdict.reasons) or "held back")
+        if isinstance(verdict, Refuse):
+            for recipient in self._pending():
+                self._outcomes[recipient] = outcomes.failed(recipient, verdict.status, text)
+            return True
+        code = status(verdict.reasons[0]) if verdict.reasons else "4.7.0"
+        self._troubles.append(_Trouble(code, text, by_policy=True))
+        return isinstance(verdict, Defer)
+
+    def _saw(self, host: str, address: str, connected_at: float | None, handshake: Completed | None) -> None:
+        if connected_at is not None:
+            self._seen.host, self._seen.address, self._seen.connected_at = host, address, connected_at
+            self._seen.handshake, self._seen.ready_at, self._seen.achieved = handshake, None, None
+
+    def _pending(self) -> list[Mailbox]:
+        return [recipient for recipient in self._task.recipients if recipient not in self._outcomes]
+
+    def _finish(self) -> Attempt:
+        trouble = _sum_up(self._troubles)
+        for recipient in self._pending():
+            self._outcomes[recipient] = outcomes.deferred(recipient, trouble.status, trouble.text)
+        seen = self._seen
+        return Attempt(
+            message_id=self._task.envelope.id,
+            next_hop=self._task.lease.next_hop,
+            started_at=seen.started_at,
+            ended_at=self._ports.clock.now(),
+            outcomes=tuple(self._outcomes[recipient] for recipient in self._task.recipients),
+            connected_at=seen.connected_at,
+            ready_at=seen.ready_at,
+            host=seen.host,
+            address=seen.address,
+            port=self._options.port if seen.host is not None else None,
+            achieved=seen.achieved,
+            handshake=seen.handshake,
+            reasons=tuple(self._reasons[:MAX_REASONS]),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What the last session showed."""
+
+    started_at: float
+    connected_at: float | None = None
+    ready_at: float | None = None
+    host: str | None = None
+    address: str | None = None
+    achieved: Achieved | None = None
+    handshake: Completed | None = None
+
+
+def _handshake_failed(result: OpenResult) -> bool:
+    return isinstance(result, Refused) and isinstance(result.handshake, HandshakeFailed)
+
+
+def _sum_up(troubles: Sequence[_Trouble]) -> _Trouble:
+    """All troubles in one: a refusal by the policy gives the status, for that is what the operator must see."""
+    if not troubles:
+        return _Trouble("4.4.4", "no host to try", by_policy=False)
+    decisive = next((trouble for trouble in troubles if trouble.by_policy), troubles[-1])
+    texts = dict.fromkeys([decisive.text, *(trouble.text for trouble in troubles)])
+    return _Trouble(decisive.status, "; ".join(list(texts)[:_MAX_TROUBLES_TOLD]), by_policy=decisive.by_policy)

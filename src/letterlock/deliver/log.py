@@ -1,0 +1,66 @@
+"""One line a recipient, in the words and the order of Postfix, so that its log tools read it; why, at the end. Pure."""
+
+from letterlock.policy.decision import Achieved
+from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
+
+MAX_TEXT_CHARACTERS = 600
+_STATUS = {OutcomeKind.DELIVERED: "sent", OutcomeKind.DEFERRED: "deferred", OutcomeKind.FAILED: "bounced"}
+
+
+def lines(attempt: Attempt, *, accepted_at: float) -> list[str]:
+    """The lines for an attempt at a message that was accepted at `accepted_at` (seconds since 1970).
+
+    `delays` are: before this attempt, waiting for a seat (always 0 here: it counts as before), from the first lookup
+    to the moment before MAIL FROM, and the transaction.
+    """
+    timing = _timing(attempt, accepted_at)
+    protection = _protection(attempt)
+    return [_line(attempt, outcome, timing, protection) for outcome in attempt.outcomes]
+
+
+def _line(attempt: Attempt, outcome: RecipientOutcome, timing: str, protection: str) -> str:
+    relay = "none" if attempt.host is None else f"{attempt.host}[{attempt.address}]:{attempt.port}"
+    doubt = " in-doubt=yes" if outcome.in_doubt else ""
+    return (
+        f"{safe(attempt.message_id)}: to=<{safe(str(outcome.recipient))}>, relay={safe(relay)}, {timing}, "
+        f"dsn={safe(outcome.status)}, status={_STATUS[outcome.kind]} ({safe(outcome.text)}) {protection}{doubt}"
+    )
+
+
+def _timing(attempt: Attempt, accepted_at: float) -> str:
+    ready_at = attempt.ended_at if attempt.ready_at is None else attempt.ready_at
+    before = attempt.started_at - accepted_at
+    connecting, sending = ready_at - attempt.started_at, attempt.ended_at - ready_at
+    delays = "/".join(_seconds(each) for each in (before, 0, connecting, sending))
+    return f"delay={_seconds(attempt.ended_at - accepted_at)}, delays={delays}"
+
+
+def _protection(attempt: Attempt) -> str:
+    words = [f"tls={_level(attempt.achieved, refused=bool(attempt.reasons))}"]
+    if attempt.achieved is not None and attempt.achieved.by is not None:
+        words.append(f"by={attempt.achieved.by}")
+    if attempt.handshake is not None:
+        words += [f"version={attempt.handshake.version}", f"group={attempt.handshake.group or 'none'}"]
+    if attempt.reasons:
+        words.append(f"why={attempt.reasons[0].code}")
+    return " ".join(safe(word) for word in words)
+
+
+def _level(achieved: Achieved | None, *, refused: bool) -> str:
+    if achieved is not None:
+        return achieved.level.value
+    return "refused" if refused else "none"
+
+
+def _seconds(value: float) -> str:
+    """Two significant digits, as Postfix has it; time that went backwards counts as none."""
+    value = max(0.0, value)
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2g}" if value >= 0.01 else "0"
+
+
+def safe(text: str) -> str:
+    """Remote text for one line of log: nothing that moves a cursor, ends a line or turns the writing direction."""
+    shown = "".join(character if character.isprintable() else "?" for character in text[: MAX_TEXT_CHARACTERS + 1])
+    return shown if len(shown) <= MAX_TEXT_CHARACTERS else shown[:MAX_TEXT_CHARACTERS] + "…"

@@ -1,0 +1,41 @@
+"""What became of a recipient, from what a server said or from what hindered us."""
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.replies import Reply
+from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
+
+MAX_TEXT_CHARACTERS = 1000
+
+
+def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str) -> RecipientOutcome:
+    """The server decided: 2yz delivered, 5yz failed, anything else deferred.
+
+    `server` is its name and address, `command` what it answered: both for people.
+    """
+    kind = OutcomeKind.DEFERRED
+    if 200 <= reply.code < 300:
+        kind = OutcomeKind.DELIVERED
+    elif reply.permanent:
+        kind = OutcomeKind.FAILED
+    said = str(reply)[:MAX_TEXT_CHARACTERS]
+    text = said if kind is OutcomeKind.DELIVERED else f"{server} said: {said} (in answer to {command})"
+    status = reply.enhanced or f"{reply.code // 100}.0.0"
+    return RecipientOutcome(recipient=recipient, kind=kind, status=status, text=text, remote_reply=said)
+
+
+def deferred(recipient: Mailbox, status: str, text: str, *, in_doubt: bool = False) -> RecipientOutcome:
+    """To be tried again. `status` is turned into class 4 if it is not."""
+    return RecipientOutcome(
+        recipient=recipient,
+        kind=OutcomeKind.DEFERRED,
+        status="4" + status[1:],
+        text=text[:MAX_TEXT_CHARACTERS],
+        in_doubt=in_doubt,
+    )
+
+
+def failed(recipient: Mailbox, status: str, text: str) -> RecipientOutcome:
+    """Undeliverable for good. `status` is turned into class 5 if it is not."""
+    return RecipientOutcome(
+        recipient=recipient, kind=OutcomeKind.FAILED, status="5" + status[1:], text=text[:MAX_TEXT_CHARACTERS]
+    )

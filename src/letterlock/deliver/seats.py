@@ -1,0 +1,90 @@
+"""Who may be tried now: seats for all, seats for each next hop, and a bounded waiting room. Data only, no clock."""
+
+from collections import Counter, OrderedDict, deque
+
+from letterlock.queue.tasks import DeliveryTask
+
+MAX_REMEMBERED = 10_000
+_TROUBLED_SHARE = 20
+_HEALTHY_SHARE = 2
+
+
+class Seats:
+    """Seats and waiting room for tasks.
+
+    `total` tasks may be tried at once, `each` of one next hop. A next hop that did badly has half the seats the next
+    time, down to one; each time it does well it gets one back. `max_waiting` bounds the waiting room; one next hop may
+    fill half of it, one that is in trouble a twentieth. Whoever finds a seat of his next hop free may always come in,
+    so that a room full of others keeps nobody out.
+    """
+
+    def __init__(self, *, total: int, each: int, max_waiting: int) -> None:
+        self._total = total
+        self._each = each
+        self._max_waiting = max_waiting
+        self._taken: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
+        self._waiting_count = 0
+        self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the seats that they have
+
+    @property
+    def free(self) -> int:
+        """Seats that nobody has."""
+        return self._total - self._taken.total()
+
+    def troubled(self, next_hop: str) -> bool:
+        """Whether a next hop has lost seats."""
+        return next_hop in self._fewer
+
+    def wait(self, task: DeliveryTask) -> bool:
+        """Let a task wait for a seat; False when its next hop has too many waiting already, or the room is full."""
+        next_hop = task.lease.next_hop
+        share = _TROUBLED_SHARE if self.troubled(next_hop) else _HEALTHY_SHARE
+        queued = len(self._waiting.get(next_hop, ()))
+        no_room = self._waiting_count >= self._max_waiting or queued >= self._max_waiting // share
+        if no_room and self._taken[next_hop] + queued >= self._seats_of(next_hop):
+            return False
+        self._waiting.setdefault(next_hop, deque()).append(task)
+        self._waiting_count += 1
+        return True
+
+    def take(self) -> DeliveryTask | None:
+        """Give a seat to the next task that may have one, next hops in turn; None when there is none."""
+        if self.free <= 0:
+            return None
+        next_hop = next((each for each in self._waiting if self._taken[each] < self._seats_of(each)), None)
+        if next_hop is None:
+            return None
+        queue = self._waiting[next_hop]
+        task = queue.popleft()
+        self._waiting_count -= 1
+        if queue:
+            self._waiting.move_to_end(next_hop)
+        else:
+            del self._waiting[next_hop]
+        self._taken[next_hop] += 1
+        return task
+
+    def leave(self, next_hop: str, *, well: bool | None) -> None:
+        """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried."""
+        self._taken[next_hop] -= 1
+        if not self._taken[next_hop]:
+            del self._taken[next_hop]
+        if well is None:
+            return
+        seats = self._fewer.pop(next_hop, self._each)
+        seats = min(self._each, seats + 1) if well else max(1, seats // 2)
+        if seats < self._each:
+            self._fewer[next_hop] = seats
+        while len(self._fewer) > MAX_REMEMBERED:
+            self._fewer.popitem(last=False)
+
+    def _seats_of(self, next_hop: str) -> int:
+        return self._fewer.get(next_hop, self._each)
+
+    def clear(self) -> list[DeliveryTask]:
+        """Empty the waiting room; those who waited."""
+        tasks = [task for queue in self._waiting.values() for task in queue]
+        self._waiting.clear()
+        self._waiting_count = 0
+        return tasks

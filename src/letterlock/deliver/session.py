@@ -1,0 +1,222 @@
+"""From an address to a session that the policy has cleared, or to the reason why there is none.
+
+Everything that the server says before it is cleared may be an attacker's word: it can make us go to the next host or
+try again later, never bounce a message.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from letterlock.deliver.conversation import Conversation, SessionLost, say
+from letterlock.deliver.options import DeliverOptions
+from letterlock.mail.replies import Reply
+from letterlock.policy.decision import Cleared, Defer, Encryption, Refuse, Requirement, SkipHost
+from letterlock.policy.evidence import (
+    Completed,
+    DestinationEvidence,
+    HandshakeFailed,
+    MxHost,
+    NextHop,
+    SessionEvidence,
+    StartTls,
+    TargetHost,
+)
+from letterlock.policy.judge import judge
+from letterlock.ports import Clock, Dialer, Stream
+from letterlock.smtp.client import SmtpClient
+from letterlock.smtp.client_events import Greeted, HelloAnswered, TlsAnswered, TlsGoAhead
+
+_EHLO_UNKNOWN = frozenset({500, 502, 504})
+_T = TypeVar("_T")
+
+
+class Discoverer(Protocol):
+    """Who asks DNS for the evidence on a destination; `letterlock.discover` has it."""
+
+    async def destination(self, next_hop: NextHop) -> DestinationEvidence:
+        """What is known of a next hop."""
+
+    async def host(self, host: MxHost, port: int) -> TargetHost:
+        """What is known of one of its hosts."""
+
+
+class Shuffle(Protocol):
+    """Chance, for hosts of equal preference (RFC 5321 section 5.1)."""
+
+    def __call__(self, items: Sequence[_T], /) -> Sequence[_T]:
+        """The same items in another order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The outside world, as an attempt needs it."""
+
+    discoverer: Discoverer
+    dialer: Dialer
+    clock: Clock
+    shuffle: Shuffle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A session whose requirement held. The conversation is the holder's to end."""
+
+    conversation: Conversation
+    cleared: Cleared
+    handshake: Completed | None
+    connected_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The policy did not clear the session; it is closed already. `handshake` tells whether and how TLS was tried."""
+
+    verdict: SkipHost | Defer | Refuse
+    handshake: Completed | HandshakeFailed | None
+    connected_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """There was no session to judge. `status` is of class 4."""
+
+    status: str
+    text: str
+    connected_at: float | None
+
+
+OpenResult = Opened | Refused | Unreachable
+
+
+async def open_session(
+    address: str, requirement: Requirement, *, ports: Ports, options: DeliverOptions, compatible: bool = False
+) -> OpenResult:
+    """Connect to one judged address, do STARTTLS as required, and have the session judged. Never raises for the peer.
+
+    `compatible` is the second try with a server that choked on the first handshake, under the same requirement.
+    """
+    timeouts = options.timeouts
+    deadline = asyncio.get_running_loop().time() + timeouts.session
+    try:
+        async with asyncio.timeout(timeouts.connect):
+            stream = await ports.dialer.dial(address, options.port)
+    except TimeoutError:
+        text = f"no connection within {timeouts.connect:.0f} seconds"
+        return Unreachable(status="4.4.1", text=text, connected_at=None)
+    except OSError as error:
+        return Unreachable(status="4.4.1", text=f"cannot connect: {say(error)}", connected_at=None)
+    conversation = Conversation(stream, SmtpClient(options.hostname), timeouts, deadline)
+    opening = _Opening(conversation, requirement, ports, options.port, compatible=compatible)
+    return await opening.run()
+
+
+class _Opening:
+    """One session on its way from the greeting to the verdict."""
+
+    def __init__(
+        self, conversation: Conversation, requirement: Requirement, ports: Ports, port: int, *, compatible: bool
+    ) -> None:
+        self._conversation = conversation
+        self._requirement = requirement
+        self._ports = ports
+        self._port = port
+        self._compatible = compatible
+        self._connected_at = ports.clock.now()
+
+    async def run(self) -> OpenResult:
+        opened = False
+        try:
+            result = await self._judged()
+            opened = isinstance(result, Opened)
+        except SessionLost as lost:
+            result = Unreachable(status=lost.status, text=lost.text, connected_at=self._connected_at)
+        finally:
+            if not opened:
+                await self._give_up()
+        return result
+
+    async def _give_up(self) -> None:
+        try:
+            await self._conversation.end()
+        except asyncio.CancelledError:
+            self._conversation.stream.abort()
+            raise
+
+    async def _judged(self) -> OpenResult:
+        greeted = await self._conversation.expect(Greeted)
+        _insist(greeted.reply.code == 220, "refused to talk to us", greeted.reply)
+        await self._say_hello()
+        evidence = await self._starttls()
+        verdict = judge(self._requirement, evidence, self._ports.clock.now())
+        if not isinstance(verdict, Cleared):
+            return Refused(verdict=verdict, handshake=evidence.handshake, connected_at=self._connected_at)
+        if isinstance(evidence.handshake, Completed):
+            self._conversation.client.tls_established()
+            await self._say_hello()
+        self._conversation.check()
+        handshake = evidence.handshake if isinstance(evidence.handshake, Completed) else None
+        return Opened(
+            conversation=self._conversation, cleared=verdict, handshake=handshake, connected_at=self._connected_at
+        )
+
+    async def _say_hello(self) -> None:
+        """EHLO; HELO only in clear, to a server that does not know EHLO, where nothing demands TLS."""
+        client = self._conversation.client
+        client.hello()
+        answered = await self._conversation.expect(HelloAnswered)
+        may_do_without = not client.secure and self._requirement.encryption is not Encryption.MANDATORY
+        if answered.capabilities is None and answered.reply.code in _EHLO_UNKNOWN and may_do_without:
+            client.hello_without_extensions()
+            answered = await self._conversation.expect(HelloAnswered)
+        knows_no_tls = answered.reply.code in _EHLO_UNKNOWN and not client.secure  # which the policy will judge
+        _insist(answered.capabilities is not None or knows_no_tls, "refused our EHLO", answered.reply)
+
+    async def _starttls(self) -> SessionEvidence:
+        client = self._conversation.client
+        if self._requirement.encryption is Encryption.NONE:
+            return self._evidence(StartTls.NOT_TRIED)
+        if not client.capabilities.starttls:
+            return self._evidence(StartTls.NOT_OFFERED)
+        client.start_tls()
+        answered = await self._conversation.expect(TlsAnswered)
+        match answered.go_ahead:
+            case TlsGoAhead.REFUSED:
+                return self._evidence(StartTls.REFUSED, refusal=answered.reply)
+            case TlsGoAhead.INJECTED:
+                return self._evidence(StartTls.INJECTED)
+        return self._evidence(StartTls.OFFERED, handshake=await self._shake_hands())
+
+    async def _shake_hands(self) -> Completed | HandshakeFailed:
+        conversation, seconds = self._conversation, self._conversation.timeouts.handshake
+        stream: Stream = conversation.stream
+        try:
+            async with asyncio.timeout(conversation.limit(seconds)):
+                conversation.stream, handshake = await self._ports.dialer.start_tls(
+                    stream, self._requirement.sni, compatible=self._compatible
+                )
+        except TimeoutError:
+            stream.abort()
+            return HandshakeFailed(f"not finished within {seconds:.0f} seconds")
+        return handshake
+
+    def _evidence(
+        self,
+        starttls: StartTls,
+        *,
+        refusal: Reply | None = None,
+        handshake: Completed | HandshakeFailed | None = None,
+    ) -> SessionEvidence:
+        return SessionEvidence(
+            address=self._conversation.stream.peer,
+            port=self._port,
+            starttls=starttls,
+            refusal=refusal,
+            handshake=handshake,
+        )
+
+
+def _insist(condition: bool, what: str, reply: Reply) -> None:
+    if not condition:
+        raise SessionLost("4.3.2", f"the server {what}: {reply}")

@@ -1,0 +1,168 @@
+"""The mail transactions of one message in a cleared session (RFC 5321 section 3.3).
+
+`transact` takes the `Cleared`, not because it needs to read it, but because nobody can send MAIL FROM without having
+one.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from letterlock.deliver import outcomes
+from letterlock.deliver.conversation import BLOCK_OCTETS, Conversation, SessionLost
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
+from letterlock.mail.replies import Reply
+from letterlock.policy.decision import Cleared
+from letterlock.queue.tasks import RecipientOutcome
+from letterlock.smtp.client import MAX_RECIPIENTS, has_bare_line_ends
+from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, RecipientAnswered, SenderAnswered
+
+_TOO_MANY_RECIPIENTS = 452
+IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
+
+
+@dataclass(slots=True)
+class Transacted:
+    """What a session led to. Recipients without an outcome may be tried elsewhere; `lost` is what ended the session."""
+
+    outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
+    lost: SessionLost | None = None
+
+
+async def transact(
+    cleared: Cleared,
+    conversation: Conversation,
+    envelope: Envelope,
+    recipients: Sequence[Mailbox],
+    body: bytes,
+    *,
+    server: str,
+) -> Transacted:
+    """Send a message to recipients, in as many transactions as it takes. Never raises for the peer.
+
+    `cleared` is the proof that this session may have the message; `server` its name and address, for people.
+    """
+    if not isinstance(cleared, Cleared):
+        raise TypeError("a message goes nowhere without a Cleared")
+    done = Transacted()
+    transaction = _Transaction(conversation, envelope, body, server, done)
+    try:
+        await transaction.serve(recipients)
+    except SessionLost as lost:
+        done.lost = lost
+    return done
+
+
+class _Transaction:
+    def __init__(
+        self, conversation: Conversation, envelope: Envelope, body: bytes, server: str, done: Transacted
+    ) -> None:
+        self._conversation = conversation
+        self._envelope = envelope
+        self._body = body
+        self._server = server
+        self._done = done
+        self._eight_bit = not body.isascii()
+
+    async def serve(self, recipients: Sequence[Mailbox]) -> None:
+        self._fail_the_impossible(recipients)
+        waiting = [one for one in recipients if one not in self._done.outcomes]
+        while waiting:
+            group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
+            again = await self._send(group)
+            waiting = again + rest
+
+    def _fail_the_impossible(self, recipients: Sequence[Mailbox]) -> None:
+        for recipient in recipients:
+            if (why := self._impossible(recipient)) is not None:
+                self._done.outcomes[recipient] = outcomes.failed(recipient, *why)
+
+    def _impossible(self, recipient: Mailbox) -> tuple[str, str] | None:
+        """Why the message cannot be sent to this server whatever it would answer: status and text."""
+        offered = self._conversation.client.capabilities
+        if has_bare_line_ends(self._body):
+            return "5.6.0", "the message has a bare CR or LF, which servers read in different ways"
+        if self._eight_bit and not offered.eight_bit_mime:
+            return "5.6.3", f"the message has 8-bit content, and {self._server} takes 7-bit content only"
+        if offered.size and len(self._body) > offered.size:
+            return "5.3.4", f"the message has {len(self._body)} octets; {self._server} takes {offered.size} at most"
+        if any(one is not None and one.needs_smtputf8 for one in (recipient, self._envelope.reverse_path)):
+            return "5.6.7", "an address has characters beyond ASCII, and SMTPUTF8 is not to be had"
+        return None
+
+    async def _send(self, group: list[Mailbox]) -> list[Mailbox]:
+        """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
+        self._conversation.check()
+        self._conversation.client.begin(
+            self._envelope.reverse_path, group, size=len(self._body), eight_bit=self._eight_bit
+        )
+        over, too_many = await self._envelope_answers(group)
+        if over.accepted:
+            await self._message(over.accepted)
+            return [one for one in too_many if one not in self._done.outcomes]
+        if over.reply is not None and over.reply.code == 421:
+            raise SessionLost("4.3.2", f"the server is closing: {over.reply}")
+        for recipient, reply in too_many.items():
+            self._record(recipient, reply, "RCPT TO")
+        if over.reply is not None:
+            for recipient in group:
+                self._record(recipient, over.reply, "DATA")
+        return []
+
+    async def _envelope_answers(self, group: list[Mailbox]) -> tuple[EnvelopeAnswered, dict[Mailbox, Reply]]:
+        """Record who was refused. 421 refuses nobody: the session ends, and another host may do better."""
+        too_many: dict[Mailbox, Reply] = {}
+        while True:
+            match await self._conversation.next_event():
+                case SenderAnswered(reply) if not reply.positive and reply.code != 421:
+                    for recipient in group:
+                        self._record(recipient, reply, "MAIL FROM")
+                case RecipientAnswered(recipient, reply) if reply.code == _TOO_MANY_RECIPIENTS:
+                    too_many[recipient] = reply
+                case RecipientAnswered(recipient, reply) if not reply.positive and reply.code != 421:
+                    self._record(recipient, reply, "RCPT TO")
+                case EnvelopeAnswered() as over:
+                    return over, too_many
+
+    async def _message(self, accepted: Sequence[Mailbox]) -> None:
+        """The content, for those whom RCPT accepted. In doubt from the block with the final dot until the answer."""
+        conversation = self._conversation
+        conversation.check()
+        conversation.client.send_message(self._body)
+        output = conversation.client.take_output()
+        last = max(0, len(output) - BLOCK_OCTETS)
+        in_doubt = False
+        try:
+            for start in range(0, last, BLOCK_OCTETS):
+                await conversation.write(output[start : min(start + BLOCK_OCTETS, last)])
+            in_doubt = True
+            await conversation.write(output[last:])
+            reply = (await conversation.expect(MessageAnswered)).reply
+        except SessionLost as lost:
+            if (refusal := await self._last_words()) is None:
+                if in_doubt:
+                    self._doubt(accepted, lost)
+                raise
+            reply = refusal
+        for recipient in accepted:
+            self._record(recipient, reply, "the message")
+
+    async def _last_words(self) -> Reply | None:
+        """A refusal that the server sent before it cut us off; a 2yz without the final dot would mean nothing."""
+        try:
+            async with asyncio.timeout(self._conversation.timeouts.goodbye):
+                event = await self._conversation.next_event()
+        except (SessionLost, TimeoutError):
+            return None
+        return event.reply if isinstance(event, MessageAnswered) and not event.reply.positive else None
+
+    def _doubt(self, accepted: Sequence[Mailbox], lost: SessionLost) -> None:
+        text = f"{self._server}: {lost.text}: {IN_DOUBT}"
+        for recipient in accepted:
+            self._done.outcomes[recipient] = outcomes.deferred(recipient, lost.status, text, in_doubt=True)
+
+    def _record(self, recipient: Mailbox, reply: Reply, command: str) -> None:
+        """Keep the first answer that decided: after a refused MAIL, a pipelined RCPT gets 503."""
+        outcome = outcomes.answered(recipient, reply, server=self._server, command=command)
+        self._done.outcomes.setdefault(recipient, outcome)

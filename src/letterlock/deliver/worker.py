@@ -1,0 +1,225 @@
+"""The worker: leases what is due, has it delivered, and settles it.
+
+Fair by seats (`seats.py`): every next hop has a few, and one that cannot be reached loses all but one until it can.
+What was leased beyond a next hop's seats waits in memory, and beyond that goes back to the store for a while, so a slow
+destination holds a few seats and never the queue. Nothing is lost here: what is not settled comes back when its lease
+runs out.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from letterlock.deliver import log as delivery_log
+from letterlock.deliver.attempt import attempt
+from letterlock.deliver.leases import KeptLease
+from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.deliver.seats import Seats
+from letterlock.deliver.session import Discoverer, Ports
+from letterlock.ports import Clock, Dialer
+from letterlock.queue.settle import RetrySchedule, settle
+from letterlock.queue.store import LeaseLost, Store, StoreFailed
+from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
+
+__all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
+
+log = logging.getLogger("letterlock.deliver")
+
+LEASE_BATCH = 100
+MAX_PAUSE_SECONDS = 60.0
+MIN_PAUSE_SECONDS = 0.05
+STORE_PAUSE_SECONDS = 1.0
+MAX_STORE_PAUSE_SECONDS = 60.0
+_GIVEN_BACK_SECONDS = (5.0, 15.0)
+_GIVEN_BACK_IN_TROUBLE_SECONDS = (60.0, 120.0)
+SLOW_SECONDS = 60.0
+_T = TypeVar("_T")
+
+
+class Deliverer:
+    """Delivers the queue until it is stopped: `run()` in a task, `wake()` when mail came in, `stop()` once."""
+
+    def __init__(
+        self,
+        options: DeliverOptions,
+        *,
+        store: Store,
+        discoverer: Discoverer,
+        dialer: Dialer,
+        clock: Clock,
+        schedule: RetrySchedule,
+        chance: random.Random,
+    ) -> None:
+        self._options = options
+        self._store = store
+        self._clock = clock
+        self._schedule = schedule
+        self._chance = chance
+        self._ports = Ports(discoverer=discoverer, dialer=dialer, clock=clock, shuffle=self._shuffled)
+        self._seats = Seats(
+            total=options.max_concurrent, each=options.max_concurrent_per_destination, max_waiting=options.max_waiting
+        )
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._looping = asyncio.Lock()
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._trying: set[asyncio.Task[None]] = set()  # those that may be cancelled: nothing is to be written yet
+        self._store_pause = STORE_PAUSE_SECONDS
+
+    def wake(self) -> None:
+        """Look at the queue now: something became due."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Deliver until `stop` is called."""
+        async with self._looping:
+            while not self._stopping:
+                self._woken.clear()
+                pause = await self._fill()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Begin nothing new, let what is in hand finish for `grace_seconds`, give the rest back to the store."""
+        self._stopping = True
+        self.wake()
+        async with self._looping:
+            waiting = self._seats.clear()
+        if self._deliveries:
+            await asyncio.wait(self._deliveries, timeout=grace_seconds)
+        for delivery in tuple(self._trying):
+            delivery.cancel()
+        if self._deliveries:
+            await asyncio.wait(self._deliveries)
+        await self._give_back([task.lease for task in waiting], self._clock.now())
+
+    async def _fill(self) -> float:
+        """Give every free seat to a task that is due; how long to wait before the next look, in seconds."""
+        try:
+            while not self._stopping:
+                self._begin_waiting()
+                if self._seats.free <= 0:
+                    return MAX_PAUSE_SECONDS  # whoever leaves a seat wakes us
+                tasks = await self._store.lease(
+                    self._clock.now(), limit=LEASE_BATCH, lease_seconds=self._options.lease_seconds
+                )
+                if not tasks:
+                    break
+                await self._take_in(tasks)
+            due = await self._store.next_due(self._clock.now())
+        except StoreFailed as error:
+            return self._store_failed(error)
+        self._store_pause = STORE_PAUSE_SECONDS
+        if due is None:
+            return MAX_PAUSE_SECONDS
+        return min(MAX_PAUSE_SECONDS, max(MIN_PAUSE_SECONDS, due - self._clock.now()))
+
+    def _store_failed(self, error: StoreFailed) -> float:
+        pause = self._store_pause
+        self._store_pause = min(MAX_STORE_PAUSE_SECONDS, pause * 2)
+        log.error("the queue cannot be read: %s; next look in %.0f seconds", error, pause)
+        return pause
+
+    async def _take_in(self, tasks: Sequence[DeliveryTask]) -> None:
+        """Let tasks wait for seats; those for whom there is no room go back for a while."""
+        too_many: dict[bool, list[Lease]] = {False: [], True: []}
+        for task in tasks:
+            if not self._seats.wait(task):
+                too_many[self._seats.troubled(task.lease.next_hop)].append(task.lease)
+        for troubled, leases in too_many.items():
+            span = _GIVEN_BACK_IN_TROUBLE_SECONDS if troubled else _GIVEN_BACK_SECONDS
+            await self._give_back(leases, self._clock.now() + self._chance.uniform(*span))
+
+    def _begin_waiting(self) -> None:
+        while (task := self._seats.take()) is not None:
+            delivery = asyncio.create_task(self._deliver(task))
+            self._deliveries.add(delivery)
+            delivery.add_done_callback(self._delivery_ended)
+
+    def _delivery_ended(self, delivery: asyncio.Task[None]) -> None:
+        self._deliveries.discard(delivery)
+        if not delivery.cancelled() and (error := delivery.exception()) is not None:
+            log.critical("a delivery failed by a bug; its lease will run out", exc_info=error)
+        self.wake()
+
+    async def _deliver(self, task: DeliveryTask) -> None:
+        kept = KeptLease(task.lease, self._store, self._clock, self._options.lease_seconds)
+        made: Attempt | None = None
+        try:
+            made = await self._try(task, kept)
+        finally:
+            self._seats.leave(task.lease.next_hop, well=None if made is None else _did_well(made))
+        if made is not None:
+            for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
+                log.info("%s", line)
+            settlement = settle(task, made, now=self._clock.now(), schedule=self._schedule)
+            await self._settle(kept, settlement, made)
+
+    async def _try(self, task: DeliveryTask, kept: KeptLease) -> Attempt | None:
+        """Make the attempt under a lease that is kept alive; None when there was nothing to try, or not any more."""
+        me = asyncio.current_task()
+        made: Attempt | None = None
+        if me is not None:
+            self._trying.add(me)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await kept.freshen()
+                keeping = group.create_task(kept.keep())
+                if (body := await self._content(task)) is not None:
+                    made = await attempt(task, body, ports=self._ports, options=self._options)
+                keeping.cancel()
+        except* LeaseLost:
+            log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
+        except* StoreFailed as failures:
+            log.warning("%s: the queue cannot be read: %s", task.lease.message_id, failures.exceptions[0])
+        except* asyncio.CancelledError:
+            await self._give_back([kept.lease], self._clock.now())
+        finally:
+            if me is not None:
+                self._trying.discard(me)
+        return made
+
+    async def _content(self, task: DeliveryTask) -> bytes | None:
+        try:
+            return await self._store.body(task.lease.message_id)
+        except KeyError:
+            log.warning("%s: the message was removed: not delivered", task.lease.message_id)
+            return None
+
+    async def _settle(self, kept: KeptLease, settlement: Settlement, made: Attempt) -> None:
+        """Write what the attempt led to, trying as long as the lease lasts (once more, when stopping)."""
+        pause = STORE_PAUSE_SECONDS
+        while True:
+            last_chance = self._stopping or self._clock.now() + pause >= kept.lease.expires_at
+            try:
+                return await self._store.settle(kept.lease, settlement, made, now=self._clock.now())
+            except LeaseLost:
+                log.warning("%s: the lease was lost before the outcome was written", made.message_id)
+                return None
+            except StoreFailed as error:
+                log.warning("%s: the outcome cannot be written: %s", made.message_id, error)
+            if last_chance:
+                log.error("%s: the outcome is not written; it is tried again and may come twice", made.message_id)
+                return None
+            await asyncio.sleep(pause)
+            pause *= 2
+
+    async def _give_back(self, leases: Sequence[Lease], next_attempt_at: float) -> None:
+        """Release leases, together, so that the store can write them in one commit."""
+        releases = (self._store.release(lease, next_attempt_at=next_attempt_at) for lease in leases)
+        for failed in await asyncio.gather(*releases, return_exceptions=True):
+            if isinstance(failed, StoreFailed):
+                log.error("leases cannot be given back, and run out by themselves: %s", failed)
+            elif failed is not None:
+                raise failed
+
+    def _shuffled(self, items: Sequence[_T], /) -> Sequence[_T]:
+        return self._chance.sample(items, len(items))
+
+
+def _did_well(made: Attempt) -> bool:
+    return made.connected_at is not None and made.ended_at - made.started_at < SLOW_SECONDS
