@@ -1,0 +1,173 @@
+"""Command lines into values (RFC 5321 section 4.1.1). What cannot be one is a BadCommand, which carries its reply."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
+from letterlock.mail.envelope import BodyType
+from letterlock.mail.replies import Reply
+from letterlock.smtp import server_replies as say
+
+_PATH = r'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\s])*+)>'  # one space before the path is against the RFC, and common
+_FROM = re.compile(rf"FROM: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
+_TO = re.compile(rf"TO: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
+_HELLO_NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,255}")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+MAX_SIZE_DIGITS = 20  # RFC 1870 section 5
+
+
+class Verb(StrEnum):
+    """The commands that the server knows."""
+
+    EHLO = "EHLO"
+    HELO = "HELO"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    RSET = "RSET"
+    NOOP = "NOOP"
+    VRFY = "VRFY"
+    HELP = "HELP"
+    QUIT = "QUIT"
+    STARTTLS = "STARTTLS"
+
+
+_VERBS = {verb.value.encode(): verb for verb in Verb}
+_NOT_IMPLEMENTED = frozenset(
+    {b"EXPN", b"AUTH", b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"BURL"}
+)
+_TAKES_NOTHING = frozenset({Verb.DATA, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
+# A browser or a client that sends content where nobody asked for it: what follows must not be read as commands.
+_FATAL = {
+    b"BDAT": say.NO_CHUNKING,
+    **dict.fromkeys(
+        (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH", b"PRI"), say.NOT_SMTP
+    ),
+}
+
+
+class BadCommand(Exception):
+    """A command that is refused by itself. `fatal`: the session cannot go on after it."""
+
+    def __init__(self, reply: Reply, *, fatal: bool = False) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+        self.fatal = fatal
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb and what stands behind it, without the blanks around it."""
+
+    verb: Verb
+    argument: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MailArguments:
+    """MAIL FROM. `size` is what the client declared, in octets (RFC 1870)."""
+
+    reverse_path: Mailbox | None
+    size: int | None
+    body_type: BodyType
+
+
+def parse_command(line: bytes) -> Command:
+    """Find the verb of a command line. Raises BadCommand."""
+    word, _, argument = line.partition(b" ")
+    word = word.upper()
+    verb = _VERBS.get(word)
+    if verb is None:
+        _refuse_word(word)
+    argument = argument.strip(b" \t")
+    if b"\0" in line:
+        raise BadCommand(say.HAS_NUL)
+    if argument and verb in _TAKES_NOTHING:
+        raise BadCommand(say.NO_ARGUMENT)
+    return Command(verb, argument)
+
+
+def _refuse_word(word: bytes) -> NoReturn:
+    if word in _FATAL:
+        raise BadCommand(_FATAL[word], fatal=True)
+    raise BadCommand(say.NOT_IMPLEMENTED if word in _NOT_IMPLEMENTED else say.UNKNOWN_COMMAND)
+
+
+def parse_hello(argument: bytes) -> str:
+    """The name that a client gives itself: not checked against anything (RFC 5321 section 4.1.4). Raises BadCommand."""
+    name = argument.decode("ascii", "replace")
+    if not _HELLO_NAME.fullmatch(name):
+        raise BadCommand(say.BAD_HELLO)
+    return name
+
+
+def parse_mail(argument: bytes) -> MailArguments:
+    """`FROM:<address>` and its parameters SIZE and BODY. Raises BadCommand."""
+    found = _FROM.fullmatch(_ascii(argument))
+    if not found:
+        raise BadCommand(say.BAD_MAIL)
+    reverse_path = _mailbox(found[1], "5.1.7") if found[1] else None
+    parameters = _parameters(found[2])
+    if parameters.keys() - {"SIZE", "BODY"}:
+        raise BadCommand(say.UNKNOWN_PARAMETER)
+    return MailArguments(reverse_path, _size(parameters), _body_type(parameters))
+
+
+def parse_rcpt(argument: bytes) -> Mailbox:
+    """`TO:<address>`. Raises BadCommand."""
+    found = _TO.fullmatch(_ascii(argument))
+    if not found or not found[1]:
+        raise BadCommand(say.BAD_RCPT)
+    if found[1].lower() == "postmaster":
+        raise BadCommand(say.NO_POSTMASTER)
+    if _parameters(found[2]):
+        raise BadCommand(say.UNKNOWN_PARAMETER)
+    return _mailbox(found[1], "5.1.3")
+
+
+def _ascii(argument: bytes) -> str:
+    try:
+        return argument.decode("ascii")
+    except UnicodeDecodeError:
+        raise BadCommand(say.NEEDS_SMTPUTF8) from None
+
+
+def _mailbox(text: str, status: str) -> Mailbox:
+    try:
+        return parse_mailbox(text)
+    except InvalidAddress as error:
+        raise BadCommand(say.reply(501, f"{status} Bad address: {_printable(str(error))}")) from None
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:200]
+
+
+def _parameters(text: str | None) -> dict[str, str | None]:
+    parameters: dict[str, str | None] = {}
+    for word in (text or "").split():
+        found = _PARAMETER.fullmatch(word)
+        if not found or found[1].upper() in parameters:
+            raise BadCommand(say.BAD_PARAMETER)
+        parameters[found[1].upper()] = found[2]
+    return parameters
+
+
+def _size(parameters: dict[str, str | None]) -> int | None:
+    if "SIZE" not in parameters:
+        return None
+    digits = parameters["SIZE"] or ""
+    if not digits.isdigit() or len(digits) > MAX_SIZE_DIGITS:
+        raise BadCommand(say.BAD_PARAMETER)
+    return int(digits)
+
+
+def _body_type(parameters: dict[str, str | None]) -> BodyType:
+    if "BODY" not in parameters:
+        return BodyType.SEVEN_BIT
+    try:
+        return BodyType((parameters["BODY"] or "").upper())
+    except ValueError:
+        raise BadCommand(say.BAD_PARAMETER) from None

@@ -1,0 +1,97 @@
+"""What a client sent and nobody looked at yet: command lines, and message content up to its end."""
+
+from enum import Enum
+
+from letterlock.smtp.content import END_OF_CONTENT
+
+_OVERLAP = len(END_OF_CONTENT) - 1
+
+
+class LineFault(Enum):
+    """A command line that cannot be one."""
+
+    TOO_LONG = "too long"  # it was dropped, up to and with its CRLF
+    BARE_LINE_END = "bare line end"  # nobody can tell where this line ends: do not read on
+
+
+class Input:
+    """The input buffer of a server session. It holds what one `feed` brought, and at most one unfinished line."""
+
+    def __init__(self, *, max_command_octets: int) -> None:
+        """`max_command_octets` counts a whole command line, CRLF included."""
+        self._max_command_octets = max_command_octets
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._skipping = False
+
+    def feed(self, data: bytes) -> None:
+        """Add what was read."""
+        self._buffer += data
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def next_line(self) -> bytes | LineFault | None:
+        """The next command line without its CRLF, or what is wrong with it; None when more must be read."""
+        if self._skipping and not self._skip():
+            return None
+        end = self._buffer.find(b"\n", 0, self._max_command_octets)
+        if end < 0:
+            return self._unfinished()
+        if end == 0 or self._buffer[end - 1] != 0x0D:
+            return LineFault.BARE_LINE_END
+        line = bytes(self._buffer[: end - 1])
+        del self._buffer[: end + 1]
+        return LineFault.BARE_LINE_END if b"\r" in line else line
+
+    def _unfinished(self) -> LineFault | None:
+        if len(self._buffer) < self._max_command_octets:
+            return None
+        self._skipping = True
+        self._skip()
+        return LineFault.TOO_LONG
+
+    def _skip(self) -> bool:
+        """Drop the rest of a line that was too long; whether its end was there."""
+        end = self._buffer.find(b"\r\n")
+        if end >= 0:
+            del self._buffer[: end + 2]
+            self._skipping = False
+        else:
+            del self._buffer[:-1]  # a CR may wait for its LF
+        return not self._skipping
+
+    def begin_content(self) -> None:
+        """What follows is message content. The CRLF of the DATA line is its first: it may be part of CRLF.CRLF."""
+        self._buffer[:0] = b"\r\n"
+        self._scanned = 0
+
+    def next_content(self) -> bytes | None:
+        """Everything up to the end of the content, still dot-stuffed, between two CRLF (of an empty message: one).
+
+        None when more must be read.
+        """
+        end = self._find_end()
+        if end is None:
+            return None
+        with memoryview(self._buffer) as view:
+            content = view[: end + 2].tobytes()
+        del self._buffer[: end + len(END_OF_CONTENT)]
+        return content
+
+    def skip_content(self) -> bool:
+        """Drop content; whether its end was there."""
+        end = self._find_end()
+        if end is None:
+            del self._buffer[:-_OVERLAP]
+            self._scanned = 0
+            return False
+        del self._buffer[: end + len(END_OF_CONTENT)]
+        return True
+
+    def _find_end(self) -> int | None:
+        end = self._buffer.find(END_OF_CONTENT, max(0, self._scanned - _OVERLAP))
+        if end < 0:
+            self._scanned = len(self._buffer)
+            return None
+        return end

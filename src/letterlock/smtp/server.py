@@ -1,0 +1,431 @@
+"""The server's half of SMTP, without a socket: octets in, events out, octets to send (RFC 5321).
+
+The driver calls `greet`, sends `take_output()`, hands what it reads to `feed`, and asks `next_event` until that is
+None: then every command that one read brought was dealt with, and all replies go out in one write (RFC 2920). Decisions
+are answered with `accept` or `refuse` before the next event. Misuse by the driver is a LocalProtocolError; the client
+can cause replies, an end of the session, and nothing else.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import BodyType
+from letterlock.mail.replies import Reply
+from letterlock.smtp import server_replies as say
+from letterlock.smtp.client_events import LocalProtocolError
+from letterlock.smtp.commands import BadCommand, Command, Verb, parse_command, parse_hello, parse_mail, parse_rcpt
+from letterlock.smtp.content import count_hops, has_bare_line_ends, has_long_line, unstuff_dots
+from letterlock.smtp.lines import Input, LineFault
+from letterlock.smtp.server_events import (
+    Decision,
+    End,
+    Ended,
+    Event,
+    MessageReceived,
+    RecipientOffered,
+    Refused,
+    SenderOffered,
+    ServerLimits,
+    StartTlsRequested,
+)
+from letterlock.smtp.server_table import TABLE, Effect, State
+
+_ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP}
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """A mail transaction; `offered` counts every RCPT, accepted or not."""
+
+    reverse_path: Mailbox | None = None
+    body_type: BodyType = BodyType.SEVEN_BIT
+    recipients: list[Mailbox] = field(default_factory=list)
+    offered: int = 0
+
+
+class SmtpServer:
+    """One session. `hostname` is our name in greeting and EHLO; `starttls` whether STARTTLS is offered."""
+
+    def __init__(self, hostname: str, limits: ServerLimits, *, starttls: bool) -> None:
+        self._hostname = hostname
+        self._limits = limits
+        self._starttls = starttls
+        self._input = Input(max_command_octets=limits.max_command_octets)
+        self._output: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._state = State.NEW
+        self._decision: Decision | None = None
+        self._ended: Ended | None = None
+        self._client_gone = False
+        self._secure = False
+        self._bad_commands = 0
+        self._idle_commands = 0
+        self._commands = 0
+        self._last_step = "CONNECT"
+        self._hello: str | None = None
+        self._extended = False
+        self._discarding: Reply | None = None
+        self._mail = _Transaction()
+        self._effects: dict[Effect, Callable[[Command], None]] = {
+            Effect.GREET: self._greet_back,
+            Effect.OPEN: self._offer_sender,
+            Effect.ADD: self._offer_recipient,
+            Effect.TAKE: self._take_content,
+            Effect.RESET: self._reset,
+            Effect.ANSWER: self._answer_only,
+            Effect.SECURE: self._start_tls,
+            Effect.LEAVE: self._leave,
+        }
+
+    # --- what the driver may ask -------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+        return self._state
+
+    @property
+    def secure(self) -> bool:
+        """Whether the session is inside TLS."""
+        return self._secure
+
+    @property
+    def hello(self) -> str | None:
+        """What the client called itself in EHLO or HELO: a claim, never checked."""
+        return self._hello
+
+    @property
+    def protocol(self) -> str:
+        """The keyword of a Received field's `with` (RFC 3848)."""
+        return ("ESMTPS" if self._secure else "ESMTP") if self._extended else "SMTP"
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a mail transaction is open."""
+        return self._state in (State.SENDER, State.RECIPIENTS, State.CONTENT)
+
+    @property
+    def commands(self) -> int:
+        """How many command lines were read: whether a silent client gets on."""
+        return self._commands
+
+    @property
+    def last_step(self) -> str:
+        """The last command that was read, CONNECT before the first, or END-OF-MESSAGE: where a client got lost."""
+        return self._last_step
+
+    @property
+    def held_octets(self) -> int:
+        """The octets of unfinished input, message content in the main."""
+        return len(self._input)
+
+    def take_output(self) -> bytes:
+        """The octets to send now; they are handed out once."""
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    # --- what the driver does ----------------------------------------------------------------------------------------
+
+    def greet(self) -> None:
+        """220. Raises LocalProtocolError."""
+        self._demand(State.NEW)
+        self._say(Reply(220, (f"{self._hostname} ESMTP Letterlock",)))
+        self._state = State.HELLO
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read; b"" when the client closed. After the end of the session it is ignored.
+
+        Raises LocalProtocolError: not before `greet` and not during the TLS handshake.
+        """
+        if self._state in (State.NEW, State.HANDSHAKE):
+            raise LocalProtocolError(f"nothing to feed while {self._state}")
+        if not data:
+            self._client_gone = True
+        elif self._state is not State.CLOSED:
+            self._input.feed(data)
+
+    def next_event(self) -> Event | None:
+        """What happened next; None when there is nothing until more is fed. After Ended, Ended again.
+
+        Raises LocalProtocolError while a decision or the TLS handshake is due.
+        """
+        if self._decision is not None or self._state in (State.NEW, State.HANDSHAKE):
+            raise LocalProtocolError("a decision or the TLS handshake is due")
+        while not self._events:
+            if self._ended is not None:
+                return self._ended
+            if not self._step():
+                if not self._client_gone:
+                    return None
+                self._end(End.LOST)
+        return self._events.popleft()
+
+    def accept(self, note: str = "") -> None:
+        """Say yes to the last event; of a message `note` is what its 250 says (`queued as 4F2A1`).
+
+        Raises LocalProtocolError when no decision is due.
+        """
+        match self._take_decision():
+            case SenderOffered(reverse_path):
+                self._mail.reverse_path = reverse_path
+                self._state = State.SENDER
+                self._say(say.SENDER_OK)
+            case RecipientOffered(_, recipient):
+                self._mail.recipients.append(recipient)
+                self._state = State.RECIPIENTS
+                self._say(say.RECIPIENT_OK)
+            case MessageReceived():
+                self._bad_commands = self._idle_commands = 0
+                self._end_transaction(Reply(250, (f"2.0.0 Ok: {note}" if note else "2.0.0 Ok",)))
+
+    def refuse(self, reply: Reply) -> None:
+        """Say no to the last event, with a 4yz or 5yz reply; 421 ends the session.
+
+        Raises LocalProtocolError when no decision is due or the reply does not refuse.
+        """
+        if not (reply.transient or reply.permanent):
+            raise LocalProtocolError(f"{reply} does not refuse")
+        decision = self._take_decision()
+        if isinstance(decision, MessageReceived):
+            self._end_transaction(reply)
+        else:
+            self._say(reply)
+        if reply.code == 421:
+            self._end(End.REFUSED)
+        else:
+            self._count_mistake(reply)
+
+    def discard_content(self, reply: Reply) -> None:
+        """Keep no more of the message that is arriving; `reply` (4yz or 5yz) answers its end.
+
+        Raises LocalProtocolError when none is arriving or the reply does not refuse.
+        """
+        self._demand(State.CONTENT)
+        if not (reply.transient or reply.permanent):
+            raise LocalProtocolError(f"{reply} does not refuse")
+        self._discarding = self._discarding or reply
+
+    def tls_established(self) -> None:
+        """The handshake is done: forget what was said in clear; EHLO comes next (RFC 3207 section 4.2)."""
+        self._demand(State.HANDSHAKE)
+        self._secure = True
+        self._hello = None
+        self._extended = False
+        self._bad_commands = self._idle_commands = 0
+        self._mail = _Transaction()
+        self._state = State.HELLO
+
+    def end(self, reply: Reply) -> None:
+        """End the session from our side with this reply (421: time-out, shutdown), at any time."""
+        if self._ended is None:
+            self._decision = None
+            self._events.clear()
+            self._say(reply)
+            self._end(End.REFUSED)
+
+    def _demand(self, state: State) -> None:
+        if self._state is not state:
+            raise LocalProtocolError(f"not while the session is {self._state}")
+
+    def _take_decision(self) -> Decision:
+        decision, self._decision = self._decision, None
+        if decision is None:
+            raise LocalProtocolError("no decision is due")
+        return decision
+
+    # --- one step: a command line, or the content --------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Go on with what was fed; False when more is needed."""
+        if self._state is State.CONTENT:
+            return self._read_content()
+        line = self._input.next_line()
+        if line is None:
+            return False
+        self._commands += 1
+        try:
+            self._obey(line)
+        except BadCommand as bad:
+            self._refuse_command(bad)
+        return True
+
+    def _obey(self, line: bytes | LineFault) -> None:
+        self._last_step = "UNKNOWN"
+        if isinstance(line, LineFault):
+            fatal = line is LineFault.BARE_LINE_END
+            raise BadCommand(say.BARE_LINE_END if fatal else say.LINE_TOO_LONG, fatal=fatal)
+        command = parse_command(line)
+        self._last_step = command.verb
+        effect = TABLE[command.verb][self._state]
+        if isinstance(effect, Reply):
+            raise BadCommand(effect)
+        self._effects[effect](command)
+
+    def _refuse_command(self, bad: BadCommand) -> None:
+        self._refuse(bad.reply)
+        if bad.fatal:
+            self._end(End.REFUSED)
+        else:
+            self._count_mistake(bad.reply)
+
+    def _refuse(self, reply: Reply) -> None:
+        self._say(reply)
+        self._events.append(Refused(self._last_step, reply, self._mail.reverse_path))
+
+    def _count_mistake(self, reply: Reply) -> None:
+        self._bad_commands += reply.permanent
+        if self._bad_commands > self._limits.max_bad_commands:
+            self._refuse(say.TOO_MANY_ERRORS)
+            self._end(End.REFUSED)
+
+    def _count_idle(self) -> bool:
+        """Count a command that brings no mail; False when it was one too many, and the session is over."""
+        self._idle_commands += 1
+        if self._idle_commands <= self._limits.max_idle_commands:
+            return True
+        self._refuse(say.TOO_MANY_IDLE_COMMANDS)
+        self._end(End.REFUSED)
+        return False
+
+    def _be_last(self) -> None:
+        """Refuse a command after which the client did not wait (RFC 2920 section 3.1): do not read what follows."""
+        if len(self._input):
+            raise BadCommand(say.NOT_SYNCHRONIZED, fatal=True)
+
+    # --- effects -----------------------------------------------------------------------------------------------------
+
+    def _greet_back(self, command: Command) -> None:
+        self._be_last()
+        name = parse_hello(command.argument)
+        if not self._count_idle():
+            return
+        self._hello = name
+        self._extended = command.verb is Verb.EHLO
+        self._mail = _Transaction()
+        self._state = State.READY
+        self._say(Reply(250, self._offers() if self._extended else (self._hostname,)))
+
+    def _offers(self) -> tuple[str, ...]:
+        offers = [
+            self._hostname,
+            "PIPELINING",
+            f"SIZE {self._limits.max_message_octets}",
+            "8BITMIME",
+            "ENHANCEDSTATUSCODES",
+        ]
+        if self._starttls and not self._secure:
+            offers.append("STARTTLS")
+        return (*offers, "HELP")
+
+    def _offer_sender(self, command: Command) -> None:
+        mail = parse_mail(command.argument)
+        if mail.size is not None and mail.size > self._limits.max_message_octets:
+            raise BadCommand(say.TOO_LARGE)
+        self._mail.body_type = mail.body_type
+        self._decide(SenderOffered(mail.reverse_path, mail.size))
+
+    def _offer_recipient(self, command: Command) -> None:
+        recipient = parse_rcpt(command.argument)
+        if self._mail.offered >= self._limits.max_recipients:
+            raise BadCommand(say.TOO_MANY_RECIPIENTS)
+        self._mail.offered += 1
+        self._decide(RecipientOffered(self._mail.reverse_path, recipient))
+
+    def _take_content(self, _: Command) -> None:
+        self._be_last()
+        self._discarding = None
+        self._input.begin_content()
+        self._state = State.CONTENT
+        self._say(say.SEND_CONTENT)
+
+    def _reset(self, _: Command) -> None:
+        if self._count_idle():
+            self._mail = _Transaction()
+            self._state = State.HELLO if self._hello is None else State.READY
+            self._say(say.OK)
+
+    def _answer_only(self, command: Command) -> None:
+        if self._count_idle():
+            self._say(_ANSWERS[command.verb])
+
+    def _start_tls(self, _: Command) -> None:
+        if self._secure:
+            raise BadCommand(say.ALREADY_TLS)
+        if not self._starttls:
+            raise BadCommand(say.NOT_IMPLEMENTED)
+        if len(self._input):
+            raise BadCommand(say.INJECTED, fatal=True)
+        self._say(say.GO_AHEAD_TLS)
+        self._state = State.HANDSHAKE
+        self._events.append(StartTlsRequested())
+
+    def _leave(self, _: Command) -> None:
+        self._say(say.BYE)
+        self._end(End.QUIT)
+
+    # --- content -----------------------------------------------------------------------------------------------------
+
+    def _read_content(self) -> bool:
+        if self._discarding is not None:
+            if not self._input.skip_content():
+                return False
+            self._finish_content(b"", self._discarding)
+            return True
+        content = self._input.next_content()
+        if content is None:
+            # Stuffed dots do not count as size: at the worst every line is one, and three octets travel as four.
+            if len(self._input) > self._limits.max_message_octets * 4 // 3 + 8:
+                self.discard_content(say.TOO_LARGE)
+                self._input.skip_content()
+            return False
+        has_bare = has_bare_line_ends(content)
+        content = unstuff_dots(content)[2:]
+        self._finish_content(content, say.BARE_IN_CONTENT if has_bare else self._fault_of(content))
+        return True
+
+    def _fault_of(self, content: bytes) -> Reply | None:
+        if len(content) > self._limits.max_message_octets:
+            return say.TOO_LARGE
+        if has_long_line(content, self._limits.max_text_line_octets):
+            return say.TEXT_LINE_TOO_LONG
+        return say.TOO_MANY_HOPS if count_hops(content) >= self._limits.max_hops else None
+
+    def _finish_content(self, content: bytes, fault: Reply | None) -> None:
+        self._last_step = "END-OF-MESSAGE"
+        if fault is None:
+            self._decide(
+                MessageReceived(
+                    reverse_path=self._mail.reverse_path,
+                    recipients=tuple(self._mail.recipients),
+                    body_type=self._mail.body_type,
+                    content=content,
+                )
+            )
+            return
+        self._events.append(Refused(self._last_step, fault, self._mail.reverse_path))
+        self._end_transaction(fault)
+        self._count_mistake(fault)
+
+    # --- bookkeeping -------------------------------------------------------------------------------------------------
+
+    def _decide(self, decision: Decision) -> None:
+        self._decision = decision
+        self._events.append(decision)
+
+    def _end_transaction(self, reply: Reply) -> None:
+        self._say(reply)
+        self._mail = _Transaction()
+        self._state = State.READY
+
+    def _end(self, why: End) -> None:
+        self._state = State.CLOSED
+        self._ended = Ended(why)
+
+    def _say(self, reply: Reply) -> None:
+        *before, last = reply.lines
+        for line in before:
+            self._output.append(b"%d-%s\r\n" % (reply.code, line.encode("ascii")))
+        self._output.append(b"%d %s\r\n" % (reply.code, last.encode("ascii")))

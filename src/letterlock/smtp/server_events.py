@@ -1,0 +1,87 @@
+"""What the SMTP server tells its driver, and the limits it keeps."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import BodyType
+from letterlock.mail.replies import Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """What a client may use. Lines are counted in octets with their CRLF.
+
+    RFC 5321 section 4.5.3.1 demands at least 512 (and more for parameters), 1000 and 100 of the defaults' first three.
+    `max_bad_commands` refused commands, or `max_idle_commands` without a message, end the session with 421.
+    """
+
+    max_message_octets: int
+    max_command_octets: int = 2048
+    max_text_line_octets: int = 1000
+    max_recipients: int = 1000
+    max_bad_commands: int = 20
+    max_idle_commands: int = 100
+    max_hops: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SenderOffered:
+    """MAIL. Answer with `accept` or `refuse`. `size` is what the client declared, within the limit."""
+
+    reverse_path: Mailbox | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientOffered:
+    """RCPT. Answer with `accept` or `refuse`."""
+
+    reverse_path: Mailbox | None
+    recipient: Mailbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReceived:
+    """A whole message; ours from the moment that `accept` answers it. Or `refuse` it.
+
+    `content` has CRLF line ends only, and ends with one unless it is empty.
+    """
+
+    reverse_path: Mailbox | None
+    recipients: tuple[Mailbox, ...]
+    body_type: BodyType
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartTlsRequested:
+    """Send the output (220), do the handshake, then call `tls_established`; after a failed one, drop the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The session itself refused something. For the log: what, with which reply, of which mail transaction."""
+
+    what: str
+    reply: Reply
+    reverse_path: Mailbox | None = None
+
+
+class End(StrEnum):
+    """Why a session ended."""
+
+    QUIT = "quit"
+    REFUSED = "refused"  # the session or the driver had enough of it
+    LOST = "lost"  # the client closed without QUIT
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Send the output and close the connection."""
+
+    why: End
+
+
+Decision = SenderOffered | RecipientOffered | MessageReceived
+Event = Decision | StartTlsRequested | Refused | Ended

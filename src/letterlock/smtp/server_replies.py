@@ -1,0 +1,53 @@
+"""What the server says, with enhanced status codes (RFC 3463, RFC 2034; registry of RFC 5248)."""
+
+from letterlock.mail.replies import Reply
+
+
+def reply(code: int, *lines: str) -> Reply:
+    """A reply; the enhanced status code, if any, opens each line."""
+    return Reply(code, lines)
+
+
+OK = reply(250, "2.0.0 Ok")
+SENDER_OK = reply(250, "2.1.0 Ok")
+RECIPIENT_OK = reply(250, "2.1.5 Ok")
+BYE = reply(221, "2.0.0 Bye")
+GO_AHEAD_TLS = reply(220, "2.0.0 Ready to start TLS")
+SEND_CONTENT = reply(354, "Send the message; end it with <CRLF>.<CRLF>")
+CANNOT_VERIFY = reply(252, "2.5.2 Cannot verify; send mail and see")
+HELP = reply(214, "2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS (RFC 5321, RFC 3207)")
+
+UNKNOWN_COMMAND = reply(500, "5.5.2 Command not recognized")
+NOT_IMPLEMENTED = reply(502, "5.5.1 Command not implemented")
+NO_CHUNKING = reply(502, "5.5.1 CHUNKING is not offered; closing")
+NOT_ASCII = reply(500, "5.5.2 Commands are ASCII")
+HAS_NUL = reply(500, "5.5.2 A command has no NUL")
+LINE_TOO_LONG = reply(500, "5.5.2 Line too long")
+BARE_LINE_END = reply(500, "5.5.2 Bare CR or LF; only CRLF ends a line; closing")
+NO_ARGUMENT = reply(501, "5.5.4 This command takes no argument")
+BAD_HELLO = reply(501, "5.5.4 A domain name or an address literal is needed")
+BAD_MAIL = reply(501, "5.5.4 Syntax: MAIL FROM:<address>")
+BAD_RCPT = reply(501, "5.5.4 Syntax: RCPT TO:<address>")
+BAD_PARAMETER = reply(501, "5.5.4 Malformed or repeated parameter")
+UNKNOWN_PARAMETER = reply(555, "5.5.4 Parameter not supported")
+NEEDS_SMTPUTF8 = reply(553, "5.6.7 SMTPUTF8 is not offered; the address must be ASCII")
+NO_POSTMASTER = reply(550, "5.1.1 There are no local mailboxes here; give postmaster a domain")
+
+HELLO_FIRST = reply(503, "5.5.1 Send EHLO or HELO first")
+MAIL_FIRST = reply(503, "5.5.1 Send MAIL first")
+ALREADY_MAIL = reply(503, "5.5.1 A mail transaction is open already")
+RCPT_FIRST = reply(554, "5.5.1 No valid recipients")
+ALREADY_TLS = reply(503, "5.5.1 TLS is active already")
+NOT_DURING_MAIL = reply(503, "5.5.1 Not during a mail transaction")
+
+TOO_MANY_RECIPIENTS = reply(452, "4.5.3 Too many recipients")
+TOO_LARGE = reply(552, "5.3.4 Message too large")
+BARE_IN_CONTENT = reply(554, "5.6.0 Bare CR or LF in the message; only CRLF ends a line")
+TEXT_LINE_TOO_LONG = reply(554, "5.6.0 A line of the message is too long")
+TOO_MANY_HOPS = reply(554, "5.4.6 Too many hops; this message goes in circles")
+
+NOT_SYNCHRONIZED = reply(554, "5.5.0 Wait for the reply to this command (RFC 2920); closing")
+INJECTED = reply(421, "4.7.0 Octets after STARTTLS and before TLS; closing")
+TOO_MANY_ERRORS = reply(421, "4.7.0 Too many errors; closing")
+TOO_MANY_IDLE_COMMANDS = reply(421, "4.7.0 Too many commands without mail; closing")
+NOT_SMTP = reply(421, "4.7.0 This is SMTP; closing")
