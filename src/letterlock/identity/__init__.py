@@ -1,1 +1,13 @@
-"""Which certificates may speak for which names."""
+"""For whom does a certificate chain speak.
+
+A server presents a chain; this room says whether it proves the server's identity, and if not, how near it came. Two
+proofs are known. DANE (`dane`): a TLSA RRset from signed DNS names the server's key or certificate, or the authority
+that issued it (RFC 6698, RFC 7671, RFC 7672). PKIX (`pkix`): the chain ends at a root that somebody chose to trust, and
+the certificate has the right name (RFC 5280, RFC 9525).
+
+Both take octets, names and a time, and return a match, or a mismatch that tells people what was wanted and what was
+seen. Nothing here asks for TLSA records or opens a session, and nothing here judges whether the names or the records
+deserve belief: that is `letterlock.policy`. Paths are built by `cryptography` (`path`); whose names they are is decided
+here (`names`). Refused: PKIX-TA(0) and PKIX-EE(1) records (RFC 7672 section 3.1.3), SHA-1, short keys, common names
+wherever a DNS-ID stands, and more work than a bounded chain and a bounded RRset can cost.
+"""
