@@ -62,19 +62,20 @@ def need_root(program: str) -> None:
         raise Unusable(f"{program} starts only as root: run 'make test' as root (a container or a CI job will do)")
 
 
-def run(program: str, *arguments: str | Path, cwd: Path | None = None, stdin: str = "") -> str:
+def run(program: str, *arguments: str | Path, cwd: Path | None = None) -> str:
     """Run a tool to its end; its stdout. A failure shows what it said."""
+    status, stdout, stderr = try_run(program, *arguments, cwd=cwd)
+    assert status == 0, f"{program} {arguments}: exit status {status}\n{stdout}\n{stderr}"
+    return stdout
+
+
+def try_run(program: str, *arguments: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
+    """Run a tool that may fail; its exit status, stdout and stderr."""
+    command = [find(program), *map(str, arguments)]
     done = subprocess.run(
-        [find(program), *map(str, arguments)],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, f"{program} {arguments}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return done.returncode, done.stdout, done.stderr
 
 
 @dataclass(frozen=True, slots=True)
