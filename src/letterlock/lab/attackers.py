@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from letterlock.lab.certificates import accept_any_context
-from letterlock.lab.wire import Wire, connected
+from letterlock.lab.wire import Tell, Wire, connected, say_nothing
 
 _STARTTLS = b"STARTTLS"
 
@@ -26,8 +26,9 @@ class Session:
 class OnPath(ABC):
     """A man in the middle between the victim and the honest server at an address and port."""
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, tell: Tell = say_nothing) -> None:
         self._honest = (address, port)
+        self._tell = tell
         self.loot = bytearray()
 
     def holds(self, secret: bytes) -> bool:
@@ -73,6 +74,9 @@ class OnPath(ABC):
         while line != b".\r\n":
             line = await self._overhear(session.victim)
             await session.honest.write(line)
+        self._tell(
+            f"attacker on the path: read a message, {'inside his own TLS' if session.victim.encrypted else 'in clear'}"
+        )
         await session.victim.write(await session.honest.read_reply())
 
 
@@ -80,6 +84,7 @@ class Stripper(OnPath):
     """Removes STARTTLS from the reply to EHLO (RFC 3207 section 6)."""
 
     def _edit_ehlo(self, reply: bytes) -> bytes:
+        self._tell("attacker on the path: removes STARTTLS from the reply to EHLO")
         lines = [line[4:] for line in reply.splitlines(keepends=True) if line[4:].strip().upper() != _STARTTLS]
         return b"".join(b"250-" + line for line in lines[:-1]) + b"250 " + lines[-1]
 
@@ -91,19 +96,21 @@ class Refuser(OnPath):
     """Lets STARTTLS be offered, and answers 454 to the command (RFC 3207 section 4)."""
 
     async def _starttls(self, session: Session) -> None:
+        self._tell("attacker on the path: refuses STARTTLS")
         await session.victim.write(b"454 4.7.0 TLS not available due to temporary reason\r\n")
 
 
 class Impostor(OnPath):
     """Ends TLS himself, with a certificate of his own, and speaks TLS to the honest server: nobody notices a thing."""
 
-    def __init__(self, address: str, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(address, port)
+    def __init__(self, address: str, port: int, context: ssl.SSLContext, tell: Tell = say_nothing) -> None:
+        super().__init__(address, port, tell)
         self._context = context
 
     async def _starttls(self, session: Session) -> None:
         await session.honest.write(b"STARTTLS\r\n")
         await session.victim.write(await session.honest.read_reply())
+        self._tell("attacker on the path: ends TLS with his own certificate")
         await session.honest.start_tls(accept_any_context(), server=False)
         await session.victim.start_tls(self._context, server=True)
 
@@ -120,6 +127,7 @@ class Injector(OnPath):
     async def _starttls(self, session: Session) -> None:
         await session.honest.write(b"STARTTLS\r\n")
         await session.victim.write(await session.honest.read_reply() + self.INJECTED)
+        self._tell("attacker on the path: injected replies in clear behind 220")
         upstream = asyncio.create_task(self._pump(session.victim, session.honest))
         try:
             await self._pump(session.honest, session.victim)

@@ -13,8 +13,8 @@ from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, remove_tlsa
 from letterlock.lab.dns_server import Answerer, serving
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.scenarios import Attack, Protection
-from letterlock.lab.wire import Wire, listening
-from letterlock.lab.world import ATTACKER_BERTH, BERTHS, DNS_BERTH, Site, World, make_world
+from letterlock.lab.wire import Tell, Wire, listening, say_nothing
+from letterlock.lab.world import ATTACKER_BERTH, BERTHS, DNS_BERTH, World, make_world
 
 _IMPOSTURES = (Attack.SELF_SIGNED, Attack.TLSA_REMOVED, Attack.TLSA_LOOKUP_FAILED)
 
@@ -33,6 +33,11 @@ class Box:
     honest: dict[Protection, MailServer]
     on_path: dict[Protection, OnPath]
     attacker_server: MailServer
+
+    @property
+    def subject_address(self) -> str:
+        """An address of the box's network for the server under test."""
+        return self.berths.address(BERTHS)
 
     def delivered(self, protection: Protection, secret: bytes) -> bool:
         """Whether the honest server of a domain has the secret."""
@@ -53,15 +58,18 @@ class Box:
 
 
 @asynccontextmanager
-async def running_box(attack: Attack) -> AsyncIterator[Box]:
-    """A box from start to end. Raises NoFreeAddresses."""
+async def running_box(attack: Attack, tell: Tell = say_nothing) -> AsyncIterator[Box]:
+    """A box from start to end; `tell` hears what its servers and attackers do. Raises NoFreeAddresses."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="letterlock-lab-")))
         berths = stack.enter_context(reserved(BERTHS))
         world = make_world(berths, now=time.time())
-        honest = {site.protection: _honest_server(site, directory) for site in world.sites.values()}
-        on_path = _attackers_on_path(attack, world, berths, directory)
-        attacker_server = MailServer(world.attacker_host, world.attacker_credential.server_context(directory))
+        honest = {
+            site.protection: MailServer(site.host, site.credential.server_context(directory), tell)
+            for site in world.sites.values()
+        }
+        on_path = _attackers_on_path(attack, world, berths, directory, tell)
+        attacker_server = MailServer(world.attacker_host, world.attacker_credential.server_context(directory), tell)
         await _listen(stack, berths, ATTACKER_BERTH, attacker_server.talk)
         for protection, site in world.sites.items():
             await _listen(stack, berths, site.backstage_berth, honest[protection].talk)
@@ -88,23 +96,22 @@ async def _listen(stack: AsyncExitStack, berths: Berths, berth: int, talk: Calla
     await stack.enter_async_context(listening(berths.sockets[berth], talk))
 
 
-def _honest_server(site: Site, directory: Path) -> MailServer:
-    return MailServer(site.host, site.credential.server_context(directory))
-
-
-def _attackers_on_path(attack: Attack, world: World, berths: Berths, directory: Path) -> dict[Protection, OnPath]:
+def _attackers_on_path(
+    attack: Attack, world: World, berths: Berths, directory: Path, tell: Tell
+) -> dict[Protection, OnPath]:
     """An attacker at the address of every MX host, for the attacks that need one there."""
     found: dict[Protection, OnPath] = {}
     for protection, site in world.sites.items():
-        honest = (berths.address(site.backstage_berth), berths.port)
+        address, port = berths.address(site.backstage_berth), berths.port
         if attack is Attack.STARTTLS_STRIPPED:
-            found[protection] = Stripper(*honest)
+            found[protection] = Stripper(address, port, tell)
         elif attack is Attack.STARTTLS_REFUSED:
-            found[protection] = Refuser(*honest)
+            found[protection] = Refuser(address, port, tell)
         elif attack is Attack.PLAINTEXT_INJECTED:
-            found[protection] = Injector(*honest)
+            found[protection] = Injector(address, port, tell)
         elif attack in _IMPOSTURES:
-            found[protection] = Impostor(*honest, world.impostor_credentials[protection].server_context(directory))
+            context = world.impostor_credentials[protection].server_context(directory)
+            found[protection] = Impostor(address, port, context, tell)
     return found
 
 

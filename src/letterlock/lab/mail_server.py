@@ -6,7 +6,7 @@ The honest server of every domain, and the server that a forged MX leads to: wha
 import ssl
 from dataclasses import dataclass, field
 
-from letterlock.lab.wire import Wire
+from letterlock.lab.wire import Tell, Wire, say_nothing
 
 MAX_MESSAGE_OCTETS = 1 << 20
 _READY = b"220 "
@@ -27,6 +27,7 @@ class MailServer:
 
     host: str
     context: ssl.SSLContext
+    tell: Tell = say_nothing
     mailbox: list[Arrival] = field(default_factory=list)
 
     def holds(self, secret: bytes) -> bool:
@@ -71,4 +72,5 @@ class MailServer:
                 await wire.write(b"552 5.3.4 Message too big\r\n")
                 return
         self.mailbox.append(Arrival(bytes(content), wire.encrypted))
+        self.tell(f"{self.host} took a message, {'encrypted' if wire.encrypted else 'in clear'}")
         await wire.write(b"250 2.0.0 Ok: in the mailbox\r\n")

@@ -34,7 +34,7 @@ class Outcome(StrEnum):
     ENCRYPTED = "delivered-encrypted"  # to whoever answered
     CLEAR = "delivered-clear"
     HELD = "held"  # in the queue, deferred with reasons, and nobody else has it
-    LOST = "lost"  # neither delivered nor in the queue: never expected
+    INCONSISTENT = "inconsistent"  # what the server says is not what the mailboxes hold: never expected
     UNDECIDED = "undecided"  # no end in time: never expected
 
 

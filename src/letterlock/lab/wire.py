@@ -16,6 +16,13 @@ READ_OCTETS = 1 << 16
 IDLE_SECONDS = 60.0
 
 
+Tell = Callable[[str], None]  # one line about what happens, for whoever watches
+
+
+def say_nothing(_line: str) -> None:
+    """Tell nobody."""
+
+
 class Ended(ConnectionError):
     """The other side closed the connection."""
 

@@ -1,0 +1,109 @@
+"""`letterlock lab`: the internet in a box, and what each protection is worth in it."""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import click
+
+from letterlock.lab.addresses import NoFreeAddresses
+from letterlock.lab.scenarios import Attack, Protection
+from letterlock.lab.stay import ServerEnded, stay
+from letterlock.lab.table import as_data, draw, explain
+from letterlock.lab.trial import Cell, run_cells
+
+_ATTACKS = click.Choice([attack.value for attack in Attack])
+_PROTECTIONS = click.Choice([protection.value for protection in Protection])
+
+
+@click.group(invoke_without_command=True)
+@click.option("--attack", "attacks", type=_ATTACKS, multiple=True, help="Run this attack only. May be repeated.")
+@click.option("--protection", "protections", type=_PROTECTIONS, multiple=True, help="This protection only, likewise.")
+@click.option("--json", "as_json", is_flag=True, help="Print the cells as JSON.")
+@click.option("--verbose", "-v", is_flag=True, help="Print each cell's reasons, too.")
+@click.pass_context
+def lab(
+    context: click.Context, attacks: Sequence[str], protections: Sequence[str], *, as_json: bool, verbose: bool
+) -> None:
+    """Attack your mail in an internet in a box, and see what each protection is worth.
+
+    Everything runs on loopback, without root, and sends mail through the real server: a signed root, signed and
+    unsigned domains, receiving servers, and attackers on the path and in the DNS.
+
+    Exit status: 0 when every cell is as theory says, 1 when not, 2 on usage.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    _silence_servers()
+    chosen = (
+        [Attack(each) for each in attacks] or list(Attack),
+        [Protection(each) for each in protections] or list(Protection),
+    )
+    try:
+        cells = asyncio.run(_run(*chosen))
+    except NoFreeAddresses as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(as_data(cells), indent=2))
+    else:
+        _print(draw(cells) + (explain(cells) if verbose else []))
+    sys.exit(0 if all(cell.passed for cell in cells) else 1)
+
+
+@lab.command()
+@click.option("--attack", type=_ATTACKS, default=Attack.NONE.value, show_default=True, help="What the attacker does.")
+def up(attack: str) -> None:
+    """Keep the box running, with a server in it, and tell how to send a mail into it by hand.
+
+    Prints commands with the box's real addresses, then what happens, until Ctrl-C.
+    """
+    try:
+        asyncio.run(stay(Attack(attack), click.echo))
+    except (NoFreeAddresses, ServerEnded) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+async def _run(attacks: Sequence[Attack], protections: Sequence[Protection]) -> list[Cell]:
+    """Run the cells, with progress on stderr."""
+    total = len(attacks) * len(protections)
+    live = sys.stderr.isatty()
+    cells: list[Cell] = []
+    click.echo(f"{total} cells, each a message through the real server ...", err=True, nl=not live)
+    async for cell in run_cells(attacks, protections):
+        cells.append(cell)
+        if live:
+            click.echo(f"\r{len(cells)} of {total} cells done\x1b[K", err=True, nl=False)
+    if live:
+        click.echo("\r\x1b[K", err=True, nl=False)
+    return cells
+
+
+def _silence_servers() -> None:
+    """The servers of the cells log into nothing: their reasons are in the table."""
+    logger = logging.getLogger("letterlock")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+
+
+_COLOURED = re.compile(
+    r"(?P<bad>\bREAD( tls| clear)?|INCONSISTENT|UNDECIDED|(?<= )!)"
+    r"|(?P<best>\bauthenticated\b)|(?P<good>\b(held|encrypted)\b)"
+)
+_HUES = {"bad": "red", "best": "green", "good": "green"}
+
+
+def _print(lines: Sequence[str]) -> None:
+    """To stdout; click takes the colour away unless it is a terminal."""
+    for line in lines:
+        click.echo(line if "NO_COLOR" in os.environ else _COLOURED.sub(_colour, line))
+
+
+def _colour(found: re.Match[str]) -> str:
+    kind = next(name for name, text in found.groupdict().items() if text)
+    return click.style(found[0], fg=_HUES[kind], bold=kind != "good")

@@ -1,0 +1,135 @@
+"""The server under test: the real `serve` code, with a configuration that any operator could have written."""
+
+import asyncio
+import json
+import smtplib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from email.message import EmailMessage
+from enum import StrEnum
+from pathlib import Path
+
+from letterlock import app
+from letterlock.config import load
+from letterlock.lab.box import Box
+from letterlock.lab.scenarios import Protection
+from letterlock.policy.decision import Level
+
+HOSTNAME = "letterlock.test"
+SENDER = f"sender@{HOSTNAME}"
+SMTP_SECONDS = 20.0
+POLL_SECONDS = 0.02
+
+
+def write_config(box: Box, listen: str) -> Path:
+    """The configuration of the server under test: the box's DNS and anchor, and one rule a domain that has one."""
+    directory = box.directory
+    (directory / "queue").mkdir(mode=0o700)
+    rules = "".join(_rule(box, protection) for protection in Protection)
+    config = directory / "letterlock.toml"
+    config.write_text(f"""\
+# Written by `letterlock lab`. Everything in it lives on loopback and ends with the lab.
+hostname = {_quoted(HOSTNAME)}
+
+[smtp]
+listen = [{_quoted(listen)}]
+
+[queue]
+directory = {_quoted(directory / "queue")}
+
+[resolver]
+upstream = [{_quoted(box.resolver)}]
+anchors = [{_quoted(box.anchor_file)}]
+
+[delivery]
+port = {box.berths.port}
+{rules}""")
+    return config
+
+
+def _rule(box: Box, protection: Protection) -> str:
+    domain = _quoted(box.world.sites[protection].domain)
+    if protection is Protection.REQUIRE_TLS:
+        return f'\n[domain.{domain}]\ntls = "require-tls"\n'
+    if protection is Protection.VERIFY:
+        return f'\n[domain.{domain}]\ntls = "verify"\ntrust = {_quoted(box.authority_file)}\n'
+    return ""
+
+
+def _quoted(value: str | Path) -> str:
+    """A TOML basic string; JSON's escapes are among TOML's."""
+    return json.dumps(str(value))
+
+
+def recipient_of(box: Box, protection: Protection) -> str:
+    """Who gets mail at a domain."""
+    return f"ann@{box.world.sites[protection].domain}"
+
+
+class State(StrEnum):
+    """What the server under test says became of a message."""
+
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The server's own account of a message's first attempt."""
+
+    state: State
+    level: Level | None
+    reasons: tuple[dict[str, str], ...]
+
+
+class Subject:
+    """A running server under test, used as its users and its operator use it."""
+
+    def __init__(self, server: app.Server) -> None:
+        self._server = server
+        self._address, self._port = server.smtp_addresses[0]
+
+    async def submit(self, recipient: str, secret: str) -> str:
+        """Hand over a message with a secret; the id that the server answered. Raises OSError."""
+        return await asyncio.to_thread(_submit, self._address, self._port, recipient, secret)
+
+    async def outcome_of(self, message_id: str, *, timeout_seconds: float) -> Record | None:
+        """The server's record of the first attempt; None when there is none in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while True:
+                    attempts = await self._server.store.attempts(message_id)
+                    if attempts:
+                        return await self._record(message_id, attempts[0])
+                    await asyncio.sleep(POLL_SECONDS)
+        return None
+
+    async def _record(self, message_id: str, attempt: dict[str, object]) -> Record:
+        raise NotImplementedError(message_id, attempt)
+
+
+@asynccontextmanager
+async def running_subject(box: Box) -> AsyncIterator[Subject]:
+    """The server under test, in this process, from start to orderly end. Raises app.StartFailed."""
+    config = write_config(box, f"{box.subject_address}:{box.berths.port}")
+    async with app.running(load(config)) as server:
+        yield Subject(server)
+
+
+def _submit(address: str, port: int, recipient: str, secret: str) -> str:
+    """By the standard library's client, step by step, because it hides the answer to DATA otherwise. Blocks."""
+    message = EmailMessage()
+    message["From"] = SENDER
+    message["To"] = recipient
+    message["Subject"] = "A letter"
+    message.set_content(f"The secret is {secret}.\n")
+    with smtplib.SMTP(address, port, local_hostname="client.test", timeout=SMTP_SECONDS) as client:
+        client.ehlo()
+        client.mail(SENDER)
+        client.rcpt(recipient)
+        code, answer = client.data(message.as_bytes())
+        if code != 250:
+            raise smtplib.SMTPDataError(code, answer)
+        return answer.decode().split()[-1]

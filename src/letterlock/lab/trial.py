@@ -1,0 +1,100 @@
+"""One cell of the table: a message with a secret, sent through the server under test while one attack is on.
+
+Three witnesses are heard, and must agree: the mailboxes of the honest servers, the loot of the attackers, and the
+record of the server under test. What the server claims never counts for more than what came over the wire.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from letterlock.lab.box import Box, running_box
+from letterlock.lab.scenarios import Attack, Expectation, Outcome, Protection, expected
+from letterlock.lab.subject import Record, State, Subject, recipient_of, running_subject
+from letterlock.policy.decision import Level
+
+MAX_BOXES = 4
+CELL_SECONDS = 30.0
+_DELIVERED = {
+    Level.AUTHENTICATED: Outcome.AUTHENTICATED,
+    Level.ENCRYPTED: Outcome.ENCRYPTED,
+    Level.CLEAR: Outcome.CLEAR,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """What theory said, what happened, and why; `reasons` are the server's own."""
+
+    attack: Attack
+    protection: Protection
+    expected: Expectation
+    outcome: Outcome
+    readable: bool
+    reasons: tuple[dict[str, str], ...]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is as theory says."""
+        return self.outcome is self.expected.outcome and self.readable == self.expected.readable
+
+    @property
+    def worse(self) -> bool:
+        """Whether somebody could read what theory says nobody can."""
+        return self.readable and not self.expected.readable
+
+
+async def run_cells(attacks: Iterable[Attack], protections: Iterable[Protection]) -> AsyncIterator[Cell]:
+    """Run every attack against every protection; the cells, as they are done.
+
+    Each attack has a box and a server of its own, each protection a domain of its own.
+    """
+    seats = asyncio.Semaphore(MAX_BOXES)
+    chosen = tuple(protections)
+
+    async def one(attack: Attack) -> list[Cell]:
+        async with seats, running_box(attack) as box, running_subject(box) as subject:
+            return list(await asyncio.gather(*(_run_cell(box, subject, each) for each in chosen)))
+
+    tasks = [asyncio.create_task(one(attack)) for attack in attacks]
+    try:
+        for done in asyncio.as_completed(tasks):
+            for cell in await done:
+                yield cell
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _run_cell(box: Box, subject: Subject, protection: Protection) -> Cell:
+    started = time.monotonic()
+    secret = secrets.token_hex(16)
+    message_id = await subject.submit(recipient_of(box, protection), secret)
+    record = await subject.outcome_of(message_id, timeout_seconds=CELL_SECONDS)
+    readable = box.stolen(protection, secret.encode())
+    return Cell(
+        attack=box.attack,
+        protection=protection,
+        expected=expected(box.attack, protection),
+        outcome=classify(record, encrypted=box.seen_encrypted(protection, secret.encode())),
+        readable=readable,
+        reasons=record.reasons if record else (),
+        seconds=time.monotonic() - started,
+    )
+
+
+def classify(record: Record | None, *, encrypted: bool | None) -> Outcome:
+    """The outcome, from the server's record and from how the message arrived (None: nobody got it)."""
+    if record is None:
+        return Outcome.UNDECIDED
+    if record.state is State.DEFERRED and encrypted is None:
+        return Outcome.HELD
+    if record.state is State.DELIVERED and encrypted is not None and record.level is not None:
+        outcome = _DELIVERED[record.level]
+        claims_tls = outcome is not Outcome.CLEAR
+        return outcome if claims_tls == encrypted else Outcome.INCONSISTENT
+    return Outcome.INCONSISTENT

@@ -1,0 +1,116 @@
+"""`letterlock lab` from the outside: the table, the data, the exit status; and `lab up` as a process of its own."""
+
+import asyncio
+import json
+import re
+import signal
+import smtplib
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from letterlock.lab.scenarios import Attack, Protection
+
+LAB = (sys.executable, "-m", "letterlock", "lab")
+
+
+async def run_lab(*arguments: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command."""
+    process = await asyncio.create_subprocess_exec(
+        *LAB, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(90):
+        output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+@pytest.mark.slow
+async def test_every_attack_against_every_protection_is_as_theory_says() -> None:
+    status, output, errors = await run_lab("--json")
+    cells = json.loads(output)["cells"]
+    assert [(cell["attack"], cell["protection"]) for cell in cells] == [(a, p) for a in Attack for p in Protection]
+    assert [cell for cell in cells if not cell["pass"]] == []
+    assert all(reason["code"] and reason["text"] for cell in cells for reason in cell["reasons"])
+    assert all(cell["reasons"] for cell in cells if cell["outcome"] == "held")
+    assert status == 0
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+async def test_two_labs_at_once_do_not_disturb_each_other() -> None:
+    results = await asyncio.gather(*(run_lab("--attack", "mx-forged") for _ in range(2)))
+    for status, output, _ in results:
+        assert status == 0
+        assert output.splitlines()[-1] == "5 cells as theory says, 0 worse"
+
+
+async def test_verbose_gives_the_reasons_below_the_table() -> None:
+    status, output, _ = await run_lab("--attack", "self-signed", "--protection", "dane-ee", "-v")
+    assert status == 0
+    assert "1 cell as theory says, 0 worse" in output
+    assert "self-signed certificate: on the path" in output
+    assert "\x1b" not in output
+
+
+async def test_an_unknown_attack_is_a_usage_error() -> None:
+    status, output, errors = await run_lab("--attack", "voodoo")
+    assert status == 2
+    assert output == ""
+    assert "starttls-stripped" in errors
+
+
+@asynccontextmanager
+async def lab_up(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader]]:
+    """The lab, up; ended in any case."""
+    process = await asyncio.create_subprocess_exec(*LAB, "up", *arguments, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        await process.communicate()
+
+
+def present(path: str) -> bool:
+    """Whether a file or folder is there."""
+    return Path(path).exists()
+
+
+async def read_until(reader: asyncio.StreamReader, wanted: str) -> str:
+    """What was printed up to and with the line that has the words. Fails at the end or after 20 seconds."""
+    text = ""
+    async with asyncio.timeout(20):
+        while wanted not in text:
+            line = (await reader.readline()).decode()
+            assert line, f"ended without {wanted!r}:\n{text}"
+            text += line
+    return text
+
+
+@pytest.mark.slow
+async def test_up_takes_mail_by_hand_shows_what_happens_and_removes_everything() -> None:
+    async with lab_up("--attack", "self-signed") as (process, reader):
+        text = await read_until(reader, "Ctrl-C ends")
+        found = re.search(r"SMTP\('([\d.]+)', (\d+)\)", text)
+        config = re.search(r"--config (\S+)", text)
+        assert found
+        assert config
+        assert present(config[1])
+
+        def send(recipient: str) -> None:
+            with smtplib.SMTP(found[1], int(found[2]), timeout=10) as client:
+                client.sendmail("me@letterlock.test", [recipient], "Subject: a letter\r\n\r\nHello.\r\n")
+
+        await asyncio.to_thread(send, "ann@none.test")
+        await read_until(reader, "attacker on the path: read a message")
+        await asyncio.to_thread(send, "ann@dane-ee.test")
+        await read_until(reader, "status=deferred")
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+        assert not present(config[1])
+        assert not present(config[1].removesuffix("/letterlock.toml"))

@@ -1,0 +1,119 @@
+"""Theory as data, and the table drawn from it."""
+
+import json
+
+from letterlock.lab.scenarios import ATTACK_STORIES, ATTACK_TITLES, Attack, Expectation, Outcome, Protection, expected
+from letterlock.lab.subject import Record, State
+from letterlock.lab.table import as_data, draw, explain, summary, word
+from letterlock.lab.trial import Cell, classify
+from letterlock.policy.decision import Level
+
+ALL = [(attack, protection) for attack in Attack for protection in Protection]
+DANE = (Protection.DANE_EE, Protection.DANE_TA)
+
+
+def make_cell(
+    attack: Attack, protection: Protection, *, outcome: Outcome | None = None, readable: bool | None = None
+) -> Cell:
+    """A cell that is as theory says, unless told otherwise."""
+    theory = expected(attack, protection)
+    return Cell(
+        attack=attack,
+        protection=protection,
+        expected=theory,
+        outcome=theory.outcome if outcome is None else outcome,
+        readable=theory.readable if readable is None else readable,
+        reasons=({"code": "some-code", "text": "because of this"},),
+        seconds=0.25,
+    )
+
+
+def test_theory_has_a_word_on_every_cell() -> None:
+    assert len(ALL) == 40
+    assert set(ATTACK_TITLES) == set(ATTACK_STORIES) == set(Attack)
+    for attack, protection in ALL:
+        assert isinstance(expected(attack, protection), Expectation)
+
+
+def test_rfc7672_dane_is_never_read_and_delivered_authenticated_when_nobody_attacks() -> None:
+    for attack in Attack:
+        for protection in DANE:
+            theory = expected(attack, protection)
+            assert not theory.readable
+            assert theory.outcome is (Outcome.AUTHENTICATED if attack is Attack.NONE else Outcome.HELD)
+
+
+def test_rfc7672_1_3_2_the_honest_rows_stay() -> None:
+    assert expected(Attack.SELF_SIGNED, Protection.REQUIRE_TLS).readable
+    assert expected(Attack.MX_FORGED, Protection.VERIFY) == Expectation(Outcome.ENCRYPTED, readable=True)
+    assert expected(Attack.STARTTLS_STRIPPED, Protection.NONE) == Expectation(Outcome.CLEAR, readable=True)
+    assert expected(Attack.NONE, Protection.VERIFY) == Expectation(Outcome.ENCRYPTED)
+
+
+def test_what_is_held_is_never_readable() -> None:
+    for pair in ALL:
+        if expected(*pair).outcome is Outcome.HELD:
+            assert not expected(*pair).readable
+
+
+def test_the_table_is_aligned_and_readable_without_colour() -> None:
+    lines = draw([make_cell(*pair) for pair in ALL])
+    table = lines[: lines.index("")]
+    assert len(table) == 1 + len(Attack)
+    start = table[0].index("none")
+    assert all(line[start - 1] == " " and line[start] != " " for line in table)
+    assert all(len(line) <= 100 for line in lines)
+    assert lines[-1] == "40 cells as theory says, 0 worse"
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_the_table_shows_only_what_was_run() -> None:
+    lines = draw([make_cell(Attack.NONE, Protection.DANE_EE)])
+    assert lines[0].split() == ["attack", "\\", "protection", "dane-ee"]
+    assert lines[1].split() == ["nobody", "attacks", "authenticated"]
+    assert lines[-1] == "1 cell as theory says, 0 worse"
+
+
+def test_a_cell_that_theory_forbids_is_marked_and_counted() -> None:
+    leak = make_cell(Attack.SELF_SIGNED, Protection.DANE_EE, outcome=Outcome.ENCRYPTED, readable=True)
+    late = make_cell(Attack.NONE, Protection.DANE_TA, outcome=Outcome.HELD)
+    assert word(leak) == "READ tls !"
+    assert word(late) == "held !"
+    assert leak.worse
+    assert not late.worse
+    assert summary([leak, late]) == "0 cells as theory says, 1 worse, 1 different"
+
+
+def test_reasons_are_explained_attack_by_attack() -> None:
+    lines = explain([make_cell(Attack.SELF_SIGNED, each) for each in reversed(Protection)])
+    assert lines[1].startswith("self-signed certificate: on the path")
+    assert [line.split()[0] for line in lines[2::2]] == list(Protection)
+    assert lines[3].strip() == "some-code: because of this"
+
+
+def test_the_data_has_the_cells_in_the_order_of_the_table() -> None:
+    data = json.loads(json.dumps(as_data([make_cell(*pair) for pair in reversed(ALL)])))
+    assert list(data) == ["cells"]
+    assert [(cell["attack"], cell["protection"]) for cell in data["cells"]] == ALL
+    wanted = {"attack", "protection", "expected", "outcome", "readable_by_attacker", "pass", "reasons"}
+    assert all(wanted <= set(cell) and cell["pass"] for cell in data["cells"])
+
+
+def record(state: State, level: Level | None = None) -> Record:
+    """What a server says."""
+    return Record(state, level, ())
+
+
+def test_what_came_over_the_wire_counts_more_than_what_the_server_claims() -> None:
+    authenticated = record(State.DELIVERED, Level.AUTHENTICATED)
+    assert classify(authenticated, encrypted=True) is Outcome.AUTHENTICATED
+    assert classify(authenticated, encrypted=False) is Outcome.INCONSISTENT
+    assert classify(authenticated, encrypted=None) is Outcome.INCONSISTENT
+    assert classify(record(State.DELIVERED, Level.CLEAR), encrypted=False) is Outcome.CLEAR
+
+
+def test_held_means_that_nobody_got_it() -> None:
+    assert classify(record(State.DEFERRED), encrypted=None) is Outcome.HELD
+    assert classify(record(State.DEFERRED), encrypted=True) is Outcome.INCONSISTENT
+    assert classify(record(State.FAILED), encrypted=None) is Outcome.INCONSISTENT
+    assert classify(None, encrypted=None) is Outcome.UNDECIDED
