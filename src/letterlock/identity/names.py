@@ -1,4 +1,4 @@
-"""For which names a certificate speaks: DNS-IDs against reference identifiers (RFC 9525; CN by RFC 7672 section 3.2.3)."""
+"""For which names a certificate speaks: DNS-IDs by RFC 9525, common names where RFC 7672 section 3.2.3 has them."""
 
 from collections.abc import Sequence
 

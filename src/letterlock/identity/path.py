@@ -1,8 +1,8 @@
 """Certification paths (RFC 5280 section 6) for mail: built by `cryptography`, under an extension policy of our own.
 
 Mail's authorities are laxer than the web's: own CAs made by one `openssl req -x509`, without key identifiers, leaves
-without extended key usage. What stays strict: signatures and key sizes, dates, basicConstraints with cA on every issuer,
-pathLen, keyCertSign and extended key usage where those extensions stand, name constraints, unknown critical extensions.
+without extended key usage. What stays strict: signatures and key sizes, dates, basicConstraints with cA on every
+issuer, pathLen, keyCertSign and extended key usage where they stand, name constraints, unknown critical extensions.
 Names are compared elsewhere (`letterlock.identity.names`), because DANE and PKIX have different rules for them.
 """
 

@@ -18,10 +18,15 @@ class Encryption(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaneAuthentication:
-    """The presented chain must match one of these records; `references` are the names for DANE-TA(2)."""
+    """The presented chain must match one of these records; `references` are the names for DANE-TA(2).
+
+    `names_secure` is False where the MX record that led to the host is unsigned: the session is then protected against
+    everybody but a forger of DNS, and never counts as authenticated (RFC 7672 section 2.2.1).
+    """
 
     records: tuple[TLSARecord, ...]
     references: tuple[str, ...]
+    names_secure: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,11 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Achieved:
-    """The level and by what: `dane-ee`, `dane-ta`, `pkix`, `pkix-unsigned-name`, or None. `match` is for people."""
+    """The level and by what, `match` being for people.
+
+    `by` is `dane-ee`, `dane-ta` or `pkix`; `dane-ee-unsigned-mx`, `dane-ta-unsigned-mx` or `pkix-unsigned-name` where
+    the match rests on unsigned DNS, the level then being ENCRYPTED; None where nothing was verified.
+    """
 
     level: Level
     by: str | None = None

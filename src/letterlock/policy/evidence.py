@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
+from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 
 
@@ -63,11 +64,12 @@ class MxHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """The hosts to try, in order (RFC 5321 section 5.1)."""
+    """The hosts to try, in order (RFC 5321 section 5.1), at least one. `reasons` tell what was unusual on the way."""
 
     next_hop: NextHop
     hosts: tuple[MxHost, ...]
     mx_security: Security
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

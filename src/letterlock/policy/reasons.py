@@ -1,11 +1,26 @@
 """Why: one code for everything a decision rests on, with the standard, the status and a sentence for people."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from letterlock.policy.reason_table import EXPLANATIONS, Explanation, ResultType
+
+__all__ = [
+    "Explanation",
+    "Reason",
+    "ResultType",
+    "all_codes",
+    "explain",
+    "result_type",
+    "section",
+    "sentence",
+    "status",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One reason: its code (a key of the table in this module), what it is about, and the values that go with it.
+    """One reason: its code (a key of the table), what it is about, and the values that go with it.
 
     `subject` is a host, a domain or an address. `facts` fill the sentence's placeholders.
     """
@@ -13,3 +28,44 @@ class Reason:
     code: str
     subject: str
     facts: tuple[tuple[str, str], ...] = ()
+
+
+def explain(code: str) -> Explanation:
+    """What a code means. Raises KeyError for a code that is not in the table."""
+    return EXPLANATIONS[code]
+
+
+def all_codes() -> Iterator[str]:
+    """Every code, in the order of a delivery: route, require, judge."""
+    return iter(EXPLANATIONS)
+
+
+def sentence(reason: Reason) -> str:
+    """The reason as a sentence for people, without its subject in front and without a full stop at the end.
+
+    A fact that the sentence wants and the reason does not have is shown as `?`. Raises KeyError for an unknown code.
+    """
+    template = explain(reason.code).sentence
+    return template.format_map(_Facts(reason.facts, subject=reason.subject))
+
+
+def status(reason: Reason) -> str:
+    """The enhanced status code (RFC 3463) that goes with the reason. Raises KeyError for an unknown code."""
+    return explain(reason.code).status
+
+
+def section(reason: Reason) -> str:
+    """The standard and its section, such as `RFC 7672 section 2.2`. Raises KeyError for an unknown code."""
+    return explain(reason.code).section
+
+
+def result_type(reason: Reason) -> ResultType | None:
+    """What a TLS report calls it (RFC 8460 section 4.3); None: not reported. Raises KeyError for an unknown code."""
+    return explain(reason.code).result_type
+
+
+class _Facts(dict[str, str]):
+    """Facts by name, and a question mark for the one that is missing."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"

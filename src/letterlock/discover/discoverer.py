@@ -1,0 +1,120 @@
+"""The lookups for one next hop and for one host (RFC 5321 section 5.1, RFC 7672 section 2.2)."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dns.name
+import dns.rdatatype
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
+
+from letterlock.mail.names import is_address_literal
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, TargetHost
+from letterlock.policy.rules import Rules
+from letterlock.ports import Resolver
+from letterlock.resolver.answer import Answer, LookupFailure, Security
+
+MAX_ADDRESSES = 20
+
+_WEAKEST_FIRST = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
+
+
+class Discoverer:
+    """Asks a validating resolver, and adds the operator's rule."""
+
+    def __init__(self, resolver: Resolver, rules: Rules) -> None:
+        self._resolver = resolver
+        self._rules = rules
+
+    async def destination(self, next_hop: NextHop) -> DestinationEvidence:
+        """The MX answer of a next hop (None for an address literal) and the rule for it. Never raises for DNS."""
+        literal = is_address_literal(next_hop.domain)
+        mx = None if literal else await self._resolver.resolve(next_hop.domain, dns.rdatatype.MX)
+        return DestinationEvidence(next_hop=next_hop, mx=mx, rule=self._rules.for_next_hop(next_hop.domain))
+
+    async def host(self, host: MxHost, port: int) -> TargetHost:
+        """The addresses of a host, at most MAX_ADDRESSES, and the TLSA answer where it is to be asked for.
+
+        One address family that could not be found out is kept as evidence, and the other is used. The security is that
+        of the answers that gave addresses, so that nobody makes a host insecure by making one lookup fail.
+        """
+        if host.origin is Origin.LITERAL:
+            return _literal_target(host, port)
+        lookups = await asyncio.gather(
+            self._resolver.resolve(host.name, dns.rdatatype.AAAA), self._resolver.resolve(host.name, dns.rdatatype.A)
+        )
+        answers = [one for one in lookups if isinstance(one, Answer)]
+        positive = [one for one in answers if one.records]
+        weakest = min(positive, key=lambda one: _WEAKEST_FIRST.index(one.security), default=None)
+        found = await self._tlsa(_base_candidates(host.name, weakest) if weakest else (), port)
+        canonical = weakest or next(iter(answers), None)
+        return TargetHost(
+            host=host,
+            port=port,
+            canonical_name=_text(canonical.canonical_name) if canonical else host.name,
+            addresses=_addresses(positive),
+            address_lookups=tuple(lookups),
+            address_security=weakest.security if weakest else None,
+            tlsa_base=found.base,
+            tlsa=found.answer,
+        )
+
+    async def _tlsa(self, candidates: Sequence[str], port: int) -> "_Tlsa":
+        """Ask for TLSA at the candidates in turn, until one has signed records, or could not be found out."""
+        found = _Tlsa()
+        for base in candidates:
+            answer = await self._resolver.resolve(f"_{port}._tcp.{base}", dns.rdatatype.TLSA)
+            found = _Tlsa(base, answer)
+            if isinstance(answer, LookupFailure) or _is_final(answer):
+                break
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Tlsa:
+    base: str | None = None
+    answer: Answer | LookupFailure | None = None
+
+
+def _is_final(answer: Answer) -> bool:
+    """Signed records make the base domain; what no anchor covers ends the search too, as not found out."""
+    return (answer.secure and bool(answer.records)) or answer.security is Security.INDETERMINATE
+
+
+def _base_candidates(name: str, answer: Answer) -> tuple[str, ...]:
+    """The TLSA base domains to try for a host, by the security of its addresses and aliases (RFC 7672 section 2.2.2).
+
+    No alias, signed: the name. Aliases, all signed: where they end, then the name, never one between. Aliases whose
+    first is signed, though what follows is not: the name. All else: none, and TLSA is not asked for.
+    """
+    if not answer.aliases:
+        return (name,) if answer.secure else ()
+    if answer.secure:
+        return tuple(dict.fromkeys((_text(answer.canonical_name), name)))
+    return (name,) if answer.aliases[0].security is Security.SECURE else ()
+
+
+def _addresses(answers: Sequence[Answer]) -> tuple[str, ...]:
+    """Addresses of both families in turn, so that a cut at MAX_ADDRESSES leaves some of each; IPv6 first."""
+    families = [[one.address for one in answer.records if isinstance(one, A | AAAA)] for answer in answers]
+    mixed = itertools.chain.from_iterable(itertools.zip_longest(*families))
+    return tuple(dict.fromkeys(address for address in mixed if address is not None))[:MAX_ADDRESSES]
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+def _literal_target(host: MxHost, port: int) -> TargetHost:
+    return TargetHost(
+        host=host,
+        port=port,
+        canonical_name=host.name,
+        addresses=(host.name,),
+        address_lookups=(),
+        address_security=Security.INSECURE,
+        tlsa_base=None,
+        tlsa=None,
+    )

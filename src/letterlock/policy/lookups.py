@@ -1,0 +1,26 @@
+"""What a lookup means for a decision: found, provably or acceptably absent, or could not find out (RFC 7672 2.1)."""
+
+from letterlock.policy.reasons import Reason
+from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
+
+_MAX_DETAIL = 200
+
+
+def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: str, bogus: str) -> Reason | None:
+    """Why a lookup could not find out, or None for an answer to go by.
+
+    Bogus, timeout, SERVFAIL and the like, and also an answer that no trust anchor covers: none of them means absence
+    (RFC 7672 section 2.1.1). `failed` and `bogus` are the codes to use; `what` was asked for.
+    """
+    if isinstance(lookup, LookupFailure):
+        code = bogus if lookup.kind is FailureKind.BOGUS else failed
+        return Reason(code=code, subject=subject, facts=(("kind", lookup.kind.value), ("detail", said(lookup.detail))))
+    if lookup.security in (Security.INDETERMINATE, Security.BOGUS):
+        return Reason(code="rfc7672-2.1.1-indeterminate", subject=subject, facts=(("what", what),))
+    return None
+
+
+def said(text: str) -> str:
+    """A text from outside, fit to stand in a sentence: printable, one line, at most 200 characters."""
+    clean = "".join(character if character.isprintable() else "?" for character in text[: _MAX_DETAIL + 1])
+    return clean if len(clean) <= _MAX_DETAIL else clean[:_MAX_DETAIL] + "..."

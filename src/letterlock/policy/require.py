@@ -1,0 +1,218 @@
+"""From the evidence on one host to what must hold before mail may go there (RFC 7672 sections 2.2 and 6).
+
+Two voices are heard. The standard's: signed TLSA records demand TLS and the certificate that they name; a lookup that
+failed demands that the host be left alone; a proven absence demands nothing. The operator's: a rule can demand more. No
+rule lowers what the standard demands. Where both speak, DANE outranks PKIX: records that a signed MX leads to prove the
+server better than any authority can, and most DANE hosts have certificates that no root knows, so `verify` is content
+with DANE. Only where the MX is unsigned, and DANE therefore proves little, does `verify` ask for its own certificate.
+
+An unsigned MX that leads to a host with signed TLSA records: RFC 7672 section 2.2.1 leaves the choice. Letterlock takes
+DANE, which stops everybody on the path who cannot also forge DNS, and calls the result encrypted, not authenticated.
+"""
+
+from collections.abc import Sequence
+
+from dns.rdtypes.ANY.TLSA import TLSA
+
+from letterlock.identity.dane import usable_records
+from letterlock.identity.tlsa import TLSARecord
+from letterlock.identity.trust import TrustRoots
+from letterlock.policy.decision import (
+    DaneAuthentication,
+    Defer,
+    Encryption,
+    PkixAuthentication,
+    Refuse,
+    Requirement,
+    SkipHost,
+)
+from letterlock.policy.evidence import DestinationEvidence, DestinationRule, Origin, TargetHost, TlsRule
+from letterlock.policy.lookups import unknown
+from letterlock.policy.reasons import Reason
+from letterlock.resolver.answer import Answer, Security
+
+NO_ROOTS = TrustRoots("no roots", ())
+
+
+def require(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost | Defer | Refuse:
+    """What must hold in a session with a host, or why there may be none now."""
+    if skip := _unreachable(target) or _tlsa_unknown(target):
+        return SkipHost(reasons=(skip,))
+    rule = evidence.rule
+    reasons = _unsigned_mx(target)
+    tlsa = target.tlsa
+    if isinstance(tlsa, Answer) and tlsa.secure and tlsa.records and target.tlsa_base:
+        return _require_by_tlsa(evidence, target, tlsa_records(tlsa), reasons)
+    return _require_by_rule(rule, target, (_why_no_dane(target), *reasons), Encryption.OPTIONAL)
+
+
+def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
+    """What it means that every host of a route was skipped before a connection was made.
+
+    Refuse (5.4.4) when each of them was found to have no address; else Defer, with the reasons of all.
+    """
+    reasons = tuple(reason for skip in skipped for reason in skip.reasons)
+    if skipped and all(skip.reasons and skip.reasons[0].code == "rfc5321-5.1-no-address" for skip in skipped):
+        none = Reason(code="rfc5321-5.1-no-host-has-an-address", subject=subject)
+        return Refuse(status="5.4.4", reasons=(none, *reasons))
+    return Defer(reasons=reasons)
+
+
+def tlsa_records(answer: Answer) -> tuple[TLSARecord, ...]:
+    """The TLSA records of an answer as our own type."""
+    return tuple(
+        TLSARecord(one.usage, one.selector, one.mtype, one.cert) for one in answer.records if isinstance(one, TLSA)
+    )
+
+
+def _unreachable(target: TargetHost) -> Reason | None:
+    """Why there is no address that may be used.
+
+    One address family that could not be found out does not matter while the other gave addresses: they are judged by
+    their own security, and TLSA was asked for by it.
+    """
+    name = target.host.name
+    if target.addresses and target.address_security not in (Security.INDETERMINATE, Security.BOGUS):
+        return None
+    for lookup in target.address_lookups:
+        reason = unknown(
+            name,
+            "its address",
+            lookup,
+            failed="rfc7672-2.1.2-address-lookup-failed",
+            bogus="rfc7672-2.1.2-address-bogus",
+        )
+        if reason:
+            return reason
+    return Reason(code="rfc5321-5.1-no-address", subject=name)
+
+
+def _tlsa_unknown(target: TargetHost) -> Reason | None:
+    if target.tlsa is None:
+        return None
+    return unknown(
+        target.host.name,
+        "its TLSA answer",
+        target.tlsa,
+        failed="rfc7672-2.1.2-tlsa-lookup-failed",
+        bogus="rfc7672-2.1.2-tlsa-bogus",
+    )
+
+
+def _unsigned_mx(target: TargetHost) -> tuple[Reason, ...]:
+    if target.host.origin is Origin.MX and not target.host.secure:
+        return (Reason(code="rfc7672-2.2.1-insecure-mx", subject=target.host.name),)
+    return ()
+
+
+def _why_no_dane(target: TargetHost) -> Reason:
+    name, base = target.host.name, ("base", _tlsa_owner(target))
+    if target.host.origin is Origin.LITERAL:
+        return Reason(code="rfc7672-2.2-literal", subject=name)
+    if not isinstance(target.tlsa, Answer):
+        return Reason(code="rfc7672-2.2.2-insecure-address", subject=name)
+    if target.tlsa.records:
+        return Reason(code="rfc7672-2.2-insecure-tlsa", subject=name, facts=(base,))
+    proof = "proven" if target.tlsa.secure else "in an unsigned zone"
+    return Reason(code="rfc7672-2.2-no-tlsa", subject=name, facts=(base, ("proof", proof)))
+
+
+def _tlsa_owner(target: TargetHost) -> str:
+    return f"_{target.port}._tcp.{target.tlsa_base or target.host.name}"
+
+
+def _require_by_tlsa(
+    evidence: DestinationEvidence, target: TargetHost, records: Sequence[TLSARecord], reasons: tuple[Reason, ...]
+) -> Requirement | SkipHost:
+    """The host has signed TLSA records: never cleartext (RFC 7672 section 2.2.3)."""
+    base, usable = ("base", _tlsa_owner(target)), usable_records(records)
+    rule, name = evidence.rule, target.host.name
+    if not usable:
+        listed = ", ".join(one.short for one in records[:3])
+        why = Reason(code="rfc7672-2.2-unusable", subject=name, facts=(base, ("records", listed)))
+        return _require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY)
+    why = Reason(code="rfc7672-2.2-usable", subject=name, facts=(("count", str(len(usable))), base))
+    if reasons and rule and rule.tls in (TlsRule.VERIFY, TlsRule.DANE_ONLY):
+        return _require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY)
+    return Requirement(
+        encryption=Encryption.MANDATORY,
+        authentication=DaneAuthentication(
+            records=usable, references=_references(evidence, target), names_secure=not reasons
+        ),
+        sni=target.tlsa_base,
+        fallback=None,
+        reasons=(why, *reasons),
+    )
+
+
+def _references(evidence: DestinationEvidence, target: TargetHost) -> tuple[str, ...]:
+    """The reference identifiers for DANE-TA (RFC 7672 section 3.2.2), the TLSA base domain first.
+
+    Signed MX: also the next-hop domain and what its CNAMEs lead to. Unsigned MX: only the MX host, by the name that
+    the MX record has and by its TLSA base. No MX: also the next-hop domain, when the base is what it expands to.
+    """
+    names = [target.tlsa_base or target.host.name]
+    if target.host.origin is not Origin.MX or not target.host.secure:
+        names.append(target.host.name)
+    else:
+        names.append(evidence.next_hop.domain)
+        if isinstance(evidence.mx, Answer):
+            names.append(evidence.mx.canonical_name.to_text(omit_final_dot=True).lower())
+    return tuple(dict.fromkeys(names))
+
+
+def _require_by_rule(
+    rule: DestinationRule | None, target: TargetHost, reasons: tuple[Reason, ...], least: Encryption
+) -> Requirement | SkipHost:
+    """What the operator demands of a host that DANE does not vouch for; `least` is what the standard demands."""
+    name, kind = target.host.name, rule.tls if rule else TlsRule.MAY
+    source = ("source", rule.source if rule else "")
+    if rule and kind is TlsRule.DANE_ONLY:
+        return SkipHost(reasons=(Reason(code="rfc7672-6-no-usable-tlsa", subject=name, facts=(source,)), *reasons))
+    if rule and kind is TlsRule.VERIFY:
+        return _require_pkix(rule, target, reasons)
+    if kind is TlsRule.REQUIRE_TLS:
+        why = Reason(code="rule-require-tls", subject=name, facts=(source,))
+        return _unauthenticated(target, Encryption.MANDATORY, (why, *reasons))
+    return _unauthenticated(target, least, reasons)
+
+
+def _unauthenticated(target: TargetHost, encryption: Encryption, reasons: tuple[Reason, ...]) -> Requirement:
+    fallback = None
+    if encryption is Encryption.OPTIONAL:
+        why = Reason(code="rfc7672-2.2-cleartext-fallback", subject=target.host.name)
+        fallback = Requirement(
+            encryption=Encryption.NONE, authentication=None, sni=None, fallback=None, reasons=(why, *reasons)
+        )
+        reasons = (*reasons, Reason(code="rfc7435-3-opportunistic", subject=target.host.name))
+    return Requirement(
+        encryption=encryption, authentication=None, sni=_server_name(target), fallback=fallback, reasons=reasons
+    )
+
+
+def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reason, ...]) -> Requirement | SkipHost:
+    """PKIX for the names that the operator gave, else for the host.
+
+    The host's name can be believed when it came by signed DNS, or when it is the next-hop domain itself (implicit MX).
+    """
+    host, source = target.host, ("source", rule.source)
+    if not rule.names and host.origin is Origin.LITERAL:
+        return SkipHost(reasons=(Reason(code="rule-verify-no-name", subject=host.name, facts=(source,)), *reasons))
+    names = rule.names or (host.name,)
+    why = Reason(code="rule-verify", subject=host.name, facts=(source, ("names", ", ".join(names))))
+    return Requirement(
+        encryption=Encryption.MANDATORY,
+        authentication=PkixAuthentication(
+            references=names,
+            roots=rule.trust or NO_ROOTS,
+            names_secure=bool(rule.names) or host.secure or host.origin is Origin.IMPLICIT_MX,
+        ),
+        sni=_server_name(target),
+        fallback=None,
+        reasons=(why, *reasons),
+    )
+
+
+def _server_name(target: TargetHost) -> str | None:
+    """SNI is the TLSA base domain where there is one (RFC 7672 section 8.1), else the host; none for an address."""
+    return None if target.host.origin is Origin.LITERAL else target.tlsa_base or target.host.name

@@ -1,0 +1,98 @@
+"""From the MX answer to the hosts to try (RFC 5321 section 5.1, RFC 7505, RFC 7672 section 2.2.1)."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from dns.rdtypes.ANY.MX import MX
+
+from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
+from letterlock.policy.decision import Defer, Refuse
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route, TlsRule
+from letterlock.policy.lookups import said, unknown
+from letterlock.policy.reasons import Reason
+from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
+
+MAX_MX_RECORDS = 100
+MAX_HOSTS = 20
+
+Shuffle = Callable[[Sequence[MxHost]], Sequence[MxHost]]
+
+
+def route(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | Refuse:
+    """The hosts to try, by preference, and among equals as `shuffle` puts them; at most MAX_HOSTS.
+
+    Whether a host has TLSA records never changes the order (RFC 7672 section 2.2.1). The domain itself is the host
+    (implicit MX) only where the MX answer says that there is none, never after a lookup that failed.
+    """
+    domain, mx = evidence.next_hop.domain, evidence.mx
+    if mx is None:
+        return _literal_route(evidence.next_hop)
+    failure = unknown(
+        domain,
+        "the MX answer",
+        mx,
+        failed="rfc7672-2.1.2-mx-lookup-failed",
+        bogus="rfc7672-2.1.2-mx-bogus",
+    )
+    if failure or isinstance(mx, LookupFailure):
+        return Defer(reasons=(failure,) if failure else ())
+    if mx.absence is Absence.NXDOMAIN:
+        return Refuse(status="5.1.2", reasons=(Reason(code="rfc5321-5.1-no-such-domain", subject=domain),))
+    if mx.absence is Absence.NODATA:
+        return _implicit_route(evidence.next_hop, mx)
+    return _mx_route(evidence, mx, shuffle)
+
+
+def _literal_route(next_hop: NextHop) -> Route | Refuse:
+    reasons = (Reason(code="rfc5321-4.1.3-literal", subject=next_hop.domain),)
+    try:
+        address = literal_address(next_hop.domain)
+    except InvalidName:
+        return Refuse(status="5.1.2", reasons=(Reason(code="rfc5321-5.1-no-such-domain", subject=next_hop.domain),))
+    host = MxHost(name=address, preference=0, origin=Origin.LITERAL, secure=False)
+    return Route(next_hop=next_hop, hosts=(host,), mx_security=Security.INSECURE, reasons=reasons)
+
+
+def _implicit_route(next_hop: NextHop, mx: Answer) -> Route:
+    host = MxHost(name=next_hop.domain, preference=0, origin=Origin.IMPLICIT_MX, secure=mx.secure)
+    reasons = (Reason(code="rfc5321-5.1-implicit-mx", subject=next_hop.domain),)
+    return Route(next_hop=next_hop, hosts=(host,), mx_security=mx.security, reasons=reasons)
+
+
+def _mx_route(evidence: DestinationEvidence, mx: Answer, shuffle: Shuffle) -> Route | Defer | Refuse:
+    domain, rule = evidence.next_hop.domain, evidence.rule
+    records = [one for one in mx.records[:MAX_MX_RECORDS] if isinstance(one, MX)]
+    if records and all(len(one.exchange.labels) == 1 for one in records):
+        return Refuse(status="5.1.10", reasons=(Reason(code="rfc7505-3-null-mx", subject=domain),))
+    if rule and rule.tls is TlsRule.DANE_ONLY and not mx.secure:
+        return Defer(reasons=(Reason(code="rfc7672-6-insecure-mx", subject=domain, facts=(("source", rule.source),)),))
+    hosts = _ordered(_hosts(records, secure=mx.secure), shuffle)[:MAX_HOSTS]
+    if not hosts:
+        names = said(", ".join(one.exchange.to_text() for one in records[:5]))
+        return Defer(reasons=(Reason(code="rfc5321-5.1-mx-unusable", subject=domain, facts=(("hosts", names),)),))
+    reasons = [
+        Reason(code="rfc5321-2.3.5-mx-is-address", subject=domain, facts=(("host", host.name),))
+        for host in hosts
+        if host.origin is Origin.LITERAL
+    ]
+    return Route(next_hop=evidence.next_hop, hosts=hosts, mx_security=mx.security, reasons=tuple(reasons))
+
+
+def _hosts(records: Sequence[MX], *, secure: bool) -> list[MxHost]:
+    """One host a name, at its best preference. A root name beside others is no host (RFC 7505 section 3)."""
+    hosts: dict[str, MxHost] = {}
+    for record in sorted(records, key=lambda one: one.preference):
+        try:
+            name = normalise(record.exchange.to_text())
+        except InvalidName:
+            continue  # route says so if none is left
+        literal = is_ip_address(name)
+        origin = Origin.LITERAL if literal else Origin.MX
+        host = MxHost(name=name, preference=record.preference, origin=origin, secure=secure and not literal)
+        hosts.setdefault(name, host)
+    return list(hosts.values())
+
+
+def _ordered(hosts: Sequence[MxHost], shuffle: Shuffle) -> tuple[MxHost, ...]:
+    groups = itertools.groupby(hosts, key=lambda host: host.preference)
+    return tuple(itertools.chain.from_iterable(shuffle(list(group)) for _, group in groups))
