@@ -15,6 +15,10 @@ class StoreFailed(Exception):
     """The disk did not take it (full, unwritable, damaged): nothing was accepted."""
 
 
+class StoreFull(StoreFailed):
+    """There is no room left on the disk; what is kept there is safe."""
+
+
 class Store(Protocol):
     """Where messages are kept. What `accept` and `settle` wrote is on disk, fsynced, when they return.
 

@@ -1,0 +1,65 @@
+"""Shared limits of all sessions: how many there are, and how many octets they hold."""
+
+import ipaddress
+from collections import Counter
+
+from letterlock.mail.replies import Reply
+
+TOO_MANY = Reply(421, ("4.3.2 Too many connections, try again later",))
+TOO_MANY_FROM_YOU = Reply(421, ("4.7.0 Too many connections from your address",))
+_IPV6_CLIENT_PREFIX = 64
+
+
+class Admission:
+    """Counts connections, in all and by client."""
+
+    def __init__(self, *, max_connections: int, max_per_client: int) -> None:
+        self._max_connections = max_connections
+        self._max_per_client = max_per_client
+        self._clients: Counter[str] = Counter()
+        self._connections = 0
+
+    def admit(self, address: str) -> Reply | None:
+        """Count a connection in; or the reply that turns it away, uncounted."""
+        client = _client(address)
+        if self._connections >= self._max_connections:
+            return TOO_MANY
+        if self._clients[client] >= self._max_per_client:
+            return TOO_MANY_FROM_YOU
+        self._connections += 1
+        self._clients[client] += 1
+        return None
+
+    def leave(self, address: str) -> None:
+        """Count an admitted connection out."""
+        client = _client(address)
+        self._connections -= 1
+        self._clients[client] -= 1
+        if not self._clients[client]:
+            del self._clients[client]
+
+
+def _client(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 that anybody gets in IPv6."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((address, _IPV6_CLIENT_PREFIX), strict=False))
+
+
+class MemoryBudget:
+    """Octets of message content that all sessions may hold before it is on disk."""
+
+    def __init__(self, max_octets: int) -> None:
+        self._max_octets = max_octets
+        self._held = 0
+
+    def has_room(self, octets: int) -> bool:
+        """Whether that much more would fit."""
+        return self._held + octets <= self._max_octets
+
+    def change(self, before: int, after: int) -> bool:
+        """Hold `after` octets instead of `before`; False, and nothing changes, when that is too much."""
+        if after > before and not self.has_room(after - before):
+            return False
+        self._held += after - before
+        return True

@@ -1,0 +1,116 @@
+"""Listening: accepts connections, turns away what is too many, and ends in good order."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from letterlock.mail.replies import Reply
+from letterlock.net.streams import TcpStream
+from letterlock.net.tls import ServerContext
+from letterlock.ports import Clock
+from letterlock.queue.store import Store
+from letterlock.receive.journal import SessionJournal
+from letterlock.receive.limits import Admission, MemoryBudget
+from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.session import FAREWELL_SECONDS, Services, Session
+
+ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
+log = logging.getLogger("letterlock.receive")
+
+
+def _nobody() -> None:
+    """Nobody waits for new messages."""
+
+
+class Listener:
+    """The receiving service. `tls` None: STARTTLS is not offered. `wake` is called when a message is on disk."""
+
+    def __init__(
+        self,
+        options: ReceiveOptions,
+        *,
+        store: Store,
+        clock: Clock,
+        tls: ServerContext | None,
+        new_id: Callable[[], str],
+        wake: Callable[[], None] = _nobody,
+    ) -> None:
+        memory = MemoryBudget(options.max_inflight_octets)
+        self._services = Services(
+            options=options, store=store, clock=clock, tls=tls, new_id=new_id, wake=wake, memory=memory
+        )
+        self._admission = Admission(
+            max_connections=options.max_connections, max_per_client=options.max_connections_per_client
+        )
+        self._accepting: list[asyncio.Task[None]] = []
+        self._sessions: dict[asyncio.Task[None], Session] = {}
+
+    @property
+    def connections(self) -> int:
+        """How many sessions there are now."""
+        return len(self._sessions)
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept on bound, listening sockets until `stop`. They stay the caller's to close."""
+        for listening in sockets:
+            listening.setblocking(False)
+            self._accepting.append(asyncio.create_task(self._accept_from(listening)))
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Accept no more connections, let open mail transactions end within the grace, then drop what is left."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        self._accepting.clear()
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        for session in self._sessions.values():
+            session.stop(deadline)
+        left = list(self._sessions)
+        if left:
+            _, left_over = await asyncio.wait(left, timeout=grace_seconds + FAREWELL_SECONDS)
+            for task in left_over:
+                task.cancel()
+            await asyncio.gather(*left_over, return_exceptions=True)
+
+    async def _accept_from(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                log.warning("cannot accept a connection: %s", error)
+                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
+            else:
+                self._welcome(connection)
+
+    def _welcome(self, connection: socket.socket) -> None:
+        try:
+            stream = TcpStream(connection)
+        except OSError:  # gone before we looked
+            connection.close()
+            return
+        reply = self._admission.admit(stream.peer)
+        if reply is not None:
+            _turn_away(connection, stream, reply)
+            return
+        session = Session(stream, self._services)
+        task = asyncio.create_task(session.run())
+        self._sessions[task] = session
+        task.add_done_callback(lambda task: self._see_off(task, stream.peer))
+
+    def _see_off(self, task: asyncio.Task[None], peer: str) -> None:
+        del self._sessions[task]
+        self._admission.leave(peer)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            log.error("a session with %s failed by a fault of our own", peer, exc_info=bug)
+
+
+def _turn_away(connection: socket.socket, stream: TcpStream, reply: Reply) -> None:
+    """Say why, if it can be said at once, and close: whom we have no room for, we do not wait for."""
+    SessionJournal(stream.peer).rejected("CONNECT", reply)
+    with suppress(OSError):
+        connection.send(f"{reply}\r\n".encode("ascii"))
+        connection.shutdown(socket.SHUT_WR)
+    stream.abort()

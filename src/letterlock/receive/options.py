@@ -1,0 +1,33 @@
+"""What the listener is told."""
+
+import ipaddress
+from dataclasses import dataclass
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveOptions:
+    """Names, limits and time-outs of receiving. Sizes are octets, times are seconds.
+
+    `command_timeout_seconds` bounds every silence, and the time that one command line may take (RFC 5321 section
+    4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
+    `max_inflight_octets` bounds the content of unaccepted messages of all sessions together. `expire_seconds` is how
+    long delivery is tried. IPv6 clients are counted by /64.
+    """
+
+    hostname: str
+    relay_networks: tuple[Network, ...] = LOOPBACK
+    max_message_octets: int = 26_214_400
+    max_text_line_octets: int = 1000
+    max_recipients: int = 1000
+    max_bad_commands: int = 20
+    max_idle_commands: int = 100
+    max_connections: int = 500
+    max_connections_per_client: int = 100
+    max_inflight_octets: int = 268_435_456
+    command_timeout_seconds: float = 300
+    message_timeout_seconds: float = 3600
+    tls_timeout_seconds: float = 60
+    expire_seconds: float = 5 * 86400

@@ -1,0 +1,282 @@
+"""One inbound connection: moves octets between a stream and the sans-IO server, and answers its decisions."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import BodyType, Envelope
+from letterlock.mail.replies import Reply
+from letterlock.net.tls import ServerContext, accept_tls
+from letterlock.policy.evidence import Completed
+from letterlock.ports import Clock, Stream
+from letterlock.queue.store import Store, StoreFailed, StoreFull
+from letterlock.receive.journal import SessionJournal
+from letterlock.receive.limits import MemoryBudget
+from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.relay import refuse_relaying
+from letterlock.receive.trace import received_field
+from letterlock.smtp.server import SmtpServer
+from letterlock.smtp.server_events import (
+    End,
+    Ended,
+    Event,
+    MessageReceived,
+    RecipientOffered,
+    Refused,
+    SenderOffered,
+    ServerLimits,
+    StartTlsRequested,
+)
+from letterlock.smtp.server_table import State
+
+READ_OCTETS = 1 << 16
+FAREWELL_SECONDS = 2.0  # how long a last reply may take to be written
+
+NO_MEMORY = Reply(452, ("4.3.1 Too much mail at once, try again later",))
+STORE_FULL = Reply(452, ("4.3.1 Insufficient system storage",))
+STORE_FAILED = Reply(451, ("4.3.0 The message could not be stored, try again later",))
+TIMED_OUT = Reply(421, ("4.4.2 Time-out; closing",))
+SHUTTING_DOWN = Reply(421, ("4.3.2 Shutting down; try again later",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What all sessions share. `wake` tells delivery that there is a new message."""
+
+    options: ReceiveOptions
+    store: Store
+    clock: Clock
+    tls: ServerContext | None
+    new_id: Callable[[], str]
+    wake: Callable[[], None]
+    memory: MemoryBudget
+
+
+class Session:
+    """One connection, from greeting to close. The stream becomes the session's own."""
+
+    def __init__(self, stream: Stream, services: Services) -> None:
+        options = services.options
+        limits = ServerLimits(
+            max_message_octets=options.max_message_octets,
+            max_text_line_octets=options.max_text_line_octets,
+            max_recipients=options.max_recipients,
+            max_bad_commands=options.max_bad_commands,
+            max_idle_commands=options.max_idle_commands,
+        )
+        self._stream = stream
+        self._services = services
+        self._options = options
+        self._smtp = SmtpServer(options.hostname, limits, starttls=services.tls is not None)
+        self._journal = SessionJournal(stream.peer)
+        self._refusal = refuse_relaying(stream.peer, options.relay_networks)
+        self._tls: Completed | None = None
+        self._held_octets = 0
+        self._patience = _Patience(options)
+        self._waiting: asyncio.Timeout | None = None
+        self._stop_at = math.inf
+
+    async def run(self) -> None:
+        """Serve the client until either side ends it. Raises nothing that a client can cause."""
+        self._journal.connected()
+        try:
+            await self._converse()
+            await self._stream.close()
+        except OSError:
+            self._journal.lost(self._smtp.last_step)
+        finally:
+            self._stream.abort()
+            self._hold(0)
+            self._journal.disconnected(self._smtp.commands)
+
+    def stop(self, at: float) -> None:
+        """Take no new message; a mail transaction that is open may go on until `at` (event loop's time)."""
+        self._stop_at = at
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(self._deadline())
+
+    # --- octets ------------------------------------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        self._smtp.greet()
+        try:
+            while not isinstance(event := self._next_event(), Ended):
+                if event is None:
+                    await self._exchange()
+                elif not await self._deal_with(event):
+                    return
+        except TimeoutError:
+            self._end_in_time()
+        else:
+            if event.why is End.LOST:
+                self._journal.lost(self._smtp.last_step)
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await self._stream.write(self._smtp.take_output())
+
+    def _next_event(self) -> Event | None:
+        if self._stop_at < math.inf and not self._smtp.in_transaction:
+            self._smtp.end(SHUTTING_DOWN)
+        return self._smtp.next_event()
+
+    def _end_in_time(self) -> None:
+        if self._stop_at < math.inf:
+            self._smtp.end(SHUTTING_DOWN)
+        else:
+            self._journal.timed_out(self._smtp.last_step)
+            self._smtp.end(TIMED_OUT)
+
+    async def _exchange(self) -> None:
+        """Write what is to be said, and read once."""
+        await self._write()
+        self._patience.look_at(self._smtp)
+        try:
+            async with asyncio.timeout_at(self._deadline()) as self._waiting:
+                data = await self._stream.read(READ_OCTETS)
+        finally:
+            self._waiting = None
+        self._smtp.feed(data)
+        if self._smtp.state is State.CONTENT and not self._hold(self._smtp.held_octets):
+            self._smtp.discard_content(NO_MEMORY)
+            self._hold(0)
+
+    async def _write(self) -> None:
+        output = self._smtp.take_output()
+        if output:
+            async with asyncio.timeout(self._options.command_timeout_seconds):
+                await self._stream.write(output)
+
+    def _deadline(self) -> float:
+        """Until when a read may take. Outside a mail transaction a session that is to stop waits for nothing."""
+        if self._stop_at < math.inf and not self._smtp.in_transaction:
+            return asyncio.get_running_loop().time()
+        return min(self._patience.deadline, self._stop_at)
+
+    def _hold(self, octets: int) -> bool:
+        if not self._services.memory.change(self._held_octets, octets):
+            return False
+        self._held_octets = octets
+        return True
+
+    # --- decisions ---------------------------------------------------------------------------------------------------
+
+    async def _deal_with(self, event: Event) -> bool:
+        """Answer an event; False when the connection is of no more use."""
+        match event:
+            case SenderOffered():
+                self._judge_sender(event)
+            case RecipientOffered():
+                self._judge_recipient(event)
+            case MessageReceived():
+                await self._keep(event)
+            case Refused(what, reply, reverse_path):
+                self._reject(what, reply, reverse_path)
+            case StartTlsRequested():
+                return await self._start_tls()
+        return True
+
+    def _judge_sender(self, offer: SenderOffered) -> None:
+        if self._services.memory.has_room(offer.size or 0):
+            self._smtp.accept()
+            return
+        self._reject("MAIL", NO_MEMORY, offer.reverse_path)
+        self._smtp.refuse(NO_MEMORY)
+
+    def _judge_recipient(self, offer: RecipientOffered) -> None:
+        if self._refusal is None:
+            self._smtp.accept()
+            return
+        self._reject("RCPT", self._refusal, offer.reverse_path, offer.recipient)
+        self._smtp.refuse(self._refusal)
+
+    def _reject(self, what: str, reply: Reply, reverse_path: Mailbox | None, recipient: Mailbox | None = None) -> None:
+        self._journal.rejected(
+            what,
+            reply,
+            reverse_path=reverse_path,
+            recipient=recipient,
+            protocol=self._smtp.protocol,
+            hello=self._smtp.hello,
+        )
+
+    async def _keep(self, message: MessageReceived) -> None:
+        """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
+        now, message_id = self._services.clock.now(), self._services.new_id()
+        body = self._received_field(message, message_id, now) + message.content
+        envelope = self._envelope(message, message_id, size=len(body), now=now)
+        try:
+            await self._services.store.accept(envelope, body, next_attempt_at=now)
+        except StoreFailed as error:
+            self._journal.not_queued(message_id, str(error))
+            self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
+        else:
+            self._smtp.accept(f"queued as {message_id}")
+            self._journal.queued(envelope)
+            self._services.wake()
+        self._hold(0)
+
+    def _received_field(self, message: MessageReceived, message_id: str, now: float) -> bytes:
+        return received_field(
+            hello=self._smtp.hello or "unknown",
+            client=self._stream.peer,
+            hostname=self._options.hostname,
+            protocol=self._smtp.protocol,
+            tls=self._tls,
+            message_id=message_id,
+            recipients=message.recipients,
+            now=now,
+        )
+
+    def _envelope(self, message: MessageReceived, message_id: str, *, size: int, now: float) -> Envelope:
+        """What was said, but for the body type: octets above 127 are 8BITMIME, whatever the client called them."""
+        return Envelope(
+            id=message_id,
+            reverse_path=message.reverse_path,
+            recipients=message.recipients,
+            size=size,
+            accepted_at=now,
+            expires_at=now + self._options.expire_seconds,
+            body_type=message.body_type if message.content.isascii() else BodyType.EIGHT_BIT_MIME,
+            client=self._journal.client,
+        )
+
+    async def _start_tls(self) -> bool:
+        if self._services.tls is None:
+            raise AssertionError("STARTTLS was not offered")
+        await self._write()
+        try:
+            async with asyncio.timeout(self._options.tls_timeout_seconds):
+                self._stream, self._tls = await accept_tls(self._stream, self._services.tls)
+        except OSError as error:
+            self._journal.tls_failed(str(error) or "time-out")
+            return False
+        self._journal.secured(self._tls)
+        self._smtp.tls_established()
+        return True
+
+
+class _Patience:
+    """Until when the next read may take. A client that trickles gains nothing: only whole commands extend it."""
+
+    def __init__(self, options: ReceiveOptions) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._commands = -1
+        self._content_deadline: float | None = None
+        self.deadline = math.inf
+
+    def look_at(self, smtp: SmtpServer) -> None:
+        """Before a read: set `deadline` (event loop's time)."""
+        now = self._loop.time()
+        silence = now + self._options.command_timeout_seconds
+        if smtp.state is State.CONTENT:
+            if self._content_deadline is None:
+                self._content_deadline = now + self._options.message_timeout_seconds
+            self.deadline = min(silence, self._content_deadline)
+            self._commands = -1  # the first command after the message has its full time
+            return
+        self._content_deadline = None
+        if smtp.commands != self._commands:
+            self._commands = smtp.commands
+            self.deadline = silence

@@ -1,0 +1,37 @@
+"""The Received field that says how a message came here (RFC 5321 section 4.4)."""
+
+import datetime as dt
+from email.utils import format_datetime
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.policy.evidence import Completed
+
+
+def received_field(
+    *,
+    hello: str,
+    client: str,
+    hostname: str,
+    protocol: str,
+    tls: Completed | None,
+    message_id: str,
+    recipients: tuple[Mailbox, ...],
+    now: float,
+) -> bytes:
+    """The whole field with its CRLF. `client` is an IP address; `now` is seconds since 1970.
+
+    `for` stands there only with a single recipient: of several, nobody is to learn of the others.
+    """
+    lines = [f"Received: from {hello} ({_literal(client)})"]
+    if tls is not None:
+        group = f" group {tls.group}" if tls.group else ""
+        lines.append(f"(using {tls.version} with cipher {tls.cipher}{group})")
+    lines.append(f"by {hostname} (Letterlock) with {protocol} id {message_id}")
+    if len(recipients) == 1:
+        lines.append(f"for <{recipients[0]}>")
+    date = format_datetime(dt.datetime.fromtimestamp(int(now), dt.UTC))
+    return ("\r\n\t".join(lines) + f";\r\n\t{date}\r\n").encode("ascii")
+
+
+def _literal(address: str) -> str:
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
