@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -351,7 +351,7 @@ def lookup_failure(name: str, rdtype: str, kind: FailureKind = FailureKind.SERVF
 class HandDiscoverer:
     """Evidence by hand: MX hosts in order with their addresses, and TLSA by host."""
 
-    hosts: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"mx.example.org": (ADDRESS,)})
+    hosts: Mapping[str, Sequence[str]] = field(default_factory=lambda: {"mx.example.org": (ADDRESS,)})
     tlsa: dict[str, Answer | LookupFailure] = field(default_factory=dict)
     rule: TlsRule | None = None
     mx: Answer | LookupFailure | None = None
@@ -367,7 +367,7 @@ class HandDiscoverer:
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """The addresses and the TLSA answer of one host, all of it secure."""
-        addresses = self.hosts[host.name]
+        addresses = tuple(self.hosts[host.name])
         lookup = answer(host.name, "A", *addresses, security=Security.SECURE)
         name = f"_{port}._tcp.{host.name}"
         return TargetHost(

@@ -10,6 +10,7 @@ from letterlock.deliver.transaction import transact
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, Route
+from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import require
 from letterlock.policy.route import route
@@ -47,7 +48,7 @@ class _Try:
         self._options = options
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
         self._troubles: list[_Trouble] = []
-        self._reasons: list[Reason] = []
+        self._held_reasons: list[Reason] = []
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
 
@@ -83,8 +84,9 @@ class _Try:
             case Opened() as session:
                 self._saw(host, address, session.connected_at, session.handshake)
                 return await self._transact(session, server)
-            case Refused(verdict=verdict, handshake=handshake, connected_at=connected_at):
-                self._saw(host, address, connected_at, handshake if isinstance(handshake, Completed) else None)
+            case Refused(verdict=verdict, evidence=evidence, connected_at=connected_at):
+                tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
+                self._saw(host, address, connected_at, tls)
                 return self._held(server, verdict)
             case Unreachable(status=code, text=text, connected_at=connected_at):
                 self._saw(host, address, connected_at, None)
@@ -95,10 +97,10 @@ class _Try:
         """A session under the requirement. A failed handshake is tried again with a small ClientHello, under the same
         requirement; and under its fallback only if it has earned one (RFC 7672 section 2.2)."""
         result = await self._session(address, requirement)
-        if _handshake_failed(result):
+        if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
             result = await self._session(address, requirement, compatible=True)
-        if _handshake_failed(result) and requirement.fallback is not None:
-            result = await self._session(address, requirement.fallback)
+        if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
+            result = await self._session(address, fallback)
         return result
 
     async def _session(self, address: str, requirement: Requirement, *, compatible: bool = False) -> OpenResult:
@@ -108,7 +110,7 @@ class _Try:
     async def _transact(self, session: Opened, server: str) -> bool:
         self._seen.ready_at = self._ports.clock.now()
         self._seen.achieved = session.cleared.achieved
-        self._reasons[:0] = session.cleared.reasons
+        self._seen.cleared = session.cleared.reasons
         try:
             done = await transact(
                 session.cleared, session.conversation, self._task.envelope, self._pending(), self._body, server=server
@@ -122,20 +124,22 @@ class _Try:
 
     def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
         """Keep what the policy said; whether the attempt is over."""
-        self._reasons += verdict.reasons
+        self._held_reasons += verdict.reasons
         text = f"{subject}: " + ("; ".join(sentence(reason) for reason in verdict.reasons) or "held back")
         if isinstance(verdict, Refuse):
             for recipient in self._pending():
                 self._outcomes[recipient] = outcomes.failed(recipient, verdict.status, text)
             return True
-        code = status(verdict.reasons[0]) if verdict.reasons else "4.7.0"
+        codes = (status(reason) for reason in verdict.reasons)
+        code = next((code for code in codes if code.startswith("4")), "4.7.0")
         self._troubles.append(_Trouble(code, text, by_policy=True))
         return isinstance(verdict, Defer)
 
     def _saw(self, host: str, address: str, connected_at: float | None, handshake: Completed | None) -> None:
         if connected_at is not None:
             self._seen.host, self._seen.address, self._seen.connected_at = host, address, connected_at
-            self._seen.handshake, self._seen.ready_at, self._seen.achieved = handshake, None, None
+            self._seen.handshake = handshake
+        self._seen.ready_at, self._seen.achieved, self._seen.cleared = None, None, ()
 
     def _pending(self) -> list[Mailbox]:
         return [recipient for recipient in self._task.recipients if recipient not in self._outcomes]
@@ -158,7 +162,7 @@ class _Try:
             port=self._options.port if seen.host is not None else None,
             achieved=seen.achieved,
             handshake=seen.handshake,
-            reasons=tuple(self._reasons[:MAX_REASONS]),
+            reasons=(*seen.cleared, *self._held_reasons)[:MAX_REASONS],
         )
 
 
@@ -173,10 +177,7 @@ class _Seen:
     address: str | None = None
     achieved: Achieved | None = None
     handshake: Completed | None = None
-
-
-def _handshake_failed(result: OpenResult) -> bool:
-    return isinstance(result, Refused) and isinstance(result.handshake, HandshakeFailed)
+    cleared: tuple[Reason, ...] = ()
 
 
 def _sum_up(troubles: Sequence[_Trouble]) -> _Trouble:

@@ -71,10 +71,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The policy did not clear the session; it is closed already. `handshake` tells whether and how TLS was tried."""
+    """The policy did not clear the session, for what `evidence` shows; it is closed already."""
 
     verdict: SkipHost | Defer | Refuse
-    handshake: Completed | HandshakeFailed | None
+    evidence: SessionEvidence
     connected_at: float
 
 
@@ -151,7 +151,7 @@ class _Opening:
         evidence = await self._starttls()
         verdict = judge(self._requirement, evidence, self._ports.clock.now())
         if not isinstance(verdict, Cleared):
-            return Refused(verdict=verdict, handshake=evidence.handshake, connected_at=self._connected_at)
+            return Refused(verdict=verdict, evidence=evidence, connected_at=self._connected_at)
         if isinstance(evidence.handshake, Completed):
             self._conversation.client.tls_established()
             await self._say_hello()
