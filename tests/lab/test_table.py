@@ -1,5 +1,6 @@
 """Theory as data, and the table drawn from it."""
 
+import dataclasses
 import json
 
 from letterlock.lab.scenarios import ATTACK_STORIES, ATTACK_TITLES, Attack, Expectation, Outcome, Protection, expected
@@ -7,6 +8,7 @@ from letterlock.lab.subject import Record, State
 from letterlock.lab.table import as_data, draw, explain, summary, word
 from letterlock.lab.trial import Cell, classify
 from letterlock.policy.decision import Level
+from letterlock.policy.reasons import all_codes
 
 ALL = [(attack, protection) for attack in Attack for protection in Protection]
 DANE = (Protection.DANE_EE, Protection.DANE_TA)
@@ -23,7 +25,7 @@ def make_cell(
         expected=theory,
         outcome=theory.outcome if outcome is None else outcome,
         readable=theory.readable if readable is None else readable,
-        reasons=({"code": "some-code", "text": "because of this"},),
+        reasons=({"code": theory.because, "text": "because of this"},),
         seconds=0.25,
     )
 
@@ -32,7 +34,7 @@ def test_theory_has_a_word_on_every_cell() -> None:
     assert len(ALL) == 40
     assert set(ATTACK_TITLES) == set(ATTACK_STORIES) == set(Attack)
     for attack, protection in ALL:
-        assert isinstance(expected(attack, protection), Expectation)
+        assert expected(attack, protection).because in set(all_codes())
 
 
 def test_rfc7672_dane_is_never_read_and_delivered_authenticated_when_nobody_attacks() -> None:
@@ -45,9 +47,11 @@ def test_rfc7672_dane_is_never_read_and_delivered_authenticated_when_nobody_atta
 
 def test_rfc7672_1_3_2_the_honest_rows_stay() -> None:
     assert expected(Attack.SELF_SIGNED, Protection.REQUIRE_TLS).readable
-    assert expected(Attack.MX_FORGED, Protection.VERIFY) == Expectation(Outcome.ENCRYPTED, readable=True)
-    assert expected(Attack.STARTTLS_STRIPPED, Protection.NONE) == Expectation(Outcome.CLEAR, readable=True)
-    assert expected(Attack.NONE, Protection.VERIFY) == Expectation(Outcome.ENCRYPTED)
+    unsigned = "rfc7672-1.3.2-unsigned-name"
+    assert expected(Attack.MX_FORGED, Protection.VERIFY) == Expectation(Outcome.ENCRYPTED, unsigned, readable=True)
+    assert expected(Attack.NONE, Protection.VERIFY) == Expectation(Outcome.ENCRYPTED, unsigned)
+    stripped = expected(Attack.STARTTLS_STRIPPED, Protection.NONE)
+    assert (stripped.outcome, stripped.readable) == (Outcome.CLEAR, True)
 
 
 def test_what_is_held_is_never_readable() -> None:
@@ -88,7 +92,15 @@ def test_reasons_are_explained_attack_by_attack() -> None:
     lines = explain([make_cell(Attack.SELF_SIGNED, each) for each in reversed(Protection)])
     assert lines[1].startswith("self-signed certificate: on the path")
     assert [line.split()[0] for line in lines[2::2]] == list(Protection)
-    assert lines[3].strip() == "some-code: because of this"
+    assert lines[3].strip() == "rfc7435-3-encrypted: because of this"
+
+
+def test_the_right_outcome_for_a_wrong_reason_does_not_pass() -> None:
+    cell = make_cell(Attack.TLSA_REMOVED, Protection.DANE_EE)
+    assert cell.passed
+    wrong = dataclasses.replace(cell, reasons=({"code": "rfc7672-2.1.2-address-lookup-failed", "text": "timeout"},))
+    assert not wrong.passed
+    assert word(wrong) == "held !"
 
 
 def test_the_data_has_the_cells_in_the_order_of_the_table() -> None:

@@ -41,7 +41,9 @@ def reserved(count: int) -> Iterator[Berths]:
                 continue
             yield berths
             return
-        raise NoFreeAddresses(f"tried {MAX_TRIES} networks of 127.0.0.0/8; none let {count} addresses share a port")
+        raise NoFreeAddresses(
+            f"tried {MAX_TRIES} networks of 127.0.0.0/8; none let {count} addresses share a port (Linux has them all)"
+        )
 
 
 def _random_network() -> str:

@@ -40,9 +40,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What must happen, and whether the attacker can read the message then."""
+    """What must happen, whether the attacker can read the message then, and for which reason.
+
+    `because` is a code of `letterlock.policy.reasons` that must be among the reasons: to hold a message for a wrong
+    reason (a lookup that timed out, say) is no protection.
+    """
 
     outcome: Outcome
+    because: str
     readable: bool = False
 
 
@@ -68,25 +73,76 @@ ATTACK_STORIES = {
     Attack.NONE: "everybody is honest",
 }
 
-_AUTHENTICATED = Expectation(Outcome.AUTHENTICATED)
-_ENCRYPTED = Expectation(Outcome.ENCRYPTED)
-_HELD = Expectation(Outcome.HELD)
-_READ_ENCRYPTED = Expectation(Outcome.ENCRYPTED, readable=True)
-_READ_CLEAR = Expectation(Outcome.CLEAR, readable=True)
+_OPPORTUNISTIC = "rfc7435-3-encrypted"
+_UNSIGNED_NAME = "rfc7672-1.3.2-unsigned-name"
 
-# One row an attack; columns in the order of Protection. Why the READ ones cannot be helped:
+
+def _held(because: str) -> Expectation:
+    return Expectation(Outcome.HELD, because)
+
+
+_TAKEN = Expectation(Outcome.ENCRYPTED, _OPPORTUNISTIC)
+_READ_CLEAR = Expectation(Outcome.CLEAR, "rfc7435-3-clear", readable=True)
+_READ_CLEAR_REFUSED = Expectation(Outcome.CLEAR, "rfc7435-3-clear-refused", readable=True)
+_READ = Expectation(Outcome.ENCRYPTED, _OPPORTUNISTIC, readable=True)
+_UNTRUSTED = _held("rule-verify-untrusted")
+_INJECTED = _held("rfc3207-4.2-injected")
+
+# One row an attack; columns in the order of Protection. Why those that are READ cannot be helped:
 # - opportunistic TLS falls to any active attacker (RFC 7435 section 3);
-# - mandatory TLS to an unauthenticated peer falls to whoever ends TLS himself (RFC 7672 section 1.3.1);
+# - mandatory TLS with an unauthenticated peer falls to whoever ends TLS himself (RFC 7672 section 1.3.1);
 # - PKIX against a name from an unsigned MX falls to whoever forges the MX (RFC 7672 section 1.3.2).
 _THEORY: dict[Attack, tuple[Expectation, Expectation, Expectation, Expectation, Expectation]] = {
-    Attack.STARTTLS_STRIPPED: (_READ_CLEAR, _HELD, _HELD, _HELD, _HELD),
-    Attack.STARTTLS_REFUSED: (_READ_CLEAR, _HELD, _HELD, _HELD, _HELD),
-    Attack.SELF_SIGNED: (_READ_ENCRYPTED, _READ_ENCRYPTED, _HELD, _HELD, _HELD),
-    Attack.MX_FORGED: (_READ_ENCRYPTED, _READ_ENCRYPTED, _READ_ENCRYPTED, _HELD, _HELD),
-    Attack.TLSA_REMOVED: (_READ_ENCRYPTED, _READ_ENCRYPTED, _HELD, _HELD, _HELD),
-    Attack.TLSA_LOOKUP_FAILED: (_READ_ENCRYPTED, _READ_ENCRYPTED, _HELD, _HELD, _HELD),
-    Attack.PLAINTEXT_INJECTED: (_HELD, _HELD, _HELD, _HELD, _HELD),
-    Attack.NONE: (_ENCRYPTED, _ENCRYPTED, _ENCRYPTED, _AUTHENTICATED, _AUTHENTICATED),
+    Attack.STARTTLS_STRIPPED: (
+        _READ_CLEAR,
+        _held("rule-starttls-required"),
+        _held("rule-starttls-required"),
+        _held("rfc7672-2.2.3-starttls-required"),
+        _held("rfc7672-2.2.3-starttls-required"),
+    ),
+    Attack.STARTTLS_REFUSED: (
+        _READ_CLEAR_REFUSED,
+        _held("rule-starttls-refused"),
+        _held("rule-starttls-refused"),
+        _held("rfc7672-2.2.3-starttls-refused"),
+        _held("rfc7672-2.2.3-starttls-refused"),
+    ),
+    Attack.SELF_SIGNED: (
+        _READ,
+        _READ,
+        _UNTRUSTED,
+        _held("rfc7672-3.2-dane-mismatch"),
+        _held("rfc7672-3.2-dane-mismatch"),
+    ),
+    Attack.MX_FORGED: (
+        _READ,
+        _READ,
+        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        _held("rfc7672-2.1.2-mx-bogus"),
+        _held("rfc7672-2.1.2-mx-bogus"),
+    ),
+    Attack.TLSA_REMOVED: (
+        _READ,
+        _READ,
+        _UNTRUSTED,
+        _held("rfc7672-2.1.2-tlsa-bogus"),
+        _held("rfc7672-2.1.2-tlsa-bogus"),
+    ),
+    Attack.TLSA_LOOKUP_FAILED: (
+        _READ,
+        _READ,
+        _UNTRUSTED,
+        _held("rfc7672-2.1.2-tlsa-lookup-failed"),
+        _held("rfc7672-2.1.2-tlsa-lookup-failed"),
+    ),
+    Attack.PLAINTEXT_INJECTED: (_INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED),
+    Attack.NONE: (
+        _TAKEN,
+        _TAKEN,
+        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME),
+        Expectation(Outcome.AUTHENTICATED, "rfc7672-3.1.1-dane-ee"),
+        Expectation(Outcome.AUTHENTICATED, "rfc7672-3.1.2-dane-ta"),
+    ),
 }
 
 

@@ -83,6 +83,7 @@ def _cell_as_data(cell: Cell) -> dict[str, object]:
         "expected": cell.expected.outcome.value,
         "outcome": cell.outcome.value,
         "expected_readable": cell.expected.readable,
+        "expected_reason": cell.expected.because,
         "readable_by_attacker": cell.readable,
         "pass": cell.passed,
         "reasons": list(cell.reasons),

@@ -38,8 +38,9 @@ class Cell:
 
     @property
     def passed(self) -> bool:
-        """Whether everything is as theory says."""
-        return self.outcome is self.expected.outcome and self.readable == self.expected.readable
+        """Whether everything is as theory says: what happened, who could read it, and why."""
+        as_told = self.outcome is self.expected.outcome and self.readable == self.expected.readable
+        return as_told and any(reason["code"] == self.expected.because for reason in self.reasons)
 
     @property
     def worse(self) -> bool:
