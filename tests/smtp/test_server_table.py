@@ -1,0 +1,99 @@
+"""Every pair of state and command, against the table and against a model of the standard's order."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letterlock.mail.replies import Reply
+from letterlock.smtp.commands import Verb
+from letterlock.smtp.server_events import Ended, StartTlsRequested
+from letterlock.smtp.server_table import COMMAND_STATES, TABLE, Effect, State
+from tests.smtp.server_driver import Driver
+
+LINES = {
+    Verb.EHLO: b"EHLO client.example",
+    Verb.HELO: b"HELO client.example",
+    Verb.MAIL: b"MAIL FROM:<ann@example.org>",
+    Verb.RCPT: b"RCPT TO:<bob@example.net>",
+    Verb.DATA: b"DATA",
+    Verb.RSET: b"RSET",
+    Verb.NOOP: b"NOOP",
+    Verb.VRFY: b"VRFY bob",
+    Verb.HELP: b"HELP",
+    Verb.QUIT: b"QUIT",
+    Verb.STARTTLS: b"STARTTLS",
+}
+WAY = {State.HELLO: (), State.READY: (Verb.EHLO,)}
+WAY[State.SENDER] = (*WAY[State.READY], Verb.MAIL)
+WAY[State.RECIPIENTS] = (*WAY[State.SENDER], Verb.RCPT)
+CODE = {
+    Effect.GREET: b"250",
+    Effect.OPEN: b"250",
+    Effect.ADD: b"250",
+    Effect.TAKE: b"354",
+    Effect.RESET: b"250",
+    Effect.ANSWER: b"2",
+    Effect.SECURE: b"220",
+    Effect.LEAVE: b"221",
+}
+
+
+def next_state(state: State, effect: Effect | Reply) -> State:
+    """Where an effect leads, by the standard (RFC 5321 section 4.1.4)."""
+    match effect:
+        case Effect.GREET:
+            return State.READY
+        case Effect.OPEN:
+            return State.SENDER
+        case Effect.ADD:
+            return State.RECIPIENTS
+        case Effect.TAKE:
+            return State.CONTENT
+        case Effect.RESET:
+            return State.HELLO if state is State.HELLO else State.READY
+        case Effect.SECURE:
+            return State.HANDSHAKE
+        case Effect.LEAVE:
+            return State.CLOSED
+    return state
+
+
+def test_the_table_is_complete() -> None:
+    assert set(TABLE) == set(Verb) == set(LINES)
+    assert all(tuple(row) == COMMAND_STATES for row in TABLE.values())
+
+
+@pytest.mark.parametrize("verb", Verb)
+@pytest.mark.parametrize("state", COMMAND_STATES)
+def test_every_pair(state: State, verb: Verb) -> None:
+    driver = Driver(starttls=True)
+    for earlier in WAY[state]:
+        driver.send(LINES[earlier] + b"\r\n")
+    assert driver.server.state is state
+    effect = TABLE[verb][state]
+    answer = driver.send(LINES[verb] + b"\r\n")
+    assert answer == f"{effect}\r\n".encode() if isinstance(effect, Reply) else answer.startswith(CODE[effect])
+    assert driver.server.state is next_state(state, effect)
+
+
+@given(st.lists(st.sampled_from(list(Verb)), max_size=25), st.integers(min_value=1, max_value=40))
+def test_any_order_of_commands_is_what_the_table_says(verbs: list[Verb], piece: int) -> None:
+    driver, state = Driver(starttls=True), State.HELLO
+    for verb in verbs:
+        line = LINES[verb] + b"\r\n"
+        effect = TABLE[verb][state]
+        if driver.server.secure and effect is Effect.SECURE:
+            effect = Reply(503, ("5.5.1 TLS is active already",))
+        answer = b"".join(driver.send(line[start : start + piece]) for start in range(0, len(line), piece))
+        assert answer == f"{effect}\r\n".encode() if isinstance(effect, Reply) else answer.startswith(CODE[effect])
+        state = next_state(state, effect)
+        if state is State.CONTENT:
+            driver.send(b"x\r\n.\r\n")
+            state = State.READY
+        if state is State.HANDSHAKE:
+            assert isinstance(driver.events[-1], StartTlsRequested)
+            driver.server.tls_established()
+            state = State.HELLO
+        if isinstance(driver.events[-1] if driver.events else None, Ended):
+            return
+        assert driver.server.state is state
