@@ -168,7 +168,8 @@ def _require_by_rule(
     name, kind = target.host.name, rule.tls if rule else TlsRule.MAY
     source = ("source", rule.source if rule else "")
     if rule and kind is TlsRule.DANE_ONLY:
-        return SkipHost(reasons=(Reason(code="rfc7672-6-no-usable-tlsa", subject=name, facts=(source,)), *reasons))
+        code = "rfc7672-6-insecure-mx" if _unsigned_mx(target) else "rfc7672-6-no-usable-tlsa"
+        return SkipHost(reasons=(Reason(code=code, subject=name, facts=(source,)), *reasons))
     if rule and kind is TlsRule.VERIFY:
         return _require_pkix(rule, target, reasons)
     if kind is TlsRule.REQUIRE_TLS:

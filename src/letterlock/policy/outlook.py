@@ -1,0 +1,168 @@
+"""What each kind of attacker gets of the mail to one host, and what that comes to, for `letterlock check`.
+
+Derived from the very requirement that delivery would enforce, so that nothing is promised here that is not kept there.
+Everybody on the path can delay mail; what is asked here is who can read it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from letterlock.policy.decision import (
+    DaneAuthentication,
+    Defer,
+    Encryption,
+    PkixAuthentication,
+    Refuse,
+    Requirement,
+    SkipHost,
+)
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost, TlsRule
+from letterlock.policy.reasons import sentence
+from letterlock.resolver.answer import Answer, Security
+
+SYSTEM_ROOTS = "system"
+_DANE_TA = 2
+
+Required = Requirement | SkipHost | Defer | Refuse
+
+
+class Attacker(StrEnum):
+    """Who attacks (RFC 3552 section 3)."""
+
+    REMOVES_STARTTLS = "on-path-removing-starttls"
+    OWN_CERTIFICATE = "on-path-own-certificate"
+    FORGES_DNS = "forging-dns"
+    BOUGHT_CERTIFICATE = "bought-certificate"  # on the path, with a certificate for the host from a public authority
+
+
+class Reader(StrEnum):
+    """Who can read the mail under an attack."""
+
+    NOBODY = "nobody"
+    ATTACKER = "attacker"
+
+
+class Prospect(NamedTuple):
+    """What one attacker gets, and why, for people."""
+
+    attacker: Attacker
+    who_can_read: Reader
+    why: str
+
+
+class Protection(StrEnum):
+    """What all prospects come to."""
+
+    PROTECTED = "protected"
+    UNPROTECTED = "unprotected"
+    HELD = "held"  # a rule keeps mail from going there at all
+    UNKNOWN = "could-not-find-out"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The protection of mail to a host, and one honest sentence on what an attacker could still do."""
+
+    protection: Protection
+    sentence: str
+
+
+def outlook(evidence: DestinationEvidence, target: TargetHost, required: Required) -> tuple[Prospect, ...]:
+    """What each attacker gets of the mail to one host, in the order of Attacker."""
+    if isinstance(required, Requirement):
+        on_path = (_removing_starttls(required), _with_own_certificate(required))
+        bought = _with_bought_certificate(required)
+    else:
+        held = "held: nothing is sent there"
+        on_path = (
+            Prospect(Attacker.REMOVES_STARTTLS, Reader.NOBODY, held),
+            Prospect(Attacker.OWN_CERTIFICATE, Reader.NOBODY, held),
+        )
+        bought = Prospect(Attacker.BOUGHT_CERTIFICATE, Reader.NOBODY, held)
+    exposed = any(prospect.who_can_read is Reader.ATTACKER for prospect in on_path)
+    return (*on_path, _forging_dns(evidence, target, exposed=exposed), bought)
+
+
+def protection(evidence: DestinationEvidence, target: TargetHost, required: Required) -> Summary:
+    """Whether mail to one host is protected against everybody on the path and at the DNS.
+
+    Protected means authenticated: by DANE from a signed MX, or by PKIX for a name that nobody could have forged.
+    """
+    prospects = {one.attacker: one for one in outlook(evidence, target, required)}
+    if not isinstance(required, Requirement):
+        code = required.reasons[0].code if required.reasons else ""
+        by_rule = code.startswith(("rule-", "rfc7672-6-"))
+        why = sentence(required.reasons[0]) if required.reasons else "no reason given"
+        return Summary(Protection.HELD if by_rule else Protection.UNKNOWN, f"nothing is sent there: {why}")
+    for attacker in (Attacker.REMOVES_STARTTLS, Attacker.OWN_CERTIFICATE, Attacker.FORGES_DNS):
+        if prospects[attacker].who_can_read is Reader.ATTACKER:
+            return Summary(Protection.UNPROTECTED, _DANGERS[attacker])
+    if prospects[Attacker.BOUGHT_CERTIFICATE].who_can_read is Reader.ATTACKER:
+        return Summary(Protection.PROTECTED, _DANGERS[Attacker.BOUGHT_CERTIFICATE])
+    return Summary(Protection.PROTECTED, "an attacker on the path can delay the mail, not read it")
+
+
+def weakest(summaries: Iterable[Summary]) -> Summary:
+    """The protection of a destination from those of its hosts: an attacker picks the weakest that mail would go to.
+
+    Hosts that nothing is sent to do not weaken a destination, but if there are only such hosts, it is not protected.
+    """
+    by_weakness = (Protection.UNPROTECTED, Protection.PROTECTED, Protection.UNKNOWN, Protection.HELD)
+    nothing = Summary(Protection.UNKNOWN, "there is no host to send to")
+    return min(summaries, key=lambda summary: by_weakness.index(summary.protection), default=nothing)
+
+
+_DANGERS = {
+    Attacker.REMOVES_STARTTLS: "an attacker on the path can remove STARTTLS and read everything",
+    Attacker.OWN_CERTIFICATE: "an attacker on the path can answer with a certificate of his own and read everything",
+    Attacker.FORGES_DNS: "an attacker who forges the unsigned DNS answers can send the mail to a host of his own",
+    Attacker.BOUGHT_CERTIFICATE: (
+        "an attacker on the path can delay the mail; to read it he needs a certificate that a public authority "
+        "wrongly gave him"
+    ),
+}
+
+
+def _removing_starttls(requirement: Requirement) -> Prospect:
+    if requirement.encryption is Encryption.MANDATORY:
+        return Prospect(Attacker.REMOVES_STARTTLS, Reader.NOBODY, "held and tried again: TLS is demanded")
+    return Prospect(Attacker.REMOVES_STARTTLS, Reader.ATTACKER, "sent in clear: nothing demands TLS")
+
+
+def _with_own_certificate(requirement: Requirement) -> Prospect:
+    match requirement.authentication:
+        case DaneAuthentication():
+            return Prospect(Attacker.OWN_CERTIFICATE, Reader.NOBODY, "held: it matches no TLSA record")
+        case PkixAuthentication():
+            return Prospect(Attacker.OWN_CERTIFICATE, Reader.NOBODY, "held: no trusted authority issued it")
+    return Prospect(Attacker.OWN_CERTIFICATE, Reader.ATTACKER, "any certificate is accepted")
+
+
+def _with_bought_certificate(requirement: Requirement) -> Prospect:
+    attacker = Attacker.BOUGHT_CERTIFICATE
+    match requirement.authentication:
+        case DaneAuthentication(records=records):
+            if any(record.usage == _DANE_TA for record in records):
+                return Prospect(attacker, Reader.NOBODY, "held, unless the authority in the TLSA record issued it")
+            return Prospect(attacker, Reader.NOBODY, "held: it matches no TLSA record")
+        case PkixAuthentication(roots=roots):
+            if roots.name != SYSTEM_ROOTS:
+                return Prospect(attacker, Reader.NOBODY, f"held: only {roots.name} is trusted")
+            return Prospect(attacker, Reader.ATTACKER, "public authorities are trusted")
+    return Prospect(attacker, Reader.ATTACKER, "any certificate is accepted")
+
+
+def _forging_dns(evidence: DestinationEvidence, target: TargetHost, *, exposed: bool) -> Prospect:
+    """`exposed`: somebody on the path could read the mail, and so could whoever forges the host's addresses."""
+    attacker, rule = Attacker.FORGES_DNS, evidence.rule
+    if isinstance(evidence.mx, Answer) and not evidence.mx.secure:
+        if rule and rule.tls is TlsRule.DANE_ONLY:
+            return Prospect(attacker, Reader.NOBODY, "held: the rule demands a signed MX")
+        if rule and rule.tls is TlsRule.VERIFY and rule.names:
+            return Prospect(attacker, Reader.NOBODY, "held: the certificate must have a name that the rule gives")
+        return Prospect(attacker, Reader.ATTACKER, "the MX records are not signed: a forger names his own host")
+    if exposed and target.host.origin is not Origin.LITERAL and target.address_security is not Security.SECURE:
+        return Prospect(attacker, Reader.ATTACKER, "the addresses are not signed, and nothing proves the server")
+    return Prospect(attacker, Reader.NOBODY, "forged answers are noticed, or lead to a server that proves nothing")
