@@ -1,0 +1,210 @@
+"""Real programs send into Letterlock; Letterlock delivers to Postfix, held to what the DNS says of it (RFC 7672)."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import authority
+from tests.interop import postfix
+from tests.interop.lab import Lab, write_with_root
+from tests.interop.letterlock import Letterlock, serving
+from tests.interop.nameservers import Place
+from tests.interop.programs import run, wait_until
+
+pytestmark = pytest.mark.interop
+
+CONFIG = """\
+hostname = "relay.lab.test"
+[smtp]
+listen = ["@LISTEN@"]
+certificate = "{certificate}"
+key = "{key}"
+[queue]
+directory = "@QUEUE@"
+retry_first_seconds = 600
+[resolver]
+upstream = ["{upstream.address}:{upstream.port}"]
+anchors = ["{anchor}"]
+[delivery]
+port = {port}
+[domain."verify.test"]
+tls = "verify"
+trust = "{trust}"
+"""
+
+
+@pytest.fixture(name="server", scope="module")
+def server_fixture(lab: Lab) -> Iterator[Letterlock]:
+    """`letterlock serve`, resolving through Unbound, delivering to the port of the lab's Postfix."""
+    directory = lab.directory / "letterlock"
+    directory.mkdir()
+    certificate, key = lab.authority.leaf("relay.lab.test").write(lab.directory, "relay")
+    trust = lab.directory / "ca.pem"
+    lab.authority.credential.write(lab.directory, "ca")
+    config = CONFIG.format(
+        certificate=certificate,
+        key=key,
+        upstream=lab.unbound,
+        anchor=lab.anchor,
+        port=lab.postfix.place.port,
+        trust=trust,
+    )
+    with serving(directory, Place.free(lab.address(40)), config) as running:
+        yield running
+
+
+def send(server: Letterlock, recipient: str, subject: str, *extra: str) -> None:
+    """Hand a message to Letterlock by swaks."""
+    place = server.place
+    addresses = ("--from", "ann@sender.test", "--to", recipient)
+    run("swaks", "--server", place.address, "--port", str(place.port), *addresses, "--h-Subject", subject, *extra)
+
+
+def arrives(lab: Lab, subject: str, count: int = 1) -> None:
+    """Wait until Postfix has the message in its mailbox."""
+    wait_until(lambda: len(lab.postfix.find(subject)) >= count, what=f"{subject!r} to arrive at Postfix")
+
+
+def settled(server: Letterlock, recipient: str, status: str) -> str:
+    """Wait for the log line of a recipient; the line."""
+    words = (f"to=<{recipient}>", f"status={status}")
+    wait_until(lambda: bool(server.log_line(*words)), what=f"the log line of {recipient}: {status}")
+    return server.log_line(*words)
+
+
+@pytest.mark.parametrize("tls", [(), ("--tls",)], ids=["clear", "tls"])
+def test_swaks_sends_into_letterlock_and_postfix_receives(lab: Lab, server: Letterlock, tls: tuple[str, ...]) -> None:
+    subject = f"by swaks {tls}"
+    send(server, "swaks@nsec.test", subject, *tls)
+    arrives(lab, subject)
+    message = lab.postfix.find(subject)[0]
+    assert message["Return-Path"] == "<ann@sender.test>"
+    assert "relay.lab.test" in str(message.get_all("Received"))
+    assert message.get_content().strip() == "This is a test mailing"
+
+
+def test_postfix_sends_into_letterlock_over_tls(lab: Lab, server: Letterlock) -> None:
+    own = postfix.sender(
+        lab.directory / "sender",
+        Place.free(lab.address(26)),
+        hostname="sender.lab.test",
+        relay_host=server.place,
+        tls_level="encrypt",
+    )
+    with own as sending:
+        target = f"inet:{sending.place.address}:{sending.place.port}"
+        run(
+            "smtp-source",
+            "-f",
+            "ann@sender.test",
+            "-t",
+            "post@nsec3.test",
+            "-m",
+            "20",
+            "-s",
+            "4",
+            "-S",
+            "by Postfix",
+            target,
+        )
+        arrives(lab, "by Postfix", count=20)
+        wait_until(lambda: sending.log().count("status=sent") == 20, what="Postfix to have sent 20")
+        assert "TLS connection established" in sending.log()
+    assert len(lab.postfix.find("by Postfix")) == 20
+
+
+@pytest.mark.parametrize(("domain", "by"), [("nsec.test", "dane-ee"), ("nsec3.test", "dane-ta")])
+def test_rfc7672_delivery_is_authenticated_by_dane(lab: Lab, server: Letterlock, domain: str, by: str) -> None:
+    recipient = f"dane@{domain}"
+    send(server, recipient, f"dane {domain}")
+    arrives(lab, f"dane {domain}")
+    line = settled(server, recipient, "sent")
+    assert f"relay=mx.{domain}[{lab.postfix.place.address}]:{lab.postfix.place.port}" in line
+    assert "tls=authenticated" in line
+    assert f"by={by}" in line
+
+
+@pytest.mark.parametrize(("domain", "by"), [("nsec.test", "3 1 1"), ("nsec3.test", "2 0 1")])
+def test_check_says_authenticated_by_dane(server: Letterlock, domain: str, by: str) -> None:
+    said = server.command("check", domain)
+    assert said.status == 0, said
+    assert by in said.stdout
+    assert "authenticated" in said.stdout
+    assert json.loads(server.command("check", "--json", domain).stdout)
+
+
+def test_an_unsigned_domain_is_encrypted_and_never_called_authenticated(lab: Lab, server: Letterlock) -> None:
+    send(server, "ann@plain.test", "plain")
+    arrives(lab, "plain")
+    line = settled(server, "ann@plain.test", "sent")
+    assert "tls=encrypted" in line
+    assert server.command("check", "plain.test").status == 1
+
+
+def test_a_rule_verifies_against_the_operators_own_authority(lab: Lab, server: Letterlock) -> None:
+    send(server, "ann@verify.test", "verify")
+    arrives(lab, "verify")
+    assert "by=pkix" in settled(server, "ann@verify.test", "sent")
+
+
+@pytest.mark.parametrize("domain", ["bogus.test", "expired.test"])
+def test_a_bogus_domain_is_deferred_not_served_in_clear(lab: Lab, server: Letterlock, domain: str) -> None:
+    send(server, f"ann@{domain}", f"bogus {domain}")
+    line = settled(server, f"ann@{domain}", "deferred")
+    assert re.search(r"dsn=4\.\d\.\d", line)
+    assert "bogus" in line.lower()
+    assert not lab.postfix.find(f"bogus {domain}")
+    assert server.command("check", domain).status == 3
+
+
+def test_with_another_certificate_nothing_is_delivered_until_it_is_back(lab: Lab, server: Letterlock) -> None:
+    stranger = authority("Another CA")
+    lab.postfix.show_certificate(
+        *write_with_root(stranger.leaf("mx.nsec.test", "mx.nsec3.test"), stranger, lab.directory, "other")
+    )
+    try:
+        for domain in ("nsec.test", "nsec3.test"):
+            send(server, f"swap@{domain}", "swapped")
+            assert "dsn=4.7." in settled(server, f"swap@{domain}", "deferred")
+            assert server.command("check", domain).status == 1
+        assert not lab.postfix.find("swapped")
+        waiting = server.queued()
+        assert "swap@nsec.test" in waiting
+        assert "TLSA" in waiting
+    finally:
+        lab.postfix.show_certificate(lab.certificate, lab.key)
+    assert server.queue("retry").status == 0
+    arrives(lab, "swapped", count=2)
+
+
+def test_the_queue_is_kept_over_a_restart(lab: Lab, tmp_path: Path) -> None:
+    place = Place.free(lab.address(41))
+    config = CONFIG_WITHOUT_DNS.format(port=lab.postfix.place.port)
+    with serving(tmp_path, place, config) as first:
+        send(first, "later@nsec.test", "after a restart")
+        settled(first, "later@nsec.test", "deferred")
+        assert first.terminate() == 0
+    unbound = f"{lab.unbound.address}:{lab.unbound.port}"
+    anchored = config.replace('upstream = ["127.0.0.1:9"]', f'upstream = ["{unbound}"]\nanchors = ["{lab.anchor}"]')
+    with serving(tmp_path, place, anchored, "second") as second:
+        assert second.queue("retry").status == 0
+        arrives(lab, "after a restart")
+        wait_until(lambda: "later@nsec.test" not in second.queued(), what="the queue to be empty")
+
+
+CONFIG_WITHOUT_DNS = """\
+hostname = "relay.lab.test"
+[smtp]
+listen = ["@LISTEN@"]
+[queue]
+directory = "@QUEUE@"
+retry_first_seconds = 600
+[resolver]
+upstream = ["127.0.0.1:9"]
+timeout_seconds = 1
+[delivery]
+port = {port}
+"""
