@@ -37,20 +37,24 @@ BOB = Mailbox("bob", "example.org")
 SENDER = Mailbox("sender", "example.net")
 BODY = b"Subject: hello\r\n\r\nhello\r\n"
 ADDRESS = "192.0.2.1"
-TIMEOUTS = Timeouts(
-    connect=0.3,
-    greeting=0.3,
-    hello=0.3,
-    starttls=0.3,
-    handshake=0.3,
-    mail=0.3,
-    recipient=0.3,
-    data=0.3,
-    block=0.3,
-    message=0.3,
-    goodbye=0.3,
+OPTIONS = DeliverOptions(hostname="client.example")
+_SOON = 0.2
+HASTY = DeliverOptions(  # for tests that wait for a time-out
+    hostname="client.example",
+    timeouts=Timeouts(
+        connect=_SOON,
+        greeting=_SOON,
+        hello=_SOON,
+        starttls=_SOON,
+        handshake=_SOON,
+        mail=_SOON,
+        recipient=_SOON,
+        data=_SOON,
+        block=_SOON,
+        message=_SOON,
+        goodbye=_SOON,
+    ),
 )
-OPTIONS = DeliverOptions(hostname="client.example", timeouts=TIMEOUTS)
 
 
 class HandClock:

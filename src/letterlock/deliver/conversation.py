@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TypeVar
 
 from letterlock.deliver.options import Timeouts
@@ -70,12 +71,16 @@ class Conversation:
         except OSError as error:
             raise SessionLost("4.4.2", f"the connection broke while sending: {say(error)}") from None
 
-    def check(self) -> None:
-        """Make sure that the server has done nothing wrong so far. Raises SessionLost."""
-        if self.client.fault is not None:
-            raise SessionLost("4.5.0", str(self.client.fault))
-        if self.client.state is State.CLOSED:
-            raise SessionLost("4.4.2", "the session is over")
+    def command(self, command: Callable[[], None]) -> None:
+        """Give the client a command, unless the server has ended the session or broken the protocol.
+
+        Raises SessionLost.
+        """
+        self._refuse_if_over()
+        try:
+            command()
+        except RemoteProtocolError as error:
+            raise SessionLost("4.5.0", str(error)) from None
 
     async def end(self) -> None:
         """Say QUIT where that is possible, and close. Does not wait for the answer, which changes nothing any more."""
@@ -92,13 +97,19 @@ class Conversation:
         """The time-out, cut to what the whole session has left."""
         return max(0.0, min(seconds, self._deadline - asyncio.get_running_loop().time()))
 
+    def _refuse_if_over(self) -> None:
+        if self.client.fault is not None:
+            raise SessionLost("4.5.0", str(self.client.fault))
+        if self.client.state is State.CLOSED:
+            raise SessionLost("4.4.2", "the session is over")
+
     async def _receive(self) -> None:
+        self._refuse_if_over()
         step = self.client.awaiting
         limit = self.limit(self.timeouts.answer(step))
         try:
             async with asyncio.timeout(limit):
                 while not self._events:
-                    self.check()
                     self._events.extend(self.client.receive(await self.stream.read(_READ_OCTETS)))
                     await self.send()
         except TimeoutError:

@@ -153,9 +153,8 @@ class _Opening:
         if not isinstance(verdict, Cleared):
             return Refused(verdict=verdict, evidence=evidence, connected_at=self._connected_at)
         if isinstance(evidence.handshake, Completed):
-            self._conversation.client.tls_established()
+            self._conversation.command(self._conversation.client.tls_established)
             await self._say_hello()
-        self._conversation.check()
         handshake = evidence.handshake if isinstance(evidence.handshake, Completed) else None
         return Opened(
             conversation=self._conversation, cleared=verdict, handshake=handshake, connected_at=self._connected_at
@@ -164,11 +163,11 @@ class _Opening:
     async def _say_hello(self) -> None:
         """EHLO; HELO only in clear, to a server that does not know EHLO, where nothing demands TLS."""
         client = self._conversation.client
-        client.hello()
+        self._conversation.command(client.hello)
         answered = await self._conversation.expect(HelloAnswered)
         may_do_without = not client.secure and self._requirement.encryption is not Encryption.MANDATORY
         if answered.capabilities is None and answered.reply.code in _EHLO_UNKNOWN and may_do_without:
-            client.hello_without_extensions()
+            self._conversation.command(client.hello_without_extensions)
             answered = await self._conversation.expect(HelloAnswered)
         knows_no_tls = answered.reply.code in _EHLO_UNKNOWN and not client.secure  # which the policy will judge
         _insist(answered.capabilities is not None or knows_no_tls, "refused our EHLO", answered.reply)
@@ -179,7 +178,7 @@ class _Opening:
             return self._evidence(StartTls.NOT_TRIED)
         if not client.capabilities.starttls:
             return self._evidence(StartTls.NOT_OFFERED)
-        client.start_tls()
+        self._conversation.command(client.start_tls)
         answered = await self._conversation.expect(TlsAnswered)
         match answered.go_ahead:
             case TlsGoAhead.REFUSED:

@@ -93,10 +93,9 @@ class _Transaction:
 
     async def _send(self, group: list[Mailbox]) -> list[Mailbox]:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
-        self._conversation.check()
-        self._conversation.client.begin(
-            self._envelope.reverse_path, group, size=len(self._body), eight_bit=self._eight_bit
-        )
+        reverse_path, size, eight_bit = self._envelope.reverse_path, len(self._body), self._eight_bit
+        client = self._conversation.client
+        self._conversation.command(lambda: client.begin(reverse_path, group, size=size, eight_bit=eight_bit))
         over, too_many = await self._envelope_answers(group)
         if over.accepted:
             await self._message(over.accepted)
@@ -128,8 +127,7 @@ class _Transaction:
     async def _message(self, accepted: Sequence[Mailbox]) -> None:
         """The content, for those whom RCPT accepted. In doubt from the block with the final dot until the answer."""
         conversation = self._conversation
-        conversation.check()
-        conversation.client.send_message(self._body)
+        conversation.command(lambda: conversation.client.send_message(self._body))
         output = conversation.client.take_output()
         last = max(0, len(output) - BLOCK_OCTETS)
         in_doubt = False
