@@ -110,7 +110,7 @@ class Deliverer:
                 if not tasks:
                     break
                 await self._take_in(tasks)
-            due = await self._store.next_due(self._clock.now())
+            due = await self._store.next_due()
         except StoreFailed as error:
             return self._store_failed(error)
         self._store_pause = STORE_PAUSE_SECONDS

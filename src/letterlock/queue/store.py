@@ -49,7 +49,7 @@ class Store(Protocol):
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
         """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction."""
 
-    async def next_due(self, now: float) -> float | None:
+    async def next_due(self) -> float | None:
         """When the next task is due or the next lease runs out; None when nothing is queued."""
 
     async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:

@@ -1,0 +1,47 @@
+-- Version 1. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
+-- while it waits and the end of the lease while somebody has it: an expired lease is due by itself.
+CREATE TABLE message (
+    id           TEXT PRIMARY KEY,
+    reverse_path TEXT,
+    size         INTEGER NOT NULL,
+    accepted_at  REAL NOT NULL,
+    expires_at   REAL NOT NULL,
+    body_type    TEXT NOT NULL,
+    client       TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE body (
+    message_id TEXT PRIMARY KEY REFERENCES message (id) ON DELETE CASCADE,
+    content    BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE task (
+    message_id  TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    next_hop    TEXT NOT NULL,
+    due_at      REAL NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    lease_token TEXT,
+    PRIMARY KEY (message_id, next_hop)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX task_by_due ON task (due_at);
+
+CREATE TABLE recipient (
+    message_id TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    position   INTEGER NOT NULL,
+    mailbox    TEXT NOT NULL,
+    next_hop   TEXT NOT NULL,
+    state      TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'delivered', 'failed')),
+    told       INTEGER NOT NULL DEFAULT 0,
+    status     TEXT,
+    text       TEXT,
+    reply      TEXT,
+    PRIMARY KEY (message_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recipient_untold ON recipient (message_id) WHERE state = 'failed' AND told = 0;
+
+CREATE TABLE attempt (
+    id         INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    record     TEXT NOT NULL
+) STRICT;
+CREATE INDEX attempt_by_message ON attempt (message_id);

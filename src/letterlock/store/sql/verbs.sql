@@ -1,0 +1,67 @@
+-- name: insert_message
+INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client) VALUES (?, ?, ?, ?, ?, ?, ?);
+-- name: insert_body
+INSERT INTO body (message_id, content) VALUES (?, ?);
+-- name: insert_recipient
+INSERT INTO recipient (message_id, position, mailbox, next_hop) VALUES (?, ?, ?, ?);
+-- name: insert_task
+INSERT INTO task (message_id, next_hop, due_at) VALUES (?, ?, ?);
+
+-- name: due_tasks
+SELECT message_id, next_hop, attempts FROM task WHERE due_at <= ? ORDER BY due_at LIMIT ?;
+-- name: take_lease
+UPDATE task SET lease_token = ?, due_at = ? WHERE message_id = ? AND next_hop = ?;
+-- name: held_lease
+SELECT 1 FROM task WHERE message_id = ? AND next_hop = ? AND lease_token = ? AND due_at > ?;
+-- name: renew_lease
+UPDATE task SET due_at = ? WHERE message_id = ? AND next_hop = ? AND lease_token = ?;
+-- name: release_lease
+UPDATE task SET due_at = ?, lease_token = NULL WHERE message_id = ? AND next_hop = ? AND lease_token = ?;
+-- name: set_aside
+UPDATE task SET due_at = 9e99, lease_token = NULL WHERE message_id = ? AND next_hop = ?;
+
+-- name: waiting_recipients
+SELECT mailbox FROM recipient WHERE message_id = ? AND next_hop = ? AND state = 'queued' ORDER BY position;
+-- name: settle_recipient
+UPDATE recipient SET state = ?, status = ?, text = ?, reply = ? WHERE message_id = ? AND next_hop = ? AND mailbox = ?;
+-- name: task_tried_again
+UPDATE task SET attempts = attempts + 1, due_at = ?, lease_token = NULL WHERE message_id = ? AND next_hop = ?;
+-- name: delete_task
+DELETE FROM task WHERE message_id = ? AND next_hop = ?;
+-- name: insert_attempt
+INSERT INTO attempt (message_id, record) VALUES (?, ?);
+-- name: delete_finished
+DELETE FROM message WHERE id = ?1
+    AND NOT EXISTS (SELECT 1 FROM task WHERE message_id = ?1)
+    AND NOT EXISTS (SELECT 1 FROM recipient WHERE message_id = ?1 AND state = 'failed' AND told = 0);
+
+-- name: untold_messages
+SELECT DISTINCT message_id FROM recipient WHERE state = 'failed' AND told = 0 LIMIT ?;
+-- name: untold_recipients
+SELECT mailbox, status, text, reply FROM recipient
+    WHERE message_id = ? AND state = 'failed' AND told = 0 ORDER BY position;
+-- name: last_attempt
+SELECT record FROM attempt WHERE message_id = ? ORDER BY id DESC LIMIT 1;
+-- name: mark_told
+UPDATE recipient SET told = 1 WHERE message_id = ? AND mailbox = ? AND state = 'failed';
+
+-- name: next_due
+SELECT min(due_at) FROM task;
+-- name: message_ids
+SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?;
+-- name: message
+SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client FROM message WHERE id = ?;
+-- name: body
+SELECT content FROM body WHERE message_id = ?;
+-- name: recipients
+SELECT r.mailbox, r.state, r.status, r.text, t.attempts, t.due_at, t.lease_token
+    FROM recipient AS r LEFT JOIN task AS t ON t.message_id = r.message_id AND t.next_hop = r.next_hop
+    WHERE r.message_id = ? ORDER BY r.position;
+-- name: attempts
+SELECT record FROM attempt WHERE message_id = ? ORDER BY id;
+-- name: retry_one
+UPDATE task SET due_at = ? WHERE message_id = ? AND lease_token IS NULL;
+-- name: retry_all
+UPDATE task SET due_at = ? WHERE lease_token IS NULL;
+-- name: delete_message
+DELETE FROM message WHERE id = ?;

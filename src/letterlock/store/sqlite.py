@@ -1,0 +1,347 @@
+"""The queue in one SQLite file: WAL, synchronous=FULL, one writer thread with group commit."""
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import IO
+
+from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
+from letterlock.mail.envelope import BodyType, Envelope
+from letterlock.queue.journal import record
+from letterlock.queue.store import LeaseLost, StoreFailed
+from letterlock.queue.tasks import (
+    Attempt,
+    DeliveryTask,
+    Lease,
+    Notice,
+    OutcomeKind,
+    QueuedMessage,
+    QueuedRecipient,
+    RecipientOutcome,
+    Settlement,
+)
+from letterlock.store.writer import Writer, explain
+
+log = logging.getLogger("letterlock.store")
+FILE = "queue.db"
+LOCK_FILE = "lock"
+VERSION = 1
+MAX_ATTEMPTS_SHOWN = 100
+
+
+class QueueInUse(Exception):
+    """Another server has this queue."""
+
+
+class Damaged(Exception):
+    """A row cannot be read as what it should be."""
+
+
+def _statements(text: str) -> dict[str, str]:
+    """Named statements: each begins behind a line `-- name: NAME`."""
+    parts = text.split("-- name: ")[1:]
+    return {name.strip(): sql.strip() for name, _, sql in (part.partition("\n") for part in parts)}
+
+
+_SCHEMA = (files("letterlock.store") / "sql" / "schema.sql").read_text()
+_SQL = _statements((files("letterlock.store") / "sql" / "verbs.sql").read_text())
+
+
+class SqliteStore:
+    """queue.store.Store over SQLite. Open one with `SqliteStore.open`."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: IO[bytes]) -> None:
+        self._writer = Writer(connection)
+        self._lock = lock
+
+    @classmethod
+    async def open(cls, directory: Path) -> "SqliteStore":
+        """Open, or make, the queue in a directory. Leases of a server that died are void.
+
+        Raises StoreFailed, QueueInUse.
+        """
+        lock = _take_lock(directory)
+        try:
+            return cls(_connect(directory / FILE), lock)
+        except (sqlite3.Error, StoreFailed) as error:
+            lock.close()
+            if isinstance(error, StoreFailed):
+                raise
+            raise StoreFailed(f"cannot open the queue {directory / FILE}: {error}") from None
+
+    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+        """Keep a message; it is durable when this returns."""
+        await self._writer.do(lambda db: _insert(db, envelope, body, next_attempt_at))
+
+    async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
+        """Claim up to `limit` due tasks, the longest due first."""
+        return await self._writer.do(lambda db: _lease(db, now, limit, now + lease_seconds))
+
+    async def renew(self, lease: Lease, expires_at: float) -> Lease:
+        """Extend a lease. Raises LeaseLost."""
+
+        def work(db: sqlite3.Connection) -> Lease:
+            if not _run(db, "renew_lease", expires_at, lease.message_id, lease.next_hop, lease.token).rowcount:
+                raise LeaseLost(lease.message_id)
+            return Lease(lease.token, lease.message_id, lease.next_hop, expires_at)
+
+        return await self._writer.do(work)
+
+    async def body(self, message_id: str) -> bytes:
+        """The message content. Raises KeyError."""
+
+        def work(db: sqlite3.Connection) -> bytes:
+            row = _run(db, "body", message_id).fetchone()
+            if row is None:
+                raise KeyError(message_id)
+            return bytes(row[0])
+
+        return await self._writer.do(work)
+
+    async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
+        """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
+        await self._writer.do(lambda db: _settle(db, lease, settlement, attempt, now))
+
+    async def release(self, lease: Lease, *, next_attempt_at: float) -> None:
+        """Give a lease back untried. A lost lease is not an error."""
+        await self._writer.do(
+            lambda db: (
+                _run(db, "release_lease", next_attempt_at, lease.message_id, lease.next_hop, lease.token).rowcount
+            )
+        )
+
+    async def due_notices(self, *, limit: int) -> Sequence[Notice]:
+        """Failed recipients whose sender was not told yet, by message."""
+        return await self._writer.do(lambda db: _notices(db, limit))
+
+    async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
+        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if dsn is not None:
+                _insert(db, dsn[0], dsn[1], now)
+            for outcome in notice.failed:
+                _run(db, "mark_told", notice.envelope.id, str(outcome.recipient))
+            _run(db, "delete_finished", notice.envelope.id)
+
+        await self._writer.do(work)
+
+    async def next_due(self) -> float | None:
+        """When the next task is due or the next lease runs out."""
+
+        def work(db: sqlite3.Connection) -> float | None:
+            (due_at,) = _run(db, "next_due").fetchone()
+            return None if due_at is None else float(due_at)
+
+        return await self._writer.do(work)
+
+    async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
+        """Queued messages in order of id, beginning behind `after`."""
+
+        def work(db: sqlite3.Connection) -> list[QueuedMessage]:
+            found = [
+                _queued(db, message_id) for (message_id,) in _run(db, "message_ids", after or "", limit).fetchall()
+            ]
+            return [message for message in found if message is not None]
+
+        return await self._writer.do(work)
+
+    async def message(self, message_id: str) -> QueuedMessage | None:
+        """One queued message."""
+        return await self._writer.do(lambda db: _queued(db, message_id))
+
+    async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
+        """The journal of a message's attempts, oldest first."""
+        return await self._writer.do(
+            lambda db: [json.loads(text) for (text,) in _run(db, "attempts", message_id).fetchmany(MAX_ATTEMPTS_SHOWN)]
+        )
+
+    async def retry(self, message_id: str | None, *, now: float) -> int:
+        """Make a message's (None: every) waiting task due now; how many that were."""
+
+        def work(db: sqlite3.Connection) -> int:
+            if message_id is None:
+                return _run(db, "retry_all", now).rowcount
+            return _run(db, "retry_one", now, message_id).rowcount
+
+        return await self._writer.do(work)
+
+    async def remove(self, message_id: str) -> bool:
+        """Drop a message without telling its sender; whether it was there."""
+        return await self._writer.do(lambda db: bool(_run(db, "delete_message", message_id).rowcount))
+
+    async def close(self) -> None:
+        """Finish what is in hand and close the files."""
+        await self._writer.close()
+        self._lock.close()
+
+
+def _take_lock(directory: Path) -> IO[bytes]:
+    path = directory / LOCK_FILE
+    try:
+        lock = open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115  # kept open
+    except OSError as error:
+        raise StoreFailed(f"cannot write in the queue directory {directory}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise QueueInUse(f"another server is running on the queue in {directory}") from None
+    return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
+            connection.execute(f"PRAGMA {pragma}")
+        _migrate(connection, path)
+        connection.execute("UPDATE task SET due_at = 0, lease_token = NULL WHERE lease_token IS NOT NULL")
+    except (sqlite3.Error, StoreFailed):
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version != VERSION:
+        raise StoreFailed(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
+
+
+def _run(db: sqlite3.Connection, name: str, *values: str | float | bytes | None) -> sqlite3.Cursor:
+    return db.execute(_SQL[name], values)
+
+
+def _insert(db: sqlite3.Connection, envelope: Envelope, body: bytes, next_attempt_at: float) -> None:
+    reverse_path = None if envelope.reverse_path is None else str(envelope.reverse_path)
+    _run(
+        db,
+        "insert_message",
+        envelope.id,
+        reverse_path,
+        envelope.size,
+        envelope.accepted_at,
+        envelope.expires_at,
+        envelope.body_type.value,
+        envelope.client,
+    )
+    _run(db, "insert_body", envelope.id, body)
+    rows = [(envelope.id, place, str(mailbox), mailbox.domain) for place, mailbox in enumerate(envelope.recipients)]
+    db.executemany(_SQL["insert_recipient"], rows)
+    for next_hop in dict.fromkeys(mailbox.domain for mailbox in envelope.recipients):
+        _run(db, "insert_task", envelope.id, next_hop, next_attempt_at)
+
+
+def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) -> list[DeliveryTask]:
+    tasks = []
+    for message_id, next_hop, attempts in _run(db, "due_tasks", now, limit).fetchall():
+        lease = Lease(secrets.token_hex(8), message_id, next_hop, expires_at)
+        try:
+            recipients = tuple(_mailbox(text) for (text,) in _run(db, "waiting_recipients", message_id, next_hop))
+            envelope = _envelope(db, message_id)
+        except Damaged as error:
+            log.critical("%s: set aside, its row in the queue is damaged: %s", message_id, error)
+            _run(db, "set_aside", message_id, next_hop)
+            continue
+        _run(db, "take_lease", lease.token, expires_at, message_id, next_hop)
+        tasks.append(DeliveryTask(lease=lease, envelope=envelope, recipients=recipients, attempts=attempts))
+    return tasks
+
+
+def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attempt: Attempt, now: float) -> None:
+    key = lease.message_id, lease.next_hop
+    if _run(db, "held_lease", *key, lease.token, now).fetchone() is None:
+        raise LeaseLost(lease.message_id)
+    states = (("delivered", settlement.delivered), ("failed", settlement.failed), ("queued", settlement.deferred))
+    for state, outcomes in states:
+        for outcome in outcomes:
+            values = outcome.status, outcome.text, outcome.remote_reply
+            _run(db, "settle_recipient", state, *values, *key, str(outcome.recipient))
+    _run(db, "insert_attempt", lease.message_id, json.dumps(record(attempt), separators=(",", ":")))
+    if settlement.deferred:
+        _run(db, "task_tried_again", settlement.next_attempt_at, *key)
+    else:
+        _run(db, "delete_task", *key)
+        _run(db, "delete_finished", lease.message_id)
+
+
+def _notices(db: sqlite3.Connection, limit: int) -> list[Notice]:
+    notices = []
+    for (message_id,) in _run(db, "untold_messages", limit).fetchall():
+        failed = tuple(
+            RecipientOutcome(
+                recipient=_mailbox(mailbox), kind=OutcomeKind.FAILED, status=status, text=text, remote_reply=reply
+            )
+            for mailbox, status, text, reply in _run(db, "untold_recipients", message_id)
+        )
+        row = _run(db, "last_attempt", message_id).fetchone()
+        last = json.loads(row[0]) if row else {}
+        notices.append(
+            Notice(
+                envelope=_envelope(db, message_id),
+                failed=failed,
+                remote_host=last.get("host"),
+                last_attempt_at=last.get("ended_at", 0.0),
+            )
+        )
+    return notices
+
+
+def _envelope(db: sqlite3.Connection, message_id: str) -> Envelope:
+    row = _run(db, "message", message_id).fetchone()
+    if row is None:
+        raise Damaged("the message is missing")
+    recipients = tuple(_mailbox(mailbox) for mailbox, *_ in _run(db, "recipients", message_id))
+    try:
+        body_type = BodyType(row[5])
+    except ValueError:
+        raise Damaged(f"unknown body type {row[5]!r}") from None
+    return Envelope(
+        id=row[0],
+        reverse_path=None if row[1] is None else _mailbox(row[1]),
+        recipients=recipients,
+        size=row[2],
+        accepted_at=row[3],
+        expires_at=row[4],
+        body_type=body_type,
+        client=row[6],
+    )
+
+
+def _mailbox(text: str) -> Mailbox:
+    try:
+        return parse_mailbox(text)
+    except InvalidAddress as error:
+        raise Damaged(f"{text!r} is not an address: {error}") from None
+
+
+def _queued(db: sqlite3.Connection, message_id: str) -> QueuedMessage | None:
+    try:
+        envelope = _envelope(db, message_id)
+    except Damaged:
+        return None
+    recipients = tuple(
+        QueuedRecipient(
+            recipient=_mailbox(mailbox),
+            state="leased" if state == "queued" and token else state,
+            attempts=attempts or 0,
+            next_attempt_at=due_at if state == "queued" and not token else None,
+            last_status=status,
+            last_text=text,
+        )
+        for mailbox, state, status, text, attempts, due_at, token in _run(db, "recipients", message_id)
+    )
+    return QueuedMessage(envelope=envelope, recipients=recipients)
+
+
+__all__ = ["Damaged", "QueueInUse", "SqliteStore", "explain"]

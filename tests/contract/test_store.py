@@ -1,0 +1,188 @@
+"""What every store must do, whatever it keeps its messages in."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from letterlock.queue.settle import RetrySchedule, settle
+from letterlock.queue.store import LeaseLost, Store
+from letterlock.queue.tasks import DeliveryTask, OutcomeKind, RecipientOutcome
+from letterlock.store.memory import MemoryStore
+from letterlock.store.sqlite import SqliteStore
+from tests.queue.messages import ANN, BEN, BODY, CAT, SENDER, attempt, envelope, outcome
+
+SCHEDULE = RetrySchedule(first_seconds=300)
+DELIVERED, DEFERRED, FAILED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED, OutcomeKind.FAILED
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path)
+    yield opened
+    await opened.close()
+
+
+async def lease_one(store: Store, now: float = 0.0) -> DeliveryTask:
+    [leased] = await store.lease(now, limit=10, lease_seconds=60)
+    return leased
+
+
+async def settled(store: Store, leased: DeliveryTask, *outcomes: RecipientOutcome, now: float = 10.0) -> None:
+    made = attempt(leased, *outcomes, at=now)
+    await store.settle(leased.lease, settle(leased, made, now=now, schedule=SCHEDULE), made, now=now)
+
+
+async def test_what_was_accepted_is_leased_with_its_envelope_and_body(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, BEN), BODY, next_attempt_at=0)
+    leased = await lease_one(store)
+    assert leased.envelope == envelope("M1", ANN, BEN)
+    assert leased.recipients == (ANN, BEN)
+    assert leased.attempts == 0
+    assert await store.body("M1") == BODY
+
+
+async def test_there_is_one_task_for_each_next_hop(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, CAT, BEN), BODY, next_attempt_at=0)
+    tasks = await store.lease(0, limit=10, lease_seconds=60)
+    assert {leased.lease.next_hop: leased.recipients for leased in tasks} == {
+        "one.test": (ANN, BEN),
+        "two.test": (CAT,),
+    }
+
+
+async def test_nothing_is_leased_before_it_is_due(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=50)
+    assert await store.lease(49, limit=10, lease_seconds=60) == []
+    assert await store.next_due() == 50
+    assert len(await store.lease(50, limit=10, lease_seconds=60)) == 1
+
+
+async def test_the_longest_due_come_first_and_no_more_than_asked_for(store: Store) -> None:
+    for message_id, due in (("M1", 3), ("M2", 1), ("M3", 2)):
+        await store.accept(envelope(message_id), BODY, next_attempt_at=due)
+    tasks = await store.lease(10, limit=2, lease_seconds=60)
+    assert [leased.lease.message_id for leased in tasks] == ["M2", "M3"]
+
+
+async def test_what_is_leased_is_nobody_elses_until_the_lease_runs_out(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    first = await lease_one(store, 0)
+    assert await store.lease(59, limit=10, lease_seconds=60) == []
+    assert await store.next_due() == 60
+    second = await lease_one(store, 60)
+    with pytest.raises(LeaseLost):
+        await settled(store, first, outcome(ANN, DELIVERED), now=61)
+    await settled(store, second, outcome(ANN, DELIVERED), now=61)
+
+
+async def test_a_lease_that_ran_out_is_refused_even_if_nobody_took_it(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    leased = await lease_one(store, 0)
+    with pytest.raises(LeaseLost):
+        await settled(store, leased, outcome(ANN, DELIVERED), now=60)
+
+
+async def test_a_renewed_lease_lasts_longer(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    leased = await lease_one(store, 0)
+    renewed = await store.renew(leased.lease, 500)
+    assert renewed.expires_at == 500
+    assert await store.lease(499, limit=10, lease_seconds=60) == []
+    await settled(store, leased, outcome(ANN, DELIVERED), now=499)
+
+
+async def test_a_delivered_message_is_gone(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DELIVERED))
+    assert await store.message("M1") is None
+    assert await store.messages(limit=10) == []
+    assert await store.next_due() is None
+    with pytest.raises(KeyError):
+        await store.body("M1")
+
+
+async def test_a_deferred_recipient_is_tried_again_and_a_delivered_one_is_not(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, BEN), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DELIVERED), outcome(BEN, DEFERRED))
+    again = await lease_one(store, 310)
+    assert again.recipients == (BEN,)
+    assert again.attempts == 1
+
+
+async def test_the_queue_tells_the_last_reason(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DEFERRED, "greylisted"))
+    message = await store.message("M1")
+    assert message is not None
+    [recipient] = message.recipients
+    assert (recipient.state, recipient.attempts, recipient.last_text) == ("queued", 1, "greylisted")
+    assert recipient.next_attempt_at == pytest.approx(310)
+    [journalled] = await store.attempts("M1")
+    assert journalled["host"] == "mx.one.test"
+
+
+async def test_a_failed_recipient_stays_until_its_sender_was_told(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, BEN), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DELIVERED), outcome(BEN, FAILED, "no such user"))
+    [notice] = await store.due_notices(limit=10)
+    assert notice.envelope.reverse_path == SENDER
+    assert [(each.recipient, each.text) for each in notice.failed] == [(BEN, "no such user")]
+    assert notice.remote_host == "mx.one.test"
+    assert await store.body("M1") == BODY
+    await store.notified(notice, (envelope("D1", SENDER, sender=None), b"a notification"), now=11)
+    assert await store.due_notices(limit=10) == []
+    assert await store.message("M1") is None
+    assert (await lease_one(store, 11)).lease.message_id == "D1"
+
+
+async def test_a_failure_while_others_wait_is_told_at_once_and_once(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, BEN), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, FAILED), outcome(BEN, DEFERRED))
+    [notice] = await store.due_notices(limit=10)
+    await store.notified(notice, None, now=11)
+    assert await store.due_notices(limit=10) == []
+    assert (await lease_one(store, 400)).recipients == (BEN,)
+
+
+async def test_a_released_lease_is_due_when_it_says_and_was_not_an_attempt(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    leased = await lease_one(store)
+    await store.release(leased.lease, next_attempt_at=5)
+    again = await lease_one(store, 5)
+    assert again.attempts == 0
+    await store.release(leased.lease, next_attempt_at=0)
+    assert await store.lease(6, limit=1, lease_seconds=60) == []
+
+
+async def test_retry_makes_waiting_messages_due(store: Store) -> None:
+    for message_id in ("M1", "M2"):
+        await store.accept(envelope(message_id), BODY, next_attempt_at=1000)
+    assert await store.retry("M1", now=5) == 1
+    assert (await lease_one(store, 5)).lease.message_id == "M1"
+    assert await store.retry(None, now=6) == 1
+    assert await store.retry("unknown", now=6) == 0
+
+
+async def test_a_removed_message_is_gone_and_its_lease_with_it(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    leased = await lease_one(store)
+    assert await store.remove("M1")
+    assert not await store.remove("M1")
+    with pytest.raises(LeaseLost):
+        await settled(store, leased, outcome(ANN, DEFERRED))
+    with pytest.raises(LeaseLost):
+        await store.renew(leased.lease, 500)
+
+
+async def test_messages_are_listed_page_by_page(store: Store) -> None:
+    for number in range(5):
+        await store.accept(envelope(f"M{number}"), BODY, next_attempt_at=0)
+    first = await store.messages(limit=2)
+    rest = await store.messages(limit=10, after=first[-1].envelope.id)
+    assert [message.envelope.id for message in (*first, *rest)] == ["M0", "M1", "M2", "M3", "M4"]
+
+
+async def test_the_null_reverse_path_is_kept(store: Store) -> None:
+    await store.accept(envelope("D1", sender=None), BODY, next_attempt_at=0)
+    assert (await lease_one(store)).envelope.reverse_path is None

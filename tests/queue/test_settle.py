@@ -1,0 +1,63 @@
+"""What an attempt means for the queue."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letterlock.queue.settle import RetrySchedule, settle
+from letterlock.queue.tasks import OutcomeKind
+from tests.queue.messages import ANN, BEN, CAT, attempt, outcome, task
+
+SCHEDULE = RetrySchedule(first_seconds=300, maximum_seconds=4000)
+
+
+def test_every_outcome_goes_where_it_belongs() -> None:
+    leased = task(ANN, BEN, CAT)
+    made = attempt(
+        leased,
+        outcome(ANN, OutcomeKind.DELIVERED),
+        outcome(BEN, OutcomeKind.FAILED),
+        outcome(CAT, OutcomeKind.DEFERRED),
+    )
+    settlement = settle(leased, made, now=10, schedule=SCHEDULE)
+    assert [each.recipient for each in settlement.delivered] == [ANN]
+    assert [each.recipient for each in settlement.failed] == [BEN]
+    assert [each.recipient for each in settlement.deferred] == [CAT]
+    assert settlement.next_attempt_at == pytest.approx(310)
+
+
+def test_a_recipient_that_the_attempt_forgot_is_deferred_and_not_lost() -> None:
+    leased = task(ANN, BEN)
+    settlement = settle(leased, attempt(leased, outcome(ANN, OutcomeKind.DELIVERED)), now=10, schedule=SCHEDULE)
+    assert [each.recipient for each in settlement.deferred] == [BEN]
+    assert settlement.deferred[0].status.startswith("4.")
+
+
+def test_nothing_is_tried_again_when_all_is_final() -> None:
+    leased = task(ANN)
+    settlement = settle(leased, attempt(leased, outcome(ANN, OutcomeKind.DELIVERED)), now=10, schedule=SCHEDULE)
+    assert settlement.next_attempt_at is None
+
+
+def test_rfc5321_4_5_4_1_after_the_lifetime_the_message_is_given_up_with_the_last_reason() -> None:
+    leased = task(ANN, expires_at=5 * 86400)
+    made = attempt(leased, outcome(ANN, OutcomeKind.DEFERRED, "greylisted"))
+    settlement = settle(leased, made, now=5 * 86400, schedule=SCHEDULE)
+    assert settlement.deferred == ()
+    assert settlement.failed[0].status == "5.4.7"
+    assert settlement.failed[0].text == "gave up after 5 days; the last reason: greylisted"
+
+
+def test_the_last_attempt_is_made_at_the_expiry() -> None:
+    leased = task(ANN, attempts=20, expires_at=1000)
+    made = attempt(leased, outcome(ANN, OutcomeKind.DEFERRED))
+    assert settle(leased, made, now=900, schedule=SCHEDULE).next_attempt_at == 1000
+
+
+def test_rfc5321_4_5_4_1_the_wait_doubles_up_to_its_maximum() -> None:
+    assert [SCHEDULE.delay(attempts) for attempts in (1, 2, 3, 4, 5, 500)] == [300, 600, 1200, 2400, 4000, 4000]
+
+
+@given(attempts=st.integers(0, 10_000), chance=st.floats(0, 1))
+def test_the_wait_is_never_zero_and_never_far_above_its_maximum(attempts: int, chance: float) -> None:
+    assert 285 <= SCHEDULE.delay(attempts, chance) <= 4200
