@@ -1,0 +1,59 @@
+"""The log: Postfix's words, and nothing that a client could forge."""
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
+from letterlock.mail.replies import Reply
+from letterlock.policy.evidence import Completed
+from letterlock.receive.journal import MAX_WORD_OCTETS, SessionJournal, printable
+
+
+@given(st.text())
+def test_no_text_of_a_client_breaks_a_line_of_the_log(text: str) -> None:
+    shown = printable(text)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert len(shown) <= MAX_WORD_OCTETS + 3
+
+
+def test_escapes() -> None:
+    assert printable("a\r\nb\\c\x00é") == "a\\r\\nb\\\\c\\x00\\xe9"
+    assert printable("plain words") == "plain words"
+    assert printable("x" * 1000) == "x" * MAX_WORD_OCTETS + "..."
+
+
+def test_lines_as_postfix_writes_them(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "letterlock.receive")
+    journal = SessionJournal("192.0.2.1")
+    ann, bob = Mailbox("ann", "example.org"), Mailbox("bob", "example.net")
+    journal.connected()
+    journal.secured(Completed(version="TLSv1.3", cipher="X", group="x25519", sni=None, chain=()))
+    journal.queued(Envelope(id="4F2A1", reverse_path=ann, recipients=(bob,), size=7, accepted_at=0.0, expires_at=1.0))
+    journal.rejected(
+        "RCPT",
+        Reply(550, ("5.7.1 no",)),
+        reverse_path=None,
+        recipient=Mailbox("b", "c.example"),
+        protocol="ESMTP",
+        hello="a\nb",
+    )
+    journal.timed_out("DATA")
+    journal.lost("MAIL")
+    journal.tls_failed("bad\nrecord")
+    journal.disconnected(9)
+    assert [record.getMessage() for record in caplog.records] == [
+        "connect from unknown[192.0.2.1]",
+        "Anonymous TLS connection established from unknown[192.0.2.1]: TLSv1.3 with cipher X group x25519",
+        "4F2A1: client=unknown[192.0.2.1]",
+        "4F2A1: from=<ann@example.org>, size=7, nrcpt=1 (queue active)",
+        "NOQUEUE: reject: RCPT from unknown[192.0.2.1]: 550 5.7.1 no; from=<> to=<b@c.example> proto=ESMTP helo=<a\\nb>",
+        "timeout after DATA from unknown[192.0.2.1]",
+        "lost connection after MAIL from unknown[192.0.2.1]",
+        "SSL_accept error from unknown[192.0.2.1]: bad\\nrecord",
+        "disconnect from unknown[192.0.2.1] messages=1 commands=9",
+    ]

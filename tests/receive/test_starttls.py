@@ -1,0 +1,129 @@
+"""STARTTLS on the listener, against the standard library's TLS and against injected octets."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from letterlock.net.tls import ServerContext
+from letterlock.receive.options import ReceiveOptions
+from tests.certificates import authority
+from tests.receive.world import ENVELOPE, PATIENCE_SECONDS, Client, world
+
+NAME = "mx.example.org"
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ServerContext:
+    directory: Path = tmp_path_factory.mktemp("certificate")
+    return ServerContext.load(*authority().leaf(NAME).write(directory))
+
+
+def _lenient() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _reply(connection: socket.socket) -> bytes:
+    """One reply, all its lines."""
+    data = b""
+    while not data.endswith(b"\r\n") or data.splitlines()[-1][3:4] == b"-":
+        piece = connection.recv(4096)
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def _ask(connection: socket.socket, line: bytes) -> bytes:
+    connection.sendall(line)
+    return _reply(connection)
+
+
+def _secure_talk(address: tuple[str, int]) -> list[bytes]:
+    """A blocking client: EHLO, STARTTLS, and a message inside TLS; the replies."""
+    with socket.create_connection(address, timeout=PATIENCE_SECONDS) as plain:
+        said = [_reply(plain), _ask(plain, b"EHLO client.example\r\n"), _ask(plain, b"STARTTLS\r\n")]
+        with _lenient().wrap_socket(plain, server_hostname=NAME) as connection:
+            lines = [b"MAIL FROM:<>\r\n", b"EHLO client.example\r\n", *ENVELOPE.splitlines(keepends=True)]
+            lines += [b"x\r\n.\r\n", b"QUIT\r\n"]
+            return said + [_ask(connection, line) for line in lines]
+
+
+async def test_rfc3207_a_message_inside_tls(context: ServerContext, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with world(tls=context) as server:
+        said = await asyncio.to_thread(_secure_talk, server.address)
+        await server.empty()
+    assert b"250-STARTTLS\r\n" in said[1]
+    assert said[2] == b"220 2.0.0 Ready to start TLS\r\n"
+    assert said[3].startswith(b"503 "), "the EHLO in clear is forgotten"
+    assert b"STARTTLS" not in said[4]
+    assert [reply[:3] for reply in said[5:]] == [b"250", b"250", b"354", b"250", b"221"]
+    body = server.store.kept[0][1]
+    assert b"(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 group " in body
+    assert b"with ESMTPS id ID1\r\n" in body
+    assert "Anonymous TLS connection established from unknown[127.0.0.1]: TLSv1.3 with cipher" in caplog.text
+
+
+async def test_cve_2011_0411_injected_commands_are_never_obeyed(context: ServerContext) -> None:
+    async with world(tls=context) as server, server.client() as client:
+        await client.reply()
+        await client.ask(b"EHLO client.example\r\n")
+        assert await client.ask(b"STARTTLS\r\nEHLO evil\r\nMAIL FROM:<>\r\n") == (
+            b"421 4.7.0 Octets after STARTTLS and before TLS; closing\r\n"
+        )
+        assert await client.rest() == b""
+
+
+async def test_cve_2011_0411_octets_after_220_break_the_handshake(
+    context: ServerContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with world(tls=context) as server, server.client() as client:
+        await client.reply()
+        await client.ask(b"EHLO client.example\r\n")
+        assert (await client.ask(b"STARTTLS\r\n")).startswith(b"220 ")
+        await client.send(b"RSET\r\nMAIL FROM:<>\r\n")
+        assert b"250" not in await _rest_or_reset(client)
+        await server.empty()
+    assert "SSL_accept error from unknown[127.0.0.1]" in caplog.text
+
+
+async def _rest_or_reset(client: Client) -> bytes:
+    try:
+        return await client.rest()
+    except ConnectionResetError:
+        return b""
+
+
+async def test_a_handshake_that_stalls_is_left(context: ServerContext, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    options = ReceiveOptions(hostname=NAME, tls_timeout_seconds=0.05)
+    async with world(options, tls=context) as server, server.client() as client:
+        await client.reply()
+        await client.ask(b"EHLO client.example\r\n")
+        await client.ask(b"STARTTLS\r\n")
+        await _rest_or_reset(client)
+        await server.empty()
+    assert "SSL_accept error from unknown[127.0.0.1]: time-out" in caplog.text
+
+
+async def test_a_stop_inside_tls_says_421(context: ServerContext) -> None:
+    async with world(tls=context) as server:
+        reader, writer = await asyncio.open_connection(*server.address)
+        await reader.readline()
+        for line in (b"EHLO client.example\r\n", b"STARTTLS\r\n"):
+            writer.write(line)
+            while (await reader.readline())[3:4] == b"-":
+                pass
+        await writer.start_tls(_lenient(), server_hostname=NAME)
+        await server.listener.stop(0)
+        assert (await reader.read()).startswith(b"421 4.3.2 ")
+        writer.close()
+        await writer.wait_closed()

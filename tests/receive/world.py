@@ -1,0 +1,138 @@
+"""A listener on loopback with a store in memory, and a client that says what it is told to."""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import cast
+
+from letterlock.mail.envelope import Envelope
+from letterlock.net.tls import ServerContext
+from letterlock.queue.store import Store
+from letterlock.receive.listener import Listener
+from letterlock.receive.options import ReceiveOptions
+
+NOW = 1_790_000_000.0
+PATIENCE_SECONDS = 20.0  # a test that waits longer hangs
+ENVELOPE = b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n"
+
+
+class StandingClock:
+    """A clock that stands still."""
+
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@dataclass
+class FakeStore:
+    """Keeps messages in memory; fails with `fault`, or waits for `gate`, when told to."""
+
+    kept: list[tuple[Envelope, bytes, float]] = field(default_factory=list)
+    fault: Exception | None = None
+    gate: asyncio.Event | None = None
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        self.kept.append((envelope, body, next_attempt_at))
+
+
+class Client:
+    """A raw SMTP client; every wait is bounded."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.writer.drain()
+
+    async def reply(self) -> bytes:
+        """One reply, all its lines."""
+        lines = b""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                line = await self._reader.readline()
+                lines += line
+                if line[3:4] != b"-":
+                    return lines
+
+    async def ask(self, data: bytes) -> bytes:
+        await self.send(data)
+        return await self.reply()
+
+    async def rest(self) -> bytes:
+        """Everything up to the end of the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._reader.read()
+
+    def stop_reading(self) -> None:
+        """Leave what the server says in the kernel."""
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
+
+    async def start_mail(self) -> None:
+        """Greeting, EHLO, and the envelope up to 354."""
+        await self.reply()
+        await self.ask(b"EHLO client.example\r\n")
+        await self.send(ENVELOPE)
+        assert [(await self.reply())[:3] for _ in range(3)] == [b"250", b"250", b"354"]
+
+
+@dataclass
+class World:
+    """A running listener."""
+
+    listener: Listener
+    store: FakeStore
+    address: tuple[str, int]
+    wakes: list[None]
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def empty(self) -> None:
+        """Wait for the end of the sessions that there are."""
+        if sessions := list(self.listener._sessions):
+            await asyncio.wait(sessions, timeout=PATIENCE_SECONDS)
+        assert self.listener.connections == 0
+
+
+@contextlib.asynccontextmanager
+async def world(
+    options: ReceiveOptions | None = None, *, tls: ServerContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[World]:
+    """A listener with these options, stopped at the end."""
+    store, wakes, ids = FakeStore(), list[None](), itertools.count(1)
+    listener = Listener(
+        options or ReceiveOptions(hostname="mx.example.org"),
+        store=cast("Store", store),
+        clock=StandingClock(),
+        tls=tls,
+        new_id=lambda: f"ID{next(ids)}",
+        wake=lambda: wakes.append(None),
+    )
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+        await listener.start([bound])
+        try:
+            yield World(listener, store, bound.getsockname()[:2], wakes)
+        finally:
+            await listener.stop(0)
