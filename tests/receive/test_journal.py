@@ -51,7 +51,7 @@ def test_lines_as_postfix_writes_them(caplog: pytest.LogCaptureFixture) -> None:
         "Anonymous TLS connection established from unknown[192.0.2.1]: TLSv1.3 with cipher X group x25519",
         "4F2A1: client=unknown[192.0.2.1]",
         "4F2A1: from=<ann@example.org>, size=7, nrcpt=1 (queue active)",
-        "NOQUEUE: reject: RCPT from unknown[192.0.2.1]: 550 5.7.1 no; from=<> to=<b@c.example> proto=ESMTP helo=<a\\nb>",
+        "NOQUEUE: reject: RCPT from unknown[192.0.2.1]: 550 5.7.1 no; from=<> to=<b@c.example> proto=ESMTP helo=<\\n>",
         "timeout after DATA from unknown[192.0.2.1]",
         "lost connection after MAIL from unknown[192.0.2.1]",
         "SSL_accept error from unknown[192.0.2.1]: bad\\nrecord",

@@ -381,14 +381,15 @@ class SmtpServer:
                 self.discard_content(say.TOO_LARGE)
                 self._input.skip_content()
             return False
-        has_bare = has_bare_line_ends(content)
         content = unstuff_dots(content)[2:]
-        self._finish_content(content, say.BARE_IN_CONTENT if has_bare else self._fault_of(content))
+        self._finish_content(content, self._fault_of(content))
         return True
 
     def _fault_of(self, content: bytes) -> Reply | None:
         if len(content) > self._limits.max_message_octets:
             return say.TOO_LARGE
+        if has_bare_line_ends(content):
+            return say.BARE_IN_CONTENT
         if has_long_line(content, self._limits.max_text_line_octets):
             return say.TEXT_LINE_TOO_LONG
         return say.TOO_MANY_HOPS if count_hops(content) >= self._limits.max_hops else None

@@ -1,0 +1,128 @@
+"""How many messages a second the receiving side takes: `python -m bench.smtp_server [--messages N] [--octets N]`.
+
+`protocol` is the sans-IO server alone on one core. `listener` is the listener over loopback with a store that keeps
+nothing, its clients in a process of their own: what is left for the disk to take.
+"""
+
+import argparse
+import asyncio
+import itertools
+import multiprocessing
+import socket
+import time
+from multiprocessing.connection import Connection
+from typing import cast
+
+from letterlock.mail.envelope import Envelope
+from letterlock.queue.store import Store
+from letterlock.receive.listener import Listener
+from letterlock.receive.options import ReceiveOptions
+from letterlock.smtp.server import SmtpServer
+from letterlock.smtp.server_events import MessageReceived, RecipientOffered, SenderOffered, ServerLimits
+
+ENVELOPE = b"MAIL FROM:<ann@example.org> SIZE=4096\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n"
+CONNECTIONS = 20
+
+
+class Clock:
+    """The machine's time."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+class Nowhere:
+    """A store that keeps nothing."""
+
+    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+        """Take it."""
+
+
+def content(octets: int) -> bytes:
+    """A message of about that size, in lines of 72 octets, with its end."""
+    return b"Subject: bench\r\n\r\n" + (b"x" * 70 + b"\r\n") * (octets // 72) + b".\r\n"
+
+
+def protocol_rate(messages: int, octets: int) -> float:
+    """Messages a second through the sans-IO server, two reads a message."""
+    server = SmtpServer("mx.example.org", ServerLimits(max_message_octets=1 << 25), starttls=False)
+    server.greet()
+    _answer(server, b"EHLO client.example\r\n")
+    body = content(octets)
+    start = time.perf_counter()
+    for _ in range(messages):
+        _answer(server, ENVELOPE)
+        _answer(server, body)
+    return messages / (time.perf_counter() - start)
+
+
+def _answer(server: SmtpServer, data: bytes) -> None:
+    server.feed(data)
+    while (event := server.next_event()) is not None:
+        if isinstance(event, SenderOffered | RecipientOffered | MessageReceived):
+            server.accept()
+    assert server.take_output()[:1] in b"23"
+
+
+async def listener_rate(messages: int, octets: int) -> float:
+    """Messages a second through the listener, from CONNECTIONS clients at once."""
+    ids = itertools.count(1)
+    options = ReceiveOptions(hostname="mx.example.org")
+    listener = Listener(
+        options, store=cast("Store", Nowhere()), clock=Clock(), tls=None, new_id=lambda: f"{next(ids):X}"
+    )
+    with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as bound:
+        await listener.start([bound])
+        ours, theirs = multiprocessing.Pipe()
+        clients = multiprocessing.Process(target=run_clients, args=(bound.getsockname(), messages, octets, theirs))
+        clients.start()
+        seconds: float = await asyncio.to_thread(ours.recv)
+        clients.join()
+        await listener.stop(0)
+    return messages // CONNECTIONS * CONNECTIONS / seconds
+
+
+def run_clients(address: tuple[str, int], messages: int, octets: int, result: Connection) -> None:
+    """In another process: send, and tell how many seconds it took."""
+    result.send(asyncio.run(_send_all(address, messages, octets)))
+
+
+async def _send_all(address: tuple[str, int], messages: int, octets: int) -> float:
+    start = time.perf_counter()
+    await asyncio.gather(*(_send(address, messages // CONNECTIONS, content(octets)) for _ in range(CONNECTIONS)))
+    return time.perf_counter() - start
+
+
+async def _send(address: tuple[str, int], count: int, body: bytes) -> None:
+    reader, writer = await asyncio.open_connection(*address)
+    await reader.readline()
+    writer.write(b"EHLO client.example\r\n")
+    await reader.readuntil(b"\r\n250 HELP\r\n")
+    for _ in range(count):
+        writer.write(ENVELOPE)
+        await reader.readuntil(b"354 Send the message; end it with <CRLF>.<CRLF>\r\n")
+        writer.write(body)
+        assert (await reader.readline()).startswith(b"250 2.0.0 Ok: queued")
+    writer.close()
+    await writer.wait_closed()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--octets", type=int, default=4096)
+    given = parser.parse_args()
+    print(f"protocol  {protocol_rate(given.messages, given.octets):8.0f} messages/s of {given.octets} octets")
+    print(
+        f"listener  {asyncio.run(listener_rate(given.messages, given.octets)):8.0f} messages/s, {CONNECTIONS} clients"
+    )
+
+
+if __name__ == "__main__":
+    main()
