@@ -1,6 +1,7 @@
 """Servers' certificates, and a dialer whose servers end with the test."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,32 @@ async def dialer() -> AsyncIterator[MemoryDialer]:
     dialer = MemoryDialer()
     yield dialer
     await dialer.aclose()
+
+
+class Ear(logging.Handler):
+    """Hears what a logger says, whatever the handlers above it are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.messages.append(record.getMessage())
+
+    @property
+    def text(self) -> str:
+        """All that was heard."""
+        return "\n".join(self.messages)
+
+
+@pytest.fixture
+def heard() -> Iterator[Ear]:
+    """What delivery logs."""
+    ear, log = Ear(), logging.getLogger("letterlock.deliver")
+    level = log.level
+    log.addHandler(ear)
+    log.setLevel(logging.INFO)
+    yield ear
+    log.removeHandler(ear)
+    log.setLevel(level)

@@ -156,7 +156,8 @@ class Deliverer:
         if made is not None:
             for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
                 log.info("%s", line)
-            settlement = settle(task, made, now=self._clock.now(), schedule=self._schedule)
+            now, chance = self._clock.now(), self._chance.random()
+            settlement = settle(task, made, now=now, schedule=self._schedule, chance=chance)
             await self._settle(kept, settlement, made)
 
     async def _try(self, task: DeliveryTask, kept: KeptLease) -> Attempt | None:

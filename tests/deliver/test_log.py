@@ -1,0 +1,105 @@
+"""The log lines: Postfix's order, the reason at the end, nothing that a terminal or a parser could stumble over."""
+
+import re
+
+from letterlock.deliver.log import lines
+from letterlock.mail.addresses import Mailbox
+from letterlock.policy.decision import Achieved, Level
+from letterlock.policy.evidence import Completed
+from letterlock.policy.reasons import Reason
+from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
+from tests.deliver.world import ANN, BOB
+
+POSTFIX = re.compile(
+    r"[0-9A-Za-z]+: to=<[^>]*>, relay=\S+, delay=[\d.e+]+, delays=[\d.e+]+(/[\d.e+]+){3}, "
+    r"dsn=\d\.\d+\.\d+, status=(sent|deferred|bounced) \(.*\) tls=.*"
+)
+TLS = Completed(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", group="X25519MLKEM768", sni=None, chain=())
+
+
+def outcome(
+    recipient: Mailbox = ANN,
+    kind: OutcomeKind = OutcomeKind.DELIVERED,
+    status: str = "2.0.0",
+    text: str = "250 2.0.0 Ok: queued",
+    *,
+    in_doubt: bool = False,
+) -> RecipientOutcome:
+    return RecipientOutcome(recipient=recipient, kind=kind, status=status, text=text, in_doubt=in_doubt)
+
+
+def delivered(*outcomes: RecipientOutcome) -> Attempt:
+    return Attempt(
+        message_id="4F2A1",
+        next_hop="example.org",
+        started_at=100.01,
+        ended_at=100.91,
+        connected_at=100.3,
+        ready_at=100.61,
+        outcomes=outcomes or (outcome(),),
+        host="mx1.example.org",
+        address="192.0.2.1",
+        port=25,
+        achieved=Achieved(level=Level.AUTHENTICATED, by="dane-ee"),
+        handshake=TLS,
+        reasons=(Reason(code="rfc7672-2.2-usable", subject="mx1.example.org"),),
+    )
+
+
+def held(*outcomes: RecipientOutcome, reasons: tuple[Reason, ...] = ()) -> Attempt:
+    return Attempt(
+        message_id="4F2B7", next_hop="example.net", started_at=100, ended_at=103, outcomes=outcomes, reasons=reasons
+    )
+
+
+def test_a_delivery() -> None:
+    (line,) = lines(delivered(), accepted_at=100.0)
+    assert line == (
+        "4F2A1: to=<ann@example.org>, relay=mx1.example.org[192.0.2.1]:25, delay=0.91, delays=0.01/0/0.6/0.3, "
+        "dsn=2.0.0, status=sent (250 2.0.0 Ok: queued) "
+        "tls=authenticated by=dane-ee version=TLSv1.3 group=X25519MLKEM768 why=rfc7672-2.2-usable"
+    )
+
+
+def test_a_message_that_the_policy_holds() -> None:
+    reason = Reason(code="rfc7672-2.2.3-starttls-required", subject="mx.example.net")
+    deferred = outcome(BOB, OutcomeKind.DEFERRED, "4.7.5", "mx.example.net: STARTTLS was not offered")
+    (line,) = lines(held(deferred, reasons=(reason,)), accepted_at=100)
+    assert line == (
+        "4F2B7: to=<bob@example.org>, relay=none, delay=3, delays=0/0/3/0, dsn=4.7.5, status=deferred "
+        "(mx.example.net: STARTTLS was not offered) tls=refused why=rfc7672-2.2.3-starttls-required"
+    )
+
+
+def test_no_connection_is_no_refusal() -> None:
+    (line,) = lines(held(outcome(kind=OutcomeKind.DEFERRED, status="4.4.1", text="no")), accepted_at=0)
+    assert line.endswith("status=deferred (no) tls=none")
+
+
+def test_doubt_is_said() -> None:
+    (line,) = lines(held(outcome(kind=OutcomeKind.DEFERRED, status="4.4.2", in_doubt=True)), accepted_at=0)
+    assert line.endswith(" in-doubt=yes")
+
+
+def test_one_line_a_recipient_in_postfix_s_order() -> None:
+    found = lines(delivered(outcome(), outcome(BOB, OutcomeKind.FAILED, "5.1.1", "no such user")), accepted_at=-1e9)
+    assert len(found) == 2
+    assert all(POSTFIX.fullmatch(line) for line in found)
+    assert "status=bounced" in found[1]
+
+
+def test_remote_text_cannot_forge_a_line_or_move_a_cursor() -> None:
+    evil = "550 no\r\n4F2A2: to=<x>\x1b[2J\x00\u202e\u2028end"
+    (line,) = lines(delivered(outcome(text=evil)), accepted_at=100)
+    assert line.isprintable()
+    assert "(550 no??4F2A2: to=<x>?[2J???end)" in line
+
+
+def test_remote_text_is_bounded() -> None:
+    (line,) = lines(delivered(outcome(text="x" * 100_000)), accepted_at=100)
+    assert len(line) < 1200
+
+
+def test_a_clock_that_went_back_gives_no_negative_delay() -> None:
+    (line,) = lines(delivered(), accepted_at=1000)
+    assert "delay=0, delays=0/0/0.6/0.3" in line

@@ -1,0 +1,87 @@
+"""Seats: fair shares, trouble and recovery."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from letterlock.deliver.seats import Seats
+from letterlock.queue.tasks import DeliveryTask
+from tests.deliver.world import make_task
+
+
+def task(next_hop: str) -> DeliveryTask:
+    return make_task(next_hop=next_hop)
+
+
+def test_next_hops_take_turns() -> None:
+    seats = Seats(total=4, each=4, max_waiting=100)
+    for next_hop in ("a", "a", "a", "b", "b", "c"):
+        assert seats.wait(task(next_hop))
+    taken = [taken.lease.next_hop for _ in range(4) if (taken := seats.take())]
+    assert taken == ["a", "b", "c", "a"]
+    assert seats.take() is None
+    assert seats.free == 0
+
+
+def test_one_next_hop_has_only_its_seats() -> None:
+    seats = Seats(total=10, each=2, max_waiting=100)
+    for _ in range(5):
+        seats.wait(task("a"))
+    assert [seats.take() is not None for _ in range(3)] == [True, True, False]
+    seats.leave("a", well=True)
+    assert seats.take() is not None
+
+
+def test_trouble_takes_seats_and_recovery_gives_them_back() -> None:
+    seats = Seats(total=100, each=8, max_waiting=200)
+
+    def capacity() -> int:
+        for _ in range(8):
+            seats.wait(task("a"))
+        count = 0
+        while seats.take() is not None:
+            count += 1
+        for _ in range(count):
+            seats.leave("a", well=None)
+        seats.clear()
+        return count
+
+    assert capacity() == 8
+    counts = []
+    for well in (False, False, False, False, True, True):
+        seats.wait(task("a"))
+        seats.take()
+        seats.leave("a", well=well)
+        counts.append(capacity())
+    assert counts == [4, 2, 1, 1, 2, 3]
+    assert seats.troubled("a")
+
+
+def test_a_full_room_keeps_nobody_out_who_has_a_seat() -> None:
+    seats = Seats(total=10, each=2, max_waiting=4)
+    assert [seats.wait(task("a")) for _ in range(4)] == [True, True, False, False]
+    assert [seats.wait(task("b")) for _ in range(4)] == [True, True, False, False]
+    assert [seats.wait(task("c")) for _ in range(3)] == [True, True, False]
+
+
+def test_clear_gives_back_who_waited() -> None:
+    seats = Seats(total=1, each=1, max_waiting=10)
+    seats.wait(task("a"))
+    seats.wait(task("b"))
+    assert [one.lease.next_hop for one in seats.clear()] == ["a", "b"]
+    assert seats.take() is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["wait", "take", "well", "badly", "untried"]))))
+def test_seats_are_never_overbooked(moves: list[tuple[str, str]]) -> None:
+    seats, taken = Seats(total=5, each=3, max_waiting=6), list[str]()
+    for next_hop, move in moves:
+        if move == "wait":
+            seats.wait(task(next_hop))
+        elif move == "take":
+            if (one := seats.take()) is not None:
+                taken.append(one.lease.next_hop)
+        elif next_hop in taken:
+            taken.remove(next_hop)
+            seats.leave(next_hop, well={"well": True, "badly": False}.get(move))
+        assert seats.free == 5 - len(taken) >= 0
+        assert all(taken.count(each) <= 3 for each in "abc")

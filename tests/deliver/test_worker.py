@@ -1,0 +1,297 @@
+"""The worker: who is tried when, what is written, and what happens when the store or a lease goes."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from letterlock.deliver import worker
+from letterlock.deliver.worker import Deliverer
+from letterlock.mail.addresses import Mailbox
+from letterlock.policy.evidence import DestinationEvidence, NextHop
+from letterlock.queue.settle import RetrySchedule
+from letterlock.queue.tasks import DeliveryTask
+from tests.deliver.conftest import Ear
+from tests.deliver.hand_store import HandStore
+from tests.deliver.world import (
+    ADDRESS,
+    OPTIONS,
+    HandClock,
+    HandDiscoverer,
+    MemoryDialer,
+    MemoryStream,
+    Server,
+    make_task,
+)
+
+
+class PerDomain(HandDiscoverer):
+    """Every domain has one host, `mx.` and the domain, behind the address that is given."""
+
+    def __init__(self, **addresses: str) -> None:
+        super().__init__(hosts={f"mx.{name}.example": (address,) for name, address in addresses.items()})
+        self._all = self.hosts
+
+    async def destination(self, next_hop: NextHop) -> DestinationEvidence:
+        """Its one host."""
+        if next_hop.domain == "bug.example":
+            raise RuntimeError("a bug")
+        host = f"mx.{next_hop.domain}"
+        self.hosts = {host: self._all[host]}
+        evidence = await super().destination(next_hop)
+        self.hosts = self._all
+        return evidence
+
+
+def task_for(domain: str, number: int) -> DeliveryTask:
+    return make_task(Mailbox("ann", domain), message_id=f"{domain}-{number}", next_hop=domain)
+
+
+@asynccontextmanager
+async def working(
+    store: HandStore,
+    dialer: MemoryDialer,
+    discoverer: HandDiscoverer | None = None,
+    grace: float = 5.0,
+    **changes: float,
+) -> AsyncIterator[Deliverer]:
+    """A deliverer at work; it is stopped at the end."""
+    deliverer = Deliverer(
+        replace(OPTIONS, **changes),  # type: ignore[arg-type] # int and float limits by name
+        store=store,
+        discoverer=discoverer or HandDiscoverer(),
+        dialer=dialer,
+        clock=store.clock,
+        schedule=RetrySchedule(),
+        chance=random.Random(1),
+    )
+    running = asyncio.create_task(deliverer.run())
+    try:
+        yield deliverer
+    finally:
+        async with asyncio.timeout(10):
+            await deliverer.stop(grace)
+            await running
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let others run until it is so."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def store() -> HandStore:
+    return HandStore(HandClock())
+
+
+class Gate:
+    """A server that waits for `open` before it greets."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.waiting = 0
+        self.most = 0
+        self.server = Server()
+
+    async def __call__(self, stream: MemoryStream) -> None:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await self.opened.wait()
+            await self.server(stream)
+        finally:
+            self.waiting -= 1
+
+
+async def test_what_is_due_is_delivered_settled_and_logged(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
+    dialer.handlers[ADDRESS] = Server()
+    store.put(make_task())
+    async with working(store, dialer):
+        await until(lambda: store.settled)
+    ((settlement, made),) = store.settled
+    assert len(settlement.delivered) == 1
+    assert made.message_id == "4F2A1"
+    (line,) = heard.messages
+    assert line.startswith("4F2A1: to=<ann@example.org>, relay=mx.example.org[192.0.2.1]:25, delay=1, delays=1/0/0/0, ")
+    assert "status=sent (250 2.0.0 Ok: queued) tls=clear" in line
+
+
+async def test_wake_begins_at_once(store: HandStore, dialer: MemoryDialer) -> None:
+    dialer.handlers[ADDRESS] = Server()
+    async with working(store, dialer) as deliverer:
+        await asyncio.sleep(0.01)
+        store.put(make_task())
+        deliverer.wake()
+        await until(lambda: store.settled)
+
+
+async def test_a_deferred_message_is_due_again_later(store: HandStore, dialer: MemoryDialer) -> None:
+    store.put(make_task())
+    async with working(store, dialer):
+        await until(lambda: store.settled)
+    ((settlement, _),) = store.settled
+    assert settlement.next_attempt_at is not None
+    assert settlement.next_attempt_at > store.clock.now()
+
+
+async def test_a_slow_destination_has_its_seats_and_no_more(store: HandStore, dialer: MemoryDialer) -> None:
+    gate = Gate()
+    dialer.handlers = {"192.0.2.1": gate, "192.0.2.2": Server()}
+    discoverer = PerDomain(slow="192.0.2.1", quick="192.0.2.2")
+    store.put(*(task_for("slow.example", number) for number in range(300)))
+    store.put(*(task_for("quick.example", number) for number in range(20)))
+    async with working(store, dialer, discoverer, max_concurrent=10, max_concurrent_per_destination=4, max_waiting=50):
+        await until(lambda: len(store.settled) == 20)
+        assert {made.next_hop for _, made in store.settled} == {"quick.example"}
+        assert gate.most == 4
+        assert len(store.released) == 300 - 4 - 25, "a quarter of a hundred wait, the others went back for a while"
+        gate.opened.set()
+        await until(lambda: len(store.settled) == 20 + 4 + 25)
+
+
+async def test_two_slow_destinations_do_not_keep_the_third_out(store: HandStore, dialer: MemoryDialer) -> None:
+    gate = Gate()
+    dialer.handlers = {"192.0.2.1": gate, "192.0.2.2": Server()}
+    discoverer = PerDomain(slow="192.0.2.1", slack="192.0.2.1", quick="192.0.2.2")
+    for domain in ("slow.example", "slack.example"):
+        store.put(*(task_for(domain, number) for number in range(100)))
+    store.put(task_for("quick.example", 1))
+    async with working(store, dialer, discoverer, max_concurrent=10, max_concurrent_per_destination=4, max_waiting=20):
+        await until(lambda: len(store.settled) == 1)
+        gate.opened.set()
+
+
+async def test_stop_finishes_what_is_in_hand_and_gives_back_the_rest(store: HandStore, dialer: MemoryDialer) -> None:
+    gate = dialer.handlers[ADDRESS] = Gate()
+    store.put(*(make_task(message_id=f"m{number}") for number in range(5)))
+    async with working(store, dialer, max_concurrent_per_destination=2) as deliverer:
+        await until(lambda: gate.waiting == 2)
+        stopping = asyncio.create_task(deliverer.stop(5))
+        await asyncio.sleep(0.01)
+        gate.opened.set()
+        await stopping
+    assert len(store.settled) == 2
+    assert len(store.released) == 3
+    assert not store.leased
+
+
+async def test_stop_cuts_off_what_takes_longer_than_its_grace(store: HandStore, dialer: MemoryDialer) -> None:
+    gate = dialer.handlers[ADDRESS] = Gate()
+    store.put(make_task())
+    async with working(store, dialer, grace=0.01):
+        await until(lambda: gate.waiting == 1)
+    assert store.settled == []
+    assert store.released == [("4F2A1", store.clock.now())]
+    await until(lambda: gate.waiting == 0 or dialer.clients[0]._outgoing.ended)
+
+
+async def test_a_store_that_cannot_be_read_is_asked_again(
+    store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch, heard: Ear
+) -> None:
+    monkeypatch.setattr(worker, "STORE_PAUSE_SECONDS", 0.01)
+    dialer.handlers[ADDRESS] = Server()
+    store.fail = {"lease": 2, "next_due": 1}
+    store.put(make_task())
+    async with working(store, dialer) as deliverer:
+        deliverer._store_pause = 0.01
+        deliverer.wake()
+        await until(lambda: store.settled)
+    assert "no space left" in heard.text
+
+
+async def test_an_outcome_that_cannot_be_written_is_written_later(
+    store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "STORE_PAUSE_SECONDS", 0.01)
+    server = dialer.handlers[ADDRESS] = Server()
+    store.fail = {"settle": 3}
+    store.put(make_task())
+    async with working(store, dialer):
+        await until(lambda: store.settled)
+    assert len(server.messages) == 1
+
+
+async def test_an_outcome_that_can_never_be_written_is_said_to_be_lost(
+    store: HandStore, dialer: MemoryDialer, heard: Ear
+) -> None:
+    dialer.handlers[ADDRESS] = Server()
+    store.fail = {"settle": 100}
+    store.put(make_task())
+    async with working(store, dialer, lease_seconds=0.5):
+        await until(lambda: "may come twice" in heard.text)
+    assert store.leased, "the lease runs out, and the message is tried again"
+
+
+async def test_a_long_delivery_renews_its_lease(store: HandStore, dialer: MemoryDialer) -> None:
+    gate = dialer.handlers[ADDRESS] = Gate()
+    store.fail = {"renew": 1}
+    store.put(make_task())
+    async with working(store, dialer, lease_seconds=0.03):
+        await until(lambda: store.renewals >= 3)
+        gate.opened.set()
+        await until(lambda: store.settled)
+
+
+async def test_a_lost_lease_ends_the_delivery(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
+    gate = dialer.handlers[ADDRESS] = Gate()
+    store.put(make_task())
+    async with working(store, dialer, lease_seconds=0.03):
+        await until(lambda: gate.waiting)
+        store.lose.add("4F2A1")
+        await until(lambda: "lease was lost" in heard.text)
+        gate.opened.set()
+    assert store.settled == []
+    assert gate.server.messages == []
+
+
+async def test_a_lease_that_waited_long_is_renewed_before_it_is_used(store: HandStore, dialer: MemoryDialer) -> None:
+    gate = dialer.handlers[ADDRESS] = Gate()
+    store.put(make_task(message_id="first"), make_task(message_id="second"))
+    async with working(store, dialer, max_concurrent=1):
+        await until(lambda: gate.waiting)
+        store.clock.time += 200
+        gate.opened.set()
+        await until(lambda: len(store.settled) == 2)
+    assert store.renewals == 1
+
+
+async def test_a_removed_message_is_not_delivered(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
+    store.removed.add("4F2A1")
+    store.put(make_task())
+    async with working(store, dialer):
+        await until(lambda: "removed" in heard.text)
+    assert dialer.dialled == []
+
+
+async def test_a_body_that_cannot_be_read_waits_for_the_lease_to_run_out(
+    store: HandStore, dialer: MemoryDialer, heard: Ear
+) -> None:
+    store.fail = {"body": 1}
+    store.put(make_task())
+    async with working(store, dialer):
+        await until(lambda: "cannot be read" in heard.text)
+    assert store.settled == []
+    assert store.leased
+
+
+async def test_a_bug_in_one_delivery_stops_no_other(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
+    dialer.handlers["192.0.2.2"] = Server()
+    store.put(task_for("bug.example", 1), task_for("quick.example", 1))
+    async with working(store, dialer, PerDomain(quick="192.0.2.2")):
+        await until(lambda: store.settled and "failed by a bug" in heard.text)
+    ((_, made),) = store.settled
+    assert made.next_hop == "quick.example"
+
+
+async def test_leases_that_cannot_be_given_back_run_out(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
+    gate = dialer.handlers[ADDRESS] = Gate()
+    store.fail = {"release": 1}
+    store.put(make_task())
+    async with working(store, dialer, grace=0.01):
+        await until(lambda: gate.waiting)
+    assert "run out by themselves" in heard.text
