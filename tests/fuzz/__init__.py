@@ -1,0 +1,1 @@
+"""Fuzzers, each a program, with a short slice run as a test."""

@@ -1,0 +1,169 @@
+"""Fuzz the SMTP client: whatever a server sends, only the documented exceptions come, and nothing false is believed.
+
+Run it by hand for as long as you like: `python -m tests.fuzz.smtp_client_fuzz [SEED [ROUNDS]]`. It prints the number of
+the round that fails; that number as SEED repeats it.
+"""
+
+import random
+import sys
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.smtp.client import SmtpClient, State, Step
+from letterlock.smtp.client_events import (
+    EnvelopeAnswered,
+    Event,
+    LocalProtocolError,
+    MessageAnswered,
+    RecipientAnswered,
+    RemoteProtocolError,
+    TlsAnswered,
+    TlsGoAhead,
+)
+
+RECIPIENTS = [Mailbox("ann", "example.org"), Mailbox("bob", "example.org")]
+CONTENT = b"Subject: x\r\n\r\n.\r\nMAIL\r\n"
+_CODES = [220, 221, 250, 251, 354, 421, 450, 451, 452, 454, 500, 502, 503, 550, 552, 554, 150, 999, 299, 399]
+_WORDS = [
+    b"STARTTLS",
+    b"PIPELINING",
+    b"SIZE 10",
+    b"SIZE",
+    b"8BITMIME",
+    b"2.0.0",
+    b"5.1.1 no",
+    b"",
+    b"\0",
+    b"\xff",
+    b"x" * 600,
+]
+_ENDS = [b"\r\n"] * 12 + [b"\n", b"\r", b"", b"\r\r\n"]
+_USUAL = {
+    Step.GREETING: 220,
+    Step.EHLO: 250,
+    Step.HELO: 250,
+    Step.STARTTLS: 220,
+    Step.MAIL: 250,
+    Step.RCPT: 250,
+    Step.DATA: 354,
+    Step.MESSAGE: 250,
+}
+
+
+def play(chance: random.Random, *, max_turns: int = 60) -> None:
+    """One session with a server that does what chance says. Raises AssertionError when the client is wrong."""
+    client = SmtpClient("client.example")
+    session = _Session(client, chance)
+    for _ in range(max_turns):
+        if client.state is State.CLOSED:
+            break
+        try:
+            session.turn()
+        except RemoteProtocolError:
+            assert str(client.state) == State.CLOSED
+    session.check_the_end()
+
+
+class _Session:
+    """What was sent and what the client made of the answers."""
+
+    def __init__(self, client: SmtpClient, chance: random.Random) -> None:
+        self.client = client
+        self.chance = chance
+        self.clear = b""
+        self.content_sent = False
+
+    def turn(self) -> None:
+        """Act if it is our turn, then hear what the server says."""
+        self.act()
+        output = self.client.take_output()
+        self.content_sent |= b".\r\n" in output
+        if self.client.state in (State.CLOSED, State.HANDSHAKE):
+            return
+        events = self.client.receive(self.says())
+        for event in events:
+            self.check(event)
+
+    def act(self) -> None:
+        """One of the commands that the state allows; now and then one that it does not."""
+        client, chance = self.client, self.chance
+        if chance.random() < 0.05:
+            self.misuse()
+        match client.state:
+            case State.GREETED:
+                chance.choice([client.hello, client.hello, client.quit])()
+            case State.READY if client.capabilities.starttls and not client.secure and chance.random() < 0.5:
+                client.start_tls()
+            case State.READY:
+                self.content_sent = False
+                client.begin(None, RECIPIENTS[: chance.randint(1, 2)], size=len(CONTENT))
+            case State.HANDSHAKE:
+                client.tls_established()
+                assert not client.capabilities.keywords
+            case State.SENDING:
+                client.send_message(CONTENT)
+
+    def misuse(self) -> None:
+        """A command out of order is a LocalProtocolError and changes nothing."""
+        state = self.client.state
+        if state is not State.SENDING:
+            try:
+                self.client.send_message(CONTENT)
+            except LocalProtocolError:
+                assert self.client.state is state
+            else:
+                raise AssertionError("content was taken without a 354")
+
+    def says(self) -> bytes:
+        """What the server says next: mostly the usual, sometimes anything."""
+        chance = self.chance
+        usual = _USUAL.get(self.client.awaiting or Step.QUIT, 221)
+        if chance.random() < 0.02:
+            return b""
+        if chance.random() < 0.05:
+            return chance.randbytes(chance.randint(1, 40))
+        lines = []
+        for _ in range(1 if chance.random() < 0.7 else chance.randint(1, 5)):
+            code = usual if chance.random() < 0.85 else chance.choice(_CODES)
+            mark = b" " if chance.random() < 0.8 else b"-"
+            lines.append(b"%d" % code + mark + chance.choice(_WORDS[:8] * 4 + _WORDS) + chance.choice(_ENDS))
+        return b"".join(lines)
+
+    def check(self, event: Event) -> None:
+        """No event says more than the server did."""
+        match event:
+            case MessageAnswered(reply):
+                assert self.content_sent, "an answer to a message that was not sent"
+                assert reply.code // 100 in (2, 4, 5)
+            case EnvelopeAnswered(accepted, reply) if accepted:
+                assert reply is not None
+                assert reply.code == 354
+            case RecipientAnswered(recipient, reply):
+                assert recipient in RECIPIENTS
+                assert reply.code // 100 in (2, 4, 5)
+            case TlsAnswered(reply, go_ahead) if go_ahead is not TlsGoAhead.REFUSED:
+                assert reply.code == 220
+
+    def check_the_end(self) -> None:
+        """A closed session takes no command."""
+        if self.client.state is State.CLOSED:
+            for command in (self.client.hello, self.client.start_tls, self.client.quit, self.client.tls_established):
+                try:
+                    command()
+                except LocalProtocolError:
+                    continue
+                raise AssertionError("a closed session took a command")
+
+
+def main(seed: int, rounds: int) -> None:
+    """Play rounds, each from its own seed."""
+    for number in range(seed, seed + rounds):
+        try:
+            play(random.Random(number))
+        except Exception:
+            sys.stderr.write(f"round {number} failed\n")
+            raise
+    sys.stdout.write(f"{rounds} sessions, nothing found\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0, int(sys.argv[2]) if len(sys.argv) > 2 else 100_000)
