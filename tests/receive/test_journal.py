@@ -40,7 +40,7 @@ def test_lines_as_postfix_writes_them(caplog: pytest.LogCaptureFixture) -> None:
         reverse_path=None,
         recipient=Mailbox("b", "c.example"),
         protocol="ESMTP",
-        hello="a\nb",
+        hello="\n",
     )
     journal.timed_out("DATA")
     journal.lost("MAIL")
