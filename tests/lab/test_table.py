@@ -118,14 +118,15 @@ def record(state: State, level: Level | None = None) -> Record:
 
 def test_what_came_over_the_wire_counts_more_than_what_the_server_claims() -> None:
     authenticated = record(State.DELIVERED, Level.AUTHENTICATED)
-    assert classify(authenticated, encrypted=True) is Outcome.AUTHENTICATED
-    assert classify(authenticated, encrypted=False) is Outcome.INCONSISTENT
-    assert classify(authenticated, encrypted=None) is Outcome.INCONSISTENT
-    assert classify(record(State.DELIVERED, Level.CLEAR), encrypted=False) is Outcome.CLEAR
+    assert classify(authenticated, queued=False, encrypted=True) is Outcome.AUTHENTICATED
+    assert classify(authenticated, queued=False, encrypted=False) is Outcome.INCONSISTENT
+    assert classify(authenticated, queued=False, encrypted=None) is Outcome.INCONSISTENT
+    assert classify(record(State.DELIVERED, Level.CLEAR), queued=False, encrypted=False) is Outcome.CLEAR
 
 
 def test_held_means_that_nobody_got_it() -> None:
-    assert classify(record(State.DEFERRED), encrypted=None) is Outcome.HELD
-    assert classify(record(State.DEFERRED), encrypted=True) is Outcome.INCONSISTENT
-    assert classify(record(State.FAILED), encrypted=None) is Outcome.INCONSISTENT
-    assert classify(None, encrypted=None) is Outcome.UNDECIDED
+    assert classify(record(State.DEFERRED), queued=True, encrypted=None) is Outcome.HELD
+    assert classify(record(State.DEFERRED), queued=True, encrypted=True) is Outcome.INCONSISTENT
+    assert classify(record(State.DEFERRED), queued=False, encrypted=None) is Outcome.INCONSISTENT
+    assert classify(record(State.FAILED), queued=False, encrypted=None) is Outcome.INCONSISTENT
+    assert classify(None, queued=True, encrypted=None) is Outcome.UNDECIDED

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import dns.name
+
 from letterlock.lab.addresses import Berths, reserved
 from letterlock.lab.attackers import Impostor, Injector, OnPath, Refuser, Stripper
 from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, remove_tlsa
@@ -14,7 +16,7 @@ from letterlock.lab.dns_server import Answerer, serving
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.wire import Tell, Wire, listening, say_nothing
-from letterlock.lab.world import ATTACKER_BERTH, BERTHS, DNS_BERTH, World, make_world
+from letterlock.lab.world import ATTACKER_BERTH, BERTHS, DNS_BERTH, LIMBO, World, make_world
 
 _IMPOSTURES = (Attack.SELF_SIGNED, Attack.TLSA_REMOVED, Attack.TLSA_LOOKUP_FAILED)
 
@@ -118,7 +120,7 @@ def _attackers_on_path(
 def _answerer(attack: Attack, world: World) -> Answerer:
     honest = world.names.answer
     if attack is Attack.MX_FORGED:
-        return forge_mx(honest, host=world.attacker_host)
+        return forge_mx(honest, host=world.attacker_host, spared=frozenset([dns.name.from_text(LIMBO)]))
     if attack is Attack.TLSA_REMOVED:
         return remove_tlsa(honest)
     if attack is Attack.TLSA_LOOKUP_FAILED:

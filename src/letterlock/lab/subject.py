@@ -3,17 +3,19 @@
 import asyncio
 import json
 import smtplib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from letterlock import app
 from letterlock.config import load
 from letterlock.lab.box import Box
 from letterlock.lab.scenarios import Protection
+from letterlock.lab.world import LIMBO
 from letterlock.policy.decision import Level
 
 HOSTNAME = "letterlock.test"
@@ -68,7 +70,7 @@ def recipient_of(box: Box, protection: Protection) -> str:
 
 
 class State(StrEnum):
-    """What the server under test says became of a message."""
+    """What the server under test says became of a recipient."""
 
     DELIVERED = "delivered"
     DEFERRED = "deferred"
@@ -77,7 +79,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The server's own account of a message's first attempt."""
+    """The server's own account of the first attempt at a recipient: what its operator reads in `queue show`."""
 
     state: State
     level: Level | None
@@ -85,7 +87,11 @@ class Record:
 
 
 class Subject:
-    """A running server under test, used as its users and its operator use it."""
+    """A running server under test, used as its users and its operator use it.
+
+    Every message goes to somebody in limbo, too: a domain whose host never answers. That keeps the message in the
+    queue, and with it the journal of what was tried for the recipient that matters.
+    """
 
     def __init__(self, server: app.Server) -> None:
         self._server = server
@@ -93,21 +99,43 @@ class Subject:
 
     async def submit(self, recipient: str, secret: str) -> str:
         """Hand over a message with a secret; the id that the server answered. Raises OSError."""
-        return await asyncio.to_thread(_submit, self._address, self._port, recipient, secret)
+        return await asyncio.to_thread(_submit, self._address, self._port, (recipient, f"nobody@{LIMBO}"), secret)
 
-    async def outcome_of(self, message_id: str, *, timeout_seconds: float) -> Record | None:
-        """The server's record of the first attempt; None when there is none in time."""
+    async def record_of(self, message_id: str, recipient: str, *, timeout_seconds: float) -> Record | None:
+        """The record of a recipient's first attempt; None when there is none in time."""
+        next_hop = recipient.partition("@")[2]
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 while True:
-                    attempts = await self._server.store.attempts(message_id)
-                    if attempts:
-                        return await self._record(message_id, attempts[0])
+                    for attempt in await self._server.store.attempts(message_id):
+                        if attempt["next_hop"] == next_hop:
+                            return _record(attempt)
                     await asyncio.sleep(POLL_SECONDS)
         return None
 
-    async def _record(self, message_id: str, attempt: dict[str, object]) -> Record:
-        raise NotImplementedError(message_id, attempt)
+    async def is_queued(self, message_id: str, recipient: str) -> bool:
+        """Whether the recipient is still waiting in the queue."""
+        message = await self._server.store.message(message_id)
+        return message is not None and any(
+            str(each.recipient) == recipient and each.state == "queued" for each in message.recipients
+        )
+
+
+def _record(attempt: Mapping[str, Any]) -> Record:
+    level = attempt["level"]
+    return Record(
+        state=State(attempt["outcomes"][0]["kind"]),
+        level=None if level is None else Level(level),
+        reasons=tuple(
+            {
+                "code": reason["code"],
+                "text": reason["sentence"],
+                "subject": reason["subject"],
+                "section": reason["section"],
+            }
+            for reason in attempt["reasons"]
+        ),
+    )
 
 
 @asynccontextmanager
@@ -118,17 +146,18 @@ async def running_subject(box: Box) -> AsyncIterator[Subject]:
         yield Subject(server)
 
 
-def _submit(address: str, port: int, recipient: str, secret: str) -> str:
+def _submit(address: str, port: int, recipients: Sequence[str], secret: str) -> str:
     """By the standard library's client, step by step, because it hides the answer to DATA otherwise. Blocks."""
     message = EmailMessage()
     message["From"] = SENDER
-    message["To"] = recipient
+    message["To"] = recipients[0]
     message["Subject"] = "A letter"
     message.set_content(f"The secret is {secret}.\n")
     with smtplib.SMTP(address, port, local_hostname="client.test", timeout=SMTP_SECONDS) as client:
         client.ehlo()
         client.mail(SENDER)
-        client.rcpt(recipient)
+        for recipient in recipients:
+            client.rcpt(recipient)
         code, answer = client.data(message.as_bytes())
         if code != 250:
             raise smtplib.SMTPDataError(code, answer)

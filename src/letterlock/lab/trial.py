@@ -74,28 +74,28 @@ async def run_cells(attacks: Iterable[Attack], protections: Iterable[Protection]
 async def _run_cell(box: Box, subject: Subject, protection: Protection) -> Cell:
     started = time.monotonic()
     secret = secrets.token_hex(16)
-    message_id = await subject.submit(recipient_of(box, protection), secret)
-    record = await subject.outcome_of(message_id, timeout_seconds=CELL_SECONDS)
-    readable = box.stolen(protection, secret.encode())
+    recipient = recipient_of(box, protection)
+    message_id = await subject.submit(recipient, secret)
+    record = await subject.record_of(message_id, recipient, timeout_seconds=CELL_SECONDS)
+    queued = await subject.is_queued(message_id, recipient)
     return Cell(
         attack=box.attack,
         protection=protection,
         expected=expected(box.attack, protection),
-        outcome=classify(record, encrypted=box.seen_encrypted(protection, secret.encode())),
-        readable=readable,
+        outcome=classify(record, queued=queued, encrypted=box.seen_encrypted(protection, secret.encode())),
+        readable=box.stolen(protection, secret.encode()),
         reasons=record.reasons if record else (),
         seconds=time.monotonic() - started,
     )
 
 
-def classify(record: Record | None, *, encrypted: bool | None) -> Outcome:
-    """The outcome, from the server's record and from how the message arrived (None: nobody got it)."""
+def classify(record: Record | None, *, queued: bool, encrypted: bool | None) -> Outcome:
+    """The outcome, from the server's record and queue, and from how the message arrived (None: nobody got it)."""
     if record is None:
         return Outcome.UNDECIDED
-    if record.state is State.DEFERRED and encrypted is None:
+    if record.state is State.DEFERRED and queued and encrypted is None:
         return Outcome.HELD
-    if record.state is State.DELIVERED and encrypted is not None and record.level is not None:
+    if record.state is State.DELIVERED and not queued and encrypted is not None and record.level is not None:
         outcome = _DELIVERED[record.level]
-        claims_tls = outcome is not Outcome.CLEAR
-        return outcome if claims_tls == encrypted else Outcome.INCONSISTENT
+        return outcome if encrypted == (outcome is not Outcome.CLEAR) else Outcome.INCONSISTENT
     return Outcome.INCONSISTENT

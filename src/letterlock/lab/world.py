@@ -18,8 +18,10 @@ DOMAINS = {
     Protection.DANE_TA: "dane-ta.example",
 }
 ATTACKER_DOMAIN = "mallory.example"
-# Berths: the DNS, the attacker's MX host, then for each domain its public address and the honest server's own one.
-DNS_BERTH, ATTACKER_BERTH, FIRST_DOMAIN_BERTH = 0, 1, 2
+LIMBO = "limbo.test"  # its host never answers
+# Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; then for each domain its public address
+# and the honest server's own one.
+DNS_BERTH, ATTACKER_BERTH, LIMBO_BERTH, FIRST_DOMAIN_BERTH = range(4)
 BERTHS = FIRST_DOMAIN_BERTH + 2 * len(DOMAINS)
 
 
@@ -91,12 +93,14 @@ def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential) -
     domains = [_domain(site, berths, private) for site in sites.values()]
     attacker = Zone(f"{ATTACKER_DOMAIN}.")
     _add_mx(attacker, berths.address(ATTACKER_BERTH))
+    limbo = Zone(f"{LIMBO}.")
+    _add_mx(limbo, berths.address(LIMBO_BERTH))
     for tld in (test, example):
         root.delegate(tld)
-        for child in (*domains, attacker):
+        for child in (*domains, attacker, limbo):
             if child.origin.is_subdomain(tld.origin):
                 tld.delegate(child)
-    return [root, test, example, attacker, *domains]
+    return [root, test, example, attacker, limbo, *domains]
 
 
 def _domain(site: Site, berths: Berths, private: Credential) -> Zone:
