@@ -69,7 +69,7 @@ class _Session:
     def __init__(self, client: SmtpClient, chance: random.Random) -> None:
         self.client = client
         self.chance = chance
-        self.clear = b""
+        self.nastiness = chance.choice([0.0, 0.03, 0.3])
         self.content_sent = False
 
     def turn(self) -> None:
@@ -78,6 +78,8 @@ class _Session:
         output = self.client.take_output()
         self.content_sent |= b".\r\n" in output
         if self.client.state in (State.CLOSED, State.HANDSHAKE):
+            return
+        if self.client.awaiting is None and self.chance.random() >= self.nastiness:
             return
         events = self.client.receive(self.says())
         for event in events:
@@ -90,7 +92,7 @@ class _Session:
             self.misuse()
         match client.state:
             case State.GREETED:
-                chance.choice([client.hello, client.hello, client.quit])()
+                (client.quit if chance.random() < 0.05 else client.hello)()
             case State.READY if client.capabilities.starttls and not client.secure and chance.random() < 0.5:
                 client.start_tls()
             case State.READY:
@@ -114,19 +116,39 @@ class _Session:
                 raise AssertionError("content was taken without a 354")
 
     def says(self) -> bytes:
-        """What the server says next: mostly the usual, sometimes anything."""
+        """What the server says next: as it should be, or less so the nastier this server is."""
         chance = self.chance
-        usual = _USUAL.get(self.client.awaiting or Step.QUIT, 221)
-        if chance.random() < 0.02:
-            return b""
-        if chance.random() < 0.05:
-            return chance.randbytes(chance.randint(1, 40))
-        lines = []
-        for _ in range(1 if chance.random() < 0.7 else chance.randint(1, 5)):
-            code = usual if chance.random() < 0.85 else chance.choice(_CODES)
-            mark = b" " if chance.random() < 0.8 else b"-"
-            lines.append(b"%d" % code + mark + chance.choice(_WORDS[:8] * 4 + _WORDS) + chance.choice(_ENDS))
+        if chance.random() >= self.nastiness:
+            return self.usual()
+        match chance.randrange(4):
+            case 0:
+                return b""
+            case 1:
+                return chance.randbytes(chance.randint(1, 40))
+            case 2:
+                return self.usual()[: chance.randint(1, 30)] or b"2"
+        lines = (
+            b"%d" % chance.choice(_CODES)
+            + chance.choice([b" ", b" ", b"-"])
+            + chance.choice(_WORDS)
+            + chance.choice(_ENDS)
+            for _ in range(chance.randint(1, 5))
+        )
         return b"".join(lines)
+
+    def usual(self) -> bytes:
+        """An answer to everything that is due, refusals included."""
+        answers = []
+        for command in self.client._due:
+            code = _USUAL.get(command.step, 221)
+            if self.chance.random() < 0.1:
+                code = self.chance.choice([421, 450, 452, 502, 550, 554])
+            extensions = [b"mx", *self.chance.sample(_WORDS[:5], self.chance.randint(0, 5))]
+            if command.step is not Step.EHLO or code != 250:
+                extensions = extensions[:1]
+            *first, last = extensions
+            answers += [b"%d-%s\r\n" % (code, line) for line in first] + [b"%d %s\r\n" % (code, last)]
+        return b"".join(answers) or b"421 idle\r\n"
 
     def check(self, event: Event) -> None:
         """No event says more than the server did."""
