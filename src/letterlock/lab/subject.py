@@ -1,6 +1,7 @@
 """The server under test: the real `serve` code, with a configuration that any operator could have written."""
 
 import asyncio
+import email.policy
 import json
 import smtplib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -148,7 +149,7 @@ async def running_subject(box: Box) -> AsyncIterator[Subject]:
 
 def _submit(address: str, port: int, recipients: Sequence[str], secret: str) -> str:
     """By the standard library's client, step by step, because it hides the answer to DATA otherwise. Blocks."""
-    message = EmailMessage()
+    message = EmailMessage(policy=email.policy.SMTP)
     message["From"] = SENDER
     message["To"] = recipients[0]
     message["Subject"] = "A letter"

@@ -1,0 +1,43 @@
+"""The lab must notice a server that is worse than theory: what it proves is worth no more than that."""
+
+import pytest
+
+from letterlock.deliver import session
+from letterlock.lab.scenarios import Attack, Outcome, Protection
+from letterlock.lab.trial import Cell, run_cells
+from letterlock.policy.decision import Achieved, Cleared, Level, Requirement, Verdict
+from letterlock.policy.evidence import SessionEvidence
+
+
+async def run(attack: Attack, protection: Protection) -> Cell:
+    """One cell."""
+    return [cell async for cell in run_cells([attack], [protection])][0]
+
+
+def believe_everything(requirement: Requirement, session: SessionEvidence, now: float) -> Verdict:
+    """A judge who finds every server authenticated."""
+    achieved = Achieved(level=Level.AUTHENTICATED, by="dane-ee")
+    return Cleared(requirement=requirement, achieved=achieved, reasons=requirement.reasons)
+
+
+async def test_a_server_that_believes_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "judge", believe_everything)
+    cell = await run(Attack.SELF_SIGNED, Protection.DANE_EE)
+    assert cell.worse
+    assert not cell.passed
+    assert cell.outcome is Outcome.AUTHENTICATED  # as it says itself, while the attacker read everything
+
+
+async def test_a_server_that_claims_tls_over_a_clear_session_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "judge", believe_everything)
+    cell = await run(Attack.STARTTLS_STRIPPED, Protection.DANE_TA)
+    assert cell.worse
+    assert cell.outcome is Outcome.INCONSISTENT
+
+
+async def test_a_cell_tells_what_happened_why_and_how_long_it_took() -> None:
+    cell = await run(Attack.MX_FORGED, Protection.DANE_TA)
+    assert cell.passed
+    assert not cell.worse
+    assert [reason["section"] for reason in cell.reasons] == ["RFC 7672 section 2.1.2"]
+    assert 0 < cell.seconds < 30
