@@ -52,7 +52,7 @@ def parse_certificate(der: bytes) -> x509.Certificate:
     """Read a certificate. Raises InvalidCertificate."""
     try:
         certificate = x509.load_der_x509_certificate(der)
-        certificate.extensions  # noqa: B018 - reading them finds duplicate and malformed ones now, not later
+        len(certificate.extensions)  # reading them finds duplicate and malformed ones now, not later
     except (ValueError, UnsupportedAlgorithm) as error:
         raise InvalidCertificate(f"not a certificate: {error}") from None
     return certificate

@@ -24,6 +24,7 @@ DANE_TA, DANE_EE = 2, 3
 CERT, SPKI = 0, 1
 FULL = 0
 _DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
+_DIGEST_NAMES = {0: "SHA2-256", 1: "SHA2-256", 2: "SHA2-512"}  # Full(0) is shown as a digest
 _DIGEST_OCTETS = {1: 32, 2: 64}
 
 
@@ -185,15 +186,11 @@ def _match_end_entity(record: TLSARecord, certificate: bytes, key: bytes | None)
     if _associated(record, certificate, key):
         return DaneMatch(record=record, depth=0, reference=None)
     selected = certificate if record.selector == CERT else key
-    what = f"{'certificate' if record.selector == CERT else 'key'} with {_digest_name(record)}"
+    what = f"{'certificate' if record.selector == CERT else 'key'} with {_DIGEST_NAMES[record.matching_type]}"
     found = "one that cannot be read" if selected is None else _digest_text(record, selected)
     wanted = record.data.hex() if record.matching_type != FULL else _digest_text(record, record.data)
     detail = f"wanted the server's {what} {wanted}; presented: {found}"
     return RecordMismatch(record, MismatchKind.NO_MATCH, detail)
-
-
-def _digest_name(record: TLSARecord) -> str:
-    return "SHA2-512" if record.matching_type == 2 else "SHA2-256"
 
 
 def _digest_text(record: TLSARecord, selected: bytes) -> str:
@@ -214,14 +211,20 @@ def _match_authority(
     if isinstance(path, NoPath):
         kind = MismatchKind.EXPIRED if path.expired else MismatchKind.UNTRUSTED
         return RecordMismatch(record, kind, path.detail)
-    reference = match_names(leaf, references, common_name=True)
+    common_name = not any(_constrains_names(one) for one in path.certificates)
+    reference = match_names(leaf, references, common_name=common_name)
     if reference is None:
-        names = say_names(leaf, common_name=True)
+        names = say_names(leaf, common_name=common_name)
         return RecordMismatch(
             record, MismatchKind.WRONG_NAME, f"the certificate has {names}; wanted: {', '.join(references)}"
         )
     anchor = path.certificates[-1]
     return DaneMatch(record=record, depth=len(path.certificates) - 1 if anchor in others else None, reference=reference)
+
+
+def _constrains_names(authority: x509.Certificate) -> bool:
+    """Whether an authority may speak for some names only. That binds DNS-IDs; no common name may get around it."""
+    return any(isinstance(one.value, x509.NameConstraints) for one in authority.extensions)
 
 
 def _say_not_sent(record: TLSARecord, others: Sequence[x509.Certificate]) -> str:
@@ -230,10 +233,15 @@ def _say_not_sent(record: TLSARecord, others: Sequence[x509.Certificate]) -> str
 
 
 def _anchors(record: TLSARecord, leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    """The certificates at which a path may end: those named by the record, its own, or those its bare key signed."""
-    named = [one for one in others if _associated(record, one.public_bytes(Encoding.DER), spki(one))]
-    if record.matching_type == FULL and record.selector == CERT and not named:
-        named = [parse_certificate(record.data)]
-    if record.matching_type == FULL and record.selector == SPKI:
-        named += [one for one in (leaf, *others) if one not in named and signed_by(one, record.data)]
-    return named
+    """The certificates at which a path may end (RFC 7671 sections 5.2.1 to 5.2.3).
+
+    Those of the chain that the record names; else the one that it holds whole (`2 0 0`); else those that the bare key
+    it holds has signed (`2 1 0`). The server's own certificate is nobody's authority.
+    """
+    named = [one for one in others if one != leaf and _associated(record, one.public_bytes(Encoding.DER), spki(one))]
+    if named or record.matching_type != FULL:
+        return named
+    if record.selector == SPKI:
+        return [one for one in (leaf, *others) if signed_by(one, record.data)]
+    anchor = parse_certificate(record.data)
+    return [anchor] if anchor != leaf else []
