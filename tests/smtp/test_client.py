@@ -6,7 +6,8 @@ import pytest
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
-from letterlock.smtp.client import MAX_RECIPIENTS, SmtpClient, State, Step, has_bare_line_ends, stuff_dots
+from letterlock.smtp.client import MAX_RECIPIENTS, SmtpClient, State, Step
+from letterlock.smtp.client_content import has_bare_line_ends, stuff_dots
 from letterlock.smtp.client_events import (
     Capabilities,
     EnvelopeAnswered,

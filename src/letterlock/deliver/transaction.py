@@ -15,7 +15,8 @@ from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared
 from letterlock.queue.tasks import RecipientOutcome
-from letterlock.smtp.client import MAX_RECIPIENTS, has_bare_line_ends
+from letterlock.smtp.client import MAX_RECIPIENTS
+from letterlock.smtp.client_content import has_bare_line_ends
 from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, RecipientAnswered, SenderAnswered
 
 _TOO_MANY_RECIPIENTS = 452

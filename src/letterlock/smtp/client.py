@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
+from letterlock.smtp.client_content import has_bare_line_ends, stuff_dots
 from letterlock.smtp.client_events import (
     Capabilities,
     ConnectionEnded,
@@ -369,20 +370,6 @@ class SmtpClient:
         self._state = State.CLOSED
         self._fault_found = RemoteProtocolError(what)
         return self._fault_found
-
-
-def has_bare_line_ends(content: bytes) -> bool:
-    """Whether a CR or LF stands anywhere but in CRLF (RFC 5321 section 2.3.8)."""
-    pairs = content.count(b"\r\n")
-    return content.count(b"\r") != pairs or content.count(b"\n") != pairs
-
-
-def stuff_dots(content: bytes) -> bytes:
-    """Double the dot that begins a line, and end the last line (RFC 5321 section 4.5.2)."""
-    stuffed = content.replace(b"\r\n.", b"\r\n..")
-    if stuffed.startswith(b"."):
-        stuffed = b"." + stuffed
-    return stuffed if not stuffed or stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
 
 
 def _ascii(text: str) -> bytes:
