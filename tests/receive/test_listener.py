@@ -149,22 +149,24 @@ async def test_one_client_cannot_take_all_connections() -> None:
 
 
 async def test_content_in_memory_is_bounded_over_all_sessions() -> None:
-    options = ReceiveOptions(hostname=HOSTNAME, max_inflight_octets=100_000)
-    async with world(options) as server, server.client() as first, server.client() as second:
+    options = ReceiveOptions(hostname=HOSTNAME, max_inflight_octets=250_000, max_message_octets=90_000)
+    large = b"y\r\n" * 29_000 + b".\r\n"
+    async with world(options) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.client()) for _ in range(4)]
         server.store.gate = asyncio.Event()
-        await first.start_mail()
-        answer = asyncio.create_task(first.ask(b"y\r\n" * 20_000 + b".\r\n"))
-        await server.store.entered.wait()
-        await second.reply()
-        await second.ask(b"EHLO client.example\r\n")
-        assert (await second.ask(b"MAIL FROM:<> SIZE=90000\r\n")).startswith(b"452 4.3.1 ")
-        await second.send(ENVELOPE)
-        for _ in range(3):
-            await second.reply()
-        assert (await second.ask(b"y\r\n" * 40_000 + b".\r\n")).startswith(b"452 4.3.1 ")
+        for client in clients:
+            await client.start_mail()
+        answers = []
+        for client in clients[:2]:
+            server.store.entered.clear()
+            answers.append(asyncio.create_task(client.ask(large)))
+            await server.store.entered.wait()
+        assert (await clients[2].ask(large)).startswith(b"452 4.3.1 ")
+        assert (await clients[2].ask(b"MAIL FROM:<> SIZE=80000\r\n")).startswith(b"452 4.3.1 ")
         server.store.gate.set()
-        assert (await answer).startswith(b"250 ")
-        assert (await second.ask(b"MAIL FROM:<> SIZE=90000\r\n")).startswith(b"250 ")
+        assert [(await answer)[:3] for answer in answers] == [b"250", b"250"]
+        assert (await clients[2].ask(b"MAIL FROM:<> SIZE=80000\r\n")).startswith(b"250 ")
+        assert (await clients[3].ask(large)).startswith(b"250 ")
 
 
 async def test_a_message_too_large_is_read_and_refused() -> None:

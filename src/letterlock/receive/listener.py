@@ -14,7 +14,7 @@ from letterlock.queue.store import Store
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import Admission, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.session import FAREWELL_SECONDS, Services, Session
+from letterlock.receive.session import FAREWELL_SECONDS, READ_OCTETS, Services, Session
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
 log = logging.getLogger("letterlock.receive")
@@ -37,7 +37,9 @@ class Listener:
         new_id: Callable[[], str],
         wake: Callable[[], None] = _nobody,
     ) -> None:
-        memory = MemoryBudget(options.max_inflight_octets)
+        # One message of the largest size always fits, dot-stuffed and with what was read behind it.
+        largest = 2 * options.max_message_octets + READ_OCTETS
+        memory = MemoryBudget(max(options.max_inflight_octets, largest))
         self._services = Services(
             options=options, store=store, clock=clock, tls=tls, new_id=new_id, wake=wake, memory=memory
         )

@@ -13,8 +13,9 @@ class ReceiveOptions:
 
     `command_timeout_seconds` bounds every silence, and the time that one command line may take (RFC 5321 section
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
-    `max_inflight_octets` bounds the content of unaccepted messages of all sessions together. `expire_seconds` is how
-    long delivery is tried. IPv6 clients are counted by /64.
+    `max_inflight_octets` bounds the content of unaccepted messages of all sessions together, as it arrives (a copy is
+    made of each while it goes to disk); one largest message always fits. `expire_seconds` is how long delivery is
+    tried. IPv6 clients are counted by /64.
     """
 
     hostname: str

@@ -9,6 +9,7 @@ can cause replies, an end of the session, and nothing else.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType
@@ -68,16 +69,6 @@ class SmtpServer:
         self._extended = False
         self._discarding: Reply | None = None
         self._mail = _Transaction()
-        self._effects: dict[Effect, Callable[[Command], None]] = {
-            Effect.GREET: self._greet_back,
-            Effect.OPEN: self._offer_sender,
-            Effect.ADD: self._offer_recipient,
-            Effect.TAKE: self._take_content,
-            Effect.RESET: self._reset,
-            Effect.ANSWER: self._answer_only,
-            Effect.SECURE: self._start_tls,
-            Effect.LEAVE: self._leave,
-        }
 
     # --- what the driver may ask -------------------------------------------------------------------------------------
 
@@ -262,7 +253,7 @@ class SmtpServer:
         effect = TABLE[command.verb][self._state]
         if isinstance(effect, Reply):
             raise BadCommand(effect)
-        self._effects[effect](command)
+        self._EFFECTS[effect](self, command)
 
     def _refuse_command(self, bad: BadCommand) -> None:
         self._refuse(bad.reply)
@@ -365,6 +356,17 @@ class SmtpServer:
     def _leave(self, _: Command) -> None:
         self._say(say.BYE)
         self._end(End.QUIT)
+
+    _EFFECTS: ClassVar[dict[Effect, Callable[["SmtpServer", Command], None]]] = {
+        Effect.GREET: _greet_back,
+        Effect.OPEN: _offer_sender,
+        Effect.ADD: _offer_recipient,
+        Effect.TAKE: _take_content,
+        Effect.RESET: _reset,
+        Effect.ANSWER: _answer_only,
+        Effect.SECURE: _start_tls,
+        Effect.LEAVE: _leave,
+    }
 
     # --- content -----------------------------------------------------------------------------------------------------
 
