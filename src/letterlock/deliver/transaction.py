@@ -75,12 +75,17 @@ class _Transaction:
             waiting = again + rest
 
     def _fail_the_impossible(self, recipients: Sequence[Mailbox]) -> None:
+        why = self._unsendable()
         for recipient in recipients:
-            if (why := self._impossible(recipient)) is not None:
+            paths = (recipient, self._envelope.reverse_path)
+            if why is not None:
                 self._done.outcomes[recipient] = outcomes.failed(recipient, *why)
+            elif any(path is not None and path.needs_smtputf8 for path in paths):
+                text = "an address has characters beyond ASCII, and SMTPUTF8 is not to be had"
+                self._done.outcomes[recipient] = outcomes.failed(recipient, "5.6.7", text)
 
-    def _impossible(self, recipient: Mailbox) -> tuple[str, str] | None:
-        """Why the message cannot be sent to this server whatever it would answer: status and text."""
+    def _unsendable(self) -> tuple[str, str] | None:
+        """Why this server cannot have the message, whatever it would answer: status and text."""
         offered = self._conversation.client.capabilities
         if has_bare_line_ends(self._body):
             return "5.6.0", "the message has a bare CR or LF, which servers read in different ways"
@@ -88,8 +93,6 @@ class _Transaction:
             return "5.6.3", f"the message has 8-bit content, and {self._server} takes 7-bit content only"
         if offered.size and len(self._body) > offered.size:
             return "5.3.4", f"the message has {len(self._body)} octets; {self._server} takes {offered.size} at most"
-        if any(one is not None and one.needs_smtputf8 for one in (recipient, self._envelope.reverse_path)):
-            return "5.6.7", "an address has characters beyond ASCII, and SMTPUTF8 is not to be had"
         return None
 
     async def _send(self, group: list[Mailbox]) -> list[Mailbox]:
