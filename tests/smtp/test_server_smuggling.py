@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.smtp.client import stuff_dots
+from letterlock.smtp.client_content import stuff_dots
 from letterlock.smtp.content import has_bare_line_ends, has_long_line, unstuff_dots
 from letterlock.smtp.server_events import End, Ended
 from tests.smtp.server_driver import envelope, ready
