@@ -268,6 +268,17 @@ async def test_stop_waits_for_nobody_longer_than_the_grace() -> None:
         assert await busy.rest() == b"421 4.3.2 Shutting down; try again later\r\n"
 
 
+@pytest.mark.slow
+async def test_stop_does_not_wait_for_a_store_that_hangs() -> None:
+    async with world() as server, server.client() as client:
+        server.store.gate = asyncio.Event()
+        await client.start_mail()
+        await client.send(b"x\r\n.\r\n")
+        await server.store.entered.wait()
+        await server.listener.stop(0)
+        assert await client.rest() == b"", "no 250 for what is not on disk"
+
+
 async def test_stop_accepts_no_more_connections() -> None:
     async with AsyncExitStack() as stack:
         server: World = await stack.enter_async_context(world())

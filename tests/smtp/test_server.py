@@ -214,6 +214,8 @@ def test_the_driver_can_stop_holding_a_message() -> None:
     driver = ready()
     driver.send(envelope())
     driver.send(b"x" * 500)
+    with pytest.raises(LocalProtocolError):
+        driver.server.discard_content(Reply(250, ("2.0.0 ok",)))
     driver.server.discard_content(Reply(452, ("4.3.1 no memory",)))
     driver.send(b"\r\nmore\r\n")
     assert driver.server.held_octets <= 4
@@ -280,6 +282,12 @@ def test_too_many_commands_without_mail_end_the_session(line: bytes) -> None:
     answers = ready().send((line + b"\r\n") * 200).splitlines()
     assert len(answers) == 100
     assert answers[-1].startswith(b"421 4.7.0")
+
+
+def test_greeting_again_and_again_ends_the_session() -> None:
+    driver = ready()
+    answers = [driver.send(b"HELO client.example\r\n") for _ in range(100)]
+    assert [answer[:3] for answer in answers] == [b"250"] * 99 + [b"421"]
 
 
 def test_rfc5321_6_3_a_hundred_received_fields_are_a_loop() -> None:
