@@ -235,7 +235,6 @@ _REQUIRE = (
     ),
     _row("rule-require-tls", "operator's rule", "2.0.0", "the rule {source} demands TLS", _OUR_RULE),
     _row("rule-verify", "operator's rule", "2.0.0", "the rule {source} demands a certificate for {names}", _OUR_RULE),
-    _row("rule-dane-only", "RFC 7672 section 6", "2.0.0", "the rule {source} demands DANE", _OUR_RULE),
     _row(
         "rule-verify-no-name",
         "operator's rule",

@@ -1,6 +1,5 @@
 """Why: one code for everything a decision rests on, with the standard, the status and a sentence for people."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from letterlock.policy.reason_table import EXPLANATIONS, Explanation, ResultType
@@ -35,9 +34,9 @@ def explain(code: str) -> Explanation:
     return EXPLANATIONS[code]
 
 
-def all_codes() -> Iterator[str]:
+def all_codes() -> tuple[str, ...]:
     """Every code, in the order of a delivery: route, require, judge."""
-    return iter(EXPLANATIONS)
+    return tuple(EXPLANATIONS)
 
 
 def sentence(reason: Reason) -> str:

@@ -1,0 +1,205 @@
+"""What is asked for and in which order: RFC 5321 section 5.1, RFC 7672 sections 2.1 and 2.2."""
+
+from collections.abc import Iterable
+
+import dns.rdatatype
+import pytest
+
+from letterlock.discover import MAX_ADDRESSES, Discoverer
+from letterlock.policy.evidence import MxHost, NextHop, Origin, TargetHost, TlsRule
+from letterlock.policy.rules import Rules
+from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
+from tests.policy.evidence import (
+    DOMAIN,
+    GOOD_TLSA,
+    HOST,
+    INDETERMINATE,
+    INSECURE,
+    SECURE,
+    UNUSABLE_TLSA,
+    answer,
+    failure,
+    rule,
+)
+
+Found = Answer | LookupFailure
+TLSA_NAME = f"_25._tcp.{HOST}"
+
+
+class Book:
+    """A resolver that answers from a list, absence for the rest, and remembers what it was asked."""
+
+    def __init__(self, known: Iterable[Found]) -> None:
+        self._known = {(str(one.question.name).rstrip("."), one.question.rdtype): one for one in known}
+        self.asked: list[str] = []
+
+    async def resolve(self, name: str, rdtype: dns.rdatatype.RdataType) -> Found:
+        text = dns.rdatatype.to_text(rdtype)
+        self.asked.append(f"{name} {text}")
+        return self._known.get((name, rdtype)) or answer(name, text)
+
+    @property
+    def asked_tlsa(self) -> list[str]:
+        return [one.removesuffix(" TLSA") for one in self.asked if one.endswith(" TLSA")]
+
+
+def mx_host(name: str = HOST, origin: Origin = Origin.MX) -> MxHost:
+    return MxHost(name=name, preference=10, origin=origin, secure=True)
+
+
+async def discovered(*known: Found, host: MxHost | None = None, port: int = 25) -> tuple[TargetHost, Book]:
+    book = Book(known)
+    return await Discoverer(book, Rules({})).host(host or mx_host(), port), book
+
+
+async def test_a_destination_is_its_mx_answer_and_its_rule() -> None:
+    mx, demand = answer(DOMAIN, "MX", f"10 {HOST}."), rule(TlsRule.VERIFY)
+    book = Book([mx])
+    found = await Discoverer(book, Rules({DOMAIN: demand})).destination(NextHop(DOMAIN, 26))
+    assert (found.mx, found.rule, found.next_hop) == (mx, demand, NextHop(DOMAIN, 26))
+    assert book.asked == [f"{DOMAIN} MX"]
+
+
+async def test_a_failed_mx_lookup_stays_a_failure() -> None:
+    lost = failure(DOMAIN, "MX")
+    found = await Discoverer(Book([lost]), Rules({})).destination(NextHop(DOMAIN))
+    assert (found.mx, found.rule) == (lost, None)
+
+
+async def test_rfc5321_4_1_3_an_address_literal_asks_nothing() -> None:
+    book = Book([])
+    discoverer = Discoverer(book, Rules({}))
+    assert (await discoverer.destination(NextHop("[192.0.2.1]"))).mx is None
+    found = await discoverer.host(mx_host("192.0.2.1", Origin.LITERAL), 25)
+    assert book.asked == []
+    assert (found.addresses, found.address_security) == (("192.0.2.1",), INSECURE)
+    assert (found.tlsa_base, found.tlsa) == (None, None)
+
+
+async def test_rfc7672_2_2_2_addresses_come_first_and_then_tlsa() -> None:
+    tlsa = answer(TLSA_NAME, "TLSA", GOOD_TLSA)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1"), answer(HOST, "AAAA", "2001:db8::1"), tlsa)
+    assert sorted(book.asked[:2]) == [f"{HOST} A", f"{HOST} AAAA"]
+    assert book.asked[2:] == [f"{TLSA_NAME} TLSA"]
+    assert found.addresses == ("2001:db8::1", "192.0.2.1")
+    assert (found.address_security, found.tlsa_base, found.tlsa) == (SECURE, HOST, tlsa)
+    assert (found.canonical_name, found.port) == (HOST, 25)
+    assert len(found.address_lookups) == 2
+
+
+async def test_rfc7672_2_2_3_the_port_really_used_is_asked_for() -> None:
+    tlsa = answer(f"_2525._tcp.{HOST}", "TLSA", GOOD_TLSA)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1"), tlsa, port=2525)
+    assert book.asked_tlsa == [f"_2525._tcp.{HOST}"]
+    assert (found.tlsa, found.port) == (tlsa, 2525)
+
+
+@pytest.mark.parametrize("security", [INSECURE, INDETERMINATE])
+async def test_rfc7672_2_2_2_tlsa_is_not_asked_for_where_the_address_is_not_secure(security: object) -> None:
+    weak = INSECURE if security is INSECURE else INDETERMINATE
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1", security=weak))
+    assert book.asked_tlsa == []
+    assert (found.address_security, found.tlsa_base, found.tlsa) == (weak, None, None)
+
+
+async def test_the_security_of_addresses_is_the_weakest_that_gave_any() -> None:
+    aaaa = answer(HOST, "AAAA", "2001:db8::1", security=INSECURE)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1"), aaaa)
+    assert (found.address_security, book.asked_tlsa) == (INSECURE, [])
+    absent, asked = await discovered(answer(HOST, "A", "192.0.2.1"), answer(HOST, "AAAA", security=INSECURE))
+    assert (absent.address_security, asked.asked_tlsa) == (SECURE, [TLSA_NAME])
+
+
+@pytest.mark.parametrize("kind", list(FailureKind))
+async def test_one_failed_address_family_does_not_make_the_host_insecure(kind: FailureKind) -> None:
+    lost = failure(HOST, "AAAA", kind)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1"), lost, answer(TLSA_NAME, "TLSA", GOOD_TLSA))
+    assert (found.addresses, found.address_security) == (("192.0.2.1",), SECURE)
+    assert book.asked_tlsa == [TLSA_NAME]
+    assert lost in found.address_lookups
+
+
+async def test_no_address_asks_for_no_tlsa() -> None:
+    for known in ([], [failure(HOST, "A"), failure(HOST, "AAAA")], [failure(HOST, "A")]):
+        found, book = await discovered(*known)
+        assert (found.addresses, found.address_security, found.tlsa, book.asked_tlsa) == ((), None, None, [])
+        assert (len(found.address_lookups), found.canonical_name) == (2, HOST)
+
+
+async def test_rfc7672_2_1_2_a_failed_tlsa_lookup_stays_a_failure() -> None:
+    lost = failure(TLSA_NAME, "TLSA")
+    found, _ = await discovered(answer(HOST, "A", "192.0.2.1"), lost)
+    assert (found.tlsa_base, found.tlsa) == (HOST, lost)
+
+
+# CNAMEs at the host.
+
+ALIASES = [("middle.example.net", SECURE), ("End.example.net", SECURE)]
+END = "end.example.net"
+
+
+async def test_rfc7672_2_2_2_a_secure_chain_asks_at_its_end_first() -> None:
+    tlsa = answer(f"_25._tcp.{END}", "TLSA", GOOD_TLSA)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1", aliases=ALIASES), tlsa)
+    assert book.asked_tlsa == [f"_25._tcp.{END}"]
+    assert (found.tlsa_base, found.tlsa, found.canonical_name) == (END, tlsa, END)
+
+
+async def test_rfc7672_2_2_2_then_at_the_name_itself_and_never_between() -> None:
+    tlsa = answer(TLSA_NAME, "TLSA", GOOD_TLSA)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1", aliases=ALIASES), tlsa)
+    assert book.asked_tlsa == [f"_25._tcp.{END}", TLSA_NAME]
+    assert (found.tlsa_base, found.tlsa) == (HOST, tlsa)
+
+
+async def test_rfc7672_2_2_2_unusable_records_at_the_end_are_records_too() -> None:
+    tlsa = answer(f"_25._tcp.{END}", "TLSA", UNUSABLE_TLSA)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1", aliases=ALIASES), tlsa)
+    assert (found.tlsa_base, book.asked_tlsa) == (END, [f"_25._tcp.{END}"])
+
+
+async def test_rfc7672_2_2_2_insecure_records_at_the_end_do_not_hide_the_name() -> None:
+    unsigned = answer(f"_25._tcp.{END}", "TLSA", GOOD_TLSA, security=INSECURE)
+    tlsa = answer(TLSA_NAME, "TLSA", GOOD_TLSA)
+    found, _ = await discovered(answer(HOST, "A", "192.0.2.1", aliases=ALIASES), unsigned, tlsa)
+    assert (found.tlsa_base, found.tlsa) == (HOST, tlsa)
+
+
+@pytest.mark.parametrize(
+    "lost", [failure(f"_25._tcp.{END}", "TLSA"), answer(f"_25._tcp.{END}", "TLSA", security=INDETERMINATE)]
+)
+async def test_rfc7672_2_1_2_what_cannot_be_found_out_at_the_end_ends_the_search(lost: Found) -> None:
+    known = answer(HOST, "A", "192.0.2.1", aliases=ALIASES)
+    found, book = await discovered(known, lost, answer(TLSA_NAME, "TLSA", GOOD_TLSA))
+    assert (found.tlsa_base, found.tlsa, len(book.asked_tlsa)) == (END, lost, 1)
+
+
+async def test_rfc7672_2_2_2_a_signed_first_link_into_an_unsigned_zone_asks_at_the_name_only() -> None:
+    aliases = [("middle.example.net", SECURE), (END, INSECURE)]
+    tlsa = answer(TLSA_NAME, "TLSA", GOOD_TLSA)
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1", aliases=aliases, security=INSECURE), tlsa)
+    assert book.asked_tlsa == [TLSA_NAME]
+    assert (found.tlsa_base, found.tlsa, found.address_security) == (HOST, tlsa, INSECURE)
+
+
+async def test_rfc7672_2_2_2_an_unsigned_first_link_has_no_dane() -> None:
+    aliases = [("middle.example.net", INSECURE), (END, SECURE)]
+    found, book = await discovered(answer(HOST, "A", "192.0.2.1", aliases=aliases, security=INSECURE))
+    assert (found.tlsa_base, found.tlsa, book.asked_tlsa) == (None, None, [])
+    assert found.canonical_name == END
+
+
+# Bounds.
+
+
+async def test_the_number_of_addresses_is_bounded_and_both_families_stay() -> None:
+    many_a = answer(HOST, "A", *(f"192.0.2.{number}" for number in range(1, 60)))
+    many_aaaa = answer(HOST, "AAAA", *(f"2001:db8::{number:x}" for number in range(1, 60)))
+    found, _ = await discovered(many_a, many_aaaa)
+    assert len(found.addresses) == MAX_ADDRESSES
+    assert sum(":" in address for address in found.addresses) == MAX_ADDRESSES // 2
+
+
+async def test_an_address_given_twice_is_dialled_once() -> None:
+    found, _ = await discovered(answer(HOST, "A", "192.0.2.1", "192.0.2.1", "192.0.2.2"))
+    assert found.addresses == ("192.0.2.1", "192.0.2.2")
