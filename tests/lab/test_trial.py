@@ -11,7 +11,8 @@ from letterlock.policy.evidence import SessionEvidence
 
 async def run(attack: Attack, protection: Protection) -> Cell:
     """One cell."""
-    return [cell async for cell in run_cells([attack], [protection])][0]
+    (cell,) = [cell async for cell in run_cells([attack], [protection])]
+    return cell
 
 
 def believe_everything(requirement: Requirement, session: SessionEvidence, now: float) -> Verdict:

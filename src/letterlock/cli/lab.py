@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import click
 
+from letterlock.app import StartFailed
 from letterlock.lab.addresses import NoFreeAddresses
 from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.stay import ServerEnded, stay
+from letterlock.lab.subject import NotAccepted
 from letterlock.lab.table import as_data, draw, explain
 from letterlock.lab.trial import Cell, run_cells
 
@@ -39,19 +41,17 @@ def lab(
     if context.invoked_subcommand is not None:
         return
     _silence_servers()
-    chosen = (
-        [Attack(each) for each in attacks] or list(Attack),
-        [Protection(each) for each in protections] or list(Protection),
-    )
+    rows = [attack for attack in Attack if not attacks or attack in attacks]
+    columns = [protection for protection in Protection if not protections or protection in protections]
     try:
-        cells = asyncio.run(_run(*chosen))
-    except NoFreeAddresses as error:
+        cells = asyncio.run(_run(rows, columns))
+    except (NoFreeAddresses, NotAccepted, StartFailed) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     if as_json:
         click.echo(json.dumps(as_data(cells), indent=2))
     else:
-        _print(draw(cells) + (explain(cells) if verbose else []))
+        _print(draw(cells) + explain([cell for cell in cells if verbose or not cell.passed]))
     sys.exit(0 if all(cell.passed for cell in cells) else 1)
 
 

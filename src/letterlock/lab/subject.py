@@ -70,6 +70,10 @@ def recipient_of(box: Box, protection: Protection) -> str:
     return f"ann@{box.world.sites[protection].domain}"
 
 
+class NotAccepted(Exception):
+    """The server under test did not take a message. `str()` says why."""
+
+
 class State(StrEnum):
     """What the server under test says became of a recipient."""
 
@@ -99,8 +103,12 @@ class Subject:
         self._address, self._port = server.smtp_addresses[0]
 
     async def submit(self, recipient: str, secret: str) -> str:
-        """Hand over a message with a secret; the id that the server answered. Raises OSError."""
-        return await asyncio.to_thread(_submit, self._address, self._port, (recipient, f"nobody@{LIMBO}"), secret)
+        """Hand over a message with a secret; the id that the server answered. Raises NotAccepted."""
+        recipients = (recipient, f"nobody@{LIMBO}")
+        try:
+            return await asyncio.to_thread(_submit, self._address, self._port, recipients, secret)
+        except OSError as error:
+            raise NotAccepted(f"the server under test did not take a message for {recipient}: {error}") from error
 
     async def record_of(self, message_id: str, recipient: str, *, timeout_seconds: float) -> Record | None:
         """The record of a recipient's first attempt; None when there is none in time."""

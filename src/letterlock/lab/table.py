@@ -66,7 +66,15 @@ def explain(cells: Sequence[Cell]) -> list[str]:
         for cell in sorted(chosen, key=lambda cell: list(Protection).index(cell.protection)):
             lines.append(f"  {cell.protection:<13}{word(cell)}")
             lines += [f"      {reason['code']}: {reason['text']}" for reason in cell.reasons]
+            if not cell.passed:
+                lines.append(f"      theory says: {_theory(cell)}")
     return lines
+
+
+def _theory(cell: Cell) -> str:
+    theory = cell.expected
+    who = "readable by the attacker" if theory.readable else "unread"
+    return f"{theory.outcome}, {who}, because of {theory.because}"
 
 
 def as_data(cells: Sequence[Cell]) -> dict[str, list[dict[str, object]]]:

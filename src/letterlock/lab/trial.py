@@ -74,10 +74,7 @@ async def run_cells(attacks: Iterable[Attack], protections: Iterable[Protection]
 async def _run_cell(box: Box, subject: Subject, protection: Protection) -> Cell:
     started = time.monotonic()
     secret = secrets.token_hex(16)
-    recipient = recipient_of(box, protection)
-    message_id = await subject.submit(recipient, secret)
-    record = await subject.record_of(message_id, recipient, timeout_seconds=CELL_SECONDS)
-    queued = await subject.is_queued(message_id, recipient)
+    record, queued = await _send(subject, recipient_of(box, protection), secret)
     return Cell(
         attack=box.attack,
         protection=protection,
@@ -87,6 +84,13 @@ async def _run_cell(box: Box, subject: Subject, protection: Protection) -> Cell:
         reasons=record.reasons if record else (),
         seconds=time.monotonic() - started,
     )
+
+
+async def _send(subject: Subject, recipient: str, secret: str) -> tuple[Record | None, bool]:
+    """Send a message; the record of its first attempt, if there is one in time, and whether it waits in the queue."""
+    message_id = await subject.submit(recipient, secret)
+    record = await subject.record_of(message_id, recipient, timeout_seconds=CELL_SECONDS)
+    return record, await subject.is_queued(message_id, recipient)
 
 
 def classify(record: Record | None, *, queued: bool, encrypted: bool | None) -> Outcome:
