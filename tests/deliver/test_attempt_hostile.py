@@ -1,7 +1,9 @@
 """Attempts against attackers and broken servers: nothing in clear that must not be, no hanging, no false `sent`."""
 
 import asyncio
+import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -9,6 +11,7 @@ from letterlock.deliver.attempt import attempt
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.net.tls import ServerContext, accept_tls
 from letterlock.policy.evidence import TlsRule
+from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Security
 from tests.certificates import Credential
@@ -266,6 +269,60 @@ async def test_a_server_that_reads_nothing_of_the_content_is_left(dialer: Memory
     made = await make(dialer, body=b"x" * 78 + b"\r\n" * 2_000_000, options=HASTY)
     assert kinds(made) == {OutcomeKind.DEFERRED}
     assert "no more data" in made.outcomes[0].text
+
+
+async def test_whatever_a_server_says_nothing_leaves_in_clear_under_dane(
+    dialer: MemoryDialer, credential: Credential
+) -> None:
+    chance = random.Random(7672)
+    pieces = [
+        GREETING,
+        EHLO,
+        OK,
+        b"220 go\r\n",
+        b"354 go\r\n",
+        b"454 no\r\n",
+        b"502 what\r\n",
+        b"421 no\r\n",
+        b"250-a\r\n",
+    ]
+
+    async def babbling(stream: MemoryStream) -> None:
+        said = [GREETING, EHLO, b"220 go\r\n", EHLO, OK * 4, b"354 go\r\n", OK][: chance.randint(0, 7)]
+        for piece in [*said, *chance.choices(pieces, k=8)]:
+            await stream.write(piece if chance.random() < 0.8 else chance.choice(pieces) + chance.choice(pieces))
+            with suppress(TimeoutError):  # it does not wait for ever for a client that waits for the rest
+                async with asyncio.timeout(0.003):
+                    await stream.read(65536)
+
+    dialer.handlers[ADDRESS] = babbling
+    for _ in range(100):
+        made = await make(dialer, protected("dane", credential))
+        assert kinds(made) == {OutcomeKind.DEFERRED}
+    assert not any(b"MAIL" in client.written or b"RCPT" in client.written for client in dialer.clients)
+
+
+async def test_a_connection_that_is_not_made_in_time(dialer: MemoryDialer) -> None:
+    class NeverThere(MemoryDialer):
+        async def dial(self, address: str, port: int) -> Stream:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    made = await make(NeverThere(), options=HASTY)
+    assert kinds(made) == {OutcomeKind.DEFERRED}
+    assert made.outcomes[0].status == "4.4.1"
+    assert "no connection within" in made.outcomes[0].text
+
+
+@pytest.mark.parametrize("handler", [mute, BEFORE_TLS["220 and then silence"](), Server(answers={".": [b"250-\r\n"]})])
+async def test_a_cancelled_attempt_leaves_no_connection(dialer: MemoryDialer, handler: Handler) -> None:
+    dialer.handlers[ADDRESS] = handler
+    trying = asyncio.create_task(make(dialer))
+    await asyncio.sleep(0.05)
+    trying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trying
+    assert dialer.clients[0].over
 
 
 async def test_the_whole_session_has_an_end_however_slowly_it_drips(dialer: MemoryDialer) -> None:

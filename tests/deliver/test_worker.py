@@ -187,7 +187,7 @@ async def test_stop_cuts_off_what_takes_longer_than_its_grace(store: HandStore, 
         await until(lambda: gate.waiting == 1)
     assert store.settled == []
     assert store.released == [("4F2A1", store.clock.now())]
-    await until(lambda: gate.waiting == 0 or dialer.clients[0]._outgoing.ended)
+    await until(lambda: gate.waiting == 0 or dialer.clients[0].over)
 
 
 async def test_a_store_that_cannot_be_read_is_asked_again(

@@ -103,6 +103,11 @@ class MemoryStream:
         """The peer's IP address."""
         return self._peer
 
+    @property
+    def over(self) -> bool:
+        """Whether this end has closed."""
+        return self._outgoing.ended
+
     async def read(self, max_octets: int) -> bytes:
         """Some octets."""
         pipe = self._incoming

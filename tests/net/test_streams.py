@@ -96,3 +96,27 @@ async def test_dial_says_when_nobody_listens() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         await TcpDialer().dial("127.0.0.1", port)
+
+
+async def test_a_socket_whose_peer_is_gone_is_closed() -> None:
+    with socket.socket() as unconnected:
+        with pytest.raises(OSError, match="not connected"):
+            TcpStream(unconnected)
+        assert unconnected.fileno() == -1
+
+
+async def test_a_connection_over_ipv6() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        stream = await TcpDialer().dial("::1", listener.getsockname()[1])
+        assert stream.peer == "::1"
+        await stream.close()
+
+
+async def test_an_ipv4_peer_of_a_dual_stack_socket_is_shown_as_ipv4() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        stream = await TcpDialer().dial("127.0.0.1", listener.getsockname()[1])
+        accepted, _ = listener.accept()
+        server = TcpStream(accepted)
+        assert server.peer == "127.0.0.1"
+        await server.close()
+        await stream.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from letterlock.net import tls
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
 from letterlock.net.tls import MAX_HANDSHAKE_OCTETS, BadCertificate, ServerContext, TlsBroken, accept_tls, start_tls
@@ -128,7 +129,10 @@ async def test_cleartext_inside_tls_is_an_error(context: ServerContext) -> None:
             await server.read(100)
 
 
-async def test_close_is_bounded_when_the_peer_does_not_read(context: ServerContext) -> None:
+async def test_close_is_bounded_when_the_peer_does_not_read(
+    context: ServerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "CLOSE_SECONDS", 0.05)
     async with connected_streams() as (left, right):
         (client, _), _ = await _both(left, right, context)
         with pytest.raises(TimeoutError):

@@ -14,13 +14,20 @@ _DISCARD_STEP_OCTETS = 1 << 16
 
 
 class TcpStream:
-    """A connected, non-blocking TCP socket. One task reads and one writes at a time; the stream owns the socket."""
+    """A connected TCP socket, which the stream owns from here on. One task reads and one writes at a time.
+
+    Raises OSError when it is made and the peer is gone already; the socket is then closed.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._peer = _address(connection)
+        except OSError:
+            connection.close()
+            raise
         self._socket = connection
-        self._peer = _address(connection)
         self._loop = asyncio.get_running_loop()
         self._in_hand = 0
         self._dropped = False
