@@ -1,0 +1,99 @@
+"""The lab's DNS through our own resolver: the honest world, and the three attackers of the DNS."""
+
+import dns.message
+import dns.name
+import pytest
+
+from letterlock.lab.addresses import Berths
+from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, remove_tlsa
+from letterlock.lab.dns_server import Answerer
+from letterlock.lab.world import World, make_world
+from letterlock.resolver import Absence, Answer, FailureKind, LookupFailure, Resolver, Security
+
+NOW = 1_800_000_000
+PORT = 2525
+BERTHS = Berths("127.77.4", PORT, ())
+EE, TA = f"_{PORT}._tcp.mx.dane-ee.test", f"_{PORT}._tcp.mx.dane-ta.example"
+
+
+@pytest.fixture(name="world", scope="module")
+def fixture_world() -> World:
+    """A world without sockets."""
+    return make_world(BERTHS, now=NOW)
+
+
+def make_resolver(world: World, answer: Answerer) -> Resolver:
+    """Our resolver, asking a function."""
+
+    async def transport(wire: bytes, _tcp: bool) -> bytes:
+        return answer(dns.message.from_wire(wire)).to_wire()
+
+    return Resolver(transport, anchors=[world.names.anchor()], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "rdtype", "security", "absence"),
+    [
+        ("dane-ee.test", "MX", Security.SECURE, None),
+        ("mx.dane-ee.test", "A", Security.SECURE, None),
+        ("mx.dane-ee.test", "AAAA", Security.SECURE, Absence.NODATA),
+        (EE, "TLSA", Security.SECURE, None),
+        (TA, "TLSA", Security.SECURE, None),
+        ("_tcp.mx.dane-ta.example", "TLSA", Security.SECURE, Absence.NODATA),
+        ("a.b.mx.dane-ta.example", "A", Security.SECURE, Absence.NXDOMAIN),
+        ("nobody.test", "MX", Security.SECURE, Absence.NXDOMAIN),
+        ("verify.test", "DS", Security.SECURE, Absence.NODATA),
+        ("none.test", "MX", Security.INSECURE, None),
+        ("mx.none.test", "AAAA", Security.INSECURE, Absence.NODATA),
+        ("require-tls.example", "MX", Security.INSECURE, None),
+        ("mallory.example", "MX", Security.INSECURE, None),
+    ],
+)
+async def test_every_answer_has_the_state_that_the_world_was_made_with(
+    world: World, name: str, rdtype: str, security: Security, absence: Absence | None
+) -> None:
+    found = await make_resolver(world, world.names.answer).resolve(name, rdtype)
+    assert isinstance(found, Answer), found
+    assert (found.security, found.absence) == (security, absence)
+
+
+async def test_the_alias_of_the_tlsa_record_is_followed_securely(world: World) -> None:
+    found = await make_resolver(world, world.names.answer).resolve(TA, "TLSA")
+    assert isinstance(found, Answer)
+    assert found.canonical_name == dns.name.from_text("_ta.dane-ta.example")
+    assert [link.security for link in found.aliases] == [Security.SECURE]
+
+
+@pytest.mark.parametrize("domain", ["dane-ee.test", "dane-ta.example"])
+async def test_a_forged_mx_of_a_signed_domain_is_bogus(world: World, domain: str) -> None:
+    found = await make_resolver(world, forge_mx(world.names.answer, host=world.attacker_host)).resolve(domain, "MX")
+    assert isinstance(found, LookupFailure)
+    assert found.kind is FailureKind.BOGUS
+
+
+async def test_a_forged_mx_of_an_unsigned_domain_is_believed_and_called_insecure(world: World) -> None:
+    found = await make_resolver(world, forge_mx(world.names.answer, host=world.attacker_host)).resolve(
+        "verify.test", "MX"
+    )
+    assert isinstance(found, Answer)
+    assert found.security is Security.INSECURE
+    assert world.attacker_host in found.records[0].to_text()
+
+
+@pytest.mark.parametrize("name", [EE, TA])
+@pytest.mark.parametrize("asked_before", [0, 1])
+async def test_a_removed_tlsa_answer_is_bogus_with_a_replayed_proof_and_without(
+    world: World, name: str, asked_before: int
+) -> None:
+    answer = remove_tlsa(world.names.answer)
+    for _ in range(asked_before):
+        answer(dns.message.make_query(name, "TLSA"))
+    found = await make_resolver(world, answer).resolve(name, "TLSA")
+    assert isinstance(found, LookupFailure)
+    assert found.kind is FailureKind.BOGUS
+
+
+async def test_a_failed_tlsa_lookup_is_a_failure_and_no_absence(world: World) -> None:
+    found = await make_resolver(world, fail_tlsa(world.names.answer)).resolve(EE, "TLSA")
+    assert isinstance(found, LookupFailure)
+    assert found.kind is FailureKind.SERVFAIL
