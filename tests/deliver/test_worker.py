@@ -260,6 +260,20 @@ async def test_a_lease_that_waited_long_is_renewed_before_it_is_used(store: Hand
     assert store.renewals == 1
 
 
+async def test_a_lease_that_ran_out_while_it_waited_is_left_to_the_next_one(
+    store: HandStore, dialer: MemoryDialer
+) -> None:
+    gate = dialer.handlers[ADDRESS] = Gate()
+    store.put(make_task(message_id="first"), make_task(message_id="second"))
+    async with working(store, dialer, max_concurrent=1):
+        await until(lambda: gate.waiting)
+        store.clock.time += 400
+        gate.opened.set()
+        await until(lambda: store.settled)
+    assert [made.message_id for _, made in store.settled] == ["first"]
+    assert len(dialer.dialled) == 1
+
+
 async def test_a_removed_message_is_not_delivered(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
     store.removed.add("4F2A1")
     store.put(make_task())

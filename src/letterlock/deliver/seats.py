@@ -36,11 +36,15 @@ class Seats:
         """Whether a next hop has lost seats."""
         return next_hop in self._fewer
 
+    def queued(self, next_hop: str) -> int:
+        """How many wait for seats of a next hop."""
+        return len(self._waiting.get(next_hop, ()))
+
     def wait(self, task: DeliveryTask) -> bool:
         """Let a task wait for a seat; False when its next hop has too many waiting already, or the room is full."""
         next_hop = task.lease.next_hop
         share = _TROUBLED_SHARE if self.troubled(next_hop) else _HEALTHY_SHARE
-        queued = len(self._waiting.get(next_hop, ()))
+        queued = self.queued(next_hop)
         no_room = self._waiting_count >= self._max_waiting or queued >= self._max_waiting // share
         if no_room and self._taken[next_hop] + queued >= self._seats_of(next_hop):
             return False

@@ -9,6 +9,7 @@ runs out.
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -33,6 +34,7 @@ MAX_PAUSE_SECONDS = 60.0
 MIN_PAUSE_SECONDS = 0.05
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
+GIVEN_BACK_AT_ONCE = 5000
 _GIVEN_BACK_SECONDS = (5.0, 15.0)
 _GIVEN_BACK_IN_TROUBLE_SECONDS = (60.0, 120.0)
 SLOW_SECONDS = 60.0
@@ -62,6 +64,7 @@ class Deliverer:
         self._seats = Seats(
             total=options.max_concurrent, each=options.max_concurrent_per_destination, max_waiting=options.max_waiting
         )
+        self._given_back: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self._stopping = False
         self._looping = asyncio.Lock()
@@ -95,7 +98,8 @@ class Deliverer:
             delivery.cancel()
         if self._deliveries:
             await asyncio.wait(self._deliveries)
-        await self._give_back([task.lease for task in waiting], self._clock.now())
+        now = self._clock.now()
+        await self._give_back([(task.lease, now) for task in waiting])
 
     async def _fill(self) -> float:
         """Give every free seat to a task that is due; how long to wait before the next look, in seconds."""
@@ -126,16 +130,27 @@ class Deliverer:
 
     async def _take_in(self, tasks: Sequence[DeliveryTask]) -> None:
         """Let tasks wait for seats; those for whom there is no room go back for a while."""
-        too_many: dict[bool, list[Lease]] = {False: [], True: []}
+        now = self._clock.now()
+        too_many: list[tuple[Lease, float]] = []
         for task in tasks:
+            next_hop = task.lease.next_hop
+            if not self._seats.queued(next_hop):
+                self._given_back.pop(next_hop, None)
             if not self._seats.wait(task):
-                too_many[self._seats.troubled(task.lease.next_hop)].append(task.lease)
-        for troubled, leases in too_many.items():
-            span = _GIVEN_BACK_IN_TROUBLE_SECONDS if troubled else _GIVEN_BACK_SECONDS
-            await self._give_back(leases, self._clock.now() + self._chance.uniform(*span))
+                self._given_back[next_hop] += 1
+                too_many.append((task.lease, now + self._absence(next_hop)))
+        await self._give_back(too_many)
+
+    def _absence(self, next_hop: str) -> float:
+        """How long a task that found no room stays away, in seconds: the longer, the more of them there are."""
+        span = _GIVEN_BACK_IN_TROUBLE_SECONDS if self._seats.troubled(next_hop) else _GIVEN_BACK_SECONDS
+        return self._chance.uniform(*span) * max(1.0, self._given_back[next_hop] / GIVEN_BACK_AT_ONCE)
 
     def _begin_waiting(self) -> None:
         while (task := self._seats.take()) is not None:
+            if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
+                self._seats.leave(task.lease.next_hop, well=None)
+                continue
             delivery = asyncio.create_task(self._deliver(task))
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._delivery_ended)
@@ -178,7 +193,7 @@ class Deliverer:
         except* StoreFailed as failures:
             log.warning("%s: the queue cannot be read: %s", task.lease.message_id, failures.exceptions[0])
         except* asyncio.CancelledError:
-            await self._give_back([kept.lease], self._clock.now())
+            await self._give_back([(kept.lease, self._clock.now())])
         finally:
             if me is not None:
                 self._trying.discard(me)
@@ -209,9 +224,9 @@ class Deliverer:
             await asyncio.sleep(pause)
             pause *= 2
 
-    async def _give_back(self, leases: Sequence[Lease], next_attempt_at: float) -> None:
-        """Release leases, together, so that the store can write them in one commit."""
-        releases = (self._store.release(lease, next_attempt_at=next_attempt_at) for lease in leases)
+    async def _give_back(self, leases: Sequence[tuple[Lease, float]]) -> None:
+        """Release leases until the times given, all at once, so that the store can write them in one commit."""
+        releases = (self._store.release(lease, next_attempt_at=until) for lease, until in leases)
         for failed in await asyncio.gather(*releases, return_exceptions=True):
             if isinstance(failed, StoreFailed):
                 log.error("leases cannot be given back, and run out by themselves: %s", failed)
