@@ -52,7 +52,8 @@ class DeliverOptions:
     """How mail is sent. `hostname` is what we call ourselves in EHLO, `port` the MX hosts' port.
 
     `max_hosts`, `max_addresses` (of one host) and `max_sessions` bound one attempt (RFC 5321 section 5.1 wants at least
-    two addresses tried). `max_waiting` leased tasks wait in memory for a seat, without their content. A lease lasts `lease_seconds` and is renewed while the attempt goes on.
+    two addresses tried). `max_waiting` leased tasks wait in memory for a seat, without their content. A lease lasts
+    `lease_seconds` and is renewed while the attempt goes on.
     """
 
     hostname: str
