@@ -47,21 +47,46 @@ class CertificateSummary:
     self_issued: bool
 
 
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+
+
 @functools.lru_cache(maxsize=256)
 def parse_certificate(der: bytes) -> x509.Certificate:
-    """Read a certificate. Raises InvalidCertificate."""
+    """Read a certificate, every part of it that this room looks at, so that nothing fails later.
+
+    Raises InvalidCertificate.
+    """
     try:
         certificate = x509.load_der_x509_certificate(der)
-        len(certificate.extensions)  # reading them finds duplicate and malformed ones now, not later
-    except (ValueError, UnsupportedAlgorithm) as error:
+        for extension in certificate.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                extension.value.get_values_for_type(x509.DNSName)
+        subject_of(certificate)
+        _name_text(certificate.issuer)
+        valid_at(certificate, 0)
+    except _UNREADABLE as error:
         raise InvalidCertificate(f"not a certificate: {error}") from None
+    spki(certificate)
     return certificate
+
+
+def read_spki(der: bytes) -> bytes:
+    """The SubjectPublicKeyInfo of a certificate of which nothing else needs to be readable.
+
+    Raises InvalidCertificate.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+    except _UNREADABLE as error:
+        raise InvalidCertificate(f"not a certificate: {error}") from None
+    return spki(certificate)
 
 
 def spki(certificate: x509.Certificate) -> bytes:
     """The SubjectPublicKeyInfo, octet for octet as it stands in the certificate (TLSA selector 1).
 
-    Encoding the key anew could differ, for instance for RSASSA-PSS keys. Raises InvalidCertificate.
+    Encoding the key anew could differ, for instance for RSASSA-PSS keys. Raises InvalidCertificate, though never for
+    what `parse_certificate` gave.
     """
     try:
         tbs = asn1.decode_der(_ToBeSigned, certificate.tbs_certificate_bytes)

@@ -9,7 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.x509.verification import Store
 
-from letterlock.identity.certificates import InvalidCertificate, parse_certificate, spki, subject_of
+from letterlock.identity.certificates import InvalidCertificate, parse_certificate, read_spki, spki, subject_of
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.names import match_names, say_names
 from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, NoPath, build_path
@@ -138,12 +138,18 @@ def _mismatch(
 
 
 def _read_leaf(der: bytes) -> tuple[x509.Certificate | None, bytes | None]:
-    """The server's certificate and its SubjectPublicKeyInfo, as far as they can be read."""
+    """The server's certificate and its SubjectPublicKeyInfo, as far as they can be read.
+
+    DANE-EE needs the key alone, so a certificate with, say, a malformed subject can still match.
+    """
     try:
-        leaf = parse_certificate(der)
-        return leaf, spki(leaf)
+        key = read_spki(der)
     except InvalidCertificate:
         return None, None
+    try:
+        return parse_certificate(der), key
+    except InvalidCertificate:
+        return None, key
 
 
 def _is_usable(record: TLSARecord) -> bool:

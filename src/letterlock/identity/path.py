@@ -26,6 +26,7 @@ from letterlock.identity.certificates import as_datetime, dates_of, subject_of, 
 MAX_CHAIN_CERTIFICATES = 16
 MAX_PATH_DEPTH = 8
 
+_UNVERIFIABLE = (VerificationError, ValueError)  # ValueError: a part of a certificate that only the verifier reads
 _SERVER_USAGES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
@@ -56,7 +57,7 @@ def build_path(
     moment = as_datetime(now)
     try:
         return CertificationPath(_verify(leaf, others, anchors, moment))
-    except VerificationError as error:
+    except _UNVERIFIABLE as error:
         reason = _say(error)
     outdated = _outdated([leaf, *others], now)
     if outdated and _ever_valid(leaf, others, anchors):
@@ -79,7 +80,7 @@ def _ever_valid(leaf: x509.Certificate, others: Sequence[x509.Certificate], anch
     for moment in {max(one.not_valid_before_utc for one in (leaf, *others)), leaf.not_valid_before_utc}:
         try:
             _verify(leaf, others, anchors, moment)
-        except VerificationError:
+        except _UNVERIFIABLE:
             continue
         return True
     return False
@@ -92,7 +93,7 @@ def _outdated(certificates: Sequence[x509.Certificate], now: float) -> str | Non
     return None
 
 
-def _say(error: VerificationError) -> str:
+def _say(error: Exception) -> str:
     text = str(error).removeprefix("validation failed: ").partition(" (encountered")[0]
     return {
         "candidates exhausted: all candidates exhausted with no interior errors": "no issuer of it is trusted",

@@ -187,7 +187,7 @@ _REQUIRE = (
         "rfc7672-2.2-usable",
         "RFC 7672 section 2.2",
         "2.0.0",
-        "{count} usable TLSA records at {base}, signed: the server must prove itself by them",
+        "the signed TLSA records at {base} say who the server is ({count} usable)",
         _NOTHING,
     ),
     _row(
