@@ -1,1 +1,61 @@
-"""An answer and its proof."""
+"""An answer and its proof: a validating stub resolver, as a library (RFC 4033, 4034, 4035, 5155, 6840).
+
+    resolver = Resolver(transport)
+    answer = await resolver.resolve("mx.example.org", "A")
+
+It asks an upstream for data, signatures and denials (DO and CD), believes none of it, and builds the chain of trust
+itself, from the trust anchors down. Every answer carries its state (secure, insecure, indeterminate) and the steps of
+its proof; what could not be found out is a LookupFailure, and never an absence: a timeout, a SERVFAIL, a broken
+signature and an exhausted budget are kept apart from NODATA and NXDOMAIN, which have to be proven.
+
+`lookup` is the stepper: no sockets, no clock. `driver` is the small async loop around it; `transport(wire, tcp)` is
+whatever brings a query to an upstream. What it refuses: the AD bit, a signer outside the chain, denials that are not
+the zone's own, and any work beyond its `Budget`.
+"""
+
+from letterlock.resolver.anchors import (
+    InvalidAnchor,
+    NegativeAnchor,
+    TrustAnchor,
+    parse_anchors,
+    root_anchors,
+)
+from letterlock.resolver.answer import (
+    Absence,
+    AliasLink,
+    Answer,
+    FailureKind,
+    LookupFailure,
+    ProofStep,
+    Question,
+    Security,
+)
+from letterlock.resolver.budget import Budget
+from letterlock.resolver.cache import Cache
+from letterlock.resolver.chain import Ask, Breathe, Settings
+from letterlock.resolver.driver import Resolver, Transport
+from letterlock.resolver.lookup import Lookup
+
+__all__ = [
+    "Absence",
+    "AliasLink",
+    "Answer",
+    "Ask",
+    "Breathe",
+    "Budget",
+    "Cache",
+    "FailureKind",
+    "InvalidAnchor",
+    "Lookup",
+    "LookupFailure",
+    "NegativeAnchor",
+    "ProofStep",
+    "Question",
+    "Resolver",
+    "Security",
+    "Settings",
+    "Transport",
+    "TrustAnchor",
+    "parse_anchors",
+    "root_anchors",
+]

@@ -1,0 +1,59 @@
+"""How much work one lookup may cost. A validator is a target (CVE-2023-50387, CVE-2023-50868)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits of one lookup. Out of budget is a lookup failure with the limit's name, never "insecure".
+
+    `signatures`: verifications in all. `failures`: verifications that may fail. `keys_per_tag`: keys tried for one
+    signature when key tags collide. `signatures_per_rrset`: RRSIGs tried for one RRset. `hashes`: NSEC3 hash rounds
+    (names times iterations). `aliases`: CNAME and DNAME links. `queries`, `octets`: asked and received.
+    `depth`: labels from the trust anchor down.
+    """
+
+    signatures: int = 160
+    failures: int = 16
+    keys_per_tag: int = 4
+    signatures_per_rrset: int = 8
+    hashes: int = 12_000
+    aliases: int = 16
+    queries: int = 160
+    octets: int = 2 << 20
+    depth: int = 40
+
+
+class OutOfBudget(Exception):
+    """A limit was reached; `limit` is its name."""
+
+    def __init__(self, limit: str, allowed: int) -> None:
+        super().__init__(f"the lookup needs more than {allowed} {limit.replace('_', ' ')}")
+        self.limit = limit
+
+
+class Spending:
+    """What one lookup has cost so far."""
+
+    __slots__ = ("_budget", "_spent")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._spent: dict[str, int] = {}
+
+    def spend(self, limit: str, amount: int = 1) -> None:
+        """Count work against a limit. Raises OutOfBudget when there is none left."""
+        spent = self._spent.get(limit, 0) + amount
+        self._spent[limit] = spent
+        allowed: int = getattr(self._budget, limit)
+        if spent > allowed:
+            raise OutOfBudget(limit, allowed)
+
+    def spent(self, limit: str) -> int:
+        """How much of a limit was used."""
+        return self._spent.get(limit, 0)
+
+    @property
+    def budget(self) -> Budget:
+        """The limits themselves."""
+        return self._budget

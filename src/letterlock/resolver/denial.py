@@ -1,0 +1,302 @@
+"""Authenticated denial of existence: what a set of NSEC or NSEC3 records proves (RFC 4035 5.4, RFC 5155 8, RFC 6840 4).
+
+Every record here has been validated as the zone's own before. The functions say what is proven, or None: a proof that
+is not complete proves nothing.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import dns.name
+import dns.rdatatype
+from dns.rdtypes.ANY.NSEC import NSEC
+from dns.rdtypes.ANY.NSEC3 import NSEC3
+
+from letterlock.resolver.answer import Absence, Security
+from letterlock.resolver.budget import Spending
+
+SHA1 = 1
+OPT_OUT = 0x01
+_TO_BASE32HEX = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
+_NS, _SOA, _DS = dns.rdatatype.NS, dns.rdatatype.SOA, dns.rdatatype.DS
+_CNAME, _DNAME = dns.rdatatype.CNAME, dns.rdatatype.DNAME
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """What was proven, how securely (INSECURE: only up to an opt-out span), and by which record.
+
+    `delegation`: the name is a zone cut without DS. `empty`: the name exists and has no data at all.
+    """
+
+    absence: Absence
+    security: Security
+    by: str
+    delegation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    """One NSEC3 record: the hash of its owner name, in base32hex as the owner has it."""
+
+    hash: bytes
+    record: NSEC3
+
+
+@dataclass(slots=True)
+class Denials:
+    """The validated NSEC and NSEC3 records of one zone, out of one reply."""
+
+    zone: dns.name.Name
+    nsec: list[tuple[dns.name.Name, NSEC]] = field(default_factory=list)
+    nsec3: list[_Hashed] = field(default_factory=list)
+    too_many_iterations: int = 0
+
+    def add(self, owner: dns.name.Name, record: NSEC | NSEC3, max_iterations: int) -> None:
+        """Take a validated record in; an NSEC3 record that may not be used is passed over (RFC 5155 8.1, 8.2)."""
+        if isinstance(record, NSEC):
+            if owner.is_subdomain(self.zone) and record.next.is_subdomain(self.zone):
+                self.nsec.append((owner, record))
+            return
+        if record.algorithm != SHA1 or record.flags & ~OPT_OUT or len(owner) != len(self.zone) + 1:
+            return
+        if record.iterations > max_iterations:
+            self.too_many_iterations = max(self.too_many_iterations, record.iterations)
+            return
+        if not self.nsec3 or _parameters(self.nsec3[0].record) == _parameters(record):
+            self.nsec3.append(_Hashed(owner.labels[0].lower(), record))
+
+    def __bool__(self) -> bool:
+        return bool(self.nsec or self.nsec3)
+
+
+def _parameters(record: NSEC3) -> tuple[int, int, bytes]:
+    return record.algorithm, record.iterations, record.salt
+
+
+def has_type(record: NSEC | NSEC3, rdtype: dns.rdatatype.RdataType) -> bool:
+    """Whether a type bit is set."""
+    window, bit = rdtype >> 8, rdtype & 0xFF
+    for number, bitmap in record.windows:
+        if number == window and len(bitmap) > bit >> 3:
+            octet = int(bitmap[bit >> 3])
+            return bool(octet & (0x80 >> (bit & 7)))
+    return False
+
+
+def _parent_side(record: NSEC | NSEC3) -> bool:
+    """Whether a record speaks of a delegation from above (RFC 6840 section 4.1)."""
+    return has_type(record, _NS) and not has_type(record, _SOA)
+
+
+def _denies_type(record: NSEC | NSEC3, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> bool:
+    """Whether the record of this very name proves that it does not have the type."""
+    if has_type(record, rdtype) or has_type(record, _CNAME):
+        return False
+    if rdtype == _DS:
+        return not has_type(record, _SOA) or name == dns.name.root
+    return not _parent_side(record)
+
+
+def deny_type(
+    denials: Denials, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, spending: Spending
+) -> Denied | None:
+    """Prove NODATA for a name and type, by the name's own record, an empty non-terminal, or a wildcard."""
+    return _nsec_nodata(denials, name, rdtype) or _nsec3_nodata(denials, name, rdtype, spending)
+
+
+def deny_name(denials: Denials, name: dns.name.Name, spending: Spending) -> Denied | None:
+    """Prove NXDOMAIN: neither the name nor a wildcard that would match it exists."""
+    return _nsec_nxdomain(denials, name) or _nsec3_nxdomain(denials, name, spending)
+
+
+def deny_closer(denials: Denials, name: dns.name.Name, encloser: dns.name.Name, spending: Spending) -> Denied | None:
+    """Prove that a wildcard below `encloser` was the best match for a name (RFC 4035 5.3.4, RFC 5155 8.8)."""
+    for owner, record in denials.nsec:
+        if _covers(owner, record, name, denials.zone) and _closest_encloser(owner, record, name) == encloser:
+            return Denied(Absence.NXDOMAIN, Security.SECURE, _nsec_text(owner, record))
+    covering = _covering(denials, _ancestor(name, len(encloser) + 1), spending)
+    if covering is None:
+        return None
+    return Denied(Absence.NXDOMAIN, _opt_out_security(covering), _nsec3_text(covering))
+
+
+# --- NSEC ------------------------------------------------------------------------------------------------------------
+
+
+def _covers(owner: dns.name.Name, record: NSEC, name: dns.name.Name, zone: dns.name.Name) -> bool:
+    """Whether a name that may be denied by this record lies between its owner and the next name."""
+    if not name.is_subdomain(zone) or name <= owner:
+        return False
+    if name.is_subdomain(owner) and (_parent_side(record) or has_type(record, _DNAME)):
+        return False
+    return name < record.next or record.next == zone
+
+
+def _closest_encloser(owner: dns.name.Name, record: NSEC, name: dns.name.Name) -> dns.name.Name:
+    """The longest ancestor that a covered name shares with the names at both ends of the span: it exists."""
+    shared = max(_shared_labels(name, owner), _shared_labels(name, record.next))
+    return _ancestor(name, shared)
+
+
+def _shared_labels(one: dns.name.Name, other: dns.name.Name) -> int:
+    return one.fullcompare(other)[2]
+
+
+def _ancestor(name: dns.name.Name, labels: int) -> dns.name.Name:
+    return name.split(labels)[1]
+
+
+def _nsec_text(owner: dns.name.Name, record: NSEC) -> str:
+    return f"{owner} NSEC {record.next}"
+
+
+def _nsec_nodata(denials: Denials, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Denied | None:
+    for owner, record in denials.nsec:
+        if owner == name:
+            if not _denies_type(record, name, rdtype):
+                return None
+            cut = _parent_side(record)
+            return Denied(Absence.NODATA, Security.SECURE, _nsec_text(owner, record), delegation=cut)
+        if _covers(owner, record, name, denials.zone):
+            if record.next.is_subdomain(name):  # an empty non-terminal
+                return Denied(Absence.NODATA, Security.SECURE, _nsec_text(owner, record))
+            wildcard = _wildcard(_closest_encloser(owner, record, name))
+            match = next((each for at, each in denials.nsec if at == wildcard), None)
+            if wildcard and match and _denies_type(match, wildcard, rdtype) and not _parent_side(match):
+                by = f"{_nsec_text(owner, record)}, {_nsec_text(wildcard, match)}"
+                return Denied(Absence.NODATA, Security.SECURE, by)
+    return None
+
+
+def _nsec_nxdomain(denials: Denials, name: dns.name.Name) -> Denied | None:
+    for owner, record in denials.nsec:
+        if not _covers(owner, record, name, denials.zone) or record.next.is_subdomain(name):
+            continue
+        wildcard = _wildcard(_closest_encloser(owner, record, name))
+        for at, other in denials.nsec:
+            if wildcard and _covers(at, other, wildcard, denials.zone) and not other.next.is_subdomain(wildcard):
+                by = _nsec_text(owner, record) + ("" if at == owner else f", {_nsec_text(at, other)}")
+                return Denied(Absence.NXDOMAIN, Security.SECURE, by)
+    return None
+
+
+def _wildcard(encloser: dns.name.Name) -> dns.name.Name | None:
+    """`*.encloser`, or None when that is too long to be a name, and so cannot exist."""
+    try:
+        return dns.name.Name((b"*", *encloser.labels))
+    except (dns.name.NameTooLong, dns.name.LabelTooLong):
+        return None
+
+
+# --- NSEC3 -----------------------------------------------------------------------------------------------------------
+
+
+def nsec3_hash(name: dns.name.Name, salt: bytes, iterations: int) -> bytes:
+    """The hash of a name in base32hex, lower case (RFC 5155 section 5)."""
+    digest = hashlib.sha1(name.to_digestable() + salt).digest()  # noqa: S324  # the protocol's hash, not ours to choose
+    for _ in range(iterations):
+        digest = hashlib.sha1(digest + salt).digest()  # noqa: S324
+    return base64.b32encode(digest).translate(_TO_BASE32HEX)
+
+
+def _hash(denials: Denials, name: dns.name.Name, spending: Spending) -> bytes:
+    record = denials.nsec3[0].record
+    spending.spend("hashes", record.iterations + 1)
+    return nsec3_hash(name, record.salt, record.iterations)
+
+
+def _matching(denials: Denials, name: dns.name.Name, spending: Spending) -> _Hashed | None:
+    hashed = _hash(denials, name, spending)
+    return next((each for each in denials.nsec3 if each.hash == hashed), None)
+
+
+def _covering(denials: Denials, name: dns.name.Name, spending: Spending) -> _Hashed | None:
+    if not denials.nsec3:
+        return None
+    hashed = _hash(denials, name, spending)
+    return next((each for each in denials.nsec3 if _span_holds(each, hashed)), None)
+
+
+def _span_holds(each: _Hashed, hashed: bytes) -> bool:
+    end = base64.b32encode(each.record.next).translate(_TO_BASE32HEX)
+    if each.hash < end:
+        return each.hash < hashed < end
+    return hashed > each.hash or hashed < end  # the last record of the zone, or its only one
+
+
+def _opt_out_security(covering: _Hashed) -> Security:
+    return Security.INSECURE if covering.record.flags & OPT_OUT else Security.SECURE
+
+
+def _nsec3_text(each: _Hashed) -> str:
+    out = " opt-out" if each.record.flags & OPT_OUT else ""
+    return f"{each.hash.decode()} NSEC3{out}"
+
+
+def _candidates(denials: Denials, name: dns.name.Name) -> Iterator[dns.name.Name]:
+    """The name and its ancestors down to the zone, longest first."""
+    for labels in range(len(name), len(denials.zone) - 1, -1):
+        yield _ancestor(name, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encloser:
+    name: dns.name.Name
+    closest: _Hashed
+    next_closer: _Hashed
+
+
+def _prove_encloser(denials: Denials, name: dns.name.Name, spending: Spending) -> _Encloser | None:
+    """The closest encloser proof (RFC 5155 section 8.3) for a name that itself has no record."""
+    if not denials.nsec3 or not name.is_subdomain(denials.zone):
+        return None
+    for candidate in _candidates(denials, name):
+        match = _matching(denials, candidate, spending)
+        if match is None:
+            continue
+        if candidate == name or _parent_side(match.record) or has_type(match.record, _DNAME):
+            return None
+        covering = _covering(denials, _ancestor(name, len(candidate) + 1), spending)
+        return _Encloser(candidate, match, covering) if covering else None
+    return None
+
+
+def _nsec3_nodata(
+    denials: Denials, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, spending: Spending
+) -> Denied | None:
+    if not denials.nsec3 or not name.is_subdomain(denials.zone):
+        return None
+    match = _matching(denials, name, spending)
+    if match is not None:
+        if not _denies_type(match.record, name, rdtype):
+            return None
+        cut = _parent_side(match.record)
+        return Denied(Absence.NODATA, Security.SECURE, _nsec3_text(match), delegation=cut)
+    proof = _prove_encloser(denials, name, spending)
+    if proof is None:
+        return None
+    wildcard = _wildcard(proof.name)
+    at_wildcard = _matching(denials, wildcard, spending) if wildcard else None
+    if wildcard and at_wildcard:
+        if not _denies_type(at_wildcard.record, wildcard, rdtype) or _parent_side(at_wildcard.record):
+            return None
+        by = f"{_nsec3_text(proof.next_closer)}, {_nsec3_text(at_wildcard)}"
+        return Denied(Absence.NODATA, _opt_out_security(proof.next_closer), by)
+    if _opt_out_security(proof.next_closer) is Security.INSECURE:  # RFC 5155 sections 8.6 and 8.9
+        return Denied(Absence.NODATA, Security.INSECURE, _nsec3_text(proof.next_closer), delegation=rdtype == _DS)
+    return None
+
+
+def _nsec3_nxdomain(denials: Denials, name: dns.name.Name, spending: Spending) -> Denied | None:
+    proof = _prove_encloser(denials, name, spending)
+    if proof is None:
+        return None
+    wildcard = _wildcard(proof.name)
+    at_wildcard = _covering(denials, wildcard, spending) if wildcard else proof.closest
+    if at_wildcard is None:
+        return None
+    by = f"{_nsec3_text(proof.closest)}, {_nsec3_text(proof.next_closer)}, {_nsec3_text(at_wildcard)}"
+    return Denied(Absence.NXDOMAIN, _opt_out_security(proof.next_closer), by)

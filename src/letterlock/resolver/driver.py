@@ -1,0 +1,143 @@
+"""The async resolver: a small loop around the stepper. Any transport, any time, any recorded conversation can drive it.
+
+The one module of this room that knows asyncio (docs/decisions/0002-resolver-driver.md): it opens no socket.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+
+import dns.exception
+import dns.name
+import dns.rdatatype
+
+from letterlock.resolver.anchors import NegativeAnchor, TrustAnchor, as_anchors
+from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question
+from letterlock.resolver.budget import Budget
+from letterlock.resolver.cache import Cache
+from letterlock.resolver.chain import Ask, Settings
+from letterlock.resolver.lookup import Lookup
+from letterlock.resolver.message import Fault, Reply, query_wire, read_reply, truncated
+from letterlock.resolver.signatures import ALGORITHMS
+
+Transport = Callable[[bytes, bool], Awaitable[bytes]]
+Now = Callable[[], float]
+MAX_LOOKUPS = 200  # at once; more wait
+_META_TYPES = frozenset(
+    {dns.rdatatype.ANY, dns.rdatatype.AXFR, dns.rdatatype.IXFR, dns.rdatatype.OPT, dns.rdatatype.RRSIG}
+)
+
+
+class Resolver:
+    """A validating stub resolver.
+
+    `transport(wire, tcp)` sends a query and returns the reply's wire; it raises OSError (TimeoutError too) when there
+    is none. `anchors`: TrustAnchor objects or DS/DNSKEY record text; None means the root's, as shipped. `now`: seconds
+    since 1970 as a number or a callable; None means the machine's clock.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        anchors: Iterable[TrustAnchor | str] | None = None,
+        now: float | Now | None = None,
+        budget: Budget | None = None,
+        cache: Cache | None = None,
+        negative_anchors: Iterable[NegativeAnchor] = (),
+        algorithms: frozenset[int] = ALGORITHMS,
+        settings: Settings | None = None,
+    ) -> None:
+        self._transport = transport
+        self._now: Now = time.time if now is None else now if callable(now) else _constant(float(now))
+        self._settings = settings or Settings(anchors=as_anchors(anchors))
+        self._settings = replace(
+            self._settings,
+            negative_anchors=(*self._settings.negative_anchors, *negative_anchors),
+            algorithms=algorithms,
+            budget=budget or self._settings.budget,
+        )
+        self.cache = cache if cache is not None else Cache()
+        self._lookups: dict[Question, asyncio.Task[Answer | LookupFailure]] = {}
+        self._queries: dict[Question, asyncio.Task[Reply | Fault]] = {}
+        self._room = asyncio.Semaphore(MAX_LOOKUPS)
+
+    async def resolve(self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType) -> Answer | LookupFailure:
+        """Look up a name and a type, class IN. Whatever DNS does comes back as a value.
+
+        Raises ValueError for a name that cannot be one, and for a type that cannot be asked for.
+        """
+        key = str(name).lower().removesuffix("."), int(dns.rdatatype.RdataType.make(rdtype))
+        known = self.cache.get(key, self._now())
+        return known if known is not None else await self._shared(key, _question(name, key[1]))
+
+    async def _shared(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
+        """One lookup for all who ask the same at once; it goes on when one of them gives up."""
+        task = self._lookups.get(question)
+        if task is None:
+            task = asyncio.create_task(self._look_up(key, question))
+            self._lookups[question] = task
+            task.add_done_callback(lambda _: self._lookups.pop(question, None))
+        return await asyncio.shield(task)
+
+    async def _look_up(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
+        async with self._room:
+            now = self._now()
+            result = await self._drive(Lookup(question, self._settings, self.cache.zones, now))
+            self.cache.put(key, result, now)
+            return result
+
+    async def _drive(self, lookup: Lookup) -> Answer | LookupFailure:
+        steps = lookup.run()
+        replies: Mapping[Question, Reply | Fault] = {}
+        try:
+            wanted = next(steps)
+            while True:
+                if isinstance(wanted, Ask):
+                    found = await asyncio.gather(*(self._ask_once(question) for question in wanted.questions))
+                    replies = dict(zip(wanted.questions, found, strict=True))
+                else:
+                    await asyncio.sleep(0)
+                wanted = steps.send(replies)
+        except StopIteration as end:
+            result: Answer | LookupFailure = end.value
+            return result
+
+    async def _ask_once(self, question: Question) -> Reply | Fault:
+        """One query for all lookups that need it at once."""
+        task = self._queries.get(question)
+        if task is None:
+            task = asyncio.create_task(self._ask(question))
+            self._queries[question] = task
+            task.add_done_callback(lambda _: self._queries.pop(question, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, question: Question) -> Reply | Fault:
+        message_id = secrets.randbits(16)
+        wire = query_wire(question, message_id)
+        try:
+            reply = await self._transport(wire, False)
+            if truncated(reply):
+                reply = await self._transport(wire, True)
+        except TimeoutError as error:
+            return Fault(FailureKind.TIMEOUT, str(error) or "no reply in time", 22)
+        except OSError as error:
+            return Fault(FailureKind.TIMEOUT, f"no upstream can be reached: {error}", 23)
+        return read_reply(reply, question, message_id)
+
+
+def _constant(moment: float) -> Now:
+    return lambda: moment
+
+
+def _question(name: str | dns.name.Name, rdtype: int) -> Question:
+    kind = dns.rdatatype.RdataType.make(rdtype)
+    if kind in _META_TYPES:
+        raise ValueError(f"{dns.rdatatype.to_text(kind)} cannot be asked for")
+    try:
+        absolute = dns.name.from_text(name) if isinstance(name, str) else name.derelativize(dns.name.root)
+    except (dns.exception.DNSException, ValueError) as error:
+        raise ValueError(f"{name!r} is not a domain name: {error!s}") from None
+    return Question(absolute.canonicalize(), kind)

@@ -1,0 +1,229 @@
+"""The lookup stepper: question, anchors, time and budget in; queries out, replies in; an answer and its proof out.
+
+A lookup is a generator without socket or clock. It asks its question together with all DS and DNSKEY RRsets that the
+chain may need, so that a cold lookup costs few round trips. It trusts only its anchors: the AD bit is never looked at.
+"""
+
+from collections.abc import Sequence
+
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+from dns.rdtypes.ANY.CNAME import CNAME
+from dns.rdtypes.ANY.DNAME import DNAME
+from dns.rdtypes.ANY.SOA import SOA
+
+from letterlock.resolver.answer import (
+    Absence,
+    AliasLink,
+    Answer,
+    FailureKind,
+    LookupFailure,
+    ProofStep,
+    Question,
+    Security,
+)
+from letterlock.resolver.budget import OutOfBudget
+from letterlock.resolver.chain import (
+    MAX_NEGATIVE_TTL,
+    MAX_TTL,
+    Chain,
+    Checked,
+    Settings,
+    Steps,
+    Stuck,
+    ZoneCache,
+    bogus,
+    security_of,
+)
+from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
+from letterlock.resolver.message import Reply, SignedRRset
+from letterlock.resolver.zone import Insecure, Secure
+
+_CNAME, _DNAME, _DS = dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.DS
+_DNSKEY, _SOA, _NSEC, _NSEC3 = dns.rdatatype.DNSKEY, dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3
+
+
+class Lookup(Chain):
+    """One question on its way to an answer. `run()` is the generator."""
+
+    def __init__(self, question: Question, settings: Settings, zones: ZoneCache, now: float) -> None:
+        super().__init__(settings, zones, now)
+        self._question = question
+
+    def run(self) -> Steps[Answer | LookupFailure]:
+        """Look up. Yields Ask and Breathe; returns the answer, or the failure with the proof as far as it went."""
+        try:
+            return (yield from self._look_up())
+        except Stuck as stuck:
+            return self._failure(stuck.kind, stuck.detail, stuck.ede)
+        except OutOfBudget as out:
+            return self._failure(FailureKind.BUDGET, f"{out} ({out.limit})")
+
+    def _failure(self, kind: FailureKind, detail: str, ede: int | None = None) -> LookupFailure:
+        return LookupFailure(question=self._question, kind=kind, detail=detail, ede=ede, proof=tuple(self._proof))
+
+    def _prefetch(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[None]:
+        """Ask the question together with all that its chain may need, in one round."""
+        questions = [Question(name, rdtype)]
+        anchor = self._anchor_zone(name)
+        for labels in range(len(anchor), len(name) + 1) if anchor is not None else ():
+            ancestor = name.split(labels)[1]
+            known = self._zones.get(ancestor, self._now)
+            if isinstance(known, Insecure):
+                break
+            if known is None and ancestor != anchor:
+                questions.append(Question(ancestor, _DS))
+            if known is None and not ancestor.labels[0].startswith(b"_"):
+                questions.append(Question(ancestor, _DNSKEY))
+        yield from self._fetch(*questions)
+
+    def _look_up(self) -> Steps[Answer | LookupFailure]:
+        name, rdtype = self._question.name, self._question.rdtype
+        yield from self._prefetch(name, rdtype)
+        reply = yield from self._reply(self._question)
+        links: list[AliasLink] = []
+        until, fresh = self._now + MAX_TTL, True
+        while True:
+            found = reply.answer.get((name, rdtype))
+            if found is not None:
+                checked = yield from self._check(found, reply)
+                return self._answer(name, tuple(found.rrset), None, checked, links, until)
+            link = None if rdtype in (_CNAME, _DNAME) else (yield from self._link(name, reply))
+            if link is not None:
+                alias, expires_at = link
+                self._spending.spend("aliases")
+                links.append(alias)
+                name, until, fresh = alias.target, min(until, expires_at), False
+            elif fresh:
+                checked, absence = yield from self._absent(name, rdtype, reply)
+                return self._answer(name, (), absence, checked, links, until)
+            else:  # the reply ends with an alias, or its proof may be for another name: ask for the target by itself
+                yield from self._prefetch(name, rdtype)
+                reply = yield from self._reply(Question(name, rdtype))
+                fresh = True
+
+    def _link(self, name: dns.name.Name, reply: Reply) -> Steps[tuple[AliasLink, float] | None]:
+        """The alias at a name: a DNAME above it (whose CNAME is synthesised and not signed), else a CNAME."""
+        for labels in range(len(name) - 1, 0, -1):
+            signed = reply.answer.get((name.split(labels)[1], _DNAME))
+            if signed is not None and len(signed.rrset) == 1:
+                checked = yield from self._check(signed, reply)
+                target = _substitute(name, signed)
+                return AliasLink(name, target, _DNAME, checked.security), checked.expires_at
+        signed = reply.answer.get((name, _CNAME))
+        if signed is None:
+            return None
+        if len(signed.rrset) != 1:
+            raise Stuck(FailureKind.MALFORMED, f"{name} has {len(signed.rrset)} CNAME records")
+        checked = yield from self._check(signed, reply)
+        [target] = (record.target.canonicalize() for record in signed.rrset if isinstance(record, CNAME))
+        return AliasLink(name, target, _CNAME, checked.security), checked.expires_at
+
+    def _absent(
+        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: Reply
+    ) -> Steps[tuple[Checked, Absence]]:
+        """A name or type that is not there, and whether that is proven."""
+        at = name.parent() if rdtype == _DS and name != dns.name.root else name
+        claimed = Absence.NXDOMAIN if reply.rcode == dns.rcode.NXDOMAIN else Absence.NODATA
+        signers = dict.fromkeys(
+            each.signer
+            for (_, kind), signed in reply.authority.items()
+            if kind in (_NSEC, _NSEC3)
+            for each in signed.signatures
+            if at.is_subdomain(each.signer)
+        )
+        for signer in list(signers)[:2]:
+            state = yield from self._walk(signer)
+            if isinstance(state, Secure) and state.zone == signer:
+                return (yield from self._denied(name, rdtype, reply, state, claimed))
+        state = yield from self._walk(at)
+        if isinstance(state, Secure):
+            return (yield from self._denied(name, rdtype, reply, state, claimed))
+        ttl = _negative_ttl(reply)
+        return Checked(security_of(state), self._now + ttl, ttl), claimed
+
+    def _denied(
+        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: Reply, zone: Secure, claimed: Absence
+    ) -> Steps[tuple[Checked, Absence]]:
+        denials, expires_at, why = yield from self._denials(reply, zone)
+        what = f"{name} {dns.rdatatype.to_text(rdtype)}"
+        denied = self._deny(denials, name, rdtype, claimed)
+        if denied is None:
+            insecure = self._iterations(denials, zone)
+            if insecure is None:
+                if why and not denials:
+                    raise bogus(f"the denial of {what} is not valid: {why}", 6)
+                self._no_denial(what, zone.zone, denials)
+            self._note(insecure.proof if insecure else ())
+            ttl = _negative_ttl(reply)
+            return Checked(Security.INSECURE, self._now + ttl, ttl), claimed
+        step = ProofStep(
+            zone=str(zone.zone),
+            what="denial",
+            security=denied.security,
+            detail=f"{what} is absent ({denied.absence}): {denied.by}",
+            section="RFC 5155 section 8" if "NSEC3" in denied.by else "RFC 4035 section 5.4",
+            facts=(("absence", denied.absence.value), ("denial", denied.by)),
+        )
+        self._note((step,))
+        ttl = max(0, min(_negative_ttl(reply), int(expires_at - self._now)))
+        return Checked(denied.security, self._now + ttl, ttl), denied.absence
+
+    def _deny(
+        self, denials: Denials, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, claimed: Absence
+    ) -> Denied | None:
+        """The proof of what the reply claims; else of the other kind of absence: the response code is not signed."""
+        if claimed is Absence.NXDOMAIN:
+            return deny_name(denials, name, self._spending) or deny_type(denials, name, rdtype, self._spending)
+        return deny_type(denials, name, rdtype, self._spending) or deny_name(denials, name, self._spending)
+
+    def _answer(
+        self,
+        name: dns.name.Name,
+        records: tuple[dns.rdata.Rdata, ...],
+        absence: Absence | None,
+        checked: Checked,
+        links: Sequence[AliasLink],
+        until: float,
+    ) -> Answer:
+        expires_at = min(checked.expires_at, until)
+        return Answer(
+            question=self._question,
+            canonical_name=name,
+            records=records,
+            absence=absence,
+            security=_weakest(checked.security, *(link.security for link in links)),
+            expires_at=expires_at,
+            ttl=max(0, min(checked.ttl, int(expires_at - self._now))),
+            aliases=tuple(links),
+            proof=tuple(self._proof),
+            wildcard=checked.wildcard,
+        )
+
+
+_ORDER = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
+
+
+def _weakest(*states: Security) -> Security:
+    return min(states, key=_ORDER.index)
+
+
+def _negative_ttl(reply: Reply) -> int:
+    """The TTL of an absence: the SOA's, and its minimum (RFC 2308 section 5)."""
+    for (_, rdtype), signed in reply.authority.items():
+        if rdtype == _SOA:
+            minimum = min((record.minimum for record in signed.rrset if isinstance(record, SOA)), default=0)
+            return min(minimum, signed.rrset.ttl, MAX_NEGATIVE_TTL)
+    return 0
+
+
+def _substitute(name: dns.name.Name, signed: SignedRRset) -> dns.name.Name:
+    """The target that a DNAME gives a name below it (RFC 6672 section 2.2). Raises Stuck when it is too long."""
+    [target] = (record.target for record in signed.rrset if isinstance(record, DNAME))
+    prefix = name.relativize(signed.name)
+    try:
+        return prefix.derelativize(target).canonicalize()
+    except dns.name.NameTooLong:
+        raise Stuck(FailureKind.SERVFAIL, f"{name}: the name made by DNAME {signed.name} is too long") from None

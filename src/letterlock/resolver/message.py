@@ -1,0 +1,134 @@
+"""Queries as wire, and replies as signed RRsets. A reply is matched strictly to its query (RFC 5452)."""
+
+from dataclasses import dataclass, field
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+from dns.rdtypes.ANY.RRSIG import RRSIG
+
+from letterlock.resolver.answer import FailureKind, Question
+
+EDNS_PAYLOAD = 1232
+MAX_MESSAGE_OCTETS = 65_535
+MAX_RRSETS = 400
+
+Key = tuple[dns.name.Name, dns.rdatatype.RdataType]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRRset:
+    """An RRset and the RRSIGs that came with it, nothing proven yet."""
+
+    rrset: dns.rrset.RRset
+    signatures: tuple[RRSIG, ...]
+
+    @property
+    def name(self) -> dns.name.Name:
+        """The owner name."""
+        return self.rrset.name
+
+    @property
+    def rdtype(self) -> dns.rdatatype.RdataType:
+        """The type."""
+        return self.rrset.rdtype
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that answers its question: response code, answer and authority by owner and type."""
+
+    rcode: dns.rcode.Rcode
+    answer: dict[Key, SignedRRset]
+    authority: dict[Key, SignedRRset]
+    octets: int
+    ede: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """No usable reply to a query, and why."""
+
+    kind: FailureKind
+    detail: str
+    ede: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    rrsets: dict[Key, dns.rrset.RRset] = field(default_factory=dict)
+    signatures: dict[Key, list[RRSIG]] = field(default_factory=dict)
+
+
+def query_wire(question: Question, message_id: int) -> bytes:
+    """A query with RD, DO and CD, EDNS payload 1232: the upstream shall fetch, and believe nothing for us."""
+    query = dns.message.QueryMessage(id=message_id)
+    query.flags = dns.flags.RD | dns.flags.CD
+    query.find_rrset(query.question, question.name, dns.rdataclass.IN, question.rdtype, create=True, force_unique=True)
+    query.use_edns(0, dns.flags.DO, EDNS_PAYLOAD)
+    return query.to_wire()
+
+
+def truncated(wire: bytes) -> bool:
+    """Whether the TC bit is set: the whole answer is to be had over TCP."""
+    return len(wire) > 2 and bool(wire[2] & 0x02)
+
+
+def read_reply(wire: bytes, question: Question, message_id: int) -> Reply | Fault:
+    """Parse a reply; what does not answer exactly this query, or cannot be parsed, is a Fault. AD is ignored."""
+    if len(wire) > MAX_MESSAGE_OCTETS:
+        return Fault(FailureKind.MALFORMED, f"the reply is longer than {MAX_MESSAGE_OCTETS} octets")
+    try:
+        message = dns.message.from_wire(wire, one_rr_per_rrset=False)
+    except (dns.exception.DNSException, ValueError) as error:
+        return Fault(FailureKind.MALFORMED, f"the reply cannot be parsed: {error!s}")
+    wrong = _mismatch(message, question, message_id)
+    if wrong:
+        return Fault(FailureKind.MALFORMED, f"the reply does not match the query: {wrong}")
+    return _accept(message, question, len(wire))
+
+
+def _mismatch(message: dns.message.Message, question: Question, message_id: int) -> str | None:
+    if message.id != message_id:
+        return "another id"
+    if not message.flags & dns.flags.QR or message.opcode() != dns.opcode.QUERY:
+        return "not a response"
+    if message.flags & dns.flags.TC:
+        return "truncated"
+    asked = [(each.name, each.rdtype, each.rdclass) for each in message.question]
+    if asked != [(question.name, question.rdtype, dns.rdataclass.IN)]:
+        return "another question"
+    return None
+
+
+def _accept(message: dns.message.Message, question: Question, octets: int) -> Reply | Fault:
+    ede = next((int(option.code) for option in message.options if isinstance(option, dns.edns.EDEOption)), None)
+    rcode = message.rcode()
+    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        text = dns.rcode.to_text(rcode)
+        return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", ede)
+    if len(message.answer) + len(message.authority) > MAX_RRSETS:
+        return Fault(FailureKind.MALFORMED, f"the reply has more than {MAX_RRSETS} RRsets")
+    return Reply(rcode, _signed(message.answer), _signed(message.authority), octets, ede)
+
+
+def _signed(section: list[dns.rrset.RRset]) -> dict[Key, SignedRRset]:
+    sorted_out = _Sections()
+    for rrset in section:
+        if rrset.rdclass != dns.rdataclass.IN:
+            continue
+        if rrset.rdtype == dns.rdatatype.RRSIG:
+            key = rrset.name, rrset.covers
+            sorted_out.signatures.setdefault(key, []).extend(each for each in rrset if isinstance(each, RRSIG))
+        elif len(rrset):
+            sorted_out.rrsets[rrset.name, rrset.rdtype] = rrset
+    return {
+        key: SignedRRset(rrset, tuple(sorted_out.signatures.get(key, ()))) for key, rrset in sorted_out.rrsets.items()
+    }

@@ -1,0 +1,219 @@
+"""One RRset, its signatures and a zone's keys: does a signature hold? (RFC 4035 section 5.3, RFC 4034)
+
+Everything that `dns.dnssec.validate` leaves open is here: the signer must be the zone that is being proven, the clock
+is an argument, colliding key tags and failing signatures are counted, keys must be zone keys and not revoked.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cryptography.exceptions
+import dns.dnssec
+import dns.dnssecalgs
+import dns.dnssectypes
+import dns.exception
+import dns.name
+import dns.rdatatype
+from dns.dnssecalgs.base import GenericPublicKey
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.ANY.DS import DS
+from dns.rdtypes.ANY.RRSIG import RRSIG
+
+from letterlock.resolver.answer import ProofStep, Security
+from letterlock.resolver.budget import OutOfBudget, Spending
+from letterlock.resolver.message import SignedRRset
+from letterlock.resolver.words import algorithm_name, utc
+
+ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
+DIGESTS = frozenset({1, 2, 4})
+MAX_RSA_OCTETS = 520  # 4096 bits and the exponent: verification of larger ones is a way to make us work
+ZONE_KEY, REVOKED = 0x0100, 0x0080
+_SERIAL_HALF = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A signature that holds, the key that made it, and the wildcard owner if the RRset was expanded from one."""
+
+    signature: RRSIG
+    key: DNSKEY
+    wildcard: dns.name.Name | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """No signature holds. `ede` is the extended error that says it best (RFC 8914), `detail` a sentence."""
+
+    ede: int
+    detail: str
+
+
+def serial_before(one: int, other: int) -> bool:
+    """Whether a 32-bit time comes before another by serial arithmetic (RFC 4034 section 3.1.5, RFC 1982)."""
+    return one != other and (other - one) % (1 << 32) < _SERIAL_HALF
+
+
+@functools.lru_cache(maxsize=4096)
+def key_tag(key: DNSKEY) -> int:
+    """The key tag (RFC 4034 appendix B)."""
+    return dns.dnssec.key_id(key)
+
+
+def usable_keys(keys: Sequence[DNSKEY], algorithms: frozenset[int]) -> tuple[DNSKEY, ...]:
+    """Zone keys of a supported algorithm that are not revoked (RFC 4034 section 2.1, RFC 5011 section 2.1)."""
+    return tuple(
+        key
+        for key in keys
+        if key.protocol == 3 and key.flags & ZONE_KEY and not key.flags & REVOKED and key.algorithm in algorithms
+    )
+
+
+def verify(
+    signed: SignedRRset,
+    zone: dns.name.Name,
+    keys: Sequence[DNSKEY],
+    now: float,
+    spending: Spending,
+) -> Verified | Unverified:
+    """Find one signature by one of the zone's keys that holds; any one is enough (RFC 6840 section 5.4).
+
+    Raises OutOfBudget.
+    """
+    last = Unverified(10, f"{_rrset(signed)} has no signature by {zone}")
+    for number, signature in enumerate(_by_zone(signed, zone)):
+        if number >= spending.budget.signatures_per_rrset:
+            raise OutOfBudget("signatures_per_rrset", spending.budget.signatures_per_rrset)
+        unfit = _unfit(signed, signature, now)
+        if unfit:
+            last = unfit
+            continue
+        result = _try_keys(signed, signature, keys, spending)
+        if isinstance(result, Verified):
+            return result
+        last = result
+    return last
+
+
+def _rrset(signed: SignedRRset) -> str:
+    return f"{signed.name} {dns.rdatatype.to_text(signed.rdtype)}"
+
+
+def _by_zone(signed: SignedRRset, zone: dns.name.Name) -> Iterator[RRSIG]:
+    return (signature for signature in signed.signatures if signature.signer == zone)
+
+
+def _unfit(signed: SignedRRset, signature: RRSIG, now: float) -> Unverified | None:
+    """Why a signature cannot be for this RRset at this time (RFC 4035 section 5.3.1)."""
+    moment = int(now) % (1 << 32)
+    owner_labels = len(signed.name) - 1 - (1 if signed.name.is_wild() else 0)
+    if signature.type_covered != signed.rdtype or not signed.name.is_subdomain(signature.signer):
+        return Unverified(6, f"the signature over {_rrset(signed)} is for something else")
+    if signature.labels > owner_labels or signature.labels < len(signature.signer) - 1:
+        return Unverified(6, f"the signature over {_rrset(signed)} counts {signature.labels} labels")
+    if serial_before(signature.expiration, moment):
+        return Unverified(7, f"the signature over {_rrset(signed)} expired at {utc(signature.expiration)}")
+    if serial_before(moment, signature.inception):
+        return Unverified(8, f"the signature over {_rrset(signed)} is not valid before {utc(signature.inception)}")
+    return None
+
+
+def _try_keys(
+    signed: SignedRRset, signature: RRSIG, keys: Sequence[DNSKEY], spending: Spending
+) -> Verified | Unverified:
+    candidates = [key for key in keys if key.algorithm == signature.algorithm and key_tag(key) == signature.key_tag]
+    name = f"{algorithm_name(signature.algorithm)} key {signature.key_tag} of {signature.signer}"
+    if not candidates:
+        return Unverified(9, f"{_rrset(signed)} is signed by the {name}, which the zone does not have")
+    data, wildcard = signed_data(signed, signature)
+    for number, key in enumerate(candidates):
+        if number >= spending.budget.keys_per_tag:
+            raise OutOfBudget("keys_per_tag", spending.budget.keys_per_tag)
+        if _holds(key, signature.signature, data, spending):
+            return Verified(signature, key, wildcard)
+    return Unverified(6, f"the signature over {_rrset(signed)} by the {name} does not hold")
+
+
+def _holds(key: DNSKEY, signature: bytes, data: bytes, spending: Spending) -> bool:
+    spending.spend("signatures")
+    held = _cached_check(key, signature, data)
+    if not held:
+        spending.spend("failures")
+    return held
+
+
+@functools.lru_cache(maxsize=16_384)
+def _cached_check(key: DNSKEY, signature: bytes, data: bytes) -> bool:
+    """A pure function of its arguments, so that many lookups pay once for the same signature."""
+    public_key = _public_key(key)
+    if public_key is None:
+        return False
+    try:
+        public_key.verify(signature, data)
+    except (cryptography.exceptions.InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=4096)
+def _public_key(key: DNSKEY) -> GenericPublicKey | None:
+    """The key, parsed; None when it is not one."""
+    if len(key.key) > MAX_RSA_OCTETS:
+        return None
+    try:
+        return dns.dnssecalgs.get_algorithm_cls_from_dnskey(key).public_cls.from_dnskey(key)
+    except (ValueError, IndexError, dns.exception.DNSException):
+        return None
+
+
+def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.Name | None]:
+    """What the signature was made over (RFC 4034 section 3.1.8.1), and the wildcard owner of an expanded RRset."""
+    owner, wildcard = signed.name, None
+    labels = len(owner) - 1
+    if signature.labels < labels and not (owner.is_wild() and signature.labels == labels - 1):
+        wildcard = dns.name.Name((b"*", *owner.labels[-(signature.labels + 1) :]))
+        owner = wildcard
+    head = signature.to_wire(origin=signature.signer) or b""
+    prefix = head[:18] + signature.signer.to_digestable()
+    rr_head = owner.to_digestable() + signed.rdtype.to_bytes(2, "big") + b"\x00\x01"
+    rr_head += signature.original_ttl.to_bytes(4, "big")
+    records = sorted({rdata.to_digestable(dns.name.root) for rdata in signed.rrset})
+    return prefix + b"".join(rr_head + len(each).to_bytes(2, "big") + each for each in records), wildcard
+
+
+def digest_matches(zone: dns.name.Name, key: DNSKEY, ds: DS) -> bool:
+    """Whether a DS record speaks of this key (RFC 4034 section 5.1.4)."""
+    if key.algorithm != ds.algorithm or key_tag(key) != ds.key_tag:
+        return False
+    try:
+        made = dns.dnssec.make_ds(zone, key, dns.dnssectypes.DSDigest(ds.digest_type), validating=True)
+    except (dns.exception.DNSException, ValueError):
+        return False
+    return bool(made.digest == ds.digest)
+
+
+def chosen_ds(records: Sequence[DS], algorithms: frozenset[int]) -> tuple[DS, ...]:
+    """The DS records to go by: supported ones, and no SHA-1 where something better is there (RFC 4509 section 3)."""
+    supported = [ds for ds in records if ds.algorithm in algorithms and ds.digest_type in DIGESTS]
+    better = [ds for ds in supported if ds.digest_type != 1]
+    return tuple(better or supported)
+
+
+def signature_step(zone: dns.name.Name, signed: SignedRRset, verified: Verified) -> ProofStep:
+    """A signature that holds, as a step of the proof."""
+    signature = verified.signature
+    return ProofStep(
+        zone=str(zone),
+        what="signature",
+        security=Security.SECURE,
+        detail=f"{_rrset(signed)} is signed by key {signature.key_tag} ({algorithm_name(signature.algorithm)}), "
+        f"valid until {utc(signature.expiration)}",
+        section="RFC 4035 section 5.3",
+        facts=(
+            ("rrset", _rrset(signed)),
+            ("key_tag", signature.key_tag),
+            ("algorithm", algorithm_name(signature.algorithm)),
+            ("inception", utc(signature.inception)),
+            ("expiration", utc(signature.expiration)),
+        ),
+    )

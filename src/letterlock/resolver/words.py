@@ -1,0 +1,26 @@
+"""Numbers of DNSSEC as words for people."""
+
+import datetime as dt
+
+import dns.dnssectypes
+
+
+def algorithm_name(number: int) -> str:
+    """`ECDSAP256SHA256` for 13; the number itself when it has no name."""
+    try:
+        return dns.dnssectypes.Algorithm(number).name
+    except ValueError:
+        return f"algorithm {number}"
+
+
+def digest_name(number: int) -> str:
+    """`SHA256` for 2; the number itself when it has no name."""
+    try:
+        return dns.dnssectypes.DSDigest(number).name
+    except ValueError:
+        return f"digest {number}"
+
+
+def utc(seconds: float) -> str:
+    """A time as ISO 8601 in UTC, to the second."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
