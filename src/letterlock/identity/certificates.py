@@ -47,7 +47,15 @@ class CertificateSummary:
     self_issued: bool
 
 
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+# What `cryptography` raises for damaged certificates, found by damaging many: TypeError for a BIT STRING as a name.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @functools.lru_cache(maxsize=256)
