@@ -14,7 +14,7 @@ _WORDS = {
     Outcome.UNDECIDED: "UNDECIDED",
 }
 _LEGEND = (
-    ("READ tls", "delivered inside TLS, and the attacker read it: he held the other end"),
+    ("READ tls", "delivered inside TLS, and the attacker read it: the other end was his"),
     ("READ clear", "delivered without TLS, and the attacker read it"),
     ("held", "kept in the queue with the reason, and tried again; nobody else has it"),
     ("encrypted", "delivered inside TLS, to whoever answered; here that was the right server"),
