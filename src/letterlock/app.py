@@ -1,1 +1,220 @@
-"""The only place that builds things."""
+"""The only place that builds things: from Options to a running server, and from a running server to nothing.
+
+Start: bind the sockets, give up root, open the queue, then bring up control socket, reporter, deliverer, listener.
+Stop, the other way round: no new mail, finish what is in hand, give back what is not, close the queue.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import pwd
+import random
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from letterlock.admin.client import CONTROL_SOCKET
+from letterlock.admin.server import ControlFailed, ControlServer
+from letterlock.config import Endpoint, Options, ResolverOptions
+from letterlock.deliver.worker import Deliverer
+from letterlock.discover import Discoverer
+from letterlock.net.dial import TcpDialer
+from letterlock.net.dns import NoUpstreams, Upstream, UpstreamTransport, system_upstreams
+from letterlock.queue.ids import IdMaker
+from letterlock.queue.store import StoreFailed
+from letterlock.receive.listener import Listener
+from letterlock.report.worker import Reporter
+from letterlock.resolver import Resolver
+from letterlock.store.sqlite import QueueInUse, SqliteStore
+
+log = logging.getLogger("letterlock.app")
+STOP_GRACE_SECONDS = 20.0
+BACKLOG = 512
+
+
+class StartFailed(Exception):
+    """The server cannot start. `str()` says why and what to do about it."""
+
+
+class SystemClock:
+    """The machine's time, as ports.Clock."""
+
+    def now(self) -> float:
+        """Seconds since 1970 (UTC)."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+def bind(endpoints: Sequence[Endpoint]) -> list[socket.socket]:
+    """Bind every endpoint, or none. Raises StartFailed."""
+    with ExitStack() as undo:
+        sockets = [undo.enter_context(_bound(endpoint)) for endpoint in endpoints]
+        undo.pop_all()
+        return sockets
+
+
+def _bound(endpoint: Endpoint) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((endpoint.address, endpoint.port))
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise StartFailed(f"cannot listen on {endpoint}: {error.strerror}\n  hint: {_bind_hint(error)}") from None
+    return bound
+
+
+def _bind_hint(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program has this port; stop it, or choose another one in [smtp] listen"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "ports below 1024 need root (and `user`, to give it up again), or systemd's AmbientCapabilities"
+    return "[smtp] listen takes addresses of this machine"
+
+
+def drop_privileges(user: str | None, directory: Path) -> None:
+    """Become `user`, for good, after handing the queue directory over. Without a user, say so when still root.
+
+    Raises StartFailed.
+    """
+    if os.geteuid() != 0:
+        return
+    if user is None:
+        log.warning("running as root: set `user` in the configuration to give it up after the sockets are bound")
+        return
+    entry = pwd.getpwnam(user)
+    try:
+        for path in (directory, *directory.iterdir()):
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+    except OSError as error:
+        raise StartFailed(f"cannot become user {user}: {error.strerror}") from None
+
+
+def make_directory(directory: Path) -> None:
+    """The queue directory, readable for its owner only. Raises StartFailed."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartFailed(
+            f"queue directory {directory}: {error.strerror}\n  hint: set [queue] directory to where this user may write"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """The validating resolver, and whom it asks."""
+
+    resolver: Resolver
+    upstreams: tuple[Upstream, ...]
+
+
+@asynccontextmanager
+async def validated_dns(options: ResolverOptions, now: float | None = None) -> AsyncIterator[Dns]:
+    """The validating resolver over its upstreams; `now` stands for the clock. Raises StartFailed."""
+    try:
+        upstreams = options.upstreams or system_upstreams()
+    except NoUpstreams as error:
+        raise StartFailed(f"{error}\n  hint: name one in [resolver] upstream, or by --upstream") from None
+    transport = UpstreamTransport(upstreams, timeout_seconds=options.timeout_seconds)
+    try:
+        yield Dns(Resolver(transport, anchors=options.anchors or None, now=now), transport.upstreams)
+    finally:
+        await transport.aclose()
+
+
+class Server:
+    """A running server: where it listens, and the parts that tests and the lab look at."""
+
+    def __init__(self, options: Options, store: SqliteStore, dns: Dns, sockets: Sequence[socket.socket]) -> None:
+        clock = SystemClock()
+        new_id = IdMaker(clock.now, secrets.randbits)
+        self.options = options
+        self.store = store
+        self.upstreams = dns.upstreams
+        self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
+        self.reporter = Reporter(
+            store,
+            clock=clock,
+            hostname=options.hostname,
+            new_id=new_id,
+            lifetime_seconds=options.receive.expire_seconds,
+            wake_deliverer=self._wake_deliverer,
+        )
+        self.deliverer = Deliverer(
+            options.deliver,
+            store=store,
+            discoverer=Discoverer(dns.resolver, options.rules),
+            dialer=TcpDialer(),
+            clock=clock,
+            schedule=options.schedule,
+            chance=random.SystemRandom(),
+            failed=self.reporter.wake,
+        )
+        self.listener = Listener(
+            options.receive,
+            store=store,
+            clock=clock,
+            tls=options.server_context,
+            new_id=new_id,
+            wake=self.deliverer.wake,
+        )
+        self.control = ControlServer(
+            store, options.queue_directory / CONTROL_SOCKET, clock=clock, wake=self.deliverer.wake
+        )
+
+    def _wake_deliverer(self) -> None:
+        self.deliverer.wake()
+
+    async def work(self) -> None:
+        """Deliver and report until `stop`; a bug in either ends both, loudly."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.deliverer.run())
+            group.create_task(self.reporter.run())
+
+    async def stop(self) -> None:
+        """No new mail, then finish what is in hand and give back what is not."""
+        await self.listener.stop(STOP_GRACE_SECONDS)
+        await self.deliverer.stop(STOP_GRACE_SECONDS)
+        self.reporter.stop()
+        await self.control.stop()
+
+
+@asynccontextmanager
+async def running(options: Options) -> AsyncIterator[Server]:
+    """A server from start to orderly end. Raises StartFailed."""
+    async with AsyncExitStack() as stack:
+        sockets = bind(options.listen)
+        for bound in sockets:
+            stack.callback(bound.close)
+        make_directory(options.queue_directory)
+        drop_privileges(options.user, options.queue_directory)
+        dns = await stack.enter_async_context(validated_dns(options.resolver))
+        try:
+            store = await SqliteStore.open(options.queue_directory)
+            stack.push_async_callback(store.close)
+            server = Server(options, store, dns, sockets)
+            await server.control.start()
+        except (StoreFailed, QueueInUse, ControlFailed) as error:
+            raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.work())
+            await server.listener.start(sockets)
+            try:
+                yield server
+            finally:
+                await server.stop()

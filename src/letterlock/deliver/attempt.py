@@ -12,7 +12,7 @@ from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, Ski
 from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, Route
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
-from letterlock.policy.require import require
+from letterlock.policy.require import exhausted, require
 from letterlock.policy.route import route
 from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
 
@@ -49,6 +49,7 @@ class _Try:
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
         self._troubles: list[_Trouble] = []
         self._held_reasons: list[Reason] = []
+        self._skipped: list[SkipHost] = []
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
 
@@ -60,18 +61,26 @@ class _Try:
             for host in routed.hosts[: self._options.max_hosts]:
                 if await self._try_host(evidence, host):
                     break
+            else:
+                self._give_up(routed)
         else:
             self._held(next_hop.domain, routed)
         return self._finish()
+
+    def _give_up(self, routed: Route) -> None:
+        """Every host was tried; when none of them even has an address, the message will never be deliverable."""
+        verdict = exhausted(routed.next_hop.domain, self._skipped)
+        if len(self._skipped) == len(routed.hosts) and isinstance(verdict, Refuse):
+            self._held(routed.next_hop.domain, verdict)
 
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
         target = await self._ports.discoverer.host(host, self._options.port)
         required = require(evidence, target)
+        if isinstance(required, SkipHost):
+            self._skipped.append(required)
         if not isinstance(required, Requirement):
             return self._held(host.name, required)
-        if not target.addresses:
-            self._troubles.append(_Trouble("4.4.4", f"{host.name} has no address", by_policy=False))
         for address in target.addresses[: self._options.max_addresses]:
             if self._sessions_left <= 0 or await self._try_address(host.name, address, required):
                 return True

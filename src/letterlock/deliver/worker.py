@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -41,6 +41,10 @@ SLOW_SECONDS = 60.0
 _T = TypeVar("_T")
 
 
+def _nobody() -> None:
+    """Nobody waits for failures."""
+
+
 class Deliverer:
     """Delivers the queue until it is stopped: `run()` in a task, `wake()` when mail came in, `stop()` once."""
 
@@ -54,12 +58,15 @@ class Deliverer:
         clock: Clock,
         schedule: RetrySchedule,
         chance: random.Random,
+        failed: Callable[[], None] = _nobody,
     ) -> None:
+        """`failed` is called when a recipient failed for good and that is on disk."""
         self._options = options
         self._store = store
         self._clock = clock
         self._schedule = schedule
         self._chance = chance
+        self._failed = failed
         self._ports = Ports(discoverer=discoverer, dialer=dialer, clock=clock, shuffle=self._shuffled)
         self._seats = Seats(
             total=options.max_concurrent, each=options.max_concurrent_per_destination, max_waiting=options.max_waiting
@@ -212,15 +219,19 @@ class Deliverer:
         while True:
             last_chance = self._stopping or self._clock.now() + pause >= kept.lease.expires_at
             try:
-                return await self._store.settle(kept.lease, settlement, made, now=self._clock.now())
+                await self._store.settle(kept.lease, settlement, made, now=self._clock.now())
             except LeaseLost:
                 log.warning("%s: the lease was lost before the outcome was written", made.message_id)
-                return None
+                return
             except StoreFailed as error:
                 log.warning("%s: the outcome cannot be written: %s", made.message_id, error)
+            else:
+                if settlement.failed:
+                    self._failed()
+                return
             if last_chance:
                 log.error("%s: the outcome is not written; it is tried again and may come twice", made.message_id)
-                return None
+                return
             await asyncio.sleep(pause)
             pause *= 2
 

@@ -132,7 +132,7 @@ def _covers(owner: dns.name.Name, record: NSEC, name: dns.name.Name, zone: dns.n
         return False
     if name.is_subdomain(owner) and (_parent_side(record) or has_type(record, _DNAME)):
         return False
-    return name < record.next or record.next == zone
+    return bool(name < record.next or record.next == zone)
 
 
 def _closest_encloser(owner: dns.name.Name, record: NSEC, name: dns.name.Name) -> dns.name.Name:

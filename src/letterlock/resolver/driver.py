@@ -124,7 +124,7 @@ class Resolver:
         except TimeoutError as error:
             return Fault(FailureKind.TIMEOUT, str(error) or "no reply in time", 22)
         except OSError as error:
-            return Fault(FailureKind.TIMEOUT, f"no upstream can be reached: {error}", 23)
+            return Fault(FailureKind.TIMEOUT, f"no upstream can be reached: {error.strerror or error}", 23)
         return read_reply(reply, question, message_id)
 
 

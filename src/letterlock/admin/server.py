@@ -1,0 +1,99 @@
+"""The server's end of the control socket."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from letterlock.admin.requests import BadRequest, answer
+from letterlock.ports import Clock
+from letterlock.queue.store import Store, StoreFailed
+
+log = logging.getLogger("letterlock.admin")
+MAX_REQUEST_OCTETS = 65_536
+MAX_PATH_OCTETS = 107  # of sun_path, without the NUL
+IDLE_SECONDS = 60.0
+
+
+class ControlFailed(Exception):
+    """The control socket cannot be made. `str()` says why."""
+
+
+class ControlServer:
+    """Answers requests on a UNIX socket between `start` and `stop`."""
+
+    def __init__(self, store: Store, path: Path, *, clock: Clock, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._path = path
+        self._clock = clock
+        self._wake = wake
+        self._server: asyncio.Server | None = None
+        self._sessions: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen. The socket of a server that died is replaced: whoever holds the queue's lock owns this path.
+
+        Raises ControlFailed.
+        """
+        if len(os.fsencode(self._path)) > MAX_PATH_OCTETS:
+            raise ControlFailed(f"the path {self._path} is too long for a socket (at most {MAX_PATH_OCTETS} octets)")
+        try:
+            self._remove_old()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+                made.bind(os.fspath(self._path))
+                self._path.chmod(0o600)
+                made.listen(16)
+                made.setblocking(False)
+                self._server = await asyncio.start_unix_server(self._accept, sock=made.dup(), limit=MAX_REQUEST_OCTETS)
+        except OSError as error:
+            raise ControlFailed(f"cannot make the control socket {self._path}: {error.strerror}") from None
+
+    def _remove_old(self) -> None:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self._path.stat().st_mode):
+                raise ControlFailed(f"{self._path} is in the way: it is not a socket")
+            self._path.unlink()
+
+    async def stop(self) -> None:
+        """Stop listening, end all sessions, remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            for session in tuple(self._sessions):
+                session.cancel()
+            await asyncio.gather(*self._sessions, return_exceptions=True)
+            await self._server.wait_closed()
+            self._path.unlink(missing_ok=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session = asyncio.current_task()
+        if session is not None:
+            self._sessions.add(session)
+            session.add_done_callback(self._sessions.discard)
+        try:
+            await self._converse(reader, writer)
+        except (OSError, ValueError) as error:  # gone, silent for too long, or a line beyond the limit
+            log.debug("control session ended: %s", error)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            async with asyncio.timeout(IDLE_SECONDS):
+                line = await reader.readline()
+            if not line:
+                return
+            writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+            await writer.drain()
+
+    async def _answer(self, line: bytes) -> dict[str, object]:
+        try:
+            return await answer(json.loads(line), self._store, self._clock, self._wake)
+        except (BadRequest, StoreFailed, ValueError) as error:
+            return {"error": str(error)}

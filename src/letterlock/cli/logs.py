@@ -1,0 +1,54 @@
+"""The log on stderr: in Postfix's form, so that its log tools (fail2ban, pflogsumm) work unchanged; or JSON."""
+
+import json
+import logging
+import sys
+import time
+
+_PROGRAMS = {"letterlock.receive": "smtpd", "letterlock.deliver": "smtp", "letterlock.report": "bounce"}
+
+
+def _program(logger: str) -> str:
+    return next((name for room, name in _PROGRAMS.items() if logger.startswith(room)), "letterlock")
+
+
+class PostfixFormatter(logging.Formatter):
+    """`Nov 23 15:04:05 host postfix-letterlock/smtp[812]: ...`, time in the system's zone as syslog has it."""
+
+    def __init__(self, hostname: str) -> None:
+        super().__init__()
+        self._hostname = hostname.partition(".")[0]
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a traceback, if there is one, follows it."""
+        stamp = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
+        level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        tag = f"postfix-letterlock/{_program(record.name)}[{record.process}]"
+        line = f"{stamp} {self._hostname} {tag}: {level}{record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (seconds since 1970), level, program, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        entry = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "program": _program(record.name),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
+    """Send the log of every room to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else PostfixFormatter(hostname))
+    root = logging.getLogger("letterlock")
+    root.handlers = [handler]
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    root.propagate = False

@@ -1,0 +1,153 @@
+"""`letterlock queue`: look at the running server's queue, and change it."""
+
+import datetime as dt
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from letterlock.admin.client import ControlClient, NotRunning, ServerError
+from letterlock.cli.configured import configured
+
+
+def _with_server(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its connection to the server, and tell plainly when there is none."""
+
+    @click.option("--config", "config_path", type=click.Path(path_type=Path), help="The server's configuration file.")
+    @click.option("--queue", "directory", type=click.Path(path_type=Path), help="The queue directory, instead.")
+    @wraps(command)
+    def run(*, config_path: Path | None, directory: Path | None, **others: Any) -> None:
+        client = ControlClient(directory or configured(config_path).queue_directory)
+        try:
+            command(client, **others)
+        except NotRunning as error:
+            click.echo(f"error: {error}\n  hint: start it with `letterlock serve`, or name its --config", err=True)
+            sys.exit(3)
+        except ServerError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+
+    return run
+
+
+@click.group()
+def queue() -> None:
+    """Look at the running server's queue, and change it.
+
+    Exit status: 0 done; 1 no such message, or the server could not; 2 usage; 3 no server answers; 78 mistakes in the
+    configuration.
+    """
+
+
+@queue.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with all messages.")
+@_with_server
+def list_(client: ControlClient, *, as_json: bool) -> None:
+    """Show every message that waits, and why."""
+    messages = list(client.messages())
+    if as_json:
+        click.echo(json.dumps({"messages": messages}, indent=2, ensure_ascii=False))
+        return
+    if not messages:
+        click.echo("The queue is empty.")
+        return
+    now = time.time()
+    click.echo(f"{'ID':<13}  {'AGE':>4}  {'SIZE':>7}  {'NEXT TRY':<9}  FROM")
+    for message in messages:
+        click.echo(_line(message, now))
+        for recipient in message["recipients"]:
+            if recipient["state"] != "delivered":
+                click.echo(_recipient(recipient))
+    click.echo(f"{len(messages)} message{'s' if len(messages) != 1 else ''}", err=True)
+
+
+def _line(message: dict[str, Any], now: float) -> str:
+    due = [each["next_attempt_at"] for each in message["recipients"] if each["next_attempt_at"] is not None]
+    if any(each["state"] == "leased" for each in message["recipients"]):
+        coming = "now"
+    else:
+        coming = f"in {span(min(due) - now)}" if due else "never"
+    age, size, sender = span(now - message["accepted_at"]), octets(message["size"]), message["sender"] or "<>"
+    return f"{message['id']:<13}  {age:>4}  {size:>7}  {coming:<9}  {sender}"
+
+
+def _recipient(recipient: dict[str, Any]) -> str:
+    text = f"    to {recipient['recipient']}  {recipient['state']}"
+    if recipient["reason"]:
+        text += f"\n       {recipient['status']} {recipient['reason']}"
+    return text
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it: 40s, 5m, 3h, 2d."""
+    seconds = max(0.0, seconds)
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= unit:
+            return f"{seconds / unit:.0f}{name}"
+    return f"{seconds:.0f}s"
+
+
+def octets(count: int) -> str:
+    """A size as people say it: 812 B, 4.1 kB, 2.0 MB."""
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1000:.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+@queue.command()
+@click.argument("message_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@_with_server
+def show(client: ControlClient, *, message_id: str, as_json: bool) -> None:
+    """Show one message: envelope, recipients, and every attempt with its reasons."""
+    message = client.ask("queue.show", id=message_id)["message"]
+    if message is None:
+        raise ServerError(f"no message {message_id} in the queue")
+    if as_json:
+        click.echo(json.dumps(message, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{message['id']}  {octets(message['size'])}, from {message['sender'] or '<>'}, by {message['client']}")
+    click.echo(f"  accepted {_utc(message['accepted_at'])}, tried until {_utc(message['expires_at'])}")
+    for recipient in message["recipients"]:
+        when = f", next try {_utc(recipient['next_attempt_at'])}" if recipient["next_attempt_at"] else ""
+        click.echo(f"  to {recipient['recipient']}: {recipient['state']}, tried {recipient['attempts']} times{when}")
+        if recipient["reason"]:
+            click.echo(f"     {recipient['status']} {recipient['reason']}")
+    for number, made in enumerate(message["attempts_made"], 1):
+        relay = f"{made['host']}[{made['address']}]:{made['port']}" if made["host"] else "no host"
+        click.echo(f"  attempt {number}  {_utc(made['started_at'])}  {relay}  {made['level'] or 'not sent'}")
+        for reason in made["reasons"]:
+            click.echo(f"     {reason['subject']}: {reason['sentence']}  ({reason['section']}; {reason['code']})")
+
+
+def _utc(moment: float) -> str:
+    return dt.datetime.fromtimestamp(moment, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+@queue.command()
+@click.argument("message_id", metavar="[ID]", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every waiting message.")
+@_with_server
+def retry(client: ControlClient, *, message_id: str | None, everything: bool) -> None:
+    """Try a message again now."""
+    if (message_id is None) != everything:
+        raise click.UsageError("give an ID, or --all")
+    count = client.ask("queue.retry", id=message_id)["count"]
+    if message_id and not count:
+        raise ServerError(f"no message {message_id} waits in the queue")
+    click.echo(f"{count} deliver{'ies' if count != 1 else 'y'} due now", err=True)
+
+
+@queue.command()
+@click.argument("message_id", metavar="ID")
+@_with_server
+def remove(client: ControlClient, *, message_id: str) -> None:
+    """Drop a message. Its sender is not told."""
+    if not client.ask("queue.remove", id=message_id)["removed"]:
+        raise ServerError(f"no message {message_id} in the queue")
+    click.echo(f"{message_id} removed", err=True)

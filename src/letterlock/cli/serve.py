@@ -1,0 +1,101 @@
+"""`letterlock serve`: the server itself."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from letterlock.app import Server, StartFailed, running
+from letterlock.cli.logs import start_log
+from letterlock.config import EX_CONFIG, BadConfig, Options, load
+
+log = logging.getLogger("letterlock.serve")
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Configuration file (TOML). Without one: safe defaults, on loopback.",
+)
+@click.option("--check-config", is_flag=True, help="Read the configuration, tell every mistake, and stop.")
+@click.option(
+    "--log",
+    "log_format",
+    type=click.Choice(["postfix", "json"]),
+    default="postfix",
+    show_default=True,
+    help="Form of the log on stderr.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Log every lookup and session too.")
+def serve(config_path: Path | None, check_config: bool, log_format: str, verbose: bool) -> None:
+    """Receive mail from your networks, keep it safely, and deliver it by MX.
+
+    Runs in the foreground and logs to stderr. SIGTERM or Ctrl-C finishes what is in hand and stops.
+
+    Exit status: 0 stopped in order; 1 could not start; 2 usage; 78 mistakes in the configuration.
+    """
+    try:
+        options = load(config_path)
+    except BadConfig as error:
+        click.echo(str(error), err=True)
+        sys.exit(EX_CONFIG)
+    if check_config:
+        click.echo(f"{options.source}: no mistakes", err=True)
+        return
+    start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
+    try:
+        asyncio.run(_serve(options))
+    except StartFailed as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+async def _serve(options: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(options) as server:
+        _announce(server)
+        _notify("READY=1")
+        await stop.wait()
+        _notify("STOPPING=1")
+        log.info("stopping: finishing what is in hand")
+    log.info("stopped")
+
+
+def _announce(server: Server) -> None:
+    """Say what is running, in a few lines that answer a newcomer's questions."""
+    options = server.options
+    networks = ", ".join(str(network) for network in options.receive.relay_networks)
+    log.info("letterlock: %s, configuration: %s", options.hostname, options.source)
+    for address, port in server.smtp_addresses:
+        log.info(
+            "listening on %s port %d, STARTTLS %s",
+            address,
+            port,
+            "offered" if options.server_context else "not offered: no certificate",
+        )
+    log.info("relaying for %s; nobody else", networks)
+    log.info("queue in %s", options.queue_directory)
+    log.info("DNS validated here, asking %s", ", ".join(str(upstream) for upstream in server.upstreams))
+
+
+def _notify(state: str) -> None:
+    """Tell systemd (Type=notify), when it asked to be told."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as notify:
+        try:
+            notify.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
+        except OSError as error:
+            log.warning("cannot tell the service manager: %s", error.strerror)

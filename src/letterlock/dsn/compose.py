@@ -1,0 +1,161 @@
+"""A failure notification (RFC 3464 for its form, RFC 3461 section 6 for its content, RFC 5321 section 6.1)."""
+
+import datetime as dt
+import email.policy
+import email.utils
+import textwrap
+from dataclasses import dataclass
+from email.message import EmailMessage, Message
+
+from letterlock.mail.addresses import Mailbox
+
+MAX_HEADER_OCTETS = 16_384
+MAX_TEXT_CHARACTERS = 800
+_WIDTH = 76
+_POLICY = email.policy.SMTP.clone(max_line_length=_WIDTH)
+_PLAIN = email.policy.compat32.clone(linesep="\r\n", max_line_length=None)  # machines read these lines: no folding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRecipient:
+    """One recipient: enhanced status code (5.x.y), why in a sentence, and the remote server's reply if it decided."""
+
+    recipient: Mailbox
+    status: str
+    text: str
+    remote_reply: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What a sender is told of: a message that was accepted at a time (seconds since 1970), and who did not get it."""
+
+    sender: Mailbox
+    accepted_at: float
+    last_attempt_at: float
+    recipients: tuple[FailedRecipient, ...]
+    remote_host: str | None = None
+
+
+def header_of(content: bytes) -> bytes:
+    """The header section of a message, at most MAX_HEADER_OCTETS, cut at a line end."""
+    header = content.partition(b"\r\n\r\n")[0][:MAX_HEADER_OCTETS]
+    return header if len(header) < MAX_HEADER_OCTETS else header.rpartition(b"\r\n")[0]
+
+
+def compose(failure: Failure, header: bytes, *, hostname: str, message_id: str, now: float) -> bytes:
+    """The notification for a failure, with CRLF line ends and no line longer than RFC 5322 allows.
+
+    `header` is the header of the message it is about; `message_id` names the notification; `now` is its date.
+    """
+    message = Message(policy=_PLAIN)
+    message["From"] = f"Mail Delivery System <MAILER-DAEMON@{hostname}>"
+    message["To"] = str(failure.sender)
+    message["Subject"] = "Not delivered: your message could not be handed over"
+    message["Date"] = _date(now)
+    message["Message-ID"] = f"<{message_id}@{hostname}>"
+    message["Auto-Submitted"] = "auto-replied"
+    message["MIME-Version"] = "1.0"
+    message["Content-Type"] = 'multipart/report; report-type="delivery-status"'
+    message.set_payload([_for_people(failure, hostname), _for_machines(failure, hostname), _original(header)])
+    return message.as_bytes()
+
+
+def _date(moment: float) -> str:
+    return email.utils.format_datetime(dt.datetime.fromtimestamp(moment, dt.UTC))
+
+
+def _for_people(failure: Failure, hostname: str) -> EmailMessage:
+    count = len(failure.recipients)
+    blocks = [
+        f"This is the mail server {hostname}.",
+        _wrapped(
+            f"Your message of {_date(failure.accepted_at)} could not be delivered to "
+            f"{'this recipient' if count == 1 else f'these {count} recipients'}. It will not be tried again."
+        ),
+        *(_told(each) for each in failure.recipients),
+        _wrapped(
+            "If the reason is not clear to you, forward this notification to your postmaster. The header of your "
+            "message is attached; its text is not."
+        ),
+    ]
+    part = EmailMessage(policy=_POLICY)
+    part.set_content("\n\n".join(blocks) + "\n", cte="quoted-printable")
+    del part["MIME-Version"]
+    return part
+
+
+def _told(recipient: FailedRecipient) -> str:
+    lines = [
+        f"  <{safe(str(recipient.recipient))}>",
+        _wrapped(f"Why: {safe(recipient.text)} ({recipient.status})", "    "),
+    ]
+    if recipient.remote_reply:
+        lines.append(_wrapped(f"The other server said: {safe(recipient.remote_reply)}", "    "))
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, _WIDTH - 2, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+
+
+def _for_machines(failure: Failure, hostname: str) -> Message:
+    """The message/delivery-status part: one group of fields for the message, one for each recipient."""
+    groups: list[Message | str] = [
+        _fields(("Reporting-MTA", f"dns; {hostname}"), ("Arrival-Date", _date(failure.accepted_at)))
+    ]
+    groups += [_recipient_fields(each, failure) for each in failure.recipients]
+    part = Message(policy=_PLAIN)
+    part["Content-Type"] = "message/delivery-status"
+    part["Content-Description"] = "Delivery status"
+    part.set_payload(groups)
+    return part
+
+
+def _recipient_fields(recipient: FailedRecipient, failure: Failure) -> Message:
+    fields = [
+        ("Final-Recipient", f"{_address_type(recipient.recipient)}; {ascii_only(str(recipient.recipient))}"),
+        ("Action", "failed"),
+        ("Status", recipient.status),
+    ]
+    if failure.remote_host:
+        fields.append(("Remote-MTA", f"dns; {ascii_only(failure.remote_host)}"))
+    if recipient.remote_reply:
+        fields.append(("Diagnostic-Code", f"smtp; {ascii_only(recipient.remote_reply)}"))
+    else:
+        fields.append(("Diagnostic-Code", f"x-letterlock; {ascii_only(recipient.text)}"))
+    fields.append(("Last-Attempt-Date", _date(failure.last_attempt_at)))
+    return _fields(*fields)
+
+
+def _address_type(recipient: Mailbox) -> str:
+    return "utf-8" if recipient.needs_smtputf8 else "rfc822"  # RFC 6533 section 3
+
+
+def _fields(*fields: tuple[str, str]) -> Message:
+    group = Message(policy=_PLAIN)
+    for name, value in fields:
+        group[name] = value
+    return group
+
+
+def _original(header: bytes) -> Message:
+    part = Message(policy=_PLAIN)
+    part["Content-Type"] = "text/rfc822-headers"
+    part["Content-Description"] = "Header of the undelivered message"
+    text = "\n".join(ascii_only(line, 998) for line in header.decode("ascii", "replace").splitlines())
+    part.set_payload(text + "\n")
+    return part
+
+
+def safe(text: str) -> str:
+    """Remote text for people: bounded, in one line, without control characters."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= MAX_TEXT_CHARACTERS else shown[:MAX_TEXT_CHARACTERS] + "..."
+
+
+def ascii_only(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
+    """Remote text for a header field: printable ASCII in one line, bounded."""
+    shown = "".join(character if " " <= character <= "~" else "?" for character in text.replace("\t", " "))
+    return shown[:limit]

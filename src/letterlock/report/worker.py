@@ -1,0 +1,110 @@
+"""The reporter: tells senders what could not be delivered."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from letterlock.dsn import FailedRecipient, Failure, compose, header_of
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
+from letterlock.ports import Clock
+from letterlock.queue.store import Store, StoreFailed
+from letterlock.queue.tasks import Notice
+
+log = logging.getLogger("letterlock.report")
+BATCH = 50
+PAUSE_SECONDS = 30.0
+
+
+class Reporter:
+    """Sends notifications until it is stopped: `run()` in a task, `wake()` when something failed, `stop()` once.
+
+    `delivered` is called when a notification was accepted, so that somebody delivers it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        hostname: str,
+        new_id: Callable[[], str],
+        lifetime_seconds: float,
+        wake_deliverer: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._hostname = hostname
+        self._new_id = new_id
+        self._lifetime_seconds = lifetime_seconds
+        self._wake_deliverer = wake_deliverer
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Look now: something may have failed for good."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Report until `stop` is called."""
+        while not self._stopping:
+            self._woken.clear()
+            if not await self.report_due():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_SECONDS):
+                        await self._woken.wait()
+
+    def stop(self) -> None:
+        """Begin nothing new; what is in hand is one transaction, and finishes."""
+        self._stopping = True
+        self.wake()
+
+    async def report_due(self) -> bool:
+        """Tell the senders of one batch of failures; whether there were any."""
+        try:
+            notices = await self._store.due_notices(limit=BATCH)
+            for notice in notices:
+                await self._report(notice)
+        except StoreFailed as error:
+            log.warning("notifications wait: %s", error)
+            return False
+        return bool(notices)
+
+    async def _report(self, notice: Notice) -> None:
+        now, about = self._clock.now(), notice.envelope
+        if about.reverse_path is None:  # RFC 5321 section 4.5.5: nobody is told that a notification failed
+            failed = ", ".join(str(outcome.recipient) for outcome in notice.failed)
+            log.warning("%s: a notification could not be delivered to %s: dropped", about.id, failed)
+            await self._store.notified(notice, None, now=now)
+            return
+        dsn_id = self._new_id()
+        header = header_of(await self._store.body(about.id))
+        failure = _failure(notice, about.reverse_path)
+        content = compose(failure, header, hostname=self._hostname, message_id=dsn_id, now=now)
+        envelope = Envelope(
+            id=dsn_id,
+            reverse_path=None,
+            recipients=(about.reverse_path,),
+            size=len(content),
+            accepted_at=now,
+            expires_at=now + self._lifetime_seconds,
+        )
+        await self._store.notified(notice, (envelope, content), now=now)
+        log.info("%s: sender non-delivery notification: %s", about.id, dsn_id)
+        self._wake_deliverer()
+
+
+def _failure(notice: Notice, sender: Mailbox) -> Failure:
+    return Failure(
+        sender=sender,
+        accepted_at=notice.envelope.accepted_at,
+        last_attempt_at=notice.last_attempt_at,
+        remote_host=notice.remote_host,
+        recipients=tuple(
+            FailedRecipient(
+                recipient=each.recipient, status=each.status, text=each.text, remote_reply=each.remote_reply
+            )
+            for each in notice.failed
+        ),
+    )

@@ -1,0 +1,118 @@
+"""The configuration: safe defaults, every mistake at once, each with its line and a hint."""
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from letterlock.config import BadConfig, Endpoint, load, locate, parse
+from letterlock.policy.evidence import TlsRule
+from tests.certificates import self_signed
+
+
+def mistakes(text: str, base: Path | None = None) -> list[tuple[int | None, str, str, str | None]]:
+    with pytest.raises(BadConfig) as caught:
+        parse(text, "letterlock.toml", base=base)
+    return [(mistake.line, mistake.key, mistake.message, mistake.hint) for mistake in caught.value.mistakes]
+
+
+def test_without_a_file_the_server_listens_on_loopback_and_relays_for_nobody_else() -> None:
+    options = load(None)
+    assert options.listen == (Endpoint("127.0.0.1", 2525),)
+    assert options.server_context is None
+    assert set(options.receive.relay_networks) == {ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")}
+
+
+def test_the_queue_goes_below_the_users_state_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert load(None).queue_directory == tmp_path / "letterlock"
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
+    text = """\
+hostname = "mx.example.org"
+hostnam = "x"
+
+[smtp]
+listen = ["127.0.0.1:2525",
+  "localhost:25"]
+max_recipients = "many"
+
+[domain."example.org"]
+tls = "verfy"
+"""
+    found = mistakes(text)
+    assert [(line, key) for line, key, _, _ in found] == [
+        (2, "hostnam"),
+        (5, "smtp.listen[1]"),
+        (7, "smtp.max_recipients"),
+        (10, 'domain."example.org".tls'),
+    ]
+    assert found[0][2:] == ("unknown key", 'did you mean "hostname"?')
+    assert found[3][2:] == (
+        "unknown value 'verfy'; one of: may, require-tls, verify, dane-only",
+        'did you mean "verify"?',
+    )
+
+
+def test_the_report_is_what_the_operator_reads() -> None:
+    with pytest.raises(BadConfig) as caught:
+        parse('[smtp]\nlisten = "127.0.0.1:25"\n', "letterlock.toml")
+    assert str(caught.value).splitlines()[0] == "letterlock.toml:2: smtp.listen"
+    assert str(caught.value).endswith("1 mistake. Nothing was started.")
+
+
+def test_broken_toml_is_told_with_its_line() -> None:
+    [(line, key, message, _)] = mistakes("[smtp]\nlisten = [\n")
+    assert key == ""
+    assert message.startswith("is not TOML")
+    assert line is None or line >= 2
+
+
+def test_a_certificate_without_its_key_is_a_mistake(tmp_path: Path) -> None:
+    [(line, key, message, hint)] = mistakes('[smtp]\ncertificate = "c.pem"\n', tmp_path)
+    assert (line, key) == (2, "smtp.certificate")
+    assert "key is not" in message
+    assert hint == "STARTTLS needs both"
+
+
+def test_a_key_of_another_certificate_is_a_mistake(tmp_path: Path) -> None:
+    one, other = self_signed("a.test"), self_signed("b.test")
+    one.write(tmp_path, "one")
+    other.write(tmp_path, "other")
+    [(_, key, message, _)] = mistakes('[smtp]\ncertificate = "one.pem"\nkey = "other.key"\n', tmp_path)
+    assert key == "smtp.certificate"
+    assert "does not belong to" in message
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    text = '[resolver]\nanchors = ["root.ds"]\n[domain."a.test"]\ntls = "verify"\ntrust = "ca.pem"\n'
+    found = mistakes(text, tmp_path)
+    assert [(line, key) for line, key, _, _ in found] == [(2, "resolver.anchors[0]"), (5, 'domain."a.test".trust')]
+    assert all("No such file" in message for _, _, message, _ in found)
+
+
+def test_names_without_verify_mean_nothing_and_are_refused() -> None:
+    [(line, key, _, _)] = mistakes('[domain."a.test"]\ntls = "require-tls"\nnames = ["mx.a.test"]\n')
+    assert (line, key) == (3, 'domain."a.test".names')
+
+
+def test_rules_reach_the_policy_with_their_place() -> None:
+    options = parse('[domain."Faß.de"]\ntls = "require-tls"\n', "letterlock.toml")
+    rule = options.rules.for_next_hop("xn--fa-hia.de")
+    assert rule is not None
+    assert rule.tls is TlsRule.REQUIRE_TLS
+    assert "letterlock.toml" in rule.source
+
+
+def test_an_unreadable_file_is_one_clear_mistake(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="No such file"):
+        load(tmp_path / "absent.toml")
+
+
+def test_locate_finds_keys_in_every_form_of_toml() -> None:
+    text = 'a.b = 1\n["x y"]\n"k=1" = 2\n[t]\n  u = {v = 1}\n'
+    lines = locate(text)
+    assert lines[("a", "b")] == 1
+    assert lines[("x y",)] == 2
+    assert lines[("t", "u")] == 5
