@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.interop.nameservers import Place
 from tests.interop.programs import Program, greets, running
@@ -23,10 +24,6 @@ class Done:
     status: int
     stdout: str
     stderr: str
-
-    def json(self) -> object:
-        """What it printed, as data."""
-        return json.loads(self.stdout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +53,21 @@ class Letterlock:
         verb, *rest = arguments
         return letterlock("queue", verb, "--config", str(self.config), *rest)
 
-    def queued(self) -> str:
-        """What `letterlock queue list --json` prints."""
+    def queued(self) -> list[dict[str, Any]]:
+        """The messages that `letterlock queue list --json` shows."""
         done = self.queue("list", "--json")
         assert done.status == 0, done
-        return done.stdout
+        messages: list[dict[str, Any]] = json.loads(done.stdout)["messages"]
+        return messages
+
+    def senders(self) -> set[str]:
+        """Whose messages are queued."""
+        return {message["sender"] for message in self.queued()}
+
+    def waiting(self, recipient: str) -> list[dict[str, Any]]:
+        """The queue's entries for a recipient."""
+        entries = (entry for message in self.queued() for entry in message["recipients"])
+        return [entry for entry in entries if entry["recipient"] == recipient]
 
     def terminate(self) -> int:
         """SIGTERM, and wait for the orderly end; the exit status."""
