@@ -110,6 +110,10 @@ async def test_up_takes_mail_by_hand_shows_what_happens_and_removes_everything()
         await read_until(reader, "attacker on the path: read a message")
         await asyncio.to_thread(send, "ann@dane-ee.test")
         await read_until(reader, "status=deferred")
+        listed = await asyncio.create_subprocess_exec(
+            *LAB[:-1], "queue", "list", "--config", config[1], stdout=asyncio.subprocess.PIPE
+        )
+        assert b"ann@dane-ee.test" in (await listed.communicate())[0]
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
         assert not present(config[1])

@@ -13,7 +13,7 @@ import click
 from letterlock.app import StartFailed
 from letterlock.lab.addresses import NoFreeAddresses
 from letterlock.lab.scenarios import Attack, Protection
-from letterlock.lab.stay import ServerEnded, stay
+from letterlock.lab.stay import ServerFailed, stay
 from letterlock.lab.subject import NotAccepted
 from letterlock.lab.table import as_data, draw, explain
 from letterlock.lab.trial import Cell, run_cells
@@ -64,7 +64,7 @@ def up(attack: str) -> None:
     """
     try:
         asyncio.run(stay(Attack(attack), click.echo))
-    except (NoFreeAddresses, ServerEnded) as error:
+    except (NoFreeAddresses, ServerFailed) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
 

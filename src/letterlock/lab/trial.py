@@ -16,7 +16,7 @@ from letterlock.lab.subject import Record, State, Subject, recipient_of, running
 from letterlock.policy.decision import Level
 
 MAX_BOXES = 4
-CELL_SECONDS = 30.0
+CELL_SECONDS = 20.0
 _DELIVERED = {
     Level.AUTHENTICATED: Outcome.AUTHENTICATED,
     Level.ENCRYPTED: Outcome.ENCRYPTED,
