@@ -63,6 +63,12 @@ async def test_an_unknown_attack_is_a_usage_error() -> None:
     assert "starttls-stripped" in errors
 
 
+async def test_an_option_before_up_is_a_usage_error_and_not_ignored() -> None:
+    status, _, errors = await run_lab("--attack", "mx-forged", "up")
+    assert status == 2
+    assert "behind `up`" in errors
+
+
 @asynccontextmanager
 async def lab_up(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader]]:
     """The lab, up; ended in any case."""

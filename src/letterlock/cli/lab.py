@@ -39,6 +39,8 @@ def lab(
     Exit status: 0 when every cell is as theory says, 1 when not, 2 on usage.
     """
     if context.invoked_subcommand is not None:
+        if attacks or protections or as_json or verbose:
+            raise click.UsageError("the options of `lab` do not go with a command; put --attack behind `up`")
         return
     _silence_servers()
     rows = [attack for attack in Attack if not attacks or attack in attacks]
@@ -85,9 +87,11 @@ async def _run(attacks: Sequence[Attack], protections: Sequence[Protection]) -> 
 
 
 def _silence_servers() -> None:
-    """The servers of the cells log into nothing: their reasons are in the table."""
+    """The servers of the cells log nothing but faults of their own: their reasons are in the table."""
+    faults = logging.StreamHandler()
+    faults.setLevel(logging.ERROR)
     logger = logging.getLogger("letterlock")
-    logger.addHandler(logging.NullHandler())
+    logger.addHandler(faults)
     logger.propagate = False
 
 
