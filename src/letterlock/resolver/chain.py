@@ -207,14 +207,14 @@ class Chain:
         anchors = [anchor for anchor in self._settings.anchors if anchor.zone == zone]
         ds = [anchor.record for anchor in anchors if isinstance(anchor.record, DS)]
         keys = [anchor.record for anchor in anchors if isinstance(anchor.record, DNSKEY)]
-        tags = ", ".join(dict.fromkeys(str(_tag(anchor.record)) for anchor in anchors))
+        tags = ", ".join(dict.fromkeys(str(tag_of(anchor.record)) for anchor in anchors))
         step = ProofStep(
             zone=str(zone),
             what="anchor",
             security=Security.SECURE,
             detail=f"trust anchor {tags}",
             section="RFC 4033 section 2",
-            facts=tuple(("key_tag", _tag(anchor.record)) for anchor in anchors),
+            facts=tuple(("key_tag", tag_of(anchor.record)) for anchor in anchors),
         )
         return (yield from self._enter(zone, ds, keys, (step,), self._now + MAX_TTL))
 
@@ -332,13 +332,14 @@ class Chain:
             raise bogus(f"{zone} has no DNSKEY records, but its parent or an anchor says that it is signed", 9)
         keys = tuple(record for record in signed.rrset if isinstance(record, DNSKEY))
         entries = self._entry_keys(zone, keys, ds, anchored)
+        if not entries:
+            named = ", ".join(dict.fromkeys(str(tag_of(each)) for each in (*ds, *anchored)))
+            present = ", ".join(_key_text(key) for key in keys)
+            raise bogus(f"{zone} should have key {named}, but its keys are {present}", 9)
         yield Breathe()
         verified = verify(signed, zone, entries, self._now, self._spending)
         if isinstance(verified, Unverified):
-            named = ", ".join(
-                dict.fromkeys([*(str(each.key_tag) for each in ds), *(str(key_tag(key)) for key in anchored)])
-            )
-            raise bogus(f"no key of {zone} fits DS {named} and signs the keys: {verified.detail}", verified.ede)
+            raise bogus(f"the keys of {zone} are not signed as they should be: {verified.detail}", verified.ede)
         step = ProofStep(
             zone=str(zone),
             what="dnskey",
@@ -444,7 +445,7 @@ def security_of(state: ZoneState | Indeterminate) -> Security:
             return Security.INDETERMINATE
 
 
-def _tag(record: DS | DNSKEY) -> int:
+def tag_of(record: DS | DNSKEY) -> int:
     return record.key_tag if isinstance(record, DS) else key_tag(record)
 
 
