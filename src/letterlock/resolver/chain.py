@@ -333,7 +333,7 @@ class Chain:
         keys = tuple(record for record in signed.rrset if isinstance(record, DNSKEY))
         entries = self._entry_keys(zone, keys, ds, anchored)
         if not entries:
-            named = ", ".join(dict.fromkeys(str(tag_of(each)) for each in (*ds, *anchored)))
+            named = ", ".join(dict.fromkeys(str(tag) for tag in (*map(tag_of, ds), *map(tag_of, anchored))))
             present = ", ".join(_key_text(key) for key in keys)
             raise bogus(f"{zone} should have key {named}, but its keys are {present}", 9)
         yield Breathe()

@@ -1,0 +1,106 @@
+"""A look at a destination, as delivery would see it, up to the moment before MAIL FROM. Nothing is sent.
+
+The same line as an attempt (discover, route, require, open, judge), so that what is shown is what would happen; but
+every host and address is looked at, where an attempt ends at the first that takes the message.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
+from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
+from letterlock.policy.evidence import DestinationEvidence, HandshakeFailed, MxHost, NextHop, Route, TargetHost
+from letterlock.policy.judge import next_requirement
+from letterlock.policy.outlook import Prospect, Protection, Summary, outlook, protection, weakest
+from letterlock.policy.reasons import sentence
+from letterlock.policy.require import require
+from letterlock.policy.route import route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """One address of a host, and what a session with it came to."""
+
+    address: str
+    result: OpenResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSurvey:
+    """One MX host: evidence, what delivery would demand, what was met, and what that protects against."""
+
+    target: TargetHost
+    required: Requirement | SkipHost | Defer | Refuse
+    contacts: tuple[Contact, ...]
+    prospects: tuple[Prospect, ...]
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A destination: its evidence, its route or why there is none, its hosts, and what all that comes to."""
+
+    evidence: DestinationEvidence
+    routed: Route | Defer | Refuse
+    hosts: tuple[HostSurvey, ...]
+    summary: Summary
+
+
+async def survey(domain: str, *, ports: Ports, options: DeliverOptions) -> Survey:
+    """Look at a destination. Never raises for DNS, TLS or a server."""
+    evidence = await ports.discoverer.destination(NextHop(domain, options.port))
+    routed = route(evidence, ports.shuffle)
+    if not isinstance(routed, Route):
+        return Survey(evidence=evidence, routed=routed, hosts=(), summary=_without_route(routed))
+    looking = (_host(evidence, host, ports, options) for host in routed.hosts[: options.max_hosts])
+    hosts = tuple(await asyncio.gather(*looking))
+    return Survey(evidence=evidence, routed=routed, hosts=hosts, summary=weakest(host.summary for host in hosts))
+
+
+def _without_route(verdict: Defer | Refuse) -> Summary:
+    why = "; ".join(sentence(reason) for reason in verdict.reasons)
+    if isinstance(verdict, Refuse):
+        return Summary(Protection.UNPROTECTED, f"no mail can be sent there: {why}")
+    return Summary(Protection.UNKNOWN, f"could not find out: {why}")
+
+
+async def _host(evidence: DestinationEvidence, host: MxHost, ports: Ports, options: DeliverOptions) -> HostSurvey:
+    target = await ports.discoverer.host(host, options.port)
+    required = require(evidence, target)
+    contacts: tuple[Contact, ...] = ()
+    if isinstance(required, Requirement):
+        addresses = target.addresses[: options.max_addresses]
+        contacts = tuple(await asyncio.gather(*(_contact(each, required, ports, options) for each in addresses)))
+    return HostSurvey(
+        target=target,
+        required=required,
+        contacts=contacts,
+        prospects=outlook(evidence, target, required),
+        summary=_met(protection(evidence, target, required), contacts),
+    )
+
+
+async def _contact(address: str, requirement: Requirement, ports: Ports, options: DeliverOptions) -> Contact:
+    """A session with one address, by the same steps as delivery: small ClientHello, then a fallback that was earned."""
+    result = await open_session(address, requirement, ports=ports, options=options)
+    if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
+        result = await open_session(address, requirement, ports=ports, options=options, compatible=True)
+    if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
+        result = await open_session(address, fallback, ports=ports, options=options)
+    if isinstance(result, Opened):
+        await result.conversation.end()
+    return Contact(address=address, result=result)
+
+
+def _met(promised: Summary, contacts: tuple[Contact, ...]) -> Summary:
+    """What the DNS and the rules promise, held against what the sessions showed."""
+    if promised.protection is not Protection.PROTECTED or any(isinstance(each.result, Opened) for each in contacts):
+        return promised
+    refused = next((each.result for each in contacts if isinstance(each.result, Refused)), None)
+    if refused is not None:
+        why = sentence(refused.verdict.reasons[0])
+        return Summary(Protection.HELD, f"nobody can read the mail, and nothing is sent: {why}")
+    unreachable = next((each.result for each in contacts if isinstance(each.result, Unreachable)), None)
+    why = unreachable.text if unreachable else "no address"
+    return replace(promised, protection=Protection.UNKNOWN, sentence=f"the server could not be looked at: {why}")
