@@ -12,7 +12,6 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import click
 from pydantic import BaseModel
@@ -20,7 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from letterlock.cli.main import main as letterlock_command
 from letterlock.config import TABLES
-from letterlock.policy.reasons import REASONS
+from letterlock.policy.reasons import all_codes, explain
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -30,7 +29,9 @@ WIDTH = 100
 
 def commands(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """Every command's path and its help text, a group before its verbs."""
-    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, max_content_width=WIDTH, terminal_width=WIDTH)
+    context = click.Context(
+        command, info_name=path.rpartition(" ")[2], parent=parent, max_content_width=WIDTH, terminal_width=WIDTH
+    )
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -61,16 +62,22 @@ def configuration_page() -> str:
     parts = [
         NOTE,
         "# Configuration\n",
-        "One TOML file: `letterlock serve --config letterlock.toml`. Everything has a safe default; mistakes are told all at",
-        "once, with their lines, and nothing is started. Relative paths are taken from the file's own folder.\n",
+        "One TOML file: `letterlock serve --config letterlock.toml`. Everything has a safe default; mistakes are told",
+        "all at once, with their lines, and nothing is started. Relative paths start at the file's own folder.\n",
     ]
     for table, model in TABLES.items():
         title = {"": "Top of the file", "domain": '`[domain."example.org"]`'}.get(table, f"`[{table}]`")
         parts.append(f"## {title}\n\n{model.__doc__}\n")
         if table == "domain":
-            parts.append('`"*.example.org"` stands for every name below example.org, `"*"` for every other domain; the most exact wins.\n')
+            parts.append(
+                '`"*.example.org"` is every name below example.org, `"*"` any domain; the most exact one holds.\n'
+            )
         parts.append("| key | default | meaning |\n| --- | --- | --- |")
-        parts += [f"| `{name}` | {shown(field.default)} | {field.description} |" for name, field in model.model_fields.items() if field.description]
+        parts += [
+            f"| `{name}` | {shown(field.default)} | {field.description} |"
+            for name, field in model.model_fields.items()
+            if field.description
+        ]
         parts.append("")
     return "\n".join(parts)
 
@@ -80,12 +87,13 @@ def reasons_page() -> str:
     parts = [
         NOTE,
         "# Reasons\n",
-        "Every decision carries reasons; the log shows the first one's code as `why=`, `letterlock check` and the delivery",
-        "status notifications show the sentence.\n",
+        "Every decision carries reasons. The log shows the first one's code as `why=`; `letterlock check`, the queue",
+        "and the delivery status notifications show its sentence.\n",
         "| code | standard | status | what it says | what to do |\n| --- | --- | --- | --- | --- |",
     ]
-    for code, entry in REASONS.items():
-        parts.append(f"| `{code}` | {entry.section} | {entry.status} | {entry.sentence.replace('|', '/')} | {entry.remedy} |")
+    for entry in map(explain, all_codes()):
+        sentence = entry.sentence.replace("|", "/")
+        parts.append(f"| `{entry.code}` | {entry.section} | {entry.status} | {sentence} | {entry.advice} |")
     return "\n".join([*parts, ""])
 
 
@@ -153,7 +161,10 @@ def bad_examples() -> Iterator[str]:
             except tomllib.TOMLDecodeError as error:
                 yield f"{page.relative_to(ROOT)}: example is not TOML: {error}"
                 continue
-            yield from (f"{page.relative_to(ROOT)}: example has the unknown key {key}" for key in unknown_keys(TABLES[""], data, ""))
+            yield from (
+                f"{page.relative_to(ROOT)}: example has the unknown key {key}"
+                for key in unknown_keys(TABLES[""], data, "")
+            )
 
 
 def main() -> int:

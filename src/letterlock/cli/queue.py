@@ -115,7 +115,8 @@ def show(client: ControlClient, *, message_id: str, as_json: bool) -> None:
     click.echo(f"  accepted {_utc(message['accepted_at'])}, tried until {_utc(message['expires_at'])}")
     for recipient in message["recipients"]:
         when = f", next try {_utc(recipient['next_attempt_at'])}" if recipient["next_attempt_at"] else ""
-        click.echo(f"  to {recipient['recipient']}: {recipient['state']}, tried {recipient['attempts']} times{when}")
+        tried = f", tried {recipient['attempts']} times" if recipient["attempts"] else ""
+        click.echo(f"  to {recipient['recipient']}: {recipient['state']}{tried}{when}")
         if recipient["reason"]:
             click.echo(f"     {recipient['status']} {recipient['reason']}")
     for number, made in enumerate(message["attempts_made"], 1):
