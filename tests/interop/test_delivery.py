@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,10 @@ def server_fixture(lab: Lab) -> Iterator[Letterlock]:
         yield running
 
 
-def send(server: Letterlock, recipient: str, subject: str, *extra: str) -> None:
+def send(server: Letterlock, recipient: str, subject: str, *extra: str, sender: str = "ann@sender.test") -> None:
     """Hand a message to Letterlock by swaks."""
     place = server.place
-    addresses = ("--from", "ann@sender.test", "--to", recipient)
+    addresses = ("--from", sender, "--to", recipient)
     run("swaks", "--server", place.address, "--port", str(place.port), *addresses, "--h-Subject", subject, *extra)
 
 
@@ -158,6 +159,33 @@ def test_a_bogus_domain_is_deferred_not_served_in_clear(lab: Lab, server: Letter
     assert "bogus" in line.lower()
     assert not lab.postfix.find(f"bogus {domain}")
     assert server.command("check", domain).status == 3
+
+
+@pytest.mark.parametrize(
+    ("recipient", "status"),
+    [("bob@absent.nsec.test", "5.1.2"), ("bob@www.nsec.test", "5.7.1")],
+    ids=["no such domain, proven", "refused by Postfix"],
+)
+def test_rfc3464_what_can_never_be_delivered_comes_back_to_its_sender(
+    lab: Lab, server: Letterlock, recipient: str, status: str
+) -> None:
+    sender = f"returned-{status.replace('.', '')}@nsec3.test"
+    send(server, recipient, f"never {status}", sender=sender)
+    assert f"dsn={status}" in settled(server, recipient, "bounced")
+    settled(server, sender, "sent")
+    wait_until(lambda: bool(returned(lab, sender)), what="the DSN to arrive")
+    (report,) = returned(lab, sender)
+    assert report.get_content_type() == "multipart/report"
+    assert report["Return-Path"] == "<>"
+    words, machine, *_ = report.iter_parts()
+    assert recipient in words.get_content()
+    assert f"Status: {status}" in machine.as_string()
+    assert f"Final-Recipient: rfc822; {recipient}" in machine.as_string()
+
+
+def returned(lab: Lab, sender: str) -> list[EmailMessage]:
+    """What came back to a sender."""
+    return [message for message in lab.postfix.mail() if message["Delivered-To"] == sender]
 
 
 def test_with_another_certificate_nothing_is_delivered_until_it_is_back(lab: Lab, server: Letterlock) -> None:
