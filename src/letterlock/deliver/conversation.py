@@ -1,6 +1,7 @@
 """The SMTP client over a stream: every wait has an end, and every way to fail is one exception."""
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
@@ -126,4 +127,6 @@ class Conversation:
 
 def say(error: OSError) -> str:
     """What an operating system's error means, in words."""
-    return error.strerror or str(error) or type(error).__name__
+    if error.errno is not None:
+        return os.strerror(error.errno)  # asyncio writes the address into strerror
+    return str(error) or type(error).__name__
