@@ -128,13 +128,18 @@ def test_rfc7672_delivery_is_authenticated_by_dane(lab: Lab, server: Letterlock,
     assert f"by={by}" in line
 
 
-@pytest.mark.parametrize(("domain", "by"), [("nsec.test", "3 1 1"), ("nsec3.test", "2 0 1")])
-def test_check_says_authenticated_by_dane(server: Letterlock, domain: str, by: str) -> None:
+@pytest.mark.parametrize(
+    ("domain", "by", "record"), [("nsec.test", "dane-ee", "3 1 1"), ("nsec3.test", "dane-ta", "2 0 1")]
+)
+def test_check_says_authenticated_by_dane(server: Letterlock, domain: str, by: str, record: str) -> None:
     said = server.command("check", domain)
     assert said.status == 0, said
-    assert by in said.stdout
-    assert "authenticated" in said.stdout
-    assert json.loads(server.command("check", "--json", domain).stdout)
+    assert f"authenticated by {by} ({record} " in said.stdout
+    (found,) = json.loads(server.command("check", "--json", domain).stdout)["domains"]
+    (host,) = found["hosts"]
+    (session,) = host["sessions"]
+    assert found["protected"] is True
+    assert (host["tlsa"]["security"], session["level"], session["by"]) == ("secure", "authenticated", by)
 
 
 def test_an_unsigned_domain_is_encrypted_and_never_called_authenticated(lab: Lab, server: Letterlock) -> None:
