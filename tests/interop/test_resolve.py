@@ -33,7 +33,7 @@ def test_the_state_of_an_answer(lab: Lab, name: str, rdtype: str, status: int, s
     assert json.loads(done.stdout)["security"] == security
 
 
-@pytest.mark.parametrize(("name", "word"), [("bogus.test", "DS"), ("expired.test", "expired")])
+@pytest.mark.parametrize(("name", "word"), [("bogus.test", "does not fit the key"), ("expired.test", "expired")])
 def test_a_bogus_answer_names_the_broken_link(lab: Lab, name: str, word: str) -> None:
     done = resolve(lab, name, "MX")
     assert done.status == 1, done

@@ -333,9 +333,7 @@ class Chain:
         keys = tuple(record for record in signed.rrset if isinstance(record, DNSKEY))
         entries = self._entry_keys(zone, keys, ds, anchored)
         if not entries:
-            named = ", ".join(dict.fromkeys(str(tag) for tag in (*map(tag_of, ds), *map(tag_of, anchored))))
-            present = ", ".join(_key_text(key) for key in keys)
-            raise bogus(f"{zone} should have key {named}, but its keys are {present}", 9)
+            raise bogus(_no_entry_text(zone, keys, [*map(tag_of, ds), *map(tag_of, anchored)]), 9)
         yield Breathe()
         verified = verify(signed, zone, entries, self._now, self._spending)
         if isinstance(verified, Unverified):
@@ -447,6 +445,15 @@ def security_of(state: ZoneState | Indeterminate) -> Security:
 
 def tag_of(record: DS | DNSKEY) -> int:
     return record.key_tag if isinstance(record, DS) else key_tag(record)
+
+
+def _no_entry_text(zone: dns.name.Name, keys: Sequence[DNSKEY], named: Sequence[int]) -> str:
+    """Why no key of a zone is one that its DS records or anchors name; the tag alone may be the same."""
+    wanted = ", ".join(dict.fromkeys(map(str, named)))
+    present = ", ".join(_key_text(key) for key in keys)
+    if any(tag_of(key) in named for key in keys):
+        return f"the DS record or anchor for key {wanted} does not fit the key of {zone} with that tag: {present}"
+    return f"{zone} should have key {wanted}, but its keys are {present}"
 
 
 def _key_text(key: DNSKEY) -> str:
