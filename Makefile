@@ -1,11 +1,12 @@
 # The two commands: `make demo` (the lab: an internet in a box, and attackers) and `make test` (everything).
-.PHONY: demo test lint types imports docs unit coverage clean help
+.PHONY: demo test lint types imports docs unit soak clean help
 BIN := .venv/bin
 
 help:
 	@echo "make demo   set up, then run the attack lab"
 	@echo "make test   set up, real peers included, then run every check and test"
 	@echo "make lint types imports docs unit   one check at a time"
+	@echo "make soak   100 SIGKILLs under load: nothing answered 250 may be lost"
 
 demo: .make/runtime
 	$(BIN)/letterlock lab
@@ -44,6 +45,9 @@ unit: .make/dev .make/debian
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+soak: .make/dev
+	$(BIN)/python -m tests.soak.kills --kills 100 --connections 20 --seed 1
 
 clean:
 	rm -rf .venv .make build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
