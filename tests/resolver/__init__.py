@@ -1,0 +1,1 @@
+"""Tests of the validating resolver, over a small signed internet in memory."""
