@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from letterlock.admin.client import CONTROL_SOCKET
@@ -23,6 +24,7 @@ from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.config import Endpoint, Options, ResolverOptions
 from letterlock.deliver.worker import Deliverer
 from letterlock.discover import Discoverer
+from letterlock.discover.anchors import AnchorKeeper
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamTransport, system_upstreams
 from letterlock.queue.ids import IdMaker
@@ -30,6 +32,7 @@ from letterlock.queue.store import StoreFailed
 from letterlock.receive.listener import Listener
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
+from letterlock.store.anchors import TrustPointFile
 from letterlock.store.sqlite import QueueInUse, SqliteStore
 
 log = logging.getLogger("letterlock.app")
@@ -211,10 +214,14 @@ async def running(options: Options) -> AsyncIterator[Server]:
             await server.control.start()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
+        keeper = AnchorKeeper(dns.resolver, partial(TrustPointFile, options.queue_directory), SystemClock())
+        keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
+            following = group.create_task(keeper.run())
             await server.listener.start(sockets)
             try:
                 yield server
             finally:
+                following.cancel()
                 await server.stop()

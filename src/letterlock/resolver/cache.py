@@ -66,6 +66,13 @@ class Cache:
         while self._octets > self._max_octets:
             self._drop(next(iter(self._answers)))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._answers.clear()
+        self._held.clear()
+        self._octets = 0
+        self.zones.clear()
+
     def _hold(self, key: Key, failure: LookupFailure, now: float) -> None:
         before = self._held.pop(key, None)
         seconds = HELD_SECONDS if before is None else min(before[2] * 2, MAX_HELD_SECONDS)
@@ -97,6 +104,10 @@ class Zones:
         self._states.move_to_end(name)
         if len(self._states) > self._max_entries:
             self._states.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._states.clear()
 
 
 def _octets(record: dns.rdata.Rdata) -> int:

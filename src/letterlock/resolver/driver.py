@@ -19,7 +19,7 @@ from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
 from letterlock.resolver.chain import Ask, Settings
 from letterlock.resolver.lookup import Lookup
-from letterlock.resolver.message import Fault, Reply, query_wire, read_reply, truncated
+from letterlock.resolver.message import Fault, Reply, SignedRRset, query_wire, read_reply, truncated
 from letterlock.resolver.signatures import ALGORITHMS
 
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
@@ -72,6 +72,21 @@ class Resolver:
         key = str(name).lower().removesuffix("."), int(dns.rdatatype.RdataType.make(rdtype))
         known = self.cache.get(key, self._now())
         return known if known is not None else await self._shared(key, _question(name, key[1]))
+
+    @property
+    def anchors(self) -> tuple[TrustAnchor, ...]:
+        """What is trusted now."""
+        return self._settings.anchors
+
+    def trust(self, anchors: Iterable[TrustAnchor]) -> None:
+        """Trust other anchors from now on; what was proven from the old ones is forgotten."""
+        self._settings = replace(self._settings, anchors=tuple(anchors))
+        self.cache.clear()
+
+    async def published_keys(self, zone: dns.name.Name) -> SignedRRset | None:
+        """The DNSKEY RRset of a zone as the upstream gives it, nothing proven: for who follows keys (RFC 5011)."""
+        reply = await self._ask_once(Question(zone, dns.rdatatype.DNSKEY))
+        return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, Reply) else None
 
     async def _shared(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
         """One lookup for all who ask the same at once; it goes on when one of them gives up."""

@@ -58,6 +58,11 @@ class FollowedKey:
     state: KeyState
     since: float
 
+    @property
+    def tag(self) -> int:
+        """The key tag, for people."""
+        return key_tag(self.key)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustPoint:
@@ -166,7 +171,7 @@ class DamagedState(ValueError):
 def to_json(point: TrustPoint) -> str:
     """A trust point as text to store."""
     keys = [
-        {"key": each.key.to_text(), "tag": key_tag(each.key), "state": each.state.value, "since": each.since}
+        {"key": each.key.to_text(), "tag": each.tag, "state": each.state.value, "since": each.since}
         for each in point.keys
     ]
     return json.dumps({"zone": str(point.zone), "check_at": point.check_at, "keys": keys}, indent=2) + "\n"

@@ -1,0 +1,102 @@
+"""The keeper of the trust anchors, over the real resolver and a transport of our own."""
+
+from pathlib import Path
+
+import dns.dnssec
+import dns.flags
+import dns.message
+import dns.name
+import dns.rrset
+import pytest
+
+from letterlock.discover.anchors import AnchorKeeper
+from letterlock.resolver import Resolver, TrustAnchor
+from letterlock.resolver.rollover import HOLD_DOWN_SECONDS, begin
+from letterlock.store.anchors import TrustPointFile
+from tests.resolver.test_rollover import ROOT, START, Key, published
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+class Zone:
+    """The root, as an upstream would answer for its keys."""
+
+    def __init__(self, clock: Clock, *keys: Key) -> None:
+        self.clock = clock
+        self.keys = list(keys)
+
+    async def __call__(self, wire: bytes, tcp: bool) -> bytes:
+        query = dns.message.from_wire(wire)
+        response = dns.message.make_response(query, recursion_available=True)
+        records = [key.record() for key in self.keys]
+        signed = published(*records, by=[(self.keys[0], records[0])], now=self.clock.time)
+        response.answer.append(signed.rrset)
+        response.answer.append(dns.rrset.from_rdata_list(ROOT, 172_800, signed.signatures))
+        return response.to_wire()
+
+
+def keeper_of(resolver: Resolver, directory: Path, clock: Clock) -> AnchorKeeper:
+    keeper = AnchorKeeper(resolver, lambda zone, anchors: TrustPointFile(directory, zone, anchors), clock)
+    keeper.restore()
+    return keeper
+
+
+def anchor(key: Key) -> TrustAnchor:
+    return TrustAnchor(ROOT, dns.dnssec.make_ds(ROOT, key.record(), "SHA256"))
+
+
+async def test_a_new_key_is_trusted_in_time_and_over_restarts(tmp_path: Path) -> None:
+    clock, old, new = Clock(), Key(), Key()
+    zone = Zone(clock, old, new)
+
+    async def look() -> tuple[TrustAnchor, ...]:
+        resolver = Resolver(zone, anchors=[anchor(old)], now=clock.now)
+        keeper = keeper_of(resolver, tmp_path, clock)
+        await keeper.look(ROOT)
+        return resolver.anchors
+
+    assert [each.record for each in await look()] == [old.record()]
+    clock.time += HOLD_DOWN_SECONDS
+    assert {each.record for each in await look()} == {old.record(), new.record()}
+    after_restart = Resolver(zone, anchors=[anchor(old)], now=clock.now)
+    keeper_of(after_restart, tmp_path, clock)
+    assert {each.record for each in after_restart.anchors} == {old.record(), new.record()}
+
+
+async def test_other_configured_anchors_begin_anew(tmp_path: Path) -> None:
+    clock, old, new = Clock(), Key(), Key()
+    await keeper_of(Resolver(Zone(clock, old), anchors=[anchor(old)], now=clock.now), tmp_path, clock).look(ROOT)
+    other = Resolver(Zone(clock, new), anchors=[anchor(new)], now=clock.now)
+    keeper_of(other, tmp_path, clock)
+    assert other.anchors == (anchor(new),)
+
+
+async def test_an_upstream_that_is_silent_changes_nothing(tmp_path: Path) -> None:
+    async def silent(wire: bytes, tcp: bool) -> bytes:
+        raise TimeoutError
+
+    clock, old = Clock(), Key()
+    resolver = Resolver(silent, anchors=[anchor(old)], now=clock.now)
+    await keeper_of(resolver, tmp_path, clock).look(ROOT)
+    assert resolver.anchors == (anchor(old),)
+
+
+def test_a_damaged_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = TrustPointFile(tmp_path, ROOT, [anchor(Key())])
+    file.save(begin(ROOT))
+    [path] = tmp_path.iterdir()
+    path.write_text("{")
+    assert file.load() == begin(ROOT)
+    assert [each.suffix for each in tmp_path.iterdir()] == [".damaged"]
+    assert "set aside" in caplog.text
