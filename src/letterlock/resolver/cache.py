@@ -4,12 +4,15 @@ Bounded in octets, by an estimate from the wire form; the least recently used en
 its TTL or its signature.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import dns.name
 import dns.rdata
 
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
+from letterlock.resolver.chain import KeptProof
 from letterlock.resolver.zone import CutState
 
 DEFAULT_OCTETS = 64 << 20
@@ -17,8 +20,22 @@ ENTRY_OCTETS = 1_200  # an answer with its proof, before its records
 HELD_SECONDS = 5.0
 MAX_HELD_SECONDS = 300.0
 MAX_HELD = 10_000
+MAX_PROOFS = 8  # of one zone
+POPULAR_USES = 3
+REFRESH_SHARE = 0.1  # of the TTL: what is popular is asked for again before it runs out
+MAX_DUE = 100
 
 Key = tuple[str, int]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An answer, what it takes, when it should be asked for again if it is popular, and how often it was used."""
+
+    answer: Answer
+    octets: int
+    refresh_at: float
+    uses: int = 0
 
 
 class Cache:
@@ -27,9 +44,10 @@ class Cache:
     def __init__(self, max_octets: int = DEFAULT_OCTETS) -> None:
         self._max_octets = max_octets
         self._octets = 0
-        self._answers: OrderedDict[Key, tuple[Answer, int]] = OrderedDict()
+        self._answers: OrderedDict[Key, _Entry] = OrderedDict()
         self._held: OrderedDict[Key, tuple[LookupFailure, float, float]] = OrderedDict()
         self.zones = Zones()
+        self.due: list[Key] = []  # popular answers that run out soon; whoever drives the cache asks for them again
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -43,9 +61,13 @@ class Cache:
         """A valid answer, or a failure that is still held."""
         entry = self._answers.get(key)
         if entry is not None:
-            if now < entry[0].expires_at:
+            if now < entry.answer.expires_at:
                 self._answers.move_to_end(key)
-                return entry[0]
+                entry.uses += 1
+                if now >= entry.refresh_at and entry.uses >= POPULAR_USES and len(self.due) < MAX_DUE:
+                    entry.refresh_at = entry.answer.expires_at
+                    self.due.append(key)
+                return entry.answer
             self._drop(key)
         held = self._held.get(key)
         return held[0] if held is not None and now < held[1] else None
@@ -61,7 +83,8 @@ class Cache:
             return
         self._drop(key)
         octets = ENTRY_OCTETS + sum(_octets(record) for record in result.records)
-        self._answers[key] = result, octets
+        refresh_at = result.expires_at - REFRESH_SHARE * (result.expires_at - now)
+        self._answers[key] = _Entry(result, octets, refresh_at)
         self._octets += octets
         while self._octets > self._max_octets:
             self._drop(next(iter(self._answers)))
@@ -70,6 +93,7 @@ class Cache:
         """Forget everything."""
         self._answers.clear()
         self._held.clear()
+        self.due.clear()
         self._octets = 0
         self.zones.clear()
 
@@ -83,7 +107,7 @@ class Cache:
     def _drop(self, key: Key) -> None:
         entry = self._answers.pop(key, None)
         if entry is not None:
-            self._octets -= entry[1]
+            self._octets -= entry.octets
 
 
 class Zones:
@@ -92,6 +116,7 @@ class Zones:
     def __init__(self, max_entries: int = 20_000) -> None:
         self._max_entries = max_entries
         self._states: OrderedDict[dns.name.Name, CutState] = OrderedDict()
+        self._proofs: OrderedDict[dns.name.Name, deque[KeptProof]] = OrderedDict()
 
     def get(self, name: dns.name.Name, now: float) -> CutState | None:
         """What is known of a name as a zone cut, if it is still valid."""
@@ -108,6 +133,18 @@ class Zones:
     def clear(self) -> None:
         """Forget everything."""
         self._states.clear()
+        self._proofs.clear()
+
+    def proofs(self, zone: dns.name.Name, now: float) -> Sequence[KeptProof]:
+        """Denials that a zone has proven and that are still valid, the latest first (RFC 8198)."""
+        return [proof for proof in self._proofs.get(zone, ()) if now < proof.expires_at]
+
+    def keep_proof(self, zone: dns.name.Name, proof: KeptProof) -> None:
+        """Remember a denial; a zone has room for a few, so that looking through them costs little."""
+        self._proofs.setdefault(zone, deque(maxlen=MAX_PROOFS)).appendleft(proof)
+        self._proofs.move_to_end(zone)
+        if len(self._proofs) > self._max_entries:
+            self._proofs.popitem(last=False)
 
 
 def _octets(record: dns.rdata.Rdata) -> int:

@@ -70,6 +70,14 @@ class Breathe:
 Steps = Generator[Ask | Breathe, Mapping[Question, Reply | Fault], _T]
 
 
+@dataclass(frozen=True, slots=True)
+class KeptProof:
+    """The validated NSEC or NSEC3 records of one reply, for as long as they hold."""
+
+    denials: Denials
+    expires_at: float
+
+
 class ZoneCache(Protocol):
     """What is known of zone cuts from earlier lookups."""
 
@@ -78,6 +86,12 @@ class ZoneCache(Protocol):
 
     def put(self, name: dns.name.Name, state: CutState) -> None:
         """Remember it."""
+
+    def proofs(self, zone: dns.name.Name, now: float) -> Sequence[KeptProof]:
+        """Denials that a zone has proven and that are still valid, the latest first."""
+
+    def keep_proof(self, zone: dns.name.Name, proof: KeptProof) -> None:
+        """Remember a denial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,7 +403,7 @@ class Chain:
 
     def _expanded(self, signed: SignedRRset, verified: Verified, zone: Secure, reply: Reply) -> Steps[Checked]:
         """A validated RRset; one that came from a wildcard needs proof that nothing closer exists (RFC 4035 5.3.4)."""
-        expires_at = min(_expires_at(signed, verified, self._now), zone.expires_at)
+        expires_at = _expires_at(signed, verified, self._now)
         ttl = max(0, min(ttl_of(signed), verified.signature.original_ttl, int(expires_at - self._now)))
         if verified.wildcard is None:
             return Checked(Security.SECURE, expires_at, ttl)
@@ -430,7 +444,7 @@ class Chain:
                 if isinstance(record, NSEC | NSEC3):
                     denials.add(owner, record, self._settings.max_iterations)
             expires_at = min(expires_at, _expires_at(signed, verified, self._now))
-        return denials, min(expires_at, zone.expires_at), why
+        return denials, expires_at, why
 
 
 def security_of(state: ZoneState | Indeterminate) -> Security:

@@ -19,6 +19,7 @@ from letterlock.resolver.budget import Spending
 
 SHA1 = 1
 OPT_OUT = 0x01
+CHEAP_ITERATIONS = 10
 _TO_BASE32HEX = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
 _NS, _SOA, _DS = dns.rdatatype.NS, dns.rdatatype.SOA, dns.rdatatype.DS
 _CNAME, _DNAME = dns.rdatatype.CNAME, dns.rdatatype.DNAME
@@ -70,6 +71,11 @@ class Denials:
 
     def __bool__(self) -> bool:
         return bool(self.nsec or self.nsec3)
+
+    @property
+    def cheap(self) -> bool:
+        """Whether these records can be tried on many names without much hashing."""
+        return not self.nsec3 or self.nsec3[0].record.iterations <= CHEAP_ITERATIONS
 
 
 def _parameters(record: NSEC3) -> tuple[int, int, bytes]:

@@ -71,7 +71,15 @@ class Resolver:
         """
         key = str(name).lower().removesuffix("."), int(dns.rdatatype.RdataType.make(rdtype))
         known = self.cache.get(key, self._now())
+        if self.cache.due:
+            self._refresh()
         return known if known is not None else await self._shared(key, _question(name, key[1]))
+
+    def _refresh(self) -> None:
+        """Ask for popular answers again before they run out, while the old ones are still served."""
+        for key in self.cache.due:
+            self._begin(key, _question(key[0] or ".", key[1]))
+        self.cache.due.clear()
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
@@ -90,12 +98,15 @@ class Resolver:
 
     async def _shared(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
         """One lookup for all who ask the same at once; it goes on when one of them gives up."""
+        return await asyncio.shield(self._begin(key, question))
+
+    def _begin(self, key: tuple[str, int], question: Question) -> asyncio.Task[Answer | LookupFailure]:
         task = self._lookups.get(question)
         if task is None:
             task = asyncio.create_task(self._look_up(key, question))
             self._lookups[question] = task
             task.add_done_callback(lambda _: self._lookups.pop(question, None))
-        return await asyncio.shield(task)
+        return task
 
     async def _look_up(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
         async with self._room:

@@ -30,6 +30,7 @@ from letterlock.resolver.chain import (
     MAX_TTL,
     Chain,
     Checked,
+    KeptProof,
     Settings,
     Steps,
     Stuck,
@@ -81,6 +82,9 @@ class Lookup(Chain):
 
     def _look_up(self) -> Steps[Answer | LookupFailure]:
         name, rdtype = self._question.name, self._question.rdtype
+        known = self._known_absence(name, rdtype)
+        if known is not None:
+            return known
         yield from self._prefetch(name, rdtype)
         reply = yield from self._reply(self._question)
         links: list[AliasLink] = []
@@ -103,6 +107,30 @@ class Lookup(Chain):
                 yield from self._prefetch(name, rdtype)
                 reply = yield from self._reply(Question(name, rdtype))
                 fresh = True
+
+    def _known_absence(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Answer | None:
+        """An absence that an earlier proof of the same zone proves too: nothing need be asked (RFC 8198)."""
+        anchor = self._anchor_zone(name)
+        if rdtype == _DS or anchor is None or self._negative_anchor(name) is not None:
+            return None
+        for labels in range(len(name), len(anchor) - 1, -1):
+            zone = self._zones.get(name.split(labels)[1], self._now)
+            if isinstance(zone, Insecure):
+                return None
+            if isinstance(zone, Secure):
+                return self._by_known_proof(name, rdtype, zone)
+        return None
+
+    def _by_known_proof(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, zone: Secure) -> Answer | None:
+        for kept in self._zones.proofs(zone.zone, self._now):
+            denied = self._deny(kept.denials, name, rdtype, Absence.NXDOMAIN)
+            if denied is not None and denied.security is Security.SECURE:
+                self._note(zone.proof)
+                self._note((_denial_step(zone.zone, f"{name} {dns.rdatatype.to_text(rdtype)}", denied),))
+                expires_at = min(kept.expires_at, zone.expires_at)
+                checked = Checked(Security.SECURE, expires_at, int(expires_at - self._now))
+                return self._answer(name, (), denied.absence, checked, (), expires_at)
+        return None
 
     def _link(self, name: dns.name.Name, reply: Reply) -> Steps[tuple[AliasLink, float] | None]:
         """The alias at a name: a DNAME above it (whose CNAME is synthesised and not signed), else a CNAME."""
@@ -159,16 +187,10 @@ class Lookup(Chain):
             self._note(insecure.proof if insecure else ())
             ttl = _negative_ttl(reply)
             return Checked(Security.INSECURE, self._now + ttl, ttl), claimed
-        step = ProofStep(
-            zone=str(zone.zone),
-            what="denial",
-            security=denied.security,
-            detail=f"{what} is absent ({denied.absence}): {denied.by}",
-            section="RFC 5155 section 8" if "NSEC3" in denied.by else "RFC 4035 section 5.4",
-            facts=(("absence", denied.absence.value), ("denial", denied.by)),
-        )
-        self._note((step,))
+        self._note((_denial_step(zone.zone, what, denied),))
         ttl = max(0, min(_negative_ttl(reply), int(expires_at - self._now)))
+        if denied.security is Security.SECURE and ttl and denials.cheap:
+            self._zones.keep_proof(zone.zone, KeptProof(denials, self._now + ttl))
         return Checked(denied.security, self._now + ttl, ttl), denied.absence
 
     def _deny(
@@ -208,6 +230,17 @@ _ORDER = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SE
 
 def _weakest(*states: Security) -> Security:
     return min(states, key=_ORDER.index)
+
+
+def _denial_step(zone: dns.name.Name, what: str, denied: Denied) -> ProofStep:
+    return ProofStep(
+        zone=str(zone),
+        what="denial",
+        security=denied.security,
+        detail=f"{what} is absent ({denied.absence}): {denied.by}",
+        section="RFC 5155 section 8" if "NSEC3" in denied.by else "RFC 4035 section 5.4",
+        facts=(("absence", denied.absence.value), ("denial", denied.by)),
+    )
 
 
 def _negative_ttl(reply: Reply) -> int:
