@@ -105,6 +105,24 @@ def test_rules_reach_the_policy_with_their_place() -> None:
     assert "letterlock.toml" in rule.source
 
 
+def test_a_negative_anchor_has_a_reason_and_an_end() -> None:
+    text = '[resolver.negative."broken.test"]\nreason = "expired signatures"\nuntil = 2027-01-31\n'
+    [negative] = parse(text, "letterlock.toml").resolver.negative_anchors
+    assert (str(negative.zone), negative.reason, negative.until) == ("broken.test.", "expired signatures", 1801353600.0)
+    found = mistakes('[resolver.negative."broken.test"]\nuntil = "soon"\nreson = "x"\n')
+    assert [(line, key) for line, key, _, _ in found] == [
+        (1, 'resolver.negative."broken.test".reason'),
+        (2, 'resolver.negative."broken.test".until'),
+        (3, 'resolver.negative."broken.test".reson'),
+    ]
+    assert found[2][3] == 'did you mean "reason"?'
+
+
+def test_sha1_can_be_switched_off() -> None:
+    assert {5, 7} <= parse("", "defaults").resolver.algorithms
+    assert not {5, 7} & parse("[resolver]\nsha1 = false\n", "letterlock.toml").resolver.algorithms
+
+
 def test_an_unreadable_file_is_one_clear_mistake(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="No such file"):
         load(tmp_path / "absent.toml")

@@ -57,6 +57,14 @@ def shown(value: object) -> str:
     return f"`{value}`"
 
 
+NAMED = {"domain": "domain", "negative": "resolver.negative"}  # tables that hold a table for each name
+TITLES = {
+    "": "Top of the file",
+    "domain": '`[domain."example.org"]`',
+    "resolver.negative": '`[resolver.negative."example.org"]`',
+}
+
+
 def configuration_page() -> str:
     """docs/reference/configuration.md"""
     parts = [
@@ -66,7 +74,7 @@ def configuration_page() -> str:
         "all at once, with their lines, and nothing is started. Relative paths start at the file's own folder.\n",
     ]
     for table, model in TABLES.items():
-        title = {"": "Top of the file", "domain": '`[domain."example.org"]`'}.get(table, f"`[{table}]`")
+        title = TITLES.get(table, f"`[{table}]`")
         parts.append(f"## {title}\n\n{model.__doc__}\n")
         if table == "domain":
             parts.append(
@@ -145,9 +153,9 @@ def unknown_keys(model: type[BaseModel], data: dict[str, object], place: str) ->
     for key, value in data.items():
         if key not in model.model_fields:
             yield f"{place}{key}"
-        elif isinstance(value, dict) and key == "domain":
-            for name, rule in value.items():
-                yield from unknown_keys(TABLES["domain"], rule, f"{place}domain.{name}.")
+        elif isinstance(value, dict) and key in NAMED:
+            for name, table in value.items():
+                yield from unknown_keys(TABLES[NAMED[key]], table, f"{place}{key}.{name}.")
         elif isinstance(value, dict):
             yield from unknown_keys(TABLES[key], value, f"{place}{key}.")
 

@@ -134,8 +134,15 @@ async def validated_dns(options: ResolverOptions, now: float | None = None) -> A
     except NoUpstreams as error:
         raise StartFailed(f"{error}\n  hint: name one in [resolver] upstream, or by --upstream") from None
     transport = UpstreamTransport(upstreams, timeout_seconds=options.timeout_seconds)
+    resolver = Resolver(
+        transport,
+        anchors=options.anchors or None,
+        now=now,
+        negative_anchors=options.negative_anchors,
+        algorithms=options.algorithms,
+    )
     try:
-        yield Dns(Resolver(transport, anchors=options.anchors or None, now=now), transport.upstreams)
+        yield Dns(resolver, transport.upstreams)
     finally:
         await transport.aclose()
 

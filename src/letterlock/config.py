@@ -5,6 +5,7 @@ the configuration. Files that the configuration names (certificates, trust roots
 holds an Options holds something that can be run.
 """
 
+import datetime as dt
 import difflib
 import functools
 import ipaddress
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Annotated
 
 import certifi
+import dns.name
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import (
@@ -43,7 +45,7 @@ from letterlock.policy.evidence import DestinationRule, TlsRule
 from letterlock.policy.rules import Rules
 from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.options import ReceiveOptions
-from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
+from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, InvalidAnchor, NegativeAnchor, TrustAnchor, parse_anchors
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
 DEFAULT_USER = "letterlock"
@@ -102,6 +104,8 @@ class ResolverOptions:
     upstreams: tuple[Upstream, ...]
     anchors: tuple[TrustAnchor, ...]
     timeout_seconds: float
+    negative_anchors: tuple[NegativeAnchor, ...] = ()
+    algorithms: frozenset[int] = ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +277,16 @@ def _tls_rule(value: object) -> TlsRule:
     return TlsRule(text)
 
 
+def _moment(value: object) -> float:
+    """A TOML date or time as seconds since 1970; a date means its beginning, UTC."""
+    match value:
+        case dt.datetime():
+            return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
+        case dt.date():
+            return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp()
+    raise _wrong(f"must be a date without quotes, not {value!r}", "write until = 2027-01-31")
+
+
 def _rule_domain(value: object) -> str:
     text = _text(value)
     if text == "*":
@@ -343,6 +357,15 @@ class _Queue(_Table):
     lifetime_seconds: Seconds = Field(5 * 86400, description="After this, what could not be delivered goes back.")
 
 
+class _NegativeAnchor(_Table):
+    """A signed zone to be taken for unsigned for a while (RFC 7646), because its operator broke it."""
+
+    reason: str = Field(min_length=1, max_length=500, description="Why; it is shown wherever the zone is met.")
+    until: Annotated[float, PlainValidator(_moment)] = Field(
+        description="When this ends: a date or a time, such as `2027-01-31`."
+    )
+
+
 class _Resolver(_Table):
     """Validated DNS."""
 
@@ -357,6 +380,10 @@ class _Resolver(_Table):
         description="Files of DS or DNSKEY records to trust. Unset: the root's keys of 2017 and 2024.",
     )
     timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = Field(10, description="How long one query may take.")
+    sha1: bool = Field(
+        True, description="Accept signatures with SHA-1 (algorithms 5 and 7). Off: such zones are insecure."
+    )
+    negative: dict[Annotated[str, PlainValidator(_domain_name)], _NegativeAnchor] = Field({}, max_length=1000)
 
 
 class _Delivery(_Table):
@@ -413,6 +440,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "smtp": _Smtp,
     "queue": _Queue,
     "resolver": _Resolver,
+    "resolver.negative": _NegativeAnchor,
     "delivery": _Delivery,
     "domain": _Rule,
 }
@@ -488,7 +516,8 @@ def _words(details: ErrorDetails, names: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _known_keys(table: tuple[str, ...]) -> list[str]:
-    return list(TABLES[table[0] if table else ""].model_fields)
+    name = "resolver.negative" if len(table) == 3 else table[0] if table else ""
+    return list(TABLES[name].model_fields)
 
 
 def _guess(text: str, known: list[str]) -> str:
@@ -538,6 +567,11 @@ def _options(file: _File, source: str, lines: Mapping[tuple[str, ...], int]) -> 
             upstreams=tuple(file.resolver.upstream),
             anchors=tuple(anchor for anchors in file.resolver.anchors for anchor in anchors),
             timeout_seconds=file.resolver.timeout_seconds,
+            negative_anchors=tuple(
+                NegativeAnchor(zone=dns.name.from_text(zone), reason=each.reason, until=each.until)
+                for zone, each in file.resolver.negative.items()
+            ),
+            algorithms=ALGORITHMS if file.resolver.sha1 else ALGORITHMS - SHA1_ALGORITHMS,
         ),
         deliver=DeliverOptions(
             hostname=hostname,

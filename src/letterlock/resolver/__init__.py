@@ -35,8 +35,11 @@ from letterlock.resolver.cache import Cache
 from letterlock.resolver.chain import Ask, Breathe, Settings
 from letterlock.resolver.driver import Resolver, Transport
 from letterlock.resolver.lookup import Lookup
+from letterlock.resolver.signatures import ALGORITHMS, SHA1_ALGORITHMS
 
 __all__ = [
+    "ALGORITHMS",
+    "SHA1_ALGORITHMS",
     "Absence",
     "AliasLink",
     "Answer",

@@ -26,6 +26,7 @@ from letterlock.resolver.message import SignedRRset
 from letterlock.resolver.words import algorithm_name, utc
 
 ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
+SHA1_ALGORITHMS = frozenset({5, 7})  # accepted unless told otherwise: insecure would let TLSA records vanish
 DIGESTS = frozenset({1, 2, 4})
 MAX_RSA_OCTETS = 520  # 4096 bits and the exponent: verification of larger ones is a way to make us work
 ZONE_KEY, REVOKED = 0x0100, 0x0080
