@@ -5,6 +5,7 @@ Stop, the other way round: no new mail, finish what is in hand, give back what i
 """
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  # loaded lazily otherwise, when its file may not be readable any more
 import errno
 import logging
 import os
@@ -106,6 +107,8 @@ def drop_privileges(user: str | None, directory: Path) -> None:
         os.setuid(entry.pw_uid)
     except OSError as error:
         raise StartFailed(f"cannot become user {user}: {error.strerror}") from None
+    if not os.access(os.__file__, os.R_OK):
+        log.warning("user %s cannot read Python's library in %s: install it where he can", user, Path(os.__file__).parent)
 
 
 def make_directory(directory: Path) -> None:
