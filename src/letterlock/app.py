@@ -108,7 +108,8 @@ def drop_privileges(user: str | None, directory: Path) -> None:
     except OSError as error:
         raise StartFailed(f"cannot become user {user}: {error.strerror}") from None
     if not os.access(os.__file__, os.R_OK):
-        log.warning("user %s cannot read Python's library in %s: install it where he can", user, Path(os.__file__).parent)
+        library = Path(os.__file__).parent
+        log.warning("user %s cannot read Python's library in %s: install it where he can", user, library)
 
 
 def make_directory(directory: Path) -> None:
