@@ -1,0 +1,138 @@
+"""Is an upstream fit for validation? A few questions about a signed zone find out.
+
+Many forwarders drop signatures or fail on queries with DO; behind them every signed name looks forged. That is found
+out by asking, and named plainly, so that the operator can point to another upstream.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
+import dns.rdatatype
+
+from letterlock.net.dns.upstream import Upstream
+
+Exchange = Callable[[bytes, bool], Awaitable[bytes]]
+PROBE_SECONDS = 3.0
+PAYLOAD_OCTETS = 1232
+_NSEC, _NSEC3, _RRSIG = dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.RRSIG
+
+
+class Finding(StrEnum):
+    """What can be wrong with an upstream; the value is a code, `sentence` says it for people."""
+
+    SILENT = "silent"
+    CHOKES_ON_DO = "chokes-on-do"
+    REFUSES = "refuses"
+    STRIPS_SIGNATURES = "strips-signatures"
+    STRIPS_DENIALS = "strips-denials"
+    NO_TCP = "no-tcp"
+
+    @property
+    def sentence(self) -> str:
+        """One sentence, to stand after the name of the upstream."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Finding.SILENT: "does not answer at all",
+    Finding.CHOKES_ON_DO: "answers plain queries, but not those that ask for DNSSEC records",
+    Finding.REFUSES: "refuses to answer queries from here",
+    Finding.STRIPS_SIGNATURES: "removes the signatures (RRSIG), so that every signed name would look forged",
+    Finding.STRIPS_DENIALS: "removes the proofs of absence (NSEC), so that nothing could be proven to be absent",
+    Finding.NO_TCP: "does not answer over TCP, so that long answers cannot be had",
+}
+_DEMERITS = {Finding.NO_TCP: 1, Finding.STRIPS_DENIALS: 2, Finding.STRIPS_SIGNATURES: 3}
+_UNFIT_DEMERITS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamReport:
+    """What was found out about an upstream, and its round trip in seconds (None: it never answered)."""
+
+    upstream: Upstream
+    findings: tuple[Finding, ...]
+    round_trip: float | None
+
+    @property
+    def fit(self) -> bool:
+        """Whether answers through this upstream can be validated."""
+        return self.demerits <= _DEMERITS[Finding.NO_TCP]
+
+    @property
+    def demerits(self) -> int:
+        """How bad it is; 0 is good. Upstreams with fewer are asked first."""
+        return sum(_DEMERITS.get(finding, _UNFIT_DEMERITS) for finding in self.findings)
+
+    def __str__(self) -> str:
+        if not self.findings:
+            return f"{self.upstream} is fit for validation"
+        return f"{self.upstream} " + "; it ".join(finding.sentence for finding in self.findings)
+
+
+async def examine(upstream: Upstream, exchange: Exchange, zone: dns.name.Name = dns.name.root) -> UpstreamReport:
+    """Ask an upstream about a zone that is known to be signed: one that has a trust anchor.
+
+    `exchange(wire, tcp)` sends a query to this upstream alone and raises OSError, such as
+    `UpstreamTransport([upstream])`. Every probe may take 3 seconds. Never raises for what the upstream does.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    signed = await _probe(exchange, zone, dns.rdatatype.SOA)
+    round_trip = loop.time() - begun if signed else None
+    if signed is None or signed.rcode() != dns.rcode.NOERROR:
+        plain = await _probe(exchange, zone, dns.rdatatype.SOA, want_dnssec=False)
+        return UpstreamReport(upstream=upstream, findings=(_deaf(signed, plain),), round_trip=round_trip)
+    absent, over_tcp = await asyncio.gather(
+        _probe(exchange, zone, dns.rdatatype.HINFO), _probe(exchange, zone, dns.rdatatype.SOA, tcp=True)
+    )
+    findings = []
+    if not _has(signed, _RRSIG):
+        findings.append(Finding.STRIPS_SIGNATURES)
+    if absent is not None and not absent.answer and not _has(absent, _NSEC, _NSEC3):
+        findings.append(Finding.STRIPS_DENIALS)
+    if over_tcp is None:
+        findings.append(Finding.NO_TCP)
+    return UpstreamReport(upstream=upstream, findings=tuple(findings), round_trip=round_trip)
+
+
+def _deaf(signed: dns.message.Message | None, plain: dns.message.Message | None) -> Finding:
+    """What is wrong with an upstream that does not answer a query with DO as it should."""
+    if plain is not None and plain.rcode() == dns.rcode.NOERROR:
+        return Finding.CHOKES_ON_DO
+    return Finding.SILENT if signed is None and plain is None else Finding.REFUSES
+
+
+def _has(message: dns.message.Message, *rdtypes: dns.rdatatype.RdataType) -> bool:
+    return any(rrset.rdtype in rdtypes for rrset in (*message.answer, *message.authority))
+
+
+async def _probe(
+    exchange: Exchange,
+    zone: dns.name.Name,
+    rdtype: dns.rdatatype.RdataType,
+    *,
+    want_dnssec: bool = True,
+    tcp: bool = False,
+) -> dns.message.Message | None:
+    """The parsed reply, or None: no reply, or nothing that can be read."""
+    query = dns.message.make_query(zone, rdtype, id=secrets.randbits(16))
+    if want_dnssec:
+        query.use_edns(0, dns.flags.DO, PAYLOAD_OCTETS)
+        query.flags |= dns.flags.CD
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            reply = dns.message.from_wire(await exchange(query.to_wire(), tcp), ignore_trailing=True)
+            if reply.flags & dns.flags.TC and not tcp:
+                reply = dns.message.from_wire(await exchange(query.to_wire(), True), ignore_trailing=True)
+    except (OSError, dns.exception.DNSException, ValueError):
+        return None
+    return reply

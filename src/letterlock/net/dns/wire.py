@@ -1,0 +1,66 @@
+"""The few octets of a DNS message that its carrier looks at: id, flags, question (RFC 1035 section 4.1)."""
+
+from collections.abc import Callable
+
+HEADER_OCTETS = 12
+MAX_MESSAGE_OCTETS = 65_535
+_QR, _OPCODE = 0x80, 0x78
+# FORMERR, SERVFAIL, NOTIMP, REFUSED: another upstream may do better.
+_POOR = frozenset({1, 2, 4, 5})
+
+
+def question(query: bytes) -> bytes:
+    """The question of a query that we wrote ourselves: name, type, class. Raises ValueError when there is none."""
+    end = HEADER_OCTETS
+    while end < len(query) and query[end]:
+        end += query[end] + 1
+    if len(query) < end + 5:
+        raise ValueError("the query has no question")
+    return query[HEADER_OCTETS : end + 5]
+
+
+def answers(reply: bytes, query: bytes, *, exact_case: bool = False) -> bool:
+    """Whether a reply is to this query: id, QR, opcode and question alike (RFC 5452 section 9.1)."""
+    if len(reply) < HEADER_OCTETS or reply[:2] != query[:2]:
+        return False
+    if not reply[2] & _QR or (reply[2] ^ query[2]) & _OPCODE or reply[4:6] != b"\x00\x01":
+        return False
+    asked = question(query)
+    echoed = reply[HEADER_OCTETS : HEADER_OCTETS + len(asked)]
+    return echoed == asked if exact_case else echoed.lower() == asked.lower()
+
+
+def poor(reply: bytes) -> bool:
+    """Whether a reply says that this upstream could not, or would not, answer."""
+    return reply[3] & 0x0F in _POOR
+
+
+def refuses(reply: bytes) -> bool:
+    """Whether a reply says that this upstream does not answer such queries, whatever they ask."""
+    return poor(reply) and reply[3] & 0x0F != 2
+
+
+def with_id(message: bytes, message_id: int) -> bytes:
+    """The message with another id."""
+    return message_id.to_bytes(2, "big") + message[2:]
+
+
+def mix_case(query: bytes, random_bits: Callable[[int], int]) -> bytes:
+    """The query with its letters in random case, which a reply has to echo: more for a forger to guess (0x20).
+
+    Length octets are below 64, and so are never letters.
+    """
+    name = question(query)[:-4]
+    bits = random_bits(len(name))
+    mixed = bytes(octet ^ 0x20 if bits >> at & 1 and _letter(octet) else octet for at, octet in enumerate(name))
+    return query[:HEADER_OCTETS] + mixed + query[HEADER_OCTETS + len(name) :]
+
+
+def _letter(octet: int) -> bool:
+    return 0x41 <= octet & 0xDF <= 0x5A
+
+
+def restored(reply: bytes, query: bytes) -> bytes:
+    """The reply with id and question as they stand in `query`; names that point to the question get its case."""
+    asked = question(query)
+    return query[:2] + reply[2:HEADER_OCTETS] + asked + reply[HEADER_OCTETS + len(asked) :]
