@@ -3,6 +3,8 @@
 import datetime as dt
 import email.policy
 import email.utils
+import itertools
+import re
 import textwrap
 from dataclasses import dataclass
 from email.message import EmailMessage, Message
@@ -12,6 +14,7 @@ from letterlock.mail.addresses import Mailbox
 MAX_HEADER_OCTETS = 16_384
 MAX_TEXT_CHARACTERS = 800
 _WIDTH = 76
+_HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]+[^ \t]")  # RFC 5322 sections 2.2 and 2.2.3
 _POLICY = email.policy.SMTP.clone(max_line_length=_WIDTH)
 _PLAIN = email.policy.compat32.clone(linesep="\r\n", max_line_length=None)  # machines read these lines: no folding
 
@@ -38,9 +41,13 @@ class Failure:
 
 
 def header_of(content: bytes) -> bytes:
-    """The header section of a message, at most MAX_HEADER_OCTETS, cut at a line end."""
-    header = content.partition(b"\r\n\r\n")[0][:MAX_HEADER_OCTETS]
-    return header if len(header) < MAX_HEADER_OCTETS else header.rpartition(b"\r\n")[0]
+    """The header section of a message, at most MAX_HEADER_OCTETS, cut at a line end.
+
+    It ends at the empty line, and at the first line that is no header field: what follows is taken for the body.
+    """
+    lines = content[:MAX_HEADER_OCTETS].split(b"\r\n")
+    whole = lines if len(content) <= MAX_HEADER_OCTETS else lines[:-1]
+    return b"\r\n".join(itertools.takewhile(_HEADER_LINE.match, whole))
 
 
 def compose(failure: Failure, header: bytes, *, hostname: str, message_id: str, now: float) -> bytes:
@@ -114,7 +121,7 @@ def _for_machines(failure: Failure, hostname: str) -> Message:
 
 def _recipient_fields(recipient: FailedRecipient, failure: Failure) -> Message:
     fields = [
-        ("Final-Recipient", f"{_address_type(recipient.recipient)}; {ascii_only(str(recipient.recipient))}"),
+        ("Final-Recipient", _typed(recipient.recipient)),
         ("Action", "failed"),
         ("Status", recipient.status),
     ]
@@ -128,8 +135,15 @@ def _recipient_fields(recipient: FailedRecipient, failure: Failure) -> Message:
     return _fields(*fields)
 
 
-def _address_type(recipient: Mailbox) -> str:
-    return "utf-8" if recipient.needs_smtputf8 else "rfc822"  # RFC 6533 section 3
+def _typed(recipient: Mailbox) -> str:
+    if not recipient.needs_smtputf8:
+        return f"rfc822; {recipient}"
+    return "utf-8; " + "".join(map(_xtext, str(recipient)))
+
+
+def _xtext(character: str) -> str:
+    """RFC 6533 section 3, utf-8-addr-xtext."""
+    return character if "!" <= character <= "~" and character not in "\\+=" else f"\\x{{{ord(character):X}}}"
 
 
 def _fields(*fields: tuple[str, str]) -> Message:
@@ -143,8 +157,8 @@ def _original(header: bytes) -> Message:
     part = Message(policy=_PLAIN)
     part["Content-Type"] = "text/rfc822-headers"
     part["Content-Description"] = "Header of the undelivered message"
-    text = "\n".join(ascii_only(line, 998) for line in header.decode("ascii", "replace").splitlines())
-    part.set_payload(text + "\n")
+    lines = header.decode("ascii", "replace").split("\r\n")
+    part.set_payload("".join(f"{ascii_only(line, 998)}\n" for line in lines))
     return part
 
 
@@ -157,5 +171,5 @@ def safe(text: str) -> str:
 
 def ascii_only(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
     """Remote text for a header field: printable ASCII in one line, bounded."""
-    shown = "".join(character if " " <= character <= "~" else "?" for character in text.replace("\t", " "))
-    return shown[:limit]
+    spaced = re.sub(r"[\t\r\n]+", " ", text)
+    return "".join(character if " " <= character <= "~" else "?" for character in spaced)[:limit]

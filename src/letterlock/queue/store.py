@@ -47,7 +47,10 @@ class Store(Protocol):
         """Failed recipients whose sender was not told yet, by message."""
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
-        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction."""
+        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction.
+
+        Raises KeyError when the message is gone (removed): then nothing is accepted.
+        """
 
     async def next_due(self) -> float | None:
         """When the next task is due or the next lease runs out; None when nothing is queued."""
@@ -59,7 +62,7 @@ class Store(Protocol):
         """One queued message."""
 
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
-        """The journal of a message's attempts as JSON-able values, oldest first."""
+        """The journal of a message's attempts as JSON-able values, oldest first; only the last ones if many."""
 
     async def retry(self, message_id: str | None, *, now: float) -> int:
         """Make a message's (None: every) waiting recipient due now; how many tasks that were."""

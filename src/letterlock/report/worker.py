@@ -65,11 +65,17 @@ class Reporter:
         try:
             notices = await self._store.due_notices(limit=BATCH)
             for notice in notices:
-                await self._report(notice)
+                await self._report_unless_removed(notice)
         except StoreFailed as error:
             log.warning("notifications wait: %s", error)
             return False
         return bool(notices)
+
+    async def _report_unless_removed(self, notice: Notice) -> None:
+        try:
+            await self._report(notice)
+        except KeyError:
+            log.info("%s: removed before its sender was told: nobody is", notice.envelope.id)
 
     async def _report(self, notice: Notice) -> None:
         now, about = self._clock.now(), notice.envelope

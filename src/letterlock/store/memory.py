@@ -97,25 +97,16 @@ class MemoryStore:
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
         untold = [kept for kept in self._kept.values() if kept.untold]
-        return [
-            Notice(
-                envelope=kept.envelope,
-                failed=tuple(kept.untold.values()),
-                remote_host=kept.attempts[-1].host,
-                last_attempt_at=kept.attempts[-1].ended_at,
-            )
-            for kept in untold[:limit]
-        ]
+        return [self._notice(kept) for kept in untold[:limit]]
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
-        """Accept the DSN and mark the notice done."""
+        """Accept the DSN and mark the notice done. Raises KeyError."""
+        kept = self._kept[notice.envelope.id]
         if dsn is not None:
             self._insert(dsn[0], dsn[1], now)
-        kept = self._kept.get(notice.envelope.id)
-        if kept is not None:
-            for outcome in notice.failed:
-                kept.untold.pop(outcome.recipient, None)
-            self._forget_if_finished(notice.envelope.id)
+        for outcome in notice.failed:
+            kept.untold.pop(outcome.recipient, None)
+        self._forget_if_finished(notice.envelope.id)
 
     async def next_due(self) -> float | None:
         """When the next task is due or the next lease runs out."""
@@ -155,6 +146,15 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _notice(self, kept: _Kept) -> Notice:
+        last = kept.attempts[-1]
+        return Notice(
+            envelope=kept.envelope,
+            failed=tuple(kept.untold.values()),
+            remote_host=last.host if all(each.domain == last.next_hop for each in kept.untold) else None,
+            last_attempt_at=last.ended_at,
+        )
 
     def _insert(self, envelope: Envelope, body: bytes, due_at: float) -> None:
         tasks = {mailbox.domain: _Task(due_at) for mailbox in envelope.recipients}

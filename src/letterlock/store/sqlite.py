@@ -26,13 +26,14 @@ from letterlock.queue.tasks import (
     RecipientOutcome,
     Settlement,
 )
-from letterlock.store.writer import Writer, explain
+from letterlock.store.writer import Writer
 
 log = logging.getLogger("letterlock.store")
 FILE = "queue.db"
 LOCK_FILE = "lock"
 VERSION = 1
 MAX_ATTEMPTS_SHOWN = 100
+UNKNOWN_STATUS = "5.0.0"  # RFC 3463: other or undefined
 
 
 class QueueInUse(Exception):
@@ -69,10 +70,11 @@ class SqliteStore:
         lock = _take_lock(directory)
         try:
             return cls(_connect(directory / FILE), lock)
-        except (sqlite3.Error, StoreFailed) as error:
+        except StoreFailed:
             lock.close()
-            if isinstance(error, StoreFailed):
-                raise
+            raise
+        except (sqlite3.Error, OSError) as error:
+            lock.close()
             raise StoreFailed(f"cannot open the queue {directory / FILE}: {error}") from None
 
     async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
@@ -121,9 +123,14 @@ class SqliteStore:
         return await self._writer.do(lambda db: _notices(db, limit))
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
-        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction."""
+        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction.
+
+        Raises KeyError when the message is gone.
+        """
 
         def work(db: sqlite3.Connection) -> None:
+            if _run(db, "message", notice.envelope.id).fetchone() is None:
+                raise KeyError(notice.envelope.id)
             if dsn is not None:
                 _insert(db, dsn[0], dsn[1], now)
             for outcome in notice.failed:
@@ -144,13 +151,7 @@ class SqliteStore:
     async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
         """Queued messages in order of id, beginning behind `after`."""
 
-        def work(db: sqlite3.Connection) -> list[QueuedMessage]:
-            found = [
-                _queued(db, message_id) for (message_id,) in _run(db, "message_ids", after or "", limit).fetchall()
-            ]
-            return [message for message in found if message is not None]
-
-        return await self._writer.do(work)
+        return await self._writer.do(lambda db: _page(db, limit, after or ""))
 
     async def message(self, message_id: str) -> QueuedMessage | None:
         """One queued message."""
@@ -159,7 +160,7 @@ class SqliteStore:
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
         """The journal of a message's attempts, oldest first."""
         return await self._writer.do(
-            lambda db: [json.loads(text) for (text,) in _run(db, "attempts", message_id).fetchmany(MAX_ATTEMPTS_SHOWN)]
+            lambda db: [_record(text) for (text,) in _run(db, "attempts", message_id, MAX_ATTEMPTS_SHOWN)]
         )
 
     async def retry(self, message_id: str | None, *, now: float) -> int:
@@ -190,15 +191,18 @@ def _take_lock(directory: Path) -> IO[bytes]:
         raise StoreFailed(f"cannot write in the queue directory {directory}: {error.strerror}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         lock.close()
-        raise QueueInUse(f"another server is running on the queue in {directory}") from None
+        if isinstance(error, BlockingIOError):
+            raise QueueInUse(f"another server is running on the queue in {directory}") from None
+        raise StoreFailed(f"cannot lock the queue directory {directory}: {error.strerror}") from None
     return lock
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    connection.text_factory = _text  # octets that are no UTF-8 damage one row, not the reading of all
     try:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
             connection.execute(f"PRAGMA {pragma}")
@@ -208,6 +212,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "backslashreplace")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -278,29 +286,54 @@ def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attemp
 def _notices(db: sqlite3.Connection, limit: int) -> list[Notice]:
     notices = []
     for (message_id,) in _run(db, "untold_messages", limit).fetchall():
-        failed = tuple(
-            RecipientOutcome(
-                recipient=_mailbox(mailbox), kind=OutcomeKind.FAILED, status=status, text=text, remote_reply=reply
-            )
-            for mailbox, status, text, reply in _run(db, "untold_recipients", message_id)
-        )
-        row = _run(db, "last_attempt", message_id).fetchone()
-        last = json.loads(row[0]) if row else {}
-        notices.append(
-            Notice(
-                envelope=_envelope(db, message_id),
-                failed=failed,
-                remote_host=last.get("host"),
-                last_attempt_at=last.get("ended_at", 0.0),
-            )
-        )
+        try:
+            notices.append(_notice(db, message_id))
+        except Damaged as error:
+            log.critical("%s: its sender cannot be told, its row in the queue is damaged: %s", message_id, error)
+            _run(db, "set_notice_aside", message_id)
     return notices
+
+
+def _notice(db: sqlite3.Connection, message_id: str) -> Notice:
+    envelope = _envelope(db, message_id)
+    failed = tuple(
+        RecipientOutcome(
+            recipient=_mailbox(mailbox),
+            kind=OutcomeKind.FAILED,
+            status=status or UNKNOWN_STATUS,
+            text=text or "the reason was lost",
+            remote_reply=reply,
+        )
+        for mailbox, status, text, reply in _run(db, "untold_recipients", message_id)
+    )
+    row = _run(db, "last_attempt", message_id).fetchone()
+    last = _record(row[0]) if row else {}
+    host, ended_at = last.get("host"), last.get("ended_at")
+    # the last attempt may have been at another next hop than the one that failed
+    fits = isinstance(host, str) and all(outcome.recipient.domain == last.get("next_hop") for outcome in failed)
+    return Notice(
+        envelope=envelope,
+        failed=failed,
+        remote_host=str(host) if fits else None,
+        last_attempt_at=float(ended_at) if isinstance(ended_at, int | float) else envelope.accepted_at,
+    )
+
+
+def _record(text: str) -> dict[str, object]:
+    """A record of the journal; {} when it is damaged: nothing depends on it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _envelope(db: sqlite3.Connection, message_id: str) -> Envelope:
     row = _run(db, "message", message_id).fetchone()
     if row is None:
         raise Damaged("the message is missing")
+    if not row[7]:
+        raise Damaged("its content is missing")
     recipients = tuple(_mailbox(mailbox) for mailbox, *_ in _run(db, "recipients", message_id))
     try:
         body_type = BodyType(row[5])
@@ -325,10 +358,22 @@ def _mailbox(text: str) -> Mailbox:
         raise Damaged(f"{text!r} is not an address: {error}") from None
 
 
+def _page(db: sqlite3.Connection, limit: int, after: str) -> list[QueuedMessage]:
+    """As many messages as asked for, if there are so many that can be read."""
+    found: list[QueuedMessage] = []
+    while len(found) < limit and (ids := _run(db, "message_ids", after, limit - len(found)).fetchall()):
+        found += [message for (message_id,) in ids if (message := _queued(db, message_id)) is not None]
+        after = ids[-1][0]
+    return found
+
+
 def _queued(db: sqlite3.Connection, message_id: str) -> QueuedMessage | None:
+    if _run(db, "message", message_id).fetchone() is None:
+        return None
     try:
         envelope = _envelope(db, message_id)
-    except Damaged:
+    except Damaged as error:
+        log.critical("%s: cannot be shown, its row in the queue is damaged: %s", message_id, error)
         return None
     recipients = tuple(
         QueuedRecipient(
@@ -344,4 +389,4 @@ def _queued(db: sqlite3.Connection, message_id: str) -> QueuedMessage | None:
     return QueuedMessage(envelope=envelope, recipients=recipients)
 
 
-__all__ = ["Damaged", "QueueInUse", "SqliteStore", "explain"]
+__all__ = ["QueueInUse", "SqliteStore"]

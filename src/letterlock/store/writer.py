@@ -1,8 +1,9 @@
 """One thread, one connection, many callers: group commit.
 
 Every piece of work runs inside a savepoint of a shared transaction, and its caller is released after the one fsync
-that all of them paid for together. A piece that fails takes only itself back. With exactly one connection a file, the
-WAL of an old SQLite cannot be damaged by a second one.
+that all of them paid for together. A piece that fails takes only itself back; when a piece took the whole transaction
+with it (a full disk), the others are tried once more, each alone. With exactly one connection a file, the WAL of an old
+SQLite cannot be damaged by a second one.
 """
 
 import asyncio
@@ -18,7 +19,6 @@ from letterlock.queue.store import StoreFailed, StoreFull
 
 MAX_GROUP = 200
 _Result = TypeVar("_Result")
-_FULL = frozenset({sqlite3.SQLITE_FULL})
 
 
 @dataclass(slots=True)
@@ -30,6 +30,11 @@ class _Piece(Generic[_Result]):
     future: asyncio.Future[_Result]
     results: list[_Result] = field(default_factory=list)  # one, once the work was done
     error: Exception | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the disk failed it, and not the work itself."""
+        return isinstance(self.error, StoreFailed)
 
     def release(self) -> None:
         """Wake the caller, from the writer's thread."""
@@ -87,22 +92,33 @@ class Writer:
                 if len(group) == MAX_GROUP or self._pieces.empty():
                     break
                 piece = self._pieces.get()
-            self._commit(group)
+            self._do(group)
         self._connection.close()
 
-    def _commit(self, group: list[_Piece[Any]]) -> None:
+    def _do(self, group: list[_Piece[Any]]) -> None:
+        if not self._commit(group) and len(group) > 1:
+            for piece in group:
+                if piece.lost:
+                    piece.error = None
+                    self._commit([piece])
+        for piece in group:
+            piece.release()
+
+    def _commit(self, group: list[_Piece[Any]]) -> bool:
+        """One transaction; False when it was lost as a whole, and its pieces may do better alone."""
+        begun = False
         try:
-            if group:
-                self._connection.execute("BEGIN IMMEDIATE")
-                for piece in group:
-                    self._try(piece)
-                self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+            begun = True
+            for piece in group:
+                self._try(piece)
+            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
             for piece in group:
                 piece.error = piece.error or explain(error)
-        for piece in group:
-            piece.release()
+            return not begun  # when it could not even begin, each piece alone would only wait as long again
+        return True
 
     def _try(self, piece: _Piece[Any]) -> None:
         self._connection.execute("SAVEPOINT piece")
@@ -125,6 +141,6 @@ class Writer:
 
 def explain(error: sqlite3.Error) -> StoreFailed:
     """What SQLite says, as the store's own failure with a sentence for people."""
-    if getattr(error, "sqlite_errorcode", None) in _FULL:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StoreFull("the disk with the queue is full")
     return StoreFailed(f"the queue's database: {error}")

@@ -31,7 +31,7 @@ CREATE TABLE recipient (
     mailbox    TEXT NOT NULL,
     next_hop   TEXT NOT NULL,
     state      TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'delivered', 'failed')),
-    told       INTEGER NOT NULL DEFAULT 0,
+    told       INTEGER NOT NULL DEFAULT 0, -- 1: the sender knows; 2: set aside, the row is damaged
     status     TEXT,
     text       TEXT,
     reply      TEXT,

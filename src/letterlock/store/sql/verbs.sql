@@ -33,7 +33,7 @@ INSERT INTO attempt (message_id, record) VALUES (?, ?);
 -- name: delete_finished
 DELETE FROM message WHERE id = ?1
     AND NOT EXISTS (SELECT 1 FROM task WHERE message_id = ?1)
-    AND NOT EXISTS (SELECT 1 FROM recipient WHERE message_id = ?1 AND state = 'failed' AND told = 0);
+    AND NOT EXISTS (SELECT 1 FROM recipient WHERE message_id = ?1 AND state = 'failed' AND told <> 1);
 
 -- name: untold_messages
 SELECT DISTINCT message_id FROM recipient WHERE state = 'failed' AND told = 0 LIMIT ?;
@@ -42,6 +42,8 @@ SELECT mailbox, status, text, reply FROM recipient
     WHERE message_id = ? AND state = 'failed' AND told = 0 ORDER BY position;
 -- name: last_attempt
 SELECT record FROM attempt WHERE message_id = ? ORDER BY id DESC LIMIT 1;
+-- name: set_notice_aside
+UPDATE recipient SET told = 2 WHERE message_id = ? AND state = 'failed' AND told = 0;
 -- name: mark_told
 UPDATE recipient SET told = 1 WHERE message_id = ? AND mailbox = ? AND state = 'failed';
 
@@ -50,7 +52,8 @@ SELECT min(due_at) FROM task;
 -- name: message_ids
 SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?;
 -- name: message
-SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client FROM message WHERE id = ?;
+SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client,
+    EXISTS (SELECT 1 FROM body WHERE message_id = message.id) FROM message WHERE id = ?;
 -- name: body
 SELECT content FROM body WHERE message_id = ?;
 -- name: recipients
@@ -58,7 +61,7 @@ SELECT r.mailbox, r.state, r.status, r.text, t.attempts, t.due_at, t.lease_token
     FROM recipient AS r LEFT JOIN task AS t ON t.message_id = r.message_id AND t.next_hop = r.next_hop
     WHERE r.message_id = ? ORDER BY r.position;
 -- name: attempts
-SELECT record FROM attempt WHERE message_id = ? ORDER BY id;
+SELECT record FROM (SELECT id, record FROM attempt WHERE message_id = ? ORDER BY id DESC LIMIT ?) ORDER BY id;
 -- name: retry_one
 UPDATE task SET due_at = ? WHERE message_id = ? AND lease_token IS NULL;
 -- name: retry_all
