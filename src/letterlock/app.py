@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import dns.name
+
 from letterlock.admin.client import CONTROL_SOCKET
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.config import Endpoint, Options, ResolverOptions
@@ -27,7 +29,7 @@ from letterlock.deliver.worker import Deliverer
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
 from letterlock.net.dial import TcpDialer
-from letterlock.net.dns import NoUpstreams, Upstream, UpstreamTransport, system_upstreams
+from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.store import StoreFailed
 from letterlock.receive.listener import Listener
@@ -127,7 +129,17 @@ class Dns:
     """The validating resolver, and whom it asks."""
 
     resolver: Resolver
-    upstreams: tuple[Upstream, ...]
+    transport: UpstreamTransport
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """Whom it asks."""
+        return self.transport.upstreams
+
+    async def examine(self) -> tuple[UpstreamReport, ...]:
+        """Find out which upstreams are fit for validation, by a zone that is known to be signed; prefer those."""
+        zone = min((anchor.zone for anchor in self.resolver.anchors), key=len, default=dns.name.root)
+        return await self.transport.examine(zone)
 
 
 @asynccontextmanager
@@ -146,20 +158,32 @@ async def validated_dns(options: ResolverOptions, now: float | None = None) -> A
         algorithms=options.algorithms,
     )
     try:
-        yield Dns(resolver, transport.upstreams)
+        yield Dns(resolver, transport)
     finally:
         await transport.aclose()
+
+
+UNFIT_HINT = (
+    "hint: name another resolver in [resolver] upstream, or by --upstream; Unbound and BIND leave signatures alone"
+)
+
+
+async def _examine_upstreams(asked: Dns) -> None:
+    """Warn of upstreams that are not fit for validation: behind them every signed name looks forged."""
+    for report in await asked.examine():
+        if report.findings:
+            log.warning("upstream %s; %s", report, UNFIT_HINT)
 
 
 class Server:
     """A running server: where it listens, and the parts that tests and the lab look at."""
 
-    def __init__(self, options: Options, store: SqliteStore, dns: Dns, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, options: Options, store: SqliteStore, asked: Dns, sockets: Sequence[socket.socket]) -> None:
         clock = SystemClock()
         new_id = IdMaker(clock.now, secrets.randbits)
         self.options = options
         self.store = store
-        self.upstreams = dns.upstreams
+        self.upstreams = asked.upstreams
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
         self.reporter = Reporter(
             store,
@@ -172,7 +196,7 @@ class Server:
         self.deliverer = Deliverer(
             options.deliver,
             store=store,
-            discoverer=Discoverer(dns.resolver, options.rules),
+            discoverer=Discoverer(asked.resolver, options.rules),
             dialer=TcpDialer(),
             clock=clock,
             schedule=options.schedule,
@@ -217,22 +241,23 @@ async def running(options: Options) -> AsyncIterator[Server]:
             stack.callback(bound.close)
         make_directory(options.queue_directory)
         drop_privileges(options.user, options.queue_directory)
-        dns = await stack.enter_async_context(validated_dns(options.resolver))
+        asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
             store = await SqliteStore.open(options.queue_directory)
             stack.push_async_callback(store.close)
-            server = Server(options, store, dns, sockets)
+            server = Server(options, store, asked, sockets)
             await server.control.start()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
-        keeper = AnchorKeeper(dns.resolver, partial(TrustPointFile, options.queue_directory), SystemClock())
+        keeper = AnchorKeeper(asked.resolver, partial(TrustPointFile, options.queue_directory), SystemClock())
         keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
-            following = group.create_task(keeper.run())
+            aside = [group.create_task(keeper.run()), group.create_task(_examine_upstreams(asked))]
             await server.listener.start(sockets)
             try:
                 yield server
             finally:
-                following.cancel()
+                for task in aside:
+                    task.cancel()
                 await server.stop()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from letterlock.app import StartFailed, SystemClock, validated_dns
+from letterlock.app import UNFIT_HINT, Dns, StartFailed, SystemClock, validated_dns
 from letterlock.cli.configured import configured
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
@@ -133,7 +133,17 @@ async def _survey_all(domains: Sequence[str], options: Options) -> list[Survey]:
             async with room:
                 return await survey(domain, ports=ports, options=options.deliver)
 
-        return await asyncio.gather(*(look(domain) for domain in domains))
+        surveys = await asyncio.gather(*(look(domain) for domain in domains))
+        if any(each.summary.protection is Protection.UNKNOWN for each in surveys):
+            await _tell_unfit(asked)
+        return surveys
+
+
+async def _tell_unfit(asked: Dns) -> None:
+    """When something could not be found out, the upstream may be why."""
+    for report in await asked.examine():
+        if report.findings:
+            click.echo(f"warning: upstream {report}\n  {UNFIT_HINT}", err=True)
 
 
 def _status(surveys: Sequence[Survey]) -> int:

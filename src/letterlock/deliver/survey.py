@@ -62,7 +62,7 @@ def _without_route(verdict: Defer | Refuse) -> Summary:
     why = "; ".join(sentence(reason) for reason in verdict.reasons)
     if isinstance(verdict, Refuse):
         return Summary(Protection.UNPROTECTED, f"no mail can be sent there: {why}")
-    return Summary(Protection.UNKNOWN, f"could not find out: {why}")
+    return Summary(Protection.UNKNOWN, why)
 
 
 async def _host(evidence: DestinationEvidence, host: MxHost, ports: Ports, options: DeliverOptions) -> HostSurvey:
