@@ -45,6 +45,7 @@ from letterlock.resolver.zone import CutState, Indeterminate, Insecure, Inside, 
 
 MAX_TTL = 86_400
 MAX_NEGATIVE_TTL = 3_600
+MAX_PROOFS = 2  # replies that are looked through for a proof that another question did not get
 _DS, _DNSKEY, _NSEC, _NSEC3 = (
     dns.rdatatype.DS,
     dns.rdatatype.DNSKEY,
@@ -173,6 +174,21 @@ class Chain:
         zones = [anchor.zone for anchor in self._settings.anchors if name.is_subdomain(anchor.zone)]
         return max(zones, key=len, default=None)
 
+    def _way(self, name: dns.name.Name) -> list[Question]:
+        """The DS and DNSKEY RRsets that the way down to a name may need and that are not known."""
+        questions: list[Question] = []
+        anchor = self._anchor_zone(name)
+        for labels in range(len(anchor), len(name) + 1) if anchor is not None else ():
+            ancestor = name.split(labels)[1]
+            known = self._zones.get(ancestor, self._now)
+            if isinstance(known, Insecure):
+                break
+            if known is None and ancestor != anchor:
+                questions.append(Question(ancestor, _DS))
+            if known is None and not ancestor.labels[0].startswith(b"_"):
+                questions.append(Question(ancestor, _DNSKEY))
+        return questions
+
     def _walk(self, name: dns.name.Name) -> Steps[ZoneState | Indeterminate]:
         """The zone that a name belongs to, secure or insecure; the proof is noted on the way."""
         negative = self._negative_anchor(name)
@@ -183,6 +199,7 @@ class Chain:
             return Indeterminate(name)
         if len(name) - len(anchor) > self._settings.budget.depth:
             raise OutOfBudget("depth", self._settings.budget.depth)
+        yield from self._fetch(*self._way(name))
         state: ZoneState = yield from self._anchored(anchor)
         for labels in range(len(anchor) + 1, len(name) + 1):
             if isinstance(state, Insecure):
@@ -222,6 +239,10 @@ class Chain:
         ds = [anchor.record for anchor in anchors if isinstance(anchor.record, DS)]
         keys = [anchor.record for anchor in anchors if isinstance(anchor.record, DNSKEY)]
         tags = ", ".join(dict.fromkeys(str(tag_of(anchor.record)) for anchor in anchors))
+        if not chosen_ds(ds, self._settings.algorithms) and not any(
+            key.algorithm in self._settings.algorithms for key in keys
+        ):
+            return self._unsupported(zone, (), self._now + MAX_TTL)
         step = ProofStep(
             zone=str(zone),
             what="anchor",
@@ -237,7 +258,14 @@ class Chain:
         known = self._zones.get(name, self._now)
         if known is not None and (isinstance(known, Secure | Insecure) or known.zone == parent.zone):
             return known
-        reply = yield from self._reply(Question(name, _DS))
+        try:
+            reply = yield from self._reply(Question(name, _DS))
+        except Stuck:  # what was said before may prove as much: a proof comes with each absence and wildcard
+            known = yield from self._undelegated_elsewhere(parent, name)
+            if known is None:
+                raise
+            self._zones.put(name, known)
+            return known
         signed = reply.answer.get((name, _DS))
         if signed is not None:
             state: CutState = yield from self._delegated(parent, name, signed)
@@ -276,15 +304,18 @@ class Chain:
         )
         proof = (*parent.proof, signature_step(parent.zone, signed, verified), step)
         if not chosen:
-            unknown = ProofStep(
-                zone=str(name),
-                what="unsupported",
-                security=Security.INSECURE,
-                detail="no DS record has an algorithm and a digest that are supported here",
-                section="RFC 6840 section 5.2",
-            )
-            return Insecure(zone=name, expires_at=expires_at, proof=(*proof, unknown))
+            return self._unsupported(name, proof, expires_at)
         return (yield from self._enter(name, chosen, (), proof, expires_at))
+
+    def _unsupported(self, zone: dns.name.Name, proof: tuple[ProofStep, ...], expires_at: float) -> Insecure:
+        step = ProofStep(
+            zone=str(zone),
+            what="unsupported",
+            security=Security.INSECURE,
+            detail="no DS record or anchor has an algorithm and a digest that are supported here",
+            section="RFC 6840 section 5.2",
+        )
+        return Insecure(zone=zone, expires_at=expires_at, proof=(*proof, step))
 
     def _undelegated(self, parent: Secure, name: dns.name.Name, reply: Reply) -> Steps[CutState]:
         """A name without DS: proven to be an insecure delegation, or proven to be no delegation."""
@@ -307,6 +338,21 @@ class Chain:
             facts=(("denial", denied.by),),
         )
         return Insecure(zone=name, expires_at=expires_at, proof=(*parent.proof, step))
+
+    def _undelegated_elsewhere(self, parent: Secure, name: dns.name.Name) -> Steps[CutState | None]:
+        """The same by a proof in a reply to another question of this lookup, if there is one."""
+        proofs = [
+            reply
+            for reply in self._replies.values()
+            if isinstance(reply, Reply)
+            and any(kind in (_NSEC, _NSEC3) and owner.is_subdomain(parent.zone) for owner, kind in reply.authority)
+        ]
+        for reply in proofs[:MAX_PROOFS]:
+            try:
+                return (yield from self._undelegated(parent, name, reply))
+            except Stuck:
+                continue
+        return None
 
     def _iterations(self, denials: Denials, zone: Secure) -> Insecure | None:
         """NSEC3 with too many iterations: a failure, or insecure where that was asked for (RFC 9276 section 3.2)."""

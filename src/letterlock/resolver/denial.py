@@ -284,6 +284,9 @@ def _nsec3_nodata(
     proof = _prove_encloser(denials, name, spending)
     if proof is None:
         return None
+    opted_out = _opt_out_security(proof.next_closer) is Security.INSECURE
+    if opted_out and rdtype == _DS:  # RFC 5155 section 8.6: an unsigned delegation may be there, wildcard or not
+        return Denied(Absence.NODATA, Security.INSECURE, _nsec3_text(proof.next_closer), delegation=True)
     wildcard = _wildcard(proof.name)
     at_wildcard = _matching(denials, wildcard, spending) if wildcard else None
     if wildcard and at_wildcard:
@@ -291,8 +294,8 @@ def _nsec3_nodata(
             return None
         by = f"{_nsec3_text(proof.next_closer)}, {_nsec3_text(at_wildcard)}"
         return Denied(Absence.NODATA, _opt_out_security(proof.next_closer), by)
-    if _opt_out_security(proof.next_closer) is Security.INSECURE:  # RFC 5155 sections 8.6 and 8.9
-        return Denied(Absence.NODATA, Security.INSECURE, _nsec3_text(proof.next_closer), delegation=rdtype == _DS)
+    if opted_out:  # RFC 5155 section 8.9
+        return Denied(Absence.NODATA, Security.INSECURE, _nsec3_text(proof.next_closer))
     return None
 
 

@@ -46,6 +46,10 @@ _CNAME, _DNAME, _DS = dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.DS
 _DNSKEY, _SOA, _NSEC, _NSEC3 = dns.rdatatype.DNSKEY, dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3
 
 
+_HOST_TYPES = frozenset({dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.TLSA})
+_DOMAIN_LABELS = 3  # example, org and the root
+
+
 class Lookup(Chain):
     """One question on its way to an answer. `run()` is the generator."""
 
@@ -66,19 +70,8 @@ class Lookup(Chain):
         return LookupFailure(question=self._question, kind=kind, detail=detail, ede=ede, proof=tuple(self._proof))
 
     def _prefetch(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[None]:
-        """Ask the question together with all that its chain may need, in one round."""
-        questions = [Question(name, rdtype)]
-        anchor = self._anchor_zone(name)
-        for labels in range(len(anchor), len(name) + 1) if anchor is not None else ():
-            ancestor = name.split(labels)[1]
-            known = self._zones.get(ancestor, self._now)
-            if isinstance(known, Insecure):
-                break
-            if known is None and ancestor != anchor:
-                questions.append(Question(ancestor, _DS))
-            if known is None and not ancestor.labels[0].startswith(b"_"):
-                questions.append(Question(ancestor, _DNSKEY))
-        yield from self._fetch(*questions)
+        """Ask the question together with all that its chain will probably need, in one round."""
+        yield from self._fetch(Question(name, rdtype), *self._way(_likely_zone(name, rdtype)))
 
     def _look_up(self) -> Steps[Answer | LookupFailure]:
         name, rdtype = self._question.name, self._question.rdtype
@@ -92,9 +85,15 @@ class Lookup(Chain):
         while True:
             found = reply.answer.get((name, rdtype))
             if found is not None:
-                checked = yield from self._check(found, reply)
+                try:
+                    checked = yield from self._check(found, reply)
+                except Stuck:
+                    if fresh:
+                        raise
+                    reply, fresh = (yield from self._own_reply(name, rdtype)), True
+                    continue
                 return self._answer(name, tuple(found.rrset), None, checked, links, until)
-            link = None if rdtype in (_CNAME, _DNAME) else (yield from self._link(name, reply))
+            link = None if rdtype == _CNAME else (yield from self._link(name, reply))
             if link is not None:
                 alias, expires_at = link
                 self._spending.spend("aliases")
@@ -103,10 +102,13 @@ class Lookup(Chain):
             elif fresh:
                 checked, absence = yield from self._absent(name, rdtype, reply)
                 return self._answer(name, (), absence, checked, links, until)
-            else:  # the reply ends with an alias, or its proof may be for another name: ask for the target by itself
-                yield from self._prefetch(name, rdtype)
-                reply = yield from self._reply(Question(name, rdtype))
-                fresh = True
+            else:  # the reply ends with an alias, or its proof may be for another name
+                reply, fresh = (yield from self._own_reply(name, rdtype)), True
+
+    def _own_reply(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[Reply]:
+        """What the upstream says of an alias' target when it is asked for that by itself."""
+        yield from self._prefetch(name, rdtype)
+        return (yield from self._reply(Question(name, rdtype)))
 
     def _known_absence(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Answer | None:
         """An absence that an earlier proof of the same zone proves too: nothing need be asked (RFC 8198)."""
@@ -138,6 +140,8 @@ class Lookup(Chain):
             signed = reply.answer.get((name.split(labels)[1], _DNAME))
             if signed is not None and len(signed.rrset) == 1:
                 checked = yield from self._check(signed, reply)
+                if checked.wildcard is not None:  # RFC 4592 section 4.4: what it would mean is not defined
+                    raise bogus(f"{signed.name} DNAME comes from the wildcard {checked.wildcard}")
                 target = _substitute(name, signed)
                 return AliasLink(name, target, _DNAME, checked.security), checked.expires_at
         signed = reply.answer.get((name, _CNAME))
@@ -165,12 +169,23 @@ class Lookup(Chain):
         for signer in list(signers)[:2]:
             state = yield from self._walk(signer)
             if isinstance(state, Secure) and state.zone == signer:
-                return (yield from self._denied(name, rdtype, reply, state, claimed))
+                try:
+                    return (yield from self._denied(name, rdtype, reply, state, claimed))
+                except Stuck:  # a proof by a zone above that the name's own zone is unsigned may stand there, too
+                    if not (yield from self._unsigned(at)):
+                        raise
         state = yield from self._walk(at)
         if isinstance(state, Secure):
             return (yield from self._denied(name, rdtype, reply, state, claimed))
         ttl = _negative_ttl(reply)
         return Checked(security_of(state), self._now + ttl, ttl), claimed
+
+    def _unsigned(self, name: dns.name.Name) -> Steps[bool]:
+        """Whether it is proven that a name is in no signed zone."""
+        try:
+            return not isinstance((yield from self._walk(name)), Secure)
+        except Stuck:
+            return False
 
     def _denied(
         self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: Reply, zone: Secure, claimed: Absence
@@ -198,7 +213,12 @@ class Lookup(Chain):
     ) -> Denied | None:
         """The proof of what the reply claims; else of the other kind of absence: the response code is not signed."""
         if claimed is Absence.NXDOMAIN:
-            return deny_name(denials, name, self._spending) or deny_type(denials, name, rdtype, self._spending)
+            denied = deny_name(denials, name, self._spending) or deny_type(denials, name, rdtype, self._spending)
+            # an opt-out span alone does not deny the wildcard, as a name error must (RFC 5155 section 8.4)
+            open_ended = (
+                denied is not None and denied.absence is Absence.NODATA and denied.security is not Security.SECURE
+            )
+            return None if open_ended else denied
         return deny_type(denials, name, rdtype, self._spending) or deny_name(denials, name, self._spending)
 
     def _answer(
@@ -230,6 +250,14 @@ _ORDER = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SE
 
 def _weakest(*states: Security) -> Security:
     return min(states, key=_ORDER.index)
+
+
+def _likely_zone(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.name.Name:
+    """The zone that a name is probably in: service labels are no zones, and hosts of a domain are seldom any."""
+    while name.labels[0].startswith(b"_"):
+        name = name.parent()
+    host = rdtype in _HOST_TYPES and len(name) > _DOMAIN_LABELS
+    return name.parent() if host else name
 
 
 def _denial_step(zone: dns.name.Name, what: str, denied: Denied) -> ProofStep:

@@ -1,7 +1,8 @@
 """Queries as wire, and replies as signed RRsets. A reply is matched strictly to its query (RFC 5452)."""
 
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import dns.edns
 import dns.exception
@@ -64,12 +65,6 @@ class Fault:
     ede: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Sections:
-    rrsets: dict[Key, dns.rrset.RRset] = field(default_factory=dict)
-    signatures: dict[Key, list[RRSIG]] = field(default_factory=dict)
-
-
 def query_wire(question: Question, message_id: int) -> bytes:
     """A query with RD, DO and CD, EDNS payload 1232: the upstream shall fetch, and believe nothing for us."""
     query = dns.message.QueryMessage(id=message_id)
@@ -119,19 +114,23 @@ def _accept(message: dns.message.Message, question: Question, octets: int) -> Re
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         text = dns.rcode.to_text(rcode)
         return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", ede)
-    return Reply(rcode, _signed(message.answer), _signed(message.authority), octets, ede)
+    signatures = _signatures(message)
+    return Reply(rcode, _signed(message.answer, signatures), _signed(message.authority, signatures), octets, ede)
 
 
-def _signed(section: list[dns.rrset.RRset]) -> dict[Key, SignedRRset]:
-    sorted_out = _Sections()
-    for rrset in section:
-        if rrset.rdclass != dns.rdataclass.IN:
-            continue
-        if rrset.rdtype == dns.rdatatype.RRSIG:
-            key = rrset.name, rrset.covers
-            sorted_out.signatures.setdefault(key, []).extend(each for each in rrset if isinstance(each, RRSIG))
-        elif len(rrset):
-            sorted_out.rrsets[rrset.name, rrset.rdtype] = rrset
+def _signatures(message: dns.message.Message) -> dict[Key, dict[RRSIG, None]]:
+    """All signatures, in whatever section a server put them: each proves itself or proves nothing."""
+    found: dict[Key, dict[RRSIG, None]] = {}
+    for rrset in (*message.answer, *message.authority, *message.additional):
+        if rrset.rdtype == dns.rdatatype.RRSIG and rrset.rdclass == dns.rdataclass.IN:
+            ours = {each: None for each in rrset if isinstance(each, RRSIG)}
+            found.setdefault((rrset.name, rrset.covers), {}).update(ours)
+    return found
+
+
+def _signed(section: list[dns.rrset.RRset], signatures: Mapping[Key, Iterable[RRSIG]]) -> dict[Key, SignedRRset]:
     return {
-        key: SignedRRset(rrset, tuple(sorted_out.signatures.get(key, ()))) for key, rrset in sorted_out.rrsets.items()
+        (rrset.name, rrset.rdtype): SignedRRset(rrset, tuple(signatures.get((rrset.name, rrset.rdtype), ())))
+        for rrset in section
+        if rrset.rdclass == dns.rdataclass.IN and rrset.rdtype != dns.rdatatype.RRSIG and len(rrset)
     }
