@@ -91,11 +91,18 @@ OpenResult = Opened | Refused | Unreachable
 
 
 async def open_session(
-    address: str, requirement: Requirement, *, ports: Ports, options: DeliverOptions, compatible: bool = False
+    address: str,
+    requirement: Requirement,
+    *,
+    ports: Ports,
+    options: DeliverOptions,
+    compatible: bool = False,
+    implicit: bool = False,
 ) -> OpenResult:
     """Connect to one judged address, do STARTTLS as required, and have the session judged. Never raises for the peer.
 
     `compatible` is the second try with a server that choked on the first handshake, under the same requirement.
+    `implicit`: TLS from the first octet instead of STARTTLS (RFC 8314 section 3), judged before anything is said.
     """
     timeouts = options.timeouts
     deadline = asyncio.get_running_loop().time() + timeouts.session
@@ -107,7 +114,8 @@ async def open_session(
         return Unreachable(status="4.4.1", text=text, connected_at=None)
     except OSError as error:
         return Unreachable(status="4.4.1", text=f"cannot connect: {say(error)}", connected_at=None)
-    conversation = Conversation(stream, SmtpClient(options.hostname), timeouts, deadline)
+    client = SmtpClient(options.hostname, secure=implicit)
+    conversation = Conversation(stream, client, timeouts, deadline)
     opening = _Opening(conversation, requirement, ports, options.port, compatible=compatible)
     return await opening.run()
 
@@ -145,20 +153,34 @@ class _Opening:
             raise
 
     async def _judged(self) -> OpenResult:
-        greeted = await self._conversation.expect(Greeted)
-        _insist(greeted.reply.code == 220, "refused to talk to us", greeted.reply)
-        await self._say_hello()
-        evidence = await self._starttls()
+        implicit = self._conversation.client.secure
+        evidence = await (self._implicit_tls() if implicit else self._explicit_tls())
         verdict = judge(self._requirement, evidence, self._ports.clock.now())
         if not isinstance(verdict, Cleared):
             return Refused(verdict=verdict, evidence=evidence, connected_at=self._connected_at)
-        if isinstance(evidence.handshake, Completed):
-            self._conversation.command(self._conversation.client.tls_established)
-            await self._say_hello()
         handshake = evidence.handshake if isinstance(evidence.handshake, Completed) else None
+        if implicit:
+            await self._be_greeted()
+        elif handshake is not None:
+            self._conversation.command(self._conversation.client.tls_established)
+        if handshake is not None:
+            await self._say_hello()
         return Opened(
             conversation=self._conversation, cleared=verdict, handshake=handshake, connected_at=self._connected_at
         )
+
+    async def _explicit_tls(self) -> SessionEvidence:
+        await self._be_greeted()
+        await self._say_hello()
+        return await self._starttls()
+
+    async def _implicit_tls(self) -> SessionEvidence:
+        """TLS that nobody had to offer, and nobody could strip."""
+        return self._evidence(StartTls.OFFERED, handshake=await self._shake_hands())
+
+    async def _be_greeted(self) -> None:
+        greeted = await self._conversation.expect(Greeted)
+        _insist(greeted.reply.code == 220, "refused to talk to us", greeted.reply)
 
     async def _say_hello(self) -> None:
         """EHLO; HELO only in clear, to a server that does not know EHLO, where nothing demands TLS."""

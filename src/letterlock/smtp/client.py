@@ -90,10 +90,18 @@ class _Command:
 
 
 class SmtpClient:
-    """One session. `name` is what we call ourselves in EHLO: a domain name or an address literal."""
+    """One session. `name` is what we call ourselves in EHLO: a domain name or an address literal.
+
+    `secure`: the session is inside TLS from its first octet (RFC 8314 section 3), and there is no STARTTLS.
+    """
 
     def __init__(
-        self, name: str, *, max_line_octets: int = MAX_REPLY_LINE_OCTETS, max_reply_lines: int = MAX_REPLY_LINES
+        self,
+        name: str,
+        *,
+        secure: bool = False,
+        max_line_octets: int = MAX_REPLY_LINE_OCTETS,
+        max_reply_lines: int = MAX_REPLY_LINES,
     ) -> None:
         self._name = _ascii(name)
         self._parser = ReplyParser(max_line_octets=max_line_octets, max_lines=max_reply_lines)
@@ -102,7 +110,7 @@ class SmtpClient:
         self._plan: deque[_Command] = deque()
         self._state = State.WAITING
         self._capabilities = _NO_CAPABILITIES
-        self._secure = False
+        self._secure = secure
         self._sender_accepted = False
         self._accepted: list[Mailbox] = []
         self._transaction_open = False
