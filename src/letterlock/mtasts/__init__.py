@@ -1,0 +1,59 @@
+"""MTA-STS (RFC 8461): what a domain says about TLS to its MX hosts, over DNS and HTTPS, without DNSSEC.
+
+A TXT record at `_mta-sts.<domain>` says that there is a policy, and under which id (`record`); the policy itself is a
+small text at `https://mta-sts.<domain>/.well-known/mta-sts.txt`, vouched for by WebPKI (`policy`). Who has fetched it
+once remembers it until it expires, and that memory is the whole protection: an attacker who blocks the TXT record or
+the HTTPS fetch gains nothing while a policy is remembered, and shows himself (section 10.2). `freshness` is that
+memory as two pure functions: what to do next, and what follows from a fetch. `evidence` is what comes out of it.
+
+Nothing here asks anybody: records, bodies, times and random fractions are arguments. What a policy means for a host is
+decided in `letterlock.policy`; it never overrides DANE (section 2). A record or policy against the grammar counts as
+none (sections 3.1 and 3.3), never as half of one, and never shortens the life of one that is remembered.
+"""
+
+from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Trouble, Unreachable
+from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure, PolicyFetch
+from letterlock.mtasts.freshness import (
+    RETRY_SECONDS,
+    Change,
+    Conclusion,
+    Fetch,
+    KnownPolicy,
+    PastFailure,
+    after_fetch,
+    next_step,
+)
+from letterlock.mtasts.policy import MAX_POLICY_OCTETS, InvalidPolicy, Mode, StsPolicy, matches, parse_policy
+from letterlock.mtasts.record import InvalidRecord, NoRecord, StsRecord, TxtFailed, TxtResult, find_id
+
+__all__ = [
+    "MAX_POLICY_OCTETS",
+    "RETRY_SECONDS",
+    "Absent",
+    "Change",
+    "Conclusion",
+    "Fetch",
+    "FetchFailed",
+    "FetchFailure",
+    "Fetched",
+    "InvalidPolicy",
+    "InvalidRecord",
+    "Known",
+    "KnownPolicy",
+    "Mode",
+    "NoRecord",
+    "PastFailure",
+    "PolicyFetch",
+    "StsEvidence",
+    "StsPolicy",
+    "StsRecord",
+    "Trouble",
+    "TxtFailed",
+    "TxtResult",
+    "Unreachable",
+    "after_fetch",
+    "find_id",
+    "matches",
+    "next_step",
+    "parse_policy",
+]
