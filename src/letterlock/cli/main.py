@@ -9,6 +9,7 @@ import letterlock
 VERBS = {
     "serve": "letterlock.cli.serve",
     "check": "letterlock.cli.check",
+    "probe": "letterlock.cli.probe",
     "explain": "letterlock.cli.explain",
     "resolve": "letterlock.cli.resolve",
     "queue": "letterlock.cli.queue",
