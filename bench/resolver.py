@@ -24,6 +24,7 @@ import dns.name
 import dns.rdata
 import dns.rdatatype
 
+from bench import exhaustion
 from bench.libunbound import LibUnbound
 from letterlock.net.dns import Upstream, UpstreamTransport
 from letterlock.resolver import Answer, Cache, Question, Resolver, Security
@@ -214,16 +215,21 @@ def measure_memory() -> Iterator[tuple[str, str, str, str]]:
 
 
 PARTS = {"cold": measure_cold, "many": measure_many, "warm": measure_warm, "memory": measure_memory}
+EXHAUSTION = "exhaustion"
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--part", choices=[*PARTS, EXHAUSTION], action="append")
+    parts = parser.parse_args().part or [*PARTS, EXHAUSTION]
     rows = [("what", "letterlock", "libunbound", "ratio")]
-    for part in parser.parse_args().part or PARTS:
-        rows += PARTS[part]()
-    show(rows)
+    for part in parts:
+        rows += PARTS[part]() if part != EXHAUSTION else ()
+    if len(rows) > 1:
+        show(rows)
+    if EXHAUSTION in parts:
+        exhaustion.main()
     return 0
 
 

@@ -7,6 +7,7 @@ Stop, the other way round: no new mail, finish what is in hand, give back what i
 import asyncio
 import concurrent.futures.thread  # noqa: F401  # loaded lazily otherwise, when its file may not be readable any more
 import errno
+import gc
 import logging
 import os
 import pwd
@@ -112,6 +113,17 @@ def drop_privileges(user: str | None, directory: Path) -> None:
     if not os.access(os.__file__, os.R_OK):
         library = Path(os.__file__).parent
         log.warning("user %s cannot read Python's library in %s: install it where he can", user, library)
+
+
+def spare_collector() -> None:
+    """Let the cycle collector leave alone what stays for good, and look through everything seldom.
+
+    A full collection walks a whole cache while everybody waits; the objects of a server end without one, by their
+    reference counts.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(2_000, 5, 2_000)
 
 
 def make_directory(directory: Path) -> None:

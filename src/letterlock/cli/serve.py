@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from letterlock.app import Server, StartFailed, running
+from letterlock.app import Server, StartFailed, running, spare_collector
 from letterlock.cli.logs import start_log
 from letterlock.config import EX_CONFIG, BadConfig, Options, load
 
@@ -65,6 +65,7 @@ async def _serve(options: Options) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(options) as server:
         _announce(server)
+        spare_collector()
         _notify("READY=1")
         await stop.wait()
         _notify("STOPPING=1")

@@ -6,6 +6,7 @@ bogus. No socket and no clock: a chain is built by generators that yield what th
 when they have worked for a while and others may want the processor).
 """
 
+import functools
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -516,6 +517,7 @@ def _no_entry_text(zone: dns.name.Name, keys: Sequence[DNSKEY], named: Sequence[
     return f"{zone} should have key {wanted}, but its keys are {present}"
 
 
+@functools.lru_cache(maxsize=4096)
 def _key_text(key: DNSKEY) -> str:
     kind = "KSK" if key.flags & 1 else "ZSK"
     return f"{key_tag(key)} ({kind}, {algorithm_name(key.algorithm)})"

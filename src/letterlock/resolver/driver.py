@@ -17,7 +17,7 @@ from letterlock.resolver.anchors import NegativeAnchor, TrustAnchor, as_anchors
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
-from letterlock.resolver.chain import Ask, Settings
+from letterlock.resolver.chain import Ask, Breathe, Settings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.message import Fault, Reply, SignedRRset, query_wire, read_reply, truncated
 from letterlock.resolver.signatures import ALGORITHMS
@@ -25,6 +25,7 @@ from letterlock.resolver.signatures import ALGORITHMS
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
 Now = Callable[[], float]
 MAX_LOOKUPS = 200  # at once; more wait
+SLICE_SECONDS = 0.003  # of work in one turn of the event loop, by all lookups together
 _META_TYPES = frozenset(
     {dns.rdatatype.ANY, dns.rdatatype.AXFR, dns.rdatatype.IXFR, dns.rdatatype.OPT, dns.rdatatype.RRSIG}
 )
@@ -63,6 +64,8 @@ class Resolver:
         self._lookups: dict[Question, asyncio.Task[Answer | LookupFailure]] = {}
         self._queries: dict[Question, asyncio.Task[Reply | Fault]] = {}
         self._room = asyncio.Semaphore(MAX_LOOKUPS)
+        self._turn = _Turn()
+        self._refreshing: set[asyncio.Task[Answer | LookupFailure]] = set()
 
     async def resolve(self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType) -> Answer | LookupFailure:
         """Look up a name and a type, class IN. Whatever DNS does comes back as a value.
@@ -78,7 +81,9 @@ class Resolver:
     def _refresh(self) -> None:
         """Ask for popular answers again before they run out, while the old ones are still served."""
         for key in self.cache.due:
-            self._begin(key, _question(key[0] or ".", key[1]))
+            task = asyncio.create_task(self._shared(key, _question(key[0] or ".", key[1]), fresh=True))
+            self._refreshing.add(task)
+            task.add_done_callback(self._refreshing.discard)
         self.cache.due.clear()
 
     @property
@@ -96,37 +101,46 @@ class Resolver:
         reply = await self._ask_once(Question(zone, dns.rdatatype.DNSKEY))
         return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, Reply) else None
 
-    async def _shared(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
+    async def _shared(self, key: tuple[str, int], question: Question, *, fresh: bool = False) -> Answer | LookupFailure:
         """One lookup for all who ask the same at once; it goes on when one of them gives up."""
-        return await asyncio.shield(self._begin(key, question))
+        if question not in self._lookups:
+            await self._room.acquire()
+            known = None if fresh else self.cache.get(key, self._now())  # somebody may have asked meanwhile
+            if known is not None or question in self._lookups:
+                self._room.release()
+            if known is not None:
+                return known
+            if question not in self._lookups:
+                self._begin(key, question)
+        return await asyncio.shield(self._lookups[question])
 
-    def _begin(self, key: tuple[str, int], question: Question) -> asyncio.Task[Answer | LookupFailure]:
-        task = self._lookups.get(question)
-        if task is None:
-            task = asyncio.create_task(self._look_up(key, question))
-            self._lookups[question] = task
-            task.add_done_callback(lambda _: self._lookups.pop(question, None))
-        return task
+    def _begin(self, key: tuple[str, int], question: Question) -> None:
+        task = asyncio.create_task(self._look_up(key, question))
+        self._lookups[question] = task
+        task.add_done_callback(lambda _: self._end(question))
+
+    def _end(self, question: Question) -> None:
+        self._lookups.pop(question, None)
+        self._room.release()
 
     async def _look_up(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
-        async with self._room:
-            now = self._now()
-            result = await self._drive(Lookup(question, self._settings, self.cache.zones, now))
-            self.cache.put(key, result, now)
-            return result
+        now = self._now()
+        result = await self._drive(Lookup(question, self._settings, self.cache.zones, now))
+        self.cache.put(key, result, now)
+        return result
 
     async def _drive(self, lookup: Lookup) -> Answer | LookupFailure:
         steps = lookup.run()
         replies: Mapping[Question, Reply | Fault] = {}
+        wanted: Ask | Breathe | None = None
         try:
-            wanted = next(steps)
             while True:
                 if isinstance(wanted, Ask):
                     found = await asyncio.gather(*(self._ask_once(question) for question in wanted.questions))
                     replies = dict(zip(wanted.questions, found, strict=True))
-                else:
-                    await asyncio.sleep(0)
-                wanted = steps.send(replies)
+                await self._turn.come()
+                with self._turn:
+                    wanted = next(steps) if wanted is None else steps.send(replies)
         except StopIteration as end:
             result: Answer | LookupFailure = end.value
             return result
@@ -151,7 +165,40 @@ class Resolver:
             return Fault(FailureKind.TIMEOUT, str(error) or "no reply in time", 22)
         except OSError as error:
             return Fault(FailureKind.TIMEOUT, f"no upstream can be reached: {error.strerror or error}", 23)
-        return read_reply(reply, question, message_id)
+        await self._turn.come()
+        with self._turn:
+            return read_reply(reply, question, message_id)
+
+
+class _Turn:
+    """Work that all lookups share: about a slice of it in one turn of the event loop, so that others get theirs."""
+
+    def __init__(self) -> None:
+        self._used = 0.0
+        self._begun = 0.0
+        self._counting = False
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def come(self) -> None:
+        """Wait until something is left of the slice."""
+        while not self._open.is_set():
+            await self._open.wait()
+
+    def __enter__(self) -> None:
+        if not self._counting:
+            self._counting = True
+            asyncio.get_running_loop().call_soon(self._renew)
+        self._begun = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._used += time.perf_counter() - self._begun
+        if self._used > SLICE_SECONDS:
+            self._open.clear()
+
+    def _renew(self) -> None:
+        self._used, self._counting = 0.0, False
+        self._open.set()
 
 
 def _constant(moment: float) -> Now:

@@ -182,6 +182,7 @@ def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.
     return prefix + b"".join(rr_head + len(each).to_bytes(2, "big") + each for each in records), wildcard
 
 
+@functools.lru_cache(maxsize=4096)
 def digest_matches(zone: dns.name.Name, key: DNSKEY, ds: DS) -> bool:
     """Whether a DS record speaks of this key (RFC 4034 section 5.1.4)."""
     if key.algorithm != ds.algorithm or key_tag(key) != ds.key_tag:

@@ -1,6 +1,7 @@
 """Numbers of DNSSEC as words for people."""
 
 import datetime as dt
+import functools
 
 import dns.dnssectypes
 
@@ -21,6 +22,7 @@ def digest_name(number: int) -> str:
         return f"digest {number}"
 
 
+@functools.lru_cache(maxsize=4096)
 def utc(seconds: float) -> str:
     """A time as ISO 8601 in UTC, to the second."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
