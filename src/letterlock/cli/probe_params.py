@@ -96,10 +96,10 @@ class TlsaParam(click.ParamType[TLSARecord]):
         """Parse it, or tell what is wrong."""
         try:
             found = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.TLSA, str(value))
-        except (dns.exception.DNSException, ValueError):
-            found = None
+        except (dns.exception.DNSException, ValueError) as error:
+            self.fail(f"{value!r} is not a TLSA record, such as '3 1 1 0123abcd…': {error}", param, ctx)
         if not isinstance(found, TLSA):
-            self.fail(f"{value!r} is not a TLSA record, such as '3 1 1 0123abcd…'", param, ctx)
+            self.fail(f"{value!r} is not a TLSA record", param, ctx)
         return TLSARecord(found.usage, found.selector, found.mtype, found.cert)
 
 

@@ -49,6 +49,8 @@ def draw_probe(
     yield from _draw_proofs(findings, probed, by_hand, style)
     yield ""
     yield f"  {style('Verdict', 'bold')}"
+    if isinstance(probed.result, Unreachable):
+        yield f"    - {safe(probed.result.text)}"
     yield from (f"    - {safe(sentence(each))}  {style(f'[{section(each)}]', 'dim')}" for each in reasons(probed))
     yield from _draw_sending(probed, mail, style)
 
@@ -84,15 +86,13 @@ def _draw_target(probed: Probe, by_hand: ByHand, style: Style) -> Iterator[str]:
     how = ", in TLS from the first octet" if by_hand.implicit else ""
     yield f"  required    {required}{how}"
     if target.host.origin is not Origin.LITERAL:
-        security = target.address_security.value if target.address_security else "not found"
-        yield f"  addresses   {safe(', '.join(target.addresses)) or 'none'}, {style.state(security)}"
-        yield f"  TLSA        {_tlsa_words(probed, by_hand)}"
-    elif by_hand.records:
+        security = f", {style.state(target.address_security.value)}" if target.address_security else ""
+        yield f"  addresses   {safe(', '.join(target.addresses)) or 'none'}{security}"
+    if by_hand.records or (target.address_security and target.host.origin is not Origin.LITERAL):
         yield f"  TLSA        {_tlsa_words(probed, by_hand)}"
     for address, why in probed.unreached:
-        if address != probed.address:
-            yield f"  {address}   {style('not reached', 'warn')}: {safe(why)}"
-    if probed.address:
+        yield f"  not reached {address}: {style(safe(why), 'warn')}"
+    if probed.sessions:
         yield f"  spoke to    {probed.address}, port {target.port}"
 
 

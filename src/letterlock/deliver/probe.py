@@ -108,8 +108,8 @@ class Conclusion(StrEnum):
 class Probe:
     """What came of it.
 
-    `address` and `result` are those of the first address that let itself be talked to, or of the last one; both None
-    where the requirement already failed. `unreached` are the addresses before it, and why. `outcomes` are those of the
+    `address` and `result` are those of the first address that took a connection, or of the last one; both None where
+    the requirement already failed. `unreached` are the addresses that took none, and why. `outcomes` are those of the
     message (empty when none was to be sent, or the session was not cleared); `lost` says what ended its transaction.
     """
 
@@ -180,22 +180,21 @@ async def probe(
         return Probe(target=target, required=required)
     recorder = Recorder(ports.dialer)
     ports = replace(ports, dialer=recorder)
-    unreached: list[tuple[str, str]] = []
-    probed = Probe(target=target, required=required)
+    address, result, unreached = None, None, []
     for address in target.addresses[: options.max_addresses]:
-        recorder.sessions.clear()
         result = await _open(address, required, ports, options, implicit=by_hand.implicit)
-        probed = Probe(
-            target=target,
-            required=required,
-            address=address,
-            result=result,
-            unreached=tuple(unreached),
-            sessions=tuple(recorder.sessions),
-        )
-        if not isinstance(result, Unreachable) or result.connected_at is not None:
+        if recorder.sessions:
             break
-        unreached.append((address, result.text))
+        if isinstance(result, Unreachable):
+            unreached.append((address, result.text))
+    probed = Probe(
+        target=target,
+        required=required,
+        address=address,
+        result=result,
+        unreached=tuple(unreached),
+        sessions=tuple(recorder.sessions),
+    )
     return await _ended(probed, recorder, mail)
 
 
