@@ -16,7 +16,7 @@ from letterlock.cli.probe_text import draw_probe
 from letterlock.cli.probe_values import probe_values
 from letterlock.cli.style import Style
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.probe import ByHand, Conclusion, Demand, Probe, probe
+from letterlock.deliver.probe import ByHand, Conclusion, Demand, Mail, Probe, probe
 from letterlock.identity.trust import TrustRoots
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.certificates import make_self_signed
@@ -25,11 +25,25 @@ from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.wire import Wire, listening
 from letterlock.net.tls import ServerContext
 from letterlock.policy.evidence import MxHost, Origin, TargetHost
+from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver import Security
 from tests.certificates import Authority, Credential, authority
 from tests.cli.running import Ran, asking, letterlock
 from tests.deliver.test_attempt_hostile import BEFORE_TLS
-from tests.deliver.world import ADDRESS, HASTY, OPTIONS, Handler, MemoryDialer, Server, make_ports, raw
+from tests.deliver.world import (
+    ADDRESS,
+    ANN,
+    BOB,
+    BODY,
+    HASTY,
+    OPTIONS,
+    Handler,
+    MemoryDialer,
+    Server,
+    make_ports,
+    make_task,
+    raw,
+)
 
 WRONG = "3 1 1 " + "00" * 32
 MESSAGE = "Subject: a probe\n\n.dots and unix line ends\n"
@@ -312,7 +326,13 @@ def by_hand(demand: Demand = Demand.TLS, *, implicit: bool = False) -> ByHand:
 
 
 async def look(
-    dialer: MemoryDialer, handler: Handler, wanted: ByHand, options: DeliverOptions = HASTY
+    dialer: MemoryDialer,
+    handler: Handler,
+    wanted: ByHand,
+    options: DeliverOptions = HASTY,
+    *,
+    addresses: tuple[str, ...] = (ADDRESS,),
+    mail: Mail | None = None,
 ) -> tuple[Probe, str]:
     """Probe a handler: what came of it, and what a person sees; the data must be JSON."""
     dialer.handlers[ADDRESS] = handler
@@ -321,18 +341,18 @@ async def look(
         host=host,
         port=25,
         canonical_name=ADDRESS,
-        addresses=(ADDRESS,),
+        addresses=addresses,
         address_lookups=(),
         address_security=Security.INSECURE,
         tlsa_base=None,
         tlsa=None,
     )
     async with asyncio.timeout(10):
-        probed = await probe(target, wanted, ports=make_ports(dialer), options=options)
+        probed = await probe(target, wanted, ports=make_ports(dialer), options=options, mail=mail)
     now = 1_800_000_000.0
     findings = look_at(probed, wanted, now)
-    shown = "\n".join(draw_probe(probed, wanted, findings, Style(colour=False), now=now, mail=None))
-    assert json.dumps(probe_values(probed, wanted, findings, None)).isprintable()
+    shown = "\n".join(draw_probe(probed, wanted, findings, Style(colour=False), now=now, mail=mail))
+    assert json.dumps(probe_values(probed, wanted, findings, mail)).isprintable()
     assert all(line.isprintable() for line in shown.split("\n"))
     return probed, shown
 
@@ -392,4 +412,32 @@ async def test_nothing_required_is_cleared_in_clear_and_after_a_failed_handshake
     fallen, shown = await look(dialer, broken, by_hand(Demand.NONE))
     assert fallen.conclusion is Conclusion.CLEARED
     assert [session.handshake is None for session in fallen.sessions] == [False, False, True]
+    assert "  Session 2, once more with a small ClientHello" in shown.splitlines()
     assert "  Session 3" in shown.splitlines()
+
+
+async def test_the_next_address_is_spoken_to_when_one_takes_no_connection(dialer: MemoryDialer) -> None:
+    probed, shown = await look(dialer, Server(), by_hand(Demand.NONE), OPTIONS, addresses=("192.0.2.9", ADDRESS, "::1"))
+    assert dialer.dialled == ["192.0.2.9", ADDRESS]
+    assert probed.address == ADDRESS
+    assert "  not reached 192.0.2.9: cannot connect: Connection refused" in shown.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("answers", "delivered", "told"),
+    [
+        ({}, (True, True), "delivered (2.0.0)"),
+        ({"RCPT": [b"550 5.1.1 nobody \x1b[2J\r\n", b"250 Ok\r\n"]}, (False, True), "failed (5.1.1)"),
+        ({".": [b"451 4.3.0 later\r\n"]}, (False, False), "deferred (4.3.0)"),
+        ({".": [b""]}, (False, False), "the session was lost"),
+    ],
+)
+async def test_what_the_server_made_of_the_message_is_told_for_each_recipient(
+    dialer: MemoryDialer, answers: dict[str, list[bytes]], delivered: tuple[bool, bool], told: str
+) -> None:
+    mail = Mail(envelope=make_task(ANN, BOB).envelope, content=BODY)
+    probed, shown = await look(dialer, Server(answers=answers), by_hand(Demand.NONE), OPTIONS, mail=mail)
+    assert tuple(each.kind is OutcomeKind.DELIVERED for each in probed.outcomes) == delivered
+    assert probed.delivered is all(delivered)
+    assert told in shown
+    assert not any(b"MAIL" in line.octets for line in probed.sessions[0].said)

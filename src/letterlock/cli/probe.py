@@ -82,7 +82,7 @@ EXIT_NOT_CLEARED, EXIT_UNKNOWN = 1, 3
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 300),
+    type=click.FloatRange(1, 300),
     default=15,
     show_default=True,
     help="Seconds for one connection or answer; four times that for the whole session.",

@@ -117,7 +117,8 @@ def _count(number: int, what: str) -> str:
 
 def _draw_session(session: Session, style: Style, number: int | None) -> Iterator[str]:
     """What was said: our lines behind >, the server's behind <; the capabilities in one line."""
-    yield f"  {style('Session' if number is None else f'Session {number}', 'bold')}"
+    small = ", once more with a small ClientHello" if session.compatible else ""
+    yield f"  {style('Session' if number is None else f'Session {number}', 'bold')}{small}"
     clear = [each for each in session.said if not each.secure]
     secure = [each for each in session.said if each.secure]
     if clear:
@@ -130,6 +131,8 @@ def _draw_session(session: Session, style: Style, number: int | None) -> Iterato
         case HandshakeFailed(detail=detail):
             yield f"    {style('TLS failed', 'bad')}: {safe(detail)}"
     yield from _draw_said(secure)
+    if not session.said and session.handshake is None:
+        yield "    nothing was said"
     if session.cut:
         yield "      … and more, which is not kept"
 

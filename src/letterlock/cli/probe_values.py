@@ -69,6 +69,7 @@ def _session(session: Session) -> dict[str, object]:
             for each in session.said
         ],
         "cut": session.cut,
+        "small_client_hello": session.compatible,
         "tls": _handshake(session.handshake),
     }
 

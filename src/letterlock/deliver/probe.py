@@ -81,10 +81,14 @@ class Said:
 
 @dataclass(slots=True)
 class Session:
-    """What one connection showed, in the order in which it happened. `cut`: there was more than is kept."""
+    """What one connection showed, in the order in which it happened.
+
+    `compatible`: the handshake was a second try with a small ClientHello. `cut`: there was more than is kept.
+    """
 
     said: list[Said] = field(default_factory=list)
     handshake: Completed | HandshakeFailed | None = None
+    compatible: bool = False
     cut: bool = False
 
 
@@ -336,6 +340,7 @@ class Recorder:
         if not isinstance(stream, _Recorded):
             raise TypeError("the stream was not dialled here")
         inner, stream.session.handshake = await self._dialer.start_tls(stream.inner, sni, compatible=compatible)
+        stream.session.compatible = compatible
         handshake = stream.session.handshake
         if isinstance(handshake, HandshakeFailed):
             return stream, handshake
