@@ -59,10 +59,11 @@ class PastFailure:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The evidence, and what to remember of the domain from now on (None: nothing)."""
+    """The evidence, what to remember of the domain from now on (None: nothing), and what the fetch failed with."""
 
     evidence: StsEvidence
     remember: KnownPolicy | None
+    failure: FetchFailed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def after_fetch(step: Fetch, outcome: Fetched | FetchFailed, now: float, fractio
             last_failure=outcome.detail,
             https_blocked_since=known.https_blocked_since or now,
         )
-    return _fall_back(replace(step, known=known), outcome, now)
+    return replace(_fall_back(replace(step, known=known), outcome, now), failure=outcome)
 
 
 def _without_record(
