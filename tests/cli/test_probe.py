@@ -74,7 +74,7 @@ async def test_a_healthy_dane_server_is_cleared_and_everything_is_shown() -> Non
     assert "      < 220 mx.dane-ee.test ESMTP" in lines
     assert any(line.startswith("      < 250 mx.dane-ee.test: PIPELINING, ") for line in lines)
     assert any(line.startswith("    TLS TLSv1.3, ") and line.endswith("SNI mx.dane-ee.test") for line in lines)
-    assert f"       publish   {record}" in lines
+    assert f"       as TLSA   {record}" in lines
     assert f"    TLSA {record[:14]}   matches: certificate 0" in lines
     assert "[RFC 7672 section 3.1.1]" in ran.out
     assert lines[-1] == "    a message would be sent here, inside TLS"
@@ -97,9 +97,9 @@ async def test_the_data_is_complete() -> None:
     assert session["tls"]["sni"] == "mx.dane-ta.example"
     assert "STARTTLS" not in data["capabilities"]
     leaf, root = data["chain"]
-    assert leaf["publish"] == f"3 1 1 {leaf['spki_sha256']}"
+    assert leaf["tlsa"] == f"3 1 1 {leaf['spki_sha256']}"
     assert anchor is not None
-    assert root["publish"] == f"2 0 1 {root['sha256']}"
+    assert root["tlsa"] == f"2 0 1 {root['sha256']}"
     assert data["tlsa"][0]["matches"] is True
     assert data["pkix"]["trusted"] is False
 

@@ -198,11 +198,14 @@ def _draw_certificate(number: int, shown: Shown, style: Style, now: float) -> It
     yield f"       valid     {_validity(found, style, now)}"
     yield f"       key       {shown.key}"
     yield f"       SHA2-256  {found.sha256}"
-    yield f"       publish   {publishable(number, found)}"
+    yield f"       as TLSA   {as_tlsa(number, found)}"
 
 
-def publishable(number: int, found: CertificateSummary) -> str:
-    """The TLSA record for a certificate: `3 1 1` for the server's own (RFC 7671 section 5.1), else `2 0 1` (5.2)."""
+def as_tlsa(number: int, found: CertificateSummary) -> str:
+    """The record that would name a certificate: `3 1 1` the server's own (RFC 7671 section 5.1), `2 0 1` others (5.2).
+
+    To publish only by who knows the key for his own: what was seen here, an attacker may have shown.
+    """
     return f"3 1 1 {found.spki_sha256}" if number == 0 else f"2 0 1 {found.sha256}"
 
 
@@ -227,9 +230,11 @@ def _draw_proofs(findings: Findings, probed: Probe, by_hand: ByHand, style: Styl
         return
     yield ""
     yield f"  {style('What they prove', 'bold')}"
+    told = " ".join(sentence(each) for each in reasons(probed))
     for held in findings.held:
         word = style("matches", "good") if held.matches else style("does not match", "warn")
-        yield f"    TLSA {held.record.short}   {word}: {safe(held.detail)}"
+        why = "as the verdict says" if held.detail in told else safe(held.detail)
+        yield f"    TLSA {held.record.short}   {word}: {why}"
     left_out = len(records_in_sight(probed, by_hand)) - len(findings.held)
     if left_out > 0:
         yield f"    … and {_count(left_out, 'record')} more"

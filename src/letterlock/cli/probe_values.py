@@ -1,7 +1,7 @@
 """A probe as JSON-able values."""
 
 from letterlock.cli.probe_chain import Findings, Held, Shown, records_in_sight
-from letterlock.cli.probe_text import publishable, reasons, summary, text_of, would_be_sent
+from letterlock.cli.probe_text import as_tlsa, reasons, summary, text_of, would_be_sent
 from letterlock.cli.survey_values import lookup_values, reason_values
 from letterlock.deliver.probe import ByHand, Mail, Probe, Session, reference_names
 from letterlock.deliver.session import Opened
@@ -97,7 +97,7 @@ def _certificate(number: int, shown: Shown) -> dict[str, object]:
         "key": shown.key,
         "sha256": found.sha256,
         "spki_sha256": found.spki_sha256,
-        "publish": publishable(number, found),
+        "tlsa": as_tlsa(number, found),
     }
 
 
