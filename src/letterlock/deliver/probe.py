@@ -225,7 +225,8 @@ async def _ended(probed: Probe, recorder: "Recorder", mail: Mail | None) -> Prob
     try:
         if mail is None:
             return probed
-        server = f"{probed.target.host.name}[{probed.address}]"
+        name = probed.target.host.name
+        server = name if name == probed.address else f"{name}[{probed.address}]"
         envelope = mail.envelope
         done = await transact(
             opened.cleared, opened.conversation, envelope, envelope.recipients, mail.content, server=server
