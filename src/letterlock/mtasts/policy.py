@@ -74,8 +74,8 @@ def matches(pattern: str, host: str) -> bool:
     if not pattern or "*" in host:
         return False
     if pattern.startswith("*."):
-        label, _, pattern_host = host.partition(".")
-        return bool(label) and "*" not in pattern[1:] and pattern_host == pattern[2:]
+        label, _, parent = host.partition(".")
+        return bool(label) and bool(parent) and parent == pattern[2:]
     return pattern == host
 
 

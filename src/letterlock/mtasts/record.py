@@ -54,7 +54,7 @@ def find_id(strings_per_record: Sequence[Sequence[bytes]]) -> StsRecord | NoReco
 
 
 def _parse(record: bytes) -> StsRecord | InvalidRecord:
-    text = record.decode("ascii", "backslashreplace")
+    text = record.decode("latin-1")  # what is not ASCII is against the grammar wherever it stands
     fields = [field.strip(" \t") for field in text.split(";")[1:]]
     if fields[-1] == "":
         fields.pop()
