@@ -144,36 +144,45 @@ def _pattern(entry: Explanation) -> str:
     return _PLACEHOLDER.sub(r"<\1>", entry.sentence)
 
 
+def _passes(entry: Explanation) -> bool:
+    return entry.status.startswith("2")
+
+
 def _attack(entry: Explanation) -> bool:
     """Whether an attacker can bring it about.
 
-    Whoever is on the path, or forges DNS, can make each of those sessions and lookups fail that TLS reports tell of,
-    and can make what nothing protects go out in clear. A rule or an anchor of ours is nobody else's doing.
+    Where the table says so; and whoever is on the path, or forges DNS, can make each of those sessions and lookups fail
+    that TLS reports tell of, and can make what nothing protects go out in clear. A rule or an anchor of ours is nobody
+    else's doing.
     """
-    if entry.status.startswith("2"):
-        return "-clear" in entry.code
+    if _passes(entry):
+        return "attacker" in entry.advice or "-clear" in entry.code
     told = f"{entry.sentence} {entry.advice}"
     reported = entry.result_type not in (None, ResultType.DANE_REQUIRED) and not entry.advice.startswith("configure")
-    return reported or any(word in told for word in ("attacker", "forged", "on the path"))
+    return reported or any(word in told for word in ("attacker", "forge", "on the path"))
 
 
 def _faults(entry: Explanation) -> Iterator[str]:
-    """Whose mistake it can be, as far as the table says who can mend it."""
+    """Whose mistake or choice it can be, as far as the table says who can mend it."""
     if "recipient's address" in entry.advice:
         yield "a mistaken address"
-    if found := re.search(r"the operator of the (\w+)", entry.advice):
-        yield f"a fault or omission of the {found[1]}'s operator"
-    elif not entry.status.startswith("2") and _attack(entry):
+    if "sender chose" in entry.advice:
+        yield "the sender's choice"
+    if found := re.search(r"the operator(?: of the (\w+))?", entry.advice):
+        yield f"a fault or omission of the {found[1]}'s operator" if found[1] else "a fault or omission of its operator"
+    elif _attack(entry):
         yield "a fault of the server"
-    if re.search(r"\brule\b|^configure", entry.advice):
+    if "operator's rule" in entry.section or re.search(r"\brule\b|^configure", entry.advice):
         yield "your own configuration"
 
 
 def _cause(entry: Explanation) -> str:
+    if entry.advice.startswith("nothing"):
+        return "nobody: it is as it should be"
+    if "{reason}" in entry.sentence:
+        return "whoever can cause the reason that it names"
     causes = (["an attacker"] if _attack(entry) else []) + list(_faults(entry))
-    if causes:
-        return ", or ".join(causes)
-    return "nobody: it is as it should be" if entry.status.startswith("2") else "not known from the code alone"
+    return ", or ".join(causes) or "not known from the code alone"
 
 
 def _report(result_type: ResultType | None) -> str:
@@ -187,7 +196,7 @@ def _values(entry: Explanation) -> dict[str, object]:
         "facts": _PLACEHOLDER.findall(entry.sentence),
         "section": entry.section,
         "status": entry.status,
-        "passes": entry.status.startswith("2"),
+        "passes": _passes(entry),
         "attacker": _attack(entry),
         "cause": _cause(entry),
         "advice": entry.advice,
