@@ -45,6 +45,7 @@ from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import Upstream
 from letterlock.policy.evidence import MxHost, Origin, TargetHost
 from letterlock.policy.rules import Rules
+from letterlock.ports import Resolver
 from letterlock.resolver import Answer, FailureKind, LookupFailure, Question, TrustAnchor
 
 IMPLICIT_PORT = 465
@@ -200,14 +201,19 @@ async def _probe(place: Place, by_hand: ByHand, options: Options, mail: Mail | N
     """Find the server and speak to it. Raises StartFailed where DNS is needed and there is nobody to ask."""
     asks_by_name = by_hand.demand is Demand.DANE and not by_hand.records
     if place.is_address and not asks_by_name:
-        discoverer = Discoverer(_NoDns(), Rules({}))
+        discoverer = _discoverer(_NoDns())
         host = MxHost(name=place.host, preference=0, origin=Origin.LITERAL, secure=False)
         target = await discoverer.host(host, options.deliver.port)
         return await probe_server(target, by_hand, ports=_ports(discoverer), options=options.deliver, mail=mail)
     async with validated_dns(options.resolver) as asked:
-        discoverer = Discoverer(asked.resolver, Rules({}))
+        discoverer = _discoverer(asked.resolver)
         target = await _found(discoverer, place, by_hand, options.deliver.port)
         return await probe_server(target, by_hand, ports=_ports(discoverer), options=options.deliver, mail=mail)
+
+
+def _discoverer(resolver: Resolver) -> Discoverer:
+    """One that asks for hosts only: no rules, no policies."""
+    return Discoverer(resolver, Rules({}))
 
 
 async def _found(discoverer: Discoverer, place: Place, by_hand: ByHand, port: int) -> TargetHost:
