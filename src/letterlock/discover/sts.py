@@ -217,11 +217,14 @@ def _say(failure: LookupFailure) -> str:
 def _tell(domain: str, before: KnownPolicy | None, conclusion: Conclusion) -> None:
     """Log changes of a policy, and when a policy begins not to be confirmed (section 10.2: alert administrators)."""
     evidence, after = conclusion.evidence, conclusion.remember
-    history = after.history if after is not None else ()
-    if history != (before.history if before is not None else ()):
-        log.info("MTA-STS policy of %s: mode %s, id %s", domain, history[-1].new_mode.value, history[-1].new_id)
-    began = after is not None and _blocked(after) - _blocked(before)
-    if began and isinstance(evidence, Known) and evidence.suspicious:
+    if after is None:
+        if before is not None:
+            log.info("MTA-STS policy of %s: withdrawn or expired", domain)
+        return
+    if after.history != (before.history if before is not None else ()):
+        change = after.history[-1]
+        log.info("MTA-STS policy of %s: mode %s, id %s", domain, change.new_mode.value, change.new_id)
+    if _blocked(after) - _blocked(before) and isinstance(evidence, Known) and evidence.suspicious:
         log.warning(
             "MTA-STS policy of %s: %s; an attacker may be blocking it; the one remembered holds",
             domain,
