@@ -275,6 +275,14 @@ def test_the_history_holds_the_last_20_changes() -> None:
     assert [change.new_id for change in entry.history] == [str(number) for number in range(20, 40)]
 
 
+def test_other_mx_patterns_under_the_same_id_are_a_change_too() -> None:
+    entry = remembered(fetched(known(refresh_at=NOW), StsRecord("1"), text(mx="*.attacker.example")))
+    assert entry.policy.mx == ("*.attacker.example",)
+    assert entry.history[-1] == Change(at=NOW, old_mode=Mode.ENFORCE, old_id="1", new_mode=Mode.ENFORCE, new_id="1")
+    longer = remembered(fetched(known(refresh_at=NOW), StsRecord("1"), text(max_age=700_000)))
+    assert longer.history == known().history
+
+
 TXTS = st.sampled_from([StsRecord("1"), StsRecord("2"), *NOT_THERE])
 PASTS = st.none() | st.builds(PastFailure, at=st.floats(NOW - 1_000, NOW + 1_000), failure=st.just(BLOCKED))
 ENTRIES = st.builds(known, expires_at=st.floats(NOW - DAY, NOW + DAY), refresh_at=st.floats(NOW - DAY, NOW + DAY))

@@ -19,7 +19,10 @@ MAX_CHANGES = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of a policy. `old_mode` and `old_id` are None for the first one that was seen."""
+    """One change of a policy. `old_mode` and `old_id` are None for the first one that was seen.
+
+    When old and new are alike, it was the MX patterns that changed, under the same id.
+    """
 
     at: float
     old_mode: Mode | None
@@ -165,18 +168,19 @@ def _adopt(step: Fetch, policy: StsPolicy, now: float, fraction: float) -> Concl
         expires_at=now + policy.max_age_seconds,
         refresh_at=now + pause * (1 + fraction / 2),
         txt_blocked_since=before.txt_blocked_since if before else None,
-        history=_history(before, step.id, policy.mode, now),
+        history=_history(before, step.id, policy, now),
     )
     return Conclusion(_use(known, step.sign, step.detail, from_cache=False), known)
 
 
-def _history(before: KnownPolicy | None, new_id: str, new_mode: Mode, now: float) -> tuple[Change, ...]:
-    old_id, old_mode = (before.id, before.policy.mode) if before else (None, None)
-    history = before.history if before else ()
-    if (old_id, old_mode) == (new_id, new_mode):
-        return history
-    change = Change(at=now, old_mode=old_mode, old_id=old_id, new_mode=new_mode, new_id=new_id)
-    return (*history, change)[-MAX_CHANGES:]
+def _history(before: KnownPolicy | None, new_id: str, new: StsPolicy, now: float) -> tuple[Change, ...]:
+    if before is None:
+        return (Change(at=now, old_mode=None, old_id=None, new_mode=new.mode, new_id=new_id),)
+    old = before.policy
+    if (before.id, old.mode, old.mx) == (new_id, new.mode, new.mx):
+        return before.history
+    change = Change(at=now, old_mode=old.mode, old_id=before.id, new_mode=new.mode, new_id=new_id)
+    return (*before.history, change)[-MAX_CHANGES:]
 
 
 def _use(known: KnownPolicy, sign: Trouble | None, detail: str | None, *, from_cache: bool = True) -> Known:
