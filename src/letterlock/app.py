@@ -25,12 +25,14 @@ import dns.name
 
 from letterlock.admin.client import CONTROL_SOCKET
 from letterlock.admin.server import ControlFailed, ControlServer
-from letterlock.config import Endpoint, Options, ResolverOptions
+from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.worker import Deliverer
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
+from letterlock.discover.sts import StsFinder
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
+from letterlock.net.https import fetch_policy
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.store import StoreFailed
 from letterlock.receive.listener import Listener
@@ -38,6 +40,7 @@ from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
 from letterlock.store.anchors import TrustPointFile
 from letterlock.store.sqlite import QueueInUse, SqliteStore
+from letterlock.store.sts import PolicyStore
 
 log = logging.getLogger("letterlock.app")
 STOP_GRACE_SECONDS = 20.0
@@ -187,10 +190,48 @@ async def _examine_upstreams(asked: Dns) -> None:
             log.warning("upstream %s; %s", report, UNFIT_HINT)
 
 
+REFRESH_PAUSE_SECONDS = 300.0
+
+
+@asynccontextmanager
+async def discovering(options: Options, asked: Dns, directory: Path | None) -> AsyncIterator[Discoverer]:
+    """Who finds the evidence on destinations; MTA-STS policies are remembered in a directory, or while it runs.
+
+    Refreshes policies ahead of their end. Raises StoreFailed.
+    """
+    clock, public_roots = SystemClock(), system_roots()
+    if not options.mta_sts:
+        yield Discoverer(asked.resolver, options.rules, clock=clock, public_roots=public_roots)
+        return
+    policies = PolicyStore.open(directory)
+    fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial)
+    finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random)
+    refreshing = asyncio.create_task(_refresh(finder, clock))
+    try:
+        yield Discoverer(asked.resolver, options.rules, clock=clock, sts=finder, public_roots=public_roots)
+    finally:
+        refreshing.cancel()
+        await finder.close()
+        await policies.close()
+
+
+async def _refresh(finder: StsFinder, clock: SystemClock) -> None:
+    while True:
+        await finder.refresh_due(clock.now())
+        await asyncio.sleep(REFRESH_PAUSE_SECONDS)
+
+
 class Server:
     """A running server: where it listens, and the parts that tests and the lab look at."""
 
-    def __init__(self, options: Options, store: SqliteStore, asked: Dns, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        options: Options,
+        store: SqliteStore,
+        asked: Dns,
+        discoverer: Discoverer,
+        sockets: Sequence[socket.socket],
+    ) -> None:
         clock = SystemClock()
         new_id = IdMaker(clock.now, secrets.randbits)
         self.options = options
@@ -208,7 +249,7 @@ class Server:
         self.deliverer = Deliverer(
             options.deliver,
             store=store,
-            discoverer=Discoverer(asked.resolver, options.rules),
+            discoverer=discoverer,
             dialer=TcpDialer(),
             clock=clock,
             schedule=options.schedule,
@@ -257,7 +298,8 @@ async def running(options: Options) -> AsyncIterator[Server]:
         try:
             store = await SqliteStore.open(options.queue_directory)
             stack.push_async_callback(store.close)
-            server = Server(options, store, asked, sockets)
+            discoverer = await stack.enter_async_context(discovering(options, asked, options.queue_directory))
+            server = Server(options, store, asked, discoverer, sockets)
             await server.control.start()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None

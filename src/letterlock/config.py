@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import certifi
 import dns.name
@@ -41,7 +41,7 @@ from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
 from letterlock.net.tls import BadCertificate, ServerContext
-from letterlock.policy.evidence import DestinationRule, TlsRule
+from letterlock.policy.evidence import DestinationRule, RuleException, TlsRule
 from letterlock.policy.rules import Rules
 from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.options import ReceiveOptions
@@ -123,6 +123,7 @@ class Options:
     resolver: ResolverOptions
     deliver: DeliverOptions
     rules: Rules
+    mta_sts: bool = True
 
 
 def load(path: Path | None) -> Options:
@@ -260,6 +261,7 @@ def _pem_certificates(raw: bytes, path: Path) -> tuple[bytes, ...]:
 
 
 @functools.cache
+@functools.cache
 def system_roots() -> TrustRoots:
     """The WebPKI roots: the system's bundle, else certifi's."""
     system = ssl.get_default_verify_paths().cafile
@@ -285,6 +287,24 @@ def _moment(value: object) -> float:
         case dt.date():
             return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp()
     raise _wrong(f"must be a date without quotes, not {value!r}", "write until = 2027-01-31")
+
+
+_VERSIONS = {"1.2": "TLSv1.2", "1.3": "TLSv1.3"}
+
+
+def _tls_version(value: object) -> str:
+    text = _text(value)
+    if text not in _VERSIONS:
+        raise _wrong(f"unknown TLS version {text!r}; one of: 1.2, 1.3", _guess(text, list(_VERSIONS)))
+    return _VERSIONS[text]
+
+
+def _fingerprint(value: object) -> bytes:
+    """SHA-256 of a certificate or of its key, in hexadecimal, colons and `sha256:` in front allowed."""
+    text = _text(value).lower().removeprefix("sha256:").replace(":", "")
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise _wrong(f"{value!r} is not a SHA-256 fingerprint", "64 hexadecimal digits; `letterlock probe` shows them")
+    return bytes.fromhex(text)
 
 
 def _rule_domain(value: object) -> str:
@@ -393,6 +413,17 @@ class _Delivery(_Table):
     max_concurrent: int = Field(50, ge=1, le=10_000, description="Most deliveries at once.")
     max_concurrent_per_destination: int = Field(10, ge=1, le=10_000, description="Most deliveries at once to a domain.")
     connect_timeout_seconds: Seconds = Field(30, description="How long a connection may take to be made.")
+    mta_sts: bool = Field(True, description="Honour the MTA-STS policies of domains (RFC 8461).")
+
+
+class _Exception(_Table):
+    """What you let pass for a while though more is demanded: the only thing that lowers what a standard demands."""
+
+    reason: str = Field(min_length=1, max_length=200, description="Why; shown wherever the exception is used.")
+    until: Annotated[float, PlainValidator(_moment)] = Field(description="The date at which it ends, UTC.")
+    allow: Literal["encrypted", "clear"] = Field(
+        "encrypted", description="`encrypted`: TLS with any certificate. `clear`: cleartext too, where TLS fails."
+    )
 
 
 class _Rule(_Table):
@@ -408,14 +439,38 @@ class _Rule(_Table):
     trust: Annotated[TrustRoots, PlainValidator(_roots)] | None = Field(
         None, description='With `verify`: `"system"` (the default), or a PEM file with your own CA.'
     )
+    fingerprints: list[Annotated[bytes, PlainValidator(_fingerprint)]] = Field(
+        [], max_length=20, description="With `verify`: SHA-256 of the certificate or its key, instead of any CA."
+    )
+    minimum_version: Annotated[str, PlainValidator(_tls_version)] | None = Field(
+        None, description='The oldest TLS version that will do, `"1.2"` or `"1.3"`; with any rule but `may`.'
+    )
+    mode: Literal["enforce", "audit"] = Field(
+        "enforce",
+        description="`audit`: look at what the rule demands and tell what would have been held; hold nothing.",
+    )
+    exception: _Exception | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "_Rule":
-        for key in ("names", "trust"):
+        for key in ("names", "trust", "fingerprints"):
             if getattr(self, key) and self.tls is not TlsRule.VERIFY:
                 raise _wrong(
                     f'{key} means something only beside tls = "verify"', f"remove {key}, or change tls", at=key
                 )
+        if self.minimum_version and self.tls is TlsRule.MAY:
+            hint = "cleartext would still pass: demand TLS first, by require-tls, verify or dane-only"
+            raise _wrong('minimum_version means nothing beside tls = "may"', hint, at="minimum_version")
+        return self
+
+
+class _SenderRule(_Rule):
+    """The same for mail from a domain, wherever it goes. Of two rules for a message the stricter one holds."""
+
+    @model_validator(mode="after")
+    def _no_exception(self) -> "_SenderRule":
+        if self.exception is not None:
+            raise _wrong("exceptions are for next hops", 'write it under [domain."..."]', at="exception")
         return self
 
 
@@ -433,6 +488,7 @@ class _File(_Table):
     resolver: _Resolver = Field(default_factory=lambda: _Resolver.model_validate({}))
     delivery: _Delivery = Field(default_factory=lambda: _Delivery.model_validate({}))
     domain: dict[Annotated[str, PlainValidator(_rule_domain)], _Rule] = Field({}, max_length=100_000)
+    sender: dict[Annotated[str, PlainValidator(_rule_domain)], _SenderRule] = Field({}, max_length=100_000)
 
 
 TABLES: dict[str, type[BaseModel]] = {
@@ -443,6 +499,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "resolver.negative": _NegativeAnchor,
     "delivery": _Delivery,
     "domain": _Rule,
+    "sender": _SenderRule,
 }
 
 
@@ -580,12 +637,27 @@ def _options(file: _File, source: str, lines: Mapping[tuple[str, ...], int]) -> 
             max_concurrent_per_destination=delivery.max_concurrent_per_destination,
             timeouts=Timeouts(connect=delivery.connect_timeout_seconds),
         ),
-        rules=Rules({domain: _rule(domain, rule, source, lines) for domain, rule in file.domain.items()}),
+        rules=Rules(
+            {domain: _rule("domain", domain, rule, source, lines) for domain, rule in file.domain.items()},
+            {domain: _rule("sender", domain, rule, source, lines) for domain, rule in file.sender.items()},
+        ),
+        mta_sts=delivery.mta_sts,
     )
 
 
-def _rule(domain: str, rule: _Rule, source: str, lines: Mapping[tuple[str, ...], int]) -> DestinationRule:
-    line = lines.get(("domain", domain))
-    trust = rule.trust or (system_roots() if rule.tls is TlsRule.VERIFY else None)
-    place = f"{source}:{line}" if line else source
-    return DestinationRule(domain=domain, tls=rule.tls, source=place, names=tuple(rule.names), trust=trust)
+def _rule(table: str, domain: str, rule: _Rule, source: str, lines: Mapping[tuple[str, ...], int]) -> DestinationRule:
+    line = lines.get((table, domain))
+    exception = rule.exception
+    return DestinationRule(
+        domain=domain,
+        tls=rule.tls,
+        source=f"{source}:{line}" if line else source,
+        names=tuple(rule.names),
+        trust=rule.trust or (system_roots() if rule.tls is TlsRule.VERIFY else None),
+        fingerprints=tuple(rule.fingerprints),
+        minimum_version=rule.minimum_version,
+        audit=rule.mode == "audit",
+        exception=RuleException(allow_clear=exception.allow == "clear", why=exception.reason, until=exception.until)
+        if exception
+        else None,
+    )

@@ -35,7 +35,10 @@ class PerDomain(HandDiscoverer):
         super().__init__(hosts={f"mx.{name}.example": (address,) for name, address in addresses.items()})
         self._all = self.hosts
 
-    async def destination(self, next_hop: NextHop) -> DestinationEvidence:
+    async def reconsider(self, next_hop: NextHop) -> bool:
+        return False
+
+    async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """Its one host."""
         if next_hop.domain == "bug.example":
             raise RuntimeError("a bug")

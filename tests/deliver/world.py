@@ -13,8 +13,10 @@ import dns.rdatatype
 
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.session import Ports
+from letterlock.identity.trust import TrustRoots
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
+from letterlock.mtasts.evidence import StsEvidence
 from letterlock.net import tls
 from letterlock.policy.evidence import (
     Completed,
@@ -365,14 +367,23 @@ class HandDiscoverer:
     rule: TlsRule | None = None
     mx: Answer | LookupFailure | None = None
 
-    async def destination(self, next_hop: NextHop) -> DestinationEvidence:
+    sts: StsEvidence | None = None
+    sts_later: StsEvidence | None = None
+    public_roots: TrustRoots | None = None
+
+    async def reconsider(self, next_hop: NextHop) -> bool:
+        """Whether there is another policy now."""
+        changed, self.sts = self.sts_later is not None, self.sts_later or self.sts
+        return changed
+
+    async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """The MX answer and the rule."""
         records = (f"{number * 10} {host}." for number, host in enumerate(self.hosts, 1))
         mx = self.mx or answer(next_hop.domain, "MX", *records, security=Security.SECURE)
         rule = None
         if self.rule is not None:
             rule = DestinationRule(domain=next_hop.domain, tls=self.rule, source="test")
-        return DestinationEvidence(next_hop=next_hop, mx=mx, rule=rule)
+        return DestinationEvidence(next_hop=next_hop, mx=mx, rule=rule, sts=self.sts, public_roots=self.public_roots)
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """The addresses and the TLSA answer of one host, all of it secure."""

@@ -9,6 +9,7 @@ from letterlock.discover import MAX_ADDRESSES, Discoverer
 from letterlock.policy.evidence import MxHost, NextHop, Origin, TargetHost, TlsRule
 from letterlock.policy.rules import Rules
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
+from tests.net.https_servers import FixedClock
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,
@@ -49,26 +50,26 @@ def mx_host(name: str = HOST, origin: Origin = Origin.MX) -> MxHost:
 
 async def discovered(*known: Found, host: MxHost | None = None, port: int = 25) -> tuple[TargetHost, Book]:
     book = Book(known)
-    return await Discoverer(book, Rules({})).host(host or mx_host(), port), book
+    return await Discoverer(book, Rules({}), clock=FixedClock()).host(host or mx_host(), port), book
 
 
 async def test_a_destination_is_its_mx_answer_and_its_rule() -> None:
     mx, demand = answer(DOMAIN, "MX", f"10 {HOST}."), rule(TlsRule.VERIFY)
     book = Book([mx])
-    found = await Discoverer(book, Rules({DOMAIN: demand})).destination(NextHop(DOMAIN, 26))
+    found = await Discoverer(book, Rules({DOMAIN: demand}), clock=FixedClock()).destination(NextHop(DOMAIN, 26))
     assert (found.mx, found.rule, found.next_hop) == (mx, demand, NextHop(DOMAIN, 26))
     assert book.asked == [f"{DOMAIN} MX"]
 
 
 async def test_a_failed_mx_lookup_stays_a_failure() -> None:
     lost = failure(DOMAIN, "MX")
-    found = await Discoverer(Book([lost]), Rules({})).destination(NextHop(DOMAIN))
+    found = await Discoverer(Book([lost]), Rules({}), clock=FixedClock()).destination(NextHop(DOMAIN))
     assert (found.mx, found.rule) == (lost, None)
 
 
 async def test_rfc5321_4_1_3_an_address_literal_asks_nothing() -> None:
     book = Book([])
-    discoverer = Discoverer(book, Rules({}))
+    discoverer = Discoverer(book, Rules({}), clock=FixedClock())
     assert (await discoverer.destination(NextHop("[192.0.2.1]"))).mx is None
     found = await discoverer.host(mx_host("192.0.2.1", Origin.LITERAL), 25)
     assert book.asked == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from letterlock.app import UNFIT_HINT, Dns, StartFailed, SystemClock, validated_dns
+from letterlock.app import UNFIT_HINT, Dns, StartFailed, SystemClock, discovering, validated_dns
 from letterlock.cli.configured import configured
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
@@ -20,7 +20,6 @@ from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports
 from letterlock.deliver.survey import Survey, survey
-from letterlock.discover import Discoverer
 from letterlock.mail.names import InvalidName, is_address_literal, literal_address, normalise
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import Upstream
@@ -121,9 +120,9 @@ def _overridden(
 
 async def _survey_all(domains: Sequence[str], options: Options) -> list[Survey]:
     chance, room = random.SystemRandom(), asyncio.Semaphore(MAX_AT_ONCE)
-    async with validated_dns(options.resolver) as asked:
+    async with validated_dns(options.resolver) as asked, discovering(options, asked, None) as discoverer:
         ports = Ports(
-            discoverer=Discoverer(asked.resolver, options.rules),
+            discoverer=discoverer,
             dialer=TcpDialer(),
             clock=SystemClock(),
             shuffle=lambda items: chance.sample(items, len(items)),

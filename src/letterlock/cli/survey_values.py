@@ -2,7 +2,7 @@
 
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.deliver.survey import Contact, HostSurvey, Survey
-from letterlock.policy.decision import DaneAuthentication, PkixAuthentication, Requirement
+from letterlock.policy.decision import DaneAuthentication, PinAuthentication, PkixAuthentication, Requirement
 from letterlock.policy.evidence import Completed, HandshakeFailed, Route
 from letterlock.policy.reasons import Reason, section, sentence, status
 from letterlock.policy.require import tlsa_records
@@ -81,11 +81,13 @@ def _tlsa(lookup: Answer | LookupFailure) -> dict[str, object]:
 
 def _requirement(requirement: Requirement) -> dict[str, object]:
     authentication = requirement.authentication
-    by = {DaneAuthentication: "dane", PkixAuthentication: "pkix"}.get(type(authentication))
+    by = {DaneAuthentication: "dane", PkixAuthentication: "pkix", PinAuthentication: "fingerprint"}.get(
+        type(authentication)
+    )
     return {
         "encryption": requirement.encryption.value,
         "authenticate_by": by,
-        "references": list(authentication.references) if authentication else [],
+        "references": list(getattr(authentication, "references", ())),
         "sni": requirement.sni,
     }
 

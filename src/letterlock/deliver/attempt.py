@@ -14,9 +14,11 @@ from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted, require
 from letterlock.policy.route import route
+from letterlock.policy.sts import STS_HOLDS
 from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
 
 MAX_REASONS = 20
+NOT_OFFERED = "rfc8689-4.2.1-not-offered"
 _MAX_TROUBLES_TOLD = 3
 
 
@@ -50,12 +52,26 @@ class _Try:
         self._troubles: list[_Trouble] = []
         self._held_reasons: list[Reason] = []
         self._skipped: list[SkipHost] = []
+        self._unable: set[str] = set()  # hosts that are proven, and do not support REQUIRETLS
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
 
     async def run(self) -> Attempt:
         next_hop = NextHop(self._task.lease.next_hop, self._options.port)
-        evidence = await self._ports.discoverer.destination(next_hop)
+        await self._try_destination(next_hop)
+        held_by_sts = any(reason.code in STS_HOLDS for reason in self._held_reasons)
+        if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(next_hop):
+            self._forget()
+            await self._try_destination(next_hop)
+        return self._finish()
+
+    def _forget(self) -> None:
+        """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
+        self._troubles, self._held_reasons, self._skipped, self._unable = [], [], [], set()
+
+    async def _try_destination(self, next_hop: NextHop) -> None:
+        sender = self._task.envelope.reverse_path
+        evidence = await self._ports.discoverer.destination(next_hop, sender.domain if sender is not None else None)
         routed = route(evidence, self._ports.shuffle)
         if isinstance(routed, Route):
             for host in routed.hosts[: self._options.max_hosts]:
@@ -65,10 +81,13 @@ class _Try:
                 self._give_up(routed)
         else:
             self._held(next_hop.domain, routed)
-        return self._finish()
 
     def _give_up(self, routed: Route) -> None:
         """Every host was tried; when none of them even has an address, the message will never be deliverable."""
+        if self._unable == {host.name for host in routed.hosts}:
+            why = Reason(code=NOT_OFFERED, subject=routed.next_hop.domain)
+            self._held(routed.next_hop.domain, Refuse(status=status(why), reasons=(why,)))
+            return
         verdict = exhausted(routed.next_hop.domain, self._skipped)
         if len(self._skipped) == len(routed.hosts) and isinstance(verdict, Refuse):
             self._held(routed.next_hop.domain, verdict)
@@ -76,7 +95,7 @@ class _Try:
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
         target = await self._ports.discoverer.host(host, self._options.port)
-        required = require(evidence, target)
+        required = require(evidence, target, self._task.envelope.tls_demand)
         if isinstance(required, SkipHost):
             self._skipped.append(required)
         if not isinstance(required, Requirement):
@@ -96,6 +115,8 @@ class _Try:
             case Refused(verdict=verdict, evidence=evidence, connected_at=connected_at):
                 tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
                 self._saw(host, address, connected_at, tls)
+                if any(reason.code == NOT_OFFERED for reason in verdict.reasons):
+                    self._unable.add(host)
                 return self._held(server, verdict)
             case Unreachable(status=code, text=text, connected_at=connected_at):
                 self._saw(host, address, connected_at, None)

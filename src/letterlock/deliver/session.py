@@ -23,7 +23,7 @@ from letterlock.policy.evidence import (
     StartTls,
     TargetHost,
 )
-from letterlock.policy.judge import judge
+from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock, Dialer, Stream
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import Greeted, HelloAnswered, TlsAnswered, TlsGoAhead
@@ -35,8 +35,11 @@ _T = TypeVar("_T")
 class Discoverer(Protocol):
     """Who asks DNS for the evidence on a destination; `letterlock.discover` has it."""
 
-    async def destination(self, next_hop: NextHop) -> DestinationEvidence:
-        """What is known of a next hop."""
+    async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
+        """What is known of a next hop; `sender` is the domain of the reverse-path, for rules that go by it."""
+
+    async def reconsider(self, next_hop: NextHop) -> bool:
+        """Whether the domain's MTA-STS policy is another one by now (RFC 8461 section 5)."""
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """What is known of one of its hosts."""
@@ -165,8 +168,12 @@ class _Opening:
             self._conversation.command(self._conversation.client.tls_established)
         if handshake is not None:
             await self._say_hello()
+        offered = self._conversation.client.capabilities.requiretls
+        extended = judge_extensions(verdict, evidence, requiretls_offered=offered)
+        if not isinstance(extended, Cleared):
+            return Refused(verdict=extended, evidence=evidence, connected_at=self._connected_at)
         return Opened(
-            conversation=self._conversation, cleared=verdict, handshake=handshake, connected_at=self._connected_at
+            conversation=self._conversation, cleared=extended, handshake=handshake, connected_at=self._connected_at
         )
 
     async def _explicit_tls(self) -> SessionEvidence:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from letterlock.deliver import outcomes
 from letterlock.deliver.conversation import BLOCK_OCTETS, Conversation, SessionLost
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.envelope import Envelope
+from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared
 from letterlock.queue.tasks import RecipientOutcome
@@ -99,7 +99,10 @@ class _Transaction:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
         reverse_path, size, eight_bit = self._envelope.reverse_path, len(self._body), self._eight_bit
         client = self._conversation.client
-        self._conversation.command(lambda: client.begin(reverse_path, group, size=size, eight_bit=eight_bit))
+        requiretls = self._envelope.tls_demand is TlsDemand.REQUIRETLS
+        self._conversation.command(
+            lambda: client.begin(reverse_path, group, size=size, eight_bit=eight_bit, requiretls=requiretls)
+        )
         over, too_many = await self._envelope_answers(group)
         if over.accepted:
             await self._message(over.accepted)

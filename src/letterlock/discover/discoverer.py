@@ -4,35 +4,86 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import dns.name
 import dns.rdatatype
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
+from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import is_address_literal
+from letterlock.mtasts import Known, StsEvidence, StsPolicy
 from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, TargetHost
 from letterlock.policy.rules import Rules
-from letterlock.ports import Resolver
+from letterlock.ports import Clock, Resolver
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 
 MAX_ADDRESSES = 20
+
+
+class Policies(Protocol):
+    """Who knows the MTA-STS policies of domains; `letterlock.discover.sts` has it."""
+
+    async def find(self, domain: str) -> StsEvidence:
+        """What is known of a domain's policy."""
+
+    async def recheck(self, domain: str) -> StsEvidence:
+        """The same, after a fresh look at the TXT record's id."""
+
 
 _WEAKEST_FIRST = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
 
 
 class Discoverer:
-    """Asks a validating resolver, and adds the operator's rule."""
+    """Asks a validating resolver, and adds the domain's MTA-STS policy and the operator's rule.
 
-    def __init__(self, resolver: Resolver, rules: Rules) -> None:
+    `sts` None: MTA-STS is not asked for. `public_roots` are those of WebPKI.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        rules: Rules,
+        *,
+        clock: Clock,
+        sts: Policies | None = None,
+        public_roots: TrustRoots | None = None,
+    ) -> None:
         self._resolver = resolver
         self._rules = rules
+        self._clock = clock
+        self._sts = sts
+        self._public_roots = public_roots
 
-    async def destination(self, next_hop: NextHop) -> DestinationEvidence:
-        """The MX answer of a next hop (None for an address literal) and the rule for it. Never raises for DNS."""
+    async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
+        """The MX answer of a next hop, its MTA-STS policy, and the rule for it and the sender's domain.
+
+        An address literal has neither MX nor policy. Never raises for DNS or HTTPS.
+        """
         literal = is_address_literal(next_hop.domain)
-        mx = None if literal else await self._resolver.resolve(next_hop.domain, dns.rdatatype.MX)
-        return DestinationEvidence(next_hop=next_hop, mx=mx, rule=self._rules.for_next_hop(next_hop.domain))
+        mx, sts = (None, None) if literal else await asyncio.gather(self._mx(next_hop), self._policy(next_hop))
+        return DestinationEvidence(
+            next_hop=next_hop,
+            mx=mx,
+            rule=self._rules.for_message(next_hop.domain, sender),
+            sts=sts,
+            public_roots=self._public_roots,
+            at=self._clock.now(),
+        )
+
+    async def reconsider(self, next_hop: NextHop) -> bool:
+        """Look at the id of the domain's MTA-STS policy again; whether the policy has changed (RFC 8461 section 5)."""
+        if self._sts is None or is_address_literal(next_hop.domain):
+            return False
+        before = await self._sts.find(next_hop.domain)
+        return _policy_of(await self._sts.recheck(next_hop.domain)) != _policy_of(before)
+
+    async def _mx(self, next_hop: NextHop) -> Answer | LookupFailure:
+        return await self._resolver.resolve(next_hop.domain, dns.rdatatype.MX)
+
+    async def _policy(self, next_hop: NextHop) -> StsEvidence | None:
+        return None if self._sts is None else await self._sts.find(next_hop.domain)
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """The addresses of a host, at most MAX_ADDRESSES, and the TLSA answer where it is to be asked for.
@@ -70,6 +121,10 @@ class Discoverer:
             if isinstance(answer, LookupFailure) or _is_final(answer):
                 break
         return found
+
+
+def _policy_of(sts: StsEvidence) -> StsPolicy | None:
+    return sts.policy if isinstance(sts, Known) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,14 @@ class BodyType(StrEnum):
     EIGHT_BIT_MIME = "8BITMIME"
 
 
+class TlsDemand(StrEnum):
+    """What the sender demands of TLS for this message (RFC 8689)."""
+
+    NONE = "none"
+    REQUIRETLS = "requiretls"  # the MAIL FROM parameter: authenticated TLS at every hop, or not at all
+    TLS_REQUIRED_NO = "tls-required-no"  # the header: rather delivered than protected
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """An accepted message's envelope.
@@ -29,4 +37,5 @@ class Envelope:
     accepted_at: float
     expires_at: float
     body_type: BodyType = BodyType.SEVEN_BIT
+    tls_demand: TlsDemand = TlsDemand.NONE
     client: str = "local"

@@ -29,6 +29,14 @@ class DaneAuthentication:
     names_secure: bool = True
 
 
+class Demander(StrEnum):
+    """Who demands that a certificate be verified."""
+
+    RULE = "rule"
+    MTA_STS = "mta-sts"
+    REQUIRETLS = "requiretls"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PkixAuthentication:
     """The presented chain must end at one of the roots and speak for one of the names.
@@ -40,6 +48,17 @@ class PkixAuthentication:
     references: tuple[str, ...]
     roots: TrustRoots
     names_secure: bool
+    demander: Demander = Demander.RULE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinAuthentication:
+    """The server's certificate or its key must have one of these SHA-256 fingerprints (32 octets each)."""
+
+    fingerprints: tuple[bytes, ...]
+
+
+Authentication = DaneAuthentication | PkixAuthentication | PinAuthentication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +66,31 @@ class Requirement:
     """What must hold before MAIL FROM may be sent to a host.
 
     `fallback` is what may be tried instead when the TLS handshake of an OPTIONAL requirement fails; only a proven
-    absence of TLSA records earns one (RFC 7672 section 2.2).
+    absence of TLSA records earns one (RFC 7672 section 2.2). `also` must hold beside `authentication`: DANE first, then
+    what MTA-STS demands of the same chain. `minimum_version` is `TLSv1.2` or `TLSv1.3`, by the rule `minimum_source`.
+    `requiretls`: the server must offer REQUIRETLS after the handshake (RFC 8689 section 4.2.1). `audits` are what
+    would be demanded, were it enforced: they are judged too, and told, and hold nothing.
     """
 
     encryption: Encryption
-    authentication: DaneAuthentication | PkixAuthentication | None
+    authentication: Authentication | None
     sni: str | None
     fallback: "Requirement | None"
     reasons: tuple[Reason, ...]
+    also: PkixAuthentication | None = None
+    minimum_version: str | None = None
+    minimum_source: str = ""
+    requiretls: bool = False
+    audits: "tuple[Audit, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What would be demanded of a session, or why nothing would be sent; `what` names the demand for people."""
+
+    what: str
+    by: Demander
+    required: "Requirement | SkipHost"
 
 
 class Level(StrEnum):
@@ -69,8 +105,9 @@ class Level(StrEnum):
 class Achieved:
     """The level and by what, `match` being for people.
 
-    `by` is `dane-ee`, `dane-ta` or `pkix`; `dane-ee-unsigned-mx`, `dane-ta-unsigned-mx` or `pkix-unsigned-name` where
-    the match rests on unsigned DNS, the level then being ENCRYPTED; None where nothing was verified.
+    `by` is `dane-ee`, `dane-ta`, `pkix`, `mta-sts` or `fingerprint`; `dane-ee-unsigned-mx`, `dane-ta-unsigned-mx` or
+    `pkix-unsigned-name` where the match rests on unsigned DNS, the level then being ENCRYPTED; None where nothing was
+    verified.
     """
 
     level: Level

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
+from letterlock.mtasts.evidence import StsEvidence
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 
@@ -19,11 +20,21 @@ class TlsRule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationRule:
-    """The operator's rule for one next-hop domain.
+class RuleException:
+    """What the operator lets pass for a while though more is demanded, with his reason. `until`: seconds since 1970."""
 
-    `names` replace the MX host name as reference identifiers of `verify`; `trust` are its roots. `source` is the place
-    in the configuration, for explanations.
+    allow_clear: bool  # False: TLS stays mandatory, with any certificate
+    why: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRule:
+    """The operator's rule for one next-hop domain, or for one domain of senders.
+
+    `names` replace the MX host name as reference identifiers of `verify`; `trust` are its roots; `fingerprints`
+    (SHA-256 of the certificate or its key) replace both. `minimum_version` is `TLSv1.2` or `TLSv1.3`. With `audit`,
+    what the rule demands is judged and told, and not enforced. `source` is the place in the configuration.
     """
 
     domain: str
@@ -31,6 +42,10 @@ class DestinationRule:
     source: str
     names: tuple[str, ...] = ()
     trust: TrustRoots | None = None
+    fingerprints: tuple[bytes, ...] = ()
+    minimum_version: str | None = None
+    audit: bool = False
+    exception: RuleException | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +89,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationEvidence:
-    """What is known of a next hop. `mx` is None for an address literal. `rule` is the operator's, if he gave one."""
+    """What is known of a next hop, `at` a moment (seconds since 1970).
+
+    `mx` is None for an address literal. `rule` is the operator's, if he gave one. `sts` is None where MTA-STS was not
+    asked for. `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand.
+    """
 
     next_hop: NextHop
     mx: Answer | LookupFailure | None
     rule: DestinationRule | None
+    sts: StsEvidence | None = None
+    public_roots: TrustRoots | None = None
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,20 @@
 """From what a session showed to whether mail may be sent in it (RFC 7672, RFC 3207 section 4.1)."""
 
+from dataclasses import replace
+
 from letterlock.identity.dane import DaneMismatch, match_dane
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
+from letterlock.identity.tlsa import TLSARecord
 from letterlock.policy.decision import (
     Achieved,
+    Audit,
     Cleared,
     DaneAuthentication,
+    Demander,
     Encryption,
     Level,
+    PinAuthentication,
     PkixAuthentication,
     Requirement,
     SkipHost,
@@ -16,7 +22,7 @@ from letterlock.policy.decision import (
 )
 from letterlock.policy.evidence import Completed, HandshakeFailed, SessionEvidence, StartTls
 from letterlock.policy.lookups import said
-from letterlock.policy.reasons import Reason
+from letterlock.policy.reasons import Reason, sentence
 
 _DANE_CODES = {
     MismatchKind.NO_CERTIFICATE: "rfc7672-3.2-dane-mismatch",
@@ -26,14 +32,29 @@ _DANE_CODES = {
     MismatchKind.EXPIRED: "rfc7672-3.1.2-dane-expired",
     MismatchKind.WRONG_NAME: "rfc7672-3.2.2-dane-wrong-name",
 }
-_PKIX_CODES = {
-    MismatchKind.NO_CERTIFICATE: "rule-verify-untrusted",
-    MismatchKind.MALFORMED: "rule-verify-untrusted",
-    MismatchKind.NO_MATCH: "rule-verify-untrusted",
-    MismatchKind.UNTRUSTED: "rule-verify-untrusted",
-    MismatchKind.EXPIRED: "rule-verify-expired",
-    MismatchKind.WRONG_NAME: "rule-verify-wrong-name",
+_PKIX_CODES: dict[Demander, dict[MismatchKind | None, str]] = {
+    Demander.RULE: {
+        MismatchKind.EXPIRED: "rule-verify-expired",
+        MismatchKind.WRONG_NAME: "rule-verify-wrong-name",
+        None: "rule-verify-untrusted",
+    },
+    Demander.MTA_STS: {
+        MismatchKind.EXPIRED: "rfc8461-4.2-expired",
+        MismatchKind.WRONG_NAME: "rfc8461-4.2-wrong-name",
+        None: "rfc8461-4.2-untrusted",
+    },
+    Demander.REQUIRETLS: {None: "rfc8689-4.2.1-not-verified"},
 }
+_VERIFIED = {
+    Demander.RULE: ("rule-verified", "pkix"),
+    Demander.MTA_STS: ("rfc8461-4.2-verified", "mta-sts"),
+    Demander.REQUIRETLS: ("rfc8689-4.2.1-verified", "pkix"),
+}
+_AUDITED = {
+    Demander.RULE: ("rule-audit-would-pass", "rule-audit-would-hold"),
+    Demander.MTA_STS: ("rfc8461-5-would-pass", "rfc8461-5-would-hold"),
+}
+_VERSIONS = ("TLSv1.2", "TLSv1.3")
 _TLSA_CODES = frozenset({"rfc7672-2.2-usable", "rfc7672-2.2-unusable"})
 
 
@@ -42,17 +63,46 @@ def judge(requirement: Requirement, session: SessionEvidence, now: float) -> Ver
 
     Injected octets end the session whatever was required (RFC 3207 section 4.2). A handshake that failed is never
     cleared: what may be tried instead says `next_requirement`. Every SkipHost is temporary: whatever the path shows, an
-    attacker may have shown it.
+    attacker may have shown it. What would only be demanded (`audits`) is judged too, and told in the reasons.
     """
+    verdict = _judge(requirement, session, now)
+    if not isinstance(verdict, Cleared):
+        return verdict
+    told = tuple(_audited(audit, session, now) for audit in requirement.audits)
+    return replace(verdict, reasons=(*verdict.reasons, *told))
+
+
+def judge_extensions(cleared: Cleared, session: SessionEvidence, *, requiretls_offered: bool) -> Verdict:
+    """Whether the server's second EHLO reply, inside TLS, offers what the message needs (RFC 8689 section 4.2.1).
+
+    The server is proven by then, so its word counts: without REQUIRETLS it will never take the message (5.7.30).
+    """
+    if cleared.requirement.requiretls and not requiretls_offered:
+        return _skip(session, "rfc8689-4.2.1-not-offered")
+    return cleared
+
+
+def _judge(requirement: Requirement, session: SessionEvidence, now: float) -> Verdict:
     if session.starttls is StartTls.INJECTED:
         return _skip(session, "rfc3207-4.2-injected")
     if isinstance(session.handshake, Completed):
-        return _judge_chain(requirement, session, session.handshake, now)
+        return _judge_session(requirement, session, session.handshake, now)
     if isinstance(session.handshake, HandshakeFailed):
         return _skip(session, _handshake_code(requirement), ("detail", said(session.handshake.detail)))
     if session.starttls is StartTls.OFFERED:
         return _skip(session, _handshake_code(requirement), ("detail", "it was not finished"))
     return _judge_clear(requirement, session)
+
+
+def _audited(audit: Audit, session: SessionEvidence, now: float) -> Reason:
+    """What an audited demand would have come to in this very session."""
+    verdict = _judge(audit.required, session, now) if isinstance(audit.required, Requirement) else audit.required
+    what = ("what", audit.what)
+    passes, holds = _AUDITED[audit.by]
+    if isinstance(verdict, Cleared):
+        return Reason(code=passes, subject=session.address, facts=(what,))
+    why = ("reason", said(sentence(verdict.reasons[0])) if verdict.reasons else "no reason given")
+    return Reason(code=holds, subject=session.address, facts=(what, why))
 
 
 def next_requirement(requirement: Requirement, session: SessionEvidence) -> Requirement | None:
@@ -68,15 +118,20 @@ def _skip(session: SessionEvidence, code: str, *facts: tuple[str, str]) -> SkipH
     return SkipHost(reasons=(Reason(code=code, subject=session.address, facts=facts),))
 
 
-def _by_tlsa(requirement: Requirement) -> bool:
-    """Whether it is TLSA records that demand TLS, rather than a rule."""
-    return any(reason.code in _TLSA_CODES for reason in requirement.reasons)
+def _demanded_by(requirement: Requirement) -> str:
+    """Who demands TLS, as codes begin: TLSA records before MTA-STS before the message before a rule."""
+    if any(reason.code in _TLSA_CODES for reason in requirement.reasons):
+        return "rfc7672-2.2"
+    if any(reason.code == "rfc8461-5-enforce" for reason in requirement.reasons):
+        return "rfc8461-5"
+    return "rfc8689" if requirement.requiretls else "rule"
 
 
 def _handshake_code(requirement: Requirement) -> str:
     if requirement.encryption is not Encryption.MANDATORY:
         return "rfc7435-3-handshake-failed"
-    return "rfc7672-2.2-handshake-failed" if _by_tlsa(requirement) else "rule-handshake-failed"
+    by = _demanded_by(requirement)
+    return "rfc8689-4.2.1-no-tls" if by == "rfc8689" else f"{by}-handshake-failed"
 
 
 def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
@@ -84,7 +139,11 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     reply = ("reply", said(str(session.refusal)) if session.refusal else "no reply")
     refused = session.starttls is StartTls.REFUSED
     if requirement.encryption is Encryption.MANDATORY or requirement.authentication is not None:
-        code = "rfc7672-2.2.3-starttls-" if _by_tlsa(requirement) else "rule-starttls-"
+        by = _demanded_by(requirement)
+        if by == "rfc8689":
+            detail = f"STARTTLS was refused ({reply[1]})" if refused else "STARTTLS was not offered"
+            return _skip(session, "rfc8689-4.2.1-no-tls", ("detail", detail))
+        code = "rfc7672-2.2.3-starttls-" if by == "rfc7672-2.2" else f"{by}-starttls-"
         return _skip(session, code + "refused", reply) if refused else _skip(session, code + "required")
     reasons = requirement.reasons
     if requirement.encryption is Encryption.OPTIONAL:
@@ -93,14 +152,43 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     return Cleared(requirement=requirement, achieved=Achieved(level=Level.CLEAR), reasons=reasons)
 
 
+def _judge_session(requirement: Requirement, session: SessionEvidence, tls: Completed, now: float) -> Verdict:
+    """TLS stands: is it good enough, and does the chain prove what is required, to everybody who requires it?"""
+    least = requirement.minimum_version
+    if least is not None and tls.version not in _VERSIONS[_VERSIONS.index(least) :]:
+        facts = (("version", tls.version), ("source", requirement.minimum_source), ("minimum", least))
+        return _skip(session, "rule-tls-version", *facts)
+    verdict = _judge_chain(requirement, session, tls, now)
+    if requirement.also is None or not isinstance(verdict, Cleared):
+        return verdict
+    second = _judge_pkix(requirement, requirement.also, session, tls, now)
+    if not isinstance(second, Cleared):
+        return second
+    best = verdict.achieved if verdict.achieved.level is Level.AUTHENTICATED else second.achieved
+    return replace(verdict, achieved=best, reasons=(*verdict.reasons, second.reasons[-1]))
+
+
 def _judge_chain(requirement: Requirement, session: SessionEvidence, tls: Completed, now: float) -> Verdict:
-    """TLS stands: does the presented chain prove what is required?"""
     match requirement.authentication:
         case DaneAuthentication() as dane:
             return _judge_dane(requirement, dane, session, tls, now)
         case PkixAuthentication() as pkix:
             return _judge_pkix(requirement, pkix, session, tls, now)
+        case PinAuthentication() as pin:
+            return _judge_pin(requirement, pin, session, tls, now)
     return _cleared(requirement, session, "rfc7435-3-encrypted", Achieved(level=Level.ENCRYPTED))
+
+
+def _judge_pin(
+    requirement: Requirement, pin: PinAuthentication, session: SessionEvidence, tls: Completed, now: float
+) -> Verdict:
+    """A fingerprint is what a DANE-EE record would be, of the certificate or of its key."""
+    records = [TLSARecord(3, selector, 1, digest) for digest in pin.fingerprints for selector in (0, 1)]
+    found = match_dane(tls.chain, records, (), now)
+    if isinstance(found, DaneMismatch):
+        return _skip(session, "rule-fingerprint-mismatch", ("detail", found.detail))
+    achieved = Achieved(level=Level.AUTHENTICATED, by="fingerprint", match=str(found))
+    return _cleared(requirement, session, "rule-fingerprint-matches", achieved)
 
 
 def _judge_dane(
@@ -121,13 +209,13 @@ def _judge_pkix(
 ) -> Verdict:
     found = verify_pkix(tls.chain, pkix.references, pkix.roots, now)
     if isinstance(found, PkixMismatch):
-        return _skip(session, _PKIX_CODES[found.kind], ("detail", said(found.detail)))
+        codes = _PKIX_CODES[pkix.demander]
+        return _skip(session, codes.get(found.kind, codes[None]), ("detail", said(found.detail)))
     if not pkix.names_secure:
         achieved = Achieved(level=Level.ENCRYPTED, by="pkix-unsigned-name", match=str(found))
         return _cleared(requirement, session, "rfc7672-1.3.2-unsigned-name", achieved)
-    return _cleared(
-        requirement, session, "rule-verified", Achieved(level=Level.AUTHENTICATED, by="pkix", match=str(found))
-    )
+    code, by = _VERIFIED[pkix.demander]
+    return _cleared(requirement, session, code, Achieved(level=Level.AUTHENTICATED, by=by, match=str(found)))
 
 
 def _cleared(requirement: Requirement, session: SessionEvidence, code: str, achieved: Achieved) -> Cleared:

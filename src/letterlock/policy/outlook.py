@@ -12,7 +12,9 @@ from typing import NamedTuple
 from letterlock.policy.decision import (
     DaneAuthentication,
     Defer,
+    Demander,
     Encryption,
+    PinAuthentication,
     PkixAuthentication,
     Refuse,
     Requirement,
@@ -82,7 +84,15 @@ def outlook(evidence: DestinationEvidence, target: TargetHost, required: Require
         )
         bought = Prospect(Attacker.BOUGHT_CERTIFICATE, Reader.NOBODY, held)
     exposed = any(prospect.who_can_read is Reader.ATTACKER for prospect in on_path)
-    return (*on_path, _forging_dns(evidence, target, exposed=exposed), bought)
+    if isinstance(required, Requirement) and _by_sts(required):
+        forging = Prospect(
+            Attacker.FORGES_DNS,
+            Reader.NOBODY,
+            "held: the MTA-STS policy names the hosts while it is remembered; at first contact it can be hidden",
+        )
+    else:
+        forging = _forging_dns(evidence, target, exposed=exposed)
+    return (*on_path, forging, bought)
 
 
 def protection(evidence: DestinationEvidence, target: TargetHost, required: Required) -> Summary:
@@ -93,7 +103,7 @@ def protection(evidence: DestinationEvidence, target: TargetHost, required: Requ
     prospects = {one.attacker: one for one in outlook(evidence, target, required)}
     if not isinstance(required, Requirement):
         code = required.reasons[0].code if required.reasons else ""
-        by_rule = code.startswith(("rule-", "rfc7672-6-"))
+        by_rule = code.startswith(("rule-", "rfc7672-6-", "rfc8461-", "rfc8689-"))
         why = sentence(required.reasons[0]) if required.reasons else "no reason given"
         return Summary(Protection.HELD if by_rule else Protection.UNKNOWN, f"nothing is sent there: {why}")
     for attacker in (Attacker.REMOVES_STARTTLS, Attacker.OWN_CERTIFICATE, Attacker.FORGES_DNS):
@@ -112,6 +122,11 @@ def weakest(summaries: Iterable[Summary]) -> Summary:
     by_weakness = (Protection.UNPROTECTED, Protection.PROTECTED, Protection.UNKNOWN, Protection.HELD)
     nothing = Summary(Protection.UNKNOWN, "there is no host to send to")
     return min(summaries, key=lambda summary: by_weakness.index(summary.protection), default=nothing)
+
+
+def _by_sts(requirement: Requirement) -> bool:
+    demands = (requirement.authentication, requirement.also)
+    return any(isinstance(each, PkixAuthentication) and each.demander is Demander.MTA_STS for each in demands)
 
 
 _DANGERS = {
@@ -137,6 +152,8 @@ def _with_own_certificate(requirement: Requirement) -> Prospect:
             return Prospect(Attacker.OWN_CERTIFICATE, Reader.NOBODY, "held: it matches no TLSA record")
         case PkixAuthentication():
             return Prospect(Attacker.OWN_CERTIFICATE, Reader.NOBODY, "held: no trusted authority issued it")
+        case PinAuthentication():
+            return Prospect(Attacker.OWN_CERTIFICATE, Reader.NOBODY, "held: it has none of the fingerprints")
     return Prospect(Attacker.OWN_CERTIFICATE, Reader.ATTACKER, "any certificate is accepted")
 
 
@@ -151,6 +168,8 @@ def _with_bought_certificate(requirement: Requirement) -> Prospect:
             if roots.name != SYSTEM_ROOTS:
                 return Prospect(attacker, Reader.NOBODY, f"held: only {roots.name} is trusted")
             return Prospect(attacker, Reader.ATTACKER, "public authorities are trusted")
+        case PinAuthentication():
+            return Prospect(attacker, Reader.NOBODY, "held: it has none of the fingerprints")
     return Prospect(attacker, Reader.ATTACKER, "any certificate is accepted")
 
 

@@ -5,144 +5,106 @@ The order is that of a delivery: the route, the requirement, the judgement. A re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 
-
-class ResultType(StrEnum):
-    """The result types of TLS reports (RFC 8460 section 4.3) that a delivery can end in."""
-
-    STARTTLS_NOT_SUPPORTED = "starttls-not-supported"
-    CERTIFICATE_HOST_MISMATCH = "certificate-host-mismatch"
-    CERTIFICATE_EXPIRED = "certificate-expired"
-    CERTIFICATE_NOT_TRUSTED = "certificate-not-trusted"
-    VALIDATION_FAILURE = "validation-failure"
-    TLSA_INVALID = "tlsa-invalid"
-    DNSSEC_INVALID = "dnssec-invalid"
-    DANE_REQUIRED = "dane-required"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """What one code means.
-
-    `section` names the standard. `status` is an enhanced status code (RFC 3463). `sentence` has `{placeholders}` for
-    the facts of a reason. `advice` is what to do, for whoever can do it. `result_type` None means: not reported.
-    """
-
-    code: str
-    section: str
-    status: str
-    sentence: str
-    advice: str
-    result_type: ResultType | None
-
-
-_NOTHING = "nothing: this is as it should be"
-_THEIR_DNS = "the operator of the domain must mend its DNSSEC or its name servers; the mail is tried again until then"
-_OUR_RULE = "look at the rule in the configuration; change it only if the demand was wrong"
-_UNDER_ATTACK = (
-    "if the server is known to offer TLS, something on the path removes it: compare from another network; "
-    "the mail is tried again"
+from letterlock.policy.demand_reasons import DEMANDS
+from letterlock.policy.explanation import (
+    NOTHING,
+    OUR_RULE,
+    THEIR_DNS,
+    UNDER_ATTACK,
+    Explanation,
+    ResultType,
+    row,
 )
 
-
-def _row(
-    code: str, section: str, status: str, sentence: str, advice: str, result_type: ResultType | None = None
-) -> Explanation:
-    return Explanation(
-        code=code, section=section, status=status, sentence=sentence, advice=advice, result_type=result_type
-    )
-
-
 _ROUTE = (
-    _row(
+    row(
         "rfc5321-5.1-implicit-mx",
         "RFC 5321 section 5.1",
         "2.0.0",
         "there is no MX record, so the domain itself is the host",
-        _NOTHING,
+        NOTHING,
     ),
-    _row(
+    row(
         "rfc5321-2.3.5-mx-is-address",
         "RFC 5321 section 2.3.5",
         "2.0.0",
         "an MX record names the IP address {host}, for which DANE does not exist",
         "the operator of the domain should name a host in the MX record",
     ),
-    _row(
+    row(
         "rfc5321-4.1.3-literal",
         "RFC 5321 section 4.1.3",
         "2.0.0",
         "the next hop is an address literal, for which there is no MX and no DANE",
-        _NOTHING,
+        NOTHING,
     ),
-    _row(
+    row(
         "rfc5321-5.1-mx-unusable",
         "RFC 5321 section 5.1",
         "4.4.4",
         "no MX record names a host that can be asked for: {hosts}",
         "the operator of the domain must mend the MX records",
     ),
-    _row(
+    row(
         "rfc7505-3-null-mx",
         "RFC 7505 section 3",
         "5.1.10",
         "the domain says that it takes no mail (null MX)",
         "check the recipient's address",
     ),
-    _row(
+    row(
         "rfc5321-5.1-no-such-domain",
         "RFC 5321 section 5.1",
         "5.1.2",
         "there is no such domain",
         "check the recipient's address",
     ),
-    _row(
+    row(
         "rfc7672-2.1.2-mx-lookup-failed",
         "RFC 7672 section 2.1.2",
         "4.4.3",
         "could not find out the MX records ({kind}: {detail}); a failed lookup does not mean that there are none",
-        _THEIR_DNS,
+        THEIR_DNS,
         ResultType.DNSSEC_INVALID,
     ),
-    _row(
+    row(
         "rfc7672-2.1.2-mx-bogus",
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "the MX answer does not bear its signatures ({detail}); it may be forged",
-        _THEIR_DNS,
+        THEIR_DNS,
         ResultType.DNSSEC_INVALID,
     ),
-    _row(
+    row(
         "rfc7672-6-insecure-mx",
         "RFC 7672 section 6",
         "4.7.5",
         "the rule {source} demands DANE, and the MX records are not signed",
-        _OUR_RULE,
+        OUR_RULE,
         ResultType.DANE_REQUIRED,
     ),
 )
 
 _HOST = (
-    _row(
+    row(
         "rfc7672-2.1.2-address-lookup-failed",
         "RFC 7672 section 2.1.2",
         "4.4.3",
         "could not find out its addresses ({kind}: {detail})",
-        _THEIR_DNS,
+        THEIR_DNS,
         ResultType.DNSSEC_INVALID,
     ),
-    _row(
+    row(
         "rfc7672-2.1.2-address-bogus",
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "the answer for its addresses does not bear its signatures ({detail}); it may be forged",
-        _THEIR_DNS,
+        THEIR_DNS,
         ResultType.DNSSEC_INVALID,
     ),
-    _row(
+    row(
         "rfc7672-2.1.1-indeterminate",
         "RFC 7672 section 2.1.1",
         "4.7.5",
@@ -150,47 +112,47 @@ _HOST = (
         "configure a trust anchor for the root; without one nothing can be proven",
         ResultType.DNSSEC_INVALID,
     ),
-    _row(
+    row(
         "rfc5321-5.1-no-address",
         "RFC 5321 section 5.1",
         "4.4.4",
         "it has no address",
         "the operator of the domain must give the host an address, or remove it from the MX records",
     ),
-    _row(
+    row(
         "rfc5321-5.1-no-host-has-an-address",
         "RFC 5321 section 5.1",
         "5.4.4",
         "no host of the domain has an address",
         "check the recipient's address",
     ),
-    _row(
+    row(
         "rfc7672-2.1.2-tlsa-lookup-failed",
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "could not find out the TLSA records ({kind}: {detail}); an attacker may be hiding them",
-        _THEIR_DNS,
+        THEIR_DNS,
         ResultType.DNSSEC_INVALID,
     ),
-    _row(
+    row(
         "rfc7672-2.1.2-tlsa-bogus",
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "the TLSA answer does not bear its signatures ({detail}); it may be forged",
-        _THEIR_DNS,
+        THEIR_DNS,
         ResultType.DNSSEC_INVALID,
     ),
 )
 
 _REQUIRE = (
-    _row(
+    row(
         "rfc7672-2.2-usable",
         "RFC 7672 section 2.2",
         "2.0.0",
         "the signed TLSA records at {base} say who the server is ({count} usable)",
-        _NOTHING,
+        NOTHING,
     ),
-    _row(
+    row(
         "rfc7672-2.2-unusable",
         "RFC 7672 section 2.2",
         "2.0.0",
@@ -198,66 +160,66 @@ _REQUIRE = (
         "the operator of the host should publish a record `3 1 1`",
         ResultType.TLSA_INVALID,
     ),
-    _row(
+    row(
         "rfc7672-2.2-no-tlsa",
         "RFC 7672 section 2.2",
         "2.0.0",
         "there are no TLSA records at {base} ({proof})",
         "the operator of the host can publish a TLSA record",
     ),
-    _row(
+    row(
         "rfc7672-2.2-insecure-tlsa",
         "RFC 7672 section 2.2",
         "2.0.0",
         "the TLSA records at {base} are not signed, and so prove nothing",
         "the operator of the zone must sign it",
     ),
-    _row(
+    row(
         "rfc7672-2.2.2-insecure-address",
         "RFC 7672 section 2.2.2",
         "2.0.0",
         "its addresses are not signed, so there can be no DANE",
         "the operator of the zone must sign it",
     ),
-    _row(
+    row(
         "rfc7672-2.2-literal",
         "RFC 7672 section 2.2",
         "2.0.0",
         "it is an IP address, for which there is no DANE",
         "name a host instead",
     ),
-    _row(
+    row(
         "rfc7672-2.2.1-insecure-mx",
         "RFC 7672 section 2.2.1",
         "2.0.0",
         "the MX record that names it is not signed: whoever forges it chooses the host",
         "the operator of the domain must sign it",
     ),
-    _row("rule-require-tls", "operator's rule", "2.0.0", "the rule {source} demands TLS", _OUR_RULE),
-    _row("rule-verify", "operator's rule", "2.0.0", "the rule {source} demands a certificate for {names}", _OUR_RULE),
-    _row(
+    row("rule-require-tls", "operator's rule", "2.0.0", "the rule {source} demands TLS", OUR_RULE),
+    row("rule-verify", "operator's rule", "2.0.0", "the rule {source} demands a certificate for {names}", OUR_RULE),
+    row(
         "rule-verify-no-name",
         "operator's rule",
         "4.7.5",
         "the rule {source} demands a certificate, and an IP address has no name that could stand in one",
         "give the rule `names`",
     ),
-    _row(
+    row(
         "rfc7672-6-no-usable-tlsa",
         "RFC 7672 section 6",
         "4.7.5",
         "the rule {source} demands DANE, and there is no usable TLSA record",
-        _OUR_RULE,
+        OUR_RULE,
         ResultType.DANE_REQUIRED,
     ),
-    _row(
+    row(
         "rfc7435-3-opportunistic",
         "RFC 7435 section 3",
         "2.0.0",
         "nothing demands TLS: it is used if the server offers it, with any certificate",
         "the operator of the domain can publish TLSA records, or you can write a rule",
     ),
-    _row(
+    row(
         "rfc7672-2.2-cleartext-fallback",
         "RFC 7672 section 2.2",
         "2.0.0",
@@ -267,7 +229,7 @@ _REQUIRE = (
 )
 
 _SESSION = (
-    _row(
+    row(
         "rfc3207-4.2-injected",
         "RFC 3207 section 4.2",
         "4.7.5",
@@ -275,55 +237,55 @@ _SESSION = (
         "if it happens from other networks too, the operator of the host must mend its server",
         ResultType.VALIDATION_FAILURE,
     ),
-    _row(
+    row(
         "rfc7672-2.2.3-starttls-required",
         "RFC 7672 section 2.2.3",
         "4.7.5",
         "STARTTLS was not offered though TLSA records demand it; an attacker on the path may have removed it",
-        _UNDER_ATTACK,
+        UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
     ),
-    _row(
+    row(
         "rfc7672-2.2.3-starttls-refused",
         "RFC 7672 section 2.2.3",
         "4.7.5",
         "STARTTLS was refused ({reply}) though TLSA records demand it; an attacker on the path may have answered",
-        _UNDER_ATTACK,
+        UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
     ),
-    _row(
+    row(
         "rfc7672-2.2-handshake-failed",
         "RFC 7672 section 2.2",
         "4.7.5",
         "the TLS handshake failed ({detail}) though TLSA records demand it",
-        _UNDER_ATTACK,
+        UNDER_ATTACK,
         ResultType.VALIDATION_FAILURE,
     ),
-    _row(
+    row(
         "rule-starttls-required",
         "RFC 3207 section 4.1",
         "4.7.4",
         "STARTTLS was not offered though a rule demands it; an attacker on the path may have removed it",
-        _UNDER_ATTACK,
+        UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
     ),
-    _row(
+    row(
         "rule-starttls-refused",
         "RFC 3207 section 4.1",
         "4.7.4",
         "STARTTLS was refused ({reply}) though a rule demands it; an attacker on the path may have answered",
-        _UNDER_ATTACK,
+        UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
     ),
-    _row(
+    row(
         "rule-handshake-failed",
         "RFC 3207 section 4.1",
         "4.7.5",
         "the TLS handshake failed ({detail}) though a rule demands TLS",
-        _UNDER_ATTACK,
+        UNDER_ATTACK,
         ResultType.VALIDATION_FAILURE,
     ),
-    _row(
+    row(
         "rfc7435-3-handshake-failed",
         "RFC 7435 section 3",
         "4.7.5",
@@ -331,7 +293,7 @@ _SESSION = (
         "the operator of the host must mend its TLS",
         ResultType.VALIDATION_FAILURE,
     ),
-    _row(
+    row(
         "rfc7672-3.2-dane-mismatch",
         "RFC 7672 section 3.2",
         "4.7.5",
@@ -340,7 +302,7 @@ _SESSION = (
         "or an attacker answered in its place",
         ResultType.TLSA_INVALID,
     ),
-    _row(
+    row(
         "rfc7672-3.1.2-dane-untrusted",
         "RFC 7672 section 3.1.2",
         "4.7.5",
@@ -348,7 +310,7 @@ _SESSION = (
         "the operator of the host must send the whole chain, the authority's certificate included",
         ResultType.CERTIFICATE_NOT_TRUSTED,
     ),
-    _row(
+    row(
         "rfc7672-3.1.2-dane-expired",
         "RFC 7672 section 3.1.2",
         "4.7.5",
@@ -356,7 +318,7 @@ _SESSION = (
         "the operator of the host must renew it",
         ResultType.CERTIFICATE_EXPIRED,
     ),
-    _row(
+    row(
         "rfc7672-3.2.2-dane-wrong-name",
         "RFC 7672 section 3.2.2",
         "4.7.5",
@@ -364,7 +326,7 @@ _SESSION = (
         "the operator of the host must put the MX host's name into the certificate",
         ResultType.CERTIFICATE_HOST_MISMATCH,
     ),
-    _row(
+    row(
         "rule-verify-untrusted",
         "RFC 5280 section 6",
         "4.7.5",
@@ -372,7 +334,7 @@ _SESSION = (
         "if the host has an authority of its own, give it to the rule as `trust`",
         ResultType.CERTIFICATE_NOT_TRUSTED,
     ),
-    _row(
+    row(
         "rule-verify-expired",
         "RFC 5280 section 6.1.3",
         "4.7.5",
@@ -380,7 +342,7 @@ _SESSION = (
         "the operator of the host must renew it",
         ResultType.CERTIFICATE_EXPIRED,
     ),
-    _row(
+    row(
         "rule-verify-wrong-name",
         "RFC 9525 section 6",
         "4.7.5",
@@ -391,56 +353,56 @@ _SESSION = (
 )
 
 _CLEARED = (
-    _row(
+    row(
         "rfc7672-3.1.1-dane-ee",
         "RFC 7672 section 3.1.1",
         "2.0.0",
         "the server's key is the one that its TLSA record names ({match})",
-        _NOTHING,
+        NOTHING,
     ),
-    _row(
+    row(
         "rfc7672-3.1.2-dane-ta",
         "RFC 7672 section 3.1.2",
         "2.0.0",
         "the server's certificate comes from the authority that its TLSA record names ({match})",
-        _NOTHING,
+        NOTHING,
     ),
-    _row(
+    row(
         "rfc7672-2.2.1-dane-unsigned-mx",
         "RFC 7672 section 2.2.1",
         "2.0.0",
         "the server is the one that its TLSA record names ({match}), but the MX record that led there is not signed",
         "the operator of the domain must sign it",
     ),
-    _row(
+    row(
         "rule-verified",
         "RFC 5280 section 6",
         "2.0.0",
         "the certificate is trusted and has the right name ({match})",
-        _NOTHING,
+        NOTHING,
     ),
-    _row(
+    row(
         "rfc7672-1.3.2-unsigned-name",
         "RFC 7672 section 1.3.2",
         "2.0.0",
         "the certificate is trusted ({match}), but for a name from unsigned DNS, which an attacker could have chosen",
         "give the rule `names`, or the operator of the domain must sign it",
     ),
-    _row(
+    row(
         "rfc7435-3-encrypted",
         "RFC 7435 section 3",
         "2.0.0",
         "encrypted to whoever answered; the certificate proves nothing here",
         "the operator of the domain can publish TLSA records, or you can write a rule",
     ),
-    _row(
+    row(
         "rfc7435-3-clear",
         "RFC 7435 section 3",
         "2.0.0",
         "sent in clear: the server did not offer TLS, and nothing demands it",
         "the operator of the host must offer STARTTLS; a rule `require-tls` holds the mail instead",
     ),
-    _row(
+    row(
         "rfc7435-3-clear-refused",
         "RFC 7435 section 3",
         "2.0.0",
@@ -450,5 +412,5 @@ _CLEARED = (
 )
 
 EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
-    {row.code: row for row in (*_ROUTE, *_HOST, *_REQUIRE, *_SESSION, *_CLEARED)}
+    {row.code: row for row in (*_ROUTE, *_HOST, *_REQUIRE, *DEMANDS, *_SESSION, *_CLEARED)}
 )

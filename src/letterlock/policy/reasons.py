@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from letterlock.policy.reason_table import EXPLANATIONS, Explanation, ResultType
+from letterlock.policy.explanation import Explanation, ResultType
+from letterlock.policy.reason_table import EXPLANATIONS
 
 __all__ = [
     "Explanation",

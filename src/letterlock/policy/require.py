@@ -1,26 +1,34 @@
 """From the evidence on one host to what must hold before mail may go there (RFC 7672 sections 2.2 and 6).
 
-Two voices are heard. The standard's: signed TLSA records demand TLS and the certificate that they name; a lookup that
-failed demands that the host be left alone; a proven absence demands nothing. The operator's: a rule can demand more. No
-rule lowers what the standard demands. Where both speak, DANE outranks PKIX: records that a signed MX leads to prove the
-server better than any authority can, and most DANE hosts have certificates that no root knows, so `verify` is content
-with DANE. Only where the MX is unsigned, and DANE therefore proves little, does `verify` ask for its own certificate.
+Several voices are heard. That of DANE: signed TLSA records demand TLS and the certificate that they name; a lookup
+that failed demands that the host be left alone; a proven absence demands nothing. The operator's: a rule can demand
+more. No rule lowers what a standard demands, but an exception that carries its reason and its end. MTA-STS speaks after
+DANE and never instead of it (`sts`), and the message itself last (`requiretls`). Where DANE and a rule speak, DANE
+outranks PKIX: records that a signed MX leads to prove the server better than any authority can, and many hosts have
+certificates that no root knows, so `verify` is content with DANE. Only where the MX is unsigned, and DANE therefore
+proves little, does `verify` ask for its own certificate.
 
 An unsigned MX that leads to a host with signed TLSA records: RFC 7672 section 2.2.1 leaves the choice. Letterlock takes
 DANE, which stops everybody on the path who cannot also forge DNS, and calls the result encrypted, not authenticated.
 """
 
+import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dns.rdtypes.ANY.TLSA import TLSA
 
 from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
+from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.decision import (
+    Audit,
     DaneAuthentication,
     Defer,
+    Demander,
     Encryption,
+    PinAuthentication,
     PkixAuthentication,
     Refuse,
     Requirement,
@@ -29,21 +37,67 @@ from letterlock.policy.decision import (
 from letterlock.policy.evidence import DestinationEvidence, DestinationRule, Origin, TargetHost, TlsRule
 from letterlock.policy.lookups import unknown
 from letterlock.policy.reasons import Reason
+from letterlock.policy.requiretls import with_requiretls
+from letterlock.policy.sts import server_name, with_sts
 from letterlock.resolver.answer import Answer, Security
 
 NO_ROOTS = TrustRoots("no roots", ())
 
 
-def require(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost | Defer | Refuse:
-    """What must hold in a session with a host, or why there may be none now."""
-    if skip := _unreachable(target) or _tlsa_unknown(target):
+def require(
+    evidence: DestinationEvidence, target: TargetHost, demand: TlsDemand = TlsDemand.NONE
+) -> Requirement | SkipHost | Defer | Refuse:
+    """What must hold in a session with a host, or why there may be none now, for a message with this demand."""
+    if skip := _unreachable(target):
         return SkipHost(reasons=(skip,))
+    if demand is TlsDemand.TLS_REQUIRED_NO:
+        why = Reason(code="rfc8689-4.2.2-tls-required-no", subject=target.host.name)
+        return _unauthenticated(target, Encryption.OPTIONAL, (why,))
+    if demand is TlsDemand.NONE and (lowered := _by_exception(evidence, target)):
+        return lowered
+    enforced = _by_all_but_the_message(evidence, target)
+    return with_requiretls(evidence, target, enforced) if demand is TlsDemand.REQUIRETLS else enforced
+
+
+def _by_exception(evidence: DestinationEvidence, target: TargetHost) -> Requirement | None:
     rule = evidence.rule
+    exception = rule.exception if rule else None
+    if rule is None or exception is None or evidence.at >= exception.until:
+        return None
+    until = dt.datetime.fromtimestamp(exception.until, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    facts = (("source", rule.source), ("until", until), ("why", exception.why))
+    why = Reason(code="rule-exception", subject=target.host.name, facts=facts)
+    least = Encryption.OPTIONAL if exception.allow_clear else Encryption.MANDATORY
+    return _unauthenticated(target, least, (why,))
+
+
+def _by_all_but_the_message(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
+    rule = evidence.rule
+    if rule is None or not rule.audit:
+        return _by_dns_and_rule(evidence, target)
+    enforced = _by_dns_and_rule(replace(evidence, rule=None), target)
+    if not isinstance(enforced, Requirement):
+        return enforced
+    audited = _by_dns_and_rule(evidence, target)
+    wanted = replace(audited, audits=(), fallback=None) if isinstance(audited, Requirement) else audited
+    audit = Audit(what=f"the rule {rule.source}", by=Demander.RULE, required=wanted)
+    return replace(enforced, audits=(*enforced.audits, audit))
+
+
+def _by_dns_and_rule(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
+    """What DANE, the rule and MTA-STS demand together."""
+    if skip := _tlsa_unknown(target):
+        return SkipHost(reasons=(skip,))
+    rule, tlsa = evidence.rule, target.tlsa
     reasons = _unsigned_mx(target)
-    tlsa = target.tlsa
     if isinstance(tlsa, Answer) and tlsa.secure and tlsa.records and target.tlsa_base:
-        return _require_by_tlsa(evidence, target, tlsa_records(tlsa), reasons)
-    return _require_by_rule(rule, target, (_why_no_dane(target), *reasons), Encryption.OPTIONAL)
+        required = _require_by_tlsa(evidence, target, tlsa_records(tlsa), reasons)
+    else:
+        required = _require_by_rule(rule, target, (_why_no_dane(target), *reasons), Encryption.OPTIONAL)
+    required = with_sts(evidence, target, required)
+    if rule is None or rule.minimum_version is None or not isinstance(required, Requirement):
+        return required
+    return replace(required, minimum_version=rule.minimum_version, minimum_source=rule.source)
 
 
 def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
@@ -187,16 +241,25 @@ def _unauthenticated(target: TargetHost, encryption: Encryption, reasons: tuple[
         )
         reasons = (*reasons, Reason(code="rfc7435-3-opportunistic", subject=target.host.name))
     return Requirement(
-        encryption=encryption, authentication=None, sni=_server_name(target), fallback=fallback, reasons=reasons
+        encryption=encryption, authentication=None, sni=server_name(target), fallback=fallback, reasons=reasons
     )
 
 
 def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reason, ...]) -> Requirement | SkipHost:
-    """PKIX for the names that the operator gave, else for the host.
+    """The fingerprints that the operator gave, else PKIX for the names that he gave, else for the host.
 
     The host's name can be believed when it came by signed DNS, or when it is the next-hop domain itself (implicit MX).
     """
     host, source = target.host, ("source", rule.source)
+    if rule.fingerprints:
+        facts = (source, ("count", str(len(rule.fingerprints))))
+        return Requirement(
+            encryption=Encryption.MANDATORY,
+            authentication=PinAuthentication(fingerprints=rule.fingerprints),
+            sni=server_name(target),
+            fallback=None,
+            reasons=(Reason(code="rule-fingerprint", subject=host.name, facts=facts), *reasons),
+        )
     if not rule.names and host.origin is Origin.LITERAL:
         return SkipHost(reasons=(Reason(code="rule-verify-no-name", subject=host.name, facts=(source,)), *reasons))
     names = rule.names or (host.name,)
@@ -208,12 +271,7 @@ def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reas
             roots=rule.trust or NO_ROOTS,
             names_secure=bool(rule.names) or host.secure or host.origin is Origin.IMPLICIT_MX,
         ),
-        sni=_server_name(target),
+        sni=server_name(target),
         fallback=None,
         reasons=(why, *reasons),
     )
-
-
-def _server_name(target: TargetHost) -> str | None:
-    """SNI is the TLSA base domain where there is one (RFC 7672 section 8.1), else the host; none for an address."""
-    return None if target.host.origin is Origin.LITERAL else target.tlsa_base or target.host.name

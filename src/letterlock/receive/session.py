@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.envelope import BodyType, Envelope
+from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.replies import Reply
+from letterlock.mail.tls_required import says_no
 from letterlock.net.tls import ServerContext, accept_tls
 from letterlock.policy.evidence import Completed
 from letterlock.ports import Clock, Stream
@@ -238,6 +239,7 @@ class Session:
             accepted_at=now,
             expires_at=now + self._options.expire_seconds,
             body_type=message.body_type if message.content.isascii() else BodyType.EIGHT_BIT_MIME,
+            tls_demand=_demand(message),
             client=self._journal.client,
         )
 
@@ -254,6 +256,13 @@ class Session:
         self._journal.secured(self._tls)
         self._smtp.tls_established()
         return True
+
+
+def _demand(message: MessageReceived) -> TlsDemand:
+    """REQUIRETLS outranks the header (RFC 8689 section 4.1)."""
+    if message.requiretls:
+        return TlsDemand.REQUIRETLS
+    return TlsDemand.TLS_REQUIRED_NO if says_no(message.content) else TlsDemand.NONE
 
 
 class _Patience:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from letterlock.dsn import FailedRecipient, Failure, compose, header_of
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.envelope import Envelope
+from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.ports import Clock
 from letterlock.queue.store import Store, StoreFailed
 from letterlock.queue.tasks import Notice
@@ -95,10 +95,16 @@ class Reporter:
             size=len(content),
             accepted_at=now,
             expires_at=now + self._lifetime_seconds,
+            tls_demand=_demand_of_notification(about),
         )
         await self._store.notified(notice, (envelope, content), now=now)
         log.info("%s: sender non-delivery notification: %s", about.id, dsn_id)
         self._wake_deliverer()
+
+
+def _demand_of_notification(about: Envelope) -> TlsDemand:
+    """REQUIRETLS goes on to what tells of the message, whose header it has (RFC 8689 section 5); nothing else does."""
+    return TlsDemand.REQUIRETLS if about.tls_demand is TlsDemand.REQUIRETLS else TlsDemand.NONE
 
 
 def _failure(notice: Notice, sender: Mailbox) -> Failure:

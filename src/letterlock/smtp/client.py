@@ -174,19 +174,28 @@ class SmtpClient:
         self._state = State.GREETED
 
     def begin(
-        self, reverse_path: Mailbox | None, recipients: Sequence[Mailbox], *, size: int, eight_bit: bool = False
+        self,
+        reverse_path: Mailbox | None,
+        recipients: Sequence[Mailbox],
+        *,
+        size: int,
+        eight_bit: bool = False,
+        requiretls: bool = False,
     ) -> None:
         """MAIL, RCPT and DATA. `size` is the content's octets, `eight_bit` whether it has octets above 127.
 
-        Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, ASCII only, 8-bit only where 8BITMIME is offered.
+        Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, ASCII only, 8-bit only where 8BITMIME is offered,
+        REQUIRETLS only inside TLS and where it is offered (RFC 8689 section 2).
         """
         self._demand(State.READY)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise LocalProtocolError(f"a transaction has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
         if eight_bit and not self._capabilities.eight_bit_mime:
             raise LocalProtocolError("the server does not offer 8BITMIME")
+        if requiretls and not (self._secure and self._capabilities.requiretls):
+            raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
         commands = [_Command(Step.RSET, b"RSET")] if self._transaction_open else []
-        commands.append(_Command(Step.MAIL, self._mail_line(reverse_path, size, eight_bit=eight_bit)))
+        commands.append(_Command(Step.MAIL, self._mail_line(reverse_path, size, eight_bit, requiretls)))
         commands += [_Command(Step.RCPT, b"RCPT TO:<" + _ascii(str(one)) + b">", one) for one in recipients]
         commands.append(_Command(Step.DATA, b"DATA"))
         self._plan.extend(commands)
@@ -354,11 +363,13 @@ class SmtpClient:
         self._state = State.READY
         return [EnvelopeAnswered((), reply)]
 
-    def _mail_line(self, reverse_path: Mailbox | None, size: int, *, eight_bit: bool) -> bytes:
+    def _mail_line(self, reverse_path: Mailbox | None, size: int, eight_bit: bool, requiretls: bool) -> bytes:
         line = b"MAIL FROM:<" + _ascii("" if reverse_path is None else str(reverse_path)) + b">"
         if self._capabilities.size is not None:
             line += b" SIZE=%d" % size
-        return line + b" BODY=8BITMIME" if eight_bit else line
+        if eight_bit:
+            line += b" BODY=8BITMIME"
+        return line + b" REQUIRETLS" if requiretls else line
 
     def _send(self, command: _Command) -> None:
         self._await(command)

@@ -33,6 +33,7 @@ class Capabilities:
     enhanced_status_codes: bool = False
     chunking: bool = False
     smtputf8: bool = False
+    requiretls: bool = False
     size: int | None = None
     keywords: frozenset[str] = frozenset()
 
@@ -47,6 +48,7 @@ def parse_capabilities(lines: Sequence[str]) -> Capabilities:
         enhanced_status_codes="ENHANCEDSTATUSCODES" in offered,
         chunking="CHUNKING" in offered,
         smtputf8="SMTPUTF8" in offered,
+        requiretls="REQUIRETLS" in offered,
         size=_size(offered["SIZE"]) if "SIZE" in offered else None,
         keywords=frozenset(offered),
     )

@@ -72,6 +72,7 @@ class MailArguments:
     reverse_path: Mailbox | None
     size: int | None
     body_type: BodyType
+    requiretls: bool = False
 
 
 def parse_command(line: bytes) -> Command:
@@ -104,15 +105,16 @@ def parse_hello(argument: bytes) -> str:
 
 
 def parse_mail(argument: bytes) -> MailArguments:
-    """`FROM:<address>` and its parameters SIZE and BODY. Raises BadCommand."""
+    """`FROM:<address>` and its parameters SIZE, BODY and REQUIRETLS. Raises BadCommand."""
     found = _FROM.fullmatch(_ascii(argument))
     if not found:
         raise BadCommand(say.BAD_MAIL)
     reverse_path = _mailbox(found[1], "5.1.7") if found[1] else None
     parameters = _parameters(found[2])
-    if parameters.keys() - {"SIZE", "BODY"}:
+    if parameters.keys() - {"SIZE", "BODY", "REQUIRETLS"} or parameters.get("REQUIRETLS") is not None:
         raise BadCommand(say.UNKNOWN_PARAMETER)
-    return MailArguments(reverse_path, _size(parameters), _body_type(parameters))
+    requiretls = "REQUIRETLS" in parameters
+    return MailArguments(reverse_path, _size(parameters), _body_type(parameters), requiretls)
 
 
 def parse_rcpt(argument: bytes) -> Mailbox:

@@ -42,6 +42,7 @@ class _Transaction:
 
     reverse_path: Mailbox | None = None
     body_type: BodyType = BodyType.SEVEN_BIT
+    requiretls: bool = False
     recipients: list[Mailbox] = field(default_factory=list)
     offered: int = 0
 
@@ -309,13 +310,17 @@ class SmtpServer:
         ]
         if self._starttls and not self._secure:
             offers.append("STARTTLS")
+        if self._secure:
+            offers.append("REQUIRETLS")  # RFC 8689 section 2: inside TLS only
         return (*offers, "HELP")
 
     def _offer_sender(self, command: Command) -> None:
         mail = parse_mail(command.argument)
         if mail.size is not None and mail.size > self._limits.max_message_octets:
             raise BadCommand(say.TOO_LARGE)
-        self._mail.body_type = mail.body_type
+        if mail.requiretls and not self._secure:
+            raise BadCommand(say.REQUIRETLS_IN_CLEAR)
+        self._mail.body_type, self._mail.requiretls = mail.body_type, mail.requiretls
         self._decide(SenderOffered(mail.reverse_path, mail.size))
 
     def _offer_recipient(self, command: Command) -> None:
@@ -404,6 +409,7 @@ class SmtpServer:
                     reverse_path=self._mail.reverse_path,
                     recipients=tuple(self._mail.recipients),
                     body_type=self._mail.body_type,
+                    requiretls=self._mail.requiretls,
                     content=content,
                 )
             )

@@ -52,6 +52,7 @@ class MessageReceived:
     recipients: tuple[Mailbox, ...]
     body_type: BodyType
     content: bytes
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

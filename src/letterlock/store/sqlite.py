@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
-from letterlock.mail.envelope import BodyType, Envelope
+from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.queue.journal import record
 from letterlock.queue.store import LeaseLost, StoreFailed
 from letterlock.queue.tasks import (
@@ -31,7 +31,7 @@ from letterlock.store.writer import Writer
 log = logging.getLogger("letterlock.store")
 FILE = "queue.db"
 LOCK_FILE = "lock"
-VERSION = 1
+VERSION = 2
 MAX_ATTEMPTS_SHOWN = 100
 UNKNOWN_STATUS = "5.0.0"  # RFC 3463: other or undefined
 
@@ -222,6 +222,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version == 1:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SQL['from_version_1']} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version != VERSION:
         raise StoreFailed(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
 
@@ -242,6 +244,7 @@ def _insert(db: sqlite3.Connection, envelope: Envelope, body: bytes, next_attemp
         envelope.expires_at,
         envelope.body_type.value,
         envelope.client,
+        envelope.tls_demand.value,
     )
     _run(db, "insert_body", envelope.id, body)
     rows = [(envelope.id, place, str(mailbox), mailbox.domain) for place, mailbox in enumerate(envelope.recipients)]
@@ -332,13 +335,13 @@ def _envelope(db: sqlite3.Connection, message_id: str) -> Envelope:
     row = _run(db, "message", message_id).fetchone()
     if row is None:
         raise Damaged("the message is missing")
-    if not row[7]:
+    if not row[8]:
         raise Damaged("its content is missing")
     recipients = tuple(_mailbox(mailbox) for mailbox, *_ in _run(db, "recipients", message_id))
     try:
-        body_type = BodyType(row[5])
-    except ValueError:
-        raise Damaged(f"unknown body type {row[5]!r}") from None
+        body_type, tls_demand = BodyType(row[5]), TlsDemand(row[7])
+    except ValueError as error:
+        raise Damaged(str(error)) from None
     return Envelope(
         id=row[0],
         reverse_path=None if row[1] is None else _mailbox(row[1]),
@@ -348,6 +351,7 @@ def _envelope(db: sqlite3.Connection, message_id: str) -> Envelope:
         expires_at=row[4],
         body_type=body_type,
         client=row[6],
+        tls_demand=tls_demand,
     )
 
 

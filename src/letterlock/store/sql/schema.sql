@@ -1,4 +1,4 @@
--- Version 1. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
+-- Version 2. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
 -- while it waits and the end of the lease while somebody has it: an expired lease is due by itself.
 CREATE TABLE message (
     id           TEXT PRIMARY KEY,
@@ -7,7 +7,8 @@ CREATE TABLE message (
     accepted_at  REAL NOT NULL,
     expires_at   REAL NOT NULL,
     body_type    TEXT NOT NULL,
-    client       TEXT NOT NULL
+    client       TEXT NOT NULL,
+    tls_demand   TEXT NOT NULL DEFAULT 'none' -- since version 2
 ) STRICT;
 
 CREATE TABLE body (

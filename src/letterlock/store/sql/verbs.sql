@@ -1,5 +1,6 @@
 -- name: insert_message
-INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client) VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 -- name: insert_body
 INSERT INTO body (message_id, content) VALUES (?, ?);
 -- name: insert_recipient
@@ -52,7 +53,7 @@ SELECT min(due_at) FROM task;
 -- name: message_ids
 SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?;
 -- name: message
-SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client,
+SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand,
     EXISTS (SELECT 1 FROM body WHERE message_id = message.id) FROM message WHERE id = ?;
 -- name: body
 SELECT content FROM body WHERE message_id = ?;
@@ -68,3 +69,5 @@ UPDATE task SET due_at = ? WHERE message_id = ? AND lease_token IS NULL;
 UPDATE task SET due_at = ? WHERE lease_token IS NULL;
 -- name: delete_message
 DELETE FROM message WHERE id = ?;
+-- name: from_version_1
+ALTER TABLE message ADD COLUMN tls_demand TEXT NOT NULL DEFAULT 'none';

@@ -1,0 +1,14 @@
+"""The header field `TLS-Required: No` (RFC 8689 section 3): rather delivered than protected, says the sender."""
+
+import re
+
+MAX_HEADER_OCTETS = 1 << 18
+_FIELD = re.compile(rb"^TLS-Required[ \t]*:((?:[^\r\n]|\r\n[ \t])*)$", re.IGNORECASE | re.MULTILINE)
+
+
+def says_no(content: bytes) -> bool:
+    """Whether a message (CRLF line ends) has the field once, with the value `No`; several fields say nothing."""
+    end = content.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS)
+    header = content[: end if end >= 0 else MAX_HEADER_OCTETS].replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
+    values = [found[1].strip().lower() for found in _FIELD.finditer(header.replace(b"\r\n", b"\n"))]
+    return values == [b"no"]

@@ -1,0 +1,53 @@
+"""What one reason code means: standard, status, sentence, what to do, and what a TLS report calls it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ResultType(StrEnum):
+    """The result types of TLS reports (RFC 8460 section 4.3) that a delivery can end in."""
+
+    STARTTLS_NOT_SUPPORTED = "starttls-not-supported"
+    CERTIFICATE_HOST_MISMATCH = "certificate-host-mismatch"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_TRUSTED = "certificate-not-trusted"
+    VALIDATION_FAILURE = "validation-failure"
+    TLSA_INVALID = "tlsa-invalid"
+    DNSSEC_INVALID = "dnssec-invalid"
+    DANE_REQUIRED = "dane-required"
+    STS_POLICY_FETCH_ERROR = "sts-policy-fetch-error"
+    STS_POLICY_INVALID = "sts-policy-invalid"
+    STS_WEBPKI_INVALID = "sts-webpki-invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What one code means.
+
+    `section` names the standard. `status` is an enhanced status code (RFC 3463). `sentence` has `{placeholders}` for
+    the facts of a reason. `advice` is what to do, for whoever can do it. `result_type` None means: not reported.
+    """
+
+    code: str
+    section: str
+    status: str
+    sentence: str
+    advice: str
+    result_type: ResultType | None
+
+
+NOTHING = "nothing: this is as it should be"
+THEIR_DNS = "the operator of the domain must mend its DNSSEC or its name servers; the mail is tried again until then"
+OUR_RULE = "look at the rule in the configuration; change it only if the demand was wrong"
+UNDER_ATTACK = (
+    "if the server is known to offer TLS, something on the path removes it: compare from another network; "
+    "the mail is tried again"
+)
+
+
+def row(
+    code: str, section: str, status: str, sentence: str, advice: str, result_type: ResultType | None = None
+) -> Explanation:
+    return Explanation(
+        code=code, section=section, status=status, sentence=sentence, advice=advice, result_type=result_type
+    )

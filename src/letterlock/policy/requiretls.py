@@ -1,0 +1,37 @@
+"""What a message with REQUIRETLS demands of a host (RFC 8689 section 4.2.1)."""
+
+from dataclasses import replace
+
+from letterlock.policy.decision import Demander, Encryption, PkixAuthentication, Requirement, SkipHost
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
+from letterlock.policy.reasons import Reason
+from letterlock.policy.sts import NO_ROOTS, enforces
+
+
+def with_requiretls(
+    evidence: DestinationEvidence, target: TargetHost, required: Requirement | SkipHost
+) -> Requirement | SkipHost:
+    """The same requirement, raised to what REQUIRETLS asks for.
+
+    The host is proven to be one of the domain's, by signed DNS or by an MTA-STS policy in force; the chain is verified,
+    by DANE, by MTA-STS, by the operator's rule, or else by WebPKI for the host; and the server offers REQUIRETLS.
+    """
+    if not isinstance(required, Requirement):
+        return required
+    name = target.host.name
+    if target.host.origin is Origin.LITERAL or not (target.host.secure or enforces(evidence, target)):
+        return SkipHost(reasons=(Reason(code="rfc8689-4.2.1-unsigned-mx", subject=name), *required.reasons))
+    pkix = PkixAuthentication(
+        references=tuple(dict.fromkeys((name, evidence.next_hop.domain))) if target.host.secure else (name,),
+        roots=evidence.public_roots or NO_ROOTS,
+        names_secure=True,
+        demander=Demander.REQUIRETLS,
+    )
+    return replace(
+        required,
+        encryption=Encryption.MANDATORY,
+        authentication=required.authentication or pkix,
+        fallback=None,
+        requiretls=True,
+        reasons=(Reason(code="rfc8689-4.2.1-requiretls", subject=name), *required.reasons),
+    )

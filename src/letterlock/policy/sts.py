@@ -1,0 +1,115 @@
+"""What MTA-STS demands of a host beside everything else (RFC 8461): after DANE, never instead of it (section 2)."""
+
+from dataclasses import replace
+
+from letterlock.identity.trust import TrustRoots
+from letterlock.mtasts.evidence import Known, Unreachable
+from letterlock.mtasts.policy import Mode, matches
+from letterlock.policy.decision import Audit, Demander, Encryption, PkixAuthentication, Requirement, SkipHost
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
+from letterlock.policy.lookups import said
+from letterlock.policy.reasons import Reason
+
+_MAX_PATTERNS_TOLD = 3
+_OPPORTUNISM = frozenset({"rfc7435-3-opportunistic", "rfc7672-2.2-cleartext-fallback"})
+STS_HOLDS = frozenset(
+    f"rfc8461-{end}"
+    for end in (
+        "4.1-mx-mismatch",
+        "4.2-untrusted",
+        "4.2-expired",
+        "4.2-wrong-name",
+        "5-starttls-required",
+        "5-starttls-refused",
+        "5-handshake-failed",
+    )
+)
+NO_ROOTS = TrustRoots("no roots", ())
+
+
+def with_sts(
+    evidence: DestinationEvidence, target: TargetHost, required: Requirement | SkipHost
+) -> Requirement | SkipHost:
+    """The same requirement with what the domain's MTA-STS policy adds for this host.
+
+    `enforce`: the policy must name the host, and the chain must be one that WebPKI verifies for it, beside what DANE
+    demands. `testing`: that is judged and told. `none`, absent and could not find out: nothing is added, for section
+    3.3 says so of a domain that no policy is remembered of.
+    """
+    sts, domain = evidence.sts, evidence.next_hop.domain
+    if not isinstance(required, Requirement):
+        return required
+    if isinstance(sts, Unreachable):
+        why = Reason(code="rfc8461-3.3-unreachable", subject=domain, facts=_facts(domain, detail=said(sts.detail)))
+        return replace(required, reasons=(*required.reasons, why))
+    if not isinstance(sts, Known):
+        return required
+    blocked = _blocked(domain, sts)
+    if sts.policy.mode is Mode.ENFORCE:
+        return _enforced(evidence, target, required, sts, blocked)
+    code = "rfc8461-5-testing" if sts.policy.mode is Mode.TESTING else "rfc8461-5-none"
+    why = Reason(code=code, subject=domain, facts=_facts(domain, id=sts.id))
+    told = replace(required, reasons=(*required.reasons, why, *blocked))
+    if sts.policy.mode is not Mode.TESTING:
+        return told
+    wanted = _enforced(evidence, target, replace(required, fallback=None), sts, blocked)
+    audit = Audit(what=f"the MTA-STS policy of {domain}", by=Demander.MTA_STS, required=wanted)
+    return replace(told, audits=(*told.audits, audit))
+
+
+def enforces(evidence: DestinationEvidence, target: TargetHost) -> bool:
+    """Whether a policy in force names this host, which proves that it is one of the domain's (RFC 8461 section 4.1)."""
+    sts = evidence.sts
+    return isinstance(sts, Known) and sts.policy.mode is Mode.ENFORCE and _names(sts, target)
+
+
+def server_name(target: TargetHost) -> str | None:
+    """SNI is the TLSA base domain where there is one (RFC 7672 section 8.1), else the host; none for an address."""
+    return None if target.host.origin is Origin.LITERAL else target.tlsa_base or target.host.name
+
+
+def _names(sts: Known, target: TargetHost) -> bool:
+    return target.host.origin is not Origin.LITERAL and any(
+        matches(pattern, target.host.name) for pattern in sts.policy.mx
+    )
+
+
+def _facts(domain: str, **more: str) -> tuple[tuple[str, str], ...]:
+    return (("domain", domain), *more.items())
+
+
+def _blocked(domain: str, sts: Known) -> tuple[Reason, ...]:
+    if sts.trouble is None:
+        return ()
+    return (Reason(code="rfc8461-10.2-blocked", subject=domain, facts=_facts(domain, detail=said(sts.trouble))),)
+
+
+def _enforced(
+    evidence: DestinationEvidence,
+    target: TargetHost,
+    required: Requirement,
+    sts: Known,
+    blocked: tuple[Reason, ...],
+) -> Requirement | SkipHost:
+    domain, host = evidence.next_hop.domain, target.host.name
+    if not _names(sts, target):
+        patterns = ", ".join(sts.policy.mx[:_MAX_PATTERNS_TOLD])
+        facts = _facts(domain, id=sts.id, patterns=said(patterns))
+        return SkipHost(reasons=(Reason(code="rfc8461-4.1-mx-mismatch", subject=host, facts=facts), *blocked))
+    why = Reason(code="rfc8461-5-enforce", subject=host, facts=_facts(domain, id=sts.id))
+    others = tuple(reason for reason in required.reasons if reason.code not in _OPPORTUNISM)
+    pkix = PkixAuthentication(
+        references=(host,),
+        roots=evidence.public_roots or NO_ROOTS,
+        names_secure=True,  # the policy came by HTTPS from the domain, and it names the host
+        demander=Demander.MTA_STS,
+    )
+    first = required.authentication is None
+    return replace(
+        required,
+        encryption=Encryption.MANDATORY,
+        authentication=pkix if first else required.authentication,
+        also=None if first else pkix,
+        fallback=None,
+        reasons=(why, *others, *blocked) if first else (*others, why, *blocked),
+    )
