@@ -213,7 +213,7 @@ async def _probe(place: Place, by_hand: ByHand, options: Options, mail: Mail | N
 
 def _discoverer(resolver: Resolver) -> Discoverer:
     """One that asks for hosts only: no rules, no policies."""
-    return Discoverer(resolver, Rules({}))
+    return Discoverer(resolver, Rules({}), clock=SystemClock())
 
 
 async def _found(discoverer: Discoverer, place: Place, by_hand: ByHand, port: int) -> TargetHost:
