@@ -22,7 +22,6 @@ from typing import Annotated, Literal
 
 import certifi
 import dns.name
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import (
     BaseModel,
@@ -37,6 +36,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.identity.certificates import InvalidCertificate, parse_certificate
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
@@ -245,28 +245,45 @@ def _anchors(value: object, info: ValidationInfo) -> tuple[TrustAnchor, ...]:
         raise _wrong(str(error), "one DS or DNSKEY record a line, as in a zone file") from None
 
 
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
+
+
 def _roots(value: object, info: ValidationInfo) -> TrustRoots:
     if value == "system":
         return system_roots()
     path = _path(value, info)
-    return TrustRoots(str(path), _pem_certificates(_read(path), path))
+    return TrustRoots(str(path), _own_certificates(_read(path), path))
 
 
-def _pem_certificates(raw: bytes, path: Path) -> tuple[bytes, ...]:
+def _own_certificates(raw: bytes, path: Path) -> tuple[bytes, ...]:
     try:
-        found = x509.load_pem_x509_certificates(raw)
-    except ValueError as error:
+        found = tuple(parse_certificate(der) for der in _pem_blocks(raw))
+    except (ValueError, InvalidCertificate) as error:
         raise _wrong(f"{path} holds no usable certificates: {error}", "a file of PEM certificates") from None
+    if not found:
+        raise _wrong(f"{path} holds no certificates", "a file of PEM certificates")
     return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
 
 
-@functools.cache
+def _pem_blocks(raw: bytes) -> list[bytes]:
+    """The certificates of a PEM file as DER. Raises ValueError."""
+    return [ssl.PEM_cert_to_DER_cert(block[0].decode()) for block in _PEM.finditer(raw)]
+
+
 @functools.cache
 def system_roots() -> TrustRoots:
-    """The WebPKI roots: the system's bundle, else certifi's."""
+    """The WebPKI roots: the system's bundle, else certifi's; those that nobody could use are left out."""
     system = ssl.get_default_verify_paths().cafile
     path = Path(system) if system and Path(system).is_file() else Path(certifi.where())
-    return TrustRoots("system", _pem_certificates(path.read_bytes(), path))
+    return TrustRoots("system", tuple(filter(_is_usable, _pem_blocks(path.read_bytes()))))
+
+
+def _is_usable(der: bytes) -> bool:
+    try:
+        parse_certificate(der)
+    except InvalidCertificate:
+        return False
+    return True
 
 
 _TLS_RULES = [rule.value for rule in TlsRule]

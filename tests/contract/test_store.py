@@ -1,10 +1,12 @@
 """What every store must do, whatever it keeps its messages in."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from letterlock.mail.envelope import TlsDemand
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import DeliveryTask, OutcomeKind, RecipientOutcome
@@ -186,3 +188,9 @@ async def test_messages_are_listed_page_by_page(store: Store) -> None:
 async def test_the_null_reverse_path_is_kept(store: Store) -> None:
     await store.accept(envelope("D1", sender=None), BODY, next_attempt_at=0)
     assert (await lease_one(store)).envelope.reverse_path is None
+
+
+@pytest.mark.parametrize("demand", list(TlsDemand))
+async def test_rfc8689_4_1_what_the_sender_demands_of_tls_is_remembered(store: Store, demand: TlsDemand) -> None:
+    await store.accept(replace(envelope(), tls_demand=demand), BODY, next_attempt_at=0)
+    assert (await lease_one(store)).envelope.tls_demand is demand

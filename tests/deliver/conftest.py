@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 
 from letterlock.net.tls import ServerContext
-from tests.certificates import Credential, authority
+from tests.certificates import Authority, Credential, authority
 from tests.deliver.world import MemoryDialer
 
 
 @pytest.fixture(scope="session")
-def credential() -> Credential:
+def issuer() -> Authority:
+    """The authority that all servers have their certificates from."""
+    return authority()
+
+
+@pytest.fixture(scope="session")
+def credential(issuer: Authority) -> Credential:
     """The certificate of mx.example.org."""
-    return authority().leaf("mx.example.org")
+    return issuer.leaf("mx.example.org")
 
 
 @pytest.fixture(scope="session")

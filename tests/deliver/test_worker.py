@@ -35,7 +35,7 @@ class PerDomain(HandDiscoverer):
         super().__init__(hosts={f"mx.{name}.example": (address,) for name, address in addresses.items()})
         self._all = self.hosts
 
-    async def reconsider(self, next_hop: NextHop) -> bool:
+    async def reconsider(self, evidence: DestinationEvidence) -> bool:
         return False
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:

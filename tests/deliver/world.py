@@ -371,7 +371,7 @@ class HandDiscoverer:
     sts_later: StsEvidence | None = None
     public_roots: TrustRoots | None = None
 
-    async def reconsider(self, next_hop: NextHop) -> bool:
+    async def reconsider(self, evidence: DestinationEvidence) -> bool:
         """Whether there is another policy now."""
         changed, self.sts = self.sts_later is not None, self.sts_later or self.sts
         return changed

@@ -6,6 +6,7 @@ import dns.rdatatype
 import pytest
 
 from letterlock.discover import MAX_ADDRESSES, Discoverer
+from letterlock.mtasts import Absent, Known, Mode, StsEvidence, StsPolicy
 from letterlock.policy.evidence import MxHost, NextHop, Origin, TargetHost, TlsRule
 from letterlock.policy.rules import Rules
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
@@ -204,3 +205,68 @@ async def test_the_number_of_addresses_is_bounded_and_both_families_stay() -> No
 async def test_an_address_given_twice_is_dialled_once() -> None:
     found, _ = await discovered(answer(HOST, "A", "192.0.2.1", "192.0.2.1", "192.0.2.2"))
     assert found.addresses == ("192.0.2.1", "192.0.2.2")
+
+
+# --- MTA-STS ---------------------------------------------------------------------------------------------------------
+
+
+class HandPolicies:
+    """Policies by hand, and what a second look finds."""
+
+    def __init__(self, first: StsEvidence, later: StsEvidence) -> None:
+        self.first, self.later = first, later
+
+    async def find(self, domain: str) -> StsEvidence:
+        return self.first
+
+    async def recheck(self, domain: str) -> StsEvidence:
+        return self.later
+
+
+def known(mode: Mode, *, from_cache: bool = True) -> Known:
+    policy = StsPolicy(mode=mode, max_age_seconds=604_800, mx=(HOST,))
+    return Known(policy=policy, id="1", fetched_at=0, expires_at=1, from_cache=from_cache)
+
+
+def discoverer_with(first: StsEvidence, later: StsEvidence) -> Discoverer:
+    book = Book([answer(DOMAIN, "MX", f"10 {HOST}.")])
+    return Discoverer(book, Rules({}), clock=FixedClock(), sts=HandPolicies(first, later))
+
+
+async def test_rfc8461_3_4_the_policy_is_that_of_the_next_hop_domain() -> None:
+    found = await discoverer_with(known(Mode.ENFORCE), Absent()).destination(NextHop(DOMAIN))
+    assert found.sts == known(Mode.ENFORCE)
+    assert found.at == FixedClock().now()
+
+
+async def test_rfc8461_an_address_literal_has_no_policy() -> None:
+    discoverer = discoverer_with(known(Mode.ENFORCE), Absent())
+    found = await discoverer.destination(NextHop("[192.0.2.1]"))
+    assert found.sts is None
+    assert not await discoverer.reconsider(found)
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "changed"),
+    [
+        (known(Mode.ENFORCE), known(Mode.ENFORCE, from_cache=False), False),
+        (known(Mode.ENFORCE), known(Mode.NONE), True),
+        (known(Mode.ENFORCE), Absent(), True),
+        (Absent(), Absent(), False),
+        (Absent(), known(Mode.ENFORCE), True),
+    ],
+)
+async def test_rfc8461_5_1_a_second_look_tells_whether_another_policy_holds(
+    first: StsEvidence, later: StsEvidence, *, changed: bool
+) -> None:
+    discoverer = discoverer_with(first, later)
+    evidence = await discoverer.destination(NextHop(DOMAIN))
+    assert await discoverer.reconsider(evidence) is changed
+
+
+async def test_a_rule_for_the_sender_is_found_with_the_destination() -> None:
+    book = Book([answer(DOMAIN, "MX", f"10 {HOST}.")])
+    by_sender = rule(TlsRule.DANE_ONLY)
+    discoverer = Discoverer(book, Rules({}, {"sender.example": by_sender}), clock=FixedClock())
+    assert (await discoverer.destination(NextHop(DOMAIN), "sender.example")).rule is by_sender
+    assert (await discoverer.destination(NextHop(DOMAIN))).rule is None

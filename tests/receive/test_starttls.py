@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.mail.envelope import TlsDemand
 from letterlock.net.tls import ServerContext
 from letterlock.receive.options import ReceiveOptions
 from tests.certificates import authority
@@ -127,3 +128,33 @@ async def test_a_stop_inside_tls_says_421(context: ServerContext) -> None:
         assert (await reader.read()).startswith(b"421 4.3.2 ")
         writer.close()
         await writer.wait_closed()
+
+
+def _send_with(address: tuple[str, int], parameters: bytes, content: bytes) -> list[bytes]:
+    """Send one message inside TLS; the replies to its commands."""
+    with socket.create_connection(address, timeout=PATIENCE_SECONDS) as plain:
+        for line in (b"", b"EHLO client.example\r\n", b"STARTTLS\r\n"):
+            _ask(plain, line)
+        with _lenient().wrap_socket(plain, server_hostname=NAME) as connection:
+            lines = [b"EHLO client.example\r\n", b"MAIL FROM:<ann@example.org>" + parameters + b"\r\n"]
+            lines += [b"RCPT TO:<bob@example.net>\r\n", b"DATA\r\n", content + b".\r\n"]
+            return [_ask(connection, line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "content", "demand"),
+    [
+        (b"", b"Subject: x\r\n\r\nx\r\n", TlsDemand.NONE),
+        (b" REQUIRETLS", b"Subject: x\r\n\r\nx\r\n", TlsDemand.REQUIRETLS),
+        (b"", b"TLS-Required: No\r\n\r\nx\r\n", TlsDemand.TLS_REQUIRED_NO),
+        (b" REQUIRETLS", b"TLS-Required: No\r\n\r\nx\r\n", TlsDemand.REQUIRETLS),
+    ],
+)
+async def test_rfc8689_4_1_what_the_sender_demands_is_kept_and_requiretls_outranks_the_header(
+    context: ServerContext, parameters: bytes, content: bytes, demand: TlsDemand
+) -> None:
+    async with world(tls=context) as server:
+        replies = await asyncio.to_thread(_send_with, server.address, parameters, content)
+        assert replies[-1].startswith(b"250 ")
+        [(envelope, _, _)] = server.store.kept
+        assert envelope.tls_demand is demand

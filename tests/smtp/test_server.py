@@ -418,3 +418,41 @@ def test_the_driver_can_end_the_session_at_any_time() -> None:
     assert driver.send(b"x\r\n.\r\n") == b"421 4.4.2 Time-out\r\n"
     driver.server.end(Reply(421, ("4.4.2 again",)))
     assert driver.server.take_output() == b""
+
+
+# --- REQUIRETLS ------------------------------------------------------------------------------------------------------
+
+
+def secured() -> Driver:
+    """A session inside TLS, after EHLO."""
+    driver = ready(starttls=True)
+    driver.send(b"STARTTLS\r\n")
+    driver.server.tls_established()
+    driver.send(b"EHLO client.example\r\n")
+    driver.events.clear()
+    return driver
+
+
+def test_rfc8689_2_requiretls_is_offered_inside_tls_only() -> None:
+    driver = Driver(starttls=True)
+    assert b"REQUIRETLS" not in driver.send(b"EHLO client.example\r\n")
+    driver.send(b"STARTTLS\r\n")
+    driver.server.tls_established()
+    assert b"250-REQUIRETLS\r\n" in driver.send(b"EHLO client.example\r\n")
+
+
+def test_rfc8689_2_the_parameter_is_kept_with_the_message_and_with_no_other() -> None:
+    driver = secured()
+    for command, requiretls in ((b"MAIL FROM:<ann@example.org> REQUIRETLS\r\n", True), (b"MAIL FROM:<>\r\n", False)):
+        driver.send(command + b"RCPT TO:<bob@example.net>\r\nDATA\r\n")
+        driver.send(b"x\r\n.\r\n")
+        assert driver.messages[-1].requiretls is requiretls
+
+
+def test_rfc8689_2_the_parameter_in_clear_is_refused() -> None:
+    driver = ready(starttls=True)
+    assert driver.send(b"MAIL FROM:<ann@example.org> REQUIRETLS\r\n").startswith(b"530 5.7.10 ")
+
+
+def test_rfc8689_2_the_parameter_has_no_value() -> None:
+    assert secured().send(b"MAIL FROM:<ann@example.org> REQUIRETLS=1\r\n").startswith(b"555 5.5.4 ")

@@ -58,9 +58,9 @@ class _Try:
 
     async def run(self) -> Attempt:
         next_hop = NextHop(self._task.lease.next_hop, self._options.port)
-        await self._try_destination(next_hop)
+        evidence = await self._try_destination(next_hop)
         held_by_sts = any(reason.code in STS_HOLDS for reason in self._held_reasons)
-        if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(next_hop):
+        if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(evidence):
             self._forget()
             await self._try_destination(next_hop)
         return self._finish()
@@ -69,7 +69,7 @@ class _Try:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
         self._troubles, self._held_reasons, self._skipped, self._unable = [], [], [], set()
 
-    async def _try_destination(self, next_hop: NextHop) -> None:
+    async def _try_destination(self, next_hop: NextHop) -> DestinationEvidence:
         sender = self._task.envelope.reverse_path
         evidence = await self._ports.discoverer.destination(next_hop, sender.domain if sender is not None else None)
         routed = route(evidence, self._ports.shuffle)
@@ -81,6 +81,7 @@ class _Try:
                 self._give_up(routed)
         else:
             self._held(next_hop.domain, routed)
+        return evidence
 
     def _give_up(self, routed: Route) -> None:
         """Every host was tried; when none of them even has an address, the message will never be deliverable."""

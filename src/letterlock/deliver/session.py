@@ -38,8 +38,8 @@ class Discoverer(Protocol):
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """What is known of a next hop; `sender` is the domain of the reverse-path, for rules that go by it."""
 
-    async def reconsider(self, next_hop: NextHop) -> bool:
-        """Whether the domain's MTA-STS policy is another one by now (RFC 8461 section 5)."""
+    async def reconsider(self, evidence: DestinationEvidence) -> bool:
+        """Whether the domain's MTA-STS policy is another one by now (RFC 8461 section 5.1)."""
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """What is known of one of its hosts."""

@@ -72,12 +72,14 @@ class Discoverer:
             at=self._clock.now(),
         )
 
-    async def reconsider(self, next_hop: NextHop) -> bool:
-        """Look at the id of the domain's MTA-STS policy again; whether the policy has changed (RFC 8461 section 5)."""
-        if self._sts is None or is_address_literal(next_hop.domain):
+    async def reconsider(self, evidence: DestinationEvidence) -> bool:
+        """Look at the id of the domain's MTA-STS policy again: whether another one holds than that in the evidence.
+
+        Due before a failure becomes permanent (RFC 8461 section 5.1).
+        """
+        if self._sts is None or evidence.sts is None:
             return False
-        before = await self._sts.find(next_hop.domain)
-        return _policy_of(await self._sts.recheck(next_hop.domain)) != _policy_of(before)
+        return _policy_of(await self._sts.recheck(evidence.next_hop.domain)) != _policy_of(evidence.sts)
 
     async def _mx(self, next_hop: NextHop) -> Answer | LookupFailure:
         return await self._resolver.resolve(next_hop.domain, dns.rdatatype.MX)

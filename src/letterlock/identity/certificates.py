@@ -3,12 +3,14 @@
 import datetime as dt
 import functools
 import hashlib
+import warnings
 from dataclasses import dataclass
 from typing import Annotated
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
+from cryptography.utils import CryptographyDeprecationWarning
 
 MAX_NAMES_DESCRIBED = 20
 
@@ -55,6 +57,7 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
 )
 
 
@@ -65,7 +68,9 @@ def parse_certificate(der: bytes) -> x509.Certificate:
     Raises InvalidCertificate.
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CryptographyDeprecationWarning)  # a serial number below 1: RFC 5280 4.1.2.2
+            certificate = x509.load_der_x509_certificate(der)
         for extension in certificate.extensions:
             if isinstance(extension.value, x509.SubjectAlternativeName):
                 extension.value.get_values_for_type(x509.DNSName)

@@ -8,7 +8,7 @@ _FIELD = re.compile(rb"^TLS-Required[ \t]*:((?:[^\r\n]|\r\n[ \t])*)$", re.IGNORE
 
 def says_no(content: bytes) -> bool:
     """Whether a message (CRLF line ends) has the field once, with the value `No`; several fields say nothing."""
-    end = content.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS)
+    end = 0 if content.startswith(b"\r\n") else content.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS)
     header = content[: end if end >= 0 else MAX_HEADER_OCTETS].replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
     values = [found[1].strip().lower() for found in _FIELD.finditer(header.replace(b"\r\n", b"\n"))]
     return values == [b"no"]
