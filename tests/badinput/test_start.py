@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.store.sqlite import FILE
 from tests.certificates import self_signed
 from tests.interop.letterlock import Done, letterlock, serving, write_config
 from tests.interop.nameservers import Place
@@ -130,9 +131,9 @@ def test_a_queue_that_cannot_be_written(tmp_path: Path, place: Place, directory:
 def test_a_queue_file_that_is_no_queue(tmp_path: Path, place: Place) -> None:
     with serving(tmp_path, place, GOOD):
         pass
-    databases = [path for path in (tmp_path / "queue").iterdir() if path.suffix in {".db", ".sqlite", ".sqlite3"}]
-    assert len(databases) == 1, list((tmp_path / "queue").iterdir())
-    databases[0].write_bytes(b"this is no database, and it is long enough to be looked at" * 100)
+    queue = tmp_path / "queue" / FILE
+    assert queue.exists(), list(queue.parent.iterdir())
+    queue.write_bytes(b"this is no database, and it is long enough to be looked at" * 100)
     done = serve(tmp_path, place, GOOD)
     assert done.status == 1, done
     assert "queue" in done.stderr
