@@ -51,24 +51,24 @@ UNSIGNED_MX = target(mx_secure=False)
 @pytest.mark.parametrize(
     ("found", "host", "letters", "verdict"),
     [
-        # removing STARTTLS, own certificate, forging DNS, bought certificate
-        (evidence(), target(GOOD_TLSA), "----", "protected"),
-        (evidence(), target(TA_TLSA), "----", "protected"),
-        (evidence(), target(UNUSABLE_TLSA), "-R-R", "unprotected"),
-        (evidence(), PLAIN, "RR-R", "unprotected"),
-        (evidence(), UNSIGNED_ADDRESS, "RRRR", "unprotected"),
-        (evidence(signed=False), UNSIGNED_MX, "RRRR", "unprotected"),
-        (evidence(signed=False), target(GOOD_TLSA, mx_secure=False), "--R-", "unprotected"),
-        (evidence(TlsRule.REQUIRE_TLS), PLAIN, "-R-R", "unprotected"),
-        (evidence(TlsRule.REQUIRE_TLS), UNSIGNED_ADDRESS, "-RRR", "unprotected"),
-        (evidence(TlsRule.VERIFY), PLAIN, "----", "protected"),
-        (evidence(TlsRule.VERIFY), UNSIGNED_ADDRESS, "----", "protected"),
-        (evidence(TlsRule.VERIFY, trust=SYSTEM), PLAIN, "---R", "protected"),
-        (evidence(TlsRule.VERIFY, signed=False), UNSIGNED_MX, "--R-", "unprotected"),
-        (evidence(TlsRule.VERIFY, (HOST,), signed=False), UNSIGNED_MX, "----", "protected"),
-        (evidence(TlsRule.DANE_ONLY), target(GOOD_TLSA), "----", "protected"),
-        (evidence(TlsRule.DANE_ONLY), PLAIN, "----", "held"),
-        (evidence(TlsRule.DANE_ONLY, signed=False), target(GOOD_TLSA, mx_secure=False), "----", "held"),
+        # removing STARTTLS, own certificate, forging DNS, bought certificate, first contact
+        (evidence(), target(GOOD_TLSA), "-----", "protected"),
+        (evidence(), target(TA_TLSA), "-----", "protected"),
+        (evidence(), target(UNUSABLE_TLSA), "-R-RR", "unprotected"),
+        (evidence(), PLAIN, "RR-RR", "unprotected"),
+        (evidence(), UNSIGNED_ADDRESS, "RRRRR", "unprotected"),
+        (evidence(signed=False), UNSIGNED_MX, "RRRRR", "unprotected"),
+        (evidence(signed=False), target(GOOD_TLSA, mx_secure=False), "--R-R", "unprotected"),
+        (evidence(TlsRule.REQUIRE_TLS), PLAIN, "-R-RR", "unprotected"),
+        (evidence(TlsRule.REQUIRE_TLS), UNSIGNED_ADDRESS, "-RRRR", "unprotected"),
+        (evidence(TlsRule.VERIFY), PLAIN, "-----", "protected"),
+        (evidence(TlsRule.VERIFY), UNSIGNED_ADDRESS, "-----", "protected"),
+        (evidence(TlsRule.VERIFY, trust=SYSTEM), PLAIN, "---R-", "protected"),
+        (evidence(TlsRule.VERIFY, signed=False), UNSIGNED_MX, "--R-R", "unprotected"),
+        (evidence(TlsRule.VERIFY, (HOST,), signed=False), UNSIGNED_MX, "-----", "protected"),
+        (evidence(TlsRule.DANE_ONLY), target(GOOD_TLSA), "-----", "protected"),
+        (evidence(TlsRule.DANE_ONLY), PLAIN, "-----", "held"),
+        (evidence(TlsRule.DANE_ONLY, signed=False), target(GOOD_TLSA, mx_secure=False), "-----", "held"),
     ],
 )
 def test_what_each_attacker_gets(found: DestinationEvidence, host: TargetHost, letters: str, verdict: str) -> None:
@@ -78,7 +78,7 @@ def test_what_each_attacker_gets(found: DestinationEvidence, host: TargetHost, l
 
 def test_a_host_that_cannot_be_found_out_gets_nothing_now() -> None:
     lost = target(answered=failure(f"_25._tcp.{HOST}", "TLSA"))
-    assert read_by(evidence(), lost) == "----"
+    assert read_by(evidence(), lost) == "-----"
     found = summary(evidence(), lost)
     assert found.protection is Protection.UNKNOWN
     assert found.sentence.startswith("nothing is sent there: could not find out the TLSA records")
@@ -86,13 +86,13 @@ def test_a_host_that_cannot_be_found_out_gets_nothing_now() -> None:
 
 def test_a_forged_mx_takes_the_mail_even_from_a_host_that_is_skipped() -> None:
     lost = target(answered=failure(f"_25._tcp.{HOST}", "TLSA"), mx_secure=False)
-    assert read_by(evidence(signed=False), lost) == "--R-"
+    assert read_by(evidence(signed=False), lost) == "--R-R"
 
 
 def test_an_address_literal_is_open_to_the_path_and_not_to_dns() -> None:
     literal = DestinationEvidence(next_hop=NextHop("[192.0.2.1]"), mx=None, rule=None)
     host = target(origin=Origin.LITERAL, name="192.0.2.1", mx_secure=False, base=None, address_security=INSECURE)
-    assert read_by(literal, host) == "RR-R"
+    assert read_by(literal, host) == "RR-RR"
 
 
 def test_the_sentence_says_what_an_attacker_could_still_do() -> None:

@@ -270,7 +270,18 @@ def test_the_outlook_says_what_the_policy_stops_and_what_it_does_not() -> None:
         Attacker.OWN_CERTIFICATE: Reader.NOBODY,
         Attacker.FORGES_DNS: Reader.NOBODY,
         Attacker.BOUGHT_CERTIFICATE: Reader.ATTACKER,
+        Attacker.FIRST_CONTACT: Reader.ATTACKER,
     }
-    assert protection(evidence, host, found).protection is Protection.PROTECTED
+    summary = protection(evidence, host, found)
+    assert summary.protection is Protection.ONCE_KNOWN
+    assert "at first contact" in summary.sentence
     mismatch = require(with_policy(policy(Mode.ENFORCE, "other.example.org")), host)
     assert protection(evidence, host, mismatch).protection is Protection.HELD
+
+
+def test_rfc8461_10_2_with_dane_beside_it_nothing_rests_on_first_contact() -> None:
+    evidence, host = with_policy(policy(), signed=True), target(GOOD_TLSA)
+    found = require(evidence, host)
+    first = next(one for one in outlook(evidence, host, found) if one.attacker is Attacker.FIRST_CONTACT)
+    assert first.who_can_read is Reader.NOBODY
+    assert protection(evidence, host, found).protection is Protection.PROTECTED

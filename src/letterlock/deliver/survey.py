@@ -95,7 +95,9 @@ async def _contact(address: str, requirement: Requirement, ports: Ports, options
 
 def _met(promised: Summary, contacts: tuple[Contact, ...]) -> Summary:
     """What the DNS and the rules promise, held against what the sessions showed."""
-    if promised.protection is not Protection.PROTECTED or any(isinstance(each.result, Opened) for each in contacts):
+    if promised.protection not in (Protection.PROTECTED, Protection.ONCE_KNOWN) or any(
+        isinstance(each.result, Opened) for each in contacts
+    ):
         return promised
     refused = next((each.result for each in contacts if isinstance(each.result, Refused)), None)
     if refused is not None:

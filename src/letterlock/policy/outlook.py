@@ -5,7 +5,7 @@ Everybody on the path can delay mail; what is asked here is who can read it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from letterlock.policy.decision import (
 )
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost, TlsRule
 from letterlock.policy.reasons import sentence
+from letterlock.policy.require import require
 from letterlock.resolver.answer import Answer, Security
 
 SYSTEM_ROOTS = "system"
@@ -37,6 +38,7 @@ class Attacker(StrEnum):
     OWN_CERTIFICATE = "on-path-own-certificate"
     FORGES_DNS = "forging-dns"
     BOUGHT_CERTIFICATE = "bought-certificate"  # on the path, with a certificate for the host from a public authority
+    FIRST_CONTACT = "first-contact"  # on the path before anything is remembered, hiding the MTA-STS policy
 
 
 class Reader(StrEnum):
@@ -58,6 +60,7 @@ class Protection(StrEnum):
     """What all prospects come to."""
 
     PROTECTED = "protected"
+    ONCE_KNOWN = "protected-once-known"  # by a policy that an attacker can hide from whoever does not remember it yet
     UNPROTECTED = "unprotected"
     HELD = "held"  # a rule keeps mail from going there at all
     UNKNOWN = "could-not-find-out"
@@ -73,6 +76,57 @@ class Summary:
 
 def outlook(evidence: DestinationEvidence, target: TargetHost, required: Required) -> tuple[Prospect, ...]:
     """What each attacker gets of the mail to one host, in the order of Attacker."""
+    lasting = _lasting(evidence, target, required)
+    if evidence.sts is None or not isinstance(required, Requirement) or not _by_sts(required):
+        return (*lasting, _first_contact(lasting, "nothing here rests on memory"))
+    unknown = replace(evidence, sts=None)
+    hidden = _lasting(unknown, target, require(unknown, target))
+    return (*lasting, _first_contact(hidden, "DANE, or the rule, needs no memory"))
+
+
+def protection(evidence: DestinationEvidence, target: TargetHost, required: Required) -> Summary:
+    """Whether mail to one host is protected against everybody on the path and at the DNS.
+
+    Protected means authenticated: by DANE from a signed MX, or by PKIX for a name that nobody could have forged. What
+    only a remembered MTA-STS policy protects is ONCE_KNOWN.
+    """
+    prospects = {one.attacker: one for one in outlook(evidence, target, required)}
+    if not isinstance(required, Requirement):
+        code = required.reasons[0].code if required.reasons else ""
+        by_rule = code.startswith(("rule-", "rfc7672-6-", "rfc8461-", "rfc8689-"))
+        why = sentence(required.reasons[0]) if required.reasons else "no reason given"
+        return Summary(Protection.HELD if by_rule else Protection.UNKNOWN, f"nothing is sent there: {why}")
+    for attacker in ON_PATH_OR_AT_DNS:
+        if prospects[attacker].who_can_read is Reader.ATTACKER:
+            return Summary(Protection.UNPROTECTED, _DANGERS[attacker])
+    if prospects[Attacker.FIRST_CONTACT].who_can_read is Reader.ATTACKER:
+        return Summary(Protection.ONCE_KNOWN, _DANGERS[Attacker.FIRST_CONTACT])
+    if prospects[Attacker.BOUGHT_CERTIFICATE].who_can_read is Reader.ATTACKER:
+        return Summary(Protection.PROTECTED, _DANGERS[Attacker.BOUGHT_CERTIFICATE])
+    return Summary(Protection.PROTECTED, "an attacker on the path can delay the mail, not read it")
+
+
+def weakest(summaries: Iterable[Summary]) -> Summary:
+    """The protection of a destination from those of its hosts: an attacker picks the weakest that mail would go to.
+
+    Hosts that nothing is sent to do not weaken a destination, but if there are only such hosts, it is not protected.
+    """
+    by_weakness = (
+        Protection.UNPROTECTED,
+        Protection.ONCE_KNOWN,
+        Protection.PROTECTED,
+        Protection.UNKNOWN,
+        Protection.HELD,
+    )
+    nothing = Summary(Protection.UNKNOWN, "there is no host to send to")
+    return min(summaries, key=lambda summary: by_weakness.index(summary.protection), default=nothing)
+
+
+ON_PATH_OR_AT_DNS = (Attacker.REMOVES_STARTTLS, Attacker.OWN_CERTIFICATE, Attacker.FORGES_DNS)
+
+
+def _lasting(evidence: DestinationEvidence, target: TargetHost, required: Required) -> tuple[Prospect, ...]:
+    """What everybody gets who comes after the first contact."""
     if isinstance(required, Requirement):
         on_path = (_removing_starttls(required), _with_own_certificate(required))
         bought = _with_bought_certificate(required)
@@ -85,43 +139,23 @@ def outlook(evidence: DestinationEvidence, target: TargetHost, required: Require
         bought = Prospect(Attacker.BOUGHT_CERTIFICATE, Reader.NOBODY, held)
     exposed = any(prospect.who_can_read is Reader.ATTACKER for prospect in on_path)
     if isinstance(required, Requirement) and _by_sts(required):
-        forging = Prospect(
-            Attacker.FORGES_DNS,
-            Reader.NOBODY,
-            "held: the MTA-STS policy names the hosts while it is remembered; at first contact it can be hidden",
-        )
+        why = "held: the MTA-STS policy says which hosts are the domain's"
+        forging = Prospect(Attacker.FORGES_DNS, Reader.NOBODY, why)
     else:
         forging = _forging_dns(evidence, target, exposed=exposed)
     return (*on_path, forging, bought)
 
 
-def protection(evidence: DestinationEvidence, target: TargetHost, required: Required) -> Summary:
-    """Whether mail to one host is protected against everybody on the path and at the DNS.
-
-    Protected means authenticated: by DANE from a signed MX, or by PKIX for a name that nobody could have forged.
-    """
-    prospects = {one.attacker: one for one in outlook(evidence, target, required)}
-    if not isinstance(required, Requirement):
-        code = required.reasons[0].code if required.reasons else ""
-        by_rule = code.startswith(("rule-", "rfc7672-6-", "rfc8461-", "rfc8689-"))
-        why = sentence(required.reasons[0]) if required.reasons else "no reason given"
-        return Summary(Protection.HELD if by_rule else Protection.UNKNOWN, f"nothing is sent there: {why}")
-    for attacker in (Attacker.REMOVES_STARTTLS, Attacker.OWN_CERTIFICATE, Attacker.FORGES_DNS):
-        if prospects[attacker].who_can_read is Reader.ATTACKER:
-            return Summary(Protection.UNPROTECTED, _DANGERS[attacker])
-    if prospects[Attacker.BOUGHT_CERTIFICATE].who_can_read is Reader.ATTACKER:
-        return Summary(Protection.PROTECTED, _DANGERS[Attacker.BOUGHT_CERTIFICATE])
-    return Summary(Protection.PROTECTED, "an attacker on the path can delay the mail, not read it")
-
-
-def weakest(summaries: Iterable[Summary]) -> Summary:
-    """The protection of a destination from those of its hosts: an attacker picks the weakest that mail would go to.
-
-    Hosts that nothing is sent to do not weaken a destination, but if there are only such hosts, it is not protected.
-    """
-    by_weakness = (Protection.UNPROTECTED, Protection.PROTECTED, Protection.UNKNOWN, Protection.HELD)
-    nothing = Summary(Protection.UNKNOWN, "there is no host to send to")
-    return min(summaries, key=lambda summary: by_weakness.index(summary.protection), default=nothing)
+def _first_contact(hidden: tuple[Prospect, ...], safe: str) -> Prospect:
+    """`hidden`: the prospects of those from whom the policy is hidden; `safe`: why it may not matter."""
+    read = next(
+        (one for one in hidden if one.attacker in ON_PATH_OR_AT_DNS and one.who_can_read is Reader.ATTACKER), None
+    )
+    if read is None:
+        return Prospect(Attacker.FIRST_CONTACT, Reader.NOBODY, safe)
+    return Prospect(
+        Attacker.FIRST_CONTACT, Reader.ATTACKER, f"who has never seen a policy is not protected: {read.why}"
+    )
 
 
 def _by_sts(requirement: Requirement) -> bool:
@@ -133,6 +167,10 @@ _DANGERS = {
     Attacker.REMOVES_STARTTLS: "an attacker on the path can remove STARTTLS and read everything",
     Attacker.OWN_CERTIFICATE: "an attacker on the path can answer with a certificate of his own and read everything",
     Attacker.FORGES_DNS: "an attacker who forges the unsigned DNS answers can send the mail to a host of his own",
+    Attacker.FIRST_CONTACT: (
+        "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay it, and needs "
+        "a certificate that a public authority wrongly gave him"
+    ),
     Attacker.BOUGHT_CERTIFICATE: (
         "an attacker on the path can delay the mail; to read it he needs a certificate that a public authority "
         "wrongly gave him"

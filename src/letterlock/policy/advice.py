@@ -1,0 +1,342 @@
+"""What the owner of a domain should do next so that mail to it is protected, in order of worth, for `letterlock check`.
+
+First what is broken: it costs mail today, from everybody who checks. Then what protects against every attacker on the
+path and at the DNS (DNSSEC, then DANE), then what protects once it is known (MTA-STS), then what tells when it fails (TLS
+reports). Each piece of advice comes with the records to publish, where they can be known from outside.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from letterlock.identity.certificates import InvalidCertificate, describe
+from letterlock.identity.dane import usable_records
+from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
+from letterlock.mtasts.policy import Mode
+from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
+from letterlock.policy.reasons import Reason, sentence
+from letterlock.policy.require import tlsa_records
+from letterlock.resolver.answer import Answer, LookupFailure, Security
+from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
+
+SHORT_MAX_AGE_SECONDS = 7 * 86_400
+"""A policy that holds for less can be waited out by an attacker who keeps it from being renewed (RFC 8461 10.2)."""
+ADVISED_MAX_AGE_SECONDS = 90 * 86_400
+_MAX_KEYS = 4
+
+Reporting = ReportAddresses | NoRecord | InvalidRecord | LookupFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """One thing to do. `what` is an order, `why` what it is worth; `publish` the lines of a zone file or a policy."""
+
+    code: str
+    subject: str
+    what: str
+    why: str
+    publish: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenHost:
+    """One host as it was looked at: what is demanded of it, what its sessions came to, the chains that it showed."""
+
+    target: TargetHost
+    required: Requirement | SkipHost | Defer | Refuse
+    told: tuple[Reason, ...] = ()
+    chains: tuple[tuple[bytes, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A destination as it was looked at; without `hosts` there is no route to it."""
+
+    evidence: DestinationEvidence
+    hosts: tuple[SeenHost, ...]
+    reporting: Reporting | None = None
+
+
+def advise(seen: Seen) -> tuple[Advice, ...]:
+    """What to do next, the most worthwhile first; empty when nothing is left to be done.
+
+    A domain that says it takes no mail (null MX), or that does not exist, gets no advice but to sign what it says.
+    """
+    domain, mx = seen.evidence.next_hop.domain, seen.evidence.mx
+    if mx is None:
+        return ()
+    if isinstance(mx, LookupFailure):
+        return (_mend_mx(domain, mx),)
+    hosts = tuple(host for host in seen.hosts if host.target.host.origin is not Origin.LITERAL)
+    if not seen.hosts:
+        return ()
+    found = (
+        *_mend_hosts(hosts),
+        *_mend_sts(domain, seen.evidence.sts, hosts),
+        *_sign(domain, mx, hosts),
+        *_publish_tlsa(domain, hosts),
+        *_better_sts(domain, seen.evidence.sts, hosts),
+        *_ask_for_reports(domain, seen.reporting),
+    )
+    return tuple(dict.fromkeys(found))
+
+
+# --- what is broken --------------------------------------------------------------------------------------------------
+
+
+def _mend_mx(domain: str, failed: LookupFailure) -> Advice:
+    return Advice(
+        code="mend-mx-lookup",
+        subject=domain,
+        what=f"mend the DNS of {domain}: its MX lookup fails ({failed.kind}: {failed.detail})",
+        why="whoever validates DNSSEC can send it nothing",
+    )
+
+
+def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
+    for host in hosts:
+        name, target = host.target.host.name, host.target
+        codes = {reason.code for reason in host.told}
+        if isinstance(target.tlsa, LookupFailure):
+            yield Advice(
+                code="mend-tlsa-lookup",
+                subject=name,
+                what=f"mend the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
+                why="the host receives nothing from anyone who checks DANE",
+            )
+        elif isinstance(host.required, SkipHost) and host.required.reasons[0].code.startswith("rfc7672-2.1.2-address"):
+            yield Advice(
+                code="mend-address-lookup",
+                subject=name,
+                what=f"mend the DNS of {name}: {sentence(host.required.reasons[0])}",
+                why="the host receives nothing from anyone who validates DNSSEC",
+            )
+        elif isinstance(host.required, SkipHost) and host.required.reasons[0].code == "rfc5321-5.1-no-address":
+            yield Advice(
+                code="give-address",
+                subject=name,
+                what=f"give {name} an address, or take it out of the MX records",
+                why="every sender tries it in vain",
+            )
+        if codes & _STARTTLS_MISSING:
+            yield Advice(
+                code="offer-starttls",
+                subject=name,
+                what=f"offer STARTTLS at {name}: what is published for it demands TLS",
+                why="whoever checks sends it nothing. If it does offer STARTTLS, something on the path removes it",
+            )
+        elif codes & _IN_CLEAR:
+            yield Advice(
+                code="offer-starttls",
+                subject=name,
+                what=f"offer STARTTLS at {name}",
+                why="mail to it goes out in clear: everybody on the path reads it, without an attack",
+            )
+        if codes & _DANE_MISMATCH:
+            yield Advice(
+                code="mend-tlsa",
+                subject=name,
+                what=f"make the TLSA records of {name} match its certificate",
+                why="the host receives nothing from anyone who checks DANE. Compare with the key on the server itself "
+                "first: an attacker may have shown this one",
+                publish=_tlsa_lines(host),
+            )
+        for reason in host.told:
+            if reason.code in _DANE_TA_FAULTS:
+                yield Advice(
+                    code="mend-dane-ta-certificate",
+                    subject=name,
+                    what=f"give {name} a certificate that its TLSA record stands for: {sentence(reason)}",
+                    why="the host receives nothing from anyone who checks DANE",
+                )
+
+
+_STARTTLS_MISSING = frozenset(
+    {
+        "rfc7672-2.2.3-starttls-required",
+        "rfc7672-2.2.3-starttls-refused",
+        "rfc8461-5-starttls-required",
+        "rfc8461-5-starttls-refused",
+    }
+)
+_IN_CLEAR = frozenset({"rfc7435-3-clear", "rfc7435-3-clear-refused"})
+_DANE_MISMATCH = frozenset({"rfc7672-3.2-dane-mismatch"})
+_DANE_TA_FAULTS = frozenset(
+    {"rfc7672-3.1.2-dane-untrusted", "rfc7672-3.1.2-dane-expired", "rfc7672-3.2.2-dane-wrong-name"}
+)
+_PKIX_FAULTS = frozenset({"rfc8461-4.2-untrusted", "rfc8461-4.2-expired", "rfc8461-4.2-wrong-name"})
+
+
+def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
+    """A policy that cannot be had, does not name a host, or demands a certificate that a host does not have."""
+    trouble = _sts_trouble(sts)
+    if trouble:
+        yield Advice(
+            code="mend-mta-sts",
+            subject=domain,
+            what=f"mend the MTA-STS policy of {domain}: {trouble}",
+            why="senders that do not remember it are not protected by it. If it is in order, somebody on the path blocks it",
+        )
+    if not isinstance(sts, Known) or sts.policy.mode is Mode.NONE:
+        return
+    for host in hosts:
+        name = host.target.host.name
+        if not sts.policy.names(name):
+            yield Advice(
+                code="name-host-in-mta-sts",
+                subject=name,
+                what=f"add {name} to the MTA-STS policy of {domain}, and give its TXT record a new id",
+                why="whoever follows the policy does not deliver there",
+                publish=(f"mx: {name}",),
+            )
+        for reason in host.told:
+            if reason.code in _PKIX_FAULTS:
+                yield Advice(
+                    code="mend-certificate",
+                    subject=name,
+                    what=f"give {name} a certificate of a public authority for its name: {sentence(reason)}",
+                    why=f"the MTA-STS policy of {domain} demands one",
+                )
+            elif reason.code == "rfc8461-5-would-hold":
+                yield Advice(
+                    code="mend-before-enforcing",
+                    subject=name,
+                    what=f"mend {name} before the policy is enforced: {sentence(reason)}",
+                    why="from then on whoever follows the policy does not deliver there",
+                )
+
+
+def _sts_trouble(sts: StsEvidence | None) -> str | None:
+    match sts:
+        case Known(trouble=trouble):
+            return trouble
+        case Unreachable(detail=detail):
+            return detail
+        case Absent(detail=detail):
+            return detail
+    return None
+
+
+# --- what protects ---------------------------------------------------------------------------------------------------
+
+
+def _sign(domain: str, mx: Answer, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
+    if not mx.secure:
+        yield Advice(
+            code="sign-domain",
+            subject=domain,
+            what=f"sign {domain} with DNSSEC" + (f" ({mx.proof[-1].detail})" if mx.proof else ""),
+            why="unsigned MX records can be forged, and DANE cannot protect what they lead to",
+        )
+    for host in hosts:
+        name = host.target.host.name
+        if host.target.addresses and host.target.address_security is not Security.SECURE:
+            yield Advice(
+                code="sign-host",
+                subject=name,
+                what=f"sign the zone of {name} with DNSSEC"
+                if _within(name, domain)
+                else f"ask who runs {name} to sign its zone and publish TLSA records, or take a host that has them",
+                why="without signed addresses nobody looks for TLSA records (RFC 7672 section 2.2.2)",
+            )
+
+
+def _within(name: str, domain: str) -> bool:
+    return f".{name}".endswith(f".{domain}")
+
+
+def _publish_tlsa(domain: str, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
+    """Signed, but nothing that DANE can use."""
+    for host in hosts:
+        target, name, tlsa = host.target, host.target.host.name, host.target.tlsa
+        if not isinstance(tlsa, Answer) or not tlsa.secure or target.address_security is not Security.SECURE:
+            continue
+        lines = _tlsa_lines(host)
+        digest = "; take the digest from the key on the server, for this one is of what was shown just now"
+        if not tlsa.records:
+            who = "publish" if _within(name, domain) else f"ask who runs {name} to publish"
+            yield Advice(
+                code="publish-tlsa",
+                subject=name,
+                what=f"{who} a TLSA record for {name} (its zone is signed already)",
+                why="then nobody on the path can read or take mail to it" + (digest if lines else ""),
+                publish=lines,
+            )
+        elif not usable_records(tlsa_records(tlsa)):
+            listed = ", ".join(record.short for record in tlsa_records(tlsa)[:3])
+            yield Advice(
+                code="replace-tlsa",
+                subject=name,
+                what=f"replace the TLSA records of {name} ({listed}), which no mail server can use",
+                why="senders encrypt because of them, but accept any certificate" + (digest if lines else ""),
+                publish=lines,
+            )
+
+
+def _tlsa_lines(host: SeenHost) -> tuple[str, ...]:
+    """`3 1 1` records for the keys that the host showed (RFC 7672 section 3.1)."""
+    target = host.target
+    owner = f"_{target.port}._tcp.{target.tlsa_base or target.host.name}."
+    digests = dict.fromkeys(filter(None, (_key_digest(chain[0]) for chain in host.chains if chain)))
+    return tuple(f"{owner} IN TLSA 3 1 1 {digest}" for digest in list(digests)[:_MAX_KEYS])
+
+
+def _key_digest(der: bytes) -> str | None:
+    try:
+        return describe(der).spki_sha256
+    except InvalidCertificate:
+        return None
+
+
+def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost]) -> Iterator[Advice]:
+    """A policy where there is none, or a stronger one where there is."""
+    match sts:
+        case Absent(detail=None):
+            yield _new_policy(domain, hosts)
+        case Known(policy=policy) if policy.mode is not Mode.ENFORCE:
+            yield Advice(
+                code="enforce-mta-sts",
+                subject=domain,
+                what=f"set the MTA-STS policy of {domain} from mode {policy.mode} to enforce once the TLS reports are clean",
+                why="until then senders deliver whatever the server shows",
+                publish=("mode: enforce",),
+            )
+        case Known(policy=policy) if policy.max_age_seconds < SHORT_MAX_AGE_SECONDS:
+            yield Advice(
+                code="lengthen-mta-sts",
+                subject=domain,
+                what=f"let the MTA-STS policy of {domain} hold for longer than {policy.max_age_seconds} seconds",
+                why="an attacker who blocks it only needs to wait that long",
+                publish=(f"max_age: {ADVISED_MAX_AGE_SECONDS}",),
+            )
+
+
+def _new_policy(domain: str, hosts: Sequence[SeenHost]) -> Advice:
+    names = tuple(host.target.host.name for host in hosts)
+    return Advice(
+        code="publish-mta-sts",
+        subject=domain,
+        what=f"publish an MTA-STS policy for {domain}, in mode testing first",
+        why="it protects the mail of senders that do not check DANE, once they have seen it",
+        publish=(
+            f'_mta-sts.{domain}. IN TXT "v=STSv1; id=1;"',
+            f"https://mta-sts.{domain}/.well-known/mta-sts.txt:",
+            "  version: STSv1",
+            "  mode: testing",
+            *(f"  mx: {name}" for name in names),
+            f"  max_age: {ADVISED_MAX_AGE_SECONDS}",
+        ),
+    )
+
+
+def _ask_for_reports(domain: str, reporting: Reporting | None) -> Iterator[Advice]:
+    if not isinstance(reporting, NoRecord | InvalidRecord):
+        return
+    fault = f" ({reporting.detail})" if isinstance(reporting, InvalidRecord) else ""
+    yield Advice(
+        code="ask-for-reports",
+        subject=domain,
+        what=f"ask for TLS reports{fault}",
+        why="senders then tell you when deliveries fail, and an attack is seen (RFC 8460)",
+        publish=(f'_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=mailto:tls-reports@{domain}"',),
+    )

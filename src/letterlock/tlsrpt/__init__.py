@@ -1,0 +1,9 @@
+"""TLS reports: where a domain wants to be told how deliveries to it went (RFC 8460).
+
+Today this room reads the announcement only, the TXT record at `_smtp._tls.<domain>`: `find_addresses`. `check` shows
+it. Reports themselves are not written yet.
+"""
+
+from letterlock.tlsrpt.record import InvalidRecord, NoRecord, ReportAddresses, find_addresses
+
+__all__ = ["InvalidRecord", "NoRecord", "ReportAddresses", "find_addresses"]

@@ -1,0 +1,63 @@
+"""The `_smtp._tls` TXT record: where reports go (RFC 8460 section 3)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_ADDRESSES = 10
+_BEGINNING = b"v=TLSRPTv1;"
+_FIELD = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*=[ \t]*(?P<value>[!-:<-~]+)")
+_ADDRESS = re.compile(r"(?:mailto:[^\s@]+@[^\s@]+|https://[^\s]+)", re.IGNORECASE)
+_SHOWN_OCTETS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAddresses:
+    """Where reports go: `mailto:` and `https:` URIs, at least one and at most MAX_ADDRESSES, in the order given."""
+
+    uris: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoRecord:
+    """No TXT record begins with `v=TLSRPTv1;`: the domain asks for no reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidRecord:
+    """Several records, or one against the grammar: counts as none. `detail` says why, for people."""
+
+    detail: str
+
+
+def find_addresses(strings_per_record: Sequence[Sequence[bytes]]) -> ReportAddresses | NoRecord | InvalidRecord:
+    """Find the record among the TXT records of `_smtp._tls.<domain>`, each given as its strings.
+
+    The strings of one record are joined without anything between. Only records that begin with `v=TLSRPTv1;` count;
+    if there is more than one, none does. Fields that are not known are ignored.
+    """
+    records = [record for record in map(b"".join, strings_per_record) if record.startswith(_BEGINNING)]
+    if not records:
+        return NoRecord()
+    if len(records) > 1:
+        return InvalidRecord(f"{len(records)} TXT records begin with v=TLSRPTv1; where one may")
+    return _parse(records[0].decode("latin-1"))
+
+
+def _parse(text: str) -> ReportAddresses | InvalidRecord:
+    fields = [field.strip(" \t") for field in text.split(";")[1:]]
+    if fields[-1] == "":
+        fields.pop()
+    found = None
+    for field in fields:
+        match = _FIELD.fullmatch(field)
+        if match is None:
+            return InvalidRecord(f"the record has a field that is not name=value: {field[:_SHOWN_OCTETS]!r}")
+        if match["name"] == "rua" and found is None:
+            found = match["value"]
+    if found is None:
+        return InvalidRecord("the record has no rua")
+    uris = tuple(uri for uri in found.split(",") if _ADDRESS.fullmatch(uri))
+    if not uris:
+        return InvalidRecord(f"rua holds neither mailto: nor https: addresses: {found[:_SHOWN_OCTETS]!r}")
+    return ReportAddresses(uris[:MAX_ADDRESSES])
