@@ -1,33 +1,48 @@
 """`letterlock check`: what protects mail to a domain, by which evidence, and what an attacker could still do."""
 
 import asyncio
-import json
 import random
+import signal
 import sys
+import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import click
 
 from letterlock.app import UNFIT_HINT, Dns, StartFailed, SystemClock, discovering, validated_dns
 from letterlock.cli.configured import configured
+from letterlock.cli.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
-from letterlock.cli.survey_text import draw_survey
-from letterlock.cli.survey_values import survey_values
+from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table
+from letterlock.cli.survey_run import run_surveys
+from letterlock.cli.survey_table import draw_count
 from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports
 from letterlock.deliver.survey import Survey, survey
-from letterlock.mail.names import InvalidName, is_address_literal, literal_address, normalise
+from letterlock.mail.names import InvalidName
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import Upstream
 from letterlock.policy.outlook import Protection
 from letterlock.resolver import TrustAnchor
 
-MAX_AT_ONCE = 10
-EXIT_STATUS = {Protection.PROTECTED: 0, Protection.UNPROTECTED: 1, Protection.HELD: 1, Protection.UNKNOWN: 3}
+BLOCKS_UP_TO = 3
+MAX_JOBS = 200
+MAX_PAGE_DOMAINS = 5_000
+EXIT_STATUS = {
+    Protection.PROTECTED: 0,
+    Protection.ONCE_KNOWN: 0,
+    Protection.UNPROTECTED: 1,
+    Protection.HELD: 1,
+    Protection.UNKNOWN: 3,
+}
+EXIT_USAGE, EXIT_UNKNOWN, EXIT_INTERRUPTED = 2, 3, 130
 
 
 class DomainParam(click.ParamType[str]):
@@ -37,18 +52,18 @@ class DomainParam(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Normalise it, or tell what is wrong. The part before an `@` is left out."""
-        text = str(value).rpartition("@")[2]
         try:
-            if is_address_literal(text):
-                literal_address(text)
-                return text
-            return normalise(text)
+            return parse_domain(str(value))
         except InvalidName as error:
             self.fail(str(error), param, ctx)
 
 
 @click.command()
-@click.argument("domains", metavar="DOMAIN...", type=DomainParam(), nargs=-1, required=True)
+@click.argument("domains", metavar="[DOMAIN]...", type=DomainParam(), nargs=-1)
+@click.option(
+    "--file", "listed", type=click.File("rb"), help="More domains, one a line, # for comments; - for standard input."
+)
+@click.option("--jobs", type=click.IntRange(1, MAX_JOBS), default=20, show_default=True, help="Domains at a time.")
 @click.option(
     "--config",
     "config_path",
@@ -67,35 +82,182 @@ class DomainParam(click.ParamType[str]):
     show_default=True,
     help="Seconds for one connection or answer.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as data.")
+@click.option("--full/--brief", "full", default=None, help="A block or a line each.  [default: a line from 4 on]")
+@click.option("--json", "form", flag_value="json", help="The same as data: one JSON document.")
+@click.option("--jsonl", "form", flag_value="jsonl", help="The same as data: one JSON object a line, as they come.")
+@click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file too.")
 def check(
     domains: tuple[str, ...],
+    listed: BinaryIO | None,
+    jobs: int,
     config_path: Path | None,
     upstreams: tuple[Upstream, ...],
     anchors: tuple[tuple[TrustAnchor, ...], ...],
     port: int | None,
     timeout: float,
-    as_json: bool,
+    full: bool | None,
+    form: str | None,
+    html: Path | None,
 ) -> None:
     """Show what protects mail to each DOMAIN, and what an attacker on the path could still do.
 
-    Speaks to the MX hosts as delivery would, up to the moment before MAIL FROM; nothing is sent.
+    Speaks to the MX hosts as delivery would, up to the moment before MAIL FROM; nothing is sent. Ends with what the
+    domain's owner should do next, in order of worth.
 
     Exit status: 0 protected; 1 not, or a host does not hold what it promised; 2 usage; 3 could not find out; 78
-    mistakes in the configuration. With several domains the worst counts, 1 before 3.
+    mistakes in the configuration; 130 interrupted. With several domains the worst counts, 1 before 3.
     """
+    asked = _all_domains(domains, listed)
     options = _overridden(configured(config_path), upstreams, anchors, port, timeout)
+    if html is not None and len(asked) > MAX_PAGE_DOMAINS:
+        raise click.UsageError(f"a page holds at most {MAX_PAGE_DOMAINS} domains; these are {len(asked)}")
+    brief = len(asked) > BLOCKS_UP_TO if full is None else not full
+    run = _Run(asked, options, jobs, _Sheets.of(form, brief=brief, html=html))
+    sys.exit(run.to_its_end())
+
+
+def _all_domains(domains: Sequence[str], listed: BinaryIO | None) -> tuple[str, ...]:
+    """Each once. Ends the program with status 2 on mistakes in the file."""
     try:
-        surveys = asyncio.run(_survey_all(domains, options))
-    except StartFailed as error:
+        more = read_domains(listed, listed.name) if listed else ()
+    except BadDomains as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(3)
-    if as_json:
-        click.echo(json.dumps({"domains": [survey_values(each) for each in surveys]}, indent=2, ensure_ascii=False))
-    else:
+        sys.exit(EXIT_USAGE)
+    asked = tuple(dict.fromkeys((*domains, *more)))
+    if not asked:
+        raise click.UsageError(
+            "name a domain, or a file of them by --file" if not listed else "the file names no domain"
+        )
+    if len(asked) > MAX_DOMAINS:
+        raise click.UsageError(f"at most {MAX_DOMAINS} domains at once; these are {len(asked)}")
+    return asked
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheets:
+    """Where the surveys go."""
+
+    outputs: tuple[Output, ...]
+    page: Page | None
+    path: Path | None
+    for_people: bool
+    held: list[str] | None
+    """Text that waits for the end, so that it does not run into the progress bar on the same terminal."""
+
+    @classmethod
+    def of(cls, form: str | None, *, brief: bool, html: Path | None) -> "_Sheets":
+        """Ends the program with status 2 when the page cannot be written."""
+        held: list[str] | None = [] if sys.stdout.isatty() and sys.stderr.isatty() else None
+        write = _write_out if held is None else held.append
         style = Style.of(sys.stdout)
-        click.echo("\n\n".join("\n".join(draw_survey(each, style)) for each in surveys))
-    sys.exit(_status(surveys))
+        plain: Output
+        match form, brief:
+            case "json", _:
+                plain = Json(write)
+            case "jsonl", _:
+                plain = JsonLines(write)
+            case _, True:
+                plain = Table(write, style)
+            case _:
+                plain = Blocks(write, style)
+        try:
+            page = Page(html) if html else None
+        except OSError as error:
+            click.echo(f"error: cannot write {html}: {error.strerror}", err=True)
+            sys.exit(EXIT_USAGE)
+        return cls((plain, page) if page else (plain,), page, html, form is None, held)
+
+    def end(self) -> None:
+        """Write what waited for the end. Ends the program with status 2 when the page cannot be written."""
+        try:
+            for output in self.outputs:
+                output.end()
+        except OSError as error:
+            click.echo(f"error: cannot write {self.path}: {error.strerror}", err=True)
+            sys.exit(EXIT_USAGE)
+        if self.held:
+            _write_out("".join(self.held))
+
+
+def _write_out(text: str) -> None:
+    click.echo(text, nl=False)
+
+
+class _Bar(Protocol):
+    """A progress bar."""
+
+    def update(self, n_steps: int) -> None:
+        """So many more are done."""
+
+
+class _Run:
+    """From domains to an exit status."""
+
+    def __init__(self, domains: tuple[str, ...], options: Options, jobs: int, sheets: _Sheets) -> None:
+        self._domains = domains
+        self._options = options
+        self._jobs = jobs
+        self._sheets = sheets
+        self._found: Counter[Protection] = Counter()
+        self._interrupted = False
+
+    def to_its_end(self) -> int:
+        """Look at every domain, or at as many as there is time for until SIGINT; the exit status."""
+        began = time.monotonic()
+        try:
+            asyncio.run(self._work())
+        except StartFailed as error:
+            click.echo(f"error: {error}", err=True)
+            return EXIT_UNKNOWN
+        finally:
+            if self._sheets.page:
+                self._sheets.page.give_up()
+        if self._sheets.for_people and len(self._domains) > 1:
+            click.echo("\n" + draw_count(self._found, time.monotonic() - began))
+        if self._sheets.path:
+            click.echo(f"page written to {self._sheets.path}", err=True)
+        if self._interrupted:
+            click.echo(f"interrupted: {self._found.total()} of {len(self._domains)} domains", err=True)
+            return EXIT_INTERRUPTED
+        found = {EXIT_STATUS[protection] for protection in self._found}
+        return next((status for status in (1, EXIT_UNKNOWN) if status in found), 0)
+
+    async def _work(self) -> None:
+        """Raises StartFailed."""
+        chance, stop = random.SystemRandom(), asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt, stop)
+        options = self._options
+        async with validated_dns(options.resolver) as asked, discovering(options, asked, None) as discoverer:
+            ports = Ports(
+                discoverer=discoverer,
+                dialer=TcpDialer(),
+                clock=SystemClock(),
+                shuffle=lambda items: chance.sample(items, len(items)),
+            )
+
+            async def look(domain: str) -> Survey:
+                return await survey(domain, ports=ports, options=options.deliver, resolver=asked.resolver)
+
+            with self._progress() as bar:
+                async for found in run_surveys(self._domains, look, self._jobs, stop):
+                    self._found[found.summary.protection] += 1
+                    for output in self._sheets.outputs:
+                        output.add(found)
+                    if bar:
+                        bar.update(1)
+            self._sheets.end()
+            if self._found[Protection.UNKNOWN] and not self._interrupted:
+                await _tell_unfit(asked)
+
+    def _interrupt(self, stop: asyncio.Event) -> None:
+        self._interrupted = True
+        stop.set()
+
+    def _progress(self) -> AbstractContextManager["_Bar | None"]:
+        """A bar for whoever waits at a terminal."""
+        if len(self._domains) == 1 or not sys.stderr.isatty():
+            return nullcontext()
+        return click.progressbar(length=len(self._domains), label="checking", file=sys.stderr)
 
 
 def _overridden(
@@ -118,33 +280,8 @@ def _overridden(
     return replace(options, resolver=resolver, deliver=deliver)
 
 
-async def _survey_all(domains: Sequence[str], options: Options) -> list[Survey]:
-    chance, room = random.SystemRandom(), asyncio.Semaphore(MAX_AT_ONCE)
-    async with validated_dns(options.resolver) as asked, discovering(options, asked, None) as discoverer:
-        ports = Ports(
-            discoverer=discoverer,
-            dialer=TcpDialer(),
-            clock=SystemClock(),
-            shuffle=lambda items: chance.sample(items, len(items)),
-        )
-
-        async def look(domain: str) -> Survey:
-            async with room:
-                return await survey(domain, ports=ports, options=options.deliver)
-
-        surveys = await asyncio.gather(*(look(domain) for domain in domains))
-        if any(each.summary.protection is Protection.UNKNOWN for each in surveys):
-            await _tell_unfit(asked)
-        return surveys
-
-
 async def _tell_unfit(asked: Dns) -> None:
     """When something could not be found out, the upstream may be why."""
     for report in await asked.examine():
         if report.findings:
             click.echo(f"warning: upstream {report}\n  {UNFIT_HINT}", err=True)
-
-
-def _status(surveys: Sequence[Survey]) -> int:
-    found = {EXIT_STATUS[each.summary.protection] for each in surveys}
-    return next((status for status in (1, 3) if status in found), 0)

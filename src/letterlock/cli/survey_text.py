@@ -1,79 +1,138 @@
 """A survey for people: one block a domain, readable without colour."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 from letterlock.cli.style import Style
+from letterlock.cli.survey_table import heading
 from letterlock.deliver.log import safe
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.deliver.survey import Contact, HostSurvey, Survey
-from letterlock.policy.decision import Defer, Refuse
+from letterlock.identity.certificates import InvalidCertificate, describe
+from letterlock.mtasts import Absent, Known, Mode
+from letterlock.mtasts import Unreachable as StsUnreachable
+from letterlock.policy.advice import Advice
+from letterlock.policy.decision import Defer, Refuse, Requirement
 from letterlock.policy.evidence import Completed, Origin
-from letterlock.policy.outlook import Attacker, Protection, Reader
+from letterlock.policy.outlook import Attacker, Reader
 from letterlock.policy.reasons import Reason, section, sentence
+from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
+from letterlock.tlsrpt import InvalidRecord, ReportAddresses
 
-_HEADINGS = {
-    Protection.PROTECTED: ("PROTECTED", "good"),
-    Protection.UNPROTECTED: ("NOT PROTECTED", "bad"),
-    Protection.HELD: ("HELD", "warn"),
-    Protection.UNKNOWN: ("COULD NOT FIND OUT", "warn"),
-}
+_MAX_TLSA_SHOWN = 6
+_SOON_SECONDS = 14 * 86_400
 _ATTACKERS = {
     Attacker.REMOVES_STARTTLS: "on the path, removing STARTTLS",
     Attacker.OWN_CERTIFICATE: "on the path, own certificate",
     Attacker.FORGES_DNS: "forging DNS answers",
     Attacker.BOUGHT_CERTIFICATE: "with a bought certificate",
+    Attacker.FIRST_CONTACT: "hiding MTA-STS at first contact",
 }
 _ORIGINS = {Origin.MX: "MX", Origin.IMPLICIT_MX: "no MX, host", Origin.LITERAL: "address"}
 
 
 def draw_survey(survey: Survey, style: Style) -> list[str]:
     """The lines for one domain."""
-    word, look = _HEADINGS[survey.summary.protection]
-    if isinstance(survey.routed, Refuse):
-        word = "NO MAIL"
+    word, look = heading(survey)
     lines = [
         f"{style(survey.evidence.next_hop.domain, 'bold')}   {style(word, look)}",
         f"  {safe(survey.summary.sentence)}",
-        "",
     ]
-    lines += _draw_mx(survey, style)
     for host in survey.hosts:
-        lines += ["", *_draw_host(host, style, told=len(survey.hosts) > 1)]
+        lines += ["", *_draw_host(host, survey, style)]
+    lines += ["", *_draw_domain(survey, style)]
     if survey.hosts:
-        lines += ["", f"  {style('Who could read this mail?', 'bold')}", *_draw_attackers(survey.hosts, style)]
+        lines += ["", f"  {style('Who could read this mail?', 'bold')}", *_draw_attackers(survey, style)]
+    if survey.advice:
+        lines += ["", f"  {style('Worth doing next', 'bold')}"]
+        for number, advice in enumerate(survey.advice, 1):
+            lines += _draw_advice(number, advice, style)
     return lines
 
 
-def _draw_mx(survey: Survey, style: Style) -> Iterator[str]:
+def _draw_domain(survey: Survey, style: Style) -> Iterator[str]:
+    """What is known of the domain itself: how the MX came, the rule, MTA-STS, reports."""
     mx, rule = survey.evidence.mx, survey.evidence.rule
     if isinstance(mx, LookupFailure):
-        yield f"  MX lookup   {style('failed', 'bad')}: {mx.kind}, {safe(mx.detail)}"
+        yield f"  MX lookup     {style('failed', 'bad')}: {mx.kind}, {safe(mx.detail)}"
     elif isinstance(mx, Answer):
         zones = " > ".join(dict.fromkeys(step.zone for step in mx.proof))
         what = f"absent ({mx.absence})" if mx.absence else "found"
-        yield f"  MX lookup   {what}, {style.state(mx.security.value)}: {zones or 'no trust anchor covers it'}"
+        until = f", valid until {_earliest(mx)}" if _earliest(mx) else ""
+        yield f"  MX lookup     {what}, {style.state(mx.security.value)}: {zones or 'no trust anchor covers it'}{until}"
         if mx.proof and not mx.secure:
-            yield f"              {safe(mx.proof[-1].detail)}  {style(f'[{mx.proof[-1].section}]', 'dim')}"
+            yield f"                {safe(mx.proof[-1].detail)}  {style(f'[{mx.proof[-1].section}]', 'dim')}"
+    if sts := _sts_words(survey, style):
+        yield f"  MTA-STS       {sts}"
+    if reporting := _reporting_words(survey, style):
+        yield f"  TLS reports   {reporting}"
     if rule:
-        yield f"  your rule   {rule.tls}  {style(f'[{rule.source}]', 'dim')}"
+        yield f"  your rule     {rule.tls}  {style(f'[{rule.source}]', 'dim')}"
     if isinstance(survey.routed, Defer | Refuse):
         yield from (_reason(each, style) for each in survey.routed.reasons)
 
 
-def _draw_host(host: HostSurvey, style: Style, *, told: bool) -> Iterator[str]:
-    """One host; `told`: with its own sentence, where there are others beside it."""
+def _earliest(answer: Answer) -> str:
+    """When the first of the signatures ends that the answer rests on."""
+    ends = [str(value) for step in answer.proof for name, value in step.facts if name == "expiration"]
+    return min(ends, default="") if answer.secure else ""
+
+
+def _sts_words(survey: Survey, style: Style) -> str:
+    match survey.evidence.sts:
+        case Known(policy=policy, id=found, trouble=trouble):
+            look = {Mode.ENFORCE: "good", Mode.TESTING: "warn", Mode.NONE: "bad"}[policy.mode]
+            until = dt.datetime.fromtimestamp(survey.evidence.sts.expires_at, dt.UTC)
+            doubt = f"; {style(safe(trouble), 'bad')}" if trouble else ""
+            return f"{style(policy.mode.value, look)}, id {safe(found)}, holds until {until:%Y-%m-%d}{doubt}"
+        case Absent(detail=None):
+            return "none"
+        case Absent(detail=detail):
+            return f"{style('invalid', 'bad')}: {safe(detail or '')}"
+        case StsUnreachable(detail=detail):
+            return f"{style('could not find out', 'warn')}: {safe(detail)}"
+    return ""
+
+
+def _reporting_words(survey: Survey, style: Style) -> str:
+    match survey.reporting:
+        case ReportAddresses(uris=uris):
+            return f"to {safe(', '.join(uris))}"
+        case InvalidRecord(detail=detail):
+            return f"{style('invalid', 'bad')}: {safe(detail)}"
+        case LookupFailure(detail=detail):
+            return f"{style('could not find out', 'warn')}: {safe(detail)}"
+    return "" if survey.reporting is None else "not asked for"
+
+
+def _draw_advice(number: int, advice: Advice, style: Style) -> Iterator[str]:
+    yield f"    {number}. {safe(advice.what)}"
+    yield f"       {style(safe(advice.why), 'dim')}"
+    yield from (f"         {safe(line)}" for line in advice.publish)
+
+
+def _draw_host(host: HostSurvey, survey: Survey, style: Style) -> Iterator[str]:
+    """One host: what is published, what is demanded and why, and each address."""
     target = host.target
     origin = _ORIGINS[target.host.origin]
     preference = f" {target.host.preference}" if target.host.origin is Origin.MX else ""
-    summary = f"   {safe(host.summary.sentence)}" if told else ""
+    summary = f"   {safe(host.summary.sentence)}" if len(survey.hosts) > 1 else ""
     yield f"  {origin}{preference}  {style(target.host.name, 'bold')}{summary}"
     if target.tlsa_base is not None:
         yield f"    TLSA _{target.port}._tcp.{target.tlsa_base}: {_tlsa_words(target.tlsa)}"
+        yield from _draw_tlsa(target.tlsa)
     for reason in host.required.reasons:
         yield _reason(reason, style)
     for contact in host.contacts:
-        yield from _draw_contact(contact, style)
+        yield from _draw_contact(contact, host, survey.at, style)
+
+
+def _draw_tlsa(tlsa: Answer | LookupFailure | None) -> Iterator[str]:
+    records = tlsa_records(tlsa) if isinstance(tlsa, Answer) else ()
+    yield from (f"      {record}" for record in records[:_MAX_TLSA_SHOWN])
+    if len(records) > _MAX_TLSA_SHOWN:
+        yield f"      and {len(records) - _MAX_TLSA_SHOWN} more"
 
 
 def _tlsa_words(tlsa: Answer | LookupFailure | None) -> str:
@@ -90,7 +149,7 @@ def _reason(reason: Reason, style: Style) -> str:
     return f"    - {safe(sentence(reason))}  {style(f'[{section(reason)}]', 'dim')}"
 
 
-def _draw_contact(contact: Contact, style: Style) -> Iterator[str]:
+def _draw_contact(contact: Contact, host: HostSurvey, now: float, style: Style) -> Iterator[str]:
     match contact.result:
         case Opened(cleared=cleared, handshake=handshake):
             by = f" by {cleared.achieved.by}" if cleared.achieved.by else ""
@@ -103,6 +162,28 @@ def _draw_contact(contact: Contact, style: Style) -> Iterator[str]:
             yield from (f"  {_reason(each, style)}" for each in verdict.reasons)
         case Unreachable(text=text):
             yield f"    {contact.address}   {style('not reached', 'warn')}: {safe(text)}"
+    if contact.handshake is not None:
+        yield f"      {_certificate_words(contact.handshake, now, style)}"
+    if isinstance(contact.result, Opened) and isinstance(host.required, Requirement):
+        told = [each for each in contact.reasons if each.code.endswith(("would-hold", "would-pass"))]
+        yield from (f"  {_reason(each, style)}" for each in told)
+
+
+def _certificate_words(handshake: Completed, now: float, style: Style) -> str:
+    """The server's own certificate in one line."""
+    if not handshake.chain:
+        return "no certificate"
+    try:
+        found = describe(handshake.chain[0])
+    except InvalidCertificate as error:
+        return style(safe(str(error)), "bad")
+    until = f"valid until {dt.datetime.fromtimestamp(found.not_after, dt.UTC):%Y-%m-%d}"
+    if found.not_after < now:
+        until = style(until, "bad")
+    elif found.not_after - now < _SOON_SECONDS:
+        until = style(until, "warn")
+    by = "itself" if found.self_issued else found.issuer
+    return f"certificate of {safe(', '.join(found.names[:3]) or found.subject)}, issued by {safe(by)}, {until}"
 
 
 def _tls_words(handshake: Completed | None) -> str:
@@ -111,15 +192,17 @@ def _tls_words(handshake: Completed | None) -> str:
     return f"{handshake.version} {handshake.group or handshake.cipher}"
 
 
-def _draw_attackers(hosts: tuple[HostSurvey, ...], style: Style) -> Iterator[str]:
+def _draw_attackers(survey: Survey, style: Style) -> Iterator[str]:
     """One line an attacker; where the hosts differ, one line for each of them."""
-    width = max(len(words) for words in _ATTACKERS.values())
-    for attacker, words in _ATTACKERS.items():
+    asked = [each for each in Attacker if each is not Attacker.FIRST_CONTACT or isinstance(survey.evidence.sts, Known)]
+    width = max(len(_ATTACKERS[attacker]) for attacker in asked)
+    for attacker in asked:
         told = {
-            host.target.host.name: next(each for each in host.prospects if each.attacker is attacker) for host in hosts
+            host.target.host.name: next(each for each in host.prospects if each.attacker is attacker)
+            for host in survey.hosts
         }
         alike = len({(each.who_can_read, each.why) for each in told.values()}) == 1
-        shown = words
+        shown = _ATTACKERS[attacker]
         for name, prospect in told.items():
             who = style("the attacker", "bad") if prospect.who_can_read is Reader.ATTACKER else style("nobody", "good")
             at = "" if alike else f"{name}: "

@@ -2,11 +2,19 @@
 
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.deliver.survey import Contact, HostSurvey, Survey
+from letterlock.identity.certificates import InvalidCertificate, describe
+from letterlock.mtasts import Absent, Known, StsEvidence
+from letterlock.mtasts import Unreachable as StsUnreachable
+from letterlock.policy.advice import Advice, Reporting
 from letterlock.policy.decision import DaneAuthentication, PinAuthentication, PkixAuthentication, Requirement
 from letterlock.policy.evidence import Completed, HandshakeFailed, Route
+from letterlock.policy.outlook import Protection
 from letterlock.policy.reasons import Reason, section, sentence, status
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
+from letterlock.tlsrpt import InvalidRecord, ReportAddresses
+
+PROTECTED = frozenset({Protection.PROTECTED, Protection.ONCE_KNOWN})
 
 
 def survey_values(survey: Survey) -> dict[str, object]:
@@ -14,14 +22,18 @@ def survey_values(survey: Survey) -> dict[str, object]:
     routed, rule = survey.routed, survey.evidence.rule
     return {
         "domain": survey.evidence.next_hop.domain,
+        "checked_at": survey.at,
         "protection": survey.summary.protection.value,
-        "protected": survey.summary.protection.value == "protected",
+        "protected": survey.summary.protection in PROTECTED,
         "summary": survey.summary.sentence,
-        "mx": None if survey.evidence.mx is None else lookup_values(survey.evidence.mx),
+        "mx": None if survey.evidence.mx is None else lookup_values(survey.evidence.mx) | _proof(survey.evidence.mx),
+        "mta_sts": _mta_sts(survey.evidence.sts),
+        "tls_reports": _reporting(survey.reporting),
         "rule": {"tls": rule.tls.value, "source": rule.source} if rule else None,
         "reasons": [reason_values(each) for each in routed.reasons],
         "deliverable": isinstance(routed, Route),
         "hosts": [_host(each) for each in survey.hosts],
+        "advice": [_advice(each) for each in survey.advice],
     }
 
 
@@ -45,6 +57,60 @@ def reason_values(reason: Reason) -> dict[str, object]:
         "sentence": sentence(reason),
         "section": section(reason),
         "status": status(reason),
+    }
+
+
+def _proof(lookup: Answer | LookupFailure) -> dict[str, object]:
+    """The chain of trust, from the anchor on."""
+    return {
+        "proof": [
+            {"zone": step.zone, "security": step.security.value, "detail": step.detail, "section": step.section}
+            for step in lookup.proof
+        ]
+    }
+
+
+def _mta_sts(sts: StsEvidence | None) -> dict[str, object] | None:
+    """None: not asked for."""
+    match sts:
+        case Known(policy=policy):
+            return {
+                "state": "known",
+                "mode": policy.mode.value,
+                "id": sts.id,
+                "mx": list(policy.mx),
+                "max_age": policy.max_age_seconds,
+                "fetched_at": sts.fetched_at,
+                "expires_at": sts.expires_at,
+                "from_cache": sts.from_cache,
+                "trouble": sts.trouble,
+                "suspicious": sts.suspicious,
+            }
+        case Absent(detail=detail):
+            return {"state": "absent", "detail": detail}
+        case StsUnreachable(detail=detail):
+            return {"state": "unreachable", "detail": detail}
+    return None
+
+
+def _reporting(reporting: Reporting | None) -> dict[str, object] | None:
+    match reporting:
+        case ReportAddresses(uris=uris):
+            return {"state": "present", "uris": list(uris)}
+        case InvalidRecord(detail=detail):
+            return {"state": "invalid", "detail": detail}
+        case LookupFailure(detail=detail):
+            return {"state": "failed", "detail": detail}
+    return None if reporting is None else {"state": "absent"}
+
+
+def _advice(advice: Advice) -> dict[str, object]:
+    return {
+        "code": advice.code,
+        "subject": advice.subject,
+        "what": advice.what,
+        "why": advice.why,
+        "publish": list(advice.publish),
     }
 
 
@@ -104,7 +170,27 @@ def _contact(contact: Contact) -> dict[str, object]:
             values |= {"reasons": [reason_values(each) for each in verdict.reasons]}
         case Unreachable(status=code, text=text):
             values |= {"outcome": "unreachable", "level": None, "status": code, "detail": text, "reasons": []}
-    return values
+    return values | {"certificate": _certificate(contact.handshake)}
+
+
+def _certificate(handshake: Completed | None) -> dict[str, object] | None:
+    """The server's own certificate, whether or not it proved anything."""
+    if handshake is None or not handshake.chain:
+        return None
+    try:
+        found = describe(handshake.chain[0])
+    except InvalidCertificate as error:
+        return {"readable": False, "fault": str(error)}
+    return {
+        "readable": True,
+        "subject": found.subject,
+        "issuer": found.issuer,
+        "names": list(found.names),
+        "not_before": found.not_before,
+        "not_after": found.not_after,
+        "sha256": found.sha256,
+        "spki_sha256": found.spki_sha256,
+    }
 
 
 def _handshake(handshake: Completed | HandshakeFailed | None) -> dict[str, object] | None:

@@ -9,13 +9,24 @@ from dataclasses import dataclass, replace
 
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
+from letterlock.discover.reporting import find_reporting
+from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
-from letterlock.policy.evidence import DestinationEvidence, HandshakeFailed, MxHost, NextHop, Route, TargetHost
+from letterlock.policy.evidence import (
+    Completed,
+    DestinationEvidence,
+    HandshakeFailed,
+    MxHost,
+    NextHop,
+    Route,
+    TargetHost,
+)
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.outlook import Prospect, Protection, Summary, outlook, protection, weakest
-from letterlock.policy.reasons import sentence
+from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import require
 from letterlock.policy.route import route
+from letterlock.ports import Resolver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +35,26 @@ class Contact:
 
     address: str
     result: OpenResult
+
+    @property
+    def handshake(self) -> Completed | None:
+        """The finished TLS handshake, whether or not the session was cleared."""
+        match self.result:
+            case Opened(handshake=handshake):
+                return handshake
+            case Refused(evidence=evidence) if isinstance(evidence.handshake, Completed):
+                return evidence.handshake
+        return None
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """What the session itself showed, beside what the requirement says."""
+        match self.result:
+            case Opened(cleared=cleared):
+                return tuple(each for each in cleared.reasons if each not in cleared.requirement.reasons)
+            case Refused(verdict=verdict):
+                return verdict.reasons
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +70,48 @@ class HostSurvey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """A destination: its evidence, its route or why there is none, its hosts, and what all that comes to."""
+    """A destination: its evidence, its route or why there is none, its hosts, what all that comes to, what to do next.
+
+    `at`: seconds since 1970.
+    """
 
     evidence: DestinationEvidence
     routed: Route | Defer | Refuse
     hosts: tuple[HostSurvey, ...]
     summary: Summary
+    reporting: Reporting | None
+    advice: tuple[Advice, ...]
+    at: float
 
 
-async def survey(domain: str, *, ports: Ports, options: DeliverOptions) -> Survey:
+async def survey(domain: str, *, ports: Ports, options: DeliverOptions, resolver: Resolver) -> Survey:
     """Look at a destination. Never raises for DNS, TLS or a server."""
-    evidence = await ports.discoverer.destination(NextHop(domain, options.port))
+    evidence, reporting = await asyncio.gather(
+        ports.discoverer.destination(NextHop(domain, options.port)), find_reporting(resolver, domain)
+    )
     routed = route(evidence, ports.shuffle)
-    if not isinstance(routed, Route):
-        return Survey(evidence=evidence, routed=routed, hosts=(), summary=_without_route(routed))
-    looking = (_host(evidence, host, ports, options) for host in routed.hosts[: options.max_hosts])
-    hosts = tuple(await asyncio.gather(*looking))
-    return Survey(evidence=evidence, routed=routed, hosts=hosts, summary=weakest(host.summary for host in hosts))
+    hosts: tuple[HostSurvey, ...] = ()
+    if isinstance(routed, Route):
+        looking = (_host(evidence, host, ports, options) for host in routed.hosts[: options.max_hosts])
+        hosts = tuple(await asyncio.gather(*looking))
+    return Survey(
+        evidence=evidence,
+        routed=routed,
+        hosts=hosts,
+        summary=weakest(host.summary for host in hosts) if isinstance(routed, Route) else _without_route(routed),
+        reporting=reporting,
+        advice=advise(Seen(evidence=evidence, hosts=tuple(map(_seen, hosts)), reporting=reporting)),
+        at=ports.clock.now(),
+    )
+
+
+def _seen(host: HostSurvey) -> SeenHost:
+    return SeenHost(
+        target=host.target,
+        required=host.required,
+        told=tuple(dict.fromkeys(reason for contact in host.contacts for reason in contact.reasons)),
+        chains=tuple(contact.handshake.chain for contact in host.contacts if contact.handshake),
+    )
 
 
 def _without_route(verdict: Defer | Refuse) -> Summary:

@@ -1,8 +1,8 @@
 """What the owner of a domain should do next so that mail to it is protected, in order of worth, for `letterlock check`.
 
 First what is broken: it costs mail today, from everybody who checks. Then what protects against every attacker on the
-path and at the DNS (DNSSEC, then DANE), then what protects once it is known (MTA-STS), then what tells when it fails (TLS
-reports). Each piece of advice comes with the records to publish, where they can be known from outside.
+path and at the DNS (DNSSEC, then DANE), then what protects once it is known (MTA-STS), then what tells when it fails
+(TLS reports). Each piece of advice comes with the records to publish, where they can be known from outside.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -175,7 +175,7 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
             code="mend-mta-sts",
             subject=domain,
             what=f"mend the MTA-STS policy of {domain}: {trouble}",
-            why="senders that do not remember it are not protected by it. If it is in order, somebody on the path blocks it",
+            why="senders that do not remember it are not protected by it; if it is in order, somebody blocks it",
         )
     if not isinstance(sts, Known) or sts.policy.mode is Mode.NONE:
         return
@@ -297,7 +297,7 @@ def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost])
             yield Advice(
                 code="enforce-mta-sts",
                 subject=domain,
-                what=f"set the MTA-STS policy of {domain} from mode {policy.mode} to enforce once the TLS reports are clean",
+                what=f"set the MTA-STS policy of {domain} from {policy.mode} to enforce when the TLS reports are clean",
                 why="until then senders deliver whatever the server shows",
                 publish=("mode: enforce",),
             )

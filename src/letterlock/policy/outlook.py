@@ -168,8 +168,8 @@ _DANGERS = {
     Attacker.OWN_CERTIFICATE: "an attacker on the path can answer with a certificate of his own and read everything",
     Attacker.FORGES_DNS: "an attacker who forges the unsigned DNS answers can send the mail to a host of his own",
     Attacker.FIRST_CONTACT: (
-        "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay it, and needs "
-        "a certificate that a public authority wrongly gave him"
+        "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay it, and "
+        "needs a certificate that a public authority wrongly gave him"
     ),
     Attacker.BOUGHT_CERTIFICATE: (
         "an attacker on the path can delay the mail; to read it he needs a certificate that a public authority "

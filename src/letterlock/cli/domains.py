@@ -1,0 +1,43 @@
+"""Lists of domains, from the command line and from files."""
+
+from collections.abc import Iterable
+
+from letterlock.mail.names import InvalidName, is_address_literal, literal_address, normalise
+
+MAX_DOMAINS = 100_000
+MAX_LINE_OCTETS = 1_000
+MAX_MISTAKES_TOLD = 10
+
+
+class BadDomains(ValueError):
+    """A file names what is no domain. `str()` tells every mistake with its line."""
+
+
+def parse_domain(text: str) -> str:
+    """A domain in A-labels, or an address literal; the part before an `@` is left out. Raises InvalidName."""
+    text = text.rpartition("@")[2]
+    if is_address_literal(text):
+        literal_address(text)
+        return text
+    return normalise(text)
+
+
+def read_domains(lines: Iterable[bytes], name: str) -> tuple[str, ...]:
+    """The domains in a file, one a line; `#` begins a comment. At most MAX_DOMAINS. Raises BadDomains."""
+    found: list[str] = []
+    mistakes: list[str] = []
+    for number, line in enumerate(lines, 1):
+        text = line[:MAX_LINE_OCTETS].decode("utf-8", "replace").partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            found.append(parse_domain(text))
+        except InvalidName as error:
+            mistakes.append(f"{name}:{number}: {error}")
+        if len(found) > MAX_DOMAINS:
+            raise BadDomains(f"{name}:{number}: more than {MAX_DOMAINS} domains")
+    if mistakes:
+        more = len(mistakes) - MAX_MISTAKES_TOLD
+        told = mistakes[:MAX_MISTAKES_TOLD] + ([f"and {more} more"] if more > 0 else [])
+        raise BadDomains("\n".join(told) + "\n  hint: one domain a line, such as example.org; nothing was checked")
+    return tuple(found)

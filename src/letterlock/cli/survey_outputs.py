@@ -1,0 +1,118 @@
+"""Where surveys go: blocks or a table for people, JSON, JSON lines, a page. Each takes them one by one, in order."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from letterlock.cli.style import Style
+from letterlock.cli.survey_page import page
+from letterlock.cli.survey_table import Row, draw_table, row
+from letterlock.cli.survey_text import draw_survey
+from letterlock.cli.survey_values import survey_values
+from letterlock.deliver.survey import Survey
+
+Write = Callable[[str], None]
+"""Takes whole lines, each with its end."""
+
+
+class Output(Protocol):
+    """One way to show surveys."""
+
+    def add(self, survey: Survey) -> None:
+        """The next survey."""
+
+    def end(self) -> None:
+        """There are no more."""
+
+
+class Blocks:
+    """One block a domain."""
+
+    def __init__(self, write: Write, style: Style) -> None:
+        self._write = write
+        self._style = style
+        self._begun = False
+
+    def add(self, survey: Survey) -> None:
+        """Write it."""
+        gap = "\n\n" if self._begun else ""
+        self._begun = True
+        self._write(gap + "\n".join(draw_survey(survey, self._style)) + "\n")
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+
+class Table:
+    """One line a domain, written when all are there, for the columns' sake."""
+
+    def __init__(self, write: Write, style: Style) -> None:
+        self._write = write
+        self._style = style
+        self._rows: list[Row] = []
+
+    def add(self, survey: Survey) -> None:
+        """Keep its line."""
+        self._rows.append(row(survey))
+
+    def end(self) -> None:
+        """Write the table."""
+        self._write("\n".join(draw_table(self._rows, self._style)) + "\n")
+
+
+class Json:
+    """One JSON document, written as it grows."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._begun = False
+
+    def add(self, survey: Survey) -> None:
+        """Write it."""
+        text = json.dumps(survey_values(survey), indent=2, ensure_ascii=False)
+        self._write((",\n" if self._begun else '{"domains": [\n') + text)
+        self._begun = True
+
+    def end(self) -> None:
+        """Close the document."""
+        self._write("\n]}\n" if self._begun else '{"domains": []}\n')
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+
+    def add(self, survey: Survey) -> None:
+        """Write it."""
+        self._write(json.dumps(survey_values(survey), ensure_ascii=False) + "\n")
+
+    def end(self) -> None:
+        """Nothing is left to do."""
+
+
+class Page:
+    """One self-contained HTML file; it stands there when it is whole, and not before."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError when the file cannot be written."""
+        self._path = path
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._part.touch()
+        self._values: list[dict[str, object]] = []
+
+    def add(self, survey: Survey) -> None:
+        """Keep it."""
+        self._values.append(survey_values(survey))
+
+    def end(self) -> None:
+        """Write the file. Raises OSError."""
+        self._part.write_text(page(self._values), encoding="utf-8")
+        self._part.replace(self._path)
+
+    def give_up(self) -> None:
+        """Leave nothing behind."""
+        self._part.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""Surveys as one HTML page that needs nothing else: no script, no font, no picture from anywhere.
+
+It shows what `--json` says, word for word. Everything that a stranger could have written is escaped.
+"""
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import jinja2
+
+import letterlock
+from letterlock.cli.survey_table import HEADINGS
+from letterlock.deliver.log import safe
+from letterlock.policy.outlook import Attacker, Protection
+
+ATTACKERS = {
+    Attacker.REMOVES_STARTTLS: "On the path, removing STARTTLS",
+    Attacker.OWN_CERTIFICATE: "On the path, with a certificate of his own",
+    Attacker.FORGES_DNS: "Forging DNS answers",
+    Attacker.BOUGHT_CERTIFICATE: "On the path, with a bought certificate for the host",
+    Attacker.FIRST_CONTACT: "Hiding the MTA-STS policy at first contact",
+}
+_SECTION = re.compile(r"RFC (\d+) section ([\d.]+\d)")
+
+
+def page(surveys: Sequence[dict[str, object]]) -> str:
+    """The page for some surveys, each as `survey_values` gives it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("letterlock.cli", "pages"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(moment=_moment, day=_day, link=_link, safe_text=safe)
+    return environment.get_template("survey.html").render(
+        surveys=surveys,
+        counted=Counter(str(survey["protection"]) for survey in surveys),
+        headings={protection.value: words for protection, (words, _) in HEADINGS.items()},
+        looks={protection.value: look for protection, (_, look) in HEADINGS.items()},
+        protections=[each.value for each in Protection],
+        attackers={each.value: words for each, words in ATTACKERS.items()},
+        version=letterlock.__version__,
+    )
+
+
+def _moment(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _day(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d")
+
+
+def _link(section: str) -> str:
+    """Where a section of an RFC can be read; empty for what is no RFC."""
+    found = _SECTION.match(section)
+    return f"https://www.rfc-editor.org/rfc/rfc{found[1]}#section-{found[2]}" if found else ""

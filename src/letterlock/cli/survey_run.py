@@ -1,0 +1,46 @@
+"""Many surveys at once: bounded in number, handed on in the order in which the domains were named."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+from letterlock.deliver.survey import Survey
+
+AHEAD = 8
+"""How many domains, for each one that is looked at, may be finished and wait for a slow one before them."""
+
+
+async def run_surveys(
+    domains: Iterable[str], look: Callable[[str], Awaitable[Survey]], jobs: int, stop: asyncio.Event
+) -> AsyncIterator[Survey]:
+    """Look at each domain, `jobs` at a time; ends early when `stop` is set, with what is finished by then in order."""
+    seats = asyncio.Semaphore(jobs)
+
+    async def seated(domain: str) -> Survey:
+        async with seats:
+            return await look(domain)
+
+    waiting: deque[asyncio.Task[Survey]] = deque()
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        for domain in domains:
+            waiting.append(asyncio.create_task(seated(domain)))
+            while len(waiting) >= jobs * AHEAD or (waiting and waiting[0].done()):
+                if not await _finished(waiting[0], stopping):
+                    return
+                yield waiting.popleft().result()
+        while waiting:
+            if not await _finished(waiting[0], stopping):
+                return
+            yield waiting.popleft().result()
+    finally:
+        stopping.cancel()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _finished(task: asyncio.Task[Survey], stopping: asyncio.Task[bool]) -> bool:
+    """Wait for a survey, or until nobody wants it any more."""
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    return task.done()

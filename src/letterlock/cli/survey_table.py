@@ -1,0 +1,118 @@
+"""Many surveys for people: one line a domain, and how many there were of each kind."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from letterlock.cli.style import Style
+from letterlock.deliver.log import safe
+from letterlock.deliver.session import Opened
+from letterlock.deliver.survey import Survey
+from letterlock.policy.decision import (
+    DaneAuthentication,
+    Demander,
+    Encryption,
+    PinAuthentication,
+    PkixAuthentication,
+    Refuse,
+    Requirement,
+)
+from letterlock.policy.outlook import Protection
+
+HEADINGS = {
+    Protection.PROTECTED: ("PROTECTED", "good"),
+    Protection.ONCE_KNOWN: ("PROTECTED ONCE KNOWN", "good"),
+    Protection.UNPROTECTED: ("NOT PROTECTED", "bad"),
+    Protection.HELD: ("HELD", "warn"),
+    Protection.UNKNOWN: ("COULD NOT FIND OUT", "warn"),
+}
+_COUNTED = {
+    Protection.PROTECTED: "protected",
+    Protection.ONCE_KNOWN: "protected once known",
+    Protection.UNPROTECTED: "not protected",
+    Protection.HELD: "held",
+    Protection.UNKNOWN: "could not be found out",
+}
+_MAX_DOMAIN_CHARACTERS = 40
+_MAX_NEXT_CHARACTERS = 100
+
+
+class Row(NamedTuple):
+    """One domain in a line. `hosts`: how many of its hosts a message would be handed to, of how many."""
+
+    domain: str
+    word: str
+    look: str
+    by: str
+    hosts: str
+    next: str
+
+
+def heading(survey: Survey) -> tuple[str, str]:
+    """The verdict in a word or three, and its look."""
+    if isinstance(survey.routed, Refuse):
+        return "NO MAIL", "warn"
+    return HEADINGS[survey.summary.protection]
+
+
+def row(survey: Survey) -> Row:
+    """The line for one domain."""
+    word, look = heading(survey)
+    open_hosts = sum(any(isinstance(each.result, Opened) for each in host.contacts) for host in survey.hosts)
+    return Row(
+        domain=survey.evidence.next_hop.domain,
+        word=word,
+        look=look,
+        by=protected_by(survey),
+        hosts=f"{open_hosts}/{len(survey.hosts)}" if survey.hosts else "-",
+        next=safe(survey.advice[0].what if survey.advice else "-")[:_MAX_NEXT_CHARACTERS],
+    )
+
+
+def protected_by(survey: Survey) -> str:
+    """What is demanded of the hosts, each way once: `DANE`, `DANE + MTA-STS`, `MTA-STS`, `rule`, `TLS`, `nothing`."""
+    ways = dict.fromkeys(_way(host.required) for host in survey.hosts if isinstance(host.required, Requirement))
+    return " / ".join(ways) or "-"
+
+
+def _way(required: Requirement) -> str:
+    names = [_demand(each) for each in (required.authentication, required.also) if each is not None]
+    if names:
+        return " + ".join(names)
+    return "TLS" if required.encryption is Encryption.MANDATORY else "nothing"
+
+
+def _demand(authentication: DaneAuthentication | PkixAuthentication | PinAuthentication) -> str:
+    if isinstance(authentication, DaneAuthentication):
+        return "DANE"
+    if isinstance(authentication, PkixAuthentication) and authentication.demander is Demander.MTA_STS:
+        return "MTA-STS"
+    return "rule"
+
+
+def draw_table(rows: list[Row], style: Style) -> list[str]:
+    """The lines of the table, its heading first."""
+    words = max([len("PROTECTION"), *(len(row.word) for row in rows)])
+    domains = min(_MAX_DOMAIN_CHARACTERS, max([len("DOMAIN"), *(len(row.domain) for row in rows)]))
+    ways = max([len("BY"), *(len(row.by) for row in rows)])
+    head = f"{'DOMAIN':<{domains}}  {'PROTECTION':<{words}}  {'BY':<{ways}}  HOSTS  WORTH DOING NEXT"
+    return [
+        style(head, "dim"),
+        *(
+            f"{row.domain:<{domains}}  {style(f'{row.word:<{words}}', row.look)}  {row.by:<{ways}}  {row.hosts:>5}  "
+            f"{row.next}"
+            for row in rows
+        ),
+    ]
+
+
+def count(protections: Iterable[Protection]) -> Counter[Protection]:
+    """How many domains there are of each kind."""
+    return Counter(protections)
+
+
+def draw_count(counted: Counter[Protection], seconds: float) -> str:
+    """The last line of a run."""
+    kinds = ", ".join(f"{counted[each]} {words}" for each, words in _COUNTED.items() if counted[each])
+    domains = counted.total()
+    return f"{domains} domain{'s' if domains != 1 else ''} in {seconds:.1f} s: {kinds or 'nothing to look at'}"
