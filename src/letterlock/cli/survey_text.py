@@ -63,14 +63,16 @@ def _draw_domain(survey: Survey, style: Style) -> Iterator[str]:
         yield f"  MX lookup     {what}, {style.state(mx.security.value)}: {zones or 'no trust anchor covers it'}{until}"
         if mx.proof and not mx.secure:
             yield f"                {safe(mx.proof[-1].detail)}  {style(f'[{mx.proof[-1].section}]', 'dim')}"
+    if isinstance(survey.routed, Defer | Refuse):
+        yield from (_reason(each, style) for each in survey.routed.reasons)
+    if isinstance(survey.routed, Refuse):
+        return
     if sts := _sts_words(survey, style):
         yield f"  MTA-STS       {sts}"
     if reporting := _reporting_words(survey, style):
         yield f"  TLS reports   {reporting}"
     if rule:
         yield f"  your rule     {rule.tls}  {style(f'[{rule.source}]', 'dim')}"
-    if isinstance(survey.routed, Defer | Refuse):
-        yield from (_reason(each, style) for each in survey.routed.reasons)
 
 
 def _earliest(answer: Answer) -> str:

@@ -1,5 +1,6 @@
 """A survey as JSON-able values."""
 
+from letterlock.cli.survey_table import heading
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.deliver.survey import Contact, HostSurvey, Survey
 from letterlock.identity.certificates import InvalidCertificate, describe
@@ -23,6 +24,7 @@ def survey_values(survey: Survey) -> dict[str, object]:
     return {
         "domain": survey.evidence.next_hop.domain,
         "checked_at": survey.at,
+        "verdict": heading(survey)[0],
         "protection": survey.summary.protection.value,
         "protected": survey.summary.protection in PROTECTED,
         "summary": survey.summary.sentence,

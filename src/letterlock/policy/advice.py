@@ -230,6 +230,8 @@ def _sign(domain: str, mx: Answer, hosts: Iterable[SeenHost]) -> Iterator[Advice
         )
     for host in hosts:
         name = host.target.host.name
+        if _within(name, domain) and not mx.secure:
+            continue  # the same advice, most likely
         if host.target.addresses and host.target.address_security is not Security.SECURE:
             yield Advice(
                 code="sign-host",
