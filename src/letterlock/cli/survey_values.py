@@ -108,7 +108,7 @@ def _reporting(reporting: Reporting | None) -> dict[str, object] | None:
 
 def _advice(advice: Advice) -> dict[str, object]:
     return {
-        "code": advice.code,
+        "kind": advice.kind,
         "subject": advice.subject,
         "what": advice.what,
         "why": advice.why,

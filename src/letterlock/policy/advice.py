@@ -31,7 +31,7 @@ Reporting = ReportAddresses | NoRecord | InvalidRecord | LookupFailure
 class Advice:
     """One thing to do. `what` is an order, `why` what it is worth; `publish` the lines of a zone file or a policy."""
 
-    code: str
+    kind: str
     subject: str
     what: str
     why: str
@@ -86,7 +86,7 @@ def advise(seen: Seen) -> tuple[Advice, ...]:
 
 def _mend_mx(domain: str, failed: LookupFailure) -> Advice:
     return Advice(
-        code="mend-mx-lookup",
+        kind="mend-mx-lookup",
         subject=domain,
         what=f"mend the DNS of {domain}: its MX lookup fails ({failed.kind}: {failed.detail})",
         why="whoever validates DNSSEC can send it nothing",
@@ -99,42 +99,42 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
         codes = {reason.code for reason in host.told}
         if isinstance(target.tlsa, LookupFailure):
             yield Advice(
-                code="mend-tlsa-lookup",
+                kind="mend-tlsa-lookup",
                 subject=name,
                 what=f"mend the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
                 why="the host receives nothing from anyone who checks DANE",
             )
         elif isinstance(host.required, SkipHost) and host.required.reasons[0].code.startswith("rfc7672-2.1.2-address"):
             yield Advice(
-                code="mend-address-lookup",
+                kind="mend-address-lookup",
                 subject=name,
                 what=f"mend the DNS of {name}: {sentence(host.required.reasons[0])}",
                 why="the host receives nothing from anyone who validates DNSSEC",
             )
         elif isinstance(host.required, SkipHost) and host.required.reasons[0].code == "rfc5321-5.1-no-address":
             yield Advice(
-                code="give-address",
+                kind="give-address",
                 subject=name,
                 what=f"give {name} an address, or take it out of the MX records",
                 why="every sender tries it in vain",
             )
         if codes & _STARTTLS_MISSING:
             yield Advice(
-                code="offer-starttls",
+                kind="offer-starttls",
                 subject=name,
                 what=f"offer STARTTLS at {name}: what is published for it demands TLS",
                 why="whoever checks sends it nothing. If it does offer STARTTLS, something on the path removes it",
             )
         elif codes & _IN_CLEAR:
             yield Advice(
-                code="offer-starttls",
+                kind="offer-starttls",
                 subject=name,
                 what=f"offer STARTTLS at {name}",
                 why="mail to it goes out in clear: everybody on the path reads it, without an attack",
             )
         if codes & _DANE_MISMATCH:
             yield Advice(
-                code="mend-tlsa",
+                kind="mend-tlsa",
                 subject=name,
                 what=f"make the TLSA records of {name} match its certificate",
                 why="the host receives nothing from anyone who checks DANE. Compare with the key on the server itself "
@@ -144,7 +144,7 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
         for reason in host.told:
             if reason.code in _DANE_TA_FAULTS:
                 yield Advice(
-                    code="mend-dane-ta-certificate",
+                    kind="mend-dane-ta-certificate",
                     subject=name,
                     what=f"give {name} a certificate that its TLSA record stands for: {sentence(reason)}",
                     why="the host receives nothing from anyone who checks DANE",
@@ -172,7 +172,7 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
     trouble = _sts_trouble(sts)
     if trouble:
         yield Advice(
-            code="mend-mta-sts",
+            kind="mend-mta-sts",
             subject=domain,
             what=f"mend the MTA-STS policy of {domain}: {trouble}",
             why="senders that do not remember it are not protected by it; if it is in order, somebody blocks it",
@@ -183,7 +183,7 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
         name = host.target.host.name
         if not sts.policy.names(name):
             yield Advice(
-                code="name-host-in-mta-sts",
+                kind="name-host-in-mta-sts",
                 subject=name,
                 what=f"add {name} to the MTA-STS policy of {domain}, and give its TXT record a new id",
                 why="whoever follows the policy does not deliver there",
@@ -192,14 +192,14 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
         for reason in host.told:
             if reason.code in _PKIX_FAULTS:
                 yield Advice(
-                    code="mend-certificate",
+                    kind="mend-certificate",
                     subject=name,
                     what=f"give {name} a certificate of a public authority for its name: {sentence(reason)}",
                     why=f"the MTA-STS policy of {domain} demands one",
                 )
             elif reason.code == "rfc8461-5-would-hold":
                 yield Advice(
-                    code="mend-before-enforcing",
+                    kind="mend-before-enforcing",
                     subject=name,
                     what=f"mend {name} before the policy is enforced: {sentence(reason)}",
                     why="from then on whoever follows the policy does not deliver there",
@@ -223,10 +223,11 @@ def _sts_trouble(sts: StsEvidence | None) -> str | None:
 def _sign(domain: str, mx: Answer, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
     if not mx.secure:
         yield Advice(
-            code="sign-domain",
+            kind="sign-domain",
             subject=domain,
-            what=f"sign {domain} with DNSSEC" + (f" ({mx.proof[-1].detail})" if mx.proof else ""),
-            why="unsigned MX records can be forged, and DANE cannot protect what they lead to",
+            what=f"sign {domain} with DNSSEC",
+            why="unsigned MX records can be forged, and DANE cannot protect what they lead to"
+            + (f" ({mx.proof[-1].detail})" if mx.proof else ""),
         )
     for host in hosts:
         name = host.target.host.name
@@ -234,7 +235,7 @@ def _sign(domain: str, mx: Answer, hosts: Iterable[SeenHost]) -> Iterator[Advice
             continue  # the same advice, most likely
         if host.target.addresses and host.target.address_security is not Security.SECURE:
             yield Advice(
-                code="sign-host",
+                kind="sign-host",
                 subject=name,
                 what=f"sign the zone of {name} with DNSSEC"
                 if _within(name, domain)
@@ -258,7 +259,7 @@ def _publish_tlsa(domain: str, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
         if not tlsa.records:
             who = "publish" if _within(name, domain) else f"ask who runs {name} to publish"
             yield Advice(
-                code="publish-tlsa",
+                kind="publish-tlsa",
                 subject=name,
                 what=f"{who} a TLSA record for {name} (its zone is signed already)",
                 why="then nobody on the path can read or take mail to it" + (digest if lines else ""),
@@ -267,7 +268,7 @@ def _publish_tlsa(domain: str, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
         elif not usable_records(tlsa_records(tlsa)):
             listed = ", ".join(record.short for record in tlsa_records(tlsa)[:3])
             yield Advice(
-                code="replace-tlsa",
+                kind="replace-tlsa",
                 subject=name,
                 what=f"replace the TLSA records of {name} ({listed}), which no mail server can use",
                 why="senders encrypt because of them, but accept any certificate" + (digest if lines else ""),
@@ -297,7 +298,7 @@ def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost])
             yield _new_policy(domain, hosts)
         case Known(policy=policy) if policy.mode is not Mode.ENFORCE:
             yield Advice(
-                code="enforce-mta-sts",
+                kind="enforce-mta-sts",
                 subject=domain,
                 what=f"set the MTA-STS policy of {domain} from {policy.mode} to enforce when the TLS reports are clean",
                 why="until then senders deliver whatever the server shows",
@@ -305,7 +306,7 @@ def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost])
             )
         case Known(policy=policy) if policy.max_age_seconds < SHORT_MAX_AGE_SECONDS:
             yield Advice(
-                code="lengthen-mta-sts",
+                kind="lengthen-mta-sts",
                 subject=domain,
                 what=f"let the MTA-STS policy of {domain} hold for longer than {policy.max_age_seconds} seconds",
                 why="an attacker who blocks it only needs to wait that long",
@@ -316,7 +317,7 @@ def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost])
 def _new_policy(domain: str, hosts: Sequence[SeenHost]) -> Advice:
     names = tuple(host.target.host.name for host in hosts)
     return Advice(
-        code="publish-mta-sts",
+        kind="publish-mta-sts",
         subject=domain,
         what=f"publish an MTA-STS policy for {domain}, in mode testing first",
         why="it protects the mail of senders that do not check DANE, once they have seen it",
@@ -336,7 +337,7 @@ def _ask_for_reports(domain: str, reporting: Reporting | None) -> Iterator[Advic
         return
     fault = f" ({reporting.detail})" if isinstance(reporting, InvalidRecord) else ""
     yield Advice(
-        code="ask-for-reports",
+        kind="ask-for-reports",
         subject=domain,
         what=f"ask for TLS reports{fault}",
         why="senders then tell you when deliveries fail, and an attack is seen (RFC 8460)",
