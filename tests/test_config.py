@@ -165,10 +165,10 @@ def test_stronger_rules_reach_the_policy() -> None:
     old = options.rules.for_next_hop("old.test")
     assert old is not None
     assert old.exception == RuleException(allow_clear=True, why="renews next week", until=1801353600.0)
-    secret = options.rules.for_message("any.test", "secret.test")
+    secret = options.rules.for_message("any.test", "secret.test").rule
     assert secret is not None
     assert secret.tls is TlsRule.DANE_ONLY
-    assert options.rules.for_message("any.test", "other.test") is None
+    assert options.rules.for_message("any.test", "other.test").rule is None
 
 
 @pytest.mark.parametrize(

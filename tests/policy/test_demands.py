@@ -268,14 +268,14 @@ def test_of_a_rule_for_the_next_hop_and_one_for_the_sender_the_stricter_holds(
     by_hop: TlsRule | None, by_sender: TlsRule | None, holds: TlsRule | None
 ) -> None:
     book = Rules({DOMAIN: rule(by_hop)} if by_hop else {}, {"sender.example": rule(by_sender)} if by_sender else {})
-    found = book.for_message(DOMAIN, "sender.example")
+    found = book.for_message(DOMAIN, "sender.example").rule
     assert (found.tls if found else None) is holds
 
 
 def test_the_null_reverse_path_has_no_rule_by_sender_and_equals_go_by_the_next_hop() -> None:
     hop, sender = rule(TlsRule.VERIFY, names=("hop.example",)), rule(TlsRule.VERIFY, names=("sender.example",))
     book = Rules({DOMAIN: hop}, {"*": sender})
-    assert book.for_message(DOMAIN, None) is hop
-    assert book.for_message(DOMAIN, "any.example") is hop
-    assert book.for_message("other.example", "any.example") is sender
-    assert book.for_message("other.example", None) is None
+    assert book.for_message(DOMAIN, None).rule is hop
+    assert book.for_message(DOMAIN, "any.example").rule is hop
+    assert book.for_message("other.example", "any.example").rule is sender
+    assert book.for_message("other.example", None).rule is None

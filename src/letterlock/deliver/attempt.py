@@ -1,7 +1,7 @@
 """One attempt at one task, from the first lookup to the last reply. It writes nothing: it returns an Attempt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.options import DeliverOptions
@@ -13,9 +13,9 @@ from letterlock.policy.evidence import Completed, DestinationEvidence, Handshake
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted, require
-from letterlock.policy.route import route
+from letterlock.policy.route import relay_reasons, route
 from letterlock.policy.sts import STS_HOLDS
-from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
+from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
 MAX_REASONS = 20
 NOT_OFFERED = "rfc8689-4.2.1-not-offered"
@@ -23,7 +23,7 @@ _MAX_TROUBLES_TOLD = 3
 
 
 async def attempt(task: DeliveryTask, body: bytes, *, ports: Ports, options: DeliverOptions) -> Attempt:
-    """Try to deliver a task's message to its recipients at their next hop.
+    """Try to deliver a task's message to its recipients at their next hop, or where the operator's route leads.
 
     Hosts are tried in the order of the route, each with the addresses that were judged, until every recipient has an
     outcome. Never raises for DNS, TLS or a server.
@@ -53,6 +53,7 @@ class _Try:
         self._held_reasons: list[Reason] = []
         self._skipped: list[SkipHost] = []
         self._unable: set[str] = set()  # hosts that are proven, and do not support REQUIRETLS
+        self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
 
@@ -72,6 +73,8 @@ class _Try:
     async def _try_destination(self, next_hop: NextHop) -> DestinationEvidence:
         sender = self._task.envelope.reverse_path
         evidence = await self._ports.discoverer.destination(next_hop, sender.domain if sender is not None else None)
+        self._options = replace(self._options, port=evidence.next_hop.port)
+        self._relayed = relay_reasons(evidence)
         routed = route(evidence, self._ports.shuffle)
         if isinstance(routed, Route):
             for host in routed.hosts[: self._options.max_hosts]:
@@ -80,7 +83,7 @@ class _Try:
             else:
                 self._give_up(routed)
         else:
-            self._held(next_hop.domain, routed)
+            self._held(evidence.next_hop.domain, routed)
         return evidence
 
     def _give_up(self, routed: Route) -> None:
@@ -185,7 +188,7 @@ class _Try:
             next_hop=self._task.lease.next_hop,
             started_at=seen.started_at,
             ended_at=self._ports.clock.now(),
-            outcomes=tuple(self._outcomes[recipient] for recipient in self._task.recipients),
+            outcomes=tuple(self._told(self._outcomes[recipient]) for recipient in self._task.recipients),
             connected_at=seen.connected_at,
             ready_at=seen.ready_at,
             host=seen.host,
@@ -193,8 +196,19 @@ class _Try:
             port=self._options.port if seen.host is not None else None,
             achieved=seen.achieved,
             handshake=seen.handshake,
-            reasons=(*seen.cleared, *self._held_reasons)[:MAX_REASONS],
+            reasons=self._reasons(),
         )
+
+    def _reasons(self) -> tuple[Reason, ...]:
+        others = [each for each in (*self._seen.cleared, *self._held_reasons) if each not in self._relayed]
+        return (*others[: MAX_REASONS - len(self._relayed)], *self._relayed)
+
+    def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:
+        """The outcome; where mail did not arrive, with the route that it was to take."""
+        route_taken = "; ".join(sentence(reason) for reason in self._relayed)
+        if not route_taken or outcome.kind is OutcomeKind.DELIVERED or route_taken in outcome.text:
+            return outcome
+        return replace(outcome, text=f"{outcome.text}; {route_taken}")
 
 
 @dataclass(slots=True, kw_only=True)

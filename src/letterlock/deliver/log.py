@@ -36,13 +36,17 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
 
 
 def _protection(attempt: Attempt) -> str:
-    words = [f"tls={_level(attempt.achieved, refused=bool(attempt.reasons))}"]
+    route = next((reason for reason in attempt.reasons if reason.code == "rule-route"), None)
+    reasons = [reason for reason in attempt.reasons if reason != route]
+    words = [f"tls={_level(attempt.achieved, refused=bool(reasons))}"]
     if attempt.achieved is not None and attempt.achieved.by is not None:
         words.append(f"by={attempt.achieved.by}")
     if attempt.handshake is not None:
         words += [f"version={attempt.handshake.version}", f"group={attempt.handshake.group or 'none'}"]
-    if attempt.reasons:
-        words.append(f"why={attempt.reasons[0].code}")
+    if reasons:
+        words.append(f"why={reasons[0].code}")
+    if route is not None:
+        words.append(f"rule-route={dict(route.facts)['source']}")
     return " ".join(safe(word) for word in words)
 
 

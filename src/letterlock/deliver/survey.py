@@ -122,7 +122,7 @@ def _without_route(verdict: Defer | Refuse) -> Summary:
 
 
 async def _host(evidence: DestinationEvidence, host: MxHost, ports: Ports, options: DeliverOptions) -> HostSurvey:
-    target = await ports.discoverer.host(host, options.port)
+    target = await ports.discoverer.host(host, evidence.next_hop.port)
     required = require(evidence, target)
     contacts: tuple[Contact, ...] = ()
     if isinstance(required, Requirement):

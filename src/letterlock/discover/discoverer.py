@@ -59,17 +59,24 @@ class Discoverer:
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """The MX answer of a next hop, its MTA-STS policy, and the rule for it and the sender's domain.
 
-        An address literal has neither MX nor policy. Never raises for DNS or HTTPS.
+        Where the operator has a route for it, it is the route's next hop that is asked for: the policy domain is that
+        of the relay host (RFC 8461 section 3.4). An address literal has neither MX nor policy, and a host that a route
+        names no MX. Never raises for DNS or HTTPS.
         """
-        literal = is_address_literal(next_hop.domain)
-        mx, sts = (None, None) if literal else await asyncio.gather(self._mx(next_hop), self._policy(next_hop))
+        relay = self._rules.relay_for(next_hop.domain)
+        hop = next_hop if relay is None else relay.next_hop(next_hop.port)
+        mx, sts = await asyncio.gather(self._mx(hop), self._policy(hop))
+        heard = self._rules.for_message(next_hop.domain, sender)
         return DestinationEvidence(
-            next_hop=next_hop,
+            next_hop=hop,
             mx=mx,
-            rule=self._rules.for_message(next_hop.domain, sender),
+            rule=heard.rule,
+            audited=heard.audited,
             sts=sts,
             public_roots=self._public_roots,
             at=self._clock.now(),
+            relay=relay,
+            recipient_domain=None if relay is None else next_hop.domain,
         )
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
@@ -81,11 +88,15 @@ class Discoverer:
             return False
         return _policy_of(await self._sts.recheck(evidence.next_hop.domain)) != _policy_of(evidence.sts)
 
-    async def _mx(self, next_hop: NextHop) -> Answer | LookupFailure:
+    async def _mx(self, next_hop: NextHop) -> Answer | LookupFailure | None:
+        if next_hop.is_host or is_address_literal(next_hop.domain):
+            return None
         return await self._resolver.resolve(next_hop.domain, dns.rdatatype.MX)
 
     async def _policy(self, next_hop: NextHop) -> StsEvidence | None:
-        return None if self._sts is None else await self._sts.find(next_hop.domain)
+        if self._sts is None or is_address_literal(next_hop.domain):
+            return None
+        return await self._sts.find(next_hop.domain)
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """The addresses of a host, at most MAX_ADDRESSES, and the TLSA answer where it is to be asked for.

@@ -127,6 +127,13 @@ _STS = (
 
 _RULES = (
     row(
+        "rule-route",
+        "operator's rule",
+        "2.0.0",
+        "the route {source} sends mail for {domain} to {next_hop}",
+        "change or remove the route if the mail should go elsewhere; `letterlock check --config` shows where it goes",
+    ),
+    row(
         "rule-tls-version",
         "operator's rule",
         "4.7.5",

@@ -33,8 +33,9 @@ class DestinationRule:
     """The operator's rule for one next-hop domain, or for one domain of senders.
 
     `names` replace the MX host name as reference identifiers of `verify`; `trust` are its roots; `fingerprints`
-    (SHA-256 of the certificate or its key) replace both. `minimum_version` is `TLSv1.2` or `TLSv1.3`. With `audit`,
-    what the rule demands is judged and told, and not enforced. `source` is the place in the configuration.
+    (SHA-256 of the certificate or its key) replace both. `minimum_version` is `TLSv1.2` or `TLSv1.3`, demanded by the
+    rule `minimum_source` (empty: this one). With `audit`, what the rule demands is judged and told, and not enforced.
+    `source` is the place in the configuration.
     """
 
     domain: str
@@ -44,19 +45,44 @@ class DestinationRule:
     trust: TrustRoots | None = None
     fingerprints: tuple[bytes, ...] = ()
     minimum_version: str | None = None
+    minimum_source: str = ""
     audit: bool = False
     exception: RuleException | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """Where a message goes next: a domain (A-labels) or an address literal in brackets, and the port."""
+    """Where a message goes next: a domain (A-labels) or an address literal in brackets, and the port.
+
+    `is_host`: the domain is itself the host, and MX is not asked for, as the operator's route says.
+    """
 
     domain: str
     port: int = 25
+    is_host: bool = False
 
     def __str__(self) -> str:
-        return self.domain if self.port == 25 else f"{self.domain}:{self.port}"
+        name = f"[{self.domain}]" if self.is_host else self.domain
+        return name if self.port == 25 else f"{name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayHost:
+    """The operator's route: where mail goes instead of the MX hosts of its domain (RFC 7672 section 2.2.2).
+
+    `domain` and `is_host` are those of the NextHop that it leads to; `port` None: the usual one. `rule` is what the
+    route demands there. `source` is the place in the configuration.
+    """
+
+    domain: str
+    source: str
+    is_host: bool = False
+    port: int | None = None
+    rule: DestinationRule | None = None
+
+    def next_hop(self, usual_port: int) -> NextHop:
+        """Where it leads."""
+        return NextHop(self.domain, self.port or usual_port, self.is_host)
 
 
 class Origin(StrEnum):
@@ -64,12 +90,16 @@ class Origin(StrEnum):
 
     MX = "mx"
     IMPLICIT_MX = "implicit-mx"
+    STATIC = "static"  # the operator's route names this host
     LITERAL = "literal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MxHost:
-    """One candidate. `secure` says whether the name came by validated DNS (a literal did not)."""
+    """One candidate. `secure` says whether its name can be believed: it came by validated DNS, or from the operator.
+
+    A literal has no name.
+    """
 
     name: str
     preference: int
@@ -91,8 +121,10 @@ class Route:
 class DestinationEvidence:
     """What is known of a next hop, `at` a moment (seconds since 1970).
 
-    `mx` is None for an address literal. `rule` is the operator's, if he gave one. `sts` is None where MTA-STS was not
-    asked for. `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand.
+    `mx` is None for an address literal and for a host that a route names. `rule` is the operator's, if he gave one;
+    `audited` one in audit beside it that is as strict or stricter. `sts` is None where MTA-STS was not asked for.
+    `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand. `relay` led mail for `recipient_domain`
+    to this next hop.
     """
 
     next_hop: NextHop
@@ -101,6 +133,9 @@ class DestinationEvidence:
     sts: StsEvidence | None = None
     public_roots: TrustRoots | None = None
     at: float = 0.0
+    audited: DestinationRule | None = None
+    relay: RelayHost | None = None
+    recipient_domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

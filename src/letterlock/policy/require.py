@@ -72,15 +72,15 @@ def _by_exception(evidence: DestinationEvidence, target: TargetHost) -> Requirem
 
 
 def _by_all_but_the_message(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
-    rule = evidence.rule
-    if rule is None or not rule.audit:
-        return _by_dns_and_rule(evidence, target)
-    enforced = _by_dns_and_rule(replace(evidence, rule=None), target)
-    if not isinstance(enforced, Requirement):
+    rule, in_audit = evidence.rule, evidence.audited
+    if rule is not None and rule.audit:
+        rule, in_audit = None, rule
+    enforced = _by_dns_and_rule(replace(evidence, rule=rule), target)
+    if in_audit is None or not isinstance(enforced, Requirement):
         return enforced
-    audited = _by_dns_and_rule(evidence, target)
+    audited = _by_dns_and_rule(replace(evidence, rule=in_audit), target)
     wanted = replace(audited, audits=(), fallback=None) if isinstance(audited, Requirement) else audited
-    audit = Audit(what=f"the rule {rule.source}", by=Demander.RULE, required=wanted)
+    audit = Audit(what=f"the rule {in_audit.source}", by=Demander.RULE, required=wanted)
     return replace(enforced, audits=(*enforced.audits, audit))
 
 
@@ -97,7 +97,7 @@ def _by_dns_and_rule(evidence: DestinationEvidence, target: TargetHost) -> Requi
     required = with_sts(evidence, target, required)
     if rule is None or rule.minimum_version is None or not isinstance(required, Requirement):
         return required
-    return replace(required, minimum_version=rule.minimum_version, minimum_source=rule.source)
+    return replace(required, minimum_version=rule.minimum_version, minimum_source=rule.minimum_source or rule.source)
 
 
 def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
@@ -203,7 +203,8 @@ def _references(evidence: DestinationEvidence, target: TargetHost) -> tuple[str,
     """The reference identifiers for DANE-TA (RFC 7672 section 3.2.2), the TLSA base domain first.
 
     Signed MX: also the next-hop domain and what its CNAMEs lead to. Unsigned MX: only the MX host, by the name that
-    the MX record has and by its TLSA base. No MX: also the next-hop domain, when the base is what it expands to.
+    the MX record has and by its TLSA base. No MX, or a host that a route names: also that name, when the base is what
+    it expands to.
     """
     names = [target.tlsa_base or target.host.name]
     if target.host.origin is not Origin.MX or not target.host.secure:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dns.rdtypes.ANY.MX import MX
 
@@ -22,9 +23,26 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | Re
     """The hosts to try, by preference, and among equals as `shuffle` puts them; at most MAX_HOSTS.
 
     Whether a host has TLSA records never changes the order (RFC 7672 section 2.2.1). The domain itself is the host
-    (implicit MX) only where the MX answer says that there is none, never after a lookup that failed.
+    (implicit MX) only where the MX answer says that there is none, never after a lookup that failed. The operator's
+    route, where there is one, is told last.
     """
+    routed = _by_mx(evidence, shuffle)
+    return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
+
+
+def relay_reasons(evidence: DestinationEvidence) -> tuple[Reason, ...]:
+    """Why the mail does not go to the MX hosts of its own domain: the operator's route; empty when it does."""
+    if evidence.relay is None:
+        return ()
+    domain = evidence.recipient_domain or evidence.next_hop.domain
+    facts = (("source", evidence.relay.source), ("domain", domain), ("next_hop", str(evidence.next_hop)))
+    return (Reason(code="rule-route", subject=domain, facts=facts),)
+
+
+def _by_mx(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | Refuse:
     domain, mx = evidence.next_hop.domain, evidence.mx
+    if evidence.next_hop.is_host:
+        return _static_route(evidence.next_hop)
     if mx is None:
         return _literal_route(evidence.next_hop)
     failure = unknown(
@@ -51,6 +69,12 @@ def _literal_route(next_hop: NextHop) -> Route | Refuse:
         return Refuse(status="5.1.2", reasons=(Reason(code="rfc5321-5.1-no-such-domain", subject=next_hop.domain),))
     host = MxHost(name=address, preference=0, origin=Origin.LITERAL, secure=False)
     return Route(next_hop=next_hop, hosts=(host,), mx_security=Security.INSECURE, reasons=reasons)
+
+
+def _static_route(next_hop: NextHop) -> Route:
+    """The host that the operator named: as trusted as the configuration."""
+    host = MxHost(name=next_hop.domain, preference=0, origin=Origin.STATIC, secure=True)
+    return Route(next_hop=next_hop, hosts=(host,), mx_security=Security.SECURE)
 
 
 def _implicit_route(next_hop: NextHop, mx: Answer) -> Route:

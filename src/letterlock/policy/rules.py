@@ -1,38 +1,76 @@
-"""The operator's rules, and which of them holds for a next hop and a sender.
+"""The operator's rules and routes, and which of them hold for a message.
 
-A rule is written for `example.org` (that domain alone), for `*.example.org` or `.example.org` (everything below it, at
-any depth, not the domain itself), or for `*` (everything). The most specific one holds, whole: rules are not added up,
-so that what is read in one place is what happens. Of a rule for the next hop and one for the sender's domain, the
-stricter one holds; exceptions count for next hops alone.
+Both are written for `example.org` (that domain alone), for `*.example.org` or `.example.org` (everything below it, at
+any depth, not the domain itself), or for `*` (everything). Of each table the most specific one holds, whole.
+
+A message may meet four rules: that of its route, that for the route's next hop, that for the recipients' domain, and
+that for the sender's domain; without a route, the next hop is the recipients' domain. Nothing that one of them demands
+is lowered by another, so a route never lowers what was demanded without it:
+
+- The strictest holds: `dane-only`, `verify`, `require-tls`, `may`. Of several that are equally strict, the one that is
+  written nearest to the server, in the order above, says whom to verify.
+- The highest TLS version that any of them demands holds.
+- Rules in audit are weighed apart, and never stand in for one that is enforced.
+- An exception is for the servers that it was written for: under a route, those of its next hop. It lowers what its own
+  rule and the standards demand, and counts only while no rule of another table demands anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from letterlock.policy.evidence import DestinationRule, TlsRule
+from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The rule that holds for a message, and one in audit that would demand as much or more."""
+
+    rule: DestinationRule | None = None
+    audited: DestinationRule | None = None
 
 
 class Rules:
-    """Rules by domain. Immutable once made."""
+    """Rules and routes by domain. Immutable once made."""
 
-    __slots__ = ("_rules", "_senders")
+    __slots__ = ("_relays", "_rules", "_senders")
 
     def __init__(
-        self, rules: Mapping[str, DestinationRule], senders: Mapping[str, DestinationRule] | None = None
+        self,
+        rules: Mapping[str, DestinationRule],
+        senders: Mapping[str, DestinationRule] | None = None,
+        relays: Mapping[str, RelayHost] | None = None,
     ) -> None:
         """Take rules by the domain they are written for, in A-labels; case and a leading `.` or `*.` do not matter.
 
-        `senders`: rules by the domain of the reverse-path.
+        `senders`: rules by the domain of the reverse-path. `relays`: routes by the recipients' domain.
         """
-        self._rules = {_key(domain): rule for domain, rule in rules.items()}
-        self._senders = {_key(domain): rule for domain, rule in (senders or {}).items()}
+        self._rules = _by_key(rules)
+        self._senders = _by_key(senders or {})
+        self._relays = _by_key(relays or {})
 
-    def for_message(self, domain: str, sender: str | None) -> DestinationRule | None:
-        """The stricter of the rules for a next hop and for the sender's domain (None: the null reverse-path)."""
-        by_hop = self.for_next_hop(domain)
-        by_sender = _find(self._senders, sender) if sender is not None else None
-        if by_sender is None or (by_hop is not None and _STRICTNESS[by_hop.tls] >= _STRICTNESS[by_sender.tls]):
-            return by_hop
-        return by_sender
+    def relay_for(self, domain: str) -> RelayHost | None:
+        """The route for a domain or address literal; None when its mail goes by MX.
+
+        Where a route leads is not looked up in the routes again.
+        """
+        return _find(self._relays, domain)
+
+    def for_message(self, domain: str, sender: str | None) -> Heard:
+        """What the rules demand for mail to a domain from a sender's domain (None: the null reverse-path)."""
+        relay = self.relay_for(domain)
+        by_sender = None if sender is None else _find(self._senders, sender)
+        by_domain = self.for_next_hop(domain)
+        if relay is None:
+            return _heard(by_domain, by_sender)
+        by_hop = self.for_next_hop(relay.domain)
+        if by_domain is by_hop:
+            by_domain = None
+        elif by_domain is not None:
+            by_domain = replace(by_domain, exception=None)
+        return _heard(relay.rule, by_hop, by_domain, by_sender)
 
     def for_next_hop(self, domain: str) -> DestinationRule | None:
         """The rule for a next-hop domain or address literal; None when there is none."""
@@ -42,16 +80,52 @@ class Rules:
 _STRICTNESS = {TlsRule.MAY: 0, TlsRule.REQUIRE_TLS: 1, TlsRule.VERIFY: 2, TlsRule.DANE_ONLY: 3}
 
 
-def _find(rules: Mapping[str, DestinationRule], domain: str) -> DestinationRule | None:
+def _heard(*nearest_first: DestinationRule | None) -> Heard:
+    rules = [rule for rule in nearest_first if rule is not None]
+    enforced = _strictest([rule for rule in rules if not rule.audit])
+    audited = _strictest([rule for rule in rules if rule.audit])
+    if enforced is None:
+        return Heard(rule=audited)
+    if audited is not None and _strictness(audited) < _strictness(enforced):
+        audited = None
+    return Heard(rule=enforced, audited=audited)
+
+
+def _strictest(rules: Sequence[DestinationRule]) -> DestinationRule | None:
+    """The strictest, the first of equals; with the highest version, and without an exception that others forbid."""
+    if not rules:
+        return None
+    lenient = next((rule for rule in rules if rule.exception is not None), None)
+    if lenient is not None and not any(_strictness(rule) for rule in rules if rule is not lenient):
+        return lenient
+    best, newest = max(rules, key=_strictness), max(rules, key=_version)
+    if _version(newest) > _version(best):
+        best = replace(best, minimum_version=newest.minimum_version, minimum_source=newest.source)
+    return best if lenient is None else replace(best, exception=None)
+
+
+def _version(rule: DestinationRule) -> str:
+    return rule.minimum_version or ""
+
+
+def _strictness(rule: DestinationRule) -> int:
+    return _STRICTNESS[rule.tls]
+
+
+def _find(table: Mapping[str, _T], domain: str) -> _T | None:
     name = domain.lower().removesuffix(".")
-    if exact := rules.get(name):
+    if exact := table.get(name):
         return exact
     if not name.startswith("["):
         while "." in name:
             name = name.partition(".")[2]
-            if below := rules.get("." + name):
+            if below := table.get("." + name):
                 return below
-    return rules.get("*")
+    return table.get("*")
+
+
+def _by_key(table: Mapping[str, _T]) -> dict[str, _T]:
+    return {_key(domain): one for domain, one in table.items()}
 
 
 def _key(domain: str) -> str:

@@ -1,0 +1,123 @@
+"""What is wrong in a configuration, told to its operator: every mistake with its line and a hint."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+EX_CONFIG = 78
+
+Lines = Mapping[tuple[str, ...], int]
+KnownKeys = Callable[[tuple[str, ...]], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One mistake in a configuration: where, what, and what to do."""
+
+    key: str
+    message: str
+    line: int | None = None
+    hint: str | None = None
+
+
+class BadConfig(Exception):
+    """The configuration cannot be used. `str()` is the whole report for the operator."""
+
+    def __init__(self, source: str, mistakes: Iterable[Mistake]) -> None:
+        self.source = source
+        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line or 0, mistake.key)))
+        super().__init__(self._report())
+
+    def _report(self) -> str:
+        lines = []
+        for mistake in self.mistakes:
+            place = f"{self.source}:{mistake.line}" if mistake.line else self.source
+            lines.append(f"{place}: {mistake.key}" if mistake.key else place)
+            lines.append(f"  {mistake.message}")
+            if mistake.hint:
+                lines.append(f"  hint: {mistake.hint}")
+        count = len(self.mistakes)
+        lines.append(f"{count} mistake{'s' if count != 1 else ''}. Nothing was started.")
+        return "\n".join(lines)
+
+
+def wrong(message: str, hint: str = "", at: str = "") -> PydanticCustomError:
+    """A mistake for pydantic to place; `at` names the key inside a table that was checked as a whole."""
+    return PydanticCustomError("letterlock", "{message}", {"message": message, "hint": hint, "at": at})
+
+
+def guess(text: str, known: Iterable[str]) -> str:
+    """The hint that somebody meant another word; empty when none is close."""
+    close = difflib.get_close_matches(text, list(known), n=1)
+    return f'did you mean "{close[0]}"?' if close else ""
+
+
+def locate(text: str) -> dict[tuple[str, ...], int]:
+    """The line (from 1) on which each key and table of a TOML text is first named."""
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            table = _key_path(stripped + "\n") or table
+            path = table
+        else:
+            path = table + _key_path(stripped.partition("=")[0] + "= 0") if "=" in stripped else ()
+        for depth in range(1, len(path) + 1):
+            lines.setdefault(path[:depth], number)
+    return lines
+
+
+def _key_path(line: str) -> tuple[str, ...]:
+    """The dotted key that a line of TOML names, by asking the TOML parser itself; () when it names none."""
+    try:
+        value: object = tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return ()
+    path: list[str] = []
+    while value and isinstance(value, dict | list):
+        value = value[0] if isinstance(value, list) else next(iter(value.items()))
+        if isinstance(value, tuple):
+            path.append(value[0])
+            value = value[1]
+    return tuple(path)
+
+
+def placed(details: ErrorDetails, lines: Lines, known_keys: KnownKeys) -> Mistake:
+    """What pydantic found wrong, with its place in the file and in our words; `known_keys` are those of a table."""
+    context = details.get("ctx", {})
+    place = details["loc"] + ((context["at"],) if context.get("at") else ())
+    place = tuple(part for part in place if part != "[key]")
+    names = tuple(part for part in place if isinstance(part, str))
+    message, hint = _words(details, names, known_keys)
+    line = next((lines[names[:depth]] for depth in range(len(names), 0, -1) if names[:depth] in lines), None)
+    return Mistake(key=_dotted(place), message=message, hint=hint or None, line=line)
+
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def _dotted(place: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else f'"{part}"')
+    return text
+
+
+def _words(details: ErrorDetails, names: tuple[str, ...], known_keys: KnownKeys) -> tuple[str, str]:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "letterlock":
+        return str(context["message"]), str(context["hint"])
+    if kind == "extra_forbidden":
+        known = list(known_keys(names[:-1]))
+        return "unknown key", guess(names[-1], known) or f"known here: {', '.join(known)}"
+    if kind == "missing":
+        return "is missing", ""
+    return details["msg"].removeprefix("Input should be ").strip(), f"it is {details['input']!r} here"

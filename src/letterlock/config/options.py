@@ -1,0 +1,108 @@
+"""What the rooms get: their own frozen options, built from the file."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.name
+
+from letterlock.config.mistakes import Lines
+from letterlock.config.rules import rules
+from letterlock.config.tables import FileTable
+from letterlock.config.values import Endpoint
+from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.mail.names import InvalidName, normalise
+from letterlock.net.dns import Upstream
+from letterlock.net.tls import ServerContext
+from letterlock.policy.rules import Rules
+from letterlock.queue.settle import RetrySchedule
+from letterlock.receive.options import ReceiveOptions
+from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor, TrustAnchor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverOptions:
+    """Whom to ask, and what to trust. No upstreams: those of the system. No anchors: the root's, as shipped."""
+
+    upstreams: tuple[Upstream, ...]
+    anchors: tuple[TrustAnchor, ...]
+    timeout_seconds: float
+    negative_anchors: tuple[NegativeAnchor, ...] = ()
+    algorithms: frozenset[int] = ALGORITHMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that the server needs to know, checked."""
+
+    source: str
+    hostname: str
+    user: str | None
+    listen: tuple[Endpoint, ...]
+    server_context: ServerContext | None
+    receive: ReceiveOptions
+    queue_directory: Path
+    schedule: RetrySchedule
+    resolver: ResolverOptions
+    deliver: DeliverOptions
+    rules: Rules
+    mta_sts: bool = True
+
+
+def default_state_directory() -> Path:
+    """Where the queue lives when nobody said: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "letterlock"
+
+
+def _system_hostname() -> str:
+    try:
+        return normalise(socket.gethostname())
+    except InvalidName:
+        return "localhost"
+
+
+def options(file: FileTable, source: str, lines: Lines) -> Options:
+    """Everything that the server needs, from a file that was checked; `lines` say where its tables stand."""
+    hostname = file.hostname or _system_hostname()
+    smtp, queue, delivery = file.smtp, file.queue, file.delivery
+    return Options(
+        source=source,
+        hostname=hostname,
+        user=file.user,
+        listen=tuple(smtp.listen),
+        server_context=smtp.context,
+        receive=ReceiveOptions(
+            hostname=hostname,
+            relay_networks=tuple(smtp.relay_networks),
+            max_message_octets=smtp.max_message_octets,
+            max_recipients=smtp.max_recipients,
+            max_connections=smtp.max_connections,
+            max_connections_per_client=smtp.max_connections_per_client,
+            command_timeout_seconds=smtp.command_timeout_seconds,
+            message_timeout_seconds=smtp.message_timeout_seconds,
+            expire_seconds=queue.lifetime_seconds,
+        ),
+        queue_directory=queue.directory or default_state_directory(),
+        schedule=RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds),
+        resolver=ResolverOptions(
+            upstreams=tuple(file.resolver.upstream),
+            anchors=tuple(anchor for anchors in file.resolver.anchors for anchor in anchors),
+            timeout_seconds=file.resolver.timeout_seconds,
+            negative_anchors=tuple(
+                NegativeAnchor(zone=dns.name.from_text(zone), reason=each.reason, until=each.until)
+                for zone, each in file.resolver.negative.items()
+            ),
+            algorithms=ALGORITHMS if file.resolver.sha1 else ALGORITHMS - SHA1_ALGORITHMS,
+        ),
+        deliver=DeliverOptions(
+            hostname=hostname,
+            port=delivery.port,
+            max_concurrent=delivery.max_concurrent,
+            max_concurrent_per_destination=delivery.max_concurrent_per_destination,
+            timeouts=Timeouts(connect=delivery.connect_timeout_seconds),
+        ),
+        rules=rules(file.domain, file.sender, file.route, source, lines),
+        mta_sts=delivery.mta_sts,
+    )

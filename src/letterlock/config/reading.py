@@ -1,0 +1,51 @@
+"""Reading: from a file, or from text, to Options or every mistake at once."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from letterlock.config.mistakes import BadConfig, Mistake, locate, placed
+from letterlock.config.options import Options, options
+from letterlock.config.tables import FileTable, known_keys
+from letterlock.config.values import MAX_FILE_OCTETS
+
+
+def load(path: Path | None) -> Options:
+    """Read a configuration file; None means the safe defaults, on loopback.
+
+    Raises BadConfig.
+    """
+    if path is None:
+        return parse("", "defaults")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_OCTETS + 1)
+        text = raw.decode()
+    except OSError as error:
+        raise BadConfig(str(path), [Mistake(key="", message=f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise BadConfig(str(path), [Mistake(key="", message="is not UTF-8 text")]) from None
+    if len(raw) > MAX_FILE_OCTETS:
+        raise BadConfig(str(path), [Mistake(key="", message=f"is larger than {MAX_FILE_OCTETS} octets")])
+    return parse(text, str(path), base=path.parent)
+
+
+def parse(text: str, source: str, *, base: Path | None = None) -> Options:
+    """Turn TOML text into Options. Relative paths are taken from `base` (default: the working directory).
+
+    Raises BadConfig.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+)", str(error))
+        mistake = Mistake(key="", message=f"is not TOML: {error}", line=int(found[1]) if found else None)
+        raise BadConfig(source, [mistake]) from None
+    lines = locate(text)
+    try:
+        file = FileTable.model_validate(data, context={"base": base or Path()})
+    except ValidationError as error:
+        raise BadConfig(source, [placed(details, lines, known_keys) for details in error.errors()]) from None
+    return options(file, source, lines)

@@ -1,0 +1,223 @@
+"""The tables of rules and routes, and what the policy gets of them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
+
+from letterlock.config.mistakes import Lines, guess, wrong
+from letterlock.config.trust import Roots, system_roots
+from letterlock.config.values import DomainName, Moment, Port, domain_name, text_of
+from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
+from letterlock.policy.evidence import DestinationRule, RelayHost, RuleException, TlsRule
+from letterlock.policy.rules import Rules
+
+MAX_RULES = 100_000
+_T = TypeVar("_T")
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are mistakes, and nothing is turned into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+_TLS_RULES = [rule.value for rule in TlsRule]
+_VERSIONS = {"1.2": "TLSv1.2", "1.3": "TLSv1.3"}
+
+
+def _tls_rule(value: object) -> TlsRule:
+    text = text_of(value)
+    if text not in _TLS_RULES:
+        raise wrong(f"unknown value {text!r}; one of: {', '.join(_TLS_RULES)}", guess(text, _TLS_RULES))
+    return TlsRule(text)
+
+
+def _tls_version(value: object) -> str:
+    text = text_of(value)
+    if text not in _VERSIONS:
+        raise wrong(f"unknown TLS version {text!r}; one of: 1.2, 1.3", guess(text, _VERSIONS))
+    return _VERSIONS[text]
+
+
+def _fingerprint(value: object) -> bytes:
+    """SHA-256 of a certificate or of its key, in hexadecimal, colons and `sha256:` in front allowed."""
+    text = text_of(value).lower().removeprefix("sha256:").replace(":", "")
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise wrong(f"{value!r} is not a SHA-256 fingerprint", "64 hexadecimal digits; `letterlock probe` shows them")
+    return bytes.fromhex(text)
+
+
+def _rule_domain(value: object) -> str:
+    """A domain, everything below one (`*.example.org` or `.example.org`), or everything (`*`)."""
+    text = text_of(value)
+    if text == "*":
+        return text
+    if text.startswith((".", "*.")):
+        return "*." + domain_name(text.removeprefix("*").removeprefix("."))
+    return domain_name(text)
+
+
+def _distinct(value: object) -> object:
+    """The same table; of two names for one domain, one rule would be lost without a word."""
+    if isinstance(value, dict):
+        known: dict[str, str] = {}
+        for written in value:
+            try:
+                name = _rule_domain(written)
+            except PydanticCustomError:
+                continue  # told with its place when the key itself is looked at
+            if name in known:
+                raise wrong(f'"{known[name]}" and "{written}" are the same', "keep one of them", at=written)
+            known[name] = written
+    return value
+
+
+_RuleDomain = Annotated[str, PlainValidator(_rule_domain)]
+ByDomain = Annotated[dict[_RuleDomain, _T], BeforeValidator(_distinct), Field(max_length=MAX_RULES)]
+
+
+class RuleExceptionTable(Table):
+    """What you let pass for a while though more is demanded: the only thing that lowers what a standard demands."""
+
+    reason: str = Field(min_length=1, max_length=200, description="Why; shown wherever the exception is used.")
+    until: Moment = Field(description="The date at which it ends, UTC.")
+    allow: Literal["encrypted", "clear"] = Field(
+        "encrypted", description="`encrypted`: TLS with any certificate. `clear`: cleartext too, where TLS fails."
+    )
+
+
+class RuleTable(Table):
+    """What you demand for mail to a domain, beyond what the standards demand by themselves."""
+
+    tls: Annotated[TlsRule, PlainValidator(_tls_rule)] = Field(
+        description="`may`: DANE where it applies, else opportunistic. `require-tls`: encryption, any certificate. "
+        "`verify`: a certificate that PKIX verifies. `dane-only`: DANE or nothing."
+    )
+    names: list[DomainName] = Field(
+        [], max_length=100, description="With `verify`: names to accept in the certificate instead of the MX host's."
+    )
+    trust: Roots | None = Field(
+        None, description='With `verify`: `"system"` (the default), or a PEM file with your own CA.'
+    )
+    fingerprints: list[Annotated[bytes, PlainValidator(_fingerprint)]] = Field(
+        [], max_length=20, description="With `verify`: SHA-256 of the certificate or its key, instead of any CA."
+    )
+    minimum_version: Annotated[str, PlainValidator(_tls_version)] | None = Field(
+        None, description='The oldest TLS version that will do, `"1.2"` or `"1.3"`; with any rule but `may`.'
+    )
+    mode: Literal["enforce", "audit"] = Field(
+        "enforce",
+        description="`audit`: look at what the rule demands and tell what would have been held; hold nothing.",
+    )
+    exception: RuleExceptionTable | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RuleTable":
+        for key in ("names", "trust", "fingerprints"):
+            if getattr(self, key) and self.tls is not TlsRule.VERIFY:
+                raise wrong(f'{key} means something only beside tls = "verify"', f"remove {key}, or change tls", at=key)
+        if self.minimum_version and self.tls is TlsRule.MAY:
+            hint = "cleartext would still pass: demand TLS first, by require-tls, verify or dane-only"
+            raise wrong('minimum_version means nothing beside tls = "may"', hint, at="minimum_version")
+        return self
+
+
+class SenderTable(RuleTable):
+    """The same for mail from a domain, wherever it goes. Of several rules for a message the strictest one holds."""
+
+    @model_validator(mode="after")
+    def _no_exception(self) -> "SenderTable":
+        if self.exception is not None:
+            raise wrong("exceptions are for next hops", 'write it under [domain."..."]', at="exception")
+        return self
+
+
+_NEXT_HOPS = 'write "relay.example.net" (its MX hosts), "[relay.example.net]" (that host itself) or "[192.0.2.1]"'
+
+
+def _next_hop(value: object) -> tuple[str, bool]:
+    """A domain or an address literal, and whether it is the host itself (it stood in brackets)."""
+    text = text_of(value)
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else None
+    if is_ip_address(text) or (inner and ":" in inner and is_ip_address(inner)):
+        address = inner or text
+        raise wrong(f"{text!r} is not a next hop", f'write "[{"IPv6:" * (":" in address)}{address}]"')
+    try:
+        if inner is None:
+            return normalise(text), False
+        if is_ip_address(inner) or inner[:5].lower() == "ipv6:":
+            literal_address(text)
+            return text, False
+        return normalise(inner), True
+    except InvalidName:
+        host, colon, port = text.rpartition(":")
+        hint = f'write next_hop = "{host}" and port = {port}' if colon and port.isdigit() and host else _NEXT_HOPS
+        raise wrong(f"{text!r} is not a next hop", hint) from None
+
+
+class RouteTable(RuleTable):
+    """Where mail for a domain goes instead of its own MX hosts, and what you demand there.
+
+    `[route."*"]` is a relay host for everything.
+    """
+
+    next_hop: Annotated[tuple[str, bool], PlainValidator(_next_hop)] = Field(
+        description='`"relay.example.net"`: the MX hosts of that domain. `"[relay.example.net]"`: that host itself. '
+        '`"[192.0.2.1]"`, `"[IPv6:2001:db8::1]"`: that address, for which there is no DANE.'
+    )
+    port: Port | None = Field(None, description="Its port; TLSA records are asked for it. Unset: `[delivery] port`.")
+    tls: Annotated[TlsRule, PlainValidator(_tls_rule)] = Field(
+        TlsRule.MAY, description="What you demand of the next hop; the same words as for a domain."
+    )
+
+
+def rules(
+    domains: Mapping[str, RuleTable],
+    senders: Mapping[str, SenderTable],
+    routes: Mapping[str, RouteTable],
+    source: str,
+    lines: Lines,
+) -> Rules:
+    """The tables as the policy wants them."""
+
+    def placed(table: str, names: Iterable[str]) -> dict[str, str]:
+        found = {_rule_domain(path[1]): line for path, line in lines.items() if len(path) == 2 and path[0] == table}
+        return {name: f"{source}:{found[name]}" if name in found else source for name in names}
+
+    of_domain, of_sender, of_route = placed("domain", domains), placed("sender", senders), placed("route", routes)
+    return Rules(
+        {name: _rule(name, table, of_domain[name]) for name, table in domains.items()},
+        {name: _rule(name, table, of_sender[name]) for name, table in senders.items()},
+        {name: _relay(name, table, of_route[name]) for name, table in routes.items()},
+    )
+
+
+def _rule(domain: str, table: RuleTable, source: str) -> DestinationRule:
+    exception = table.exception
+    return DestinationRule(
+        domain=domain,
+        tls=table.tls,
+        source=source,
+        names=tuple(table.names),
+        trust=table.trust or (system_roots() if table.tls is TlsRule.VERIFY else None),
+        fingerprints=tuple(table.fingerprints),
+        minimum_version=table.minimum_version,
+        audit=table.mode == "audit",
+        exception=RuleException(allow_clear=exception.allow == "clear", why=exception.reason, until=exception.until)
+        if exception
+        else None,
+    )
+
+
+def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
+    demands = table.tls is not TlsRule.MAY or table.exception is not None
+    next_hop, is_host = table.next_hop
+    return RelayHost(
+        domain=next_hop,
+        is_host=is_host,
+        port=table.port,
+        source=source,
+        rule=_rule(domain, table, source) if demands else None,
+    )

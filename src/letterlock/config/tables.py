@@ -1,0 +1,175 @@
+"""The file, as pydantic sees it: its tables with their defaults and descriptions, from which the reference is made."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import BaseModel, Field, PrivateAttr, model_validator
+
+from letterlock.config.mistakes import wrong
+from letterlock.config.rules import (
+    ByDomain,
+    RouteTable,
+    RuleExceptionTable,
+    RuleTable,
+    SenderTable,
+    Table,
+)
+from letterlock.config.values import (
+    AnchorFile,
+    ClientNetwork,
+    DomainName,
+    FilePath,
+    ListenEndpoint,
+    Moment,
+    Octets,
+    Port,
+    Seconds,
+    UpstreamAddress,
+    UserName,
+    endpoint,
+)
+from letterlock.net.tls import BadCertificate, ServerContext
+
+DEFAULT_LISTEN = "127.0.0.1:2525"
+
+
+class SmtpTable(Table):
+    """Receiving mail."""
+
+    listen: list[ListenEndpoint] = Field(
+        [endpoint(DEFAULT_LISTEN)], min_length=1, description="Addresses and ports to listen on."
+    )
+    certificate: FilePath | None = Field(
+        None, description="PEM file of the server's certificate and its intermediates; with `key`, STARTTLS is offered."
+    )
+    key: FilePath | None = Field(None, description="PEM file of the private key.")
+    relay_networks: list[ClientNetwork] = Field(
+        [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")],
+        description="Clients that may send to anybody. Nobody else may relay.",
+    )
+    max_message_octets: Octets = Field(26_214_400, description="Largest message accepted (SIZE).")
+    max_recipients: int = Field(1000, ge=100, le=100_000, description="Most recipients of one message.")
+    max_connections: int = Field(500, ge=1, le=100_000, description="Most connections at once.")
+    max_connections_per_client: int = Field(
+        100, ge=1, le=100_000, description="Most connections of one client at once."
+    )
+    command_timeout_seconds: Seconds = Field(300, description="How long a client may be silent (RFC 5321 4.5.3.2).")
+    message_timeout_seconds: Seconds = Field(3600, description="How long one message may take to arrive.")
+    _context: ServerContext | None = PrivateAttr(None)
+
+    @property
+    def context(self) -> ServerContext | None:
+        """The certificate and its key, loaded."""
+        return self._context
+
+    @model_validator(mode="after")
+    def _load_certificate(self) -> "SmtpTable":
+        if (self.certificate is None) != (self.key is None):
+            given, missing = ("certificate", "key") if self.key is None else ("key", "certificate")
+            raise wrong(f"{given} is given, but {missing} is not", "STARTTLS needs both", at=given)
+        if self.certificate and self.key:
+            try:
+                self._context = ServerContext.load(self.certificate, self.key)
+            except BadCertificate as error:
+                raise wrong(str(error), at="certificate") from None
+        return self
+
+
+class QueueTable(Table):
+    """Keeping mail, and trying again."""
+
+    directory: FilePath | None = Field(
+        None,
+        description="Where the queue lives. Unset: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.",
+    )
+    retry_first_seconds: Seconds = Field(300, description="Wait before the second attempt; it grows from there.")
+    retry_max_seconds: Seconds = Field(4000, description="Longest wait between two attempts.")
+    lifetime_seconds: Seconds = Field(5 * 86400, description="After this, what could not be delivered goes back.")
+
+
+class NegativeAnchorTable(Table):
+    """A signed zone to be taken for unsigned for a while (RFC 7646), because its operator broke it."""
+
+    reason: str = Field(min_length=1, max_length=500, description="Why; it is shown wherever the zone is met.")
+    until: Moment = Field(description="When this ends: a date or a time, such as `2027-01-31`.")
+
+
+class ResolverTable(Table):
+    """Validated DNS."""
+
+    upstream: list[UpstreamAddress] = Field(
+        [],
+        max_length=16,
+        description="Resolvers to ask: `ADDRESS` or `ADDRESS:PORT`. Unset: those of /etc/resolv.conf.",
+    )
+    anchors: list[AnchorFile] = Field(
+        [],
+        max_length=16,
+        description="Files of DS or DNSKEY records to trust. Unset: the root's keys of 2017 and 2024.",
+    )
+    timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = Field(10, description="How long one query may take.")
+    sha1: bool = Field(
+        True, description="Accept signatures with SHA-1 (algorithms 5 and 7). Off: such zones are insecure."
+    )
+    negative: dict[DomainName, NegativeAnchorTable] = Field({}, max_length=1000)
+
+
+class DeliveryTable(Table):
+    """Sending mail."""
+
+    port: Port = Field(25, description="Port of the MX hosts; TLSA records are asked for this port.")
+    max_concurrent: int = Field(50, ge=1, le=10_000, description="Most deliveries at once.")
+    max_concurrent_per_destination: int = Field(10, ge=1, le=10_000, description="Most deliveries at once to a domain.")
+    connect_timeout_seconds: Seconds = Field(30, description="How long a connection may take to be made.")
+    mta_sts: bool = Field(True, description="Honour the MTA-STS policies of domains (RFC 8461).")
+
+
+class FileTable(Table):
+    """The top of the file."""
+
+    hostname: DomainName | None = Field(
+        None, description="The name this server goes by: greeting, EHLO, Received, DSNs. Unset: the system's."
+    )
+    user: UserName | None = Field(
+        None, description="Started as root, become this user once the sockets are bound and the keys are read."
+    )
+    smtp: SmtpTable = Field(default_factory=lambda: SmtpTable.model_validate({}))
+    queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))
+    resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))
+    delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
+    domain: ByDomain[RuleTable] = Field({})
+    sender: ByDomain[SenderTable] = Field({})
+    route: ByDomain[RouteTable] = Field({})
+
+
+TABLES: dict[str, type[BaseModel]] = {
+    "": FileTable,
+    "smtp": SmtpTable,
+    "queue": QueueTable,
+    "resolver": ResolverTable,
+    "resolver.negative": NegativeAnchorTable,
+    "delivery": DeliveryTable,
+    "domain": RuleTable,
+    "domain.exception": RuleExceptionTable,
+    "sender": SenderTable,
+    "route": RouteTable,
+}
+
+
+_WITH_RULES = ("domain", "sender", "route")
+
+
+def table_of(path: Iterable[str]) -> str:
+    """The key of TABLES for the path of a table in the file; names of domains in it are passed over."""
+    name = ""
+    for part in path:
+        below = f"{name}.{part}" if name else part
+        below = "domain.exception" if name in _WITH_RULES and part == "exception" else below
+        name = below if below in TABLES else name
+    return name
+
+
+def known_keys(path: tuple[str, ...]) -> list[str]:
+    """The keys that a table of the file may have."""
+    return list(TABLES[table_of(path)].model_fields)

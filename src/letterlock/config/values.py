@@ -1,0 +1,130 @@
+"""Single values of the configuration: text in, checked values out; what is wrong is said in the operator's words."""
+
+import datetime as dt
+import ipaddress
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PlainValidator, ValidationInfo
+
+from letterlock.config.mistakes import wrong
+from letterlock.mail.names import InvalidName, normalise
+from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
+from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
+
+MAX_FILE_OCTETS = 4 << 20
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An IP address and a TCP port to listen on; port 0 lets the system choose."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def text_of(value: object) -> str:
+    """Text, or a mistake."""
+    if not isinstance(value, str):
+        raise wrong(f"must be text in quotes, not {value!r}")
+    return value
+
+
+def path_of(value: object, info: ValidationInfo) -> Path:
+    """A path; a relative one is taken from the folder of the configuration."""
+    base: Path = (info.context or {}).get("base", Path())
+    return base / Path(text_of(value)).expanduser()
+
+
+def read(path: Path) -> bytes:
+    """The octets of a file that the configuration names, at most MAX_FILE_OCTETS, or a mistake."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_OCTETS + 1)
+    except OSError as error:
+        raise wrong(f"{path} cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_FILE_OCTETS:
+        raise wrong(f"{path} is larger than {MAX_FILE_OCTETS} octets")
+    return raw
+
+
+def endpoint(value: object) -> Endpoint:
+    """An address and a port."""
+    text = text_of(value)
+    address, colon, port = text.rpartition(":")
+    try:
+        ip = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        ip = None
+    if ip is None or not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise wrong(f"{text!r} is not an address and a port", 'write "127.0.0.1:2525" or "[::1]:2525"')
+    return Endpoint(str(ip), int(port))
+
+
+def _network(value: object) -> Network:
+    try:
+        return ipaddress.ip_network(text_of(value))
+    except ValueError as error:
+        raise wrong(str(error), 'write "192.0.2.0/24" or "2001:db8::/32"') from None
+
+
+def domain_name(value: object) -> str:
+    """A domain name as A-labels."""
+    try:
+        return normalise(text_of(value))
+    except InvalidName as error:
+        raise wrong(str(error)) from None
+
+
+def _upstream(value: object) -> Upstream:
+    try:
+        return parse_upstream(text_of(value))
+    except InvalidUpstream as error:
+        raise wrong(str(error), 'write "192.0.2.53" or "127.0.0.1:5353"') from None
+
+
+def _user(value: object) -> str:
+    name = text_of(value)
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise wrong(f"this system has no user {name!r}", f"as root: useradd --system {name}") from None
+    return name
+
+
+def _anchors(value: object, info: ValidationInfo) -> tuple[TrustAnchor, ...]:
+    path = path_of(value, info)
+    try:
+        return tuple(parse_anchors(read(path).decode(errors="replace"), str(path)))
+    except InvalidAnchor as error:
+        raise wrong(str(error), "one DS or DNSKEY record a line, as in a zone file") from None
+
+
+def _moment(value: object) -> float:
+    """A TOML date or time as seconds since 1970; a date means its beginning, UTC."""
+    match value:
+        case dt.datetime():
+            return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
+        case dt.date():
+            return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp()
+    raise wrong(f"must be a date without quotes, not {value!r}", "write until = 2027-01-31")
+
+
+Octets = Annotated[int, Field(ge=1024, le=1 << 30)]
+Seconds = Annotated[float, Field(gt=0, le=60 * 86400)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Moment = Annotated[float, PlainValidator(_moment)]
+FilePath = Annotated[Path, PlainValidator(path_of)]
+DomainName = Annotated[str, PlainValidator(domain_name)]
+ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
+ClientNetwork = Annotated[Network, PlainValidator(_network)]
+UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream)]
+UserName = Annotated[str, PlainValidator(_user)]
+AnchorFile = Annotated[tuple[TrustAnchor, ...], PlainValidator(_anchors)]
