@@ -60,7 +60,7 @@ def row(survey: Survey) -> Row:
     word, look = heading(survey)
     open_hosts = sum(any(isinstance(each.result, Opened) for each in host.contacts) for host in survey.hosts)
     return Row(
-        domain=survey.evidence.next_hop.domain,
+        domain=survey.domain,
         word=word,
         look=look,
         by=protected_by(survey),

@@ -29,14 +29,14 @@ _ATTACKERS = {
     Attacker.BOUGHT_CERTIFICATE: "with a bought certificate",
     Attacker.FIRST_CONTACT: "hiding MTA-STS at first contact",
 }
-_ORIGINS = {Origin.MX: "MX", Origin.IMPLICIT_MX: "no MX, host", Origin.LITERAL: "address"}
+_ORIGINS = {Origin.MX: "MX", Origin.IMPLICIT_MX: "no MX, host", Origin.STATIC: "relay host", Origin.LITERAL: "address"}
 
 
 def draw_survey(survey: Survey, style: Style) -> list[str]:
     """The lines for one domain."""
     word, look = heading(survey)
     lines = [
-        f"{style(survey.evidence.next_hop.domain, 'bold')}   {style(word, look)}",
+        f"{style(survey.domain, 'bold')}   {style(word, look)}",
         f"  {safe(survey.summary.sentence)}",
     ]
     for host in survey.hosts:
@@ -63,6 +63,8 @@ def _draw_domain(survey: Survey, style: Style) -> Iterator[str]:
         yield f"  MX lookup     {what}, {style.state(mx.security.value)}: {zones or 'no trust anchor covers it'}{until}"
         if mx.proof and not mx.secure:
             yield f"                {safe(mx.proof[-1].detail)}  {style(f'[{mx.proof[-1].section}]', 'dim')}"
+    if relay := survey.evidence.relay:
+        yield f"  your route    {safe(str(survey.evidence.next_hop))}  {style(f'[rule-route, {relay.source}]', 'dim')}"
     if isinstance(survey.routed, Defer | Refuse):
         yield from (_reason(each, style) for each in survey.routed.reasons)
     if isinstance(survey.routed, Refuse):

@@ -22,7 +22,8 @@ def survey_values(survey: Survey) -> dict[str, object]:
     """Everything that `check` found out about a domain."""
     routed, rule = survey.routed, survey.evidence.rule
     return {
-        "domain": survey.evidence.next_hop.domain,
+        "domain": survey.domain,
+        "next_hop": str(survey.evidence.next_hop),
         "checked_at": survey.at,
         "verdict": heading(survey)[0],
         "protection": survey.summary.protection.value,

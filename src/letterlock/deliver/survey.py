@@ -83,12 +83,17 @@ class Survey:
     advice: tuple[Advice, ...]
     at: float
 
+    @property
+    def domain(self) -> str:
+        """The domain that was asked for; the next hop is another one where the operator's route leads elsewhere."""
+        return self.evidence.recipient_domain or self.evidence.next_hop.domain
+
 
 async def survey(domain: str, *, ports: Ports, options: DeliverOptions, resolver: Resolver) -> Survey:
-    """Look at a destination. Never raises for DNS, TLS or a server."""
-    evidence, reporting = await asyncio.gather(
-        ports.discoverer.destination(NextHop(domain, options.port)), find_reporting(resolver, domain)
-    )
+    """Look at a destination, or where the operator's route leads. Never raises for DNS, TLS or a server."""
+    evidence = await ports.discoverer.destination(NextHop(domain, options.port))
+    reporting = await find_reporting(resolver, evidence.next_hop.domain)
+    options = replace(options, port=evidence.next_hop.port)
     routed = route(evidence, ports.shuffle)
     hosts: tuple[HostSurvey, ...] = ()
     if isinstance(routed, Route):
@@ -122,7 +127,7 @@ def _without_route(verdict: Defer | Refuse) -> Summary:
 
 
 async def _host(evidence: DestinationEvidence, host: MxHost, ports: Ports, options: DeliverOptions) -> HostSurvey:
-    target = await ports.discoverer.host(host, evidence.next_hop.port)
+    target = await ports.discoverer.host(host, options.port)
     required = require(evidence, target)
     contacts: tuple[Contact, ...] = ()
     if isinstance(required, Requirement):
