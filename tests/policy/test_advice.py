@@ -1,0 +1,163 @@
+"""What the owner of a domain is told to do next, and in which order."""
+
+from dataclasses import replace
+
+import pytest
+
+from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
+from letterlock.mtasts.policy import Mode, StsPolicy
+from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
+from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost
+from letterlock.policy.reasons import Reason
+from letterlock.policy.require import require
+from letterlock.resolver.answer import Absence
+from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
+from tests.policy.evidence import (
+    DOMAIN,
+    GOOD_TLSA,
+    HOST,
+    INSECURE,
+    LEAF,
+    NOW,
+    UNUSABLE_TLSA,
+    answer,
+    destination,
+    failure,
+    target,
+)
+
+REPORTS = ReportAddresses(("mailto:tls@example.org",))
+UNSIGNED = target(mx_secure=False, base=None, address_security=INSECURE)
+
+
+def known(mode: Mode = Mode.ENFORCE, *mx: str, trouble: str | None = None, max_age: int = 2_592_000) -> Known:
+    return Known(
+        policy=StsPolicy(mode=mode, max_age_seconds=max_age, mx=mx or (HOST,)),
+        id="1",
+        fetched_at=NOW,
+        expires_at=NOW + max_age,
+        from_cache=False,
+        trouble=trouble,
+        suspicious=trouble is not None,
+    )
+
+
+def advised(
+    host: TargetHost | None = None,
+    *told: str,
+    signed: bool = True,
+    sts: StsEvidence | None = None,
+    reporting: Reporting | None = REPORTS,
+    shown: bool = True,
+) -> tuple[Advice, ...]:
+    """For a domain with one host, by default as good as it gets; `told` are codes that its sessions ended with."""
+    host = host or target(GOOD_TLSA)
+    found = destination(f"10 {host.host.name}.") if signed else destination(f"10 {HOST}.", security=INSECURE)
+    evidence = replace(found, sts=sts or known())
+    seen = SeenHost(
+        target=host,
+        required=require(evidence, host),
+        told=tuple(Reason(code=code, subject=HOST, facts=(("detail", "so it is"),)) for code in told),
+        chains=((LEAF.der,),) if shown else (),
+    )
+    return advise(Seen(evidence=evidence, hosts=(seen,), reporting=reporting))
+
+
+def kinds(advice: tuple[Advice, ...]) -> list[str]:
+    return [each.kind for each in advice]
+
+
+def test_where_nothing_is_missing_nothing_is_advised() -> None:
+    assert advised() == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (advised(target(answered=failure(f"_25._tcp.{HOST}", "TLSA"))), "mend-tlsa-lookup"),
+        (
+            advised(target(addresses=(), base=None, lookups=(failure(HOST, "A"),))),
+            "mend-address-lookup",
+        ),
+        (advised(target(addresses=(), base=None)), "give-address"),
+        (advised(None, "rfc7672-2.2.3-starttls-required"), "offer-starttls"),
+        (advised(None, "rfc8461-5-starttls-refused"), "offer-starttls"),
+        (advised(None, "rfc7435-3-clear"), "offer-starttls"),
+        (advised(None, "rfc7672-3.2-dane-mismatch"), "mend-tlsa"),
+        (advised(None, "rfc7672-3.1.2-dane-expired"), "mend-dane-ta-certificate"),
+        (advised(None, "rfc8461-4.2-wrong-name"), "mend-certificate"),
+        (advised(None, "rfc8461-5-would-hold", sts=known(Mode.TESTING)), "mend-before-enforcing"),
+        (advised(sts=known(trouble="the TXT record has gone")), "mend-mta-sts"),
+        (advised(sts=Unreachable("no answer")), "mend-mta-sts"),
+        (advised(sts=Absent("two records")), "mend-mta-sts"),
+        (advised(sts=known(Mode.ENFORCE, "other.example.org")), "name-host-in-mta-sts"),
+        (advised(UNSIGNED, signed=False), "sign-domain"),
+        (advised(target(name="mx.example.net", base=None, address_security=INSECURE)), "sign-host"),
+        (advised(target()), "publish-tlsa"),
+        (advised(target(UNUSABLE_TLSA)), "replace-tlsa"),
+        (advised(sts=Absent()), "publish-mta-sts"),
+        (advised(sts=known(Mode.TESTING)), "enforce-mta-sts"),
+        (advised(sts=known(Mode.NONE)), "enforce-mta-sts"),
+        (advised(sts=known(max_age=86_400)), "lengthen-mta-sts"),
+        (advised(reporting=NoRecord()), "ask-for-reports"),
+        (advised(reporting=InvalidRecord("no rua")), "ask-for-reports"),
+    ],
+)
+def test_each_fault_has_its_advice(given: tuple[Advice, ...], kind: str) -> None:
+    assert kinds(given)[0] == kind
+    assert all(each.what and each.why for each in given)
+
+
+def test_what_is_broken_comes_first_then_dane_then_mta_sts_then_reports() -> None:
+    host = target(name=HOST, mx_secure=False)
+    given = advised(host, "rfc8461-4.2-expired", signed=False, sts=known(Mode.TESTING), reporting=NoRecord())
+    assert kinds(given) == ["mend-certificate", "sign-domain", "publish-tlsa", "enforce-mta-sts", "ask-for-reports"]
+
+
+def test_rfc7672_3_1_the_record_to_publish_is_3_1_1_of_the_key_that_was_shown() -> None:
+    [advice] = advised(target())
+    assert advice.publish == (f"_25._tcp.{HOST}. IN TLSA {GOOD_TLSA}",)
+    assert "of what was shown just now" in advice.why
+
+
+def test_without_a_chain_no_record_is_made_up() -> None:
+    [advice] = advised(target(), shown=False)
+    assert advice.publish == ()
+
+
+def test_a_host_of_somebody_else_is_asked_for() -> None:
+    [advice] = advised(target(name="mx.example.net", base="mx.example.net"))
+    assert advice.what.startswith("ask who runs mx.example.net")
+
+
+def test_rfc8461_3_the_policy_to_publish_names_the_hosts_and_begins_in_testing() -> None:
+    [advice] = advised(sts=Absent())
+    assert f'_mta-sts.{DOMAIN}. IN TXT "v=STSv1; id=1;"' in advice.publish
+    assert f"  mx: {HOST}" in advice.publish
+    assert "  mode: testing" in advice.publish
+
+
+def test_mta_sts_that_is_not_asked_for_is_not_advised_on() -> None:
+    evidence = destination(f"10 {HOST}.")
+    host = SeenHost(target=target(GOOD_TLSA), required=require(evidence, target(GOOD_TLSA)))
+    assert advise(Seen(evidence=evidence, hosts=(host,))) == ()
+
+
+def test_an_mx_lookup_that_fails_is_all_there_is_to_mend() -> None:
+    evidence = replace(destination(f"10 {HOST}."), mx=failure(DOMAIN, "MX"))
+    assert kinds(advise(Seen(evidence=evidence, hosts=()))) == ["mend-mx-lookup"]
+
+
+def test_who_takes_no_mail_or_has_no_domain_gets_no_advice() -> None:
+    assert advise(Seen(evidence=destination("0 ."), hosts=(), reporting=NoRecord())) == ()
+    gone = replace(destination(), mx=answer(DOMAIN, "MX", absence=Absence.NXDOMAIN))
+    assert advise(Seen(evidence=gone, hosts=(), reporting=NoRecord())) == ()
+    literal = DestinationEvidence(next_hop=NextHop("[192.0.2.1]"), mx=None, rule=None)
+    host = target(origin=Origin.LITERAL, name="192.0.2.1", mx_secure=False, base=None, address_security=INSECURE)
+    assert advise(Seen(evidence=literal, hosts=(SeenHost(target=host, required=require(literal, host)),))) == ()
+
+
+def test_the_same_advice_is_given_once() -> None:
+    evidence = replace(destination(f"10 {HOST}.", f"20 {HOST}."), sts=known())
+    host = SeenHost(target=target(), required=require(evidence, target()), chains=((LEAF.der,),))
+    assert kinds(advise(Seen(evidence=evidence, hosts=(host, host), reporting=REPORTS))) == ["publish-tlsa"]
