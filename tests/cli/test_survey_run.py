@@ -68,5 +68,5 @@ async def test_what_goes_wrong_in_a_look_is_not_swallowed() -> None:
     async def look(domain: str) -> Survey:
         raise RuntimeError(domain)
 
-    with pytest.raises(RuntimeError, match="a.test"):
+    with pytest.raises(RuntimeError, match=r"a\.test"):
         [each async for each in run_surveys(["a.test"], look, 1, asyncio.Event())]

@@ -53,7 +53,7 @@ def advised(
     """For a domain with one host, by default as good as it gets; `told` are codes that its sessions ended with."""
     host = host or target(GOOD_TLSA)
     found = destination(f"10 {host.host.name}.") if signed else destination(f"10 {HOST}.", security=INSECURE)
-    evidence = replace(found, sts=sts or known())
+    evidence = replace(found, sts=sts or known(Mode.ENFORCE, host.host.name))
     seen = SeenHost(
         target=host,
         required=require(evidence, host),
