@@ -33,8 +33,8 @@ from letterlock.resolver import (
 from letterlock.resolver.anchors import as_anchors
 from letterlock.resolver.budget import Spending
 from letterlock.resolver.cache import Zones
-from letterlock.resolver.chain import Ask, Steps
 from letterlock.resolver.denial import Denials, deny_name
+from letterlock.resolver.inquiry import Ask, Steps
 from letterlock.resolver.message import MAX_RECORDS, Fault, Reply, SignedRRset, read_reply
 from letterlock.resolver.signatures import Unverified, key_tag, verify
 

@@ -32,8 +32,8 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
-from letterlock.resolver.chain import Ask, Breathe, Settings
 from letterlock.resolver.driver import Resolver, Transport
+from letterlock.resolver.inquiry import Ask, Breathe, Settings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.signatures import ALGORITHMS, SHA1_ALGORITHMS
 

@@ -12,7 +12,7 @@ import dns.name
 import dns.rdata
 
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
-from letterlock.resolver.chain import KeptProof
+from letterlock.resolver.inquiry import KeptProof
 from letterlock.resolver.zone import CutState
 
 DEFAULT_OCTETS = 64 << 20

@@ -17,7 +17,7 @@ from letterlock.resolver.anchors import NegativeAnchor, TrustAnchor, as_anchors
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
-from letterlock.resolver.chain import Ask, Breathe, Settings
+from letterlock.resolver.inquiry import Ask, Breathe, Settings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.message import Fault, Reply, SignedRRset, query_wire, read_reply, truncated
 from letterlock.resolver.signatures import ALGORITHMS

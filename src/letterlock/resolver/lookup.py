@@ -25,20 +25,18 @@ from letterlock.resolver.answer import (
     Security,
 )
 from letterlock.resolver.budget import OutOfBudget
-from letterlock.resolver.chain import (
+from letterlock.resolver.chain import Chain, Checked, security_of
+from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
+from letterlock.resolver.inquiry import (
     MAX_NEGATIVE_TTL,
     MAX_TTL,
-    Chain,
-    Checked,
     KeptProof,
     Settings,
     Steps,
     Stuck,
     ZoneCache,
     bogus,
-    security_of,
 )
-from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
 from letterlock.resolver.message import Reply, SignedRRset
 from letterlock.resolver.zone import Insecure, Secure
 

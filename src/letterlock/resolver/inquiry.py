@@ -1,0 +1,207 @@
+"""What one lookup asks, proves and spends: the state that its steps share, and what they are made of.
+
+No socket and no clock: a lookup is built of generators that yield what they want (`Ask` for replies, `Breathe` when
+they have worked for a while and others may want the processor).
+"""
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+from dns.rdtypes.ANY.NSEC import NSEC
+from dns.rdtypes.ANY.NSEC3 import NSEC3
+
+from letterlock.resolver.anchors import NegativeAnchor, TrustAnchor
+from letterlock.resolver.answer import (
+    FailureKind,
+    ProofStep,
+    Question,
+    Security,
+)
+from letterlock.resolver.budget import Budget, Spending
+from letterlock.resolver.denial import Denials
+from letterlock.resolver.message import Fault, Reply, SignedRRset
+from letterlock.resolver.signatures import (
+    ALGORITHMS,
+    Unverified,
+    Verified,
+    usable_keys,
+    verify,
+)
+from letterlock.resolver.zone import CutState, Insecure, Secure
+
+MAX_TTL = 86_400
+MAX_NEGATIVE_TTL = 3_600
+_NSEC, _NSEC3 = dns.rdatatype.NSEC, dns.rdatatype.NSEC3
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The lookup wants replies to all of these; it is resumed with a mapping of each to a Reply or a Fault."""
+
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Breathe:
+    """The lookup has worked for a while; it is resumed with anything."""
+
+
+Steps = Generator[Ask | Breathe, Mapping[Question, Reply | Fault], _T]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptProof:
+    """The validated NSEC or NSEC3 records of one reply, for as long as they hold."""
+
+    denials: Denials
+    expires_at: float
+
+
+class ZoneCache(Protocol):
+    """What is known of zone cuts from earlier lookups."""
+
+    def get(self, name: dns.name.Name, now: float) -> CutState | None:
+        """What is known of a name as a zone cut, if it is still valid."""
+
+    def put(self, name: dns.name.Name, state: CutState) -> None:
+        """Remember it."""
+
+    def proofs(self, zone: dns.name.Name, now: float) -> Sequence[KeptProof]:
+        """Denials that a zone has proven and that are still valid, the latest first."""
+
+    def keep_proof(self, zone: dns.name.Name, proof: KeptProof) -> None:
+        """Remember a denial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every lookup of a resolver has in common.
+
+    `algorithms`: those that can be checked. `max_iterations`: NSEC3 records with more are not used, and the lookup
+    fails (RFC 9276 section 3.2): treating them as insecure would let TLSA records vanish silently. With
+    `insecure_iterations` they are treated as insecure, as most resolvers do.
+    """
+
+    anchors: tuple[TrustAnchor, ...]
+    negative_anchors: tuple[NegativeAnchor, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    algorithms: frozenset[int] = ALGORITHMS
+    max_iterations: int = 150
+    insecure_iterations: bool = False
+
+
+class Stuck(Exception):
+    """The lookup ends here in a failure."""
+
+    def __init__(self, kind: FailureKind, detail: str, ede: int | None = None) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.ede = kind, detail, ede
+
+
+def bogus(detail: str, ede: int = 6) -> Stuck:
+    """A failure that looks like forgery, with its extended DNS error code (RFC 8914)."""
+    return Stuck(FailureKind.BOGUS, detail, ede)
+
+
+class Inquiry:
+    """What one lookup has asked, proven and spent so far."""
+
+    def __init__(self, settings: Settings, zones: ZoneCache, now: float) -> None:
+        self._settings = settings
+        self._zones = zones
+        self._now = now
+        self._spending = Spending(settings.budget)
+        self._replies: dict[Question, Reply | Fault] = {}
+        self._proof: dict[ProofStep, None] = {}
+
+    def _fetch(self, *questions: Question) -> Steps[None]:
+        """Have a reply, or a fault, for every question."""
+        missing = tuple(dict.fromkeys(each for each in questions if each not in self._replies))
+        if not missing:
+            return
+        self._spending.spend("queries", len(missing))
+        replies = yield Ask(missing)
+        for question in missing:
+            reply = replies[question]
+            if isinstance(reply, Reply):
+                self._spending.spend("octets", reply.octets)
+            self._replies[question] = reply
+
+    def _reply(self, question: Question) -> Steps[Reply]:
+        yield from self._fetch(question)
+        reply = self._replies[question]
+        if isinstance(reply, Fault):
+            raise Stuck(reply.kind, f"{question}: {reply.detail}", reply.ede)
+        return reply
+
+    def _note(self, steps: Iterable[ProofStep]) -> None:
+        self._proof.update(dict.fromkeys(steps))
+
+    def _validated_in(self, signed: SignedRRset, zone: Secure) -> Steps[Verified]:
+        """A signature of a zone over an RRset; an RRset without one is bogus."""
+        yield Breathe()
+        result = verify(signed, zone.zone, usable_keys(zone.keys, self._settings.algorithms), self._now, self._spending)
+        if isinstance(result, Unverified):
+            self._note(zone.proof)
+            raise bogus(result.detail, result.ede)
+        return result
+
+    def _iterations(self, denials: Denials, zone: Secure) -> Insecure | None:
+        """NSEC3 with too many iterations: a failure, or insecure where that was asked for (RFC 9276 section 3.2)."""
+        if not denials.too_many_iterations or denials:
+            return None
+        most = self._settings.max_iterations
+        detail = f"NSEC3 of {zone.zone} has {denials.too_many_iterations} iterations, more than {most}"
+        if not self._settings.insecure_iterations:
+            raise bogus(detail, 27)
+        step = ProofStep(
+            zone=str(zone.zone),
+            what="iterations",
+            security=Security.INSECURE,
+            detail=detail,
+            section="RFC 9276 section 3.2",
+        )
+        return Insecure(zone=zone.zone, expires_at=self._now + MAX_NEGATIVE_TTL, proof=(*zone.proof, step))
+
+    def _no_denial(self, what: str, zone: dns.name.Name, denials: Denials) -> Insecure:
+        if denials:
+            raise bogus(f"{zone} does not prove that {what} is absent: its NSEC records say something else", 6)
+        raise bogus(f"{zone} is signed, but nothing proves that {what} is absent", 12)
+
+    def _denials(self, reply: Reply, zone: Secure) -> Steps[tuple[Denials, float, str]]:
+        """The NSEC and NSEC3 records of a reply that the zone really signed; others are left out."""
+        denials = Denials(zone.zone)
+        expires_at = self._now + MAX_NEGATIVE_TTL
+        why = ""
+        keys = usable_keys(zone.keys, self._settings.algorithms)
+        for (name, rdtype), signed in reply.authority.items():
+            if rdtype not in (_NSEC, _NSEC3) or not name.is_subdomain(zone.zone):
+                continue
+            yield Breathe()
+            verified = verify(signed, zone.zone, keys, self._now, self._spending)
+            if isinstance(verified, Unverified) or (verified.wildcard is not None and rdtype == _NSEC3):
+                why = verified.detail if isinstance(verified, Unverified) else "an expanded NSEC3 record"
+                continue
+            owner = verified.wildcard or name
+            for record in signed.rrset:
+                if isinstance(record, NSEC | NSEC3):
+                    denials.add(owner, record, self._settings.max_iterations)
+            expires_at = min(expires_at, expires_at_of(signed, verified, self._now))
+        return denials, expires_at, why
+
+
+def ttl_of(signed: SignedRRset) -> int:
+    """The TTL of an RRset, at most MAX_TTL seconds."""
+    return min(signed.rrset.ttl, MAX_TTL)
+
+
+def expires_at_of(signed: SignedRRset, verified: Verified, now: float) -> float:
+    """The moment up to which a validated RRset may be used (RFC 4035 section 5.3.3)."""
+    left = (verified.signature.expiration - int(now)) % (1 << 32)
+    return now + min(ttl_of(signed), verified.signature.original_ttl, left)
