@@ -119,7 +119,7 @@ async def test_the_page_says_the_same_and_loads_nothing(tmp_path: Path) -> None:
             assert all(line in seen.text for line in advice["publish"])
         for host in survey["hosts"]:
             assert all(reason["sentence"] in seen.text for reason in host["reasons"])
-    assert os.listdir(tmp_path) == [page.name]
+    assert [entry.name for entry in os.scandir(tmp_path)] == [page.name]
 
 
 async def test_a_page_that_cannot_be_written_is_told_before_anything_is_looked_at(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_an_interrupt_shows_what_was_found_until_then(tmp_path: Path) -> N
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        many = "".join(f"{name}\n" for name in ["dane-ee.test", *(f"d{number}.none.test" for number in range(5_000))])
+        many = "".join(f"{name}\n" for name in ["dane-ee.test", *(f"d{number}.none.test" for number in range(4_000))])
         process.stdin.write(many.encode())
         process.stdin.close()
         async with asyncio.timeout(60):
