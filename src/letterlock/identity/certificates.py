@@ -83,13 +83,16 @@ def parse_certificate(der: bytes) -> x509.Certificate:
     return certificate
 
 
+@functools.lru_cache(maxsize=256)
 def read_spki(der: bytes) -> bytes:
     """The SubjectPublicKeyInfo of a certificate of which nothing else needs to be readable.
 
     Raises InvalidCertificate.
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # DANE-EE looks at the key alone
+            certificate = x509.load_der_x509_certificate(der)
     except _UNREADABLE as error:
         raise InvalidCertificate(f"not a certificate: {error}") from None
     return spki(certificate)

@@ -1,5 +1,6 @@
 """Does a presented chain match a TLSA RRset (RFC 6698, RFC 7671, RFC 7672). Pure; for opportunistic DANE."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,12 +109,16 @@ def match_dane(
     if not chain:
         return _mismatch([], MismatchKind.NO_CERTIFICATE, "the server presented no certificate", None)
     leaf, key = _read_leaf(chain[0])
+    wanted = strongest_records(usable_records(records))
+    for record in wanted:  # DANE-EE first: it costs one comparison
+        if record.usage == DANE_EE and _associated(record, chain[0], key):
+            return DaneMatch(record=record, depth=0, reference=None)
     others = readable(chain[1:MAX_CHAIN_CERTIFICATES])
     misses: list[RecordMismatch] = []
-    wanted = strongest_records(usable_records(records))
-    for record in sorted(wanted, key=lambda one: -one.usage):  # DANE-EE first: it costs one comparison
+    for record in sorted(wanted, key=lambda one: -one.usage):
+        result: DaneMatch | RecordMismatch
         if record.usage == DANE_EE:
-            result = _match_end_entity(record, chain[0], key)
+            result = _say_other_end_entity(record, chain[0], key)
         elif leaf is None:
             result = RecordMismatch(record, MismatchKind.MALFORMED, "the server's certificate cannot be read")
         else:
@@ -188,9 +193,7 @@ def _associated(record: TLSARecord, certificate: bytes, key: bytes | None) -> bo
     return _DIGESTS[record.matching_type](selected).digest() == record.data
 
 
-def _match_end_entity(record: TLSARecord, certificate: bytes, key: bytes | None) -> DaneMatch | RecordMismatch:
-    if _associated(record, certificate, key):
-        return DaneMatch(record=record, depth=0, reference=None)
+def _say_other_end_entity(record: TLSARecord, certificate: bytes, key: bytes | None) -> RecordMismatch:
     selected = certificate if record.selector == CERT else key
     what = f"{'certificate' if record.selector == CERT else 'key'} with {_DIGEST_NAMES[record.matching_type]}"
     found = "one that cannot be read" if selected is None else _digest_text(record, selected)
@@ -213,7 +216,7 @@ def _match_authority(
     anchors = _anchors(record, leaf, others)
     if not anchors:
         return RecordMismatch(record, MismatchKind.NO_MATCH, _say_not_sent(record, others))
-    path = build_path(leaf, others, Store(anchors), now)
+    path = build_path(leaf, others, _store(tuple(anchors)), now)
     if isinstance(path, NoPath):
         kind = MismatchKind.EXPIRED if path.expired else MismatchKind.UNTRUSTED
         return RecordMismatch(record, kind, path.detail)
@@ -226,6 +229,11 @@ def _match_authority(
         )
     anchor = path.certificates[-1]
     return DaneMatch(record=record, depth=len(path.certificates) - 1 if anchor in others else None, reference=reference)
+
+
+@functools.lru_cache(maxsize=256)
+def _store(anchors: tuple[x509.Certificate, ...]) -> Store:
+    return Store(list(anchors))
 
 
 def _constrains_names(authority: x509.Certificate) -> bool:

@@ -25,6 +25,7 @@ from letterlock.identity.certificates import as_datetime, dates_of, subject_of, 
 
 MAX_CHAIN_CERTIFICATES = 16
 MAX_PATH_DEPTH = 8
+MAX_PATHS_KEPT = 512
 
 _UNVERIFIABLE = (VerificationError, ValueError)  # ValueError: a part of a certificate that only the verifier reads
 _SERVER_USAGES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
@@ -45,20 +46,32 @@ class NoPath:
     expired: bool = False
 
 
+_FOUND: dict[tuple[x509.Certificate, tuple[x509.Certificate, ...], Store], CertificationPath] = {}
+
+
 def build_path(
     leaf: x509.Certificate, others: Sequence[x509.Certificate], anchors: Store | None, now: float
 ) -> CertificationPath | NoPath:
     """Find a path from a server's certificate to one of the anchors, valid at `now` (seconds since 1970).
 
-    A leaf that is itself an anchor needs no issuer. At most MAX_PATH_DEPTH issuers deep.
+    A leaf that is itself an anchor needs no issuer. At most MAX_PATH_DEPTH issuers deep. A path that was found before,
+    for the same certificates and the same `anchors` object, holds as long as the dates of its certificates say.
     """
     if anchors is None:
         return NoPath("there is no root to trust")
-    moment = as_datetime(now)
+    question = (leaf, tuple(others), anchors)
+    known = _FOUND.get(question)
+    if known is not None and all(valid_at(one, now) for one in known.certificates):
+        return known
     try:
-        return CertificationPath(_verify(leaf, others, anchors, moment))
+        found = CertificationPath(_verify(leaf, others, anchors, as_datetime(now)))
     except _UNVERIFIABLE as error:
         reason = _say(error)
+    else:
+        if len(_FOUND) >= MAX_PATHS_KEPT:
+            _FOUND.clear()
+        _FOUND[question] = found
+        return found
     outdated = _outdated([leaf, *others], now)
     if outdated and _ever_valid(leaf, others, anchors):
         return NoPath(outdated, expired=True)

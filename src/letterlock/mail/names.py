@@ -1,5 +1,6 @@
 """Domain names as the rest of Letterlock carries them: lower-case A-labels, no trailing dot (RFC 5890, RFC 1035)."""
 
+import functools
 import ipaddress
 import re
 
@@ -13,6 +14,7 @@ class InvalidName(ValueError):
     """The text is not a domain name that mail can use."""
 
 
+@functools.lru_cache(maxsize=4_096)
 def normalise(text: str) -> str:
     """Return a domain name as lower-case A-labels without the trailing dot.
 
@@ -63,6 +65,7 @@ def literal_address(domain: str) -> str:
         raise InvalidName(f"{domain!r} is not an address literal") from None
 
 
+@functools.lru_cache(maxsize=4_096)
 def is_ip_address(text: str) -> bool:
     """Tell whether a text is an IP address, as sometimes stands wrongly in an MX record."""
     try:
