@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.config import BadConfig, Endpoint, load, locate, parse, system_roots
-from letterlock.policy.evidence import RuleException, TlsRule
+from letterlock.policy.evidence import TlsRule
 from tests.certificates import self_signed
 
 
@@ -134,84 +134,6 @@ def test_locate_finds_keys_in_every_form_of_toml() -> None:
     assert lines[("a", "b")] == 1
     assert lines[("x y",)] == 2
     assert lines[("t", "u")] == 5
-
-
-STRONG = """
-[delivery]
-mta_sts = false
-
-[domain."bank.test"]
-tls = "verify"
-fingerprints = ["SHA256:AA:%s"]
-minimum_version = "1.3"
-mode = "audit"
-
-[domain."old.test"]
-tls = "require-tls"
-exception = { reason = "renews next week", until = 2027-01-31, allow = "clear" }
-
-[sender."secret.test"]
-tls = "dane-only"
-""".replace("%s", ":".join(["0f"] * 31))
-
-
-def test_stronger_rules_reach_the_policy() -> None:
-    options = parse(STRONG, "letterlock.toml")
-    assert not options.mta_sts
-    bank = options.rules.for_next_hop("bank.test")
-    assert bank is not None
-    assert bank.fingerprints == (bytes([0xAA] + [0x0F] * 31),)
-    assert (bank.minimum_version, bank.audit, bank.exception) == ("TLSv1.3", True, None)
-    old = options.rules.for_next_hop("old.test")
-    assert old is not None
-    assert old.exception == RuleException(allow_clear=True, why="renews next week", until=1801353600.0)
-    secret = options.rules.for_message("any.test", "secret.test").rule
-    assert secret is not None
-    assert secret.tls is TlsRule.DANE_ONLY
-    assert options.rules.for_message("any.test", "other.test").rule is None
-
-
-@pytest.mark.parametrize(
-    ("text", "at", "message"),
-    [
-        (
-            '[domain."a.test"]\ntls = "may"\nminimum_version = "1.3"\n',
-            (3, 'domain."a.test".minimum_version'),
-            'minimum_version means nothing beside tls = "may"',
-        ),
-        (
-            '[domain."a.test"]\ntls = "require-tls"\nminimum_version = "1.1"\n',
-            (3, 'domain."a.test".minimum_version'),
-            "unknown TLS version '1.1'; one of: 1.2, 1.3",
-        ),
-        (
-            '[domain."a.test"]\ntls = "verify"\nfingerprints = ["aa"]\n',
-            (3, 'domain."a.test".fingerprints[0]'),
-            "'aa' is not a SHA-256 fingerprint",
-        ),
-        (
-            f'[domain."a.test"]\ntls = "require-tls"\nfingerprints = ["{"00" * 32}"]\n',
-            (3, 'domain."a.test".fingerprints'),
-            'fingerprints means something only beside tls = "verify"',
-        ),
-        (
-            '[sender."a.test"]\ntls = "verify"\nexception = { reason = "x", until = 2027-01-31 }\n',
-            (3, 'sender."a.test".exception'),
-            "exceptions are for next hops",
-        ),
-    ],
-)
-def test_a_rule_that_means_nothing_is_refused_at_its_place(text: str, at: tuple[int, str], message: str) -> None:
-    [(line, key, said, _)] = mistakes(text)
-    assert ((line, key), said) == (at, message)
-
-
-def test_an_exception_has_a_reason_and_an_end() -> None:
-    found = mistakes('[domain."a.test"]\ntls = "verify"\nexception = { allow = "clear" }\n')
-    assert {key for _, key, _, _ in found} == {
-        'domain."a.test".exception.reason',
-        'domain."a.test".exception.until',
-    }
 
 
 def test_the_systems_roots_are_there_and_warn_of_nothing() -> None:
