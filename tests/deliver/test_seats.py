@@ -85,3 +85,16 @@ def test_seats_are_never_overbooked(moves: list[tuple[str, str]]) -> None:
             seats.leave(next_hop, well={"well": True, "badly": False}.get(move))
         assert seats.free == 5 - len(taken) >= 0
         assert all(taken.count(each) <= 3 for each in "abc")
+
+
+def test_next_hops_that_routes_lead_to_one_place_share_its_seats_and_its_trouble() -> None:
+    seats = Seats(total=10, each=2, max_waiting=100, leads_to={"a.example": "relay", "b.example": "relay"}.__getitem__)
+    tasks = [make_task(message_id=f"4F{number}", next_hop=f"{'ab'[number % 2]}.example") for number in range(4)]
+    assert all(seats.wait(task) for task in tasks)
+    assert [seats.take(), seats.take(), seats.take()] == [tasks[0], tasks[1], None]
+    assert seats.queued("a.example") == seats.queued("b.example") == 2
+    seats.leave("a.example", well=False)
+    assert seats.troubled("b.example")
+    assert seats.take() is None
+    seats.leave("b.example", well=None)
+    assert seats.take() == tasks[2]

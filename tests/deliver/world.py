@@ -371,6 +371,12 @@ class HandDiscoverer:
     sts_later: StsEvidence | None = None
     public_roots: TrustRoots | None = None
 
+    routes: dict[str, str] = field(default_factory=dict)
+
+    def leads_to(self, domain: str) -> str:
+        """Where the routes lead."""
+        return self.routes.get(domain, domain)
+
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
         """Whether there is another policy now."""
         changed, self.sts = self.sts_later is not None, self.sts_later or self.sts

@@ -120,7 +120,9 @@ class DeliveryTable(Table):
 
     port: Port = Field(25, description="Port of the MX hosts; TLSA records are asked for this port.")
     max_concurrent: int = Field(50, ge=1, le=10_000, description="Most deliveries at once.")
-    max_concurrent_per_destination: int = Field(10, ge=1, le=10_000, description="Most deliveries at once to a domain.")
+    max_concurrent_per_destination: int = Field(
+        10, ge=1, le=10_000, description="Most deliveries at once to a domain, or to where routes lead several."
+    )
     connect_timeout_seconds: Seconds = Field(30, description="How long a connection may take to be made.")
     mta_sts: bool = Field(True, description="Honour the MTA-STS policies of domains (RFC 8461).")
 

@@ -1,6 +1,7 @@
 """Who may be tried now: seats for all, seats for each next hop, and a bounded waiting room. Data only, no clock."""
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 
 from letterlock.queue.tasks import DeliveryTask
 
@@ -9,19 +10,26 @@ _TROUBLED_SHARE = 20
 _HEALTHY_SHARE = 2
 
 
+def _itself(next_hop: str) -> str:
+    """Where mail goes without routes."""
+    return next_hop
+
+
 class Seats:
     """Seats and waiting room for tasks.
 
     `total` tasks may be tried at once, `each` of one next hop. A next hop that did badly has half the seats the next
     time, down to one; each time it does well it gets one back. `max_waiting` bounds the waiting room; one next hop may
     fill half of it, one that is in trouble a twentieth. Whoever finds a seat of his next hop free may always come in,
-    so that a room full of others keeps nobody out.
+    so that a room full of others keeps nobody out. Next hops whose mail the operator's routes lead to one place are one
+    here: `leads_to` says where that is.
     """
 
-    def __init__(self, *, total: int, each: int, max_waiting: int) -> None:
+    def __init__(self, *, total: int, each: int, max_waiting: int, leads_to: Callable[[str], str] = _itself) -> None:
         self._total = total
         self._each = each
         self._max_waiting = max_waiting
+        self._leads_to = leads_to
         self._taken: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
         self._waiting_count = 0
@@ -34,17 +42,17 @@ class Seats:
 
     def troubled(self, next_hop: str) -> bool:
         """Whether a next hop has lost seats."""
-        return next_hop in self._fewer
+        return self._leads_to(next_hop) in self._fewer
 
     def queued(self, next_hop: str) -> int:
         """How many wait for seats of a next hop."""
-        return len(self._waiting.get(next_hop, ()))
+        return len(self._waiting.get(self._leads_to(next_hop), ()))
 
     def wait(self, task: DeliveryTask) -> bool:
         """Let a task wait for a seat; False when its next hop has too many waiting already, or the room is full."""
-        next_hop = task.lease.next_hop
-        share = _TROUBLED_SHARE if self.troubled(next_hop) else _HEALTHY_SHARE
-        queued = self.queued(next_hop)
+        next_hop = self._leads_to(task.lease.next_hop)
+        share = _TROUBLED_SHARE if next_hop in self._fewer else _HEALTHY_SHARE
+        queued = len(self._waiting.get(next_hop, ()))
         no_room = self._waiting_count >= self._max_waiting or queued >= self._max_waiting // share
         if no_room and self._taken[next_hop] + queued >= self._seats_of(next_hop):
             return False
@@ -71,6 +79,7 @@ class Seats:
 
     def leave(self, next_hop: str, *, well: bool | None) -> None:
         """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried."""
+        next_hop = self._leads_to(next_hop)
         self._taken[next_hop] -= 1
         if not self._taken[next_hop]:
             del self._taken[next_hop]

@@ -35,6 +35,9 @@ _T = TypeVar("_T")
 class Discoverer(Protocol):
     """Who asks DNS for the evidence on a destination; `letterlock.discover` has it."""
 
+    def leads_to(self, domain: str) -> str:
+        """Where mail for a domain goes, by the operator's routes; mostly the domain itself."""
+
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """What is known of a next hop; `sender` is the domain of the reverse-path, for rules that go by it."""
 

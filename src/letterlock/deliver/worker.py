@@ -68,8 +68,12 @@ class Deliverer:
         self._chance = chance
         self._failed = failed
         self._ports = Ports(discoverer=discoverer, dialer=dialer, clock=clock, shuffle=self._shuffled)
+        self._leads_to = discoverer.leads_to
         self._seats = Seats(
-            total=options.max_concurrent, each=options.max_concurrent_per_destination, max_waiting=options.max_waiting
+            total=options.max_concurrent,
+            each=options.max_concurrent_per_destination,
+            max_waiting=options.max_waiting,
+            leads_to=self._leads_to,
         )
         self._given_back: Counter[str] = Counter()
         self._woken = asyncio.Event()
@@ -142,16 +146,16 @@ class Deliverer:
         for task in tasks:
             next_hop = task.lease.next_hop
             if not self._seats.queued(next_hop):
-                self._given_back.pop(next_hop, None)
+                self._given_back.pop(self._leads_to(next_hop), None)
             if not self._seats.wait(task):
-                self._given_back[next_hop] += 1
+                self._given_back[self._leads_to(next_hop)] += 1
                 too_many.append((task.lease, now + self._absence(next_hop)))
         await self._give_back(too_many)
 
     def _absence(self, next_hop: str) -> float:
         """How long a task that found no room stays away, in seconds: the longer, the more of them there are."""
         span = _GIVEN_BACK_IN_TROUBLE_SECONDS if self._seats.troubled(next_hop) else _GIVEN_BACK_SECONDS
-        return self._chance.uniform(*span) * max(1.0, self._given_back[next_hop] / GIVEN_BACK_AT_ONCE)
+        return self._chance.uniform(*span) * max(1.0, self._given_back[self._leads_to(next_hop)] / GIVEN_BACK_AT_ONCE)
 
     def _begin_waiting(self) -> None:
         while (task := self._seats.take()) is not None:

@@ -56,6 +56,11 @@ class Discoverer:
         self._sts = sts
         self._public_roots = public_roots
 
+    def leads_to(self, domain: str) -> str:
+        """Where mail for a domain goes: the next hop of its route, else the domain itself. Asks nobody."""
+        relay = self._rules.relay_for(domain)
+        return domain if relay is None else relay.domain
+
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """The MX answer of a next hop, its MTA-STS policy, and the rule for it and the sender's domain.
 
