@@ -60,7 +60,7 @@ class DeliverOptions:
     port: int = 25
     max_concurrent: int = 50
     max_concurrent_per_destination: int = 10
-    max_waiting: int = 1000
+    max_waiting: int = 40000
     max_hosts: int = 10
     max_addresses: int = 5
     max_sessions: int = 12

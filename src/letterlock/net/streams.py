@@ -1,7 +1,8 @@
 """A TCP connection in clear, as ports.Stream.
 
 Read on demand: no octet leaves the kernel before somebody asks for it, so nothing can lie in a buffer of ours when TLS
-takes over (CVE-2011-0411), and a peer that sends faster than it is read meets a full TCP window.
+takes over (CVE-2011-0411), and a peer that sends faster than it is read meets a full TCP window. The socket stays watched
+between two reads, and is asked only when it has something: in a conversation that is one system call a turn.
 """
 
 import asyncio
@@ -29,23 +30,82 @@ class TcpStream:
             raise
         self._socket = connection
         self._loop = asyncio.get_running_loop()
-        self._in_hand = 0
+        self._writing = 0
         self._dropped = False
+        self._watched = False
+        self._drained = False  # the last read left nothing in the kernel: asking again at once would be in vain
+        self._waiting: asyncio.Future[bytes] | None = None
+        self._wanted = 0
 
     @property
     def peer(self) -> str:
         """The peer's IP address."""
         return self._peer
 
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to read, not even the end: what an idle connection must be to be used again."""
+        if self._dropped:
+            return False
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at most `max_octets`; b"" at the end. Raises OSError."""
-        with self._operation():
-            return await self._loop.sock_recv(self._socket, max_octets)
+        self._refuse_if_dropped()
+        if not self._drained:
+            with suppress(BlockingIOError):
+                return self._received(self._socket.recv(max_octets), max_octets)
+        self._wanted = max_octets
+        self._waiting = self._loop.create_future()
+        if not self._watched:
+            self._watched = True
+            self._loop.add_reader(self._socket, self._readable)
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+    def _received(self, data: bytes, wanted: int) -> bytes:
+        self._drained = 0 < len(data) < wanted
+        return data
+
+    def _readable(self) -> None:
+        """The kernel has octets for us. When nobody asks for them, they stay there, and it is not watched any more."""
+        waiting = self._waiting
+        if waiting is None or waiting.done():
+            self._drained = False
+            self._unwatch()
+            return
+        try:
+            data = self._received(self._socket.recv(self._wanted), self._wanted)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(data)
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._socket)
 
     async def write(self, data: bytes) -> None:
         """Hand all octets to the kernel, however long it takes. Raises OSError."""
-        with self._operation():
-            await self._loop.sock_sendall(self._socket, data)
+        self._refuse_if_dropped()
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            with self._operation():
+                await self._loop.sock_sendall(self._socket, memoryview(data)[sent:])
 
     async def close(self) -> None:
         """End after what was written. Never raises, never waits.
@@ -64,9 +124,12 @@ class TcpStream:
         if self._dropped:
             return
         self._dropped = True
+        self._unwatch()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(_dropped())
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever waits
-        if not self._in_hand:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever writes
+        if not self._writing:
             self._socket.close()
 
     def _discard(self) -> None:
@@ -79,7 +142,7 @@ class TcpStream:
     def _operation(self) -> Iterator[None]:
         """Keep the descriptor open while the event loop watches it: its number could be another's by then."""
         self._refuse_if_dropped()
-        self._in_hand += 1
+        self._writing += 1
         try:
             yield
             self._refuse_if_dropped()
@@ -88,12 +151,16 @@ class TcpStream:
 
     def _refuse_if_dropped(self) -> None:
         if self._dropped:
-            raise ConnectionAbortedError("the connection was dropped")
+            raise _dropped()
 
     def _release(self) -> None:
-        self._in_hand -= 1
-        if self._dropped and not self._in_hand:
+        self._writing -= 1
+        if self._dropped and not self._writing:
             self._socket.close()
+
+
+def _dropped() -> ConnectionAbortedError:
+    return ConnectionAbortedError("the connection was dropped")
 
 
 def _address(connection: socket.socket) -> str:
