@@ -32,6 +32,10 @@ class Stream(Protocol):
     def peer(self) -> str:
         """The peer's IP address."""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that was not read, not even the end: only then may an idle one be used again."""
+
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" at the end. Raises OSError (ConnectionError, TLS faults included)."""
 

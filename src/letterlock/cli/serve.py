@@ -52,7 +52,7 @@ def serve(config_path: Path | None, check_config: bool, log_format: str, verbose
         return
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
     try:
-        asyncio.run(_serve(options))
+        __import__("sys").setswitchinterval(0.0003) or __import__("uvloop").run(_serve(options))
     except StartFailed as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
 from letterlock.deliver.transaction import transact
 from letterlock.mail.addresses import Mailbox
@@ -22,13 +23,15 @@ NOT_OFFERED = "rfc8689-4.2.1-not-offered"
 _MAX_TROUBLES_TOLD = 3
 
 
-async def attempt(task: DeliveryTask, body: bytes, *, ports: Ports, options: DeliverOptions) -> Attempt:
+async def attempt(
+    task: DeliveryTask, body: bytes, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
+) -> Attempt:
     """Try to deliver a task's message to its recipients at their next hop, or where the operator's route leads.
 
     Hosts are tried in the order of the route, each with the addresses that were judged, until every recipient has an
-    outcome. Never raises for DNS, TLS or a server.
+    outcome; a session that `pool` kept is used before a new one. Never raises for DNS, TLS or a server.
     """
-    return await _Try(task, body, ports, options).run()
+    return await _Try(task, body, ports, options, pool).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,14 @@ class _Trouble:
 class _Try:
     """An attempt in progress, and what is known of it so far."""
 
-    def __init__(self, task: DeliveryTask, body: bytes, ports: Ports, options: DeliverOptions) -> None:
+    def __init__(
+        self, task: DeliveryTask, body: bytes, ports: Ports, options: DeliverOptions, pool: SessionPool | None
+    ) -> None:
         self._task = task
         self._body = body
         self._ports = ports
         self._options = options
+        self._pool = pool
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
         self._troubles: list[_Trouble] = []
         self._held_reasons: list[Reason] = []
@@ -112,10 +118,15 @@ class _Try:
     async def _try_address(self, host: str, address: str, requirement: Requirement) -> bool:
         """Try one address; whether the attempt is over."""
         server = f"{host}[{address}]"
+        while self._pool is not None and (kept := self._pool.take(host, address, self._options.port, requirement)) is not None:
+            self._saw(host, address, kept.connected_at, kept.handshake)
+            over = await self._transact(kept, host, address)
+            if over is not None:
+                return over
         match await self._open(address, requirement):
             case Opened() as session:
                 self._saw(host, address, session.connected_at, session.handshake)
-                return await self._transact(session, server)
+                return bool(await self._transact(session, host, address))
             case Refused(verdict=verdict, evidence=evidence, connected_at=connected_at):
                 tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
                 self._saw(host, address, connected_at, tls)
@@ -141,16 +152,25 @@ class _Try:
         self._sessions_left -= 1
         return await open_session(address, requirement, ports=self._ports, options=self._options, compatible=compatible)
 
-    async def _transact(self, session: Opened, server: str) -> bool:
+    async def _transact(self, session: Opened, host: str, address: str) -> bool | None:
+        """Whether the attempt is over; None when a session that was kept turned out to have ended meanwhile."""
+        server = f"{host}[{address}]"
         self._seen.ready_at = self._ports.clock.now()
         self._seen.achieved = session.cleared.achieved
         self._seen.cleared = session.cleared.reasons
+        kept = False
         try:
             done = await transact(
                 session.cleared, session.conversation, self._task.envelope, self._pending(), self._body, server=server
             )
+            if self._pool is not None and done.lost is None:
+                kept = True
+                await self._pool.put(host, address, self._options.port, session)
         finally:
-            await session.conversation.end()
+            if not kept:
+                await session.conversation.end()
+        if session.reused and done.lost is not None and not done.outcomes:
+            return None
         self._outcomes |= done.outcomes
         if done.lost is not None:
             self._troubles.append(_Trouble(done.lost.status, f"{server}: {done.lost.text}", by_policy=False))

@@ -53,7 +53,8 @@ class DeliverOptions:
 
     `max_hosts`, `max_addresses` (of one host) and `max_sessions` bound one attempt (RFC 5321 section 5.1 wants at least
     two addresses tried). `max_waiting` leased tasks wait in memory for a seat, without their content. A lease lasts
-    `lease_seconds` and is renewed while the attempt goes on.
+    `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
+    `max_idle_sessions` of them, and for `max_session_age_seconds` in all.
     """
 
     hostname: str
@@ -65,4 +66,7 @@ class DeliverOptions:
     max_addresses: int = 5
     max_sessions: int = 12
     lease_seconds: float = 300.0
+    idle_seconds: float = 5.0
+    max_idle_sessions: int = 100
+    max_session_age_seconds: float = 300.0
     timeouts: Timeouts = field(default_factory=Timeouts)

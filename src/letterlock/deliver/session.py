@@ -67,12 +67,14 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A session whose requirement held. The conversation is the holder's to end."""
+    """A session whose requirement held. The conversation is the holder's to end. `reused`: it served others before."""
 
     conversation: Conversation
     cleared: Cleared
+    evidence: SessionEvidence
     handshake: Completed | None
     connected_at: float
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +178,11 @@ class _Opening:
         if not isinstance(extended, Cleared):
             return Refused(verdict=extended, evidence=evidence, connected_at=self._connected_at)
         return Opened(
-            conversation=self._conversation, cleared=extended, handshake=handshake, connected_at=self._connected_at
+            conversation=self._conversation,
+            cleared=extended,
+            evidence=evidence,
+            handshake=handshake,
+            connected_at=self._connected_at,
         )
 
     async def _explicit_tls(self) -> SessionEvidence:

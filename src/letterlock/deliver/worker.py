@@ -18,6 +18,7 @@ from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.leases import KeptLease
 from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.ports import Clock, Dialer
@@ -69,6 +70,7 @@ class Deliverer:
         self._failed = failed
         self._ports = Ports(discoverer=discoverer, dialer=dialer, clock=clock, shuffle=self._shuffled)
         self._leads_to = discoverer.leads_to
+        self._pool = SessionPool(clock, options)
         self._seats = Seats(
             total=options.max_concurrent,
             each=options.max_concurrent_per_destination,
@@ -109,6 +111,7 @@ class Deliverer:
             delivery.cancel()
         if self._deliveries:
             await asyncio.wait(self._deliveries)
+        await self._pool.close()
         now = self._clock.now()
         await self._give_back([(task.lease, now) for task in waiting])
 
@@ -197,7 +200,7 @@ class Deliverer:
                 await kept.freshen()
                 keeping = group.create_task(kept.keep())
                 if (body := await self._content(task)) is not None:
-                    made = await attempt(task, body, ports=self._ports, options=self._options)
+                    made = await attempt(task, body, ports=self._ports, options=self._options, pool=self._pool)
                 keeping.cancel()
         except* LeaseLost:
             log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)

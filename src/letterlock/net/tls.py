@@ -53,6 +53,11 @@ class TlsStream:
         """The peer's IP address."""
         return self._stream.peer
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that was not read, not even the end."""
+        return not self._connection.pending() and self._stream.quiet
+
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
         while True:

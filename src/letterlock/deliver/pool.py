@@ -1,0 +1,103 @@
+"""Sessions that are kept for the next message to the same server.
+
+What a session proved is kept with it, and judged again for each message that would use it (`policy.judge`): a session
+that was good enough for one message says nothing about the next one's demands. Kept are sessions inside TLS, and those
+in clear with servers that offer no STARTTLS; a session in clear for any other reason is not, for a new one might do
+better. An idle session is ended with QUIT. One that the server ended meanwhile, or in which it said something unasked,
+is not used; and if it fails before it took anything of a message, the message goes to a new one and nothing is lost.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.session import Opened
+from letterlock.policy.decision import Cleared, Requirement
+from letterlock.policy.evidence import StartTls
+from letterlock.policy.judge import judge, judge_extensions
+from letterlock.ports import Clock
+from letterlock.smtp.client import State
+
+_Server = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    session: Opened
+    end: asyncio.TimerHandle
+
+
+class SessionPool:
+    """Idle sessions by server. At most `options.max_idle_sessions`; the one idle for longest is ended for a new one."""
+
+    def __init__(self, clock: Clock, options: DeliverOptions) -> None:
+        self._clock = clock
+        self._options = options
+        self._kept: dict[_Server, list[_Kept]] = {}
+        self._order: OrderedDict[int, tuple[_Server, _Kept]] = OrderedDict()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def take(self, host: str, address: str, port: int, requirement: Requirement) -> Opened | None:
+        """A session with this very server that holds the requirement now, if there is one; it is the caller's."""
+        server = host, address, port
+        for kept in reversed(self._kept.get(server, ())):
+            session = kept.session
+            if not session.conversation.stream.quiet or self._too_old(session):
+                self._end(server, kept)
+                continue
+            if session.handshake is not None and session.handshake.sni != requirement.sni:
+                continue
+            verdict = judge(requirement, session.evidence, self._clock.now())
+            if isinstance(verdict, Cleared):
+                offered = session.conversation.client.capabilities.requiretls
+                verdict = judge_extensions(verdict, session.evidence, requiretls_offered=offered)
+            if isinstance(verdict, Cleared):
+                self._forget(server, kept)
+                session.conversation.begin_anew(self._options.timeouts.session)
+                return replace(session, cleared=verdict, reused=True)
+        return None
+
+    async def put(self, host: str, address: str, port: int, session: Opened) -> None:
+        """Keep a session whose transactions are over, or end it."""
+        if not self._worth_keeping(session):
+            await session.conversation.end()
+            return
+        server = host, address, port
+        loop = asyncio.get_running_loop()
+        kept = _Kept(session, loop.call_later(self._options.idle_seconds, lambda: self._end(server, kept)))
+        self._kept.setdefault(server, []).append(kept)
+        self._order[id(kept)] = server, kept
+        if len(self._order) > self._options.max_idle_sessions:
+            self._end(*next(iter(self._order.values())))
+
+    async def close(self) -> None:
+        """End all sessions."""
+        for server, kept in tuple(self._order.values()):
+            self._end(server, kept)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _worth_keeping(self, session: Opened) -> bool:
+        secure = session.handshake is not None or session.evidence.starttls is StartTls.NOT_OFFERED
+        ready = session.conversation.client.state is State.READY and session.conversation.stream.quiet
+        return secure and ready and not self._too_old(session)
+
+    def _too_old(self, session: Opened) -> bool:
+        return self._clock.now() - session.connected_at > self._options.max_session_age_seconds
+
+    def _end(self, server: _Server, kept: _Kept) -> None:
+        if id(kept) not in self._order:
+            return
+        self._forget(server, kept)
+        task = asyncio.get_running_loop().create_task(kept.session.conversation.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _forget(self, server: _Server, kept: _Kept) -> None:
+        kept.end.cancel()
+        del self._order[id(kept)]
+        same = self._kept[server]
+        same.remove(kept)
+        if not same:
+            del self._kept[server]
