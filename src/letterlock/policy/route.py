@@ -24,9 +24,12 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | Re
 
     Whether a host has TLSA records never changes the order (RFC 7672 section 2.2.1). The domain itself is the host
     (implicit MX) only where the MX answer says that there is none, never after a lookup that failed. The operator's
-    route, where there is one, is told last.
+    route, where there is one, is told last; mail waits while it leads nowhere, for that is no fault of the recipient.
     """
     routed = _by_mx(evidence, shuffle)
+    if evidence.relay is not None and isinstance(routed, Refuse):
+        nowhere = Reason(code="rule-route-nowhere", subject=evidence.next_hop.domain)
+        routed = Defer(reasons=(nowhere, *routed.reasons))
     return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
 
 
