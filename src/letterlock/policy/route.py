@@ -8,7 +8,7 @@ from dns.rdtypes.ANY.MX import MX
 
 from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
 from letterlock.policy.decision import Defer, Refuse
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route
 from letterlock.policy.lookups import said, unknown
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
@@ -87,12 +87,10 @@ def _implicit_route(next_hop: NextHop, mx: Answer) -> Route:
 
 
 def _mx_route(evidence: DestinationEvidence, mx: Answer, shuffle: Shuffle) -> Route | Defer | Refuse:
-    domain, rule = evidence.next_hop.domain, evidence.rule
+    domain = evidence.next_hop.domain
     records = [one for one in mx.records[:MAX_MX_RECORDS] if isinstance(one, MX)]
     if records and all(len(one.exchange.labels) == 1 for one in records):
         return Refuse(status="5.1.10", reasons=(Reason(code="rfc7505-3-null-mx", subject=domain),))
-    if rule and rule.tls is TlsRule.DANE_ONLY and not mx.secure:
-        return Defer(reasons=(Reason(code="rfc7672-6-insecure-mx", subject=domain, facts=(("source", rule.source),)),))
     hosts = _ordered(_hosts(records, secure=mx.secure), shuffle)[:MAX_HOSTS]
     if not hosts:
         names = said(", ".join(one.exchange.to_text() for one in records[:5]))
