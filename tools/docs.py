@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from letterlock.cli.main import main as letterlock_command
-from letterlock.config import TABLES
+from letterlock.config import TABLES, known_keys
 from letterlock.policy.reasons import all_codes, explain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,11 +56,16 @@ def shown(value: object) -> str:
     return f"`{value}`"
 
 
-NAMED = {"domain": "domain", "negative": "resolver.negative"}  # tables that hold a table for each name
+NAMED = ("domain", "sender", "route", "resolver.negative")  # tables that hold a table for each name
 TITLES = {
     "": "Top of the file",
-    "domain": '`[domain."example.org"]`',
-    "resolver.negative": '`[resolver.negative."example.org"]`',
+    "domain.exception": '`[domain."example.org".exception]`',
+    **{table: f'`[{table}."example.org"]`' for table in NAMED},
+}
+NOTES = {
+    "domain": '`"*.example.org"` is every name below example.org, `"*"` any domain; the most exact one holds.\n',
+    "domain.exception": 'The same below `[route."example.org"]`.\n',
+    "route": "[The guide](../guides/rules-and-routes.md) tells how the rules of a message meet.\n",
 }
 
 
@@ -76,14 +80,11 @@ def configuration_page() -> str:
     for table, model in TABLES.items():
         title = TITLES.get(table, f"`[{table}]`")
         parts.append(f"## {title}\n\n{model.__doc__}\n")
-        if table == "domain":
-            parts.append(
-                '`"*.example.org"` is every name below example.org, `"*"` any domain; the most exact one holds.\n'
-            )
+        parts += [NOTES[table]] if table in NOTES else []
         parts.append("| key | default | meaning |\n| --- | --- | --- |")
         parts += [
             f"| `{name}` | {shown(field.default)} | {field.description} |"
-            for name, field in model.model_fields.items()
+            for name, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
             if field.description
         ]
         parts.append("")
@@ -148,16 +149,14 @@ def broken_links() -> Iterator[str]:
                 yield f"{page.relative_to(ROOT)}: broken link {target}"
 
 
-def unknown_keys(model: type[BaseModel], data: dict[str, object], place: str) -> Iterator[str]:
+def unknown_keys(data: dict[str, object], *place: str) -> Iterator[str]:
     """Keys of a TOML example that the configuration does not have."""
+    named = ".".join(place) in NAMED  # then the keys are names of domains
     for key, value in data.items():
-        if key not in model.model_fields:
-            yield f"{place}{key}"
-        elif isinstance(value, dict) and key in NAMED:
-            for name, table in value.items():
-                yield from unknown_keys(TABLES[NAMED[key]], table, f"{place}{key}.{name}.")
+        if not named and key not in known_keys(place):
+            yield ".".join((*place, key))
         elif isinstance(value, dict):
-            yield from unknown_keys(TABLES[key], value, f"{place}{key}.")
+            yield from unknown_keys(value, *place, key)
 
 
 def bad_examples() -> Iterator[str]:
@@ -169,10 +168,7 @@ def bad_examples() -> Iterator[str]:
             except tomllib.TOMLDecodeError as error:
                 yield f"{page.relative_to(ROOT)}: example is not TOML: {error}"
                 continue
-            yield from (
-                f"{page.relative_to(ROOT)}: example has the unknown key {key}"
-                for key in unknown_keys(TABLES[""], data, "")
-            )
+            yield from (f"{page.relative_to(ROOT)}: example has the unknown key {key}" for key in unknown_keys(data))
 
 
 def main() -> int:

@@ -176,10 +176,19 @@ async def test_rfc7505_a_next_hop_that_takes_no_mail_is_told_with_the_route_once
     null = answer("relay.example.net", "MX", "0 .", security=SECURE)
     made = await deliver(discoverer(relay("relay.example.net", is_host=False), null), dialer)
     [outcome] = made.outcomes
-    assert (outcome.kind, outcome.status) == (OutcomeKind.FAILED, "5.1.10")
+    assert (outcome.kind, outcome.status) == (OutcomeKind.DEFERRED, "4.3.5")
     assert outcome.text.count("letterlock.toml:9") == 1
     assert outcome.text.startswith("relay.example.net: ")
     assert [reason.code for reason in made.reasons].count("rule-route") == 1
+
+
+async def test_a_relay_host_without_an_address_is_no_fault_of_the_recipients_and_the_mail_waits(
+    dialer: MemoryDialer,
+) -> None:
+    made = await deliver(discoverer(relay()), dialer)
+    [outcome] = made.outcomes
+    assert outcome.kind is OutcomeKind.DEFERRED
+    assert outcome.status.startswith("4.")
 
 
 async def test_the_mx_hosts_of_the_routes_next_hop_are_tried_in_order(

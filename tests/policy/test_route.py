@@ -1,15 +1,30 @@
 """The hosts to try: RFC 5321 section 5.1, RFC 7505, RFC 7672 sections 2.1 and 2.2.1."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from letterlock.policy.decision import Defer, Refuse
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route, TlsRule
+from letterlock.mail.envelope import TlsDemand
+from letterlock.policy.decision import Defer, Refuse, Requirement
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route, RuleException, TlsRule
 from letterlock.policy.reasons import status
+from letterlock.policy.require import require
 from letterlock.policy.route import MAX_HOSTS, route
 from letterlock.resolver.answer import Absence, FailureKind
-from tests.policy.evidence import DOMAIN, INDETERMINATE, INSECURE, SECURE, destination, failure, rule
+from tests.policy.evidence import (
+    DOMAIN,
+    GOOD_TLSA,
+    INDETERMINATE,
+    INSECURE,
+    NOW,
+    SECURE,
+    destination,
+    failure,
+    rule,
+    skipped,
+    target,
+)
 
 
 def same(hosts: Sequence[MxHost]) -> Sequence[MxHost]:
@@ -135,9 +150,24 @@ def test_names_that_cannot_be_asked_for_are_left_out_and_alone_defer() -> None:
 
 
 def test_rfc7672_6_mandatory_dane_needs_a_signed_mx() -> None:
-    demand = rule(TlsRule.DANE_ONLY)
-    evidence = destination("10 a.example.", security=INSECURE, demand=demand)
-    assert deferred(evidence) == ("rfc7672-6-insecure-mx", "4.7.5")
-    assert names(routed(destination("10 a.example.", demand=demand))) == ["a.example"]
-    other = destination("10 a.example.", security=INSECURE, demand=rule(TlsRule.VERIFY))
-    assert names(routed(other)) == ["a.example"]
+    evidence = destination("10 a.example.", security=INSECURE, demand=rule(TlsRule.DANE_ONLY))
+    [host] = routed(evidence).hosts
+    unsigned = target(GOOD_TLSA, mx_secure=host.secure)
+    assert skipped(unsigned, evidence) == "rfc7672-6-insecure-mx"
+
+
+@pytest.mark.parametrize(
+    ("change", "demand"),
+    [
+        ({"audit": True}, TlsDemand.NONE),
+        ({"exception": RuleException(allow_clear=True, why="they sign it next week", until=NOW)}, TlsDemand.NONE),
+        ({}, TlsDemand.TLS_REQUIRED_NO),
+    ],
+)
+def test_what_lifts_mandatory_dane_lifts_it_for_an_unsigned_mx_too(
+    change: dict[str, object], demand: TlsDemand
+) -> None:
+    mandatory = replace(rule(TlsRule.DANE_ONLY), **change)  # type: ignore[arg-type]  # tests name the fields themselves
+    evidence = destination("10 a.example.", security=INSECURE, demand=mandatory)
+    assert names(routed(evidence)) == ["a.example"]
+    assert isinstance(require(evidence, target(mx_secure=False), demand), Requirement)

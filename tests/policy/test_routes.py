@@ -12,6 +12,7 @@ from letterlock.policy.decision import (
     Achieved,
     Cleared,
     DaneAuthentication,
+    Defer,
     Encryption,
     Level,
     PkixAuthentication,
@@ -34,7 +35,7 @@ from letterlock.policy.reasons import sentence
 from letterlock.policy.require import require
 from letterlock.policy.route import relay_reasons, route
 from letterlock.policy.rules import Heard, Rules
-from letterlock.resolver.answer import Answer, LookupFailure, Security
+from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
 from tests.policy.evidence import (
     GOOD_TLSA,
     INSECURE,
@@ -47,6 +48,7 @@ from tests.policy.evidence import (
     failure,
     required,
     session,
+    skipped,
     target,
     tls,
 )
@@ -316,7 +318,6 @@ def test_the_route_is_told_whatever_becomes_of_its_next_hop() -> None:
     cases = {
         "rfc5321-4.1.3-literal": evidence(hop=NextHop("[192.0.2.1]")),
         "rfc5321-5.1-implicit-mx": evidence(hop=domain, mx=answer(RELAY, "MX")),
-        "rfc7505-3-null-mx": evidence(hop=domain, mx=answer(RELAY, "MX", "0 .")),
         "rfc7672-2.1.2-mx-lookup-failed": evidence(hop=domain, mx=failure(RELAY, "MX")),
     }
     for code, found in cases.items():
@@ -324,9 +325,23 @@ def test_the_route_is_told_whatever_becomes_of_its_next_hop() -> None:
     assert told(evidence(hop=domain, mx=answer(RELAY, "MX", "10 mx.example.net."))) == ["rule-route"]
 
 
+@pytest.mark.parametrize(
+    ("code", "mx"),
+    [
+        ("rfc7505-3-null-mx", answer(RELAY, "MX", "0 .")),
+        ("rfc5321-5.1-no-such-domain", answer(RELAY, "MX", absence=Absence.NXDOMAIN)),
+    ],
+)
+def test_a_route_that_leads_nowhere_makes_mail_wait(code: str, mx: Answer) -> None:
+    found = evidence(hop=NextHop(RELAY), mx=mx)
+    assert isinstance(route(found, lambda hosts: hosts), Defer)
+    assert told(found) == ["rule-route-nowhere", code, "rule-route"]
+
+
 def test_mandatory_dane_on_a_route_wants_a_signed_mx_of_the_next_hop() -> None:
-    mx = answer(RELAY, "MX", "10 mx.example.net.", security=INSECURE)
-    assert told(evidence(demanding(DANE, "route"), NextHop(RELAY), mx)) == ["rfc7672-6-insecure-mx", "rule-route"]
+    mx = answer(RELAY, "MX", "10 mx.example.org.", security=INSECURE)
+    found = evidence(demanding(DANE, "route"), NextHop(RELAY), mx)
+    assert skipped(target(GOOD_TLSA, mx_secure=False), found) == "rfc7672-6-insecure-mx"
 
 
 def test_rfc7672_2_2_2_dane_counts_for_a_relay_host_on_the_port_really_used() -> None:

@@ -158,10 +158,7 @@ def _next_hop(value: object) -> tuple[str, bool]:
 
 
 class RouteTable(RuleTable):
-    """Where mail for a domain goes instead of its own MX hosts, and what you demand there.
-
-    `[route."*"]` is a relay host for everything.
-    """
+    """Where mail for a domain goes instead of its own MX hosts, and what you demand there; `"*"` is all other mail."""
 
     next_hop: Annotated[tuple[str, bool], PlainValidator(_next_hop)] = Field(
         description='`"relay.example.net"`: the MX hosts of that domain. `"[relay.example.net]"`: that host itself. '

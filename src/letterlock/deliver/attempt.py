@@ -93,13 +93,16 @@ class _Try:
         return evidence
 
     def _give_up(self, routed: Route) -> None:
-        """Every host was tried; when none of them even has an address, the message will never be deliverable."""
+        """Every host was tried; when none of them even has an address, the message will never be deliverable.
+
+        A relay host without one is the operator's to mend, and the message waits.
+        """
         if self._unable == {host.name for host in routed.hosts}:
             why = Reason(code=NOT_OFFERED, subject=routed.next_hop.domain)
             self._held(routed.next_hop.domain, Refuse(status=status(why), reasons=(why,)))
             return
         verdict = exhausted(routed.next_hop.domain, self._skipped)
-        if len(self._skipped) == len(routed.hosts) and isinstance(verdict, Refuse):
+        if len(self._skipped) == len(routed.hosts) and isinstance(verdict, Refuse) and not self._relayed:
             self._held(routed.next_hop.domain, verdict)
 
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:

@@ -134,6 +134,13 @@ _RULES = (
         "change or remove the route if the mail should go elsewhere; `letterlock check --config` shows where it goes",
     ),
     row(
+        "rule-route-nowhere",
+        "operator's rule",
+        "4.3.5",
+        "the next hop of the route takes no mail, by a mistake in the route or at the relay host",
+        "mend the next_hop of the route, or have the operator of the relay host mend its DNS; the mail waits",
+    ),
+    row(
         "rule-tls-version",
         "operator's rule",
         "4.7.5",

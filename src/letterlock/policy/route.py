@@ -8,7 +8,7 @@ from dns.rdtypes.ANY.MX import MX
 
 from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
 from letterlock.policy.decision import Defer, Refuse
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route
 from letterlock.policy.lookups import said, unknown
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
@@ -24,9 +24,12 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | Re
 
     Whether a host has TLSA records never changes the order (RFC 7672 section 2.2.1). The domain itself is the host
     (implicit MX) only where the MX answer says that there is none, never after a lookup that failed. The operator's
-    route, where there is one, is told last.
+    route, where there is one, is told last; mail waits while it leads nowhere, for that is no fault of the recipient.
     """
     routed = _by_mx(evidence, shuffle)
+    if evidence.relay is not None and isinstance(routed, Refuse):
+        nowhere = Reason(code="rule-route-nowhere", subject=evidence.next_hop.domain)
+        routed = Defer(reasons=(nowhere, *routed.reasons))
     return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
 
 
@@ -84,12 +87,10 @@ def _implicit_route(next_hop: NextHop, mx: Answer) -> Route:
 
 
 def _mx_route(evidence: DestinationEvidence, mx: Answer, shuffle: Shuffle) -> Route | Defer | Refuse:
-    domain, rule = evidence.next_hop.domain, evidence.rule
+    domain = evidence.next_hop.domain
     records = [one for one in mx.records[:MAX_MX_RECORDS] if isinstance(one, MX)]
     if records and all(len(one.exchange.labels) == 1 for one in records):
         return Refuse(status="5.1.10", reasons=(Reason(code="rfc7505-3-null-mx", subject=domain),))
-    if rule and rule.tls is TlsRule.DANE_ONLY and not mx.secure:
-        return Defer(reasons=(Reason(code="rfc7672-6-insecure-mx", subject=domain, facts=(("source", rule.source),)),))
     hosts = _ordered(_hosts(records, secure=mx.secure), shuffle)[:MAX_HOSTS]
     if not hosts:
         names = said(", ".join(one.exchange.to_text() for one in records[:5]))
