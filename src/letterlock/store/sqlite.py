@@ -83,7 +83,7 @@ class SqliteStore:
 
     async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
-        return await self._writer.do(lambda db: _lease(db, now, limit, now + lease_seconds))
+        return await self._writer.do_aside(lambda db: _lease(db, now, limit, now + lease_seconds))
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost."""
@@ -104,7 +104,7 @@ class SqliteStore:
                 raise KeyError(message_id)
             return bytes(row[0])
 
-        return await self._writer.do(work)
+        return await self._writer.do_aside(work)
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
         """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
@@ -120,7 +120,7 @@ class SqliteStore:
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
-        return await self._writer.do(lambda db: _notices(db, limit))
+        return await self._writer.do_aside(lambda db: _notices(db, limit))
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
         """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction.
@@ -146,20 +146,20 @@ class SqliteStore:
             (due_at,) = _run(db, "next_due").fetchone()
             return None if due_at is None else float(due_at)
 
-        return await self._writer.do(work)
+        return await self._writer.do_aside(work)
 
     async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
         """Queued messages in order of id, beginning behind `after`."""
 
-        return await self._writer.do(lambda db: _page(db, limit, after or ""))
+        return await self._writer.do_aside(lambda db: _page(db, limit, after or ""))
 
     async def message(self, message_id: str) -> QueuedMessage | None:
         """One queued message."""
-        return await self._writer.do(lambda db: _queued(db, message_id))
+        return await self._writer.do_aside(lambda db: _queued(db, message_id))
 
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
         """The journal of a message's attempts, oldest first."""
-        return await self._writer.do(
+        return await self._writer.do_aside(
             lambda db: [_record(text) for (text,) in _run(db, "attempts", message_id, MAX_ATTEMPTS_SHOWN)]
         )
 
@@ -171,11 +171,11 @@ class SqliteStore:
                 return _run(db, "retry_all", now).rowcount
             return _run(db, "retry_one", now, message_id).rowcount
 
-        return await self._writer.do(work)
+        return await self._writer.do_aside(work)
 
     async def remove(self, message_id: str) -> bool:
         """Drop a message without telling its sender; whether it was there."""
-        return await self._writer.do(lambda db: bool(_run(db, "delete_message", message_id).rowcount))
+        return await self._writer.do_aside(lambda db: bool(_run(db, "delete_message", message_id).rowcount))
 
     async def close(self) -> None:
         """Finish what is in hand and close the files."""

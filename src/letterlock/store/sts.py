@@ -64,16 +64,16 @@ class PolicyStore:
 
     async def load(self, domain: str) -> KnownPolicy | None:
         """What is remembered of one domain, expired or not."""
-        found = await self._writer.do(lambda db: _read(db, "one", domain))
+        found = await self._writer.do_aside(lambda db: _read(db, "one", domain))
         return found[0] if found else None
 
     async def load_all(self) -> Sequence[KnownPolicy]:
         """Everything that is remembered, by domain."""
-        return await self._writer.do(lambda db: _read(db, "all"))
+        return await self._writer.do_aside(lambda db: _read(db, "all"))
 
     async def due(self, now: float, limit: int) -> Sequence[KnownPolicy]:
         """Policies that hold and are to be fetched again, the longest due first."""
-        return await self._writer.do(lambda db: _read(db, "due", now, limit))
+        return await self._writer.do_aside(lambda db: _read(db, "due", now, limit))
 
     async def save(self, known: KnownPolicy) -> None:
         """Replace what is remembered of its domain. When there are too many, those that expire first are forgotten."""
@@ -83,11 +83,11 @@ class PolicyStore:
             db.execute(_SQL["save"], row)
             db.execute(_SQL["make_room"], (known.domain, self._max_policies))
 
-        await self._writer.do(work)
+        await self._writer.do_aside(work)
 
     async def delete(self, domain: str) -> None:
         """Forget a domain."""
-        await self._writer.do(lambda db: _delete(db, domain))
+        await self._writer.do_aside(lambda db: _delete(db, domain))
 
     async def close(self) -> None:
         """Finish what was asked for, and close the file."""

@@ -1,9 +1,13 @@
-"""One thread, one connection, many callers: group commit.
+"""One connection, many callers: group commit.
 
 Every piece of work runs inside a savepoint of a shared transaction, and its caller is released after the one fsync
 that all of them paid for together. A piece that fails takes only itself back; when a piece took the whole transaction
 with it (a full disk), the others are tried once more, each alone. With exactly one connection a file, the WAL of an old
 SQLite cannot be damaged by a second one.
+
+Short work is done where its callers are, in the event loop, and only the commit, which waits for the disk, in a thread:
+a thread that ran every statement would fight the loop for the interpreter at each of them. Long work (`do_aside`) is
+done in the thread whole. There is one transaction at a time, in the order in which the work was asked for.
 """
 
 import asyncio
@@ -11,23 +15,25 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from letterlock.queue.store import StoreFailed, StoreFull
 
 MAX_GROUP = 200
+MAX_SHORT_GROUP = 64  # what is done in one turn of the event loop
 _Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
 class _Piece(Generic[_Result]):
-    """Work for the thread, and the future of the one who waits for it."""
+    """Work, and the future of the one who waits for it."""
 
     work: Callable[[sqlite3.Connection], _Result]
-    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[_Result]
+    aside: bool
     results: list[_Result] = field(default_factory=list)  # one, once the work was done
     error: Exception | None = None
 
@@ -36,12 +42,8 @@ class _Piece(Generic[_Result]):
         """Whether the disk failed it, and not the work itself."""
         return isinstance(self.error, StoreFailed)
 
-    def release(self) -> None:
-        """Wake the caller, from the writer's thread."""
-        with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Release the caller."""
         if self.future.done():
             return
         if self.error is not None:
@@ -51,74 +53,100 @@ class _Piece(Generic[_Result]):
 
 
 class Writer:
-    """Runs work on a connection, in groups, in a thread of its own. The connection is in autocommit mode."""
+    """Runs work on a connection, in groups. The connection is in autocommit mode; all callers share one event loop."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._pieces: queue.SimpleQueue[_Piece[Any] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._pieces: deque[_Piece[Any]] = deque()
+        self._busy = False
         self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="letterlock-store", daemon=True)
         self._thread.start()
 
     async def do(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Do work in a transaction; its writes are on disk when this returns.
+        """Do short work in a transaction; its writes are on disk when this returns.
 
         Raises StoreFailed, StoreFull, and what the work itself raises; then nothing of it was written.
         """
-        if self._closed:
-            raise StoreFailed("the queue is closed")
-        loop = asyncio.get_running_loop()
-        piece: _Piece[_Result] = _Piece(work, loop, loop.create_future())
-        self._pieces.put(piece)
-        return await piece.future
+        return await self._ask(work, aside=False)
+
+    async def do_aside(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """The same for work that may take long, so that nobody else waits for it."""
+        return await self._ask(work, aside=True)
 
     async def close(self) -> None:
         """Finish what was asked for, and close the connection."""
         if not self._closed:
             self._closed = True
-            self._pieces.put(None)
+            await self._idle.wait()
+            self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
+            self._connection.close()
+
+    async def _ask(self, work: Callable[[sqlite3.Connection], _Result], *, aside: bool) -> _Result:
+        if self._closed:
+            raise StoreFailed("the queue is closed")
+        piece: _Piece[_Result] = _Piece(work, self._loop.create_future(), aside)
+        self._pieces.append(piece)
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._begin)  # whoever else asks in this turn comes along
+        return await piece.future
+
+    # --- in the event loop -------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Take the next group: work of one kind, in its order."""
+        aside = self._pieces[0].aside
+        group: list[_Piece[Any]] = []
+        most = MAX_GROUP if aside else MAX_SHORT_GROUP
+        while self._pieces and self._pieces[0].aside is aside and len(group) < most:
+            group.append(self._pieces.popleft())
+        failed = None if aside else self._try_all(group)
+        self._jobs.put(lambda: self._finish(group, failed, tried=not aside))
+
+    def _released(self, group: Sequence[_Piece[Any]]) -> None:
+        if self._pieces:
+            self._loop.call_soon(self._begin)
+        else:
+            self._busy = False
+            self._idle.set()
+        for piece in group:
+            piece.wake()
+
+    # --- in the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        last = False
-        while not last:
-            group: list[_Piece[Any]] = []
-            piece = self._pieces.get()
-            while True:
-                if piece is None:
-                    last = True
-                    break
-                group.append(piece)
-                if len(group) == MAX_GROUP or self._pieces.empty():
-                    break
-                piece = self._pieces.get()
-            self._do(group)
-        self._connection.close()
+        while (job := self._jobs.get()) is not None:
+            job()
 
-    def _do(self, group: list[_Piece[Any]]) -> None:
-        if not self._commit(group) and len(group) > 1:
+    def _finish(self, group: Sequence[_Piece[Any]], failed: sqlite3.Error | None, *, tried: bool) -> None:
+        if not tried:
+            failed = self._try_all(group)
+        if not self._commit(group, failed) and len(group) > 1:
             for piece in group:
                 if piece.lost:
                     piece.error = None
-                    self._commit([piece])
-        for piece in group:
-            piece.release()
+                    self._commit([piece], self._try_all([piece]))
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._released, group)
 
-    def _commit(self, group: list[_Piece[Any]]) -> bool:
-        """One transaction; False when it was lost as a whole, and its pieces may do better alone."""
-        begun = False
+    # --- in either ---------------------------------------------------------------------------------------------------
+
+    def _try_all(self, group: Sequence[_Piece[Any]]) -> sqlite3.Error | None:
+        """Begin a transaction and do the work; what ended the whole of it, if anything did."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            begun = True
             for piece in group:
                 self._try(piece)
-            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._roll_back()
-            for piece in group:
-                piece.error = piece.error or explain(error)
-            return not begun  # when it could not even begin, each piece alone would only wait as long again
-        return True
+            return error
+        return None
 
     def _try(self, piece: _Piece[Any]) -> None:
         self._connection.execute("SAVEPOINT piece")
@@ -132,6 +160,20 @@ class Writer:
             # a full disk has already ended the whole transaction: then this raises, and the group fails together
             self._connection.execute("ROLLBACK TO piece")
         self._connection.execute("RELEASE piece")
+
+    def _commit(self, group: Sequence[_Piece[Any]], failed: sqlite3.Error | None) -> bool:
+        """End the transaction; False when it was lost as a whole, and its pieces may do better alone."""
+        begun = self._connection.in_transaction or failed is None
+        try:
+            if failed is not None:
+                raise failed
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            for piece in group:
+                piece.error = piece.error or explain(error)
+            return not begun  # when it could not even begin, each piece alone would only wait as long again
+        return True
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
