@@ -262,7 +262,7 @@ class Server:
             clock=clock,
             tls=options.server_context,
             new_id=new_id,
-            wake=self.deliverer.wake,
+            handover=self.deliverer,
         )
         self.control = ControlServer(
             store, options.queue_directory / CONTROL_SOCKET, clock=clock, wake=self.deliverer.wake

@@ -1,10 +1,11 @@
-"""A lease that is kept alive while its task is being delivered."""
+"""The leases of what is being delivered, kept alive together."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from letterlock.ports import Clock
-from letterlock.queue.store import Store, StoreFailed
+from letterlock.queue.store import LeaseLost, Store, StoreFailed
 from letterlock.queue.tasks import Lease
 
 log = logging.getLogger("letterlock.deliver")
@@ -12,27 +13,53 @@ _RENEWALS_PER_LEASE = 3
 
 
 class KeptLease:
-    """The lease as it stands now. `seconds` is how long each renewal makes it last."""
+    """A lease as it stands now. `lost`: somebody else may have the task by now; `on_loss` was called then."""
 
-    def __init__(self, lease: Lease, store: Store, clock: Clock, seconds: float) -> None:
+    def __init__(self, lease: Lease, on_loss: Callable[[], None]) -> None:
         self.lease = lease
+        self.lost = False
+        self.on_loss = on_loss
+
+
+class Leases:
+    """All leases in hand. `seconds` is how long each renewal makes one last."""
+
+    def __init__(self, store: Store, clock: Clock, seconds: float) -> None:
         self._store = store
         self._clock = clock
         self._seconds = seconds
+        self._kept: set[KeptLease] = set()
 
-    async def freshen(self) -> None:
+    def hold(self, lease: Lease, on_loss: Callable[[], None]) -> KeptLease:
+        """Keep a lease alive until it is dropped."""
+        kept = KeptLease(lease, on_loss)
+        self._kept.add(kept)
+        return kept
+
+    def drop(self, kept: KeptLease) -> None:
+        """Keep it alive no more."""
+        self._kept.discard(kept)
+
+    async def freshen(self, kept: KeptLease) -> None:
         """Renew it now if half of it is gone: it may have waited long. Raises LeaseLost, StoreFailed."""
-        if self.lease.expires_at - self._clock.now() < self._seconds / 2:
-            await self._renew()
+        if kept.lease.expires_at - self._clock.now() < self._seconds / 2:
+            await self._renew(kept)
 
-    async def keep(self) -> None:
-        """Renew it again and again until cancelled. Raises LeaseLost; a store that fails is asked again."""
+    async def run(self) -> None:
+        """Renew all, again and again, until cancelled. A store that fails is asked again."""
         while True:
             await asyncio.sleep(self._seconds / _RENEWALS_PER_LEASE)
-            try:
-                await self._renew()
-            except StoreFailed as error:
-                log.warning("%s: the lease could not be renewed: %s", self.lease.message_id, error)
+            await asyncio.gather(*(self._renew_or_tell(kept) for kept in tuple(self._kept)))
 
-    async def _renew(self) -> None:
-        self.lease = await self._store.renew(self.lease, self._clock.now() + self._seconds)
+    async def _renew_or_tell(self, kept: KeptLease) -> None:
+        try:
+            await self._renew(kept)
+        except LeaseLost:
+            self.drop(kept)
+            kept.lost = True
+            kept.on_loss()
+        except StoreFailed as error:
+            log.warning("%s: the lease could not be renewed: %s", kept.lease.message_id, error)
+
+    async def _renew(self, kept: KeptLease) -> None:
+        kept.lease = await self._store.renew(kept.lease, self._clock.now() + self._seconds)

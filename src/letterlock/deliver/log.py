@@ -66,5 +66,7 @@ def _seconds(value: float) -> str:
 
 def safe(text: str) -> str:
     """Remote text for one line of log: nothing that moves a cursor, ends a line or turns the writing direction."""
+    if len(text) <= MAX_TEXT_CHARACTERS and text.isprintable():
+        return text
     shown = "".join(character if character.isprintable() else "?" for character in text[: MAX_TEXT_CHARACTERS + 1])
     return shown if len(shown) <= MAX_TEXT_CHARACTERS else shown[:MAX_TEXT_CHARACTERS] + "…"

@@ -65,6 +65,7 @@ class DeliverOptions:
     max_hosts: int = 10
     max_addresses: int = 5
     max_sessions: int = 12
+    max_fresh_octets: int = 1 << 26
     lease_seconds: float = 300.0
     idle_seconds: float = 5.0
     max_idle_sessions: int = 100

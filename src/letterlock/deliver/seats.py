@@ -31,6 +31,7 @@ class Seats:
         self._max_waiting = max_waiting
         self._leads_to = leads_to
         self._taken: Counter[str] = Counter()
+        self._taken_count = 0
         self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
         self._waiting_count = 0
         self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the seats that they have
@@ -38,7 +39,7 @@ class Seats:
     @property
     def free(self) -> int:
         """Seats that nobody has."""
-        return self._total - self._taken.total()
+        return self._total - self._taken_count
 
     def troubled(self, next_hop: str) -> bool:
         """Whether a next hop has lost seats."""
@@ -48,14 +49,19 @@ class Seats:
         """How many wait for seats of a next hop."""
         return len(self._waiting.get(self._leads_to(next_hop), ()))
 
-    def wait(self, task: DeliveryTask) -> bool:
-        """Let a task wait for a seat; False when its next hop has too many waiting already, or the room is full."""
-        next_hop = self._leads_to(task.lease.next_hop)
-        share = _TROUBLED_SHARE if next_hop in self._fewer else _HEALTHY_SHARE
-        queued = len(self._waiting.get(next_hop, ()))
+    def room(self, next_hop: str) -> bool:
+        """Whether a task for a next hop may come in."""
+        place = self._leads_to(next_hop)
+        share = _TROUBLED_SHARE if place in self._fewer else _HEALTHY_SHARE
+        queued = len(self._waiting.get(place, ()))
         no_room = self._waiting_count >= self._max_waiting or queued >= self._max_waiting // share
-        if no_room and self._taken[next_hop] + queued >= self._seats_of(next_hop):
+        return not no_room or self._taken[place] + queued < self._seats_of(place)
+
+    def wait(self, task: DeliveryTask, *, always: bool = False) -> bool:
+        """Let a task wait for a seat; False when there is no room for it. `always`: room was looked for before."""
+        if not always and not self.room(task.lease.next_hop):
             return False
+        next_hop = self._leads_to(task.lease.next_hop)
         self._waiting.setdefault(next_hop, deque()).append(task)
         self._waiting_count += 1
         return True
@@ -75,12 +81,14 @@ class Seats:
         else:
             del self._waiting[next_hop]
         self._taken[next_hop] += 1
+        self._taken_count += 1
         return task
 
     def leave(self, next_hop: str, *, well: bool | None) -> None:
         """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried."""
         next_hop = self._leads_to(next_hop)
         self._taken[next_hop] -= 1
+        self._taken_count -= 1
         if not self._taken[next_hop]:
             del self._taken[next_hop]
         if well is None:

@@ -7,6 +7,7 @@ runs out.
 """
 
 import asyncio
+import itertools
 import logging
 import random
 from collections import Counter
@@ -16,11 +17,12 @@ from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.leases import KeptLease
+from letterlock.deliver.leases import KeptLease, Leases
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
+from letterlock.mail.envelope import Envelope
 from letterlock.ports import Clock, Dialer
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import LeaseLost, Store, StoreFailed
@@ -80,10 +82,38 @@ class Deliverer:
         self._given_back: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self._stopping = False
+        self._ended = asyncio.Event()
         self._looping = asyncio.Lock()
         self._deliveries: set[asyncio.Task[None]] = set()
         self._trying: set[asyncio.Task[None]] = set()  # those that may be cancelled: nothing is to be written yet
         self._store_pause = STORE_PAUSE_SECONDS
+        self._leases = Leases(store, clock, options.lease_seconds)
+        self._behind = True  # the queue may hold more that is due than was taken in
+        self._bodies: dict[str, bytes] = {}  # of what was just accepted, by lease
+        self._body_octets = 0
+        self._tokens = (f"{chance.getrandbits(64):x}-{number}" for number in itertools.count())
+
+    def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
+        """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
+        if self._stopping or self._body_octets + envelope.size > self._options.max_fresh_octets:
+            return ()
+        until = self._clock.now() + self._options.lease_seconds
+        hops = dict.fromkeys(mailbox.domain for mailbox in envelope.recipients)
+        return tuple(
+            Lease(next(self._tokens), envelope.id, next_hop, until) for next_hop in hops if self._seats.room(next_hop)
+        )
+
+    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
+        """A message is on disk under these leases (and due in the queue where there is none): deliver it."""
+        for lease in leases:
+            recipients = tuple(mailbox for mailbox in envelope.recipients if mailbox.domain == lease.next_hop)
+            task = DeliveryTask(lease=lease, envelope=envelope, recipients=recipients, attempts=0)
+            self._bodies[lease.token] = body
+            self._body_octets += len(body)
+            self._seats.wait(task, always=True)
+        self._begin_waiting()
+        if len(leases) < len({mailbox.domain for mailbox in envelope.recipients}):
+            self.wake()
 
     def wake(self) -> None:
         """Look at the queue now: something became due."""
@@ -91,26 +121,31 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until `stop` is called."""
-        async with self._looping:
-            while not self._stopping:
-                self._woken.clear()
-                pause = await self._fill()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._woken.wait()
+        renewing = asyncio.create_task(self._leases.run())
+        try:
+            async with self._looping:
+                while not self._stopping:
+                    self._woken.clear()
+                    pause = await self._fill()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await self._woken.wait()
+            await self._ended.wait()
+        finally:
+            renewing.cancel()
 
     async def stop(self, grace_seconds: float) -> None:
         """Begin nothing new, let what is in hand finish for `grace_seconds`, give the rest back to the store."""
         self._stopping = True
         self.wake()
-        async with self._looping:
-            waiting = self._seats.clear()
+        waiting = self._seats.clear()
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=grace_seconds)
         for delivery in tuple(self._trying):
             delivery.cancel()
         if self._deliveries:
             await asyncio.wait(self._deliveries)
+        self._ended.set()
         await self._pool.close()
         now = self._clock.now()
         await self._give_back([(task.lease, now) for task in waiting])
@@ -120,6 +155,7 @@ class Deliverer:
         try:
             while not self._stopping:
                 self._begin_waiting()
+                self._behind = True
                 if self._seats.free <= 0:
                     return MAX_PAUSE_SECONDS  # whoever leaves a seat wakes us
                 tasks = await self._store.lease(
@@ -128,6 +164,7 @@ class Deliverer:
                 if not tasks:
                     break
                 await self._take_in(tasks)
+            self._behind = False
             due = await self._store.next_due()
         except StoreFailed as error:
             return self._store_failed(error)
@@ -161,9 +198,10 @@ class Deliverer:
         return self._chance.uniform(*span) * max(1.0, self._given_back[self._leads_to(next_hop)] / GIVEN_BACK_AT_ONCE)
 
     def _begin_waiting(self) -> None:
-        while (task := self._seats.take()) is not None:
+        while not self._stopping and (task := self._seats.take()) is not None:
             if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
                 self._seats.leave(task.lease.next_hop, well=None)
+                self._fresh_body(task)
                 continue
             delivery = asyncio.create_task(self._deliver(task))
             self._deliveries.add(delivery)
@@ -173,45 +211,69 @@ class Deliverer:
         self._deliveries.discard(delivery)
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.critical("a delivery failed by a bug; its lease will run out", exc_info=error)
-        self.wake()
+        self._begin_waiting()
+        if self._behind and self._seats.free > 0:
+            self.wake()
 
     async def _deliver(self, task: DeliveryTask) -> None:
-        kept = KeptLease(task.lease, self._store, self._clock, self._options.lease_seconds)
+        kept = self._leases.hold(task.lease, self._canceller())
         made: Attempt | None = None
         try:
-            made = await self._try(task, kept)
+            try:
+                made = await self._try(task, kept)
+            finally:
+                self._seats.leave(task.lease.next_hop, well=None if made is None else _did_well(made))
+                self._begin_waiting()
+            if made is not None:
+                for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
+                    log.info("%s", line)
+                now, chance = self._clock.now(), self._chance.random()
+                settlement = settle(task, made, now=now, schedule=self._schedule, chance=chance)
+                await self._settle(kept, settlement, made)
         finally:
-            self._seats.leave(task.lease.next_hop, well=None if made is None else _did_well(made))
-        if made is not None:
-            for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
-                log.info("%s", line)
-            now, chance = self._clock.now(), self._chance.random()
-            settlement = settle(task, made, now=now, schedule=self._schedule, chance=chance)
-            await self._settle(kept, settlement, made)
+            self._leases.drop(kept)
+
+    def _canceller(self) -> Callable[[], None]:
+        """What stops this task while nothing is to be written yet."""
+        me = asyncio.current_task()
+
+        def cancel() -> None:
+            if me in self._trying:
+                me.cancel()
+
+        return cancel
 
     async def _try(self, task: DeliveryTask, kept: KeptLease) -> Attempt | None:
         """Make the attempt under a lease that is kept alive; None when there was nothing to try, or not any more."""
         me = asyncio.current_task()
-        made: Attempt | None = None
         if me is not None:
             self._trying.add(me)
         try:
-            async with asyncio.TaskGroup() as group:
-                await kept.freshen()
-                keeping = group.create_task(kept.keep())
-                if (body := await self._content(task)) is not None:
-                    made = await attempt(task, body, ports=self._ports, options=self._options, pool=self._pool)
-                keeping.cancel()
-        except* LeaseLost:
+            body = self._fresh_body(task)
+            await self._leases.freshen(kept)
+            if body is None and (body := await self._content(task)) is None:
+                return None
+            return await attempt(task, body, ports=self._ports, options=self._options, pool=self._pool)
+        except LeaseLost:
             log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
-        except* StoreFailed as failures:
-            log.warning("%s: the queue cannot be read: %s", task.lease.message_id, failures.exceptions[0])
-        except* asyncio.CancelledError:
-            await self._give_back([(kept.lease, self._clock.now())])
+        except StoreFailed as error:
+            log.warning("%s: the queue cannot be read: %s", task.lease.message_id, error)
+        except asyncio.CancelledError:
+            if kept.lost:
+                log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
+            else:
+                await self._give_back([(kept.lease, self._clock.now())])
         finally:
             if me is not None:
                 self._trying.discard(me)
-        return made
+        return None
+
+    def _fresh_body(self, task: DeliveryTask) -> bytes | None:
+        """The content of a message that was just accepted."""
+        body = self._bodies.pop(task.lease.token, None)
+        if body is not None:
+            self._body_octets -= len(body)
+        return body
 
     async def _content(self, task: DeliveryTask) -> bytes | None:
         try:
@@ -235,6 +297,8 @@ class Deliverer:
             else:
                 if settlement.failed:
                     self._failed()
+                if settlement.deferred:
+                    self.wake()
                 return
             if last_chance:
                 log.error("%s: the outcome is not written; it is tried again and may come twice", made.message_id)

@@ -6,26 +6,37 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.net.streams import TcpStream
 from letterlock.net.tls import ServerContext
 from letterlock.ports import Clock
 from letterlock.queue.store import Store
+from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import Admission, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.session import FAREWELL_SECONDS, READ_OCTETS, Services, Session
+from letterlock.receive.session import FAREWELL_SECONDS, READ_OCTETS, Handover, Services, Session
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
 log = logging.getLogger("letterlock.receive")
 
 
-def _nobody() -> None:
-    """Nobody waits for new messages."""
+class _Nobody:
+    """Nobody delivers: what is accepted waits in the queue."""
+
+    def prepare(self, envelope: Envelope) -> Sequence[Lease]:
+        return ()
+
+    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
 
 
 class Listener:
-    """The receiving service. `tls` None: STARTTLS is not offered. `wake` is called when a message is on disk."""
+    """The receiving service. `tls` None: STARTTLS is not offered. `handover` gets what is on disk."""
 
     def __init__(
         self,
@@ -35,13 +46,13 @@ class Listener:
         clock: Clock,
         tls: ServerContext | None,
         new_id: Callable[[], str],
-        wake: Callable[[], None] = _nobody,
+        handover: Handover = _NOBODY,
     ) -> None:
         # One message of the largest size always fits, dot-stuffed and with what was read behind it.
         largest = 2 * options.max_message_octets + READ_OCTETS
         memory = MemoryBudget(max(options.max_inflight_octets, largest))
         self._services = Services(
-            options=options, store=store, clock=clock, tls=tls, new_id=new_id, wake=wake, memory=memory
+            options=options, store=store, clock=clock, tls=tls, new_id=new_id, handover=handover, memory=memory
         )
         self._admission = Admission(
             max_connections=options.max_connections, max_per_client=options.max_connections_per_client

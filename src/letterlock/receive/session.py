@@ -2,8 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
@@ -13,6 +14,7 @@ from letterlock.net.tls import ServerContext, accept_tls
 from letterlock.policy.evidence import Completed
 from letterlock.ports import Clock, Stream
 from letterlock.queue.store import Store, StoreFailed, StoreFull
+from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import MemoryBudget
 from letterlock.receive.options import ReceiveOptions
@@ -42,16 +44,26 @@ TIMED_OUT = Reply(421, ("4.4.2 Time-out; closing",))
 SHUTTING_DOWN = Reply(421, ("4.3.2 Shutting down; try again later",))
 
 
+class Handover(Protocol):
+    """Who delivers what was accepted."""
+
+    def prepare(self, envelope: Envelope) -> Sequence[Lease]:
+        """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
+
+    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
+        """A message is on disk under these leases, and due in the queue where there is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What all sessions share. `wake` tells delivery that there is a new message."""
+    """What all sessions share."""
 
     options: ReceiveOptions
     store: Store
     clock: Clock
     tls: ServerContext | None
     new_id: Callable[[], str]
-    wake: Callable[[], None]
+    handover: Handover
     memory: MemoryBudget
 
 
@@ -207,14 +219,15 @@ class Session:
         body = self._received_field(message, message_id, now) + message.content
         envelope = self._envelope(message, message_id, size=len(body), now=now)
         try:
-            await self._services.store.accept(envelope, body, next_attempt_at=now)
+            leases = self._services.handover.prepare(envelope)
+            await self._services.store.accept(envelope, body, next_attempt_at=now, leases=leases)
         except StoreFailed as error:
             self._journal.not_queued(message_id, str(error))
             self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
         else:
             self._smtp.accept(f"queued as {message_id}")
             self._journal.queued(envelope)
-            self._services.wake()
+            self._services.handover.take(envelope, body, leases)
         self._hold(0)
 
     def _received_field(self, message: MessageReceived, message_id: str, now: float) -> bytes:

@@ -45,7 +45,9 @@ class MemoryStore:
         self._kept: dict[str, _Kept] = {}
         self._tokens = (f"lease-{number}" for number in itertools.count(1))
 
-    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+    async def accept(
+        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+    ) -> None:
         """Keep a message."""
         self._insert(envelope, body, next_attempt_at)
 

@@ -77,9 +77,11 @@ class SqliteStore:
             lock.close()
             raise StoreFailed(f"cannot open the queue {directory / FILE}: {error}") from None
 
-    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+    async def accept(
+        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+    ) -> None:
         """Keep a message; it is durable when this returns."""
-        await self._writer.do(lambda db: _insert(db, envelope, body, next_attempt_at))
+        await self._writer.do(lambda db: _insert(db, envelope, body, next_attempt_at, leases))
 
     async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
@@ -232,7 +234,9 @@ def _run(db: sqlite3.Connection, name: str, *values: str | float | bytes | None)
     return db.execute(_SQL[name], values)
 
 
-def _insert(db: sqlite3.Connection, envelope: Envelope, body: bytes, next_attempt_at: float) -> None:
+def _insert(
+    db: sqlite3.Connection, envelope: Envelope, body: bytes, next_attempt_at: float, leases: Sequence[Lease] = ()
+) -> None:
     reverse_path = None if envelope.reverse_path is None else str(envelope.reverse_path)
     _run(
         db,
@@ -249,8 +253,11 @@ def _insert(db: sqlite3.Connection, envelope: Envelope, body: bytes, next_attemp
     _run(db, "insert_body", envelope.id, body)
     rows = [(envelope.id, place, str(mailbox), mailbox.domain) for place, mailbox in enumerate(envelope.recipients)]
     db.executemany(_SQL["insert_recipient"], rows)
+    leased = {lease.next_hop: lease for lease in leases}
     for next_hop in dict.fromkeys(mailbox.domain for mailbox in envelope.recipients):
-        _run(db, "insert_task", envelope.id, next_hop, next_attempt_at)
+        lease = leased.get(next_hop)
+        due_at, token = (lease.expires_at, lease.token) if lease else (next_attempt_at, None)
+        _run(db, "insert_task", envelope.id, next_hop, due_at, token)
 
 
 def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) -> list[DeliveryTask]:
@@ -271,8 +278,14 @@ def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) ->
 
 def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attempt: Attempt, now: float) -> None:
     key = lease.message_id, lease.next_hop
-    if _run(db, "held_lease", *key, lease.token, now).fetchone() is None:
-        raise LeaseLost(lease.message_id)
+    if settlement.deferred or settlement.failed:
+        if _run(db, "held_lease", *key, lease.token, now).fetchone() is None:
+            raise LeaseLost(lease.message_id)
+    else:  # the usual case: all delivered, and most often the message is done
+        if not _run(db, "delete_held_task", *key, lease.token, now).rowcount:
+            raise LeaseLost(lease.message_id)
+        if _run(db, "delete_finished", lease.message_id).rowcount:
+            return
     states = (("delivered", settlement.delivered), ("failed", settlement.failed), ("queued", settlement.deferred))
     for state, outcomes in states:
         for outcome in outcomes:

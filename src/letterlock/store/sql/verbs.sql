@@ -6,7 +6,7 @@ INSERT INTO body (message_id, content) VALUES (?, ?);
 -- name: insert_recipient
 INSERT INTO recipient (message_id, position, mailbox, next_hop) VALUES (?, ?, ?, ?);
 -- name: insert_task
-INSERT INTO task (message_id, next_hop, due_at) VALUES (?, ?, ?);
+INSERT INTO task (message_id, next_hop, due_at, lease_token) VALUES (?, ?, ?, ?);
 
 -- name: due_tasks
 SELECT message_id, next_hop, attempts FROM task WHERE due_at <= ? ORDER BY due_at LIMIT ?;
@@ -29,6 +29,8 @@ UPDATE recipient SET state = ?, status = ?, text = ?, reply = ? WHERE message_id
 UPDATE task SET attempts = attempts + 1, due_at = ?, lease_token = NULL WHERE message_id = ? AND next_hop = ?;
 -- name: delete_task
 DELETE FROM task WHERE message_id = ? AND next_hop = ?;
+-- name: delete_held_task
+DELETE FROM task WHERE message_id = ? AND next_hop = ? AND lease_token = ? AND due_at > ?;
 -- name: insert_attempt
 INSERT INTO attempt (message_id, record) VALUES (?, ?);
 -- name: delete_finished
