@@ -1,5 +1,6 @@
 """The log on stderr: in Postfix's form, so that its log tools (fail2ban, pflogsumm) work unchanged; or JSON."""
 
+import functools
 import json
 import logging
 import sys
@@ -8,6 +9,12 @@ import time
 _PROGRAMS = {"letterlock.receive": "smtpd", "letterlock.deliver": "smtp", "letterlock.report": "bounce"}
 
 
+@functools.lru_cache(maxsize=4)
+def _stamp(seconds: int) -> str:
+    return time.strftime("%b %e %H:%M:%S", time.localtime(seconds))
+
+
+@functools.cache
 def _program(logger: str) -> str:
     return next((name for room, name in _PROGRAMS.items() if logger.startswith(room)), "letterlock")
 
@@ -21,7 +28,7 @@ class PostfixFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; a traceback, if there is one, follows it."""
-        stamp = time.strftime("%b %e %H:%M:%S", time.localtime(record.created))
+        stamp = _stamp(int(record.created))
         level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
         tag = f"postfix-letterlock/{_program(record.name)}[{record.process}]"
         line = f"{stamp} {self._hostname} {tag}: {level}{record.getMessage()}"
@@ -52,3 +59,6 @@ def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
     root.handlers = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.propagate = False
+    # As the manual of `logging` says for what is not shown here: where in the source, which thread, which child.
+    logging._srcfile = None  # type: ignore[attr-defined]
+    logging.logThreads = logging.logMultiprocessing = False

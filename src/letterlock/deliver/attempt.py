@@ -79,7 +79,8 @@ class _Try:
     async def _try_destination(self, next_hop: NextHop) -> DestinationEvidence:
         sender = self._task.envelope.reverse_path
         evidence = await self._ports.discoverer.destination(next_hop, sender.domain if sender is not None else None)
-        self._options = replace(self._options, port=evidence.next_hop.port)
+        if evidence.next_hop.port != self._options.port:
+            self._options = replace(self._options, port=evidence.next_hop.port)
         self._relayed = relay_reasons(evidence)
         routed = route(evidence, self._ports.shuffle)
         if isinstance(routed, Route):

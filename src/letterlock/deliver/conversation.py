@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from letterlock.deliver.options import Timeouts
+from letterlock.net.limits import Limit
 from letterlock.ports import Stream
 from letterlock.smtp.client import SmtpClient, State
 from letterlock.smtp.client_events import ConnectionEnded, Event, RemoteProtocolError, ServerClosing
@@ -36,6 +37,8 @@ class Conversation:
         self.client = client
         self.timeouts = timeouts
         self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._limit = Limit()
         self._events: deque[Event] = deque()
 
     def begin_anew(self, seconds: float) -> None:
@@ -69,7 +72,7 @@ class Conversation:
         """Write one block. Raises SessionLost."""
         limit = self.limit(self.timeouts.block)
         try:
-            async with asyncio.timeout(limit):
+            with self._limit.until(self._loop.time() + limit):
                 await self.stream.write(block)
         except TimeoutError:
             raise SessionLost("4.4.2", f"the server took no more data for {limit:.0f} seconds") from None
@@ -96,11 +99,12 @@ class Conversation:
                     await self.stream.write(self.client.take_output())
         except (OSError, RemoteProtocolError):
             self.stream.abort()
+        self._limit.close()
         await self.stream.close()
 
     def limit(self, seconds: float) -> float:
         """The time-out, cut to what the whole session has left."""
-        return max(0.0, min(seconds, self._deadline - asyncio.get_running_loop().time()))
+        return max(0.0, min(seconds, self._deadline - self._loop.time()))
 
     def _refuse_if_over(self) -> None:
         if self.client.fault is not None:
@@ -112,11 +116,13 @@ class Conversation:
         self._refuse_if_over()
         step = self.client.awaiting
         limit = self.limit(self.timeouts.answer(step))
+        when = self._loop.time() + limit
         try:
-            async with asyncio.timeout(limit):
-                while not self._events:
-                    self._events.extend(self.client.receive(await self.stream.read(_READ_OCTETS)))
-                    await self.send()
+            while not self._events:
+                with self._limit.until(when):
+                    octets = await self.stream.read(_READ_OCTETS)
+                self._events.extend(self.client.receive(octets))
+                await self.send()
         except TimeoutError:
             raise SessionLost("4.4.2", f"no answer within {limit:.0f} seconds: {step}") from None
         except ConnectionEnded as error:

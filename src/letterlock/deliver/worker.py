@@ -91,7 +91,8 @@ class Deliverer:
         self._behind = True  # the queue may hold more that is due than was taken in
         self._bodies: dict[str, bytes] = {}  # of what was just accepted, by lease
         self._body_octets = 0
-        self._tokens = (f"{chance.getrandbits(64):x}-{number}" for number in itertools.count())
+        prefix = f"{chance.getrandbits(64):x}"
+        self._tokens = (f"{prefix}-{number}" for number in itertools.count())
 
     def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
         """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
@@ -316,7 +317,7 @@ class Deliverer:
                 raise failed
 
     def _shuffled(self, items: Sequence[_T], /) -> Sequence[_T]:
-        return self._chance.sample(items, len(items))
+        return self._chance.sample(items, len(items)) if len(items) > 1 else items
 
 
 def _did_well(made: Attempt) -> bool:

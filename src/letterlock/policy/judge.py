@@ -66,7 +66,7 @@ def judge(requirement: Requirement, session: SessionEvidence, now: float) -> Ver
     attacker may have shown it. What would only be demanded (`audits`) is judged too, and told in the reasons.
     """
     verdict = _judge(requirement, session, now)
-    if not isinstance(verdict, Cleared):
+    if not isinstance(verdict, Cleared) or not requirement.audits:
         return verdict
     told = tuple(_audited(audit, session, now) for audit in requirement.audits)
     return replace(verdict, reasons=(*verdict.reasons, *told))

@@ -10,6 +10,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.mail.tls_required import says_no
+from letterlock.net.limits import Limit
 from letterlock.net.tls import ServerContext, accept_tls
 from letterlock.policy.evidence import Completed
 from letterlock.ports import Clock, Stream
@@ -88,7 +89,9 @@ class Session:
         self._tls: Completed | None = None
         self._held_octets = 0
         self._patience = _Patience(options)
-        self._waiting: asyncio.Timeout | None = None
+        self._loop = asyncio.get_running_loop()
+        self._limit = Limit()
+        self._reading = False
         self._stop_at = math.inf
 
     async def run(self) -> None:
@@ -100,6 +103,7 @@ class Session:
         except OSError:
             self._journal.lost(self._smtp.last_step)
         finally:
+            self._limit.close()
             self._stream.abort()
             self._hold(0)
             self._journal.disconnected(self._smtp.commands)
@@ -107,8 +111,8 @@ class Session:
     def stop(self, at: float) -> None:
         """Take no new message; a mail transaction that is open may go on until `at` (event loop's time)."""
         self._stop_at = at
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(self._deadline())
+        if self._reading:
+            self._limit.move(self._deadline())
 
     # --- octets ------------------------------------------------------------------------------------------------------
 
@@ -144,11 +148,10 @@ class Session:
         """Write what is to be said, and read once."""
         await self._write()
         self._patience.look_at(self._smtp)
-        try:
-            async with asyncio.timeout_at(self._deadline()) as self._waiting:
-                data = await self._stream.read(READ_OCTETS)
-        finally:
-            self._waiting = None
+        with self._limit.until(self._deadline()):
+            self._reading = True
+            data = await self._stream.read(READ_OCTETS)
+        self._reading = False
         self._smtp.feed(data)
         if self._smtp.state is State.CONTENT and not self._hold(self._smtp.held_octets):
             self._smtp.discard_content(NO_MEMORY)
@@ -157,13 +160,13 @@ class Session:
     async def _write(self) -> None:
         output = self._smtp.take_output()
         if output:
-            async with asyncio.timeout(self._options.command_timeout_seconds):
+            with self._limit.until(self._loop.time() + self._options.command_timeout_seconds):
                 await self._stream.write(output)
 
     def _deadline(self) -> float:
         """Until when a read may take. Outside a mail transaction a session that is to stop waits for nothing."""
         if self._stop_at < math.inf and not self._smtp.in_transaction:
-            return asyncio.get_running_loop().time()
+            return self._loop.time()
         return min(self._patience.deadline, self._stop_at)
 
     def _hold(self, octets: int) -> bool:
