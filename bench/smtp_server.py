@@ -10,11 +10,13 @@ import itertools
 import multiprocessing
 import socket
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import cast
 
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.store import Store
+from letterlock.queue.tasks import Lease
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.smtp.server import SmtpServer
@@ -39,7 +41,9 @@ class Clock:
 class Nowhere:
     """A store that keeps nothing."""
 
-    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+    async def accept(
+        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+    ) -> None:
         """Take it."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from letterlock.mail.envelope import TlsDemand
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import LeaseLost, Store
-from letterlock.queue.tasks import DeliveryTask, OutcomeKind, RecipientOutcome
+from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind, RecipientOutcome
 from letterlock.store.memory import MemoryStore
 from letterlock.store.sqlite import SqliteStore
 from tests.queue.messages import ANN, BEN, BODY, CAT, SENDER, attempt, envelope, outcome
@@ -51,6 +51,31 @@ async def test_there_is_one_task_for_each_next_hop(store: Store) -> None:
         "one.test": (ANN, BEN),
         "two.test": (CAT,),
     }
+
+
+async def test_a_message_can_be_accepted_with_leases_that_somebody_holds_already(store: Store) -> None:
+    held = Lease("mine", "M1", "one.test", 60.0)
+    await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0, leases=(held,))
+    other = await lease_one(store)
+    assert other.lease.next_hop == "two.test", "what is leased is not due"
+    task = DeliveryTask(lease=held, envelope=envelope("M1", ANN, CAT), recipients=(ANN,), attempts=0)
+    await settled(store, task, outcome(ANN, DELIVERED))
+    with pytest.raises(LeaseLost):
+        await settled(store, task, outcome(ANN, DELIVERED))
+    await settled(store, other, outcome(CAT, DELIVERED))
+    assert await store.message("M1") is None
+
+
+async def test_a_lease_from_the_start_runs_out_like_any_other(store: Store) -> None:
+    held = Lease("mine", "M1", "one.test", 60.0)
+    await store.accept(envelope("M1", ANN), BODY, next_attempt_at=0, leases=(held,))
+    assert await store.lease(59, limit=10, lease_seconds=60) == []
+    assert await store.next_due() == 60
+    again = await lease_one(store, now=60)
+    task = DeliveryTask(lease=held, envelope=envelope("M1", ANN), recipients=(ANN,), attempts=0)
+    with pytest.raises(LeaseLost):
+        await settled(store, task, outcome(ANN, DELIVERED), now=61)
+    await settled(store, again, outcome(ANN, DELIVERED), now=61)
 
 
 async def test_nothing_is_leased_before_it_is_due(store: Store) -> None:

@@ -84,7 +84,9 @@ class HandStore:
         self._may_fail("next_due")
         return min((time for time, _ in self.due), default=None)
 
-    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+    async def accept(
+        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+    ) -> None:
         """Not for delivery."""
         raise AssertionError
 

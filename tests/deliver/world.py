@@ -110,6 +110,12 @@ class MemoryStream:
         """Whether this end has closed."""
         return self._outgoing.ended
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that was not read."""
+        pipe = self._incoming
+        return not (pipe.octets or pipe.ended or pipe.broken or self._outgoing.ended)
+
     async def read(self, max_octets: int) -> bytes:
         """Some octets."""
         pipe = self._incoming

@@ -56,6 +56,10 @@ class _CountedStream:
     def peer(self) -> str:
         return self._stream.peer
 
+    @property
+    def quiet(self) -> bool:
+        return self._stream.quiet
+
     async def read(self, max_octets: int) -> bytes:
         data = await self._stream.read(max_octets)
         self._dialer.octets += len(data)

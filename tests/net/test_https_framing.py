@@ -21,6 +21,7 @@ class Pieces:
     """A stream that gives what it was made of, piece by piece, and then ends."""
 
     peer = "192.0.2.1"
+    quiet = False
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._data = [piece for piece in pieces if piece]

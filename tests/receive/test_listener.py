@@ -34,7 +34,10 @@ async def test_a_message_is_stored_and_then_answered() -> None:
             b"Received: from client.example ([127.0.0.1])\r\n\tby mx.example.org (Letterlock) with ESMTP id ID1\r\n"
             b"\tfor <bob@example.net>;\r\n\tMon, 21 Sep 2026 14:13:20 +0000\r\nSubject: x\r\n\r\nhello\r\n"
         )
-        assert len(server.wakes) == 1
+        [(handed_over, content, leases)] = server.delivery.taken
+        assert (handed_over, content) == (server.store.kept[0][0], server.store.kept[0][1])
+        assert [lease.next_hop for lease in leases] == ["example.net"]
+        assert server.store.leases == list(leases), "it is on disk with the lease that delivery holds"
         assert await client.ask(b"QUIT\r\n") == b"221 2.0.0 Bye\r\n"
         assert await client.rest() == b""
 
@@ -64,7 +67,7 @@ async def test_what_cannot_be_stored_stays_with_the_client(
         server.store.fault = fault
         await client.start_mail()
         assert await client.ask(b"x\r\n.\r\n") == answer
-        assert server.wakes == []
+        assert server.delivery.taken == []
         assert f"ID1: not accepted from unknown[127.0.0.1]: {fault}" in caplog.text
         server.store.fault = None
         await client.send(ENVELOPE)

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from letterlock.mail.envelope import Envelope
 from letterlock.net.tls import ServerContext
 from letterlock.queue.store import Store
+from letterlock.queue.tasks import Lease
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 
@@ -34,17 +35,35 @@ class FakeStore:
     """Keeps messages in memory; fails with `fault`, or waits for `gate`, when told to."""
 
     kept: list[tuple[Envelope, bytes, float]] = field(default_factory=list)
+    leases: list[Lease] = field(default_factory=list)
     fault: Exception | None = None
     gate: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def accept(self, envelope: Envelope, body: bytes, *, next_attempt_at: float) -> None:
+    async def accept(
+        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+    ) -> None:
         self.entered.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.fault is not None:
             raise self.fault
         self.kept.append((envelope, body, next_attempt_at))
+        self.leases += leases
+
+
+@dataclass
+class Delivery:
+    """Leases everything, and remembers what it was given."""
+
+    taken: list[tuple[Envelope, bytes, tuple[Lease, ...]]] = field(default_factory=list)
+
+    def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
+        hops = dict.fromkeys(mailbox.domain for mailbox in envelope.recipients)
+        return tuple(Lease(f"lease-{hop}", envelope.id, hop, NOW + 300) for hop in hops)
+
+    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
+        self.taken.append((envelope, body, tuple(leases)))
 
 
 class Client:
@@ -97,7 +116,7 @@ class World:
     listener: Listener
     store: FakeStore
     address: tuple[str, int]
-    wakes: list[None]
+    delivery: Delivery
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -121,18 +140,18 @@ async def world(
     options: ReceiveOptions | None = None, *, tls: ServerContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[World]:
     """A listener with these options, stopped at the end."""
-    store, wakes, ids = FakeStore(), list[None](), itertools.count(1)
+    store, delivery, ids = FakeStore(), Delivery(), itertools.count(1)
     listener = Listener(
         options or ReceiveOptions(hostname="mx.example.org"),
         store=cast("Store", store),
         clock=StandingClock(),
         tls=tls,
         new_id=lambda: f"ID{next(ids)}",
-        wake=lambda: wakes.append(None),
+        handover=delivery,
     )
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
         await listener.start([bound])
         try:
-            yield World(listener, store, bound.getsockname()[:2], wakes)
+            yield World(listener, store, bound.getsockname()[:2], delivery)
         finally:
             await listener.stop(0)

@@ -60,5 +60,5 @@ def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.propagate = False
     # As the manual of `logging` says for what is not shown here: where in the source, which thread, which child.
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None  # noqa: SLF001  # the manual gives this very line
     logging.logThreads = logging.logMultiprocessing = False

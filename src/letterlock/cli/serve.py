@@ -10,12 +10,16 @@ import sys
 from pathlib import Path
 
 import click
+import uvloop
 
 from letterlock.app import Server, StartFailed, running, spare_collector
 from letterlock.cli.logs import start_log
 from letterlock.config import EX_CONFIG, BadConfig, Options, load
 
 log = logging.getLogger("letterlock.serve")
+
+SWITCH_SECONDS = 0.0003
+"""How long the store's thread may wait for the interpreter: its commits are short, and everybody waits for them."""
 
 
 @click.command()
@@ -52,7 +56,8 @@ def serve(config_path: Path | None, check_config: bool, log_format: str, verbose
         return
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
     try:
-        __import__("sys").setswitchinterval(0.0003) or __import__("uvloop").run(_serve(options))
+        sys.setswitchinterval(SWITCH_SECONDS)
+        uvloop.run(_serve(options))
     except StartFailed as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

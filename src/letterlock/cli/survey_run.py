@@ -3,24 +3,24 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
 
-from letterlock.deliver.survey import Survey
-
+_Survey = TypeVar("_Survey")
 AHEAD = 8
 """How many domains, for each one that is looked at, may be finished and wait for a slow one before them."""
 
 
 async def run_surveys(
-    domains: Iterable[str], look: Callable[[str], Awaitable[Survey]], jobs: int, stop: asyncio.Event
-) -> AsyncIterator[Survey]:
+    domains: Iterable[str], look: Callable[[str], Awaitable[_Survey]], jobs: int, stop: asyncio.Event
+) -> AsyncIterator[_Survey]:
     """Look at each domain, `jobs` at a time; ends early when `stop` is set, with what is finished by then in order."""
     seats = asyncio.Semaphore(jobs)
 
-    async def seated(domain: str) -> Survey:
+    async def seated(domain: str) -> _Survey:
         async with seats:
             return await look(domain)
 
-    waiting: deque[asyncio.Task[Survey]] = deque()
+    waiting: deque[asyncio.Task[_Survey]] = deque()
     stopping = asyncio.create_task(stop.wait())
     try:
         for domain in domains:
@@ -40,7 +40,7 @@ async def run_surveys(
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def _finished(task: asyncio.Task[Survey], stopping: asyncio.Task[bool]) -> bool:
+async def _finished(task: asyncio.Task[_Survey], stopping: asyncio.Task[bool]) -> bool:
     """Wait for a survey, or until nobody wants it any more."""
     await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     return task.done()

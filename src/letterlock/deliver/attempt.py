@@ -122,7 +122,10 @@ class _Try:
     async def _try_address(self, host: str, address: str, requirement: Requirement) -> bool:
         """Try one address; whether the attempt is over."""
         server = f"{host}[{address}]"
-        while self._pool is not None and (kept := self._pool.take(host, address, self._options.port, requirement)) is not None:
+        while (
+            self._pool is not None
+            and (kept := self._pool.take(host, address, self._options.port, requirement)) is not None
+        ):
             self._saw(host, address, kept.connected_at, kept.handshake)
             over = await self._transact(kept, host, address)
             if over is not None:
@@ -141,6 +144,9 @@ class _Try:
                 self._saw(host, address, connected_at, None)
                 self._troubles.append(_Trouble(code, f"{server}: {text}", by_policy=False))
         return False
+
+    def _kept_session(self, host: str, address: str, requirement: Requirement) -> Opened | None:
+        return self._pool.take(host, address, self._options.port, requirement) if self._pool is not None else None
 
     async def _open(self, address: str, requirement: Requirement) -> OpenResult:
         """A session under the requirement. A failed handshake is tried again with a small ClientHello, under the same

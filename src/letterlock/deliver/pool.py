@@ -22,10 +22,10 @@ from letterlock.smtp.client import State
 _Server = tuple[str, str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Kept:
     session: Opened
-    end: asyncio.TimerHandle
+    end: asyncio.TimerHandle | None = None
 
 
 class SessionPool:
@@ -64,8 +64,8 @@ class SessionPool:
             await session.conversation.end()
             return
         server = host, address, port
-        loop = asyncio.get_running_loop()
-        kept = _Kept(session, loop.call_later(self._options.idle_seconds, lambda: self._end(server, kept)))
+        kept = _Kept(session)
+        kept.end = asyncio.get_running_loop().call_later(self._options.idle_seconds, self._end, server, kept)
         self._kept.setdefault(server, []).append(kept)
         self._order[id(kept)] = server, kept
         if len(self._order) > self._options.max_idle_sessions:
@@ -95,7 +95,8 @@ class SessionPool:
         task.add_done_callback(self._ending.discard)
 
     def _forget(self, server: _Server, kept: _Kept) -> None:
-        kept.end.cancel()
+        if kept.end is not None:
+            kept.end.cancel()
         del self._order[id(kept)]
         same = self._kept[server]
         same.remove(kept)

@@ -364,6 +364,11 @@ class _Recorded:
         """The peer's IP address."""
         return self.inner.peer
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that was not read."""
+        return self.inner.quiet
+
     async def read(self, max_octets: int) -> bytes:
         """Some octets. Raises OSError."""
         data = await self.inner.read(max_octets)

@@ -19,6 +19,7 @@ from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.leases import KeptLease, Leases
 from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.deliver.pace import Pace
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
@@ -38,6 +39,9 @@ MIN_PAUSE_SECONDS = 0.05
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
 GIVEN_BACK_AT_ONCE = 5000
+MIN_PACE = 1.0
+MIN_ABSENCE_SECONDS = 0.5
+MAX_ABSENCE_SECONDS = 300.0
 _GIVEN_BACK_SECONDS = (5.0, 15.0)
 _GIVEN_BACK_IN_TROUBLE_SECONDS = (60.0, 120.0)
 SLOW_SECONDS = 60.0
@@ -80,6 +84,7 @@ class Deliverer:
             leads_to=self._leads_to,
         )
         self._given_back: Counter[str] = Counter()
+        self._pace = Pace()
         self._woken = asyncio.Event()
         self._stopping = False
         self._ended = asyncio.Event()
@@ -194,9 +199,17 @@ class Deliverer:
         await self._give_back(too_many)
 
     def _absence(self, next_hop: str) -> float:
-        """How long a task that found no room stays away, in seconds: the longer, the more of them there are."""
+        """How long a task that found no room stays away, in seconds: about until its turn comes, at the pace of late.
+
+        Where no pace is known, or there is trouble, the longer, the more of them there are.
+        """
+        place = self._leads_to(next_hop)
+        pace = self._pace.per_second(place, self._clock.now())
+        if pace >= MIN_PACE and not self._seats.troubled(next_hop):
+            turn = (self._seats.queued(next_hop) / 2 + self._given_back[place]) / pace
+            return min(MAX_ABSENCE_SECONDS, max(MIN_ABSENCE_SECONDS, turn))
         span = _GIVEN_BACK_IN_TROUBLE_SECONDS if self._seats.troubled(next_hop) else _GIVEN_BACK_SECONDS
-        return self._chance.uniform(*span) * max(1.0, self._given_back[self._leads_to(next_hop)] / GIVEN_BACK_AT_ONCE)
+        return self._chance.uniform(*span) * max(1.0, self._given_back[place] / GIVEN_BACK_AT_ONCE)
 
     def _begin_waiting(self) -> None:
         while not self._stopping and (task := self._seats.take()) is not None:
@@ -224,6 +237,7 @@ class Deliverer:
                 made = await self._try(task, kept)
             finally:
                 self._seats.leave(task.lease.next_hop, well=None if made is None else _did_well(made))
+                self._pace.note(self._leads_to(task.lease.next_hop), self._clock.now())
                 self._begin_waiting()
             if made is not None:
                 for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):

@@ -50,7 +50,12 @@ class Limit:
     ) -> None:
         task, self._task = self._task, None
         self._when = math.inf
-        if self._expired and task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if (
+            self._expired
+            and task is not None
+            and task.uncancel() <= self._cancelling
+            and kind is asyncio.CancelledError
+        ):
             raise TimeoutError from error
 
     def _arm(self) -> None:

@@ -1,8 +1,8 @@
 """A TCP connection in clear, as ports.Stream.
 
 Read on demand: no octet leaves the kernel before somebody asks for it, so nothing can lie in a buffer of ours when TLS
-takes over (CVE-2011-0411), and a peer that sends faster than it is read meets a full TCP window. The socket stays watched
-between two reads, and is asked only when it has something: in a conversation that is one system call a turn.
+takes over (CVE-2011-0411), and a peer that sends faster than it is read meets a full TCP window. The socket stays
+watched between two reads, and is asked only when it has something: in a conversation that is one system call a turn.
 """
 
 import asyncio

@@ -28,7 +28,11 @@ class Store(Protocol):
     async def accept(
         self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
     ) -> None:
-        """Keep a message; it is durable when this returns."""
+        """Keep a message; it is durable when this returns.
+
+        `leases` are held from the start for these of its next hops, by whoever made them; the rest is due at
+        `next_attempt_at`.
+        """
 
     async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, oldest due first. Expired leases of others are due again."""

@@ -25,10 +25,10 @@ log = logging.getLogger("letterlock.receive")
 class _Nobody:
     """Nobody delivers: what is accepted waits in the queue."""
 
-    def prepare(self, envelope: Envelope) -> Sequence[Lease]:
+    def prepare(self, _envelope: Envelope, /) -> Sequence[Lease]:
         return ()
 
-    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
+    def take(self, _envelope: Envelope, _body: bytes, _leases: Sequence[Lease], /) -> None:
         pass
 
 

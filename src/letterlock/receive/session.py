@@ -48,10 +48,10 @@ SHUTTING_DOWN = Reply(421, ("4.3.2 Shutting down; try again later",))
 class Handover(Protocol):
     """Who delivers what was accepted."""
 
-    def prepare(self, envelope: Envelope) -> Sequence[Lease]:
+    def prepare(self, envelope: Envelope, /) -> Sequence[Lease]:
         """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
 
-    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
+    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease], /) -> None:
         """A message is on disk under these leases, and due in the queue where there is none."""
 
 

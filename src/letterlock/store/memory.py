@@ -50,6 +50,9 @@ class MemoryStore:
     ) -> None:
         """Keep a message."""
         self._insert(envelope, body, next_attempt_at)
+        for lease in leases:
+            task = self._kept[envelope.id].tasks[lease.next_hop]
+            task.token, task.due_at = lease.token, lease.expires_at
 
     async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""

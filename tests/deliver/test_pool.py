@@ -1,0 +1,208 @@
+"""Sessions that are kept: used again only where a new one would have to prove the same, and judged each time."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from letterlock.deliver.attempt import attempt
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.session import Ports
+from letterlock.mail.envelope import TlsDemand
+from letterlock.net.tls import ServerContext
+from letterlock.policy.decision import Level
+from letterlock.policy.evidence import TlsRule
+from letterlock.queue.tasks import Attempt, OutcomeKind
+from letterlock.resolver.answer import Security
+from tests.certificates import Credential
+from tests.deliver.world import (
+    ADDRESS,
+    ANN,
+    BODY,
+    OPTIONS,
+    HandClock,
+    HandDiscoverer,
+    MemoryDialer,
+    Server,
+    answer,
+    dane_ee,
+    make_ports,
+    make_task,
+)
+
+
+class Sender:
+    """Sends message after message over one pool."""
+
+    def __init__(
+        self, dialer: MemoryDialer, discoverer: HandDiscoverer | None = None, options: DeliverOptions = OPTIONS
+    ) -> None:
+        self.clock = HandClock()
+        self.ports: Ports = replace(make_ports(dialer, discoverer), clock=self.clock)
+        self.options = options
+        self.pool = SessionPool(self.clock, options)
+
+    async def send(self, discoverer: HandDiscoverer | None = None, demand: TlsDemand = TlsDemand.NONE) -> Attempt:
+        task = make_task(ANN)
+        task = replace(task, envelope=replace(task.envelope, tls_demand=demand))
+        ports = replace(self.ports, discoverer=discoverer) if discoverer else self.ports
+        return await attempt(task, BODY, ports=ports, options=self.options, pool=self.pool)
+
+
+def delivered(made: Attempt) -> bool:
+    return [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DELIVERED]
+
+
+def dane(credential: Credential) -> HandDiscoverer:
+    tlsa = answer("_25._tcp.mx.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
+    return HandDiscoverer(tlsa={"mx.example.org": tlsa})
+
+
+async def test_the_next_message_goes_through_the_same_session(dialer: MemoryDialer, context: ServerContext) -> None:
+    server = dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    made = [await sender.send() for _ in range(3)]
+    assert all(map(delivered, made))
+    assert dialer.dialled == [ADDRESS]
+    assert len(server.messages) == 3
+    assert [line for line in server.secret if line.startswith("EHLO")] == ["EHLO client.example"]
+    assert made[2].handshake == made[0].handshake
+    await sender.pool.close()
+
+
+async def test_an_idle_session_is_ended_with_quit(dialer: MemoryDialer, context: ServerContext) -> None:
+    server = dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer, options=replace(OPTIONS, idle_seconds=0.0))
+    await sender.send()
+    await dialer.tasks[0]
+    assert server.secret[-1] == "QUIT"
+
+
+async def test_close_ends_all(dialer: MemoryDialer, context: ServerContext) -> None:
+    server = dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    await sender.send()
+    await sender.pool.close()
+    await dialer.tasks[0]
+    assert server.secret[-1] == "QUIT"
+
+
+async def test_a_message_that_demands_more_than_the_session_proved_gets_one_of_its_own(
+    dialer: MemoryDialer, context: ServerContext, credential: Credential
+) -> None:
+    """Opened for a host without TLSA records; meanwhile records were published that its certificate does not match."""
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    assert delivered(await sender.send())
+    other = answer("_25._tcp.mx.example.org", "TLSA", "3 1 1 " + "ab" * 32, security=Security.SECURE)
+    refused = await sender.send(HandDiscoverer(tlsa={"mx.example.org": other}))
+    assert not delivered(refused)
+    assert refused.outcomes[0].status.startswith("4.7")
+    assert dialer.dialled == [ADDRESS, ADDRESS]
+    proven = await sender.send(dane(credential))
+    assert proven.achieved is not None
+    assert proven.achieved.level is Level.AUTHENTICATED, "judged again, by what is demanded now"
+    assert len(dialer.dialled) == 2
+    await sender.pool.close()
+
+
+async def test_rfc8689_4_2_1_a_kept_session_without_requiretls_is_not_used_for_it(
+    dialer: MemoryDialer, context: ServerContext, credential: Credential
+) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer, dane(credential))
+    assert delivered(await sender.send())
+    assert not delivered(await sender.send(demand=TlsDemand.REQUIRETLS))
+    assert delivered(await sender.send())
+    await sender.pool.close()
+
+
+async def test_a_session_in_clear_is_kept_only_where_starttls_is_not_offered(dialer: MemoryDialer) -> None:
+    dialer.handlers[ADDRESS] = Server()
+    sender = Sender(dialer)
+    for _ in range(2):
+        assert delivered(await sender.send())
+    assert dialer.dialled == [ADDRESS]
+    await sender.pool.close()
+
+
+async def test_a_session_in_clear_for_any_other_reason_is_not_kept(dialer: MemoryDialer) -> None:
+    refusing = Server(extensions=("STARTTLS", "PIPELINING"), answers={"STARTTLS": [b"454 4.7.0 not now\r\n"]})
+    dialer.handlers[ADDRESS] = refusing
+    sender = Sender(dialer)
+    for _ in range(2):
+        assert delivered(await sender.send())
+    assert dialer.dialled == [ADDRESS, ADDRESS], "the next one might get TLS"
+
+
+async def test_nothing_in_clear_serves_a_message_under_a_rule_that_demands_tls(dialer: MemoryDialer) -> None:
+    dialer.handlers[ADDRESS] = Server()
+    sender = Sender(dialer)
+    assert delivered(await sender.send())
+    made = await sender.send(HandDiscoverer(rule=TlsRule.REQUIRE_TLS))
+    assert not delivered(made)
+    await sender.pool.close()
+
+
+@pytest.mark.parametrize("when", ["while idle", "at MAIL FROM"])
+async def test_a_kept_session_that_ended_costs_nothing(dialer: MemoryDialer, context: ServerContext, when: str) -> None:
+    server = dialer.handlers[ADDRESS] = Server(context)
+    if when == "at MAIL FROM":
+        server.answers["MAIL"] = [b"250 2.1.0 Ok\r\n", b"421 4.4.2 idle for too long\r\n", b"250 2.1.0 Ok\r\n"]
+    sender = Sender(dialer)
+    assert delivered(await sender.send())
+    if when == "while idle":
+        dialer.tasks[0].cancel()
+        await asyncio.gather(dialer.tasks[0], return_exceptions=True)
+    made = await sender.send()
+    assert delivered(made)
+    assert len(server.messages) == 2
+    assert dialer.dialled == [ADDRESS, ADDRESS]
+    await sender.pool.close()
+
+
+async def test_what_a_server_says_unasked_ends_its_session(dialer: MemoryDialer, context: ServerContext) -> None:
+    """A stale reply would be taken for the answer to the next command."""
+    server = Server(context, answers={".": [b"250 2.0.0 Ok\r\n250 2.0.0 and another\r\n", b"250 2.0.0 Ok\r\n"]})
+    dialer.handlers[ADDRESS] = server
+    sender = Sender(dialer)
+    assert delivered(await sender.send())
+    assert delivered(await sender.send())
+    assert len(dialer.dialled) == 2
+
+
+async def test_the_reply_to_the_message_lost_on_a_kept_session_is_in_doubt_and_not_sent_again(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    server = dialer.handlers[ADDRESS] = Server(context, answers={".": [b"250 2.0.0 Ok\r\n", b""]})
+    sender = Sender(dialer)
+    assert delivered(await sender.send())
+    made = await sender.send()
+    assert made.outcomes[0].kind is OutcomeKind.DEFERRED
+    assert made.outcomes[0].in_doubt
+    assert len(server.messages) == 1
+    assert dialer.dialled == [ADDRESS]
+
+
+async def test_a_session_is_not_kept_for_ever(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    await sender.send()
+    sender.clock.time += OPTIONS.max_session_age_seconds + 1
+    assert delivered(await sender.send())
+    assert len(dialer.dialled) == 2
+    await sender.pool.close()
+
+
+async def test_of_too_many_idle_sessions_the_one_idle_for_longest_is_ended(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer, options=replace(OPTIONS, max_idle_sessions=1))
+    together = await asyncio.gather(sender.send(), sender.send())
+    assert all(map(delivered, together))
+    assert len(dialer.dialled) == 2
+    await asyncio.wait(dialer.tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.done() for task in dialer.tasks].count(True) == 1
+    await sender.pool.close()
