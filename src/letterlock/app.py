@@ -199,12 +199,12 @@ async def discovering(options: Options, asked: Dns, directory: Path | None) -> A
 
     Refreshes policies ahead of their end. Raises StoreFailed.
     """
-    clock, public_roots = SystemClock(), system_roots()
+    clock, public_roots = SystemClock(), options.public_roots or system_roots()
     if not options.mta_sts:
         yield Discoverer(asked.resolver, options.rules, clock=clock, public_roots=public_roots)
         return
     policies = PolicyStore.open(directory)
-    fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial)
+    fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial, port=options.mta_sts_port)
     finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random)
     refreshing = asyncio.create_task(_refresh(finder, clock))
     try:

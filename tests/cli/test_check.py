@@ -92,3 +92,27 @@ async def test_usage_ends_with_2_and_a_bad_configuration_with_78(tmp_path: Path)
     ran = await letterlock("check", "--config", config, "example.org")
     assert ran.status == 78
     assert "unknown key" in ran.err
+
+
+async def test_rfc8461_a_policy_in_force_protects_once_it_is_known() -> None:
+    async with running_box(Attack.NONE) as box:
+        config = write_config(box, "127.0.0.1:0")
+        ran = await letterlock("check", "--config", config, "sts.example")
+        data = (await letterlock("check", "--config", config, "--json", "sts.example")).data["domains"][0]
+    assert ran.status == 0
+    assert ran.out.splitlines()[0] == "sts.example   PROTECTED ONCE KNOWN"
+    assert "hiding MTA-STS at first contact   the attacker" in ran.out
+    assert "MTA-STS       enforce, id 20261123, holds until" in ran.out
+    assert data["mta_sts"]["mode"] == "enforce"
+    assert data["hosts"][0]["sessions"][0]["by"] == "mta-sts"
+    readers = {each["attacker"]: each["who_can_read"] for each in data["hosts"][0]["attackers"]}
+    assert readers["first-contact"] == readers["bought-certificate"] == "attacker"
+    assert readers["on-path-removing-starttls"] == readers["forging-dns"] == "nobody"
+
+
+async def test_rfc8461_5_a_certificate_that_the_policy_does_not_let_pass_is_advised_on() -> None:
+    async with running_box(Attack.SELF_SIGNED) as box:
+        ran = await letterlock("check", "--config", write_config(box, "127.0.0.1:0"), "--json", "sts.example")
+    assert ran.status == 1
+    assert ran.data["domains"][0]["protection"] == "held"
+    assert ran.data["domains"][0]["advice"][0]["kind"] == "mend-certificate"

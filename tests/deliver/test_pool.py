@@ -73,10 +73,18 @@ async def test_the_next_message_goes_through_the_same_session(dialer: MemoryDial
 
 async def test_an_idle_session_is_ended_with_quit(dialer: MemoryDialer, context: ServerContext) -> None:
     server = dialer.handlers[ADDRESS] = Server(context)
-    sender = Sender(dialer, options=replace(OPTIONS, idle_seconds=0.0))
+    sender = Sender(dialer, options=replace(OPTIONS, idle_seconds=0.001))
     await sender.send()
     await dialer.tasks[0]
     assert server.secret[-1] == "QUIT"
+
+
+async def test_without_idle_time_each_message_has_its_session(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer, options=replace(OPTIONS, idle_seconds=0.0))
+    for _ in range(2):
+        assert delivered(await sender.send())
+    assert len(dialer.dialled) == 2
 
 
 async def test_close_ends_all(dialer: MemoryDialer, context: ServerContext) -> None:

@@ -31,6 +31,7 @@ upstream = ["{upstream.address}:{upstream.port}"]
 anchors = ["{anchor}"]
 [delivery]
 port = {port}
+idle_seconds = 0
 [domain."verify.test"]
 tls = "verify"
 trust = "{trust}"

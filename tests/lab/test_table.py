@@ -31,7 +31,7 @@ def make_cell(
 
 
 def test_theory_has_a_word_on_every_cell() -> None:
-    assert len(ALL) == 40
+    assert len(ALL) == 72
     assert set(ATTACK_TITLES) == set(ATTACK_STORIES) == set(Attack)
     for attack, protection in ALL:
         assert expected(attack, protection).because in set(all_codes())
@@ -54,6 +54,12 @@ def test_rfc7672_1_3_2_the_honest_rows_stay() -> None:
     assert (stripped.outcome, stripped.readable) == (Outcome.CLEAR, True)
 
 
+def test_rfc8461_10_what_mta_sts_does_not_stop_is_shown_as_read() -> None:
+    """First contact (section 10.2) and a certificate that a public authority gave away (section 10.1)."""
+    read = {attack for attack in Attack if expected(attack, Protection.MTA_STS).readable}
+    assert read == {Attack.STS_HIDDEN_FIRST, Attack.BOUGHT_CERTIFICATE}
+
+
 def test_what_is_held_is_never_readable() -> None:
     for pair in ALL:
         if expected(*pair).outcome is Outcome.HELD:
@@ -67,7 +73,7 @@ def test_the_table_is_aligned_and_readable_without_colour() -> None:
     start = table[0].index("none")
     assert all(line[start - 1] == " " and line[start] != " " for line in table)
     assert all(len(line) <= 100 for line in lines)
-    assert lines[-1] == "40 cells as theory says, 0 worse"
+    assert lines[-1] == "72 cells as theory says, 0 worse"
     assert not any("\x1b" in line for line in lines)
 
 

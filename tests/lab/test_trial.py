@@ -42,3 +42,15 @@ async def test_a_cell_tells_what_happened_why_and_how_long_it_took() -> None:
     assert not cell.worse
     assert [reason["section"] for reason in cell.reasons] == ["RFC 7672 section 2.1.2"]
     assert 0 < cell.seconds < 30
+
+
+async def test_rfc8461_10_2_a_hidden_policy_holds_and_is_told_as_a_sign_of_attack() -> None:
+    cell = await run(Attack.STS_HIDDEN, Protection.MTA_STS)
+    assert cell.passed
+    assert {"rfc8461-4.2-untrusted", "rfc8461-10.2-blocked"} <= {reason["code"] for reason in cell.reasons}
+
+
+async def test_rfc8461_4_2_nobody_attacks_and_the_policy_was_really_fetched() -> None:
+    cell = await run(Attack.NONE, Protection.MTA_STS)
+    assert cell.outcome is Outcome.AUTHENTICATED
+    assert "rfc8461-5-enforce" in {reason["code"] for reason in cell.reasons}

@@ -12,6 +12,7 @@ from letterlock.config.rules import rules
 from letterlock.config.tables import FileTable
 from letterlock.config.values import Endpoint
 from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import Upstream
 from letterlock.net.tls import ServerContext
@@ -48,6 +49,8 @@ class Options:
     deliver: DeliverOptions
     rules: Rules
     mta_sts: bool = True
+    mta_sts_port: int = 443
+    public_roots: TrustRoots | None = None
 
 
 def default_state_directory() -> Path:
@@ -101,8 +104,11 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             port=delivery.port,
             max_concurrent=delivery.max_concurrent,
             max_concurrent_per_destination=delivery.max_concurrent_per_destination,
+            idle_seconds=delivery.idle_seconds,
             timeouts=Timeouts(connect=delivery.connect_timeout_seconds),
         ),
         rules=rules(file.domain, file.sender, file.route, source, lines),
         mta_sts=delivery.mta_sts,
+        mta_sts_port=delivery.mta_sts_port,
+        public_roots=delivery.public_roots,
     )

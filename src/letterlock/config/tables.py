@@ -15,6 +15,7 @@ from letterlock.config.rules import (
     SenderTable,
     Table,
 )
+from letterlock.config.trust import Roots
 from letterlock.config.values import (
     AnchorFile,
     ClientNetwork,
@@ -124,7 +125,14 @@ class DeliveryTable(Table):
         10, ge=1, le=10_000, description="Most deliveries at once to a domain, or to where routes lead several."
     )
     connect_timeout_seconds: Seconds = Field(30, description="How long a connection may take to be made.")
+    idle_seconds: float = Field(
+        5, ge=0, le=300, description="How long a session is kept for the next message; 0: a session for each message."
+    )
     mta_sts: bool = Field(True, description="Honour the MTA-STS policies of domains (RFC 8461).")
+    mta_sts_port: Port = Field(443, description="Port of the hosts that serve the policies; another for a laboratory.")
+    public_roots: Roots | None = Field(
+        None, description="PEM file with the authorities that MTA-STS and REQUIRETLS trust. Unset: the system's."
+    )
 
 
 class FileTable(Table):

@@ -81,7 +81,7 @@ class SessionPool:
     def _worth_keeping(self, session: Opened) -> bool:
         secure = session.handshake is not None or session.evidence.starttls is StartTls.NOT_OFFERED
         ready = session.conversation.client.state is State.READY and session.conversation.stream.quiet
-        return secure and ready and not self._too_old(session)
+        return secure and ready and self._options.idle_seconds > 0 and not self._too_old(session)
 
     def _too_old(self, session: Opened) -> bool:
         return self._clock.now() - session.connected_at > self._options.max_session_age_seconds

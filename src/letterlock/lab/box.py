@@ -1,5 +1,6 @@
 """A box: one world and at most one attack, running."""
 
+import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,19 +12,38 @@ import dns.name
 
 from letterlock.lab.addresses import Berths, reserved
 from letterlock.lab.attackers import Impostor, Injector, OnPath, Refuser, Stripper
-from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, remove_tlsa
+from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, forge_sts, hide_sts, remove_tlsa
 from letterlock.lab.dns_server import Answerer, serving
 from letterlock.lab.mail_server import MailServer
+from letterlock.lab.policy_server import PolicyServer
 from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.wire import Tell, Wire, listening, say_nothing
-from letterlock.lab.world import ATTACKER_BERTH, BERTHS, DNS_BERTH, LIMBO, World, make_world
+from letterlock.lab.world import (
+    ATTACKER_BERTH,
+    BERTHS,
+    DNS_BERTH,
+    FORGED_POLICY_BERTH,
+    LIMBO,
+    POLICY_BERTH,
+    World,
+    make_world,
+)
 
-_IMPOSTURES = (Attack.SELF_SIGNED, Attack.TLSA_REMOVED, Attack.TLSA_LOOKUP_FAILED)
+_IMPOSTURES = (
+    Attack.SELF_SIGNED,
+    Attack.TLSA_REMOVED,
+    Attack.TLSA_LOOKUP_FAILED,
+    Attack.STS_HIDDEN,
+    Attack.STS_HIDDEN_FIRST,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """What runs: the honest servers and attackers by the protection of their domain, and how to reach it all."""
+    """What runs: the honest servers and attackers by the protection of their domain, and how to reach it all.
+
+    Everybody is honest until `peace` is cleared: so that the server under test can have seen MTA-STS policies before.
+    """
 
     attack: Attack
     world: World
@@ -35,6 +55,7 @@ class Box:
     honest: dict[Protection, MailServer]
     on_path: dict[Protection, OnPath]
     attacker_server: MailServer
+    peace: asyncio.Event
 
     @property
     def subject_address(self) -> str:
@@ -72,13 +93,20 @@ async def running_box(attack: Attack, tell: Tell = say_nothing) -> AsyncIterator
         }
         on_path = _attackers_on_path(attack, world, berths, directory, tell)
         attacker_server = MailServer(world.attacker_host, world.attacker_credential.server_context(directory), tell)
+        peace = asyncio.Event()
         await _listen(stack, berths, ATTACKER_BERTH, attacker_server.talk)
+        await _serve_policies(stack, world, berths, directory, tell)
         for protection, site in world.sites.items():
             await _listen(stack, berths, site.backstage_berth, honest[protection].talk)
             front = on_path.get(protection, honest[protection])
-            await _listen(stack, berths, site.berth, front.talk)
-        answer = _answerer(attack, world)
-        port = await stack.enter_async_context(serving(berths.address(DNS_BERTH), answer))
+            await _listen(stack, berths, site.berth, _talk_of(peace, honest[protection], front))
+        lying = _answerer(attack, world, berths)
+        port = await stack.enter_async_context(
+            serving(
+                berths.address(DNS_BERTH),
+                lambda query: world.names.answer(query) if peace.is_set() else lying(query),
+            )
+        )
         anchor_file, authority_file = _write_trust(world, directory)
         yield Box(
             attack=attack,
@@ -91,7 +119,30 @@ async def running_box(attack: Attack, tell: Tell = say_nothing) -> AsyncIterator
             honest=honest,
             on_path=on_path,
             attacker_server=attacker_server,
+            peace=peace,
         )
+
+
+def _talk_of(peace: asyncio.Event, honest: MailServer, front: MailServer | OnPath) -> Callable[[Wire], Awaitable[None]]:
+    """Whoever is at the public address of a host: the honest server in peace."""
+
+    async def talk(wire: Wire) -> None:
+        await (honest if peace.is_set() else front).talk(wire)
+
+    return talk
+
+
+async def _serve_policies(stack: AsyncExitStack, world: World, berths: Berths, directory: Path, tell: Tell) -> None:
+    """The honest policy, and one of the attacker's that names his own host."""
+    sts_host = world.sites[Protection.MTA_STS].host
+    servers = {
+        POLICY_BERTH: PolicyServer(world.policy_credential.server_context(directory), world.policy(sts_host), tell),
+        FORGED_POLICY_BERTH: PolicyServer(
+            world.forged_policy_credential.server_context(directory), world.policy(world.attacker_host), tell
+        ),
+    }
+    for berth, server in servers.items():
+        await _listen(stack, berths, berth, server.talk)
 
 
 async def _listen(stack: AsyncExitStack, berths: Berths, berth: int, talk: Callable[[Wire], Awaitable[None]]) -> None:
@@ -114,13 +165,21 @@ def _attackers_on_path(
         elif attack in _IMPOSTURES:
             context = world.impostor_credentials[protection].server_context(directory)
             found[protection] = Impostor(address, port, context, tell)
+        elif attack is Attack.BOUGHT_CERTIFICATE:
+            context = world.bought_credentials[protection].server_context(directory)
+            found[protection] = Impostor(address, port, context, tell)
     return found
 
 
-def _answerer(attack: Attack, world: World) -> Answerer:
+def _answerer(attack: Attack, world: World, berths: Berths) -> Answerer:
     honest = world.names.answer
-    if attack is Attack.MX_FORGED:
-        return forge_mx(honest, host=world.attacker_host, spared=frozenset([dns.name.from_text(LIMBO)]))
+    if attack in (Attack.MX_FORGED, Attack.STS_FORGED):
+        forging = forge_mx(honest, host=world.attacker_host, spared=frozenset([dns.name.from_text(LIMBO)]))
+        if attack is Attack.MX_FORGED:
+            return forging
+        return forge_sts(forging, host=world.policy_host, address=berths.address(FORGED_POLICY_BERTH))
+    if attack in (Attack.STS_HIDDEN, Attack.STS_HIDDEN_FIRST):
+        return hide_sts(honest, host=world.policy_host)
     if attack is Attack.TLSA_REMOVED:
         return remove_tlsa(honest)
     if attack is Attack.TLSA_LOOKUP_FAILED:

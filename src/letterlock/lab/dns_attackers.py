@@ -68,3 +68,38 @@ def fail_tlsa(honest: Answerer) -> Answerer:
         return response
 
     return answer
+
+
+def hide_sts(honest: Answerer, *, host: str) -> Answerer:
+    """Say that there is no `_mta-sts` record, and that the policy host does not exist."""
+    record, policy_host = dns.name.from_text("_" + host), dns.name.from_text(host)
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        if query.question[0].name not in (record, policy_host):
+            return honest(query)
+        response = response_to(query)
+        response.set_rcode(dns.rcode.NXDOMAIN)
+        response.flags |= dns.flags.AD
+        return response
+
+    return answer
+
+
+def forge_sts(honest: Answerer, *, host: str, address: str) -> Answerer:
+    """Announce another policy under a new id, at an address of the attacker's."""
+    forged = {
+        (dns.name.from_text("_" + host), RdataType.TXT): '"v=STSv1; id=20261124;"',
+        (dns.name.from_text(host), RdataType.A): address,
+    }
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        question = query.question[0]
+        rdata = forged.get((question.name, question.rdtype))
+        if rdata is None:
+            return honest(query)
+        response = response_to(query)
+        response.answer = [dns.rrset.from_text(question.name, 300, "IN", question.rdtype, rdata)]
+        response.flags |= dns.flags.AD
+        return response
+
+    return answer

@@ -14,6 +14,10 @@ class Attack(StrEnum):
     TLSA_REMOVED = "tlsa-removed"
     TLSA_LOOKUP_FAILED = "tlsa-lookup-failed"
     PLAINTEXT_INJECTED = "plaintext-injected"
+    STS_HIDDEN = "mta-sts-hidden"
+    STS_HIDDEN_FIRST = "mta-sts-hidden-at-first-contact"
+    STS_FORGED = "mta-sts-forged"
+    BOUGHT_CERTIFICATE = "bought-certificate"
     NONE = "none"
 
 
@@ -23,6 +27,7 @@ class Protection(StrEnum):
     NONE = "none"
     REQUIRE_TLS = "require-tls"
     VERIFY = "verify"
+    MTA_STS = "mta-sts"
     DANE_EE = "dane-ee"
     DANE_TA = "dane-ta"
 
@@ -53,12 +58,16 @@ class Expectation:
 
 ATTACK_TITLES = {
     Attack.STARTTLS_STRIPPED: "STARTTLS removed",
-    Attack.STARTTLS_REFUSED: "STARTTLS refused (454)",
-    Attack.SELF_SIGNED: "self-signed certificate",
-    Attack.MX_FORGED: "MX forged, valid certificate",
-    Attack.TLSA_REMOVED: "TLSA answer removed",
-    Attack.TLSA_LOOKUP_FAILED: "TLSA lookup made to fail",
-    Attack.PLAINTEXT_INJECTED: "plaintext injected after 220",
+    Attack.STARTTLS_REFUSED: "STARTTLS refused",
+    Attack.SELF_SIGNED: "self-signed",
+    Attack.MX_FORGED: "MX forged",
+    Attack.TLSA_REMOVED: "TLSA removed",
+    Attack.TLSA_LOOKUP_FAILED: "TLSA lookup fails",
+    Attack.PLAINTEXT_INJECTED: "plaintext after 220",
+    Attack.STS_HIDDEN: "MTA-STS hidden",
+    Attack.STS_HIDDEN_FIRST: "MTA-STS never seen",
+    Attack.STS_FORGED: "MTA-STS, MX forged",
+    Attack.BOUGHT_CERTIFICATE: "bought certificate",
     Attack.NONE: "nobody attacks",
 }
 
@@ -70,6 +79,13 @@ ATTACK_STORIES = {
     Attack.TLSA_REMOVED: "in the DNS: answers that there is no TLSA; on the path: as with the self-signed one",
     Attack.TLSA_LOOKUP_FAILED: "in the DNS: answers SERVFAIL for TLSA; on the path: as with the self-signed one",
     Attack.PLAINTEXT_INJECTED: "on the path to the MX host: sends replies in clear right behind the 220 to STARTTLS",
+    Attack.STS_HIDDEN: "in the DNS: answers that there is no _mta-sts record, and no address of the policy host; on the "
+    "path: as with the self-signed one. The server has seen the policy before",
+    Attack.STS_HIDDEN_FIRST: "the same, against a server that has never seen the policy",
+    Attack.STS_FORGED: "in the DNS: forges the MX, a new policy id, and the address of the policy host, where he serves a "
+    "policy that names his own host, with a self-signed certificate",
+    Attack.BOUGHT_CERTIFICATE: "on the path to the MX host: ends TLS with a certificate for the host that a public "
+    "authority gave him",
     Attack.NONE: "everybody is honest",
 }
 
@@ -86,17 +102,23 @@ _READ_CLEAR = Expectation(Outcome.CLEAR, "rfc7435-3-clear", readable=True)
 _READ_CLEAR_REFUSED = Expectation(Outcome.CLEAR, "rfc7435-3-clear-refused", readable=True)
 _READ = Expectation(Outcome.ENCRYPTED, _OPPORTUNISTIC, readable=True)
 _UNTRUSTED = _held("rule-verify-untrusted")
+_STS_UNTRUSTED = _held("rfc8461-4.2-untrusted")
+_MISMATCH = _held("rfc7672-3.2-dane-mismatch")
 _INJECTED = _held("rfc3207-4.2-injected")
 
 # One row an attack; columns in the order of Protection. Why those that are READ cannot be helped:
 # - opportunistic TLS falls to any active attacker (RFC 7435 section 3);
 # - mandatory TLS with an unauthenticated peer falls to whoever ends TLS himself (RFC 7672 section 1.3.1);
 # - PKIX against a name from an unsigned MX falls to whoever forges the MX (RFC 7672 section 1.3.2).
-_THEORY: dict[Attack, tuple[Expectation, Expectation, Expectation, Expectation, Expectation]] = {
+# - who has never seen an MTA-STS policy cannot miss it (RFC 8461 section 10.2);
+# - a certificate that a public authority gave to the wrong one is a valid one (RFC 8461 section 10.1).
+_Row = tuple[Expectation, Expectation, Expectation, Expectation, Expectation, Expectation]
+_THEORY: dict[Attack, _Row] = {
     Attack.STARTTLS_STRIPPED: (
         _READ_CLEAR,
         _held("rule-starttls-required"),
         _held("rule-starttls-required"),
+        _held("rfc8461-5-starttls-required"),
         _held("rfc7672-2.2.3-starttls-required"),
         _held("rfc7672-2.2.3-starttls-required"),
     ),
@@ -104,6 +126,7 @@ _THEORY: dict[Attack, tuple[Expectation, Expectation, Expectation, Expectation, 
         _READ_CLEAR_REFUSED,
         _held("rule-starttls-refused"),
         _held("rule-starttls-refused"),
+        _held("rfc8461-5-starttls-refused"),
         _held("rfc7672-2.2.3-starttls-refused"),
         _held("rfc7672-2.2.3-starttls-refused"),
     ),
@@ -111,6 +134,7 @@ _THEORY: dict[Attack, tuple[Expectation, Expectation, Expectation, Expectation, 
         _READ,
         _READ,
         _UNTRUSTED,
+        _STS_UNTRUSTED,
         _held("rfc7672-3.2-dane-mismatch"),
         _held("rfc7672-3.2-dane-mismatch"),
     ),
@@ -118,6 +142,7 @@ _THEORY: dict[Attack, tuple[Expectation, Expectation, Expectation, Expectation, 
         _READ,
         _READ,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        _held("rfc8461-4.1-mx-mismatch"),
         _held("rfc7672-2.1.2-mx-bogus"),
         _held("rfc7672-2.1.2-mx-bogus"),
     ),
@@ -125,6 +150,7 @@ _THEORY: dict[Attack, tuple[Expectation, Expectation, Expectation, Expectation, 
         _READ,
         _READ,
         _UNTRUSTED,
+        _STS_UNTRUSTED,
         _held("rfc7672-2.1.2-tlsa-bogus"),
         _held("rfc7672-2.1.2-tlsa-bogus"),
     ),
@@ -132,14 +158,34 @@ _THEORY: dict[Attack, tuple[Expectation, Expectation, Expectation, Expectation, 
         _READ,
         _READ,
         _UNTRUSTED,
+        _STS_UNTRUSTED,
         _held("rfc7672-2.1.2-tlsa-lookup-failed"),
         _held("rfc7672-2.1.2-tlsa-lookup-failed"),
     ),
-    Attack.PLAINTEXT_INJECTED: (_INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED),
+    Attack.PLAINTEXT_INJECTED: (_INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED),
+    Attack.STS_HIDDEN: (_READ, _READ, _UNTRUSTED, _STS_UNTRUSTED, _MISMATCH, _MISMATCH),
+    Attack.STS_HIDDEN_FIRST: (_READ, _READ, _UNTRUSTED, _READ, _MISMATCH, _MISMATCH),
+    Attack.STS_FORGED: (
+        _READ,
+        _READ,
+        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        _held("rfc8461-4.1-mx-mismatch"),
+        _held("rfc7672-2.1.2-mx-bogus"),
+        _held("rfc7672-2.1.2-mx-bogus"),
+    ),
+    Attack.BOUGHT_CERTIFICATE: (
+        _READ,
+        _READ,
+        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        Expectation(Outcome.AUTHENTICATED, "rfc8461-4.2-verified", readable=True),
+        _MISMATCH,
+        _MISMATCH,
+    ),
     Attack.NONE: (
         _TAKEN,
         _TAKEN,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME),
+        Expectation(Outcome.AUTHENTICATED, "rfc8461-4.2-verified"),
         Expectation(Outcome.AUTHENTICATED, "rfc7672-3.1.1-dane-ee"),
         Expectation(Outcome.AUTHENTICATED, "rfc7672-3.1.2-dane-ta"),
     ),

@@ -15,9 +15,10 @@ from typing import Any
 from letterlock import app
 from letterlock.config import load
 from letterlock.lab.box import Box
-from letterlock.lab.scenarios import Protection
+from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.world import LIMBO
 from letterlock.policy.decision import Level
+from letterlock.policy.evidence import NextHop
 
 HOSTNAME = "letterlock.test"
 SENDER = f"sender@{HOSTNAME}"
@@ -47,6 +48,8 @@ anchors = [{_quoted(box.anchor_file)}]
 
 [delivery]
 port = {box.berths.port}
+mta_sts_port = {box.berths.port}
+public_roots = {_quoted(box.authority_file)}
 {rules}""")
     return config
 
@@ -147,10 +150,30 @@ def _record(attempt: Mapping[str, Any]) -> Record:
     )
 
 
+async def see_policies(box: Box, config: Path) -> None:
+    """In peace, look at the MTA-STS domain as delivery would, and remember its policy in the server's own file.
+
+    Raises app.StartFailed.
+    """
+    options = load(config)
+    box.peace.set()
+    async with (
+        app.validated_dns(options.resolver) as asked,
+        app.discovering(options, asked, options.queue_directory) as discoverer,
+    ):
+        await discoverer.destination(NextHop(box.world.sites[Protection.MTA_STS].domain, box.berths.port))
+    box.peace.clear()
+
+
 @asynccontextmanager
 async def running_subject(box: Box) -> AsyncIterator[Subject]:
-    """The server under test, in this process, from start to orderly end. Raises app.StartFailed."""
+    """The server under test, in this process, from start to orderly end. Raises app.StartFailed.
+
+    It has seen the MTA-STS policies in peace, unless the attack is that on first contact.
+    """
     config = write_config(box, f"{box.subject_address}:{box.berths.port}")
+    if box.attack is not Attack.STS_HIDDEN_FIRST:
+        await see_policies(box, config)
     async with app.running(load(config)) as server:
         yield Subject(server)
 

@@ -18,7 +18,7 @@ _LEGEND = (
     ("READ clear", "delivered without TLS, and the attacker read it"),
     ("held", "kept in the queue with the reason, and tried again; nobody else has it"),
     ("encrypted", "delivered inside TLS, to whoever answered; here that was the right server"),
-    ("authenticated", "delivered inside TLS, to the very server that signed DNS names"),
+    ("authenticated", "delivered inside TLS, to the server that signed DNS or the MTA-STS policy names"),
 )
 _HEAD = "attack \\ protection"
 _GAP = 2
@@ -28,7 +28,7 @@ def word(cell: Cell) -> str:
     """What happened in a cell, in at most three words. Capitals are bad news; `!` marks what theory forbids."""
     text = _WORDS[cell.outcome]
     if cell.readable:
-        text = "READ tls" if cell.outcome is Outcome.ENCRYPTED else f"READ {text}"
+        text = f"READ {'clear' if cell.outcome is Outcome.CLEAR else 'tls'}"
     return text if cell.passed else f"{text} !"
 
 

@@ -14,14 +14,16 @@ DOMAINS = {
     Protection.NONE: "none.test",
     Protection.REQUIRE_TLS: "require-tls.example",
     Protection.VERIFY: "verify.test",
+    Protection.MTA_STS: "sts.example",
     Protection.DANE_EE: "dane-ee.test",
     Protection.DANE_TA: "dane-ta.example",
 }
 ATTACKER_DOMAIN = "mallory.example"
 LIMBO = "limbo.test"  # its host never answers
-# Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; then for each domain its public address
-# and the honest server's own one.
-DNS_BERTH, ATTACKER_BERTH, LIMBO_BERTH, FIRST_DOMAIN_BERTH = range(4)
+POLICY_ID = "20261123"
+# Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; the policy host, and the attacker's own;
+# then for each domain its public address and the honest server's own one.
+DNS_BERTH, ATTACKER_BERTH, LIMBO_BERTH, POLICY_BERTH, FORGED_POLICY_BERTH, FIRST_DOMAIN_BERTH = range(6)
 BERTHS = FIRST_DOMAIN_BERTH + 2 * len(DOMAINS)
 
 
@@ -51,6 +53,18 @@ class World:
     attacker_host: str
     attacker_credential: Credential  # valid, for his own name
     impostor_credentials: dict[Protection, Credential]  # self-signed, for the victims' names
+    bought_credentials: dict[Protection, Credential]  # for the victims' names, from the public authority
+    policy_credential: Credential
+    forged_policy_credential: Credential  # self-signed
+
+    @property
+    def policy_host(self) -> str:
+        """Who serves the MTA-STS policy."""
+        return f"mta-sts.{DOMAINS[Protection.MTA_STS]}"
+
+    def policy(self, mx: str) -> bytes:
+        """An MTA-STS policy in force that names one host."""
+        return f"version: STSv1\nmode: enforce\nmx: {mx}\nmax_age: 604800\n".encode()
 
 
 def make_world(berths: Berths, *, now: float) -> World:
@@ -68,13 +82,16 @@ def make_world(berths: Berths, *, now: float) -> World:
         attacker_host=attacker_host,
         attacker_credential=issue(public, attacker_host),
         impostor_credentials={protection: make_self_signed(site.host) for protection, site in sites.items()},
+        bought_credentials={protection: issue(public, site.host) for protection, site in sites.items()},
+        policy_credential=issue(public, f"mta-sts.{DOMAINS[Protection.MTA_STS]}"),
+        forged_policy_credential=make_self_signed(f"mta-sts.{DOMAINS[Protection.MTA_STS]}"),
     )
 
 
 def _site(number: int, protection: Protection, public: Credential, private: Credential) -> Site:
     domain = DOMAINS[protection]
     host = f"mx.{domain}"
-    if protection is Protection.VERIFY:
+    if protection in (Protection.VERIFY, Protection.MTA_STS):
         credential = issue(public, host)
     elif protection is Protection.DANE_TA:
         credential = issue(private, host)
@@ -115,6 +132,9 @@ def _domain(site: Site, berths: Berths, private: Credential) -> Zone:
     elif site.protection is Protection.DANE_TA:
         zone.add(service, "CNAME", f"_ta.{site.domain}.")
         zone.add("_ta", "TLSA", private.tlsa_trust_anchor())
+    elif site.protection is Protection.MTA_STS:
+        zone.add("_mta-sts", "TXT", f'"v=STSv1; id={POLICY_ID};"')
+        zone.add("mta-sts", "A", berths.address(POLICY_BERTH))
     return zone
 
 

@@ -202,8 +202,8 @@ def _with_bought_certificate(requirement: Requirement) -> Prospect:
             if any(record.usage == _DANE_TA for record in records):
                 return Prospect(attacker, Reader.NOBODY, "held, unless the authority in the TLSA record issued it")
             return Prospect(attacker, Reader.NOBODY, "held: it matches no TLSA record")
-        case PkixAuthentication(roots=roots):
-            if roots.name != SYSTEM_ROOTS:
+        case PkixAuthentication(roots=roots, demander=demander):
+            if roots.name != SYSTEM_ROOTS and demander is Demander.RULE:
                 return Prospect(attacker, Reader.NOBODY, f"held: only {roots.name} is trusted")
             return Prospect(attacker, Reader.ATTACKER, "public authorities are trusted")
         case PinAuthentication():
