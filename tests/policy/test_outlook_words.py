@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from letterlock.identity.trust import TrustRoots
+from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode
 from letterlock.policy.decision import Encryption, PinAuthentication, Refuse, Requirement
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
 from letterlock.policy.outlook import Attacker, Protection, Reader, outlook, protection, weakest
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
-from letterlock.policy.requiretls import with_requiretls
 from letterlock.resolver.answer import Security
 from tests.policy.evidence import (
     DOMAIN,
@@ -204,7 +204,7 @@ def test_a_forged_address_matters_only_where_nothing_proves_the_server(security:
 
 def test_rfc8689_a_certificate_that_only_the_message_demands_is_not_remembered() -> None:
     found = replace(evidence(), public_roots=SYSTEM)
-    required = with_requiretls(found, target(), require(found, target()))
+    required = require(found, target(), TlsDemand.REQUIRETLS)
     assert [one.who_can_read for one in outlook(found, target(), required)] == [
         Reader.NOBODY,
         Reader.NOBODY,
@@ -235,15 +235,19 @@ def test_rfc8689_a_certificate_that_only_the_message_demands_is_not_remembered()
             evidence(TlsRule.VERIFY, trust=SYSTEM),
             target(),
             "protected",
-            "an attacker on the path can delay the mail; to read it he needs a certificate that a public authority "
-            "wrongly gave him",
+            (
+                "an attacker on the path can delay the mail; to read it he needs a certificate that a public authority "
+                "wrongly gave him"
+            ),
         ),
         (
             with_policy(policy()),
             plain_host(),
             "protected-once-known",
-            "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay it, "
-            "and needs a certificate that a public authority wrongly gave him",
+            (
+                "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay it, "
+                "and needs a certificate that a public authority wrongly gave him"
+            ),
         ),
     ],
 )
