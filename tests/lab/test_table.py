@@ -96,7 +96,7 @@ def test_a_cell_that_theory_forbids_is_marked_and_counted() -> None:
 
 def test_reasons_are_explained_attack_by_attack() -> None:
     lines = explain([make_cell(Attack.SELF_SIGNED, each) for each in reversed(Protection)])
-    assert lines[1].startswith("self-signed certificate: on the path")
+    assert lines[1].startswith("self-signed: on the path")
     assert [line.split()[0] for line in lines[2::2]] == list(Protection)
     assert lines[3].strip() == "rfc7435-3-encrypted: because of this"
 

@@ -21,6 +21,7 @@ from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, Recipient
 MAX_REASONS = 20
 NOT_OFFERED = "rfc8689-4.2.1-not-offered"
 _MAX_TROUBLES_TOLD = 3
+_SIGNS_OF_ATTACK = frozenset({"rfc8461-10.2-blocked"})
 
 
 async def attempt(
@@ -59,6 +60,7 @@ class _Try:
         self._held_reasons: list[Reason] = []
         self._skipped: list[SkipHost] = []
         self._unable: set[str] = set()  # hosts that are proven, and do not support REQUIRETLS
+        self._signs: tuple[Reason, ...] = ()  # of an attack, among what the requirement rests on
         self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
@@ -114,6 +116,7 @@ class _Try:
             self._skipped.append(required)
         if not isinstance(required, Requirement):
             return self._held(host.name, required)
+        self._signs = tuple(reason for reason in required.reasons if reason.code in _SIGNS_OF_ATTACK)
         for address in target.addresses[: self._options.max_addresses]:
             if self._sessions_left <= 0 or await self._try_address(host.name, address, required):
                 return True
@@ -187,9 +190,10 @@ class _Try:
         return not self._pending()
 
     def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
-        """Keep what the policy said; whether the attempt is over."""
-        self._held_reasons += verdict.reasons
-        text = f"{subject}: " + ("; ".join(sentence(reason) for reason in verdict.reasons) or "held back")
+        """Keep what the policy said, and what looks like an attack beside it; whether the attempt is over."""
+        reasons = tuple(dict.fromkeys((*verdict.reasons, *self._signs)))
+        self._held_reasons += reasons
+        text = f"{subject}: " + ("; ".join(sentence(reason) for reason in reasons) or "held back")
         if isinstance(verdict, Refuse):
             for recipient in self._pending():
                 self._outcomes[recipient] = outcomes.failed(recipient, verdict.status, text)

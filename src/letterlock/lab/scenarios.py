@@ -79,11 +79,11 @@ ATTACK_STORIES = {
     Attack.TLSA_REMOVED: "in the DNS: answers that there is no TLSA; on the path: as with the self-signed one",
     Attack.TLSA_LOOKUP_FAILED: "in the DNS: answers SERVFAIL for TLSA; on the path: as with the self-signed one",
     Attack.PLAINTEXT_INJECTED: "on the path to the MX host: sends replies in clear right behind the 220 to STARTTLS",
-    Attack.STS_HIDDEN: "in the DNS: answers that there is no _mta-sts record, and no address of the policy host; on the "
-    "path: as with the self-signed one. The server has seen the policy before",
+    Attack.STS_HIDDEN: "in the DNS: answers that there is no _mta-sts record and no policy host; on the path: as with "
+    "the self-signed one. The server has seen the policy before",
     Attack.STS_HIDDEN_FIRST: "the same, against a server that has never seen the policy",
-    Attack.STS_FORGED: "in the DNS: forges the MX, a new policy id, and the address of the policy host, where he serves a "
-    "policy that names his own host, with a self-signed certificate",
+    Attack.STS_FORGED: "in the DNS: forges the MX, a new policy id, and the address of the policy host, where he "
+    "serves a policy that names his own host, with a self-signed certificate",
     Attack.BOUGHT_CERTIFICATE: "on the path to the MX host: ends TLS with a certificate for the host that a public "
     "authority gave him",
     Attack.NONE: "everybody is honest",
