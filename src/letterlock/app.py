@@ -244,6 +244,7 @@ class Server:
             hostname=options.hostname,
             new_id=new_id,
             lifetime_seconds=options.receive.expire_seconds,
+            delay_notice_seconds=options.delay_notice_seconds,
             wake_deliverer=self._wake_deliverer,
         )
         self.deliverer = Deliverer(

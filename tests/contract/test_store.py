@@ -9,7 +9,7 @@ import pytest
 from letterlock.mail.envelope import TlsDemand
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import LeaseLost, Store
-from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind, RecipientOutcome
+from letterlock.queue.tasks import DeliveryTask, Lease, NoticeKind, OutcomeKind, RecipientOutcome
 from letterlock.store.memory import MemoryStore
 from letterlock.store.sqlite import SqliteStore
 from tests.queue.messages import ANN, BEN, BODY, CAT, SENDER, attempt, envelope, outcome
@@ -154,7 +154,7 @@ async def test_a_failed_recipient_stays_until_its_sender_was_told(store: Store) 
     await settled(store, await lease_one(store), outcome(ANN, DELIVERED), outcome(BEN, FAILED, "no such user"))
     [notice] = await store.due_notices(limit=10)
     assert notice.envelope.reverse_path == SENDER
-    assert [(each.recipient, each.text) for each in notice.failed] == [(BEN, "no such user")]
+    assert [(each.recipient, each.text) for each in notice.outcomes] == [(BEN, "no such user")]
     assert notice.remote_host == "mx.one.test"
     assert await store.body("M1") == BODY
     await store.notified(notice, (envelope("D1", SENDER, sender=None), b"a notification"), now=11)
@@ -170,6 +170,33 @@ async def test_a_failure_while_others_wait_is_told_at_once_and_once(store: Store
     await store.notified(notice, None, now=11)
     assert await store.due_notices(limit=10) == []
     assert (await lease_one(store, 400)).recipients == (BEN,)
+
+
+async def test_of_a_recipient_who_waits_the_sender_is_told_once(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, BEN, CAT), BODY, next_attempt_at=0)
+    tasks = {each.lease.next_hop: each for each in await store.lease(0, limit=10, lease_seconds=60)}
+    assert await store.due_delays(100, limit=10) == [], "nothing was tried yet"
+    await settled(store, tasks["one.test"], outcome(ANN, DELIVERED), outcome(BEN, DEFERRED, "greylisted"))
+    assert await store.due_delays(-1, limit=10) == [], "the message is too young"
+    [notice] = await store.due_delays(0, limit=10)
+    assert notice.kind is NoticeKind.DELAYED
+    assert [(each.recipient, each.kind, each.text) for each in notice.outcomes] == [(BEN, DEFERRED, "greylisted")]
+    assert notice.remote_host == "mx.one.test"
+    await store.notified(notice, (envelope("D1", SENDER, sender=None), b"a notification"), now=11)
+    assert await store.due_delays(100, limit=10) == []
+    again = next(each for each in await store.lease(400, limit=10, lease_seconds=60) if each.recipients == (BEN,))
+    await settled(store, again, outcome(BEN, DEFERRED, "still greylisted"), now=410)
+    assert await store.due_delays(1000, limit=10) == [], "once is enough"
+    assert await store.message("M1") is not None
+
+
+async def test_nobody_is_told_that_a_notification_waits(store: Store) -> None:
+    await store.accept(envelope("M1", sender=None), BODY, next_attempt_at=0)
+    await store.accept(envelope("M2"), BODY, next_attempt_at=0)
+    for leased in await store.lease(0, limit=10, lease_seconds=60):
+        await settled(store, leased, outcome(ANN, DEFERRED))
+    assert [notice.envelope.id for notice in await store.due_delays(100, limit=10)] == ["M2"]
+    assert [notice.envelope.id for notice in await store.due_delays(100, limit=1)] == ["M2"]
 
 
 async def test_a_released_lease_is_due_when_it_says_and_was_not_an_attempt(store: Store) -> None:

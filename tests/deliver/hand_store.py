@@ -94,6 +94,10 @@ class HandStore:
         """Not for delivery."""
         raise AssertionError
 
+    async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
+        """Not for delivery."""
+        raise AssertionError
+
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
         """Not for delivery."""
         raise AssertionError

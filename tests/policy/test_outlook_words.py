@@ -245,8 +245,8 @@ def test_rfc8689_a_certificate_that_only_the_message_demands_is_not_remembered()
             plain_host(),
             "protected-once-known",
             (
-                "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay it, "
-                "and needs a certificate that a public authority wrongly gave him"
+                "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay "
+                "it, and needs a certificate that a public authority wrongly gave him"
             ),
         ),
     ],

@@ -32,6 +32,13 @@ INSERT INTO recipient (message_id, position, mailbox, next_hop) VALUES ('M1', 0,
 PRAGMA user_version = 1;
 """
 
+VERSION_2 = """
+ALTER TABLE message ADD COLUMN tls_demand TEXT NOT NULL DEFAULT 'none';
+UPDATE recipient SET status = '4.2.0', text = 'greylisted';
+INSERT INTO attempt (message_id, record) VALUES ('M1', '{"next_hop": "two.test", "host": "mx.two.test", "ended_at": 5}');
+PRAGMA user_version = 2;
+"""
+
 
 def queue_file(directory: Path) -> Path:
     """Where the store keeps its database."""
@@ -52,6 +59,20 @@ async def test_a_queue_of_version_1_is_taken_over(tmp_path: Path) -> None:
     with sqlite3.connect(queue_file(tmp_path)) as now:
         assert now.execute("PRAGMA user_version").fetchone() == (VERSION,)
     now.close()
+
+
+async def test_a_queue_of_version_2_is_taken_over_and_whoever_waits_is_told_of_once(tmp_path: Path) -> None:
+    with sqlite3.connect(queue_file(tmp_path)) as old:
+        old.executescript(VERSION_1 + VERSION_2)
+    old.close()
+
+    store = await SqliteStore.open(tmp_path)
+    [notice] = await store.due_delays(100, limit=10)
+    await store.notified(notice, None, now=100)
+    assert await store.due_delays(100, limit=10) == []
+    await store.close()
+
+    assert [each.text for each in notice.outcomes] == ["greylisted"]
 
 
 async def test_a_queue_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

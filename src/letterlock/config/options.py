@@ -45,6 +45,7 @@ class Options:
     receive: ReceiveOptions
     queue_directory: Path
     schedule: RetrySchedule
+    delay_notice_seconds: float
     resolver: ResolverOptions
     deliver: DeliverOptions
     rules: Rules
@@ -88,6 +89,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             expire_seconds=queue.lifetime_seconds,
         ),
         queue_directory=queue.directory or default_state_directory(),
+        delay_notice_seconds=queue.delay_notice_seconds,
         schedule=RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds),
         resolver=ResolverOptions(
             upstreams=tuple(file.resolver.upstream),

@@ -86,6 +86,9 @@ class QueueTable(Table):
     )
     retry_first_seconds: Seconds = Field(300, description="Wait before the second attempt; it grows from there.")
     retry_max_seconds: Seconds = Field(4000, description="Longest wait between two attempts.")
+    delay_notice_seconds: float = Field(
+        4 * 3600, ge=0, le=30 * 86400, description="When a sender is told, once, that a message waits; 0: never."
+    )
     lifetime_seconds: Seconds = Field(5 * 86400, description="After this, what could not be delivered goes back.")
 
 

@@ -5,6 +5,6 @@ and the header of the message that it is about. Never the body: it was given to 
 server said is quoted, bounded and without control characters. Pure: the date and the ids are handed in.
 """
 
-from letterlock.dsn.compose import MAX_HEADER_OCTETS, FailedRecipient, Failure, compose, header_of
+from letterlock.dsn.compose import MAX_HEADER_OCTETS, Report, ToldRecipient, compose, header_of
 
-__all__ = ["MAX_HEADER_OCTETS", "FailedRecipient", "Failure", "compose", "header_of"]
+__all__ = ["MAX_HEADER_OCTETS", "Report", "ToldRecipient", "compose", "header_of"]

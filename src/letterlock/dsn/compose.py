@@ -1,4 +1,4 @@
-"""A failure notification (RFC 3464 for its form, RFC 3461 section 6 for its content, RFC 5321 section 6.1)."""
+"""Notifications of failure and of delay (RFC 3464: form; RFC 3461 section 6: content; RFC 5321 section 6.1)."""
 
 import datetime as dt
 import email.policy
@@ -13,6 +13,10 @@ from letterlock.mail.addresses import Mailbox
 
 MAX_HEADER_OCTETS = 16_384
 MAX_TEXT_CHARACTERS = 800
+_SUBJECTS = {
+    False: "Not delivered: your message could not be handed over",
+    True: "Delayed: your message waits, and is tried again",
+}
 _WIDTH = 76
 _HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]+[^ \t]")  # RFC 5322 sections 2.2 and 2.2.3
 _POLICY = email.policy.SMTP.clone(max_line_length=_WIDTH)
@@ -20,8 +24,8 @@ _PLAIN = email.policy.compat32.clone(linesep="\r\n", max_line_length=None)  # ma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedRecipient:
-    """One recipient: enhanced status code (5.x.y), why in a sentence, and the remote server's reply if it decided."""
+class ToldRecipient:
+    """One recipient: enhanced status code, why in a sentence, and the remote server's reply if it decided."""
 
     recipient: Mailbox
     status: str
@@ -30,14 +34,18 @@ class FailedRecipient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """What a sender is told of: a message that was accepted at a time (seconds since 1970), and who did not get it."""
+class Report:
+    """What a sender is told of: a message that was accepted at a time (seconds since 1970), and who has not got it.
+
+    `retry_until`: the message waits, and is tried again until then; None: it has failed.
+    """
 
     sender: Mailbox
     accepted_at: float
     last_attempt_at: float
-    recipients: tuple[FailedRecipient, ...]
+    recipients: tuple[ToldRecipient, ...]
     remote_host: str | None = None
+    retry_until: float | None = None
 
 
 def header_of(content: bytes) -> bytes:
@@ -50,21 +58,21 @@ def header_of(content: bytes) -> bytes:
     return b"\r\n".join(itertools.takewhile(_HEADER_LINE.match, whole))
 
 
-def compose(failure: Failure, header: bytes, *, hostname: str, message_id: str, now: float) -> bytes:
-    """The notification for a failure, with CRLF line ends and no line longer than RFC 5322 allows.
+def compose(report: Report, header: bytes, *, hostname: str, message_id: str, now: float) -> bytes:
+    """The notification for a report, with CRLF line ends and no line longer than RFC 5322 allows.
 
     `header` is the header of the message it is about; `message_id` names the notification; `now` is its date.
     """
     message = Message(policy=_PLAIN)
     message["From"] = f"Mail Delivery System <MAILER-DAEMON@{hostname}>"
-    message["To"] = str(failure.sender)
-    message["Subject"] = "Not delivered: your message could not be handed over"
+    message["To"] = str(report.sender)
+    message["Subject"] = _SUBJECTS[report.retry_until is not None]
     message["Date"] = _date(now)
     message["Message-ID"] = f"<{message_id}@{hostname}>"
     message["Auto-Submitted"] = "auto-replied"
     message["MIME-Version"] = "1.0"
     message["Content-Type"] = 'multipart/report; report-type="delivery-status"'
-    message.set_payload([_for_people(failure, hostname), _for_machines(failure, hostname), _original(header)])
+    message.set_payload([_for_people(report, hostname), _for_machines(report, hostname), _original(header)])
     return message.as_bytes()
 
 
@@ -72,15 +80,11 @@ def _date(moment: float) -> str:
     return email.utils.format_datetime(dt.datetime.fromtimestamp(moment, dt.UTC))
 
 
-def _for_people(failure: Failure, hostname: str) -> EmailMessage:
-    count = len(failure.recipients)
+def _for_people(report: Report, hostname: str) -> EmailMessage:
     blocks = [
         f"This is the mail server {hostname}.",
-        _wrapped(
-            f"Your message of {_date(failure.accepted_at)} could not be delivered to "
-            f"{'this recipient' if count == 1 else f'these {count} recipients'}. It will not be tried again."
-        ),
-        *(_told(each) for each in failure.recipients),
+        _wrapped(_what_became_of_it(report)),
+        *(_told(each) for each in report.recipients),
         _wrapped(
             "If the reason is not clear to you, forward this notification to your postmaster. The header of your "
             "message is attached; its text is not."
@@ -92,7 +96,18 @@ def _for_people(failure: Failure, hostname: str) -> EmailMessage:
     return part
 
 
-def _told(recipient: FailedRecipient) -> str:
+def _what_became_of_it(report: Report) -> str:
+    count = len(report.recipients)
+    whom = "this recipient" if count == 1 else f"these {count} recipients"
+    if report.retry_until is None:
+        return f"Your message of {_date(report.accepted_at)} could not be delivered to {whom}. It is not tried again."
+    return (
+        f"Your message of {_date(report.accepted_at)} could not be delivered to {whom} yet. It is tried again until "
+        f"{_date(report.retry_until)}; there is nothing that you need to do, and you are told if it fails."
+    )
+
+
+def _told(recipient: ToldRecipient) -> str:
     lines = [
         f"  <{safe(str(recipient.recipient))}>",
         _wrapped(f"Why: {safe(recipient.text)} ({recipient.status})", "    "),
@@ -106,12 +121,12 @@ def _wrapped(text: str, indent: str = "") -> str:
     return textwrap.fill(text, _WIDTH - 2, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
 
 
-def _for_machines(failure: Failure, hostname: str) -> Message:
+def _for_machines(report: Report, hostname: str) -> Message:
     """The message/delivery-status part: one group of fields for the message, one for each recipient."""
     groups: list[Message | str] = [
-        _fields(("Reporting-MTA", f"dns; {hostname}"), ("Arrival-Date", _date(failure.accepted_at)))
+        _fields(("Reporting-MTA", f"dns; {hostname}"), ("Arrival-Date", _date(report.accepted_at)))
     ]
-    groups += [_recipient_fields(each, failure) for each in failure.recipients]
+    groups += [_recipient_fields(each, report) for each in report.recipients]
     part = Message(policy=_PLAIN)
     part["Content-Type"] = "message/delivery-status"
     part["Content-Description"] = "Delivery status"
@@ -119,19 +134,21 @@ def _for_machines(failure: Failure, hostname: str) -> Message:
     return part
 
 
-def _recipient_fields(recipient: FailedRecipient, failure: Failure) -> Message:
+def _recipient_fields(recipient: ToldRecipient, report: Report) -> Message:
     fields = [
         ("Final-Recipient", _typed(recipient.recipient)),
-        ("Action", "failed"),
+        ("Action", "failed" if report.retry_until is None else "delayed"),
         ("Status", recipient.status),
     ]
-    if failure.remote_host:
-        fields.append(("Remote-MTA", f"dns; {ascii_only(failure.remote_host)}"))
+    if report.remote_host:
+        fields.append(("Remote-MTA", f"dns; {ascii_only(report.remote_host)}"))
     if recipient.remote_reply:
         fields.append(("Diagnostic-Code", f"smtp; {ascii_only(recipient.remote_reply)}"))
     else:
         fields.append(("Diagnostic-Code", f"x-letterlock; {ascii_only(recipient.text)}"))
-    fields.append(("Last-Attempt-Date", _date(failure.last_attempt_at)))
+    fields.append(("Last-Attempt-Date", _date(report.last_attempt_at)))
+    if report.retry_until is not None:
+        fields.append(("Will-Retry-Until", _date(report.retry_until)))
     return _fields(*fields)
 
 

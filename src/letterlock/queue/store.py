@@ -52,10 +52,17 @@ class Store(Protocol):
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
 
+    async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
+        """Recipients who wait after an attempt, of messages as old as that, and of whom nobody was told yet.
+
+        By message, the oldest first. A message without a sender has nobody to be told.
+        """
+
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
         """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction.
 
-        Raises KeyError when the message is gone (removed): then nothing is accepted.
+        Of a recipient who waits the sender is told once. Raises KeyError when the message is gone (removed): then
+        nothing is accepted.
         """
 
     async def next_due(self) -> float | None:

@@ -88,12 +88,20 @@ class Settlement:
     next_attempt_at: float | None
 
 
+class NoticeKind(StrEnum):
+    """What a sender is to be told."""
+
+    FAILED = "failed"  # it will not be tried again
+    DELAYED = "delayed"  # it waits, and is tried again
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Recipients of one message that failed for good and whose sender has not been told yet."""
+    """Recipients of one message of whom its sender has not been told yet, and what was last heard of them."""
 
+    kind: NoticeKind
     envelope: Envelope
-    failed: tuple[RecipientOutcome, ...]
+    outcomes: tuple[RecipientOutcome, ...]
     remote_host: str | None
     last_attempt_at: float
 

@@ -1,16 +1,16 @@
-"""The reporter: tells senders what could not be delivered."""
+"""The reporter: tells senders what could not be delivered, and what waits."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from letterlock.dsn import FailedRecipient, Failure, compose, header_of
+from letterlock.dsn import Report, ToldRecipient, compose, header_of
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.ports import Clock
 from letterlock.queue.store import Store, StoreFailed
-from letterlock.queue.tasks import Notice
+from letterlock.queue.tasks import Notice, NoticeKind
 
 log = logging.getLogger("letterlock.report")
 BATCH = 50
@@ -20,7 +20,8 @@ PAUSE_SECONDS = 30.0
 class Reporter:
     """Sends notifications until it is stopped: `run()` in a task, `wake()` when something failed, `stop()` once.
 
-    `delivered` is called when a notification was accepted, so that somebody delivers it.
+    Of what waits for `delay_notice_seconds` the sender is told once; 0: never. `wake_deliverer` is called when a
+    notification was accepted, so that somebody delivers it.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Reporter:
         hostname: str,
         new_id: Callable[[], str],
         lifetime_seconds: float,
+        delay_notice_seconds: float,
         wake_deliverer: Callable[[], None],
     ) -> None:
         self._store = store
@@ -38,6 +40,7 @@ class Reporter:
         self._hostname = hostname
         self._new_id = new_id
         self._lifetime_seconds = lifetime_seconds
+        self._delay_notice_seconds = delay_notice_seconds
         self._wake_deliverer = wake_deliverer
         self._woken = asyncio.Event()
         self._stopping = False
@@ -61,9 +64,12 @@ class Reporter:
         self.wake()
 
     async def report_due(self) -> bool:
-        """Tell the senders of one batch of failures; whether there were any."""
+        """Tell the senders of one batch of failures and delays; whether there were any."""
         try:
-            notices = await self._store.due_notices(limit=BATCH)
+            notices = [*await self._store.due_notices(limit=BATCH)]
+            if self._delay_notice_seconds:
+                before = self._clock.now() - self._delay_notice_seconds
+                notices += await self._store.due_delays(before, limit=BATCH)
             for notice in notices:
                 await self._report_unless_removed(notice)
         except StoreFailed as error:
@@ -80,14 +86,14 @@ class Reporter:
     async def _report(self, notice: Notice) -> None:
         now, about = self._clock.now(), notice.envelope
         if about.reverse_path is None:  # RFC 5321 section 4.5.5: nobody is told that a notification failed
-            failed = ", ".join(str(outcome.recipient) for outcome in notice.failed)
+            failed = ", ".join(str(outcome.recipient) for outcome in notice.outcomes)
             log.warning("%s: a notification could not be delivered to %s: dropped", about.id, failed)
             await self._store.notified(notice, None, now=now)
             return
         dsn_id = self._new_id()
         header = header_of(await self._store.body(about.id))
-        failure = _failure(notice, about.reverse_path)
-        content = compose(failure, header, hostname=self._hostname, message_id=dsn_id, now=now)
+        report = _report_on(notice, about.reverse_path)
+        content = compose(report, header, hostname=self._hostname, message_id=dsn_id, now=now)
         envelope = Envelope(
             id=dsn_id,
             reverse_path=None,
@@ -98,7 +104,8 @@ class Reporter:
             tls_demand=_demand_of_notification(about),
         )
         await self._store.notified(notice, (envelope, content), now=now)
-        log.info("%s: sender non-delivery notification: %s", about.id, dsn_id)
+        what = "delay" if notice.kind is NoticeKind.DELAYED else "non-delivery"
+        log.info("%s: sender %s notification: %s", about.id, what, dsn_id)
         self._wake_deliverer()
 
 
@@ -107,16 +114,15 @@ def _demand_of_notification(about: Envelope) -> TlsDemand:
     return TlsDemand.REQUIRETLS if about.tls_demand is TlsDemand.REQUIRETLS else TlsDemand.NONE
 
 
-def _failure(notice: Notice, sender: Mailbox) -> Failure:
-    return Failure(
+def _report_on(notice: Notice, sender: Mailbox) -> Report:
+    return Report(
         sender=sender,
         accepted_at=notice.envelope.accepted_at,
         last_attempt_at=notice.last_attempt_at,
         remote_host=notice.remote_host,
+        retry_until=notice.envelope.expires_at if notice.kind is NoticeKind.DELAYED else None,
         recipients=tuple(
-            FailedRecipient(
-                recipient=each.recipient, status=each.status, text=each.text, remote_reply=each.remote_reply
-            )
-            for each in notice.failed
+            ToldRecipient(recipient=each.recipient, status=each.status, text=each.text, remote_reply=each.remote_reply)
+            for each in notice.outcomes
         ),
     )

@@ -1,7 +1,7 @@
 """A store in memory, for tests: the same verbs and the same answers as the real one, and nothing survives it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.mail.addresses import Mailbox
@@ -13,6 +13,7 @@ from letterlock.queue.tasks import (
     DeliveryTask,
     Lease,
     Notice,
+    NoticeKind,
     QueuedMessage,
     QueuedRecipient,
     RecipientOutcome,
@@ -35,6 +36,7 @@ class _Kept:
     states: dict[Mailbox, str]
     last: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     untold: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
+    warned: set[Mailbox] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
 
 
@@ -102,15 +104,31 @@ class MemoryStore:
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
         untold = [kept for kept in self._kept.values() if kept.untold]
-        return [self._notice(kept) for kept in untold[:limit]]
+        return [self._notice(NoticeKind.FAILED, kept, kept.untold.values()) for kept in untold[:limit]]
+
+    async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
+        """Recipients who wait after an attempt, and of whom nobody was told yet."""
+        found = []
+        for kept in sorted(self._kept.values(), key=lambda kept: kept.envelope.id):
+            waiting = [
+                outcome
+                for mailbox, outcome in kept.last.items()
+                if kept.states[mailbox] == "queued" and mailbox not in kept.warned
+            ]
+            if waiting and kept.envelope.reverse_path and kept.envelope.accepted_at <= accepted_before:
+                found.append(self._notice(NoticeKind.DELAYED, kept, waiting))
+        return found[:limit]
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
         """Accept the DSN and mark the notice done. Raises KeyError."""
         kept = self._kept[notice.envelope.id]
         if dsn is not None:
             self._insert(dsn[0], dsn[1], now)
-        for outcome in notice.failed:
-            kept.untold.pop(outcome.recipient, None)
+        for outcome in notice.outcomes:
+            if notice.kind is NoticeKind.DELAYED:
+                kept.warned.add(outcome.recipient)
+            else:
+                kept.untold.pop(outcome.recipient, None)
         self._forget_if_finished(notice.envelope.id)
 
     async def next_due(self) -> float | None:
@@ -152,12 +170,13 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing is open."""
 
-    def _notice(self, kept: _Kept) -> Notice:
-        last = kept.attempts[-1]
+    def _notice(self, kind: NoticeKind, kept: _Kept, outcomes: Iterable[RecipientOutcome]) -> Notice:
+        last, told = kept.attempts[-1], tuple(outcomes)
         return Notice(
+            kind=kind,
             envelope=kept.envelope,
-            failed=tuple(kept.untold.values()),
-            remote_host=last.host if all(each.domain == last.next_hop for each in kept.untold) else None,
+            outcomes=told,
+            remote_host=last.host if all(each.recipient.domain == last.next_hop for each in told) else None,
             last_attempt_at=last.ended_at,
         )
 

@@ -20,6 +20,7 @@ from letterlock.queue.tasks import (
     DeliveryTask,
     Lease,
     Notice,
+    NoticeKind,
     OutcomeKind,
     QueuedMessage,
     QueuedRecipient,
@@ -31,7 +32,7 @@ from letterlock.store.writer import Writer
 log = logging.getLogger("letterlock.store")
 FILE = "queue.db"
 LOCK_FILE = "lock"
-VERSION = 2
+VERSION = 3
 MAX_ATTEMPTS_SHOWN = 100
 UNKNOWN_STATUS = "5.0.0"  # RFC 3463: other or undefined
 
@@ -124,6 +125,10 @@ class SqliteStore:
         """Failed recipients whose sender was not told yet, by message."""
         return await self._writer.do_aside(lambda db: _notices(db, limit))
 
+    async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
+        """Recipients who wait after an attempt, of messages as old as that, and of whom nobody was told yet."""
+        return await self._writer.do_aside(lambda db: _delays(db, accepted_before, limit))
+
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
         """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction.
 
@@ -135,8 +140,9 @@ class SqliteStore:
                 raise KeyError(notice.envelope.id)
             if dsn is not None:
                 _insert(db, dsn[0], dsn[1], now)
-            for outcome in notice.failed:
-                _run(db, "mark_told", notice.envelope.id, str(outcome.recipient))
+            mark = "mark_warned" if notice.kind is NoticeKind.DELAYED else "mark_told"
+            for outcome in notice.outcomes:
+                _run(db, mark, notice.envelope.id, str(outcome.recipient))
             _run(db, "delete_finished", notice.envelope.id)
 
         await self._writer.do(work)
@@ -224,8 +230,9 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    elif version == 1:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SQL['from_version_1']} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version in (1, 2):
+        steps = "".join(_SQL[f"from_version_{each}"] for each in range(version, VERSION))
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version != VERSION:
         raise StoreFailed(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
 
@@ -303,33 +310,52 @@ def _notices(db: sqlite3.Connection, limit: int) -> list[Notice]:
     notices = []
     for (message_id,) in _run(db, "untold_messages", limit).fetchall():
         try:
-            notices.append(_notice(db, message_id))
+            notices.append(_notice(db, message_id, NoticeKind.FAILED))
         except Damaged as error:
             log.critical("%s: its sender cannot be told, its row in the queue is damaged: %s", message_id, error)
             _run(db, "set_notice_aside", message_id)
     return notices
 
 
-def _notice(db: sqlite3.Connection, message_id: str) -> Notice:
+def _delays(db: sqlite3.Connection, accepted_before: float, limit: int) -> list[Notice]:
+    """Ids grow with time, so the first message that is too young ends the search."""
+    notices = []
+    for message_id, accepted_at, reverse_path in _run(db, "unwarned_messages", limit).fetchall():
+        if accepted_at > accepted_before:
+            break
+        if reverse_path is None:
+            _run(db, "mark_all_warned", message_id)
+            continue
+        try:
+            notices.append(_notice(db, message_id, NoticeKind.DELAYED))
+        except Damaged as error:
+            log.critical("%s: its sender cannot be told, its row in the queue is damaged: %s", message_id, error)
+            _run(db, "mark_all_warned", message_id)
+    return notices
+
+
+def _notice(db: sqlite3.Connection, message_id: str, kind: NoticeKind) -> Notice:
     envelope = _envelope(db, message_id)
-    failed = tuple(
+    asked = "untold_recipients" if kind is NoticeKind.FAILED else "unwarned_recipients"
+    outcomes = tuple(
         RecipientOutcome(
             recipient=_mailbox(mailbox),
-            kind=OutcomeKind.FAILED,
+            kind=OutcomeKind.FAILED if kind is NoticeKind.FAILED else OutcomeKind.DEFERRED,
             status=status or UNKNOWN_STATUS,
             text=text or "the reason was lost",
             remote_reply=reply,
         )
-        for mailbox, status, text, reply in _run(db, "untold_recipients", message_id)
+        for mailbox, status, text, reply in _run(db, asked, message_id)
     )
     row = _run(db, "last_attempt", message_id).fetchone()
     last = _record(row[0]) if row else {}
     host, ended_at = last.get("host"), last.get("ended_at")
     # the last attempt may have been at another next hop than the one that failed
-    fits = isinstance(host, str) and all(outcome.recipient.domain == last.get("next_hop") for outcome in failed)
+    fits = isinstance(host, str) and all(outcome.recipient.domain == last.get("next_hop") for outcome in outcomes)
     return Notice(
+        kind=kind,
         envelope=envelope,
-        failed=failed,
+        outcomes=outcomes,
         remote_host=str(host) if fits else None,
         last_attempt_at=float(ended_at) if isinstance(ended_at, int | float) else envelope.accepted_at,
     )

@@ -1,4 +1,4 @@
--- Version 2. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
+-- Version 3. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
 -- while it waits and the end of the lease while somebody has it: an expired lease is due by itself.
 CREATE TABLE message (
     id           TEXT PRIMARY KEY,
@@ -36,8 +36,11 @@ CREATE TABLE recipient (
     status     TEXT,
     text       TEXT,
     reply      TEXT,
+    warned     INTEGER NOT NULL DEFAULT 0, -- since version 3; 1: the sender knows that the recipient waits
     PRIMARY KEY (message_id, position)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX recipient_unwarned ON recipient (message_id)
+    WHERE state = 'queued' AND warned = 0 AND status IS NOT NULL;
 CREATE INDEX recipient_untold ON recipient (message_id) WHERE state = 'failed' AND told = 0;
 
 CREATE TABLE attempt (

@@ -43,6 +43,18 @@ SELECT DISTINCT message_id FROM recipient WHERE state = 'failed' AND told = 0 LI
 -- name: untold_recipients
 SELECT mailbox, status, text, reply FROM recipient
     WHERE message_id = ? AND state = 'failed' AND told = 0 ORDER BY position;
+-- name: unwarned_messages
+SELECT m.id, m.accepted_at, m.reverse_path FROM (
+        SELECT DISTINCT message_id FROM recipient
+        WHERE state = 'queued' AND warned = 0 AND status IS NOT NULL ORDER BY message_id LIMIT ?
+    ) AS r JOIN message AS m ON m.id = r.message_id ORDER BY m.id;
+-- name: unwarned_recipients
+SELECT mailbox, status, text, reply FROM recipient
+    WHERE message_id = ? AND state = 'queued' AND warned = 0 AND status IS NOT NULL ORDER BY position;
+-- name: mark_warned
+UPDATE recipient SET warned = 1 WHERE message_id = ? AND mailbox = ? AND state = 'queued';
+-- name: mark_all_warned
+UPDATE recipient SET warned = 1 WHERE message_id = ? AND state = 'queued';
 -- name: last_attempt
 SELECT record FROM attempt WHERE message_id = ? ORDER BY id DESC LIMIT 1;
 -- name: set_notice_aside
@@ -73,3 +85,7 @@ UPDATE task SET due_at = ? WHERE lease_token IS NULL;
 DELETE FROM message WHERE id = ?;
 -- name: from_version_1
 ALTER TABLE message ADD COLUMN tls_demand TEXT NOT NULL DEFAULT 'none';
+-- name: from_version_2
+ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recipient_unwarned ON recipient (message_id)
+    WHERE state = 'queued' AND warned = 0 AND status IS NOT NULL;

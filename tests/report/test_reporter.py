@@ -1,0 +1,186 @@
+"""The reporter: who is told of failures and delays, of whom, once; and what becomes of it when the store fails."""
+
+import email
+import email.policy
+import itertools
+from dataclasses import replace
+from email.message import EmailMessage
+
+import pytest
+
+from letterlock.mail.envelope import Envelope, TlsDemand
+from letterlock.queue.settle import RetrySchedule, settle
+from letterlock.queue.store import StoreFailed
+from letterlock.queue.tasks import DeliveryTask, Notice, OutcomeKind
+from letterlock.report.worker import Reporter
+from letterlock.store.memory import MemoryStore
+from tests.deliver.world import HandClock
+from tests.queue.messages import ANN, BEN, SENDER, attempt, envelope, outcome
+
+DELAY = 4 * 3_600.0
+CONTENT = b"Subject: hello\r\nFrom: me\r\n\r\nthe secret of this message\r\n"
+LATER = 1_000_000.0
+
+
+class World:
+    """A reporter over a store in memory; deliveries are settled by hand."""
+
+    def __init__(self, delay: float = DELAY) -> None:
+        self.clock = HandClock()
+        self.clock.time = 0.0
+        self.store = MemoryStore()
+        self.woken = 0
+        ids = itertools.count(1)
+        self.reporter = Reporter(
+            self.store,
+            clock=self.clock,
+            hostname="mx.example.net",
+            new_id=lambda: f"N{next(ids)}",
+            lifetime_seconds=432_000,
+            delay_notice_seconds=delay,
+            wake_deliverer=self._wake,
+        )
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    async def accept(self, kept: Envelope) -> None:
+        await self.store.accept(kept, CONTENT, next_attempt_at=self.clock.time)
+
+    async def lease(self) -> DeliveryTask:
+        [task] = await self.store.lease(self.clock.time, limit=10, lease_seconds=60)
+        return task
+
+    async def try_all(self, kind: OutcomeKind, text: str = "as the test says") -> None:
+        """One attempt at everything that is due, all with one end."""
+        now = self.clock.time
+        for task in await self.store.lease(now, limit=10, lease_seconds=60):
+            made = attempt(task, *(outcome(each, kind, text) for each in task.recipients), at=now)
+            await self.store.settle(task.lease, settle(task, made, now=now, schedule=RetrySchedule()), made, now=now)
+
+    async def notification(self) -> tuple[Envelope, EmailMessage]:
+        """The one notification that waits to be delivered."""
+        task = await self.lease()
+        body = await self.store.body(task.envelope.id)
+        return task.envelope, email.message_from_bytes(body, policy=email.policy.default)
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+def first_part(message: EmailMessage) -> str:
+    return " ".join(next(message.iter_parts()).get_content().split())
+
+
+async def test_rfc5321_6_1_a_failure_is_told_with_the_null_reverse_path(world: World) -> None:
+    await world.accept(envelope("M1", expires_at=LATER))
+    await world.try_all(OutcomeKind.FAILED, "no such user")
+    assert await world.reporter.report_due()
+    kept, message = await world.notification()
+    assert kept.reverse_path is None
+    assert kept.recipients == (SENDER,)
+    assert "no such user" in first_part(message)
+    assert world.woken == 1
+    assert await world.store.message("M1") is None
+    assert not await world.reporter.report_due()
+
+
+async def test_rfc5321_4_5_5_nobody_is_told_that_a_notification_failed_or_waits(world: World) -> None:
+    await world.accept(envelope("M1", sender=None, expires_at=LATER))
+    await world.try_all(OutcomeKind.DEFERRED)
+    world.clock.time = 2 * DELAY
+    assert not await world.reporter.report_due()
+    await world.try_all(OutcomeKind.FAILED)
+    assert await world.reporter.report_due()
+    assert await world.store.messages(limit=10) == []
+
+
+async def test_what_waits_for_hours_is_told_once_with_the_reason_of_the_log(world: World) -> None:
+    await world.accept(envelope("M1", ANN, BEN, expires_at=LATER))
+    await world.try_all(OutcomeKind.DEFERRED, "STARTTLS was not offered though TLSA records demand it")
+    world.clock.time = DELAY - 1
+    assert not await world.reporter.report_due()
+    world.clock.time = DELAY
+    assert await world.reporter.report_due()
+    await world.store.retry("M1", now=LATER)
+    _, message = await world.notification()
+    assert message["Subject"].startswith("Delayed")
+    assert "STARTTLS was not offered though TLSA records demand it (4.2.0)" in first_part(message)
+    assert "these 2 recipients" in first_part(message)
+    world.clock.time = 10 * DELAY
+    assert not await world.reporter.report_due()
+
+
+async def test_a_delay_notice_can_be_turned_off() -> None:
+    world = World(delay=0.0)
+    await world.accept(envelope("M1", expires_at=LATER))
+    await world.try_all(OutcomeKind.DEFERRED)
+    world.clock.time = 100 * DELAY
+    assert not await world.reporter.report_due()
+
+
+async def test_after_the_delay_the_failure_is_told_too(world: World) -> None:
+    await world.accept(envelope("M1", expires_at=2 * DELAY))
+    await world.try_all(OutcomeKind.DEFERRED)
+    world.clock.time = DELAY
+    assert await world.reporter.report_due()
+    world.clock.time = 3 * DELAY
+    await world.store.retry("M1", now=world.clock.time)
+    [task] = [each for each in await world.store.lease(world.clock.time, limit=10, lease_seconds=60)
+              if each.envelope.id == "M1"]  # fmt: skip
+    made = attempt(task, outcome(ANN, OutcomeKind.DEFERRED), at=world.clock.time)
+    final = settle(task, made, now=world.clock.time, schedule=RetrySchedule())
+    await world.store.settle(task.lease, final, made, now=world.clock.time)
+    assert await world.reporter.report_due()
+    assert await world.store.message("M1") is None
+
+
+@pytest.mark.parametrize(
+    ("demand", "passed_on"),
+    [
+        (TlsDemand.REQUIRETLS, TlsDemand.REQUIRETLS),
+        (TlsDemand.TLS_REQUIRED_NO, TlsDemand.NONE),
+        (TlsDemand.NONE, TlsDemand.NONE),
+    ],
+)
+async def test_rfc8689_5_the_notification_demands_requiretls_too_and_holds_the_header_only(
+    world: World, demand: TlsDemand, passed_on: TlsDemand
+) -> None:
+    await world.accept(replace(envelope("M1", expires_at=LATER), tls_demand=demand))
+    await world.try_all(OutcomeKind.FAILED)
+    await world.reporter.report_due()
+    kept, message = await world.notification()
+    assert kept.tls_demand is passed_on
+    assert b"the secret" not in message.as_bytes()
+    assert "Subject: hello" in list(message.iter_parts())[2].get_content()
+
+
+async def test_of_a_message_that_was_removed_meanwhile_nobody_is_told(world: World) -> None:
+    await world.accept(envelope("M1", expires_at=LATER))
+    await world.try_all(OutcomeKind.FAILED)
+
+    class Late(MemoryStore):
+        async def due_notices(self, *, limit: int) -> list[Notice]:
+            notices = [*await world.store.due_notices(limit=limit)]
+            await world.store.remove("M1")
+            return notices
+
+    world.reporter._store = Late()
+    assert await world.reporter.report_due()
+    assert await world.store.messages(limit=10) == []
+    assert world.woken == 0
+
+
+async def test_a_store_that_fails_is_asked_again_later(world: World) -> None:
+    class Broken(MemoryStore):
+        async def due_notices(self, *, limit: int) -> list[Notice]:
+            raise StoreFailed("the disk is gone")
+
+    await world.accept(envelope("M1", expires_at=LATER))
+    await world.try_all(OutcomeKind.FAILED)
+    whole, world.reporter._store = world.reporter._store, Broken()
+    assert not await world.reporter.report_due()
+    world.reporter._store = whole
+    assert await world.reporter.report_due()
