@@ -1,0 +1,162 @@
+"""Relays side by side: `python -m bench.relay [--part clear|tls|latency|large|all] [--rounds N] [--write-doc]`.
+
+Postfix, OpenSMTPD and Letterlock, in turn, each alone on the machine while it is measured, in a room of name spaces
+(relay_box) with the same source, sink, certificates, signed zones and disk. Needs root. The table goes to standard
+output, progress to standard error; docs/reference/benchmarks-relay.md tells how to read it.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.relay_box import INSIDE, CannotMeasure, furnish, run_inside
+from bench.relay_doc import write_page
+from bench.relay_names import make_names, start_unbound
+from bench.relay_peers import Peer, end, fetch_opensmtpd, peers
+from bench.relay_report import Report, describe_machine, table
+from bench.relay_rounds import Bench, Outcome, Part
+
+ROOT = Path(__file__).resolve().parent.parent
+OPENSMTPD = ROOT / ".make/debian/opensmtpd"
+LATENCY_RATES = (50, 200)  # messages a second
+LATENCY_SECONDS = 4
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was asked for."""
+
+    part: str
+    rounds: int
+    messages: int
+    json: Path | None
+    write_doc: bool
+    directory: Path
+
+
+def parts(choice: Choice) -> list[Part]:
+    """What to measure."""
+    count = choice.messages
+    found = [
+        Part(name="clear", title="4 KB in clear", octets=4096, messages=count),
+        Part(name="tls", title="4 KB, STARTTLS in, DANE out", octets=4096, messages=max(1, count // 2), tls=True),
+        Part(name="large", title="1 MB in clear", octets=MEBIBYTE, messages=max(20, count // 40)),
+    ]
+    found += [
+        Part(
+            name=f"latency-{rate}",
+            title=f"4 KB, {rate} a second",
+            octets=4096,
+            messages=rate * LATENCY_SECONDS,
+            messages_per_second=rate,
+        )
+        for rate in LATENCY_RATES
+    ]
+    return [part for part in found if choice.part in ("all", part.name.partition("-")[0])]
+
+
+def measure(bench: Bench, found: Sequence[Peer], wanted: Sequence[Part], rounds: int) -> Report:
+    """Everything, with the peers in turn."""
+    report = Report(parts=list(wanted), peers={peer.name: peer.version() for peer in found})
+    for part in wanted:
+        if not part.messages_per_second:
+            report.direct.append(bench.direct(part))
+            _progress(report.direct[-1], "nobody between")
+        able = [peer for peer in found if peer.can_tls or not part.tls]
+        for number in range(1, rounds + 1):
+            for peer in able:
+                report.outcomes.append(bench.relay(part, peer))
+                _progress(report.outcomes[-1], f"round {number} of {rounds}")
+    return report
+
+
+def _progress(outcome: Outcome, remark: str) -> None:
+    missing = outcome.messages - outcome.delivered
+    lost = f", {missing} NOT DELIVERED in time" if missing else ""
+    text = f"{outcome.part:12} {outcome.peer or '-':11} {outcome.rate:7.0f} messages/s, {remark}{lost}"
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def furnished(directory: Path) -> Iterator[tuple[Bench, list[Peer]]]:
+    """The room with its names, and those who can run in it."""
+    opensmtpd = OPENSMTPD if (OPENSMTPD / "usr/sbin/smtpd").exists() else None
+    furnish(directory, opensmtpd)
+    own = directory / "names"
+    own.mkdir()
+    names = make_names(own)
+    unbound = start_unbound(own, names)
+    try:
+        yield Bench(directory, names), peers(opensmtpd)
+    finally:
+        end(unbound)
+
+
+def inside(choice: Choice, directory: Path) -> None:
+    """Measure, and hand the results out."""
+    start = time.monotonic()
+    machine = describe_machine(directory)
+    with furnished(directory) as (bench, found):
+        report = measure(bench, found, parts(choice), choice.rounds)
+    report.machine = machine
+    report.rounds = choice.rounds
+    print(table(report))
+    print(f"{time.monotonic() - start:.0f} seconds in all", file=sys.stderr)
+    if choice.json is not None:
+        choice.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
+    if choice.write_doc:
+        write_page(report, ROOT / "docs/reference")
+
+
+def outside(choice: Choice, arguments: Sequence[str]) -> int:
+    """Fetch what must be fetched, and start again in the room."""
+    try:
+        fetch_opensmtpd(OPENSMTPD)
+    except CannotMeasure as missing:
+        print(f"{missing}\nhint: going on without OpenSMTPD", file=sys.stderr)
+    return run_inside(arguments, choice.directory)
+
+
+def read_choice(arguments: Sequence[str]) -> Choice:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__.partition("\n")[0])
+    parser.add_argument("--part", choices=("clear", "tls", "latency", "large", "all"), default="all")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=4000, help="of the part in clear; half with TLS, 1/40 of 1 MB")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
+    parser.add_argument("--write-doc", action="store_true", help="write docs/reference/benchmarks-relay.md; all parts")
+    parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108  # a real disk, unlike /tmp
+    given = parser.parse_args(arguments)
+    if given.write_doc and given.part != "all":
+        parser.error("--write-doc needs all parts")
+    if given.rounds < 1 or given.messages < 1:
+        parser.error("at least one round and one message")
+    return Choice(**vars(given))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command."""
+    choice = read_choice(arguments)
+    try:
+        if room := os.environ.get(INSIDE):
+            inside(choice, Path(room))
+            return 0
+        return outside(choice, arguments)
+    except CannotMeasure as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; everything that was started is ended", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""The page of `bench.relay`: docs/reference/benchmarks-relay.md and its picture, made from a report.
+
+What stands between the markers on the page was written by hand, and is kept.
+"""
+
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+from bench.relay_report import Report, Spread, rows, shortfalls, spread
+
+PAGE, PICTURE = "benchmarks-relay.md", "benchmarks-relay.svg"
+BEGIN, END = "<!-- written by hand: begin -->", "<!-- written by hand: end -->"
+COLOURS = {"Postfix": "#8a8f98", "OpenSMTPD": "#c9a227", "Letterlock": "#1f6f5c"}
+WIDTH, LEFT, RIGHT = 760, 120, 150
+BAR, GAP, TITLE = 18, 6, 34
+
+HEAD = """\
+# Relays side by side
+
+<!-- Made by `python -m bench.relay --write-doc`, but for what stands between the markers. -->
+
+Postfix, OpenSMTPD and Letterlock relay the same messages on the same machine in one run of `python -m bench.relay`
+(as root: it makes name spaces of its own), each alone while it is measured, {rounds} rounds in turn. Shown is the
+median, and the least and the most in brackets.
+
+![Messages a second of each relay]({picture})
+"""
+
+HOW = """\
+## How it is measured
+
+- **Throughput** is from the first byte in to the last message out: 20 connections bring messages one after the other
+  (`smtp-source -d -s 20`), 20 at most take them on. In clear, the source is Postfix's `smtp-source` and the sink its
+  `smtp-sink`. Those know no TLS; with it, and for latency, source and sink are our own (`bench/relay_source.py`,
+  `bench/relay_sink.py`), which speak as they do: a command, its reply, the next.
+- **TLS**: STARTTLS with TLS 1.3 on both sides, P-256 certificates of one authority. The next hop is found by its MX in
+  a signed zone, and authenticated by a `3 1 1` TLSA record. Postfix (`smtp_tls_security_level = dane`) asks a validating
+  Unbound on loopback; Letterlock demands `dane-only`, asks the same Unbound, and validates by itself.
+- **Latency** is from the `250` that the source received to the last octet of the message at the sink, both read from
+  the same clock, while messages come at a fixed rate whatever becomes of those before.
+- **Costs**: CPU time of the server's whole process tree with children that have ended, and the peak of its proportional
+  set size (samples every quarter second). Source, sink and Unbound are not in it. Disk flushes are those that the disk
+  completed meanwhile, whoever asked for them.
+- **The sink is not the bottleneck**: "source and sink alone" is the rate with nobody between, and "sink busy" the most
+  that the sink used of the CPUs that it could use (one for `smtp-sink`, two for ours).
+- The peers' configurations are in `bench/peers/`, tuned as their documentation says. Before it is measured, a server
+  relays 100 messages, but for OpenSMTPD, which is faster from a fresh start.
+- The queues are on a real disk; the run refuses tmpfs and overlays. Loopback acknowledges TCP segments at once, for a
+  relay without TCP_NODELAY would otherwise wait 40 ms for each message.
+
+Of OpenSMTPD 6.8 as Debian 12 has it one must know: it does not flush what it has accepted to the disk (traced; see its
+flushes), so that its figures are not of durable mail; its relay waits at times up to 10 seconds, hard-coded, before it
+makes new connections; it knows no DANE, and with OpenSSL 3 its STARTTLS fails as a server
+([issue 1171](https://github.com/OpenSMTPD/OpenSMTPD/issues/1171)), hence no figures with TLS.
+"""
+
+
+def write_page(report: Report, directory: Path) -> None:
+    """Write the page and its picture into a directory."""
+    page = directory / PAGE
+    text = page.read_text() if page.exists() else ""
+    kept = re.search(f"{re.escape(BEGIN)}.*?{re.escape(END)}", text, re.DOTALL)
+    parts = [HEAD.format(rounds=report.rounds, picture=PICTURE), *_tables(report)]
+    parts += [f"- {shortfall}.\n" for shortfall in shortfalls(report)]
+    parts += [kept.group() + "\n" if kept else f"{BEGIN}\n{END}\n", _machine(report), HOW]
+    page.write_text("\n".join(parts))
+    (directory / PICTURE).write_text(picture(report))
+
+
+def _tables(report: Report) -> Iterator[str]:
+    for part in report.parts:
+        heading, cells = rows(report, part)
+        direct = report.direct_of(part)
+        alone = f" Source and sink alone: {direct.rate:,.0f} messages/s." if direct else ""
+        lines = [f"## {part.title}\n\n{part.messages:,} messages a round.{alone}\n"]
+        lines += [f"| {' | '.join(row)} |" for row in (heading, ["---"] * len(heading), *cells)]
+        yield "\n".join([*lines, ""])
+
+
+def _machine(report: Report) -> str:
+    machine = report.machine
+    if machine is None:
+        return ""
+    versions = ", ".join(f"{name} {version}" for name, version in report.peers.items())
+    hardware = f"{machine.cpus} CPUs ({machine.cpu}), {machine.memory_gigabytes:.0f} GB, Linux {machine.kernel}"
+    disk = f"{machine.disk} (4 KB with fsync: {machine.fsync_milliseconds:.2f} ms)"
+    return f"## The machine\n\n{hardware}, {disk}. {versions}. {machine.date}.\n"
+
+
+def picture(report: Report) -> str:
+    """Bars of the rates, a group for each part with a scale of its own, with the spread as a line."""
+    parts = [part for part in report.parts if not part.messages_per_second]
+    body: list[str] = []
+    y = 12
+    for part in parts:
+        rates = {
+            peer: spread(outcomes, lambda outcome: outcome.rate)
+            for peer in report.peers
+            if (outcomes := report.rounds_of(part, peer))
+        }
+        body.append(f'<text x="16" y="{y + 16}" font-weight="600">{escape(part.title)}, messages a second</text>')
+        y += TITLE
+        scale = (WIDTH - LEFT - RIGHT) / max(rate.most for rate in rates.values())
+        for peer, rate in rates.items():
+            body += _bar(peer, rate, scale, y)
+            y += BAR + GAP
+        y += GAP
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 8}" width="{WIDTH}" height="{y + 8}" '
+        'role="img" aria-label="Messages a second of each relay" font-family="system-ui, sans-serif" font-size="13">'
+    )
+    ground = f'<rect width="{WIDTH}" height="{y + 8}" rx="8" fill="#ffffff"/>'
+    return "\n".join([opening, ground, '<g fill="#1c2024">', *body, "</g>", "</svg>", ""])
+
+
+def _bar(peer: str, rate: Spread, scale: float, y: int) -> list[str]:
+    width, least, most = (round(value * scale, 1) for value in (rate.median, rate.least, rate.most))
+    middle = y + BAR // 2
+    return [
+        f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(peer)}</text>',
+        f'<rect x="{LEFT}" y="{y}" width="{width}" height="{BAR}" rx="2" fill="{COLOURS[peer]}"/>',
+        f'<path d="M{LEFT + least:.1f} {middle}H{LEFT + most:.1f}" stroke="#1c2024" stroke-width="1.5"/>',
+        f'<text x="{LEFT + most + 8:.1f}" y="{y + 14}">{escape(rate.text(",.0f"))}</text>',
+    ]

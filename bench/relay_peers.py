@@ -1,0 +1,188 @@
+"""The three relays of `bench.relay`: how each is configured (bench/peers/), started, and ended."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from bench.relay_box import CannotMeasure
+from bench.relay_names import PEERS, SINK_ADDRESS, Names
+
+ADDRESS, PORT = "127.0.0.1", 2525
+CONNECTIONS = 20
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+_POSTFIX_DAEMONS = Path("/usr/lib/postfix/sbin")
+_SMTPD_SPOOL = Path("/var/spool/smtpd")  # compiled in
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where a server runs, and what its configuration may name."""
+
+    directory: Path
+    names: Names
+    tls: bool
+
+    def write(self, peer: str, *sources: str) -> str:
+        """Configuration files of bench/peers/, one after the other, filled in."""
+        text = "".join((PEERS / peer / source).read_text() for source in sources)
+        return Template(text).substitute(
+            directory=self.directory,
+            listen=f"{ADDRESS}:{PORT}",
+            port=PORT,
+            sink=SINK_ADDRESS,
+            connections=CONNECTIONS,
+            anchor=self.names.anchor,
+            certificate=self.names.certificate,
+            key=self.names.key,
+            pem=self.names.pem,
+        )
+
+    @property
+    def kind(self) -> str:
+        """The name that the configuration files of this kind of run have."""
+        return "tls" if self.tls else "clear"
+
+
+class Postfix:
+    """Debian's Postfix."""
+
+    name = "Postfix"
+    can_tls = True
+    warms_up = True
+
+    def version(self) -> str:
+        """As it tells it."""
+        return _output(["postconf", "-dh", "mail_version"])
+
+    def command(self, room: Room) -> list[str]:
+        """Lay out its directories; the command that runs it in the foreground."""
+        etc = room.directory / "etc"
+        for each in (etc, room.directory / "data", room.directory / "queue"):
+            each.mkdir()
+        shutil.chown(room.directory / "data", "postfix")
+        (etc / "main.cf").write_text(room.write("postfix", "main.cf", f"{room.kind}.cf"))
+        (etc / "master.cf").write_text(room.write("postfix", "master.cf"))
+        subprocess.run(["postfix", "-c", str(etc), "check"], check=True)
+        return [str(_POSTFIX_DAEMONS / "master"), "-c", str(etc), "-s"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSmtpd:
+    """Debian's OpenSMTPD, taken out of its package (`folder`)."""
+
+    folder: Path
+    name = "OpenSMTPD"
+    can_tls = False  # Debian's 6.8 fails as a TLS server with OpenSSL 3 (its issue 1171)
+    warms_up = False  # after a pause its relay waits, hard-coded, for up to 10 seconds before it connects again
+
+    def version(self) -> str:
+        """As it tells it."""
+        return _output([str(self.folder / "usr/sbin/smtpd"), "-h"]).split()[1]
+
+    def command(self, room: Room) -> list[str]:
+        """Empty its spool; the command that runs it in the foreground."""
+        shutil.rmtree(_SMTPD_SPOOL)
+        _SMTPD_SPOOL.mkdir(mode=0o711)
+        config = room.directory / "smtpd.conf"
+        config.write_text(room.write("opensmtpd", f"{room.kind}.conf"))
+        config.chmod(0o600)
+        return [str(self.folder / "usr/sbin/smtpd"), "-d", "-f", str(config)]
+
+
+class Letterlock:
+    """Ours, from this checkout."""
+
+    name = "Letterlock"
+    can_tls = True
+    warms_up = True
+
+    def version(self) -> str:
+        """Version and commit."""
+        commit = _output(["git", "-C", str(PEERS), "describe", "--always", "--dirty"])
+        return f"{_output([sys.executable, '-m', 'letterlock', '--version']).split()[-1]} {commit}"
+
+    def command(self, room: Room) -> list[str]:
+        """The command that runs it in the foreground."""
+        config = room.directory / "letterlock.toml"
+        config.write_text(room.write("letterlock", f"{room.kind}.toml"))
+        return [sys.executable, "-m", "letterlock", "serve", "--config", str(config)]
+
+
+Peer = Postfix | OpenSmtpd | Letterlock
+
+
+def peers(opensmtpd: Path | None) -> list[Peer]:
+    """Those that can run here, in the order of their turns."""
+    found: list[Peer] = [Postfix()]
+    if opensmtpd is not None:
+        found.append(OpenSmtpd(opensmtpd))
+    return [*found, Letterlock()]
+
+
+def fetch_opensmtpd(folder: Path) -> Path:
+    """Take OpenSMTPD out of its package into a folder. Raises CannotMeasure."""
+    done = subprocess.run([str(PEERS / "fetch-opensmtpd"), str(folder)], stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise CannotMeasure(done.stderr.strip())
+    return folder
+
+
+@contextmanager
+def running(peer: Peer, room: Room) -> Iterator[int]:
+    """Start a server, and end it with all its processes; the process id of its root. Raises CannotMeasure."""
+    room.directory.mkdir()
+    command = peer.command(room)
+    with (room.directory / "log.stderr").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_for_port(process, room.directory / "log.stderr", peer.name)
+        yield process.pid
+    finally:
+        end(process)
+        shutil.rmtree(room.directory, ignore_errors=True)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process politely, then what is left of its group for sure."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def wait_until_listening(address: str, port: int, *, seconds: float) -> bool:
+    """Whether somebody listens there in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection((address, port), timeout=1) as probe:
+            probe.settimeout(seconds)
+            if probe.recv(3) == b"220":
+                probe.sendall(b"QUIT\r\n")
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path, name: str) -> None:
+    if not wait_until_listening(ADDRESS, PORT, seconds=START_SECONDS) or process.poll() is not None:
+        raise CannotMeasure(f"{name} does not answer on port {PORT}:\n{log.read_text()[-2000:]}")
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return re.sub(r"\s+", " ", done.stdout).strip()

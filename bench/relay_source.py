@@ -1,0 +1,146 @@
+"""The sender of `bench.relay` where smtp-source will not do: STARTTLS, a fixed rate, and a time stamp for each message.
+
+`python -m bench.relay_source ADDRESS PORT --messages N --octets N [--tls] [--rate N]` speaks as `smtp-source -d` does:
+each of 20 connections sends one message after the other and waits for every reply. With a rate, message i is due i/rate
+seconds after the start, whatever became of those before. Stamps (relay_stamps) go to standard output.
+"""
+
+import argparse
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bench.relay_stamps import ACCEPTED, FAILED, FIRST_BYTE, MARK, tell
+
+REPLY_SECONDS = 60.0
+SENDER = b"ann@source.test"
+RECIPIENT = b"bob@sink.test"
+
+
+class Refused(Exception):
+    """The server's answer was not the one that lets a message through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to send, and where to."""
+
+    address: str
+    port: int
+    octets: int
+    tls: bool
+    messages_per_second: float  # 0: as fast as the server takes them
+
+
+def content(number: int, octets: int) -> bytes:
+    """A message of about that size, with its end."""
+    header = b"From: <" + SENDER + b">\r\nTo: <" + RECIPIENT + b">\r\n" + MARK + b"%d\r\n\r\n" % number
+    return header + (b"x" * 76 + b"\r\n") * max(1, (octets - len(header)) // 78) + b".\r\n"
+
+
+class Sender:
+    """One connection."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._socket = socket.create_connection((load.address, load.port), timeout=REPLY_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def open(self) -> None:
+        """Greeting, EHLO, and STARTTLS where it is wanted."""
+        self._expect(b"220")
+        self._ask(b"EHLO source.test\r\n", b"250")
+        if self._load.tls:
+            self._ask(b"STARTTLS\r\n", b"220")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE  # it makes load; who is there is not its question
+            self._socket = context.wrap_socket(self._socket)
+            self._ask(b"EHLO source.test\r\n", b"250")
+
+    def send(self, number: int) -> None:
+        """One message. Raises Refused, OSError."""
+        self._ask(b"MAIL FROM:<" + SENDER + b">\r\n", b"250")
+        self._ask(b"RCPT TO:<" + RECIPIENT + b">\r\n", b"250")
+        self._ask(b"DATA\r\n", b"354")
+        self._ask(content(number, self._load.octets), b"250")
+
+    def close(self) -> None:
+        """Say so and go."""
+        with suppress(OSError, Refused):
+            self._ask(b"QUIT\r\n", b"221")
+        self._socket.close()
+
+    def _ask(self, data: bytes, code: bytes) -> None:
+        self._socket.sendall(data)
+        self._expect(code)
+
+    def _expect(self, code: bytes) -> None:
+        reply = b""
+        while not (reply.endswith(b"\r\n") and reply[reply.rfind(b"\n", 0, -1) + 4 :].startswith(b" ")):
+            data = self._socket.recv(4096)
+            if not data:
+                raise Refused("the connection was closed")
+            reply += data
+        if not reply.startswith(code):
+            raise Refused(reply.decode("ascii", "replace").strip())
+
+
+def run(load: Load, numbers: Sequence[int], start: float) -> None:
+    """One connection's share. A message that is not taken is told of, and the connection made anew."""
+    sender: Sender | None = None
+    for number in numbers:
+        if load.messages_per_second:
+            time.sleep(max(0.0, start + number / load.messages_per_second - time.monotonic()))
+        try:
+            if sender is None:
+                sender = Sender(load)
+                sender.open()
+            sender.send(number)
+            tell(sys.stdout.fileno(), ACCEPTED, number)
+        except (OSError, Refused) as refused:
+            print(f"message {number}: {refused}", file=sys.stderr)
+            tell(sys.stdout.fileno(), FAILED, number)
+            sender = None
+    if sender is not None:
+        sender.close()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--messages", type=int, default=1000)
+    parser.add_argument("--octets", type=int, default=4096)
+    parser.add_argument("--connections", type=int, default=20)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=0.0, metavar="MESSAGES_PER_SECOND")
+    parser.add_argument("--tls", action="store_true")
+    given = parser.parse_args()
+    load = Load(given.address, given.port, given.octets, given.tls, given.rate)
+    tell(sys.stdout.fileno(), FIRST_BYTE, 0)
+    start = time.monotonic()
+    child = next((i for i in range(1, given.processes) if os.fork() == 0), 0)
+    threads = [
+        threading.Thread(target=run, args=(load, range(i + 1, given.messages + 1, given.connections), start))
+        for i in range(child, given.connections, given.processes)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if child == 0:
+        for _ in range(1, given.processes):
+            os.wait()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main()
