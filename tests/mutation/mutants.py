@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 _T = TypeVar("_T")
-_MAX_CHANGE = 110
+_MAX_WHOLE, _AROUND = 80, 16
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Eq: (ast.NotEq,),
@@ -99,7 +99,7 @@ def mutants(module: str, source: str) -> tuple[Mutant, ...]:
     for place, statement in enumerate(tree.body):
         for site in _sites(tree, "body", place, statement, "module"):
             for old, new in _alternatives(site):
-                change = f"{_say(old)} → {_say(new)}"
+                change = _say_change(_say(old), _say(new))
                 seen[site.scope, change] += 1
                 if (nth := seen[site.scope, change]) > 1:
                     change += f" ({nth})"
@@ -149,7 +149,7 @@ def _is_left_alone(node: ast.AST) -> bool:
             return True
         case ast.ClassDef(bases=bases):
             return any(isinstance(base, ast.Name) and base.id.endswith("Enum") for base in bases)
-        case ast.Assign(targets=[ast.Name(id="__all__")]):
+        case ast.Assign(targets=[ast.Name(id="__all__")]) | ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar"))):
             return True
     return False
 
@@ -173,7 +173,7 @@ def _alternatives(site: _Site) -> Iterator[tuple[ast.AST, ast.AST]]:
             yield from _without_filters(node)
         case ast.Constant():
             yield from ((node, ast.Constant(value)) for value in _other_values(node.value))
-        case ast.Return(value=ast.expr() as value) if not _is_none(value):
+        case ast.Return(value=ast.expr() as value) if not _is_nothing(value):
             yield node, ast.Return(ast.Constant(None))
         case ast.Call():
             yield from _calls(node)
@@ -242,8 +242,9 @@ def _other_values(value: object) -> Iterable[str | bytes | bool | int | float]:
     return ()
 
 
-def _is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _is_nothing(node: ast.AST) -> bool:
+    """None, or False, which None is as good as."""
+    return isinstance(node, ast.Constant) and (node.value is None or node.value is False)
 
 
 def _is_constant(node: ast.AST) -> bool:
@@ -264,7 +265,21 @@ def _say(node: ast.AST) -> str:
         return "case dropped"
     if isinstance(node, ast.pattern):
         return f"case {ast.unparse(node)}"
-    text = " ".join(ast.unparse(node).split())
-    if isinstance(node, ast.If | ast.While):
-        text = ast.unparse(node.test)
-    return text if len(text) <= _MAX_CHANGE else text[:_MAX_CHANGE] + "…"
+    return " ".join(ast.unparse(node.test if isinstance(node, ast.If | ast.While) else node).split())
+
+
+def _say_change(old: str, new: str) -> str:
+    """Both, or where they are long only what differs, with a little of what stands around it."""
+    if max(len(old), len(new)) <= _MAX_WHOLE:
+        return f"{old} → {new}"
+    start = _alike(old, new)
+    end = min(_alike(old[::-1], new[::-1]), len(old) - start, len(new) - start)
+    first, last = max(0, start - _AROUND), max(0, end - _AROUND)
+    before, after = "…" if first else "", "…" if last else ""
+    return f"{before}{old[first : len(old) - last]}{after} → {before}{new[first : len(new) - last]}{after}"
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    places = range(min(len(one), len(other)))
+    return next((place for place in places if one[place] != other[place]), len(places))

@@ -65,7 +65,9 @@ def test_each_kind_of_fault(source: str, expected: list[str]) -> None:
         "class A:\n    a: 'A | None'",
         "A = B | C",
         "def f():\n    return None",
+        "T = TypeVar('T')",
         "def f():\n    return",
+        "match a:\n    case 1:\n        pass",
         "x = None",
         "x = f'{a:5}'",
         "x = f(**a)",
@@ -81,6 +83,11 @@ def test_a_mutant_is_the_module_with_that_one_fault() -> None:
     assert set(found) == {"b + 1 → b - 1", "1 → 2", "return c → return None"}
     assert found["1 → 2"].source == "import a\ndef f(b):\n    c = b + 2\n    return c\n"
     assert (found["1 → 2"].place, found["1 → 2"].scope) == ("m.py:5", "f")
+
+
+def test_of_a_long_line_only_what_differs_is_told() -> None:
+    source = f"f({'a, ' * 40}b=c, d=e)"
+    assert "… a, a, a, a, a, b=c, d=e) → … a, a, a, a, a, d=e)" in changes(source)
 
 
 def test_like_faults_in_one_function_are_numbered() -> None:
