@@ -21,6 +21,9 @@ from letterlock.config import TABLES, known_keys
 from letterlock.policy.reasons import all_codes, explain
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the tests are no package that is installed
+from tests.checklist import CHECKLIST  # noqa: E402
+
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Made by tools/docs.py from the code; do not edit. -->\n"
 WIDTH = 100
@@ -117,7 +120,7 @@ def rfc_index_page() -> str:
             key = (standard, tuple(int(part) for part in section.strip("_").split("_") if part))
             held[key].append(f"{words.replace('_', ' ')} ([{path.stem}](../../{path.relative_to(ROOT)}))")
             del name
-    parts = [NOTE, "# Which test holds which section\n"]
+    parts = [NOTE, "# Which test holds which section\n", *checklist()]
     last = ""
     for standard, section in sorted(held, key=lambda key: (int(key[0][3:]), key[1])):
         if standard != last:
@@ -126,6 +129,23 @@ def rfc_index_page() -> str:
         number = ".".join(str(part) for part in section) or "general"
         parts += [f"- **{number}** {words}" for words in held[standard, section]]
     return "\n".join([*parts, ""])
+
+
+def checklist() -> Iterator[str]:
+    """The rules of the standards behind the TLS decision, each with the tests that hold it."""
+    places = {
+        name: path
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for name in re.findall(r"^\s*(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
+    }
+    yield "The rules of the standards behind the TLS decision, in our words; below them, every test by section.\n"
+    for standard, rules in CHECKLIST.items():
+        yield f"## {standard}, rule by rule\n\n| section | rule | held by |\n| --- | --- | --- |"
+        for rule in rules:
+            links = [f"[{name}](../../{places[name].relative_to(ROOT)})" for name in rule.tests]
+            yield f"| {rule.section} | {rule.text} | {'<br>'.join(links) or rule.instead} |"
+        yield ""
+    yield "# Every test by section\n"
 
 
 PAGES = {

@@ -305,3 +305,14 @@ async def test_a_large_message_with_dots_arrives_whole(dialer: MemoryDialer, con
     assert kinds(await make(dialer, body=body)) == [OutcomeKind.DELIVERED]
     (received,) = server.messages
     assert b"\r\n" + received == (b"\r\n" + body).replace(b"\r\n.", b"\r\n..")
+
+
+async def test_rfc7672_2_2_1_records_at_a_later_host_do_not_put_it_first(
+    dialer: MemoryDialer, context: ServerContext, credential: Credential
+) -> None:
+    first = dialer.handlers["192.0.2.1"] = Server(context)
+    second = dialer.handlers["192.0.2.2"] = Server(context)
+    tlsa = answer("_25._tcp.mx2.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
+    made = await make(dialer, HandDiscoverer(hosts=TWO_HOSTS, tlsa={"mx2.example.org": tlsa}))
+    assert kinds(made) == [OutcomeKind.DELIVERED]
+    assert (len(first.messages), len(second.messages)) == (1, 0)

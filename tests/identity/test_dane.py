@@ -302,3 +302,12 @@ def test_rfc5280_4_2_1_10_a_common_name_does_not_get_around_name_constraints() -
         leaf = root.leaf(common_name=HOST)
         anchor = record(2, 0, 1, der=root.der, spki=root.credential.spki)
         assert isinstance(match_dane([leaf.der, root.der], [anchor], [HOST], NOW), DaneMatch) is accepted
+
+
+def test_rfc7672_4_while_keys_change_either_of_two_records_will_do() -> None:
+    """Old and new record stand side by side until every cache has both (RFC 7671 section 8.1)."""
+    new = INTERMEDIATE.leaf(HOST)
+    both = for_leaf(), record(3, 1, 1, der=new.der, spki=new.spki)
+    assert matched((LEAF.der,), *both).record == both[0]
+    assert matched((new.der,), *both).record == both[1]
+    missed((STRANGER.leaf(HOST).der,), *both)

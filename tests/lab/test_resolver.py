@@ -1,7 +1,10 @@
 """The lab's DNS through our own resolver: the honest world, and the three attackers of the DNS."""
 
+import dns.flags
 import dns.message
 import dns.name
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 from letterlock.lab.addresses import Berths
@@ -57,7 +60,7 @@ async def test_every_answer_has_the_state_that_the_world_was_made_with(
     assert (found.security, found.absence) == (security, absence)
 
 
-async def test_the_alias_of_the_tlsa_record_is_followed_securely(world: World) -> None:
+async def test_rfc7672_2_2_3_the_alias_of_the_tlsa_record_is_followed_securely(world: World) -> None:
     found = await make_resolver(world, world.names.answer).resolve(TA, "TLSA")
     assert isinstance(found, Answer)
     assert found.canonical_name == dns.name.from_text("_ta.dane-ta.example")
@@ -97,3 +100,39 @@ async def test_a_failed_tlsa_lookup_is_a_failure_and_no_absence(world: World) ->
     found = await make_resolver(world, fail_tlsa(world.names.answer)).resolve(EE, "TLSA")
     assert isinstance(found, LookupFailure)
     assert found.kind is FailureKind.SERVFAIL
+
+
+async def test_rfc7671_10_1_an_answer_too_large_for_udp_is_fetched_by_tcp(world: World) -> None:
+    by_tcp = 0
+
+    async def transport(wire: bytes, tcp: bool) -> bytes:
+        nonlocal by_tcp
+        by_tcp += tcp
+        query = dns.message.from_wire(wire)
+        if tcp:
+            return world.names.answer(query).to_wire()
+        cut = dns.message.make_response(query)
+        cut.flags |= dns.flags.TC
+        return cut.to_wire()
+
+    found = await Resolver(transport, anchors=[world.names.anchor()], now=NOW).resolve(EE, "TLSA")
+    assert isinstance(found, Answer)
+    assert found.security is Security.SECURE
+    assert by_tcp
+
+
+async def test_rfc7672_2_1_3_an_unsigned_link_in_the_alias_of_the_tlsa_record_taints_it(world: World) -> None:
+    """The first link is signed, and leads into an unsigned zone, where anybody could have made the record."""
+    tlsa = dns.rrset.from_text("mx.none.test.", 300, "IN", "TLSA", "3 1 1 " + "ab" * 32)
+
+    def answer(query: dns.message.Message) -> dns.message.Message:
+        response = world.names.answer(query)
+        if query.question[0].rdtype != dns.rdatatype.TLSA:
+            return response
+        alias = dns.rrset.from_text("_ta.dane-ta.example.", 300, "IN", "CNAME", "mx.none.test.")
+        kept = [rrset for rrset in response.answer if rrset.name == dns.name.from_text(TA)]
+        response.answer = [*kept, alias, tlsa]
+        return response
+
+    found = await make_resolver(world, answer).resolve(TA, "TLSA")
+    assert not (isinstance(found, Answer) and found.secure)

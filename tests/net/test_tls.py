@@ -180,7 +180,7 @@ async def test_python_s_own_tls_speaks_with_ours(context: ServerContext, version
         wrapped.close()
 
 
-async def test_tls_1_1_is_refused(credential: Credential, tmp_path: Path) -> None:
+async def test_rfc8461_7_2_and_rfc8996_tls_1_1_is_refused(credential: Credential, tmp_path: Path) -> None:
     async with connected_sockets() as (ours, theirs):
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         old.load_cert_chain(*credential.write(tmp_path))

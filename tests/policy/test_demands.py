@@ -204,7 +204,7 @@ def test_a_minimum_version_is_judged(least: str, version: str, passes: bool) -> 
             assert code(verdict) == "rule-tls-version"
 
 
-def test_a_rule_in_audit_holds_nothing_and_tells_what_it_would_have_held() -> None:
+def test_rfc7672_9_1_a_rule_in_audit_holds_nothing_and_tells_what_it_would_have_held() -> None:
     watching = replace(rule(TlsRule.DANE_ONLY), audit=True)
     found = requirement(asked(TlsDemand.NONE, about=evidence(watching)))
     assert found.encryption is Encryption.OPTIONAL
@@ -232,7 +232,7 @@ def excepted(*, clear: bool, until: float) -> DestinationRule:
     return replace(rule(TlsRule.VERIFY), exception=exception)
 
 
-def test_an_exception_lets_mail_pass_with_tls_or_in_clear_as_it_says() -> None:
+def test_rfc7672_9_1_an_exception_for_a_site_lets_mail_pass_with_tls_or_in_clear_as_it_says() -> None:
     for clear in (False, True):
         about = evidence(excepted(clear=clear, until=NOW + 1))
         found = requirement(asked(TlsDemand.NONE, OTHER_TLSA, about=about))

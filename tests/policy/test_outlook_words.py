@@ -158,7 +158,7 @@ PINNED = replace(evidence(), rule=replace(rule(TlsRule.VERIFY), fingerprints=(by
                 "held and tried again: TLS is demanded",
                 "held: no trusted authority issued it",
                 "held: the MTA-STS policy says which hosts are the domain's",
-                "held: only own.pem is trusted",
+                "public authorities are trusted",
                 FIRST_CONTACT + "sent in clear: nothing demands TLS",
             ),
         ),

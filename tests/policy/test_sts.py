@@ -18,11 +18,20 @@ from letterlock.policy.decision import (
     Requirement,
     SkipHost,
 )
-from letterlock.policy.evidence import DestinationEvidence, HandshakeFailed, Origin, StartTls, TargetHost, TlsRule
+from letterlock.policy.evidence import (
+    DestinationEvidence,
+    HandshakeFailed,
+    Origin,
+    Route,
+    StartTls,
+    TargetHost,
+    TlsRule,
+)
 from letterlock.policy.judge import judge, next_requirement
 from letterlock.policy.outlook import Attacker, Protection, Reader, outlook, protection
 from letterlock.policy.reasons import Reason, ResultType, result_type, status
 from letterlock.policy.require import require
+from letterlock.policy.route import route
 from letterlock.policy.sts import STS_HOLDS
 from tests.certificates import authority
 from tests.policy.evidence import (
@@ -285,3 +294,23 @@ def test_rfc8461_10_2_with_dane_beside_it_nothing_rests_on_first_contact() -> No
     first = next(one for one in outlook(evidence, host, found) if one.attacker is Attacker.FIRST_CONTACT)
     assert first.who_can_read is Reader.NOBODY
     assert protection(evidence, host, found).protection is Protection.PROTECTED
+
+
+def test_rfc8461_7_1_sni_is_the_mx_host() -> None:
+    assert demanded(with_policy(policy()), plain_host()).sni == HOST
+
+
+def test_rfc8461_8_4_a_policy_changes_nothing_of_the_order_of_the_hosts() -> None:
+    evidence = destination("20 mx.example.org.", "10 other.example.org.", security=INSECURE)
+    plain, governed = (route(replace(evidence, sts=sts), list) for sts in (None, policy()))
+    assert isinstance(plain, Route)
+    assert plain == governed
+    assert [host.name for host in plain.hosts] == ["other.example.org", "mx.example.org"]
+
+
+def test_rfc8461_4_2_a_common_name_is_no_name() -> None:
+    """DNS-IDs only, as RFC 8461 section 4.2 has it of RFC 6125."""
+    nameless = ROOT.leaf("other.example.org", common_name=HOST)
+    verdict = judge(demanded(with_policy(policy()), plain_host()), session(handshake=tls(nameless.der)), NOW)
+    assert isinstance(verdict, SkipHost)
+    assert verdict.reasons[0].code == "rfc8461-4.2-wrong-name"

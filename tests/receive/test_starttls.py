@@ -158,3 +158,14 @@ async def test_rfc8689_4_1_what_the_sender_demands_is_kept_and_requiretls_outran
         assert replies[-1].startswith(b"250 ")
         [(envelope, _, _)] = server.store.kept
         assert envelope.tls_demand is demand
+
+
+async def test_rfc3207_4_mail_without_tls_is_taken_though_tls_is_offered(context: ServerContext) -> None:
+    """A public server must not demand STARTTLS for mail to be delivered."""
+    async with world(tls=context) as server, server.client() as client:
+        assert (await client.reply()).startswith(b"220 ")
+        assert b"STARTTLS" in await client.ask(b"EHLO client.example\r\n")
+        for line in ENVELOPE.splitlines(keepends=True):
+            await client.ask(line)
+        assert (await client.ask(b"x\r\n.\r\n")).startswith(b"250 ")
+    assert len(server.store.kept) == 1

@@ -35,7 +35,8 @@ PRAGMA user_version = 1;
 VERSION_2 = """
 ALTER TABLE message ADD COLUMN tls_demand TEXT NOT NULL DEFAULT 'none';
 UPDATE recipient SET status = '4.2.0', text = 'greylisted';
-INSERT INTO attempt (message_id, record) VALUES ('M1', '{"next_hop": "two.test", "host": "mx.two.test", "ended_at": 5}');
+INSERT INTO attempt (message_id, record)
+    VALUES ('M1', '{"next_hop": "two.test", "host": "mx.two.test", "ended_at": 5}');
 PRAGMA user_version = 2;
 """
 

@@ -76,7 +76,7 @@ def parse_certificate(der: bytes) -> x509.Certificate:
                 extension.value.get_values_for_type(x509.DNSName)
         subject_of(certificate)
         _name_text(certificate.issuer)
-        valid_at(certificate, 0)
+        dates_of(certificate)
     except _UNREADABLE as error:
         raise InvalidCertificate(f"not a certificate: {error}") from None
     spki(certificate)

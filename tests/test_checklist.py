@@ -1,0 +1,26 @@
+"""The checklist names tests that there are, and says why where it names none."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.checklist import CHECKLIST, Rule
+
+TESTS = Path(__file__).parent
+NAMES = {
+    name
+    for path in TESTS.rglob("test_*.py")
+    for name in re.findall(r"^\s*(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
+}
+RULES = [(standard, rule) for standard, rules in CHECKLIST.items() for rule in rules]
+
+
+@pytest.mark.parametrize(("standard", "rule"), RULES, ids=[f"{each} {rule.section}" for each, rule in RULES])
+def test_every_rule_is_held_by_a_test_or_says_why_not(standard: str, rule: Rule) -> None:
+    assert rule.tests or rule.instead, f"{standard} {rule.section}"
+    assert not set(rule.tests) - NAMES
+
+
+def test_the_six_standards_of_the_decision_are_there() -> None:
+    assert set(CHECKLIST) == {"RFC 7672", "RFC 7671", "RFC 6698", "RFC 8461", "RFC 8689", "RFC 3207"}
