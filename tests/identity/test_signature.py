@@ -64,3 +64,18 @@ def test_what_is_no_key_or_cannot_sign_signed_nothing() -> None:
     signed = certificate(EC_KEY, hashes.SHA256())
     assert not signed_by(signed, b"nonsense")
     assert not signed_by(signed, public(x25519.X25519PrivateKey.generate()))
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        (RSA_KEY, rsa.generate_private_key(65537, 2048)),
+        (EC_KEY, ec.generate_private_key(ec.SECP384R1())),
+        (ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()),
+        (ed448.Ed448PrivateKey.generate(), ed448.Ed448PrivateKey.generate()),
+    ],
+)
+def test_another_key_of_the_same_kind_did_not_sign(own: SignerKey, other: SignerKey) -> None:
+    algorithm = hashes.SHA256() if isinstance(own, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) else None
+    assert signed_by(certificate(own, algorithm), public(own))
+    assert not signed_by(certificate(own, algorithm), public(other))
