@@ -29,11 +29,11 @@ class Room:
     def stages(self, module: str, root: Path) -> tuple[Sequence[str], ...]:
         """What to hand to pytest, one run after the other until a test fails: the module's own tests, all, the last."""
         folder = f"tests/{self.name}"
-        own = f"{folder}/test_{Path(module).name}"
+        own = sorted(f"{folder}/{path.name}" for path in (root / folder).glob(f"test_{Path(module).stem}*.py"))
+        first = tuple(path for path in own if path not in self.last)
         late = tuple(f"--ignore={path}" for path in self.last)
-        everything = (folder, *late, *self.options)
-        first = ((own, *self.options),) if (root / own).exists() and own not in self.last else ()
-        return (*first, everything, (*self.last, *self.options))
+        rest = ((folder, *late, *self.options), (*self.last, *self.options))
+        return ((*first, *self.options), *rest) if first else rest
 
 
 ROOMS = (
