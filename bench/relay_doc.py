@@ -36,8 +36,8 @@ HOW = """\
   `smtp-sink`. Those know no TLS; with it, and for latency, source and sink are our own (`bench/relay_source.py`,
   `bench/relay_sink.py`), which speak as they do: a command, its reply, the next.
 - **TLS**: STARTTLS with TLS 1.3 on both sides, P-256 certificates of one authority. The next hop is found by its MX in
-  a signed zone, and authenticated by a `3 1 1` TLSA record. Postfix (`smtp_tls_security_level = dane`) asks a validating
-  Unbound on loopback; Letterlock demands `dane-only`, asks the same Unbound, and validates by itself.
+  a signed zone, and authenticated by a `3 1 1` TLSA record. Postfix (`smtp_tls_security_level = dane`) asks a
+  validating Unbound on loopback; Letterlock demands `dane-only`, asks the same Unbound, and validates by itself.
 - **Latency** is from the `250` that the source received to the last octet of the message at the sink, both read from
   the same clock, while messages come at a fixed rate whatever becomes of those before.
 - **Costs**: CPU time of the server's whole process tree with children that have ended, and the peak of its proportional

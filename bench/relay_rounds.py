@@ -21,6 +21,7 @@ POLL_SECONDS = 0.005
 LIMIT_SECONDS = 60.0  # after that a round ends, and tells how many messages had come
 WARM_UP_MESSAGES = 100
 SINK_PROCESSES = 2
+DIRECT_OCTETS = 40_000_000
 SINK_PORT = 25
 
 
@@ -34,6 +35,11 @@ class Part:
     messages: int
     tls: bool = False
     messages_per_second: float = 0.0  # 0: as fast as they are taken
+
+    @property
+    def direct_messages(self) -> int:
+        """How many to send with nobody between: as many octets as it takes for more than an instant."""
+        return DIRECT_OCTETS // self.octets
 
     @property
     def stamped(self) -> bool:
@@ -181,7 +187,7 @@ class Bench:
     def direct(self, part: Part) -> Outcome:
         """The same with nobody between source and sink: what these two can do by themselves."""
         with self._sink(part) as sink:
-            return self._send(part, sink, SINK_ADDRESS, SINK_PORT, part.messages)
+            return self._send(part, sink, SINK_ADDRESS, SINK_PORT, max(part.messages, part.direct_messages))
 
     @contextmanager
     def _sink(self, part: Part) -> Iterator[Sink]:

@@ -76,6 +76,14 @@ def test_what_each_attacker_gets(found: DestinationEvidence, host: TargetHost, l
     assert summary(found, host).protection == verdict
 
 
+def test_a_rule_in_audit_protects_from_nobody_and_fingerprints_from_a_forged_mx() -> None:
+    for demand in (rule(TlsRule.DANE_ONLY), rule(TlsRule.VERIFY, (HOST,))):
+        audited = destination(f"10 {HOST}.", security=INSECURE, demand=dataclasses.replace(demand, audit=True))
+        assert read_by(audited, UNSIGNED_MX) == "RRRRR"
+    pinned = dataclasses.replace(rule(TlsRule.VERIFY), fingerprints=(bytes(32),))
+    assert read_by(destination(f"10 {HOST}.", security=INSECURE, demand=pinned), UNSIGNED_MX) == "-----"
+
+
 def test_a_host_that_cannot_be_found_out_gets_nothing_now() -> None:
     lost = target(answered=failure(f"_25._tcp.{HOST}", "TLSA"))
     assert read_by(evidence(), lost) == "-----"

@@ -13,6 +13,7 @@ import click
 
 from letterlock.admin.client import ControlClient, NotRunning, ServerError
 from letterlock.cli.configured import configured
+from letterlock.deliver.log import safe
 
 
 def _with_server(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,13 +74,13 @@ def _line(message: dict[str, Any], now: float) -> str:
     else:
         coming = f"in {span(min(due) - now)}" if due else "never"
     age, size, sender = span(now - message["accepted_at"]), octets(message["size"]), message["sender"] or "<>"
-    return f"{message['id']:<13}  {age:>4}  {size:>7}  {coming:<9}  {sender}"
+    return f"{safe(message['id']):<13}  {age:>4}  {size:>7}  {coming:<9}  {safe(sender)}"
 
 
 def _recipient(recipient: dict[str, Any]) -> str:
-    text = f"    to {recipient['recipient']}  {recipient['state']}"
+    text = f"    to {safe(recipient['recipient'])}  {recipient['state']}"
     if recipient["reason"]:
-        text += f"\n       {recipient['status']} {recipient['reason']}"
+        text += f"\n       {safe(recipient['status'])} {safe(recipient['reason'])}"
     return text
 
 
@@ -111,19 +112,21 @@ def show(client: ControlClient, *, message_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(message, indent=2, ensure_ascii=False))
         return
-    click.echo(f"{message['id']}  {octets(message['size'])}, from {message['sender'] or '<>'}, by {message['client']}")
+    sender, by = safe(message["sender"] or "<>"), safe(message["client"])
+    click.echo(f"{safe(message['id'])}  {octets(message['size'])}, from {sender}, by {by}")
     click.echo(f"  accepted {_utc(message['accepted_at'])}, tried until {_utc(message['expires_at'])}")
     for recipient in message["recipients"]:
         when = f", next try {_utc(recipient['next_attempt_at'])}" if recipient["next_attempt_at"] else ""
         tried = f", tried {recipient['attempts']} times" if recipient["attempts"] else ""
-        click.echo(f"  to {recipient['recipient']}: {recipient['state']}{tried}{when}")
+        click.echo(f"  to {safe(recipient['recipient'])}: {recipient['state']}{tried}{when}")
         if recipient["reason"]:
-            click.echo(f"     {recipient['status']} {recipient['reason']}")
+            click.echo(f"     {safe(recipient['status'])} {safe(recipient['reason'])}")
     for number, made in enumerate(message["attempts_made"], 1):
         relay = f"{made['host']}[{made['address']}]:{made['port']}" if made["host"] else "no host"
         click.echo(f"  attempt {number}  {_utc(made['started_at'])}  {relay}  {made['level'] or 'not sent'}")
         for reason in made["reasons"]:
-            click.echo(f"     {reason['subject']}: {reason['sentence']}  ({reason['section']}; {reason['code']})")
+            why = f"{safe(reason['subject'])}: {safe(reason['sentence'])}"
+            click.echo(f"     {why}  ({reason['section']}; {reason['code']})")
 
 
 def _utc(moment: float) -> str:

@@ -24,6 +24,7 @@ def survey_values(survey: Survey) -> dict[str, object]:
     return {
         "domain": survey.domain,
         "next_hop": str(survey.evidence.next_hop),
+        "route": survey.evidence.relay.source if survey.evidence.relay else None,
         "checked_at": survey.at,
         "verdict": heading(survey)[0],
         "protection": survey.summary.protection.value,

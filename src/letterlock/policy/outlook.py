@@ -20,7 +20,7 @@ from letterlock.policy.decision import (
     Requirement,
     SkipHost,
 )
-from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import sentence
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Answer, Security
@@ -142,7 +142,7 @@ def _lasting(evidence: DestinationEvidence, target: TargetHost, required: Requir
         why = "held: the MTA-STS policy says which hosts are the domain's"
         forging = Prospect(Attacker.FORGES_DNS, Reader.NOBODY, why)
     else:
-        forging = _forging_dns(evidence, target, exposed=exposed)
+        forging = _forging_dns(evidence, target, required, exposed=exposed)
     return (*on_path, forging, bought)
 
 
@@ -211,13 +211,19 @@ def _with_bought_certificate(requirement: Requirement) -> Prospect:
     return Prospect(attacker, Reader.ATTACKER, "any certificate is accepted")
 
 
-def _forging_dns(evidence: DestinationEvidence, target: TargetHost, *, exposed: bool) -> Prospect:
-    """`exposed`: somebody on the path could read the mail, and so could whoever forges the host's addresses."""
+def _forging_dns(evidence: DestinationEvidence, target: TargetHost, required: Required, *, exposed: bool) -> Prospect:
+    """`exposed`: somebody on the path could read the mail, and so could whoever forges the host's addresses.
+
+    What holds against a forged MX is what would be demanded of any host: a rule counts where it is enforced.
+    """
     attacker, rule = Attacker.FORGES_DNS, evidence.rule
     if isinstance(evidence.mx, Answer) and not evidence.mx.secure:
-        if rule and rule.tls is TlsRule.DANE_ONLY:
+        if any(reason.code == "rfc7672-6-insecure-mx" for reason in required.reasons):
             return Prospect(attacker, Reader.NOBODY, "held: the rule demands a signed MX")
-        if rule and rule.tls is TlsRule.VERIFY and rule.names:
+        proven = required.authentication if isinstance(required, Requirement) else None
+        if isinstance(proven, PinAuthentication):
+            return Prospect(attacker, Reader.NOBODY, "held: it has none of the fingerprints")
+        if isinstance(proven, PkixAuthentication) and proven.demander is Demander.RULE and rule and rule.names:
             return Prospect(attacker, Reader.NOBODY, "held: the certificate must have a name that the rule gives")
         return Prospect(attacker, Reader.ATTACKER, "the MX records are not signed: a forger names his own host")
     if exposed and target.host.origin is not Origin.LITERAL and target.address_security is not Security.SECURE:
