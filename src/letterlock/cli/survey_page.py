@@ -22,7 +22,7 @@ ATTACKERS = {
     Attacker.BOUGHT_CERTIFICATE: "On the path, with a bought certificate for the host",
     Attacker.FIRST_CONTACT: "Hiding the MTA-STS policy at first contact",
 }
-_SECTION = re.compile(r"RFC (\d+) section ([\d.]+\d)")
+_SECTION = re.compile(r"RFC (\d+) section (\d[\d.]*)")
 
 
 def page(surveys: Sequence[dict[str, object]]) -> str:

@@ -21,7 +21,7 @@ from letterlock.policy.outlook import Protection
 
 HEADINGS = {
     Protection.PROTECTED: ("PROTECTED", "good"),
-    Protection.ONCE_KNOWN: ("PROTECTED ONCE KNOWN", "good"),
+    Protection.ONCE_KNOWN: ("PROTECTED ONCE KNOWN", "warn"),
     Protection.UNPROTECTED: ("NOT PROTECTED", "bad"),
     Protection.HELD: ("HELD", "warn"),
     Protection.UNKNOWN: ("COULD NOT FIND OUT", "warn"),
