@@ -81,7 +81,7 @@ def build_path(
 def _verify(
     leaf: x509.Certificate, others: Sequence[x509.Certificate], anchors: Store, moment: dt.datetime
 ) -> tuple[x509.Certificate, ...]:
-    builder = PolicyBuilder().store(anchors).time(moment.replace(tzinfo=None)).max_chain_depth(MAX_PATH_DEPTH)
+    builder = PolicyBuilder().store(anchors).time(moment).max_chain_depth(MAX_PATH_DEPTH)
     builder = builder.extension_policies(ca_policy=_AUTHORITY_POLICY, ee_policy=_SERVER_POLICY)
     # The "client" verifier is the one that leaves the names to the caller; nothing in it is about clients.
     return tuple(builder.build_client_verifier().verify(leaf, list(others)).chain)

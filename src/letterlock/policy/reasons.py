@@ -46,7 +46,7 @@ def sentence(reason: Reason) -> str:
     A fact that the sentence wants and the reason does not have is shown as `?`. Raises KeyError for an unknown code.
     """
     template = explain(reason.code).sentence
-    return template.format_map(_Facts(reason.facts, subject=reason.subject))
+    return template.format_map(_Facts(reason.facts))
 
 
 def status(reason: Reason) -> str:
