@@ -73,8 +73,12 @@ def measure(bench: Bench, found: Sequence[Peer], wanted: Sequence[Part], rounds:
         able = [peer for peer in found if peer.can_tls or not part.tls]
         for number in range(1, rounds + 1):
             for peer in able:
-                report.outcomes.append(bench.relay(part, peer))
-                _progress(report.outcomes[-1], f"round {number} of {rounds}")
+                try:
+                    report.outcomes.append(bench.relay(part, peer))
+                    _progress(report.outcomes[-1], f"round {number} of {rounds}")
+                except CannotMeasure as problem:
+                    report.troubles.append(f"{peer.name}, {part.name}, round {number}: {problem}")
+                    print(report.troubles[-1], file=sys.stderr)
     return report
 
 
@@ -100,8 +104,8 @@ def furnished(directory: Path) -> Iterator[tuple[Bench, list[Peer]]]:
         end(unbound)
 
 
-def inside(choice: Choice, directory: Path) -> None:
-    """Measure, and hand the results out."""
+def inside(choice: Choice, directory: Path) -> int:
+    """Measure, and hand the results out; 1 when a round failed."""
     start = time.monotonic()
     machine = describe_machine(directory)
     with furnished(directory) as (bench, found):
@@ -114,6 +118,7 @@ def inside(choice: Choice, directory: Path) -> None:
         choice.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
     if choice.write_doc:
         write_page(report, ROOT / "docs/reference")
+    return 1 if report.troubles else 0
 
 
 def outside(choice: Choice, arguments: Sequence[str]) -> int:
@@ -147,8 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     choice = read_choice(arguments)
     try:
         if room := os.environ.get(INSIDE):
-            inside(choice, Path(room))
-            return 0
+            return inside(choice, Path(room))
         return outside(choice, arguments)
     except CannotMeasure as problem:
         print(f"error: {problem}", file=sys.stderr)

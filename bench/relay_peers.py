@@ -58,6 +58,8 @@ class Postfix:
     """Debian's Postfix."""
 
     name = "Postfix"
+    log = "log"
+    authentication = re.compile(r"(\w+) TLS connection \w+ to"), "Verified"
     can_tls = True
     warms_up = True
 
@@ -104,6 +106,8 @@ class Letterlock:
     """Ours, from this checkout."""
 
     name = "Letterlock"
+    log = "log.stderr"
+    authentication = re.compile(r"status=sent(?:.* by=(\S+))?"), "dane-ee"
     can_tls = True
     warms_up = True
 
@@ -136,6 +140,14 @@ def fetch_opensmtpd(folder: Path) -> Path:
     if done.returncode != 0:
         raise CannotMeasure(done.stderr.strip())
     return folder
+
+
+def is_authenticated(peer: Peer, room: Room) -> bool:
+    """Whether the server's log says of all that went out that DANE authenticated the receiver."""
+    if isinstance(peer, OpenSmtpd):
+        return False
+    pattern, wanted = peer.authentication
+    return set(pattern.findall((room.directory / peer.log).read_text())) == {wanted}
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class Report:
     peers: dict[str, str]  # name -> version
     outcomes: list[Outcome] = field(default_factory=list)
     direct: list[Outcome] = field(default_factory=list)  # with nobody between source and sink
+    troubles: list[str] = field(default_factory=list)  # rounds that failed, and why
     rounds: int = 0
     machine: Machine | None = None
 
@@ -121,8 +122,8 @@ def _speed(report: Report, part: Part, outcomes: Sequence[Outcome]) -> list[str]
 
 
 def shortfalls(report: Report) -> list[str]:
-    """Rounds in which not every message came in time."""
-    return [
+    """Rounds that failed, or in which not every message came in time."""
+    return report.troubles + [
         f"{outcome.peer}, {outcome.part}: only {outcome.delivered} of {outcome.messages} messages came in time"
         for outcome in report.outcomes
         if outcome.delivered < outcome.messages

@@ -14,7 +14,17 @@ from typing import Protocol
 from bench.relay_box import CannotMeasure
 from bench.relay_meter import Meter, cpu_seconds
 from bench.relay_names import SINK_ADDRESS, Names
-from bench.relay_peers import ADDRESS, CONNECTIONS, PORT, Peer, Room, end, running, wait_until_listening
+from bench.relay_peers import (
+    ADDRESS,
+    CONNECTIONS,
+    PORT,
+    Peer,
+    Room,
+    end,
+    is_authenticated,
+    running,
+    wait_until_listening,
+)
 from bench.relay_stamps import ACCEPTED, DELIVERED, FAILED, FIRST_BYTE, StampReader
 
 POLL_SECONDS = 0.005
@@ -179,6 +189,8 @@ class Bench:
                 self._send(part, sink, ADDRESS, PORT, WARM_UP_MESSAGES)
             with Meter(root, self.directory) as meter:
                 outcome = self._send(part, sink, ADDRESS, PORT, part.messages)
+            if part.tls and not is_authenticated(peer, room):
+                raise CannotMeasure(f"{peer.name} did not authenticate the receiver by DANE; see its log")
             outcome.peer = peer.name
             outcome.cpu_seconds, outcome.peak_octets = meter.cpu_seconds, meter.peak_octets
             outcome.flushes = meter.flushes
