@@ -2,9 +2,10 @@
 
 import datetime as dt
 import json
+import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -46,25 +47,72 @@ def queue() -> None:
 
 
 @queue.command("list")
+@click.option("--domain", help="Only messages that wait for recipients in this domain.")
+@click.option("--sender", help="Only messages from this address, or from this domain; <> for notifications.")
+@click.option("--older", type=click.FloatRange(0), help="Only messages that were accepted so many hours ago.")
+@click.option("--reason", help="Only messages of which a recipient's last status or reason holds this text.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all messages.")
 @_with_server
-def list_(client: ControlClient, *, as_json: bool) -> None:
+def list_(
+    client: ControlClient,
+    *,
+    domain: str | None,
+    sender: str | None,
+    older: float | None,
+    reason: str | None,
+    as_json: bool,
+) -> None:
     """Show every message that waits, and why."""
-    messages = list(client.messages())
-    if as_json:
-        click.echo(json.dumps({"messages": messages}, indent=2, ensure_ascii=False))
-        return
-    if not messages:
-        click.echo("The queue is empty.")
-        return
     now = time.time()
-    click.echo(f"{'ID':<13}  {'AGE':>4}  {'SIZE':>7}  {'NEXT TRY':<9}  FROM")
-    for message in messages:
+    before = now - 3_600 * older if older is not None else math.inf
+    wanted = (
+        message
+        for message in client.messages()
+        if message["accepted_at"] <= before and _is_about(message, domain=domain, sender=sender, reason=reason)
+    )
+    count = _print_json(wanted) if as_json else _print_lines(wanted, now)
+    if count or as_json:
+        click.echo(f"{count} message{'s' if count != 1 else ''}", err=True)
+    elif any(value is not None for value in (domain, sender, older, reason)):
+        click.echo("No message in the queue is like that.")
+    else:
+        click.echo("The queue is empty.")
+
+
+def _is_about(message: dict[str, Any], *, domain: str | None, sender: str | None, reason: str | None) -> bool:
+    waiting = [each for each in message["recipients"] if each["state"] != "delivered"]
+    if domain is not None and not any(_domain(each["recipient"]) == domain.lower() for each in waiting):
+        return False
+    if sender is not None and sender.lower() not in (message["sender"].lower() or "<>", _domain(message["sender"])):
+        return False
+    return reason is None or any(reason.lower() in f"{each['status']} {each['reason']}".lower() for each in waiting)
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def _print_json(messages: Iterable[dict[str, Any]]) -> int:
+    """One document, written as the messages come; how many there were."""
+    count = 0
+    click.echo('{"messages": [', nl=False)
+    for count, message in enumerate(messages, 1):
+        click.echo((",\n" if count > 1 else "\n") + json.dumps(message, ensure_ascii=False), nl=False)
+    click.echo("\n]}")
+    return count
+
+
+def _print_lines(messages: Iterable[dict[str, Any]], now: float) -> int:
+    """A block a message, written as they come; how many there were."""
+    count = 0
+    for count, message in enumerate(messages, 1):
+        if count == 1:
+            click.echo(f"{'ID':<13}  {'AGE':>4}  {'SIZE':>7}  {'NEXT TRY':<9}  FROM")
         click.echo(_line(message, now))
         for recipient in message["recipients"]:
             if recipient["state"] != "delivered":
                 click.echo(_recipient(recipient))
-    click.echo(f"{len(messages)} message{'s' if len(messages) != 1 else ''}", err=True)
+    return count
 
 
 def _line(message: dict[str, Any], now: float) -> str:
