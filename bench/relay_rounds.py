@@ -31,7 +31,8 @@ POLL_SECONDS = 0.005
 LIMIT_SECONDS = 60.0  # after that a round ends, and tells how many messages had come
 WARM_UP_MESSAGES = 100
 SINK_PROCESSES = 2
-DIRECT_OCTETS = 40_000_000
+DIRECT_OCTETS = 80_000_000
+SMTP_SINK_OCTETS = 100_000  # it looks at each octet, and would be the bottleneck of large messages
 SINK_PORT = 25
 
 
@@ -53,8 +54,8 @@ class Part:
 
     @property
     def stamped(self) -> bool:
-        """Whether it needs our own source and sink, instead of smtp-source and smtp-sink."""
-        return self.tls or self.messages_per_second > 0
+        """Whether it needs our own source and sink; smtp-source and smtp-sink know no TLS, time or speed with 1 MB."""
+        return self.tls or self.messages_per_second > 0 or self.octets > SMTP_SINK_OCTETS
 
 
 @dataclass(slots=True, kw_only=True)

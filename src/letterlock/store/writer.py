@@ -60,6 +60,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[_Piece[Any]] = deque()
         self._busy = False
+        self._begun = False
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -140,8 +141,10 @@ class Writer:
 
     def _try_all(self, group: Sequence[_Piece[Any]]) -> sqlite3.Error | None:
         """Begin a transaction and do the work; what ended the whole of it, if anything did."""
+        self._begun = False
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._begun = True
             for piece in group:
                 self._try(piece)
         except sqlite3.Error as error:
@@ -163,7 +166,6 @@ class Writer:
 
     def _commit(self, group: Sequence[_Piece[Any]], failed: sqlite3.Error | None) -> bool:
         """End the transaction; False when it was lost as a whole, and its pieces may do better alone."""
-        begun = self._connection.in_transaction or failed is None
         try:
             if failed is not None:
                 raise failed
@@ -172,7 +174,7 @@ class Writer:
             self._roll_back()
             for piece in group:
                 piece.error = piece.error or explain(error)
-            return not begun  # when it could not even begin, each piece alone would only wait as long again
+            return not self._begun  # when it could not even begin, each piece alone would only wait as long again
         return True
 
     def _roll_back(self) -> None:
