@@ -177,10 +177,10 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def wait_until_listening(address: str, port: int, *, seconds: float) -> bool:
-    """Whether somebody listens there in time."""
+def wait_until_listening(process: subprocess.Popen[bytes], address: str, port: int, *, seconds: float) -> bool:
+    """Whether somebody greets there in time; the process is who should, and must not have ended."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while time.monotonic() < until and process.poll() is None:
         with suppress(OSError), socket.create_connection((address, port), timeout=1) as probe:
             probe.settimeout(seconds)
             if probe.recv(3) == b"220":
@@ -191,7 +191,7 @@ def wait_until_listening(address: str, port: int, *, seconds: float) -> bool:
 
 
 def _wait_for_port(process: subprocess.Popen[bytes], log: Path, name: str) -> None:
-    if not wait_until_listening(ADDRESS, PORT, seconds=START_SECONDS) or process.poll() is not None:
+    if not wait_until_listening(process, ADDRESS, PORT, seconds=START_SECONDS):
         raise CannotMeasure(f"{name} does not answer on port {PORT}:\n{log.read_text()[-2000:]}")
 
 

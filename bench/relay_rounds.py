@@ -206,7 +206,7 @@ class Bench:
     def _sink(self, part: Part) -> Iterator[Sink]:
         sink: Sink = StampSink(self.names, tls=part.tls) if part.stamped else SmtpSink()
         try:
-            if not wait_until_listening(SINK_ADDRESS, SINK_PORT, seconds=10):
+            if not wait_until_listening(sink.process, SINK_ADDRESS, SINK_PORT, seconds=10):
                 raise CannotMeasure(f"no receiver on {SINK_ADDRESS} port {SINK_PORT}")
             yield sink
         finally:
