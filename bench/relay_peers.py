@@ -185,6 +185,8 @@ def wait_until_listening(process: subprocess.Popen[bytes], address: str, port: i
             probe.settimeout(seconds)
             if probe.recv(3) == b"220":
                 probe.sendall(b"QUIT\r\n")
+                while probe.recv(1024):
+                    pass
                 return True
         time.sleep(0.05)
     return False
