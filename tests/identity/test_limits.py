@@ -46,8 +46,10 @@ def test_of_many_tlsa_records_fifty_are_looked_at() -> None:
 
 def test_three_names_are_said_and_the_rest_counted() -> None:
     three = ROOT.leaf("a.example", "b.example", "c.example").certificate
+    four = ROOT.leaf("a.example", "b.example", "c.example", "d.example").certificate
     five = ROOT.leaf("a.example", "b.example", "c.example", "d.example", "e.example").certificate
     assert say_names(three, common_name=False) == "a.example, b.example, c.example"
+    assert say_names(four, common_name=False) == "a.example, b.example, c.example and 1 more"
     assert say_names(five, common_name=False) == "a.example, b.example, c.example and 2 more"
 
 

@@ -65,6 +65,17 @@ def test_rfc5280_6_1_4_k_who_is_no_authority_is_told_so(extensions: list[x509.Ex
     assert why in by_pkix(own, roots=TrustRoots("bare", (top,)))
 
 
+def test_what_the_verifier_says_is_told_without_what_it_was_looking_at() -> None:
+    certificates_only = x509.KeyUsage(
+        False, False, False, False, False, key_cert_sign=True, crl_sign=False, encipher_only=False, decipher_only=False
+    )
+    authority_only = [x509.BasicConstraints(True, None)]
+    top = certificate("Root", "Root", key=CA_KEY, signer=CA_KEY, extensions=authority_only)
+    own = certificate("Leaf", "Root", key=LEAF_KEY, signer=CA_KEY, extensions=[NAME, certificates_only])
+    detail = by_pkix(own, roots=TrustRoots("bare", (top,)))
+    assert detail.endswith("its keyUsage does not allow TLS (trusting bare)")
+
+
 def test_what_dane_says_of_a_chain() -> None:
     assert by_dane() == "the server presented no certificate"
     missing = "the authority of the record 2 0 1 abababab is not in the presented chain (issuers sent: {})"

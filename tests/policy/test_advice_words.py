@@ -8,7 +8,7 @@ from letterlock.mtasts.evidence import Absent, Unreachable
 from letterlock.mtasts.policy import Mode
 from letterlock.policy.advice import ADVISED_MAX_AGE_SECONDS, SHORT_MAX_AGE_SECONDS, Advice, Seen, SeenHost, advise
 from letterlock.policy.evidence import Origin
-from letterlock.policy.reasons import Reason
+from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import require
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.tlsrpt import InvalidRecord, NoRecord
@@ -261,8 +261,8 @@ def test_starttls_that_is_missing_and_nobody_demands(code: str) -> None:
 def test_a_certificate_that_dane_ta_does_not_take(code: str) -> None:
     [advice] = advised(None, code)
     assert (advice.kind, advice.subject) == ("mend-dane-ta-certificate", HOST)
-    assert advice.what.startswith("give mx.example.org a certificate that its TLSA record stands for: ")
-    assert advice.what.endswith(": so it is")
+    why = sentence(Reason(code=code, subject=HOST, facts=(("detail", "so it is"),)))
+    assert advice.what == f"give mx.example.org a certificate that its TLSA record stands for: {why}"
     assert advice.why == "the host receives nothing from anyone who checks DANE"
 
 
@@ -270,8 +270,8 @@ def test_a_certificate_that_dane_ta_does_not_take(code: str) -> None:
 def test_a_certificate_that_mta_sts_does_not_take(code: str) -> None:
     [advice] = advised(None, code)
     assert (advice.kind, advice.subject) == ("mend-certificate", HOST)
-    assert advice.what.startswith("give mx.example.org a certificate of a public authority for its name: ")
-    assert advice.what.endswith(": so it is")
+    why = sentence(Reason(code=code, subject=HOST, facts=(("detail", "so it is"),)))
+    assert advice.what == f"give mx.example.org a certificate of a public authority for its name: {why}"
     assert advice.why == "the MTA-STS policy of example.org demands one"
 
 
@@ -366,6 +366,14 @@ def test_several_hosts_each_get_their_own_advice() -> None:
         ("mend-certificate", OTHER),
         ("replace-tlsa", OTHER),
     ]
+
+
+def test_a_host_in_an_unsigned_zone_does_not_hide_the_next_that_only_lacks_records() -> None:
+    unsigned, bare = target(base=None, address_security=INSECURE), target(name=OTHER, base=OTHER)
+    evidence = replace(destination(f"10 {HOST}.", f"20 {OTHER}."), sts=known(Mode.ENFORCE, HOST, OTHER))
+    hosts = tuple(SeenHost(target=one, required=require(evidence, one)) for one in (unsigned, bare))
+    given = advise(Seen(evidence=evidence, hosts=hosts, reporting=REPORTS))
+    assert [(one.kind, one.subject) for one in given] == [("sign-host", HOST), ("publish-tlsa", OTHER)]
 
 
 def test_a_policy_in_mode_none_names_nobody_and_is_not_asked_to() -> None:

@@ -259,6 +259,13 @@ def test_what_an_audited_demand_would_have_come_to(
     assert told(requirement, shown) == expected
 
 
+def test_where_nothing_is_sent_nothing_audited_is_told() -> None:
+    for requirement in (AUDITED, TESTING):
+        found = judge(requirement, session(StartTls.INJECTED), NOW)
+        assert isinstance(found, SkipHost)
+        assert [reason.code for reason in found.reasons] == ["rfc3207-4.2-injected"]
+
+
 def test_what_is_audited_has_no_way_out_and_audits_nothing_itself() -> None:
     for found in (required(target(), in_audit(TlsRule.MAY)), TESTING):
         assert found.fallback is not None

@@ -192,6 +192,11 @@ def test_why_each_attacker_gets_what_he_gets(
     assert tuple(told(found, host).values()) == why
 
 
+def test_a_forged_mx_leads_to_nobody_with_the_fingerprint() -> None:
+    unsigned = replace(evidence(TlsRule.VERIFY, signed=False), rule=PINNED.rule)
+    assert told(unsigned, UNSIGNED_MX)[Attacker.FORGES_DNS] == "held: it has none of the fingerprints"
+
+
 @pytest.mark.parametrize("security", [SECURE, INSECURE, None])
 def test_a_forged_address_matters_only_where_nothing_proves_the_server(security: Security | None) -> None:
     host = replace(target(), address_security=security)

@@ -11,7 +11,7 @@ from letterlock.policy.lookups import said
 from letterlock.policy.reasons import Reason
 
 _MAX_PATTERNS_TOLD = 3
-_OPPORTUNISM = frozenset({"rfc7435-3-opportunistic", "rfc7672-2.2-cleartext-fallback"})
+_OPPORTUNISM = "rfc7435-3-opportunistic"
 STS_HOLDS = frozenset(
     f"rfc8461-{end}"
     for end in (
@@ -52,7 +52,7 @@ def with_sts(
     told = replace(required, reasons=(*required.reasons, why, *blocked))
     if sts.policy.mode is not Mode.TESTING:
         return told
-    wanted = _enforced(evidence, target, replace(required, fallback=None), sts, blocked)
+    wanted = _enforced(evidence, target, required, sts, blocked)
     audit = Audit(what=f"the MTA-STS policy of {domain}", by=Demander.MTA_STS, required=wanted)
     return replace(told, audits=(*told.audits, audit))
 
@@ -97,7 +97,7 @@ def _enforced(
         facts = _facts(domain, id=sts.id, patterns=said(patterns))
         return SkipHost(reasons=(Reason(code="rfc8461-4.1-mx-mismatch", subject=host, facts=facts), *blocked))
     why = Reason(code="rfc8461-5-enforce", subject=host, facts=_facts(domain, id=sts.id))
-    others = tuple(reason for reason in required.reasons if reason.code not in _OPPORTUNISM)
+    others = tuple(reason for reason in required.reasons if reason.code != _OPPORTUNISM)
     pkix = PkixAuthentication(
         references=(host,),
         roots=evidence.public_roots or NO_ROOTS,
