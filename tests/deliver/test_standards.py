@@ -22,7 +22,7 @@ from letterlock.policy.evidence import (
     TlsRule,
 )
 from letterlock.queue.tasks import OutcomeKind
-from letterlock.resolver.answer import Security
+from letterlock.resolver.answer import Answer, LookupFailure, Security
 from letterlock.store.sqlite import SqliteStore
 from tests.certificates import Authority, Credential
 from tests.deliver.test_attempt import TWO_HOSTS, dane, kinds
@@ -114,7 +114,7 @@ async def test_rfc7672_3_2_what_the_first_host_does_not_prove_goes_to_the_next(
 ) -> None:
     first = dialer.handlers["192.0.2.1"] = Server(context)
     second = dialer.handlers["192.0.2.2"] = Server(context)
-    tlsa = {
+    tlsa: dict[str, Answer | LookupFailure] = {
         host: answer(f"_25._tcp.{host}", "TLSA", text, security=Security.SECURE)
         for host, text in (("mx1.example.org", BAD), ("mx2.example.org", dane_ee(credential)))
     }
@@ -149,9 +149,9 @@ async def test_rfc7672_9_1_one_site_is_let_through_with_the_reason_and_until_the
     """Its server has no TLS any more, though its TLSA record stands."""
     server = dialer.handlers[ADDRESS] = Server()
     exception = RuleException(allow_clear=clear, why="their server is being mended", until=1_800_000_001.0)
-    tlsa = {"mx.example.org": answer("_25._tcp.mx.example.org", "TLSA", BAD, security=Security.SECURE)}
+    tlsa = answer("_25._tcp.mx.example.org", "TLSA", BAD, security=Security.SECURE)
     rule = replace(ONLY_DANE, tls=TlsRule.MAY, exception=exception)
-    made = await send(dialer, Ruled(tlsa=tlsa, whole_rule=rule))
+    made = await send(dialer, Ruled(tlsa={"mx.example.org": tlsa}, whole_rule=rule))
     assert kinds(made) == [OutcomeKind.DELIVERED if clear else OutcomeKind.DEFERRED]
     assert mails(server) == [clear]
 

@@ -44,7 +44,9 @@ class Domain:
             return answer(name, "A", "127.0.0.1")
         return answer(name, "AAAA")
 
-    async def find(self, script: Script, credential: Credential = GOOD) -> StsEvidence:
+    async def find(
+        self, script: Script, credential: Credential = GOOD, requests: list[bytes] | None = None
+    ) -> StsEvidence:
         """What a sender finds that was started just now, while the policy host is served like this."""
         store = PolicyStore.open(self.directory)
         async with serving(script, self.directory, credential) as server:
@@ -59,6 +61,8 @@ class Domain:
             finder = StsFinder(self, fetch, store, self.clock, lambda: 0.0)
             found = await finder.find("example.org")
             await finder.close()
+        if requests is not None:
+            requests += server.requests
         await store.close()
         return found
 
@@ -81,6 +85,20 @@ async def test_rfc8461_5_1_a_policy_is_found_held_against_attackers_and_replaced
     replaced = await domain.find(weaker)
     assert isinstance(replaced, Known)
     assert (replaced.policy.mode, replaced.id, replaced.suspicious) == (Mode.NONE, "2", False)
+
+
+async def test_rfc8461_3_3_what_http_says_of_caching_counts_for_nothing(tmp_path: Path) -> None:
+    """A new id is fetched at once, and asked for without conditions, whatever the last answer was to be kept for."""
+    domain = Domain(tmp_path)
+    requests: list[bytes] = []
+    for domain.id, mode in (("1", b"enforce"), ("2", b"none")):
+        cached = ok(POLICY.replace(b"enforce", mode), "Cache-Control: max-age=31536000, immutable", 'ETag: "same"')
+        found = await domain.find(saying(cached), requests=requests)
+        assert isinstance(found, Known)
+        assert (found.id, found.policy.mode) == (domain.id, Mode(mode.decode()))
+    first, second = requests
+    assert first == second
+    assert b"\r\nif-" not in second.lower()
 
 
 async def test_rfc8460_4_3_2_2_what_a_fetch_failed_with_is_known(tmp_path: Path) -> None:

@@ -169,3 +169,14 @@ async def test_rfc3207_4_mail_without_tls_is_taken_though_tls_is_offered(context
             await client.ask(line)
         assert (await client.ask(b"x\r\n.\r\n")).startswith(b"250 ")
     assert len(server.store.kept) == 1
+
+
+async def test_rfc8689_4_3_a_message_is_not_submitted_in_clear_with_requiretls(context: ServerContext) -> None:
+    """Whoever submits learns it at once, and nothing is kept; without the parameter the session goes on."""
+    async with world(tls=context) as server, server.client() as client:
+        await client.reply()
+        assert b"REQUIRETLS" not in await client.ask(b"EHLO client.example\r\n")
+        assert (await client.ask(b"MAIL FROM:<ann@example.org> REQUIRETLS\r\n")).startswith(b"530 5.7.10 ")
+        assert (await client.ask(b"RCPT TO:<bob@example.net>\r\n")).startswith(b"503 ")
+        assert (await client.ask(b"MAIL FROM:<ann@example.org>\r\n")).startswith(b"250 ")
+    assert server.store.kept == []
