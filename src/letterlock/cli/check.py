@@ -26,14 +26,17 @@ from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports
 from letterlock.deliver.survey import Survey, survey
+from letterlock.discover import MAX_ADDRESSES
 from letterlock.mail.names import InvalidName
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import Upstream
 from letterlock.policy.outlook import Protection
+from letterlock.policy.route import MAX_HOSTS
 from letterlock.resolver import TrustAnchor
 
 BLOCKS_UP_TO = 3
 MAX_JOBS = 200
+MAX_SESSIONS = 200
 MAX_PAGE_DOMAINS = 5_000
 EXIT_STATUS = {
     Protection.PROTECTED: 0,
@@ -224,7 +227,7 @@ class _Run:
 
     async def _work(self) -> None:
         """Raises StartFailed."""
-        chance, stop = random.SystemRandom(), asyncio.Event()
+        chance, stop, seats = random.SystemRandom(), asyncio.Event(), asyncio.Semaphore(MAX_SESSIONS)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt, stop)
         options = self._options
         async with validated_dns(options.resolver) as asked, discovering(options, asked, None) as discoverer:
@@ -236,7 +239,7 @@ class _Run:
             )
 
             async def look(domain: str) -> Survey:
-                return await survey(domain, ports=ports, options=options.deliver, resolver=asked.resolver)
+                return await survey(domain, ports=ports, options=options.deliver, resolver=asked.resolver, seats=seats)
 
             with self._progress() as bar:
                 async for found in run_surveys(self._domains, look, self._jobs, stop):
@@ -276,7 +279,13 @@ def _overridden(
     timeouts = Timeouts(
         connect=timeout, greeting=timeout, hello=timeout, starttls=timeout, handshake=timeout, session=4 * timeout
     )
-    deliver = replace(options.deliver, port=port or options.deliver.port, timeouts=timeouts)
+    deliver = replace(
+        options.deliver,
+        port=port or options.deliver.port,
+        timeouts=timeouts,
+        max_hosts=MAX_HOSTS,
+        max_addresses=MAX_ADDRESSES,
+    )
     return replace(options, resolver=resolver, deliver=deliver)
 
 

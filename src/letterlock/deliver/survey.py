@@ -89,7 +89,9 @@ class Survey:
         return self.evidence.recipient_domain or self.evidence.next_hop.domain
 
 
-async def survey(domain: str, *, ports: Ports, options: DeliverOptions, resolver: Resolver) -> Survey:
+async def survey(
+    domain: str, *, ports: Ports, options: DeliverOptions, resolver: Resolver, seats: asyncio.Semaphore
+) -> Survey:
     """Look at a destination, or where the operator's route leads. Never raises for DNS, TLS or a server."""
     evidence = await ports.discoverer.destination(NextHop(domain, options.port))
     reporting = await find_reporting(resolver, evidence.next_hop.domain)
@@ -97,7 +99,7 @@ async def survey(domain: str, *, ports: Ports, options: DeliverOptions, resolver
     routed = route(evidence, ports.shuffle)
     hosts: tuple[HostSurvey, ...] = ()
     if isinstance(routed, Route):
-        looking = (_host(evidence, host, ports, options) for host in routed.hosts[: options.max_hosts])
+        looking = (_host(evidence, host, ports, options, seats) for host in routed.hosts[: options.max_hosts])
         hosts = tuple(await asyncio.gather(*looking))
     return Survey(
         evidence=evidence,
@@ -126,13 +128,15 @@ def _without_route(verdict: Defer | Refuse) -> Summary:
     return Summary(Protection.UNKNOWN, why)
 
 
-async def _host(evidence: DestinationEvidence, host: MxHost, ports: Ports, options: DeliverOptions) -> HostSurvey:
+async def _host(
+    evidence: DestinationEvidence, host: MxHost, ports: Ports, options: DeliverOptions, seats: asyncio.Semaphore
+) -> HostSurvey:
     target = await ports.discoverer.host(host, options.port)
     required = require(evidence, target)
     contacts: tuple[Contact, ...] = ()
     if isinstance(required, Requirement):
         addresses = target.addresses[: options.max_addresses]
-        contacts = tuple(await asyncio.gather(*(_contact(each, required, ports, options) for each in addresses)))
+        contacts = tuple(await asyncio.gather(*(_contact(each, required, ports, options, seats) for each in addresses)))
     return HostSurvey(
         target=target,
         required=required,
@@ -142,8 +146,16 @@ async def _host(evidence: DestinationEvidence, host: MxHost, ports: Ports, optio
     )
 
 
-async def _contact(address: str, requirement: Requirement, ports: Ports, options: DeliverOptions) -> Contact:
-    """A session with one address, by the same steps as delivery: small ClientHello, then a fallback that was earned."""
+async def _contact(
+    address: str, requirement: Requirement, ports: Ports, options: DeliverOptions, seats: asyncio.Semaphore
+) -> Contact:
+    """A session with one address, when there is a seat for it."""
+    async with seats:
+        return Contact(address=address, result=await _session(address, requirement, ports, options))
+
+
+async def _session(address: str, requirement: Requirement, ports: Ports, options: DeliverOptions) -> OpenResult:
+    """By the same steps as delivery: small ClientHello, then a fallback that was earned."""
     result = await open_session(address, requirement, ports=ports, options=options)
     if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
         result = await open_session(address, requirement, ports=ports, options=options, compatible=True)
@@ -151,7 +163,7 @@ async def _contact(address: str, requirement: Requirement, ports: Ports, options
         result = await open_session(address, fallback, ports=ports, options=options)
     if isinstance(result, Opened):
         await result.conversation.end()
-    return Contact(address=address, result=result)
+    return result
 
 
 def _met(promised: Summary, contacts: tuple[Contact, ...]) -> Summary:

@@ -1,0 +1,91 @@
+"""A look at a destination: every host and every address, few sessions at a time, and what it comes to."""
+
+import asyncio
+
+import dns.rdatatype
+import pytest
+
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.survey import Survey, survey
+from letterlock.net.tls import ServerContext
+from letterlock.policy.outlook import Protection
+from letterlock.resolver.answer import Answer, Security
+from letterlock.tlsrpt import NoRecord
+from tests.certificates import Credential
+from tests.deliver.world import (
+    HandDiscoverer,
+    MemoryDialer,
+    MemoryStream,
+    Server,
+    answer,
+    dane_ee,
+    make_ports,
+)
+
+WIDE = DeliverOptions(hostname="client.example", max_hosts=20, max_addresses=20)
+ADDRESSES = {f"mx{host}.example.org": tuple(f"192.0.2.{10 * host + number}" for number in range(8)) for host in (1, 2)}
+
+
+class NoReports:
+    """DNS without any TXT record."""
+
+    async def resolve(self, name: str, rdtype: dns.rdatatype.RdataType) -> Answer:
+        return answer(name, rdtype.name, security=Security.SECURE)
+
+
+async def look(dialer: MemoryDialer, discoverer: HandDiscoverer, seats: int = 100) -> Survey:
+    ports = make_ports(dialer, discoverer)
+    return await survey("example.org", ports=ports, options=WIDE, resolver=NoReports(), seats=asyncio.Semaphore(seats))
+
+
+async def test_every_address_of_every_host_is_looked_at_and_nothing_is_sent(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    servers = {address: Server(context) for each in ADDRESSES.values() for address in each}
+    dialer.handlers.update(servers)
+    found = await look(dialer, HandDiscoverer(hosts=ADDRESSES))
+    shown = {contact.address for host in found.hosts for contact in host.contacts}
+    assert shown == set(servers)
+    assert sorted(dialer.dialled) == sorted(servers)
+    assert not any(line.startswith("MAIL") for server in servers.values() for line in server.clear + server.secret)
+    assert found.reporting == NoRecord()
+
+
+async def test_only_so_many_sessions_at_a_time(dialer: MemoryDialer) -> None:
+    running = most = 0
+
+    async def count(stream: MemoryStream) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            await Server()(stream)
+        finally:
+            running -= 1
+
+    dialer.handlers.update({address: count for each in ADDRESSES.values() for address in each})
+    await look(dialer, HandDiscoverer(hosts=ADDRESSES), seats=3)
+    assert most == 3
+
+
+@pytest.mark.parametrize(("shown", "verdict"), [("as published", Protection.PROTECTED), ("another", Protection.HELD)])
+async def test_what_dns_promises_is_held_against_what_the_server_shows(
+    dialer: MemoryDialer, context: ServerContext, credential: Credential, shown: str, verdict: Protection
+) -> None:
+    dialer.handlers["192.0.2.1"] = Server(context)
+    record = dane_ee(credential) if shown == "as published" else "3 1 1 " + "ab" * 32
+    tlsa = answer("_25._tcp.mx.example.org", "TLSA", record, security=Security.SECURE)
+    found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
+    assert found.summary.protection is verdict
+    assert [each.kind for each in found.advice if each.kind == "mend-tlsa"] == (
+        [] if verdict is Protection.PROTECTED else ["mend-tlsa"]
+    )
+
+
+async def test_a_server_that_cannot_be_reached_is_not_called_protected(
+    dialer: MemoryDialer, credential: Credential
+) -> None:
+    tlsa = answer("_25._tcp.mx.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
+    found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
+    assert found.summary.protection is Protection.UNKNOWN
+    assert "could not be looked at" in found.summary.sentence
