@@ -16,7 +16,7 @@ as they are.
 
     python -m tests.mutation.run
 
-tries all of them, each in a process and a copy of its own, and takes about {minutes} minutes on one core.
+tries all of them, each in a process and a copy of its own, and takes about a quarter of an hour on one core.
 `--module policy/judge.py` tries one module, `--out FILE.json` and later `--again FILE.json` try only what survived
 before. It fails where a package falls below 90 %, and for every survivor that is not explained below.
 
@@ -38,11 +38,9 @@ def write_page(
     *,
     commit: str,
     date: dt.date,
-    seconds: float,
 ) -> str:
     """The page: figures, and the survivors with their reasons."""
-    minutes = max(1, round(seconds / 60))
-    parts = [_HEAD.format(date=date.isoformat(), commit=commit, minutes=minutes)]
+    parts = [_HEAD.format(date=date.isoformat(), commit=commit)]
     for room in ROOMS:
         modules = dict.fromkeys(one.module for one in results if one.module.startswith(f"{room.name}/"))
         parts += [_row(f"`{module}`", count(results, module)) for module in modules]

@@ -10,7 +10,6 @@ import datetime as dt
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -32,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     earlier = read_results(options.again) if options.again else ()
     results: list[Result] = []
-    started = time.monotonic()
     try:
         with Sandbox() as sandbox:
             for room in ROOMS:
@@ -48,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out:
         write_results(options.out, results)
     if options.write_doc:
-        seconds = time.monotonic() - started
-        page = write_page(results, SURVIVORS, commit=_commit(), date=dt.datetime.now(dt.UTC).date(), seconds=seconds)
+        page = write_page(results, SURVIVORS, commit=_commit(), date=dt.datetime.now(dt.UTC).date())
         options.write_doc.write_text(page)
     return _conclude(results, whole=not options.module)
 
