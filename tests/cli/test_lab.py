@@ -14,13 +14,18 @@ import pytest
 
 from letterlock.lab.scenarios import Attack, Protection
 
-LAB = (sys.executable, "-m", "letterlock", "lab")
+LETTERLOCK = (sys.executable, "-m", "letterlock")
 
 
 async def run_lab(*arguments: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of `letterlock lab`."""
+    return await run("lab", *arguments)
+
+
+async def run(*arguments: str) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of the command."""
     process = await asyncio.create_subprocess_exec(
-        *LAB, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *LETTERLOCK, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(90):
         output, errors = await process.communicate()
@@ -72,7 +77,7 @@ async def test_an_option_before_up_is_a_usage_error_and_not_ignored() -> None:
 @asynccontextmanager
 async def lab_up(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader]]:
     """The lab, up; ended in any case."""
-    process = await asyncio.create_subprocess_exec(*LAB, "up", *arguments, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*LETTERLOCK, "lab", "up", *arguments, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
         yield process, process.stdout
@@ -98,29 +103,68 @@ async def read_until(reader: asyncio.StreamReader, wanted: str) -> str:
     return text
 
 
+def config_in(instructions: str) -> str:
+    """The path of the configuration that the lab's instructions name."""
+    found = re.search(r"--config (\S+)", instructions)
+    assert found
+    return found[1]
+
+
+async def send_by_hand(instructions: str, recipient: str) -> None:
+    """Send a mail as the lab's instructions say."""
+    found = re.search(r"SMTP\('([\d.]+)', (\d+)\)", instructions)
+    assert found
+
+    def send() -> None:
+        with smtplib.SMTP(found[1], int(found[2]), timeout=10) as client:
+            client.sendmail("me@letterlock.test", [recipient], "Subject: a letter\r\n\r\nHello.\r\n")
+
+    await asyncio.to_thread(send)
+
+
 @pytest.mark.slow
 async def test_up_takes_mail_by_hand_shows_what_happens_and_removes_everything() -> None:
     async with lab_up("--attack", "self-signed") as (process, reader):
         text = await read_until(reader, "Ctrl-C ends")
-        found = re.search(r"SMTP\('([\d.]+)', (\d+)\)", text)
-        config = re.search(r"--config (\S+)", text)
-        assert found
-        assert config
-        assert present(config[1])
-
-        def send(recipient: str) -> None:
-            with smtplib.SMTP(found[1], int(found[2]), timeout=10) as client:
-                client.sendmail("me@letterlock.test", [recipient], "Subject: a letter\r\n\r\nHello.\r\n")
-
-        await asyncio.to_thread(send, "ann@none.test")
+        config = config_in(text)
+        assert present(config)
+        await send_by_hand(text, "ann@none.test")
         await read_until(reader, "attacker on the path: read a message")
-        await asyncio.to_thread(send, "ann@dane-ee.test")
+        await send_by_hand(text, "ann@dane-ee.test")
         await read_until(reader, "status=deferred")
-        listed = await asyncio.create_subprocess_exec(
-            *LAB[:-1], "queue", "list", "--config", config[1], stdout=asyncio.subprocess.PIPE
-        )
-        assert b"ann@dane-ee.test" in (await listed.communicate())[0]
+        assert "ann@dane-ee.test" in (await run("queue", "list", "--config", config))[1]
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
-        assert not present(config[1])
-        assert not present(config[1].removesuffix("/letterlock.toml"))
+        assert not present(config)
+        assert not present(config.removesuffix("/letterlock.toml"))
+
+
+@pytest.mark.slow
+async def test_rfc8461_10_2_up_holds_mail_by_the_policy_that_was_seen_in_peace_and_tells_of_the_attack() -> None:
+    async with lab_up("--attack", "mta-sts-hidden") as (_, reader):
+        text = await read_until(reader, "Ctrl-C ends")
+        await send_by_hand(text, "ann@sts.example")
+        told = await read_until(reader, "status=")
+    assert "an attacker may be blocking it; the one remembered holds" in told
+    assert "to=<ann@sts.example>" in told.splitlines()[-1]
+    assert "status=deferred" in told.splitlines()[-1]
+    assert "read a message" not in told
+
+
+@pytest.mark.slow
+async def test_check_by_hand_finds_what_protects_each_domain_of_the_lab() -> None:
+    async with lab_up() as (_, reader):
+        text = await read_until(reader, "Ctrl-C ends")
+        found = re.search(r"check --config \S+ (.+)", text)
+        assert found
+        status, output, _ = await run("check", "--config", config_in(text), *found[1].split(), "--jsonl")
+    surveys = [json.loads(line) for line in output.splitlines()]
+    assert {survey["domain"]: survey["protection"] for survey in surveys} == {
+        "none.test": "unprotected",
+        "require-tls.example": "unprotected",
+        "verify.test": "unprotected",
+        "sts.example": "protected-once-known",
+        "dane-ee.test": "protected",
+        "dane-ta.example": "protected",
+    }
+    assert status == 1

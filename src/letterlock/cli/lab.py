@@ -17,7 +17,9 @@ from letterlock.lab.stay import ServerFailed, stay
 from letterlock.lab.subject import NotAccepted
 from letterlock.lab.table import as_data, draw, explain
 from letterlock.lab.trial import Cell, run_cells
+from letterlock.queue.store import StoreFailed
 
+_FAILURES = (NoFreeAddresses, NotAccepted, ServerFailed, StartFailed, StoreFailed)
 _ATTACKS = click.Choice([attack.value for attack in Attack])
 _PROTECTIONS = click.Choice([protection.value for protection in Protection])
 
@@ -47,7 +49,7 @@ def lab(
     columns = [protection for protection in Protection if not protections or protection in protections]
     try:
         cells = asyncio.run(_run(rows, columns))
-    except (NoFreeAddresses, NotAccepted, StartFailed) as error:
+    except _FAILURES as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     if as_json:
@@ -66,7 +68,7 @@ def up(attack: str) -> None:
     """
     try:
         asyncio.run(stay(Attack(attack), click.echo))
-    except (NoFreeAddresses, ServerFailed) as error:
+    except _FAILURES as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.scenarios import ATTACK_STORIES, Attack, Protection
-from letterlock.lab.subject import recipient_of, write_config
+from letterlock.lab.subject import recipient_of, see_policies, write_config
 
 STOP_SECONDS = 30.0
 START_SECONDS = 20.0
@@ -30,7 +30,8 @@ class ServerFailed(Exception):
 async def stay(attack: Attack, say: Say) -> None:
     """Run a box and a server until SIGINT or SIGTERM; `say` gets every line for the user.
 
-    Raises ServerFailed, NoFreeAddresses.
+    The server has seen the MTA-STS policies in peace, as in the table. Raises ServerFailed, NoFreeAddresses,
+    app.StartFailed, StoreFailed.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -39,6 +40,7 @@ async def stay(attack: Attack, say: Say) -> None:
     async with running_box(attack, lambda line: say(f"lab      {line}")) as box:
         endpoint = f"{box.subject_address}:{box.berths.port}"
         config = write_config(box, endpoint)
+        await see_policies(box, config)
         async with serving_process(config, say) as process:
             for line in instructions(box, config):
                 say(line)

@@ -153,8 +153,10 @@ def _record(attempt: Mapping[str, Any]) -> Record:
 async def see_policies(box: Box, config: Path) -> None:
     """In peace, look at the MTA-STS domain as delivery would, and remember its policy in the server's own file.
 
-    Raises app.StartFailed.
+    Does nothing when the attack is that on first contact. Raises app.StartFailed, StoreFailed.
     """
+    if box.attack is Attack.STS_HIDDEN_FIRST:
+        return
     options = load(config)
     box.peace.set()
     async with (
@@ -167,13 +169,12 @@ async def see_policies(box: Box, config: Path) -> None:
 
 @asynccontextmanager
 async def running_subject(box: Box) -> AsyncIterator[Subject]:
-    """The server under test, in this process, from start to orderly end. Raises app.StartFailed.
+    """The server under test, in this process, from start to orderly end. Raises app.StartFailed, StoreFailed.
 
     It has seen the MTA-STS policies in peace, unless the attack is that on first contact.
     """
     config = write_config(box, f"{box.subject_address}:{box.berths.port}")
-    if box.attack is not Attack.STS_HIDDEN_FIRST:
-        await see_policies(box, config)
+    await see_policies(box, config)
     async with app.running(load(config)) as server:
         yield Subject(server)
 
