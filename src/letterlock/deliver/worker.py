@@ -144,7 +144,8 @@ class Deliverer:
         """Begin nothing new, let what is in hand finish for `grace_seconds`, give the rest back to the store."""
         self._stopping = True
         self.wake()
-        waiting = self._seats.clear()
+        async with self._looping:
+            waiting = self._seats.clear()
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=grace_seconds)
         for delivery in tuple(self._trying):
