@@ -90,7 +90,9 @@ class OpenSmtpd:
 
     def version(self) -> str:
         """As it tells it."""
-        return _output([str(self.folder / "usr/sbin/smtpd"), "-h"]).split()[1]
+        return _output([str(self.folder / "usr/sbin/smtpd"), "-h"]).split()[
+            2
+        ]  # `version: OpenSMTPD 6.8.0p2`, then the usage
 
     def command(self, room: Room) -> list[str]:
         """Empty its spool; the command that runs it in the foreground."""
