@@ -16,7 +16,7 @@ from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared
 from letterlock.queue.tasks import RecipientOutcome
 from letterlock.smtp.client import MAX_RECIPIENTS
-from letterlock.smtp.client_content import has_bare_line_ends
+from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
 from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, RecipientAnswered, SenderAnswered
 
 _TOO_MANY_RECIPIENTS = 452
@@ -65,6 +65,10 @@ class _Transaction:
         self._server = server
         self._done = done
         self._eight_bit = not body.isascii()
+        try:
+            self._ready: WireContent | None = wire_content(body)
+        except BareLineEnd:
+            self._ready = None  # said of every recipient
 
     async def serve(self, recipients: Sequence[Mailbox]) -> None:
         self._fail_the_impossible(recipients)
@@ -87,7 +91,7 @@ class _Transaction:
     def _unsendable(self) -> tuple[str, str] | None:
         """Why this server cannot have the message, whatever it would answer: status and text."""
         offered = self._conversation.client.capabilities
-        if has_bare_line_ends(self._body):
+        if self._ready is None:
             return "5.6.0", "the message has a bare CR or LF, which servers read in different ways"
         if self._eight_bit and not offered.eight_bit_mime:
             return "5.6.3", f"the message has 8-bit content, and {self._server} takes 7-bit content only"
@@ -134,7 +138,7 @@ class _Transaction:
     async def _message(self, accepted: Sequence[Mailbox]) -> None:
         """The content, for those whom RCPT accepted. In doubt from the block with the final dot until the answer."""
         conversation = self._conversation
-        conversation.command(lambda: conversation.client.send_message(self._body))
+        conversation.command(lambda: conversation.client.send_message(self._ready or self._body))
         output = conversation.client.take_output()
         last = max(0, len(output) - BLOCK_OCTETS)
         in_doubt = False

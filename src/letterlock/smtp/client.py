@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
-from letterlock.smtp.client_content import has_bare_line_ends, stuff_dots
+from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
 from letterlock.smtp.client_events import (
     Capabilities,
     ConnectionEnded,
@@ -204,16 +204,18 @@ class SmtpClient:
         self._transaction_open = True
         self._go_on()
 
-    def send_message(self, content: bytes) -> None:
+    def send_message(self, content: bytes | WireContent) -> None:
         """The message content, which has CRLF line ends only, dot-stuffed and ended (RFC 5321 section 4.5.2).
 
         Raises LocalProtocolError on a bare CR or LF: some servers would see another end of the message than others.
         """
         self._demand(State.SENDING)
-        if has_bare_line_ends(content):
-            raise LocalProtocolError("the content has a bare CR or LF")
+        try:
+            ready = content if isinstance(content, WireContent) else wire_content(content)
+        except BareLineEnd as error:
+            raise LocalProtocolError(str(error)) from None
         self._await(_Command(Step.MESSAGE))
-        self._output += (stuff_dots(content), b".\r\n")
+        self._output += (ready.octets, b".\r\n")
 
     def quit(self) -> None:
         """QUIT. Raises LocalProtocolError."""

@@ -1,10 +1,29 @@
 """Message content on its way out: line ends and dots (RFC 5321 sections 2.3.8 and 4.5.2)."""
 
+from dataclasses import dataclass
 
-def has_bare_line_ends(content: bytes) -> bool:
-    """Whether a CR or LF stands anywhere but in CRLF (RFC 5321 section 2.3.8)."""
-    pairs = content.count(b"\r\n")
-    return content.count(b"\r") != pairs or content.count(b"\n") != pairs
+from letterlock.smtp.content import has_bare_line_ends
+
+
+class BareLineEnd(ValueError):
+    """The content has a CR or LF outside of CRLF: some servers would see another end of the message than others."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireContent:
+    """Content as it goes out after DATA, without the final dot: checked and dot-stuffed once, sent as often as needed.
+
+    Make one with `wire_content`.
+    """
+
+    octets: bytes
+
+
+def wire_content(content: bytes) -> WireContent:
+    """Make content ready to be sent. Raises BareLineEnd."""
+    if has_bare_line_ends(content):
+        raise BareLineEnd("the content has a bare CR or LF")
+    return WireContent(stuff_dots(content))
 
 
 def stuff_dots(content: bytes) -> bytes:
