@@ -63,18 +63,20 @@ class SystemClock:
         return time.monotonic()
 
 
-def bind(endpoints: Sequence[Endpoint]) -> list[socket.socket]:
-    """Bind every endpoint, or none. Raises StartFailed."""
+def bind(endpoints: Sequence[Endpoint], *, shared: bool = False) -> list[socket.socket]:
+    """Bind every endpoint, or none; `shared`: others may bind the same ones (SO_REUSEPORT). Raises StartFailed."""
     with ExitStack() as undo:
-        sockets = [undo.enter_context(_bound(endpoint)) for endpoint in endpoints]
+        sockets = [undo.enter_context(_bound(endpoint, shared=shared)) for endpoint in endpoints]
         undo.pop_all()
         return sockets
 
 
-def _bound(endpoint: Endpoint) -> socket.socket:
+def _bound(endpoint: Endpoint, *, shared: bool) -> socket.socket:
     bound = socket.socket(socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if bound.family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((endpoint.address, endpoint.port))
@@ -106,7 +108,7 @@ def drop_privileges(user: str | None, directory: Path) -> None:
         return
     entry = pwd.getpwnam(user)
     try:
-        for path in (directory, *directory.iterdir()):
+        for path in (directory, *directory.rglob("*")):
             os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
         os.initgroups(user, entry.pw_gid)
         os.setgid(entry.pw_gid)
@@ -205,7 +207,7 @@ async def discovering(options: Options, asked: Dns, directory: Path | None) -> A
         return
     policies = PolicyStore.open(directory)
     fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial, port=options.mta_sts_port)
-    finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random)
+    finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random, shared=options.workers > 1)
     refreshing = asyncio.create_task(_refresh(finder, clock))
     try:
         yield Discoverer(asked.resolver, options.rules, clock=clock, sts=finder, public_roots=public_roots)
@@ -287,28 +289,31 @@ class Server:
 
 
 @asynccontextmanager
-async def running(options: Options) -> AsyncIterator[Server]:
-    """A server from start to orderly end. Raises StartFailed."""
+async def running(options: Options, sockets: Sequence[socket.socket] | None = None) -> AsyncIterator[Server]:
+    """A server from start to orderly end, on sockets that a supervisor has bound, or on its own. Raises StartFailed."""
     async with AsyncExitStack() as stack:
-        sockets = bind(options.listen)
-        for bound in sockets:
-            stack.callback(bound.close)
-        make_directory(options.queue_directory)
-        drop_privileges(options.user, options.queue_directory)
+        if sockets is None:
+            sockets = bind(options.listen)
+            for bound in sockets:
+                stack.callback(bound.close)
+            make_directory(options.queue_directory)
+            drop_privileges(options.user, options.queue_directory)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
             store = await SqliteStore.open(options.queue_directory)
             stack.push_async_callback(store.close)
-            discoverer = await stack.enter_async_context(discovering(options, asked, options.queue_directory))
+            discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory))
             server = Server(options, store, asked, discoverer, sockets)
             await server.control.start()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
-        keeper = AnchorKeeper(asked.resolver, partial(TrustPointFile, options.queue_directory), SystemClock())
+        keeper = AnchorKeeper(asked.resolver, partial(TrustPointFile, options.state_directory), SystemClock())
         keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
-            aside = [group.create_task(keeper.run()), group.create_task(_examine_upstreams(asked))]
+            aside = [group.create_task(_examine_upstreams(asked))]
+            if options.queue_directory == options.state_directory:  # of several workers the first
+                aside.append(group.create_task(keeper.run()))
             await server.listener.start(sockets)
             try:
                 yield server

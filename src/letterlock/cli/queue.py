@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from letterlock.admin.client import ControlClient, NotRunning, ServerError
+from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.cli.configured import configured
 from letterlock.deliver.log import safe
 
@@ -24,7 +24,7 @@ def _with_server(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--queue", "directory", type=click.Path(path_type=Path), help="The queue directory, instead.")
     @wraps(command)
     def run(*, config_path: Path | None, directory: Path | None, **others: Any) -> None:
-        client = ControlClient(directory or configured(config_path).queue_directory)
+        client = Queues(directory or configured(config_path).queue_directory)
         try:
             command(client, **others)
         except NotRunning as error:
@@ -54,7 +54,7 @@ def queue() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all messages.")
 @_with_server
 def list_(
-    client: ControlClient,
+    client: Queues,
     *,
     domain: str | None,
     sender: str | None,
@@ -152,9 +152,9 @@ def octets(count: int) -> str:
 @click.argument("message_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 @_with_server
-def show(client: ControlClient, *, message_id: str, as_json: bool) -> None:
+def show(client: Queues, *, message_id: str, as_json: bool) -> None:
     """Show one message: envelope, recipients, and every attempt with its reasons."""
-    message = client.ask("queue.show", id=message_id)["message"]
+    message = client.message(message_id)
     if message is None:
         raise ServerError(f"no message {message_id} in the queue")
     if as_json:
@@ -185,11 +185,11 @@ def _utc(moment: float) -> str:
 @click.argument("message_id", metavar="[ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every waiting message.")
 @_with_server
-def retry(client: ControlClient, *, message_id: str | None, everything: bool) -> None:
+def retry(client: Queues, *, message_id: str | None, everything: bool) -> None:
     """Try a message again now."""
     if (message_id is None) != everything:
         raise click.UsageError("give an ID, or --all")
-    count = client.ask("queue.retry", id=message_id)["count"]
+    count = client.retry(message_id)
     if message_id and not count:
         raise ServerError(f"no message {message_id} waits in the queue")
     click.echo(f"{count} deliver{'ies' if count != 1 else 'y'} due now", err=True)
@@ -198,8 +198,8 @@ def retry(client: ControlClient, *, message_id: str | None, everything: bool) ->
 @queue.command()
 @click.argument("message_id", metavar="ID")
 @_with_server
-def remove(client: ControlClient, *, message_id: str) -> None:
+def remove(client: Queues, *, message_id: str) -> None:
     """Drop a message. Its sender is not told."""
-    if not client.ask("queue.remove", id=message_id)["removed"]:
+    if not client.remove(message_id):
         raise ServerError(f"no message {message_id} in the queue")
     click.echo(f"{message_id} removed", err=True)

@@ -1,11 +1,8 @@
 """`letterlock serve`: the server itself."""
 
 import asyncio
-import contextlib
 import logging
-import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import uvloop
 
 from letterlock.app import Server, StartFailed, running, spare_collector
 from letterlock.cli.logs import start_log
+from letterlock.cli.workers import Worker, notify, supervise
 from letterlock.config import EX_CONFIG, BadConfig, Options, load
 
 log = logging.getLogger("letterlock.serve")
@@ -55,27 +53,52 @@ def serve(config_path: Path | None, check_config: bool, log_format: str, verbose
         click.echo(f"{options.source}: no mistakes", err=True)
         return
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        sys.setswitchinterval(SWITCH_SECONDS)
+        if options.workers > 1:
+            sys.exit(supervise(options, _work))
         uvloop.run(_serve(options))
     except StartFailed as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
 
 
-async def _serve(options: Options) -> None:
+def _work(worker: Worker) -> int:
+    """One worker, in a process of its own; its exit status."""
+    try:
+        uvloop.run(_serve(worker.options, worker))
+    except StartFailed as error:
+        click.echo(f"error: worker {worker.number}: {error}", err=True)
+        return 1
+    return 0
+
+
+async def _serve(options: Options, worker: Worker | None = None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(options) as server:
-        _announce(server)
+    async with running(options, worker.sockets if worker else None) as server:
+        if worker is None or worker.number == 0:
+            _announce(server)
         spare_collector()
-        _notify("READY=1")
+        if worker is None:
+            notify("READY=1")
+        else:
+            worker.tell_ready()
+            loop.add_reader(worker.supervisor_gone, _leave, worker.supervisor_gone, stop)
         await stop.wait()
-        _notify("STOPPING=1")
+        if worker is None:
+            notify("STOPPING=1")
         log.info("stopping: finishing what is in hand")
     log.info("stopped")
+
+
+def _leave(supervisor_gone: int, stop: asyncio.Event) -> None:
+    """Nobody is there any more to restart us, or to tell us to stop."""
+    asyncio.get_running_loop().remove_reader(supervisor_gone)
+    log.warning("the supervisor is gone")
+    stop.set()
 
 
 def _announce(server: Server) -> None:
@@ -93,15 +116,3 @@ def _announce(server: Server) -> None:
     log.info("relaying for %s; nobody else", networks)
     log.info("queue in %s", options.queue_directory)
     log.info("DNS validated here, asking %s", ", ".join(str(upstream) for upstream in server.upstreams))
-
-
-def _notify(state: str) -> None:
-    """Tell systemd (Type=notify), when it asked to be told."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
-        return
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as notify:
-        try:
-            notify.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
-        except OSError as error:
-            log.warning("cannot tell the service manager: %s", error.strerror)

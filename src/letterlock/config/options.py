@@ -40,10 +40,12 @@ class Options:
     source: str
     hostname: str
     user: str | None
+    workers: int
     listen: tuple[Endpoint, ...]
     server_context: ServerContext | None
     receive: ReceiveOptions
     queue_directory: Path
+    state_directory: Path  # what all workers share: MTA-STS policies, trust anchors
     schedule: RetrySchedule
     delay_notice_seconds: float
     resolver: ResolverOptions
@@ -75,6 +77,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         source=source,
         hostname=hostname,
         user=file.user,
+        workers=(os.cpu_count() or 1) if file.workers == "auto" else file.workers,
         listen=tuple(smtp.listen),
         server_context=smtp.context,
         receive=ReceiveOptions(
@@ -89,6 +92,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             expire_seconds=queue.lifetime_seconds,
         ),
         queue_directory=queue.directory or default_state_directory(),
+        state_directory=queue.directory or default_state_directory(),
         delay_notice_seconds=queue.delay_notice_seconds,
         schedule=RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds),
         resolver=ResolverOptions(

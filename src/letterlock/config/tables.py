@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
@@ -146,6 +146,9 @@ class FileTable(Table):
     )
     user: UserName | None = Field(
         None, description="Started as root, become this user once the sockets are bound and the keys are read."
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description='Processes that share the work, each with a queue of its own; `"auto"`: one a processor.'
     )
     smtp: SmtpTable = Field(default_factory=lambda: SmtpTable.model_validate({}))
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))

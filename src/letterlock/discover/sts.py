@@ -74,12 +74,16 @@ class StsFinder:
         policies: Policies,
         clock: Clock,
         chance: Callable[[], float],
+        *,
+        shared: bool = False,
     ) -> None:
+        """`shared`: other processes remember policies in the same place, so what was not there may be by now."""
         self._resolver = resolver
         self._fetch = fetch
         self._policies = policies
         self._clock = clock
         self._chance = chance
+        self._shared = shared
         self._running: dict[str, asyncio.Task[StsEvidence]] = {}
         self._at_hand: OrderedDict[str, KnownPolicy | None] = OrderedDict()
         self._past: OrderedDict[str, PastFailure] = OrderedDict()
@@ -174,7 +178,7 @@ class StsFinder:
 
     async def _recall(self, domain: str) -> KnownPolicy | None:
         """Raises StoreFailed."""
-        if domain not in self._at_hand:
+        if domain not in self._at_hand or (self._shared and self._at_hand[domain] is None):
             self._keep_at_hand(domain, await self._policies.load(domain))
         self._at_hand.move_to_end(domain)
         return self._at_hand[domain]

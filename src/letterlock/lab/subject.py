@@ -161,7 +161,7 @@ async def see_policies(box: Box, config: Path) -> None:
     box.peace.set()
     async with (
         app.validated_dns(options.resolver) as asked,
-        app.discovering(options, asked, options.queue_directory) as discoverer,
+        app.discovering(options, asked, options.state_directory) as discoverer,
     ):
         await discoverer.destination(NextHop(box.world.sites[Protection.MTA_STS].domain, box.berths.port))
     box.peace.clear()

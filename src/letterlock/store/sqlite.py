@@ -6,7 +6,8 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import IO
@@ -205,6 +206,20 @@ def _take_lock(directory: Path) -> IO[bytes]:
             raise QueueInUse(f"another server is running on the queue in {directory}") from None
         raise StoreFailed(f"cannot lock the queue directory {directory}: {error.strerror}") from None
     return lock
+
+
+@contextmanager
+def open_alone(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The queue's file, for whoever puts queues in order while no server runs. Raises StoreFailed, QueueInUse."""
+    lock = _take_lock(directory)
+    try:
+        connection = _connect(directory / FILE)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    finally:
+        lock.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

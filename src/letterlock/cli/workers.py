@@ -1,0 +1,238 @@
+"""Several processes that share one server's work: a supervisor, and workers that it restarts.
+
+Each worker has listening sockets of its own on the same addresses (SO_REUSEPORT), bound by the supervisor, which keeps
+them: connections that wait for a worker wait through its restart. Each has a queue of its own, so that no two processes
+write one file; what a worker accepted is delivered by it, before its restart or after. The queue of the first is
+the configured directory itself. When there are fewer workers than before, the first takes over what the others left.
+
+The supervisor is forked from before there is any thread or event loop, and does nothing but wait. A worker whose
+supervisor is gone (killed, say) ends by itself, in order.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from letterlock.admin.client import WORKER
+from letterlock.app import STOP_GRACE_SECONDS, StartFailed, bind, drop_privileges, make_directory
+from letterlock.config import Endpoint, Options
+from letterlock.queue.store import StoreFailed
+from letterlock.store.adoption import adopt
+
+log = logging.getLogger("letterlock.workers")
+FIRST_PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 60.0
+LONG_LIFE_SECONDS = 60.0
+STOP_SECONDS = 2 * STOP_GRACE_SECONDS + 10
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker, as the supervisor sees it and as it sees itself.
+
+    `supervisor_gone` can be read from when the supervisor has ended; `ready` is where it is told that work has begun.
+    """
+
+    number: int
+    options: Options
+    sockets: Sequence[socket.socket]
+    supervisor_gone: int
+    ready: int
+    pid: int = 0
+    began_at: float = 0.0
+    pause: float = FIRST_PAUSE_SECONDS
+    due_at: float = field(default=0.0)
+
+    def tell_ready(self) -> None:
+        """Tell the supervisor that work has begun."""
+        os.write(self.ready, b".")
+
+
+def supervise(options: Options, work: Callable[[Worker], int]) -> int:
+    """Run `options.workers` workers until SIGTERM or SIGINT; the exit status. Raises StartFailed."""
+    sockets = _bind_for_all(options)
+    directories = [options.queue_directory, *(_directory(options, number) for number in range(1, options.workers))]
+    for directory in directories:
+        make_directory(directory)
+    drop_privileges(options.user, options.queue_directory)
+    _adopt_the_rest(options)
+    gone, alive = os.pipe()
+    ready, tell = os.pipe()
+    workers = [
+        Worker(number, _share(options, directory), sockets[number], gone, tell)
+        for number, directory in enumerate(directories)
+    ]
+    return _Supervisor(workers, work, alive=alive, ready=ready).run()
+
+
+class _Supervisor:
+    def __init__(self, workers: list[Worker], work: Callable[[Worker], int], *, alive: int, ready: int) -> None:
+        self._workers = workers
+        self._work = work
+        self._alive = alive
+        self._ready = ready
+        os.set_blocking(ready, False)
+        self._ready_count = 0
+        self._stopping_at: float | None = None
+        self._status = 0
+
+    def run(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for worker in self._workers:
+            self._start(worker)
+        while any(worker.pid for worker in self._workers) or self._stopping_at is None:
+            self._wait()
+            self._bury()
+            self._look_for_ready()
+            self._restart_due()
+            self._kill_overdue()
+        return self._status
+
+    def _wait(self) -> None:
+        """Until a signal comes, or for half a second: workers tell that they are ready without one."""
+        number = signal.sigtimedwait(_SIGNALS, 0.5)
+        if number is not None and number.si_signo in (signal.SIGTERM, signal.SIGINT):
+            self._stop()
+
+    def _start(self, worker: Worker) -> None:
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            status = 70  # EX_SOFTWARE, if what follows raises
+            try:
+                os.close(self._alive)
+                os.close(self._ready)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+                status = self._work(worker)
+            finally:
+                logging.shutdown()
+                os._exit(status)  # never back into the supervisor's loop
+        worker.pid, worker.began_at = pid, time.monotonic()
+
+    def _bury(self) -> None:
+        """Take note of the workers that have ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = next(each for each in self._workers if each.pid == pid)
+            worker.pid = 0
+            if self._stopping_at is not None:
+                continue
+            how = _how(status)
+            if self._ready_count < len(self._workers) and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 1:
+                log.error("worker %d could not start: stopping", worker.number)
+                self._status = 1
+                self._stop()
+                continue
+            if time.monotonic() - worker.began_at > LONG_LIFE_SECONDS:
+                worker.pause = FIRST_PAUSE_SECONDS
+            worker.due_at = time.monotonic() + worker.pause
+            log.error("worker %d ended by itself (%s): started again in %.0f s", worker.number, how, worker.pause)
+            worker.pause = min(MAX_PAUSE_SECONDS, worker.pause * 2)
+
+    def _restart_due(self) -> None:
+        if self._stopping_at is None:
+            for worker in self._workers:
+                if not worker.pid and time.monotonic() >= worker.due_at:
+                    self._start(worker)
+
+    def _look_for_ready(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            came = len(os.read(self._ready, 64))
+            before, self._ready_count = self._ready_count, self._ready_count + came
+            if before < len(self._workers) <= self._ready_count:
+                log.info("%d workers are ready", len(self._workers))
+                notify("READY=1")
+
+    def _stop(self) -> None:
+        if self._stopping_at is None:
+            self._stopping_at = time.monotonic()
+            notify("STOPPING=1")
+        for worker in self._workers:
+            if worker.pid:
+                os.kill(worker.pid, signal.SIGTERM)
+
+    def _kill_overdue(self) -> None:
+        if self._stopping_at is not None and time.monotonic() - self._stopping_at > STOP_SECONDS:
+            for worker in self._workers:
+                if worker.pid:
+                    log.error("worker %d does not end: killed", worker.number)
+                    os.kill(worker.pid, signal.SIGKILL)
+
+
+def _how(status: int) -> str:
+    return f"exit status {os.WEXITSTATUS(status)}" if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
+
+
+def _directory(options: Options, number: int) -> Path:
+    return options.queue_directory / f"{WORKER}{number}"
+
+
+def _bind_for_all(options: Options) -> list[list[socket.socket]]:
+    """One set of sockets for each worker; a port that the system chose for the first is the others' too."""
+    first = bind(options.listen, shared=True)
+    chosen = [Endpoint(*bound.getsockname()[:2]) for bound in first]
+    return [first, *(bind(chosen, shared=True) for _ in range(options.workers - 1))]
+
+
+def _share(options: Options, directory: Path) -> Options:
+    """A worker's part: its queue, and its share of every limit that holds for all."""
+    count, deliver, receive = options.workers, options.deliver, options.receive
+    return replace(
+        options,
+        queue_directory=directory,
+        deliver=replace(
+            deliver,
+            max_concurrent=_part(deliver.max_concurrent, count),
+            max_concurrent_per_destination=_part(deliver.max_concurrent_per_destination, count),
+            max_idle_sessions=_part(deliver.max_idle_sessions, count),
+        ),
+        receive=replace(
+            receive,
+            max_connections=_part(receive.max_connections, count),
+            max_inflight_octets=_part(receive.max_inflight_octets, count),
+        ),
+    )
+
+
+def _part(whole: int, count: int) -> int:
+    return max(1, -(-whole // count))
+
+
+def _adopt_the_rest(options: Options) -> None:
+    """Take over the queues of workers that there are no more. Raises StartFailed."""
+    kept = {_directory(options, number) for number in range(1, options.workers)}
+    for left in sorted(options.queue_directory.glob(f"{WORKER}*")):
+        if left in kept:
+            continue
+        try:
+            count = adopt(left, options.queue_directory)
+        except StoreFailed as error:
+            raise StartFailed(f"{error}\n  hint: the queue of a worker that there is no more is taken over") from None
+        log.info("%d messages taken over from %s", count, left)
+        shutil.rmtree(left)
+
+
+def notify(state: str) -> None:
+    """Tell systemd (Type=notify), when it asked to be told."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as service_manager:
+        try:
+            service_manager.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
+        except OSError as error:
+            log.warning("cannot tell the service manager: %s", error.strerror)

@@ -1,0 +1,39 @@
+"""One queue takes over what another one holds: when there are fewer workers than before."""
+
+import sqlite3
+from pathlib import Path
+
+from letterlock.queue.store import StoreFailed
+from letterlock.store.sqlite import FILE, QueueInUse, open_alone
+
+_TABLES = ("message", "body", "task", "recipient", "attempt")
+_COLUMNS = {"attempt": "message_id, record"}
+
+
+def adopt(source: Path, target: Path) -> int:
+    """Move every message of the queue in `source` to that in `target`; how many those were.
+
+    Nobody may be using either. The target has them on disk before the source loses them: a kill in between makes the
+    next adoption begin again, and loses nothing. Raises StoreFailed.
+    """
+    if not (source / FILE).exists():
+        return 0
+    try:
+        with open_alone(source):  # brings it to the present version
+            pass
+        with open_alone(target) as db:
+            db.execute("ATTACH ? AS old", (str(source / FILE),))
+            (count,) = db.execute("SELECT count(*) FROM old.message").fetchone()
+            db.execute("BEGIN IMMEDIATE")
+            for table in _TABLES:
+                columns = _COLUMNS.get(table, "*")
+                into = f"{table} ({columns})" if columns != "*" else table
+                db.execute(f"INSERT OR IGNORE INTO main.{into} SELECT {columns} FROM old.{table}")  # noqa: S608
+            db.execute("COMMIT")
+            db.execute("DELETE FROM old.message")
+            db.execute("DETACH old")
+    except QueueInUse as error:
+        raise StoreFailed(str(error)) from None
+    except sqlite3.Error as error:
+        raise StoreFailed(f"cannot take over the queue in {source}: {error}") from None
+    return int(count)

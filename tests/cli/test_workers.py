@@ -1,0 +1,218 @@
+"""`letterlock serve` with several workers: one server to its users, none of whose mail a dead worker takes along."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import smtplib
+import socket
+import sqlite3
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from letterlock.queue.store import StoreFailed
+from letterlock.store.adoption import adopt
+from letterlock.store.sqlite import SqliteStore
+from tests.cli.running import letterlock
+from tests.queue.messages import ANN, BODY, CAT, envelope
+from tests.soak.sink import Sink, digest
+
+SECONDS = 30.0
+CONTENT = b"Subject: x\r\nX-Soak: {number}\r\nX-Soak-Digest: {digest}\r\n\r\nhello\r\n"
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    """A port that is nobody's now; a socket without listening keeps it ours, beside those that share it."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def configuration(directory: Path, port: int, target: int, workers: str) -> Path:
+    path = directory / "letterlock.toml"
+    path.write_text(
+        f'hostname = "mx.example"\nworkers = {workers}\n[smtp]\nlisten = ["127.0.0.1:{port}"]\n'
+        f'[queue]\ndirectory = "{directory}/queue"\nretry_first_seconds = 1\n'
+        f'[resolver]\nupstream = ["127.0.0.1:9"]\n[delivery]\nport = {target}\nmta_sts = false\n'
+    )
+    return path
+
+
+class Running:
+    """A server, and what it logged."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.log: list[str] = []
+
+    async def until(self, words: str, times: int = 1) -> None:
+        """Read the log until it says so, as often."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(SECONDS):
+            while sum(words in line for line in self.log) < times:
+                line = await self.process.stderr.readline()
+                assert line, "".join(self.log)
+                self.log.append(line.decode())
+
+    def workers(self) -> set[int]:
+        """The processes that wrote into the log, without the supervisor."""
+        wrote = {int(line.partition("[")[2].partition("]")[0]) for line in self.log if "postfix-letterlock" in line}
+        return wrote - {self.process.pid}
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.stderr is not None
+        async with asyncio.timeout(SECONDS):
+            self.log += (await self.process.stderr.read()).decode().splitlines()
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(config: Path, ready: str = "workers are ready") -> AsyncIterator[Running]:
+    command = sys.executable, "-m", "letterlock", "serve", "--config", str(config)
+    process = await asyncio.create_subprocess_exec(*command, stderr=PIPE, start_new_session=True)
+    running = Running(process)
+    try:
+        await running.until(ready)
+        yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stderr is not None:
+            await process.stderr.read()  # until the last worker has let go of it
+        await process.wait()
+
+
+def send(port: int, *numbers: int) -> None:
+    """Each by a connection of its own, so that all workers get some."""
+    for number in numbers:
+        text = CONTENT.replace(b"{number}", b"%d" % number).replace(b"{digest}", digest(b"hello\r\n"))
+        with smtplib.SMTP("127.0.0.1", port, timeout=SECONDS) as client:
+            client.sendmail("a@b.example", ["to@[127.0.0.1]"], text)
+
+
+async def arrived(sink: Sink, count: int) -> None:
+    async with asyncio.timeout(SECONDS):
+        while len(sink.arrived) < count:  # noqa: ASYNC110  # the sink is a thread
+            await asyncio.sleep(0.02)
+
+
+async def test_several_workers_share_one_address_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
+    with Sink("127.0.0.1") as sink, free_port() as port:
+        async with serving(configuration(tmp_path, port, sink.port, "3")) as server:
+            await asyncio.to_thread(send, port, *range(40))
+            await arrived(sink, 40)
+            await server.until("status=sent", 40)
+            smtpd = {line.partition("smtpd[")[2].partition("]")[0] for line in server.log if "smtpd[" in line}
+            assert len(smtpd) > 1, "the kernel spreads connections over the workers"
+            victim = int(min(smtpd))
+            os.kill(victim, signal.SIGKILL)
+            await server.until("ended by itself (signal 9): started again")
+            await asyncio.to_thread(send, port, *range(40, 60))
+            await arrived(sink, 60)
+            assert await server.stop() == 0
+    assert set(sink.arrived.values()) == {1}
+    assert not any("Traceback" in line for line in server.log)
+
+
+async def test_the_queue_of_all_workers_is_one_for_the_command(tmp_path: Path) -> None:
+    with socket.socket() as nobody, free_port() as port:
+        nobody.bind(("127.0.0.1", 0))  # and never listens
+        config = configuration(tmp_path, port, nobody.getsockname()[1], "2")
+        async with serving(config) as server:
+            await asyncio.to_thread(send, port, *range(20))
+            await server.until("status=deferred", 20)
+            listed = (await letterlock("queue", "list", "--json", "--config", config)).data["messages"]
+            assert len(listed) == 20
+            assert [each["id"] for each in listed] == sorted(each["id"] for each in listed)
+            queues = [tmp_path / "queue", tmp_path / "queue" / "worker-1"]
+            counts = [_count(queue / "queue.db") for queue in queues]
+            assert sum(counts) == 20
+            for each in listed[:4]:
+                assert (await letterlock("queue", "remove", each["id"], "--config", config)).status == 0
+            assert (await letterlock("queue", "show", listed[5]["id"], "--config", config)).status == 0
+            assert (await letterlock("queue", "retry", "--all", "--config", config)).status == 0
+            assert await server.stop() == 0
+
+
+async def test_with_fewer_workers_the_first_takes_over_what_the_others_left(tmp_path: Path) -> None:
+    with Sink("127.0.0.1") as sink, free_port() as port:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            many = configuration(tmp_path, port, nobody.getsockname()[1], "4")
+            async with serving(many) as server:
+                await asyncio.to_thread(send, port, *range(30))
+                await server.until("status=deferred", 30)
+                assert await server.stop() == 0
+        async with serving(configuration(tmp_path, port, sink.port, "2")) as server:
+            await arrived(sink, 30)
+            assert await server.stop() == 0
+    assert set(sink.arrived.values()) == {1}
+    assert sorted(path.name for path in (tmp_path / "queue").glob("worker-*")) == ["worker-1"]
+
+
+async def test_workers_whose_supervisor_is_killed_end_by_themselves(tmp_path: Path) -> None:
+    with socket.socket() as nobody, free_port() as port:
+        nobody.bind(("127.0.0.1", 0))
+        async with serving(configuration(tmp_path, port, nobody.getsockname()[1], "2")) as server:
+            os.kill(server.process.pid, signal.SIGKILL)
+            await server.until("the supervisor is gone", 2)
+            await server.until("stopped", 2)
+
+
+async def test_a_worker_that_cannot_start_stops_the_server(tmp_path: Path) -> None:
+    with socket.socket() as nobody, free_port() as port:
+        nobody.bind(("127.0.0.1", 0))
+        config = configuration(tmp_path, port, nobody.getsockname()[1], "2")
+        (tmp_path / "queue" / "worker-1" / "queue.db").mkdir(parents=True)
+        ran = await letterlock("serve", "--config", config)
+    assert ran.status == 1
+    assert "worker 1" in ran.err
+
+
+async def test_what_was_taken_over_is_whole_and_taking_over_twice_changes_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for directory, message_id in ((source, "M1"), (target, "M2")):
+        directory.mkdir()
+        store = await SqliteStore.open(directory)
+        await store.accept(envelope(message_id, ANN, CAT), BODY, next_attempt_at=0)
+        await store.close()
+    kept = (source / "queue.db").read_bytes()
+    assert adopt(source, target) == 1
+    (source / "queue.db").write_bytes(kept)  # as after a kill before it was deleted there
+    for leftover in source.glob("queue.db-*"):
+        leftover.unlink()
+    assert adopt(source, target) == 1
+    assert adopt(source, target) == 0
+    assert adopt(tmp_path / "nothing", target) == 0
+    store = await SqliteStore.open(target)
+    tasks = await store.lease(1, limit=10, lease_seconds=60)
+    assert sorted((task.envelope.id, task.lease.next_hop) for task in tasks) == [
+        ("M1", "one.test"), ("M1", "two.test"), ("M2", "one.test"), ("M2", "two.test"),
+    ]  # fmt: skip
+    assert await store.body("M1") == BODY
+    await store.close()
+
+
+async def test_a_queue_that_somebody_uses_is_not_taken_over(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for directory in (source, target):
+        directory.mkdir()
+    store = await SqliteStore.open(source)
+    with pytest.raises(StoreFailed, match="another server"):
+        adopt(source, target)
+    await store.close()
+
+
+def _count(path: Path) -> int:
+    with sqlite3.connect(path) as db:
+        (count,) = db.execute("SELECT count(*) FROM message").fetchone()
+    db.close()
+    return int(count)
