@@ -12,13 +12,19 @@ Do the tests of the decision notice when it is wrong? Every mutant is the code o
 fault: a comparison turned round or moved by one, `and` for `or`, a `not` or a filter dropped, a condition turned round,
 a number, a flag or a text changed, a result dropped, an argument left out, a statement deleted, a case left out. A
 mutant is killed when a test fails, or never ends. Texts of tables, annotations and the messages of exceptions are left
-as they are.
+as they are, and tests that read the source instead of running it are not asked.
 
-    python -m tests.mutation.run
+    .venv/bin/python -m tests.mutation.run
 
-tries all of them, each in a process and a copy of its own, and takes about a quarter of an hour on one core.
-`--module policy/judge.py` tries one module, `--out FILE.json` and later `--again FILE.json` try only what survived
-before. It fails where a package falls below 90 %, and for every survivor that is not explained below.
+(or `make mutation`) tries all of them, on a copy of the checkout and each in a process of its own, and takes about a
+quarter of an hour on one core. `--module policy/judge.py` tries one module, `--out FILE.json` and later
+`--again FILE.json` try only what survived before. It fails where a package falls below 90 %, and for every survivor
+that is not explained below.
+
+The first run, before tests were written for what survived it, killed 80.2 % of `policy` and 82.0 % of `identity`. Most
+survivors were words that people read; a quarter of all mutants are such. Two were more: no test would have noticed if
+the RSA signature of a bare key (TLSA `2 1 0`) were not verified; and a certificate whose last day is in the year 0 was
+taken as readable and ended the judgement with an error, which is mended.
 
 Figures of {date}, commit {commit}:
 
