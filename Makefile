@@ -8,7 +8,7 @@ help:
 	@echo "make lint types imports docs unit   one check at a time"
 	@echo "make soak   100 SIGKILLs under load: nothing answered 250 may be lost"
 	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 6 minutes)"
-	@echo "make mutation   mutants of the decision and of identities (about an hour)"
+	@echo "make mutation   mutants of the decision and of identities (about 15 minutes)"
 
 demo: .make/runtime
 	$(BIN)/letterlock lab
@@ -50,6 +50,7 @@ unit: .make/dev .make/debian
 
 soak: .make/dev
 	$(BIN)/python -m tests.soak.kills --kills 100 --connections 20 --seed 1
+	$(BIN)/python -m tests.soak.kills --kills 100 --connections 20 --seed 1 --workers 3
 
 bench: .make/dev .make/debian
 	$(BIN)/python -m bench.relay

@@ -204,6 +204,11 @@ def test_a_minimum_version_is_judged(least: str, version: str, passes: bool) -> 
             assert code(verdict) == "rule-tls-version"
 
 
+def test_rfc8689_4_2_1_what_demands_tls_does_not_say_that_nothing_demands_it() -> None:
+    found = require(destination(f"10 {HOST}."), target(), TlsDemand.REQUIRETLS)
+    assert "rfc7435-3-opportunistic" not in {reason.code for reason in found.reasons}
+
+
 def test_rfc7672_9_1_a_rule_in_audit_holds_nothing_and_tells_what_it_would_have_held() -> None:
     watching = replace(rule(TlsRule.DANE_ONLY), audit=True)
     found = requirement(asked(TlsDemand.NONE, about=evidence(watching)))

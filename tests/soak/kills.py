@@ -4,11 +4,15 @@
 
 Twenty connections send without end; SIGKILL hits `letterlock serve` at random moments, during start-up too; it is
 started again on the same queue. At the end every message that was answered 250 must have arrived, unchanged. A message
-may arrive twice (the kill came between the receiver's 250 and our note of it): such duplicates are counted.
+may arrive twice (the kill came between the receiver's 250 and our note of it): such duplicates are counted. With
+`--workers` the server has several processes, and one of them is hit.
 """
 
 import argparse
+import contextlib
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,8 +29,10 @@ from tests.soak.sink import Sink
 START_SECONDS = 30.0
 DRAIN_SECONDS = 120.0
 MAX_BACKLOG = 1000
+WORKER_SHARE = 0.8  # of the kills, where there are workers: the rest hits their supervisor
 CONFIG = """\
 hostname = "soak.test"
+workers = @WORKERS@
 [smtp]
 listen = ["@LISTEN@"]
 [queue]
@@ -69,12 +75,15 @@ class Outcome:
 
 
 class Victim:
-    """The server that is killed: starts on the same queue every time."""
+    """The server that is killed: starts on the same queue every time. With workers, one of its processes is killed."""
 
-    def __init__(self, directory: Path, place: Place, sink_port: int) -> None:
+    def __init__(self, directory: Path, place: Place, sink_port: int, workers: int) -> None:
         self._place = place
+        self._workers = workers
         self.log = directory / "letterlock.log"
-        config = write_config(directory, place, CONFIG.replace("@PORT@", str(sink_port)))
+        config = write_config(
+            directory, place, CONFIG.replace("@PORT@", str(sink_port)).replace("@WORKERS@", str(workers))
+        )
         serve = [sys.executable, "-m", "letterlock", "serve", "--config", str(config)]
         self._command = [find("setpriv"), "--pdeathsig", "KILL", *serve]
         self._process = self._start()
@@ -98,6 +107,31 @@ class Victim:
         self._process.kill()
         self._process.wait()
 
+    def kill_one(self, chance: random.Random) -> None:
+        """SIGKILL for one process, now; what the supervisor does not start again is started here.
+
+        A supervisor is waited for until its workers have ended by themselves, for they hold the queue until then.
+        """
+        workers = self._children()
+        if workers and chance.random() < WORKER_SHARE:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(workers), signal.SIGKILL)
+            return
+        self.kill()
+        deadline = time.monotonic() + START_SECONDS
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < deadline, f"workers outlive their supervisor:\n{self.text()[-4000:]}"
+            time.sleep(0.02)
+        self.restart()
+
+    def _children(self) -> list[int]:
+        if self._workers == 1:
+            return []
+        with contextlib.suppress(FileNotFoundError):
+            pid = self._process.pid
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return []
+
     def restart(self) -> None:
         """Start again on the same queue."""
         self._process = self._start()
@@ -107,7 +141,9 @@ class Victim:
         return self.log.read_text(errors="replace")
 
 
-def soak(directory: Path, *, kills: int, connections: int, seed: int, pause_seconds: float) -> Outcome:
+def soak(
+    directory: Path, *, kills: int, connections: int, seed: int, pause_seconds: float, workers: int = 1
+) -> Outcome:
     """One run. Raises AssertionError when the server does not come up again."""
     started = time.monotonic()
     chance = random.Random(seed)
@@ -116,7 +152,7 @@ def soak(directory: Path, *, kills: int, connections: int, seed: int, pause_seco
     ledger = Ledger()
     with Sink(f"{prefix}.2") as sink:
         recipient = f"box@[{prefix}.2]"
-        victim = Victim(directory, place, sink.port)
+        victim = Victim(directory, place, sink.port, workers)
         senders = [Sender(n, place, recipient, ledger, seed, pause_seconds) for n in range(connections)]
         try:
             for sender in senders:
@@ -148,8 +184,7 @@ def _kill_often(
         if chance.random() < 0.8:
             victim.await_ready()
         time.sleep(chance.uniform(0.0, 0.8))
-        victim.kill()
-        victim.restart()
+        victim.kill_one(chance)
         _throttle(senders, len(ledger.accepted) - len(sink.arrived))
     victim.await_ready()
 
@@ -185,6 +220,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=20, help="senders at once (default 20)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed kills after the same waits")
     parser.add_argument("--pause", type=float, default=0.05, help="mean pause of a sender between messages, in seconds")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the server (default 1)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="letterlock-soak-") as directory:
         outcome = soak(
@@ -193,6 +229,7 @@ def main() -> None:
             connections=given.connections,
             seed=given.seed,
             pause_seconds=given.pause,
+            workers=given.workers,
         )
     sys.stdout.write(f"{outcome}\n")
     for problem in (*outcome.lost, *outcome.damaged, *outcome.surprises):

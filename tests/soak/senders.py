@@ -104,7 +104,7 @@ class Sender(threading.Thread):
 
 def expect(line: bytes, code: bytes) -> None:
     """Raises ConnectionResetError when the server is gone, Unexpected when it answered something else."""
-    if not line.endswith(b"\n"):
+    if not line.endswith(b"\n") or line.startswith(b"421"):  # it may say that it is going, when its supervisor is gone
         raise ConnectionResetError("the server went away")
     if not line.startswith(code):
         raise Unexpected(f"expected {code.decode()}, got {line!r}")

@@ -28,7 +28,7 @@ from letterlock.queue.store import StoreFailed
 from letterlock.store.adoption import adopt
 
 log = logging.getLogger("letterlock.workers")
-FIRST_PAUSE_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 60.0
 LONG_LIFE_SECONDS = 60.0
 STOP_SECONDS = 2 * STOP_GRACE_SECONDS + 10
@@ -140,7 +140,7 @@ class _Supervisor:
             if time.monotonic() - worker.began_at > LONG_LIFE_SECONDS:
                 worker.pause = FIRST_PAUSE_SECONDS
             worker.due_at = time.monotonic() + worker.pause
-            log.error("worker %d ended by itself (%s): started again in %.0f s", worker.number, how, worker.pause)
+            log.error("worker %d ended by itself (%s): started again in %.1f s", worker.number, how, worker.pause)
             worker.pause = min(MAX_PAUSE_SECONDS, worker.pause * 2)
 
     def _restart_due(self) -> None:

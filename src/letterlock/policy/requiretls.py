@@ -27,11 +27,12 @@ def with_requiretls(
         names_secure=True,
         demander=Demander.REQUIRETLS,
     )
+    others = tuple(reason for reason in required.reasons if reason.code != "rfc7435-3-opportunistic")
     return replace(
         required,
         encryption=Encryption.MANDATORY,
         authentication=required.authentication or pkix,
         fallback=None,
         requiretls=True,
-        reasons=(Reason(code="rfc8689-4.2.1-requiretls", subject=name), *required.reasons),
+        reasons=(Reason(code="rfc8689-4.2.1-requiretls", subject=name), *others),
     )
