@@ -155,7 +155,7 @@ async def test_a_failed_recipient_stays_until_its_sender_was_told(store: Store) 
     [notice] = await store.due_notices(limit=10)
     assert notice.envelope.reverse_path == SENDER
     assert [(each.recipient, each.text) for each in notice.outcomes] == [(BEN, "no such user")]
-    assert notice.remote_host == "mx.one.test"
+    assert [each.host for each in notice.last_attempts] == ["mx.one.test"]
     assert await store.body("M1") == BODY
     await store.notified(notice, (envelope("D1", SENDER, sender=None), b"a notification"), now=11)
     assert await store.due_notices(limit=10) == []
@@ -181,7 +181,7 @@ async def test_of_a_recipient_who_waits_the_sender_is_told_once(store: Store) ->
     [notice] = await store.due_delays(0, limit=10)
     assert notice.kind is NoticeKind.DELAYED
     assert [(each.recipient, each.kind, each.text) for each in notice.outcomes] == [(BEN, DEFERRED, "greylisted")]
-    assert notice.remote_host == "mx.one.test"
+    assert [each.host for each in notice.last_attempts] == ["mx.one.test"]
     await store.notified(notice, (envelope("D1", SENDER, sender=None), b"a notification"), now=11)
     assert await store.due_delays(100, limit=10) == []
     again = next(each for each in await store.lease(400, limit=10, lease_seconds=60) if each.recipients == (BEN,))

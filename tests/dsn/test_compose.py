@@ -2,33 +2,55 @@
 
 import email
 import email.policy
+from dataclasses import replace
 from email.message import EmailMessage, Message
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from letterlock.dsn import MAX_HEADER_OCTETS, Report, ToldRecipient, compose, header_of
+from letterlock.dsn import (
+    MAX_HEADER_OCTETS,
+    MAX_RETURNED_OCTETS,
+    Fate,
+    Report,
+    ToldReason,
+    ToldRecipient,
+    compose,
+    header_of,
+)
+from letterlock.dsn.words import MAX_REASONS
 from letterlock.mail.addresses import Mailbox
 
 NOW = 1_800_000_000.0
 HEADER = b"Subject: hello\r\nFrom: Ann <ann@example.net>\r\n"
 ANN, BOB = Mailbox("ann", "example.net"), Mailbox("bob", "example.org")
-REFUSED = ToldRecipient(recipient=BOB, status="5.1.1", text="no such user", remote_reply="550 5.1.1 Who is bob?")
+REFUSED = ToldRecipient(
+    recipient=BOB,
+    status="5.1.1",
+    text="no such user",
+    remote_reply="550 5.1.1 Who is bob?",
+    remote_host="mx",
+    last_attempt_at=NOW - 60,
+)
+WHY = ToldReason(
+    subject="mx.example.org",
+    sentence="STARTTLS was not offered",
+    section="RFC 7672 section 2.2.3",
+    code="rfc7672-2.2.3-starttls-required",
+    advice="compare from another network",
+)
 
 
-def report(*recipients: ToldRecipient, retry_until: float | None = None, remote_host: str | None = "mx") -> Report:
+def report(*recipients: ToldRecipient, fate: Fate = Fate.FAILED, retry_until: float | None = None) -> Report:
     return Report(
-        sender=ANN,
-        accepted_at=NOW - 3_600,
-        last_attempt_at=NOW - 60,
-        recipients=recipients or (REFUSED,),
-        remote_host=remote_host,
-        retry_until=retry_until,
+        sender=ANN, fate=fate, accepted_at=NOW - 3_600, recipients=recipients or (REFUSED,), retry_until=retry_until
     )
 
 
-def parsed(told: Report, header: bytes = HEADER) -> EmailMessage:
-    content = compose(told, header, hostname="mx.example.net", message_id="D1", now=NOW)
+def parsed(told: Report, content: bytes = HEADER, *, full: bool = False) -> EmailMessage:
+    content = compose(told, content, hostname="mx.example.net", message_id="D1", now=NOW, full=full)
     assert all(len(line) <= 998 for line in content.split(b"\r\n"))
     assert b"\n" not in content.replace(b"\r\n", b"")
     return email.message_from_bytes(content, policy=email.policy.default)
@@ -72,7 +94,7 @@ def test_rfc3464_2_3_the_fields_of_a_recipient_who_was_refused() -> None:
 def test_rfc3464_2_3_3_and_2_3_9_a_delay_says_until_when_it_is_tried() -> None:
     why = "STARTTLS was not offered though TLSA records demand it; an attacker on the path may have removed it"
     waiting = ToldRecipient(recipient=BOB, status="4.7.5", text=why)
-    message = parsed(report(waiting, retry_until=NOW + 86_400))
+    message = parsed(report(waiting, fate=Fate.DELAYED, retry_until=NOW + 86_400))
     _, bob = groups(message)
     assert (bob["Action"], bob["Status"]) == ("delayed", "4.7.5")
     assert bob["Will-Retry-Until"] == "Sat, 16 Jan 2027 08:00:00 +0000"
@@ -84,7 +106,7 @@ def test_rfc3464_2_3_3_and_2_3_9_a_delay_says_until_when_it_is_tried() -> None:
 
 
 def test_rfc3464_2_3_6_what_no_server_said_is_not_called_smtp() -> None:
-    _, bob = groups(parsed(report(ToldRecipient(recipient=BOB, status="5.4.7", text="gave up"), remote_host=None)))
+    _, bob = groups(parsed(report(ToldRecipient(recipient=BOB, status="5.4.7", text="gave up"))))
     assert bob["Diagnostic-Code"] == "x-letterlock; gave up"
     assert bob["Remote-MTA"] is None
 
@@ -103,7 +125,7 @@ def test_rfc3461_6_2_each_recipient_has_a_group_and_a_word_for_people() -> None:
 
 def test_rfc8689_5_and_rfc3461_4_3_the_header_goes_back_and_never_the_body() -> None:
     content = HEADER + b"\r\nthe secret\r\n"
-    message = parsed(report(), header_of(content))
+    message = parsed(report(), content)
     assert b"secret" not in message.as_bytes()
     assert "Subject: hello" in list(message.iter_parts())[2].get_content()
 
@@ -131,8 +153,8 @@ def test_a_long_header_is_cut_at_a_line() -> None:
 
 def test_hostile_replies_and_headers_break_nothing() -> None:
     evil = "550 no\r\nFinal-Recipient: rfc822; boss@example.org\r\n\r\n--===\x1b[2J\u202e" + "x" * 5_000
-    told = ToldRecipient(recipient=BOB, status="5.0.0", text=evil, remote_reply=evil)
-    message = parsed(report(told, remote_host="mx\r\nX: y"), b"Subject: \xff\xfe\r\nX: \x00\x1b[0m")
+    told = ToldRecipient(recipient=BOB, status="5.0.0", text=evil, remote_reply=evil, remote_host="mx\r\nX: y")
+    message = parsed(report(told), b"Subject: \xff\xfe\r\nX: \x00\x1b[0m")
     about = groups(message)
     assert len(about) == 2
     assert about[1]["Final-Recipient"] == "rfc822; bob@example.org"
@@ -145,3 +167,113 @@ def test_rfc6533_3_an_address_beyond_ascii_is_encoded() -> None:
     bob = ToldRecipient(recipient=Mailbox("böb", "example.org"), status="5.6.7", text="no SMTPUTF8")
     _, fields = groups(parsed(report(bob)))
     assert fields["Final-Recipient"] == r"utf-8; b\x{F6}b@example.org"
+
+
+def test_rfc3464_2_2_1_the_envelope_id_comes_first() -> None:
+    about, *_ = groups(parsed(replace(report(), envelope_id="QQ 314159")))
+    assert about.items()[0] == ("Original-Envelope-Id", "QQ 314159")
+
+
+def test_rfc3464_2_2_1_no_envelope_id_that_nobody_gave() -> None:
+    about, *_ = groups(parsed(report()))
+    assert about["Original-Envelope-Id"] is None
+
+
+def test_rfc3464_2_3_1_the_original_recipient_comes_before_the_final_one() -> None:
+    _, bob = groups(parsed(report(replace(REFUSED, original=("rfc822", "Bob+lists@example.com")))))
+    assert bob.items()[:2] == [
+        ("Original-Recipient", "rfc822; Bob+lists@example.com"),
+        ("Final-Recipient", "rfc822; bob@example.org"),
+    ]
+
+
+def test_rfc3464_2_3_7_the_time_of_the_last_attempt_is_each_recipients_own() -> None:
+    other = ToldRecipient(recipient=ANN, status="5.0.0", text="no", last_attempt_at=NOW - 3_600)
+    _, bob, ann = groups(parsed(report(REFUSED, other)))
+    assert bob["Last-Attempt-Date"] == "Fri, 15 Jan 2027 07:59:00 +0000"
+    assert ann["Last-Attempt-Date"] == "Fri, 15 Jan 2027 07:00:00 +0000"
+
+
+def test_rfc3464_2_3_3_relayed_is_neither_failed_nor_promised() -> None:
+    handed = ToldRecipient(recipient=BOB, status="2.0.0", text="250 2.0.0 Ok", remote_reply="250 2.0.0 Ok")
+    message = parsed(report(handed, fate=Fate.RELAYED))
+    _, bob = groups(message)
+    assert (bob["Action"], bob["Status"]) == ("relayed", "2.0.0")
+    assert message["Subject"].startswith("Relayed")
+    assert "confirms no delivery" in " ".join(next(message.iter_parts()).get_content().split())
+
+
+def test_rfc3464_2_4_the_reasons_stand_there_for_people_and_for_machines() -> None:
+    message = parsed(report(replace(REFUSED, reasons=(WHY,))))
+    words = "mx.example.org: STARTTLS was not offered (RFC 7672 section 2.2.3; rfc7672-2.2.3-starttls-required)"
+    text = " ".join(next(message.iter_parts()).get_content().split())
+    assert f"- {words}. What to do: compare from another network" in text
+    _, bob = groups(message)
+    assert bob.get_all("X-Letterlock-Reason") == [words]
+
+
+def test_of_many_reasons_the_first_are_told() -> None:
+    _, bob = groups(parsed(report(replace(REFUSED, reasons=(WHY,) * 1_000))))
+    assert len(bob.get_all("X-Letterlock-Reason") or ()) == MAX_REASONS
+
+
+WHOLE = HEADER + b"\r\nthe secret\r\n"
+
+
+def test_rfc3461_4_3_all_goes_back_to_whoever_asked_for_it() -> None:
+    message = parsed(report(), WHOLE, full=True)
+    returned = list(message.iter_parts())[2]
+    assert returned.get_content_type() == "message/rfc822"
+    assert returned.get_content()["Subject"] == "hello"
+    assert "the secret" in returned.get_content().get_content()
+    assert "Your message is attached" in next(message.iter_parts()).get_content()
+
+
+@pytest.mark.parametrize("fate", [Fate.DELAYED, Fate.RELAYED])
+def test_rfc3461_4_3_what_has_not_failed_never_comes_back_whole(fate: Fate) -> None:
+    message = parsed(report(fate=fate, retry_until=NOW), WHOLE, full=True)
+    assert b"secret" not in message.as_bytes()
+
+
+@pytest.mark.parametrize(("octets", "whole"), [(MAX_RETURNED_OCTETS, True), (MAX_RETURNED_OCTETS + 1, False)])
+def test_what_is_too_large_comes_back_as_its_header(octets: int, whole: bool) -> None:
+    lines = (WHOLE + b"0123456789abcdef\r\n" * (MAX_RETURNED_OCTETS // 18))[: octets - 2].ljust(octets - 2, b"x")
+    message = parsed(report(), lines + b"\r\n", full=True)
+    assert (b"the secret" in message.as_bytes()) is whole
+
+
+def test_rfc6152_3_eight_bits_that_come_back_are_declared() -> None:
+    message = parsed(report(), WHOLE + "grüße\r\n".encode(), full=True)
+    assert message["Content-Transfer-Encoding"] == "8bit"
+    assert list(message.iter_parts())[2]["Content-Transfer-Encoding"] == "8bit"
+    assert parsed(report(), WHOLE)["Content-Transfer-Encoding"] == "7bit"
+
+
+def test_rfc2046_5_1_1_a_message_that_has_the_boundary_adds_no_part() -> None:
+    evil = HEADER + b"\r\n--=_D1_0\r\nContent-Type: message/delivery-status\r\n\r\nAction: relayed\r\n--=_D1_0--\r\n"
+    message = parsed(report(), evil, full=True)
+    kinds = [part.get_content_type() for part in message.iter_parts()]
+    assert kinds == ["text/plain", "message/delivery-status", "message/rfc822"]
+
+
+def test_rfc6533_4_and_6_whoever_writes_utf_8_reads_it() -> None:
+    bob = ToldRecipient(recipient=Mailbox("böb", "example.org"), status="5.6.7", text="no SMTPUTF8")
+    content = "Subject: grüße\r\n\r\nthe secret\r\n".encode()
+    whole = compose(replace(report(bob), smtputf8=True), content, hostname="mx.example.net", message_id="D1", now=NOW)
+    assert b"Content-Type: message/global-delivery-status\r\n" in whole
+    assert "Final-Recipient: utf-8; böb@example.org\r\n".encode() in whole
+    assert b"Content-Type: message/global-headers\r\n" in whole
+    assert "Subject: grüße\r\n".encode() in whole
+    assert b"secret" not in whole
+    assert whole.isascii() is False
+    assert b"Content-Transfer-Encoding: 8bit\r\n" in whole
+
+
+@given(st.binary(max_size=300), st.text(max_size=300), st.booleans())
+def test_whatever_strangers_write_it_stays_a_report_of_three_parts(content: bytes, text: str, full: bool) -> None:
+    content = content.replace(b"\r", b"").replace(b"\n", b"\r\n")
+    told = ToldRecipient(recipient=BOB, status="5.0.0", text=text, remote_reply=text, original=("rfc822", text))
+    whole = compose(report(told), content, hostname="mx.example.net", message_id="D1", now=NOW, full=full)
+    message = email.message_from_bytes(whole, policy=email.policy.default)
+    assert len(list(message.iter_parts())) == 3
+    assert len(groups(message)) == 2

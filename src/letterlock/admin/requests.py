@@ -1,6 +1,7 @@
 """What can be asked over the control socket, and the answers as JSON-able values."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from letterlock.ports import Clock
 from letterlock.queue.store import Store
@@ -45,6 +46,7 @@ def message_values(message: QueuedMessage) -> dict[str, object]:
         "expires_at": envelope.expires_at,
         "client": envelope.client,
         "recipients": [_recipient_values(recipient) for recipient in message.recipients],
+        "last_attempts": [asdict(attempt) for attempt in message.last_attempts],
     }
 
 

@@ -112,7 +112,16 @@ def _print_lines(messages: Iterable[dict[str, Any]], now: float) -> int:
         for recipient in message["recipients"]:
             if recipient["state"] != "delivered":
                 click.echo(_recipient(recipient))
+        for attempt in message["last_attempts"]:
+            _print_reasons(attempt["reasons"], " " * 7)
     return count
+
+
+def _print_reasons(reasons: Iterable[dict[str, Any]], indent: str) -> None:
+    """Why, in the words of the log and of the notification to the sender."""
+    for reason in reasons:
+        why = f"{safe(reason['subject'])}: {safe(reason['sentence'])}"
+        click.echo(f"{indent}{why}  ({safe(reason['section'])}; {safe(reason['code'])})")
 
 
 def _line(message: dict[str, Any], now: float) -> str:
@@ -170,11 +179,9 @@ def show(client: Queues, *, message_id: str, as_json: bool) -> None:
         if recipient["reason"]:
             click.echo(f"     {safe(recipient['status'])} {safe(recipient['reason'])}")
     for number, made in enumerate(message["attempts_made"], 1):
-        relay = f"{made['host']}[{made['address']}]:{made['port']}" if made["host"] else "no host"
+        relay = safe(f"{made['host']}[{made['address']}]:{made['port']}") if made["host"] else "no host"
         click.echo(f"  attempt {number}  {_utc(made['started_at'])}  {relay}  {made['level'] or 'not sent'}")
-        for reason in made["reasons"]:
-            why = f"{safe(reason['subject'])}: {safe(reason['sentence'])}"
-            click.echo(f"     {why}  ({reason['section']}; {reason['code']})")
+        _print_reasons(made["reasons"], " " * 5)
 
 
 def _utc(moment: float) -> str:

@@ -7,10 +7,11 @@ from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
 MAX_TEXT_CHARACTERS = 1000
 
 
-def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str) -> RecipientOutcome:
+def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, confirms: bool) -> RecipientOutcome:
     """The server decided: 2yz delivered, 5yz failed, anything else deferred.
 
-    `server` is its name and address, `command` what it answered: both for people.
+    `server` is its name and address, `command` what it answered: both for people; `confirms`: it offers DSN, and was
+    told the sender's wishes.
     """
     kind = OutcomeKind.DEFERRED
     if 200 <= reply.code < 300:
@@ -20,7 +21,9 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str) -> 
     said = str(reply)[:MAX_TEXT_CHARACTERS]
     text = said if kind is OutcomeKind.DELIVERED else f"{server} said: {said} (in answer to {command})"
     status = reply.enhanced or f"{reply.code // 100}.0.0"
-    return RecipientOutcome(recipient=recipient, kind=kind, status=status, text=text, remote_reply=said)
+    return RecipientOutcome(
+        recipient=recipient, kind=kind, status=status, text=text, remote_reply=said, confirms=confirms
+    )
 
 
 def deferred(recipient: Mailbox, status: str, text: str, *, in_doubt: bool = False) -> RecipientOutcome:

@@ -103,9 +103,11 @@ class _Transaction:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
         reverse_path, size, eight_bit = self._envelope.reverse_path, len(self._body), self._eight_bit
         client = self._conversation.client
-        requiretls = self._envelope.tls_demand is TlsDemand.REQUIRETLS
+        requiretls, wishes = self._envelope.tls_demand is TlsDemand.REQUIRETLS, self._envelope.wishes
         self._conversation.command(
-            lambda: client.begin(reverse_path, group, size=size, eight_bit=eight_bit, requiretls=requiretls)
+            lambda: client.begin(
+                reverse_path, group, size=size, eight_bit=eight_bit, requiretls=requiretls, wishes=wishes
+            )
         )
         over, too_many = await self._envelope_answers(group)
         if over.accepted:
@@ -173,5 +175,6 @@ class _Transaction:
 
     def _record(self, recipient: Mailbox, reply: Reply, command: str) -> None:
         """Keep the first answer that decided: after a refused MAIL, a pipelined RCPT gets 503."""
-        outcome = outcomes.answered(recipient, reply, server=self._server, command=command)
+        confirms = self._conversation.client.capabilities.dsn
+        outcome = outcomes.answered(recipient, reply, server=self._server, command=command, confirms=confirms)
         self._done.outcomes.setdefault(recipient, outcome)

@@ -311,7 +311,7 @@ class Deliverer:
             except StoreFailed as error:
                 log.warning("%s: the outcome cannot be written: %s", made.message_id, error)
             else:
-                if settlement.failed:
+                if settlement.failed or settlement.relayed:
                     self._failed()
                 if settlement.deferred:
                     self.wake()

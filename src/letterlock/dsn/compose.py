@@ -1,51 +1,26 @@
-"""Notifications of failure and of delay (RFC 3464: form; RFC 3461 section 6: content; RFC 5321 section 6.1)."""
+"""Notifications of failure, delay and relaying (RFC 3464: form; RFC 3461 section 6: content; RFC 6533: UTF-8)."""
 
-import datetime as dt
-import email.policy
-import email.utils
 import itertools
+import quopri
 import re
-import textwrap
-from dataclasses import dataclass
-from email.message import EmailMessage, Message
+from collections.abc import Iterable
 
+from letterlock.dsn.reports import Fate, Report, ToldRecipient
+from letterlock.dsn.words import MAX_REASONS, ascii_only, date, text_for_people
 from letterlock.mail.addresses import Mailbox
 
 MAX_HEADER_OCTETS = 16_384
-MAX_TEXT_CHARACTERS = 800
+MAX_RETURNED_OCTETS = 262_144
+"""A message that is larger comes back as its header, whatever RET says: a notification must find its way."""
+
+_MAX_FIELD_OCTETS = 990
 _SUBJECTS = {
-    False: "Not delivered: your message could not be handed over",
-    True: "Delayed: your message waits, and is tried again",
+    Fate.FAILED: "Not delivered: your message could not be handed over",
+    Fate.DELAYED: "Delayed: your message waits, and is tried again",
+    Fate.RELAYED: "Relayed: your message was handed on, and delivery is not confirmed",
 }
-_WIDTH = 76
 _HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]+[^ \t]")  # RFC 5322 sections 2.2 and 2.2.3
-_POLICY = email.policy.SMTP.clone(max_line_length=_WIDTH)
-_PLAIN = email.policy.compat32.clone(linesep="\r\n", max_line_length=None)  # machines read these lines: no folding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToldRecipient:
-    """One recipient: enhanced status code, why in a sentence, and the remote server's reply if it decided."""
-
-    recipient: Mailbox
-    status: str
-    text: str
-    remote_reply: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a sender is told of: a message that was accepted at a time (seconds since 1970), and who has not got it.
-
-    `retry_until`: the message waits, and is tried again until then; None: it has failed.
-    """
-
-    sender: Mailbox
-    accepted_at: float
-    last_attempt_at: float
-    recipients: tuple[ToldRecipient, ...]
-    remote_host: str | None = None
-    retry_until: float | None = None
+_Fields = Iterable[tuple[str, str]]
 
 
 def header_of(content: bytes) -> bytes:
@@ -58,104 +33,104 @@ def header_of(content: bytes) -> bytes:
     return b"\r\n".join(itertools.takewhile(_HEADER_LINE.match, whole))
 
 
-def compose(report: Report, header: bytes, *, hostname: str, message_id: str, now: float) -> bytes:
+def compose(report: Report, content: bytes, *, hostname: str, message_id: str, now: float, full: bool = False) -> bytes:
     """The notification for a report, with CRLF line ends and no line longer than RFC 5322 allows.
 
-    `header` is the header of the message it is about; `message_id` names the notification; `now` is its date.
+    `content` is the message that it is about; all of it goes back when it is `full`, has failed and has no more than
+    MAX_RETURNED_OCTETS (RFC 3461 section 4.3), and else its header. `message_id` names the notification; `now` is its
+    date. It is 8-bit only where the message is, and it goes back whole, or the report is `smtputf8`.
     """
-    message = Message(policy=_PLAIN)
-    message["From"] = f"Mail Delivery System <MAILER-DAEMON@{hostname}>"
-    message["To"] = str(report.sender)
-    message["Subject"] = _SUBJECTS[report.retry_until is not None]
-    message["Date"] = _date(now)
-    message["Message-ID"] = f"<{message_id}@{hostname}>"
-    message["Auto-Submitted"] = "auto-replied"
-    message["MIME-Version"] = "1.0"
-    message["Content-Type"] = 'multipart/report; report-type="delivery-status"'
-    message.set_payload([_for_people(report, hostname), _for_machines(report, hostname), _original(header)])
-    return message.as_bytes()
-
-
-def _date(moment: float) -> str:
-    return email.utils.format_datetime(dt.datetime.fromtimestamp(moment, dt.UTC))
-
-
-def _for_people(report: Report, hostname: str) -> EmailMessage:
-    blocks = [
-        f"This is the mail server {hostname}.",
-        _wrapped(_what_became_of_it(report)),
-        *(_told(each) for each in report.recipients),
-        _wrapped(
-            "If the reason is not clear to you, forward this notification to your postmaster. The header of your "
-            "message is attached; its text is not."
-        ),
-    ]
-    part = EmailMessage(policy=_POLICY)
-    part.set_content("\n\n".join(blocks) + "\n", cte="quoted-printable")
-    del part["MIME-Version"]
-    return part
-
-
-def _what_became_of_it(report: Report) -> str:
-    count = len(report.recipients)
-    whom = "this recipient" if count == 1 else f"these {count} recipients"
-    if report.retry_until is None:
-        return f"Your message of {_date(report.accepted_at)} could not be delivered to {whom}. It is not tried again."
-    return (
-        f"Your message of {_date(report.accepted_at)} could not be delivered to {whom} yet. It is tried again until "
-        f"{_date(report.retry_until)}; there is nothing that you need to do, and you are told if it fails."
+    full = full and report.fate is Fate.FAILED and len(content) <= MAX_RETURNED_OCTETS
+    parts = (
+        _for_people(text_for_people(report, hostname, full=full)),
+        _for_machines(report, hostname),
+        _whole(content) if full else _header(header_of(content), smtputf8=report.smtputf8),
     )
+    boundary = _boundary(message_id, parts)
+    head: _Fields = (
+        ("From", f"Mail Delivery System <MAILER-DAEMON@{hostname}>"),
+        ("To", str(report.sender)),
+        ("Subject", _SUBJECTS[report.fate]),
+        ("Date", date(now)),
+        ("Message-ID", f"<{message_id}@{hostname}>"),
+        ("Auto-Submitted", "auto-replied"),
+        ("MIME-Version", "1.0"),
+        ("Content-Type", f'multipart/report; report-type="delivery-status";\r\n boundary="{boundary}"'),
+        ("Content-Transfer-Encoding", "7bit" if all(part.isascii() for part in parts) else "8bit"),
+    )
+    marker = b"--" + boundary.encode()
+    body = b"".join(marker + b"\r\n" + part + b"\r\n" for part in parts)
+    return _lines(head) + b"\r\n" + body + marker + b"--\r\n"
 
 
-def _told(recipient: ToldRecipient) -> str:
-    lines = [
-        f"  <{safe(str(recipient.recipient))}>",
-        _wrapped(f"Why: {safe(recipient.text)} ({recipient.status})", "    "),
-    ]
-    if recipient.remote_reply:
-        lines.append(_wrapped(f"The other server said: {safe(recipient.remote_reply)}", "    "))
-    return "\n".join(lines)
+def _boundary(message_id: str, parts: Iterable[bytes]) -> str:
+    """A boundary that is in no part: a sender who guesses one must not be able to add parts of his own."""
+    whole = b"".join(parts)
+    return next(made for number in itertools.count() if (made := f"=_{message_id}_{number}").encode() not in whole)
 
 
-def _wrapped(text: str, indent: str = "") -> str:
-    return textwrap.fill(text, _WIDTH - 2, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+def _lines(fields: _Fields) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("utf-8", "replace")
 
 
-def _for_machines(report: Report, hostname: str) -> Message:
-    """The message/delivery-status part: one group of fields for the message, one for each recipient."""
-    groups: list[Message | str] = [
-        _fields(("Reporting-MTA", f"dns; {hostname}"), ("Arrival-Date", _date(report.accepted_at)))
-    ]
+def _part(fields: _Fields, body: bytes) -> bytes:
+    return _lines(fields) + b"\r\n" + body
+
+
+def _encoding(body: bytes) -> tuple[str, str]:
+    return "Content-Transfer-Encoding", "7bit" if body.isascii() else "8bit"
+
+
+def _for_people(text: str) -> bytes:
+    body = quopri.encodestring(text.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
+    fields = ("Content-Type", 'text/plain; charset="utf-8"'), ("Content-Transfer-Encoding", "quoted-printable")
+    return _part(fields, body)
+
+
+def _for_machines(report: Report, hostname: str) -> bytes:
+    """One group of fields for the message, one for each recipient (RFC 3464 section 2.1)."""
+    groups = [_message_fields(report, hostname)]
     groups += [_recipient_fields(each, report) for each in report.recipients]
-    part = Message(policy=_PLAIN)
-    part["Content-Type"] = "message/delivery-status"
-    part["Content-Description"] = "Delivery status"
-    part.set_payload(groups)
-    return part
+    body = b"\r\n".join(_lines(group) for group in groups)
+    kind = "message/global-delivery-status" if report.smtputf8 else "message/delivery-status"
+    return _part((("Content-Type", kind), ("Content-Description", "Delivery status"), _encoding(body)), body)
 
 
-def _recipient_fields(recipient: ToldRecipient, report: Report) -> Message:
-    fields = [
-        ("Final-Recipient", _typed(recipient.recipient)),
-        ("Action", "failed" if report.retry_until is None else "delayed"),
-        ("Status", recipient.status),
+def _message_fields(report: Report, hostname: str) -> list[tuple[str, str]]:
+    fields = [("Reporting-MTA", f"dns; {hostname}"), ("Arrival-Date", date(report.accepted_at))]
+    if report.envelope_id is not None:
+        fields.insert(0, ("Original-Envelope-Id", ascii_only(report.envelope_id)))
+    return fields
+
+
+def _recipient_fields(recipient: ToldRecipient, report: Report) -> list[tuple[str, str]]:
+    fields = []
+    if recipient.original is not None:
+        kind, address = recipient.original
+        fields.append(("Original-Recipient", f"{ascii_only(kind)}; {ascii_only(address)}"))
+    fields += [
+        ("Final-Recipient", _typed(recipient.recipient, smtputf8=report.smtputf8)),
+        ("Action", report.fate.value),
+        ("Status", ascii_only(recipient.status)),
     ]
-    if report.remote_host:
-        fields.append(("Remote-MTA", f"dns; {ascii_only(report.remote_host)}"))
+    if recipient.remote_host:
+        fields.append(("Remote-MTA", f"dns; {ascii_only(recipient.remote_host)}"))
     if recipient.remote_reply:
         fields.append(("Diagnostic-Code", f"smtp; {ascii_only(recipient.remote_reply)}"))
     else:
         fields.append(("Diagnostic-Code", f"x-letterlock; {ascii_only(recipient.text)}"))
-    fields.append(("Last-Attempt-Date", _date(report.last_attempt_at)))
-    if report.retry_until is not None:
-        fields.append(("Will-Retry-Until", _date(report.retry_until)))
-    return _fields(*fields)
+    if recipient.last_attempt_at is not None:
+        fields.append(("Last-Attempt-Date", date(recipient.last_attempt_at)))
+    if report.fate is Fate.DELAYED and report.retry_until is not None:
+        fields.append(("Will-Retry-Until", date(report.retry_until)))
+    fields += [("X-Letterlock-Reason", ascii_only(str(reason))) for reason in recipient.reasons[:MAX_REASONS]]
+    return fields
 
 
-def _typed(recipient: Mailbox) -> str:
+def _typed(recipient: Mailbox, *, smtputf8: bool) -> str:
     if not recipient.needs_smtputf8:
         return f"rfc822; {recipient}"
-    return "utf-8; " + "".join(map(_xtext, str(recipient)))
+    return f"utf-8; {recipient}" if smtputf8 else "utf-8; " + "".join(map(_xtext, str(recipient)))
 
 
 def _xtext(character: str) -> str:
@@ -163,30 +138,20 @@ def _xtext(character: str) -> str:
     return character if "!" <= character <= "~" and character not in "\\+=" else f"\\x{{{ord(character):X}}}"
 
 
-def _fields(*fields: tuple[str, str]) -> Message:
-    group = Message(policy=_PLAIN)
-    for name, value in fields:
-        group[name] = value
-    return group
+def _whole(content: bytes) -> bytes:
+    fields = ("Content-Type", "message/rfc822"), ("Content-Description", "Undelivered message"), _encoding(content)
+    return _part(fields, content)
 
 
-def _original(header: bytes) -> Message:
-    part = Message(policy=_PLAIN)
-    part["Content-Type"] = "text/rfc822-headers"
-    part["Content-Description"] = "Header of the undelivered message"
-    lines = header.decode("ascii", "replace").split("\r\n")
-    part.set_payload("".join(f"{ascii_only(line, 998)}\n" for line in lines))
-    return part
+def _header(header: bytes, *, smtputf8: bool) -> bytes:
+    kind = "message/global-headers" if smtputf8 else "text/rfc822-headers"
+    if smtputf8:
+        shown = header.decode("utf-8", "replace").encode()
+    else:
+        shown = b"\r\n".join(_ascii_line(line) for line in header.split(b"\r\n"))
+    fields = ("Content-Type", kind), ("Content-Description", "Header of the message"), _encoding(shown)
+    return _part(fields, shown + b"\r\n")
 
 
-def safe(text: str) -> str:
-    """Remote text for people: bounded, in one line, without control characters."""
-    shown = "".join(character if character.isprintable() else " " for character in text)
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= MAX_TEXT_CHARACTERS else shown[:MAX_TEXT_CHARACTERS] + "..."
-
-
-def ascii_only(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
-    """Remote text for a header field: printable ASCII in one line, bounded."""
-    spaced = re.sub(r"[\t\r\n]+", " ", text)
-    return "".join(character if " " <= character <= "~" else "?" for character in spaced)[:limit]
+def _ascii_line(line: bytes) -> bytes:
+    return ascii_only(line.decode("ascii", "replace"), _MAX_FIELD_OCTETS).encode()

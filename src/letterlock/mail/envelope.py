@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.wishes import NO_WISHES, Wishes
 
 
 class BodyType(StrEnum):
@@ -27,7 +28,7 @@ class Envelope:
 
     `id` names the message in the queue, the log and the 250 reply. `reverse_path` None is the null reverse-path `<>`.
     Times are seconds since 1970 (UTC). `size` is the message content's octets. `client` says where it came from, for
-    the log: `name[address]`.
+    the log: `name[address]`; `wishes` what its sender wants to be told.
     """
 
     id: str
@@ -39,3 +40,4 @@ class Envelope:
     body_type: BodyType = BodyType.SEVEN_BIT
     tls_demand: TlsDemand = TlsDemand.NONE
     client: str = "local"
+    wishes: Wishes = NO_WISHES

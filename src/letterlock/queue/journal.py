@@ -1,7 +1,9 @@
 """An attempt as JSON-able values: what `queue show` prints, and what statistics are made from later. Pure."""
 
+from collections.abc import Iterable, Mapping
+
 from letterlock.policy.reasons import section, sentence
-from letterlock.queue.tasks import Attempt
+from letterlock.queue.tasks import Attempt, LastAttempt, Why
 
 
 def record(attempt: Attempt) -> dict[str, object]:
@@ -36,3 +38,31 @@ def record(attempt: Attempt) -> dict[str, object]:
             for outcome in attempt.outcomes
         ],
     }
+
+
+def last_attempts(newest_first: Iterable[Mapping[str, object]], next_hops: frozenset[str]) -> tuple[LastAttempt, ...]:
+    """The last attempt at each of these next hops; reads no more records than that takes.
+
+    A damaged record says less, and nothing wrong.
+    """
+    found: dict[str, LastAttempt] = {}
+    for kept in newest_first:
+        next_hop, ended_at, host = kept.get("next_hop"), kept.get("ended_at"), kept.get("host")
+        if isinstance(next_hop, str) and next_hop in next_hops and isinstance(ended_at, int | float):
+            attempt = LastAttempt(
+                next_hop=next_hop,
+                ended_at=float(ended_at),
+                host=host if isinstance(host, str) else None,
+                reasons=tuple(_whys(kept.get("reasons"))),
+            )
+            found.setdefault(next_hop, attempt)
+        if len(found) == len(next_hops):
+            break
+    return tuple(found.values())
+
+
+def _whys(reasons: object) -> Iterable[Why]:
+    for each in reasons if isinstance(reasons, list) else ():
+        match each:
+            case {"code": str(code), "subject": str(subject), "section": str(standard), "sentence": str(words)}:
+                yield Why(code, subject, standard, words)

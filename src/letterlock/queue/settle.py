@@ -1,8 +1,10 @@
 """What an attempt means for the queue. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.wishes import Event
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome, Settlement
 
 
@@ -46,12 +48,24 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
+def _by_confirmation(
+    task: DeliveryTask, delivered: Sequence[RecipientOutcome]
+) -> tuple[tuple[RecipientOutcome, ...], tuple[RecipientOutcome, ...]]:
+    """What was delivered, and what was only relayed: of that the sender wishes to hear from us (RFC 3461 5.2.2)."""
+    sender, wishes = task.envelope.reverse_path, task.envelope.wishes
+    parts: dict[bool, list[RecipientOutcome]] = {False: [], True: []}
+    for each in delivered:
+        owed = sender is not None and not each.confirms and wishes.of(each.recipient).wants(Event.SUCCESS)
+        parts[owed].append(each)
+    return tuple(parts[False]), tuple(parts[True])
+
+
 def settle(
     task: DeliveryTask, attempt: Attempt, *, now: float, schedule: RetrySchedule, chance: float = 0.5
 ) -> Settlement:
     """Turn an attempt at a task into what the store writes.
 
-    Every recipient of the task is in exactly one of the three results: one that the attempt forgot is deferred, and one
+    Every recipient of the task is in exactly one of the four results: one that the attempt forgot is deferred, and one
     that is deferred past the message's expiry has failed (4.4.7 becomes final; the last reason is kept in the text).
     """
     outcomes = {outcome.recipient: outcome for outcome in attempt.outcomes}
@@ -63,9 +77,11 @@ def settle(
         if outcome.kind is OutcomeKind.DEFERRED and expired:
             outcome = _gave_up(outcome, task.envelope.expires_at - task.envelope.accepted_at)
         by_kind[outcome.kind].append(outcome)
+    delivered, relayed = _by_confirmation(task, by_kind[OutcomeKind.DELIVERED])
     deferred = by_kind[OutcomeKind.DEFERRED]
     return Settlement(
-        delivered=tuple(by_kind[OutcomeKind.DELIVERED]),
+        delivered=delivered,
+        relayed=relayed,
         failed=tuple(by_kind[OutcomeKind.FAILED]),
         deferred=tuple(deferred),
         # the last attempt is made at the expiry itself, not one wait before it

@@ -44,7 +44,7 @@ class RecipientOutcome:
 
     `status` is an enhanced status code (RFC 3463); `text` says why, for people; `remote_reply` is the server's reply
     if it was the server that decided. `in_doubt`: the connection ended after the final dot and before the reply, so
-    the message may have been delivered.
+    the message may have been delivered. `confirms`: the server offers DSN, and tells the sender what he wished to know.
     """
 
     recipient: Mailbox
@@ -53,6 +53,7 @@ class RecipientOutcome:
     text: str
     remote_reply: str | None = None
     in_doubt: bool = False
+    confirms: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +81,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What an attempt means for the queue: final outcomes, those tried again, and when."""
+    """What an attempt means for the queue: final outcomes, those tried again, and when.
+
+    `relayed` are delivered too, but to a server that confirms nothing, and the sender wished to be told.
+    """
 
     delivered: tuple[RecipientOutcome, ...]
     failed: tuple[RecipientOutcome, ...]
     deferred: tuple[RecipientOutcome, ...]
     next_attempt_at: float | None
+    relayed: tuple[RecipientOutcome, ...] = ()
 
 
 class NoticeKind(StrEnum):
@@ -93,17 +98,40 @@ class NoticeKind(StrEnum):
 
     FAILED = "failed"  # it will not be tried again
     DELAYED = "delayed"  # it waits, and is tried again
+    RELAYED = "relayed"  # it was handed to a server that confirms nothing (RFC 3461 section 5.2.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason as the journal has it: its code, what it is about, its standard's section, and the sentence."""
+
+    code: str
+    subject: str
+    section: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastAttempt:
+    """The last attempt at one next hop: its end (seconds since 1970), the host it came to, and its reasons."""
+
+    next_hop: str
+    ended_at: float
+    host: str | None = None
+    reasons: tuple[Why, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Recipients of one message of whom its sender has not been told yet, and what was last heard of them."""
+    """Recipients of one message of whom its sender has not been told yet, and what was last heard of them.
+
+    `last_attempts` has the last attempt at each of their next hops, as far as the journal still knows it.
+    """
 
     kind: NoticeKind
     envelope: Envelope
     outcomes: tuple[RecipientOutcome, ...]
-    remote_host: str | None
-    last_attempt_at: float
+    last_attempts: tuple[LastAttempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,3 +152,4 @@ class QueuedMessage:
 
     envelope: Envelope
     recipients: tuple[QueuedRecipient, ...]
+    last_attempts: tuple[LastAttempt, ...] = ()

@@ -257,6 +257,7 @@ class Session:
             body_type=message.body_type if message.content.isascii() else BodyType.EIGHT_BIT_MIME,
             tls_demand=_demand(message),
             client=self._journal.client,
+            wishes=message.wishes,
         )
 
     async def _start_tls(self) -> bool:

@@ -5,14 +5,16 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from letterlock.dsn import Report, ToldRecipient, compose, header_of
-from letterlock.mail.addresses import Mailbox
-from letterlock.mail.envelope import Envelope, TlsDemand
+from letterlock.dsn import compose
+from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
+from letterlock.mail.wishes import Ret
 from letterlock.ports import Clock
 from letterlock.queue.store import Store, StoreFailed
 from letterlock.queue.tasks import Notice, NoticeKind
+from letterlock.report.notices import report_on
 
 log = logging.getLogger("letterlock.report")
+_WHAT = {NoticeKind.FAILED: "non-delivery", NoticeKind.DELAYED: "delay", NoticeKind.RELAYED: "relay"}
 BATCH = 50
 PAUSE_SECONDS = 30.0
 
@@ -91,9 +93,10 @@ class Reporter:
             await self._store.notified(notice, None, now=now)
             return
         dsn_id = self._new_id()
-        header = header_of(await self._store.body(about.id))
-        report = _report_on(notice, about.reverse_path)
-        content = compose(report, header, hostname=self._hostname, message_id=dsn_id, now=now)
+        original = await self._store.body(about.id)
+        report = report_on(notice, about.reverse_path)
+        full = _returns_all(about)
+        content = compose(report, original, hostname=self._hostname, message_id=dsn_id, now=now, full=full)
         envelope = Envelope(
             id=dsn_id,
             reverse_path=None,
@@ -102,27 +105,18 @@ class Reporter:
             accepted_at=now,
             expires_at=now + self._lifetime_seconds,
             tls_demand=_demand_of_notification(about),
+            body_type=BodyType.SEVEN_BIT if content.isascii() else BodyType.EIGHT_BIT_MIME,
         )
         await self._store.notified(notice, (envelope, content), now=now)
-        what = "delay" if notice.kind is NoticeKind.DELAYED else "non-delivery"
-        log.info("%s: sender %s notification: %s", about.id, what, dsn_id)
+        log.info("%s: sender %s notification: %s", about.id, _WHAT[notice.kind], dsn_id)
         self._wake_deliverer()
+
+
+def _returns_all(about: Envelope) -> bool:
+    """RET=FULL is obeyed, but not for what was sent with REQUIRETLS (RFC 8689 section 5)."""
+    return about.wishes.ret is Ret.FULL and about.tls_demand is not TlsDemand.REQUIRETLS
 
 
 def _demand_of_notification(about: Envelope) -> TlsDemand:
     """REQUIRETLS goes on to what tells of the message, whose header it has (RFC 8689 section 5); nothing else does."""
     return TlsDemand.REQUIRETLS if about.tls_demand is TlsDemand.REQUIRETLS else TlsDemand.NONE
-
-
-def _report_on(notice: Notice, sender: Mailbox) -> Report:
-    return Report(
-        sender=sender,
-        accepted_at=notice.envelope.accepted_at,
-        last_attempt_at=notice.last_attempt_at,
-        remote_host=notice.remote_host,
-        retry_until=notice.envelope.expires_at if notice.kind is NoticeKind.DELAYED else None,
-        recipients=tuple(
-            ToldRecipient(recipient=each.recipient, status=each.status, text=each.text, remote_reply=each.remote_reply)
-            for each in notice.outcomes
-        ),
-    )

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
+from letterlock.mail.wishes import NO_WISHES, Wishes
 from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
 from letterlock.smtp.client_events import (
     Capabilities,
@@ -181,11 +182,13 @@ class SmtpClient:
         size: int,
         eight_bit: bool = False,
         requiretls: bool = False,
+        wishes: Wishes = NO_WISHES,
     ) -> None:
         """MAIL, RCPT and DATA. `size` is the content's octets, `eight_bit` whether it has octets above 127.
 
         Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, ASCII only, 8-bit only where 8BITMIME is offered,
-        REQUIRETLS only inside TLS and where it is offered (RFC 8689 section 2).
+        REQUIRETLS only inside TLS and where it is offered (RFC 8689 section 2). `wishes` go only to a
+        server that offers DSN (RFC 3461 section 5.2).
         """
         self._demand(State.READY)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
@@ -195,8 +198,10 @@ class SmtpClient:
         if requiretls and not (self._secure and self._capabilities.requiretls):
             raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
         commands = [_Command(Step.RSET, b"RSET")] if self._transaction_open else []
-        commands.append(_Command(Step.MAIL, self._mail_line(reverse_path, size, eight_bit, requiretls)))
-        commands += [_Command(Step.RCPT, b"RCPT TO:<" + _ascii(str(one)) + b">", one) for one in recipients]
+        told = wishes if self._capabilities.dsn else NO_WISHES
+        mail_line = self._mail_line(reverse_path, size, eight_bit, requiretls) + _ascii(told.parameters)
+        commands.append(_Command(Step.MAIL, mail_line))
+        commands += [_Command(Step.RCPT, _rcpt_line(one, told), one) for one in recipients]
         commands.append(_Command(Step.DATA, b"DATA"))
         self._plan.extend(commands)
         self._sender_accepted = False
@@ -391,6 +396,10 @@ class SmtpClient:
         self._state = State.CLOSED
         self._fault_found = RemoteProtocolError(what)
         return self._fault_found
+
+
+def _rcpt_line(recipient: Mailbox, wishes: Wishes) -> bytes:
+    return b"RCPT TO:<" + _ascii(str(recipient)) + b">" + _ascii(wishes.of(recipient).parameters)
 
 
 def _ascii(text: str) -> bytes:

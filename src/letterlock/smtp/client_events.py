@@ -34,6 +34,7 @@ class Capabilities:
     chunking: bool = False
     smtputf8: bool = False
     requiretls: bool = False
+    dsn: bool = False
     size: int | None = None
     keywords: frozenset[str] = frozenset()
 
@@ -49,6 +50,7 @@ def parse_capabilities(lines: Sequence[str]) -> Capabilities:
         chunking="CHUNKING" in offered,
         smtputf8="SMTPUTF8" in offered,
         requiretls="REQUIRETLS" in offered,
+        dsn="DSN" in offered,
         size=_size(offered["SIZE"]) if "SIZE" in offered else None,
         keywords=frozenset(offered),
     )

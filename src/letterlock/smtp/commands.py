@@ -1,13 +1,15 @@
 """Command lines into values (RFC 5321 section 4.1.1). What cannot be one is a BadCommand, which carries its reply."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
+from letterlock.mail.wishes import NotRfc3461, RecipientWishes, Ret, parse_envid, parse_notify, parse_orcpt
 from letterlock.smtp import server_replies as say
 
 _PATH = r'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\s])*+)>'  # one space before the path is against the RFC, and common
@@ -15,6 +17,9 @@ _FROM = re.compile(rf"FROM: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _TO = re.compile(rf"TO: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _HELLO_NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,255}")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID"})
+_RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
+_Value = TypeVar("_Value")
 MAX_SIZE_DIGITS = 20  # RFC 1870 section 5
 
 
@@ -73,6 +78,16 @@ class MailArguments:
     size: int | None
     body_type: BodyType
     requiretls: bool = False
+    ret: Ret | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RcptArguments:
+    """RCPT TO, and what the sender wishes to be told of this recipient."""
+
+    recipient: Mailbox
+    wishes: RecipientWishes
 
 
 def parse_command(line: bytes) -> Command:
@@ -105,28 +120,32 @@ def parse_hello(argument: bytes) -> str:
 
 
 def parse_mail(argument: bytes) -> MailArguments:
-    """`FROM:<address>` and its parameters SIZE, BODY and REQUIRETLS. Raises BadCommand."""
+    """`FROM:<address>` and its parameters SIZE, BODY, REQUIRETLS, RET and ENVID. Raises BadCommand."""
     found = _FROM.fullmatch(_ascii(argument))
     if not found:
         raise BadCommand(say.BAD_MAIL)
     reverse_path = _mailbox(found[1], "5.1.7") if found[1] else None
     parameters = _parameters(found[2])
-    if parameters.keys() - {"SIZE", "BODY", "REQUIRETLS"} or parameters.get("REQUIRETLS") is not None:
+    if parameters.keys() - _MAIL_PARAMETERS or parameters.get("REQUIRETLS") is not None:
         raise BadCommand(say.UNKNOWN_PARAMETER)
     requiretls = "REQUIRETLS" in parameters
-    return MailArguments(reverse_path, _size(parameters), _body_type(parameters), requiretls)
+    body_type, ret = _body_type(parameters), _wish(parameters, "RET", _ret)
+    envid = _wish(parameters, "ENVID", parse_envid)
+    return MailArguments(reverse_path, _size(parameters), body_type, requiretls, ret, envid)
 
 
-def parse_rcpt(argument: bytes) -> Mailbox:
-    """`TO:<address>`. Raises BadCommand."""
+def parse_rcpt(argument: bytes) -> RcptArguments:
+    """`TO:<address>` and its parameters NOTIFY and ORCPT. Raises BadCommand."""
     found = _TO.fullmatch(_ascii(argument))
     if not found or not found[1]:
         raise BadCommand(say.BAD_RCPT)
     if found[1].lower() == "postmaster":
         raise BadCommand(say.NO_POSTMASTER)
-    if _parameters(found[2]):
+    parameters = _parameters(found[2])
+    if parameters.keys() - _RCPT_PARAMETERS:
         raise BadCommand(say.UNKNOWN_PARAMETER)
-    return _mailbox(found[1], "5.1.3")
+    wishes = RecipientWishes(_wish(parameters, "NOTIFY", parse_notify), _wish(parameters, "ORCPT", parse_orcpt))
+    return RcptArguments(_mailbox(found[1], "5.1.3"), wishes)
 
 
 def _ascii(argument: bytes) -> str:
@@ -164,6 +183,23 @@ def _size(parameters: dict[str, str | None]) -> int | None:
     if not digits.isdigit() or len(digits) > MAX_SIZE_DIGITS:
         raise BadCommand(say.BAD_PARAMETER)
     return int(digits)
+
+
+def _ret(text: str) -> Ret:
+    try:
+        return Ret(text.upper())
+    except ValueError:
+        raise NotRfc3461("RET is FULL or HDRS") from None
+
+
+def _wish(parameters: dict[str, str | None], name: str, parse: Callable[[str], _Value]) -> _Value | None:
+    """A parameter of RFC 3461, if it was given; it needs a value."""
+    if name not in parameters:
+        return None
+    try:
+        return parse(parameters[name] or "")
+    except NotRfc3461:
+        raise BadCommand(say.BAD_PARAMETER) from None
 
 
 def _body_type(parameters: dict[str, str | None]) -> BodyType:

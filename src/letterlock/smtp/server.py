@@ -14,6 +14,7 @@ from typing import ClassVar
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
+from letterlock.mail.wishes import NOTHING_SAID, RecipientWishes, Ret, Wishes
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.client_events import LocalProtocolError
 from letterlock.smtp.commands import BadCommand, Command, Verb, parse_command, parse_hello, parse_mail, parse_rcpt
@@ -43,7 +44,10 @@ class _Transaction:
     reverse_path: Mailbox | None = None
     body_type: BodyType = BodyType.SEVEN_BIT
     requiretls: bool = False
+    ret: Ret | None = None
+    envid: str | None = None
     recipients: list[Mailbox] = field(default_factory=list)
+    wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
     offered: int = 0
 
 
@@ -165,8 +169,10 @@ class SmtpServer:
                 self._mail.reverse_path = reverse_path
                 self._state = State.SENDER
                 self._say(say.SENDER_OK)
-            case RecipientOffered(_, recipient):
+            case RecipientOffered(_, recipient, wishes):
                 self._mail.recipients.append(recipient)
+                if wishes != NOTHING_SAID:
+                    self._mail.wishes[recipient] = wishes
                 self._state = State.RECIPIENTS
                 self._say(say.RECIPIENT_OK)
             case MessageReceived():
@@ -307,6 +313,7 @@ class SmtpServer:
             f"SIZE {self._limits.max_message_octets}",
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
+            "DSN",
         ]
         if self._starttls and not self._secure:
             offers.append("STARTTLS")
@@ -321,14 +328,15 @@ class SmtpServer:
         if mail.requiretls and not self._secure:
             raise BadCommand(say.REQUIRETLS_IN_CLEAR)
         self._mail.body_type, self._mail.requiretls = mail.body_type, mail.requiretls
+        self._mail.ret, self._mail.envid = mail.ret, mail.envid
         self._decide(SenderOffered(mail.reverse_path, mail.size))
 
     def _offer_recipient(self, command: Command) -> None:
-        recipient = parse_rcpt(command.argument)
+        offered = parse_rcpt(command.argument)
         if self._mail.offered >= self._limits.max_recipients:
             raise BadCommand(say.TOO_MANY_RECIPIENTS)
         self._mail.offered += 1
-        self._decide(RecipientOffered(self._mail.reverse_path, recipient))
+        self._decide(RecipientOffered(self._mail.reverse_path, offered.recipient, offered.wishes))
 
     def _take_content(self, _: Command) -> None:
         self._be_last()
@@ -410,6 +418,7 @@ class SmtpServer:
                     recipients=tuple(self._mail.recipients),
                     body_type=self._mail.body_type,
                     requiretls=self._mail.requiretls,
+                    wishes=Wishes(self._mail.ret, self._mail.envid, self._mail.wishes),
                     content=content,
                 )
             )

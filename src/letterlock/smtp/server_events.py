@@ -6,6 +6,7 @@ from enum import StrEnum
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
+from letterlock.mail.wishes import NO_WISHES, NOTHING_SAID, RecipientWishes, Wishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class RecipientOffered:
 
     reverse_path: Mailbox | None
     recipient: Mailbox
+    wishes: RecipientWishes = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class MessageReceived:
     body_type: BodyType
     content: bytes
     requiretls: bool = False
+    wishes: Wishes = NO_WISHES
 
 
 @dataclass(frozen=True, slots=True)

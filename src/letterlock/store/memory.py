@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
-from letterlock.queue.journal import record
+from letterlock.mail.wishes import Event
+from letterlock.queue.journal import last_attempts, record
 from letterlock.queue.store import LeaseLost
 from letterlock.queue.tasks import (
     Attempt,
     DeliveryTask,
+    LastAttempt,
     Lease,
     Notice,
     NoticeKind,
@@ -36,6 +38,7 @@ class _Kept:
     states: dict[Mailbox, str]
     last: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     untold: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
+    owed: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     warned: set[Mailbox] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -82,12 +85,17 @@ class MemoryStore:
             raise LeaseLost(lease.message_id)
         kept = self._kept[lease.message_id]
         kept.attempts.append(attempt)
-        states = (("delivered", settlement.delivered), ("failed", settlement.failed), ("queued", settlement.deferred))
+        delivered = (*settlement.delivered, *settlement.relayed)
+        states = (("delivered", delivered), ("failed", settlement.failed), ("queued", settlement.deferred))
         for state, outcomes in states:
             for outcome in outcomes:
                 kept.states[outcome.recipient] = state
                 kept.last[outcome.recipient] = outcome
-        kept.untold |= {outcome.recipient: outcome for outcome in settlement.failed}
+        wishes = kept.envelope.wishes
+        kept.untold |= {
+            each.recipient: each for each in settlement.failed if wishes.of(each.recipient).wants(Event.FAILURE)
+        }
+        kept.owed |= {each.recipient: each for each in settlement.relayed}
         if settlement.next_attempt_at is not None:
             kept.tasks[lease.next_hop] = _Task(settlement.next_attempt_at, task.attempts + 1)
         else:
@@ -103,8 +111,12 @@ class MemoryStore:
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
-        untold = [kept for kept in self._kept.values() if kept.untold]
-        return [self._notice(NoticeKind.FAILED, kept, kept.untold.values()) for kept in untold[:limit]]
+        untold = [kept for kept in self._kept.values() if kept.untold][:limit]
+        owed = [kept for kept in self._kept.values() if kept.owed][:limit]
+        return [
+            *(self._notice(NoticeKind.FAILED, kept, kept.untold.values()) for kept in untold),
+            *(self._notice(NoticeKind.RELAYED, kept, kept.owed.values()) for kept in owed),
+        ]
 
     async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
         """Recipients who wait after an attempt, and of whom nobody was told yet."""
@@ -125,10 +137,13 @@ class MemoryStore:
         if dsn is not None:
             self._insert(dsn[0], dsn[1], now)
         for outcome in notice.outcomes:
-            if notice.kind is NoticeKind.DELAYED:
-                kept.warned.add(outcome.recipient)
-            else:
-                kept.untold.pop(outcome.recipient, None)
+            match notice.kind:
+                case NoticeKind.DELAYED:
+                    kept.warned.add(outcome.recipient)
+                case NoticeKind.RELAYED:
+                    kept.owed.pop(outcome.recipient, None)
+                case NoticeKind.FAILED:
+                    kept.untold.pop(outcome.recipient, None)
         self._forget_if_finished(notice.envelope.id)
 
     async def next_due(self) -> float | None:
@@ -171,19 +186,21 @@ class MemoryStore:
         """Nothing is open."""
 
     def _notice(self, kind: NoticeKind, kept: _Kept, outcomes: Iterable[RecipientOutcome]) -> Notice:
-        last, told = kept.attempts[-1], tuple(outcomes)
+        told = tuple(outcomes)
+        next_hops = frozenset(each.recipient.domain for each in told)
         return Notice(
-            kind=kind,
-            envelope=kept.envelope,
-            outcomes=told,
-            remote_host=last.host if all(each.recipient.domain == last.next_hop for each in told) else None,
-            last_attempt_at=last.ended_at,
+            kind=kind, envelope=kept.envelope, outcomes=told, last_attempts=self._last_attempts(kept, next_hops)
         )
+
+    def _last_attempts(self, kept: _Kept, next_hops: frozenset[str]) -> tuple[LastAttempt, ...]:
+        return last_attempts((record(each) for each in reversed(kept.attempts)), next_hops)
 
     def _insert(self, envelope: Envelope, body: bytes, due_at: float) -> None:
         tasks = {mailbox.domain: _Task(due_at) for mailbox in envelope.recipients}
         states = dict.fromkeys(envelope.recipients, "queued")
-        self._kept[envelope.id] = _Kept(envelope, body, tasks, states)
+        kept = _Kept(envelope, body, tasks, states)
+        kept.warned |= {each for each in envelope.recipients if not envelope.wishes.of(each).wants(Event.DELAY)}
+        self._kept[envelope.id] = kept
 
     def _claim(self, message_id: str, next_hop: str, expires_at: float) -> DeliveryTask:
         kept = self._kept[message_id]
@@ -207,13 +224,14 @@ class MemoryStore:
 
     def _forget_if_finished(self, message_id: str) -> None:
         kept = self._kept[message_id]
-        if not kept.tasks and not kept.untold:
+        if not (kept.tasks or kept.untold or kept.owed):
             del self._kept[message_id]
 
     def _queued(self, kept: _Kept) -> QueuedMessage:
+        recipients = tuple(self._recipient(kept, mailbox) for mailbox in kept.envelope.recipients)
+        waiting = frozenset(each.recipient.domain for each in recipients if each.state != "delivered")
         return QueuedMessage(
-            envelope=kept.envelope,
-            recipients=tuple(self._recipient(kept, mailbox) for mailbox in kept.envelope.recipients),
+            envelope=kept.envelope, recipients=recipients, last_attempts=self._last_attempts(kept, waiting)
         )
 
     def _recipient(self, kept: _Kept, mailbox: Mailbox) -> QueuedRecipient:

@@ -1,4 +1,4 @@
-"""The queue in one SQLite file: WAL, synchronous=FULL, one writer thread with group commit."""
+"""The queue in one SQLite file: WAL, synchronous=FULL, one connection, group commit."""
 
 import fcntl
 import json
@@ -6,19 +6,30 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
-from letterlock.queue.journal import record
+from letterlock.mail.wishes import (
+    Event,
+    RecipientWishes,
+    Ret,
+    Wishes,
+    parse_envid,
+    parse_notify,
+    parse_orcpt,
+    write_notify,
+)
+from letterlock.queue.journal import last_attempts, record
 from letterlock.queue.store import LeaseLost, StoreFailed
 from letterlock.queue.tasks import (
     Attempt,
     DeliveryTask,
+    LastAttempt,
     Lease,
     Notice,
     NoticeKind,
@@ -30,10 +41,11 @@ from letterlock.queue.tasks import (
 )
 from letterlock.store.writer import Writer
 
+_Value = TypeVar("_Value")
 log = logging.getLogger("letterlock.store")
 FILE = "queue.db"
 LOCK_FILE = "lock"
-VERSION = 3
+VERSION = 4
 MAX_ATTEMPTS_SHOWN = 100
 UNKNOWN_STATUS = "5.0.0"  # RFC 3463: other or undefined
 
@@ -53,6 +65,12 @@ def _statements(text: str) -> dict[str, str]:
 
 
 _SCHEMA = (files("letterlock.store") / "sql" / "schema.sql").read_text()
+_ASKED = {
+    NoticeKind.FAILED: ("untold_recipients", OutcomeKind.FAILED),
+    NoticeKind.DELAYED: ("unwarned_recipients", OutcomeKind.DEFERRED),
+    NoticeKind.RELAYED: ("owed_recipients", OutcomeKind.DELIVERED),
+}
+_MARKS = {NoticeKind.FAILED: "mark_told", NoticeKind.DELAYED: "mark_warned", NoticeKind.RELAYED: "mark_paid"}
 _SQL = _statements((files("letterlock.store") / "sql" / "verbs.sql").read_text())
 
 
@@ -141,9 +159,8 @@ class SqliteStore:
                 raise KeyError(notice.envelope.id)
             if dsn is not None:
                 _insert(db, dsn[0], dsn[1], now)
-            mark = "mark_warned" if notice.kind is NoticeKind.DELAYED else "mark_told"
             for outcome in notice.outcomes:
-                _run(db, mark, notice.envelope.id, str(outcome.recipient))
+                _run(db, _MARKS[notice.kind], notice.envelope.id, str(outcome.recipient))
             _run(db, "delete_finished", notice.envelope.id)
 
         await self._writer.do(work)
@@ -245,7 +262,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    elif version in (1, 2):
+    elif 1 <= version < VERSION:
         steps = "".join(_SQL[f"from_version_{each}"] for each in range(version, VERSION))
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version != VERSION:
@@ -271,15 +288,27 @@ def _insert(
         envelope.body_type.value,
         envelope.client,
         envelope.tls_demand.value,
+        envelope.wishes.ret,
+        envelope.wishes.envid,
     )
     _run(db, "insert_body", envelope.id, body)
-    rows = [(envelope.id, place, str(mailbox), mailbox.domain) for place, mailbox in enumerate(envelope.recipients)]
-    db.executemany(_SQL["insert_recipient"], rows)
+    db.executemany(_SQL["insert_recipient"], _recipient_rows(envelope))
     leased = {lease.next_hop: lease for lease in leases}
     for next_hop in dict.fromkeys(mailbox.domain for mailbox in envelope.recipients):
         lease = leased.get(next_hop)
         due_at, token = (lease.expires_at, lease.token) if lease else (next_attempt_at, None)
         _run(db, "insert_task", envelope.id, next_hop, due_at, token)
+
+
+def _recipient_rows(envelope: Envelope) -> list[tuple[str | int | None, ...]]:
+    """Whoever does not want to be told of failure or delay counts as told from the start."""
+    rows: list[tuple[str | int | None, ...]] = []
+    for place, mailbox in enumerate(envelope.recipients):
+        wishes = envelope.wishes.of(mailbox)
+        notify = None if wishes.notify is None else write_notify(wishes.notify)
+        told, warned = not wishes.wants(Event.FAILURE), not wishes.wants(Event.DELAY)
+        rows.append((envelope.id, place, str(mailbox), mailbox.domain, notify, wishes.orcpt, told, warned))
+    return rows
 
 
 def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) -> list[DeliveryTask]:
@@ -300,7 +329,7 @@ def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) ->
 
 def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attempt: Attempt, now: float) -> None:
     key = lease.message_id, lease.next_hop
-    if settlement.deferred or settlement.failed:
+    if settlement.deferred or settlement.failed or settlement.relayed:
         if _run(db, "held_lease", *key, lease.token, now).fetchone() is None:
             raise LeaseLost(lease.message_id)
     else:  # the usual case: all delivered, and most often the message is done
@@ -308,11 +337,14 @@ def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attemp
             raise LeaseLost(lease.message_id)
         if _run(db, "delete_finished", lease.message_id).rowcount:
             return
-    states = (("delivered", settlement.delivered), ("failed", settlement.failed), ("queued", settlement.deferred))
+    delivered = (*settlement.delivered, *settlement.relayed)
+    states = (("delivered", delivered), ("failed", settlement.failed), ("queued", settlement.deferred))
     for state, outcomes in states:
         for outcome in outcomes:
             values = outcome.status, outcome.text, outcome.remote_reply
             _run(db, "settle_recipient", state, *values, *key, str(outcome.recipient))
+    for outcome in settlement.relayed:
+        _run(db, "owe", *key, str(outcome.recipient))
     _run(db, "insert_attempt", lease.message_id, json.dumps(record(attempt), separators=(",", ":")))
     if settlement.deferred:
         _run(db, "task_tried_again", settlement.next_attempt_at, *key)
@@ -323,12 +355,16 @@ def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attemp
 
 def _notices(db: sqlite3.Connection, limit: int) -> list[Notice]:
     notices = []
-    for (message_id,) in _run(db, "untold_messages", limit).fetchall():
-        try:
-            notices.append(_notice(db, message_id, NoticeKind.FAILED))
-        except Damaged as error:
-            log.critical("%s: its sender cannot be told, its row in the queue is damaged: %s", message_id, error)
-            _run(db, "set_notice_aside", message_id)
+    for kind, due, set_aside in (
+        (NoticeKind.FAILED, "untold_messages", "set_notice_aside"),
+        (NoticeKind.RELAYED, "owed_messages", "forgive_all"),
+    ):
+        for (message_id,) in _run(db, due, limit).fetchall():
+            try:
+                notices.append(_notice(db, message_id, kind))
+            except Damaged as error:
+                log.critical("%s: its sender cannot be told, its row in the queue is damaged: %s", message_id, error)
+                _run(db, set_aside, message_id)
     return notices
 
 
@@ -351,29 +387,26 @@ def _delays(db: sqlite3.Connection, accepted_before: float, limit: int) -> list[
 
 def _notice(db: sqlite3.Connection, message_id: str, kind: NoticeKind) -> Notice:
     envelope = _envelope(db, message_id)
-    asked = "untold_recipients" if kind is NoticeKind.FAILED else "unwarned_recipients"
+    asked, became = _ASKED[kind]
     outcomes = tuple(
         RecipientOutcome(
             recipient=_mailbox(mailbox),
-            kind=OutcomeKind.FAILED if kind is NoticeKind.FAILED else OutcomeKind.DEFERRED,
+            kind=became,
             status=status or UNKNOWN_STATUS,
             text=text or "the reason was lost",
             remote_reply=reply,
         )
         for mailbox, status, text, reply in _run(db, asked, message_id)
     )
-    row = _run(db, "last_attempt", message_id).fetchone()
-    last = _record(row[0]) if row else {}
-    host, ended_at = last.get("host"), last.get("ended_at")
-    # the last attempt may have been at another next hop than the one that failed
-    fits = isinstance(host, str) and all(outcome.recipient.domain == last.get("next_hop") for outcome in outcomes)
+    next_hops = frozenset(outcome.recipient.domain for outcome in outcomes)
     return Notice(
-        kind=kind,
-        envelope=envelope,
-        outcomes=outcomes,
-        remote_host=str(host) if fits else None,
-        last_attempt_at=float(ended_at) if isinstance(ended_at, int | float) else envelope.accepted_at,
+        kind=kind, envelope=envelope, outcomes=outcomes, last_attempts=_last_attempts(db, message_id, next_hops)
     )
+
+
+def _last_attempts(db: sqlite3.Connection, message_id: str, next_hops: frozenset[str]) -> tuple[LastAttempt, ...]:
+    newest = _run(db, "newest_attempts", message_id, MAX_ATTEMPTS_SHOWN)
+    return last_attempts((_record(text) for (text,) in newest), next_hops)
 
 
 def _record(text: str) -> dict[str, object]:
@@ -391,22 +424,33 @@ def _envelope(db: sqlite3.Connection, message_id: str) -> Envelope:
         raise Damaged("the message is missing")
     if not row[8]:
         raise Damaged("its content is missing")
-    recipients = tuple(_mailbox(mailbox) for mailbox, *_ in _run(db, "recipients", message_id))
+    rows = [(_mailbox(mailbox), notify, orcpt) for mailbox, *_, notify, orcpt in _run(db, "recipients", message_id)]
     try:
         body_type, tls_demand = BodyType(row[5]), TlsDemand(row[7])
+        wished = {mailbox: _wishes(notify, orcpt) for mailbox, notify, orcpt in rows if (notify, orcpt) != (None, None)}
+        wishes = Wishes(_read(row[9], Ret), _read(row[10], parse_envid), wished)
     except ValueError as error:
         raise Damaged(str(error)) from None
     return Envelope(
         id=row[0],
         reverse_path=None if row[1] is None else _mailbox(row[1]),
-        recipients=recipients,
+        recipients=tuple(mailbox for mailbox, *_ in rows),
         size=row[2],
         accepted_at=row[3],
         expires_at=row[4],
         body_type=body_type,
         client=row[6],
         tls_demand=tls_demand,
+        wishes=wishes,
     )
+
+
+def _wishes(notify: str | None, orcpt: str | None) -> RecipientWishes:
+    return RecipientWishes(_read(notify, parse_notify), _read(orcpt, parse_orcpt))
+
+
+def _read(text: str | None, parse: Callable[[str], _Value]) -> _Value | None:
+    return None if text is None else parse(text)
 
 
 def _mailbox(text: str) -> Mailbox:
@@ -442,9 +486,11 @@ def _queued(db: sqlite3.Connection, message_id: str) -> QueuedMessage | None:
             last_status=status,
             last_text=text,
         )
-        for mailbox, state, status, text, attempts, due_at, token in _run(db, "recipients", message_id)
+        for mailbox, state, status, text, attempts, due_at, token, *_ in _run(db, "recipients", message_id)
     )
-    return QueuedMessage(envelope=envelope, recipients=recipients)
+    waiting = frozenset(each.recipient.domain for each in recipients if each.state != "delivered")
+    last = _last_attempts(db, message_id, waiting) if waiting else ()
+    return QueuedMessage(envelope=envelope, recipients=recipients, last_attempts=last)
 
 
 __all__ = ["QueueInUse", "SqliteStore"]

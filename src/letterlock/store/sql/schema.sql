@@ -1,4 +1,4 @@
--- Version 3. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
+-- Version 4. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
 -- while it waits and the end of the lease while somebody has it: an expired lease is due by itself.
 CREATE TABLE message (
     id           TEXT PRIMARY KEY,
@@ -8,7 +8,9 @@ CREATE TABLE message (
     expires_at   REAL NOT NULL,
     body_type    TEXT NOT NULL,
     client       TEXT NOT NULL,
-    tls_demand   TEXT NOT NULL DEFAULT 'none' -- since version 2
+    tls_demand   TEXT NOT NULL DEFAULT 'none', -- since version 2
+    ret          TEXT, -- since version 4, like all that RFC 3461 is about: as MAIL and RCPT had it
+    envid        TEXT
 ) STRICT;
 
 CREATE TABLE body (
@@ -32,16 +34,20 @@ CREATE TABLE recipient (
     mailbox    TEXT NOT NULL,
     next_hop   TEXT NOT NULL,
     state      TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'delivered', 'failed')),
-    told       INTEGER NOT NULL DEFAULT 0, -- 1: the sender knows; 2: set aside, the row is damaged
+    told       INTEGER NOT NULL DEFAULT 0, -- of a failure; 1: the sender knows, or does not want to; 2: set aside, the row is damaged
     status     TEXT,
     text       TEXT,
     reply      TEXT,
-    warned     INTEGER NOT NULL DEFAULT 0, -- since version 3; 1: the sender knows that the recipient waits
+    warned     INTEGER NOT NULL DEFAULT 0, -- since version 3; of a delay; 1 as in told
+    notify     TEXT, -- NEVER, or some of SUCCESS,FAILURE,DELAY; NULL: not given
+    orcpt      TEXT,
+    owed       INTEGER NOT NULL DEFAULT 0, -- 1: relayed, and the sender wishes to hear of it
     PRIMARY KEY (message_id, position)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX recipient_unwarned ON recipient (message_id)
     WHERE state = 'queued' AND warned = 0 AND status IS NOT NULL;
 CREATE INDEX recipient_untold ON recipient (message_id) WHERE state = 'failed' AND told = 0;
+CREATE INDEX recipient_owed ON recipient (message_id) WHERE owed = 1;
 
 CREATE TABLE attempt (
     id         INTEGER PRIMARY KEY,

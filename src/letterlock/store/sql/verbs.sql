@@ -1,10 +1,11 @@
 -- name: insert_message
-INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand, ret, envid)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: insert_body
 INSERT INTO body (message_id, content) VALUES (?, ?);
 -- name: insert_recipient
-INSERT INTO recipient (message_id, position, mailbox, next_hop) VALUES (?, ?, ?, ?);
+INSERT INTO recipient (message_id, position, mailbox, next_hop, notify, orcpt, told, warned)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 -- name: insert_task
 INSERT INTO task (message_id, next_hop, due_at, lease_token) VALUES (?, ?, ?, ?);
 
@@ -36,13 +37,23 @@ INSERT INTO attempt (message_id, record) VALUES (?, ?);
 -- name: delete_finished
 DELETE FROM message WHERE id = ?1
     AND NOT EXISTS (SELECT 1 FROM task WHERE message_id = ?1)
-    AND NOT EXISTS (SELECT 1 FROM recipient WHERE message_id = ?1 AND state = 'failed' AND told <> 1);
+    AND NOT EXISTS (SELECT 1 FROM recipient WHERE message_id = ?1 AND (state = 'failed' AND told <> 1 OR owed = 1));
 
 -- name: untold_messages
 SELECT DISTINCT message_id FROM recipient WHERE state = 'failed' AND told = 0 LIMIT ?;
 -- name: untold_recipients
 SELECT mailbox, status, text, reply FROM recipient
     WHERE message_id = ? AND state = 'failed' AND told = 0 ORDER BY position;
+-- name: owed_messages
+SELECT DISTINCT message_id FROM recipient WHERE owed = 1 LIMIT ?;
+-- name: owed_recipients
+SELECT mailbox, status, text, reply FROM recipient WHERE message_id = ? AND owed = 1 ORDER BY position;
+-- name: owe
+UPDATE recipient SET owed = 1 WHERE message_id = ? AND next_hop = ? AND mailbox = ?;
+-- name: mark_paid
+UPDATE recipient SET owed = 0 WHERE message_id = ? AND mailbox = ?;
+-- name: forgive_all
+UPDATE recipient SET owed = 0 WHERE message_id = ?;
 -- name: unwarned_messages
 SELECT m.id, m.accepted_at, m.reverse_path FROM (
         SELECT DISTINCT message_id FROM recipient
@@ -55,8 +66,8 @@ SELECT mailbox, status, text, reply FROM recipient
 UPDATE recipient SET warned = 1 WHERE message_id = ? AND mailbox = ? AND state = 'queued';
 -- name: mark_all_warned
 UPDATE recipient SET warned = 1 WHERE message_id = ? AND state = 'queued';
--- name: last_attempt
-SELECT record FROM attempt WHERE message_id = ? ORDER BY id DESC LIMIT 1;
+-- name: newest_attempts
+SELECT record FROM attempt WHERE message_id = ? ORDER BY id DESC LIMIT ?;
 -- name: set_notice_aside
 UPDATE recipient SET told = 2 WHERE message_id = ? AND state = 'failed' AND told = 0;
 -- name: mark_told
@@ -68,11 +79,11 @@ SELECT min(due_at) FROM task;
 SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?;
 -- name: message
 SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand,
-    EXISTS (SELECT 1 FROM body WHERE message_id = message.id) FROM message WHERE id = ?;
+    EXISTS (SELECT 1 FROM body WHERE message_id = message.id), ret, envid FROM message WHERE id = ?;
 -- name: body
 SELECT content FROM body WHERE message_id = ?;
 -- name: recipients
-SELECT r.mailbox, r.state, r.status, r.text, t.attempts, t.due_at, t.lease_token
+SELECT r.mailbox, r.state, r.status, r.text, t.attempts, t.due_at, t.lease_token, r.notify, r.orcpt
     FROM recipient AS r LEFT JOIN task AS t ON t.message_id = r.message_id AND t.next_hop = r.next_hop
     WHERE r.message_id = ? ORDER BY r.position;
 -- name: attempts
@@ -89,3 +100,10 @@ ALTER TABLE message ADD COLUMN tls_demand TEXT NOT NULL DEFAULT 'none';
 ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recipient_unwarned ON recipient (message_id)
     WHERE state = 'queued' AND warned = 0 AND status IS NOT NULL;
+-- name: from_version_3
+ALTER TABLE message ADD COLUMN ret TEXT;
+ALTER TABLE message ADD COLUMN envid TEXT;
+ALTER TABLE recipient ADD COLUMN notify TEXT;
+ALTER TABLE recipient ADD COLUMN orcpt TEXT;
+ALTER TABLE recipient ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recipient_owed ON recipient (message_id) WHERE owed = 1;

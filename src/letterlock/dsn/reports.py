@@ -1,0 +1,64 @@
+"""What a sender is told, before it is written."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from letterlock.mail.addresses import Mailbox
+
+
+class Fate(StrEnum):
+    """What became of the recipients of a report: its Action field (RFC 3464 section 2.3.3)."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    RELAYED = "relayed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldReason:
+    """A reason of the last attempt: what it is about, the sentence, its standard's section, code; what to do."""
+
+    subject: str
+    sentence: str
+    section: str
+    code: str
+    advice: str | None = None
+
+    def __str__(self) -> str:
+        """The words of `letterlock queue show`."""
+        return f"{self.subject}: {self.sentence} ({self.section}; {self.code})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldRecipient:
+    """One recipient: enhanced status code, why in a sentence, and the remote server's reply if it decided.
+
+    `original` is what the sender said that the recipient was: address type and address (ORCPT, decoded).
+    `last_attempt_at` is in seconds since 1970.
+    """
+
+    recipient: Mailbox
+    status: str
+    text: str
+    remote_reply: str | None = None
+    remote_host: str | None = None
+    last_attempt_at: float | None = None
+    original: tuple[str, str] | None = None
+    reasons: tuple[ToldReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a sender is told of: a message that was accepted at a time (seconds since 1970), and what became of whom.
+
+    `envelope_id` is what the sender named the message (ENVID, decoded). `retry_until`: until when it is tried again,
+    of what is delayed. `smtputf8`: the message had an address beyond ASCII, so the sender reads UTF-8 (RFC 6533).
+    """
+
+    sender: Mailbox
+    fate: Fate
+    accepted_at: float
+    recipients: tuple[ToldRecipient, ...]
+    envelope_id: str | None = None
+    retry_until: float | None = None
+    smtputf8: bool = False

@@ -1,0 +1,87 @@
+"""The part for people: what became of the message, of each recipient, and why. And how remote text is made harmless."""
+
+import datetime as dt
+import email.utils
+import re
+import textwrap
+
+from letterlock.dsn.reports import Fate, Report, ToldReason, ToldRecipient
+
+MAX_TEXT_CHARACTERS = 800
+MAX_REASONS = 10
+_WIDTH = 74
+
+
+def text_for_people(report: Report, hostname: str, *, full: bool) -> str:
+    """The explanation, in lines that end with LF. `full`: the whole message is attached."""
+    attached = "Your message is attached." if full else "The header of your message is attached; its text is not."
+    blocks = [
+        f"This is the mail server {hostname}.",
+        _wrapped(_what_became_of_it(report)),
+        *(_told(each, report.fate) for each in report.recipients),
+        _wrapped(_WHAT_NOW[report.fate] + attached),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+_ASK = "If the reason is not clear to you, forward this notification to your postmaster. "
+_WHAT_NOW = {Fate.FAILED: _ASK, Fate.DELAYED: _ASK, Fate.RELAYED: ""}
+
+
+def date(moment: float) -> str:
+    """A time in seconds since 1970 as a Date field has it (RFC 5322 section 3.3), in UTC."""
+    return email.utils.format_datetime(dt.datetime.fromtimestamp(moment, dt.UTC))
+
+
+def safe(text: str) -> str:
+    """Remote text for people: bounded, in one line, without control characters."""
+    shown = "".join(character if character.isprintable() else " " for character in text[: 2 * MAX_TEXT_CHARACTERS])
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= MAX_TEXT_CHARACTERS else shown[:MAX_TEXT_CHARACTERS] + "..."
+
+
+def ascii_only(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
+    """Remote text for a header field: printable ASCII in one line, bounded."""
+    spaced = re.sub(r"[\t\r\n]+", " ", text)
+    return "".join(character if " " <= character <= "~" else "?" for character in spaced)[:limit]
+
+
+def _what_became_of_it(report: Report) -> str:
+    count = len(report.recipients)
+    whom = "this recipient" if count == 1 else f"these {count} recipients"
+    message = f"Your message of {date(report.accepted_at)}"
+    if report.fate is Fate.RELAYED:
+        return (
+            f"{message} was handed to the next mail server of {whom}, which confirms no delivery: you are not told "
+            "when it arrives. If it fails, you should be told by that server."
+        )
+    if report.retry_until is None:
+        return f"{message} could not be delivered to {whom}. It is not tried again."
+    return (
+        f"{message} could not be delivered to {whom} yet. It is tried again until {date(report.retry_until)}; there is "
+        "nothing that you need to do, and you are told if it fails."
+    )
+
+
+def _told(recipient: ToldRecipient, fate: Fate) -> str:
+    lines = [f"  <{safe(str(recipient.recipient))}>"]
+    if recipient.original is not None and recipient.original[1] != str(recipient.recipient):
+        lines.append(_wrapped(f"You wrote to: {safe(recipient.original[1])}", "    "))
+    if fate is not Fate.RELAYED:
+        lines.append(_wrapped(f"Why: {safe(recipient.text)} ({recipient.status})", "    "))
+    if recipient.remote_reply:
+        lines.append(_wrapped(f"The other server said: {safe(recipient.remote_reply)}", "    "))
+    lines += [_reason(each) for each in recipient.reasons[:MAX_REASONS]]
+    return "\n".join(lines)
+
+
+def _reason(reason: ToldReason) -> str:
+    advice = f". What to do: {reason.advice}" if reason.advice else ""
+    return _wrapped(f"- {safe(str(reason))}{advice}", "    ", hanging="      ")
+
+
+def _wrapped(text: str, indent: str = "", *, hanging: str | None = None) -> str:
+    following = indent if hanging is None else hanging
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=following, break_long_words=False, break_on_hyphens=False
+    )
