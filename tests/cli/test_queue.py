@@ -78,6 +78,7 @@ async def test_what_waits_is_listed_with_its_reason(queue: Queue) -> None:
     assert ran.out.splitlines()[1].startswith("M1 ")
     assert "to ann@one.test  queued" in ran.out
     assert f"4.2.0 {HELD}" in ran.out
+    assert f"mx.one.test: {HELD}  (RFC 7672 section 2.2.3; rfc7672-2.2.3-starttls-required)" in ran.out
     assert ran.err == "1 message\n"
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.mail.envelope import TlsDemand
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope, TlsDemand
+from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
+from letterlock.policy.reasons import Reason
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import DeliveryTask, Lease, NoticeKind, OutcomeKind, RecipientOutcome
@@ -246,3 +249,89 @@ async def test_the_null_reverse_path_is_kept(store: Store) -> None:
 async def test_rfc8689_4_1_what_the_sender_demands_of_tls_is_remembered(store: Store, demand: TlsDemand) -> None:
     await store.accept(replace(envelope(), tls_demand=demand), BODY, next_attempt_at=0)
     assert (await lease_one(store)).envelope.tls_demand is demand
+
+
+def wishing(*wanted: tuple[Mailbox, set[Event]]) -> Envelope:
+    """A message whose sender says of whom he wants to hear what."""
+    wishes = {mailbox: RecipientWishes(frozenset(events), "rfc822;x+2By@z") for mailbox, events in wanted}
+    return replace(envelope("M1", *wishes), wishes=Wishes(Ret.FULL, "QQ+20", wishes))
+
+
+async def test_rfc3461_4_wishes_are_remembered(store: Store) -> None:
+    kept = wishing((ANN, set()), (BEN, set(Event)))
+    await store.accept(kept, BODY, next_attempt_at=0)
+    assert (await lease_one(store)).envelope == kept
+
+
+async def test_rfc3461_4_1_nobody_hears_of_a_failure_who_does_not_want_to(store: Store) -> None:
+    await store.accept(wishing((ANN, set()), (BEN, {Event.DELAY})), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, FAILED), outcome(BEN, FAILED))
+    assert await store.due_notices(limit=10) == []
+    assert await store.message("M1") is None
+
+
+async def test_rfc3461_4_1_nobody_hears_of_a_delay_who_does_not_want_to(store: Store) -> None:
+    await store.accept(wishing((ANN, set()), (BEN, {Event.FAILURE})), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DEFERRED), outcome(BEN, DEFERRED))
+    assert await store.due_delays(100, limit=10) == []
+
+
+async def test_rfc3461_4_1_only_those_are_told_of_whom_it_is_wanted(store: Store) -> None:
+    await store.accept(wishing((ANN, {Event.FAILURE}), (BEN, {Event.DELAY})), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DEFERRED), outcome(BEN, DEFERRED))
+    [notice] = await store.due_delays(100, limit=10)
+    assert [each.recipient for each in notice.outcomes] == [BEN]
+    await settled(store, await lease_one(store, 400), outcome(ANN, FAILED), outcome(BEN, FAILED), now=410)
+    [notice] = await store.due_notices(limit=10)
+    assert [each.recipient for each in notice.outcomes] == [ANN]
+
+
+async def test_rfc3461_5_2_2_what_was_relayed_stays_until_its_sender_was_told(store: Store) -> None:
+    await store.accept(wishing((ANN, {Event.SUCCESS}), (BEN, set())), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DELIVERED), outcome(BEN, DELIVERED))
+    assert await store.lease(1e6, limit=10, lease_seconds=60) == [], "it is not sent again"
+    [notice] = await store.due_notices(limit=10)
+    assert notice.kind is NoticeKind.RELAYED
+    assert [(each.recipient, each.kind) for each in notice.outcomes] == [(ANN, DELIVERED)]
+    assert [each.host for each in notice.last_attempts] == ["mx.one.test"]
+    await store.notified(notice, (envelope("D1", SENDER, sender=None), b"a notification"), now=11)
+    assert await store.due_notices(limit=10) == []
+    assert await store.message("M1") is None
+
+
+async def test_rfc3461_5_2_1_what_another_confirms_is_gone_at_once(store: Store) -> None:
+    await store.accept(wishing((ANN, {Event.SUCCESS})), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), replace(outcome(ANN, DELIVERED), confirms=True))
+    assert await store.message("M1") is None
+
+
+async def test_what_failed_and_what_was_relayed_are_told_apart(store: Store) -> None:
+    await store.accept(wishing((ANN, set(Event)), (BEN, set(Event))), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DELIVERED), outcome(BEN, FAILED))
+    notices = await store.due_notices(limit=10)
+    assert [(each.kind, each.outcomes[0].recipient) for each in notices] == [
+        (NoticeKind.FAILED, BEN),
+        (NoticeKind.RELAYED, ANN),
+    ]
+    await store.notified(notices[0], None, now=11)
+    assert await store.message("M1") is not None
+    await store.notified(notices[1], None, now=11)
+    assert await store.message("M1") is None
+
+
+async def test_each_next_hop_has_its_own_last_attempt_with_its_reasons(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0)
+    for leased in await store.lease(0, limit=10, lease_seconds=60):
+        host = f"mx.{leased.lease.next_hop}"
+        why = Reason(code="rfc7672-2.2.3-starttls-required", subject=host)
+        made = replace(attempt(leased, outcome(leased.recipients[0], DEFERRED)), host=host, reasons=(why,))
+        await store.settle(leased.lease, settle(leased, made, now=10, schedule=SCHEDULE), made, now=10)
+    [notice] = await store.due_delays(100, limit=10)
+    message = await store.message("M1")
+    assert message is not None
+    assert set(notice.last_attempts) == set(message.last_attempts)
+    assert {(each.next_hop, each.host) for each in notice.last_attempts} == {
+        ("one.test", "mx.one.test"),
+        ("two.test", "mx.two.test"),
+    }
+    assert {each.reasons[0].section for each in notice.last_attempts} == {"RFC 7672 section 2.2.3"}

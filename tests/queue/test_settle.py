@@ -1,12 +1,16 @@
 """What an attempt means for the queue."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.wishes import Event, RecipientWishes, Wishes
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import OutcomeKind
-from tests.queue.messages import ANN, BEN, CAT, attempt, outcome, task
+from tests.queue.messages import ANN, BEN, CAT, SENDER, attempt, outcome, task
 
 SCHEDULE = RetrySchedule(first_seconds=300, maximum_seconds=4000)
 
@@ -61,3 +65,26 @@ def test_rfc5321_4_5_4_1_the_wait_doubles_up_to_its_maximum() -> None:
 @given(attempts=st.integers(0, 10_000), chance=st.floats(0, 1))
 def test_the_wait_is_never_zero_and_never_far_above_its_maximum(attempts: int, chance: float) -> None:
     assert 285 <= SCHEDULE.delay(attempts, chance) <= 4200
+
+
+WISHES = Wishes(recipients={ANN: RecipientWishes(frozenset({Event.SUCCESS})), BEN: RecipientWishes(frozenset())})
+
+
+def test_rfc3461_5_2_2_whoever_asked_for_success_is_told_where_the_next_host_confirms_nothing() -> None:
+    leased = task(ANN, BEN, CAT)
+    leased = replace(leased, envelope=replace(leased.envelope, wishes=WISHES))
+    made = attempt(leased, *(outcome(each, OutcomeKind.DELIVERED) for each in (ANN, BEN, CAT)))
+    settlement = settle(leased, made, now=10, schedule=SCHEDULE)
+    assert [each.recipient for each in settlement.relayed] == [ANN]
+    assert [each.recipient for each in settlement.delivered] == [BEN, CAT]
+
+
+@pytest.mark.parametrize(("confirms", "sender"), [(True, SENDER), (False, None)])
+def test_rfc3461_5_2_1_nobody_is_told_by_us_where_the_next_host_does_it_or_nobody_asked(
+    confirms: bool, sender: Mailbox | None
+) -> None:
+    leased = task(ANN)
+    leased = replace(leased, envelope=replace(leased.envelope, wishes=WISHES, reverse_path=sender))
+    made = attempt(leased, replace(outcome(ANN, OutcomeKind.DELIVERED), confirms=confirms))
+    settlement = settle(leased, made, now=10, schedule=SCHEDULE)
+    assert (len(settlement.delivered), settlement.relayed) == (1, ())

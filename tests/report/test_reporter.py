@@ -4,11 +4,15 @@ import email
 import email.policy
 import itertools
 from dataclasses import replace
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
+from typing import cast
 
 import pytest
 
-from letterlock.mail.envelope import Envelope, TlsDemand
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
+from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
+from letterlock.policy.reasons import Reason, explain, sentence
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import DeliveryTask, Notice, OutcomeKind
@@ -184,3 +188,109 @@ async def test_a_store_that_fails_is_asked_again_later(world: World) -> None:
     assert not await world.reporter.report_due()
     world.reporter._store = whole
     assert await world.reporter.report_due()
+
+
+def wishing(events: set[Event] | None, ret: Ret | None = None) -> Envelope:
+    """A message to ANN whose sender has wishes."""
+    wishes = RecipientWishes(None if events is None else frozenset(events), "rfc822;Ann+2Blists@one.test")
+    return replace(envelope("M1", ANN, expires_at=LATER), wishes=Wishes(ret, "QQ+20314159", {ANN: wishes}))
+
+
+def status(message: EmailMessage) -> list[Message]:
+    return cast("list[Message]", list(message.iter_parts())[1].get_payload())
+
+
+async def test_rfc3461_6_3_the_notification_names_what_the_sender_named(world: World) -> None:
+    await world.accept(wishing(None))
+    await world.try_all(OutcomeKind.FAILED)
+    await world.reporter.report_due()
+    _, message = await world.notification()
+    about, ann = status(message)
+    assert about["Original-Envelope-Id"] == "QQ 314159"
+    assert ann["Original-Recipient"] == "rfc822; Ann+lists@one.test"
+    assert ann["Final-Recipient"] == "rfc822; ann@one.test"
+    assert ann["Remote-MTA"] == "dns; mx.one.test"
+
+
+@pytest.mark.parametrize("events", [set(), {Event.SUCCESS}, {Event.DELAY}])
+async def test_rfc3461_4_1_nobody_is_told_of_a_failure_who_did_not_ask(world: World, events: set[Event]) -> None:
+    await world.accept(wishing(events))
+    await world.try_all(OutcomeKind.FAILED)
+    assert not await world.reporter.report_due()
+    assert await world.store.messages(limit=10) == []
+
+
+@pytest.mark.parametrize("events", [set(), {Event.SUCCESS}, {Event.FAILURE}])
+async def test_rfc3461_4_1_nobody_is_told_of_a_delay_who_did_not_ask(world: World, events: set[Event]) -> None:
+    await world.accept(wishing(events))
+    await world.try_all(OutcomeKind.DEFERRED)
+    world.clock.time = 2 * DELAY
+    assert not await world.reporter.report_due()
+
+
+async def test_rfc3461_5_2_2_relaying_is_told_where_success_was_asked_for(world: World) -> None:
+    await world.accept(wishing({Event.SUCCESS}, Ret.FULL))
+    await world.try_all(OutcomeKind.DELIVERED)
+    assert await world.reporter.report_due()
+    kept, message = await world.notification()
+    assert (kept.reverse_path, kept.recipients) == (None, (SENDER,))
+    assert status(message)[1]["Action"] == "relayed"
+    assert b"the secret" not in message.as_bytes(), "RFC 3461 section 4.3: RET is for what failed"
+    assert await world.store.message("M1") is None
+
+
+async def test_rfc3461_6_1_notifications_lead_to_no_more_of_them(world: World) -> None:
+    await world.accept(wishing(set(Event)))
+    await world.try_all(OutcomeKind.FAILED)
+    assert await world.reporter.report_due()
+    await world.try_all(OutcomeKind.DELIVERED)
+    assert not await world.reporter.report_due()
+    assert await world.store.messages(limit=10) == []
+
+
+@pytest.mark.parametrize(
+    ("ret", "demand", "whole"),
+    [
+        (None, TlsDemand.NONE, False),
+        (Ret.HDRS, TlsDemand.NONE, False),
+        (Ret.FULL, TlsDemand.NONE, True),
+        (Ret.FULL, TlsDemand.REQUIRETLS, False),
+    ],
+)
+async def test_rfc3461_4_3_and_rfc8689_5_how_much_comes_back(
+    world: World, ret: Ret | None, demand: TlsDemand, whole: bool
+) -> None:
+    await world.accept(replace(wishing(None, ret), tls_demand=demand))
+    await world.try_all(OutcomeKind.FAILED)
+    await world.reporter.report_due()
+    _, message = await world.notification()
+    assert (b"the secret" in message.as_bytes()) is whole
+
+
+async def test_the_reasons_of_the_log_stand_in_the_notification(world: World) -> None:
+    await world.accept(wishing({Event.DELAY}))
+    task = await world.lease()
+    why = Reason(code="rfc7672-2.2.3-starttls-required", subject="mx.one.test")
+    made = replace(attempt(task, outcome(ANN, OutcomeKind.DEFERRED), at=1.0), reasons=(why,))
+    await world.store.settle(task.lease, settle(task, made, now=1, schedule=RetrySchedule()), made, now=1)
+    world.clock.time = DELAY
+    assert await world.reporter.report_due()
+    await world.store.retry("M1", now=LATER)
+    _, message = await world.notification()
+    words = f"mx.one.test: {sentence(why)} (RFC 7672 section 2.2.3; {why.code})"
+    assert words in first_part(message)
+    assert explain(why.code).advice in first_part(message)
+    ann = status(message)[1]
+    assert ann["X-Letterlock-Reason"] == words
+    assert (ann["Action"], ann["Status"]) == ("delayed", "4.2.0")
+    assert ann["Will-Retry-Until"] == "Mon, 12 Jan 1970 13:46:40 +0000"
+
+
+async def test_rfc6533_a_sender_beyond_ascii_gets_a_global_notification(world: World) -> None:
+    await world.accept(replace(envelope("M1", expires_at=LATER), reverse_path=Mailbox("böb", "from.test")))
+    await world.try_all(OutcomeKind.FAILED)
+    await world.reporter.report_due()
+    kept, message = await world.notification()
+    kinds = [part.get_content_type() for part in message.iter_parts()]
+    assert kinds[1:] == ["message/global-delivery-status", "message/global-headers"]
+    assert kept.body_type is BodyType.EIGHT_BIT_MIME
