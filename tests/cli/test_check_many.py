@@ -48,7 +48,7 @@ async def test_from_four_domains_on_there_is_a_line_for_each_and_a_count() -> No
     assert lines[1].split()[1:4] == ["PROTECTED", "DANE", "1/1"]
     assert "NO MAIL" in lines[4]
     assert lines[-1].startswith("4 domains in ")
-    assert lines[-1].endswith("1 protected, 3 not protected")
+    assert lines[-1].endswith("1 protected, 2 not protected, 1 without mail")
     assert ran.status == 1
 
 

@@ -21,7 +21,7 @@ from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table
 from letterlock.cli.survey_run import run_surveys
-from letterlock.cli.survey_table import draw_count
+from letterlock.cli.survey_table import draw_count, heading
 from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports
@@ -202,6 +202,7 @@ class _Run:
         self._jobs = jobs
         self._sheets = sheets
         self._found: Counter[Protection] = Counter()
+        self._verdicts: Counter[str] = Counter()
         self._interrupted = False
 
     def to_its_end(self) -> int:
@@ -216,7 +217,7 @@ class _Run:
             if self._sheets.page:
                 self._sheets.page.give_up()
         if self._sheets.for_people and len(self._domains) > 1:
-            click.echo("\n" + draw_count(self._found, time.monotonic() - began))
+            click.echo("\n" + draw_count(self._verdicts, time.monotonic() - began))
         if self._sheets.path:
             click.echo(f"page written to {self._sheets.path}", err=True)
         if self._interrupted:
@@ -244,6 +245,7 @@ class _Run:
             with self._progress() as bar:
                 async for found in run_surveys(self._domains, look, self._jobs, stop):
                     self._found[found.summary.protection] += 1
+                    self._verdicts[heading(found)[0]] += 1
                     for output in self._sheets.outputs:
                         output.add(found)
                     if bar:

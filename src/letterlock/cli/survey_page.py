@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import jinja2
 
 import letterlock
-from letterlock.cli.survey_table import HEADINGS
+from letterlock.cli.survey_table import HEADINGS, NO_MAIL
 from letterlock.deliver.log import safe
-from letterlock.policy.outlook import Attacker, Protection
+from letterlock.policy.outlook import Attacker
 
 ATTACKERS = {
     Attacker.REMOVES_STARTTLS: "On the path, removing STARTTLS",
@@ -37,10 +37,10 @@ def page(surveys: Sequence[dict[str, object]]) -> str:
     environment.filters.update(moment=_moment, day=_day, link=_link, safe_text=safe)
     return environment.get_template("survey.html").render(
         surveys=surveys,
-        counted=Counter(str(survey["protection"]) for survey in surveys),
+        counted=Counter(str(survey["verdict"]) for survey in surveys),
         headings={protection.value: words for protection, (words, _) in HEADINGS.items()},
         looks={protection.value: look for protection, (_, look) in HEADINGS.items()},
-        protections=[each.value for each in Protection],
+        verdicts={**dict(HEADINGS.values()), NO_MAIL: "warn"},
         attackers={each.value: words for each, words in ATTACKERS.items()},
         version=letterlock.__version__,
     )

@@ -1,7 +1,6 @@
 """Many surveys for people: one line a domain, and how many there were of each kind."""
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from letterlock.cli.style import Style
@@ -26,12 +25,14 @@ HEADINGS = {
     Protection.HELD: ("HELD", "warn"),
     Protection.UNKNOWN: ("COULD NOT FIND OUT", "warn"),
 }
+NO_MAIL = "NO MAIL"
 _COUNTED = {
-    Protection.PROTECTED: "protected",
-    Protection.ONCE_KNOWN: "protected once known",
-    Protection.UNPROTECTED: "not protected",
-    Protection.HELD: "held",
-    Protection.UNKNOWN: "could not be found out",
+    "PROTECTED": "protected",
+    "PROTECTED ONCE KNOWN": "protected once known",
+    "NOT PROTECTED": "not protected",
+    "HELD": "held",
+    "COULD NOT FIND OUT": "could not be found out",
+    NO_MAIL: "without mail",
 }
 _MAX_DOMAIN_CHARACTERS = 40
 _MAX_NEXT_CHARACTERS = 100
@@ -51,7 +52,7 @@ class Row(NamedTuple):
 def heading(survey: Survey) -> tuple[str, str]:
     """The verdict in a word or three, and its look."""
     if isinstance(survey.routed, Refuse):
-        return "NO MAIL", "warn"
+        return NO_MAIL, "warn"
     return HEADINGS[survey.summary.protection]
 
 
@@ -106,13 +107,8 @@ def draw_table(rows: list[Row], style: Style) -> list[str]:
     ]
 
 
-def count(protections: Iterable[Protection]) -> Counter[Protection]:
-    """How many domains there are of each kind."""
-    return Counter(protections)
-
-
-def draw_count(counted: Counter[Protection], seconds: float) -> str:
-    """The last line of a run."""
-    kinds = ", ".join(f"{counted[each]} {words}" for each, words in _COUNTED.items() if counted[each])
-    domains = counted.total()
+def draw_count(verdicts: Counter[str], seconds: float) -> str:
+    """The last line of a run: how many domains there are of each verdict, in its words."""
+    kinds = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in _COUNTED.items() if verdicts[verdict])
+    domains = verdicts.total()
     return f"{domains} domain{'s' if domains != 1 else ''} in {seconds:.1f} s: {kinds or 'nothing to look at'}"
