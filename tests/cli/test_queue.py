@@ -103,6 +103,7 @@ async def test_filters_pick_by_domain_sender_age_and_reason(queue: Queue) -> Non
     assert await found("--sender", "from.test") == ["M1", "M2"]
     assert await found("--sender", "<>") == ["M3"]
     assert await found("--reason", "Greylist") == ["M2"]
+    assert await found("--reason", "starttls-required") == ["M1", "M2"]
     assert await found("--older", "1") == ["M1", "M2", "M3"]
     assert await found("--older", "900000000") == []
     assert (await queue.run("list", "--domain", "no.test")).out == "No message in the queue is like that.\n"

@@ -50,7 +50,7 @@ def queue() -> None:
 @click.option("--domain", help="Only messages that wait for recipients in this domain.")
 @click.option("--sender", help="Only messages from this address, or from this domain; <> for notifications.")
 @click.option("--older", type=click.FloatRange(0), help="Only messages that were accepted so many hours ago.")
-@click.option("--reason", help="Only messages of which a recipient's last status or reason holds this text.")
+@click.option("--reason", help="Only messages whose last statuses or reasons hold this text, or code.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all messages.")
 @_with_server
 def list_(
@@ -85,7 +85,14 @@ def _is_about(message: dict[str, Any], *, domain: str | None, sender: str | None
         return False
     if sender is not None and sender.lower() not in (message["sender"].lower() or "<>", _domain(message["sender"])):
         return False
-    return reason is None or any(reason.lower() in f"{each['status']} {each['reason']}".lower() for each in waiting)
+    return reason is None or any(reason.lower() in text.lower() for text in _reasons(message, waiting))
+
+
+def _reasons(message: dict[str, Any], waiting: Iterable[dict[str, Any]]) -> Iterable[str]:
+    """All that can be read of why a message waits."""
+    yield from (f"{each['status']} {each['reason']}" for each in waiting)
+    for attempt in message["last_attempts"]:
+        yield from (f"{each['sentence']} {each['section']} {each['code']}" for each in attempt["reasons"])
 
 
 def _domain(address: str) -> str:
