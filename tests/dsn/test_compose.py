@@ -212,6 +212,13 @@ def test_rfc3464_2_4_the_reasons_stand_there_for_people_and_for_machines() -> No
     assert bob.get_all("X-Letterlock-Reason") == [words]
 
 
+def test_people_read_a_sentence_once() -> None:
+    told = replace(REFUSED, text=f"mx.example.org: {WHY.sentence}", remote_reply=None, reasons=(WHY,))
+    text = " ".join(next(parsed(report(told)).iter_parts()).get_content().split())
+    assert text.count(WHY.sentence) == 1
+    assert "- mx.example.org: RFC 7672 section 2.2.3; rfc7672-2.2.3-starttls-required. What to do" in text
+
+
 def test_of_many_reasons_the_first_are_told() -> None:
     _, bob = groups(parsed(report(replace(REFUSED, reasons=(WHY,) * 1_000))))
     assert len(bob.get_all("X-Letterlock-Reason") or ()) == MAX_REASONS
@@ -256,7 +263,7 @@ def test_rfc2046_5_1_1_a_message_that_has_the_boundary_adds_no_part() -> None:
     assert kinds == ["text/plain", "message/delivery-status", "message/rfc822"]
 
 
-def test_rfc6533_4_and_6_whoever_writes_utf_8_reads_it() -> None:
+def test_rfc6533_4_whoever_writes_utf_8_reads_it() -> None:
     bob = ToldRecipient(recipient=Mailbox("böb", "example.org"), status="5.6.7", text="no SMTPUTF8")
     content = "Subject: grüße\r\n\r\nthe secret\r\n".encode()
     whole = compose(replace(report(bob), smtputf8=True), content, hostname="mx.example.net", message_id="D1", now=NOW)

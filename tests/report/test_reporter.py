@@ -286,7 +286,7 @@ async def test_the_reasons_of_the_log_stand_in_the_notification(world: World) ->
     assert ann["Will-Retry-Until"] == "Mon, 12 Jan 1970 13:46:40 +0000"
 
 
-async def test_rfc6533_a_sender_beyond_ascii_gets_a_global_notification(world: World) -> None:
+async def test_rfc6533_4_a_sender_beyond_ascii_gets_a_global_notification(world: World) -> None:
     await world.accept(replace(envelope("M1", expires_at=LATER), reverse_path=Mailbox("böb", "from.test")))
     await world.try_all(OutcomeKind.FAILED)
     await world.reporter.report_due()

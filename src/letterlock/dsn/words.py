@@ -71,13 +71,15 @@ def _told(recipient: ToldRecipient, fate: Fate) -> str:
         lines.append(_wrapped(f"Why: {safe(recipient.text)} ({recipient.status})", "    "))
     if recipient.remote_reply:
         lines.append(_wrapped(f"The other server said: {safe(recipient.remote_reply)}", "    "))
-    lines += [_reason(each) for each in recipient.reasons[:MAX_REASONS]]
+    lines += [_reason(each, recipient.text) for each in recipient.reasons[:MAX_REASONS]]
     return "\n".join(lines)
 
 
-def _reason(reason: ToldReason) -> str:
+def _reason(reason: ToldReason, told: str) -> str:
+    """A reason, but for its sentence where that was told already."""
+    words = f"{reason.subject}: {reason.section}; {reason.code}" if reason.sentence in told else str(reason)
     advice = f". What to do: {reason.advice}" if reason.advice else ""
-    return _wrapped(f"- {safe(str(reason))}{advice}", "    ", hanging="      ")
+    return _wrapped(f"- {safe(words)}{advice}", "    ", hanging="      ")
 
 
 def _wrapped(text: str, indent: str = "", *, hanging: str | None = None) -> str:
