@@ -84,7 +84,7 @@ class _Try:
         if evidence.next_hop.port != self._options.port:
             self._options = replace(self._options, port=evidence.next_hop.port)
         self._relayed = relay_reasons(evidence)
-        routed = route(evidence, self._ports.shuffle)
+        routed = route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
             for host in routed.hosts[: self._options.max_hosts]:
                 if await self._try_host(evidence, host):

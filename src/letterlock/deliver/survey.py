@@ -96,7 +96,7 @@ async def survey(
     evidence = await ports.discoverer.destination(NextHop(domain, options.port))
     reporting = await find_reporting(resolver, evidence.next_hop.domain)
     options = replace(options, port=evidence.next_hop.port)
-    routed = route(evidence, ports.shuffle)
+    routed = route(evidence, ports.shuffle, options.hostname)
     hosts: tuple[HostSurvey, ...] = ()
     if isinstance(routed, Route):
         looking = (_host(evidence, host, ports, options, seats) for host in routed.hosts[: options.max_hosts])

@@ -48,6 +48,13 @@ _ROUTE = (
         "the operator of the domain must mend the MX records",
     ),
     row(
+        "rfc5321-5.1-own-host",
+        "RFC 5321 section 5.1",
+        "4.4.6",
+        "the best MX host is this server itself ({host}): mail would go round in a circle",
+        "if mail for the domain is to stay here or go elsewhere, give it a [route]; else its MX records are wrong",
+    ),
+    row(
         "rfc7505-3-null-mx",
         "RFC 7505 section 3",
         "5.1.10",

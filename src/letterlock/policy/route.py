@@ -19,18 +19,31 @@ MAX_HOSTS = 20
 Shuffle = Callable[[Sequence[MxHost]], Sequence[MxHost]]
 
 
-def route(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | Refuse:
+def route(evidence: DestinationEvidence, shuffle: Shuffle, own: str | None = None) -> Route | Defer | Refuse:
     """The hosts to try, by preference, and among equals as `shuffle` puts them; at most MAX_HOSTS.
 
     Whether a host has TLSA records never changes the order (RFC 7672 section 2.2.1). The domain itself is the host
     (implicit MX) only where the MX answer says that there is none, never after a lookup that failed. The operator's
     route, where there is one, is told last; mail waits while it leads nowhere, for that is no fault of the recipient.
+    `own` is the name of this server: hosts that are no better than it are left out, or mail would go round in a circle.
     """
-    routed = _by_mx(evidence, shuffle)
+    routed = _without_own(_by_mx(evidence, shuffle), own)
     if evidence.relay is not None and isinstance(routed, Refuse):
         nowhere = Reason(code="rule-route-nowhere", subject=evidence.next_hop.domain)
         routed = Defer(reasons=(nowhere, *routed.reasons))
     return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
+
+
+def _without_own(routed: Route | Defer | Refuse, own: str | None) -> Route | Defer | Refuse:
+    """Only the hosts that are better than this server, if it is one of them. That nobody is better may be forged."""
+    if not isinstance(routed, Route) or own not in {host.name for host in routed.hosts}:
+        return routed
+    best = min(host.preference for host in routed.hosts if host.name == own)
+    better = tuple(host for host in routed.hosts if host.preference < best)
+    if better:
+        return replace(routed, hosts=better)
+    why = Reason(code="rfc5321-5.1-own-host", subject=routed.next_hop.domain, facts=(("host", str(own)),))
+    return Defer(reasons=(why,))
 
 
 def relay_reasons(evidence: DestinationEvidence) -> tuple[Reason, ...]:
