@@ -1,4 +1,4 @@
-"""Mail does not go round in a circle: this server, and hosts that are no better, are left out (RFC 5321 section 5.1)."""
+"""Mail does not go round in a circle: this server, and no better hosts, are left out (RFC 5321 section 5.1)."""
 
 import pytest
 
