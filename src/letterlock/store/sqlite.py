@@ -6,24 +6,13 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
-from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
-from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
-from letterlock.mail.wishes import (
-    Event,
-    RecipientWishes,
-    Ret,
-    Wishes,
-    parse_envid,
-    parse_notify,
-    parse_orcpt,
-    write_notify,
-)
+from letterlock.mail.envelope import Envelope
 from letterlock.queue.journal import last_attempts, record
 from letterlock.queue.store import LeaseLost, StoreFailed
 from letterlock.queue.tasks import (
@@ -39,9 +28,9 @@ from letterlock.queue.tasks import (
     RecipientOutcome,
     Settlement,
 )
+from letterlock.store.rows import Damaged, read_envelope, read_mailbox, read_record, recipient_rows
 from letterlock.store.writer import Writer
 
-_Value = TypeVar("_Value")
 log = logging.getLogger("letterlock.store")
 FILE = "queue.db"
 LOCK_FILE = "lock"
@@ -52,10 +41,6 @@ UNKNOWN_STATUS = "5.0.0"  # RFC 3463: other or undefined
 
 class QueueInUse(Exception):
     """Another server has this queue."""
-
-
-class Damaged(Exception):
-    """A row cannot be read as what it should be."""
 
 
 def _statements(text: str) -> dict[str, str]:
@@ -186,7 +171,7 @@ class SqliteStore:
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
         """The journal of a message's attempts, oldest first."""
         return await self._writer.do_aside(
-            lambda db: [_record(text) for (text,) in _run(db, "attempts", message_id, MAX_ATTEMPTS_SHOWN)]
+            lambda db: [read_record(text) for (text,) in _run(db, "attempts", message_id, MAX_ATTEMPTS_SHOWN)]
         )
 
     async def retry(self, message_id: str | None, *, now: float) -> int:
@@ -292,7 +277,7 @@ def _insert(
         envelope.wishes.envid,
     )
     _run(db, "insert_body", envelope.id, body)
-    db.executemany(_SQL["insert_recipient"], _recipient_rows(envelope))
+    db.executemany(_SQL["insert_recipient"], recipient_rows(envelope))
     leased = {lease.next_hop: lease for lease in leases}
     for next_hop in dict.fromkeys(mailbox.domain for mailbox in envelope.recipients):
         lease = leased.get(next_hop)
@@ -300,23 +285,12 @@ def _insert(
         _run(db, "insert_task", envelope.id, next_hop, due_at, token)
 
 
-def _recipient_rows(envelope: Envelope) -> list[tuple[str | int | None, ...]]:
-    """Whoever does not want to be told of failure or delay counts as told from the start."""
-    rows: list[tuple[str | int | None, ...]] = []
-    for place, mailbox in enumerate(envelope.recipients):
-        wishes = envelope.wishes.of(mailbox)
-        notify = None if wishes.notify is None else write_notify(wishes.notify)
-        told, warned = not wishes.wants(Event.FAILURE), not wishes.wants(Event.DELAY)
-        rows.append((envelope.id, place, str(mailbox), mailbox.domain, notify, wishes.orcpt, told, warned))
-    return rows
-
-
 def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) -> list[DeliveryTask]:
     tasks = []
     for message_id, next_hop, attempts in _run(db, "due_tasks", now, limit).fetchall():
         lease = Lease(secrets.token_hex(8), message_id, next_hop, expires_at)
         try:
-            recipients = tuple(_mailbox(text) for (text,) in _run(db, "waiting_recipients", message_id, next_hop))
+            recipients = tuple(read_mailbox(text) for (text,) in _run(db, "waiting_recipients", message_id, next_hop))
             envelope = _envelope(db, message_id)
         except Damaged as error:
             log.critical("%s: set aside, its row in the queue is damaged: %s", message_id, error)
@@ -390,7 +364,7 @@ def _notice(db: sqlite3.Connection, message_id: str, kind: NoticeKind) -> Notice
     asked, became = _ASKED[kind]
     outcomes = tuple(
         RecipientOutcome(
-            recipient=_mailbox(mailbox),
+            recipient=read_mailbox(mailbox),
             kind=became,
             status=status or UNKNOWN_STATUS,
             text=text or "the reason was lost",
@@ -406,58 +380,14 @@ def _notice(db: sqlite3.Connection, message_id: str, kind: NoticeKind) -> Notice
 
 def _last_attempts(db: sqlite3.Connection, message_id: str, next_hops: frozenset[str]) -> tuple[LastAttempt, ...]:
     newest = _run(db, "newest_attempts", message_id, MAX_ATTEMPTS_SHOWN)
-    return last_attempts((_record(text) for (text,) in newest), next_hops)
-
-
-def _record(text: str) -> dict[str, object]:
-    """A record of the journal; {} when it is damaged: nothing depends on it."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return last_attempts((read_record(text) for (text,) in newest), next_hops)
 
 
 def _envelope(db: sqlite3.Connection, message_id: str) -> Envelope:
     row = _run(db, "message", message_id).fetchone()
     if row is None:
         raise Damaged("the message is missing")
-    if not row[8]:
-        raise Damaged("its content is missing")
-    rows = [(_mailbox(mailbox), notify, orcpt) for mailbox, *_, notify, orcpt in _run(db, "recipients", message_id)]
-    try:
-        body_type, tls_demand = BodyType(row[5]), TlsDemand(row[7])
-        wished = {mailbox: _wishes(notify, orcpt) for mailbox, notify, orcpt in rows if (notify, orcpt) != (None, None)}
-        wishes = Wishes(_read(row[9], Ret), _read(row[10], parse_envid), wished)
-    except ValueError as error:
-        raise Damaged(str(error)) from None
-    return Envelope(
-        id=row[0],
-        reverse_path=None if row[1] is None else _mailbox(row[1]),
-        recipients=tuple(mailbox for mailbox, *_ in rows),
-        size=row[2],
-        accepted_at=row[3],
-        expires_at=row[4],
-        body_type=body_type,
-        client=row[6],
-        tls_demand=tls_demand,
-        wishes=wishes,
-    )
-
-
-def _wishes(notify: str | None, orcpt: str | None) -> RecipientWishes:
-    return RecipientWishes(_read(notify, parse_notify), _read(orcpt, parse_orcpt))
-
-
-def _read(text: str | None, parse: Callable[[str], _Value]) -> _Value | None:
-    return None if text is None else parse(text)
-
-
-def _mailbox(text: str) -> Mailbox:
-    try:
-        return parse_mailbox(text)
-    except InvalidAddress as error:
-        raise Damaged(f"{text!r} is not an address: {error}") from None
+    return read_envelope(row, _run(db, "recipients", message_id).fetchall())
 
 
 def _page(db: sqlite3.Connection, limit: int, after: str) -> list[QueuedMessage]:
@@ -479,7 +409,7 @@ def _queued(db: sqlite3.Connection, message_id: str) -> QueuedMessage | None:
         return None
     recipients = tuple(
         QueuedRecipient(
-            recipient=_mailbox(mailbox),
+            recipient=read_mailbox(mailbox),
             state="leased" if state == "queued" and token else state,
             attempts=attempts or 0,
             next_attempt_at=due_at if state == "queued" and not token else None,
