@@ -25,7 +25,7 @@ class Damaged(Exception):
 
 
 def recipient_rows(envelope: Envelope) -> list[tuple[str | int | None, ...]]:
-    """The rows of `insert_recipient`. Whoever does not want to hear of failure or delay counts as told from the start."""
+    """The rows of `insert_recipient`. Who wants to hear of no failure or delay counts as told from the start."""
     rows: list[tuple[str | int | None, ...]] = []
     for place, mailbox in enumerate(envelope.recipients):
         wishes = envelope.wishes.of(mailbox)
