@@ -20,6 +20,13 @@ RULES = [(standard, rule) for standard, rules in CHECKLIST.items() for rule in r
 def test_every_rule_is_held_by_a_test_or_says_why_not(standard: str, rule: Rule) -> None:
     assert rule.tests or rule.instead, f"{standard} {rule.section}"
     assert not set(rule.tests) - NAMES
+    assert rule.instead or any(map(_names_section(standard, rule.section).search, rule.tests)), "none is named by it"
+
+
+def _names_section(standard: str, section: str) -> re.Pattern[str]:
+    """A test's name tells the standard and the section, or one of several: `test_rfc7672_2_2_1_...`."""
+    sections = "|".join(one.replace(".", "_") for one in re.split(r", |-", section))
+    return re.compile(rf"_{standard.replace('RFC ', 'rfc')}_({sections})_")
 
 
 def test_the_six_standards_of_the_decision_are_there() -> None:

@@ -115,7 +115,7 @@ async def found(internet: Internet, name: str, port: int = 25, attack: Attack = 
         ("shared.s1", "shared.s1"),
     ],
 )
-async def test_rfc7672_2_2_2_the_base_domain_of_signed_hosts_and_aliases(
+async def test_rfc7671_7_and_rfc7672_2_2_2_the_base_domain_of_signed_hosts_and_aliases(
     internet: Internet, name: str, base: str
 ) -> None:
     """The records at every other name are BAD: an alias itself where its end has records, and names between."""
@@ -143,7 +143,7 @@ async def test_rfc7672_2_1_3_an_unsigned_alias_of_the_tlsa_record_proves_nothing
     assert (required.encryption, required.authentication) == (Encryption.OPTIONAL, None)
 
 
-async def test_rfc7672_2_2_3_each_port_has_its_own_records(internet: Internet) -> None:
+async def test_rfc6698_3_and_rfc7672_2_2_3_each_port_has_its_own_records(internet: Internet) -> None:
     required = await found(internet, "mx.s1", 587)
     assert isinstance(required, Requirement)
     assert isinstance(required.authentication, DaneAuthentication)

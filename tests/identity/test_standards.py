@@ -100,3 +100,10 @@ def test_rfc7671_5_1_dates_count_for_dane_ta_and_not_for_dane_ee() -> None:
     leaf = INTERMEDIATE.leaf(HOST, not_after=PAST)
     assert missed((*leaf.chain, ROOT.der), for_root()).kind is MismatchKind.EXPIRED
     matched(leaf.chain, record(3, 1, 1, der=leaf.der, spki=leaf.spki))
+
+
+def test_rfc7672_3_1_2_an_anchor_that_only_the_record_holds_still_needs_names_and_dates() -> None:
+    matched(LEAF.chain, for_root(0, 0))
+    assert missed(LEAF.chain, for_root(0, 0), references=("other.example.org",)).kind is MismatchKind.WRONG_NAME
+    late = INTERMEDIATE.leaf(HOST, not_after=PAST)
+    assert missed(late.chain, for_root(0, 0)).kind is MismatchKind.EXPIRED

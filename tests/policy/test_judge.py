@@ -132,7 +132,7 @@ def test_opportunistic_tls_goes_in_clear_where_there_is_none() -> None:
     assert cleared(OPPORTUNISTIC, refused) == (Achieved(level=Level.CLEAR), "rfc7435-3-clear-refused")
 
 
-def test_rfc7672_1_3_opportunistic_tls_is_encrypted_and_never_authenticated() -> None:
+def test_rfc7672_1_3_1_opportunistic_tls_is_encrypted_and_never_authenticated() -> None:
     for chain in (LEAF.chain, self_signed("x.example").chain, ()):
         achieved, code = cleared(OPPORTUNISTIC, session(handshake=tls(*chain)))
         assert (achieved, code) == (Achieved(level=Level.ENCRYPTED), "rfc7435-3-encrypted")

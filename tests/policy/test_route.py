@@ -149,7 +149,7 @@ def test_names_that_cannot_be_asked_for_are_left_out_and_alone_defer() -> None:
     assert deferred(evidence) == ("rfc5321-5.1-mx-unusable", "4.4.4")
 
 
-def test_rfc7672_6_mandatory_dane_needs_a_signed_mx() -> None:
+def test_rfc7672_2_2_1_and_6_mandatory_dane_needs_a_signed_mx() -> None:
     evidence = destination("10 a.example.", security=INSECURE, demand=rule(TlsRule.DANE_ONLY))
     [host] = routed(evidence).hosts
     unsigned = target(GOOD_TLSA, mx_secure=host.secure)

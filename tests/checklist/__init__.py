@@ -1,0 +1,21 @@
+"""What RFC 7672, 7671, 6698, 8461, 8689 and 3207 ask of a sender, rule by rule, and the tests that hold each rule.
+
+The rules are in our own words. `tests/test_checklist.py` sees to it that every test named here exists; the page
+`docs/reference/rfc-index.md` shows the table. A rule without a test says why it has none.
+"""
+
+from tests.checklist.dane import RFC6698, RFC7671
+from tests.checklist.dane_smtp import RFC7672
+from tests.checklist.others import RFC3207, RFC8461, RFC8689
+from tests.checklist.rule import Rule
+
+__all__ = ["CHECKLIST", "Rule"]
+
+CHECKLIST: dict[str, tuple[Rule, ...]] = {
+    "RFC 7672": RFC7672,
+    "RFC 7671": RFC7671,
+    "RFC 6698": RFC6698,
+    "RFC 8461": RFC8461,
+    "RFC 8689": RFC8689,
+    "RFC 3207": RFC3207,
+}
