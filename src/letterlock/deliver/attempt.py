@@ -125,10 +125,7 @@ class _Try:
     async def _try_address(self, host: str, address: str, requirement: Requirement) -> bool:
         """Try one address; whether the attempt is over."""
         server = f"{host}[{address}]"
-        while (
-            self._pool is not None
-            and (kept := self._pool.take(host, address, self._options.port, requirement)) is not None
-        ):
+        while (kept := self._kept_session(host, address, requirement)) is not None:
             self._saw(host, address, kept.connected_at, kept.handshake)
             over = await self._transact(kept, host, address)
             if over is not None:
