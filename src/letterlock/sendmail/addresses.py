@@ -1,0 +1,150 @@
+"""Address lists of RFC 5322 section 3.4, as they stand in headers and on command lines, into bare addresses."""
+
+MAX_ADDRESS_CHARACTERS = 320  # RFC 5321 section 4.5.3.1: 64 of local part, `@`, 255 of domain
+MAX_ADDRESSES = 50_000
+_SPACES = " \t\r\n"
+
+
+class BadAddress(Exception):
+    """This is no address, or no list of them."""
+
+
+def addresses(text: str) -> list[str]:
+    """The addresses of a list, without names, comments and groups. `<>` is an empty one. Raises BadAddress."""
+    return _Scanner(text).scan()
+
+
+def qualified(address: str, domain: str) -> str:
+    """A local name with the domain behind it; an address as it is."""
+    return address if not address or _at(address) >= 0 else f"{address}@{domain}"
+
+
+def _at(address: str) -> int:
+    """Where the domain begins, or -1: an `@` inside quotes does not count."""
+    return address.find("@", address.rfind('"') + 1)
+
+
+class _Scanner:
+    """Reads a list once, from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._words = ""
+        self._route: str | None = None
+        self._found: list[str] = []
+
+    def scan(self) -> list[str]:
+        while self._at < len(self._text):
+            self._step(self._text[self._at])
+        self._finish()
+        return self._found
+
+    def _step(self, letter: str) -> None:
+        match letter:
+            case '"':
+                self._words += self._quoted()
+            case "(":
+                self._skip_comment()
+            case "<":
+                self._take_route()
+            case "[":
+                self._words += self._up_to("]")
+            case "," | ";":
+                self._at += 1
+                self._finish()
+            case ":":  # what stood before it was the name of a group
+                self._at += 1
+                self._words = ""
+            case _:
+                self._at += 1
+                self._words += letter
+
+    def _quoted(self) -> str:
+        start = self._at
+        self._at += 1
+        while self._at < len(self._text):
+            letter = self._text[self._at]
+            self._at += 2 if letter == "\\" else 1
+            if letter == '"':
+                return self._text[start : self._at]
+        raise BadAddress(f'a quote without its end in "{self._text}"')
+
+    def _skip_comment(self) -> None:
+        depth = 0
+        while self._at < len(self._text):
+            letter = self._text[self._at]
+            self._at += 2 if letter == "\\" else 1
+            depth += (letter == "(") - (letter == ")")
+            if not depth:
+                self._words += " "
+                return
+        raise BadAddress(f'a comment without its end in "{self._text}"')
+
+    def _up_to(self, end: str) -> str:
+        start = self._at
+        found = self._text.find(end, start)
+        if found < 0:
+            raise BadAddress(f'"{self._text[start]}" without "{end}" in "{self._text}"')
+        self._at = found + 1
+        return self._text[start : self._at]
+
+    def _take_route(self) -> None:
+        if self._route is not None:
+            raise BadAddress(f'two addresses without a comma in "{self._text}"')
+        self._at += 1
+        inside = ""
+        while self._at < len(self._text) and (letter := self._text[self._at]) != ">":
+            if letter == '"':
+                inside += self._quoted()
+            elif letter == "[":
+                inside += self._up_to("]")
+            else:
+                inside += letter
+                self._at += 1
+        if self._at >= len(self._text):
+            raise BadAddress(f'"<" without ">" in "{self._text}"')
+        self._at += 1
+        self._route = inside.strip(_SPACES)
+
+    def _finish(self) -> None:
+        words, route = self._words.strip(_SPACES), self._route
+        self._words, self._route = "", None
+        if route is not None:
+            self._found.append(_checked(_without_source_route(route)))
+        elif words:
+            self._found.append(_checked(words))
+        if len(self._found) > MAX_ADDRESSES:
+            raise BadAddress(f"more than {MAX_ADDRESSES} addresses")
+
+
+def _without_source_route(route: str) -> str:
+    """`@a,@b:user@host` means `user@host` (RFC 5322 section 4.4)."""
+    return route.partition(":")[2] if route.startswith("@") else route
+
+
+def _checked(address: str) -> str:
+    if len(address) > MAX_ADDRESS_CHARACTERS:
+        raise BadAddress(f"an address of more than {MAX_ADDRESS_CHARACTERS} characters")
+    at = _at(address)
+    local, domain = (address, "localhost") if at < 0 else (address[:at], address[at + 1 :])
+    if address and not (_is_local(local) and _is_domain(domain)):
+        raise BadAddress(f'"{address}" is not an address')
+    return address
+
+
+def _is_local(local: str) -> bool:
+    if local.startswith('"') and local.endswith('"') and len(local) > 1:
+        return _is_clean(local)
+    return bool(local) and _is_clean(local) and not set(local) & set(' ()<>@,;:\\"[]')
+
+
+def _is_domain(domain: str) -> bool:
+    if domain.startswith("[") and domain.endswith("]"):
+        return _is_clean(domain) and not set(domain[1:-1]) & set(' []<>\\"')
+    return bool(domain) and _is_clean(domain) and not set(domain) & set(' ()<>@,;:\\"[]')
+
+
+def _is_clean(text: str) -> bool:
+    """No control characters, nor octets that are not UTF-8 (they come as lone surrogates)."""
+    return text.isprintable()

@@ -1,0 +1,27 @@
+"""How the commands end: the statuses of sysexits.h, and the exception that carries one."""
+
+OK = 0
+USAGE = 64
+DATAERR = 65
+NOINPUT = 66
+NOUSER = 67
+UNAVAILABLE = 69
+OSERR = 71
+IOERR = 74
+TEMPFAIL = 75
+PROTOCOL = 76
+NOPERM = 77
+CONFIG = 78
+
+
+class Failure(Exception):
+    """The end of a command: `status` for the caller, and a text for people. TEMPFAIL means: the same later may work."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def printable(text: str) -> str:
+    """Text of somebody else, safe for a terminal and a log: other characters become `?`."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,145 @@
+"""`letterlock-mailq`: the queue of the running server, printed as Postfix's mailq prints its own.
+
+The answers come in pages and are printed page by page, so that a million messages need the memory of one page.
+"""
+
+import _socket
+import os
+import sys
+import time
+
+from letterlock.sendmail.exits import NOPERM, OK, PROTOCOL, TEMPFAIL, UNAVAILABLE, USAGE, Failure, printable
+from letterlock.sendmail.settings import CONTROL_SOCKET, settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+WORKER = "worker-"
+MAX_ANSWER_OCTETS = 64 << 20
+READ_OCTETS = 1 << 18
+TIMEOUT_SECONDS = 30.0
+_HEADING = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------"
+_REASON_WIDTH = 76
+_MARKS = {"leased": "*", "held": "!", "quarantined": "!"}
+
+
+def main() -> int:
+    """Run the command with the program's arguments; its exit status."""
+    try:
+        return show(_config(sys.argv[1:]))
+    except Failure as failure:
+        sys.stderr.write(f"letterlock-mailq: {failure}\n")
+        return failure.status
+
+
+def _config(words: list[str]) -> str | None:
+    """`-C FILE`; `-v`, `-q` and `-A…` are taken and have no effect. Raises Failure (USAGE)."""
+    config = None
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word.startswith("-C") and (word[2:] or words):
+            config = word[2:] or words.pop(0)
+        elif word[:2] not in ("-v", "-q", "-A"):
+            raise Failure(USAGE, "usage: letterlock-mailq [-C FILE]")
+    return config
+
+
+def show(config: str | None) -> int:
+    """Print the queue of the server with this configuration; the exit status. Raises Failure."""
+    count = octets = 0
+    try:
+        for directory in _directories(settings(config).queue_directory()):
+            for message in _messages(directory):
+                sys.stdout.write(("\n" if count else f"{_HEADING}\n") + _entry(message))
+                count += 1
+                octets += message["size"]
+        sys.stdout.write(_summary(count, octets))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `mailq | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return OK
+
+
+def _summary(count: int, octets: int) -> str:
+    if not count:
+        return "Mail queue is empty\n"
+    return f"\n-- {(octets + 512) // 1024} Kbytes in {count} Request{'s' if count != 1 else ''}.\n"
+
+
+def _entry(message: "dict[str, Any]") -> str:
+    """Id, size, date and sender; then the recipients that wait, each below the reason why."""
+    states = [recipient["state"] for recipient in message["recipients"]]
+    mark = next((_MARKS[state] for state in states if state in _MARKS), "")
+    when = time.strftime("%a %b %e %H:%M:%S", time.localtime(message["accepted_at"]))
+    name, sender = printable(message["id"]) + mark, printable(message["sender"]) or "MAILER-DAEMON"
+    lines = [f"{name:<17} {message['size']:>8} {when:>19.19} {sender}"]
+    reason = ""
+    for recipient in sorted(message["recipients"], key=lambda each: each["reason"] or ""):
+        if recipient["state"] == "delivered":
+            continue
+        if recipient["reason"] and recipient["reason"] != reason:
+            reason = recipient["reason"]
+            lines.append(f"({printable(reason)})".rjust(_REASON_WIDTH + 2))
+        lines.append(f"{'':<46} {printable(recipient['recipient'])}")
+    return "\n".join(lines) + "\n"
+
+
+def _directories(first: str) -> list[str]:
+    """The queues of all workers that are served; the first one always, for it tells when no server runs."""
+    try:
+        names = sorted(name for name in os.listdir(first) if name.startswith(WORKER))
+    except PermissionError:
+        raise Failure(NOPERM, f"only the server's user and root may look into {first}") from None
+    except OSError:
+        names = []
+    others = (os.path.join(first, name) for name in names)
+    return [first, *(each for each in others if os.path.exists(os.path.join(each, CONTROL_SOCKET)))]
+
+
+def _messages(directory: str) -> "Iterator[dict[str, Any]]":
+    """Every message of one worker, page by page."""
+    after = "null"
+    while True:
+        page = _ask(directory, f'{{"verb": "queue.list", "after": {after}}}\n')
+        yield from page["messages"]
+        if not page["more"]:
+            return
+        after = f'"{page["messages"][-1]["id"]}"'
+
+
+def _ask(directory: str, question: str) -> "dict[str, Any]":
+    """One question, one answer. Raises Failure."""
+    path = os.path.join(directory, CONTROL_SOCKET)
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.settimeout(TIMEOUT_SECONDS)
+        connection.connect(path)
+        connection.sendall(question.encode())
+        import json  # noqa: PLC0415  # 8 ms, while the server makes its answer
+
+        answer = json.loads(_line(connection))
+    except PermissionError:
+        raise Failure(NOPERM, f"only the server's user and root may ask it at {path}") from None
+    except ValueError:
+        raise Failure(PROTOCOL, f"what answers at {path} is not understood") from None
+    except OSError as error:
+        trouble = f"no server answers at {path}: {error.strerror or error}"
+        raise Failure(UNAVAILABLE, f"{trouble} (start it, or name its configuration with -C)") from None
+    finally:
+        connection.close()
+    if "error" in answer:
+        raise Failure(TEMPFAIL, printable(str(answer["error"])))
+    return dict(answer)
+
+
+def _line(connection: _socket.socket) -> bytes:
+    held = bytearray()
+    while not held.endswith(b"\n"):
+        received = connection.recv(READ_OCTETS)
+        held += received
+        if not received or len(held) > MAX_ANSWER_OCTETS:
+            raise ValueError("no whole line")
+    return bytes(held)

@@ -1,0 +1,143 @@
+"""The client's side of SMTP (RFC 5321), one command at a time, over a blocking socket.
+
+`_socket` is what `socket` wraps: the wrapper costs more than the rest of this program.
+"""
+
+import _socket
+
+from letterlock.sendmail.exits import PROTOCOL, TEMPFAIL, UNAVAILABLE, Failure, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONNECT_SECONDS = 30.0
+REPLY_SECONDS = 300.0  # RFC 5321 section 4.5.3.2
+FINAL_REPLY_SECONDS = 600.0  # section 4.5.3.2.6
+MAX_REPLY_LINE_OCTETS = 2048
+MAX_REPLY_LINES = 100
+READ_OCTETS = 4096
+
+
+class Lost(Exception):
+    """The connection ended, or the server fell silent."""
+
+
+class Reply:
+    """A code and its lines, without the codes before them; `raw` is what was received."""
+
+    __slots__ = ("code", "lines", "raw")
+
+    def __init__(self, code: int, lines: list[str], raw: bytes) -> None:
+        self.code = code
+        self.lines = lines
+        self.raw = raw
+
+    def __str__(self) -> str:
+        return f"{self.code} {' '.join(self.lines)}"
+
+
+class Session:
+    """A connection to the server, from its greeting to `close`. What is said goes to `watch`, with its direction."""
+
+    def __init__(self, listen: tuple[str, ...], watch: "Callable[[str, bytes], None] | None" = None) -> None:
+        self._watch = watch
+        self._buffer = b""
+        self._connection = _connect(listen)
+        self.offers: dict[str, str] = {}
+
+    def quit(self) -> None:
+        """Take leave. What goes wrong now no longer matters: the message is settled."""
+        try:
+            self.command("QUIT")
+        except (Lost, Failure):
+            return
+
+    def close(self) -> None:
+        """End the connection, whatever its state."""
+        self._connection.close()
+
+    def greet(self, hostname: str) -> None:
+        """Wait for the greeting, say EHLO, and learn what is offered. Raises Lost, Failure."""
+        for reply in (self.reply(), self.command(f"EHLO {hostname}")):
+            if reply.code not in (220, 250):
+                raise Failure(TEMPFAIL if reply.code < 500 else UNAVAILABLE, f"the server says {reply}")
+        self.offers = {line.partition(" ")[0].upper(): line.partition(" ")[2] for line in reply.lines[1:]}
+
+    def command(self, line: str) -> Reply:
+        """Say one line and wait for its reply. Raises Lost, Failure (PROTOCOL)."""
+        self.send(line.encode() + b"\r\n")
+        return self.reply()
+
+    def content(self, wire: bytes) -> Reply:
+        """Send a message and the final dot. Raises Lost, Failure (PROTOCOL)."""
+        self.send(wire, quiet=True)
+        self.send(b".\r\n")
+        self._connection.settimeout(FINAL_REPLY_SECONDS)
+        return self.reply()
+
+    def send(self, octets: bytes, *, quiet: bool = False) -> None:
+        """Send octets as they are. Raises Lost."""
+        if self._watch and not quiet:
+            self._watch(">", octets)
+        try:
+            self._connection.sendall(octets)
+        except OSError as error:
+            raise Lost(error.strerror or str(error)) from None
+
+    def reply(self) -> Reply:
+        """Wait for a reply, all its lines. Raises Lost, Failure (PROTOCOL)."""
+        raw = b""
+        lines: list[str] = []
+        while len(lines) < MAX_REPLY_LINES:
+            line = self._line()
+            raw += line
+            text = line.rstrip(b"\r\n").decode("utf-8", "replace")
+            if not (
+                text[:3].isascii() and text[:3].isdigit() and "2" <= text[0] <= "5" and text[3:4] in (" ", "-", "")
+            ):
+                break
+            lines.append(printable(text[4:]))
+            if text[3:4] != "-":
+                if self._watch:
+                    self._watch("<", raw)
+                return Reply(int(text[:3]), lines, raw)
+        raise Failure(PROTOCOL, f"what answers is no SMTP server: {printable(raw[:80].decode('utf-8', 'replace'))}")
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > MAX_REPLY_LINE_OCTETS:
+                raise Failure(PROTOCOL, "what answers is no SMTP server: its line has no end")
+            try:
+                received = self._connection.recv(READ_OCTETS)
+            except OSError as error:
+                raise Lost(error.strerror or str(error)) from None
+            if not received:
+                raise Lost("the server ended the connection")
+            self._buffer += received
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line + b"\n"
+
+
+def _connect(listen: tuple[str, ...]) -> _socket.socket:
+    """The first of the server's addresses that answers, those of this machine's loopback first."""
+    trouble = "it listens nowhere"
+    for address, port in sorted(map(_endpoint, listen), key=lambda each: not each[0].startswith(("127.", "::1"))):
+        connection = _socket.socket(_socket.AF_INET6 if ":" in address else _socket.AF_INET, _socket.SOCK_STREAM)
+        connection.settimeout(CONNECT_SECONDS)
+        try:
+            connection.connect((address, port))
+        except (OSError, OverflowError) as error:
+            connection.close()
+            trouble = f"{address} port {port}: {getattr(error, 'strerror', None) or error}"
+        else:
+            connection.settimeout(REPLY_SECONDS)
+            return connection
+    raise Lost(f"no server answers at {trouble}")
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    """An address to connect to, for one to listen on: loopback, where it listens on all."""
+    address, _, port = text.rpartition(":")
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.strip("[]"), address.strip("[]"))  # noqa: S104
+    return address, int(port) if port.isascii() and port.isdigit() else 0
