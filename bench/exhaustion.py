@@ -76,7 +76,7 @@ class Replies:
     """A transport that knows its replies."""
 
     def __init__(self, names: NameSpace) -> None:
-        self._names = names
+        self.names = names
         self._made: dict[bytes, bytes] = {}
         self.changed: dict[tuple[Name, dns.rdatatype.RdataType], Message] = {}
         self.asked = 0
@@ -84,7 +84,7 @@ class Replies:
     def _make(self, wire: bytes) -> bytes:
         query = dns.message.from_wire(wire)
         key = query.question[0].name, query.question[0].rdtype
-        response = self._names.answer(query)
+        response = self.names.answer(query)
         if key in self.changed:
             response.answer, response.authority = self.changed[key].answer, self.changed[key].authority
         return response.to_wire(max_size=65_535)
@@ -161,7 +161,7 @@ def world(now: float) -> tuple[NameSpace, Replies]:
 
 def _honest(replies: Replies, name: str, rdtype: str) -> Message:
     query = dns.message.make_query(name, rdtype, want_dnssec=True)
-    return replies._names.answer(query)  # noqa: SLF001  # the same world
+    return replies.names.answer(query)
 
 
 def _trap_keys(replies: Replies, now: float) -> None:

@@ -67,9 +67,13 @@ async def test_0x20_demands_the_case_back() -> None:
 
 
 async def test_rfc7766_6_2_1_1_one_connection_carries_many_queries_answered_in_any_order() -> None:
+    answered = [asyncio.Event() for _ in range(21)]
+    answered[20].set()
+
     async def reversed_order(wire: bytes) -> list[bytes]:
         number = int(str(dns.message.from_wire(wire).question[0].name).split(".", maxsplit=1)[0][1:])
-        await asyncio.sleep(0.002 * (20 - number))
+        await answered[number + 1].wait()
+        answered[number].set()
         return [reply(wire, text=str(number))]
 
     async with serving(tcp=reversed_order) as server, asking(server) as transport:
@@ -83,9 +87,10 @@ async def test_rfc7766_6_2_1_1_one_connection_carries_many_queries_answered_in_a
 async def test_a_kept_connection_that_the_peer_closed_is_opened_again() -> None:
     async with serving() as server, asking(server) as transport:
         await transport(query(), True)
-        for task in tuple(server.tasks):
+        ended = tuple(server.tasks)
+        for task in ended:
             task.cancel()
-        await asyncio.sleep(0.01)
+        await asyncio.gather(*ended, return_exceptions=True)
         assert text_of(await transport(query(), True)) == "good"
         assert server.connections == 2
 

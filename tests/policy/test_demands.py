@@ -107,7 +107,8 @@ def test_rfc8689_4_2_1_a_host_that_nothing_proves_gets_nothing() -> None:
 
 
 def test_rfc8689_4_2_1_a_policy_in_force_proves_the_host_too() -> None:
-    found = requirement(require(with_policy(policy()), plain_host(), REQUIRETLS))  # type: ignore[arg-type]
+    found = require(with_policy(policy()), plain_host(), REQUIRETLS)
+    assert isinstance(found, Requirement)
     assert found.requiretls
     assert isinstance(found.authentication, PkixAuthentication)
     assert found.authentication.demander is Demander.MTA_STS

@@ -6,8 +6,13 @@ from pathlib import Path
 from letterlock.queue.store import StoreFailed
 from letterlock.store.sqlite import FILE, QueueInUse, open_alone
 
-_TABLES = ("message", "body", "task", "recipient", "attempt")
-_COLUMNS = {"attempt": "message_id, record"}
+_MOVES = (
+    "INSERT OR IGNORE INTO main.message SELECT * FROM old.message",
+    "INSERT OR IGNORE INTO main.body SELECT * FROM old.body",
+    "INSERT OR IGNORE INTO main.task SELECT * FROM old.task",
+    "INSERT OR IGNORE INTO main.recipient SELECT * FROM old.recipient",
+    "INSERT INTO main.attempt (message_id, record) SELECT message_id, record FROM old.attempt",
+)
 
 
 def adopt(source: Path, target: Path) -> int:
@@ -25,10 +30,8 @@ def adopt(source: Path, target: Path) -> int:
             db.execute("ATTACH ? AS old", (str(source / FILE),))
             (count,) = db.execute("SELECT count(*) FROM old.message").fetchone()
             db.execute("BEGIN IMMEDIATE")
-            for table in _TABLES:
-                columns = _COLUMNS.get(table, "*")
-                into = f"{table} ({columns})" if columns != "*" else table
-                db.execute(f"INSERT OR IGNORE INTO main.{into} SELECT {columns} FROM old.{table}")  # noqa: S608
+            for statement in _MOVES:
+                db.execute(statement)
             db.execute("COMMIT")
             db.execute("DELETE FROM old.message")
             db.execute("DETACH old")
