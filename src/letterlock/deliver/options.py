@@ -31,7 +31,7 @@ class Timeouts:
         match step:
             case Step.GREETING:
                 return self.greeting
-            case Step.EHLO | Step.HELO:
+            case Step.EHLO | Step.HELO | Step.LHLO:
                 return self.hello
             case Step.STARTTLS:
                 return self.starttls

@@ -5,6 +5,7 @@ one.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -144,20 +145,26 @@ class _Transaction:
         output = conversation.client.take_output()
         last = max(0, len(output) - BLOCK_OCTETS)
         in_doubt = False
+        unanswered = deque(accepted)
         try:
             for start in range(0, last, BLOCK_OCTETS):
                 await conversation.write(output[start : min(start + BLOCK_OCTETS, last)])
             in_doubt = True
             await conversation.write(output[last:])
-            reply = (await conversation.expect(MessageAnswered)).reply
+            while unanswered:
+                self._answered((await conversation.expect(MessageAnswered)).reply, unanswered)
         except SessionLost as lost:
-            if (refusal := await self._last_words()) is None:
-                if in_doubt:
-                    self._doubt(accepted, lost)
+            while unanswered and (refusal := await self._last_words()) is not None:
+                self._answered(refusal, unanswered)
+            if in_doubt:
+                self._doubt(unanswered, lost)
+            if unanswered:
                 raise
-            reply = refusal
-        for recipient in accepted:
-            self._record(recipient, reply, "the message")
+
+    def _answered(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
+        """One reply to the message: for all of its recipients, in LMTP for the next one (RFC 2033 section 4.2)."""
+        for _ in range(1 if self._conversation.client.lmtp else len(unanswered)):
+            self._record(unanswered.popleft(), reply, "the message")
 
     async def _last_words(self) -> Reply | None:
         """A refusal that the server sent before it cut us off; a 2yz without the final dot would mean nothing."""

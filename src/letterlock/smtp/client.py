@@ -1,10 +1,13 @@
-"""The client's half of SMTP, without a socket: octets in, events out, octets to send (RFC 5321).
+"""The client's half of SMTP and LMTP, without a socket: octets in, events out, octets to send (RFC 5321, RFC 2033).
 
 The driver says what it wants (`hello`, `start_tls`, `begin`, `send_message`, `quit`), sends `take_output()`, and hands
 what it reads to `receive`. Every answer is matched to the command that it answers; one that answers nothing, or comes
 before its command, ends the session. Misuse by the driver is a LocalProtocolError, nonsense from the server a
 RemoteProtocolError, from any method; there is nothing else. MAIL, RCPT and DATA go out together where the server offers
 PIPELINING (RFC 2920 section 3.1), and only then.
+
+LMTP is another greeting, LHLO, and another end: a reply for each recipient that RCPT accepted, in their order (RFC 2033
+section 4.2). Until its reply has come, a recipient's fate is unknown, whatever the others got.
 """
 
 from collections import deque
@@ -57,6 +60,7 @@ class Step(StrEnum):
     GREETING = "greeting"
     EHLO = "EHLO"
     HELO = "HELO"
+    LHLO = "LHLO"
     STARTTLS = "STARTTLS"
     RSET = "RSET"
     MAIL = "MAIL"
@@ -72,6 +76,7 @@ _ACCEPTING: dict[Step, frozenset[int]] = {
     Step.GREETING: frozenset({220}),
     Step.EHLO: frozenset({250}),
     Step.HELO: frozenset({250}),
+    Step.LHLO: frozenset({250}),
     Step.STARTTLS: frozenset(range(200, 400)),
     Step.RSET: frozenset(range(200, 300)),
     Step.MAIL: frozenset(range(200, 300)),
@@ -93,7 +98,8 @@ class _Command:
 class SmtpClient:
     """One session. `name` is what we call ourselves in EHLO: a domain name or an address literal.
 
-    `secure`: the session is inside TLS from its first octet (RFC 8314 section 3), and there is no STARTTLS.
+    `secure`: the session is inside TLS from its first octet (RFC 8314 section 3), and there is no STARTTLS. `lmtp`: the
+    server speaks LMTP.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class SmtpClient:
         name: str,
         *,
         secure: bool = False,
+        lmtp: bool = False,
         max_line_octets: int = MAX_REPLY_LINE_OCTETS,
         max_reply_lines: int = MAX_REPLY_LINES,
     ) -> None:
@@ -112,6 +119,7 @@ class SmtpClient:
         self._state = State.WAITING
         self._capabilities = _NO_CAPABILITIES
         self._secure = secure
+        self._lmtp = lmtp
         self._sender_accepted = False
         self._accepted: list[Mailbox] = []
         self._transaction_open = False
@@ -138,6 +146,11 @@ class SmtpClient:
         return self._secure
 
     @property
+    def lmtp(self) -> bool:
+        """Whether the server speaks LMTP, and answers the message once for each recipient."""
+        return self._lmtp
+
+    @property
     def fault(self) -> RemoteProtocolError | None:
         """What the server did wrong, if the session is over because of it."""
         return self._fault_found
@@ -149,13 +162,16 @@ class SmtpClient:
         return output
 
     def hello(self) -> None:
-        """EHLO. Raises LocalProtocolError."""
+        """EHLO; LHLO in LMTP (RFC 2033 section 4.1). Raises LocalProtocolError."""
         self._demand(State.GREETED)
-        self._send(_Command(Step.EHLO, b"EHLO " + self._name))
+        step = Step.LHLO if self._lmtp else Step.EHLO
+        self._send(_Command(step, _ascii(step.value) + b" " + self._name))
 
     def hello_without_extensions(self) -> None:
-        """HELO, for a server that does not know EHLO; never inside TLS. Raises LocalProtocolError."""
+        """HELO, for a server that does not know EHLO; never inside TLS, nor in LMTP. Raises LocalProtocolError."""
         self._demand(State.GREETED)
+        if self._lmtp:
+            raise LocalProtocolError("there is no HELO in LMTP")
         if self._secure:
             raise LocalProtocolError("a server that answered STARTTLS knows EHLO")
         self._send(_Command(Step.HELO, b"HELO " + self._name))
@@ -219,8 +235,15 @@ class SmtpClient:
             ready = content if isinstance(content, WireContent) else wire_content(content)
         except BareLineEnd as error:
             raise LocalProtocolError(str(error)) from None
-        self._await(_Command(Step.MESSAGE))
+        self._await_message_answers()
         self._output += (ready.octets, b".\r\n")
+
+    def _await_message_answers(self) -> None:
+        if not self._lmtp:
+            self._await(_Command(Step.MESSAGE))
+            return
+        for recipient in self._accepted:
+            self._await(_Command(Step.MESSAGE, recipient=recipient))
 
     def quit(self) -> None:
         """QUIT. Raises LocalProtocolError."""
@@ -285,25 +308,29 @@ class SmtpClient:
             case Step.GREETING:
                 self._state = State.GREETED if accepted else State.CLOSED
                 return [Greeted(reply)]
-            case Step.EHLO | Step.HELO:
+            case Step.EHLO | Step.HELO | Step.LHLO:
                 return [self._greeted_back(command.step, reply, accepted=accepted)]
             case Step.STARTTLS:
                 return [self._answer_tls(reply)]
             case Step.MESSAGE:
-                self._transaction_open = False
-                self._state = State.READY
-                return [MessageAnswered(reply)]
+                return [self._message_answered(command, reply)]
             case Step.QUIT:
                 self._state = State.CLOSED
                 return [QuitAnswered(reply)]
         return self._answer_envelope(command, reply, accepted=accepted)
+
+    def _message_answered(self, command: _Command, reply: Reply) -> Event:
+        if not self._due:
+            self._transaction_open = False
+            self._state = State.READY
+        return MessageAnswered(reply, command.recipient)
 
     def _greeted_back(self, step: Step, reply: Reply, *, accepted: bool) -> Event:
         if not accepted:
             self._state = State.GREETED
             return HelloAnswered(reply, None)
         self._state = State.READY
-        self._capabilities = parse_capabilities(reply.lines) if step is Step.EHLO else _NO_CAPABILITIES
+        self._capabilities = parse_capabilities(reply.lines) if step is not Step.HELO else _NO_CAPABILITIES
         return HelloAnswered(reply, self._capabilities)
 
     def _answer_tls(self, reply: Reply) -> Event:
@@ -348,6 +375,8 @@ class SmtpClient:
         if self._accepted:
             self._state = State.SENDING
             return [EnvelopeAnswered(tuple(self._accepted), reply)]
+        if self._lmtp:
+            raise self._fault(f"the server wants a message that is for nobody: {reply}")  # RFC 2033 section 4.2: a 503
         self._await(_Command(Step.NO_MESSAGE))
         self._output.append(b".\r\n")  # RFC 2920 section 3.1: 354 though nobody wants it; end it with an empty message
         return []
@@ -383,6 +412,7 @@ class SmtpClient:
         self._output += (command.line, b"\r\n")
 
     def _await(self, command: _Command) -> None:
+        """Raises RemoteProtocolError when the server has spoken before it was asked."""
         if not self._due and self._parser.pending:
             raise self._fault(f"the server spoke before it was sent {command.step}")
         self._due.append(command)

@@ -120,9 +120,13 @@ class EnvelopeAnswered:
 
 @dataclass(frozen=True, slots=True)
 class MessageAnswered:
-    """The answer to the whole message: from a 2yz on it is the server's (RFC 5321 section 6.1)."""
+    """The answer to the whole message: from a 2yz on it is the server's (RFC 5321 section 6.1).
+
+    In LMTP there is one for each accepted `recipient`, in the order in which they were accepted (RFC 2033 section 4.2).
+    """
 
     reply: Reply
+    recipient: Mailbox | None = None
 
 
 @dataclass(frozen=True, slots=True)
