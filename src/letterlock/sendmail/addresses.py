@@ -105,11 +105,13 @@ class _Scanner:
         if self._at >= len(self._text):
             raise BadAddress(f'"<" without ">" in "{self._text}"')
         self._at += 1
-        self._route = inside.strip(_SPACES)
+        self._route, self._words = inside.strip(_SPACES), ""
 
     def _finish(self) -> None:
         words, route = self._words.strip(_SPACES), self._route
         self._words, self._route = "", None
+        if route is not None and words:
+            raise BadAddress(f'"{words}" behind an address in "{self._text}"')
         if route is not None:
             self._found.append(_checked(_without_source_route(route)))
         elif words:

@@ -48,10 +48,15 @@ def relay(session: Session, source: int, sink: int) -> int:
 
 
 def _pass_content(session: Session, lines: "Iterator[bytes]") -> Reply:
+    held = bytearray()
     for line in lines:
-        session.send(line, quiet=True)
+        held += line
         if line == b".\r\n":
+            session.send(held, quiet=True)
             return session.reply()
+        if len(held) > READ_OCTETS:
+            session.send(held, quiet=True)
+            held.clear()
     raise Failure(NOINPUT, "the input ended in the middle of a message; it was not sent")
 
 

@@ -1,0 +1,1 @@
+"""The sendmail and mailq commands."""

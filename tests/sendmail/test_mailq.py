@@ -1,0 +1,96 @@
+"""`mailq` against a control server over a store in memory."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from letterlock.admin.requests import PAGE
+from tests.cli.test_queue import HELD, Queue, serving
+from tests.queue.messages import ANN, BEN, BODY, CAT, envelope
+from tests.sendmail.running import Ran, run
+
+HEADING = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n"
+
+
+async def mailq(directory: Path, *arguments: str, module: str = "mailq") -> Ran:
+    config = directory / "mailq.toml"
+    config.write_text(f'[queue]\ndirectory = "{directory}"\n')
+    return await run(module, *arguments, "-C", str(config), stdin=b"", home=directory, config=None)
+
+
+@pytest.fixture
+async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
+    async with serving(tmp_path) as queue:
+        yield queue
+
+
+async def test_an_empty_queue_says_so(queue: Queue) -> None:
+    assert (await mailq(queue.directory)) == Ran(0, "Mail queue is empty\n", "")
+    assert (await mailq(queue.directory, "-bp", module="command")).out == "Mail queue is empty\n"
+
+
+async def test_what_waits_is_printed_as_postfix_does(queue: Queue) -> None:
+    await queue.hold("M1", ANN, BEN, text="no route")
+    await queue.hold("M2", CAT)
+    await queue.store.accept(envelope("M3", CAT, sender=None, expires_at=9e9), BODY, next_attempt_at=9e8)
+    ran = await mailq(queue.directory)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out == (
+        f"{HEADING}"
+        f"M1                {len(BODY):>8} Thu Jan  1 00:00:00 sender@from.test\n"
+        f"{'(no route)':>78}\n"
+        f"{'':<46} ann@one.test\n"
+        f"{'':<46} ben@one.test\n"
+        "\n"
+        f"M2                {len(BODY):>8} Thu Jan  1 00:00:00 sender@from.test\n"
+        f"({HELD})\n"
+        f"{'':<46} cat@two.test\n"
+        "\n"
+        f"M3                {len(BODY):>8} Thu Jan  1 00:00:00 MAILER-DAEMON\n"
+        f"{'':<46} cat@two.test\n"
+        "\n"
+        "-- 0 Kbytes in 3 Requests.\n"
+    )
+
+
+async def test_what_is_tried_just_now_has_a_star_and_octets_of_others_are_made_harmless(queue: Queue) -> None:
+    await queue.store.accept(envelope("M1", CAT, expires_at=9e9), BODY, next_attempt_at=0)
+    await queue.hold("M2", ANN, text="451 \x1b[2J")
+    await queue.store.lease(1e9, limit=10, lease_seconds=60)
+    ran = await mailq(queue.directory)
+    assert "\nM1* " in ran.out
+    assert "(451 ?[2J)" in ran.out
+
+
+async def test_a_queue_of_several_pages_and_workers_is_printed_whole(queue: Queue) -> None:
+    for number in range(PAGE + 1):
+        await queue.store.accept(envelope(f"M{number:04}", CAT, expires_at=9e9), BODY, next_attempt_at=9e8)
+    other = queue.directory / "worker-2"
+    other.mkdir()
+    async with serving(other) as second:
+        await second.store.accept(envelope("X1", CAT, expires_at=9e9), BODY, next_attempt_at=9e8)
+        ran = await mailq(queue.directory)
+    assert ran.out.count("cat@two.test") == PAGE + 2
+    assert ran.out.endswith(f"-- {((PAGE + 2) * len(BODY) + 512) // 1024} Kbytes in {PAGE + 2} Requests.\n")
+
+
+async def test_without_a_server_it_is_ex_unavailable(tmp_path: Path) -> None:
+    ran = await mailq(tmp_path)
+    assert (ran.status, ran.out) == (69, "")
+    assert "no server answers" in ran.err
+
+
+async def test_an_unknown_option_is_ex_usage(tmp_path: Path) -> None:
+    assert (await mailq(tmp_path, "--all")).status == 64
+
+
+async def test_an_answer_that_is_none_is_ex_protocol(tmp_path: Path) -> None:
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"nonsense\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(talk, os.fspath(tmp_path / "control.sock")):
+        assert (await mailq(tmp_path)).status == 76
