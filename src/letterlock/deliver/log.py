@@ -19,7 +19,9 @@ def lines(attempt: Attempt, *, accepted_at: float) -> list[str]:
 
 
 def _line(attempt: Attempt, outcome: RecipientOutcome, timing: str, protection: str) -> str:
-    relay = "none" if attempt.host is None else f"{attempt.host}[{attempt.address}]:{attempt.port}"
+    relay = attempt.host or "none"
+    if attempt.address is not None:
+        relay = f"{relay}[{attempt.address}]:{attempt.port}"
     doubt = " in-doubt=yes" if outcome.in_doubt else ""
     return (
         f"{safe(attempt.message_id)}: to=<{safe(str(outcome.recipient))}>, relay={safe(relay)}, {timing}, "

@@ -106,11 +106,13 @@ async def open_session(
     options: DeliverOptions,
     compatible: bool = False,
     implicit: bool = False,
+    lmtp: bool = False,
 ) -> OpenResult:
     """Connect to one judged address, do STARTTLS as required, and have the session judged. Never raises for the peer.
 
     `compatible` is the second try with a server that choked on the first handshake, under the same requirement.
     `implicit`: TLS from the first octet instead of STARTTLS (RFC 8314 section 3), judged before anything is said.
+    `lmtp`: the server speaks LMTP.
     """
     timeouts = options.timeouts
     deadline = asyncio.get_running_loop().time() + timeouts.session
@@ -122,7 +124,7 @@ async def open_session(
         return Unreachable(status="4.4.1", text=text, connected_at=None)
     except OSError as error:
         return Unreachable(status="4.4.1", text=f"cannot connect: {say(error)}", connected_at=None)
-    client = SmtpClient(options.hostname, secure=implicit)
+    client = SmtpClient(options.hostname, secure=implicit, lmtp=lmtp)
     conversation = Conversation(stream, client, timeouts, deadline)
     opening = _Opening(conversation, requirement, ports, options.port, compatible=compatible)
     return await opening.run()
@@ -203,11 +205,12 @@ class _Opening:
         client = self._conversation.client
         self._conversation.command(client.hello)
         answered = await self._conversation.expect(HelloAnswered)
-        may_do_without = not client.secure and self._requirement.encryption is not Encryption.MANDATORY
+        knows_helo = not (client.secure or client.lmtp)
+        may_do_without = knows_helo and self._requirement.encryption is not Encryption.MANDATORY
         if answered.capabilities is None and answered.reply.code in _EHLO_UNKNOWN and may_do_without:
             self._conversation.command(client.hello_without_extensions)
             answered = await self._conversation.expect(HelloAnswered)
-        knows_no_tls = answered.reply.code in _EHLO_UNKNOWN and not client.secure  # which the policy will judge
+        knows_no_tls = answered.reply.code in _EHLO_UNKNOWN and knows_helo  # which the policy will judge
         _insist(answered.capabilities is not None or knows_no_tls, "refused our EHLO", answered.reply)
 
     async def _starttls(self) -> SessionEvidence:

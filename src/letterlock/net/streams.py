@@ -1,4 +1,4 @@
-"""A TCP connection in clear, as ports.Stream.
+"""A TCP connection in clear, or one through a UNIX socket, as ports.Stream.
 
 Read on demand: no octet leaves the kernel before somebody asks for it, so nothing can lie in a buffer of ours when TLS
 takes over (CVE-2011-0411), and a peer that sends faster than it is read meets a full TCP window. The socket stays
@@ -15,7 +15,7 @@ _DISCARD_STEP_OCTETS = 1 << 16
 
 
 class TcpStream:
-    """A connected TCP socket, which the stream owns from here on. One task reads and one writes at a time.
+    """A connected TCP or UNIX socket, which the stream owns from here on. One task reads and one writes at a time.
 
     Raises OSError when it is made and the peer is gone already; the socket is then closed.
     """
@@ -23,7 +23,8 @@ class TcpStream:
     def __init__(self, connection: socket.socket) -> None:
         try:
             connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._peer = _address(connection)
         except OSError:
             connection.close()
@@ -164,6 +165,12 @@ def _dropped() -> ConnectionAbortedError:
 
 
 def _address(connection: socket.socket) -> str:
-    """The peer's address; an IPv4 peer of a dual-stack socket is shown as IPv4. Raises OSError."""
-    address: str = connection.getpeername()[0]
+    """The peer's address, or the path of a UNIX socket; an IPv4 peer of a dual-stack socket is shown as IPv4.
+
+    Raises OSError.
+    """
+    name = connection.getpeername()
+    if connection.family == socket.AF_UNIX:
+        return str(name)
+    address: str = name[0]
     return address.partition("%")[0].removeprefix("::ffff:") if ":" in address else address

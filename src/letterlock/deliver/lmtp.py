@@ -1,0 +1,133 @@
+"""Final delivery to an LMTP server on this machine, through a UNIX socket or the loopback (RFC 2033).
+
+The session is in clear and nobody is asked for TLS: the message never leaves the machine. Everything else is as with
+SMTP: sessions are kept for the next message, the transactions are the same (`transaction`), and each recipient has an
+outcome of his own. An LMTP server on another host is no matter of this file: it is a relay host, under the policy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from letterlock.deliver import outcomes
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.session import Opened, Ports, Refused, Unreachable, open_session
+from letterlock.deliver.transaction import Transacted, transact
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope, TlsDemand
+from letterlock.net.local_sockets import LocalDialer
+from letterlock.policy.decision import Encryption, Requirement
+from letterlock.policy.evidence import StartTls
+from letterlock.policy.final import LmtpLoopback, LmtpSocket
+from letterlock.policy.reasons import sentence
+from letterlock.queue.tasks import RecipientOutcome
+
+IN_CLEAR = Requirement(encryption=Encryption.NONE, authentication=None, sni=None, fallback=None, reasons=())
+
+
+@dataclass(slots=True, kw_only=True)
+class Handed:
+    """What became of the recipients, and when the session was there (seconds since 1970; None: there was none)."""
+
+    outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
+    connected_at: float | None = None
+    ready_at: float | None = None
+
+
+async def deliver_by_lmtp(
+    target: LmtpSocket | LmtpLoopback,
+    envelope: Envelope,
+    recipients: Sequence[Mailbox],
+    body: bytes,
+    *,
+    ports: Ports,
+    options: DeliverOptions,
+    pool: SessionPool | None = None,
+) -> Handed:
+    """Hand a message to the server, over a session that `pool` kept or a new one. Never raises for the server."""
+    return await _Delivery(target, envelope, recipients, body, ports, options, pool).run()
+
+
+class _Delivery:
+    def __init__(
+        self,
+        target: LmtpSocket | LmtpLoopback,
+        envelope: Envelope,
+        recipients: Sequence[Mailbox],
+        body: bytes,
+        ports: Ports,
+        options: DeliverOptions,
+        pool: SessionPool | None,
+    ) -> None:
+        self._server = str(target)
+        # REQUIRETLS is about the ways between servers; this is the end of the last one (RFC 8689 section 1).
+        self._envelope = replace(envelope, tls_demand=TlsDemand.NONE)
+        self._recipients = recipients
+        self._body = body
+        self._ports, self._options = _way(target, ports, options)
+        self._address = target.path if isinstance(target, LmtpSocket) else target.address
+        self._pool = pool
+        self._handed = Handed()
+
+    async def run(self) -> Handed:
+        while (kept := self._kept_session()) is not None:
+            if await self._transact(kept):
+                return self._handed
+        match await open_session(self._address, IN_CLEAR, ports=self._ports, options=self._options, lmtp=True):
+            case Opened() as session:
+                await self._transact(_as_offered(session))
+            case Refused(verdict=verdict, connected_at=connected_at):
+                self._handed.connected_at = connected_at
+                self._defer("4.7.0", "; ".join(sentence(reason) for reason in verdict.reasons))
+            case Unreachable(status=status, text=text, connected_at=connected_at):
+                self._handed.connected_at = connected_at
+                self._defer(status, text)
+        return self._handed
+
+    def _kept_session(self) -> Opened | None:
+        if self._pool is None:
+            return None
+        return self._pool.take(self._server, self._address, self._options.port, IN_CLEAR)
+
+    async def _transact(self, session: Opened) -> bool:
+        """Whether it is over; False when a session that was kept turned out to have ended meanwhile."""
+        self._handed.connected_at, self._handed.ready_at = session.connected_at, self._ports.clock.now()
+        kept = False
+        try:
+            done = await transact(
+                session.cleared, session.conversation, self._envelope, self._recipients, self._body, server=self._server
+            )
+            if self._pool is not None and done.lost is None:
+                kept = True
+                await self._pool.put(self._server, self._address, self._options.port, session)
+        finally:
+            if not kept:
+                await session.conversation.end()
+        if session.reused and done.lost is not None and not done.outcomes:
+            return False
+        self._keep(done)
+        return True
+
+    def _keep(self, done: Transacted) -> None:
+        self._handed.outcomes |= done.outcomes
+        if done.lost is not None:
+            self._defer(done.lost.status, done.lost.text)
+
+    def _defer(self, status: str, text: str) -> None:
+        """Whoever has no outcome yet is tried again."""
+        for recipient in self._recipients:
+            outcome = outcomes.deferred(recipient, status, f"{self._server}: {text}")
+            self._handed.outcomes.setdefault(recipient, outcome)
+
+
+def _way(target: LmtpSocket | LmtpLoopback, ports: Ports, options: DeliverOptions) -> tuple[Ports, DeliverOptions]:
+    if isinstance(target, LmtpSocket):
+        return replace(ports, dialer=LocalDialer()), options
+    return ports, replace(options, port=target.port)
+
+
+def _as_offered(session: Opened) -> Opened:
+    """The session, saying that its server offers no STARTTLS where that is so: such sessions are worth keeping."""
+    if session.conversation.client.capabilities.starttls:
+        return session
+    return replace(session, evidence=replace(session.evidence, starttls=StartTls.NOT_OFFERED))
