@@ -45,6 +45,13 @@ def test_what_is_none_is_refused(text: str) -> None:
         addresses(text)
 
 
+@pytest.mark.parametrize("text", ["x " * 1_000_000, "<" + "x" * 1_000_000, "(" * 1_000_000, '"' + "x" * 1_000_000])
+def test_hostile_lists_are_refused_at_once_and_in_few_words(text: str) -> None:
+    with pytest.raises(BadAddress) as caught:
+        addresses(text)
+    assert len(str(caught.value)) < 200
+
+
 def test_too_many_are_refused() -> None:
     with pytest.raises(BadAddress, match="more than"):
         addresses("a," * 50_001)

@@ -2,6 +2,8 @@
 
 MAX_ADDRESS_CHARACTERS = 320  # RFC 5321 section 4.5.3.1: 64 of local part, `@`, 255 of domain
 MAX_ADDRESSES = 50_000
+MAX_PHRASE_CHARACTERS = 1000
+_SHOWN_CHARACTERS = 80
 _SPACES = " \t\r\n"
 
 
@@ -40,7 +42,12 @@ class _Scanner:
         self._finish()
         return self._found
 
+    def _shown(self) -> str:
+        return f'"{self._text[:_SHOWN_CHARACTERS]}"'
+
     def _step(self, letter: str) -> None:
+        if len(self._words) > MAX_PHRASE_CHARACTERS:
+            raise BadAddress(f"a name or address of more than {MAX_PHRASE_CHARACTERS} characters")
         match letter:
             case '"':
                 self._words += self._quoted()
@@ -68,7 +75,7 @@ class _Scanner:
             self._at += 2 if letter == "\\" else 1
             if letter == '"':
                 return self._text[start : self._at]
-        raise BadAddress(f'a quote without its end in "{self._text}"')
+        raise BadAddress(f"a quote without its end in {self._shown()}")
 
     def _skip_comment(self) -> None:
         depth = 0
@@ -79,22 +86,24 @@ class _Scanner:
             if not depth:
                 self._words += " "
                 return
-        raise BadAddress(f'a comment without its end in "{self._text}"')
+        raise BadAddress(f"a comment without its end in {self._shown()}")
 
     def _up_to(self, end: str) -> str:
         start = self._at
         found = self._text.find(end, start)
         if found < 0:
-            raise BadAddress(f'"{self._text[start]}" without "{end}" in "{self._text}"')
+            raise BadAddress(f'"{self._text[start]}" without "{end}" in {self._shown()}')
         self._at = found + 1
         return self._text[start : self._at]
 
     def _take_route(self) -> None:
         if self._route is not None:
-            raise BadAddress(f'two addresses without a comma in "{self._text}"')
+            raise BadAddress(f"two addresses without a comma in {self._shown()}")
         self._at += 1
         inside = ""
         while self._at < len(self._text) and (letter := self._text[self._at]) != ">":
+            if len(inside) > MAX_PHRASE_CHARACTERS:
+                raise BadAddress(f"an address of more than {MAX_PHRASE_CHARACTERS} characters")
             if letter == '"':
                 inside += self._quoted()
             elif letter == "[":
@@ -103,7 +112,7 @@ class _Scanner:
                 inside += letter
                 self._at += 1
         if self._at >= len(self._text):
-            raise BadAddress(f'"<" without ">" in "{self._text}"')
+            raise BadAddress(f'"<" without ">" in {self._shown()}')
         self._at += 1
         self._route, self._words = inside.strip(_SPACES), ""
 
@@ -111,7 +120,7 @@ class _Scanner:
         words, route = self._words.strip(_SPACES), self._route
         self._words, self._route = "", None
         if route is not None and words:
-            raise BadAddress(f'"{words}" behind an address in "{self._text}"')
+            raise BadAddress(f'"{words}" behind an address in {self._shown()}')
         if route is not None:
             self._found.append(_checked(_without_source_route(route)))
         elif words:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 READ_OCTETS = 65_536
+MAX_FIELDS = 10_000
 MAX_LINE_OCTETS = 998  # RFC 5322 section 2.1.1, without CRLF
 _DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 _FIELD_NAME = frozenset(range(33, 127)) - {ord(":")}  # RFC 5322 section 2.2
@@ -61,7 +62,10 @@ def _field_name(line: bytes, *, first: bool) -> bytes:
 
 
 class Message:
-    """Header fields, each with its name in lower case and all its lines, and the body; lines end with LF."""
+    """Header fields, each with its name in lower case and all its lines, and the body; lines end with LF.
+
+    Raises Failure (DATAERR) for more than MAX_FIELDS.
+    """
 
     __slots__ = ("_body", "_fields")
 
@@ -83,6 +87,8 @@ class Message:
         self._body = raw[at:].removeprefix(b"\n")
 
     def _keep(self, name: bytes, text: bytes) -> None:
+        if len(self._fields) >= MAX_FIELDS:
+            raise Failure(DATAERR, f"the header has more than {MAX_FIELDS} fields; nothing was sent")
         if name and name != _MBOX:
             self._fields.append((name, text))
 
@@ -101,14 +107,16 @@ class Message:
 
     def complete(self, *, sender: str, full_name: str, hostname: str) -> None:
         """Add From, Date and Message-ID where they are missing (RFC 5322 section 3.6); drop Bcc and Return-Path."""
+        prefix = self.prefix
         self._fields = [field for field in self._fields if field[0] not in _DROPPED]
         address = f"{display_name(full_name)} <{sender}>" if full_name else sender
-        self._add(b"Message-ID", f"<{time.strftime('%Y%m%d%H%M%S', time.gmtime())}.{os.urandom(8).hex()}@{hostname}>")
-        self._add(b"Date", time.strftime("%a, %d %b %Y %H:%M:%S %z", time.localtime()))
-        self._add(b"From", address)
+        self._add(
+            prefix + b"Message-ID", f"<{time.strftime('%Y%m%d%H%M%S', time.gmtime())}.{os.urandom(8).hex()}@{hostname}>"
+        )
+        self._add(prefix + b"Date", time.strftime("%a, %d %b %Y %H:%M:%S %z", time.localtime()))
+        self._add(prefix + b"From", address)
 
     def _add(self, name: bytes, value: str) -> None:
-        name = self.prefix + name
         if not any(each == name.lower() for each, _ in self._fields):
             self._fields.insert(0, (name.lower(), name + b": " + value.encode("utf-8", "surrogateescape")))
 
