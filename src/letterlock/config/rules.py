@@ -1,6 +1,7 @@
 """The tables of rules and routes, and what the policy gets of them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
@@ -9,8 +10,9 @@ from pydantic_core import PydanticCustomError
 from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust import Roots, system_roots
 from letterlock.config.values import DomainName, Moment, Port, domain_name, text_of
-from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
+from letterlock.mail.names import InvalidName, is_address_literal, is_ip_address, literal_address, normalise
 from letterlock.policy.evidence import DestinationRule, RelayHost, RuleException, TlsRule
+from letterlock.policy.final import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
 from letterlock.policy.rules import Rules
 
 MAX_RULES = 100_000
@@ -136,10 +138,21 @@ class SenderTable(RuleTable):
 
 _NEXT_HOPS = 'write "relay.example.net" (its MX hosts), "[relay.example.net]" (that host itself) or "[192.0.2.1]"'
 
+_FINAL_HOPS = 'write "lmtp:/run/dovecot/lmtp", "lmtp:[127.0.0.1]:24" or "maildir:/var/mail/{domain}/{local}"'
+_NextHop = tuple[str, bool] | FinalHop | LmtpHost
 
-def _next_hop(value: object) -> tuple[str, bool]:
-    """A domain or an address literal, and whether it is the host itself (it stood in brackets)."""
+
+def _next_hop(value: object) -> _NextHop:
+    """A domain or an address literal, and whether it is the host itself (it stood in brackets); or where mail ends."""
     text = text_of(value)
+    try:
+        found = parse_final_hop(text)
+    except BadFinalHop as error:
+        raise wrong(f"{text!r} is not a next hop: {error}", _FINAL_HOPS) from None
+    return found or _relay_host(text)
+
+
+def _relay_host(text: str) -> tuple[str, bool]:
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else None
     if is_ip_address(text) or (inner and ":" in inner and is_ip_address(inner)):
         address = inner or text
@@ -160,14 +173,36 @@ def _next_hop(value: object) -> tuple[str, bool]:
 class RouteTable(RuleTable):
     """Where mail for a domain goes instead of its own MX hosts, and what you demand there; `"*"` is all other mail."""
 
-    next_hop: Annotated[tuple[str, bool], PlainValidator(_next_hop)] = Field(
+    next_hop: Annotated[_NextHop, PlainValidator(_next_hop)] = Field(
         description='`"relay.example.net"`: the MX hosts of that domain. `"[relay.example.net]"`: that host itself. '
-        '`"[192.0.2.1]"`, `"[IPv6:2001:db8::1]"`: that address, for which there is no DANE.'
+        '`"[192.0.2.1]"`, `"[IPv6:2001:db8::1]"`: that address, for which there is no DANE. Where mail ends: '
+        '`"lmtp:/run/dovecot/lmtp"` or `"lmtp:[127.0.0.1]:24"`, an LMTP server on this machine; '
+        '`"maildir:/var/mail/{domain}/{local}"`, a Maildir for each recipient. `"lmtp:[mail.example.net]:24"`: an LMTP '
+        "server on another host, which must offer TLS."
+    )
+    create_mailboxes: bool = Field(
+        False, description="With `maildir:`: make a mailbox when its first mail comes; else unknown addresses fail."
     )
     port: Port | None = Field(None, description="Its port; TLSA records are asked for it. Unset: `[delivery] port`.")
     tls: Annotated[TlsRule, PlainValidator(_tls_rule)] = Field(
-        TlsRule.MAY, description="What you demand of the next hop; the same words as for a domain."
+        TlsRule.MAY,
+        description="What you demand of the next hop; the same words as for a domain. Unset, with LMTP on another "
+        "host: `require-tls`.",
     )
+
+    @model_validator(mode="after")
+    def _fits_its_next_hop(self) -> "RouteTable":
+        hop, written = self.next_hop, self.model_fields_set
+        if isinstance(hop, FinalHop) and (others := sorted(written - {"next_hop", "create_mailboxes"})):
+            raise wrong(f"{others[0]} means nothing where mail ends on this machine", "remove it", at=others[0])
+        if "create_mailboxes" in written and not isinstance(hop, Maildir):
+            raise wrong("create_mailboxes means nothing but beside maildir:", "remove it", at="create_mailboxes")
+        if isinstance(hop, LmtpHost) and self.port is not None:
+            raise wrong("an LMTP server's port is written in next_hop", f'"lmtp:[…]:{self.port}"', at="port")
+        if isinstance(hop, LmtpHost) and "tls" in written and self.tls is TlsRule.MAY and self.exception is None:
+            hint = 'remove it, for "require-tls"; or write an exception that tells why cleartext may pass'
+            raise wrong("LMTP goes to another host inside TLS only", hint, at="tls")
+        return self
 
 
 def rules(
@@ -209,8 +244,14 @@ def _rule(domain: str, table: RuleTable, source: str) -> DestinationRule:
 
 
 def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
+    hop = table.next_hop
+    if isinstance(hop, FinalHop):
+        final = replace(hop, create=table.create_mailboxes) if isinstance(hop, Maildir) else hop
+        return RelayHost(domain=str(final), source=source, is_host=True, final=final)
+    if isinstance(hop, LmtpHost):
+        return _lmtp_host(domain, hop, table, source)
+    next_hop, is_host = hop
     demands = table.tls is not TlsRule.MAY or table.exception is not None
-    next_hop, is_host = table.next_hop
     return RelayHost(
         domain=next_hop,
         is_host=is_host,
@@ -218,3 +259,12 @@ def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
         source=source,
         rule=_rule(domain, table, source) if demands else None,
     )
+
+
+def _lmtp_host(domain: str, host: LmtpHost, table: RouteTable, source: str) -> RelayHost:
+    """LMTP to another host: TLS is demanded, unless an exception says why not."""
+    rule = _rule(domain, table, source)
+    if rule.tls is TlsRule.MAY:
+        rule = replace(rule, tls=TlsRule.REQUIRE_TLS)
+    is_host = not is_address_literal(host.domain)
+    return RelayHost(domain=host.domain, source=source, is_host=is_host, port=host.port, rule=rule, lmtp=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
+from letterlock.deliver.final import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
@@ -11,6 +12,7 @@ from letterlock.deliver.transaction import transact
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, Route
+from letterlock.policy.final import FinalHop
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted, require
@@ -62,27 +64,44 @@ class _Try:
         self._unable: set[str] = set()  # hosts that are proven, and do not support REQUIRETLS
         self._signs: tuple[Reason, ...] = ()  # of an attack, among what the requirement rests on
         self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
+        self._lmtp = False  # whether LMTP is spoken there
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
 
     async def run(self) -> Attempt:
-        next_hop = NextHop(self._task.lease.next_hop, self._options.port)
-        evidence = await self._try_destination(next_hop)
+        evidence = await self._look()
+        if evidence.final is not None:
+            return await self._end_at(evidence.final, relay_reasons(evidence))
+        await self._try_destination(evidence)
         held_by_sts = any(reason.code in STS_HOLDS for reason in self._held_reasons)
         if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(evidence):
             self._forget()
-            await self._try_destination(next_hop)
+            await self._try_destination(await self._look())
         return self._finish()
 
     def _forget(self) -> None:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
         self._troubles, self._held_reasons, self._skipped, self._unable = [], [], [], set()
 
-    async def _try_destination(self, next_hop: NextHop) -> DestinationEvidence:
-        sender = self._task.envelope.reverse_path
-        evidence = await self._ports.discoverer.destination(next_hop, sender.domain if sender is not None else None)
+    async def _look(self) -> DestinationEvidence:
+        next_hop, sender = NextHop(self._task.lease.next_hop, self._options.port), self._task.envelope.reverse_path
+        return await self._ports.discoverer.destination(next_hop, sender.domain if sender is not None else None)
+
+    async def _end_at(self, final: FinalHop, reasons: Sequence[Reason]) -> Attempt:
+        return await deliver_locally(
+            self._task,
+            self._body,
+            final,
+            ports=self._ports,
+            options=self._options,
+            pool=self._pool,
+            reasons=reasons,
+        )
+
+    async def _try_destination(self, evidence: DestinationEvidence) -> None:
         if evidence.next_hop.port != self._options.port:
             self._options = replace(self._options, port=evidence.next_hop.port)
+        self._lmtp = evidence.lmtp
         self._relayed = relay_reasons(evidence)
         routed = route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
@@ -93,7 +112,6 @@ class _Try:
                 self._give_up(routed)
         else:
             self._held(evidence.next_hop.domain, routed)
-        return evidence
 
     def _give_up(self, routed: Route) -> None:
         """Every host was tried; when none of them even has an address, the message will never be deliverable.
@@ -160,7 +178,9 @@ class _Try:
 
     async def _session(self, address: str, requirement: Requirement, *, compatible: bool = False) -> OpenResult:
         self._sessions_left -= 1
-        return await open_session(address, requirement, ports=self._ports, options=self._options, compatible=compatible)
+        return await open_session(
+            address, requirement, ports=self._ports, options=self._options, compatible=compatible, lmtp=self._lmtp
+        )
 
     async def _transact(self, session: Opened, host: str, address: str) -> bool | None:
         """Whether the attempt is over; None when a session that was kept turned out to have ended meanwhile."""

@@ -5,7 +5,9 @@ every host and address is looked at, where an attempt ends at the first that tak
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
@@ -21,11 +23,12 @@ from letterlock.policy.evidence import (
     Route,
     TargetHost,
 )
+from letterlock.policy.final import FinalHop
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.outlook import Prospect, Protection, Summary, outlook, protection, weakest
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import require
-from letterlock.policy.route import route
+from letterlock.policy.route import relay_reasons, route
 from letterlock.ports import Resolver
 
 
@@ -94,6 +97,8 @@ async def survey(
 ) -> Survey:
     """Look at a destination, or where the operator's route leads. Never raises for DNS, TLS or a server."""
     evidence = await ports.discoverer.destination(NextHop(domain, options.port))
+    if evidence.final is not None:
+        return _ends_here(evidence, evidence.final, at=ports.clock.now())
     reporting = await find_reporting(resolver, evidence.next_hop.domain)
     options = replace(options, port=evidence.next_hop.port)
     routed = route(evidence, ports.shuffle, options.hostname)
@@ -109,6 +114,18 @@ async def survey(
         reporting=reporting,
         advice=advise(Seen(evidence=evidence, hosts=tuple(map(_seen, hosts)), reporting=reporting)),
         at=ports.clock.now(),
+    )
+
+
+def _ends_here(evidence: DestinationEvidence, final: FinalHop, *, at: float) -> Survey:
+    return Survey(
+        evidence=evidence,
+        routed=Defer(reasons=relay_reasons(evidence)),
+        hosts=(),
+        summary=Summary(Protection.PROTECTED, f"mail ends on this machine: {final}"),
+        reporting=None,
+        advice=(),
+        at=at,
     )
 
 
@@ -136,7 +153,8 @@ async def _host(
     contacts: tuple[Contact, ...] = ()
     if isinstance(required, Requirement):
         addresses = target.addresses[: options.max_addresses]
-        contacts = tuple(await asyncio.gather(*(_contact(each, required, ports, options, seats) for each in addresses)))
+        opened = partial(open_session, ports=ports, options=options, lmtp=evidence.lmtp)
+        contacts = tuple(await asyncio.gather(*(_contact(each, required, opened, seats) for each in addresses)))
     return HostSurvey(
         target=target,
         required=required,
@@ -147,20 +165,20 @@ async def _host(
 
 
 async def _contact(
-    address: str, requirement: Requirement, ports: Ports, options: DeliverOptions, seats: asyncio.Semaphore
+    address: str, requirement: Requirement, opened: Callable[..., Awaitable[OpenResult]], seats: asyncio.Semaphore
 ) -> Contact:
     """A session with one address, when there is a seat for it."""
     async with seats:
-        return Contact(address=address, result=await _session(address, requirement, ports, options))
+        return Contact(address=address, result=await _session(address, requirement, opened))
 
 
-async def _session(address: str, requirement: Requirement, ports: Ports, options: DeliverOptions) -> OpenResult:
+async def _session(address: str, requirement: Requirement, opened: Callable[..., Awaitable[OpenResult]]) -> OpenResult:
     """By the same steps as delivery: small ClientHello, then a fallback that was earned."""
-    result = await open_session(address, requirement, ports=ports, options=options)
+    result = await opened(address, requirement)
     if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
-        result = await open_session(address, requirement, ports=ports, options=options, compatible=True)
+        result = await opened(address, requirement, compatible=True)
     if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
-        result = await open_session(address, fallback, ports=ports, options=options)
+        result = await opened(address, fallback)
     if isinstance(result, Opened):
         await result.conversation.end()
     return result

@@ -14,7 +14,7 @@ from dns.rdtypes.IN.AAAA import AAAA
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import is_address_literal
 from letterlock.mtasts import Known, StsEvidence, StsPolicy
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, RelayHost, TargetHost
 from letterlock.policy.rules import Rules
 from letterlock.ports import Clock, Resolver
 from letterlock.resolver.answer import Answer, LookupFailure, Security
@@ -66,9 +66,11 @@ class Discoverer:
 
         Where the operator has a route for it, it is the route's next hop that is asked for: the policy domain is that
         of the relay host (RFC 8461 section 3.4). An address literal has neither MX nor policy, and a host that a route
-        names no MX. Never raises for DNS or HTTPS.
+        names no MX. Where mail ends on this machine, nobody is asked. Never raises for DNS or HTTPS.
         """
         relay = self._rules.relay_for(next_hop.domain)
+        if relay is not None and relay.final is not None:
+            return _final(relay, next_hop, at=self._clock.now())
         hop = next_hop if relay is None else relay.next_hop(next_hop.port)
         mx, sts = await asyncio.gather(self._mx(hop), self._policy(hop))
         heard = self._rules.for_message(next_hop.domain, sender)
@@ -139,6 +141,12 @@ class Discoverer:
             if isinstance(answer, LookupFailure) or _is_final(answer):
                 break
         return found
+
+
+def _final(relay: RelayHost, next_hop: NextHop, *, at: float) -> DestinationEvidence:
+    """Mail ends on this machine: there is nothing to find out."""
+    hop = relay.next_hop(next_hop.port)
+    return DestinationEvidence(next_hop=hop, mx=None, rule=None, at=at, relay=relay, recipient_domain=next_hop.domain)
 
 
 def _policy_of(sts: StsEvidence) -> StsPolicy | None:

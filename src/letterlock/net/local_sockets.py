@@ -21,11 +21,8 @@ class LocalDialer:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
-            for _ in range(_MAX_TRIES):
-                if _connected(connection, address):
-                    return TcpStream(connection)
-                await asyncio.sleep(_BUSY_PAUSE_SECONDS)
-            raise OSError(errno.EAGAIN, "the server has no room for another connection")
+            await _connect(connection, address)
+            return TcpStream(connection)
         except BaseException:
             connection.close()
             raise
@@ -35,6 +32,14 @@ class LocalDialer:
     ) -> tuple[Stream, Completed | HandshakeFailed]:
         """TLS over a stream that said 220 to STARTTLS; see `letterlock.net.tls.start_tls`."""
         return await tls.start_tls(stream, sni, compatible=compatible)
+
+
+async def _connect(connection: socket.socket, path: str) -> None:
+    for _ in range(_MAX_TRIES):
+        if _connected(connection, path):
+            return
+        await asyncio.sleep(_BUSY_PAUSE_SECONDS)
+    raise OSError(errno.EAGAIN, "the server has no room for another connection")
 
 
 def _connected(connection: socket.socket, path: str) -> bool:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
 from letterlock.mtasts.evidence import StsEvidence
+from letterlock.policy.final import FinalHop
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 
@@ -71,7 +72,8 @@ class RelayHost:
     """The operator's route: where mail goes instead of the MX hosts of its domain (RFC 7672 section 2.2.2).
 
     `domain` and `is_host` are those of the NextHop that it leads to; `port` None: the usual one. `rule` is what the
-    route demands there. `source` is the place in the configuration.
+    route demands there. `source` is the place in the configuration. `lmtp`: the host speaks LMTP (RFC 2033). `final`:
+    mail ends there, on this machine, and nothing of the rest means anything; `domain` is then its name.
     """
 
     domain: str
@@ -79,6 +81,8 @@ class RelayHost:
     is_host: bool = False
     port: int | None = None
     rule: DestinationRule | None = None
+    lmtp: bool = False
+    final: FinalHop | None = None
 
     def next_hop(self, usual_port: int) -> NextHop:
         """Where it leads."""
@@ -136,6 +140,16 @@ class DestinationEvidence:
     audited: DestinationRule | None = None
     relay: RelayHost | None = None
     recipient_domain: str | None = None
+
+    @property
+    def lmtp(self) -> bool:
+        """Whether the hosts there speak LMTP, as the operator's route says."""
+        return self.relay is not None and self.relay.lmtp
+
+    @property
+    def final(self) -> FinalHop | None:
+        """Where mail ends on this machine, if the operator's route says so."""
+        return None if self.relay is None else self.relay.final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

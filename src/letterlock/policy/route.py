@@ -50,8 +50,9 @@ def relay_reasons(evidence: DestinationEvidence) -> tuple[Reason, ...]:
     """Why the mail does not go to the MX hosts of its own domain: the operator's route; empty when it does."""
     if evidence.relay is None:
         return ()
-    domain = evidence.recipient_domain or evidence.next_hop.domain
-    facts = (("source", evidence.relay.source), ("domain", domain), ("next_hop", str(evidence.next_hop)))
+    relay, domain = evidence.relay, evidence.recipient_domain or evidence.next_hop.domain
+    leads_to = str(relay.final or f"{'lmtp:' * relay.lmtp}{evidence.next_hop}")
+    facts = (("source", relay.source), ("domain", domain), ("next_hop", leads_to))
     return (Reason(code="rule-route", subject=domain, facts=facts),)
 
 
