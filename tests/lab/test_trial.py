@@ -50,6 +50,13 @@ async def test_rfc8461_10_2_a_hidden_policy_holds_and_is_told_as_a_sign_of_attac
     assert {"rfc8461-4.2-untrusted", "rfc8461-10.2-blocked"} <= {reason["code"] for reason in cell.reasons}
 
 
+async def test_rfc8461_3_3_a_redirect_is_not_followed_and_the_policy_that_is_known_holds() -> None:
+    cell = await run(Attack.STS_REDIRECTED, Protection.MTA_STS)
+    assert cell.passed
+    (blocked,) = [reason["text"] for reason in cell.reasons if reason["code"] == "rfc8461-10.2-blocked"]
+    assert "redirects are not followed" in blocked
+
+
 async def test_rfc8461_4_2_nobody_attacks_and_the_policy_was_really_fetched() -> None:
     cell = await run(Attack.NONE, Protection.MTA_STS)
     assert cell.outcome is Outcome.AUTHENTICATED

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dns.name
@@ -15,7 +15,7 @@ from letterlock.lab.attackers import Impostor, Injector, OnPath, Refuser, Stripp
 from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, forge_sts, hide_sts, remove_tlsa
 from letterlock.lab.dns_server import Answerer, serving
 from letterlock.lab.mail_server import MailServer
-from letterlock.lab.policy_server import PolicyServer
+from letterlock.lab.policy_server import PATH, PolicyServer
 from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.wire import Tell, Wire, listening, say_nothing
 from letterlock.lab.world import (
@@ -24,6 +24,7 @@ from letterlock.lab.world import (
     DNS_BERTH,
     FORGED_POLICY_BERTH,
     LIMBO,
+    LURE_BERTH,
     POLICY_BERTH,
     World,
     make_world,
@@ -95,7 +96,9 @@ async def running_box(attack: Attack, tell: Tell = say_nothing) -> AsyncIterator
         attacker_server = MailServer(world.attacker_host, world.attacker_credential.server_context(directory), tell)
         peace = asyncio.Event()
         await _listen(stack, berths, ATTACKER_BERTH, attacker_server.talk)
-        await _serve_policies(stack, world, berths, directory, tell)
+        for berth, server in _policy_servers(world, directory, tell).items():
+            await _listen(stack, berths, berth, server.talk)
+        await _listen(stack, berths, POLICY_BERTH, _talk_at_policy_host(attack, peace, world, berths, directory, tell))
         for protection, site in world.sites.items():
             await _listen(stack, berths, site.backstage_berth, honest[protection].talk)
             front = on_path.get(protection, honest[protection])
@@ -132,17 +135,30 @@ def _talk_of(peace: asyncio.Event, honest: MailServer, front: MailServer | OnPat
     return talk
 
 
-async def _serve_policies(stack: AsyncExitStack, world: World, berths: Berths, directory: Path, tell: Tell) -> None:
-    """The honest policy, and one of the attacker's that names his own host."""
-    sts_host = world.sites[Protection.MTA_STS].host
-    servers = {
-        POLICY_BERTH: PolicyServer(world.policy_credential.server_context(directory), world.policy(sts_host), tell),
-        FORGED_POLICY_BERTH: PolicyServer(
-            world.forged_policy_credential.server_context(directory), world.policy(world.attacker_host), tell
-        ),
+def _policy_servers(world: World, directory: Path, tell: Tell) -> dict[int, PolicyServer]:
+    """The attacker's: one that forges the policy host, and one under his own name. Both name his own MX host."""
+    policy = world.policy(world.attacker_host)
+    return {
+        FORGED_POLICY_BERTH: PolicyServer(world.forged_policy_credential.server_context(directory), policy, tell),
+        LURE_BERTH: PolicyServer(world.lure_credential.server_context(directory), policy, tell),
     }
-    for berth, server in servers.items():
-        await _listen(stack, berths, berth, server.talk)
+
+
+def _talk_at_policy_host(
+    attack: Attack, peace: asyncio.Event, world: World, berths: Berths, directory: Path, tell: Tell
+) -> Callable[[Wire], Awaitable[None]]:
+    """The honest policy host; outside peace it redirects, where that is the attack."""
+    honest = PolicyServer(
+        world.policy_credential.server_context(directory), world.policy(world.sites[Protection.MTA_STS].host), tell
+    )
+    if attack is not Attack.STS_REDIRECTED:
+        return honest.talk
+    redirecting = replace(honest, location=f"https://{world.lure_host}:{berths.port}{PATH}")
+
+    async def talk(wire: Wire) -> None:
+        await (honest if peace.is_set() else redirecting).talk(wire)
+
+    return talk
 
 
 async def _listen(stack: AsyncExitStack, berths: Berths, berth: int, talk: Callable[[Wire], Awaitable[None]]) -> None:
@@ -173,11 +189,12 @@ def _attackers_on_path(
 
 def _answerer(attack: Attack, world: World, berths: Berths) -> Answerer:
     honest = world.names.answer
-    if attack in (Attack.MX_FORGED, Attack.STS_FORGED):
+    if attack in (Attack.MX_FORGED, Attack.STS_FORGED, Attack.STS_REDIRECTED):
         forging = forge_mx(honest, host=world.attacker_host, spared=frozenset([dns.name.from_text(LIMBO)]))
         if attack is Attack.MX_FORGED:
             return forging
-        return forge_sts(forging, host=world.policy_host, address=berths.address(FORGED_POLICY_BERTH))
+        policy_berth = FORGED_POLICY_BERTH if attack is Attack.STS_FORGED else POLICY_BERTH
+        return forge_sts(forging, host=world.policy_host, address=berths.address(policy_berth))
     if attack in (Attack.STS_HIDDEN, Attack.STS_HIDDEN_FIRST):
         return hide_sts(honest, host=world.policy_host)
     if attack is Attack.TLSA_REMOVED:

@@ -86,7 +86,7 @@ def hide_sts(honest: Answerer, *, host: str) -> Answerer:
 
 
 def forge_sts(honest: Answerer, *, host: str, address: str) -> Answerer:
-    """Announce another policy under a new id, at an address of the attacker's."""
+    """Announce another policy under a new id, at an address of the attacker's choice."""
     forged = {
         (dns.name.from_text("_" + host), RdataType.TXT): '"v=STSv1; id=20261124;"',
         (dns.name.from_text(host), RdataType.A): address,

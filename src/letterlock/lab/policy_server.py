@@ -5,14 +5,20 @@ from dataclasses import dataclass
 
 from letterlock.lab.wire import Tell, Wire, say_nothing
 
+PATH = "/.well-known/mta-sts.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyServer:
-    """Serves one policy, inside TLS from the first octet. Says 404 to whoever asks for anything else."""
+    """Serves one policy, inside TLS from the first octet. Says 404 to whoever asks for anything else.
+
+    With a `location` it serves nothing itself, and sends whoever asks for the policy there.
+    """
 
     context: ssl.SSLContext
     policy: bytes
     tell: Tell = say_nothing
+    location: str | None = None
 
     async def talk(self, wire: Wire) -> None:
         """One request. Raises ConnectionError when the client goes away, as it does from a wrong certificate."""
@@ -20,9 +26,21 @@ class PolicyServer:
         request = await wire.read_line()
         while await wire.read_line() != b"\r\n":
             pass
-        found = request.startswith(b"GET /.well-known/mta-sts.txt ")
-        body = self.policy if found else b"not here"
-        status = b"200 OK" if found else b"404 Not Found"
-        self.tell("the MTA-STS policy was fetched" if found else "somebody asked the policy host for something else")
-        head = b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        await wire.write(head % (status, len(body)) + body)
+        await wire.write(self._response(found=request.startswith(f"GET {PATH} ".encode())))
+
+    def _response(self, *, found: bool) -> bytes:
+        if not found:
+            self.tell("somebody asked the policy host for something else")
+            return _response(b"404 Not Found", b"not here")
+        if self.location is not None:
+            self.tell("the policy host redirects to a policy of the attacker's")
+            return _response(b"301 Moved Permanently", b"not here", b"Location: " + self.location.encode())
+        self.tell("the MTA-STS policy was fetched")
+        return _response(b"200 OK", self.policy)
+
+
+def _response(status: bytes, body: bytes, *fields: bytes) -> bytes:
+    length = b"Content-Length: %d" % len(body)
+    return b"\r\n".join(
+        (b"HTTP/1.1 " + status, b"Content-Type: text/plain", length, b"Connection: close", *fields, b"", body)
+    )

@@ -17,6 +17,7 @@ class Attack(StrEnum):
     STS_HIDDEN = "mta-sts-hidden"
     STS_HIDDEN_FIRST = "mta-sts-hidden-at-first-contact"
     STS_FORGED = "mta-sts-forged"
+    STS_REDIRECTED = "mta-sts-redirected"
     BOUGHT_CERTIFICATE = "bought-certificate"
     NONE = "none"
 
@@ -67,6 +68,7 @@ ATTACK_TITLES = {
     Attack.STS_HIDDEN: "MTA-STS hidden",
     Attack.STS_HIDDEN_FIRST: "MTA-STS never seen",
     Attack.STS_FORGED: "MTA-STS, MX forged",
+    Attack.STS_REDIRECTED: "MTA-STS redirected",
     Attack.BOUGHT_CERTIFICATE: "bought certificate",
     Attack.NONE: "nobody attacks",
 }
@@ -84,6 +86,8 @@ ATTACK_STORIES = {
     Attack.STS_HIDDEN_FIRST: "the same, against a server that has never seen the policy",
     Attack.STS_FORGED: "in the DNS: forges the MX, a new policy id, and the address of the policy host, where he "
     "serves a policy that names his own host, with a self-signed certificate",
+    Attack.STS_REDIRECTED: "in the DNS: forges the MX and a new policy id; the true policy host, with its valid "
+    "certificate, was brought to redirect to a policy that names his own host",
     Attack.BOUGHT_CERTIFICATE: "on the path to the MX host: ends TLS with a certificate for the host that a public "
     "authority gave him",
     Attack.NONE: "everybody is honest",
@@ -166,6 +170,14 @@ _THEORY: dict[Attack, _Row] = {
     Attack.STS_HIDDEN: (_READ, _READ, _UNTRUSTED, _STS_UNTRUSTED, _MISMATCH, _MISMATCH),
     Attack.STS_HIDDEN_FIRST: (_READ, _READ, _UNTRUSTED, _READ, _MISMATCH, _MISMATCH),
     Attack.STS_FORGED: (
+        _READ,
+        _READ,
+        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        _held("rfc8461-4.1-mx-mismatch"),
+        _held("rfc7672-2.1.2-mx-bogus"),
+        _held("rfc7672-2.1.2-mx-bogus"),
+    ),
+    Attack.STS_REDIRECTED: (  # RFC 8461 section 3.3: redirects are not followed, so the policy that is known holds
         _READ,
         _READ,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),

@@ -21,9 +21,9 @@ DOMAINS = {
 ATTACKER_DOMAIN = "mallory.example"
 LIMBO = "limbo.test"  # its host never answers
 POLICY_ID = "20261123"
-# Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; the policy host, and the attacker's own;
-# then for each domain its public address and the honest server's own one.
-DNS_BERTH, ATTACKER_BERTH, LIMBO_BERTH, POLICY_BERTH, FORGED_POLICY_BERTH, FIRST_DOMAIN_BERTH = range(6)
+# Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; the policy host, one that forges it,
+# and the attacker's own; then for each domain its public address and the honest server's own one.
+DNS_BERTH, ATTACKER_BERTH, LIMBO_BERTH, POLICY_BERTH, FORGED_POLICY_BERTH, LURE_BERTH, FIRST_DOMAIN_BERTH = range(7)
 BERTHS = FIRST_DOMAIN_BERTH + 2 * len(DOMAINS)
 
 
@@ -56,11 +56,17 @@ class World:
     bought_credentials: dict[Protection, Credential]  # for the victims' names, from the public authority
     policy_credential: Credential
     forged_policy_credential: Credential  # self-signed
+    lure_credential: Credential  # valid, for the attacker's own policy host
 
     @property
     def policy_host(self) -> str:
         """Who serves the MTA-STS policy."""
         return f"mta-sts.{DOMAINS[Protection.MTA_STS]}"
+
+    @property
+    def lure_host(self) -> str:
+        """The attacker's own policy host, to which he redirects."""
+        return f"mta-sts.{ATTACKER_DOMAIN}"
 
     def policy(self, mx: str) -> bytes:
         """An MTA-STS policy in force that names one host."""
@@ -85,6 +91,7 @@ def make_world(berths: Berths, *, now: float) -> World:
         bought_credentials={protection: issue(public, site.host) for protection, site in sites.items()},
         policy_credential=issue(public, f"mta-sts.{DOMAINS[Protection.MTA_STS]}"),
         forged_policy_credential=make_self_signed(f"mta-sts.{DOMAINS[Protection.MTA_STS]}"),
+        lure_credential=issue(public, f"mta-sts.{ATTACKER_DOMAIN}"),
     )
 
 
@@ -110,6 +117,7 @@ def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential) -
     domains = [_domain(site, berths, private) for site in sites.values()]
     attacker = Zone(f"{ATTACKER_DOMAIN}.")
     _add_mx(attacker, berths.address(ATTACKER_BERTH))
+    attacker.add("mta-sts", "A", berths.address(LURE_BERTH))
     limbo = Zone(f"{LIMBO}.")
     _add_mx(limbo, berths.address(LIMBO_BERTH))
     for tld in (test, example):
