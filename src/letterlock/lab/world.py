@@ -73,12 +73,15 @@ class World:
         return f"version: STSv1\nmode: enforce\nmx: {mx}\nmax_age: 604800\n".encode()
 
 
-def make_world(berths: Berths, *, now: float) -> World:
-    """A fresh world with fresh keys, whose MX hosts are at the given berths."""
+def make_world(berths: Berths, *, now: float, sts_with_dane: bool = False) -> World:
+    """A fresh world with fresh keys, whose MX hosts are at the given berths.
+
+    `sts_with_dane`: the domain with MTA-STS is signed, and has DANE as well.
+    """
     public, private = make_authority("Lab Public CA"), make_authority("Lab Private CA")
     sites = {protection: _site(number, protection, public, private) for number, protection in enumerate(DOMAINS)}
     attacker_host = f"mx.{ATTACKER_DOMAIN}"
-    zones = _zones(berths, sites, private)
+    zones = _zones(berths, sites, private, sts_with_dane=sts_with_dane)
     for zone in zones:
         zone.publish(Validity.around(now))
     return World(
@@ -108,13 +111,13 @@ def _site(number: int, protection: Protection, public: Credential, private: Cred
     return Site(protection, domain, berth, berth + 1, credential)
 
 
-def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential) -> list[Zone]:
+def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential, *, sts_with_dane: bool) -> list[Zone]:
     """The root; test. denies by NSEC, example. by NSEC3; then the domains."""
     root = Zone(".", key=ZoneKey.make())
     test = Zone("test.", key=ZoneKey.make())
     example = Zone("example.", key=ZoneKey.make(), denial=Denial.NSEC3)
     test.add("ns.nic", "A", berths.address(DNS_BERTH))
-    domains = [_domain(site, berths, private) for site in sites.values()]
+    domains = [_domain(site, berths, private, sts_with_dane=sts_with_dane) for site in sites.values()]
     attacker = Zone(f"{ATTACKER_DOMAIN}.")
     _add_mx(attacker, berths.address(ATTACKER_BERTH))
     attacker.add("mta-sts", "A", berths.address(LURE_BERTH))
@@ -128,19 +131,20 @@ def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential) -
     return [root, test, example, attacker, limbo, *domains]
 
 
-def _domain(site: Site, berths: Berths, private: Credential) -> Zone:
+def _domain(site: Site, berths: Berths, private: Credential, *, sts_with_dane: bool) -> Zone:
     """A domain's zone: signed, with TLSA, where DANE protects it. DANE-TA's is reached by an alias, as in practice."""
-    signed = site.protection in (Protection.DANE_EE, Protection.DANE_TA)
+    both = sts_with_dane and site.protection is Protection.MTA_STS
+    signed = both or site.protection in (Protection.DANE_EE, Protection.DANE_TA)
     denial = Denial.NSEC3 if site.protection is Protection.DANE_TA else Denial.NSEC
     zone = Zone(f"{site.domain}.", key=ZoneKey.make() if signed else None, denial=denial)
     _add_mx(zone, berths.address(site.berth))
     service = f"_{berths.port}._tcp.mx"
-    if site.protection is Protection.DANE_EE:
+    if both or site.protection is Protection.DANE_EE:
         zone.add(service, "TLSA", site.credential.tlsa_end_entity())
     elif site.protection is Protection.DANE_TA:
         zone.add(service, "CNAME", f"_ta.{site.domain}.")
         zone.add("_ta", "TLSA", private.tlsa_trust_anchor())
-    elif site.protection is Protection.MTA_STS:
+    if site.protection is Protection.MTA_STS:
         zone.add("_mta-sts", "TXT", f'"v=STSv1; id={POLICY_ID};"')
         zone.add("mta-sts", "A", berths.address(POLICY_BERTH))
     return zone
