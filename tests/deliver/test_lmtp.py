@@ -187,8 +187,8 @@ async def test_8bit_content_needs_8bitmime_and_requiretls_ends_here(tmp_path: Pa
     assert short(plain) == ["failed 5.6.3"]
 
 
-async def test_a_session_is_kept_for_the_next_message(tmp_path: Path) -> None:
-    server, path = LmtpServer(), tmp_path / "lmtp"
+async def test_a_session_is_kept_for_the_next_message_whatever_the_server_offers(tmp_path: Path) -> None:
+    server, path = LmtpServer(hello=b"250-mail\r\n250 STARTTLS\r\n"), tmp_path / "lmtp"
     pool, ports = SessionPool(HandClock(), OPTIONS), make_ports(MemoryDialer())
     async with serving(server, path), asyncio.timeout(10):
         for _ in range(3):

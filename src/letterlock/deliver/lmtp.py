@@ -17,7 +17,6 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.net.local_sockets import LocalDialer
 from letterlock.policy.decision import Encryption, Requirement
-from letterlock.policy.evidence import StartTls
 from letterlock.policy.final import LmtpLoopback, LmtpSocket
 from letterlock.policy.reasons import sentence
 from letterlock.queue.tasks import RecipientOutcome
@@ -75,7 +74,7 @@ class _Delivery:
                 return self._handed
         match await open_session(self._address, IN_CLEAR, ports=self._ports, options=self._options, lmtp=True):
             case Opened() as session:
-                await self._transact(_as_offered(session))
+                await self._transact(replace(session, local=True))
             case Refused(verdict=verdict, connected_at=connected_at):
                 self._handed.connected_at = connected_at
                 self._defer("4.7.0", "; ".join(sentence(reason) for reason in verdict.reasons))
@@ -124,10 +123,3 @@ def _way(target: LmtpSocket | LmtpLoopback, ports: Ports, options: DeliverOption
     if isinstance(target, LmtpSocket):
         return replace(ports, dialer=LocalDialer()), options
     return ports, replace(options, port=target.port)
-
-
-def _as_offered(session: Opened) -> Opened:
-    """The session, saying that its server offers no STARTTLS where that is so: such sessions are worth keeping."""
-    if session.conversation.client.capabilities.starttls:
-        return session
-    return replace(session, evidence=replace(session.evidence, starttls=StartTls.NOT_OFFERED))

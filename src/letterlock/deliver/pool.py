@@ -1,10 +1,11 @@
 """Sessions that are kept for the next message to the same server.
 
 What a session proved is kept with it, and judged again for each message that would use it (`policy.judge`): a session
-that was good enough for one message says nothing about the next one's demands. Kept are sessions inside TLS, and those
-in clear with servers that offer no STARTTLS; a session in clear for any other reason is not, for a new one might do
-better. An idle session is ended with QUIT. One that the server ended meanwhile, or in which it said something unasked,
-is not used; and if it fails before it took anything of a message, the message goes to a new one and nothing is lost.
+that was good enough for one message says nothing about the next one's demands. Kept are sessions inside TLS, those
+within this machine, and those in clear with servers that offer no STARTTLS; a session in clear for any other reason is
+not, for a new one might do better. An idle session is ended with QUIT. One that the server ended meanwhile, or in which
+it said something unasked, is not used; and if it fails before it took anything of a message, the message goes to a new
+one and nothing is lost.
 """
 
 import asyncio
@@ -79,9 +80,10 @@ class SessionPool:
             await asyncio.wait(self._ending)
 
     def _worth_keeping(self, session: Opened) -> bool:
-        secure = session.handshake is not None or session.evidence.starttls is StartTls.NOT_OFFERED
+        encrypted = session.handshake is not None
+        as_good_as_any = encrypted or session.local or session.evidence.starttls is StartTls.NOT_OFFERED
         ready = session.conversation.client.state is State.READY and session.conversation.stream.quiet
-        return secure and ready and self._options.idle_seconds > 0 and not self._too_old(session)
+        return as_good_as_any and ready and self._options.idle_seconds > 0 and not self._too_old(session)
 
     def _too_old(self, session: Opened) -> bool:
         return self._clock.now() - session.connected_at > self._options.max_session_age_seconds

@@ -67,7 +67,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A session whose requirement held. The conversation is the holder's to end. `reused`: it served others before."""
+    """A session whose requirement held. The conversation is the holder's to end. `reused`: it served others before.
+
+    `local`: it does not leave this machine, and no new one could do better.
+    """
 
     conversation: Conversation
     cleared: Cleared
@@ -75,6 +78,7 @@ class Opened:
     handshake: Completed | None
     connected_at: float
     reused: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
