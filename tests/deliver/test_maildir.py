@@ -161,7 +161,7 @@ async def test_mail_to_an_unknown_address_fails(base: Path) -> None:
     for recipient in (BOB, Mailbox("ann", "example.com")):
         (outcome,) = await deliver(base, recipient)
         assert brief(outcome) == "failed 5.1.1"
-        assert "there is no mailbox" in outcome.text
+        assert outcome.text == "there is no mailbox of that name here"
     assert not files(base)
 
 

@@ -21,6 +21,8 @@ PACKAGES = {
     "dnssec-dsfromkey": "bind9-utils",
     "dnssec-keygen": "bind9-utils",
     "dnssec-signzone": "bind9-utils",
+    "doveadm": "dovecot-core",
+    "dovecot": "dovecot-lmtpd",
     "keymgr": "knot",
     "knotd": "knot",
     "ldns-key2ds": "ldnsutils",

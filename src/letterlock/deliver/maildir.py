@@ -159,7 +159,7 @@ def _deliver(target: Maildir, letter: Letter, recipient: Mailbox, token: str) ->
         shown = str(where)
         return _write(where, letter, recipient, token, create=target.create)
     except NoMailbox as unknown:
-        return outcomes.failed(recipient, "5.1.1", f"{shown}: {unknown}")
+        return outcomes.failed(recipient, "5.1.1", str(unknown))  # the sender reads it: no path
     except OSError as error:
         code = _STATUS.get(error.errno or 0, _OTHER_STATUS)
         return outcomes.deferred(recipient, code, f"{shown}: {_said(error)}")
@@ -250,7 +250,7 @@ def _missing(name: str, parent: int) -> Exception:
     with os.scandir(parent) as entries:
         if next(entries, None) is None:
             return OSError(errno.ENOENT, f"{name} is not there, and nothing beside it: is the disk mounted?")
-    return NoMailbox(f"there is no mailbox {name}")
+    return NoMailbox("there is no mailbox of that name here")
 
 
 def _said(error: OSError) -> str:
