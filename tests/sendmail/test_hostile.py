@@ -17,19 +17,27 @@ ACCEPTING = ["220 s.example", OFFER, "250 ok", "250 ok", "354 go", "250 ok", "22
 async def scripted(replies: list[str]) -> AsyncIterator[tuple[str, int]]:
     """A server that says these, one for each command, whatever the command; then it hangs up."""
 
+    talks: set[asyncio.Task[None]] = set()
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        me = asyncio.current_task()
+        assert me is not None
+        talks.add(me)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             for number, reply in enumerate(replies):
                 if number:
                     await reader.readuntil(b"\r\n.\r\n" if replies[number - 1].startswith("354") else b"\r\n")
                 writer.write(reply.encode() + b"\r\n")
                 await writer.drain()
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
         host, port = server.sockets[0].getsockname()[:2]
         yield host, port
+        await asyncio.gather(*talks)
 
 
 async def send_to(replies: list[str], tmp_path: Path, *arguments: str) -> tuple[Ran, int]:

@@ -88,9 +88,11 @@ async def test_an_unknown_option_is_ex_usage(tmp_path: Path) -> None:
 
 
 async def test_an_answer_that_is_none_is_ex_protocol(tmp_path: Path) -> None:
-    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
         writer.write(b"nonsense\n")
         writer.close()
+        await writer.wait_closed()
 
     async with await asyncio.start_unix_server(talk, os.fspath(tmp_path / "control.sock")):
         assert (await mailq(tmp_path)).status == 76
