@@ -70,14 +70,21 @@ class Postfix:
 
 @contextmanager
 def receiver(
-    directory: Path, place: Place, *, hostname: str, domains: tuple[str, ...], certificate: Path, key: Path
+    directory: Path,
+    place: Place,
+    *,
+    hostname: str,
+    domains: tuple[str, ...],
+    certificate: Path,
+    key: Path,
+    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[Postfix]:
-    """A Postfix that offers STARTTLS and keeps all mail to `domains` in one Maildir."""
+    """A Postfix that offers STARTTLS and keeps all mail to `domains` in one Maildir; `parameters` are further ones."""
     directory.mkdir(mode=0o755)
     mail = directory / "mail"
     mail.mkdir()
     (directory / "chain.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
-    parameters = {
+    settings = {
         "virtual_mailbox_domains": ", ".join(domains),
         "virtual_mailbox_base": str(mail),
         "virtual_mailbox_maps": "static:inbox/",
@@ -88,10 +95,11 @@ def receiver(
         "smtpd_tls_loglevel": "1",
         "smtpd_tls_received_header": "yes",
         "mynetworks": "",
+        **(parameters or {}),
     }
     need_root("postfix")
     shutil.chown(mail, NOBODY, NOBODY)
-    with _postfix(directory, place, hostname, parameters) as postfix:
+    with _postfix(directory, place, hostname, settings) as postfix:
         yield postfix
 
 
