@@ -99,7 +99,7 @@ def exim(directory: Path, address: str, *, certificate: Path, key: Path) -> Iter
         )
     )
     users = {"exim": "/", "Debian-exim": "/"}
-    command = [folder / "usr/sbin/exim4", "-bdf", "-C", config]
+    command: list[str | Path] = [folder / "usr/sbin/exim4", "-bdf", "-C", config]
     with boxed("exim", command, directory, users=users, port=(address, full.port)):
         yield Peer("exim", (mail,), full, bare, implicit)
 
@@ -119,8 +119,9 @@ def opensmtpd(directory: Path, address: str) -> Iterator[Peer]:
     config.write_text(_OPENSMTPD.format(directory=directory, hostname=HOSTNAME, place=place))
     config.chmod(0o600)
     users = {"opensmtpd": "/var/lib/opensmtpd/empty", "opensmtpq": "/var/lib/opensmtpd/empty"}
-    command = [folder / "usr/sbin/smtpd", "-d", "-f", config]
-    with boxed("opensmtpd", command, directory, users=users, port=(address, place.port)):
+    command: list[str | Path] = [folder / "usr/sbin/smtpd", "-d", "-f", config]
+    programs = {folder / "usr/libexec": "/usr/libexec"}  # its path to them is compiled in
+    with boxed("opensmtpd", command, directory, users=users, port=(address, place.port), laid_over=programs):
         yield Peer("opensmtpd", (mail,), place)
 
 

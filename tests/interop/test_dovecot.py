@@ -83,6 +83,11 @@ def send(box: Box, subject: str, *recipients: str, body: str = "hello") -> None:
     )
 
 
+def arrives(box: Box, user: str, subject: str) -> None:
+    """Wait until Dovecot has a message for a user."""
+    wait_until(lambda: bool(box.dovecot.find(user, subject)), what=f"{subject!r} to arrive")
+
+
 def settled(box: Box, recipient: str, status: str, subject: str = "") -> str:
     """Wait for the log line of a recipient; the line."""
     words = (f"to=<{recipient}>", f"status={status}", subject)
@@ -118,7 +123,7 @@ def test_sessions_with_dovecot_are_used_again(box: Box) -> None:
     before = box.dovecot.log().count("Connect from")
     for number in range(5):
         send(box, f"again {number}", "ann@socket.test")
-        wait_until(lambda: bool(box.dovecot.find("ann", f"again {number}")), what="the message")  # noqa: B023 at once
+        arrives(box, "ann", f"again {number}")
     assert box.dovecot.log().count("Connect from") - before <= 2
 
 
@@ -129,7 +134,7 @@ def test_8bit_and_large_messages_arrive_whole(box: Box) -> None:
     letter.set_content(body * 10_000, cte="8bit")
     with smtplib.SMTP(box.server.place.address, box.server.place.port) as session:
         session.send_message(letter, "sender@lab.test", ["ann@socket.test"], mail_options=["BODY=8BITMIME"])
-    wait_until(lambda: bool(box.dovecot.find("ann", "large")), what="the large message")
+    arrives(box, "ann", "large")
     (message,) = box.dovecot.find("ann", "large")
     payload = message.get_payload(decode=True)
     assert isinstance(payload, bytes)

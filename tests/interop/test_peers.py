@@ -120,6 +120,11 @@ def body_of(message: bytes) -> bytes:
     return message.partition(b"\n\n")[2].rstrip(b"\n") + b"\n"
 
 
+def arrives(peer: Peer, subject: str) -> None:
+    """Wait until a server has a message where it keeps them."""
+    wait_until(lambda: bool(peer.kept(subject)), what=f"{subject!r} to be kept")
+
+
 @pytest.mark.parametrize(("name", "face", "tls"), SHOWN, ids=["-".join(each) for each in SHOWN])
 async def test_messages_arrive_whole(name: str, face: str, tls: str, running: dict[str, Peer]) -> None:
     peer = running[name]
@@ -135,6 +140,6 @@ async def test_messages_arrive_whole(name: str, face: str, tls: str, running: di
         assert {one.kind for one in done.outcomes.values()} == {OutcomeKind.DELIVERED}, done
     await opened.conversation.end()
     for subject in subjects:
-        wait_until(lambda subject=subject: bool(peer.kept(subject)), what=f"{subject!r} to be kept")  # type: ignore[misc]
+        arrives(peer, subject)
         sent = content(subject, eight_bit=offered.eight_bit_mime).replace(b"\r\n", b"\n")
         assert {body_of(message) for message in peer.kept(subject)} == {body_of(sent)}

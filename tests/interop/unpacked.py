@@ -38,9 +38,18 @@ def unpacked(package: str, program: str) -> Path:
 
 @contextmanager
 def boxed(
-    name: str, command: Sequence[str | Path], directory: Path, *, users: Mapping[str, str], port: tuple[str, int]
+    name: str,
+    command: Sequence[str | Path],
+    directory: Path,
+    *,
+    users: Mapping[str, str],
+    port: tuple[str, int],
+    laid_over: Mapping[Path, str] | None = None,
 ) -> Iterator[Program]:
-    """Run a server as root where `users` (name and home) exist and /var/spool, /var/lib and /run lie in `directory`."""
+    """Run a server as root where `users` (name and home) exist and /var/spool, /var/lib and /run lie in `directory`.
+
+    `laid_over`: further directories, and those of the system that they cover.
+    """
     need_root(name)
     for each in ("spool", "run", "lib"):
         (directory / each).mkdir(exist_ok=True)
@@ -56,6 +65,7 @@ def boxed(
         directory / "spool": "/var/spool",
         directory / "run": "/run",
         directory / "lib": "/var/lib",
+        **(laid_over or {}),
     }
     script = "".join(f"mount --bind {source} {target} && " for source, target in binds.items())
     shell = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{script}exec "$@"', "sh", *command]

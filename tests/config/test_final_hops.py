@@ -1,0 +1,71 @@
+"""Routes to where mail ends: what reaches the policy, and what is refused at its place."""
+
+import pytest
+
+from letterlock.config import parse
+from letterlock.policy.evidence import RelayHost, TlsRule
+from letterlock.policy.final import LmtpLoopback, LmtpSocket, Maildir
+from tests.config.test_reading import mistakes
+
+
+def relay(text: str) -> RelayHost:
+    """The one route of a configuration."""
+    found = parse(f'[route."example.org"]\n{text}\n', "letterlock.toml").rules.relay_for("example.org")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('next_hop = "lmtp:/run/dovecot/lmtp"', LmtpSocket("/run/dovecot/lmtp")),
+        ('next_hop = "lmtp:[127.0.0.1]:24"', LmtpLoopback("127.0.0.1", 24)),
+        ('next_hop = "maildir:/var/mail/{domain}/{local}"', Maildir("/var/mail/{domain}/{local}")),
+        ('next_hop = "maildir:/m/{local}"\ncreate_mailboxes = true', Maildir("/m/{local}", create=True)),
+    ],
+)
+def test_a_route_may_end_on_this_machine(text: str, wanted: object) -> None:
+    found = relay(text)
+    assert (found.final, found.source) == (wanted, "letterlock.toml:1")
+    assert found.domain == str(wanted)
+    assert (found.rule, found.lmtp) == (None, False)
+
+
+def test_lmtp_to_another_host_demands_tls() -> None:
+    found = relay('next_hop = "lmtp:[mail.example.net]:2400"')
+    assert (found.domain, found.port, found.is_host, found.lmtp) == ("mail.example.net", 2400, True, True)
+    assert found.rule is not None
+    assert (found.rule.tls, found.rule.source) == (TlsRule.REQUIRE_TLS, "letterlock.toml:1")
+    assert found.final is None
+    literal = relay('next_hop = "lmtp:[192.0.2.1]"\ntls = "verify"\nfingerprints = ["' + "ab" * 32 + '"]')
+    assert (literal.domain, literal.port, literal.is_host) == ("[192.0.2.1]", 24, False)
+    assert literal.rule is not None
+    assert literal.rule.tls is TlsRule.VERIFY
+
+
+def test_cleartext_lmtp_to_another_host_needs_an_exception() -> None:
+    until = 'exception = { reason = "until the certificate is there", until = 2027-01-31, allow = "clear" }'
+    found = relay(f'next_hop = "lmtp:[mail.example.net]"\n{until}')
+    assert found.rule is not None
+    assert found.rule.exception is not None
+    (mistake,) = mistakes('[route."a.test"]\nnext_hop = "lmtp:[mail.example.net]"\ntls = "may"\n')
+    assert mistake[:3] == (3, 'route."a.test".tls', "LMTP goes to another host inside TLS only")
+
+
+@pytest.mark.parametrize(
+    ("rest", "key"),
+    [
+        ('next_hop = "lmtp:/run/lmtp"\nport = 24', "port"),
+        ('next_hop = "lmtp:[127.0.0.1]:24"\ntls = "require-tls"', "tls"),
+        ('next_hop = "maildir:/m/{local}"\nmode = "audit"', "mode"),
+        ('next_hop = "lmtp:[mail.example.net]"\nport = 24', "port"),
+        ('next_hop = "lmtp:/run/lmtp"\ncreate_mailboxes = true', "create_mailboxes"),
+        ('next_hop = "relay.example.net"\ncreate_mailboxes = false', "create_mailboxes"),
+        ('next_hop = "lmtp:127.0.0.1"', "next_hop"),
+        ('next_hop = "maildir:{local}"', "next_hop"),
+    ],
+)
+def test_what_does_not_fit_is_a_mistake_at_its_place(rest: str, key: str) -> None:
+    (mistake,) = mistakes(f'[route."a.test"]\n{rest}\n')
+    assert mistake[1] == f'route."a.test".{key}'
+    assert mistake[3]
