@@ -18,7 +18,7 @@ from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import OutcomeKind
 from tests.queue.messages import BODY, attempt, envelope, outcome
 
-whole = sqlite._run
+whole = sqlite.run
 
 def run(db, name, *values):
     done = whole(db, name, *values)
@@ -33,7 +33,7 @@ async def main():
     made = attempt(task, outcome(task.recipients[0], OutcomeKind.DEFERRED))
     await store.settle(task.lease, settle(task, made, now=10, schedule=RetrySchedule()), made, now=10)
     [notice] = await store.due_delays(100, limit=10)
-    sqlite._run = run
+    sqlite.run = run
     await store.notified(notice, (envelope("D1", sender=None), BODY), now=11)
     os.kill(os.getpid(), signal.SIGKILL)
 

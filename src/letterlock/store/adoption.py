@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from letterlock.queue.store import StoreFailed
-from letterlock.store.sqlite import FILE, QueueInUse, open_alone
+from letterlock.store.opening import FILE, QueueInUse, open_alone
 
 _MOVES = (
     "INSERT OR IGNORE INTO main.message SELECT * FROM old.message",

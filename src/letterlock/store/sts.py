@@ -16,6 +16,7 @@ from typing import Any
 
 from letterlock.mtasts import Change, KnownPolicy, Mode, StsPolicy
 from letterlock.queue.store import StoreFailed
+from letterlock.store.statements import read_statements
 from letterlock.store.writer import Writer
 
 log = logging.getLogger("letterlock.store")
@@ -29,12 +30,7 @@ class Damaged(Exception):
     """A row cannot be read as a policy."""
 
 
-def _statements(text: str) -> dict[str, str]:
-    parts = text.split("-- name: ")[1:]
-    return {name.strip(): sql.strip() for name, _, sql in (part.partition("\n") for part in parts)}
-
-
-_SQL = _statements((files("letterlock.store") / "sql" / "sts.sql").read_text())
+_SQL = read_statements((files("letterlock.store") / "sql" / "sts.sql").read_text())
 
 
 class PolicyStore:

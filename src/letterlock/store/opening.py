@@ -1,0 +1,85 @@
+"""Opening a queue: its lock, its file, and the way from each older version of the schema to the present one."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from letterlock.queue.store import StoreFailed
+from letterlock.store.statements import SCHEMA, SQL
+
+FILE = "queue.db"
+LOCK_FILE = "lock"
+VERSION = 4
+
+
+class QueueInUse(Exception):
+    """Another server has this queue."""
+
+
+def take_lock(directory: Path) -> IO[bytes]:
+    """The right to use the queue in a directory, until it is closed. Raises StoreFailed, QueueInUse."""
+    path = directory / LOCK_FILE
+    try:
+        lock = open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115  # kept open
+    except OSError as error:
+        raise StoreFailed(f"cannot write in the queue directory {directory}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        if isinstance(error, BlockingIOError):
+            raise QueueInUse(f"another server is running on the queue in {directory}") from None
+        raise StoreFailed(f"cannot lock the queue directory {directory}: {error.strerror}") from None
+    return lock
+
+
+@contextmanager
+def open_alone(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The queue's file, for whoever puts queues in order while no server runs. Raises StoreFailed, QueueInUse."""
+    lock = take_lock(directory)
+    try:
+        connection = connect(directory / FILE)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    finally:
+        lock.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open, make or migrate a queue's file; leases of a server that died are void.
+
+    Raises sqlite3.Error, StoreFailed, OSError.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    connection.text_factory = _text  # octets that are no UTF-8 damage one row, not the reading of all
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
+            connection.execute(f"PRAGMA {pragma}")
+        _migrate(connection, path)
+        connection.execute("UPDATE task SET due_at = 0, lease_token = NULL WHERE lease_token IS NOT NULL")
+    except (sqlite3.Error, StoreFailed):
+        connection.close()
+        raise
+    return connection
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "backslashreplace")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif 1 <= version < VERSION:
+        steps = "".join(SQL[f"from_version_{each}"] for each in range(version, VERSION))
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version != VERSION:
+        raise StoreFailed(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")

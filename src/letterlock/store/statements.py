@@ -1,0 +1,20 @@
+"""The statements of the queue's database by name, and how they are run."""
+
+import sqlite3
+from importlib.resources import files
+
+
+def read_statements(text: str) -> dict[str, str]:
+    """Named statements: each begins behind a line `-- name: NAME`."""
+    parts = text.split("-- name: ")[1:]
+    return {name.strip(): sql.strip() for name, _, sql in (part.partition("\n") for part in parts)}
+
+
+_FOLDER = files("letterlock.store") / "sql"
+SCHEMA = (_FOLDER / "schema.sql").read_text()
+SQL = read_statements((_FOLDER / "verbs.sql").read_text())
+
+
+def run(db: sqlite3.Connection, name: str, *values: str | float | bytes | None) -> sqlite3.Cursor:
+    """Run one statement of verbs.sql."""
+    return db.execute(SQL[name], values)
