@@ -15,16 +15,17 @@ from typing import cast
 
 import pytest
 
+from letterlock.deliver.terms import RouteTerms
 from letterlock.deliver.worker import Deliverer
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
 from letterlock.queue.ids import IdMaker
-from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.report.worker import Reporter
 from letterlock.store.sqlite import SqliteStore
 from tests.deliver.world import OPTIONS, HandClock, HandDiscoverer, Server
+from tests.queue.orders import retry
 from tests.receive.world import Client
 
 BY_ONE = ("8BITMIME",)  # nothing is sent ahead, so a refused recipient gets no message
@@ -78,9 +79,9 @@ class Post:
             replace(OPTIONS, port=port),
             store=store,
             discoverer=HandDiscoverer(hosts={"mx.example.org": ("127.0.0.1",)}),
-            dialer=TcpDialer(),
+            dialer_from=TcpDialer,
             clock=self.clock,
-            schedule=RetrySchedule(),
+            terms=RouteTerms(),
             chance=random.Random(1),
             failed=self.reporter.wake,
         )
@@ -196,7 +197,8 @@ async def test_rfc3464_2_3_3_a_delay_is_told_once_after_four_hours(tmp_path: Pat
             while not await post.store.due_delays(post.clock.now(), limit=1):  # each is a turn of the store's thread
                 pass
         post.clock.time += 14_400
-        await post.store.retry(None, now=post.clock.now() + 86_400)
+        waiting = [message.id for message in await post.store.messages(limit=10)]
+        await retry(post.store, *waiting, now=post.clock.now() + 86_400)
         assert await post.reporter.report_due()
         await until(lambda: server.messages)
         _, (_, bob) = notification(server)

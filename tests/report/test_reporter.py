@@ -13,6 +13,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
 from letterlock.policy.reasons import Reason, explain, sentence
+from letterlock.queue.orders import OrderKind
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import DeliveryTask, Notice, OutcomeKind
@@ -20,6 +21,7 @@ from letterlock.report.worker import Reporter
 from letterlock.store.memory import MemoryStore
 from tests.deliver.world import HandClock
 from tests.queue.messages import ANN, BEN, SENDER, attempt, envelope, outcome
+from tests.queue.orders import obey, retry
 
 DELAY = 4 * 3_600.0
 CONTENT = b"Subject: hello\r\nFrom: me\r\n\r\nthe secret of this message\r\n"
@@ -108,7 +110,7 @@ async def test_what_waits_for_hours_is_told_once_with_the_reason_of_the_log(worl
     assert not await world.reporter.report_due()
     world.clock.time = DELAY
     assert await world.reporter.report_due()
-    await world.store.retry("M1", now=LATER)
+    await retry(world.store, "M1", now=LATER)
     _, message = await world.notification()
     assert message["Subject"].startswith("Delayed")
     assert "STARTTLS was not offered though TLSA records demand it (4.2.0)" in first_part(message)
@@ -131,7 +133,7 @@ async def test_after_the_delay_the_failure_is_told_too(world: World) -> None:
     world.clock.time = DELAY
     assert await world.reporter.report_due()
     world.clock.time = 3 * DELAY
-    await world.store.retry("M1", now=world.clock.time)
+    await retry(world.store, "M1", now=world.clock.time)
     [task] = [each for each in await world.store.lease(world.clock.time, limit=10, lease_seconds=60)
               if each.envelope.id == "M1"]  # fmt: skip
     made = attempt(task, outcome(ANN, OutcomeKind.DEFERRED), at=world.clock.time)
@@ -168,7 +170,7 @@ async def test_of_a_message_that_was_removed_meanwhile_nobody_is_told(world: Wor
     class Late(MemoryStore):
         async def due_notices(self, *, limit: int) -> list[Notice]:
             notices = [*await world.store.due_notices(limit=limit)]
-            await world.store.remove("M1")
+            await obey(world.store, OrderKind.REMOVE, "M1")
             return notices
 
     world.reporter._store = Late()
@@ -275,7 +277,7 @@ async def test_the_reasons_of_the_log_stand_in_the_notification(world: World) ->
     await world.store.settle(task.lease, settle(task, made, now=1, schedule=RetrySchedule()), made, now=1)
     world.clock.time = DELAY
     assert await world.reporter.report_due()
-    await world.store.retry("M1", now=LATER)
+    await retry(world.store, "M1", now=LATER)
     _, message = await world.notification()
     words = f"mx.one.test: {sentence(why)} (RFC 7672 section 2.2.3; {why.code})"
     assert words in first_part(message)

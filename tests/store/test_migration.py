@@ -7,11 +7,14 @@ import pytest
 
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mail.wishes import NO_WISHES
+from letterlock.queue.orders import OrderKind, State, Wanted
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.store.sqlite import VERSION, SqliteStore
-from tests.queue.messages import BODY, attempt, envelope, outcome
+from letterlock.store.statements import SQL
+from tests.queue.messages import ANN, BODY, CAT, attempt, envelope, outcome
+from tests.queue.orders import obey
 
 VERSION_1 = """
 CREATE TABLE message (id TEXT PRIMARY KEY, reverse_path TEXT, size INTEGER NOT NULL, accepted_at REAL NOT NULL,
@@ -150,8 +153,88 @@ async def test_damaged_wishes_are_set_aside_and_never_sent(tmp_path: Path, damag
     connection.close()
     store = await SqliteStore.open(tmp_path)
     assert await store.lease(1, limit=10, lease_seconds=60) == []
-    assert await store.messages(limit=10) == []
+    assert await store.next_due() is None
+    [shown] = (await store.find(Wanted(state=State.QUARANTINED), limit=10)).found
+    assert shown.damage
+    assert [(each.held_at, each.held_because) for each in shown.recipients] == [
+        (1, f"its row in the queue is damaged: {shown.damage}")
+    ]
+    assert await obey(store, OrderKind.RELEASE, "M1", at=2) == ["M1"]
+    assert await store.lease(3, limit=10, lease_seconds=60) == [], "it is as damaged as before"
+    assert await obey(store, OrderKind.REMOVE, "M1") == ["M1"]
     await store.close()
+
+
+async def test_a_damaged_message_that_was_returned_is_kept_in_quarantine(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await store.accept(envelope("M1"), BODY, next_attempt_at=0)
+    await store.close()
+    with sqlite3.connect(queue_file(tmp_path)) as connection:
+        connection.execute("UPDATE message SET reverse_path = 'nobody at all'")
+    connection.close()
+    store = await SqliteStore.open(tmp_path)
+    assert await obey(store, OrderKind.RETURN, "M1") == ["M1"]
+    for _ in range(2):
+        assert await store.due_notices(limit=10) == []
+        [shown] = (await store.find(Wanted(state=State.QUARANTINED), limit=10)).found
+        assert (shown.sender, shown.recipients[0].state) == ("nobody at all", "quarantined")
+        assert await obey(store, OrderKind.RELEASE, "M1") == ["M1"]
+    await store.close()
+
+
+VERSION_4 = """
+ALTER TABLE message ADD COLUMN ret TEXT;
+ALTER TABLE message ADD COLUMN envid TEXT;
+ALTER TABLE recipient ADD COLUMN notify TEXT;
+ALTER TABLE recipient ADD COLUMN orcpt TEXT;
+ALTER TABLE recipient ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX recipient_owed ON recipient (message_id) WHERE owed = 1;
+INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client)
+    VALUES ('M2', 'ann@one.test', 4, 0, 1000, '7BIT', 'local');
+INSERT INTO body VALUES ('M2', X'780D0A');
+INSERT INTO task (message_id, next_hop, due_at) VALUES ('M2', 'two.test', 9e99);
+INSERT INTO recipient (message_id, position, mailbox, next_hop) VALUES ('M2', 0, 'not an address', 'two.test');
+PRAGMA user_version = 4;
+"""
+
+
+async def test_a_queue_of_version_4_is_taken_over_and_what_was_set_aside_is_in_quarantine(tmp_path: Path) -> None:
+    with sqlite3.connect(queue_file(tmp_path)) as old:
+        old.executescript(VERSION_1 + VERSION_2 + VERSION_3 + VERSION_4)
+    old.close()
+
+    store = await SqliteStore.open(tmp_path)
+    [task] = await store.lease(1e99, limit=10, lease_seconds=60)
+    assert task.envelope.id == "M1"
+    [shown] = (await store.find(Wanted(state=State.QUARANTINED), limit=10)).found
+    assert (shown.id, shown.recipients[0].held_because) == ("M2", "its row in the queue is damaged")
+    await store.close()
+
+
+async def test_what_is_held_is_still_held_after_a_crash_in_the_middle_of_its_attempt(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0)
+    assert len(await store.lease(0, limit=10, lease_seconds=60)) == 2
+    await obey(store, OrderKind.HOLD, "M1", at=5, next_hop="one.test", reason="ask legal")
+    await store.close()
+
+    store = await SqliteStore.open(tmp_path)
+    [task] = await store.lease(10, limit=10, lease_seconds=60)
+    assert task.lease.next_hop == "two.test"
+    [message] = (await store.find(Wanted(state=State.HELD), limit=10)).found
+    assert (message.recipients[0].held_at, message.recipients[0].held_because) == (5, "ask legal")
+    await store.close()
+
+
+async def test_held_messages_cost_the_search_for_what_is_due_nothing(tmp_path: Path) -> None:
+    """The index of what is due has no held tasks in it."""
+    store = await SqliteStore.open(tmp_path)
+    await store.close()
+    with sqlite3.connect(queue_file(tmp_path)) as connection:
+        for name in ("due_tasks", "next_due"):
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", (1, 1) if "?" in SQL[name] else ()).fetchall()
+            assert "task_by_due" in plan[0][3]
+    connection.close()
 
 
 async def test_rfc3461_6_a_notice_survives_a_restart_and_is_given_once(tmp_path: Path) -> None:
@@ -169,5 +252,5 @@ async def test_rfc3461_6_a_notice_survives_a_restart_and_is_given_once(tmp_path:
 
     store = await SqliteStore.open(tmp_path)
     assert await store.due_delays(100, limit=10) == []
-    assert [each.envelope.id for each in await store.messages(limit=10)] == ["D1", "M1"]
+    assert [each.id for each in await store.messages(limit=10)] == ["D1", "M1"]
     await store.close()

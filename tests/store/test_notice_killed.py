@@ -50,7 +50,7 @@ async def test_rfc3464_2_3_3_the_delay_and_its_notification_are_one(tmp_path: Pa
 
     store = await SqliteStore.open(tmp_path)
     due = await store.due_delays(100, limit=10)
-    kept = [each.envelope.id for each in await store.messages(limit=10)]
+    kept = [each.id for each in await store.messages(limit=10)]
     await store.close()
 
     assert (len(due), kept) == ((0, ["D1", "M1"]) if told else (1, ["M1"]))

@@ -6,13 +6,17 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from letterlock.queue.orders import MAX_ORDERED, Tally, TallyBy, Wanted
 
 CONTROL_SOCKET = "control.sock"
 WORKER = "worker-"
 MAX_ANSWER_OCTETS = 64 << 20
 TIMEOUT_SECONDS = 30.0
+EVERYTHING = Wanted()
 
 
 class NotRunning(Exception):
@@ -29,28 +33,65 @@ def queue_directories(directory: Path) -> tuple[Path, ...]:
 
 
 class Queues:
-    """Speaks to all workers of the server whose queue is in `directory`, as to one."""
+    """Speaks to all workers of the server whose queue is in `directory`, as to one.
+
+    Every method raises NotRunning and ServerError.
+    """
 
     def __init__(self, directory: Path) -> None:
         first, *others = queue_directories(directory)
         self._clients = [ControlClient(first), *(ControlClient(each) for each in others if _is_served(each))]
 
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """Every queued message, in order of id. Raises NotRunning, ServerError."""
-        return heapq.merge(*(client.messages() for client in self._clients), key=lambda message: str(message["id"]))
+    def messages(self, wanted: Wanted = EVERYTHING) -> Iterator[dict[str, Any]]:
+        """The messages that are wanted, in order of id, page by page."""
+        parts = (client.pages("queue.list", wanted=_values(wanted)) for client in self._clients)
+        messages = ((message for page in pages for message in page["messages"]) for pages in parts)
+        return heapq.merge(*messages, key=lambda message: str(message["id"]))
 
     def message(self, message_id: str) -> dict[str, Any] | None:
-        """One message with its attempts. Raises NotRunning, ServerError."""
+        """One message with its attempts."""
         found = (client.ask("queue.show", id=message_id)["message"] for client in self._clients)
         return next((message for message in found if message is not None), None)
 
-    def retry(self, message_id: str | None) -> int:
-        """Make a message, or all, due now; how many tasks that were. Raises NotRunning, ServerError."""
-        return sum(int(client.ask("queue.retry", id=message_id)["count"]) for client in self._clients)
+    def count(self, wanted: Wanted) -> int:
+        """How many messages are wanted."""
+        return sum(
+            int(page["count"]) for part in _parts(wanted) for page in self._pages("queue.count", wanted=_values(part))
+        )
 
-    def remove(self, message_id: str) -> bool:
-        """Drop a message; whether it was there. Raises NotRunning, ServerError."""
-        return any(client.ask("queue.remove", id=message_id)["removed"] for client in self._clients)
+    def size(self) -> int:
+        """How many messages there are."""
+        return sum(int(client.ask("queue.size")["count"]) for client in self._clients)
+
+    def order(
+        self, name: str, wanted: Wanted, *, reason: str | None = None, only: str | None = None
+    ) -> Iterator[tuple[int, list[str]]]:
+        """Carry out an order page by page: how many messages were looked at, and which of them changed."""
+        for part in _parts(wanted):
+            for page in self._pages("queue.order", order=name, wanted=_values(part), reason=reason, only=only):
+                yield int(page["matched"]), [str(each) for each in page["ids"]]
+
+    def stats(self, by: TallyBy) -> Iterator[list[Tally]]:
+        """Counts of tasks, of each part of the queue."""
+        for page in self._pages("queue.stats", by=by.value):
+            yield [Tally(**each | {"ages": tuple(each["ages"])}) for each in page["tallies"]]
+
+    def _pages(self, verb: str, **values: object) -> Iterator[dict[str, Any]]:
+        for client in self._clients:
+            yield from client.pages(verb, **values)
+
+
+def _parts(wanted: Wanted) -> Iterator[Wanted]:
+    """Many ids in as many requests as they need."""
+    if wanted.ids is None:
+        yield wanted
+        return
+    for start in range(0, len(wanted.ids), MAX_ORDERED):
+        yield replace(wanted, ids=wanted.ids[start : start + MAX_ORDERED])
+
+
+def _values(wanted: Wanted) -> dict[str, object]:
+    return {name: value for name, value in asdict(wanted).items() if value is not None}
 
 
 def _is_served(directory: Path) -> bool:
@@ -81,12 +122,12 @@ class ControlClient:
             raise ServerError(str(answer["error"]))
         return answer
 
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """Every queued message, page by page. Raises NotRunning, ServerError."""
+    def pages(self, verb: str, **values: object) -> Iterator[dict[str, Any]]:
+        """Ask for page after page. Raises NotRunning, ServerError."""
         after: str | None = None
         while True:
-            page = self.ask("queue.list", after=after)
-            yield from page["messages"]
-            if not page["more"]:
+            page = self.ask(verb, after=after, **values)
+            yield page
+            after = page["after"]
+            if after is None:
                 return
-            after = page["messages"][-1]["id"]

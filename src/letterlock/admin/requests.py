@@ -1,50 +1,168 @@
 """What can be asked over the control socket, and the answers as JSON-able values."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from letterlock.ports import Clock
-from letterlock.queue.store import Store
+from letterlock.queue.orders import (
+    MAX_ORDERED,
+    MAX_REASON_CHARACTERS,
+    Order,
+    OrderKind,
+    State,
+    TallyBy,
+    Wanted,
+)
+from letterlock.queue.store import OperatedStore
 from letterlock.queue.tasks import QueuedMessage, QueuedRecipient
 
-PAGE = 500
+PAGE = MAX_ORDERED
+MAX_TEXT_CHARACTERS = 1_000
+FLUSH = "flush"
+_ID = re.compile(r"[0-9A-Za-z]{1,64}")
+_WANTED = {field.name for field in dataclasses.fields(Wanted)}
 
 
 class BadRequest(Exception):
     """The request is not one that the server knows."""
 
 
-async def answer(request: object, store: Store, clock: Clock, wake: Callable[[], None]) -> dict[str, object]:
+def _no_place(_next_hop: str | None) -> None:
+    """Nobody slowed down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Whom the server calls: `wake` when messages became due, `forgive` when a next hop (None: all) is flushed."""
+
+    wake: Callable[[], None]
+    forgive: Callable[[str | None], None] = _no_place
+
+
+async def answer(request: object, store: OperatedStore, clock: Clock, hooks: Hooks) -> dict[str, object]:
     """Do what a request says. Raises BadRequest, StoreFailed."""
     match request:
+        case {"verb": "queue.list", "after": str() | None as after, "wanted": dict(wanted)}:
+            return await _listed(store, _wanted(wanted), after)
         case {"verb": "queue.list", "after": str() | None as after}:
-            found = await store.messages(limit=PAGE, after=after)
-            return {"messages": [message_values(message) for message in found], "more": len(found) == PAGE}
+            return await _listed(store, Wanted(), after)
         case {"verb": "queue.show", "id": str(message_id)}:
-            message = await store.message(message_id)
-            if message is None:
-                return {"message": None}
-            attempts = list(await store.attempts(message_id))
-            return {"message": message_values(message) | {"attempts_made": attempts}}
-        case {"verb": "queue.retry", "id": str() | None as message_id}:
-            count = await store.retry(message_id, now=clock.now())
-            wake()
-            return {"count": count}
-        case {"verb": "queue.remove", "id": str(message_id)}:
-            return {"removed": await store.remove(message_id)}
+            return {"message": await _whole(store, message_id)}
+        case {"verb": "queue.count", "after": str() | None as after, "wanted": dict(wanted)}:
+            ids = await store.select(_wanted(wanted), limit=PAGE, after=after)
+            return {"count": len(ids.found), "after": ids.after}
+        case {"verb": "queue.size"}:
+            return {"count": await store.count()}
+        case {"verb": "queue.order", "order": str(name), "wanted": dict(wanted), **given}:
+            order = _order(name, wanted.get("domain"), given, clock.now())
+            after = _text(given.get("after"), "after")
+            if name == FLUSH and after is None:
+                hooks.forgive(order.next_hop)
+            return await _obeyed(store, order, _wanted(wanted), after, hooks)
+        case {"verb": "queue.stats", "after": str() | None as after, "by": str(name)} if name in set(TallyBy):
+            tallies = await store.tally(TallyBy(name), now=clock.now(), after=after)
+            return {"tallies": [asdict(each) for each in tallies.found], "after": tallies.after}
     raise BadRequest("unknown request")
+
+
+async def _listed(store: OperatedStore, wanted: Wanted, after: str | None) -> dict[str, object]:
+    page = await store.find(wanted, limit=PAGE, after=after)
+    messages = [message_values(message) for message in page.found]
+    return {"messages": messages, "more": page.after is not None, "after": page.after}
+
+
+async def _whole(store: OperatedStore, message_id: str) -> dict[str, object] | None:
+    message = await store.message(message_id)
+    if message is None:
+        return None
+    journal = await store.attempts(message_id)
+    return message_values(message) | {
+        "attempts_made": [each for each in journal if "order" not in each],
+        "orders": [each for each in journal if "order" in each],
+    }
+
+
+async def _obeyed(
+    store: OperatedStore, order: Order, wanted: Wanted, after: str | None, hooks: Hooks
+) -> dict[str, object]:
+    """Carry out an order on one page of messages."""
+    ids = await store.select(wanted, limit=MAX_ORDERED, after=after)
+    changed = await store.obey(order, ids.found) if ids.found else ()
+    if changed:
+        hooks.wake()
+    return {"ids": list(changed), "matched": len(ids.found), "after": ids.after}
+
+
+def _order(name: str, domain: object, given: Mapping[object, Any], now: float) -> Order:
+    """An order from its JSON. Raises BadRequest."""
+    try:
+        return Order(
+            kind=OrderKind.RETRY if name == FLUSH else OrderKind(name),
+            at=now,
+            next_hop=_text(domain, "domain"),
+            reason=_reason(given.get("reason")),
+            only=State(given["only"]) if given.get("only") else None,
+        )
+    except ValueError:
+        raise BadRequest("unknown order") from None
+
+
+def _wanted(values: Mapping[str, Any]) -> Wanted:
+    """What is wanted, from its JSON. Raises BadRequest."""
+    if unknown := set(values) - _WANTED:
+        raise BadRequest(f"unknown filters: {', '.join(sorted(map(repr, unknown)))}")
+    before, state = values.get("accepted_before"), values.get("state")
+    if not (before is None or isinstance(before, int | float)) or state not in (None, *State):
+        raise BadRequest("accepted_before is a number, and state one that is known")
+    return Wanted(
+        ids=_ids(values.get("ids")),
+        domain=_text(values.get("domain"), "domain"),
+        sender=_text(values.get("sender"), "sender"),
+        accepted_before=before,
+        reason=_text(values.get("reason"), "reason"),
+        state=None if state is None else State(state),
+    )
+
+
+def _ids(values: object) -> tuple[str, ...] | None:
+    """Ids; what cannot be one is left out, for no message has it."""
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) > MAX_ORDERED:
+        raise BadRequest(f"ids are a list, of {MAX_ORDERED} at most")
+    return tuple(dict.fromkeys(each for each in values if isinstance(each, str) and _ID.fullmatch(each)))
+
+
+def _text(value: object, name: str) -> str | None:
+    if value is None or (isinstance(value, str) and len(value) <= MAX_TEXT_CHARACTERS):
+        return value
+    raise BadRequest(f"{name} is a text of at most {MAX_TEXT_CHARACTERS} characters")
+
+
+def _reason(value: object) -> str | None:
+    """An operator's words: they may reach a sender, so one line of printable text."""
+    if value is None or (isinstance(value, str) and value.isprintable() and len(value) <= MAX_REASON_CHARACTERS):
+        return value or None
+    raise BadRequest(f"a reason is one printable line of at most {MAX_REASON_CHARACTERS} characters")
 
 
 def message_values(message: QueuedMessage) -> dict[str, object]:
     """A message as the command line gets it."""
-    envelope = message.envelope
     return {
-        "id": envelope.id,
-        "sender": str(envelope.reverse_path) if envelope.reverse_path else "",
-        "size": envelope.size,
-        "accepted_at": envelope.accepted_at,
-        "expires_at": envelope.expires_at,
-        "client": envelope.client,
+        "id": message.id,
+        "sender": message.sender,
+        "size": message.size,
+        "accepted_at": message.accepted_at,
+        "expires_at": message.expires_at,
+        "client": message.client,
+        "body_type": message.body_type,
+        "tls_demand": message.tls_demand,
+        "ret": message.ret,
+        "envid": message.envid,
+        "damage": message.damage,
         "recipients": [_recipient_values(recipient) for recipient in message.recipients],
         "last_attempts": [asdict(attempt) for attempt in message.last_attempts],
     }
@@ -52,10 +170,17 @@ def message_values(message: QueuedMessage) -> dict[str, object]:
 
 def _recipient_values(recipient: QueuedRecipient) -> dict[str, object]:
     return {
-        "recipient": str(recipient.recipient),
+        "recipient": recipient.recipient,
+        "next_hop": recipient.next_hop,
         "state": recipient.state,
         "attempts": recipient.attempts,
         "next_attempt_at": recipient.next_attempt_at,
         "status": recipient.last_status,
         "reason": recipient.last_text,
+        "held_at": recipient.held_at,
+        "held_because": recipient.held_because,
+        "notify": recipient.notify,
+        "told": recipient.told,
+        "warned": recipient.warned,
+        "owed": recipient.owed,
     }

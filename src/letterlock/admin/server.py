@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from letterlock.admin.requests import BadRequest, answer
+from letterlock.admin.requests import BadRequest, Hooks, answer
 from letterlock.ports import Clock
-from letterlock.queue.store import Store, StoreFailed
+from letterlock.queue.store import OperatedStore, StoreFailed
 
 log = logging.getLogger("letterlock.admin")
 MAX_REQUEST_OCTETS = 65_536
@@ -27,11 +27,23 @@ class ControlFailed(Exception):
 class ControlServer:
     """Answers requests on a UNIX socket between `start` and `stop`."""
 
-    def __init__(self, store: Store, path: Path, *, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: OperatedStore,
+        path: Path,
+        *,
+        clock: Clock,
+        wake: Callable[[], None],
+        forgive: Callable[[str | None], None] | None = None,
+    ) -> None:
+        """`wake` is called when messages became due; `forgive` when a next hop (None: all) is to be flushed.
+
+        Whoever goes slowly there then goes as if nothing had happened.
+        """
         self._store = store
         self._path = path
         self._clock = clock
-        self._wake = wake
+        self._hooks = Hooks(wake, forgive) if forgive else Hooks(wake)
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.Task[None]] = set()
 
@@ -94,6 +106,6 @@ class ControlServer:
 
     async def _answer(self, line: bytes) -> dict[str, object]:
         try:
-            return await answer(json.loads(line), self._store, self._clock, self._wake)
+            return await answer(json.loads(line), self._store, self._clock, self._hooks)
         except (BadRequest, StoreFailed, ValueError) as error:
             return {"error": str(error)}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from letterlock.mail.envelope import Envelope
+from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 
 
@@ -75,13 +76,37 @@ class Store(Protocol):
         """One queued message."""
 
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
-        """The journal of a message's attempts as JSON-able values, oldest first; only the last ones if many."""
+        """The journal of a message as JSON-able values, oldest first; only the last ones if many.
 
-    async def retry(self, message_id: str | None, *, now: float) -> int:
-        """Make a message's (None: every) waiting recipient due now; how many tasks that were."""
-
-    async def remove(self, message_id: str) -> bool:
-        """Drop a message without telling its sender; whether it was there."""
+        Attempts, and what an operator ordered: those records have the key `order`.
+        """
 
     async def close(self) -> None:
         """Finish what is in hand and close the files."""
+
+
+class OperatedStore(Store, Protocol):
+    """A store that an operator can look at and steer. No call holds it up for long: the work comes in pages.
+
+    A page is as much as could be looked at in one go, so it may be empty though others follow: `after` of what is
+    returned is where to go on, and None at the end.
+    """
+
+    async def find(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[QueuedMessage]:
+        """The messages that are wanted, in order of id, beginning behind `after`."""
+
+    async def select(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[str]:
+        """The same, but their ids only."""
+
+    async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
+        """Do to these messages, MAX_ORDERED at most, what the operator orders; which of them that changed.
+
+        All of it is on disk when this returns. A message that is not there, or to which the order does not apply, is
+        none of them.
+        """
+
+    async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
+        """Counts of tasks by next hop, sender, reason or age, over a part of the queue: `add` those of all parts."""
+
+    async def count(self) -> int:
+        """How many messages there are."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.envelope import Envelope
+from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.policy.decision import Achieved
 from letterlock.policy.evidence import Completed
 from letterlock.policy.reasons import Reason
@@ -45,6 +45,8 @@ class RecipientOutcome:
     `status` is an enhanced status code (RFC 3463); `text` says why, for people; `remote_reply` is the server's reply
     if it was the server that decided. `in_doubt`: the connection ended after the final dot and before the reply, so
     the message may have been delivered. `confirms`: the server offers DSN, and tells the sender what he wished to know.
+    `retry_after`: what the server wishes us to wait, in seconds, or what is wise after what it said. `slow_down`: it
+    wants fewer connections or less mail from us, whatever the message.
     """
 
     recipient: Mailbox
@@ -54,6 +56,8 @@ class RecipientOutcome:
     remote_reply: str | None = None
     in_doubt: bool = False
     confirms: bool = False
+    retry_after: float | None = None
+    slow_down: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,20 +140,44 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRecipient:
-    """A recipient as `queue show` lists it."""
+    """A recipient as an operator sees him.
 
-    recipient: Mailbox
-    state: str  # queued, leased, delivered, failed
+    `state`: queued, leased (being tried now), held, quarantined, delivered or failed. `told`, `warned`: nobody is to be
+    told of his failure or delay any more; `owed`: the sender is still to be told that it was relayed.
+    """
+
+    recipient: str
+    next_hop: str
+    state: str
     attempts: int
     next_attempt_at: float | None
     last_status: str | None
     last_text: str | None
+    held_at: float | None = None
+    held_because: str | None = None
+    notify: str | None = None
+    told: bool = False
+    warned: bool = False
+    owed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedMessage:
-    """A message as `queue list` and `queue show` see it."""
+    """A message as an operator sees it: as texts, so that one whose rows cannot be read is shown too.
 
-    envelope: Envelope
+    `sender` "" is the null reverse-path. `damage` says what is wrong with its rows; such a message is never sent.
+    """
+
+    id: str
+    sender: str
+    size: int
+    accepted_at: float
+    expires_at: float
+    client: str
     recipients: tuple[QueuedRecipient, ...]
+    body_type: str = BodyType.SEVEN_BIT.value
+    tls_demand: str = TlsDemand.NONE.value
+    ret: str | None = None
+    envid: str | None = None
     last_attempts: tuple[LastAttempt, ...] = ()
+    damage: str | None = None

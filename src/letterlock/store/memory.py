@@ -2,52 +2,30 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
-from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
-from letterlock.queue.journal import last_attempts, record
+from letterlock.queue.journal import record
+from letterlock.queue.orders import MAX_ORDERED, Order, OrderKind, Page, State, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost
 from letterlock.queue.tasks import (
     Attempt,
     DeliveryTask,
-    LastAttempt,
     Lease,
     Notice,
     NoticeKind,
     QueuedMessage,
-    QueuedRecipient,
     RecipientOutcome,
     Settlement,
 )
-
-
-@dataclass(slots=True)
-class _Task:
-    due_at: float
-    attempts: int = 0
-    token: str | None = None
-
-
-@dataclass(slots=True)
-class _Kept:
-    envelope: Envelope
-    body: bytes
-    tasks: dict[str, _Task]
-    states: dict[Mailbox, str]
-    last: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
-    untold: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
-    owed: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
-    warned: set[Mailbox] = field(default_factory=set)
-    attempts: list[Attempt] = field(default_factory=list)
+from letterlock.store.kept import Kept, KeptTask, obey, tally
 
 
 class MemoryStore:
-    """queue.store.Store in dictionaries."""
+    """queue.store.OperatedStore in dictionaries."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
         self._tokens = (f"lease-{number}" for number in itertools.count(1))
 
     async def accept(
@@ -65,7 +43,7 @@ class MemoryStore:
             (task.due_at, kept.envelope.id, next_hop)
             for kept in self._kept.values()
             for next_hop, task in kept.tasks.items()
-            if task.due_at <= now
+            if task.state == State.WAITING and task.due_at <= now
         )
         return [self._claim(message_id, next_hop, now + lease_seconds) for _, message_id, next_hop in due[:limit]]
 
@@ -84,7 +62,7 @@ class MemoryStore:
         if task.due_at <= now:
             raise LeaseLost(lease.message_id)
         kept = self._kept[lease.message_id]
-        kept.attempts.append(attempt)
+        kept.journal.append(record(attempt))
         delivered = (*settlement.delivered, *settlement.relayed)
         states = (("delivered", delivered), ("failed", settlement.failed), ("queued", settlement.deferred))
         for state, outcomes in states:
@@ -97,7 +75,7 @@ class MemoryStore:
         }
         kept.owed |= {each.recipient: each for each in settlement.relayed}
         if settlement.next_attempt_at is not None:
-            kept.tasks[lease.next_hop] = _Task(settlement.next_attempt_at, task.attempts + 1)
+            task.due_at, task.attempts, task.token = settlement.next_attempt_at, task.attempts + 1, None
         else:
             del kept.tasks[lease.next_hop]
         self._forget_if_finished(lease.message_id)
@@ -148,57 +126,68 @@ class MemoryStore:
 
     async def next_due(self) -> float | None:
         """When the next task is due or the next lease runs out."""
-        return min((task.due_at for kept in self._kept.values() for task in kept.tasks.values()), default=None)
+        tasks = (task for kept in self._kept.values() for task in kept.tasks.values())
+        return min((task.due_at for task in tasks if task.state == State.WAITING), default=None)
 
     async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
         """Queued messages in order of id, beginning behind `after`."""
         ids = sorted(message_id for message_id in self._kept if message_id > (after or ""))
-        return [self._queued(self._kept[message_id]) for message_id in ids[:limit]]
+        return [self._kept[message_id].seen() for message_id in ids[:limit]]
 
     async def message(self, message_id: str) -> QueuedMessage | None:
         """One queued message."""
         kept = self._kept.get(message_id)
-        return None if kept is None else self._queued(kept)
+        return None if kept is None else kept.seen()
 
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
-        """The journal of a message's attempts, oldest first."""
+        """The journal of a message, oldest first."""
         kept = self._kept.get(message_id)
-        return [record(attempt) for attempt in kept.attempts] if kept else []
+        return list(kept.journal) if kept else []
 
-    async def retry(self, message_id: str | None, *, now: float) -> int:
-        """Make a message's (None: every) waiting task due now; how many that were."""
-        waiting = [
-            task
-            for kept in self._kept.values()
-            if message_id in (None, kept.envelope.id)
-            for task in kept.tasks.values()
-            if task.token is None
-        ]
-        for task in waiting:
-            task.due_at = now
-        return len(waiting)
+    async def find(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[QueuedMessage]:
+        """The messages that are wanted, in order of id, beginning behind `after`."""
+        ids = await self.select(wanted, limit=limit, after=after)
+        return Page(tuple(self._kept[message_id].seen() for message_id in ids.found), ids.after)
 
-    async def remove(self, message_id: str) -> bool:
-        """Drop a message without telling its sender; whether it was there."""
-        return self._kept.pop(message_id, None) is not None
+    async def select(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[str]:
+        """The same, but their ids only."""
+        behind = sorted(message_id for message_id in self._kept if message_id > (after or ""))
+        found = [message_id for message_id in behind if wanted.fits(self._kept[message_id].seen())]
+        return Page(tuple(found[:limit]), found[limit - 1] if len(found) > limit else None)
+
+    async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
+        """Do to these messages what the operator orders; which of them that changed."""
+        return [each for each in message_ids[:MAX_ORDERED] if each in self._kept and self._obey(each, order)]
+
+    def _obey(self, message_id: str, order: Order) -> bool:
+        if order.kind is OrderKind.REMOVE and order.next_hop is None:
+            del self._kept[message_id]
+            return True
+        changed = obey(self._kept[message_id], order)
+        self._forget_if_finished(message_id)
+        return changed
+
+    async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
+        """Counts of tasks, all in one page."""
+        behind = (kept for message_id, kept in self._kept.items() if message_id > (after or ""))
+        return Page(tally(behind, by, now), None)
+
+    async def count(self) -> int:
+        """How many messages there are."""
+        return len(self._kept)
 
     async def close(self) -> None:
         """Nothing is open."""
 
-    def _notice(self, kind: NoticeKind, kept: _Kept, outcomes: Iterable[RecipientOutcome]) -> Notice:
+    def _notice(self, kind: NoticeKind, kept: Kept, outcomes: Iterable[RecipientOutcome]) -> Notice:
         told = tuple(outcomes)
         next_hops = frozenset(each.recipient.domain for each in told)
-        return Notice(
-            kind=kind, envelope=kept.envelope, outcomes=told, last_attempts=self._last_attempts(kept, next_hops)
-        )
-
-    def _last_attempts(self, kept: _Kept, next_hops: frozenset[str]) -> tuple[LastAttempt, ...]:
-        return last_attempts((record(each) for each in reversed(kept.attempts)), next_hops)
+        return Notice(kind=kind, envelope=kept.envelope, outcomes=told, last_attempts=kept.last_attempts(next_hops))
 
     def _insert(self, envelope: Envelope, body: bytes, due_at: float) -> None:
-        tasks = {mailbox.domain: _Task(due_at) for mailbox in envelope.recipients}
+        tasks = {mailbox.domain: KeptTask(due_at) for mailbox in envelope.recipients}
         states = dict.fromkeys(envelope.recipients, "queued")
-        kept = _Kept(envelope, body, tasks, states)
+        kept = Kept(envelope, body, tasks, states)
         kept.warned |= {each for each in envelope.recipients if not envelope.wishes.of(each).wants(Event.DELAY)}
         self._kept[envelope.id] = kept
 
@@ -215,7 +204,7 @@ class MemoryStore:
             attempts=task.attempts,
         )
 
-    def _held(self, lease: Lease) -> _Task:
+    def _held(self, lease: Lease) -> KeptTask:
         kept = self._kept.get(lease.message_id)
         task = kept.tasks.get(lease.next_hop) if kept else None
         if task is None or task.token != lease.token:
@@ -224,24 +213,5 @@ class MemoryStore:
 
     def _forget_if_finished(self, message_id: str) -> None:
         kept = self._kept[message_id]
-        if not (kept.tasks or kept.untold or kept.owed):
+        if kept.finished:
             del self._kept[message_id]
-
-    def _queued(self, kept: _Kept) -> QueuedMessage:
-        recipients = tuple(self._recipient(kept, mailbox) for mailbox in kept.envelope.recipients)
-        waiting = frozenset(each.recipient.domain for each in recipients if each.state != "delivered")
-        return QueuedMessage(
-            envelope=kept.envelope, recipients=recipients, last_attempts=self._last_attempts(kept, waiting)
-        )
-
-    def _recipient(self, kept: _Kept, mailbox: Mailbox) -> QueuedRecipient:
-        task, last, state = kept.tasks.get(mailbox.domain), kept.last.get(mailbox), kept.states[mailbox]
-        leased = state == "queued" and task is not None and task.token is not None
-        return QueuedRecipient(
-            recipient=mailbox,
-            state="leased" if leased else state,
-            attempts=task.attempts if task else 0,
-            next_attempt_at=task.due_at if task and state == "queued" and not leased else None,
-            last_status=last.status if last else None,
-            last_text=last.text if last else None,
-        )

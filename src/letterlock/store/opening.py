@@ -13,7 +13,7 @@ from letterlock.store.statements import SCHEMA, SQL
 
 FILE = "queue.db"
 LOCK_FILE = "lock"
-VERSION = 4
+VERSION = 5
 
 
 class QueueInUse(Exception):

@@ -2,6 +2,8 @@
 
 import logging
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.journal import last_attempts
@@ -19,6 +21,7 @@ from letterlock.store.statements import run
 
 log = logging.getLogger("letterlock.store")
 MAX_ATTEMPTS_SHOWN = 100
+_TOLD, _SET_ASIDE = 1, 2  # recipient.told
 UNKNOWN_STATUS = "5.0.0"  # RFC 3463: other or undefined
 _ASKED = {
     NoticeKind.FAILED: ("untold_recipients", OutcomeKind.FAILED),
@@ -93,34 +96,79 @@ def find_envelope(db: sqlite3.Connection, message_id: str) -> Envelope:
 
 
 def find_page(db: sqlite3.Connection, limit: int, after: str) -> list[QueuedMessage]:
-    """As many messages as asked for, if there are so many that can be read."""
-    found: list[QueuedMessage] = []
-    while len(found) < limit and (ids := run(db, "message_ids", after, limit - len(found)).fetchall()):
-        found += [message for (message_id,) in ids if (message := find_message(db, message_id)) is not None]
-        after = ids[-1][0]
-    return found
+    """As many messages as asked for, if there are so many."""
+    ids = run(db, "message_ids", after, limit).fetchall()
+    return [message for (message_id,) in ids if (message := find_message(db, message_id)) is not None]
 
 
 def find_message(db: sqlite3.Connection, message_id: str) -> QueuedMessage | None:
-    """One queued message; None when it is not there, or cannot be read."""
-    if run(db, "message", message_id).fetchone() is None:
+    """One queued message, damaged or not; None when it is not there."""
+    row = run(db, "message", message_id).fetchone()
+    if row is None:
         return None
-    try:
-        envelope = find_envelope(db, message_id)
-    except Damaged as error:
-        log.critical("%s: cannot be shown, its row in the queue is damaged: %s", message_id, error)
-        return None
-    recipients = tuple(
-        QueuedRecipient(
-            recipient=read_mailbox(mailbox),
-            state="leased" if state == "queued" and token else state,
-            attempts=attempts or 0,
-            next_attempt_at=due_at if state == "queued" and not token else None,
-            last_status=status,
-            last_text=text,
-        )
-        for mailbox, state, status, text, attempts, due_at, token, *_ in run(db, "recipients", message_id)
+    rows = run(db, "recipients", message_id).fetchall()
+    recipients = tuple(_recipient(each) for each in rows)
+    waiting = frozenset(each.next_hop for each in recipients if each.state != "delivered")
+    return QueuedMessage(
+        id=row[0],
+        sender=row[1] or "",
+        size=row[2],
+        accepted_at=row[3],
+        expires_at=row[4],
+        body_type=row[5],
+        client=row[6],
+        tls_demand=row[7],
+        ret=row[9],
+        envid=row[10],
+        recipients=recipients,
+        last_attempts=_last_attempts(db, message_id, waiting) if waiting else (),
+        damage=_damage(row, rows),
     )
-    waiting = frozenset(each.recipient.domain for each in recipients if each.state != "delivered")
-    last = _last_attempts(db, message_id, waiting) if waiting else ()
-    return QueuedMessage(envelope=envelope, recipients=recipients, last_attempts=last)
+
+
+def _damage(row: Sequence[Any], recipients: Sequence[Sequence[Any]]) -> str | None:
+    try:
+        read_envelope(row, recipients)
+    except Damaged as error:
+        return str(error)
+    return None
+
+
+def _recipient(row: Sequence[Any]) -> QueuedRecipient:
+    (
+        mailbox,
+        next_hop,
+        state,
+        status,
+        text,
+        told,
+        warned,
+        owed,
+        attempts,
+        due_at,
+        token,
+        task,
+        held_at,
+        why,
+        notify,
+        _,
+    ) = row
+    if state == "queued" and task is not None:
+        state = task if task != "waiting" else "leased" if token else state
+    elif told == _SET_ASIDE:
+        state = "quarantined"
+    return QueuedRecipient(
+        recipient=mailbox,
+        next_hop=next_hop,
+        state=state,
+        attempts=attempts or 0,
+        next_attempt_at=due_at if state == "queued" else None,
+        last_status=status,
+        last_text=text,
+        held_at=held_at,
+        held_because=why,
+        notify=notify,
+        told=told == _TOLD,
+        warned=bool(warned),
+        owed=bool(owed),
+    )

@@ -10,6 +10,7 @@ from typing import IO
 
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.journal import record
+from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost, StoreFailed
 from letterlock.queue.tasks import (
     Attempt,
@@ -20,6 +21,7 @@ from letterlock.queue.tasks import (
     QueuedMessage,
     Settlement,
 )
+from letterlock.store import orders
 from letterlock.store.opening import FILE, VERSION, QueueInUse, connect, take_lock
 from letterlock.store.reading import (
     MAX_ATTEMPTS_SHOWN,
@@ -38,7 +40,7 @@ _MARKS = {NoticeKind.FAILED: "mark_told", NoticeKind.DELAYED: "mark_warned", Not
 
 
 class SqliteStore:
-    """queue.store.Store over SQLite. Open one with `SqliteStore.open`."""
+    """queue.store.OperatedStore over SQLite. Open one with `SqliteStore.open`."""
 
     def __init__(self, connection: sqlite3.Connection, lock: IO[bytes]) -> None:
         self._writer = Writer(connection)
@@ -145,24 +147,30 @@ class SqliteStore:
         return await self._writer.do_aside(lambda db: find_message(db, message_id))
 
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
-        """The journal of a message's attempts, oldest first."""
+        """The journal of a message, oldest first."""
         return await self._writer.do_aside(
             lambda db: [read_record(text) for (text,) in run(db, "attempts", message_id, MAX_ATTEMPTS_SHOWN)]
         )
 
-    async def retry(self, message_id: str | None, *, now: float) -> int:
-        """Make a message's (None: every) waiting task due now; how many that were."""
+    async def find(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[QueuedMessage]:
+        """The messages that are wanted, in order of id, beginning behind `after`."""
+        return await self._writer.do_aside(lambda db: orders.find(db, wanted, limit, after))
 
-        def work(db: sqlite3.Connection) -> int:
-            if message_id is None:
-                return run(db, "retry_all", now).rowcount
-            return run(db, "retry_one", now, message_id).rowcount
+    async def select(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[str]:
+        """The same, but their ids only."""
+        return await self._writer.do_aside(lambda db: orders.select(db, wanted, limit, after))
 
-        return await self._writer.do_aside(work)
+    async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
+        """Do to these messages what the operator orders; which of them that changed."""
+        return await self._writer.do_aside(lambda db: orders.obey(db, order, message_ids))
 
-    async def remove(self, message_id: str) -> bool:
-        """Drop a message without telling its sender; whether it was there."""
-        return await self._writer.do_aside(lambda db: bool(run(db, "delete_message", message_id).rowcount))
+    async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
+        """Counts of tasks over a part of the queue."""
+        return await self._writer.do_aside(lambda db: orders.tally(db, by, now, after))
+
+    async def count(self) -> int:
+        """How many messages there are."""
+        return await self._writer.do_aside(orders.count)
 
     async def close(self) -> None:
         """Finish what is in hand and close the files."""
@@ -206,7 +214,7 @@ def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) ->
             envelope = find_envelope(db, message_id)
         except Damaged as error:
             log.critical("%s: set aside, its row in the queue is damaged: %s", message_id, error)
-            run(db, "set_aside", message_id, next_hop)
+            run(db, "set_aside", now, f"its row in the queue is damaged: {error}", message_id, next_hop)
             continue
         run(db, "take_lease", lease.token, expires_at, message_id, next_hop)
         tasks.append(DeliveryTask(lease=lease, envelope=envelope, recipients=recipients, attempts=attempts))

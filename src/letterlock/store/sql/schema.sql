@@ -1,4 +1,4 @@
--- Version 4. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
+-- Version 5. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
 -- while it waits and the end of the lease while somebody has it: an expired lease is due by itself.
 CREATE TABLE message (
     id           TEXT PRIMARY KEY,
@@ -24,9 +24,12 @@ CREATE TABLE task (
     due_at      REAL NOT NULL,
     attempts    INTEGER NOT NULL DEFAULT 0,
     lease_token TEXT,
+    state       TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'quarantined')), -- since version 5
+    held_at     REAL, -- of what does not wait: since when, and why
+    held_because TEXT,
     PRIMARY KEY (message_id, next_hop)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX task_by_due ON task (due_at);
+CREATE INDEX task_by_due ON task (due_at) WHERE state = 'waiting';
 
 CREATE TABLE recipient (
     message_id TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
@@ -34,7 +37,7 @@ CREATE TABLE recipient (
     mailbox    TEXT NOT NULL,
     next_hop   TEXT NOT NULL,
     state      TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'delivered', 'failed')),
-    told       INTEGER NOT NULL DEFAULT 0, -- of a failure; 1: the sender knows, or does not want to; 2: set aside, the row is damaged
+    told       INTEGER NOT NULL DEFAULT 0, -- of a failure; 1: the sender knows, or does not want to; 2: quarantined, the row is damaged
     status     TEXT,
     text       TEXT,
     reply      TEXT,

@@ -10,7 +10,7 @@ INSERT INTO recipient (message_id, position, mailbox, next_hop, notify, orcpt, t
 INSERT INTO task (message_id, next_hop, due_at, lease_token) VALUES (?, ?, ?, ?);
 
 -- name: due_tasks
-SELECT message_id, next_hop, attempts FROM task WHERE due_at <= ? ORDER BY due_at LIMIT ?;
+SELECT message_id, next_hop, attempts FROM task WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at LIMIT ?;
 -- name: take_lease
 UPDATE task SET lease_token = ?, due_at = ? WHERE message_id = ? AND next_hop = ?;
 -- name: held_lease
@@ -20,7 +20,8 @@ UPDATE task SET due_at = ? WHERE message_id = ? AND next_hop = ? AND lease_token
 -- name: release_lease
 UPDATE task SET due_at = ?, lease_token = NULL WHERE message_id = ? AND next_hop = ? AND lease_token = ?;
 -- name: set_aside
-UPDATE task SET due_at = 9e99, lease_token = NULL WHERE message_id = ? AND next_hop = ?;
+UPDATE task SET state = 'quarantined', held_at = ?, held_because = ?, lease_token = NULL
+    WHERE message_id = ? AND next_hop = ?;
 
 -- name: waiting_recipients
 SELECT mailbox FROM recipient WHERE message_id = ? AND next_hop = ? AND state = 'queued' ORDER BY position;
@@ -74,7 +75,7 @@ UPDATE recipient SET told = 2 WHERE message_id = ? AND state = 'failed' AND told
 UPDATE recipient SET told = 1 WHERE message_id = ? AND mailbox = ? AND state = 'failed';
 
 -- name: next_due
-SELECT min(due_at) FROM task;
+SELECT min(due_at) FROM task WHERE state = 'waiting';
 -- name: message_ids
 SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?;
 -- name: message
@@ -83,15 +84,12 @@ SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_d
 -- name: body
 SELECT content FROM body WHERE message_id = ?;
 -- name: recipients
-SELECT r.mailbox, r.state, r.status, r.text, t.attempts, t.due_at, t.lease_token, r.notify, r.orcpt
+SELECT r.mailbox, r.next_hop, r.state, r.status, r.text, r.told, r.warned, r.owed,
+    t.attempts, t.due_at, t.lease_token, t.state, t.held_at, t.held_because, r.notify, r.orcpt
     FROM recipient AS r LEFT JOIN task AS t ON t.message_id = r.message_id AND t.next_hop = r.next_hop
     WHERE r.message_id = ? ORDER BY r.position;
 -- name: attempts
 SELECT record FROM (SELECT id, record FROM attempt WHERE message_id = ? ORDER BY id DESC LIMIT ?) ORDER BY id;
--- name: retry_one
-UPDATE task SET due_at = ? WHERE message_id = ? AND lease_token IS NULL;
--- name: retry_all
-UPDATE task SET due_at = ? WHERE lease_token IS NULL;
 -- name: delete_message
 DELETE FROM message WHERE id = ?;
 -- name: from_version_1
@@ -107,3 +105,10 @@ ALTER TABLE recipient ADD COLUMN notify TEXT;
 ALTER TABLE recipient ADD COLUMN orcpt TEXT;
 ALTER TABLE recipient ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recipient_owed ON recipient (message_id) WHERE owed = 1;
+-- name: from_version_4
+ALTER TABLE task ADD COLUMN state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'quarantined'));
+ALTER TABLE task ADD COLUMN held_at REAL;
+ALTER TABLE task ADD COLUMN held_because TEXT;
+DROP INDEX task_by_due;
+UPDATE task SET state = 'quarantined', held_because = 'its row in the queue is damaged', due_at = 0 WHERE due_at >= 9e98;
+CREATE INDEX task_by_due ON task (due_at) WHERE state = 'waiting';
