@@ -253,9 +253,9 @@ class Server:
             options.deliver,
             store=store,
             discoverer=discoverer,
-            dialer=TcpDialer(),
+            dialer_from=TcpDialer,
             clock=clock,
-            schedule=options.schedule,
+            terms=options.terms,
             chance=random.SystemRandom(),
             failed=self.reporter.wake,
         )

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from letterlock.deliver import worker
+from letterlock.deliver.terms import RouteTerms
 from letterlock.deliver.worker import Deliverer
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.evidence import DestinationEvidence, NextHop
-from letterlock.queue.settle import RetrySchedule
 from letterlock.queue.tasks import DeliveryTask
 from tests.deliver.conftest import Ear
 from tests.deliver.hand_store import HandStore
@@ -66,9 +66,9 @@ async def working(
         replace(OPTIONS, **changes),  # type: ignore[arg-type] # int and float limits by name
         store=store,
         discoverer=discoverer or HandDiscoverer(),
-        dialer=dialer,
+        dialer_from=lambda _: dialer,
         clock=store.clock,
-        schedule=RetrySchedule(),
+        terms=RouteTerms(),
         chance=random.Random(1),
     )
     running = asyncio.create_task(deliverer.run())

@@ -111,7 +111,7 @@ def check(
     mistakes in the configuration; 130 interrupted. With several domains the worst counts, 1 before 3.
     """
     asked = _all_domains(domains, listed)
-    options = _overridden(configured(config_path), upstreams, anchors, port, timeout)
+    options = _overridden(configured(config_path, sending=True), upstreams, anchors, port, timeout)
     if html is not None and len(asked) > MAX_PAGE_DOMAINS:
         raise click.UsageError(f"a page holds at most {MAX_PAGE_DOMAINS} domains; these are {len(asked)}")
     brief = len(asked) > BLOCKS_UP_TO if full is None else not full
@@ -240,7 +240,8 @@ class _Run:
             )
 
             async def look(domain: str) -> Survey:
-                return await survey(domain, ports=ports, options=options.deliver, resolver=asked.resolver, seats=seats)
+                way = replace(ports, dialer=TcpDialer(options.terms.of(domain).source))
+                return await survey(domain, ports=way, options=options.deliver, resolver=asked.resolver, seats=seats)
 
             with self._progress() as bar:
                 async for found in run_surveys(self._domains, look, self._jobs, stop):

@@ -5,13 +5,19 @@ from pathlib import Path
 
 import click
 
-from letterlock.config import EX_CONFIG, BadConfig, Options, load
+from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
 
 
-def configured(path: Path | None) -> Options:
-    """The options of a configuration file, or the safe defaults. Ends the program with status 78 on mistakes."""
+def configured(path: Path | None, *, sending: bool = False) -> Options:
+    """The options of a configuration file, or the safe defaults. Ends the program with status 78 on mistakes.
+
+    `sending`: that this machine lacks an address to send from is one.
+    """
     try:
-        return load(path)
+        options = load(path)
+        if sending:
+            require_sources(options.source, options.sources)
     except BadConfig as error:
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)
+    return options

@@ -12,7 +12,7 @@ import uvloop
 from letterlock.app import Server, StartFailed, running, spare_collector
 from letterlock.cli.logs import start_log
 from letterlock.cli.workers import Worker, notify, supervise
-from letterlock.config import EX_CONFIG, BadConfig, Options, load
+from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
 
 log = logging.getLogger("letterlock.serve")
 
@@ -46,6 +46,7 @@ def serve(config_path: Path | None, check_config: bool, log_format: str, verbose
     """
     try:
         options = load(config_path)
+        require_sources(options.source, options.sources)
     except BadConfig as error:
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)

@@ -194,6 +194,7 @@ def _share(options: Options, directory: Path) -> Options:
     return replace(
         options,
         queue_directory=directory,
+        terms=options.terms.shared_by(count),
         deliver=replace(
             deliver,
             max_concurrent=_part(deliver.max_concurrent, count),

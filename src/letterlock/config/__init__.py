@@ -12,6 +12,7 @@ What this room refuses: keys that it does not know, values of another type, rule
 from letterlock.config.mistakes import EX_CONFIG, BadConfig, Mistake, locate
 from letterlock.config.options import Options, ResolverOptions, default_state_directory
 from letterlock.config.reading import load, parse
+from letterlock.config.sending import require_sources
 from letterlock.config.tables import DEFAULT_LISTEN, TABLES, known_keys
 from letterlock.config.trust import system_roots
 from letterlock.config.values import MAX_FILE_OCTETS, Endpoint
@@ -31,5 +32,6 @@ __all__ = [
     "load",
     "locate",
     "parse",
+    "require_sources",
     "system_roots",
 ]

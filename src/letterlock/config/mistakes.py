@@ -45,9 +45,11 @@ class BadConfig(Exception):
         return "\n".join(lines)
 
 
-def wrong(message: str, hint: str = "", at: str = "") -> PydanticCustomError:
-    """A mistake for pydantic to place; `at` names the key inside a table that was checked as a whole."""
-    return PydanticCustomError("letterlock", "{message}", {"message": message, "hint": hint, "at": at})
+def wrong(message: str, hint: str = "", at: str | tuple[str, ...] = ()) -> PydanticCustomError:
+    """A mistake for pydantic to place; `at` is the path of the key inside a table that was checked as a whole."""
+    return PydanticCustomError(
+        "letterlock", "{message}", {"message": message, "hint": hint, "at": (at,) if isinstance(at, str) else at}
+    )
 
 
 def guess(text: str, known: Iterable[str]) -> str:
@@ -90,7 +92,7 @@ def _key_path(line: str) -> tuple[str, ...]:
 def placed(details: ErrorDetails, lines: Lines, known_keys: KnownKeys) -> Mistake:
     """What pydantic found wrong, with its place in the file and in our words; `known_keys` are those of a table."""
     context = details.get("ctx", {})
-    place = details["loc"] + ((context["at"],) if context.get("at") else ())
+    place = details["loc"] + tuple(context.get("at", ()))
     place = tuple(part for part in place if part != "[key]")
     names = tuple(part for part in place if isinstance(part, str))
     message, hint = _words(details, names, known_keys)

@@ -9,15 +9,16 @@ import dns.name
 
 from letterlock.config.mistakes import Lines
 from letterlock.config.rules import rules
+from letterlock.config.sending import Sources, sources, terms
 from letterlock.config.tables import FileTable
 from letterlock.config.values import Endpoint
 from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.deliver.terms import RouteTerms
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import Upstream
 from letterlock.net.tls import ServerContext
 from letterlock.policy.rules import Rules
-from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.options import ReceiveOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor, TrustAnchor
 
@@ -46,11 +47,12 @@ class Options:
     receive: ReceiveOptions
     queue_directory: Path
     state_directory: Path  # what all workers share: MTA-STS policies, trust anchors
-    schedule: RetrySchedule
     delay_notice_seconds: float
     resolver: ResolverOptions
     deliver: DeliverOptions
     rules: Rules
+    terms: RouteTerms
+    sources: Sources
     mta_sts: bool = True
     mta_sts_port: int = 443
     public_roots: TrustRoots | None = None
@@ -94,7 +96,6 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         queue_directory=queue.directory or default_state_directory(),
         state_directory=queue.directory or default_state_directory(),
         delay_notice_seconds=queue.delay_notice_seconds,
-        schedule=RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds),
         resolver=ResolverOptions(
             upstreams=tuple(file.resolver.upstream),
             anchors=tuple(anchor for anchors in file.resolver.anchors for anchor in anchors),
@@ -110,10 +111,13 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             port=delivery.port,
             max_concurrent=delivery.max_concurrent,
             max_concurrent_per_destination=delivery.max_concurrent_per_destination,
+            max_handshakes_per_host=delivery.max_handshakes_per_host,
             idle_seconds=delivery.idle_seconds,
             timeouts=Timeouts(connect=delivery.connect_timeout_seconds),
         ),
         rules=rules(file.domain, file.sender, file.route, source, lines),
+        terms=terms(file),
+        sources=sources(file, lines),
         mta_sts=delivery.mta_sts,
         mta_sts_port=delivery.mta_sts_port,
         public_roots=delivery.public_roots,

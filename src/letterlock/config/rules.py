@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust import Roots, system_roots
-from letterlock.config.values import DomainName, Moment, Port, domain_name, text_of
+from letterlock.config.values import DomainName, Moment, Port, Seconds, Sources, domain_name, text_of
 from letterlock.mail.names import InvalidName, is_address_literal, is_ip_address, literal_address, normalise
 from letterlock.policy.evidence import DestinationRule, RelayHost, RuleException, TlsRule
 from letterlock.policy.final import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
@@ -170,6 +170,16 @@ def _relay_host(text: str) -> tuple[str, bool]:
         raise wrong(f"{text!r} is not a next hop", hint) from None
 
 
+_MEANT_ANYWHERE = {
+    "next_hop",
+    "create_mailboxes",
+    "retry_first_seconds",
+    "retry_max_seconds",
+    "lifetime_seconds",
+    "max_concurrent",
+}
+
+
 class RouteTable(RuleTable):
     """Where mail for a domain goes instead of its own MX hosts, and what you demand there; `"*"` is all other mail."""
 
@@ -189,11 +199,32 @@ class RouteTable(RuleTable):
         description="What you demand of the next hop; the same words as for a domain. Unset, with LMTP on another "
         "host: `require-tls`.",
     )
+    retry_first_seconds: Seconds | None = Field(
+        None, description="Wait before the second attempt. Unset: `[queue] retry_first_seconds`."
+    )
+    retry_max_seconds: Seconds | None = Field(
+        None, description="Longest wait between two attempts. Unset: `[queue] retry_max_seconds`."
+    )
+    lifetime_seconds: Seconds | None = Field(
+        None, description="After this, what could not be delivered goes back. Unset: `[queue] lifetime_seconds`."
+    )
+    max_concurrent: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Most deliveries at once to its next hop; of routes that lead to one, the lowest counts. Unset: "
+        "`[delivery] max_concurrent_per_destination`.",
+    )
+    source_address: Sources | None = Field(
+        None,
+        description="Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
+        "is not used. Unset: `[delivery] source_address`.",
+    )
 
     @model_validator(mode="after")
     def _fits_its_next_hop(self) -> "RouteTable":
         hop, written = self.next_hop, self.model_fields_set
-        if isinstance(hop, FinalHop) and (others := sorted(written - {"next_hop", "create_mailboxes"})):
+        if isinstance(hop, FinalHop) and (others := sorted(written - _MEANT_ANYWHERE)):
             raise wrong(f"{others[0]} means nothing where mail ends on this machine", "remove it", at=others[0])
         if "create_mailboxes" in written and not isinstance(hop, Maildir):
             raise wrong("create_mailboxes means nothing but beside maildir:", "remove it", at="create_mailboxes")
@@ -259,6 +290,14 @@ def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
         source=source,
         rule=_rule(domain, table, source) if demands else None,
     )
+
+
+def next_hop_name(table: RouteTable) -> str:
+    """What a route's next hop is called: the `domain` of its RelayHost."""
+    hop = table.next_hop
+    if isinstance(hop, FinalHop):
+        return str(hop)
+    return hop.domain if isinstance(hop, LmtpHost) else hop[0]
 
 
 def _lmtp_host(domain: str, host: LmtpHost, table: RouteTable, source: str) -> RelayHost:

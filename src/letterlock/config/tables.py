@@ -26,10 +26,12 @@ from letterlock.config.values import (
     Octets,
     Port,
     Seconds,
+    Sources,
     UpstreamAddress,
     UserName,
     endpoint,
 )
+from letterlock.net.sources import ANY_SOURCE
 from letterlock.net.tls import BadCertificate, ServerContext
 
 DEFAULT_LISTEN = "127.0.0.1:2525"
@@ -127,6 +129,14 @@ class DeliveryTable(Table):
     max_concurrent_per_destination: int = Field(
         10, ge=1, le=10_000, description="Most deliveries at once to a domain, or to where routes lead several."
     )
+    max_handshakes_per_host: int = Field(
+        4, ge=1, le=10_000, description="Most sessions with one host in the making at once: TCP, greeting and TLS."
+    )
+    source_address: Sources = Field(
+        ANY_SOURCE,
+        description="Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
+        "is not used. Unset: the system chooses.",
+    )
     connect_timeout_seconds: Seconds = Field(30, description="How long a connection may take to be made.")
     idle_seconds: float = Field(
         5, ge=0, le=300, description="How long a session is kept for the next message; 0: a session for each message."
@@ -157,6 +167,27 @@ class FileTable(Table):
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
     route: ByDomain[RouteTable] = Field({})
+
+    @model_validator(mode="after")
+    def _schedules_fit(self) -> "FileTable":
+        queue = self.queue
+        _fits(queue.retry_first_seconds, queue.retry_max_seconds, "queue", "retry_max_seconds")
+        for name, route in self.route.items():
+            first = route.retry_first_seconds or queue.retry_first_seconds
+            _fits(first, route.retry_max_seconds or queue.retry_max_seconds, "route", name, "retry_max_seconds")
+            if route.lifetime_seconds and route.lifetime_seconds > queue.lifetime_seconds:
+                raise wrong(
+                    f"is longer than [queue] lifetime_seconds, {queue.lifetime_seconds:g}, which ends all mail",
+                    "raise [queue] lifetime_seconds, and give the other routes shorter ones",
+                    at=("route", name, "lifetime_seconds"),
+                )
+        return self
+
+
+def _fits(first: float, longest: float, *at: str) -> None:
+    """A first wait that is longer than the longest one is not meant."""
+    if first > longest:
+        raise wrong(f"is shorter than the first wait, {first:g} seconds", "raise it, or lower retry_first_seconds", at)
 
 
 TABLES: dict[str, type[BaseModel]] = {

@@ -12,11 +12,14 @@ from pydantic import Field, PlainValidator, ValidationInfo
 from letterlock.config.mistakes import wrong
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
+from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
 
 MAX_FILE_OCTETS = 4 << 20
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SOURCES = 'at most one IPv4 and one IPv6 address of this machine: ["192.0.2.25", "2001:db8::25"]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,15 @@ def _upstream(value: object) -> Upstream:
         raise wrong(str(error), 'write "192.0.2.53" or "127.0.0.1:5353"') from None
 
 
+def _sources(value: object) -> SourceAddresses:
+    if not isinstance(value, list):
+        raise wrong(f"must be a list of addresses, not {value!r}", _SOURCES)
+    try:
+        return parse_sources([text_of(each) for each in value])
+    except ValueError as error:
+        raise wrong(str(error), _SOURCES) from None
+
+
 def _user(value: object) -> str:
     name = text_of(value)
     try:
@@ -127,4 +139,5 @@ ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
 ClientNetwork = Annotated[Network, PlainValidator(_network)]
 UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream)]
 UserName = Annotated[str, PlainValidator(_user)]
+Sources = Annotated[SourceAddresses, PlainValidator(_sources)]
 AnchorFile = Annotated[tuple[TrustAnchor, ...], PlainValidator(_anchors)]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
+from letterlock.deliver.advice import NO_ADVICE, Advice, together
+from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.final import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
@@ -18,6 +20,7 @@ from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted, require
 from letterlock.policy.route import relay_reasons, route
 from letterlock.policy.sts import STS_HOLDS
+from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
 MAX_REASONS = 20
@@ -44,6 +47,7 @@ class _Trouble:
     status: str
     text: str
     by_policy: bool = field(kw_only=True)
+    advice: Advice = field(default=NO_ADVICE, kw_only=True)
 
 
 class _Try:
@@ -135,20 +139,70 @@ class _Try:
         if not isinstance(required, Requirement):
             return self._held(host.name, required)
         self._signs = tuple(reason for reason in required.reasons if reason.code in _SIGNS_OF_ATTACK)
-        for address in target.addresses[: self._options.max_addresses]:
-            if self._sessions_left <= 0 or await self._try_address(host.name, address, required):
+        return await self._try_addresses(host.name, self._dialable(host.name, target.addresses), required)
+
+    def _dialable(self, host: str, addresses: Sequence[str]) -> list[str]:
+        """The addresses in the order in which they are dialled, without those that the operator's own cannot reach."""
+        source = self._options.source
+        dialable = [address for address in addresses if source.reaches(address)]
+        if addresses and not dialable:
+            text = f"{host}: {', '.join(addresses)} cannot be dialled from {source}, by source_address"
+            self._troubles.append(_Trouble("4.4.4", text, by_policy=False))
+        return in_order(dialable)[: self._options.max_addresses]
+
+    async def _try_addresses(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
+        """Try them until one has led somewhere; whether the attempt is over. Each is tried once."""
+        woken = False
+        while addresses:
+            if self._sessions_left <= 0 or await self._use_kept(host, addresses, requirement):
+                return True
+            if not addresses:
+                return False
+            if self._pool is not None and not await self._pool.turns.wait(host, again=woken):
+                woken = True
+                continue
+            try:
+                made = await self._connect(host, addresses, requirement)
+            finally:
+                if self._pool is not None:
+                    self._pool.turns.leave(host)
+            if made is not None and await self._use(host, *made):
                 return True
         return False
 
-    async def _try_address(self, host: str, address: str, requirement: Requirement) -> bool:
-        """Try one address; whether the attempt is over."""
+    async def _use_kept(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
+        """Send over sessions that were kept, while there are any; whether the attempt is over."""
+        for address in tuple(addresses):
+            while (kept := self._kept_session(host, address, requirement)) is not None:
+                self._saw(host, address, kept.connected_at, kept.handshake)
+                over = await self._transact(kept, host, address)
+                if over is not None:
+                    addresses.remove(address)
+                    if over:
+                        return True
+                    break
+        return False
+
+    async def _connect(
+        self, host: str, addresses: list[str], requirement: Requirement
+    ) -> tuple[str, OpenResult] | None:
+        """A session with the address that connects first; it and those that failed are no more among the addresses."""
+        limit = self._options.timeouts.connect
+        race = await connect(addresses, self._options.port, self._ports.dialer, limit_seconds=limit)
+        for address, why in race.failed:
+            addresses.remove(address)
+            self._saw(host, address, None, None)
+            self._troubles.append(_Trouble("4.4.1", f"{host}[{address}]: {why}", by_policy=False))
+        self._sessions_left -= len(race.failed)
+        if race.address is None or race.stream is None:
+            return None
+        addresses.remove(race.address)
+        return race.address, await self._open(race.address, requirement, race.stream)
+
+    async def _use(self, host: str, address: str, result: OpenResult) -> bool:
+        """Send over a new session, if there is one; whether the attempt is over."""
         server = f"{host}[{address}]"
-        while (kept := self._kept_session(host, address, requirement)) is not None:
-            self._saw(host, address, kept.connected_at, kept.handshake)
-            over = await self._transact(kept, host, address)
-            if over is not None:
-                return over
-        match await self._open(address, requirement):
+        match result:
             case Opened() as session:
                 self._saw(host, address, session.connected_at, session.handshake)
                 return bool(await self._transact(session, host, address))
@@ -158,28 +212,39 @@ class _Try:
                 if any(reason.code == NOT_OFFERED for reason in verdict.reasons):
                     self._unable.add(host)
                 return self._held(server, verdict)
-            case Unreachable(status=code, text=text, connected_at=connected_at):
+            case Unreachable(status=code, text=text, connected_at=connected_at, advice=advice):
                 self._saw(host, address, connected_at, None)
-                self._troubles.append(_Trouble(code, f"{server}: {text}", by_policy=False))
+                self._troubles.append(_Trouble(code, f"{server}: {text}", by_policy=False, advice=advice))
         return False
 
     def _kept_session(self, host: str, address: str, requirement: Requirement) -> Opened | None:
-        return self._pool.take(host, address, self._options.port, requirement) if self._pool is not None else None
+        if self._pool is None:
+            return None
+        source = self._options.source.towards(address)
+        return self._pool.take(host, address, self._options.port, requirement, source=source)
 
-    async def _open(self, address: str, requirement: Requirement) -> OpenResult:
+    async def _open(self, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
         """A session under the requirement. A failed handshake is tried again with a small ClientHello, under the same
         requirement; and under its fallback only if it has earned one (RFC 7672 section 2.2)."""
-        result = await self._session(address, requirement)
+        result = await self._session(address, requirement, stream=stream)
         if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
             result = await self._session(address, requirement, compatible=True)
         if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
             result = await self._session(address, fallback)
         return result
 
-    async def _session(self, address: str, requirement: Requirement, *, compatible: bool = False) -> OpenResult:
+    async def _session(
+        self, address: str, requirement: Requirement, *, compatible: bool = False, stream: Stream | None = None
+    ) -> OpenResult:
         self._sessions_left -= 1
         return await open_session(
-            address, requirement, ports=self._ports, options=self._options, compatible=compatible, lmtp=self._lmtp
+            address,
+            requirement,
+            ports=self._ports,
+            options=self._options,
+            compatible=compatible,
+            lmtp=self._lmtp,
+            stream=stream,
         )
 
     async def _transact(self, session: Opened, host: str, address: str) -> bool | None:
@@ -195,7 +260,8 @@ class _Try:
             )
             if self._pool is not None and done.lost is None:
                 kept = True
-                await self._pool.put(host, address, self._options.port, session)
+                source = self._options.source.towards(address)
+                await self._pool.put(host, address, self._options.port, session, source=source)
         finally:
             if not kept:
                 await session.conversation.end()
@@ -203,7 +269,8 @@ class _Try:
             return None
         self._outcomes |= done.outcomes
         if done.lost is not None:
-            self._troubles.append(_Trouble(done.lost.status, f"{server}: {done.lost.text}", by_policy=False))
+            text = f"{server}: {done.lost.text}"
+            self._troubles.append(_Trouble(done.lost.status, text, by_policy=False, advice=done.lost.advice))
         return not self._pending()
 
     def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
@@ -232,7 +299,9 @@ class _Try:
     def _finish(self) -> Attempt:
         trouble = _sum_up(self._troubles)
         for recipient in self._pending():
-            self._outcomes[recipient] = outcomes.deferred(recipient, trouble.status, trouble.text)
+            self._outcomes[recipient] = outcomes.deferred(
+                recipient, trouble.status, trouble.text, advice=trouble.advice
+            )
         seen = self._seen
         return Attempt(
             message_id=self._task.envelope.id,
@@ -282,4 +351,6 @@ def _sum_up(troubles: Sequence[_Trouble]) -> _Trouble:
         return _Trouble("4.4.4", "no host to try", by_policy=False)
     decisive = next((trouble for trouble in troubles if trouble.by_policy), troubles[-1])
     texts = dict.fromkeys([decisive.text, *(trouble.text for trouble in troubles)])
-    return _Trouble(decisive.status, "; ".join(list(texts)[:_MAX_TROUBLES_TOLD]), by_policy=decisive.by_policy)
+    said = "; ".join(list(texts)[:_MAX_TROUBLES_TOLD])
+    advice = together(trouble.advice for trouble in troubles)
+    return _Trouble(decisive.status, said, by_policy=decisive.by_policy, advice=advice)

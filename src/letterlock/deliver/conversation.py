@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
+from letterlock.deliver.advice import NO_ADVICE, Said, advise
 from letterlock.deliver.options import Timeouts
+from letterlock.mail.replies import Reply
 from letterlock.net.limits import Limit
 from letterlock.ports import Stream
 from letterlock.smtp.client import SmtpClient, State
@@ -20,13 +22,15 @@ _Wanted = TypeVar("_Wanted")
 class SessionLost(Exception):
     """The session cannot go on: the connection broke, the server was too slow, against the protocol, or said 421.
 
-    `status` is an enhanced status code of class 4, `text` says what happened.
+    `status` is an enhanced status code of class 4, `text` says what happened; `advice` is what the server's last words
+    ask for.
     """
 
-    def __init__(self, status: str, text: str) -> None:
+    def __init__(self, status: str, text: str, reply: Reply | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.advice = NO_ADVICE if reply is None else advise(reply, Said.SESSION)
 
 
 class Conversation:
@@ -59,7 +63,7 @@ class Conversation:
             await self._receive()
         event = self._events.popleft()
         if isinstance(event, ServerClosing):
-            raise SessionLost("4.3.2", f"the server is closing: {event.reply}")
+            raise SessionLost("4.3.2", f"the server is closing: {event.reply}", event.reply)
         return event
 
     async def send(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
+from letterlock.deliver.advice import NO_ADVICE, Advice
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, Ports, Refused, Unreachable, open_session
@@ -78,9 +79,9 @@ class _Delivery:
             case Refused(verdict=verdict, connected_at=connected_at):
                 self._handed.connected_at = connected_at
                 self._defer("4.7.0", "; ".join(sentence(reason) for reason in verdict.reasons))
-            case Unreachable(status=status, text=text, connected_at=connected_at):
+            case Unreachable(status=status, text=text, connected_at=connected_at, advice=advice):
                 self._handed.connected_at = connected_at
-                self._defer(status, text)
+                self._defer(status, text, advice)
         return self._handed
 
     def _kept_session(self) -> Opened | None:
@@ -110,12 +111,12 @@ class _Delivery:
     def _keep(self, done: Transacted) -> None:
         self._handed.outcomes |= done.outcomes
         if done.lost is not None:
-            self._defer(done.lost.status, done.lost.text)
+            self._defer(done.lost.status, done.lost.text, done.lost.advice)
 
-    def _defer(self, status: str, text: str) -> None:
+    def _defer(self, status: str, text: str, advice: Advice = NO_ADVICE) -> None:
         """Whoever has no outcome yet is tried again."""
         for recipient in self._recipients:
-            outcome = outcomes.deferred(recipient, status, f"{self._server}: {text}")
+            outcome = outcomes.deferred(recipient, status, f"{self._server}: {text}", advice=advice)
             self._handed.outcomes.setdefault(recipient, outcome)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.smtp.client import Step
 
 
@@ -52,8 +53,9 @@ class DeliverOptions:
     """How mail is sent. `hostname` is what we call ourselves in EHLO, `port` the MX hosts' port.
 
     `max_hosts`, `max_addresses` (of one host) and `max_sessions` bound one attempt (RFC 5321 section 5.1 wants at least
-    two addresses tried). `max_waiting` leased tasks wait in memory for a seat, without their content; but for
-    what was just accepted, whose content stays in memory up to `max_fresh_octets` in all. A lease lasts
+    two addresses tried), `max_handshakes_per_host` the sessions with one host in the making at once. `source`: the
+    addresses that are dialled from. `max_waiting` leased tasks wait in memory for a seat, without their content; but
+    for what was just accepted, whose content stays in memory up to `max_fresh_octets` in all. A lease lasts
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
     `max_idle_sessions` of them, and for `max_session_age_seconds` in all.
     """
@@ -62,6 +64,8 @@ class DeliverOptions:
     port: int = 25
     max_concurrent: int = 50
     max_concurrent_per_destination: int = 10
+    max_handshakes_per_host: int = 4
+    source: SourceAddresses = ANY_SOURCE
     max_waiting: int = 10_000
     max_hosts: int = 10
     max_addresses: int = 5

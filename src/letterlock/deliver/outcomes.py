@@ -1,5 +1,6 @@
 """What became of a recipient, from what a server said or from what hindered us."""
 
+from letterlock.deliver.advice import NO_ADVICE, Advice, Said, advise, too_many_recipients
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
@@ -8,7 +9,7 @@ MAX_TEXT_CHARACTERS = 1000
 
 
 def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, confirms: bool) -> RecipientOutcome:
-    """The server decided: 2yz delivered, 5yz failed, anything else deferred.
+    """The server decided: 2yz delivered, 5yz failed, anything else deferred. Too many recipients is never for good.
 
     `server` is its name and address, `command` what it answered: both for people; `confirms`: it offers DSN, and was
     told the sender's wishes.
@@ -16,17 +17,29 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
     kind = OutcomeKind.DEFERRED
     if 200 <= reply.code < 300:
         kind = OutcomeKind.DELIVERED
-    elif reply.permanent:
+    elif reply.permanent and not too_many_recipients(reply):
         kind = OutcomeKind.FAILED
     said = str(reply)[:MAX_TEXT_CHARACTERS]
     text = said if kind is OutcomeKind.DELIVERED else f"{server} said: {said} (in answer to {command})"
     status = reply.enhanced or f"{reply.code // 100}.0.0"
+    if kind is OutcomeKind.DEFERRED:
+        status = "4" + status[1:]
+    advice = advise(reply, Said.RECIPIENT if command == "RCPT TO" else Said.MESSAGE)
     return RecipientOutcome(
-        recipient=recipient, kind=kind, status=status, text=text, remote_reply=said, confirms=confirms
+        recipient=recipient,
+        kind=kind,
+        status=status,
+        text=text,
+        remote_reply=said,
+        confirms=confirms,
+        retry_after=advice.retry_after,
+        slow_down=advice.slow_down,
     )
 
 
-def deferred(recipient: Mailbox, status: str, text: str, *, in_doubt: bool = False) -> RecipientOutcome:
+def deferred(
+    recipient: Mailbox, status: str, text: str, *, in_doubt: bool = False, advice: Advice = NO_ADVICE
+) -> RecipientOutcome:
     """To be tried again. `status` is turned into class 4 if it is not."""
     return RecipientOutcome(
         recipient=recipient,
@@ -34,6 +47,8 @@ def deferred(recipient: Mailbox, status: str, text: str, *, in_doubt: bool = Fal
         status="4" + status[1:],
         text=text[:MAX_TEXT_CHARACTERS],
         in_doubt=in_doubt,
+        retry_after=advice.retry_after,
+        slow_down=advice.slow_down,
     )
 
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened
+from letterlock.deliver.turns import Turns
 from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import StartTls
 from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock
 from letterlock.smtp.client import State
 
-_Server = tuple[str, str, int]
+_Server = tuple[str, str, int, str | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,18 +31,28 @@ class _Kept:
 
 
 class SessionPool:
-    """Idle sessions by server. At most `options.max_idle_sessions`; the one idle for longest is ended for a new one."""
+    """Idle sessions by server, and by the address that they were dialled from.
+
+    At most `options.max_idle_sessions`; the one idle for longest is ended for a new one. `turns` are for who must set
+    up a session.
+    """
 
     def __init__(self, clock: Clock, options: DeliverOptions) -> None:
+        self.turns = Turns(options.max_handshakes_per_host)
         self._clock = clock
         self._options = options
         self._kept: dict[_Server, list[_Kept]] = {}
         self._order: OrderedDict[int, tuple[_Server, _Kept]] = OrderedDict()
         self._ending: set[asyncio.Task[None]] = set()
 
-    def take(self, host: str, address: str, port: int, requirement: Requirement) -> Opened | None:
-        """A session with this very server that holds the requirement now, if there is one; it is the caller's."""
-        server = host, address, port
+    def take(
+        self, host: str, address: str, port: int, requirement: Requirement, *, source: str | None = None
+    ) -> Opened | None:
+        """A session with this very server that holds the requirement now, if there is one; it is the caller's.
+
+        `source`: the address that it must have been dialled from.
+        """
+        server = host, address, port, source
         for kept in reversed(self._kept.get(server, ())):
             session = kept.session
             if not session.conversation.stream.quiet or self._too_old(session):
@@ -59,18 +70,19 @@ class SessionPool:
                 return replace(session, cleared=verdict, reused=True)
         return None
 
-    async def put(self, host: str, address: str, port: int, session: Opened) -> None:
+    async def put(self, host: str, address: str, port: int, session: Opened, *, source: str | None = None) -> None:
         """Keep a session whose transactions are over, or end it."""
         if not self._worth_keeping(session):
             await session.conversation.end()
             return
-        server = host, address, port
+        server = host, address, port, source
         kept = _Kept(session)
         kept.end = asyncio.get_running_loop().call_later(self._options.idle_seconds, self._end, server, kept)
         self._kept.setdefault(server, []).append(kept)
         self._order[id(kept)] = server, kept
         if len(self._order) > self._options.max_idle_sessions:
             self._end(*next(iter(self._order.values())))
+        self.turns.session_free(host)
 
     async def close(self) -> None:
         """End all sessions."""

@@ -1,7 +1,7 @@
 """Who may be tried now: seats for all, seats for each next hop, and a bounded waiting room. Data only, no clock."""
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from letterlock.queue.tasks import DeliveryTask
 
@@ -22,12 +22,21 @@ class Seats:
     time, down to one; each time it does well it gets one back. `max_waiting` bounds the waiting room; one next hop may
     fill half of it, one that is in trouble a twentieth. Whoever finds a seat of his next hop free may always come in,
     so that a room full of others keeps nobody out. Next hops whose mail the operator's routes lead to one place are one
-    here: `leads_to` says where that is.
+    here: `leads_to` says where that is; `exceptions` are the places with more or fewer seats than the others.
     """
 
-    def __init__(self, *, total: int, each: int, max_waiting: int, leads_to: Callable[[str], str] = _itself) -> None:
+    def __init__(
+        self,
+        *,
+        total: int,
+        each: int,
+        max_waiting: int,
+        leads_to: Callable[[str], str] = _itself,
+        exceptions: Mapping[str, int] | None = None,
+    ) -> None:
         self._total = total
         self._each = each
+        self._exceptions = exceptions or {}
         self._max_waiting = max_waiting
         self._leads_to = leads_to
         self._taken: Counter[str] = Counter()
@@ -93,15 +102,16 @@ class Seats:
             del self._taken[next_hop]
         if well is None:
             return
-        seats = self._fewer.pop(next_hop, self._each)
-        seats = min(self._each, seats + 1) if well else max(1, seats // 2)
-        if seats < self._each:
+        most = self._exceptions.get(next_hop, self._each)
+        seats = self._fewer.pop(next_hop, most)
+        seats = min(most, seats + 1) if well else max(1, seats // 2)
+        if seats < most:
             self._fewer[next_hop] = seats
         while len(self._fewer) > MAX_REMEMBERED:
             self._fewer.popitem(last=False)
 
     def _seats_of(self, next_hop: str) -> int:
-        return self._fewer.get(next_hop, self._each)
+        return self._fewer.get(next_hop) or self._exceptions.get(next_hop, self._each)
 
     def clear(self) -> list[DeliveryTask]:
         """Empty the waiting room; those who waited."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from letterlock.deliver.advice import NO_ADVICE, Advice
 from letterlock.deliver.conversation import Conversation, SessionLost, say
 from letterlock.deliver.options import DeliverOptions
 from letterlock.mail.replies import Reply
@@ -92,11 +93,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """There was no session to judge. `status` is of class 4."""
+    """There was no session to judge. `status` is of class 4; `advice` is what the server's last words ask for."""
 
     status: str
     text: str
     connected_at: float | None
+    advice: Advice = NO_ADVICE
 
 
 OpenResult = Opened | Refused | Unreachable
@@ -111,9 +113,11 @@ async def open_session(
     compatible: bool = False,
     implicit: bool = False,
     lmtp: bool = False,
+    stream: Stream | None = None,
 ) -> OpenResult:
     """Connect to one judged address, do STARTTLS as required, and have the session judged. Never raises for the peer.
 
+    `stream`: a connection to the address that was made already.
     `compatible` is the second try with a server that choked on the first handshake, under the same requirement.
     `implicit`: TLS from the first octet instead of STARTTLS (RFC 8314 section 3), judged before anything is said.
     `lmtp`: the server speaks LMTP.
@@ -122,7 +126,7 @@ async def open_session(
     deadline = asyncio.get_running_loop().time() + timeouts.session
     try:
         async with asyncio.timeout(timeouts.connect):
-            stream = await ports.dialer.dial(address, options.port)
+            stream = stream or await ports.dialer.dial(address, options.port)
     except TimeoutError:
         text = f"no connection within {timeouts.connect:.0f} seconds"
         return Unreachable(status="4.4.1", text=text, connected_at=None)
@@ -153,7 +157,9 @@ class _Opening:
             result = await self._judged()
             opened = isinstance(result, Opened)
         except SessionLost as lost:
-            result = Unreachable(status=lost.status, text=lost.text, connected_at=self._connected_at)
+            result = Unreachable(
+                status=lost.status, text=lost.text, connected_at=self._connected_at, advice=lost.advice
+            )
         finally:
             if not opened:
                 await self._give_up()
@@ -263,4 +269,4 @@ class _Opening:
 
 def _insist(condition: bool, what: str, reply: Reply) -> None:
     if not condition:
-        raise SessionLost("4.3.2", f"the server {what}: {reply}")
+        raise SessionLost("4.3.2", f"the server {what}: {reply}", reply)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
+from letterlock.deliver.advice import too_many_recipients
 from letterlock.deliver.conversation import BLOCK_OCTETS, Conversation, SessionLost
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
@@ -20,7 +21,6 @@ from letterlock.smtp.client import MAX_RECIPIENTS
 from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
 from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, RecipientAnswered, SenderAnswered
 
-_TOO_MANY_RECIPIENTS = 452
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 
 
@@ -115,7 +115,7 @@ class _Transaction:
             await self._message(over.accepted)
             return [one for one in too_many if one not in self._done.outcomes]
         if over.reply is not None and over.reply.code == 421:
-            raise SessionLost("4.3.2", f"the server is closing: {over.reply}")
+            raise SessionLost("4.3.2", f"the server is closing: {over.reply}", over.reply)
         for recipient, reply in too_many.items():
             self._record(recipient, reply, "RCPT TO")
         if over.reply is not None:
@@ -131,7 +131,7 @@ class _Transaction:
                 case SenderAnswered(reply) if not reply.positive and reply.code != 421:
                     for recipient in group:
                         self._record(recipient, reply, "MAIL FROM")
-                case RecipientAnswered(recipient, reply) if reply.code == _TOO_MANY_RECIPIENTS:
+                case RecipientAnswered(recipient, reply) if too_many_recipients(reply):
                     too_many[recipient] = reply
                 case RecipientAnswered(recipient, reply) if not reply.positive and reply.code != 421:
                     self._record(recipient, reply, "RCPT TO")

@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
@@ -23,9 +24,11 @@ from letterlock.deliver.pace import Pace
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
+from letterlock.deliver.terms import RouteTerms
 from letterlock.mail.envelope import Envelope
+from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
-from letterlock.queue.settle import RetrySchedule, settle
+from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
 
@@ -61,25 +64,29 @@ class Deliverer:
         *,
         store: Store,
         discoverer: Discoverer,
-        dialer: Dialer,
+        dialer_from: Callable[[SourceAddresses], Dialer],
         clock: Clock,
-        schedule: RetrySchedule,
+        terms: RouteTerms,
         chance: random.Random,
         failed: Callable[[], None] = _nobody,
     ) -> None:
-        """`failed` is called when a recipient failed for good and that is on disk."""
+        """`dialer_from` makes who dials from given addresses; `failed` is called when a recipient failed for good and
+        that is on disk."""
         self._options = options
         self._store = store
         self._clock = clock
-        self._schedule = schedule
+        self._terms = terms
         self._chance = chance
         self._failed = failed
-        self._ports = Ports(discoverer=discoverer, dialer=dialer, clock=clock, shuffle=self._shuffled)
+        self._discoverer = discoverer
+        self._dialer_from = dialer_from
+        self._ways: dict[SourceAddresses, tuple[Ports, DeliverOptions]] = {}
         self._leads_to = discoverer.leads_to
         self._pool = SessionPool(clock, options)
         self._seats = Seats(
             total=options.max_concurrent,
             each=options.max_concurrent_per_destination,
+            exceptions=terms.max_concurrent,
             max_waiting=options.max_waiting,
             leads_to=self._leads_to,
         )
@@ -244,7 +251,8 @@ class Deliverer:
                 for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
                     log.info("%s", line)
                 now, chance = self._clock.now(), self._chance.random()
-                settlement = settle(task, made, now=now, schedule=self._schedule, chance=chance)
+                schedule = self._terms.of(task.lease.next_hop).schedule
+                settlement = settle(task, made, now=now, schedule=schedule, chance=chance)
                 await self._settle(kept, settlement, made)
         finally:
             self._leases.drop(kept)
@@ -269,7 +277,8 @@ class Deliverer:
             await self._leases.freshen(kept)
             if body is None and (body := await self._content(task)) is None:
                 return None
-            return await attempt(task, body, ports=self._ports, options=self._options, pool=self._pool)
+            ports, options = self._way(task.lease.next_hop)
+            return await attempt(task, body, ports=ports, options=options, pool=self._pool)
         except LeaseLost:
             log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
         except StoreFailed as error:
@@ -283,6 +292,19 @@ class Deliverer:
             if me is not None:
                 self._trying.discard(me)
         return None
+
+    def _way(self, next_hop: str) -> tuple[Ports, DeliverOptions]:
+        """The outside world as the route of a next hop sees it: from its source address."""
+        source = self._terms.of(next_hop).source
+        if source not in self._ways:
+            ports = Ports(
+                discoverer=self._discoverer,
+                dialer=self._dialer_from(source),
+                clock=self._clock,
+                shuffle=self._shuffled,
+            )
+            self._ways[source] = ports, replace(self._options, source=source)
+        return self._ways[source]
 
     def _fresh_body(self, task: DeliveryTask) -> bytes | None:
         """The content of a message that was just accepted."""
@@ -336,4 +358,6 @@ class Deliverer:
 
 
 def _did_well(made: Attempt) -> bool:
-    return made.connected_at is not None and made.ended_at - made.started_at < SLOW_SECONDS
+    if made.connected_at is None or any(outcome.slow_down for outcome in made.outcomes):
+        return False
+    return made.ended_at - made.started_at < SLOW_SECONDS

@@ -5,20 +5,33 @@ import ipaddress
 import socket
 
 from letterlock.net import tls
+from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.net.streams import TcpStream
 from letterlock.policy.evidence import Completed, HandshakeFailed
 from letterlock.ports import Stream
 
 
 class TcpDialer:
-    """Dials IP addresses only, never names: what was judged is what is dialled."""
+    """Dials IP addresses only, never names: what was judged is what is dialled. `source`: from these addresses."""
+
+    def __init__(self, source: SourceAddresses = ANY_SOURCE) -> None:
+        self._source = source
 
     async def dial(self, address: str, port: int) -> Stream:
-        """Connect to one address. Raises OSError; ValueError when `address` is no IP address."""
+        """Connect to one address. Raises OSError; ValueError when `address` is no IP address.
+
+        One of a family without a source address, while the other has one, is not dialled: that is an OSError too.
+        """
         family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+        if not self._source.reaches(address):
+            raise OSError(f"mail is sent from {self._source} only")
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
+            if (source := self._source.towards(address)) is not None:
+                # the port is chosen when it connects, so that one port serves connections to several servers
+                connection.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+                connection.bind((source, 0))
             await asyncio.get_running_loop().sock_connect(connection, (address, port))
             return TcpStream(connection)
         except BaseException:

@@ -17,11 +17,9 @@ is lowered by another, so a route never lowers what was demanded without it:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
-
-_T = TypeVar("_T")
+from letterlock.policy.route_table import DomainTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +45,21 @@ class Rules:
 
         `senders`: rules by the domain of the reverse-path. `relays`: routes by the recipients' domain.
         """
-        self._rules = _by_key(rules)
-        self._senders = _by_key(senders or {})
-        self._relays = _by_key(relays or {})
+        self._rules = DomainTable(rules)
+        self._senders = DomainTable(senders or {})
+        self._relays = DomainTable(relays or {})
 
     def relay_for(self, domain: str) -> RelayHost | None:
         """The route for a domain or address literal; None when its mail goes by MX.
 
         Where a route leads is not looked up in the routes again.
         """
-        return _find(self._relays, domain)
+        return self._relays.find(domain)
 
     def for_message(self, domain: str, sender: str | None) -> Heard:
         """What the rules demand for mail to a domain from a sender's domain (None: the null reverse-path)."""
         relay = self.relay_for(domain)
-        by_sender = None if sender is None else _find(self._senders, sender)
+        by_sender = None if sender is None else self._senders.find(sender)
         by_domain = self.for_next_hop(domain)
         if relay is None:
             return _heard(by_domain, by_sender)
@@ -74,7 +72,7 @@ class Rules:
 
     def for_next_hop(self, domain: str) -> DestinationRule | None:
         """The rule for a next-hop domain or address literal; None when there is none."""
-        return _find(self._rules, domain)
+        return self._rules.find(domain)
 
 
 _STRICTNESS = {TlsRule.MAY: 0, TlsRule.REQUIRE_TLS: 1, TlsRule.VERIFY: 2, TlsRule.DANE_ONLY: 3}
@@ -110,26 +108,3 @@ def _version(rule: DestinationRule) -> str:
 
 def _strictness(rule: DestinationRule) -> int:
     return _STRICTNESS[rule.tls]
-
-
-def _find(table: Mapping[str, _T], domain: str) -> _T | None:
-    name = domain.lower().removesuffix(".")
-    if exact := table.get(name):
-        return exact
-    if not name.startswith("["):
-        while "." in name:
-            name = name.partition(".")[2]
-            if below := table.get("." + name):
-                return below
-    return table.get("*")
-
-
-def _by_key(table: Mapping[str, _T]) -> dict[str, _T]:
-    return {_key(domain): one for domain, one in table.items()}
-
-
-def _key(domain: str) -> str:
-    name = domain.lower()
-    if name != "*":
-        name = name.removeprefix("*").removesuffix(".")
-    return name

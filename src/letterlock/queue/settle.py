@@ -4,25 +4,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome, Settlement
+
+JITTER = 0.1
+MAX_ATTEMPTS_AS_ASKED = 8
+"""A server may say for how long to wait so many times; then the schedule holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySchedule:
     """When to try again (RFC 5321 section 4.5.4.1), in seconds.
 
-    The wait doubles from `first_seconds` up to `maximum_seconds`; a tenth of it, by `jitter`, spreads what failed
-    together. The message's own expiry ends it.
+    The wait doubles from `first_seconds` up to `maximum_seconds`; up to a tenth more, by chance, spreads what failed
+    together. Never less: greylisting servers count the seconds. The message's own expiry ends it, or
+    `lifetime_seconds` after it was accepted, if that is sooner.
     """
 
     first_seconds: float = 300.0
     maximum_seconds: float = 4000.0
+    lifetime_seconds: float | None = None
 
-    def delay(self, attempts: int, chance: float = 0.5) -> float:
+    def delay(self, attempts: int, chance: float = 0.0) -> float:
         """The wait after `attempts` failed attempts (at least one); `chance` is between 0 and 1."""
         doubled = self.first_seconds * 2.0 ** min(max(attempts - 1, 0), 30)
-        return min(doubled, self.maximum_seconds) * (0.95 + 0.1 * chance)
+        return min(doubled, self.maximum_seconds) * (1.0 + JITTER * chance)
+
+    def expiry(self, envelope: Envelope) -> float:
+        """When a message is given up, in seconds since 1970."""
+        if self.lifetime_seconds is None:
+            return envelope.expires_at
+        return min(envelope.expires_at, envelope.accepted_at + self.lifetime_seconds)
+
+    def wait(self, attempts: int, deferred: Sequence[RecipientOutcome], chance: float = 0.0) -> float:
+        """The wait after `attempts` attempts of which the last one deferred these recipients.
+
+        What the servers asked for counts while the attempts are few: all recipients waiting for it, it is the wait;
+        else it only makes the wait shorter, for the others have the schedule's.
+        """
+        usual = self.delay(attempts, chance)
+        asked = [outcome.retry_after for outcome in deferred if outcome.retry_after is not None]
+        if not asked or attempts > MAX_ATTEMPTS_AS_ASKED:
+            return usual
+        wanted = max(asked) * (1.0 + JITTER * chance)
+        return wanted if len(asked) == len(deferred) else min(usual, wanted)
 
 
 def _forgotten(task: DeliveryTask, recipient: Mailbox) -> RecipientOutcome:
@@ -61,7 +87,7 @@ def _by_confirmation(
 
 
 def settle(
-    task: DeliveryTask, attempt: Attempt, *, now: float, schedule: RetrySchedule, chance: float = 0.5
+    task: DeliveryTask, attempt: Attempt, *, now: float, schedule: RetrySchedule, chance: float = 0.0
 ) -> Settlement:
     """Turn an attempt at a task into what the store writes.
 
@@ -70,20 +96,20 @@ def settle(
     """
     outcomes = {outcome.recipient: outcome for outcome in attempt.outcomes}
     by_kind: dict[OutcomeKind, list[RecipientOutcome]] = {kind: [] for kind in OutcomeKind}
-    next_attempt_at = now + schedule.delay(task.attempts + 1, chance)
-    expired = now >= task.envelope.expires_at
+    expires_at = schedule.expiry(task.envelope)
     for recipient in task.recipients:
         outcome = outcomes.get(recipient) or _forgotten(task, recipient)
-        if outcome.kind is OutcomeKind.DEFERRED and expired:
-            outcome = _gave_up(outcome, task.envelope.expires_at - task.envelope.accepted_at)
+        if outcome.kind is OutcomeKind.DEFERRED and now >= expires_at:
+            outcome = _gave_up(outcome, expires_at - task.envelope.accepted_at)
         by_kind[outcome.kind].append(outcome)
     delivered, relayed = _by_confirmation(task, by_kind[OutcomeKind.DELIVERED])
     deferred = by_kind[OutcomeKind.DEFERRED]
+    next_attempt_at = now + schedule.wait(task.attempts + 1, deferred, chance)
     return Settlement(
         delivered=delivered,
         relayed=relayed,
         failed=tuple(by_kind[OutcomeKind.FAILED]),
         deferred=tuple(deferred),
         # the last attempt is made at the expiry itself, not one wait before it
-        next_attempt_at=min(next_attempt_at, task.envelope.expires_at) if deferred else None,
+        next_attempt_at=min(next_attempt_at, expires_at) if deferred else None,
     )

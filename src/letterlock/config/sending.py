@@ -1,0 +1,77 @@
+"""On which terms mail is sent, from the tables; and whether this machine has the addresses to send it from."""
+
+from collections.abc import Mapping
+
+from letterlock.config.mistakes import BadConfig, Mistake
+from letterlock.config.rules import RouteTable, next_hop_name
+from letterlock.config.tables import FileTable
+from letterlock.deliver.terms import RouteTerms, Terms
+from letterlock.net.sources import ANY_SOURCE, SourceAddresses, unusable
+from letterlock.policy.final import FinalHop
+from letterlock.policy.route_table import DomainTable
+from letterlock.queue.settle import RetrySchedule
+
+
+def terms(file: FileTable) -> RouteTerms:
+    """The terms of all mail and of each route."""
+    queue = file.queue
+    schedule = RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds)
+    usual = Terms(schedule=schedule, source=file.delivery.source_address)
+    return RouteTerms(
+        usual=usual,
+        routes=DomainTable({domain: _of_route(table, usual) for domain, table in file.route.items()}),
+        max_concurrent=_max_concurrent(file.route),
+    )
+
+
+def _of_route(table: RouteTable, usual: Terms) -> Terms:
+    """The terms of a route. Where mail ends on this machine, there is no address to be seen with."""
+    return Terms(
+        schedule=RetrySchedule(
+            first_seconds=table.retry_first_seconds or usual.schedule.first_seconds,
+            maximum_seconds=table.retry_max_seconds or usual.schedule.maximum_seconds,
+            lifetime_seconds=table.lifetime_seconds,
+        ),
+        source=ANY_SOURCE if isinstance(table.next_hop, FinalHop) else table.source_address or usual.source,
+    )
+
+
+def _max_concurrent(routes: Mapping[str, RouteTable]) -> dict[str, int]:
+    """By next hop; of several routes that lead to it the lowest."""
+    found: dict[str, int] = {}
+    for table in routes.values():
+        if table.max_concurrent is not None:
+            place = next_hop_name(table)
+            found[place] = min(found.get(place, table.max_concurrent), table.max_concurrent)
+    return found
+
+
+Sources = tuple[tuple[str, int | None, SourceAddresses], ...]
+"""Keys of the file with their lines, and the addresses that they name."""
+
+
+def sources(file: FileTable, lines: Mapping[tuple[str, ...], int]) -> Sources:
+    """Where the file names addresses to send from."""
+
+    def named(*path: str) -> tuple[str, int | None]:
+        dotted = f'{path[0]}."{path[1]}".{path[2]}' if len(path) > 2 else ".".join(path)
+        return dotted, next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), None)
+
+    found = [(*named("delivery", "source_address"), file.delivery.source_address)]
+    for domain, table in file.route.items():
+        if table.source_address is not None:
+            found.append((*named("route", domain, "source_address"), table.source_address))
+    return tuple(found)
+
+
+def require_sources(source: str, named: Sources) -> None:
+    """Bind every address that mail is to be sent from. Raises BadConfig, for those that this machine does not have."""
+    mistakes = []
+    for key, line, addresses in named:
+        for address in filter(None, (addresses.ipv4, addresses.ipv6)):
+            if (why := unusable(address)) is not None:
+                message = f"mail cannot be sent from {address}: {why}"
+                hint = "`ip address` shows the addresses of this machine; is the network up?"
+                mistakes.append(Mistake(key=key, message=message, line=line, hint=hint))
+    if mistakes:
+        raise BadConfig(source, mistakes)

@@ -1,0 +1,37 @@
+"""On which terms mail is sent: when it is tried again, from which addresses, and how much at once; by route."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from letterlock.net.sources import ANY_SOURCE, SourceAddresses
+from letterlock.policy.route_table import DomainTable
+from letterlock.queue.settle import RetrySchedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The terms of one route, or of mail that goes by MX."""
+
+    schedule: RetrySchedule = field(default_factory=RetrySchedule)
+    source: SourceAddresses = ANY_SOURCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTerms:
+    """The usual terms, and those of routes by the recipients' domain.
+
+    `max_concurrent` is by place: the next hop that one or several routes lead to.
+    """
+
+    usual: Terms = field(default_factory=Terms)
+    routes: DomainTable[Terms] = field(default_factory=lambda: DomainTable({}))
+    max_concurrent: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, domain: str) -> Terms:
+        """The terms for mail to a domain or address literal."""
+        return self.routes.find(domain) or self.usual
+
+    def shared_by(self, workers: int) -> "RouteTerms":
+        """The share of one of several workers."""
+        shares = {place: max(1, -(-count // workers)) for place, count in self.max_concurrent.items()}
+        return replace(self, max_concurrent=shares)

@@ -1,0 +1,56 @@
+"""The addresses that connections are made from, where the operator fixed them."""
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAddresses:
+    """At most one address of each family. Neither: the system chooses.
+
+    With one of them only, hosts are not dialled by the other family: who names his sending address, for SPF's sake or a
+    firewall's, never wishes to be seen with another one.
+    """
+
+    ipv4: str | None = None
+    ipv6: str | None = None
+
+    def towards(self, address: str) -> str | None:
+        """What to bind before an IP address is dialled; None: the system chooses."""
+        return self.ipv6 if ":" in address else self.ipv4
+
+    def reaches(self, address: str) -> bool:
+        """Whether an IP address may be dialled from here."""
+        return self.towards(address) is not None or self == ANY_SOURCE
+
+    def __str__(self) -> str:
+        return " and ".join(address for address in (self.ipv4, self.ipv6) if address) or "any address"
+
+
+ANY_SOURCE = SourceAddresses()
+
+
+def parse_sources(texts: list[str]) -> SourceAddresses:
+    """At most one IPv4 and one IPv6 address that a host can have. Raises ValueError, which says what is wrong."""
+    found: dict[int, str] = {}
+    for text in texts:
+        address = ipaddress.ip_address(text)
+        if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+            raise ValueError(f"{text} is no address that a host can have")
+        if address.version in found:
+            raise ValueError(f"{found[address.version]} and {text} are both IPv{address.version}")
+        found[address.version] = str(address)
+    return SourceAddresses(found.get(4), found.get(6))
+
+
+def unusable(address: str) -> str | None:
+    """Why this machine cannot send from an address; None when it can. Binds it for a moment."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((address, 0))
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else str(error)
+    return None

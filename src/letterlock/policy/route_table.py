@@ -1,0 +1,35 @@
+"""What the operator wrote by domain: of several entries the most specific one holds, whole."""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class DomainTable(Generic[_T]):
+    """Entries for `example.org`, `*.example.org` or `.example.org` (everything below it), and `*`. Immutable."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Mapping[str, _T]) -> None:
+        """Take entries by the domain they are written for, in A-labels; case does not matter."""
+        self._entries = {_key(domain): entry for domain, entry in entries.items()}
+
+    def find(self, domain: str) -> _T | None:
+        """The entry for a domain or address literal; None when there is none."""
+        name = domain.lower().removesuffix(".")
+        if exact := self._entries.get(name):
+            return exact
+        if not name.startswith("["):
+            while "." in name:
+                name = name.partition(".")[2]
+                if below := self._entries.get("." + name):
+                    return below
+        return self._entries.get("*")
+
+
+def _key(domain: str) -> str:
+    name = domain.lower()
+    if name != "*":
+        name = name.removeprefix("*").removesuffix(".")
+    return name
