@@ -34,12 +34,13 @@ from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.net.https import fetch_policy
 from letterlock.queue.ids import IdMaker
-from letterlock.queue.store import StoreFailed
+from letterlock.queue.store import Store, StoreFailed
 from letterlock.receive.listener import Listener
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
 from letterlock.store.anchors import TrustPointFile
-from letterlock.store.sqlite import QueueInUse, SqliteStore
+from letterlock.store.fresh import open_queue
+from letterlock.store.sqlite import QueueInUse
 from letterlock.store.sts import PolicyStore
 
 log = logging.getLogger("letterlock.app")
@@ -229,7 +230,7 @@ class Server:
     def __init__(
         self,
         options: Options,
-        store: SqliteStore,
+        store: Store,
         asked: Dns,
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
@@ -300,7 +301,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             drop_privileges(options.user, options.queue_directory)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
-            store = await SqliteStore.open(options.queue_directory)
+            store = await open_queue(options.queue_directory)
             stack.push_async_callback(store.close)
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory))
             server = Server(options, store, asked, discoverer, sockets)

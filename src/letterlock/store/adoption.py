@@ -1,9 +1,11 @@
 """One queue takes over what another one holds: when there are fewer workers than before."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 from letterlock.queue.store import StoreFailed
+from letterlock.store.fresh import open_queue
 from letterlock.store.opening import FILE, QueueInUse, open_alone
 
 _MOVES = (
@@ -24,8 +26,7 @@ def adopt(source: Path, target: Path) -> int:
     if not (source / FILE).exists():
         return 0
     try:
-        with open_alone(source):  # brings it to the present version
-            pass
+        asyncio.run(_bring_up_to_date(source))
         with open_alone(target) as db:
             db.execute("ATTACH ? AS old", (str(source / FILE),))
             (count,) = db.execute("SELECT count(*) FROM old.message").fetchone()
@@ -40,3 +41,9 @@ def adopt(source: Path, target: Path) -> int:
     except sqlite3.Error as error:
         raise StoreFailed(f"cannot take over the queue in {source}: {error}") from None
     return int(count)
+
+
+async def _bring_up_to_date(directory: Path) -> None:
+    """Its database is of the present version then, and has all that its segments had."""
+    queue = await open_queue(directory)
+    await queue.close()

@@ -1,0 +1,110 @@
+"""What a server that died left in segments, back into the queue."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from letterlock.mail.envelope import Envelope
+from letterlock.queue.store import Store
+from letterlock.store.envelopes import read_whole_envelope
+from letterlock.store.rows import Damaged
+from letterlock.store.segment_log import SUFFIX, sync_directory
+from letterlock.store.segments import Damage, Kind, Record, read_octets, read_segment
+
+log = logging.getLogger("letterlock.store")
+DAMAGED_SUFFIX = ".damaged"
+MAX_MOVED_AT_ONCE = 64
+MAX_OCTETS_AT_ONCE = 1 << 25
+
+
+async def recover(directory: Path, kept: Store) -> int:
+    """Move what the segments in a directory still have into a store, due at once; the number of the last segment.
+
+    A message that the store has already is left as it is. Segments that are damaged are told of and set aside. Raises
+    StoreFailed, OSError.
+    """
+    found = await asyncio.to_thread(_read_all, directory)
+    for group in _groups(found.left.values()):
+        await _move_group(group, kept)
+    if found.left:
+        log.info("%d messages of the last run are in the queue again", len(found.left))
+    for path in found.damaged:
+        path.rename(path.with_name(path.name + DAMAGED_SUFFIX))
+    for path in found.whole:
+        path.unlink()
+    if found.whole or found.damaged:
+        await asyncio.to_thread(sync_directory, directory)
+    return max((int(path.name.partition(".")[0]) for path in (*found.whole, *found.damaged)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A message that is not done, and where its content is."""
+
+    envelope: Envelope
+    path: Path
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found in segments."""
+
+    left: dict[str, _Left] = field(default_factory=dict)
+    whole: list[Path] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+
+
+def _read_all(directory: Path) -> _Found:
+    """Raises OSError."""
+    found = _Found()
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        damaged = False
+        for record in read_segment(path):
+            try:
+                _note(found, path, record)
+            except Damaged as error:
+                log.critical("%s: a part of it is damaged, and the file is set aside: %s", path, error)
+                damaged = True
+        (found.damaged if damaged else found.whole).append(path)
+    return found
+
+
+def _note(found: _Found, path: Path, record: Record | Damage) -> None:
+    """Raises Damaged."""
+    if isinstance(record, Damage):
+        raise Damaged(f"no record can be read at octet {record.at}")
+    if record.kind is Kind.DONE:
+        found.left.pop(record.note.decode("ascii", "replace"), None)
+        return
+    envelope = read_whole_envelope(record.note)
+    found.left[envelope.id] = _Left(envelope, path, record)
+
+
+def _groups(messages: Iterable[_Left]) -> Iterator[list[_Left]]:
+    """As many as fit into memory together."""
+    group: list[_Left] = []
+    octets = 0
+    for left in messages:
+        group.append(left)
+        octets += left.record.content_octets
+        if len(group) >= MAX_MOVED_AT_ONCE or octets >= MAX_OCTETS_AT_ONCE:
+            yield group
+            group, octets = [], 0
+    if group:
+        yield group
+
+
+async def _move_group(group: Sequence[_Left], kept: Store) -> None:
+    missing = [left for left in group if await kept.message(left.envelope.id) is None]
+    bodies = await asyncio.to_thread(lambda: [_content(left) for left in missing])
+    async with asyncio.TaskGroup() as moving:
+        for left, body in zip(missing, bodies, strict=True):
+            moving.create_task(kept.accept(left.envelope, body, next_attempt_at=0.0))
+
+
+def _content(left: _Left) -> bytes:
+    with left.path.open("rb") as file:
+        return read_octets(file.fileno(), left.record.content_at, left.record.content_octets)

@@ -1,0 +1,247 @@
+"""Segments on disk: records are appended in groups, each with one write and one flush for all who wait.
+
+The event loop gathers records; a thread writes and flushes them. A segment that holds nothing but finished messages is
+removed, the oldest first: a younger one may have the word that a message of an older one is done.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import queue
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.store.segments import OPENING_OCTETS, SALT_OCTETS, Kind, encode_opening, encode_record, read_octets
+
+log = logging.getLogger("letterlock.store")
+SUFFIX = ".segment"
+MAX_SEGMENT_OCTETS = 1 << 26
+MAX_FINISHED_OCTETS = 1 << 22  # a segment with nothing but finished messages is emptied when it is as long as this
+MAX_GROUP = 200
+MAX_GROUP_OCTETS = 1 << 24
+_MAX_PIECES = 1000  # of one writev; the kernel takes 1,024
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """An open segment; `live` messages in it are not done yet."""
+
+    path: Path
+    descriptor: int
+    salt: bytes
+    size: int
+    live: int = 0
+    bad: bool = False  # a write or a flush failed: the kernel may have dropped pages, and nothing more goes there
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the content of a message is."""
+
+    segment: Segment
+    at: int
+    octets: int
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    """A record on its way, and who waits for it."""
+
+    kind: Kind
+    note: bytes
+    content: bytes
+    future: asyncio.Future[Place]
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Records that are written and flushed together."""
+
+    pieces: Sequence[_Piece]
+    places: list[Place] = field(default_factory=list)
+    error: StoreFailed | None = None
+
+
+class SegmentLog:
+    """Appends records to segments in a directory. All callers share one event loop."""
+
+    def __init__(self, directory: Path, *, first_number: int) -> None:
+        self._directory = directory
+        self._number = first_number
+        self._loop = asyncio.get_running_loop()
+        self._segments: deque[Segment] = deque()
+        self._pieces: deque[_Piece] = deque()
+        self._busy = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="letterlock-segments", daemon=True)
+        self._thread.start()
+
+    async def append(self, kind: Kind, note: bytes, content: bytes = b"") -> Place:
+        """Write a record; it is on disk when this returns. Raises StoreFailed, StoreFull: it may not be there then.
+
+        A message that was accepted keeps its segment until `finished`.
+        """
+        if self._closed:
+            raise StoreFailed("the queue is closed")
+        piece = _Piece(kind, note, content, self._loop.create_future())
+        self._pieces.append(piece)
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._begin)  # whoever else asks in this turn comes along
+        return await piece.future
+
+    async def content(self, place: Place) -> bytes:
+        """The content of a message that is not finished. Raises StoreFailed."""
+        try:
+            return await asyncio.to_thread(read_octets, place.segment.descriptor, place.at, place.octets)
+        except OSError as error:
+            raise StoreFailed(f"{place.segment.path}: {error}") from None
+
+    def finished(self, place: Place) -> None:
+        """A message is done, and that is on disk."""
+        place.segment.live -= 1
+
+    async def close(self) -> None:
+        """Finish what was asked for; segments without a message that waits are removed."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._idle.wait()
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._remove_finished(all_of_them=True)
+        for segment in self._segments:
+            os.close(segment.descriptor)
+
+    # --- in the event loop -------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        pieces: list[_Piece] = []
+        octets = 0
+        while self._pieces and len(pieces) < MAX_GROUP and octets < MAX_GROUP_OCTETS:
+            pieces.append(piece := self._pieces.popleft())
+            octets += len(piece.content)
+        group = _Group(pieces)
+        self._jobs.put(lambda: self._write_group(group))
+
+    def _released(self, group: _Group) -> None:
+        for piece, place in zip(group.pieces, group.places, strict=False):
+            if piece.kind is Kind.ACCEPTED:
+                place.segment.live += 1
+            if not piece.future.done():
+                piece.future.set_result(place)
+        if group.error is not None:
+            for piece in group.pieces:
+                if not piece.future.done():
+                    piece.future.set_exception(group.error)
+        if self._pieces:
+            self._loop.call_soon(self._begin)
+        else:
+            self._busy = False
+            self._idle.set()
+
+    # --- in the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _write_group(self, group: _Group) -> None:
+        try:
+            self._remove_finished()
+            segment = self._current()
+            self._write(segment, group)
+        except OSError as error:
+            group.places.clear()
+            group.error = _explain(error, self._directory)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._released, group)
+
+    def _current(self) -> Segment:
+        """The segment that is written to; a new one when there is none that can be."""
+        if self._segments and not self._segments[-1].bad and self._segments[-1].size < MAX_SEGMENT_OCTETS:
+            return self._segments[-1]
+        self._number += 1
+        path = self._directory / f"{self._number:012d}{SUFFIX}"
+        salt = secrets.token_bytes(SALT_OCTETS)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        try:
+            _write_whole(descriptor, [encode_opening(salt)])
+            sync_directory(self._directory)
+        except OSError:
+            os.close(descriptor)
+            path.unlink()
+            raise
+        self._segments.append(Segment(path, descriptor, salt, os.fstat(descriptor).st_size))
+        return self._segments[-1]
+
+    def _write(self, segment: Segment, group: _Group) -> None:
+        at = segment.size
+        pieces: list[bytes] = []
+        for each in group.pieces:
+            pieces += (record := encode_record(segment.salt, each.kind, each.note, each.content))
+            at += len(record[0])
+            group.places.append(Place(segment, at, len(each.content)))
+            at += len(each.content)
+        segment.bad = True  # until it is known that all went well
+        try:
+            _write_whole(segment.descriptor, pieces)
+            os.fdatasync(segment.descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(segment.descriptor, segment.size)  # nobody was told that it was kept
+            raise
+        segment.size, segment.bad = at, False
+
+    def _remove_finished(self, *, all_of_them: bool = False) -> None:
+        for empty in [each for each in self._segments if each.bad and each.size == OPENING_OCTETS]:
+            self._remove(empty)
+        while self._segments and (oldest := self._segments[0]).live == 0:
+            is_last = len(self._segments) == 1 and not oldest.bad
+            if is_last and oldest.size < MAX_FINISHED_OCTETS and not all_of_them:
+                return
+            self._remove(oldest)
+
+    def _remove(self, segment: Segment) -> None:
+        self._segments.remove(segment)
+        os.close(segment.descriptor)
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s: cannot be removed, and is read again at the next start: %s", segment.path, error.strerror)
+
+
+def _write_whole(descriptor: int, pieces: list[bytes]) -> None:
+    """Write all pieces, however often the kernel takes only some of them. Raises OSError."""
+    while pieces:
+        batch, pieces = pieces[:_MAX_PIECES], pieces[_MAX_PIECES:]
+        written = os.writev(descriptor, batch)
+        if written < sum(map(len, batch)):
+            rest = b"".join(batch)[written:]
+            pieces.insert(0, rest)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explain(error: OSError, directory: Path) -> StoreFailed:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull("the disk with the queue is full")
+    return StoreFailed(f"cannot write in {directory}: {error.strerror or error}")
