@@ -12,7 +12,6 @@ import logging
 import os
 import pwd
 import random
-import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -29,12 +28,13 @@ from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.worker import Deliverer
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
+from letterlock.discover.recent import RecentDiscoverer
 from letterlock.discover.sts import StsFinder
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.net.https import fetch_policy
 from letterlock.queue.ids import IdMaker
-from letterlock.queue.store import Store, StoreFailed
+from letterlock.queue.store import OperatedStore, StoreFailed
 from letterlock.receive.listener import Listener
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
@@ -230,13 +230,14 @@ class Server:
     def __init__(
         self,
         options: Options,
-        store: Store,
+        store: OperatedStore,
         asked: Dns,
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
     ) -> None:
         clock = SystemClock()
-        new_id = IdMaker(clock.now, secrets.randbits)
+        chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
+        new_id = IdMaker(clock.now, chance.getrandbits)
         self.options = options
         self.store = store
         self.upstreams = asked.upstreams
@@ -253,11 +254,11 @@ class Server:
         self.deliverer = Deliverer(
             options.deliver,
             store=store,
-            discoverer=discoverer,
+            discoverer=RecentDiscoverer(discoverer, clock.monotonic),
             dialer_from=TcpDialer,
             clock=clock,
             terms=options.terms,
-            chance=random.SystemRandom(),
+            chance=chance,
             failed=self.reporter.wake,
         )
         self.listener = Listener(

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from letterlock.queue.store import OperatedStore
+from letterlock.store.fresh import FreshStore
 from letterlock.store.memory import MemoryStore
 from letterlock.store.sqlite import SqliteStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "fresh over memory", "fresh over sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OperatedStore]:
     """An empty store."""
-    opened: OperatedStore = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path)
+    opened: OperatedStore = await SqliteStore.open(tmp_path) if "sqlite" in request.param else MemoryStore()
+    if "fresh" in request.param:
+        opened = await FreshStore.open(tmp_path, opened)
     yield opened
     await opened.close()

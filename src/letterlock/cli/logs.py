@@ -1,10 +1,13 @@
 """The log on stderr: in Postfix's form, so that its log tools (fail2ban, pflogsumm) work unchanged; or JSON."""
 
+import asyncio
 import functools
 import json
 import logging
 import sys
 import time
+from contextlib import nullcontext, suppress
+from typing import TextIO
 
 _PROGRAMS = {"letterlock.receive": "smtpd", "letterlock.deliver": "smtp", "letterlock.report": "bounce"}
 
@@ -51,9 +54,41 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class TurnHandler(logging.StreamHandler[TextIO]):
+    """Writes what one turn of the event loop logged with one system call.
+
+    Errors, and what is logged outside of the loop, are written at once, behind what was waiting.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record, to be written soon. A stream that cannot be written to ends nothing."""
+        try:
+            loop = asyncio.get_running_loop() if record.levelno < logging.ERROR else None
+        except RuntimeError:
+            loop = None
+        if loop is not None and not self._lines:
+            loop.call_soon(self.flush)
+        self._lines.append(self.format(record))
+        if loop is None:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        with self.lock or nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                with suppress(OSError, ValueError):  # nobody reads the log any more
+                    self.stream.write("\n".join(lines) + "\n")
+                    self.stream.flush()
+
+
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
     """Send the log of every room to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TurnHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else PostfixFormatter(hostname))
     root = logging.getLogger("letterlock")
     root.handlers = [handler]

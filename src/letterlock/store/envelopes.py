@@ -39,7 +39,7 @@ def read_whole_envelope(note: bytes) -> Envelope:
     try:
         values = json.loads(note.decode("utf-8", "surrogateescape"))
         return _read(values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"an envelope cannot be read: {error}") from None
 
 

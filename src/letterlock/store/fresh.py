@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.mail.envelope import Envelope
-from letterlock.queue.store import LeaseLost, Store, StoreFailed
+from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
+from letterlock.queue.store import LeaseLost, OperatedStore, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from letterlock.store.envelopes import write_envelope
 from letterlock.store.recovery import recover
@@ -34,21 +35,21 @@ class _Fresh:
 
 
 class FreshStore:
-    """queue.store.Store over another one, which holds what is not delivered at once."""
+    """queue.store.OperatedStore over another one, which holds what is not delivered at once."""
 
-    def __init__(self, kept: Store, segments: SegmentLog) -> None:
+    def __init__(self, kept: OperatedStore, segments: SegmentLog) -> None:
         self._kept = kept
         self._segments = segments
         self._fresh: dict[str, _Fresh] = {}
 
     @classmethod
-    async def open(cls, directory: Path, kept: Store) -> "FreshStore":
+    async def open(cls, directory: Path, kept: OperatedStore) -> "FreshStore":
         """Begin with what the segments in a directory still have. `kept` is closed with it. Raises StoreFailed."""
         try:
             last = await recover(directory, kept)
         except OSError as error:
             raise StoreFailed(f"cannot read the queue in {directory}: {error}") from None
-        return cls(kept, SegmentLog(directory, first_number=last))
+        return cls(kept, SegmentLog(directory, last_number=last))
 
     # --- the fast lane -----------------------------------------------------------------------------------------------
 
@@ -91,7 +92,9 @@ class FreshStore:
     # --- leaving it --------------------------------------------------------------------------------------------------
 
     async def _move(self, fresh: _Fresh, *, due_at: float | None = None) -> None:
-        """Put a message into the store behind: under its lease, or due at a time."""
+        """Put a message into the store behind, under its lease, or due at a time; unless it is done, or as good as."""
+        if fresh.ending or self._fresh.get(fresh.envelope.id) is not fresh:
+            return
         if fresh.moving is None:
             held = (fresh.lease,) if due_at is None else ()
             fresh.moving = asyncio.create_task(self._put_behind(fresh, held, due_at or 0.0))
@@ -108,20 +111,19 @@ class FreshStore:
             fresh.moving = None
 
     async def _move_all(self) -> None:
-        """So that the store behind has everything; what is being ended is as good as gone."""
-        for fresh in [each for each in self._fresh.values() if not each.ending]:
-            await self._move(fresh)
+        """So that the store behind has everything that is to be shown."""
+        await asyncio.gather(*(self._move(fresh) for fresh in self._fresh.values()))
 
     async def _move_one(self, message_id: str) -> None:
-        if (fresh := self._fresh.get(message_id)) is not None and not fresh.ending:
+        if (fresh := self._fresh.get(message_id)) is not None:
             await self._move(fresh)
 
     # --- the other verbs ---------------------------------------------------------------------------------------------
 
     async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
-        for fresh in [each for each in self._fresh.values() if each.lease.expires_at <= now and not each.ending]:
-            await self._move(fresh, due_at=fresh.lease.expires_at)
+        over = [each for each in self._fresh.values() if each.lease.expires_at <= now]
+        await asyncio.gather(*(self._move(fresh, due_at=fresh.lease.expires_at) for fresh in over))
         return await self._kept.lease(now, limit=limit, lease_seconds=lease_seconds)
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
@@ -173,14 +175,29 @@ class FreshStore:
         """The journal of a message's attempts, oldest first."""
         return await self._kept.attempts(message_id)
 
-    async def retry(self, message_id: str | None, *, now: float) -> int:
-        """Make a message's (None: every) waiting task due now; how many that were. None of them is fresh."""
-        return await self._kept.retry(message_id, now=now)
+    async def find(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[QueuedMessage]:
+        """The messages that are wanted, in order of id, beginning behind `after`."""
+        await self._move_all()
+        return await self._kept.find(wanted, limit=limit, after=after)
 
-    async def remove(self, message_id: str) -> bool:
-        """Drop a message without telling its sender; whether it was there."""
-        await self._move_one(message_id)
-        return await self._kept.remove(message_id)
+    async def select(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[str]:
+        """The same, but their ids only."""
+        await self._move_all()
+        return await self._kept.select(wanted, limit=limit, after=after)
+
+    async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
+        """Do to these messages what the operator orders; which of them that changed."""
+        await asyncio.gather(*(self._move_one(message_id) for message_id in message_ids))
+        return await self._kept.obey(order, message_ids)
+
+    async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
+        """Counts of tasks by next hop, sender, reason or age, over a part of the queue."""
+        await self._move_all()
+        return await self._kept.tally(by, now=now, after=after)
+
+    async def count(self) -> int:
+        """How many messages there are."""
+        return sum(not fresh.behind for fresh in self._fresh.values()) + await self._kept.count()
 
     async def close(self) -> None:
         """Finish what is in hand and close the files."""

@@ -72,9 +72,10 @@ class _Group:
 class SegmentLog:
     """Appends records to segments in a directory. All callers share one event loop."""
 
-    def __init__(self, directory: Path, *, first_number: int) -> None:
+    def __init__(self, directory: Path, *, last_number: int, max_segment_octets: int = MAX_SEGMENT_OCTETS) -> None:
         self._directory = directory
-        self._number = first_number
+        self._number = last_number
+        self._max_segment_octets = max_segment_octets
         self._loop = asyncio.get_running_loop()
         self._segments: deque[Segment] = deque()
         self._pieces: deque[_Piece] = deque()
@@ -170,7 +171,7 @@ class SegmentLog:
 
     def _current(self) -> Segment:
         """The segment that is written to; a new one when there is none that can be."""
-        if self._segments and not self._segments[-1].bad and self._segments[-1].size < MAX_SEGMENT_OCTETS:
+        if self._segments and not self._segments[-1].bad and self._segments[-1].size < self._max_segment_octets:
             return self._segments[-1]
         self._number += 1
         path = self._directory / f"{self._number:012d}{SUFFIX}"

@@ -1,0 +1,288 @@
+"""The fast lane: what is delivered at once stays out of the database, and nothing gets lost between the two."""
+
+import asyncio
+import logging
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
+from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
+from letterlock.queue.settle import RetrySchedule, settle
+from letterlock.queue.store import LeaseLost, StoreFailed, StoreFull
+from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
+from letterlock.store.envelopes import read_whole_envelope, write_envelope
+from letterlock.store.fresh import FreshStore
+from letterlock.store.memory import MemoryStore
+from letterlock.store.rows import Damaged
+from letterlock.store.segment_log import Place, SegmentLog
+from letterlock.store.segments import Kind
+from tests.queue.messages import ANN, BEN, BODY, attempt, envelope, outcome
+
+SCHEDULE = RetrySchedule(first_seconds=300)
+DELIVERED, DEFERRED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED
+
+
+class Disk(SegmentLog):
+    """A log that fails when told to, as a disk does."""
+
+    fails: Kind | None = None
+
+    async def append(self, kind: Kind, note: bytes, content: bytes = b"") -> Place:
+        if kind is self.fails:
+            raise StoreFailed("the disk failed")
+        return await super().append(kind, note, content)
+
+
+def lease(message_id: str, until: float = 60.0) -> Lease:
+    return Lease(f"token-{message_id}", message_id, ANN.domain, until)
+
+
+def task(message_id: str, until: float = 60.0) -> DeliveryTask:
+    return DeliveryTask(
+        lease=lease(message_id, until), envelope=envelope(message_id, ANN), recipients=(ANN,), attempts=0
+    )
+
+
+async def accept(store: FreshStore, message_id: str, *, until: float = 60.0, body: bytes = BODY) -> DeliveryTask:
+    await store.accept(envelope(message_id, ANN), body, next_attempt_at=0, leases=(lease(message_id, until),))
+    return task(message_id, until)
+
+
+async def end(store: FreshStore, done: DeliveryTask, kind: OutcomeKind = DELIVERED, *, now: float = 10.0) -> None:
+    made = attempt(done, outcome(ANN, kind), at=now)
+    await store.settle(done.lease, settle(done, made, now=now, schedule=SCHEDULE), made, now=now)
+
+
+@asynccontextmanager
+async def killed(directory: Path, kept: MemoryStore) -> AsyncIterator[FreshStore]:
+    """A store whose process is killed at the end: what it wrote stays as it is."""
+    log = SegmentLog(directory, last_number=0)
+    yield FreshStore(kept, log)
+    names = {path: path.read_bytes() for path in segments(directory)}
+    await log.close()
+    for path, octets in names.items():
+        path.write_bytes(octets)
+
+
+def segments(directory: Path, ending: str = ".segment") -> list[Path]:
+    return sorted(directory.glob("*" + ending))
+
+
+async def waiting(store: MemoryStore | FreshStore) -> list[str]:
+    return [each.id for each in await store.messages(limit=100)]
+
+
+async def test_what_is_delivered_at_once_never_gets_into_the_store_behind(tmp_path: Path) -> None:
+    kept = MemoryStore()
+    store = await FreshStore.open(tmp_path, kept)
+    done = await accept(store, "M1")
+    assert await store.body("M1") == BODY
+    await end(store, done)
+    assert await waiting(kept) == []
+    assert await store.message("M1") is None
+    await store.close()
+    assert segments(tmp_path) == [], "no content stays on the disk"
+
+
+async def test_after_a_kill_what_was_accepted_is_due_at_once_and_what_was_done_is_not_there(tmp_path: Path) -> None:
+    async with killed(tmp_path, MemoryStore()) as store:
+        done, _ = await accept(store, "M1"), await accept(store, "M2")
+        await end(store, done)
+    kept = MemoryStore()
+    again = await FreshStore.open(tmp_path, kept)
+    [leased] = await again.lease(0, limit=10, lease_seconds=60)
+    assert leased.envelope == envelope("M2", ANN)
+    assert await again.body("M2") == BODY
+    await again.close()
+    third = await FreshStore.open(tmp_path, MemoryStore())
+    assert await waiting(third) == [], "it was moved, and its segment removed"
+    await third.close()
+
+
+async def test_what_is_deferred_is_moved_with_its_attempt_and_comes_once(tmp_path: Path) -> None:
+    kept = MemoryStore()
+    async with killed(tmp_path, kept) as store:
+        await end(store, await accept(store, "M1"), DEFERRED)
+        [message] = await kept.messages(limit=10)
+        assert [each.attempts for each in message.recipients] == [1]
+    again = await FreshStore.open(tmp_path, kept)
+    [message] = await again.messages(limit=10)
+    assert [each.attempts for each in message.recipients] == [1]
+    await again.close()
+
+
+async def test_a_kill_between_the_move_and_its_word_leaves_one_message(tmp_path: Path) -> None:
+    kept = MemoryStore()
+    log = Disk(tmp_path, last_number=0)
+    store = FreshStore(kept, log)
+    done = await accept(store, "M1")
+    log.fails = Kind.DONE
+    with pytest.raises(StoreFailed):
+        await end(store, done, DEFERRED)
+    assert await waiting(kept) == ["M1"]
+    await log.close()
+    again = await FreshStore.open(tmp_path, kept)
+    assert await waiting(again) == ["M1"]
+    await again.close()
+
+
+async def test_a_settlement_that_the_disk_refused_can_be_tried_again(tmp_path: Path) -> None:
+    kept = MemoryStore()
+    log = Disk(tmp_path, last_number=0)
+    store = FreshStore(kept, log)
+    first, second = await accept(store, "M1"), await accept(store, "M2")
+    log.fails = Kind.DONE
+    with pytest.raises(StoreFailed):
+        await end(store, first)
+    with pytest.raises(StoreFailed):
+        await end(store, second, DEFERRED)
+    log.fails = None
+    await end(store, first)
+    await end(store, second, DEFERRED)
+    assert await waiting(store) == ["M2"]
+    await store.close()
+
+
+async def test_a_move_that_stopped_half_way_is_not_overtaken_by_the_fast_lane(tmp_path: Path) -> None:
+    """The store behind has the message already: a word in the segment alone would leave it there, to be sent twice."""
+    kept = MemoryStore()
+    log = Disk(tmp_path, last_number=0)
+    store = FreshStore(kept, log)
+    done = await accept(store, "M1")
+    log.fails = Kind.DONE
+    with pytest.raises(StoreFailed):
+        await store.message("M1")
+    log.fails = None
+    await end(store, done)
+    assert await waiting(kept) == []
+    await store.close()
+
+
+async def test_who_looks_at_the_queue_sees_what_is_being_delivered(tmp_path: Path) -> None:
+    store = await FreshStore.open(tmp_path, MemoryStore())
+    done = await accept(store, "M1")
+    [message] = await store.messages(limit=10)
+    assert [each.state for each in message.recipients] == ["leased"]
+    await end(store, done)
+    assert await waiting(store) == []
+    await store.close()
+
+
+async def test_looking_while_messages_end_neither_loses_nor_keeps_one(tmp_path: Path) -> None:
+    store = await FreshStore.open(tmp_path, MemoryStore())
+    tasks = [await accept(store, f"M{number}") for number in range(50)]
+    async with asyncio.TaskGroup() as group:
+        for number, each in enumerate(tasks):
+            group.create_task(end(store, each))
+            if number % 5 == 0:
+                group.create_task(waiting(store))
+    assert await waiting(store) == []
+    await store.close()
+
+
+async def test_a_lease_that_ran_out_makes_a_fresh_message_due(tmp_path: Path) -> None:
+    store = await FreshStore.open(tmp_path, MemoryStore())
+    late = await accept(store, "M1", until=60)
+    assert await store.next_due() == 60
+    [again] = await store.lease(61, limit=10, lease_seconds=60)
+    assert again.envelope.id == "M1"
+    with pytest.raises(LeaseLost):
+        await end(store, late, now=62)
+    await end(store, again, now=62)
+    assert await waiting(store) == []
+    await store.close()
+
+
+async def test_an_outcome_that_comes_after_the_lease_is_not_written(tmp_path: Path) -> None:
+    store = await FreshStore.open(tmp_path, MemoryStore())
+    late = await accept(store, "M1", until=60)
+    with pytest.raises(LeaseLost):
+        await end(store, late, now=60)
+    assert await waiting(store) == ["M1"]
+    await store.close()
+
+
+async def test_segments_end_the_oldest_first_for_the_younger_know_what_is_done(tmp_path: Path) -> None:
+    log = SegmentLog(tmp_path, last_number=0, max_segment_octets=1)
+    store = FreshStore(MemoryStore(), log)
+    tasks = [await accept(store, f"M{number}") for number in range(5)]
+    for each in tasks[1:]:
+        await end(store, each)
+    assert len(segments(tmp_path)) > 5, "the oldest has a message that is not done"
+    await end(store, tasks[0])
+    await end(store, await accept(store, "M9"))
+    assert len(segments(tmp_path)) < 3
+    await store.close()
+
+
+async def test_a_damaged_segment_is_set_aside_and_told_and_the_rest_is_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with killed(tmp_path, MemoryStore()) as store:
+        for name in ("M1", "M2", "M3"):
+            await accept(store, name)
+    [path] = segments(tmp_path)
+    octets = path.read_bytes()
+    path.write_bytes(octets.replace(b'"id":"M2"', b'"id":"X2"'))
+    with caplog.at_level(logging.CRITICAL):
+        again = await FreshStore.open(tmp_path, MemoryStore())
+    assert await waiting(again) == ["M1", "M3"]
+    assert "damaged" in caplog.text
+    assert [each.name for each in segments(tmp_path, ".damaged")] == [path.name + ".damaged"]
+    await again.close()
+
+
+@contextmanager
+def full_disk(octets: int) -> Iterator[None]:
+    """No file can grow beyond so many octets."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_full_disk_refuses_and_what_was_accepted_before_and_after_is_kept(tmp_path: Path) -> None:
+    async with killed(tmp_path, MemoryStore()) as store:
+        await accept(store, "M1")
+        with full_disk(2000):
+            for _ in range(3):
+                with pytest.raises(StoreFull):
+                    await accept(store, "M2", body=BODY * 2000)
+        await accept(store, "M3")
+    again = await FreshStore.open(tmp_path, MemoryStore())
+    assert await waiting(again) == ["M1", "M3"]
+    await again.close()
+
+
+async def test_what_a_closed_queue_is_asked_for_fails_plainly(tmp_path: Path) -> None:
+    store = await FreshStore.open(tmp_path, MemoryStore())
+    await store.close()
+    with pytest.raises(StoreFailed):
+        await accept(store, "M1")
+
+
+def test_an_envelope_comes_back_as_it_was() -> None:
+    whole: Envelope = replace(
+        envelope("M1", ANN, BEN),
+        body_type=BodyType.EIGHT_BIT_MIME,
+        tls_demand=TlsDemand.REQUIRETLS,
+        wishes=Wishes(Ret.HDRS, "abc", {ANN: RecipientWishes(frozenset({Event.SUCCESS}), "rfc822;a@b.example")}),
+    )
+    for one in (
+        whole,
+        replace(whole, reverse_path=None, wishes=Wishes(recipients={BEN: RecipientWishes(frozenset())})),
+    ):
+        assert read_whole_envelope(write_envelope(one)) == one
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b"{}", b'{"id":1}', b"\xff", b'{"id":"M","from":"no address","to":[]}'])
+def test_an_envelope_that_cannot_be_read_is_damaged(note: bytes) -> None:
+    with pytest.raises(Damaged):
+        read_whole_envelope(note)
