@@ -75,7 +75,7 @@ async def _listed(store: OperatedStore, wanted: Wanted, after: str | None) -> di
 
 
 async def _whole(store: OperatedStore, message_id: str) -> dict[str, object] | None:
-    message = await store.message(message_id)
+    message = await store.message(message_id) if _ID.fullmatch(message_id) else None
     if message is None:
         return None
     journal = await store.attempts(message_id)
@@ -137,9 +137,9 @@ def _ids(values: object) -> tuple[str, ...] | None:
 
 
 def _text(value: object, name: str) -> str | None:
-    if value is None or (isinstance(value, str) and len(value) <= MAX_TEXT_CHARACTERS):
+    if value is None or (isinstance(value, str) and value.isprintable() and len(value) <= MAX_TEXT_CHARACTERS):
         return value
-    raise BadRequest(f"{name} is a text of at most {MAX_TEXT_CHARACTERS} characters")
+    raise BadRequest(f"{name} is one printable line of at most {MAX_TEXT_CHARACTERS} characters")
 
 
 def _reason(value: object) -> str | None:

@@ -23,7 +23,7 @@ READ_OCTETS = 1 << 18
 TIMEOUT_SECONDS = 30.0
 _HEADING = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------"
 _REASON_WIDTH = 76
-_MARKS = {"leased": "*"}
+_MARKS = {"leased": "*", "held": "!", "quarantined": "!"}
 
 
 class _Context:
@@ -92,14 +92,19 @@ def _entry(message: "dict[str, Any]") -> str:
     name, sender = printable(message["id"]) + mark, printable(message["sender"]) or "MAILER-DAEMON"
     lines = [f"{name:<17} {message['size']:>8} {when:>19.19} {sender}"]
     reason = ""
-    for recipient in sorted(message["recipients"], key=lambda each: each["reason"] or ""):
+    for recipient in sorted(message["recipients"], key=_reason):
         if recipient["state"] == "delivered":
             continue
-        if recipient["reason"] and recipient["reason"] != reason:
-            reason = recipient["reason"]
+        if _reason(recipient) and _reason(recipient) != reason:
+            reason = _reason(recipient)
             lines.append(f"({printable(reason)})".rjust(_REASON_WIDTH + 2))
         lines.append(f"{'':<46} {printable(recipient['recipient'])}")
     return "\n".join(lines) + "\n"
+
+
+def _reason(recipient: "dict[str, Any]") -> str:
+    """Why a recipient waits: the operator's words if he holds him."""
+    return str(recipient["held_because"] or recipient["reason"] or "")
 
 
 def _directories(first: str) -> list[str]:
@@ -122,7 +127,7 @@ def _messages(directory: str) -> "Iterator[dict[str, Any]]":
         yield from page["messages"]
         if not page["more"]:
             return
-        after = f'"{page["messages"][-1]["id"]}"'
+        after = f'"{page["after"]}"'
 
 
 def _ask(directory: str, question: str) -> "dict[str, Any]":

@@ -1,0 +1,240 @@
+"""The verbs of `letterlock queue` that change it: retry, hold, quarantine, release, remove, flush."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+
+from letterlock.admin.client import EVERYTHING, Queues, ServerError
+from letterlock.cli.queue_asking import Domain, among, filtered, named_ids, plural, progress, with_server
+from letterlock.deliver.log import safe
+from letterlock.queue.orders import MAX_REASON_CHARACTERS, State, Wanted
+
+MAX_ABSENT_SHOWN = 10
+_FREED = (State.HELD, State.QUARANTINED)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """An order to many: its name to the server, what to ask before it, and what to say when it is done."""
+
+    order: str
+    asked: str
+    done: str
+    unasked: bool = True  # whether it may be done to many without a terminal and without --yes
+    because: str | None = None
+    only: State | None = None
+
+
+def _many(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ids, filters, --all, --yes and --json."""
+    for decorate in (
+        with_server,
+        click.option("--json", "as_json", is_flag=True, help='What was changed: {"ids": [...], "changed": n}.'),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--all", "everything", is_flag=True, help="Every message to which it applies."),
+        filtered,
+        click.argument("ids", nargs=-1, metavar="[ID]..."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _because(help_text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option("--because", metavar="TEXT", callback=_printable, help=help_text)
+
+
+def _printable(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not (text.isprintable() and 0 < len(text) <= MAX_REASON_CHARACTERS):
+        raise click.BadParameter(f"write one line of at most {MAX_REASON_CHARACTERS} printable characters")
+    return text
+
+
+@click.command()
+@_many
+def retry(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, **how: Any) -> None:
+    """Try messages again now.
+
+    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+
+    What is held stays held. With --domain, only what goes there is tried.
+
+    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    """
+    _carry_out(client, Verb("retry", "Try", "due now"), wanted, ids, everything=everything, **how)
+
+
+@click.command()
+@_because("Your reason, kept with the message and shown with it.")
+@_many
+def hold(
+    client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
+) -> None:
+    """Hold messages until they are released.
+
+    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+
+    What is held is not tried and does not expire until you release it. With --domain, only what goes there is held. An
+    attempt that is under way ends first; whoever is deferred by it is held then.
+
+    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    """
+    _carry_out(client, Verb("hold", "Hold", "held", because=because), wanted, ids, everything=everything, **how)
+
+
+@click.command()
+@_because("Your reason, kept with the message and shown with it.")
+@_many
+def quarantine(
+    client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
+) -> None:
+    """Set messages aside, to be looked at.
+
+    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+
+    Like hold, but `release` with filters or --all leaves them where they are, unless you say --state quarantined.
+    Messages whose rows are damaged are there by themselves.
+
+    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    """
+    verb = Verb("quarantine", "Quarantine", "quarantined", because=because)
+    _carry_out(client, verb, wanted, ids, everything=everything, **how)
+
+
+@click.command()
+@_many
+def release(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, **how: Any) -> None:
+    """Release what is held: it is due now.
+
+    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+
+    Messages in quarantine are released by ID, or with --state quarantined. A message that has expired meanwhile has one
+    more attempt, and is returned if that fails.
+
+    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    """
+    if wanted.state not in (None, *_FREED):
+        raise click.UsageError("only what is held or quarantined can be released")
+    only = wanted.state if ids else wanted.state or State.HELD
+    _carry_out(client, Verb("release", "Release", "released", only=only), wanted, ids, everything=everything, **how)
+
+
+@click.command()
+@click.option("--bounce", is_flag=True, help="Return them to their senders (5.0.0), instead of telling nobody.")
+@_because("With --bounce: what the sender is told beside that it was the operator.")
+@_many
+def remove(
+    client: Queues,
+    *,
+    wanted: Wanted,
+    ids: tuple[str, ...],
+    everything: bool,
+    bounce: bool,
+    because: str | None,
+    **how: Any,
+) -> None:
+    """Remove messages; nobody is told, but by --bounce.
+
+    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+
+    With --domain, only recipients there are removed. What is being tried now is not bounced: it may be delivered yet.
+    Without a terminal, filters and --all need --yes.
+
+    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    """
+    if because is not None and not bounce:
+        raise click.UsageError("--because is what the sender is told: it needs --bounce")
+    if bounce:
+        verb = Verb("return", "Return", "returned to their senders", unasked=False, because=because)
+    else:
+        verb = Verb("remove", "Remove, and tell nobody of,", "removed", unasked=False)
+    _carry_out(client, verb, wanted, ids, everything=everything, **how)
+
+
+@click.command()
+@click.option("--domain", type=Domain(), help="Only what goes there.")
+@click.option("--json", "as_json", is_flag=True, help='What was changed: {"ids": [...], "changed": n}.')
+@with_server
+def flush(client: Queues, *, domain: str | None, as_json: bool) -> None:
+    """Try everything that waits now.
+
+    What is held stays held.
+
+    Exit status: 0 done, also when nothing waits.
+    """
+    verb, wanted = Verb("flush", "Flush", "due now"), Wanted(domain=domain)
+    total = client.count(wanted) if sys.stderr.isatty() else None
+    _tell(verb, _obeyed(client, verb, wanted, total), as_json=as_json)
+
+
+def _carry_out(
+    client: Queues, verb: Verb, wanted: Wanted, words: tuple[str, ...], *, everything: bool, yes: bool, as_json: bool
+) -> None:
+    """Ask if need be, do it page by page, and tell of it."""
+    ids = named_ids(words)
+    if ids is None and everything == (wanted != EVERYTHING):
+        raise click.UsageError("name messages by ID, or by filters, or take --all")
+    if ids is not None and everything:
+        raise click.UsageError("take IDs, or --all")
+    if ids is None and verb.only is not None:
+        wanted = replace(wanted, state=verb.only)
+    meant = among(wanted, ids)
+    total = None if meant.ids is None else len(meant.ids)
+    if ids is None and not yes:
+        total = _confirmed(client, verb, meant)
+    if total is None and sys.stderr.isatty():
+        total = client.count(meant)
+    changed = _tell(verb, _obeyed(client, verb, meant, total), as_json=as_json, keep=ids is not None)
+    if absent := [each for each in ids or () if each not in changed]:
+        raise ServerError(_absence(verb, absent))
+
+
+def _confirmed(client: Queues, verb: Verb, wanted: Wanted) -> int | None:
+    """Ask, on a terminal; how many messages it is about. Ends the program when the answer is no."""
+    if not sys.stdin.isatty():
+        if not verb.unasked:
+            raise click.UsageError("without a terminal to ask on, this needs --yes")
+        return None
+    total = client.count(wanted)
+    if total:
+        click.confirm(f"{verb.asked} {plural(total)}?", abort=True, err=True)
+    return total
+
+
+def _obeyed(client: Queues, verb: Verb, wanted: Wanted, total: int | None) -> Iterator[list[str]]:
+    """Pages of ids that were changed, with a bar on a terminal."""
+    with progress(total) as advance:
+        for matched, ids in client.order(verb.order, wanted, reason=verb.because, only=verb.only):
+            yield ids
+            advance(matched)
+
+
+def _tell(verb: Verb, pages: Iterable[list[str]], *, as_json: bool, keep: bool = False) -> set[str]:
+    """Print what was changed as it comes; the ids, if they are to be kept."""
+    count, kept = 0, set[str]()
+    if as_json:
+        click.echo('{"ids": [', nl=False)
+    for ids in pages:
+        if as_json and ids:
+            click.echo((", " if count else "") + json.dumps(ids)[1:-1], nl=False)
+        count += len(ids)
+        if keep:
+            kept.update(ids)
+    if as_json:
+        click.echo(f'], "changed": {count}}}')
+    else:
+        click.echo(f"{plural(count)} {verb.done}", err=True)
+    return kept
+
+
+def _absence(verb: Verb, absent: list[str]) -> str:
+    names = ", ".join(safe(each) for each in absent[:MAX_ABSENT_SHOWN])
+    more = f" and {len(absent) - MAX_ABSENT_SHOWN:,} more" if len(absent) > MAX_ABSENT_SHOWN else ""
+    hint = "`letterlock queue show ID` tells whether it is in the queue, and its state"
+    return f"not {verb.done}: {names}{more}: no such message, or nothing of it to change\n  hint: {hint}"
+
+
+ORDERS = (retry, hold, quarantine, release, remove, flush)
