@@ -58,29 +58,30 @@ class Sender:
     def open(self) -> None:
         """Greeting, EHLO, and STARTTLS where it is wanted."""
         self._expect(b"220")
-        self._ask(b"EHLO source.test\r\n", b"250")
+        self.ask(b"EHLO source.test\r\n", b"250")
         if self._load.tls:
-            self._ask(b"STARTTLS\r\n", b"220")
+            self.ask(b"STARTTLS\r\n", b"220")
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE  # it makes load; who is there is not its question
             self._socket = context.wrap_socket(self._socket)
-            self._ask(b"EHLO source.test\r\n", b"250")
+            self.ask(b"EHLO source.test\r\n", b"250")
 
     def send(self, number: int) -> None:
         """One message. Raises Refused, OSError."""
-        self._ask(b"MAIL FROM:<" + SENDER + b">\r\n", b"250")
-        self._ask(b"RCPT TO:<" + RECIPIENT + b">\r\n", b"250")
-        self._ask(b"DATA\r\n", b"354")
-        self._ask(content(number, self._load.octets), b"250")
+        self.ask(b"MAIL FROM:<" + SENDER + b">\r\n", b"250")
+        self.ask(b"RCPT TO:<" + RECIPIENT + b">\r\n", b"250")
+        self.ask(b"DATA\r\n", b"354")
+        self.ask(content(number, self._load.octets), b"250")
 
     def close(self) -> None:
         """Say so and go."""
         with suppress(OSError, Refused):
-            self._ask(b"QUIT\r\n", b"221")
+            self.ask(b"QUIT\r\n", b"221")
         self._socket.close()
 
-    def _ask(self, data: bytes, code: bytes) -> None:
+    def ask(self, data: bytes, code: bytes) -> None:
+        """Say something, and take the reply that is hoped for. Raises Refused, OSError."""
         self._socket.sendall(data)
         self._expect(code)
 

@@ -10,6 +10,7 @@ import click
 import uvloop
 
 from letterlock.app import Server, StartFailed, running, spare_collector
+from letterlock.cli.descriptors import raise_limit
 from letterlock.cli.logs import start_log
 from letterlock.cli.workers import Worker, notify, supervise
 from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
@@ -54,6 +55,7 @@ def serve(config_path: Path | None, check_config: bool, log_format: str, verbose
         click.echo(f"{options.source}: no mistakes", err=True)
         return
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
+    raise_limit(options)
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         if options.workers > 1:

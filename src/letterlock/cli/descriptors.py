@@ -1,0 +1,39 @@
+"""Enough file descriptors for what the configuration allows (getrlimit(2)).
+
+A service manager or a shell usually grants 1,024 and lets a process take more by itself, up to a hard limit. A server
+that runs out of them can neither accept connections nor deliver, so it asks for what it may need before it starts.
+"""
+
+import logging
+import resource
+
+from letterlock.config import Options
+
+log = logging.getLogger("letterlock.serve")
+PER_DELIVERY = 3  # connections in the making at once to one host's addresses, and a Maildir's files
+BESIDE = 256  # the queue, DNS, policies over HTTPS, the control socket and whoever asks there, the log
+
+
+def need(options: Options) -> int:
+    """How many descriptors one process may come to have open: of several workers each has its share."""
+    deliver = options.deliver
+    shared = options.receive.max_connections + PER_DELIVERY * deliver.max_concurrent + deliver.max_idle_sessions
+    return -(-shared // options.workers) + BESIDE
+
+
+def raise_limit(options: Options) -> None:
+    """Raise this process's soft limit as far as it needs and may; warn where that is not enough."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = need(options)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    if granted < needed:
+        log.warning(
+            "%d file descriptors may be needed (max_connections = %d), and %d is the limit: some connections will"
+            " wait; raise it (LimitNOFILE= of systemd, ulimit -n), or lower max_connections",
+            needed,
+            options.receive.max_connections,
+            granted,
+        )
