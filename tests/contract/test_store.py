@@ -74,6 +74,18 @@ async def test_the_longest_due_come_first_and_no_more_than_asked_for(store: Stor
     assert [leased.lease.message_id for leased in tasks] == ["M2", "M3"]
 
 
+async def test_only_some_next_hops_or_all_but_some(store: Store) -> None:
+    await store.accept(envelope("M1", ANN), BODY, next_attempt_at=1)
+    await store.accept(envelope("M2", CAT), BODY, next_attempt_at=2)
+    await store.accept(envelope("M3", ANN), BODY, next_attempt_at=3)
+    (other,) = await store.lease(10, limit=10, lease_seconds=60, avoid=[ANN.domain])
+    assert other.lease.message_id == "M2"
+    assert not await store.lease(10, limit=10, lease_seconds=60, only=[CAT.domain])
+    assert not await store.lease(10, limit=10, lease_seconds=60, avoid=[ANN.domain], only=[ANN.domain, "none.test"])
+    (oldest,) = await store.lease(10, limit=1, lease_seconds=60, only=[ANN.domain])
+    assert oldest.lease.message_id == "M1"
+
+
 async def test_what_is_leased_is_nobody_elses_until_the_lease_runs_out(store: Store) -> None:
     await store.accept(envelope(), BODY, next_attempt_at=0)
     first = await lease_one(store, 0)

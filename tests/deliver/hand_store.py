@@ -1,12 +1,16 @@
 """A store in memory, which fails when it is told to."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.store import LeaseLost, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from tests.deliver.world import BODY, HandClock
+
+
+def _wanted(next_hop: str, avoid: Collection[str], only: Collection[str]) -> bool:
+    return next_hop not in avoid and (not only or next_hop in only)
 
 
 @dataclass
@@ -38,10 +42,19 @@ class HandStore:
             raise LeaseLost(lease.message_id)
         return self.leased[lease.token]
 
-    async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
+    async def lease(
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_seconds: float,
+        avoid: Collection[str] = (),
+        only: Collection[str] = (),
+    ) -> Sequence[DeliveryTask]:
         """Claim tasks, oldest due first."""
         self._may_fail("lease")
-        ready = sorted((entry for entry in self.due if entry[0] <= now), key=lambda entry: entry[0])[:limit]
+        wanted = (entry for entry in self.due if _wanted(entry[1].lease.next_hop, avoid, only))
+        ready = sorted((entry for entry in wanted if entry[0] <= now), key=lambda entry: entry[0])[:limit]
         claimed = []
         for entry in ready:
             self.due.remove(entry)

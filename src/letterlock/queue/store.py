@@ -1,6 +1,6 @@
 """The verbs of a store. One contract suite (tests/contract/) runs over every store that speaks them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from letterlock.mail.envelope import Envelope
@@ -35,8 +35,19 @@ class Store(Protocol):
         `next_attempt_at`.
         """
 
-    async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
-        """Claim up to `limit` due tasks, oldest due first. Expired leases of others are due again."""
+    async def lease(
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_seconds: float,
+        avoid: Collection[str] = (),
+        only: Collection[str] = (),
+    ) -> Sequence[DeliveryTask]:
+        """Claim up to `limit` due tasks, oldest due first. Expired leases of others are due again.
+
+        `avoid`: none for these next hops. `only`: none but for these, if there are any.
+        """
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost."""

@@ -7,7 +7,7 @@ first. What a dead server leaves in segments is moved at the next start.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,11 +120,19 @@ class FreshStore:
 
     # --- the other verbs ---------------------------------------------------------------------------------------------
 
-    async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
+    async def lease(
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_seconds: float,
+        avoid: Collection[str] = (),
+        only: Collection[str] = (),
+    ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
         over = [each for each in self._fresh.values() if each.lease.expires_at <= now]
         await asyncio.gather(*(self._move(fresh, due_at=fresh.lease.expires_at) for fresh in over))
-        return await self._kept.lease(now, limit=limit, lease_seconds=lease_seconds)
+        return await self._kept.lease(now, limit=limit, lease_seconds=lease_seconds, avoid=avoid, only=only)
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost. What takes so long leaves the fast lane."""

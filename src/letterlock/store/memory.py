@@ -1,7 +1,7 @@
 """A store in memory, for tests: the same verbs and the same answers as the real one, and nothing survives it."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
@@ -37,13 +37,22 @@ class MemoryStore:
             task = self._kept[envelope.id].tasks[lease.next_hop]
             task.token, task.due_at = lease.token, lease.expires_at
 
-    async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
+    async def lease(
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_seconds: float,
+        avoid: Collection[str] = (),
+        only: Collection[str] = (),
+    ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
         due = sorted(
             (task.due_at, kept.envelope.id, next_hop)
             for kept in self._kept.values()
             for next_hop, task in kept.tasks.items()
             if task.state == State.WAITING and task.due_at <= now
+            if next_hop not in avoid and (not only or next_hop in only)
         )
         return [self._claim(message_id, next_hop, now + lease_seconds) for _, message_id, next_hop in due[:limit]]
 

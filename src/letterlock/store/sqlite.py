@@ -4,7 +4,7 @@ import json
 import logging
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -68,9 +68,17 @@ class SqliteStore:
         """Keep a message; it is durable when this returns."""
         await self._writer.do(lambda db: _insert(db, envelope, body, next_attempt_at, leases))
 
-    async def lease(self, now: float, *, limit: int, lease_seconds: float) -> Sequence[DeliveryTask]:
+    async def lease(
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_seconds: float,
+        avoid: Collection[str] = (),
+        only: Collection[str] = (),
+    ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
-        return await self._writer.do_aside(lambda db: _lease(db, now, limit, now + lease_seconds))
+        return await self._writer.do_aside(lambda db: _lease(db, now, limit, now + lease_seconds, avoid, only))
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost."""
@@ -205,9 +213,20 @@ def _insert(
         run(db, "insert_task", envelope.id, next_hop, due_at, token)
 
 
-def _lease(db: sqlite3.Connection, now: float, limit: int, expires_at: float) -> list[DeliveryTask]:
+def _lease(
+    db: sqlite3.Connection,
+    now: float,
+    limit: int,
+    expires_at: float,
+    avoid: Collection[str],
+    only: Collection[str],
+) -> list[DeliveryTask]:
     tasks = []
-    for message_id, next_hop, attempts in run(db, "due_tasks", now, limit).fetchall():
+    if avoid or only:
+        found = run(db, "due_tasks_but", now, json.dumps([*avoid]), json.dumps([*only]), limit)
+    else:
+        found = run(db, "due_tasks", now, limit)
+    for message_id, next_hop, attempts in found.fetchall():
         lease = Lease(secrets.token_hex(8), message_id, next_hop, expires_at)
         try:
             recipients = tuple(read_mailbox(text) for (text,) in run(db, "waiting_recipients", message_id, next_hop))
