@@ -40,6 +40,7 @@ from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
 from letterlock.store.anchors import TrustPointFile
 from letterlock.store.fresh import open_queue
+from letterlock.store.sealing import Seal
 from letterlock.store.sqlite import QueueInUse
 from letterlock.store.sts import PolicyStore
 
@@ -302,7 +303,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             drop_privileges(options.user, options.queue_directory)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
-            store = await open_queue(options.queue_directory)
+            store = await open_queue(options.queue_directory, Seal(options.queue_key))
             stack.push_async_callback(store.close)
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory))
             server = Server(options, store, asked, discoverer, sockets)

@@ -26,6 +26,7 @@ from letterlock.app import STOP_GRACE_SECONDS, StartFailed, bind, drop_privilege
 from letterlock.config import Endpoint, Options
 from letterlock.queue.store import StoreFailed
 from letterlock.store.adoption import adopt
+from letterlock.store.sealing import Seal
 
 log = logging.getLogger("letterlock.workers")
 FIRST_PAUSE_SECONDS = 0.2
@@ -220,7 +221,7 @@ def _adopt_the_rest(options: Options) -> None:
         if left in kept:
             continue
         try:
-            count = adopt(left, options.queue_directory)
+            count = adopt(left, options.queue_directory, Seal(options.queue_key))
         except StoreFailed as error:
             raise StartFailed(f"{error}\n  hint: the queue of a worker that there is no more is taken over") from None
         log.info("%d messages taken over from %s", count, left)

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dns.name
@@ -56,6 +56,7 @@ class Options:
     mta_sts: bool = True
     mta_sts_port: int = 443
     public_roots: TrustRoots | None = None
+    queue_key: bytes | None = field(default=None, repr=False)  # contents on the disk are encrypted with it
 
 
 def default_state_directory() -> Path:
@@ -121,4 +122,5 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         mta_sts=delivery.mta_sts,
         mta_sts_port=delivery.mta_sts_port,
         public_roots=delivery.public_roots,
+        queue_key=queue.key_file,
     )

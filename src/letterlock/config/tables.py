@@ -21,6 +21,7 @@ from letterlock.config.values import (
     ClientNetwork,
     DomainName,
     FilePath,
+    KeyFile,
     ListenEndpoint,
     Moment,
     Octets,
@@ -85,6 +86,11 @@ class QueueTable(Table):
     directory: FilePath | None = Field(
         None,
         description="Where the queue lives. Unset: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.",
+    )
+    key_file: KeyFile | None = Field(
+        None,
+        description="A file with a key of 32 octets in base64: contents are encrypted on the disk with it. "
+        "Addresses are not.",
     )
     retry_first_seconds: Seconds = Field(300, description="Wait before the second attempt; it grows from there.")
     retry_max_seconds: Seconds = Field(4000, description="Longest wait between two attempts.")

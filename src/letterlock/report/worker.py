@@ -93,7 +93,7 @@ class Reporter:
             await self._store.notified(notice, None, now=now)
             return
         dsn_id = self._new_id()
-        original = await self._store.body(about.id)
+        original = await self._original(about.id)
         report = report_on(notice, about.reverse_path)
         full = _returns_all(about)
         content = compose(report, original, hostname=self._hostname, message_id=dsn_id, now=now, full=full)
@@ -110,6 +110,13 @@ class Reporter:
         await self._store.notified(notice, (envelope, content), now=now)
         log.info("%s: sender %s notification: %s", about.id, _WHAT[notice.kind], dsn_id)
         self._wake_deliverer()
+
+    async def _original(self, message_id: str) -> bytes:
+        """The content; nothing when it is damaged (its sender is told all the same) or the message gone."""
+        try:
+            return await self._store.body(message_id)
+        except KeyError:
+            return b""
 
 
 def _returns_all(about: Envelope) -> bool:

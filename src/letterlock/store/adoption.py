@@ -7,6 +7,8 @@ from pathlib import Path
 from letterlock.queue.store import StoreFailed
 from letterlock.store.fresh import open_queue
 from letterlock.store.opening import FILE, QueueInUse, open_alone
+from letterlock.store.recovery import DAMAGED_SUFFIX
+from letterlock.store.sealing import IN_CLEAR, Seal
 
 _MOVES = (
     "INSERT OR IGNORE INTO main.message SELECT * FROM old.message",
@@ -17,7 +19,7 @@ _MOVES = (
 )
 
 
-def adopt(source: Path, target: Path) -> int:
+def adopt(source: Path, target: Path, seal: Seal = IN_CLEAR) -> int:
     """Move every message of the queue in `source` to that in `target`; how many those were.
 
     Nobody may be using either. The target has them on disk before the source loses them: a kill in between makes the
@@ -26,7 +28,7 @@ def adopt(source: Path, target: Path) -> int:
     if not (source / FILE).exists():
         return 0
     try:
-        asyncio.run(_bring_up_to_date(source))
+        asyncio.run(_bring_up_to_date(source, seal))
         with open_alone(target) as db:
             db.execute("ATTACH ? AS old", (str(source / FILE),))
             (count,) = db.execute("SELECT count(*) FROM old.message").fetchone()
@@ -36,14 +38,16 @@ def adopt(source: Path, target: Path) -> int:
             db.execute("COMMIT")
             db.execute("DELETE FROM old.message")
             db.execute("DETACH old")
+        for damaged in source.glob("*" + DAMAGED_SUFFIX):
+            damaged.rename(target / f"{source.name}-{damaged.name}")
     except QueueInUse as error:
         raise StoreFailed(str(error)) from None
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StoreFailed(f"cannot take over the queue in {source}: {error}") from None
     return int(count)
 
 
-async def _bring_up_to_date(directory: Path) -> None:
+async def _bring_up_to_date(directory: Path, seal: Seal) -> None:
     """Its database is of the present version then, and has all that its segments had."""
-    queue = await open_queue(directory)
+    queue = await open_queue(directory, seal)
     await queue.close()

@@ -16,7 +16,9 @@ from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost, OperatedStore, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from letterlock.store.envelopes import write_envelope
-from letterlock.store.recovery import recover
+from letterlock.store.recovery import close_record, open_content, recover
+from letterlock.store.rows import Damaged
+from letterlock.store.sealing import IN_CLEAR, Seal
 from letterlock.store.segment_log import Place, SegmentLog
 from letterlock.store.segments import Kind
 from letterlock.store.sqlite import SqliteStore
@@ -37,19 +39,20 @@ class _Fresh:
 class FreshStore:
     """queue.store.OperatedStore over another one, which holds what is not delivered at once."""
 
-    def __init__(self, kept: OperatedStore, segments: SegmentLog) -> None:
+    def __init__(self, kept: OperatedStore, segments: SegmentLog, seal: Seal = IN_CLEAR) -> None:
         self._kept = kept
         self._segments = segments
+        self._seal = seal
         self._fresh: dict[str, _Fresh] = {}
 
     @classmethod
-    async def open(cls, directory: Path, kept: OperatedStore) -> "FreshStore":
+    async def open(cls, directory: Path, kept: OperatedStore, seal: Seal = IN_CLEAR) -> "FreshStore":
         """Begin with what the segments in a directory still have. `kept` is closed with it. Raises StoreFailed."""
         try:
-            last = await recover(directory, kept)
+            last = await recover(directory, kept, seal)
         except OSError as error:
             raise StoreFailed(f"cannot read the queue in {directory}: {error}") from None
-        return cls(kept, SegmentLog(directory, last_number=last))
+        return cls(kept, SegmentLog(directory, last_number=last), seal)
 
     # --- the fast lane -----------------------------------------------------------------------------------------------
 
@@ -62,7 +65,10 @@ class FreshStore:
         if not one_hop or leases[0].next_hop != domain:
             await self._kept.accept(envelope, body, next_attempt_at=next_attempt_at, leases=leases)
             return
-        place = await self._segments.append(Kind.ACCEPTED, write_envelope(envelope), body)
+        note = write_envelope(envelope)
+        if self._seal.encrypts:
+            note, body = close_record(self._seal, envelope.id, note, body)
+        place = await self._segments.append(Kind.ACCEPTED, note, body)
         self._fresh[envelope.id] = _Fresh(envelope, leases[0], place)
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
@@ -89,6 +95,12 @@ class FreshStore:
         self._segments.finished(fresh.place)
         del self._fresh[fresh.envelope.id]
 
+    async def _content(self, fresh: _Fresh) -> bytes:
+        try:
+            return open_content(self._seal, fresh.envelope.id, await self._segments.content(fresh.place))
+        except Damaged as error:
+            raise StoreFailed(f"{fresh.place.segment.path}: {error}") from None
+
     # --- leaving it --------------------------------------------------------------------------------------------------
 
     async def _move(self, fresh: _Fresh, *, due_at: float | None = None) -> None:
@@ -103,7 +115,7 @@ class FreshStore:
     async def _put_behind(self, fresh: _Fresh, leases: Sequence[Lease], due_at: float) -> None:
         try:
             if not fresh.behind:
-                body = await self._segments.content(fresh.place)
+                body = await self._content(fresh)
                 await self._kept.accept(fresh.envelope, body, next_attempt_at=due_at, leases=leases)
                 fresh.behind = True
             await self._forget(fresh)
@@ -147,7 +159,7 @@ class FreshStore:
     async def body(self, message_id: str) -> bytes:
         """The message content. Raises KeyError."""
         if (fresh := self._fresh.get(message_id)) is not None and fresh.moving is None:
-            return await self._segments.content(fresh.place)
+            return await self._content(fresh)
         await self._move_one(message_id)
         return await self._kept.body(message_id)
 
@@ -213,11 +225,11 @@ class FreshStore:
         await self._kept.close()
 
 
-async def open_queue(directory: Path) -> FreshStore:
+async def open_queue(directory: Path, seal: Seal = IN_CLEAR) -> FreshStore:
     """The queue of one machine: SQLite behind the fast lane. Raises StoreFailed, QueueInUse."""
-    kept = await SqliteStore.open(directory)
+    kept = await SqliteStore.open(directory, seal)
     try:
-        return await FreshStore.open(directory, kept)
+        return await FreshStore.open(directory, kept, seal)
     except StoreFailed:
         await kept.close()
         raise

@@ -10,24 +10,26 @@ from letterlock.mail.envelope import Envelope
 from letterlock.queue.store import Store
 from letterlock.store.envelopes import read_whole_envelope
 from letterlock.store.rows import Damaged
+from letterlock.store.sealing import IN_CLEAR, Seal
 from letterlock.store.segment_log import SUFFIX, sync_directory
 from letterlock.store.segments import Damage, Kind, Record, read_octets, read_segment
 
 log = logging.getLogger("letterlock.store")
 DAMAGED_SUFFIX = ".damaged"
+_SEPARATOR = b"\0"
 MAX_MOVED_AT_ONCE = 64
 MAX_OCTETS_AT_ONCE = 1 << 25
 
 
-async def recover(directory: Path, kept: Store) -> int:
+async def recover(directory: Path, kept: Store, seal: Seal = IN_CLEAR) -> int:
     """Move what the segments in a directory still have into a store, due at once; the number of the last segment.
 
     A message that the store has already is left as it is. Segments that are damaged are told of and set aside. Raises
     StoreFailed, OSError.
     """
-    found = await asyncio.to_thread(_read_all, directory)
+    found = await asyncio.to_thread(_read_all, directory, seal)
     for group in _groups(found.left.values()):
-        await _move_group(group, kept)
+        await _move_group(group, kept, seal)
     if found.left:
         log.info("%d messages of the last run are in the queue again", len(found.left))
     for path in found.damaged:
@@ -57,14 +59,14 @@ class _Found:
     damaged: list[Path] = field(default_factory=list)
 
 
-def _read_all(directory: Path) -> _Found:
+def _read_all(directory: Path, seal: Seal) -> _Found:
     """Raises OSError."""
     found = _Found()
     for path in sorted(directory.glob(f"*{SUFFIX}")):
         damaged = False
         for record in read_segment(path):
             try:
-                _note(found, path, record)
+                _note(found, path, record, seal)
             except Damaged as error:
                 log.critical("%s: a part of it is damaged, and the file is set aside: %s", path, error)
                 damaged = True
@@ -72,14 +74,14 @@ def _read_all(directory: Path) -> _Found:
     return found
 
 
-def _note(found: _Found, path: Path, record: Record | Damage) -> None:
+def _note(found: _Found, path: Path, record: Record | Damage, seal: Seal) -> None:
     """Raises Damaged."""
     if isinstance(record, Damage):
         raise Damaged(f"no record can be read at octet {record.at}")
     if record.kind is Kind.DONE:
         found.left.pop(record.note.decode("ascii", "replace"), None)
         return
-    envelope = read_whole_envelope(record.note)
+    envelope = read_whole_envelope(_open_note(seal, record.note))
     found.left[envelope.id] = _Left(envelope, path, record)
 
 
@@ -97,14 +99,40 @@ def _groups(messages: Iterable[_Left]) -> Iterator[list[_Left]]:
         yield group
 
 
-async def _move_group(group: Sequence[_Left], kept: Store) -> None:
+async def _move_group(group: Sequence[_Left], kept: Store, seal: Seal) -> None:
     missing = [left for left in group if await kept.message(left.envelope.id) is None]
-    bodies = await asyncio.to_thread(lambda: [_content(left) for left in missing])
+    bodies = await asyncio.to_thread(lambda: [_content(left, seal) for left in missing])
     async with asyncio.TaskGroup() as moving:
         for left, body in zip(missing, bodies, strict=True):
             moving.create_task(kept.accept(left.envelope, body, next_attempt_at=0.0))
 
 
-def _content(left: _Left) -> bytes:
+def _content(left: _Left, seal: Seal) -> bytes:
     with left.path.open("rb") as file:
-        return read_octets(file.fileno(), left.record.content_at, left.record.content_octets)
+        octets = read_octets(file.fileno(), left.record.content_at, left.record.content_octets)
+    return open_content(seal, left.envelope.id, octets)
+
+
+# --- encrypted records: the id in clear, a NUL, and the envelope; the content ---------------------------------------
+
+
+def close_record(seal: Seal, message_id: str, note: bytes, content: bytes) -> tuple[bytes, bytes]:
+    """The note and the content of an accepted message as they stand in a segment when there is a key."""
+    name = message_id.encode()
+    return name + _SEPARATOR + seal.close(_note_of(message_id), note), seal.close(message_id, content)
+
+
+def open_content(seal: Seal, message_id: str, content: bytes) -> bytes:
+    """The content of a record, encrypted or not. Raises Damaged."""
+    return seal.open(message_id, content)
+
+
+def _open_note(seal: Seal, note: bytes) -> bytes:
+    """Raises Damaged."""
+    name, separator, sealed = note.partition(_SEPARATOR)
+    return seal.open(_note_of(name.decode("ascii", "replace")), sealed) if separator else note
+
+
+def _note_of(message_id: str) -> str:
+    """What the envelope is sealed under: no message has this id, so neither can stand for the other."""
+    return f"envelope of {message_id}"

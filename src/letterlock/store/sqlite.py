@@ -32,6 +32,7 @@ from letterlock.store.reading import (
     find_page,
 )
 from letterlock.store.rows import Damaged, read_mailbox, read_record, recipient_rows
+from letterlock.store.sealing import IN_CLEAR, Seal, check_key
 from letterlock.store.statements import SQL, run
 from letterlock.store.writer import Writer
 
@@ -42,19 +43,21 @@ _MARKS = {NoticeKind.FAILED: "mark_told", NoticeKind.DELAYED: "mark_warned", Not
 class SqliteStore:
     """queue.store.OperatedStore over SQLite. Open one with `SqliteStore.open`."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: IO[bytes]) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: IO[bytes], seal: Seal) -> None:
         self._writer = Writer(connection)
         self._lock = lock
+        self._seal = seal
 
     @classmethod
-    async def open(cls, directory: Path) -> "SqliteStore":
+    async def open(cls, directory: Path, seal: Seal = IN_CLEAR) -> "SqliteStore":
         """Open, or make, the queue in a directory. Leases of a server that died are void.
 
         Raises StoreFailed, QueueInUse.
         """
         lock = take_lock(directory)
         try:
-            return cls(connect(directory / FILE), lock)
+            check_key(directory, seal)
+            return cls(connect(directory / FILE), lock, seal)
         except StoreFailed:
             lock.close()
             raise
@@ -66,7 +69,8 @@ class SqliteStore:
         self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
     ) -> None:
         """Keep a message; it is durable when this returns."""
-        await self._writer.do(lambda db: _insert(db, envelope, body, next_attempt_at, leases))
+        closed = self._seal.close(envelope.id, body)
+        await self._writer.do(lambda db: _insert(db, envelope, closed, next_attempt_at, leases))
 
     async def lease(
         self,
@@ -91,15 +95,23 @@ class SqliteStore:
         return await self._writer.do(work)
 
     async def body(self, message_id: str) -> bytes:
-        """The message content. Raises KeyError."""
+        """The message content. Raises KeyError; a damaged one is told of and quarantined, and not there any more."""
 
-        def work(db: sqlite3.Connection) -> bytes:
+        def work(db: sqlite3.Connection) -> bytes | None:
             row = run(db, "body", message_id).fetchone()
             if row is None:
-                raise KeyError(message_id)
-            return bytes(row[0])
+                return None
+            try:
+                return self._seal.open(message_id, bytes(row[0]))
+            except Damaged as error:
+                log.critical("%s: quarantined: %s", message_id, error)
+                run(db, "set_message_aside", str(error), message_id)
+                return None
 
-        return await self._writer.do_aside(work)
+        content = await self._writer.do_aside(work)
+        if content is None:
+            raise KeyError(message_id)
+        return content
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
         """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
@@ -129,7 +141,7 @@ class SqliteStore:
             if run(db, "message", notice.envelope.id).fetchone() is None:
                 raise KeyError(notice.envelope.id)
             if dsn is not None:
-                _insert(db, dsn[0], dsn[1], now)
+                _insert(db, dsn[0], self._seal.close(dsn[0].id, dsn[1]), now)
             for outcome in notice.outcomes:
                 run(db, _MARKS[notice.kind], notice.envelope.id, str(outcome.recipient))
             run(db, "delete_finished", notice.envelope.id)
@@ -187,7 +199,7 @@ class SqliteStore:
 
 
 def _insert(
-    db: sqlite3.Connection, envelope: Envelope, body: bytes, next_attempt_at: float, leases: Sequence[Lease] = ()
+    db: sqlite3.Connection, envelope: Envelope, closed: bytes, next_attempt_at: float, leases: Sequence[Lease] = ()
 ) -> None:
     reverse_path = None if envelope.reverse_path is None else str(envelope.reverse_path)
     run(
@@ -204,7 +216,7 @@ def _insert(
         envelope.wishes.ret,
         envelope.wishes.envid,
     )
-    run(db, "insert_body", envelope.id, body)
+    run(db, "insert_body", envelope.id, closed)
     db.executemany(SQL["insert_recipient"], recipient_rows(envelope))
     leased = {lease.next_hop: lease for lease in leases}
     for next_hop in dict.fromkeys(mailbox.domain for mailbox in envelope.recipients):

@@ -28,6 +28,9 @@ UPDATE task SET due_at = ?, lease_token = NULL WHERE message_id = ? AND next_hop
 UPDATE task SET state = 'quarantined', held_at = ?, held_because = ?, lease_token = NULL
     WHERE message_id = ? AND next_hop = ?;
 
+-- name: set_message_aside
+UPDATE task SET state = 'quarantined', held_because = ?, lease_token = NULL WHERE message_id = ?;
+
 -- name: waiting_recipients
 SELECT mailbox FROM recipient WHERE message_id = ? AND next_hop = ? AND state = 'queued' ORDER BY position;
 -- name: settle_recipient
