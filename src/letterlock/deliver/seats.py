@@ -10,6 +10,11 @@ _TROUBLED_SHARE = 20
 _HEALTHY_SHARE = 2
 
 
+def _nobody(_place: str) -> bool:
+    """No place rests."""
+    return False
+
+
 def _itself(next_hop: str) -> str:
     """Where mail goes without routes."""
     return next_hop
@@ -58,13 +63,17 @@ class Seats:
         """How many wait for seats of a next hop."""
         return len(self._waiting.get(self._leads_to(next_hop), ()))
 
-    def room(self, next_hop: str) -> bool:
-        """Whether a task for a next hop may come in."""
+    def space(self, next_hop: str) -> int:
+        """How many tasks for a next hop may come in."""
         place = self._leads_to(next_hop)
         share = _TROUBLED_SHARE if place in self._fewer else _HEALTHY_SHARE
         queued = len(self._waiting.get(place, ()))
-        no_room = self._waiting_count >= self._max_waiting or queued >= self._max_waiting // share
-        return not no_room or self._taken[place] + queued < self._seats_of(place)
+        waiting = min(self._max_waiting - self._waiting_count, self._max_waiting // share - queued)
+        return max(0, waiting, self._seats_of(place) - self._taken[place] - queued)
+
+    def room(self, next_hop: str) -> bool:
+        """Whether a task for a next hop may come in."""
+        return self.space(next_hop) > 0
 
     def wait(self, task: DeliveryTask, *, always: bool = False) -> bool:
         """Let a task wait for a seat; False when there is no room for it. `always`: room was looked for before."""
@@ -75,22 +84,38 @@ class Seats:
         self._waiting_count += 1
         return True
 
-    def take(self) -> DeliveryTask | None:
-        """Give a seat to the next task that may have one, next hops in turn; None when there is none."""
+    def take(self, resting: Callable[[str], bool] = _nobody) -> DeliveryTask | None:
+        """Give a seat to the next task that may have one, next hops in turn; None when there is none.
+
+        `resting`: places where nothing is tried now.
+        """
         if self.free <= 0:
             return None
-        next_hop = next((each for each in self._waiting if self._taken[each] < self._seats_of(each)), None)
+        seated = (each for each in self._waiting if self._taken[each] < self._seats_of(each))
+        next_hop = next((each for each in seated if not resting(each)), None)
         if next_hop is None:
             return None
-        queue = self._waiting[next_hop]
+        task = self._pop(next_hop)
+        self._taken[next_hop] += 1
+        self._taken_count += 1
+        return task
+
+    def take_out(self, which: Callable[[str], bool], most: int) -> list[DeliveryTask]:
+        """Remove the tasks that wait for some places, without a seat; at most so many."""
+        found: list[DeliveryTask] = []
+        for place in [each for each in self._waiting if which(each)]:
+            while len(found) < most and place in self._waiting:
+                found.append(self._pop(place))
+        return found
+
+    def _pop(self, place: str) -> DeliveryTask:
+        queue = self._waiting[place]
         task = queue.popleft()
         self._waiting_count -= 1
         if queue:
-            self._waiting.move_to_end(next_hop)
+            self._waiting.move_to_end(place)
         else:
-            del self._waiting[next_hop]
-        self._taken[next_hop] += 1
-        self._taken_count += 1
+            del self._waiting[place]
         return task
 
     def leave(self, next_hop: str, *, well: bool | None) -> None:

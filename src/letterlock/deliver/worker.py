@@ -1,16 +1,15 @@
 """The worker: leases what is due, has it delivered, and settles it.
 
 Fair by seats (`seats.py`): every next hop has a few, and one that cannot be reached loses all but one until it can.
-What was leased beyond a next hop's seats waits in memory, and beyond that goes back to the store for a while, so a slow
-destination holds a few seats and never the queue. Nothing is lost here: what is not settled comes back when its lease
-runs out.
+What waits for a seat is leased as far as it will soon be wanted (`intake.py`), so a slow destination holds a few seats
+and never the queue. One that fails again and again rests (`rests.py`): nothing is tried there for a while, and what is
+due is put off, a little at a time. Nothing is lost here: what is not settled comes back when its lease runs out.
 """
 
 import asyncio
 import itertools
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,10 +17,12 @@ from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.intake import MAX_PAUSE_SECONDS, Intake
 from letterlock.deliver.leases import KeptLease, Leases
 from letterlock.deliver.options import DeliverOptions, Timeouts
-from letterlock.deliver.pace import Pace
+from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.rests import Rests
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.terms import RouteTerms
@@ -30,23 +31,15 @@ from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store, StoreFailed
-from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
+from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, RecipientOutcome, Settlement
 
 __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 
 log = logging.getLogger("letterlock.deliver")
 
-LEASE_BATCH = 100
-MAX_PAUSE_SECONDS = 60.0
-MIN_PAUSE_SECONDS = 0.05
+SWEEP_SECONDS = 0.1
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
-GIVEN_BACK_AT_ONCE = 5000
-MIN_PACE = 1.0
-MIN_ABSENCE_SECONDS = 0.5
-MAX_ABSENCE_SECONDS = 300.0
-_GIVEN_BACK_SECONDS = (5.0, 15.0)
-_GIVEN_BACK_IN_TROUBLE_SECONDS = (60.0, 120.0)
 SLOW_SECONDS = 60.0
 _T = TypeVar("_T")
 
@@ -90,8 +83,8 @@ class Deliverer:
             max_waiting=options.max_waiting,
             leads_to=self._leads_to,
         )
-        self._given_back: Counter[str] = Counter()
-        self._pace = Pace()
+        self._rests = Rests()
+        self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to)
         self._woken = asyncio.Event()
         self._stopping = False
         self._ended = asyncio.Event()
@@ -113,7 +106,7 @@ class Deliverer:
         until = self._clock.now() + self._options.lease_seconds
         hops = dict.fromkeys(mailbox.domain for mailbox in envelope.recipients)
         return tuple(
-            Lease(next(self._tokens), envelope.id, next_hop, until) for next_hop in hops if self._seats.room(next_hop)
+            Lease(next(self._tokens), envelope.id, next_hop, until) for next_hop in hops if self._intake.room(next_hop)
         )
 
     def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
@@ -134,7 +127,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until `stop` is called."""
-        renewing = asyncio.create_task(self._leases.run())
+        aside = [asyncio.create_task(self._leases.run()), asyncio.create_task(self._sweep())]
         try:
             async with self._looping:
                 while not self._stopping:
@@ -145,7 +138,8 @@ class Deliverer:
                             await self._woken.wait()
             await self._ended.wait()
         finally:
-            renewing.cancel()
+            for task in aside:
+                task.cancel()
 
     async def stop(self, grace_seconds: float) -> None:
         """Begin nothing new, let what is in hand finish for `grace_seconds`, give the rest back to the store."""
@@ -162,7 +156,7 @@ class Deliverer:
         self._ended.set()
         await self._pool.close()
         now = self._clock.now()
-        await self._give_back([(task.lease, now) for task in waiting])
+        await self._intake.give_back([(task.lease, now) for task in waiting])
 
     async def _fill(self) -> float:
         """Give every free seat to a task that is due; how long to wait before the next look, in seconds."""
@@ -172,20 +166,56 @@ class Deliverer:
                 self._behind = True
                 if self._seats.free <= 0:
                     return MAX_PAUSE_SECONDS  # whoever leaves a seat wakes us
-                tasks = await self._store.lease(
-                    self._clock.now(), limit=LEASE_BATCH, lease_seconds=self._options.lease_seconds
-                )
-                if not tasks:
+                if not await self._intake.look():
                     break
-                await self._take_in(tasks)
             self._behind = False
-            due = await self._store.next_due()
+            pause = await self._intake.pause()
         except StoreFailed as error:
             return self._store_failed(error)
         self._store_pause = STORE_PAUSE_SECONDS
-        if due is None:
-            return MAX_PAUSE_SECONDS
-        return min(MAX_PAUSE_SECONDS, max(MIN_PAUSE_SECONDS, due - self._clock.now()))
+        return pause
+
+    async def _sweep(self) -> None:
+        """Put off what is due at places that are down, a little at a time, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                tasks = await self._intake.sweep()
+            except StoreFailed as error:
+                log.warning("the queue cannot be read: %s", error)
+                tasks = ()
+            for task in tasks:
+                await self._put_off(task)
+
+    async def _put_off(self, task: DeliveryTask) -> None:
+        """Settle a task untried, for its place is down: so it is heard of, waits longer, and ends some day."""
+        now = self._clock.now()
+        rest = self._rests.of(self._leads_to(task.lease.next_hop), now)
+        heard = rest.heard if rest is not None else None
+        if rest is None or heard is None:
+            await self._intake.give_back([(task.lease, now)])
+            return
+        self._fresh_body(task)
+        text = f"not tried: {now - rest.since:.0f} seconds ago mail to the same place failed: {heard.text}"
+        made = Attempt(
+            message_id=task.lease.message_id,
+            next_hop=task.lease.next_hop,
+            started_at=now,
+            ended_at=now,
+            outcomes=tuple(deferred(recipient, heard.status, text) for recipient in task.recipients),
+        )
+        await self._conclude(task, self._leases.hold(task.lease, _nobody), made)
+
+    async def _conclude(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
+        """Tell what an attempt led to, write it, and let the lease go."""
+        try:
+            for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
+                log.info("%s", line)
+            now, chance = self._clock.now(), self._chance.random()
+            schedule = self._terms.of(task.lease.next_hop).schedule
+            await self._settle(kept, settle(task, made, now=now, schedule=schedule, chance=chance), made)
+        finally:
+            self._leases.drop(kept)
 
     def _store_failed(self, error: StoreFailed) -> float:
         pause = self._store_pause
@@ -193,34 +223,8 @@ class Deliverer:
         log.error("the queue cannot be read: %s; next look in %.0f seconds", error, pause)
         return pause
 
-    async def _take_in(self, tasks: Sequence[DeliveryTask]) -> None:
-        """Let tasks wait for seats; those for whom there is no room go back for a while."""
-        now = self._clock.now()
-        too_many: list[tuple[Lease, float]] = []
-        for task in tasks:
-            next_hop = task.lease.next_hop
-            if not self._seats.queued(next_hop):
-                self._given_back.pop(self._leads_to(next_hop), None)
-            if not self._seats.wait(task):
-                self._given_back[self._leads_to(next_hop)] += 1
-                too_many.append((task.lease, now + self._absence(next_hop)))
-        await self._give_back(too_many)
-
-    def _absence(self, next_hop: str) -> float:
-        """How long a task that found no room stays away, in seconds: about until its turn comes, at the pace of late.
-
-        Where no pace is known, or there is trouble, the longer, the more of them there are.
-        """
-        place = self._leads_to(next_hop)
-        pace = self._pace.per_second(place, self._clock.now())
-        if pace >= MIN_PACE and not self._seats.troubled(next_hop):
-            turn = (self._seats.queued(next_hop) / 2 + self._given_back[place]) / pace
-            return min(MAX_ABSENCE_SECONDS, max(MIN_ABSENCE_SECONDS, turn))
-        span = _GIVEN_BACK_IN_TROUBLE_SECONDS if self._seats.troubled(next_hop) else _GIVEN_BACK_SECONDS
-        return self._chance.uniform(*span) * max(1.0, self._given_back[place] / GIVEN_BACK_AT_ONCE)
-
     def _begin_waiting(self) -> None:
-        while not self._stopping and (task := self._seats.take()) is not None:
+        while not self._stopping and (task := self._seats.take(self._rests_now)) is not None:
             if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
                 self._seats.leave(task.lease.next_hop, well=None)
                 self._fresh_body(task)
@@ -229,33 +233,38 @@ class Deliverer:
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._delivery_ended)
 
+    def _rests_now(self, place: str) -> bool:
+        return self._rests.of(place, self._clock.now()) is not None
+
     def _delivery_ended(self, delivery: asyncio.Task[None]) -> None:
         self._deliveries.discard(delivery)
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.critical("a delivery failed by a bug; its lease will run out", exc_info=error)
         self._begin_waiting()
-        if self._behind and self._seats.free > 0:
+        if (self._behind and self._seats.free > 0) or self._intake.wanted:
             self.wake()
 
     async def _deliver(self, task: DeliveryTask) -> None:
         kept = self._leases.hold(task.lease, self._canceller())
         made: Attempt | None = None
         try:
-            try:
-                made = await self._try(task, kept)
-            finally:
-                self._seats.leave(task.lease.next_hop, well=None if made is None else _did_well(made))
-                self._pace.note(self._leads_to(task.lease.next_hop), self._clock.now())
-                self._begin_waiting()
-            if made is not None:
-                for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
-                    log.info("%s", line)
-                now, chance = self._clock.now(), self._chance.random()
-                schedule = self._terms.of(task.lease.next_hop).schedule
-                settlement = settle(task, made, now=now, schedule=schedule, chance=chance)
-                await self._settle(kept, settlement, made)
+            made = await self._try(task, kept)
         finally:
-            self._leases.drop(kept)
+            self._leave(task.lease.next_hop, made)
+            if made is None:
+                self._leases.drop(kept)
+        if made is not None:
+            await self._conclude(task, kept, made)
+
+    def _leave(self, next_hop: str, made: Attempt | None) -> None:
+        """Give the seat to the next one, and remember how it went."""
+        well, place = None if made is None else _did_well(made), self._leads_to(next_hop)
+        self._seats.leave(next_hop, well=well)
+        if well:
+            self._rests.went_well(place)
+        elif made is not None and well is not None:
+            self._rests.failed(place, self._clock.now(), _heard(made))
+        self._begin_waiting()
 
     def _canceller(self) -> Callable[[], None]:
         """What stops this task while nothing is to be written yet."""
@@ -287,7 +296,7 @@ class Deliverer:
             if kept.lost:
                 log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
             else:
-                await self._give_back([(kept.lease, self._clock.now())])
+                await self._intake.give_back([(kept.lease, self._clock.now())])
         finally:
             if me is not None:
                 self._trying.discard(me)
@@ -344,20 +353,18 @@ class Deliverer:
             await asyncio.sleep(pause)
             pause *= 2
 
-    async def _give_back(self, leases: Sequence[tuple[Lease, float]]) -> None:
-        """Release leases until the times given, all at once, so that the store can write them in one commit."""
-        releases = (self._store.release(lease, next_attempt_at=until) for lease, until in leases)
-        for failed in await asyncio.gather(*releases, return_exceptions=True):
-            if isinstance(failed, StoreFailed):
-                log.error("leases cannot be given back, and run out by themselves: %s", failed)
-            elif failed is not None:
-                raise failed
-
     def _shuffled(self, items: Sequence[_T], /) -> Sequence[_T]:
         return self._chance.sample(items, len(items)) if len(items) > 1 else items
 
 
+def _heard(made: Attempt) -> RecipientOutcome | None:
+    return next((outcome for outcome in made.outcomes if outcome.kind is OutcomeKind.DEFERRED), None)
+
+
 def _did_well(made: Attempt) -> bool:
-    if made.connected_at is None or any(outcome.slow_down for outcome in made.outcomes):
+    """Whether the place was reached in good time, or need not be reached; and did not ask for less mail."""
+    if any(outcome.slow_down for outcome in made.outcomes):
+        return False
+    if made.connected_at is None and _heard(made) is not None:
         return False
     return made.ended_at - made.started_at < SLOW_SECONDS

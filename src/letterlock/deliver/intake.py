@@ -1,0 +1,150 @@
+"""What comes from the store into the waiting room, so that nobody who cannot be served keeps others waiting.
+
+A place gets so many tasks as its seats will soon want. When it has them, its next hops are crowded: what else is due
+for them stays in the store and is passed over, until there is room again. Passing over much costs time, so
+that is done seldom, and the more seldom the longer it takes.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.rests import Rests
+from letterlock.deliver.seats import Seats
+from letterlock.ports import Clock
+from letterlock.queue.store import Store, StoreFailed
+from letterlock.queue.tasks import DeliveryTask, Lease
+
+log = logging.getLogger("letterlock.deliver")
+
+LEASE_BATCH = 100
+SWEEP_BATCH = 5
+MAX_CROWDED = 1000
+PASSING_PAUSE_SECONDS = 1.0
+PASSING_SHARE = 100
+GIVEN_BACK_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 60.0
+MIN_PAUSE_SECONDS = 0.05
+
+
+class Intake:
+    """Leases what is due, as far as there is room for it."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        options: DeliverOptions,
+        seats: Seats,
+        rests: Rests,
+        leads_to: Callable[[str], str],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._options = options
+        self._seats = seats
+        self._rests = rests
+        self._leads_to = leads_to
+        self._crowded: OrderedDict[str, None] = OrderedDict()
+        self._pass_at = 0.0  # monotonic: when the crowded may be passed over again
+
+    def room(self, next_hop: str) -> bool:
+        """Whether a task for a next hop may come in now; if not, the store is asked for it when there is room."""
+        if self._seats.room(next_hop) and not self._is_down(next_hop):
+            return True
+        self._crowd(next_hop)
+        return False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is room for some of those that had none."""
+        return any(self._wants(next_hop) for next_hop in self._crowded)
+
+    async def look(self) -> bool:
+        """Take in what is due; whether there may be more at once. Raises StoreFailed."""
+        if roomy := [next_hop for next_hop in self._crowded if self._wants(next_hop)]:
+            limit = min(LEASE_BATCH, sum(self._seats.space(next_hop) for next_hop in roomy))
+            tasks = await self._lease(limit, only=roomy)
+            for next_hop in roomy if len(tasks) < limit else ():
+                self._crowded.pop(next_hop, None)
+        elif not self._crowded:
+            tasks = await self._lease(LEASE_BATCH)
+        else:
+            tasks = await self._pass_over_the_crowded()
+        await self._take_in(tasks)
+        return bool(tasks or roomy)
+
+    async def pause(self) -> float:
+        """How long to wait before the next look, in seconds. Raises StoreFailed."""
+        now = self._clock.now()
+        ends = [] if (end := self._rests.next_end(now)) is None else [end - now]
+        if self._crowded:
+            ends.append(self._pass_at - self._clock.monotonic())
+        elif (due := await self._store.next_due()) is not None:
+            ends.append(due - now)
+        return min(MAX_PAUSE_SECONDS, max(MIN_PAUSE_SECONDS, min(ends, default=MAX_PAUSE_SECONDS)))
+
+    async def sweep(self) -> Sequence[DeliveryTask]:
+        """A few tasks that are due at places that are down, from the waiting room or the store. Raises StoreFailed."""
+        waiting = self._seats.take_out(self._is_down, SWEEP_BATCH)
+        down = [next_hop for next_hop in self._crowded if self._is_down(next_hop)]
+        if waiting or not down:
+            return waiting
+        return await self._lease(SWEEP_BATCH, only=down)
+
+    async def give_back(self, leases: Sequence[tuple[Lease, float]]) -> None:
+        """Release leases until the times given, all at once, so that the store can write them in one commit."""
+        releases = (self._store.release(lease, next_attempt_at=until) for lease, until in leases)
+        for failed in await asyncio.gather(*releases, return_exceptions=True):
+            if isinstance(failed, StoreFailed):
+                log.error("leases cannot be given back, and run out by themselves: %s", failed)
+            elif failed is not None:
+                raise failed
+
+    async def _lease(
+        self, limit: int, *, avoid: Sequence[str] = (), only: Sequence[str] = ()
+    ) -> Sequence[DeliveryTask]:
+        seconds = self._options.lease_seconds
+        return await self._store.lease(self._clock.now(), limit=limit, lease_seconds=seconds, avoid=avoid, only=only)
+
+    async def _pass_over_the_crowded(self) -> Sequence[DeliveryTask]:
+        began = self._clock.monotonic()
+        if began < self._pass_at:
+            return ()
+        tasks = await self._lease(LEASE_BATCH, avoid=[*self._crowded])
+        if not tasks:
+            ended = self._clock.monotonic()
+            self._pass_at = ended + max(PASSING_PAUSE_SECONDS, PASSING_SHARE * (ended - began))
+        return tasks
+
+    async def _take_in(self, tasks: Sequence[DeliveryTask]) -> None:
+        """Let tasks wait for seats; those for whom there is no room stay in the store."""
+        now = self._clock.now()
+        too_many: list[tuple[Lease, float]] = []
+        for task in tasks:
+            next_hop = task.lease.next_hop
+            if self._seats.queued(next_hop) < LEASE_BATCH and not self._is_down(next_hop) and self._seats.wait(task):
+                continue
+            away = 0.0 if self._crowd(next_hop) else GIVEN_BACK_SECONDS
+            too_many.append((task.lease, now + away))
+        await self.give_back(too_many)
+
+    def _wants(self, next_hop: str) -> bool:
+        """Whether more tasks for a next hop should come from the store: when half of its room is empty."""
+        queued = self._seats.queued(next_hop)
+        return queued < LEASE_BATCH // 2 and queued < self._seats.space(next_hop) and not self._is_down(next_hop)
+
+    def _is_down(self, next_hop: str) -> bool:
+        rest = self._rests.of(self._leads_to(next_hop), self._clock.now())
+        return rest is not None and rest.down
+
+    def _crowd(self, next_hop: str) -> bool:
+        """Pass a next hop over from now on; False when there are too many of those."""
+        if next_hop in self._crowded:
+            return True
+        if len(self._crowded) < MAX_CROWDED:
+            self._crowded[next_hop] = None
+            return True
+        return False

@@ -1,0 +1,67 @@
+"""Places that failed again and again, and are left alone for a while. Data only, no clock.
+
+After PATIENCE failures in a row a place rests, for FIRST_SECONDS and each further time twice as long, up to
+MAX_SECONDS; what answers that it wants less mail rests at once. Then one delivery is tried. One that goes well ends it.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from letterlock.queue.tasks import RecipientOutcome
+
+PATIENCE = 5
+FIRST_SECONDS = 1.0
+MAX_SECONDS = 30.0
+DOWN_SECONDS = 8.0
+MAX_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class Rest:
+    """`until` (seconds since 1970) nothing is tried, for what was last heard at `since`."""
+
+    failures: int = 0
+    span: float = 0.0
+    since: float = 0.0
+    until: float = 0.0
+    heard: RecipientOutcome | None = None
+
+    @property
+    def down(self) -> bool:
+        """Whether it has failed for so long that mail need not wait for the next try."""
+        return self.span >= DOWN_SECONDS
+
+
+class Rests:
+    """Rests by place; at most MAX_REMEMBERED."""
+
+    def __init__(self) -> None:
+        self._rests: OrderedDict[str, Rest] = OrderedDict()
+
+    def went_well(self, place: str) -> None:
+        """It can be reached."""
+        self._rests.pop(place, None)
+
+    def failed(self, place: str, now: float, heard: RecipientOutcome | None) -> None:
+        """A delivery failed at `now`; those that end while the place rests already say nothing new."""
+        rest = self._rests.setdefault(place, Rest())
+        self._rests.move_to_end(place)
+        if rest.until > now >= rest.since:
+            return
+        rest.failures += 1
+        rest.since, rest.heard = now, heard
+        if rest.failures >= PATIENCE or (heard is not None and heard.slow_down):
+            rest.span = min(MAX_SECONDS, max(FIRST_SECONDS, rest.span * 2))
+            rest.until = now + rest.span
+        if len(self._rests) > MAX_REMEMBERED:
+            self._rests.popitem(last=False)
+
+    def of(self, place: str, now: float) -> Rest | None:
+        """The rest that a place has now. A clock that was set back ends it."""
+        rest = self._rests.get(place)
+        return rest if rest is not None and rest.since <= now < rest.until else None
+
+    def next_end(self, now: float) -> float | None:
+        """When the next rest ends."""
+        ends = (rest.until for rest in self._rests.values() if rest.since <= now < rest.until)
+        return min(ends, default=None)
