@@ -3,6 +3,7 @@
 import pytest
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.content import DotlessContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.smtp.client_events import LocalProtocolError
@@ -61,7 +62,7 @@ def test_a_message_goes_through() -> None:
             reverse_path=ann,
             recipients=(bob,),
             body_type=BodyType.EIGHT_BIT_MIME,
-            content=b"Subject: x\r\n\r\nhello\r\n",
+            content=DotlessContent(b"Subject: x\r\n\r\nhello\r\n"),
         ),
         Ended(End.QUIT),
     ]

@@ -35,7 +35,8 @@ from letterlock.smtp.server_events import (
 )
 from letterlock.smtp.server_table import State
 
-READ_OCTETS = 1 << 16
+READ_OCTETS = 1 << 14
+CONTENT_OCTETS = 1 << 18
 FAREWELL_SECONDS = 2.0  # how long a last reply may take to be written
 
 NO_MEMORY = Reply(452, ("4.3.1 Too much mail at once, try again later",))
@@ -150,7 +151,7 @@ class Session:
         self._patience.look_at(self._smtp)
         with self._limit.until(self._deadline()):
             self._reading = True
-            data = await self._stream.read(READ_OCTETS)
+            data = await self._stream.read(CONTENT_OCTETS if self._smtp.state is State.CONTENT else READ_OCTETS)
         self._reading = False
         self._smtp.feed(data)
         if self._smtp.state is State.CONTENT and not self._hold(self._smtp.held_octets):
@@ -219,7 +220,7 @@ class Session:
     async def _keep(self, message: MessageReceived) -> None:
         """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
         now, message_id = self._services.clock.now(), self._services.new_id()
-        body = self._received_field(message, message_id, now) + message.content
+        body = message.content.below(self._received_field(message, message_id, now))
         envelope = self._envelope(message, message_id, size=len(body), now=now)
         try:
             leases = self._services.handover.prepare(envelope)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from letterlock.mail.content import CheckedContent, DotlessContent
 from letterlock.smtp.content import has_bare_line_ends
 
 
@@ -20,8 +21,10 @@ class WireContent:
 
 
 def wire_content(content: bytes) -> WireContent:
-    """Make content ready to be sent. Raises BareLineEnd."""
-    if has_bare_line_ends(content):
+    """Make content ready to be sent; what its type says of it is not looked for again. Raises BareLineEnd."""
+    if isinstance(content, DotlessContent):
+        return WireContent(content)
+    if not isinstance(content, CheckedContent) and has_bare_line_ends(content):
         raise BareLineEnd("the content has a bare CR or LF")
     return WireContent(stuff_dots(content))
 

@@ -5,6 +5,7 @@ from enum import Enum
 from letterlock.smtp.content import END_OF_CONTENT
 
 _OVERLAP = len(END_OF_CONTENT) - 1
+_DOT_LINE = b"\r\n."
 
 
 class LineFault(Enum):
@@ -22,6 +23,7 @@ class Input:
         self._max_command_octets = max_command_octets
         self._buffer = bytearray()
         self._scanned = 0
+        self._dotted = False
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
@@ -65,6 +67,12 @@ class Input:
         """What follows is message content. The CRLF of the DATA line is its first: it may be part of CRLF.CRLF."""
         self._buffer[:0] = b"\r\n"
         self._scanned = 0
+        self._dotted = False
+
+    @property
+    def dotted(self) -> bool:
+        """Whether a line of the content, as far as it was looked at, begins with a dot."""
+        return self._dotted
 
     def next_content(self) -> bytes | None:
         """Everything up to the end of the content, still dot-stuffed, between two CRLF (of an empty message: one).
@@ -90,7 +98,20 @@ class Input:
         return True
 
     def _find_end(self) -> int | None:
-        end = self._buffer.find(END_OF_CONTENT, max(0, self._scanned - _OVERLAP))
+        start = max(0, self._scanned - _OVERLAP)
+        if not self._dotted:  # one look for both: most content has no line with a dot
+            start = self._buffer.find(_DOT_LINE, start)
+            if start < 0:
+                self._scanned = len(self._buffer)
+                return None
+            found = self._buffer[start : start + len(END_OF_CONTENT)]
+            if found == END_OF_CONTENT:
+                return start
+            if END_OF_CONTENT.startswith(found):
+                self._scanned = start + _OVERLAP
+                return None
+            self._dotted = True
+        end = self._buffer.find(END_OF_CONTENT, start)
         if end < 0:
             self._scanned = len(self._buffer)
             return None

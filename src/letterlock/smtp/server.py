@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.content import CheckedContent, DotlessContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NOTHING_SAID, RecipientWishes, Ret, Wishes
@@ -387,7 +388,7 @@ class SmtpServer:
         if self._discarding is not None:
             if not self._input.skip_content():
                 return False
-            self._finish_content(b"", self._discarding)
+            self._finish_content(CheckedContent(), self._discarding)
             return True
         content = self._input.next_content()
         if content is None:
@@ -396,8 +397,11 @@ class SmtpServer:
                 self.discard_content(say.TOO_LARGE)
                 self._input.skip_content()
             return False
-        content = unstuff_dots(content)[2:]
-        self._finish_content(content, self._fault_of(content))
+        if self._input.dotted:
+            checked = CheckedContent(unstuff_dots(content)[2:])
+        else:
+            checked = DotlessContent(memoryview(content)[2:])
+        self._finish_content(checked, self._fault_of(checked))
         return True
 
     def _fault_of(self, content: bytes) -> Reply | None:
@@ -409,7 +413,7 @@ class SmtpServer:
             return say.TEXT_LINE_TOO_LONG
         return say.TOO_MANY_HOPS if count_hops(content) >= self._limits.max_hops else None
 
-    def _finish_content(self, content: bytes, fault: Reply | None) -> None:
+    def _finish_content(self, content: CheckedContent, fault: Reply | None) -> None:
         self._last_step = "END-OF-MESSAGE"
         if fault is None:
             self._decide(

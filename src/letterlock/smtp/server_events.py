@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.content import CheckedContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES, NOTHING_SAID, RecipientWishes, Wishes
@@ -45,15 +46,12 @@ class RecipientOffered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageReceived:
-    """A whole message; ours from the moment that `accept` answers it. Or `refuse` it.
-
-    `content` has CRLF line ends only, and ends with one unless it is empty.
-    """
+    """A whole message; ours from the moment that `accept` answers it. Or `refuse` it."""
 
     reverse_path: Mailbox | None
     recipients: tuple[Mailbox, ...]
     body_type: BodyType
-    content: bytes
+    content: CheckedContent
     requiretls: bool = False
     wishes: Wishes = NO_WISHES
 
