@@ -1,5 +1,7 @@
 """What the type of a content says is true, however the octets came in; and the client may rely on it."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ def test_the_end_is_found_in_the_same_place_however_the_octets_are_cut(lines: li
     waiting.begin_content()
     found = None
     places = sorted({0, *(cut for cut in cuts if cut < len(octets)), len(octets)})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         waiting.feed(octets[start:end])
         if found is None:
             found = waiting.next_content()
