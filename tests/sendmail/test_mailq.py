@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from letterlock.admin.requests import PAGE
-from tests.cli.test_queue import HELD, Queue, serving
+from letterlock.queue.orders import OrderKind
+from tests.cli.queue_server import DEMANDED, Queue, serving
 from tests.queue.messages import ANN, BEN, BODY, CAT, envelope
+from tests.queue.orders import obey
 from tests.sendmail.running import Ran, run
 
 HEADING = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n"
@@ -33,8 +35,8 @@ async def test_an_empty_queue_says_so(queue: Queue) -> None:
 
 
 async def test_what_waits_is_printed_as_postfix_does(queue: Queue) -> None:
-    await queue.hold("M1", ANN, BEN, text="no route")
-    await queue.hold("M2", CAT)
+    await queue.defer("M1", ANN, BEN, text="no route")
+    await queue.defer("M2", CAT)
     await queue.store.accept(envelope("M3", CAT, sender=None, expires_at=9e9), BODY, next_attempt_at=9e8)
     ran = await mailq(queue.directory)
     assert (ran.status, ran.err) == (0, "")
@@ -46,7 +48,7 @@ async def test_what_waits_is_printed_as_postfix_does(queue: Queue) -> None:
         f"{'':<46} ben@one.test\n"
         "\n"
         f"M2                {len(BODY):>8} Thu Jan  1 00:00:00 sender@from.test\n"
-        f"({HELD})\n"
+        f"({DEMANDED})\n"
         f"{'':<46} cat@two.test\n"
         "\n"
         f"M3                {len(BODY):>8} Thu Jan  1 00:00:00 MAILER-DAEMON\n"
@@ -56,9 +58,20 @@ async def test_what_waits_is_printed_as_postfix_does(queue: Queue) -> None:
     )
 
 
+async def test_what_is_held_has_a_mark_and_the_reason_of_the_hold(queue: Queue) -> None:
+    await queue.defer("M1", ANN, text="no route")
+    await queue.accept("M2", CAT)
+    await obey(queue.store, OrderKind.HOLD, "M1", reason="ask legal")
+    await obey(queue.store, OrderKind.QUARANTINE, "M2")
+    lines = (await mailq(queue.directory)).out.splitlines()
+    assert lines[1].startswith("M1!  ")
+    assert lines[2].strip() == "(ask legal)"
+    assert any(line.startswith("M2!  ") for line in lines)
+
+
 async def test_what_is_tried_just_now_has_a_star_and_octets_of_others_are_made_harmless(queue: Queue) -> None:
     await queue.store.accept(envelope("M1", CAT, expires_at=9e9), BODY, next_attempt_at=0)
-    await queue.hold("M2", ANN, text="451 \x1b[2J")
+    await queue.defer("M2", ANN, text="451 \x1b[2J")
     await queue.store.lease(1e9, limit=10, lease_seconds=60)
     ran = await mailq(queue.directory)
     assert "\nM1* " in ran.out

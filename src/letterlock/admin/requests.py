@@ -104,7 +104,7 @@ def _order(name: str, domain: object, given: Mapping[object, Any], now: float) -
             at=now,
             next_hop=_text(domain, "domain"),
             reason=_reason(given.get("reason")),
-            only=State(given["only"]) if given.get("only") else None,
+            only=None if given.get("only") is None else State(given["only"]),
         )
     except ValueError:
         raise BadRequest("unknown order") from None

@@ -19,6 +19,7 @@ from letterlock.queue.orders import State, Wanted
 
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
+MIN_PROGRESS = 2_000  # what takes no time needs no bar
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "": 3_600, "d": 86_400}
 STATES = [state.value for state in State if state is not State.DELIVERED]
 
@@ -124,7 +125,7 @@ def named_ids(words: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _lines() -> Iterator[str]:
-    return (line.strip() for line in click.get_text_stream("stdin") if line.strip())
+    return (line.strip() for line in sys.stdin if line.strip())
 
 
 def among(wanted: Wanted, ids: tuple[str, ...] | None) -> Wanted:
@@ -139,8 +140,8 @@ def plural(count: int, noun: str = "message") -> str:
 
 @contextmanager
 def progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal; what it hands out says how much more is done. None: no bar."""
-    if total is None or not sys.stderr.isatty():
+    """A bar on the terminal; what it hands out says how much more is done. None, or few: no bar."""
+    if total is None or total < MIN_PROGRESS or not sys.stderr.isatty():
         yield lambda _: None
         return
     with click.progressbar(length=total, file=sys.stderr) as bar:

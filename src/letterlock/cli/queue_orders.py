@@ -14,6 +14,7 @@ from letterlock.deliver.log import safe
 from letterlock.queue.orders import MAX_REASON_CHARACTERS, State, Wanted
 
 MAX_ABSENT_SHOWN = 10
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _FREED = (State.HELD, State.QUARANTINED)
 
 
@@ -31,14 +32,15 @@ class Verb:
 
 def _many(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command ids, filters, --all, --yes and --json."""
-    for decorate in (
+    decorators: list[_Decorator] = [
         with_server,
         click.option("--json", "as_json", is_flag=True, help='What was changed: {"ids": [...], "changed": n}.'),
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--all", "everything", is_flag=True, help="Every message to which it applies."),
         filtered,
         click.argument("ids", nargs=-1, metavar="[ID]..."),
-    ):
+    ]
+    for decorate in decorators:
         command = decorate(command)
     return command
 

@@ -26,8 +26,7 @@ def print_messages(messages: Iterable[dict[str, Any]], now: float) -> int:
         for recipient in message["recipients"]:
             if recipient["state"] != "delivered":
                 _print_recipient(recipient, now)
-        for attempt in message["last_attempts"]:
-            print_reasons(attempt["reasons"], 7)
+        print_reasons(_once(reason for attempt in message["last_attempts"] for reason in attempt["reasons"]), 7)
     return count
 
 
@@ -48,11 +47,16 @@ def _coming(message: dict[str, Any], now: float) -> str:
 
 
 def _print_recipient(recipient: dict[str, Any], now: float) -> None:
-    since = f", since {span(now - recipient['held_at'])}" if recipient["held_at"] is not None else ""
+    since = f" for {span(now - recipient['held_at'])}" if recipient["held_at"] is not None else ""
     because = f": {safe(recipient['held_because'])}" if recipient["held_because"] else ""
     say(f"to {safe(recipient['recipient'])}  {recipient['state']}{since}{because}", 4)
     if recipient["reason"]:
         say(f"{safe(recipient['status'])} {safe(recipient['reason'])}", 7)
+
+
+def _once(reasons: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Of reasons that read the same, the first."""
+    return {(each["code"], each["subject"], each["sentence"]): each for each in reasons}.values()
 
 
 def print_reasons(reasons: Iterable[dict[str, Any]], indent: int) -> None:
@@ -116,12 +120,12 @@ def span(seconds: float) -> str:
 
 
 def octets(count: int) -> str:
-    """A size as people say it: 812 B, 4.1 kB, 2.0 MB, 1.5 GB."""
+    """A size as people say it: 812 B, 4.1 kB, 410 kB, 2.0 MB."""
     if count < 1000:
         return f"{count} B"
     for unit, name in ((1e3, "kB"), (1e6, "MB"), (1e9, "GB")):
-        if count < 999.95 * unit:
-            return f"{count / unit:.1f} {name}"
+        if count < 999.5 * unit:
+            return f"{count / unit:.{int(count < 99.95 * unit)}f} {name}"
     return f"{count / 1e12:.1f} TB"
 
 
