@@ -1,5 +1,6 @@
 """Mailboxes as they stand in MAIL FROM and RCPT TO (RFC 5321 section 4.1.2)."""
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class Mailbox:
         return not self.local_part.isascii()
 
 
+@functools.lru_cache(maxsize=4096)  # a text is bounded by the command line that it came in; a server hears few names
 def parse_mailbox(text: str) -> Mailbox:
     """Parse `local@domain`; a source route before it is ignored (RFC 5321 appendix C).
 

@@ -1,6 +1,7 @@
 """The Received field that says how a message came here (RFC 5321 section 4.4)."""
 
 import datetime as dt
+import functools
 from email.utils import format_datetime
 
 from letterlock.mail.addresses import Mailbox
@@ -29,8 +30,12 @@ def received_field(
     lines.append(f"by {hostname} (Letterlock) with {protocol} id {message_id}")
     if len(recipients) == 1:
         lines.append(f"for <{recipients[0]}>")
-    date = format_datetime(dt.datetime.fromtimestamp(int(now), dt.UTC))
-    return ("\r\n\t".join(lines) + f";\r\n\t{date}\r\n").encode("ascii")
+    return ("\r\n\t".join(lines) + f";\r\n\t{_date(int(now))}\r\n").encode("ascii")
+
+
+@functools.lru_cache(maxsize=2)
+def _date(seconds: int) -> str:
+    return format_datetime(dt.datetime.fromtimestamp(seconds, dt.UTC))
 
 
 def _literal(address: str) -> str:
