@@ -400,7 +400,8 @@ class HandDiscoverer:
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """The addresses and the TLSA answer of one host, all of it secure."""
         addresses = tuple(self.hosts[host.name])
-        lookup = answer(host.name, "A", *addresses, security=Security.SECURE)
+        ipv4 = (address for address in addresses if ":" not in address)
+        lookup = answer(host.name, "A", *ipv4, security=Security.SECURE)
         name = f"_{port}._tcp.{host.name}"
         return TargetHost(
             host=host,

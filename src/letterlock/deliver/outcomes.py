@@ -24,7 +24,8 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
     status = reply.enhanced or f"{reply.code // 100}.0.0"
     if kind is OutcomeKind.DEFERRED:
         status = "4" + status[1:]
-    advice = advise(reply, Said.RECIPIENT if command == "RCPT TO" else Said.MESSAGE)
+    about = Said.RECIPIENT if command == "RCPT TO" else Said.MESSAGE
+    advice = advise(reply, Said.SESSION if reply.code == 421 else about)
     return RecipientOutcome(
         recipient=recipient,
         kind=kind,

@@ -128,12 +128,14 @@ class _Transaction:
         too_many: dict[Mailbox, Reply] = {}
         while True:
             match await self._conversation.next_event():
-                case SenderAnswered(reply) if not reply.positive and reply.code != 421:
+                case SenderAnswered(reply) | RecipientAnswered(_, reply) if reply.code == 421:
+                    raise SessionLost("4.3.2", f"the server is closing: {reply}", reply)
+                case SenderAnswered(reply) if not reply.positive:
                     for recipient in group:
                         self._record(recipient, reply, "MAIL FROM")
                 case RecipientAnswered(recipient, reply) if too_many_recipients(reply):
                     too_many[recipient] = reply
-                case RecipientAnswered(recipient, reply) if not reply.positive and reply.code != 421:
+                case RecipientAnswered(recipient, reply) if not reply.positive:
                     self._record(recipient, reply, "RCPT TO")
                 case EnvelopeAnswered() as over:
                     return over, too_many
