@@ -82,6 +82,9 @@ async def test_only_some_next_hops_or_all_but_some(store: Store) -> None:
     assert other.lease.message_id == "M2"
     assert not await store.lease(10, limit=10, lease_seconds=60, only=[CAT.domain])
     assert not await store.lease(10, limit=10, lease_seconds=60, avoid=[ANN.domain], only=[ANN.domain, "none.test"])
+    assert not await store.lease(10, limit=10, lease_seconds=60, since=3.5)
+    (newest,) = await store.lease(10, limit=10, lease_seconds=60, since=3)
+    assert newest.lease.message_id == "M3"
     (oldest,) = await store.lease(10, limit=1, lease_seconds=60, only=[ANN.domain])
     assert oldest.lease.message_id == "M1"
 

@@ -50,11 +50,12 @@ class HandStore:
         lease_seconds: float,
         avoid: Collection[str] = (),
         only: Collection[str] = (),
+        since: float = 0.0,
     ) -> Sequence[DeliveryTask]:
         """Claim tasks, oldest due first."""
         self._may_fail("lease")
         wanted = (entry for entry in self.due if _wanted(entry[1].lease.next_hop, avoid, only))
-        ready = sorted((entry for entry in wanted if entry[0] <= now), key=lambda entry: entry[0])[:limit]
+        ready = sorted((entry for entry in wanted if since <= entry[0] <= now), key=lambda entry: entry[0])[:limit]
         claimed = []
         for entry in ready:
             self.due.remove(entry)

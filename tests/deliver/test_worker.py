@@ -8,11 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from letterlock.deliver import worker
-from letterlock.deliver.terms import RouteTerms
+from letterlock.deliver import rests, worker
+from letterlock.deliver.rests import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE
+from letterlock.deliver.terms import RouteTerms, Terms
 from letterlock.deliver.worker import Deliverer
 from letterlock.mail.addresses import Mailbox
+from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence, NextHop
+from letterlock.policy.route_table import DomainTable
+from letterlock.queue.settle import RetrySchedule
 from letterlock.queue.tasks import DeliveryTask
 from tests.deliver.conftest import Ear
 from tests.deliver.hand_store import HandStore
@@ -59,16 +63,24 @@ async def working(
     dialer: MemoryDialer,
     discoverer: HandDiscoverer | None = None,
     grace: float = 5.0,
+    terms: RouteTerms | None = None,
+    asked: list[SourceAddresses] | None = None,
     **changes: float,
 ) -> AsyncIterator[Deliverer]:
-    """A deliverer at work; it is stopped at the end."""
+    """A deliverer at work; it is stopped at the end. `asked`: from which addresses it wished to dial."""
+
+    def dialer_from(source: SourceAddresses) -> MemoryDialer:
+        if asked is not None:
+            asked.append(source)
+        return dialer
+
     deliverer = Deliverer(
         replace(OPTIONS, **changes),  # type: ignore[arg-type] # int and float limits by name
         store=store,
         discoverer=discoverer or HandDiscoverer(),
-        dialer_from=lambda _: dialer,
+        dialer_from=dialer_from,
         clock=store.clock,
-        terms=RouteTerms(),
+        terms=terms or RouteTerms(),
         chance=random.Random(1),
     )
     running = asyncio.create_task(deliverer.run())
@@ -312,3 +324,99 @@ async def test_leases_that_cannot_be_given_back_run_out(store: HandStore, dialer
     async with working(store, dialer, grace=0.01):
         await until(lambda: gate.waiting)
     assert "run out by themselves" in heard.text
+
+
+async def test_a_place_that_keeps_failing_rests_and_what_is_due_there_is_put_off_untried(
+    store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch, heard: Ear
+) -> None:
+    monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.001)
+    dialer.handlers["192.0.2.2"] = Server()
+    discoverer = PerDomain(dead="192.0.2.1", quick="192.0.2.2")
+    store.put(*(task_for("dead.example", number) for number in range(40)))
+    async with working(store, dialer, discoverer, max_concurrent_per_destination=1) as deliverer:
+        for failures in range(PATIENCE, PATIENCE + 4):  # rests of 1, 2, 4 and 8 seconds
+            await until(lambda: len(store.settled) >= failures)  # noqa: B023 - waited for within the turn
+            if failures < PATIENCE + 3:
+                store.clock.time += MAX_SECONDS
+                deliverer.wake()
+        await until(lambda: len(store.settled) == 40)
+        store.put(task_for("quick.example", 1))
+        store.clock.time += 1
+        deliverer.wake()
+        await until(lambda: len(store.settled) == 41)
+    assert dialer.dialled == ["192.0.2.1"] * (PATIENCE + 3) + ["192.0.2.2"]
+    settlement, made = store.settled[20]
+    assert made.outcomes[0].text.startswith("not tried: 0 seconds ago mail to the same place failed: mx.dead.example[")
+    assert made.outcomes[0].status == "4.4.1"
+    assert settlement.next_attempt_at is not None
+    assert settlement.next_attempt_at >= store.clock.now() + 299
+    assert any("status=deferred (not tried: " in line for line in heard.messages)
+
+
+async def test_what_is_put_off_past_its_expiry_is_given_up(
+    store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.001)
+    monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
+    tasks = [task_for("example.org", number) for number in range(PATIENCE)]
+    late = task_for("example.org", PATIENCE)
+    store.put(*tasks, replace(late, envelope=replace(late.envelope, expires_at=store.clock.now())))
+    async with working(store, dialer, max_concurrent_per_destination=1):
+        await until(lambda: len(store.settled) == PATIENCE + 1)
+    ((outcome,),) = [settlement.failed for settlement, _ in store.settled if settlement.failed]
+    assert "gave up after" in outcome.text
+
+
+async def test_fresh_mail_for_a_place_that_is_down_waits_in_the_queue(
+    store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
+    store.put(*(make_task(message_id=f"m{number}") for number in range(PATIENCE)))
+    async with working(store, dialer, max_concurrent_per_destination=1) as deliverer:
+        await until(lambda: len(store.settled) == PATIENCE)
+        assert deliverer.prepare(make_task().envelope) == ()
+        store.clock.time += DOWN_SECONDS
+        assert len(deliverer.prepare(make_task().envelope)) == 1, "the next one finds out whether it is up again"
+
+
+async def test_a_place_that_says_it_is_too_much_is_left_alone_for_a_moment(
+    store: HandStore, dialer: MemoryDialer
+) -> None:
+    busy = Server(greeting=b"421 4.7.0 too many connections\r\n")
+    dialer.handlers[ADDRESS] = busy
+    store.put(*(make_task(message_id=f"m{number}") for number in range(3)))
+    async with working(store, dialer, max_concurrent_per_destination=1) as deliverer:
+        await until(lambda: store.settled)
+        await asyncio.sleep(0.01)
+        assert len(dialer.dialled) == 1
+        busy.greeting = b"220 mx ESMTP\r\n"
+        store.clock.time += FIRST_SECONDS
+        deliverer.wake()
+        await until(lambda: len(store.settled) == 3)
+    assert len(busy.messages) == 2
+
+
+async def test_the_schedule_and_the_lifetime_are_those_of_the_route(store: HandStore, dialer: MemoryDialer) -> None:
+    short = Terms(schedule=RetrySchedule(first_seconds=10, maximum_seconds=10, lifetime_seconds=60))
+    terms = RouteTerms(routes=DomainTable({"example.org": short}))
+    store.put(make_task())
+    async with working(store, dialer, terms=terms) as deliverer:
+        await until(lambda: store.settled)
+        store.clock.time += 100
+        store.put(make_task(message_id="again"))
+        deliverer.wake()
+        await until(lambda: len(store.settled) == 2)
+    (first, _), (second, _) = store.settled
+    assert first.next_attempt_at == pytest.approx(1_800_000_010, abs=1)
+    assert second.failed[0].text.startswith("gave up after 1 minute; the last reason: ")
+
+
+async def test_each_route_is_dialled_from_its_own_addresses(store: HandStore, dialer: MemoryDialer) -> None:
+    dialer.handlers[ADDRESS] = Server()
+    source = SourceAddresses(ipv4="198.51.100.1")
+    terms = RouteTerms(routes=DomainTable({"example.org": Terms(source=source)}))
+    asked: list[SourceAddresses] = []
+    store.put(make_task())
+    async with working(store, dialer, terms=terms, asked=asked):
+        await until(lambda: store.settled)
+    assert asked == [source]

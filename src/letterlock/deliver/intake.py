@@ -1,12 +1,13 @@
 """What comes from the store into the waiting room, so that nobody who cannot be served keeps others waiting.
 
 A place gets so many tasks as its seats will soon want. When it has them, its next hops are crowded: what else is due
-for them stays in the store and is passed over, until there is room again. Passing over much costs time, so
-that is done seldom, and the more seldom the longer it takes.
+for them stays in the store and is passed over, until there is room again. Passing over much costs time: mostly only
+what became due since the last time is looked at, and all of it seldom, for a clock may have been set back.
 """
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -22,8 +23,8 @@ log = logging.getLogger("letterlock.deliver")
 LEASE_BATCH = 100
 SWEEP_BATCH = 5
 MAX_CROWDED = 1000
-PASSING_PAUSE_SECONDS = 1.0
-PASSING_SHARE = 100
+LOOK_SECONDS = 1.0
+LOOK_AT_ALL_SECONDS = 60.0
 GIVEN_BACK_SECONDS = 60.0
 MAX_PAUSE_SECONDS = 60.0
 MIN_PAUSE_SECONDS = 0.05
@@ -48,7 +49,9 @@ class Intake:
         self._rests = rests
         self._leads_to = leads_to
         self._crowded: OrderedDict[str, None] = OrderedDict()
-        self._pass_at = 0.0  # monotonic: when the crowded may be passed over again
+        self._look_at = -math.inf  # monotonic: when to look again past the crowded
+        self._look_at_all_at = -math.inf  # and at all that is due
+        self._seen_until = 0.0  # everything that was due by then is leased, or its next hop is crowded
 
     def room(self, next_hop: str) -> bool:
         """Whether a task for a next hop may come in now; if not, the store is asked for it when there is room."""
@@ -72,7 +75,7 @@ class Intake:
         elif not self._crowded:
             tasks = await self._lease(LEASE_BATCH)
         else:
-            tasks = await self._pass_over_the_crowded()
+            tasks = await self._look_past_the_crowded()
         await self._take_in(tasks)
         return bool(tasks or roomy)
 
@@ -81,7 +84,7 @@ class Intake:
         now = self._clock.now()
         ends = [] if (end := self._rests.next_end(now)) is None else [end - now]
         if self._crowded:
-            ends.append(self._pass_at - self._clock.monotonic())
+            ends.append(self._look_at - self._clock.monotonic())
         elif (due := await self._store.next_due()) is not None:
             ends.append(due - now)
         return min(MAX_PAUSE_SECONDS, max(MIN_PAUSE_SECONDS, min(ends, default=MAX_PAUSE_SECONDS)))
@@ -104,19 +107,27 @@ class Intake:
                 raise failed
 
     async def _lease(
-        self, limit: int, *, avoid: Sequence[str] = (), only: Sequence[str] = ()
+        self, limit: int, *, avoid: Sequence[str] = (), only: Sequence[str] = (), since: float = 0.0
     ) -> Sequence[DeliveryTask]:
-        seconds = self._options.lease_seconds
-        return await self._store.lease(self._clock.now(), limit=limit, lease_seconds=seconds, avoid=avoid, only=only)
+        return await self._store.lease(
+            self._clock.now(),
+            limit=limit,
+            lease_seconds=self._options.lease_seconds,
+            avoid=avoid,
+            only=only,
+            since=since,
+        )
 
-    async def _pass_over_the_crowded(self) -> Sequence[DeliveryTask]:
-        began = self._clock.monotonic()
-        if began < self._pass_at:
+    async def _look_past_the_crowded(self) -> Sequence[DeliveryTask]:
+        now, began = self._clock.now(), self._clock.monotonic()
+        if began < self._look_at:
             return ()
-        tasks = await self._lease(LEASE_BATCH, avoid=[*self._crowded])
+        at_all = began >= self._look_at_all_at
+        tasks = await self._lease(LEASE_BATCH, avoid=[*self._crowded], since=0.0 if at_all else self._seen_until)
         if not tasks:
-            ended = self._clock.monotonic()
-            self._pass_at = ended + max(PASSING_PAUSE_SECONDS, PASSING_SHARE * (ended - began))
+            self._seen_until, self._look_at = now, began + LOOK_SECONDS
+            if at_all:
+                self._look_at_all_at = began + LOOK_AT_ALL_SECONDS
         return tasks
 
     async def _take_in(self, tasks: Sequence[DeliveryTask]) -> None:

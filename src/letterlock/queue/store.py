@@ -43,10 +43,12 @@ class Store(Protocol):
         lease_seconds: float,
         avoid: Collection[str] = (),
         only: Collection[str] = (),
+        since: float = 0.0,
     ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, oldest due first. Expired leases of others are due again.
 
-        `avoid`: none for these next hops. `only`: none but for these, if there are any.
+        `avoid`: none for these next hops. `only`: none but for these, if there are any. `since`: none that were
+        due before.
         """
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:

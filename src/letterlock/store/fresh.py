@@ -140,11 +140,14 @@ class FreshStore:
         lease_seconds: float,
         avoid: Collection[str] = (),
         only: Collection[str] = (),
+        since: float = 0.0,
     ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
         over = [each for each in self._fresh.values() if each.lease.expires_at <= now]
         await asyncio.gather(*(self._move(fresh, due_at=fresh.lease.expires_at) for fresh in over))
-        return await self._kept.lease(now, limit=limit, lease_seconds=lease_seconds, avoid=avoid, only=only)
+        return await self._kept.lease(
+            now, limit=limit, lease_seconds=lease_seconds, avoid=avoid, only=only, since=since
+        )
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost. What takes so long leaves the fast lane."""

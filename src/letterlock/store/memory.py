@@ -45,13 +45,14 @@ class MemoryStore:
         lease_seconds: float,
         avoid: Collection[str] = (),
         only: Collection[str] = (),
+        since: float = 0.0,
     ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
         due = sorted(
             (task.due_at, kept.envelope.id, next_hop)
             for kept in self._kept.values()
             for next_hop, task in kept.tasks.items()
-            if task.state == State.WAITING and task.due_at <= now
+            if task.state == State.WAITING and since <= task.due_at <= now
             if next_hop not in avoid and (not only or next_hop in only)
         )
         return [self._claim(message_id, next_hop, now + lease_seconds) for _, message_id, next_hop in due[:limit]]

@@ -80,9 +80,10 @@ class SqliteStore:
         lease_seconds: float,
         avoid: Collection[str] = (),
         only: Collection[str] = (),
+        since: float = 0.0,
     ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
-        return await self._writer.do_aside(lambda db: _lease(db, now, limit, now + lease_seconds, avoid, only))
+        return await self._writer.do_aside(lambda db: _lease(db, now, limit, now + lease_seconds, avoid, only, since))
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost."""
@@ -232,10 +233,11 @@ def _lease(
     expires_at: float,
     avoid: Collection[str],
     only: Collection[str],
+    since: float,
 ) -> list[DeliveryTask]:
     tasks = []
-    if avoid or only:
-        found = run(db, "due_tasks_but", now, json.dumps([*avoid]), json.dumps([*only]), limit)
+    if avoid or only or since:
+        found = run(db, "due_tasks_but", since, now, json.dumps([*avoid]), json.dumps([*only]), limit)
     else:
         found = run(db, "due_tasks", now, limit)
     for message_id, next_hop, attempts in found.fetchall():

@@ -12,10 +12,10 @@ INSERT INTO task (message_id, next_hop, due_at, lease_token) VALUES (?, ?, ?, ?)
 -- name: due_tasks
 SELECT message_id, next_hop, attempts FROM task WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at LIMIT ?;
 -- name: due_tasks_but
-SELECT message_id, next_hop, attempts FROM task WHERE state = 'waiting' AND due_at <= ?1
-    AND next_hop NOT IN (SELECT value FROM json_each(?2))
-    AND (?3 = '[]' OR next_hop IN (SELECT value FROM json_each(?3)))
-    ORDER BY due_at LIMIT ?4;
+SELECT message_id, next_hop, attempts FROM task WHERE state = 'waiting' AND due_at BETWEEN ?1 AND ?2
+    AND next_hop NOT IN (SELECT value FROM json_each(?3))
+    AND (?4 = '[]' OR next_hop IN (SELECT value FROM json_each(?4)))
+    ORDER BY due_at LIMIT ?5;
 -- name: take_lease
 UPDATE task SET lease_token = ?, due_at = ? WHERE message_id = ? AND next_hop = ?;
 -- name: held_lease
