@@ -2,8 +2,10 @@
 
 import asyncio
 import datetime as dt
+import select
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,77 @@ async def test_much_data_in_both_directions_arrives_whole(context: ServerContext
                 got += await sink.read(70_000)
             await writing
             assert got == blob
+
+
+class Chopped(TcpStream):
+    """A stream that gives so few octets at once, as a network may."""
+
+    most = 1
+
+    async def read(self, max_octets: int) -> bytes:
+        return await super().read(min(max_octets, self.most))
+
+
+@pytest.mark.parametrize("most", [1, 4, 5, 6, 27, 1000, 1 << 16])
+async def test_records_may_come_in_any_pieces_and_several_at_once(context: ServerContext, most: int) -> None:
+    """No read waits for octets that the other side has sent already."""
+    messages = [bytes([number]) * size for number, size in enumerate((1, 2, 5, 300, 20_000, 3, 16_384, 16_385, 1))]
+    async with connected_sockets() as (ours, theirs):
+        left, right = Chopped(ours), Chopped(theirs)
+        left.most = right.most = most
+        (client, _), (server, _) = await _both(left, right, context)
+        for together in (1, 2, 3):
+            for start in range(0, len(messages), together):
+                group = messages[start : start + together]
+                for source, sink in ((client, server), (server, client)):
+                    writing = asyncio.create_task(_write_all(source, group))
+                    wanted, got = b"".join(group), b""
+                    async with asyncio.timeout(20):
+                        while len(got) < len(wanted):
+                            got += await sink.read(1 + len(got) % 700)
+                    await writing
+                    assert got == wanted
+        client.abort()
+        server.abort()
+
+
+async def _write_all(stream: Stream, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        await stream.write(piece)
+
+
+async def test_rfc8446_4_6_3_a_key_update_is_answered_and_nothing_is_lost(
+    credential: Credential, tmp_path: Path
+) -> None:
+    """OpenSSL's own program asks for new keys (`K`) between two lines."""
+    certificate, key = credential.write(tmp_path)
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", str(certificate), "-key", str(key), "-4"]
+    server = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            while not (line := await server.stdout.readline()).startswith(b"ACCEPT"):
+                assert line
+            stream = await TcpDialer().dial("127.0.0.1", int(line.rpartition(b":")[2]))
+            client, seen = await start_tls(stream, None)
+            assert isinstance(seen, Completed)
+            for number in range(4):
+                if number:
+                    server.stdin.write(b"K\n")
+                    assert isinstance(stream, TcpStream)
+                    await asyncio.to_thread(select.select, [stream._socket], [], [], 10)  # until it is here
+                server.stdin.write(b"line %d\n" % number)
+                got = b""
+                while not got.endswith(b"line %d\n" % number):
+                    got += await client.read(1000)
+                await client.write(b"answer %d\n" % number)
+                while b"answer %d" % number not in await server.stdout.readline():
+                    pass
+            client.abort()
+    finally:
+        server.kill()
+        await server.communicate()
 
 
 async def test_a_self_signed_expired_certificate_is_accepted_for_the_policy_to_judge(tmp_path: Path) -> None:

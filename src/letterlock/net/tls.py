@@ -26,6 +26,9 @@ MAX_PEM_OCTETS = 1 << 20
 CLOSE_SECONDS = 2.0
 _READ_OCTETS = 1 << 16
 _WRITE_OCTETS = 1 << 16
+_RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
+_HEADER_OCTETS = 5  # of a record: its type, two octets of version, two of length
+_OVERHEAD_OCTETS = 1 << 10  # that records add to so much plaintext as is written at once
 # Level 1 (80 bits): mail is full of short keys, and for opportunistic TLS the alternative is cleartext (RFC 7435).
 _CIPHERS = b"DEFAULT:!aNULL:!eNULL:!kRSAPSK:!PSK:!SRP:@SECLEVEL=1"
 _SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -36,6 +39,34 @@ class TlsBroken(ConnectionError):
     """The TLS layer of a connection failed: truncated, tampered with, or against the protocol."""
 
 
+class _Records:
+    """Counts the records of what goes to OpenSSL (RFC 8446 section 5.1, RFC 5246 section 6.2.1), from the first on.
+
+    `whole`: those that ended since somebody last knew that OpenSSL had read all that it could.
+    """
+
+    def __init__(self) -> None:
+        self.whole = 0
+        self._header = b""
+        self._left = 0
+
+    def pass_by(self, data: bytes) -> None:
+        """Look at the octets that come next."""
+        at, end = 0, len(data)
+        while at < end:
+            if self._left:
+                step = min(self._left, end - at)
+                self._left -= step
+            else:
+                step = min(_HEADER_OCTETS - len(self._header), end - at)
+                self._header += data[at : at + step]
+                if len(self._header) < _HEADER_OCTETS:
+                    return
+                self._left, self._header = int.from_bytes(self._header[3:], "big"), b""
+            at += step
+            self.whole += not self._left
+
+
 class BadCertificate(Exception):
     """A certificate or key of our own cannot be used. `str()` says which file and why."""
 
@@ -43,10 +74,14 @@ class BadCertificate(Exception):
 class TlsStream:
     """An established TLS connection over another stream. One task reads and one writes at a time."""
 
-    def __init__(self, stream: Stream, connection: SSL.Connection) -> None:
+    def __init__(self, stream: Stream, connection: SSL.Connection, records: "_Records") -> None:
         self._stream = stream
         self._connection = connection
         self._flushing = asyncio.Lock()
+        self._records = records
+        self._empty = (
+            False  # OpenSSL has no whole record: asking it to read would be in vain, and costs as much as reading
+        )
 
     @property
     def peer(self) -> str:
@@ -60,25 +95,32 @@ class TlsStream:
 
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
+        if self._empty:
+            await self._feed()
         while True:
             try:
-                return self._connection.recv(max_octets)
+                data = self._connection.recv(min(max_octets, _RECORD_OCTETS))
             except SSL.WantReadError:
+                self._records.whole = 0
                 await self._flush()
                 await self._feed()
             except SSL.ZeroReturnError:
                 return b""
             except SSL.Error as error:
                 raise TlsBroken(_say(error)) from None
+            else:
+                self._empty = self._records.whole == 1 and not self._connection.pending()
+                return data
 
     async def write(self, data: bytes) -> None:
         """Hand over all octets, in pieces, each waited for. Raises OSError."""
         for start in range(0, len(data), _WRITE_OCTETS):
+            piece = data[start : start + _WRITE_OCTETS] if len(data) > _WRITE_OCTETS else data
             try:
-                self._connection.sendall(data[start : start + _WRITE_OCTETS])
+                self._connection.sendall(piece)
             except SSL.Error as error:
                 raise TlsBroken(_say(error)) from None
-            await self._flush()
+            await self._flush(len(piece) + _OVERHEAD_OCTETS)
 
     async def close(self) -> None:
         """Send close_notify, wait for nobody, close. At most CLOSE_SECONDS. Never raises."""
@@ -98,11 +140,14 @@ class TlsStream:
         data = await self._stream.read(_READ_OCTETS)
         if not data:
             raise TlsBroken(_EOF)
+        if self._empty:
+            self._empty, self._records.whole = False, 0
+        self._records.pass_by(data)
         self._connection.bio_write(data)
 
-    async def _flush(self) -> None:
+    async def _flush(self, at_most: int = _WRITE_OCTETS) -> None:
         async with self._flushing:
-            await _flush(self._stream, self._connection)
+            await _flush(self._stream, self._connection, at_most)
 
 
 async def start_tls(
@@ -117,10 +162,11 @@ async def start_tls(
     if sni is not None:
         connection.set_tlsext_host_name(sni.encode("ascii"))
     connection.set_connect_state()
-    failure = await _shake_hands(stream, connection)
+    records = _Records()
+    failure = await _shake_hands(stream, connection, records)
     if failure is not None:
         return stream, failure
-    return TlsStream(stream, connection), _completed(connection, sni, _presented_chain(connection))
+    return TlsStream(stream, connection, records), _completed(connection, sni, _presented_chain(connection))
 
 
 async def accept_tls(stream: Stream, context: "ServerContext") -> tuple[Stream, Completed]:
@@ -130,17 +176,18 @@ async def accept_tls(stream: Stream, context: "ServerContext") -> tuple[Stream, 
     """
     connection = SSL.Connection(context.openssl)
     connection.set_accept_state()
-    failure = await _shake_hands(stream, connection)
+    records = _Records()
+    failure = await _shake_hands(stream, connection, records)
     if failure is not None:
         raise TlsBroken(failure.detail)
     asked_for = connection.get_servername()
     sni = asked_for.decode("ascii", "backslashreplace") if asked_for else None
-    return TlsStream(stream, connection), _completed(connection, sni, ())
+    return TlsStream(stream, connection, records), _completed(connection, sni, ())
 
 
-async def _shake_hands(stream: Stream, connection: SSL.Connection) -> HandshakeFailed | None:
+async def _shake_hands(stream: Stream, connection: SSL.Connection, records: _Records) -> HandshakeFailed | None:
     try:
-        await _pump_handshake(stream, connection)
+        await _pump_handshake(stream, connection, records)
     except SSL.Error as error:
         detail = _say(error)
     except OSError as error:
@@ -151,7 +198,7 @@ async def _shake_hands(stream: Stream, connection: SSL.Connection) -> HandshakeF
     return HandshakeFailed(detail)
 
 
-async def _pump_handshake(stream: Stream, connection: SSL.Connection) -> None:
+async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: _Records) -> None:
     octets = 0
     while True:
         try:
@@ -169,17 +216,20 @@ async def _pump_handshake(stream: Stream, connection: SSL.Connection) -> None:
             raise TlsBroken("the peer closed the connection during the TLS handshake")
         if octets > MAX_HANDSHAKE_OCTETS:
             raise TlsBroken(f"the TLS handshake is longer than {MAX_HANDSHAKE_OCTETS} octets")
+        records.pass_by(data)
         connection.bio_write(data)
 
 
-async def _flush(stream: Stream, connection: SSL.Connection) -> None:
-    """Write whatever OpenSSL has produced."""
+async def _flush(stream: Stream, connection: SSL.Connection, at_most: int = _WRITE_OCTETS) -> None:
+    """Write whatever OpenSSL has produced; `at_most` is a guess, and what is more is written too."""
     while True:
         try:
-            data = connection.bio_read(_WRITE_OCTETS)
+            data = connection.bio_read(at_most)
         except SSL.WantReadError:
             return
         await stream.write(data)
+        if len(data) < at_most:
+            return
 
 
 def _completed(connection: SSL.Connection, sni: str | None, chain: tuple[bytes, ...]) -> Completed:
