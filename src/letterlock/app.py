@@ -270,12 +270,14 @@ class Server:
             new_id=new_id,
             handover=self.deliverer,
         )
-        self.control = ControlServer(
-            store, options.queue_directory / CONTROL_SOCKET, clock=clock, wake=self.deliverer.wake
-        )
+        self.control = ControlServer(store, options.queue_directory / CONTROL_SOCKET, clock=clock, wake=self._wake_all)
 
     def _wake_deliverer(self) -> None:
         self.deliverer.wake()
+
+    def _wake_all(self) -> None:
+        self.deliverer.wake()
+        self.reporter.wake()
 
     async def work(self) -> None:
         """Deliver and report until `stop`; a bug in either ends both, loudly."""

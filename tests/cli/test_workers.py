@@ -185,13 +185,13 @@ async def test_what_was_taken_over_is_whole_and_taking_over_twice_changes_nothin
         await store.accept(envelope(message_id, ANN, CAT), BODY, next_attempt_at=0)
         await store.close()
     kept = (source / "queue.db").read_bytes()
-    assert adopt(source, target) == 1
+    assert await asyncio.to_thread(adopt, source, target) == 1
     (source / "queue.db").write_bytes(kept)  # as after a kill before it was deleted there
     for leftover in source.glob("queue.db-*"):
         leftover.unlink()
-    assert adopt(source, target) == 1
-    assert adopt(source, target) == 0
-    assert adopt(tmp_path / "nothing", target) == 0
+    assert await asyncio.to_thread(adopt, source, target) == 1
+    assert await asyncio.to_thread(adopt, source, target) == 0
+    assert await asyncio.to_thread(adopt, tmp_path / "nothing", target) == 0
     store = await SqliteStore.open(target)
     tasks = await store.lease(1, limit=10, lease_seconds=60)
     assert sorted((task.envelope.id, task.lease.next_hop) for task in tasks) == [
@@ -207,7 +207,7 @@ async def test_a_queue_that_somebody_uses_is_not_taken_over(tmp_path: Path) -> N
         directory.mkdir()
     store = await SqliteStore.open(source)
     with pytest.raises(StoreFailed, match="another server"):
-        adopt(source, target)
+        await asyncio.to_thread(adopt, source, target)
     await store.close()
 
 

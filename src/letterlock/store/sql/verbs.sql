@@ -29,7 +29,8 @@ UPDATE task SET state = 'quarantined', held_at = ?, held_because = ?, lease_toke
     WHERE message_id = ? AND next_hop = ?;
 
 -- name: set_message_aside
-UPDATE task SET state = 'quarantined', held_because = ?, lease_token = NULL WHERE message_id = ?;
+UPDATE task SET state = 'quarantined', held_at = unixepoch(), held_because = ?, lease_token = NULL
+    WHERE message_id = ?;
 
 -- name: waiting_recipients
 SELECT mailbox FROM recipient WHERE message_id = ? AND next_hop = ? AND state = 'queued' ORDER BY position;
