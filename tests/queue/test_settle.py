@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.wishes import Event, RecipientWishes, Wishes
-from letterlock.queue.settle import RetrySchedule, settle
+from letterlock.queue.settle import MAX_ATTEMPTS_AS_ASKED, RetrySchedule, settle
 from letterlock.queue.tasks import OutcomeKind
 from tests.queue.messages import ANN, BEN, CAT, SENDER, attempt, outcome, task
 
@@ -88,3 +88,25 @@ def test_rfc3461_5_2_1_nobody_is_told_by_us_where_the_next_host_does_it_or_nobod
     made = attempt(leased, replace(outcome(ANN, OutcomeKind.DELIVERED), confirms=confirms))
     settlement = settle(leased, made, now=10, schedule=SCHEDULE)
     assert (len(settlement.delivered), settlement.relayed) == (1, ())
+
+
+def test_a_route_may_give_mail_up_sooner_than_the_queue_and_never_later() -> None:
+    leased = task(ANN, expires_at=1000)
+    made = attempt(leased, outcome(ANN, OutcomeKind.DEFERRED, "busy"))
+    accepted_at = leased.envelope.accepted_at
+    sooner = RetrySchedule(lifetime_seconds=500)
+    assert settle(leased, made, now=accepted_at + 499, schedule=sooner).next_attempt_at == accepted_at + 500
+    assert settle(leased, made, now=accepted_at + 500, schedule=sooner).failed
+    later = RetrySchedule(lifetime_seconds=5000)
+    assert settle(leased, made, now=1000, schedule=later).failed
+
+
+def test_what_servers_asked_for_counts_while_attempts_are_few() -> None:
+    asked = replace(outcome(ANN, OutcomeKind.DEFERRED), retry_after=60.0)
+    other = outcome(BEN, OutcomeKind.DEFERRED)
+    assert SCHEDULE.wait(4, [asked]) == 60
+    assert SCHEDULE.wait(4, [asked, replace(asked, retry_after=3600.0)]) == 3600, "the longest, where all asked"
+    assert SCHEDULE.wait(4, [asked, other]) == 60
+    assert SCHEDULE.wait(1, [replace(asked, retry_after=3600.0), other]) == 300, "who did not ask is not kept waiting"
+    assert SCHEDULE.wait(4, [other]) == SCHEDULE.delay(4)
+    assert SCHEDULE.wait(MAX_ATTEMPTS_AS_ASKED + 1, [asked]) == SCHEDULE.delay(MAX_ATTEMPTS_AS_ASKED + 1)
