@@ -270,7 +270,13 @@ class Server:
             new_id=new_id,
             handover=self.deliverer,
         )
-        self.control = ControlServer(store, options.queue_directory / CONTROL_SOCKET, clock=clock, wake=self._wake_all)
+        self.control = ControlServer(
+            store,
+            options.queue_directory / CONTROL_SOCKET,
+            clock=clock,
+            wake=self._wake_all,
+            forgive=self.deliverer.forgive,
+        )
 
     def _wake_deliverer(self) -> None:
         self.deliverer.wake()

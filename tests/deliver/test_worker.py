@@ -420,3 +420,18 @@ async def test_each_route_is_dialled_from_its_own_addresses(store: HandStore, di
     async with working(store, dialer, terms=terms, asked=asked):
         await until(lambda: store.settled)
     assert asked == [source]
+
+
+@pytest.mark.parametrize("next_hop", ["example.org", None])
+async def test_at_the_operators_word_a_place_that_is_down_is_tried_at_once(
+    store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch, next_hop: str | None
+) -> None:
+    monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
+    store.put(*(make_task(message_id=f"m{number}") for number in range(PATIENCE)))
+    async with working(store, dialer, max_concurrent_per_destination=2) as deliverer:
+        await until(lambda: len(store.settled) == PATIENCE)
+        assert deliverer.prepare(make_task().envelope) == ()
+        server = dialer.handlers[ADDRESS] = Server()
+        store.put(make_task(message_id="again"))
+        deliverer.forgive(next_hop)
+        await until(lambda: server.messages)

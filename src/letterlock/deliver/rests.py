@@ -56,6 +56,11 @@ class Rests:
         if len(self._rests) > MAX_REMEMBERED:
             self._rests.popitem(last=False)
 
+    @property
+    def places(self) -> list[str]:
+        """Those that failed lately."""
+        return [*self._rests]
+
     def of(self, place: str, now: float) -> Rest | None:
         """The rest that a place has now. A clock that was set back ends it."""
         rest = self._rests.get(place)

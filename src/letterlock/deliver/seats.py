@@ -135,6 +135,10 @@ class Seats:
         while len(self._fewer) > MAX_REMEMBERED:
             self._fewer.popitem(last=False)
 
+    def forgive(self, place: str) -> None:
+        """Give a place all its seats back."""
+        self._fewer.pop(place, None)
+
     def _seats_of(self, next_hop: str) -> int:
         return self._fewer.get(next_hop) or self._exceptions.get(next_hop, self._each)
 

@@ -125,6 +125,13 @@ class Deliverer:
         """Look at the queue now: something became due."""
         self._woken.set()
 
+    def forgive(self, next_hop: str | None) -> None:
+        """Forget that mail to a next hop (None: to any) failed, at the operator's word: it is tried at once."""
+        for place in self._rests.places if next_hop is None else [self._leads_to(next_hop)]:
+            self._rests.went_well(place)
+            self._seats.forgive(place)
+        self.wake()
+
     async def run(self) -> None:
         """Deliver until `stop` is called."""
         aside = [asyncio.create_task(self._leases.run()), asyncio.create_task(self._sweep())]
@@ -176,26 +183,25 @@ class Deliverer:
         return pause
 
     async def _sweep(self) -> None:
-        """Put off what is due at places that are down, a little at a time, until cancelled."""
-        while True:
+        """Put off what is due at places that are down, a little at a time."""
+        while not self._stopping:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 tasks = await self._intake.sweep()
             except StoreFailed as error:
                 log.warning("the queue cannot be read: %s", error)
                 tasks = ()
-            for task in tasks:
-                await self._put_off(task)
+            await asyncio.gather(*(self._put_off(task) for task in tasks))  # the store writes them in one commit
 
     async def _put_off(self, task: DeliveryTask) -> None:
         """Settle a task untried, for its place is down: so it is heard of, waits longer, and ends some day."""
         now = self._clock.now()
         rest = self._rests.of(self._leads_to(task.lease.next_hop), now)
         heard = rest.heard if rest is not None else None
+        self._fresh_body(task)
         if rest is None or heard is None:
             await self._intake.give_back([(task.lease, now)])
             return
-        self._fresh_body(task)
         text = f"not tried: {now - rest.since:.0f} seconds ago mail to the same place failed: {heard.text}"
         made = Attempt(
             message_id=task.lease.message_id,
