@@ -22,7 +22,7 @@ log = logging.getLogger("letterlock.deliver")
 
 LEASE_BATCH = 100
 SWEEP_BATCH = 5
-MAX_CROWDED = 1000
+MAX_CROWDED = 250
 LOOK_SECONDS = 1.0
 LOOK_AT_ALL_SECONDS = 60.0
 GIVEN_BACK_SECONDS = 60.0
@@ -60,10 +60,9 @@ class Intake:
         self._crowd(next_hop)
         return False
 
-    @property
-    def wanted(self) -> bool:
-        """Whether there is room for some of those that had none."""
-        return any(self._wants(next_hop) for next_hop in self._crowded)
+    def wants(self, next_hop: str) -> bool:
+        """Whether there is room for a next hop that had none."""
+        return next_hop in self._crowded and self._wants(next_hop)
 
     async def look(self) -> bool:
         """Take in what is due; whether there may be more at once. Raises StoreFailed."""
@@ -91,6 +90,8 @@ class Intake:
 
     async def sweep(self) -> Sequence[DeliveryTask]:
         """A few tasks that are due at places that are down, from the waiting room or the store. Raises StoreFailed."""
+        if not self._rests.places:
+            return ()
         waiting = self._seats.take_out(self._is_down, SWEEP_BATCH)
         down = [next_hop for next_hop in self._crowded if self._is_down(next_hop)]
         if waiting or not down:

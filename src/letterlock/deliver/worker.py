@@ -247,7 +247,7 @@ class Deliverer:
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.critical("a delivery failed by a bug; its lease will run out", exc_info=error)
         self._begin_waiting()
-        if (self._behind and self._seats.free > 0) or self._intake.wanted:
+        if self._behind and self._seats.free > 0:
             self.wake()
 
     async def _deliver(self, task: DeliveryTask) -> None:
@@ -271,6 +271,8 @@ class Deliverer:
         elif made is not None and well is not None:
             self._rests.failed(place, self._clock.now(), _heard(made))
         self._begin_waiting()
+        if self._intake.wants(next_hop):
+            self.wake()
 
     def _canceller(self) -> Callable[[], None]:
         """What stops this task while nothing is to be written yet."""
