@@ -77,3 +77,14 @@ def test_only_so_many_places_are_remembered() -> None:
         rests.failed(f"place {number}", 0, BUSY)
     assert rests.of("place 0", 0) is None
     assert rests.of(f"place {MAX_REMEMBERED}", 0) is not None
+
+
+def test_a_flush_forgets_one_place_or_all() -> None:
+    rests = Rests()
+    for place in ("one", "two", "three"):
+        for _ in range(PATIENCE):
+            rests.failed(place, 0, REFUSED)
+    rests.forget("one")
+    assert [rests.of(place, 0) is None for place in ("one", "two", "three")] == [True, False, False]
+    rests.forget(None)
+    assert rests.next_end(0) is None

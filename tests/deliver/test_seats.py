@@ -98,3 +98,15 @@ def test_next_hops_that_routes_lead_to_one_place_share_its_seats_and_its_trouble
     assert seats.take() is None
     seats.leave("b.example", well=None)
     assert seats.take() == tasks[2]
+
+
+def test_a_flush_gives_back_the_seats_that_were_lost() -> None:
+    seats = Seats(total=10, each=4, max_waiting=10)
+    for next_hop in ("a", "b"):
+        seats.wait(task(next_hop))
+        seats.take()
+        seats.leave(next_hop, well=False)
+    seats.forgive("a")
+    assert (seats.troubled("a"), seats.troubled("b")) == (False, True)
+    seats.forgive(None)
+    assert not seats.troubled("b")

@@ -17,7 +17,7 @@ from letterlock.policy.evidence import Completed, DestinationEvidence, Handshake
 from letterlock.policy.final import FinalHop
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
-from letterlock.policy.require import exhausted, require
+from letterlock.policy.require import exhausted
 from letterlock.policy.route import relay_reasons, route
 from letterlock.policy.sts import STS_HOLDS
 from letterlock.ports import Stream
@@ -133,7 +133,7 @@ class _Try:
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
         target = await self._ports.discoverer.host(host, self._options.port)
-        required = require(evidence, target, self._task.envelope.tls_demand)
+        required = self._ports.requirements.of(evidence, target, self._task.envelope.tls_demand)
         if isinstance(required, SkipHost):
             self._skipped.append(required)
         if not isinstance(required, Requirement):

@@ -42,6 +42,13 @@ class Rests:
         """It can be reached."""
         self._rests.pop(place, None)
 
+    def forget(self, place: str | None) -> None:
+        """Let a place (None: every one) be tried at once, as if nothing had been heard of it."""
+        if place is None:
+            self._rests.clear()
+        else:
+            self._rests.pop(place, None)
+
     def failed(self, place: str, now: float, heard: RecipientOutcome | None) -> None:
         """A delivery failed at `now`; those that end while the place rests already say nothing new."""
         rest = self._rests.setdefault(place, Rest())
@@ -55,11 +62,6 @@ class Rests:
             rest.until = now + rest.span
         if len(self._rests) > MAX_REMEMBERED:
             self._rests.popitem(last=False)
-
-    @property
-    def places(self) -> list[str]:
-        """Those that failed lately."""
-        return [*self._rests]
 
     def of(self, place: str, now: float) -> Rest | None:
         """The rest that a place has now. A clock that was set back ends it."""

@@ -135,12 +135,15 @@ class Seats:
         while len(self._fewer) > MAX_REMEMBERED:
             self._fewer.popitem(last=False)
 
-    def forgive(self, place: str) -> None:
-        """Give a place all its seats back."""
-        self._fewer.pop(place, None)
-
     def _seats_of(self, next_hop: str) -> int:
         return self._fewer.get(next_hop) or self._exceptions.get(next_hop, self._each)
+
+    def forgive(self, next_hop: str | None) -> None:
+        """Give a next hop (None: every one) back the seats that it has lost."""
+        if next_hop is None:
+            self._fewer.clear()
+        else:
+            self._fewer.pop(self._leads_to(next_hop), None)
 
     def clear(self) -> list[DeliveryTask]:
         """Empty the waiting room; those who waited."""

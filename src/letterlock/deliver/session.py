@@ -6,12 +6,13 @@ try again later, never bounce a message.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from letterlock.deliver.advice import NO_ADVICE, Advice
 from letterlock.deliver.conversation import Conversation, SessionLost, say
 from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.requirements import Requirements
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared, Defer, Encryption, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
@@ -64,6 +65,7 @@ class Ports:
     dialer: Dialer
     clock: Clock
     shuffle: Shuffle
+    requirements: Requirements = field(default_factory=Requirements)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

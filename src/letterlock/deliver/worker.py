@@ -22,6 +22,7 @@ from letterlock.deliver.leases import KeptLease, Leases
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.requirements import Requirements
 from letterlock.deliver.rests import Rests
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
@@ -84,6 +85,7 @@ class Deliverer:
             leads_to=self._leads_to,
         )
         self._rests = Rests()
+        self._requirements = Requirements()
         self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to)
         self._woken = asyncio.Event()
         self._stopping = False
@@ -127,9 +129,8 @@ class Deliverer:
 
     def forgive(self, next_hop: str | None) -> None:
         """Forget that mail to a next hop (None: to any) failed, at the operator's word: it is tried at once."""
-        for place in self._rests.places if next_hop is None else [self._leads_to(next_hop)]:
-            self._rests.went_well(place)
-            self._seats.forgive(place)
+        self._rests.forget(None if next_hop is None else self._leads_to(next_hop))
+        self._seats.forgive(next_hop)
         self.wake()
 
     async def run(self) -> None:
@@ -319,6 +320,7 @@ class Deliverer:
                 dialer=self._dialer_from(source),
                 clock=self._clock,
                 shuffle=self._shuffled,
+                requirements=self._requirements,
             )
             self._ways[source] = ports, replace(self._options, source=source)
         return self._ways[source]

@@ -6,9 +6,8 @@ zero, and an answer whose TTL is zero may serve the whole of the work that it wa
 """
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from letterlock.discover.discoverer import Discoverer
 from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, TargetHost
 from letterlock.resolver.answer import LookupFailure
 
@@ -18,10 +17,26 @@ _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 
 
+class FindsOut(Protocol):
+    """Who is asked: a Discoverer."""
+
+    def leads_to(self, domain: str) -> str:
+        """Where mail for a domain goes."""
+
+    async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
+        """What is known of a next hop."""
+
+    async def reconsider(self, evidence: DestinationEvidence) -> bool:
+        """Whether the domain's MTA-STS policy is another one by now."""
+
+    async def host(self, host: MxHost, port: int) -> TargetHost:
+        """What is known of one of its hosts."""
+
+
 class RecentDiscoverer:
     """A Discoverer with a memory of a second. What could not be found out is not remembered."""
 
-    def __init__(self, discoverer: Discoverer, monotonic: Callable[[], float]) -> None:
+    def __init__(self, discoverer: FindsOut, monotonic: Callable[[], float]) -> None:
         self._discoverer = discoverer
         self._destinations: _Memory[tuple[NextHop, str | None], DestinationEvidence] = _Memory(monotonic)
         self._hosts: _Memory[tuple[MxHost, int], TargetHost] = _Memory(monotonic)

@@ -1,0 +1,107 @@
+"""What was found out is believed for a second, and what could not be found out for no time."""
+
+from dataclasses import dataclass, field, replace
+
+from letterlock.discover.recent import MAX_RECENT, RECENT_SECONDS, RecentDiscoverer
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, TargetHost
+from letterlock.resolver.answer import LookupFailure
+from tests.policy.evidence import destination, failure, target
+
+HOP = NextHop("example.org", 25)
+
+
+@dataclass
+class Counting:
+    """A discoverer that counts what it is asked, and a clock."""
+
+    mx: LookupFailure | None = None
+    host_found: TargetHost = field(default_factory=target)
+    changed: bool = True
+    now: float = 0.0
+    asked: list[object] = field(default_factory=list)
+
+    def leads_to(self, domain: str) -> str:
+        return f"{domain} by route"
+
+    async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
+        self.asked.append((next_hop, sender))
+        found = destination("10 mx.example.net.")
+        return found if self.mx is None else replace(found, mx=self.mx)
+
+    async def reconsider(self, evidence: DestinationEvidence) -> bool:
+        return self.changed
+
+    async def host(self, host: MxHost, port: int) -> TargetHost:
+        self.asked.append((host, port))
+        return self.host_found
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def both(**settings: object) -> tuple[Counting, RecentDiscoverer]:
+    counting = Counting(**settings)  # type: ignore[arg-type]  # a test's settings
+    return counting, RecentDiscoverer(counting, counting.monotonic)
+
+
+async def test_a_destination_is_looked_at_once_a_second() -> None:
+    counting, recent = both()
+    first = await recent.destination(HOP)
+    assert await recent.destination(HOP) is first
+    counting.now = RECENT_SECONDS - 0.001
+    assert await recent.destination(HOP) is first
+    counting.now = RECENT_SECONDS
+    assert await recent.destination(HOP) is not first
+    assert len(counting.asked) == 2
+
+
+async def test_senders_and_ports_have_answers_of_their_own() -> None:
+    counting, recent = both()
+    for sender in (None, "a.example", "b.example", None):
+        await recent.destination(HOP, sender)
+    await recent.destination(NextHop("example.org", 26))
+    assert len(counting.asked) == 4
+
+
+async def test_what_could_not_be_found_out_is_asked_for_again() -> None:
+    counting, recent = both(mx=failure("example.org", "MX"))
+    for _ in range(2):
+        await recent.destination(HOP)
+    assert len(counting.asked) == 2
+    broken = target(answered=failure("_25._tcp.mx.example.net", "TLSA"))
+    counting, recent = both(host_found=broken)
+    for _ in range(2):
+        await recent.host(broken.host, 25)
+    assert len(counting.asked) == 2
+
+
+async def test_a_host_is_looked_at_once_a_second() -> None:
+    counting, recent = both()
+    host = counting.host_found.host
+    assert await recent.host(host, 25) is await recent.host(host, 25)
+    counting.now = RECENT_SECONDS
+    await recent.host(host, 25)
+    assert len(counting.asked) == 2
+
+
+async def test_another_policy_ends_what_was_remembered() -> None:
+    counting, recent = both()
+    first = await recent.destination(HOP)
+    assert await recent.reconsider(first)
+    assert await recent.destination(HOP) is not first
+    counting.changed = False
+    second = await recent.destination(HOP)
+    assert not await recent.reconsider(second)
+    assert await recent.destination(HOP) is second
+
+
+async def test_only_so_much_is_remembered() -> None:
+    counting, recent = both()
+    for number in range(MAX_RECENT + 1):
+        await recent.destination(NextHop(f"d{number}.example", 25))
+    await recent.destination(NextHop("d0.example", 25))
+    assert len(counting.asked) == MAX_RECENT + 2
+
+
+def test_routes_are_told_as_they_are() -> None:
+    assert both()[1].leads_to("example.org") == "example.org by route"
