@@ -1,5 +1,7 @@
 """Seats: fair shares, trouble and recovery."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +112,30 @@ def test_a_flush_gives_back_the_seats_that_were_lost() -> None:
     assert (seats.troubled("a"), seats.troubled("b")) == (False, True)
     seats.forgive(None)
     assert not seats.troubled("b")
+
+
+def test_a_place_may_have_seats_of_its_own_number() -> None:
+    seats = Seats(total=10, each=4, max_waiting=100, exceptions={"small": 1, "large": 6})
+    for place in ("small", "large", "usual"):
+        for _ in range(8):
+            assert seats.wait(task(place))
+    taken = Counter(one.lease.next_hop for one in iter(seats.take, None))
+    assert taken == {"small": 1, "large": 5, "usual": 4}, "ten in all"
+    seats.leave("large", well=False)
+    assert seats.troubled("large")
+    seats.leave("small", well=False)
+    assert not seats.troubled("small"), "one seat is the least"
+    seats.forgive("large")
+    assert not seats.troubled("large")
+
+
+def test_where_a_place_rests_nobody_is_seated_and_who_waits_there_can_be_taken_out() -> None:
+    seats = Seats(total=10, each=4, max_waiting=100)
+    for place in ("resting", "awake"):
+        for _ in range(3):
+            seats.wait(task(place))
+    seated = [one.lease.next_hop for one in iter(lambda: seats.take(lambda place: place == "resting"), None)]
+    assert seated == ["awake"] * 3
+    assert len(seats.take_out(lambda place: place == "resting", 2)) == 2
+    assert seats.queued("resting") == 1
+    assert seats.take_out(lambda place: place == "awake", 2) == []
