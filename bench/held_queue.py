@@ -32,9 +32,8 @@ def queued(
         yield f"due {when}: CPU over those", f"{(cpu_seconds(server.pid) - cpu) / seconds:.0%} of one processor"
         yield f"due {when}: peak memory", f"{meter.peak_octets / 1e6:,.0f} MB"
         for command in QUEUE_COMMANDS:
-            took, status, said = server.queue(*command)
-            failed = "" if status == 0 else f", exit status {status}: {said}"
-            yield f"due {when}: letterlock queue {' '.join(command)}", f"{took:.2f} s{failed}"
+            took, said = server.queue(*command)
+            yield f"due {when}: letterlock queue {' '.join(command)} | head -20", f"{took:.2f} s: {said}"
         stopping = time.monotonic()
     yield f"due {when}: orderly stop", f"{time.monotonic() - stopping:.1f} s"
 

@@ -1,11 +1,15 @@
-"""Connections that send one message after another, and remember which of them were answered 250."""
+"""Connections that send one message after another, and remember which of them were answered 250.
+
+A message from `s-NUMBER` goes to `r-NUMBER`, at one of the sink's addresses.
+"""
 
 import contextlib
 import itertools
 import random
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.interop.nameservers import Place
@@ -13,6 +17,7 @@ from tests.soak.sink import digest
 
 REPLY_SECONDS = 30.0
 RECONNECT_SECONDS = 0.05
+_REFUSALS = (b"451", b"452")  # for now; whether there was a reason to is looked at in the end
 
 
 class Unexpected(Exception):
@@ -24,6 +29,7 @@ class Ledger:
     """What was answered 250, what was begun, and what went wrong otherwise than by a kill."""
 
     accepted: set[str] = field(default_factory=set)
+    refused: dict[str, tuple[float, bytes]] = field(default_factory=dict)
     begun: int = 0
     surprises: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -38,6 +44,11 @@ class Ledger:
         with self._lock:
             self.accepted.add(number)
 
+    def refuse(self, number: str, reply: bytes) -> None:
+        """The server did not take it, and said so."""
+        with self._lock:
+            self.refused[number] = time.monotonic(), reply
+
     def surprise(self, what: str) -> None:
         """Something that a kill does not explain."""
         with self._lock:
@@ -48,12 +59,12 @@ class Sender(threading.Thread):
     """One client: connects again whenever the server was killed, until it is told to stop."""
 
     def __init__(
-        self, number: int, place: Place, recipient: str, ledger: Ledger, seed: int, pause_seconds: float
+        self, number: int, place: Place, sinks: Sequence[str], ledger: Ledger, seed: int, pause_seconds: float
     ) -> None:
         super().__init__(name=f"sender-{number}", daemon=True)
         self._number = number
         self._place = place
-        self._recipient = recipient
+        self._sinks = sinks
         self._ledger = ledger
         self._chance = random.Random(seed * 1000 + number)
         self._pause = pause_seconds
@@ -92,13 +103,18 @@ class Sender(threading.Thread):
     def _send(self, connection: socket.socket, readline: Callable[[int], bytes]) -> None:
         number = f"{self._number}-{next(self._counter)}"
         self._ledger.begin()
-        connection.sendall(f"MAIL FROM:<>\r\nRCPT TO:<{self._recipient}>\r\nDATA\r\n".encode())
+        back, sink = f"s-{number}@[{self._sinks[0]}]", self._chance.choice(self._sinks)
+        connection.sendall(f"MAIL FROM:<{back}>\r\nRCPT TO:<r-{number}@[{sink}]>\r\nDATA\r\n".encode())
         for code in (b"250", b"250", b"354"):
             expect(readline(1024), code)
         payload = b"".join(b"%032x\r\n" % self._chance.getrandbits(128) for _ in range(self._chance.randrange(1, 200)))
         header = f"X-Soak: {number}\r\nX-Soak-Digest: {digest(payload).decode()}\r\nSubject: soak\r\n\r\n".encode()
         connection.sendall(header + payload + b".\r\n")
-        expect(readline(1024), b"250")
+        reply = readline(1024)
+        if reply.startswith(_REFUSALS) and reply.endswith(b"\n"):
+            self._ledger.refuse(number, reply)
+            return
+        expect(reply, b"250")
         self._ledger.accept(number)
 
 
