@@ -203,9 +203,8 @@ def _free_port(address: str) -> int:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Medians of the rounds, and the best round, which tells most on a machine that others use too."""
-    lines = [
-        f"{'beside it':10} {'p50 ms':>8} {'p99 ms':>8} {'grows':>7} {'best p99':>9} {'grows':>7} {'peak MB':>8} {'CPU s':>7}"
-    ]
+    heads = f"{'p50 ms':>8} {'p99 ms':>8} {'grows':>7} {'best p99':>9} {'grows':>7} {'peak MB':>8} {'CPU s':>7}"
+    lines = [f"{'beside it':10} {heads}"]
     for mode in dict.fromkeys(each.mode for each in outcomes):
         rounds = [each for each in outcomes if each.mode == mode]
         lost = sum(each.sent - len(each.latencies) for each in rounds)
