@@ -42,6 +42,11 @@ class Rests:
         """It can be reached."""
         self._rests.pop(place, None)
 
+    @property
+    def places(self) -> list[str]:
+        """Those that failed lately."""
+        return [*self._rests]
+
     def forget(self, place: str | None) -> None:
         """Let a place (None: every one) be tried at once, as if nothing had been heard of it."""
         if place is None:
