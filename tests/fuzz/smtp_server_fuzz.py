@@ -45,6 +45,8 @@ PHRASES = (
         b"x" * 600,
         b"y" * 998 + b"\r\n",
         b"BDAT 3\r\n",
+        b"BDAT 40 LAST\r\n",
+        b"BDAT 0 LAST\r\n",
         b"GET / HTTP/1.0\r\n",
     ),
 )

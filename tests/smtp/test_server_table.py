@@ -16,6 +16,7 @@ LINES = {
     Verb.MAIL: b"MAIL FROM:<ann@example.org>",
     Verb.RCPT: b"RCPT TO:<bob@example.net>",
     Verb.DATA: b"DATA",
+    Verb.BDAT: b"BDAT 0",
     Verb.RSET: b"RSET",
     Verb.NOOP: b"NOOP",
     Verb.VRFY: b"VRFY bob",
@@ -26,11 +27,13 @@ LINES = {
 WAY = {State.HELLO: (), State.READY: (Verb.EHLO,)}
 WAY[State.SENDER] = (*WAY[State.READY], Verb.MAIL)
 WAY[State.RECIPIENTS] = (*WAY[State.SENDER], Verb.RCPT)
+WAY[State.CHUNKS] = (*WAY[State.RECIPIENTS], Verb.BDAT)
 CODE = {
     Effect.GREET: b"250",
     Effect.OPEN: b"250",
     Effect.ADD: b"250",
     Effect.TAKE: b"354",
+    Effect.CHUNK: b"250",
     Effect.RESET: b"250",
     Effect.ANSWER: b"2",
     Effect.SECURE: b"220",
@@ -49,6 +52,8 @@ def next_state(state: State, effect: Effect | Reply) -> State:
             return State.RECIPIENTS
         case Effect.TAKE:
             return State.CONTENT
+        case Effect.CHUNK:
+            return State.CHUNKS
         case Effect.RESET:
             return State.HELLO if state is State.HELLO else State.READY
         case Effect.SECURE:

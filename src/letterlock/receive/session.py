@@ -151,10 +151,10 @@ class Session:
         self._patience.look_at(self._smtp)
         with self._limit.until(self._deadline()):
             self._reading = True
-            data = await self._stream.read(CONTENT_OCTETS if self._smtp.state is State.CONTENT else READ_OCTETS)
+            data = await self._stream.read(CONTENT_OCTETS if self._smtp.receiving else READ_OCTETS)
         self._reading = False
         self._smtp.feed(data)
-        if self._smtp.state is State.CONTENT and not self._hold(self._smtp.held_octets):
+        if self._smtp.receiving and not self._hold(self._smtp.held_octets):
             self._smtp.discard_content(NO_MEMORY)
             self._hold(0)
 
@@ -297,7 +297,7 @@ class _Patience:
         """Before a read: set `deadline` (event loop's time)."""
         now = self._loop.time()
         silence = now + self._options.command_timeout_seconds
-        if smtp.state is State.CONTENT:
+        if smtp.receiving or smtp.state is State.CHUNKS:
             if self._content_deadline is None:
                 self._content_deadline = now + self._options.message_timeout_seconds
             self.deadline = min(silence, self._content_deadline)

@@ -16,6 +16,7 @@ _PATH = r'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\s])*+)>'  # one space before the path is
 _FROM = re.compile(rf"FROM: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _TO = re.compile(rf"TO: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _HELLO_NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,255}")
+_BDAT = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
 _MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID"})
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
@@ -31,6 +32,7 @@ class Verb(StrEnum):
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
+    BDAT = "BDAT"
     RSET = "RSET"
     NOOP = "NOOP"
     VRFY = "VRFY"
@@ -46,7 +48,6 @@ _NOT_IMPLEMENTED = frozenset(
 _TAKES_NOTHING = frozenset({Verb.DATA, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
 # A browser or a client that sends content where nobody asked for it: what follows must not be read as commands.
 _FATAL = {
-    b"BDAT": say.NO_CHUNKING,
     **dict.fromkeys(
         (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH", b"PRI"), say.NOT_SMTP
     ),
@@ -88,6 +89,14 @@ class RcptArguments:
 
     recipient: Mailbox
     wishes: RecipientWishes
+
+
+@dataclass(frozen=True, slots=True)
+class BdatArguments:
+    """BDAT (RFC 3030 section 2): so many octets follow, and whether they are the last."""
+
+    octets: int
+    last: bool
 
 
 def parse_command(line: bytes) -> Command:
@@ -146,6 +155,14 @@ def parse_rcpt(argument: bytes) -> RcptArguments:
         raise BadCommand(say.UNKNOWN_PARAMETER)
     wishes = RecipientWishes(_wish(parameters, "NOTIFY", parse_notify), _wish(parameters, "ORCPT", parse_orcpt))
     return RcptArguments(_mailbox(found[1], "5.1.3"), wishes)
+
+
+def parse_bdat(argument: bytes) -> BdatArguments:
+    """`octets [LAST]`. Raises BadCommand, fatal: what follows cannot be told from commands."""
+    found = _BDAT.fullmatch(argument.decode("ascii", "replace"))
+    if not found:
+        raise BadCommand(say.BAD_BDAT, fatal=True)
+    return BdatArguments(int(found[1]), found[2] is not None)
 
 
 def _ascii(argument: bytes) -> str:

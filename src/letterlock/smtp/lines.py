@@ -97,6 +97,13 @@ class Input:
         del self._buffer[: end + len(END_OF_CONTENT)]
         return True
 
+    def take(self, at_most: int) -> bytes:
+        """What is there of the next octets, whatever they are."""
+        with memoryview(self._buffer) as view:
+            octets = view[:at_most].tobytes()
+        del self._buffer[:at_most]
+        return octets
+
     def _find_end(self) -> int | None:
         start = max(0, self._scanned - _OVERLAP)
         if not self._dotted:  # one look for both: most content has no line with a dot

@@ -8,18 +8,24 @@ can cause replies, an end of the session, and nothing else.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import ClassVar
 
-from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import CheckedContent, DotlessContent
-from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
-from letterlock.mail.wishes import NOTHING_SAID, RecipientWishes, Ret, Wishes
+from letterlock.mail.wishes import NOTHING_SAID, Wishes
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.client_events import LocalProtocolError
-from letterlock.smtp.commands import BadCommand, Command, Verb, parse_command, parse_hello, parse_mail, parse_rcpt
-from letterlock.smtp.content import count_hops, has_bare_line_ends, has_long_line, unstuff_dots
+from letterlock.smtp.commands import (
+    BadCommand,
+    Command,
+    Verb,
+    parse_bdat,
+    parse_command,
+    parse_hello,
+    parse_mail,
+    parse_rcpt,
+)
+from letterlock.smtp.content import unstuff_dots
 from letterlock.smtp.lines import Input, LineFault
 from letterlock.smtp.server_events import (
     Decision,
@@ -34,22 +40,9 @@ from letterlock.smtp.server_events import (
     StartTlsRequested,
 )
 from letterlock.smtp.server_table import TABLE, Effect, State
+from letterlock.smtp.server_transaction import Chunk, Transaction, fault_of
 
 _ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP}
-
-
-@dataclass(slots=True)
-class _Transaction:
-    """A mail transaction; `offered` counts every RCPT, accepted or not."""
-
-    reverse_path: Mailbox | None = None
-    body_type: BodyType = BodyType.SEVEN_BIT
-    requiretls: bool = False
-    ret: Ret | None = None
-    envid: str | None = None
-    recipients: list[Mailbox] = field(default_factory=list)
-    wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
-    offered: int = 0
 
 
 class SmtpServer:
@@ -74,7 +67,9 @@ class SmtpServer:
         self._hello: str | None = None
         self._extended = False
         self._discarding: Reply | None = None
-        self._mail = _Transaction()
+        self._chunk: Chunk | None = None
+        self._back_to = State.READY
+        self._mail = Transaction()
 
     # --- what the driver may ask -------------------------------------------------------------------------------------
 
@@ -101,7 +96,14 @@ class SmtpServer:
     @property
     def in_transaction(self) -> bool:
         """Whether a mail transaction is open."""
-        return self._state in (State.SENDER, State.RECIPIENTS, State.CONTENT)
+        return self._state in (State.SENDER, State.RECIPIENTS, State.CONTENT, State.CHUNKS) or (
+            self._chunk is not None and self._chunk.wanted
+        )
+
+    @property
+    def receiving(self) -> bool:
+        """Whether message content is arriving."""
+        return self._state in (State.CONTENT, State.CHUNK)
 
     @property
     def commands(self) -> int:
@@ -116,7 +118,7 @@ class SmtpServer:
     @property
     def held_octets(self) -> int:
         """The octets of unfinished input, message content in the main."""
-        return len(self._input)
+        return len(self._input) + len(self._mail.content)
 
     def take_output(self) -> bytes:
         """The octets to send now; they are handed out once."""
@@ -202,10 +204,15 @@ class SmtpServer:
 
         Raises LocalProtocolError when none is arriving or the reply does not refuse.
         """
-        self._demand(State.CONTENT)
+        if not self.receiving:
+            raise LocalProtocolError(f"not while the session is {self._state}")
         if not (reply.transient or reply.permanent):
             raise LocalProtocolError(f"{reply} does not refuse")
-        self._discarding = self._discarding or reply
+        if self._chunk is None:
+            self._discarding = self._discarding or reply
+        else:
+            self._chunk.refusal = self._chunk.refusal or reply
+            self._mail.content = bytearray()
 
     def tls_established(self) -> None:
         """The handshake is done: forget what was said in clear; EHLO comes next (RFC 3207 section 4.2)."""
@@ -214,7 +221,7 @@ class SmtpServer:
         self._hello = None
         self._extended = False
         self._bad_commands = self._idle_commands = 0
-        self._mail = _Transaction()
+        self._mail = Transaction()
         self._state = State.HELLO
 
     def end(self, reply: Reply) -> None:
@@ -241,6 +248,8 @@ class SmtpServer:
         """Go on with what was fed; False when more is needed."""
         if self._state is State.CONTENT:
             return self._read_content()
+        if self._chunk is not None:
+            return self._read_chunk(self._chunk)
         line = self._input.next_line()
         if line is None:
             return False
@@ -259,9 +268,12 @@ class SmtpServer:
         command = parse_command(line)
         self._last_step = command.verb
         effect = TABLE[command.verb][self._state]
-        if isinstance(effect, Reply):
+        if command.verb is Verb.BDAT:
+            self._begin_chunk(command, effect if isinstance(effect, Reply) else None)
+        elif isinstance(effect, Reply):
             raise BadCommand(effect)
-        self._EFFECTS[effect](self, command)
+        else:
+            self._EFFECTS[effect](self, command)
 
     def _refuse_command(self, bad: BadCommand) -> None:
         self._refuse(bad.reply)
@@ -303,7 +315,7 @@ class SmtpServer:
             return
         self._hello = name
         self._extended = command.verb is Verb.EHLO
-        self._mail = _Transaction()
+        self._mail = Transaction()
         self._state = State.READY
         self._say(Reply(250, self._offers() if self._extended else (self._hostname,)))
 
@@ -315,6 +327,7 @@ class SmtpServer:
             "8BITMIME",
             "ENHANCEDSTATUSCODES",
             "DSN",
+            "CHUNKING",
         ]
         if self._starttls and not self._secure:
             offers.append("STARTTLS")
@@ -348,7 +361,7 @@ class SmtpServer:
 
     def _reset(self, _: Command) -> None:
         if self._count_idle():
-            self._mail = _Transaction()
+            self._mail = Transaction()
             self._state = State.HELLO if self._hello is None else State.READY
             self._say(say.OK)
 
@@ -401,17 +414,48 @@ class SmtpServer:
             checked = CheckedContent(unstuff_dots(content)[2:])
         else:
             checked = DotlessContent(memoryview(content)[2:])
-        self._finish_content(checked, self._fault_of(checked))
+        self._finish_content(checked, fault_of(checked, self._limits))
         return True
 
-    def _fault_of(self, content: bytes) -> Reply | None:
-        if len(content) > self._limits.max_message_octets:
-            return say.TOO_LARGE
-        if has_bare_line_ends(content):
-            return say.BARE_IN_CONTENT
-        if has_long_line(content, self._limits.max_text_line_octets):
-            return say.TEXT_LINE_TOO_LONG
-        return say.TOO_MANY_HOPS if count_hops(content) >= self._limits.max_hops else None
+    def _begin_chunk(self, command: Command, refusal: Reply | None) -> None:
+        """The octets of a chunk are read whether they are wanted or not (RFC 3030 section 2): none is a command."""
+        asked = parse_bdat(command.argument)
+        self._chunk = Chunk(asked.octets, asked.octets, asked.last, refusal, wanted=refusal is None)
+        self._back_to, self._state = self._state, State.CHUNK
+        if not refusal and not (asked.octets or asked.last):
+            self._count_idle()
+
+    def _read_chunk(self, chunk: Chunk) -> bool:
+        octets = self._input.take(chunk.left)
+        chunk.left -= len(octets)
+        if chunk.refusal is None:
+            self._mail.content += octets
+            if len(self._mail.content) > self._limits.max_message_octets:
+                self.discard_content(say.TOO_LARGE)
+        if chunk.left:
+            return False
+        self._chunk = None
+        self._end_chunk(chunk)
+        return True
+
+    def _end_chunk(self, chunk: Chunk) -> None:
+        if not chunk.wanted and chunk.refusal is not None:
+            self._state = self._back_to
+            self._refuse_command(BadCommand(chunk.refusal))
+        elif chunk.refusal is not None:  # the transaction is over: whatever comes of it is refused (RFC 3030 section 2)
+            self._finish_content(CheckedContent(), chunk.refusal)
+        elif not chunk.last:
+            self._state = State.CHUNKS
+            self._say(Reply(250, (f"2.0.0 {chunk.octets} octets received",)))
+        else:
+            content = bytes(self._mail.content)
+            self._mail.content = bytearray()
+            if content and not content.endswith(b"\r\n"):
+                content += b"\r\n"
+            dotted = content.startswith(b".") or b"\r\n." in content
+            self._finish_content(
+                (CheckedContent if dotted else DotlessContent)(content), fault_of(content, self._limits)
+            )
 
     def _finish_content(self, content: CheckedContent, fault: Reply | None) -> None:
         self._last_step = "END-OF-MESSAGE"
@@ -439,7 +483,7 @@ class SmtpServer:
 
     def _end_transaction(self, reply: Reply) -> None:
         self._say(reply)
-        self._mail = _Transaction()
+        self._mail = Transaction()
         self._state = State.READY
 
     def _end(self, why: End) -> None:

@@ -16,6 +16,8 @@ class State(StrEnum):
     SENDER = "sender"  # MAIL was accepted
     RECIPIENTS = "recipients"  # a RCPT was accepted, too
     CONTENT = "content"  # DATA was accepted
+    CHUNK = "chunk"  # the octets of a BDAT
+    CHUNKS = "chunks"  # between two BDAT
     HANDSHAKE = "handshake"  # tls_established
     CLOSED = "closed"
 
@@ -27,13 +29,14 @@ class Effect(StrEnum):
     OPEN = "open a mail transaction"
     ADD = "add a recipient"
     TAKE = "take the content"
+    CHUNK = "take a chunk of the content"
     RESET = "end the mail transaction"
     ANSWER = "answer only"
     SECURE = "start TLS"
     LEAVE = "end the session"
 
 
-COMMAND_STATES = (State.HELLO, State.READY, State.SENDER, State.RECIPIENTS)
+COMMAND_STATES = (State.HELLO, State.READY, State.SENDER, State.RECIPIENTS, State.CHUNKS)
 
 
 def _row(*cells: Effect | Reply) -> dict[State, Effect | Reply]:
@@ -44,10 +47,11 @@ def _row(*cells: Effect | Reply) -> dict[State, Effect | Reply]:
 TABLE: dict[Verb, dict[State, Effect | Reply]] = {
     Verb.EHLO: _row(Effect.GREET),
     Verb.HELO: _row(Effect.GREET),
-    Verb.MAIL: _row(say.HELLO_FIRST, Effect.OPEN, say.ALREADY_MAIL, say.ALREADY_MAIL),
-    Verb.RCPT: _row(say.HELLO_FIRST, say.MAIL_FIRST, Effect.ADD, Effect.ADD),
-    Verb.DATA: _row(say.HELLO_FIRST, say.MAIL_FIRST, say.RCPT_FIRST, Effect.TAKE),
-    Verb.STARTTLS: _row(say.HELLO_FIRST, Effect.SECURE, say.NOT_DURING_MAIL, say.NOT_DURING_MAIL),
+    Verb.MAIL: _row(say.HELLO_FIRST, Effect.OPEN, say.ALREADY_MAIL, say.ALREADY_MAIL, say.ALREADY_MAIL),
+    Verb.RCPT: _row(say.HELLO_FIRST, say.MAIL_FIRST, Effect.ADD, Effect.ADD, say.NOT_BETWEEN_CHUNKS),
+    Verb.DATA: _row(say.HELLO_FIRST, say.MAIL_FIRST, say.RCPT_FIRST, Effect.TAKE, say.NOT_BETWEEN_CHUNKS),
+    Verb.BDAT: _row(say.HELLO_FIRST, say.MAIL_FIRST, say.RCPT_FIRST_BDAT, Effect.CHUNK, Effect.CHUNK),
+    Verb.STARTTLS: _row(say.HELLO_FIRST, Effect.SECURE, say.NOT_DURING_MAIL, say.NOT_DURING_MAIL, say.NOT_DURING_MAIL),
     Verb.RSET: _row(Effect.RESET),
     Verb.NOOP: _row(Effect.ANSWER),
     Verb.VRFY: _row(Effect.ANSWER),

@@ -1,0 +1,48 @@
+"""What a server session keeps of a mail transaction, and what it has against a message."""
+
+from dataclasses import dataclass, field
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import BodyType
+from letterlock.mail.replies import Reply
+from letterlock.mail.wishes import RecipientWishes, Ret
+from letterlock.smtp import server_replies as say
+from letterlock.smtp.content import count_hops, has_bare_line_ends, has_long_line
+from letterlock.smtp.server_events import ServerLimits
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A mail transaction; `offered` counts every RCPT, accepted or not."""
+
+    reverse_path: Mailbox | None = None
+    body_type: BodyType = BodyType.SEVEN_BIT
+    requiretls: bool = False
+    ret: Ret | None = None
+    envid: str | None = None
+    content: bytearray = field(default_factory=bytearray)  # of the chunks so far
+    recipients: list[Mailbox] = field(default_factory=list)
+    wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
+    offered: int = 0
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What BDAT announced: octets that are still to come, and what answers them if they are not wanted."""
+
+    octets: int
+    left: int
+    last: bool
+    refusal: Reply | None = None
+    wanted: bool = True  # it belongs to a mail transaction
+
+
+def fault_of(content: bytes, limits: ServerLimits) -> Reply | None:
+    """Why a content is not accepted."""
+    if len(content) > limits.max_message_octets:
+        return say.TOO_LARGE
+    if has_bare_line_ends(content):
+        return say.BARE_IN_CONTENT
+    if has_long_line(content, limits.max_text_line_octets):
+        return say.TEXT_LINE_TOO_LONG
+    return say.TOO_MANY_HOPS if count_hops(content) >= limits.max_hops else None
