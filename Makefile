@@ -6,7 +6,7 @@ help:
 	@echo "make demo   set up, then run the attack lab"
 	@echo "make test   set up, real peers included, then run every check and test"
 	@echo "make lint types imports docs unit   one check at a time"
-	@echo "make soak   500 SIGKILLs, bad disks, clocks and receivers: nothing may be lost (about 15 minutes)"
+	@echo "make soak   500 SIGKILLs, bad disks, clocks, receivers, power cuts: nothing may be lost (about 15 minutes)"
 	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 6 minutes)"
 	@echo "make mutation   mutants of the decision and of identities (about 15 minutes)"
 
@@ -50,6 +50,7 @@ unit: .make/dev .make/debian
 
 soak: .make/dev .make/debian
 	$(BIN)/python -m tests.soak.run --kills 500 --workers 3 --seed 1
+	$(BIN)/python -m tests.soak.powercut --messages 2000 --cuts 150 --seed 1
 
 bench: .make/dev .make/debian
 	$(BIN)/python -m bench.relay

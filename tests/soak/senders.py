@@ -30,6 +30,7 @@ class Ledger:
 
     accepted: set[str] = field(default_factory=set)
     refused: dict[str, tuple[float, bytes]] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)  # of what was accepted
     begun: int = 0
     surprises: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -39,10 +40,11 @@ class Ledger:
         with self._lock:
             self.begun += 1
 
-    def accept(self, number: str) -> None:
+    def accept(self, number: str, reply: bytes) -> None:
         """The server answered 250: from now on it may not lose it."""
         with self._lock:
             self.accepted.add(number)
+            self.ids[number] = reply.split()[-1].decode("ascii", "replace")
 
     def refuse(self, number: str, reply: bytes) -> None:
         """The server did not take it, and said so."""
@@ -115,7 +117,7 @@ class Sender(threading.Thread):
             self._ledger.refuse(number, reply)
             return
         expect(reply, b"250")
-        self._ledger.accept(number)
+        self._ledger.accept(number, reply)
 
 
 def expect(line: bytes, code: bytes) -> None:

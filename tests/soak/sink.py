@@ -64,8 +64,8 @@ class Sink:
             server.server_close()
             thread.join()
 
-    def record(self, message: bytes, visit: Visit, *, answered: bool) -> None:
-        """Count a message, and check that its content is what was sent."""
+    def record(self, message: bytes, visit: Visit, *, answered: bool) -> str:
+        """Count a message, and check that its content is what was sent; its number."""
         header, _, payload = message.partition(b"\r\n\r\n")
         fields = dict(line.split(b": ", 1) for line in header.split(b"\r\n") if line.startswith(b"X-Soak"))
         number = fields[b"X-Soak"].decode()
@@ -74,6 +74,7 @@ class Sink:
             self.arrivals.append(Arrival(number, time.monotonic(), visit, answered))
             if fields[b"X-Soak-Digest"] != digest(payload):
                 self.damaged.append(number)
+        return number
 
     def record_notification(self, number: str) -> None:
         """Count a notification for the sender of a message."""
@@ -187,15 +188,17 @@ class _Session(socketserver.StreamRequestHandler):
         sink, mischief = self.server.sink, self.server.sink.mischief
         kind = mischief.choose(Step.DOT, may_fail=self._sender is not None)
         clear = kind in (None, Kind.TEMPORARY, Kind.PERMANENT)
+        good = b"250 kept\r\n"
         if kind is None or (not clear and mischief.keeps()):
             if self._notified is not None:
                 sink.record_notification(self._notified)
             else:
-                sink.record(message, self._visit, answered=kind is None and not self._spoilt)
+                number = sink.record(message, self._visit, answered=kind is None and not self._spoilt)
+                good = f"250 kept {number}\r\n".encode()
         if kind is None:
-            self.wfile.write(b"250 kept\r\n")
+            self.wfile.write(good)
         else:
-            self._commit(Step.DOT, kind, b"250 kept\r\n")
+            self._commit(Step.DOT, kind, good)
 
     def _misbehave(self, step: Step) -> bool:
         """Where there is nothing to be said; whether anything was done."""

@@ -141,7 +141,7 @@ class Weather:
         injection = Injection(calls, error, first=self._chance.randint(1, 6), step=self._chance.randint(1, 5))
         log = self._directory / "strace.log"
         self._victim.await_ready()
-        with self._disk_fails(), injecting(self._victim.pids(), self._directory / "queue", injection, log) as injected:
+        with self._disk_fails(), injecting(self._victim.pids(), injection, log) as injected:
             injected.await_one(INJECTION_SECONDS)
             yield
         self.injected[blow] += injected.count
