@@ -239,12 +239,15 @@ class _Connection:
         self.stream = stream
         self.secure = False
         self.buffer = b""
+        self.chunk = b""
 
     async def run(self) -> None:
         while (line := await self._line()) is not None:
             log = self.server.secret if self.secure else self.server.clear
             log.append(line)
             word = line.partition(" ")[0].upper()
+            if word == "BDAT":
+                await self._chunk(int(line.split()[1]))
             if word == "STARTTLS" and "STARTTLS" not in self.server.answers:
                 await self._starttls()
             elif not await self._answer(word):
@@ -256,6 +259,11 @@ class _Connection:
             self.stream, _ = await tls.accept_tls(self.stream, self.server.context)
             self.secure, self.buffer = True, b""
 
+    async def _chunk(self, octets: int) -> None:
+        while len(self.buffer) < octets and (data := await self.stream.read(65536)):
+            self.buffer += data
+        self.chunk, self.buffer = self.buffer[:octets], self.buffer[octets:]
+
     async def _answer(self, word: str) -> bool:
         answer = self._scripted(word)
         if answer is None:
@@ -265,6 +273,8 @@ class _Connection:
         await self.stream.write(answer)
         if word == "DATA" and answer.startswith(b"354"):
             return await self._message()
+        if word == "BDAT" and answer.startswith(b"250"):
+            self.server.messages.append(self.chunk)
         return word != "QUIT" and not answer.startswith(b"421")
 
     async def _message(self) -> bool:

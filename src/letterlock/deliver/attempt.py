@@ -237,11 +237,14 @@ class _Try:
         self, address: str, requirement: Requirement, *, compatible: bool = False, stream: Stream | None = None
     ) -> OpenResult:
         self._sessions_left -= 1
+        options = self._options
+        if self._pool is not None and not self._pool.takes_chunks(address, options.port):
+            options = replace(options, chunking=False)
         return await open_session(
             address,
             requirement,
             ports=self._ports,
-            options=self._options,
+            options=options,
             compatible=compatible,
             lmtp=self._lmtp,
             stream=stream,
@@ -265,6 +268,8 @@ class _Try:
         finally:
             if not kept:
                 await session.conversation.end()
+        if self._pool is not None and done.chunks_refused:
+            self._pool.shun_chunks(address, self._options.port)
         if session.reused and done.lost is not None and not done.outcomes:
             return None
         self._outcomes |= done.outcomes

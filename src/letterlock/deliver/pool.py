@@ -24,6 +24,9 @@ from letterlock.smtp.client import State
 _Server = tuple[str, str, int, str | None]
 
 
+MAX_REMEMBERED = 1000
+
+
 @dataclass(slots=True, eq=False)
 class _Kept:
     session: Opened
@@ -44,6 +47,17 @@ class SessionPool:
         self._kept: dict[_Server, list[_Kept]] = {}
         self._order: OrderedDict[int, tuple[_Server, _Kept]] = OrderedDict()
         self._ending: set[asyncio.Task[None]] = set()
+        self._without_chunks: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def shun_chunks(self, address: str, port: int) -> None:
+        """Remember that a server offers CHUNKING and does not know BDAT."""
+        self._without_chunks[address, port] = None
+        if len(self._without_chunks) > MAX_REMEMBERED:
+            self._without_chunks.popitem(last=False)
+
+    def takes_chunks(self, address: str, port: int) -> bool:
+        """Whether a server that offers CHUNKING may be believed."""
+        return (address, port) not in self._without_chunks
 
     def take(
         self, host: str, address: str, port: int, requirement: Requirement, *, source: str | None = None

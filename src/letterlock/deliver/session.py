@@ -134,7 +134,9 @@ async def open_session(
         return Unreachable(status="4.4.1", text=text, connected_at=None)
     except OSError as error:
         return Unreachable(status="4.4.1", text=f"cannot connect: {say(error)}", connected_at=None)
-    client = SmtpClient(options.hostname, secure=implicit, lmtp=lmtp)
+    client = SmtpClient(
+        options.hostname, secure=implicit, lmtp=lmtp, pipelining=options.pipelining, chunking=options.chunking
+    )
     conversation = Conversation(stream, client, timeouts, deadline)
     opening = _Opening(conversation, requirement, ports, options.port, compatible=compatible)
     return await opening.run()

@@ -21,6 +21,7 @@ from letterlock.smtp.client import MAX_RECIPIENTS
 from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
 from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, RecipientAnswered, SenderAnswered
 
+_NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 
 
@@ -30,6 +31,7 @@ class Transacted:
 
     outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     lost: SessionLost | None = None
+    chunks_refused: bool = False  # the server offers CHUNKING, and does not know BDAT
 
 
 async def transact(
@@ -160,13 +162,27 @@ class _Transaction:
                 self._answered(refusal, unanswered)
             if in_doubt:
                 self._doubt(unanswered, lost)
-            if unanswered:
+            if unanswered or self._done.chunks_refused:
                 raise
 
     def _answered(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
         """One reply to the message: for all of its recipients, in LMTP for the next one (RFC 2033 section 4.2)."""
+        if self._conversation.client.chunking and reply.code in _NOT_UNDERSTOOD:
+            self._chunks_refused(reply, unanswered)
         for _ in range(1 if self._conversation.client.lmtp else len(unanswered)):
             self._record(unanswered.popleft(), reply, "the message")
+
+    def _chunks_refused(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
+        """It offered CHUNKING and does not know BDAT: no word on the message, and what it made of the octets who knows.
+
+        Raises SessionLost.
+        """
+        text = f"{self._server} offers CHUNKING and answers BDAT with {reply}; the next attempt does without"
+        while unanswered:
+            recipient = unanswered.popleft()
+            self._done.outcomes[recipient] = outcomes.deferred(recipient, "4.5.0", text)
+        self._done.chunks_refused = True
+        raise SessionLost("4.5.0", text)
 
     async def _last_words(self) -> Reply | None:
         """A refusal that the server sent before it cut us off; a 2yz without the final dot would mean nothing."""

@@ -99,7 +99,7 @@ class SmtpClient:
     """One session. `name` is what we call ourselves in EHLO: a domain name or an address literal.
 
     `secure`: the session is inside TLS from its first octet (RFC 8314 section 3), and there is no STARTTLS. `lmtp`: the
-    server speaks LMTP.
+    server speaks LMTP. `pipelining`, `chunking`: use these where they are offered.
     """
 
     def __init__(
@@ -108,6 +108,8 @@ class SmtpClient:
         *,
         secure: bool = False,
         lmtp: bool = False,
+        pipelining: bool = True,
+        chunking: bool = True,
         max_line_octets: int = MAX_REPLY_LINE_OCTETS,
         max_reply_lines: int = MAX_REPLY_LINES,
     ) -> None:
@@ -120,6 +122,8 @@ class SmtpClient:
         self._capabilities = _NO_CAPABILITIES
         self._secure = secure
         self._lmtp = lmtp
+        self._may_pipeline = pipelining
+        self._may_chunk = chunking
         self._sender_accepted = False
         self._accepted: list[Mailbox] = []
         self._transaction_open = False
@@ -149,6 +153,11 @@ class SmtpClient:
     def lmtp(self) -> bool:
         """Whether the server speaks LMTP, and answers the message once for each recipient."""
         return self._lmtp
+
+    @property
+    def chunking(self) -> bool:
+        """Whether content goes out by BDAT (RFC 3030) and not by DATA."""
+        return self._may_chunk and self._capabilities.chunking
 
     @property
     def fault(self) -> RemoteProtocolError | None:
@@ -200,7 +209,9 @@ class SmtpClient:
         requiretls: bool = False,
         wishes: Wishes = NO_WISHES,
     ) -> None:
-        """MAIL, RCPT and DATA. `size` is the content's octets, `eight_bit` whether it has octets above 127.
+        """MAIL and RCPT, and DATA where content does not go by BDAT.
+
+        `size` is the content's octets, `eight_bit` whether it has octets above 127.
 
         Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, ASCII only, 8-bit only where 8BITMIME is offered,
         REQUIRETLS only inside TLS and where it is offered (RFC 8689 section 2). `wishes` go only to a
@@ -218,7 +229,8 @@ class SmtpClient:
         mail_line = self._mail_line(reverse_path, size, eight_bit, requiretls) + _ascii(told.parameters)
         commands.append(_Command(Step.MAIL, mail_line))
         commands += [_Command(Step.RCPT, _rcpt_line(one, told), one) for one in recipients]
-        commands.append(_Command(Step.DATA, b"DATA"))
+        if not self.chunking:
+            commands.append(_Command(Step.DATA, b"DATA"))
         self._plan.extend(commands)
         self._sender_accepted = False
         self._accepted = []
@@ -226,7 +238,8 @@ class SmtpClient:
         self._go_on()
 
     def send_message(self, content: bytes | WireContent) -> None:
-        """The message content, which has CRLF line ends only, dot-stuffed and ended (RFC 5321 section 4.5.2).
+        """The message content, which has CRLF line ends only: dot-stuffed and ended (RFC 5321 section 4.5.2), or in
+        one chunk as it is (RFC 3030 section 2).
 
         Raises LocalProtocolError on a bare CR or LF: some servers would see another end of the message than others.
         """
@@ -236,7 +249,10 @@ class SmtpClient:
         except BareLineEnd as error:
             raise LocalProtocolError(str(error)) from None
         self._await_message_answers()
-        self._output += (ready.octets, b".\r\n")
+        if self.chunking:
+            self._output += (b"BDAT %d LAST\r\n" % len(ready.content), ready.content)
+        else:
+            self._output += (ready.octets, b".\r\n")
 
     def _await_message_answers(self) -> None:
         if not self._lmtp:
@@ -388,9 +404,18 @@ class SmtpClient:
             return self._envelope_over(None)
         while self._plan:
             self._send(self._plan.popleft())
-            if not self._capabilities.pipelining:
-                break
+            if not (self._capabilities.pipelining and self._may_pipeline):
+                return []
+        if self.chunking and not self._due:
+            return self._content_is_next()
         return []
+
+    def _content_is_next(self) -> list[Event]:
+        """All of the envelope is answered, and no DATA asks for leave."""
+        if not self._accepted:
+            return self._envelope_over(None)
+        self._state = State.SENDING
+        return [EnvelopeAnswered(tuple(self._accepted), None)]
 
     def _pointless(self) -> bool:
         return not self._sender_accepted or (self._plan[0].step is Step.DATA and not self._accepted)

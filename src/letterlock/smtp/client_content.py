@@ -12,21 +12,22 @@ class BareLineEnd(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WireContent:
-    """Content as it goes out after DATA, without the final dot: checked and dot-stuffed once, sent as often as needed.
+    """Content that was checked and dot-stuffed once, and is sent as often as needed. Make one with `wire_content`.
 
-    Make one with `wire_content`.
+    `octets` go out after DATA, without the final dot; `content` after BDAT.
     """
 
     octets: bytes
+    content: bytes
 
 
 def wire_content(content: bytes) -> WireContent:
     """Make content ready to be sent; what its type says of it is not looked for again. Raises BareLineEnd."""
     if isinstance(content, DotlessContent):
-        return WireContent(content)
+        return WireContent(content, content)
     if not isinstance(content, CheckedContent) and has_bare_line_ends(content):
         raise BareLineEnd("the content has a bare CR or LF")
-    return WireContent(stuff_dots(content))
+    return WireContent(stuff_dots(content), content)
 
 
 def stuff_dots(content: bytes) -> bytes:
