@@ -30,7 +30,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.store.sqlite import SqliteStore
 
-SINK_ADDRESS, DEAD_ADDRESS = "127.77.0.2", "127.77.0.3"
+SINK_ADDRESS = "127.77.0.2"
 MODES = ("alone", "refused", "silent")
 GOAL = 0.1
 GROUP = 500
@@ -64,6 +64,7 @@ class Choice:
 
     messages: int
     destinations: int
+    places: int
     rate: float
     seconds: float
     rounds: int
@@ -85,6 +86,11 @@ class Outcome:
         if not self.latencies:
             return float("nan")
         return self.latencies[min(len(self.latencies) - 1, len(self.latencies) * percent // 100)] * 1000
+
+
+def dead_address(place: int) -> str:
+    """Where nobody is."""
+    return f"127.77.{1 + place // 250}.{1 + place % 250}"
 
 
 async def fill(directory: Path, messages: int, destinations: int) -> None:
@@ -126,19 +132,21 @@ def sink() -> Iterator[tuple[StampReader, int]]:
 
 
 @contextmanager
-def dead_end(mode: str) -> Iterator[int]:
-    """A port that refuses, or one whose backlog is full, so that the kernel answers no SYN."""
+def dead_end(mode: str, places: int) -> Iterator[int]:
+    """A port, of so many addresses, that refuses, or one whose backlog is full, so that the kernel answers no SYN."""
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind((DEAD_ADDRESS, 0))
-        port: int = listener.getsockname()[1]
-        if mode == "silent":
-            listener.listen(0)
-            for _ in range(4):
-                knocker = stack.enter_context(socket.socket())
-                knocker.setblocking(False)
-                knocker.connect_ex((DEAD_ADDRESS, port))
-            time.sleep(0.2)
+        port = 0
+        for number in range(places):
+            listener = stack.enter_context(socket.socket())
+            listener.bind((dead_address(number), port))
+            port = listener.getsockname()[1]
+            if mode == "silent":
+                listener.listen(0)
+                for _ in range(4):
+                    knocker = stack.enter_context(socket.socket())
+                    knocker.setblocking(False)
+                    knocker.connect_ex((dead_address(number), port))
+        time.sleep(0.2)
         yield port
 
 
@@ -168,11 +176,11 @@ def measure(mode: str, choice: Choice, queue: Path) -> Outcome:
             shutil.copytree(queue, directory / "queue")
         os.sync()  # that the copy goes to the disk now, and not while it is measured
         reader, sink_port = stack.enter_context(sink())
-        dead_port = stack.enter_context(dead_end(mode))
+        dead_port = stack.enter_context(dead_end(mode, choice.places))
         port = _free_port("127.0.0.1")
         config = CONFIG.format(port=port, directory=directory / "queue", sink=SINK_ADDRESS, sink_port=sink_port)
         for number in range(choice.destinations):
-            config += DEAD_ROUTE.format(number=number, address=DEAD_ADDRESS, port=dead_port)
+            config += DEAD_ROUTE.format(number=number, address=dead_address(number % choice.places), port=dead_port)
         process = stack.enter_context(server(directory, config, port))
         messages = round(choice.rate * choice.seconds)
         part = Part(name=mode, title=mode, octets=OCTETS, messages=messages, messages_per_second=choice.rate)
@@ -248,6 +256,7 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     parser = argparse.ArgumentParser(prog="python -m bench.starving", description=__doc__.partition("\n")[0])
     parser.add_argument("--messages", type=int, default=100_000, help="that wait for the dead destinations")
     parser.add_argument("--destinations", type=int, default=1, help="that are dead")
+    parser.add_argument("--places", type=int, default=1, help="that those destinations are routed to")
     parser.add_argument("--rate", type=float, default=100.0, help="messages a second for the one that is up")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)

@@ -139,3 +139,27 @@ def test_where_a_place_rests_nobody_is_seated_and_who_waits_there_can_be_taken_o
     assert len(seats.take_out(lambda place: place == "resting", 2)) == 2
     assert seats.queued("resting") == 1
     assert seats.take_out(lambda place: place == "awake", 2) == []
+
+
+def test_many_that_never_answer_cannot_hold_the_seats_of_those_that_did_well() -> None:
+    seats = Seats(total=8, each=4, max_waiting=100)
+    seats.wait(task("good"))
+    assert seats.take() is not None
+    seats.leave("good", well=True)
+    for number in range(20):
+        seats.wait(task(f"dead{number}"))
+    assert len([*iter(seats.take, None)]) == 6, "a quarter is kept"
+    for _ in range(3):
+        seats.wait(task("good"))
+    assert [one.lease.next_hop for one in iter(seats.take, None)] == ["good", "good"]
+
+
+def test_seats_that_are_kept_are_kept_for_nobody_who_failed_since() -> None:
+    seats = Seats(total=8, each=8, max_waiting=100)
+    for well in (True, False):
+        seats.wait(task("place"))
+        assert seats.take() is not None
+        seats.leave("place", well=well)
+    for number in range(20):
+        seats.wait(task(f"other{number}"))
+    assert len([*iter(seats.take, None)]) == 8

@@ -8,7 +8,6 @@ what became due since the last time is looked at, and all of it seldom, for a cl
 import asyncio
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from letterlock.deliver.options import DeliverOptions
@@ -21,9 +20,11 @@ from letterlock.queue.tasks import DeliveryTask, Lease
 log = logging.getLogger("letterlock.deliver")
 
 LEASE_BATCH = 100
-SWEEP_BATCH = 5
-MAX_CROWDED = 250
+SWEEP_BATCH = 10
+MAX_CROWDED = 10_000
 LOOK_SECONDS = 1.0
+IN_VAIN_SECONDS = 0.2
+MANY_CROWDED = 100
 LOOK_AT_ALL_SECONDS = 60.0
 GIVEN_BACK_SECONDS = 60.0
 MAX_PAUSE_SECONDS = 60.0
@@ -48,7 +49,8 @@ class Intake:
         self._seats = seats
         self._rests = rests
         self._leads_to = leads_to
-        self._crowded: OrderedDict[str, None] = OrderedDict()
+        self._crowded: dict[str, dict[str, None]] = {}  # the crowded next hops, by the place that they lead to
+        self._crowded_count = 0
         self._look_at = -math.inf  # monotonic: when to look again past the crowded
         self._look_at_all_at = -math.inf  # and at all that is due
         self._seen_until = 0.0  # everything that was due by then is leased, or its next hop is crowded
@@ -62,15 +64,12 @@ class Intake:
 
     def wants(self, next_hop: str) -> bool:
         """Whether there is room for a next hop that had none."""
-        return next_hop in self._crowded and self._wants(next_hop)
+        return next_hop in self._crowded.get(self._leads_to(next_hop), ()) and self._wants(next_hop)
 
     async def look(self) -> bool:
         """Take in what is due; whether there may be more at once. Raises StoreFailed."""
-        if roomy := [next_hop for next_hop in self._crowded if self._wants(next_hop)]:
-            limit = min(LEASE_BATCH, sum(self._seats.space(next_hop) for next_hop in roomy))
-            tasks = await self._lease(limit, only=roomy)
-            for next_hop in roomy if len(tasks) < limit else ():
-                self._crowded.pop(next_hop, None)
+        if roomy := next((place for place, hops in self._crowded.items() if self._wants(next(iter(hops)))), None):
+            tasks = await self._lease_crowded(roomy)
         elif not self._crowded:
             tasks = await self._lease(LEASE_BATCH)
         else:
@@ -93,7 +92,8 @@ class Intake:
         if not self._rests.places:
             return ()
         waiting = self._seats.take_out(self._is_down, SWEEP_BATCH)
-        down = [next_hop for next_hop in self._crowded if self._is_down(next_hop)]
+        places = [hops for hops in self._crowded.values() if self._is_down(next(iter(hops)))]
+        down = [next_hop for hops in places for next_hop in hops]
         if waiting or not down:
             return waiting
         return await self._lease(SWEEP_BATCH, only=down)
@@ -119,12 +119,21 @@ class Intake:
             since=since,
         )
 
+    async def _lease_crowded(self, place: str) -> Sequence[DeliveryTask]:
+        """What a place that was crowded has room for; when nothing is left, it is crowded no more."""
+        hops = [*self._crowded[place]]
+        limit = min(LEASE_BATCH, self._seats.space(hops[0]))
+        tasks = await self._lease(limit, only=hops)
+        if len(tasks) < limit:
+            self._crowded_count -= len(self._crowded.pop(place, ()))
+        return tasks
+
     async def _look_past_the_crowded(self) -> Sequence[DeliveryTask]:
         now, began = self._clock.now(), self._clock.monotonic()
         if began < self._look_at:
             return ()
         at_all = began >= self._look_at_all_at
-        tasks = await self._lease(LEASE_BATCH, avoid=[*self._crowded], since=0.0 if at_all else self._seen_until)
+        tasks = await self._lease(LEASE_BATCH, avoid=self._all_crowded(), since=0.0 if at_all else self._seen_until)
         if not tasks:
             self._seen_until, self._look_at = now, began + LOOK_SECONDS
             if at_all:
@@ -141,7 +150,12 @@ class Intake:
                 continue
             away = 0.0 if self._crowd(next_hop) else GIVEN_BACK_SECONDS
             too_many.append((task.lease, now + away))
+        if len(too_many) > len(tasks) // 2 and self._crowded_count > MANY_CROWDED:  # one by one they are found out
+            self._look_at = self._clock.monotonic() + IN_VAIN_SECONDS
         await self.give_back(too_many)
+
+    def _all_crowded(self) -> list[str]:
+        return [next_hop for hops in self._crowded.values() for next_hop in hops]
 
     def _wants(self, next_hop: str) -> bool:
         """Whether more tasks for a next hop should come from the store: when half of its room is empty."""
@@ -154,9 +168,11 @@ class Intake:
 
     def _crowd(self, next_hop: str) -> bool:
         """Pass a next hop over from now on; False when there are too many of those."""
-        if next_hop in self._crowded:
+        place = self._leads_to(next_hop)
+        if next_hop in self._crowded.get(place, ()):
             return True
-        if len(self._crowded) < MAX_CROWDED:
-            self._crowded[next_hop] = None
-            return True
-        return False
+        if self._crowded_count >= MAX_CROWDED:
+            return False
+        self._crowded.setdefault(place, {})[next_hop] = None
+        self._crowded_count += 1
+        return True

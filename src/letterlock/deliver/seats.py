@@ -8,6 +8,7 @@ from letterlock.queue.tasks import DeliveryTask
 MAX_REMEMBERED = 10_000
 _TROUBLED_SHARE = 20
 _HEALTHY_SHARE = 2
+_RESERVED_SHARE = 4
 
 
 def _nobody(_place: str) -> bool:
@@ -27,7 +28,8 @@ class Seats:
     time, down to one; each time it does well it gets one back. `max_waiting` bounds the waiting room; one next hop may
     fill half of it, one that is in trouble a twentieth. Whoever finds a seat of his next hop free may always come in,
     so that a room full of others keeps nobody out. Next hops whose mail the operator's routes lead to one place are one
-    here: `leads_to` says where that is; `exceptions` are the places with more or fewer seats than the others.
+    here: `leads_to` says where that is. A quarter of all seats is kept for places that did well the last time, so that
+    many that never answer cannot hold them all. `exceptions` are the places with more or fewer seats than the others.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Seats:
         self._taken_count = 0
         self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
         self._waiting_count = 0
+        self._well: OrderedDict[str, None] = OrderedDict()  # places that did well the last time
         self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the seats that they have
 
     @property
@@ -91,7 +94,9 @@ class Seats:
         """
         if self.free <= 0:
             return None
-        seated = (each for each in self._waiting if self._taken[each] < self._seats_of(each))
+        reserved = self._reserve_reached()
+        open_to = (each for each in self._waiting if not reserved or each in self._well)
+        seated = (each for each in open_to if self._taken[each] < self._seats_of(each))
         next_hop = next((each for each in seated if not resting(each)), None)
         if next_hop is None:
             return None
@@ -127,6 +132,7 @@ class Seats:
             del self._taken[next_hop]
         if well is None:
             return
+        self._note(next_hop, well=well)
         most = self._exceptions.get(next_hop, self._each)
         seats = self._fewer.pop(next_hop, most)
         seats = min(most, seats + 1) if well else max(1, seats // 2)
@@ -137,6 +143,21 @@ class Seats:
 
     def _seats_of(self, next_hop: str) -> int:
         return self._fewer.get(next_hop) or self._exceptions.get(next_hop, self._each)
+
+    def _reserve_reached(self) -> bool:
+        """Whether those who have not proven well have all the seats that they may have."""
+        reserved = self._total // _RESERVED_SHARE
+        if self.free > reserved or not self._well:
+            return False
+        unproven = sum(taken for place, taken in self._taken.items() if place not in self._well)
+        return unproven >= self._total - reserved
+
+    def _note(self, place: str, *, well: bool) -> None:
+        self._well.pop(place, None)
+        if well:
+            self._well[place] = None
+            if len(self._well) > MAX_REMEMBERED:
+                self._well.popitem(last=False)
 
     def forgive(self, next_hop: str | None) -> None:
         """Give a next hop (None: every one) back the seats that it has lost."""
