@@ -18,7 +18,7 @@ KILL_IN_THE_MIDST = 0.3
 KILLS_A_TURN = (1, 1, 2, 3)  # once every disaster has been there
 FAIR_TURNS = 6
 INJECTION_SECONDS = 2.0
-MAX_HOURS = 12
+HOURS_AHEAD, HOURS_BACK = 72, 12  # together far less than the five days after which mail is returned
 
 
 class Blow(StrEnum):
@@ -29,8 +29,8 @@ class Blow(StrEnum):
     WRITE_FAILS = "write fails (EIO)"
     WRITE_FULL = "write fails (ENOSPC)"
     DISK_FULL = "the disk is full"
-    CLOCK_AHEAD = "the clock jumps ahead by hours"
-    CLOCK_BACK = "the clock jumps back by hours"
+    CLOCK_AHEAD = "the clock jumps ahead, up to three days"
+    CLOCK_BACK = "the clock jumps back, up to half a day"
     CLOCK_RIGHT = "the clock is set right"
 
 
@@ -100,7 +100,7 @@ class Weather:
         if self._disk is not None:
             self._disk.empty()
         if self._clock is not None:
-            self._jump((MAX_HOURS + 1) * HOUR)
+            self._jump((HOURS_AHEAD + 1) * HOUR)
 
     def kill_all(self) -> None:
         """Kill the server, whole, and start it again."""
@@ -121,11 +121,10 @@ class Weather:
             with self._full():
                 yield
         else:
-            hours = self._chance.randint(1, MAX_HOURS)
             if blow is Blow.CLOCK_AHEAD:
-                self._jump(hours * HOUR)
+                self._jump(self._chance.randint(1, HOURS_AHEAD) * HOUR)
             elif blow is Blow.CLOCK_BACK:
-                self._jump(-hours * HOUR)
+                self._jump(-self._chance.randint(1, HOURS_BACK) * HOUR)
             elif blow is Blow.CLOCK_RIGHT:
                 self._jump(0)
             yield
