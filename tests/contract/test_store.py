@@ -26,6 +26,15 @@ async def test_what_was_accepted_is_leased_with_its_envelope_and_body(store: Sto
     assert await store.body("M1") == BODY
 
 
+async def test_an_envelope_beyond_ascii_comes_back_as_it_was(store: Store) -> None:
+    joerg = Mailbox("jörg", "one.test")
+    sent = replace(envelope("M1", joerg, sender=Mailbox("ömi", "two.test")), smtputf8=True)
+    await store.accept(sent, BODY, next_attempt_at=0, leases=(Lease("mine", "M1", "one.test", 5.0),))
+    [leased] = await store.lease(5, limit=10, lease_seconds=60)
+    assert leased.envelope == sent
+    assert leased.recipients == (joerg,)
+
+
 async def test_there_is_one_task_for_each_next_hop(store: Store) -> None:
     await store.accept(envelope("M1", ANN, CAT, BEN), BODY, next_attempt_at=0)
     tasks = await store.lease(0, limit=10, lease_seconds=60)

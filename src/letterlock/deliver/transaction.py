@@ -13,6 +13,7 @@ from letterlock.deliver import outcomes
 from letterlock.deliver.advice import too_many_recipients
 from letterlock.deliver.conversation import BLOCK_OCTETS, Conversation, SessionLost
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared
@@ -68,6 +69,7 @@ class _Transaction:
         self._server = server
         self._done = done
         self._eight_bit = not body.isascii()
+        self._utf8_header = envelope.smtputf8 and has_utf8_header(body)
         try:
             self._ready: WireContent | None = wire_content(body)
         except BareLineEnd:
@@ -83,13 +85,19 @@ class _Transaction:
 
     def _fail_the_impossible(self, recipients: Sequence[Mailbox]) -> None:
         why = self._unsendable()
+        offered = self._conversation.client.capabilities.smtputf8
         for recipient in recipients:
-            paths = (recipient, self._envelope.reverse_path)
             if why is not None:
                 self._done.outcomes[recipient] = outcomes.failed(recipient, *why)
-            elif any(path is not None and path.needs_smtputf8 for path in paths):
-                text = "an address has characters beyond ASCII, and SMTPUTF8 is not to be had"
+            elif not offered and self._needs_smtputf8(recipient):
+                what = "the header has" if self._utf8_header else "an address has"
+                text = f"{what} characters beyond ASCII, and {self._server} does not take SMTPUTF8"
                 self._done.outcomes[recipient] = outcomes.failed(recipient, "5.6.7", text)
+
+    def _needs_smtputf8(self, *recipients: Mailbox) -> bool:
+        """Whether these can have the message only with SMTPUTF8 (RFC 6531 section 3.2)."""
+        paths = (self._envelope.reverse_path, *recipients)
+        return self._utf8_header or any(path is not None and path.needs_smtputf8 for path in paths)
 
     def _unsendable(self) -> tuple[str, str] | None:
         """Why this server cannot have the message, whatever it would answer: status and text."""
@@ -109,7 +117,13 @@ class _Transaction:
         requiretls, wishes = self._envelope.tls_demand is TlsDemand.REQUIRETLS, self._envelope.wishes
         self._conversation.command(
             lambda: client.begin(
-                reverse_path, group, size=size, eight_bit=eight_bit, requiretls=requiretls, wishes=wishes
+                reverse_path,
+                group,
+                size=size,
+                eight_bit=eight_bit,
+                requiretls=requiretls,
+                wishes=wishes,
+                smtputf8=self._needs_smtputf8(*group),
             )
         )
         over, too_many = await self._envelope_answers(group)

@@ -8,9 +8,10 @@ from letterlock.mail.names import InvalidName, is_address_literal, literal_addre
 
 MAX_LOCAL_PART_OCTETS = 64
 MAX_PATH_OCTETS = 254
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+_BEYOND_ASCII = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"  # no controls, no line ends, no halves
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_BEYOND_ASCII}]+"
 _DOT_STRING = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
-_QUOTED_STRING = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e\u0080-\U0010ffff]|\\[\x20-\x7e])*"')
+_QUOTED_STRING = re.compile(rf'"([\x20-\x21\x23-\x5b\x5d-\x7e{_BEYOND_ASCII}]|\\[\x20-\x7e])*"')
 _SOURCE_ROUTE = re.compile(r"@[^:]+:")
 
 
@@ -44,7 +45,7 @@ def parse_mailbox(text: str) -> Mailbox:
     local_part, at, domain = text.rpartition("@")
     if not at or not local_part or not domain:
         raise InvalidAddress("an address has the form local@domain")
-    if len(local_part.encode("utf-8", "surrogateescape")) > MAX_LOCAL_PART_OCTETS:
+    if len(local_part.encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART_OCTETS:
         raise InvalidAddress(f"the local part is longer than {MAX_LOCAL_PART_OCTETS} octets")
     if not (_DOT_STRING.fullmatch(local_part) or _QUOTED_STRING.fullmatch(local_part)):
         raise InvalidAddress("bad local part")
@@ -56,6 +57,6 @@ def parse_mailbox(text: str) -> Mailbox:
             name = normalise(domain)
     except InvalidName as error:
         raise InvalidAddress(str(error)) from None
-    if len(local_part.encode("utf-8", "surrogateescape")) + 1 + len(name) > MAX_PATH_OCTETS:
+    if len(local_part.encode()) + 1 + len(name) > MAX_PATH_OCTETS:
         raise InvalidAddress(f"the address is longer than {MAX_PATH_OCTETS} octets")
     return Mailbox(local_part, name)

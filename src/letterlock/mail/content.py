@@ -15,3 +15,9 @@ class DotlessContent(CheckedContent):
     """The same, and no line of it begins with a dot: it travels as it is (RFC 5321 section 4.5.2)."""
 
     __slots__ = ()
+
+
+def has_utf8_header(content: bytes) -> bool:
+    """Whether the header section has octets beyond ASCII (RFC 6532)."""
+    end = content.find(b"\r\n\r\n")
+    return not (content.isascii() or (content if end < 0 else content[:end]).isascii())

@@ -28,7 +28,8 @@ class Envelope:
 
     `id` names the message in the queue, the log and the 250 reply. `reverse_path` None is the null reverse-path `<>`.
     Times are seconds since 1970 (UTC). `size` is the message content's octets. `client` says where it came from, for
-    the log: `name[address]`; `wishes` what its sender wants to be told.
+    the log: `name[address]`; `wishes` what its sender wants to be told. `smtputf8`: it came with SMTPUTF8 (RFC 6531),
+    so its header may have UTF-8.
     """
 
     id: str
@@ -41,3 +42,4 @@ class Envelope:
     tls_demand: TlsDemand = TlsDemand.NONE
     client: str = "local"
     wishes: Wishes = NO_WISHES
+    smtputf8: bool = False

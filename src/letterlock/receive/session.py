@@ -259,6 +259,7 @@ class Session:
             tls_demand=_demand(message),
             client=self._journal.client,
             wishes=message.wishes,
+            smtputf8=message.smtputf8,
         )
 
     async def _start_tls(self) -> bool:

@@ -30,7 +30,7 @@ def received_field(
     lines.append(f"by {hostname} (Letterlock) with {protocol} id {message_id}")
     if len(recipients) == 1:
         lines.append(f"for <{recipients[0]}>")
-    return ("\r\n\t".join(lines) + f";\r\n\t{_date(int(now))}\r\n").encode("ascii")
+    return ("\r\n\t".join(lines) + f";\r\n\t{_date(int(now))}\r\n").encode()
 
 
 @functools.lru_cache(maxsize=2)

@@ -20,7 +20,7 @@ def report_on(notice: Notice, sender: Mailbox) -> Report:
         envelope_id=None if about.wishes.envid is None else decode_xtext(about.wishes.envid),
         retry_until=about.expires_at if notice.kind is NoticeKind.DELAYED else None,
         recipients=tuple(_told(each, notice, last.get(each.recipient.domain)) for each in notice.outcomes),
-        smtputf8=any(path.needs_smtputf8 for path in (sender, *about.recipients)),
+        smtputf8=about.smtputf8 or any(path.needs_smtputf8 for path in (sender, *about.recipients)),
     )
 
 

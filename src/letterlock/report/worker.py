@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from letterlock.dsn import compose
+from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Ret
 from letterlock.ports import Clock
@@ -106,6 +107,7 @@ class Reporter:
             expires_at=now + self._lifetime_seconds,
             tls_demand=_demand_of_notification(about),
             body_type=BodyType.SEVEN_BIT if content.isascii() else BodyType.EIGHT_BIT_MIME,
+            smtputf8=has_utf8_header(content),
         )
         await self._store.notified(notice, (envelope, content), now=now)
         log.info("%s: sender %s notification: %s", about.id, _WHAT[notice.kind], dsn_id)

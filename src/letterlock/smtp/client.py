@@ -208,14 +208,15 @@ class SmtpClient:
         eight_bit: bool = False,
         requiretls: bool = False,
         wishes: Wishes = NO_WISHES,
+        smtputf8: bool = False,
     ) -> None:
         """MAIL and RCPT, and DATA where content does not go by BDAT.
 
         `size` is the content's octets, `eight_bit` whether it has octets above 127.
 
-        Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, ASCII only, 8-bit only where 8BITMIME is offered,
-        REQUIRETLS only inside TLS and where it is offered (RFC 8689 section 2). `wishes` go only to a
-        server that offers DSN (RFC 3461 section 5.2).
+        Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, addresses beyond ASCII only with `smtputf8`, and that
+        only where it is offered (RFC 6531 section 3.2), 8-bit only where 8BITMIME is, REQUIRETLS only inside TLS and
+        where it is (RFC 8689 section 2). `wishes` go only to a server that offers DSN (RFC 3461 section 5.2).
         """
         self._demand(State.READY)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
@@ -224,11 +225,17 @@ class SmtpClient:
             raise LocalProtocolError("the server does not offer 8BITMIME")
         if requiretls and not (self._secure and self._capabilities.requiretls):
             raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
+        if smtputf8 and not self._capabilities.smtputf8:
+            raise LocalProtocolError("the server does not offer SMTPUTF8")
+        write = _utf8 if smtputf8 else _ascii
         commands = [_Command(Step.RSET, b"RSET")] if self._transaction_open else []
         told = wishes if self._capabilities.dsn else NO_WISHES
-        mail_line = self._mail_line(reverse_path, size, eight_bit, requiretls) + _ascii(told.parameters)
+        mail_line = b"MAIL FROM:<" + write("" if reverse_path is None else str(reverse_path)) + b">"
+        mail_line += self._mail_parameters(size, eight_bit, requiretls, smtputf8) + _ascii(told.parameters)
         commands.append(_Command(Step.MAIL, mail_line))
-        commands += [_Command(Step.RCPT, _rcpt_line(one, told), one) for one in recipients]
+        for one in recipients:
+            line = b"RCPT TO:<" + write(str(one)) + b">" + _ascii(told.of(one).parameters)
+            commands.append(_Command(Step.RCPT, line, one))
         if not self.chunking:
             commands.append(_Command(Step.DATA, b"DATA"))
         self._plan.extend(commands)
@@ -424,13 +431,11 @@ class SmtpClient:
         self._state = State.READY
         return [EnvelopeAnswered((), reply)]
 
-    def _mail_line(self, reverse_path: Mailbox | None, size: int, eight_bit: bool, requiretls: bool) -> bytes:
-        line = b"MAIL FROM:<" + _ascii("" if reverse_path is None else str(reverse_path)) + b">"
-        if self._capabilities.size is not None:
-            line += b" SIZE=%d" % size
-        if eight_bit:
-            line += b" BODY=8BITMIME"
-        return line + b" REQUIRETLS" if requiretls else line
+    def _mail_parameters(self, size: int, eight_bit: bool, requiretls: bool, smtputf8: bool) -> bytes:
+        words = b"" if self._capabilities.size is None else b" SIZE=%d" % size
+        words += b" BODY=8BITMIME" if eight_bit else b""
+        words += b" SMTPUTF8" if smtputf8 else b""
+        return words + (b" REQUIRETLS" if requiretls else b"")
 
     def _send(self, command: _Command) -> None:
         self._await(command)
@@ -453,8 +458,10 @@ class SmtpClient:
         return self._fault_found
 
 
-def _rcpt_line(recipient: Mailbox, wishes: Wishes) -> bytes:
-    return b"RCPT TO:<" + _ascii(str(recipient)) + b">" + _ascii(wishes.of(recipient).parameters)
+def _utf8(text: str) -> bytes:
+    if not text.isprintable():
+        raise LocalProtocolError(f"{text!r} cannot stand in an SMTP command")
+    return text.encode()
 
 
 def _ascii(text: str) -> bytes:

@@ -18,7 +18,8 @@ _TO = re.compile(rf"TO: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _HELLO_NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,255}")
 _BDAT = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
-_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID"})
+_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID", "SMTPUTF8"})
+_TAKE_NO_VALUE = ("REQUIRETLS", "SMTPUTF8")
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 _Value = TypeVar("_Value")
 MAX_SIZE_DIGITS = 20  # RFC 1870 section 5
@@ -81,6 +82,7 @@ class MailArguments:
     requiretls: bool = False
     ret: Ret | None = None
     envid: str | None = None
+    smtputf8: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +131,25 @@ def parse_hello(argument: bytes) -> str:
 
 
 def parse_mail(argument: bytes) -> MailArguments:
-    """`FROM:<address>` and its parameters SIZE, BODY, REQUIRETLS, RET and ENVID. Raises BadCommand."""
-    found = _FROM.fullmatch(_ascii(argument))
+    """`FROM:<address>` and its parameters SIZE, BODY, REQUIRETLS, RET, ENVID and SMTPUTF8. Raises BadCommand."""
+    found = _FROM.fullmatch(_text(argument))
     if not found:
         raise BadCommand(say.BAD_MAIL)
-    reverse_path = _mailbox(found[1], "5.1.7") if found[1] else None
     parameters = _parameters(found[2])
-    if parameters.keys() - _MAIL_PARAMETERS or parameters.get("REQUIRETLS") is not None:
+    if parameters.keys() - _MAIL_PARAMETERS or any(parameters.get(word) is not None for word in _TAKE_NO_VALUE):
         raise BadCommand(say.UNKNOWN_PARAMETER)
-    requiretls = "REQUIRETLS" in parameters
+    smtputf8, requiretls = "SMTPUTF8" in parameters, "REQUIRETLS" in parameters
+    _refuse_utf8(argument, smtputf8=smtputf8)
+    reverse_path = _mailbox(found[1], "5.1.7") if found[1] else None
     body_type, ret = _body_type(parameters), _wish(parameters, "RET", _ret)
     envid = _wish(parameters, "ENVID", parse_envid)
-    return MailArguments(reverse_path, _size(parameters), body_type, requiretls, ret, envid)
+    return MailArguments(reverse_path, _size(parameters), body_type, requiretls, ret, envid, smtputf8)
 
 
-def parse_rcpt(argument: bytes) -> RcptArguments:
-    """`TO:<address>` and its parameters NOTIFY and ORCPT. Raises BadCommand."""
-    found = _TO.fullmatch(_ascii(argument))
+def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
+    """`TO:<address>` and its parameters NOTIFY and ORCPT. `smtputf8`: MAIL had it. Raises BadCommand."""
+    _refuse_utf8(argument, smtputf8=smtputf8)
+    found = _TO.fullmatch(_text(argument))
     if not found or not found[1]:
         raise BadCommand(say.BAD_RCPT)
     if found[1].lower() == "postmaster":
@@ -165,11 +169,17 @@ def parse_bdat(argument: bytes) -> BdatArguments:
     return BdatArguments(int(found[1]), found[2] is not None)
 
 
-def _ascii(argument: bytes) -> str:
+def _text(argument: bytes) -> str:
     try:
-        return argument.decode("ascii")
+        return argument.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadCommand(say.NEEDS_SMTPUTF8) from None
+        raise BadCommand(say.NOT_UTF8) from None
+
+
+def _refuse_utf8(argument: bytes, *, smtputf8: bool) -> None:
+    """Beyond ASCII only with SMTPUTF8 (RFC 6531 section 3.3)."""
+    if not (smtputf8 or argument.isascii()):
+        raise BadCommand(say.NEEDS_SMTPUTF8)
 
 
 def _mailbox(text: str, status: str) -> Mailbox:

@@ -90,8 +90,9 @@ class SmtpServer:
 
     @property
     def protocol(self) -> str:
-        """The keyword of a Received field's `with` (RFC 3848)."""
-        return ("ESMTPS" if self._secure else "ESMTP") if self._extended else "SMTP"
+        """The keyword of a Received field's `with` (RFC 3848, RFC 6531 section 4.3)."""
+        name = "UTF8SMTP" if self._mail.smtputf8 else "ESMTP" if self._extended else "SMTP"
+        return name + "S" if self._secure and self._extended else name
 
     @property
     def in_transaction(self) -> bool:
@@ -328,6 +329,7 @@ class SmtpServer:
             "ENHANCEDSTATUSCODES",
             "DSN",
             "CHUNKING",
+            "SMTPUTF8",
         ]
         if self._starttls and not self._secure:
             offers.append("STARTTLS")
@@ -342,11 +344,11 @@ class SmtpServer:
         if mail.requiretls and not self._secure:
             raise BadCommand(say.REQUIRETLS_IN_CLEAR)
         self._mail.body_type, self._mail.requiretls = mail.body_type, mail.requiretls
-        self._mail.ret, self._mail.envid = mail.ret, mail.envid
+        self._mail.ret, self._mail.envid, self._mail.smtputf8 = mail.ret, mail.envid, mail.smtputf8
         self._decide(SenderOffered(mail.reverse_path, mail.size))
 
     def _offer_recipient(self, command: Command) -> None:
-        offered = parse_rcpt(command.argument)
+        offered = parse_rcpt(command.argument, smtputf8=self._mail.smtputf8)
         if self._mail.offered >= self._limits.max_recipients:
             raise BadCommand(say.TOO_MANY_RECIPIENTS)
         self._mail.offered += 1
@@ -467,6 +469,7 @@ class SmtpServer:
                     body_type=self._mail.body_type,
                     requiretls=self._mail.requiretls,
                     wishes=Wishes(self._mail.ret, self._mail.envid, self._mail.wishes),
+                    smtputf8=self._mail.smtputf8,
                     content=content,
                 )
             )

@@ -54,6 +54,7 @@ class MessageReceived:
     content: CheckedContent
     requiretls: bool = False
     wishes: Wishes = NO_WISHES
+    smtputf8: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ BAD_RCPT = reply(501, "5.5.4 Syntax: RCPT TO:<address>")
 BAD_PARAMETER = reply(501, "5.5.4 Malformed or repeated parameter")
 UNKNOWN_PARAMETER = reply(555, "5.5.4 Parameter not supported")
 REQUIRETLS_IN_CLEAR = reply(530, "5.7.10 REQUIRETLS needs TLS: STARTTLS first")  # RFC 8689 section 4.1
-NEEDS_SMTPUTF8 = reply(553, "5.6.7 SMTPUTF8 is not offered; the address must be ASCII")
+NEEDS_SMTPUTF8 = reply(553, "5.6.7 An address beyond ASCII needs SMTPUTF8 in MAIL")  # RFC 6531 section 3.5
+NOT_UTF8 = reply(501, "5.5.4 This is not UTF-8")
 NO_POSTMASTER = reply(550, "5.1.1 There are no local mailboxes here; give postmaster a domain")
 
 HELLO_FIRST = reply(503, "5.5.1 Send EHLO or HELO first")

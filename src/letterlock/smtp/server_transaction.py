@@ -18,6 +18,7 @@ class Transaction:
     reverse_path: Mailbox | None = None
     body_type: BodyType = BodyType.SEVEN_BIT
     requiretls: bool = False
+    smtputf8: bool = False
     ret: Ret | None = None
     envid: str | None = None
     content: bytearray = field(default_factory=bytearray)  # of the chunks so far

@@ -25,6 +25,8 @@ def write_envelope(envelope: Envelope) -> bytes:
     }
     if envelope.tls_demand is not TlsDemand.NONE:
         values["tls"] = envelope.tls_demand.value
+    if envelope.smtputf8:
+        values["smtputf8"] = True
     if wishes.ret is not None:
         values["ret"] = wishes.ret.value
     if wishes.envid is not None:
@@ -55,6 +57,7 @@ def _read(values: dict[str, Any]) -> Envelope:
         expires_at=values["expires"],
         body_type=BodyType(values["body"]),
         client=values["client"],
+        smtputf8=bool(values.get("smtputf8", False)),
         tls_demand=TlsDemand(values.get("tls", TlsDemand.NONE)),
         wishes=Wishes(None if ret is None else Ret(ret), None if envid is None else parse_envid(envid), wished),
     )

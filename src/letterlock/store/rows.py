@@ -57,6 +57,7 @@ def read_envelope(row: Sequence[Any], recipients: Sequence[Sequence[Any]]) -> En
         client=row[6],
         tls_demand=tls_demand,
         wishes=wishes,
+        smtputf8=bool(row[11]),
     )
 
 

@@ -216,6 +216,7 @@ def _insert(
         envelope.tls_demand.value,
         envelope.wishes.ret,
         envelope.wishes.envid,
+        envelope.smtputf8,
     )
     run(db, "insert_body", envelope.id, closed)
     db.executemany(SQL["insert_recipient"], recipient_rows(envelope))

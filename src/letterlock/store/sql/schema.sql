@@ -10,7 +10,8 @@ CREATE TABLE message (
     client       TEXT NOT NULL,
     tls_demand   TEXT NOT NULL DEFAULT 'none', -- since version 2
     ret          TEXT, -- since version 4, like all that RFC 3461 is about: as MAIL and RCPT had it
-    envid        TEXT
+    envid        TEXT,
+    smtputf8     INTEGER NOT NULL DEFAULT 0 -- since version 5
 ) STRICT;
 
 CREATE TABLE body (

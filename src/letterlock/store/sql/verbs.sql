@@ -1,6 +1,6 @@
 -- name: insert_message
-INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand, ret, envid)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand, ret, envid,
+    smtputf8) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: insert_body
 INSERT INTO body (message_id, content) VALUES (?, ?);
 -- name: insert_recipient
@@ -89,7 +89,7 @@ SELECT min(due_at) FROM task WHERE state = 'waiting';
 SELECT id FROM message WHERE id > ? ORDER BY id LIMIT ?;
 -- name: message
 SELECT id, reverse_path, size, accepted_at, expires_at, body_type, client, tls_demand,
-    EXISTS (SELECT 1 FROM body WHERE message_id = message.id), ret, envid FROM message WHERE id = ?;
+    EXISTS (SELECT 1 FROM body WHERE message_id = message.id), ret, envid, smtputf8 FROM message WHERE id = ?;
 -- name: body
 SELECT content FROM body WHERE message_id = ?;
 -- name: recipients
@@ -115,6 +115,7 @@ ALTER TABLE recipient ADD COLUMN orcpt TEXT;
 ALTER TABLE recipient ADD COLUMN owed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX recipient_owed ON recipient (message_id) WHERE owed = 1;
 -- name: from_version_4
+ALTER TABLE message ADD COLUMN smtputf8 INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE task ADD COLUMN state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'quarantined'));
 ALTER TABLE task ADD COLUMN held_at REAL;
 ALTER TABLE task ADD COLUMN held_because TEXT;

@@ -1,0 +1,62 @@
+"""Mail that needs SMTPUTF8 goes where it is offered, and comes back where it is not (RFC 6531 section 3.2)."""
+
+from dataclasses import replace
+
+import pytest
+
+from letterlock.deliver.attempt import attempt
+from letterlock.mail.addresses import Mailbox
+from letterlock.queue.tasks import Attempt, OutcomeKind
+from tests.deliver.world import ADDRESS, ANN, OPTIONS, MemoryDialer, Server, make_ports, make_task
+
+UTF8 = ("PIPELINING", "8BITMIME", "SMTPUTF8")
+JOERG = Mailbox("jörg", "example.org")
+PLAIN, HEADER = b"Subject: x\r\n\r\nx\r\n", "Subject: grüße\r\n\r\nx\r\n".encode()
+BODY = "Subject: x\r\n\r\ngrüße\r\n".encode()
+
+
+async def sent(
+    dialer: MemoryDialer, body: bytes, *recipients: Mailbox, sender: Mailbox | None = None, smtputf8: bool = True
+) -> Attempt:
+    task = make_task(*recipients)
+    envelope = replace(task.envelope, smtputf8=smtputf8, reverse_path=sender or task.envelope.reverse_path)
+    return await attempt(replace(task, envelope=envelope), body, ports=make_ports(dialer), options=OPTIONS)
+
+
+def mail_line(server: Server) -> str:
+    return next(line for line in server.clear if line.startswith("MAIL"))
+
+
+@pytest.mark.parametrize(("body", "to"), [(PLAIN, JOERG), (HEADER, ANN)])
+async def test_where_it_is_offered_it_is_used(dialer: MemoryDialer, body: bytes, to: Mailbox) -> None:
+    server = dialer.handlers[ADDRESS] = Server(extensions=UTF8)
+    made = await sent(dialer, body, to)
+    assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DELIVERED]
+    assert mail_line(server).endswith("SMTPUTF8")
+
+
+@pytest.mark.parametrize(
+    ("body", "to", "sender"), [(PLAIN, JOERG, None), (HEADER, ANN, None), (PLAIN, ANN, Mailbox("jörg", "a.example"))]
+)
+async def test_where_it_is_not_the_message_has_failed_with_5_6_7(
+    dialer: MemoryDialer, body: bytes, to: Mailbox, sender: Mailbox | None
+) -> None:
+    server = dialer.handlers[ADDRESS] = Server()
+    made = await sent(dialer, body, to, sender=sender)
+    assert [(outcome.kind, outcome.status) for outcome in made.outcomes] == [(OutcomeKind.FAILED, "5.6.7")]
+    assert server.messages == []
+
+
+async def test_the_others_have_their_mail(dialer: MemoryDialer) -> None:
+    dialer.handlers[ADDRESS] = Server()
+    made = await sent(dialer, PLAIN, ANN, JOERG)
+    assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DELIVERED, OutcomeKind.FAILED]
+
+
+@pytest.mark.parametrize(("body", "smtputf8"), [(PLAIN, True), (BODY, True), (HEADER, False)])
+async def test_what_does_not_need_it_goes_without(dialer: MemoryDialer, body: bytes, smtputf8: bool) -> None:
+    """A header with octets beyond ASCII that came without SMTPUTF8 was never promised to be UTF-8."""
+    server = dialer.handlers[ADDRESS] = Server(extensions=UTF8)
+    made = await sent(dialer, body, ANN, smtputf8=smtputf8)
+    assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DELIVERED]
+    assert "SMTPUTF8" not in mail_line(server)
