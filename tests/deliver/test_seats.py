@@ -163,3 +163,21 @@ def test_seats_that_are_kept_are_kept_for_nobody_who_failed_since() -> None:
     for number in range(20):
         seats.wait(task(f"other{number}"))
     assert len([*iter(seats.take, None)]) == 8
+
+
+def test_who_takes_long_stands_aside_and_keeps_the_seat_of_his_place_only() -> None:
+    seats = Seats(total=2, each=2, max_waiting=100)
+    for place in ("slow", "slow", "slow", "other"):
+        seats.wait(task(place))
+    seats.take()
+    seats.take()
+    seats.take()
+    assert seats.free == 0
+    assert seats.stand_aside("slow")
+    assert seats.free == 1
+    before = seats.free
+    seats.leave("slow", well=False, aside=True)
+    assert seats.free == before
+    for _ in range(8):
+        assert seats.stand_aside("slow")
+    assert not seats.stand_aside("slow"), "four times as many as there are seats"

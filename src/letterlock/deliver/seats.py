@@ -9,6 +9,7 @@ MAX_REMEMBERED = 10_000
 _TROUBLED_SHARE = 20
 _HEALTHY_SHARE = 2
 _RESERVED_SHARE = 4
+_ASIDE = 4
 
 
 def _nobody(_place: str) -> bool:
@@ -29,7 +30,8 @@ class Seats:
     fill half of it, one that is in trouble a twentieth. Whoever finds a seat of his next hop free may always come in,
     so that a room full of others keeps nobody out. Next hops whose mail the operator's routes lead to one place are one
     here: `leads_to` says where that is. A quarter of all seats is kept for places that did well the last time, so that
-    many that never answer cannot hold them all. `exceptions` are the places with more or fewer seats than the others.
+    many that never answer cannot hold them all; and who takes long stands aside, for the others to be seated, up to
+    four times as many as there are seats. `exceptions` are the places with more or fewer seats than the others.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Seats:
         self._leads_to = leads_to
         self._taken: Counter[str] = Counter()
         self._taken_count = 0
+        self._aside: Counter[str] = Counter()  # of those who have seats at their place, but none of the total
+        self._aside_count = 0
         self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
         self._waiting_count = 0
         self._well: OrderedDict[str, None] = OrderedDict()  # places that did well the last time
@@ -123,11 +127,29 @@ class Seats:
             del self._waiting[place]
         return task
 
-    def leave(self, next_hop: str, *, well: bool | None) -> None:
-        """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried."""
+    def stand_aside(self, next_hop: str) -> bool:
+        """Let somebody else have the seat while the delivery goes on; whether there was room to stand."""
+        if self._aside_count >= _ASIDE * self._total:
+            return False
+        self._aside[self._leads_to(next_hop)] += 1
+        self._aside_count += 1
+        self._taken_count -= 1
+        return True
+
+    def leave(self, next_hop: str, *, well: bool | None, aside: bool = False) -> None:
+        """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried.
+
+        `aside`: it was given back before.
+        """
         next_hop = self._leads_to(next_hop)
         self._taken[next_hop] -= 1
-        self._taken_count -= 1
+        if aside:
+            self._aside_count -= 1
+            self._aside[next_hop] -= 1
+            if not self._aside[next_hop]:
+                del self._aside[next_hop]
+        else:
+            self._taken_count -= 1
         if not self._taken[next_hop]:
             del self._taken[next_hop]
         if well is None:
@@ -149,7 +171,7 @@ class Seats:
         reserved = self._total // _RESERVED_SHARE
         if self.free > reserved or not self._well:
             return False
-        unproven = sum(taken for place, taken in self._taken.items() if place not in self._well)
+        unproven = sum(taken - self._aside[place] for place, taken in self._taken.items() if place not in self._well)
         return unproven >= self._total - reserved
 
     def _note(self, place: str, *, well: bool) -> None:

@@ -42,6 +42,7 @@ SWEEP_SECONDS = 0.2
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
 SLOW_SECONDS = 60.0
+ASIDE_SECONDS = 2.0
 _T = TypeVar("_T")
 
 
@@ -85,6 +86,7 @@ class Deliverer:
             leads_to=self._leads_to,
         )
         self._rests = Rests()
+        self._aside: set[str] = set()  # leases of deliveries that take long
         self._requirements = Requirements()
         self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to)
         self._woken = asyncio.Event()
@@ -254,19 +256,31 @@ class Deliverer:
     async def _deliver(self, task: DeliveryTask) -> None:
         kept = self._leases.hold(task.lease, self._canceller())
         made: Attempt | None = None
+        late = asyncio.get_running_loop().call_later(ASIDE_SECONDS, self._stand_aside, task.lease)
         try:
             made = await self._try(task, kept)
         finally:
-            self._leave(task.lease.next_hop, made)
+            late.cancel()
+            self._leave(task.lease, made)
             if made is None:
                 self._leases.drop(kept)
         if made is not None:
             await self._conclude(task, kept, made)
 
-    def _leave(self, next_hop: str, made: Attempt | None) -> None:
+    def _stand_aside(self, lease: Lease) -> None:
+        """It takes long: let others begin meanwhile."""
+        if self._seats.stand_aside(lease.next_hop):
+            self._aside.add(lease.token)
+            self._begin_waiting()
+            if self._behind and self._seats.free > 0:
+                self.wake()
+
+    def _leave(self, lease: Lease, made: Attempt | None) -> None:
         """Give the seat to the next one, and remember how it went."""
+        next_hop, aside = lease.next_hop, lease.token in self._aside
+        self._aside.discard(lease.token)
         well, place = None if made is None else _did_well(made), self._leads_to(next_hop)
-        self._seats.leave(next_hop, well=well)
+        self._seats.leave(next_hop, well=well, aside=aside)
         if well:
             self._rests.went_well(place)
         elif made is not None and well is not None:
