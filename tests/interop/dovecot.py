@@ -43,7 +43,7 @@ service lmtp {{
     address = {place.address}
     port = {place.port}
   }}
-}}
+{implicit}}}
 service stats {{
   unix_listener stats-writer {{
     mode = 0666
@@ -57,6 +57,15 @@ userdb {{
   driver = passwd-file
   args = username_format=%Ln {directory}/users
 }}
+"""
+
+
+_IMPLICIT = """\
+  inet_listener lmtps {{
+    address = {place.address}
+    port = {place.port}
+    ssl = yes
+  }}
 """
 
 
@@ -85,9 +94,20 @@ class Dovecot:
 
 @contextmanager
 def dovecot(
-    directory: Path, place: Place, *, hostname: str, users: Sequence[str], certificate: Path, key: Path, tls: bool
+    directory: Path,
+    place: Place,
+    *,
+    hostname: str,
+    users: Sequence[str],
+    certificate: Path,
+    key: Path,
+    tls: bool,
+    implicit: Place | None = None,
 ) -> Iterator[Dovecot]:
-    """A Dovecot for some users; mail for FULL, if he is one, does not fit. With `tls` it offers STARTTLS."""
+    """A Dovecot for some users; mail for FULL, if he is one, does not fit.
+
+    With `tls` it offers STARTTLS; at `implicit` it speaks TLS from the first octet.
+    """
     need_root("dovecot")
     directory.mkdir(mode=0o755)
     mail = directory / "mail"
@@ -109,6 +129,7 @@ def dovecot(
             key=key,
             socket=socket,
             place=place,
+            implicit="" if implicit is None else _IMPLICIT.format(place=implicit),
         )
     )
     log = directory / "dovecot.log"

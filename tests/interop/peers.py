@@ -150,13 +150,14 @@ def _listens(place: Place) -> bool:
 
 @contextmanager
 def postfixes(directory: Path, address: str, *, certificate: Path, key: Path) -> Iterator[Peer]:
-    """Two instances of Postfix, one of which offers neither PIPELINING nor CHUNKING."""
+    """Postfix: one offers all, one neither PIPELINING nor CHUNKING, one speaks TLS from the first octet."""
     directory.mkdir(mode=0o755)
-    full, bare = Place.free(address), Place.free(address)
+    full, bare, implicit = (Place.free(address) for _ in range(3))
     less: Mapping[str, str] = {"smtpd_discard_ehlo_keywords": "pipelining, chunking, silent-discard"}
     with ExitStack() as stack:
         mail = []
-        for name, place, parameters in (("full", full, {}), ("bare", bare, less)):
+        wrapped = {"smtpd_tls_wrappermode": "yes"}
+        for name, place, parameters in (("full", full, {}), ("bare", bare, less), ("implicit", implicit, wrapped)):
             running_one = postfix.receiver(
                 directory / name,
                 place,
@@ -167,4 +168,4 @@ def postfixes(directory: Path, address: str, *, certificate: Path, key: Path) ->
                 parameters=parameters,
             )
             mail.append(stack.enter_context(running_one).directory / "mail")
-        yield Peer("postfix", tuple(mail), full, bare)
+        yield Peer("postfix", tuple(mail), full, bare, implicit)

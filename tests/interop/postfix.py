@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.interop.nameservers import Place
-from tests.interop.programs import Program, greets, need_root, run, running, wait_until
+from tests.interop.programs import Program, accepts, greets, need_root, run, running, wait_until
 
 NOBODY = 65534
 _SERVICES = """\
@@ -127,7 +127,8 @@ def _postfix(directory: Path, place: Place, hostname: str, parameters: Mapping[s
     etc = _configure(directory, place, hostname, parameters, log)
 
     def ready() -> bool:
-        return greets(place.address, place.port)
+        wrapped = parameters.get("smtpd_tls_wrappermode") == "yes"
+        return (accepts if wrapped else greets)(place.address, place.port)
 
     run("postfix", "-c", etc, "check")
     command: list[str | Path] = [Path(run("postconf", "-hd", "daemon_directory").strip()) / "master", "-c", etc, "-s"]

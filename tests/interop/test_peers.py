@@ -1,11 +1,14 @@
-"""Letterlock's client delivers to foreign servers: in clear, by STARTTLS, by implicit TLS, with and without PIPELINING.
+"""Letterlock's client delivers to foreign servers: in clear, by STARTTLS, by implicit TLS, each with and without
+PIPELINING and CHUNKING, be it that the server does not offer them or that the client may not use them.
 
-Each server keeps what it gets, and every octet of the content is looked at: dots, 8-bit text, long lines, much.
+Each server keeps what it gets, and every octet of the content is looked at: dots, 8-bit text, long lines, much. The
+table in docs/reference/peers.md is held to what is shown here.
 """
 
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -36,8 +39,8 @@ FACES = {  # of each peer: what it can show
     "exim": ("full", "bare", "implicit"),
     "opensmtpd": ("full",),
     "aiosmtpd": ("full", "implicit"),
-    "postfix": ("full", "bare"),
-    "dovecot": ("full",),
+    "postfix": ("full", "bare", "implicit"),
+    "dovecot": ("full", "implicit"),
 }
 WITHOUT_TLS = {"opensmtpd"}
 SHOWN = [
@@ -46,7 +49,10 @@ SHOWN = [
     for face in faces
     for tls in (("implicit",) if face == "implicit" else ("clear",) if peer in WITHOUT_TLS else ("clear", "starttls"))
 ]
-PIPELINING = {("exim", "full"), ("postfix", "full"), ("dovecot", "full"), ("exim", "implicit")}
+OFFER_PIPELINING = OFFER_CHUNKING = {
+    (peer, face) for peer in ("exim", "postfix", "dovecot") for face in ("full", "implicit")
+}
+WAYS = [(True, True), (True, False), (False, True), (False, False)]  # PIPELINING, CHUNKING
 
 
 @pytest.fixture(name="running", scope="module")
@@ -63,7 +69,7 @@ def running_fixture() -> Iterator[dict[str, Peer]]:
             "postfix": peers.postfixes(directory / "postfix", f"{prefix}.4", certificate=certificate, key=key),
         }
         found = {name: stack.enter_context(peer) for name, peer in known.items()}
-        place = Place.free(f"{prefix}.5")
+        place, implicit = Place.free(f"{prefix}.5"), Place.free(f"{prefix}.5")
         lmtp = dovecot(
             directory / "dovecot",
             place,
@@ -72,9 +78,10 @@ def running_fixture() -> Iterator[dict[str, Peer]]:
             certificate=certificate,
             key=key,
             tls=True,
+            implicit=implicit,
         )
         mail = stack.enter_context(lmtp).directory / "mail"
-        yield found | {"dovecot": Peer("dovecot", (mail,), place)}
+        yield found | {"dovecot": Peer("dovecot", (mail,), place, implicit=implicit)}
 
 
 def content(subject: str, *, eight_bit: bool) -> bytes:
@@ -88,10 +95,11 @@ def content(subject: str, *, eight_bit: bool) -> bytes:
     return head + b"\r\n".join(lines) + b"\r\n"
 
 
-async def session(peer: Peer, face: str, tls: str) -> tuple[Opened, DeliverOptions]:
+async def session(peer: Peer, face: str, tls: str, way: tuple[bool, bool]) -> Opened:
     """A cleared session with one face of a peer."""
     place = getattr(peer, face)
-    options = DeliverOptions(hostname="client.example", port=place.port)
+    pipelining, chunking = way
+    options = DeliverOptions(hostname="client.example", port=place.port, pipelining=pipelining, chunking=chunking)
     wanted = Encryption.NONE if tls == "clear" else Encryption.MANDATORY
     requirement = Requirement(encryption=wanted, authentication=None, sni=HOSTNAME, fallback=None, reasons=())
     opened = await open_session(
@@ -104,7 +112,7 @@ async def session(peer: Peer, face: str, tls: str) -> tuple[Opened, DeliverOptio
     )
     assert isinstance(opened, Opened), opened
     assert (opened.handshake is None) == (tls == "clear")
-    return opened, options
+    return opened
 
 
 async def send(opened: Opened, body: bytes, *recipients: Mailbox) -> Transacted:
@@ -125,14 +133,18 @@ def arrives(peer: Peer, subject: str) -> None:
     wait_until(lambda: bool(peer.kept(subject)), what=f"{subject!r} to be kept")
 
 
+@pytest.mark.parametrize("way", WAYS, ids=["both", "pipelining", "chunking", "neither"])
 @pytest.mark.parametrize(("name", "face", "tls"), SHOWN, ids=["-".join(each) for each in SHOWN])
-async def test_messages_arrive_whole(name: str, face: str, tls: str, running: dict[str, Peer]) -> None:
+async def test_messages_arrive_whole(
+    name: str, face: str, tls: str, way: tuple[bool, bool], running: dict[str, Peer]
+) -> None:
     peer = running[name]
-    opened, _ = await session(peer, face, tls)
+    opened = await session(peer, face, tls, way)
     offered = opened.conversation.client.capabilities
-    assert offered.pipelining == ((name, face) in PIPELINING)
-    assert face != "bare" or not offered.chunking
-    subjects = [f"{name} {face} {tls} {number}" for number in range(3)]
+    assert offered.pipelining == ((name, face) in OFFER_PIPELINING)
+    assert offered.chunking == ((name, face) in OFFER_CHUNKING)
+    assert opened.conversation.client.chunking == (offered.chunking and way[1])
+    subjects = [f"{name} {face} {tls} {way} {number}" for number in range(3)]
     for subject in subjects:
         body = content(subject, eight_bit=offered.eight_bit_mime)
         done = await send(opened, body, ANN, BOB)
@@ -143,3 +155,39 @@ async def test_messages_arrive_whole(name: str, face: str, tls: str, running: di
         arrives(peer, subject)
         sent = content(subject, eight_bit=offered.eight_bit_mime).replace(b"\r\n", b"\n")
         assert {body_of(message) for message in peer.kept(subject)} == {body_of(sent)}
+
+
+UNUSUAL = {
+    "nothing": b"",
+    "no last line end": b"the last line",
+    "a dot at the end": b"x\r\n.",
+    "much": b"".join(b"%d %b\r\n" % (number, b"." * 60) for number in range(16_000)),
+}
+
+
+@pytest.mark.parametrize("chunking", [True, False])
+@pytest.mark.parametrize("name", FACES)
+async def test_unusual_bodies_arrive_whole(name: str, chunking: bool, running: dict[str, Peer]) -> None:
+    peer = running[name]
+    opened = await session(peer, "full", "clear", (True, chunking))
+    for what, body in UNUSUAL.items():
+        subject = f"{name} {chunking} {what}"
+        done = await send(opened, b"From: <>\r\nSubject: %b\r\n\r\n%b" % (subject.encode(), body), ANN)
+        assert {one.kind for one in done.outcomes.values()} == {OutcomeKind.DELIVERED}, done
+        arrives(peer, subject)
+        wanted = body.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
+        assert {body_of(message) for message in peer.kept(subject)} == {wanted}
+    await opened.conversation.end()
+
+
+def test_the_reference_says_what_is_shown_here() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "peers.md").read_text()
+    for peer, faces in FACES.items():
+        cells = [
+            "yes",
+            "no" if peer in WITHOUT_TLS else "yes",
+            "yes" if "implicit" in faces else "no",
+            *(["yes" if (peer, "full") in OFFER_PIPELINING else "not offered"] * 2),
+        ]
+        row = next(line for line in page.lower().splitlines() if line.startswith(f"| {peer}"))
+        assert [cell.strip() for cell in row.split("|")[2:7]] == cells, peer
