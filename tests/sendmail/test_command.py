@@ -169,7 +169,6 @@ async def test_an_ipv6_listener_and_a_wildcard_are_found(tmp_path: Path) -> None
         (("bob@example.net>\r\nDATA",), b"", 64, "nothing was sent"),
         (("<>",), b"", 64, "no recipient"),
         (("-F", "x\nBcc: eve@example.net", "bob@example.net"), b"", 64, "control characters"),
-        (("bøb@example.net",), b"hi\n", 65, "does not offer SMTPUTF8"),
         (("-f", "b\udcff@example.org", "bob@example.net"), b"hi\n", 64, "nothing was sent"),
     ],
 )
@@ -182,6 +181,15 @@ async def test_what_is_wrong_is_told_and_nothing_is_sent(
         assert told in ran.err
         assert not user.kept
         assert not user.unsent()
+
+
+async def test_rfc6531_addresses_beyond_ascii_are_handed_over(tmp_path: Path) -> None:
+    async with desk(tmp_path) as user:
+        ran = await user.sendmail("-f", "jörg@example.org", "bøb@example.net", stdin="Subject: grüße\n\nhi\n".encode())
+        assert (ran.status, ran.err) == (0, "")
+        [(envelope, _)] = user.kept
+        assert (str(envelope.reverse_path), *map(str, envelope.recipients)) == ("jörg@example.org", "bøb@example.net")
+        assert envelope.smtputf8
 
 
 async def test_a_message_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
