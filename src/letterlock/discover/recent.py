@@ -39,11 +39,18 @@ class RecentDiscoverer:
     def __init__(self, discoverer: FindsOut, monotonic: Callable[[], float]) -> None:
         self._discoverer = discoverer
         self._destinations: _Memory[tuple[NextHop, str | None], DestinationEvidence] = _Memory(monotonic)
+        self._led: dict[str, str] = {}  # by the operator's routes, which stay as they are
         self._hosts: _Memory[tuple[MxHost, int], TargetHost] = _Memory(monotonic)
 
     def leads_to(self, domain: str) -> str:
         """Where mail for a domain goes."""
-        return self._discoverer.leads_to(domain)
+        led = self._led.get(domain)
+        if led is None:
+            led = self._discoverer.leads_to(domain)
+            if len(self._led) >= MAX_RECENT:
+                self._led.clear()
+            self._led[domain] = led
+        return led
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """What is known of a next hop."""

@@ -49,6 +49,7 @@ def is_address_literal(domain: str) -> bool:
     return domain.startswith("[")
 
 
+@functools.lru_cache(maxsize=4_096)
 def literal_address(domain: str) -> str:
     """Return the IP address inside an address literal, in its shortest form.
 
