@@ -31,19 +31,28 @@ async def test_it_can_be_switched_off(dialer: MemoryDialer) -> None:
 
 
 @pytest.mark.parametrize("refusal", [b"500 5.5.1 Command unrecognized\r\n", b"502 5.5.1 no\r\n", b"503 5.5.1 no\r\n"])
-async def test_a_server_that_offers_chunking_and_does_not_know_bdat_gets_data_the_next_time(
-    dialer: MemoryDialer, refusal: bytes
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_server_that_offers_chunking_and_does_not_know_bdat_gets_data_in_a_new_session(
+    dialer: MemoryDialer, refusal: bytes, early: bool
 ) -> None:
     """It is no answer to the message, and nobody knows what became of the octets: that session is over."""
-    server = dialer.handlers[ADDRESS] = Server(extensions=OFFERED, answers={"BDAT": [refusal]})
+    extensions = OFFERED if early else OFFERED[1:]
+    server = dialer.handlers[ADDRESS] = Server(extensions=extensions, answers={"BDAT": [refusal]})
     sender = Sender(dialer)
-    first = await sender.send()
-    assert [outcome.kind for outcome in first.outcomes] == [OutcomeKind.DEFERRED]
-    assert "offers CHUNKING and answers BDAT with" in first.outcomes[0].text
-    assert not first.outcomes[0].in_doubt
     assert delivered(await sender.send())
     assert server.messages == [BODY]
     assert dialer.dialled == [ADDRESS, ADDRESS]
+    assert delivered(await sender.send())
+    assert words(server).count("BDAT") == 1, "it is remembered"
+
+
+async def test_bdat_is_given_up_once_in_an_attempt_and_data_may_be_refused(dialer: MemoryDialer) -> None:
+    no = b"500 5.5.1 no\r\n"
+    server = dialer.handlers[ADDRESS] = Server(extensions=OFFERED, answers={"BDAT": [no], "DATA": [no]})
+    made = await Sender(dialer).send()
+    assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.FAILED]
+    assert dialer.dialled == [ADDRESS, ADDRESS]
+    assert server.messages == []
 
 
 @pytest.mark.parametrize(

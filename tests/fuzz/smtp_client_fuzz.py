@@ -8,7 +8,7 @@ import random
 import sys
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.smtp.client import SmtpClient, State, Step
+from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import (
     EnvelopeAnswered,
     Event,
@@ -19,6 +19,7 @@ from letterlock.smtp.client_events import (
     TlsAnswered,
     TlsGoAhead,
 )
+from letterlock.smtp.client_steps import State, Step
 
 RECIPIENTS = [Mailbox("ann", "example.org"), Mailbox("bob", "example.org")]
 CONTENT = b"Subject: x\r\n\r\n.\r\nMAIL\r\n"

@@ -6,7 +6,7 @@ import pytest
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
-from letterlock.smtp.client import MAX_RECIPIENTS, SmtpClient, State, Step
+from letterlock.smtp.client import MAX_RECIPIENTS, SmtpClient
 from letterlock.smtp.client_content import stuff_dots
 from letterlock.smtp.client_events import (
     Capabilities,
@@ -24,6 +24,7 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
     parse_capabilities,
 )
+from letterlock.smtp.client_steps import State, Step
 from letterlock.smtp.content import has_bare_line_ends
 
 ANN = Mailbox("ann", "example.org")

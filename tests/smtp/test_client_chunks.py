@@ -4,8 +4,9 @@ import pytest
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
-from letterlock.smtp.client import SmtpClient, State
+from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import EnvelopeAnswered, LocalProtocolError, MessageAnswered
+from letterlock.smtp.client_steps import State
 
 ANN, BOB, EVE = Mailbox("ann", "example.org"), Mailbox("bob", "example.net"), Mailbox("eve", "example.net")
 CHUNKS = ("PIPELINING", "CHUNKING")

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from letterlock.smtp.client import SmtpClient, State
+from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import (
     ConnectionEnded,
     LocalProtocolError,
@@ -13,6 +13,7 @@ from letterlock.smtp.client_events import (
     TlsAnswered,
     TlsGoAhead,
 )
+from letterlock.smtp.client_steps import State
 from tests.smtp.test_client import ALL, ANN, OK, PLAIN, SENDER, begun, kinds, ready
 
 

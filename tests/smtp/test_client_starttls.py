@@ -2,8 +2,9 @@
 
 import pytest
 
-from letterlock.smtp.client import SmtpClient, State
+from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import LocalProtocolError, TlsAnswered, TlsGoAhead
+from letterlock.smtp.client_steps import State
 from tests.smtp.test_client import ALL, ANN, PLAIN, SENDER, ready
 
 OFFERING = b"250-mx\r\n250-REQUIRETLS\r\n250 PIPELINING\r\n"

@@ -4,7 +4,7 @@ import pytest
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
-from letterlock.smtp.client import SmtpClient, State, Step
+from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import (
     ConnectionEnded,
     EnvelopeAnswered,
@@ -14,6 +14,7 @@ from letterlock.smtp.client_events import (
     RemoteProtocolError,
     ServerClosing,
 )
+from letterlock.smtp.client_steps import State, Step
 
 ANN = Mailbox("ann", "example.org")
 BOB = Mailbox("bob", "example.org")

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
-from letterlock.smtp.client import SmtpClient, State
+from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, TlsAnswered, TlsGoAhead
 from letterlock.smtp.client_events import Event as ClientEvent
+from letterlock.smtp.client_steps import State
 from tests.smtp.server_driver import Driver
 
 ANN, BOB, EVE = Mailbox("ann", "example.org"), Mailbox("bob", "example.net"), Mailbox("eve", "example.net")

@@ -66,6 +66,7 @@ class _Try:
         self._held_reasons: list[Reason] = []
         self._skipped: list[SkipHost] = []
         self._unable: set[str] = set()  # hosts that are proven, and do not support REQUIRETLS
+        self._without: dict[Mailbox, dict[str, RecipientOutcome]] = {}  # by hosts that cannot have it
         self._signs: tuple[Reason, ...] = ()  # of an attack, among what the requirement rests on
         self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
         self._lmtp = False  # whether LMTP is spoken there
@@ -85,7 +86,7 @@ class _Try:
 
     def _forget(self) -> None:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
-        self._troubles, self._held_reasons, self._skipped, self._unable = [], [], [], set()
+        self._troubles, self._held_reasons, self._skipped, self._unable, self._without = [], [], [], set(), {}
 
     async def _look(self) -> DestinationEvidence:
         next_hop, sender = NextHop(self._task.lease.next_hop, self._options.port), self._task.envelope.reverse_path
@@ -118,11 +119,15 @@ class _Try:
             self._held(evidence.next_hop.domain, routed)
 
     def _give_up(self, routed: Route) -> None:
-        """Every host was tried; when none of them even has an address, the message will never be deliverable.
+        """Every host was tried; when none of them can have the message or even has an address, it will never arrive.
 
         A relay host without one is the operator's to mend, and the message waits.
         """
-        if self._unable == {host.name for host in routed.hosts}:
+        tried = {host.name for host in routed.hosts}
+        for recipient in self._pending():
+            if self._without.get(recipient, {}).keys() == tried:
+                self._outcomes[recipient] = next(iter(self._without[recipient].values()))
+        if self._unable == tried:
             why = Reason(code=NOT_OFFERED, subject=routed.next_hop.domain)
             self._held(routed.next_hop.domain, Refuse(status=status(why), reasons=(why,)))
             return
@@ -151,12 +156,15 @@ class _Try:
         return in_order(dialable)[: self._options.max_addresses]
 
     async def _try_addresses(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
-        """Try them until one has led somewhere; whether the attempt is over. Each is tried once."""
-        woken = False
+        """Try them until one has led somewhere; whether the attempt is over.
+
+        Each is tried once, and again without CHUNKING if that was an empty promise.
+        """
+        woken, chunking = False, self._options.chunking
         while addresses:
             if self._sessions_left <= 0 or await self._use_kept(host, addresses, requirement):
                 return True
-            if not addresses:
+            if not addresses or self._cannot_have_it(host):
                 return False
             if self._pool is not None and not await self._pool.turns.wait(host, again=woken):
                 woken = True
@@ -168,7 +176,14 @@ class _Try:
                     self._pool.turns.leave(host)
             if made is not None and await self._use(host, *made):
                 return True
+            if made is not None and chunking and not self._options.chunking:
+                chunking = False
+                addresses.insert(0, made[0])
         return False
+
+    def _cannot_have_it(self, host: str) -> bool:
+        """Whether a host has been found unable to take the message to those who are left."""
+        return bool(self._without) and all(host in self._without.get(one, ()) for one in self._pending())
 
     async def _use_kept(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
         """Send over sessions that were kept, while there are any; whether the attempt is over."""
@@ -268,8 +283,11 @@ class _Try:
         finally:
             if not kept:
                 await session.conversation.end()
-        if self._pool is not None and done.chunks_refused:
-            self._pool.shun_chunks(address, self._options.port)
+        if done.shun_chunks:
+            self._shun_chunks(address)
+        for recipient, outcome in done.unable.items():
+            self._without.setdefault(recipient, {})[host] = outcome
+            self._troubles.append(_Trouble(outcome.status, outcome.text, by_policy=False))
         if session.reused and done.lost is not None and not done.outcomes:
             return None
         self._outcomes |= done.outcomes
@@ -277,6 +295,12 @@ class _Try:
             text = f"{server}: {done.lost.text}"
             self._troubles.append(_Trouble(done.lost.status, text, by_policy=False, advice=done.lost.advice))
         return not self._pending()
+
+    def _shun_chunks(self, address: str) -> None:
+        """For the rest of this attempt, and at this server from now on."""
+        self._options = replace(self._options, chunking=False)
+        if self._pool is not None:
+            self._pool.shun_chunks(address, self._options.port)
 
     def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
         """Keep what the policy said, and what looks like an attack beside it; whether the attempt is over."""

@@ -11,8 +11,9 @@ from letterlock.deliver.options import Timeouts
 from letterlock.mail.replies import Reply
 from letterlock.net.limits import Limit
 from letterlock.ports import Stream
-from letterlock.smtp.client import SmtpClient, State
+from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import ConnectionEnded, Event, RemoteProtocolError, ServerClosing
+from letterlock.smtp.client_steps import State, Step
 
 BLOCK_OCTETS = 1 << 16
 _READ_OCTETS = 1 << 13
@@ -23,13 +24,14 @@ class SessionLost(Exception):
     """The session cannot go on: the connection broke, the server was too slow, against the protocol, or said 421.
 
     `status` is an enhanced status code of class 4, `text` says what happened; `advice` is what the server's last words
-    ask for.
+    ask for, `said` whether there were any.
     """
 
     def __init__(self, status: str, text: str, reply: Reply | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.said = reply is not None
         self.advice = NO_ADVICE if reply is None else advise(reply, Said.SESSION)
 
 
@@ -119,7 +121,7 @@ class Conversation:
     async def _receive(self) -> None:
         self._refuse_if_over()
         step = self.client.awaiting
-        limit = self.limit(self.timeouts.answer(step))
+        limit = self.limit(self.timeouts.answer(Step.MESSAGE if self.client.sent_early else step))
         when = self._loop.time() + limit
         try:
             while not self._events:

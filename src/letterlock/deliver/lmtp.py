@@ -73,16 +73,22 @@ class _Delivery:
         while (kept := self._kept_session()) is not None:
             if await self._transact(kept):
                 return self._handed
+        if not await self._begin_anew():
+            await self._begin_anew()
+        return self._handed
+
+    async def _begin_anew(self) -> bool:
+        """One new session; False when it has shown that the server offers CHUNKING and does not know BDAT."""
         match await open_session(self._address, IN_CLEAR, ports=self._ports, options=self._options, lmtp=True):
             case Opened() as session:
-                await self._transact(replace(session, local=True))
+                return await self._transact(replace(session, local=True))
             case Refused(verdict=verdict, connected_at=connected_at):
                 self._handed.connected_at = connected_at
                 self._defer("4.7.0", "; ".join(sentence(reason) for reason in verdict.reasons))
             case Unreachable(status=status, text=text, connected_at=connected_at, advice=advice):
                 self._handed.connected_at = connected_at
                 self._defer(status, text, advice)
-        return self._handed
+        return True
 
     def _kept_session(self) -> Opened | None:
         if self._pool is None:
@@ -90,12 +96,15 @@ class _Delivery:
         return self._pool.take(self._server, self._address, self._options.port, IN_CLEAR)
 
     async def _transact(self, session: Opened) -> bool:
-        """Whether it is over; False when a session that was kept turned out to have ended meanwhile."""
+        """Whether it is over; False when another session may do better: this one was kept and had ended meanwhile, or
+        the server does not keep its promise of CHUNKING.
+        """
         self._handed.connected_at, self._handed.ready_at = session.connected_at, self._ports.clock.now()
         kept = False
         try:
+            pending = [one for one in self._recipients if one not in self._handed.outcomes]
             done = await transact(
-                session.cleared, session.conversation, self._envelope, self._recipients, self._body, server=self._server
+                session.cleared, session.conversation, self._envelope, pending, self._body, server=self._server
             )
             if self._pool is not None and done.lost is None:
                 kept = True
@@ -105,11 +114,16 @@ class _Delivery:
                 await session.conversation.end()
         if session.reused and done.lost is not None and not done.outcomes:
             return False
-        self._keep(done)
-        return True
+        again = done.shun_chunks and self._options.chunking
+        if again:
+            self._options = replace(self._options, chunking=False)
+        self._keep(done, again=again)
+        return not again
 
-    def _keep(self, done: Transacted) -> None:
-        self._handed.outcomes |= done.outcomes
+    def _keep(self, done: Transacted, *, again: bool) -> None:
+        self._handed.outcomes |= done.outcomes | done.unable
+        if again:
+            return
         if done.lost is not None:
             self._defer(done.lost.status, done.lost.text, done.lost.advice)
 

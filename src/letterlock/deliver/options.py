@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
-from letterlock.smtp.client import Step
+from letterlock.smtp.client_steps import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

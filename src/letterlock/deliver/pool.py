@@ -19,7 +19,7 @@ from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import StartTls
 from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock
-from letterlock.smtp.client import State
+from letterlock.smtp.client_steps import State
 
 _Server = tuple[str, str, int, str | None]
 
@@ -50,7 +50,7 @@ class SessionPool:
         self._without_chunks: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def shun_chunks(self, address: str, port: int) -> None:
-        """Remember that a server offers CHUNKING and does not know BDAT."""
+        """Remember that a server offers CHUNKING and does better without."""
         self._without_chunks[address, port] = None
         if len(self._without_chunks) > MAX_REMEMBERED:
             self._without_chunks.popitem(last=False)

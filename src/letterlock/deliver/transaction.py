@@ -2,6 +2,9 @@
 
 `transact` takes the `Cleared`, not because it needs to read it, but because nobody can send MAIL FROM without having
 one.
+
+A small message to a server with PIPELINING and CHUNKING goes out together with its envelope, which saves a round trip;
+of a large one no octet does before a recipient was accepted.
 """
 
 import asyncio
@@ -20,19 +23,31 @@ from letterlock.policy.decision import Cleared
 from letterlock.queue.tasks import RecipientOutcome
 from letterlock.smtp.client import MAX_RECIPIENTS
 from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
-from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, RecipientAnswered, SenderAnswered
+from letterlock.smtp.client_events import (
+    EnvelopeAnswered,
+    Event,
+    MessageAnswered,
+    RecipientAnswered,
+    SenderAnswered,
+)
 
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
+MAX_EARLY_OCTETS = 1 << 16
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 
 
 @dataclass(slots=True)
 class Transacted:
-    """What a session led to. Recipients without an outcome may be tried elsewhere; `lost` is what ended the session."""
+    """What a session led to. Recipients without an outcome may be tried elsewhere; `lost` is what ended the session.
+
+    `unable`: who could not have the message at this server, and has failed if no other host does better. `shun_chunks`:
+    the server offers CHUNKING, and does better without.
+    """
 
     outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
+    unable: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     lost: SessionLost | None = None
-    chunks_refused: bool = False  # the server offers CHUNKING, and does not know BDAT
+    shun_chunks: bool = False
 
 
 async def transact(
@@ -76,23 +91,26 @@ class _Transaction:
             self._ready = None  # said of every recipient
 
     async def serve(self, recipients: Sequence[Mailbox]) -> None:
-        self._fail_the_impossible(recipients)
-        waiting = [one for one in recipients if one not in self._done.outcomes]
+        self._set_the_impossible_aside(recipients)
+        waiting = [one for one in recipients if one not in self._done.outcomes and one not in self._done.unable]
         while waiting:
             group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
             again = await self._send(group)
             waiting = again + rest
 
-    def _fail_the_impossible(self, recipients: Sequence[Mailbox]) -> None:
+    def _set_the_impossible_aside(self, recipients: Sequence[Mailbox]) -> None:
         why = self._unsendable()
         offered = self._conversation.client.capabilities.smtputf8
         for recipient in recipients:
-            if why is not None:
-                self._done.outcomes[recipient] = outcomes.failed(recipient, *why)
+            if self._ready is None:
+                text = "the message has a bare CR or LF, which servers read in different ways"
+                self._done.outcomes[recipient] = outcomes.failed(recipient, "5.6.0", text)
+            elif why is not None:
+                self._done.unable[recipient] = outcomes.failed(recipient, *why)
             elif not offered and self._needs_smtputf8(recipient):
                 what = "the header has" if self._utf8_header else "an address has"
                 text = f"{what} characters beyond ASCII, and {self._server} does not take SMTPUTF8"
-                self._done.outcomes[recipient] = outcomes.failed(recipient, "5.6.7", text)
+                self._done.unable[recipient] = outcomes.failed(recipient, "5.6.7", text)
 
     def _needs_smtputf8(self, *recipients: Mailbox) -> bool:
         """Whether these can have the message only with SMTPUTF8 (RFC 6531 section 3.2)."""
@@ -102,18 +120,21 @@ class _Transaction:
     def _unsendable(self) -> tuple[str, str] | None:
         """Why this server cannot have the message, whatever it would answer: status and text."""
         offered = self._conversation.client.capabilities
-        if self._ready is None:
-            return "5.6.0", "the message has a bare CR or LF, which servers read in different ways"
         if self._eight_bit and not offered.eight_bit_mime:
             return "5.6.3", f"the message has 8-bit content, and {self._server} takes 7-bit content only"
         if offered.size and len(self._body) > offered.size:
             return "5.3.4", f"the message has {len(self._body)} octets; {self._server} takes {offered.size} at most"
         return None
 
+    def _early(self) -> WireContent | None:
+        """The content, if it may go out with the envelope."""
+        small = len(self._body) <= MAX_EARLY_OCTETS
+        return self._ready if small and self._conversation.client.may_send_early else None
+
     async def _send(self, group: list[Mailbox]) -> list[Mailbox]:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
         reverse_path, size, eight_bit = self._envelope.reverse_path, len(self._body), self._eight_bit
-        client = self._conversation.client
+        client, early = self._conversation.client, self._early()
         requiretls, wishes = self._envelope.tls_demand is TlsDemand.REQUIRETLS, self._envelope.wishes
         self._conversation.command(
             lambda: client.begin(
@@ -124,6 +145,7 @@ class _Transaction:
                 requiretls=requiretls,
                 wishes=wishes,
                 smtputf8=self._needs_smtputf8(*group),
+                early=early,
             )
         )
         over, too_many = await self._envelope_answers(group)
@@ -143,7 +165,7 @@ class _Transaction:
         """Record who was refused. 421 refuses nobody: the session ends, and another host may do better."""
         too_many: dict[Mailbox, Reply] = {}
         while True:
-            match await self._conversation.next_event():
+            match await self._envelope_event([one for one in group if one not in too_many]):
                 case SenderAnswered(reply) | RecipientAnswered(_, reply) if reply.code == 421:
                     raise SessionLost("4.3.2", f"the server is closing: {reply}", reply)
                 case SenderAnswered(reply) if not reply.positive:
@@ -156,13 +178,24 @@ class _Transaction:
                 case EnvelopeAnswered() as over:
                     return over, too_many
 
+    async def _envelope_event(self, hopeful: Sequence[Mailbox]) -> Event:
+        """The next answer to the envelope. Where the message went with it and no answer comes, nobody knows."""
+        try:
+            return await self._conversation.next_event()
+        except SessionLost as lost:
+            if self._conversation.client.sent_early and not lost.said:
+                self._doubt([one for one in hopeful if one not in self._done.outcomes], lost)
+                self._done.shun_chunks = True  # else another host would never be tried
+            raise
+
     async def _message(self, accepted: Sequence[Mailbox]) -> None:
         """The content, for those whom RCPT accepted. In doubt from the block with the final dot until the answer."""
         conversation = self._conversation
-        conversation.command(lambda: conversation.client.send_message(self._ready or self._body))
+        if not conversation.client.sent_early:
+            conversation.command(lambda: conversation.client.send_message(self._ready or self._body))
         output = conversation.client.take_output()
         last = max(0, len(output) - BLOCK_OCTETS)
-        in_doubt = False
+        in_doubt = conversation.client.sent_early
         unanswered = deque(accepted)
         try:
             for start in range(0, last, BLOCK_OCTETS):
@@ -170,33 +203,32 @@ class _Transaction:
             in_doubt = True
             await conversation.write(output[last:])
             while unanswered:
-                self._answered((await conversation.expect(MessageAnswered)).reply, unanswered)
+                reply = (await conversation.expect(MessageAnswered)).reply
+                if len(unanswered) == len(accepted):
+                    self._refuse_unknown_chunks(reply, unanswered)
+                self._answered(reply, unanswered)
         except SessionLost as lost:
             while unanswered and (refusal := await self._last_words()) is not None:
                 self._answered(refusal, unanswered)
             if in_doubt:
                 self._doubt(unanswered, lost)
-            if unanswered or self._done.chunks_refused:
+            if unanswered or self._done.shun_chunks:
                 raise
 
     def _answered(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
         """One reply to the message: for all of its recipients, in LMTP for the next one (RFC 2033 section 4.2)."""
-        if self._conversation.client.chunking and reply.code in _NOT_UNDERSTOOD:
-            self._chunks_refused(reply, unanswered)
         for _ in range(1 if self._conversation.client.lmtp else len(unanswered)):
             self._record(unanswered.popleft(), reply, "the message")
 
-    def _chunks_refused(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
+    def _refuse_unknown_chunks(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
         """It offered CHUNKING and does not know BDAT: no word on the message, and what it made of the octets who knows.
 
-        Raises SessionLost.
+        That session is over, and the recipients have no outcome. Raises SessionLost.
         """
-        text = f"{self._server} offers CHUNKING and answers BDAT with {reply}; the next attempt does without"
-        while unanswered:
-            recipient = unanswered.popleft()
-            self._done.outcomes[recipient] = outcomes.deferred(recipient, "4.5.0", text)
-        self._done.chunks_refused = True
-        raise SessionLost("4.5.0", text)
+        if self._conversation.client.chunking and reply.code in _NOT_UNDERSTOOD:
+            unanswered.clear()
+            self._done.shun_chunks = True
+            raise SessionLost("4.5.0", f"the server offers CHUNKING and answers BDAT with {reply}")
 
     async def _last_words(self) -> Reply | None:
         """A refusal that the server sent before it cut us off; a 2yz without the final dot would mean nothing."""

@@ -4,7 +4,8 @@ The driver says what it wants (`hello`, `start_tls`, `begin`, `send_message`, `q
 what it reads to `receive`. Every answer is matched to the command that it answers; one that answers nothing, or comes
 before its command, ends the session. Misuse by the driver is a LocalProtocolError, nonsense from the server a
 RemoteProtocolError, from any method; there is nothing else. MAIL, RCPT and DATA go out together where the server offers
-PIPELINING (RFC 2920 section 3.1), and only then.
+PIPELINING (RFC 2920 section 3.1), and only then; with CHUNKING a small message may go in the same group (RFC 3030
+section 4.2).
 
 LMTP is another greeting, LHLO, and another end: a reply for each recipient that RCPT accepted, in their order (RFC 2033
 section 4.2). Until its reply has come, a recipient's fate is unknown, whatever the others got.
@@ -13,7 +14,6 @@ section 4.2). Until its reply has come, a recipient's fate is unknown, whatever 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
@@ -37,55 +37,11 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
     parse_capabilities,
 )
+from letterlock.smtp.client_steps import ACCEPTING, State, Step
 from letterlock.smtp.reply_parser import MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES, MalformedReply, ReplyParser
 
 MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8), and what bounds a pipelined group
 _NO_CAPABILITIES = Capabilities()
-
-
-class State(StrEnum):
-    """What may come next."""
-
-    WAITING = "waiting"  # for an answer
-    GREETED = "greeted"  # hello, quit
-    READY = "ready"  # start_tls, begin, quit
-    HANDSHAKE = "handshake"  # tls_established
-    SENDING = "sending"  # send_message
-    CLOSED = "closed"
-
-
-class Step(StrEnum):
-    """What an answer is due to."""
-
-    GREETING = "greeting"
-    EHLO = "EHLO"
-    HELO = "HELO"
-    LHLO = "LHLO"
-    STARTTLS = "STARTTLS"
-    RSET = "RSET"
-    MAIL = "MAIL"
-    RCPT = "RCPT"
-    DATA = "DATA"
-    MESSAGE = "message"
-    NO_MESSAGE = "no message"  # the lone dot after a DATA that no recipient wants
-    QUIT = "QUIT"
-
-
-# The codes that do not refuse; 4yz and 5yz always may come, and anything else is against the protocol.
-_ACCEPTING: dict[Step, frozenset[int]] = {
-    Step.GREETING: frozenset({220}),
-    Step.EHLO: frozenset({250}),
-    Step.HELO: frozenset({250}),
-    Step.LHLO: frozenset({250}),
-    Step.STARTTLS: frozenset(range(200, 400)),
-    Step.RSET: frozenset(range(200, 300)),
-    Step.MAIL: frozenset(range(200, 300)),
-    Step.RCPT: frozenset(range(200, 300)),
-    Step.DATA: frozenset({354}),
-    Step.MESSAGE: frozenset(range(200, 300)),
-    Step.NO_MESSAGE: frozenset(range(200, 300)),
-    Step.QUIT: frozenset(range(200, 400)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +83,8 @@ class SmtpClient:
         self._sender_accepted = False
         self._accepted: list[Mailbox] = []
         self._transaction_open = False
+        self._fresh = True
+        self._early = False
         self._fault_found: RemoteProtocolError | None = None
 
     @property
@@ -158,6 +116,20 @@ class SmtpClient:
     def chunking(self) -> bool:
         """Whether content goes out by BDAT (RFC 3030) and not by DATA."""
         return self._may_chunk and self._capabilities.chunking
+
+    @property
+    def may_send_early(self) -> bool:
+        """Whether the message may go out in one group with its envelope.
+
+        Only in the first transaction: a session that served before may have ended unseen, and nothing is to be in doubt
+        then.
+        """
+        return self._fresh and self.chunking and self._pipelining
+
+    @property
+    def sent_early(self) -> bool:
+        """Whether the message of this transaction went out with its envelope."""
+        return self._early
 
     @property
     def fault(self) -> RemoteProtocolError | None:
@@ -209,14 +181,17 @@ class SmtpClient:
         requiretls: bool = False,
         wishes: Wishes = NO_WISHES,
         smtputf8: bool = False,
+        early: WireContent | None = None,
     ) -> None:
         """MAIL and RCPT, and DATA where content does not go by BDAT.
 
-        `size` is the content's octets, `eight_bit` whether it has octets above 127.
+        `size` is the content's octets, `eight_bit` whether it has octets above 127; `early` is the content, to go out
+        now.
 
         Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, addresses beyond ASCII only with `smtputf8`, and that
         only where it is offered (RFC 6531 section 3.2), 8-bit only where 8BITMIME is, REQUIRETLS only inside TLS and
-        where it is (RFC 8689 section 2). `wishes` go only to a server that offers DSN (RFC 3461 section 5.2).
+        where it is (RFC 8689 section 2), `early` only where `may_send_early`. `wishes` go only to a server that offers
+        DSN (RFC 3461 section 5.2).
         """
         self._demand(State.READY)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
@@ -227,6 +202,8 @@ class SmtpClient:
             raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
         if smtputf8 and not self._capabilities.smtputf8:
             raise LocalProtocolError("the server does not offer SMTPUTF8")
+        if early is not None and not self.may_send_early:
+            raise LocalProtocolError("the message must wait for the answers to its envelope")
         write = _utf8 if smtputf8 else _ascii
         commands = [_Command(Step.RSET, b"RSET")] if self._transaction_open else []
         told = wishes if self._capabilities.dsn else NO_WISHES
@@ -236,13 +213,19 @@ class SmtpClient:
         for one in recipients:
             line = b"RCPT TO:<" + write(str(one)) + b">" + _ascii(told.of(one).parameters)
             commands.append(_Command(Step.RCPT, line, one))
-        if not self.chunking:
+        if early is not None:
+            commands.append(_Command(Step.BDAT, b"BDAT %d LAST" % len(early.content)))
+        elif not self.chunking:
             commands.append(_Command(Step.DATA, b"DATA"))
         self._plan.extend(commands)
         self._sender_accepted = False
         self._accepted = []
         self._transaction_open = True
+        self._fresh = False
+        self._early = early is not None
         self._go_on()
+        if early is not None:
+            self._output.append(early.content)
 
     def send_message(self, content: bytes | WireContent) -> None:
         """The message content, which has CRLF line ends only: dot-stuffed and ended (RFC 5321 section 4.5.2), or in
@@ -255,18 +238,17 @@ class SmtpClient:
             ready = content if isinstance(content, WireContent) else wire_content(content)
         except BareLineEnd as error:
             raise LocalProtocolError(str(error)) from None
-        self._await_message_answers()
+        for answer in self._message_answers():
+            self._await(answer)
         if self.chunking:
             self._output += (b"BDAT %d LAST\r\n" % len(ready.content), ready.content)
         else:
             self._output += (ready.octets, b".\r\n")
 
-    def _await_message_answers(self) -> None:
+    def _message_answers(self) -> list[_Command]:
         if not self._lmtp:
-            self._await(_Command(Step.MESSAGE))
-            return
-        for recipient in self._accepted:
-            self._await(_Command(Step.MESSAGE, recipient=recipient))
+            return [_Command(Step.MESSAGE)]
+        return [_Command(Step.MESSAGE, recipient=recipient) for recipient in self._accepted]
 
     def quit(self) -> None:
         """QUIT. Raises LocalProtocolError."""
@@ -317,7 +299,7 @@ class SmtpClient:
             self._state = State.CLOSED
             return [ServerClosing(reply)]
         command = self._due.popleft()
-        accepted = reply.code in _ACCEPTING[command.step]
+        accepted = reply.code in ACCEPTING[command.step]
         if not accepted and not (reply.transient or reply.permanent):
             raise self._fault(f"the server answered {command.step} with {reply}")
         events = self._answer(command, reply, accepted=accepted)
@@ -382,7 +364,15 @@ class SmtpClient:
                 return self._envelope_over(None)
         if not self._due:
             events += self._go_on()
+        elif self._due[0].step is Step.BDAT:
+            events += self._content_is_there()
         return events
+
+    def _content_is_there(self) -> list[Event]:
+        """All of the envelope is answered, and what is due next is the answer to the message."""
+        self._due.popleft()
+        self._due.extend(self._message_answers() if self._accepted else [_Command(Step.NO_MESSAGE)])
+        return [EnvelopeAnswered(tuple(self._accepted), None)] if self._accepted else []
 
     def _answer_recipient(self, recipient: Mailbox, reply: Reply, *, accepted: bool) -> Event:
         if accepted and not self._sender_accepted:
@@ -411,7 +401,7 @@ class SmtpClient:
             return self._envelope_over(None)
         while self._plan:
             self._send(self._plan.popleft())
-            if not (self._capabilities.pipelining and self._may_pipeline):
+            if not self._pipelining:
                 return []
         if self.chunking and not self._due:
             return self._content_is_next()
@@ -423,6 +413,10 @@ class SmtpClient:
             return self._envelope_over(None)
         self._state = State.SENDING
         return [EnvelopeAnswered(tuple(self._accepted), None)]
+
+    @property
+    def _pipelining(self) -> bool:
+        return self._may_pipeline and self._capabilities.pipelining
 
     def _pointless(self) -> bool:
         return not self._sender_accepted or (self._plan[0].step is Step.DATA and not self._accepted)

@@ -111,7 +111,7 @@ class RecipientAnswered:
 class EnvelopeAnswered:
     """The envelope is through. With `accepted` recipients the message is to be sent now; without, it is over.
 
-    `reply` is the answer to DATA, None when DATA was not sent.
+    `reply` is the answer to DATA, None when DATA was not sent. A message that went out early is not sent again.
     """
 
     accepted: tuple[Mailbox, ...]
