@@ -1,8 +1,11 @@
 """Attempts against servers that keep to the protocol: routes, hosts, replies, TLS levels."""
 
+from dataclasses import replace
+
 import pytest
 
 from letterlock.deliver.attempt import attempt
+from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
@@ -316,3 +319,18 @@ async def test_rfc7672_2_2_1_records_at_a_later_host_do_not_put_it_first(
     made = await make(dialer, HandDiscoverer(hosts=TWO_HOSTS, tlsa={"mx2.example.org": tlsa}))
     assert kinds(made) == [OutcomeKind.DELIVERED]
     assert (len(first.messages), len(second.messages)) == (1, 0)
+
+
+async def test_rfc6152_3_a_notification_with_8_bit_content_goes_on_in_7_bits(dialer: MemoryDialer) -> None:
+    """RET=FULL of 8-bit mail, and the sender's host takes 7 bits only: the header comes back."""
+    server = dialer.handlers[ADDRESS] = Server(extensions=())
+    told = ToldRecipient(recipient=BOB, status="5.1.1", text="no such user")
+    report = Report(sender=ANN, fate=Fate.FAILED, accepted_at=0.0, recipients=(told,))
+    about = b"Subject: hello\r\n\r\ncaf\xc3\xa9\r\n"
+    body = compose(report, about, hostname="mx.example.net", message_id="D1", now=0.0, full=True)
+    task = make_task(ANN)
+    task = replace(task, envelope=replace(task.envelope, reverse_path=None))
+    made = await attempt(task, body, ports=make_ports(dialer), options=OPTIONS)
+    assert kinds(made) == [OutcomeKind.DELIVERED]
+    assert server.messages[0].isascii()
+    assert b"text/rfc822-headers" in server.messages[0]

@@ -284,3 +284,24 @@ def test_whatever_strangers_write_it_stays_a_report_of_three_parts(content: byte
     message = email.message_from_bytes(whole, policy=email.policy.default)
     assert len(list(message.iter_parts())) == 3
     assert len(groups(message)) == 2
+
+
+def test_rfc6533_4_a_whole_message_with_a_utf_8_header_is_message_global() -> None:
+    content = "Subject: grüße\r\n\r\nx\r\n".encode()
+    for smtputf8, kind in ((True, b"message/global"), (False, b"message/rfc822")):
+        told = replace(report(), smtputf8=smtputf8)
+        whole = compose(told, content, hostname="mx.example.net", message_id="D1", now=NOW, full=True)
+        assert b"Content-Type: %b\r\n" % kind in whole
+
+
+@pytest.mark.parametrize(("smtputf8", "shown"), [(True, "jörg@example.org"), (False, r"j\x{F6}rg@example.org")])
+def test_rfc6533_3_an_original_recipient_is_decoded_where_utf_8_is_read(smtputf8: bool, shown: str) -> None:
+    told = replace(report(replace(REFUSED, original=("utf-8", r"j\x{F6}rg@example.org"))), smtputf8=smtputf8)
+    whole = compose(told, HEADER, hostname="mx.example.net", message_id="D1", now=NOW)
+    assert f"Original-Recipient: utf-8; {shown}\r\n".encode() in whole
+
+
+def test_rfc6533_3_what_is_no_character_is_none() -> None:
+    told = replace(report(replace(REFUSED, original=("utf-8", r"\x{D800}\x{110000}\x{0A}x"))), smtputf8=True)
+    whole = compose(told, HEADER, hostname="mx.example.net", message_id="D1", now=NOW)
+    assert rb"Original-Recipient: utf-8; ?\x{110000} x" + b"\r\n" in whole

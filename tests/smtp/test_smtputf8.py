@@ -2,6 +2,7 @@
 
 import pytest
 
+from letterlock.dsn.words import decode_utf8_xtext
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.content import has_utf8_header
 from letterlock.receive.trace import received_field
@@ -114,3 +115,43 @@ def test_only_the_header_counts() -> None:
     assert has_utf8_header("Subject: ö\r\n".encode())
     assert not has_utf8_header("Subject: o\r\n\r\nö".encode())
     assert not has_utf8_header(b"")
+
+
+@pytest.mark.parametrize("line", ["VRFY jörg SMTPUTF8", "VRFY jörg", "EXPN liste SMTPUTF8"])
+def test_rfc6531_3_7_4_vrfy_and_expn_take_smtputf8_and_answer_in_ascii(line: str) -> None:
+    answer = ready().send(line.encode() + b"\r\n")
+    assert answer[:3] in (b"252", b"502")
+    assert answer.isascii()
+
+
+def test_rfc6531_3_1_who_offers_smtputf8_offers_8bitmime() -> None:
+    answer = ready().send(b"EHLO client.example\r\n")
+    assert b"SMTPUTF8" in answer
+    assert b"8BITMIME" in answer
+
+
+def test_rfc6533_3_an_orcpt_in_utf_8_is_kept_in_seven_bits() -> None:
+    driver = ready()
+    orcpt = " ORCPT=utf-8;jörg@bücher.example\r\n".encode()
+    driver.send(MAIL + b"RCPT TO:<bob@example.net>" + orcpt + b"DATA\r\n")
+    driver.send(b"x\r\n.\r\n")
+    [message] = driver.messages
+    wish = message.wishes.of(Mailbox("bob", "example.net"))
+    assert wish.orcpt == r"utf-8;j\x{F6}rg@b\x{FC}cher.example"
+    assert decode_utf8_xtext(wish.orcpt) == "utf-8;jörg@bücher.example"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RCPT TO:<bob@example.net> ORCPT=rfc822;jörg@example.net",
+        "RCPT TO:<bob@example.net> NOTIFY=ſUCCESS",
+        "MAIL FROM:<a@b.example> SMTPUTF8 SIZE=٣",
+        "MAIL FROM:<a@b.example> SMTPUTF8 ENVID=ö",
+    ],
+)
+def test_no_other_parameter_goes_beyond_ascii(line: str) -> None:
+    driver = ready()
+    if line.startswith("RCPT"):
+        driver.send(MAIL)
+    assert driver.send(line.encode() + b"\r\n").startswith(b"501")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from letterlock.deliver import outcomes
 from letterlock.deliver.advice import too_many_recipients
 from letterlock.deliver.conversation import BLOCK_OCTETS, Conversation, SessionLost
+from letterlock.dsn import in_seven_bits
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import Envelope, TlsDemand
@@ -79,6 +80,9 @@ class _Transaction:
         self, conversation: Conversation, envelope: Envelope, body: bytes, server: str, done: Transacted
     ) -> None:
         self._conversation = conversation
+        offered = conversation.client.capabilities
+        if envelope.reverse_path is None and not (offered.eight_bit_mime or body.isascii()):
+            body = in_seven_bits(body) or body
         self._envelope = envelope
         self._body = body
         self._server = server

@@ -9,6 +9,7 @@ handed in.
 
 from letterlock.dsn.compose import MAX_HEADER_OCTETS, MAX_RETURNED_OCTETS, compose, header_of
 from letterlock.dsn.reports import Fate, Report, ToldReason, ToldRecipient
+from letterlock.dsn.seven_bit import in_seven_bits
 
 __all__ = [
     "MAX_HEADER_OCTETS",
@@ -19,4 +20,5 @@ __all__ = [
     "ToldRecipient",
     "compose",
     "header_of",
+    "in_seven_bits",
 ]

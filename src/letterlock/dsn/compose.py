@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 
 from letterlock.dsn.reports import Fate, Report, ToldRecipient
-from letterlock.dsn.words import MAX_REASONS, ascii_only, date, text_for_people
+from letterlock.dsn.words import MAX_REASONS, ascii_only, date, decode_utf8_xtext, safe, text_for_people
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.content import has_utf8_header
 
 MAX_HEADER_OCTETS = 16_384
 MAX_RETURNED_OCTETS = 262_144
@@ -38,13 +39,14 @@ def compose(report: Report, content: bytes, *, hostname: str, message_id: str, n
 
     `content` is the message that it is about; all of it goes back when it is `full`, has failed and has no more than
     MAX_RETURNED_OCTETS (RFC 3461 section 4.3), and else its header. `message_id` names the notification; `now` is its
-    date. It is 8-bit only where the message is, and it goes back whole, or the report is `smtputf8`.
+    date. It is 8-bit only where the message is, and it goes back whole, or the report is `smtputf8`; then
+    `in_seven_bits` knows what to do for a server that takes 7 bits only.
     """
     full = full and report.fate is Fate.FAILED and len(content) <= MAX_RETURNED_OCTETS
     parts = (
-        _for_people(text_for_people(report, hostname, full=full)),
+        _for_people(text_for_people(report, hostname, attached=_attached(content, full=full))),
         _for_machines(report, hostname),
-        _whole(content) if full else _header(header_of(content), smtputf8=report.smtputf8),
+        _whole(content, smtputf8=report.smtputf8) if full else header_part(content, smtputf8=report.smtputf8),
     )
     boundary = _boundary(message_id, parts)
     head: _Fields = (
@@ -63,6 +65,13 @@ def compose(report: Report, content: bytes, *, hostname: str, message_id: str, n
     return _lines(head) + b"\r\n" + body + marker + b"--\r\n"
 
 
+def _attached(content: bytes, *, full: bool) -> str:
+    if not full:
+        return "The header of your message is attached; its text is not."
+    unsure = "" if content.isascii() else ", or its header, where a mail server on the way takes 7-bit text only"
+    return f"Your message is attached{unsure}."
+
+
 def _boundary(message_id: str, parts: Iterable[bytes]) -> str:
     """A boundary that is in no part: a sender who guesses one must not be able to add parts of his own."""
     whole = b"".join(parts)
@@ -77,12 +86,17 @@ def _part(fields: _Fields, body: bytes) -> bytes:
     return _lines(fields) + b"\r\n" + body
 
 
+def quoted_printable(body: bytes) -> bytes:
+    """Text with CRLF line ends in the quoted-printable encoding (RFC 2045 section 6.7)."""
+    return quopri.encodestring(body.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
+
+
 def _encoding(body: bytes) -> tuple[str, str]:
     return "Content-Transfer-Encoding", "7bit" if body.isascii() else "8bit"
 
 
 def _for_people(text: str) -> bytes:
-    body = quopri.encodestring(text.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
+    body = quoted_printable(text.encode("utf-8", "replace"))
     fields = ("Content-Type", 'text/plain; charset="utf-8"'), ("Content-Transfer-Encoding", "quoted-printable")
     return _part(fields, body)
 
@@ -107,7 +121,9 @@ def _recipient_fields(recipient: ToldRecipient, report: Report) -> list[tuple[st
     fields = []
     if recipient.original is not None:
         kind, address = recipient.original
-        fields.append(("Original-Recipient", f"{ascii_only(kind)}; {ascii_only(address)}"))
+        decoded = report.smtputf8 and kind.lower() == "utf-8"
+        shown = safe(decode_utf8_xtext(address)) if decoded else ascii_only(address)
+        fields.append(("Original-Recipient", f"{ascii_only(kind)}; {shown}"))
     fields += [
         ("Final-Recipient", _typed(recipient.recipient, smtputf8=report.smtputf8)),
         ("Action", report.fate.value),
@@ -138,12 +154,15 @@ def _xtext(character: str) -> str:
     return character if "!" <= character <= "~" and character not in "\\+=" else f"\\x{{{ord(character):X}}}"
 
 
-def _whole(content: bytes) -> bytes:
-    fields = ("Content-Type", "message/rfc822"), ("Content-Description", "Undelivered message"), _encoding(content)
+def _whole(content: bytes, *, smtputf8: bool) -> bytes:
+    kind = "message/global" if smtputf8 and has_utf8_header(content) else "message/rfc822"  # RFC 6532 section 3.7
+    fields = ("Content-Type", kind), ("Content-Description", "Undelivered message"), _encoding(content)
     return _part(fields, content)
 
 
-def _header(header: bytes, *, smtputf8: bool) -> bytes:
+def header_part(content: bytes, *, smtputf8: bool) -> bytes:
+    """The part with the header of a message; 7-bit unless the report is `smtputf8`."""
+    header = header_of(content)
     kind = "message/global-headers" if smtputf8 else "text/rfc822-headers"
     if smtputf8:
         shown = header.decode("utf-8", "replace").encode()

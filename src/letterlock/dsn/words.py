@@ -10,11 +10,11 @@ from letterlock.dsn.reports import Fate, Report, ToldReason, ToldRecipient
 MAX_TEXT_CHARACTERS = 800
 MAX_REASONS = 10
 _WIDTH = 74
+_UTF8_XTEXT = re.compile(r"\\x\{(10[0-9A-F]{4}|[0-9A-F]{2,5})\}")
 
 
-def text_for_people(report: Report, hostname: str, *, full: bool) -> str:
-    """The explanation, in lines that end with LF. `full`: the whole message is attached."""
-    attached = "Your message is attached." if full else "The header of your message is attached; its text is not."
+def text_for_people(report: Report, hostname: str, *, attached: str) -> str:
+    """The explanation, in lines that end with LF. `attached` says what of the message is."""
     blocks = [
         f"This is the mail server {hostname}.",
         _wrapped(_what_became_of_it(report)),
@@ -38,6 +38,15 @@ def safe(text: str) -> str:
     shown = "".join(character if character.isprintable() else " " for character in text[: 2 * MAX_TEXT_CHARACTERS])
     shown = " ".join(shown.split())
     return shown if len(shown) <= MAX_TEXT_CHARACTERS else shown[:MAX_TEXT_CHARACTERS] + "..."
+
+
+def decode_utf8_xtext(address: str) -> str:
+    """What an address of type utf-8 stands for (RFC 6533 section 3, EmbeddedUnicodeChar)."""
+    return _UTF8_XTEXT.sub(lambda found: _character(int(found[1], 16)), address)
+
+
+def _character(number: int) -> str:
+    return "?" if 0xD800 <= number <= 0xDFFF else chr(number)
 
 
 def ascii_only(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
@@ -65,8 +74,10 @@ def _what_became_of_it(report: Report) -> str:
 
 def _told(recipient: ToldRecipient, fate: Fate) -> str:
     lines = [f"  <{safe(str(recipient.recipient))}>"]
-    if recipient.original is not None and recipient.original[1] != str(recipient.recipient):
-        lines.append(_wrapped(f"You wrote to: {safe(recipient.original[1])}", "    "))
+    kind, original = recipient.original or ("", "")
+    original = decode_utf8_xtext(original) if kind.lower() == "utf-8" else original
+    if original and original != str(recipient.recipient):
+        lines.append(_wrapped(f"You wrote to: {safe(original)}", "    "))
     if fate is not Fate.RELAYED:
         lines.append(_wrapped(f"Why: {safe(recipient.text)} ({recipient.status})", "    "))
     if recipient.remote_reply:

@@ -8,10 +8,10 @@ from letterlock.mail.names import InvalidName, is_address_literal, literal_addre
 
 MAX_LOCAL_PART_OCTETS = 64
 MAX_PATH_OCTETS = 254
-_BEYOND_ASCII = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"  # no controls, no line ends, no halves
-_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_BEYOND_ASCII}]+"
+BEYOND_ASCII = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"  # no controls, no line ends, no halves
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{BEYOND_ASCII}]+"
 _DOT_STRING = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
-_QUOTED_STRING = re.compile(rf'"([\x20-\x21\x23-\x5b\x5d-\x7e{_BEYOND_ASCII}]|\\[\x20-\x7e])*"')
+_QUOTED_STRING = re.compile(rf'"([\x20-\x21\x23-\x5b\x5d-\x7e{BEYOND_ASCII}]|\\[\x20-\x7e])*"')
 _SOURCE_ROUTE = re.compile(r"@[^:]+:")
 
 

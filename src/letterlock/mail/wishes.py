@@ -1,6 +1,8 @@
 """What a sender wishes to be told of a message: NOTIFY, ORCPT, RET and ENVID (RFC 3461 section 4).
 
-ORCPT and ENVID are kept as they came, in xtext, and go on as they came; only a notification shows what they mean.
+ORCPT and ENVID are kept as they came, in xtext, and go on as they came; only a notification shows what they mean. An
+ORCPT in UTF-8 is the exception: it is kept, and goes on, in the 7-bit form of RFC 6533 section 3, which every server
+takes.
 """
 
 import re
@@ -8,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from letterlock.mail.addresses import Mailbox
+from letterlock.mail.addresses import BEYOND_ASCII, Mailbox
 
 MAX_ENVID_OCTETS = 100  # RFC 3461 section 4.4
 MAX_ORCPT_OCTETS = 500  # RFC 3461 section 4.2
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _ENCODED = re.compile(r"\+([0-9A-F]{2})")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_BEYOND_ASCII = re.compile(rf"[{BEYOND_ASCII}]")
 _PRINTABLE = re.compile(r"[ -~]+")
 
 
@@ -96,7 +99,9 @@ def write_notify(notify: frozenset[Event]) -> str:
 
 
 def parse_orcpt(text: str) -> str:
-    """`type;xtext` (RFC 3461 section 4.2), as it came. Raises NotRfc3461."""
+    """`type;xtext` (RFC 3461 section 4.2), as it came; of type utf-8 in 7 bits (RFC 6533). Raises NotRfc3461."""
+    if not text.isascii() and text[:6].lower() == "utf-8;":
+        text = _BEYOND_ASCII.sub(lambda found: f"\\x{{{ord(found[0]):X}}}", text)
     read_orcpt(text)
     return text
 

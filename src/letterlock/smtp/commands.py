@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
-from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
+from letterlock.mail.addresses import BEYOND_ASCII, InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NotRfc3461, RecipientWishes, Ret, parse_envid, parse_notify, parse_orcpt
@@ -17,7 +17,7 @@ _FROM = re.compile(rf"FROM: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _TO = re.compile(rf"TO: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _HELLO_NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,255}")
 _BDAT = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+_PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~{BEYOND_ASCII}]+))?")
 _MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID", "SMTPUTF8"})
 _TAKE_NO_VALUE = ("REQUIRETLS", "SMTPUTF8")
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
@@ -197,9 +197,10 @@ def _parameters(text: str | None) -> dict[str, str | None]:
     parameters: dict[str, str | None] = {}
     for word in (text or "").split():
         found = _PARAMETER.fullmatch(word)
-        if not found or found[1].upper() in parameters:
+        name = found[1].upper() if found else ""
+        if not found or name in parameters or not (word.isascii() or name == "ORCPT"):  # RFC 6533 section 3
             raise BadCommand(say.BAD_PARAMETER)
-        parameters[found[1].upper()] = found[2]
+        parameters[name] = found[2]
     return parameters
 
 
