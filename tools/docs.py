@@ -132,13 +132,14 @@ def rfc_index_page() -> str:
 
 
 def checklist() -> Iterator[str]:
-    """The rules of the standards behind the TLS decision, each with the tests that hold it."""
+    """The rules of the standards that have a checklist, each with the tests that hold it."""
     places = {
         name: path
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
         for name in re.findall(r"^\s*(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
     }
-    yield "The rules of the standards behind the TLS decision, in our words; below them, every test by section.\n"
+    yield "The rules of the standards behind the TLS decision, and of those on what mail may hold, in our words;"
+    yield "below them, every test by section.\n"
     for standard, rules in CHECKLIST.items():
         yield f"## {standard}, rule by rule\n\n| section | rule | held by |\n| --- | --- | --- |"
         for rule in rules:

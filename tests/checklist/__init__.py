@@ -1,4 +1,5 @@
-"""What RFC 7672, 7671, 6698, 8461, 8689 and 3207 ask of a sender, rule by rule, and the tests that hold each rule.
+"""What standards of TLS for mail (RFC 7672, 7671, 6698, 8461, 8689, 3207) and of what mail may hold (RFC 3030, 6152,
+6531, 6533) ask, rule by rule, and the tests that hold each rule.
 
 The rules are in our own words. `tests/test_checklist.py` sees to it that every test named here exists; the page
 `docs/reference/rfc-index.md` shows the table. A rule without a test says why it has none.
@@ -6,6 +7,7 @@ The rules are in our own words. `tests/test_checklist.py` sees to it that every 
 
 from tests.checklist.dane import RFC6698, RFC7671
 from tests.checklist.dane_smtp import RFC7672
+from tests.checklist.mail import RFC3030, RFC6152, RFC6531, RFC6533
 from tests.checklist.others import RFC3207, RFC8461, RFC8689
 from tests.checklist.rule import Rule
 
@@ -18,4 +20,8 @@ CHECKLIST: dict[str, tuple[Rule, ...]] = {
     "RFC 8461": RFC8461,
     "RFC 8689": RFC8689,
     "RFC 3207": RFC3207,
+    "RFC 3030": RFC3030,
+    "RFC 6152": RFC6152,
+    "RFC 6531": RFC6531,
+    "RFC 6533": RFC6533,
 }

@@ -268,14 +268,14 @@ async def test_require_tls_takes_any_certificate(dialer: MemoryDialer, context: 
     assert server.messages == [BODY]
 
 
-async def test_rfc6152_8_bit_content_is_not_converted(dialer: MemoryDialer) -> None:
+async def test_rfc6152_3_8_bit_content_is_not_converted(dialer: MemoryDialer) -> None:
     server = dialer.handlers[ADDRESS] = Server(extensions=())
     (outcome,) = (await make(dialer, body=b"caf\xc3\xa9\r\n")).outcomes
     assert (outcome.kind, outcome.status) == (OutcomeKind.FAILED, "5.6.3")
     assert not any(line.startswith("MAIL") for line in server.clear)
 
 
-async def test_rfc6152_8_bit_content_is_declared(dialer: MemoryDialer) -> None:
+async def test_rfc6152_2_8_bit_content_is_declared(dialer: MemoryDialer) -> None:
     server = dialer.handlers[ADDRESS] = Server()
     made = await make(dialer, body=b"caf\xc3\xa9\r\n")
     assert kinds(made) == [OutcomeKind.DELIVERED]

@@ -34,8 +34,12 @@ chunking_advertise_hosts = ${{if eq{{$received_port}}{{{bare}}}{{:}}{{*}}}}
 host_lookup =
 rfc1413_query_timeout = 0s
 message_size_limit = 10M
-acl_smtp_rcpt = accept
+acl_smtp_rcpt = wanted
 acl_smtp_data = accept
+begin acl
+wanted:
+  accept domains = {domain}
+  deny message = not here
 begin routers
 all:
   driver = accept
@@ -90,6 +94,7 @@ def exim(directory: Path, address: str, *, certificate: Path, key: Path) -> Iter
             folder=folder,
             directory=directory,
             hostname=HOSTNAME,
+            domain=DOMAIN,
             address=address,
             full=full.port,
             bare=bare.port,

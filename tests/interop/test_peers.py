@@ -52,6 +52,11 @@ SHOWN = [
 OFFER_PIPELINING = OFFER_CHUNKING = {
     (peer, face) for peer in ("exim", "postfix", "dovecot") for face in ("full", "implicit")
 }
+REFUSING = {  # whom these do not want
+    "postfix": Mailbox("somebody", "elsewhere.example"),
+    "dovecot": Mailbox("nobody", DOMAIN),
+    "exim": Mailbox("nobody", "elsewhere.example"),
+}
 WAYS = [(True, True), (True, False), (False, True), (False, False)]  # PIPELINING, CHUNKING
 
 
@@ -85,12 +90,15 @@ def running_fixture() -> Iterator[dict[str, Peer]]:
 
 
 def content(subject: str, *, eight_bit: bool) -> bytes:
-    """A message that a careless client or server would change."""
+    """A message that a careless client or server would change; the first of a session is small enough to go early."""
     chance = random.Random(subject)
     lines = [b".", b"..", b".dot", b"", b"From here", b"\tx", b"x" * 998]
     if eight_bit:
         lines.append("äöü €".encode())
-    lines += [bytes(chance.choices(b"abc. ", k=chance.randrange(1, 70))) + b"|" for _ in range(3000)]
+    lines += [
+        bytes(chance.choices(b"abc. ", k=chance.randrange(1, 70))) + b"|"
+        for _ in range(1000 if subject.endswith("0") else 3000)
+    ]
     head = b"From: sender@example.net\r\nTo: ann@example.org\r\nSubject: " + subject.encode() + b"\r\n\r\n"
     return head + b"\r\n".join(lines) + b"\r\n"
 
@@ -148,6 +156,8 @@ async def test_messages_arrive_whole(
     for subject in subjects:
         body = content(subject, eight_bit=offered.eight_bit_mime)
         done = await send(opened, body, ANN, BOB)
+        client = opened.conversation.client
+        assert client.sent_early == (subject is subjects[0] and client.chunking and offered.pipelining and way[0])
         assert done.lost is None, done
         assert {one.kind for one in done.outcomes.values()} == {OutcomeKind.DELIVERED}, done
     await opened.conversation.end()
@@ -178,6 +188,26 @@ async def test_unusual_bodies_arrive_whole(name: str, chunking: bool, running: d
         wanted = body.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
         assert {body_of(message) for message in peer.kept(subject)} == {wanted}
     await opened.conversation.end()
+
+
+@pytest.mark.parametrize("tls", ["clear", "starttls"])
+@pytest.mark.parametrize("name", REFUSING)
+async def test_a_message_that_went_early_and_nobody_wants_is_read_and_the_session_goes_on(
+    name: str, tls: str, running: dict[str, Peer]
+) -> None:
+    """It holds what would be commands: a server that took it for such would have another message."""
+    peer = running[name]
+    opened = await session(peer, "full", tls, (True, True))
+    smuggled = b"MAIL FROM:<evil@example.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\nSubject: smuggled\r\n\r\n.\r\n"
+    done = await send(opened, b"Subject: x\r\n\r\n.\r\n" + smuggled, REFUSING[name])
+    assert opened.conversation.client.sent_early
+    assert [one.kind for one in done.outcomes.values()] == [OutcomeKind.FAILED], done
+    subject = f"after a refusal {name} {tls}"
+    done = await send(opened, b"From: <>\r\nSubject: %b\r\n\r\nx\r\n" % subject.encode(), ANN)
+    assert [one.kind for one in done.outcomes.values()] == [OutcomeKind.DELIVERED], done
+    await opened.conversation.end()
+    arrives(peer, subject)
+    assert peer.kept("smuggled") == []
 
 
 def test_the_reference_says_what_is_shown_here() -> None:

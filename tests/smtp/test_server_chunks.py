@@ -89,6 +89,27 @@ def test_no_octet_of_a_chunk_is_a_command(piece: int) -> None:
     assert [each.content for each in driver.messages] == [CONTENT + SMUGGLED.lstrip(b"\r\n")]
 
 
+@pytest.mark.parametrize("cut", range(1, len(last(SMUGGLED))))
+def test_no_octet_of_a_chunk_is_a_command_wherever_it_is_cut(cut: int) -> None:
+    """In two reads, and as two chunks that are cut there."""
+    content = SMUGGLED.removeprefix(b"\r\n")
+    for whole in (
+        last(content),
+        b"BDAT %d\r\n%b" % (len(content[:cut]), content[:cut]) + last(content[cut:]),
+    ):
+        driver = opened()
+        answers = driver.send(whole[:cut]) + driver.send(whole[cut:] + b"QUIT\r\n")
+        assert set(codes(answers)[:-1]) == {b"250"}
+        assert codes(answers)[-1] == b"221"
+        assert [each.content for each in driver.messages] == [content]
+
+
+def test_rfc3030_3_binarymime_is_not_offered_and_refused() -> None:
+    driver = ready()
+    assert b"BINARYMIME" not in driver.send(b"EHLO client.example\r\n")
+    assert codes(driver.send(b"MAIL FROM:<a@b.example> BODY=BINARYMIME\r\n")) == [b"501"]
+
+
 @pytest.mark.parametrize("before", [b"", b"MAIL FROM:<ann@example.org>\r\n"])
 def test_rfc3030_2_unwanted_chunks_are_read_and_refused(before: bytes) -> None:
     driver = ready()

@@ -55,7 +55,7 @@ def test_addresses_of_the_world_are_taken_and_their_domains_are_a_labels(text: s
     assert mailbox.domain == mailbox.domain.lower()
 
 
-def test_a_u_label_and_its_a_label_are_one_domain() -> None:
+def test_rfc6531_3_2_a_u_label_and_its_a_label_are_one_domain() -> None:
     assert parse_mailbox("a@BÜCHER.example").domain == parse_mailbox("a@xn--bcher-kva.example").domain
 
 
