@@ -9,6 +9,7 @@ import sys
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.smtp.client import SmtpClient
+from letterlock.smtp.client_content import wire_content
 from letterlock.smtp.client_events import (
     EnvelopeAnswered,
     Event,
@@ -26,6 +27,7 @@ CONTENT = b"Subject: x\r\n\r\n.\r\nMAIL\r\n"
 _CODES = [220, 221, 250, 251, 354, 421, 450, 451, 452, 454, 500, 502, 503, 550, 552, 554, 150, 999, 299, 399]
 _WORDS = [
     b"STARTTLS",
+    b"CHUNKING",
     b"PIPELINING",
     b"SIZE 10",
     b"SIZE",
@@ -46,6 +48,7 @@ _USUAL = {
     Step.MAIL: 250,
     Step.RCPT: 250,
     Step.DATA: 354,
+    Step.BDAT: 250,
     Step.MESSAGE: 250,
 }
 
@@ -77,7 +80,7 @@ class _Session:
         """Act if it is our turn, then hear what the server says."""
         self.act()
         output = self.client.take_output()
-        self.content_sent |= b".\r\n" in output
+        self.content_sent |= b".\r\n" in output or b" LAST\r\n" in output
         if self.client.state in (State.CLOSED, State.HANDSHAKE):
             return
         if self.client.awaiting is None and self.chance.random() >= self.nastiness:
@@ -98,7 +101,8 @@ class _Session:
                 client.start_tls()
             case State.READY:
                 self.content_sent = False
-                client.begin(None, RECIPIENTS[: chance.randint(1, 2)], size=len(CONTENT))
+                early = wire_content(CONTENT) if client.may_send_early and chance.random() < 0.5 else None
+                client.begin(None, RECIPIENTS[: chance.randint(1, 2)], size=len(CONTENT), early=early)
             case State.HANDSHAKE:
                 client.tls_established()
                 assert not client.capabilities.keywords
@@ -144,7 +148,7 @@ class _Session:
             code = _USUAL.get(command.step, 221)
             if self.chance.random() < 0.1:
                 code = self.chance.choice([421, 450, 452, 502, 550, 554])
-            extensions = [b"mx", *self.chance.sample(_WORDS[:5], self.chance.randint(0, 5))]
+            extensions = [b"mx", *self.chance.sample(_WORDS[:6], self.chance.randint(0, 6))]
             if command.step is not Step.EHLO or code != 250:
                 extensions = extensions[:1]
             *first, last = extensions
@@ -158,8 +162,9 @@ class _Session:
                 assert self.content_sent, "an answer to a message that was not sent"
                 assert reply.code // 100 in (2, 4, 5)
             case EnvelopeAnswered(accepted, reply) if accepted:
-                assert reply is not None
-                assert reply.code == 354
+                assert self.client.chunking == (reply is None)
+                assert reply is None or reply.code == 354
+                assert not self.client.sent_early or self.content_sent
             case RecipientAnswered(recipient, reply):
                 assert recipient in RECIPIENTS
                 assert reply.code // 100 in (2, 4, 5)

@@ -47,6 +47,7 @@ PHRASES = (
         b"BDAT 3\r\n",
         b"BDAT 40 LAST\r\n",
         b"BDAT 0 LAST\r\n",
+        "MAIL FROM:<ä@bücher.example> SMTPUTF8\r\nRCPT TO:<ö@example.net> ORCPT=utf-8;ö@x\r\n".encode(),
         b"GET / HTTP/1.0\r\n",
     ),
 )

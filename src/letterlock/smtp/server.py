@@ -450,14 +450,12 @@ class SmtpServer:
             self._state = State.CHUNKS
             self._say(Reply(250, (f"2.0.0 {chunk.octets} octets received",)))
         else:
-            content = bytes(self._mail.content)
-            self._mail.content = bytearray()
+            content, self._mail.content = self._mail.content, bytearray()
             if content and not content.endswith(b"\r\n"):
                 content += b"\r\n"
             dotted = content.startswith(b".") or b"\r\n." in content
-            self._finish_content(
-                (CheckedContent if dotted else DotlessContent)(content), fault_of(content, self._limits)
-            )
+            checked = CheckedContent(content) if dotted else DotlessContent(content)
+            self._finish_content(checked, fault_of(checked, self._limits))
 
     def _finish_content(self, content: CheckedContent, fault: Reply | None) -> None:
         self._last_step = "END-OF-MESSAGE"
