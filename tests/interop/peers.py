@@ -56,7 +56,7 @@ keep:
 _OPENSMTPD = """\
 table everybody {{ "@" = "nobody" }}
 listen on {place.address} port {place.port} hostname {hostname}
-action "keep" mda "cat > {directory}/mail/$(date +%s%N)-$$" virtual <everybody>
+action "keep" mda "{directory}/keep" virtual <everybody>
 match from any for any action "keep"
 """
 
@@ -74,8 +74,9 @@ class Peer:
     implicit: Place | None = None
 
     def kept(self, subject: str) -> list[bytes]:
-        """The messages with a subject, as they lie there."""
-        files = (file for folder in self.mail for file in folder.glob("**/*") if file.is_file())
+        """The messages with a subject, as they lie there; not those that are being written."""
+        found = ((folder, file) for folder in self.mail for file in folder.glob("**/*"))
+        files = (file for folder, file in found if "tmp" not in file.relative_to(folder).parts and file.is_file())
         messages = [file.read_bytes() for file in files]
         return [message for message in messages if f"\nSubject: {subject}\n".encode() in message]
 
@@ -116,6 +117,10 @@ def opensmtpd(directory: Path, address: str) -> Iterator[Peer]:
     directory.mkdir(mode=0o755)
     folder = unpacked("opensmtpd", "usr/sbin/smtpd")
     mail, place = own(directory / "mail", NOBODY), Place.free(address)
+    unfinished = own(mail / "tmp", NOBODY)
+    keep = directory / "keep"
+    keep.write_text(f"#!/bin/sh\ncat > {unfinished}/$$ && mv {unfinished}/$$ {mail}/$(date +%s%N)-$$\n")
+    keep.chmod(0o755)
     (directory / "lib/opensmtpd/empty").mkdir(parents=True)
     (directory / "spool").mkdir()
     (directory / "spool/smtpd").mkdir()
@@ -138,7 +143,7 @@ def aiosmtpd(directory: Path, address: str, *, certificate: Path, key: Path) -> 
     with ExitStack() as stack:
         for kind, place in faces.items():
             command: list[str | Path] = [sys.executable, "-m", "aiosmtpd", "-n", "-l", f"{address}:{place.port}"]
-            command += [f"--{kind}cert", certificate, f"--{kind}key", key, "--no-requiretls"]
+            command += [f"--{kind}cert", certificate, f"--{kind}key", key, "--no-requiretls", "--smtputf8"]
             command += ["-c", "aiosmtpd.handlers.Mailbox", directory / kind]
 
             def ready(place: Place = place, kind: str = kind) -> bool:

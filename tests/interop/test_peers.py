@@ -57,6 +57,7 @@ REFUSING = {  # whom these do not want
     "dovecot": Mailbox("nobody", DOMAIN),
     "exim": Mailbox("nobody", "elsewhere.example"),
 }
+OFFER_SMTPUTF8 = {"exim", "postfix", "aiosmtpd"}
 WAYS = [(True, True), (True, False), (False, True), (False, False)]  # PIPELINING, CHUNKING
 
 
@@ -218,6 +219,33 @@ def test_the_reference_says_what_is_shown_here() -> None:
             "no" if peer in WITHOUT_TLS else "yes",
             "yes" if "implicit" in faces else "no",
             *(["yes" if (peer, "full") in OFFER_PIPELINING else "not offered"] * 2),
+            "yes" if peer in OFFER_SMTPUTF8 else "not offered",
         ]
         row = next(line for line in page.lower().splitlines() if line.startswith(f"| {peer}"))
-        assert [cell.strip() for cell in row.split("|")[2:7]] == cells, peer
+        assert [cell.strip() for cell in row.split("|")[2:8]] == cells, peer
+
+
+@pytest.mark.parametrize("name", FACES)
+async def test_rfc6531_mail_beyond_ascii_goes_where_smtputf8_is_offered(name: str, running: dict[str, Peer]) -> None:
+    peer = running[name]
+    opened = await session(peer, "full", "clear", (True, True))
+    assert opened.conversation.client.capabilities.smtputf8 == (name in OFFER_SMTPUTF8)
+    subject = f"grüße an {name}"
+    body = f"From: jörg@bücher.example\r\nSubject: {subject}\r\n\r\nx\r\n".encode()
+    sender = Mailbox("jörg", "xn--bcher-kva.example")
+    envelope = Envelope(
+        id="4F2A1",
+        reverse_path=sender,
+        recipients=(ANN,),
+        size=len(body),
+        accepted_at=0.0,
+        expires_at=1.0,
+        smtputf8=True,
+    )
+    done = await transact(opened.cleared, opened.conversation, envelope, (ANN,), body, server="the peer")
+    await opened.conversation.end()
+    if name in OFFER_SMTPUTF8:
+        assert [one.kind for one in done.outcomes.values()] == [OutcomeKind.DELIVERED], done
+        arrives(peer, subject)
+    else:
+        assert [one.status for one in done.unable.values()] == ["5.6.7"]
