@@ -187,6 +187,19 @@ def test_without_memory_the_rest_of_a_chunk_is_read_and_refused() -> None:
     assert driver.send(b"x" * 60 + b"NOOP\r\n") == b"452 4.3.1 Too much mail at once\r\n250 2.0.0 Ok\r\n"
 
 
+@pytest.mark.parametrize("end", [b"BDAT 3 LAST\r\nx\r\n", b"BDAT 3\r\nx\r\n"])
+def test_without_memory_between_two_chunks_the_next_one_is_refused(end: bytes) -> None:
+    driver = opened()
+    driver.send(b"BDAT 5\r\nSubje")
+    assert driver.server.receiving
+    driver.server.discard_content(Reply(452, ("4.3.1 Too much mail at once",)))
+    assert driver.server.held_octets == 0
+    assert driver.send(end + b"NOOP\r\n") == b"452 4.3.1 Too much mail at once\r\n250 2.0.0 Ok\r\n"
+    assert driver.server.state is State.READY
+    driver.send(OPENING + last(CONTENT))
+    assert [each.content for each in driver.messages] == [CONTENT], "it was of that message only"
+
+
 def test_empty_chunks_without_end_are_counted_as_idle() -> None:
     driver = opened(ServerLimits(max_message_octets=1000, max_idle_commands=5))
     answer = driver.send(b"BDAT 0\r\n" * 10)

@@ -33,7 +33,6 @@ from letterlock.smtp.server_events import (
     ServerLimits,
     StartTlsRequested,
 )
-from letterlock.smtp.server_table import State
 
 READ_OCTETS = 1 << 14
 CONTENT_OCTETS = 1 << 18
@@ -147,6 +146,8 @@ class Session:
 
     async def _exchange(self) -> None:
         """Write what is to be said, and read once."""
+        if self._held_octets and not self._smtp.receiving:
+            self._hold(0)  # what RSET or EHLO forgot
         await self._write()
         self._patience.look_at(self._smtp)
         with self._limit.until(self._deadline()):
@@ -298,7 +299,7 @@ class _Patience:
         """Before a read: set `deadline` (event loop's time)."""
         now = self._loop.time()
         silence = now + self._options.command_timeout_seconds
-        if smtp.receiving or smtp.state is State.CHUNKS:
+        if smtp.receiving:
             if self._content_deadline is None:
                 self._content_deadline = now + self._options.message_timeout_seconds
             self.deadline = min(silence, self._content_deadline)

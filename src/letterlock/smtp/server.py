@@ -103,8 +103,8 @@ class SmtpServer:
 
     @property
     def receiving(self) -> bool:
-        """Whether message content is arriving."""
-        return self._state in (State.CONTENT, State.CHUNK)
+        """Whether message content is arriving, or a part of it is here."""
+        return self._state in (State.CONTENT, State.CHUNK, State.CHUNKS)
 
     @property
     def commands(self) -> int:
@@ -209,11 +209,13 @@ class SmtpServer:
             raise LocalProtocolError(f"not while the session is {self._state}")
         if not (reply.transient or reply.permanent):
             raise LocalProtocolError(f"{reply} does not refuse")
-        if self._chunk is None:
+        if self._state is State.CONTENT:
             self._discarding = self._discarding or reply
-        else:
+        elif self._chunk is not None:
             self._chunk.refusal = self._chunk.refusal or reply
-            self._mail.content = bytearray()
+        else:
+            self._mail.refusal = reply  # it answers the next chunk
+        self._mail.content = bytearray()
 
     def tls_established(self) -> None:
         """The handshake is done: forget what was said in clear; EHLO comes next (RFC 3207 section 4.2)."""
@@ -422,7 +424,7 @@ class SmtpServer:
     def _begin_chunk(self, command: Command, refusal: Reply | None) -> None:
         """The octets of a chunk are read whether they are wanted or not (RFC 3030 section 2): none is a command."""
         asked = parse_bdat(command.argument)
-        self._chunk = Chunk(asked.octets, asked.octets, asked.last, refusal, wanted=refusal is None)
+        self._chunk = Chunk(asked.octets, asked.octets, asked.last, refusal or self._mail.refusal, refusal is None)
         self._back_to, self._state = self._state, State.CHUNK
         if not refusal and not (asked.octets or asked.last):
             self._count_idle()

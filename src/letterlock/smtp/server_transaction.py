@@ -22,6 +22,7 @@ class Transaction:
     ret: Ret | None = None
     envid: str | None = None
     content: bytearray = field(default_factory=bytearray)  # of the chunks so far
+    refusal: Reply | None = None  # of the message, when it came between two chunks
     recipients: list[Mailbox] = field(default_factory=list)
     wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
     offered: int = 0
