@@ -38,7 +38,7 @@ __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 
 log = logging.getLogger("letterlock.deliver")
 
-SWEEP_SECONDS = 0.2
+SWEEP_SECONDS = 1.0
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
 SLOW_SECONDS = 60.0
