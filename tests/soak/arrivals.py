@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-NOTE_SECONDS = 1.0  # that the note of a delivery may take, on a machine that is busy with all this
+NOTE_SECONDS = 2.0  # that the note of a delivery may take, on a machine that is busy with all this
 DISK_SECONDS = 3.0  # after a disk has failed, until the last note has been tried again
 END_SECONDS = 0.5  # between the death of a process and the end of its connections, as this process sees it
 LEASE_SECONDS = 15.0  # that a delivery may have been going on when the clock jumps
