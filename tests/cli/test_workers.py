@@ -128,7 +128,7 @@ async def test_the_queue_of_all_workers_is_one_for_the_command(tmp_path: Path) -
         config = configuration(tmp_path, port, nobody.getsockname()[1], "2")
         async with serving(config) as server:
             await asyncio.to_thread(send, port, *range(20))
-            await server.until("status=deferred", 20)
+            await server.until("(queue active)", 20)
             listed = (await letterlock("queue", "list", "--json", "--config", config)).data["messages"]
             assert len(listed) == 20
             assert [each["id"] for each in listed] == sorted(each["id"] for each in listed)
@@ -149,7 +149,7 @@ async def test_with_fewer_workers_the_first_takes_over_what_the_others_left(tmp_
             many = configuration(tmp_path, port, nobody.getsockname()[1], "4")
             async with serving(many) as server:
                 await asyncio.to_thread(send, port, *range(30))
-                await server.until("status=deferred", 30)
+                await server.until("(queue active)", 30)
                 assert await server.stop() == 0
         async with serving(configuration(tmp_path, port, sink.port, "2")) as server:
             await arrived(sink, 30)
