@@ -1,5 +1,6 @@
 """What the pure rooms and the workers are handed: the outside world as protocols."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import dns.rdatatype
@@ -41,6 +42,13 @@ class Stream(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Hand over octets and wait until the buffer is below its mark. Raises OSError."""
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Read (as `read` does), give it to `answer` and write what that gives, again and again, until it gives None.
+
+        The last that it is given is b"", the end; what it gives then is not written. What it raises is raised here, and
+        so is OSError.
+        """
 
     async def close(self) -> None:
         """End politely (TLS close_notify), bounded in time. Never raises."""

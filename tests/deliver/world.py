@@ -18,6 +18,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mtasts.evidence import StsEvidence
 from letterlock.net import tls
+from letterlock.net.streams import take_turns
 from letterlock.policy.evidence import (
     Completed,
     DestinationEvidence,
@@ -138,6 +139,10 @@ class MemoryStream:
             self.written += data
             pipe.octets += data
             pipe.changed.notify_all()
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Read and write in turns."""
+        await take_turns(self, answer, max_octets)
 
     async def close(self) -> None:
         """End after what was written."""

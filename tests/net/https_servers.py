@@ -10,7 +10,7 @@ from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts import Fetched, FetchFailed
 from letterlock.net.dial import TcpDialer
 from letterlock.net.https import fetch_policy
-from letterlock.net.streams import TcpStream
+from letterlock.net.streams import TcpStream, take_turns
 from letterlock.net.tls import ServerContext, accept_tls
 from letterlock.ports import Stream
 from tests.certificates import Credential, authority
@@ -67,6 +67,9 @@ class _CountedStream:
 
     async def write(self, data: bytes) -> None:
         await self._stream.write(data)
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        await take_turns(self, answer, max_octets)
 
     async def close(self) -> None:
         await self._stream.close()

@@ -1,7 +1,7 @@
 """The framing of a response under hypothesis: any cut into reads is the same, and any octets end in a verdict."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +36,9 @@ class Pieces:
 
     async def write(self, data: bytes) -> None:
         raise AssertionError("nothing is written here")
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        raise AssertionError("nobody converses here")
 
     async def close(self) -> None:
         raise AssertionError("nothing is closed here")

@@ -6,6 +6,7 @@ import select
 import socket
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from letterlock.net import tls
 from letterlock.net.dial import TcpDialer
-from letterlock.net.streams import TcpStream
+from letterlock.net.streams import TcpStream, take_turns
 from letterlock.net.tls import MAX_HANDSHAKE_OCTETS, BadCertificate, ServerContext, TlsBroken, accept_tls, start_tls
 from letterlock.policy.evidence import Completed, HandshakeFailed
 from letterlock.ports import Stream
@@ -99,6 +100,9 @@ class Chopped(TcpStream):
 
     async def read(self, max_octets: int) -> bytes:
         return await super().read(min(max_octets, self.most))
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        await take_turns(self, answer, max_octets)
 
 
 @pytest.mark.parametrize("most", [1, 4, 5, 6, 27, 1000, 1 << 16])

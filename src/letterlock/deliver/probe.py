@@ -5,6 +5,7 @@ evidence, and with a dialer that writes the dialogue down. MAIL FROM is sent onl
 only in a session that the policy cleared.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import Envelope
+from letterlock.net.streams import take_turns
 from letterlock.policy.decision import (
     DaneAuthentication,
     Encryption,
@@ -379,6 +381,10 @@ class _Recorded:
         """Hand over octets. Raises OSError."""
         self._record(data, ours=True)
         await self.inner.write(data)
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Read and write in turns, all of it recorded. Raises OSError."""
+        await take_turns(self, answer, max_octets)
 
     async def close(self) -> None:
         """End politely."""

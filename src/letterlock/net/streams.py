@@ -3,12 +3,15 @@
 Read on demand: no octet leaves the kernel before somebody asks for it, so nothing can lie in a buffer of ours when TLS
 takes over (CVE-2011-0411), and a peer that sends faster than it is read meets a full TCP window. The socket stays
 watched between two reads, and is asked only when it has something: in a conversation that is one system call a turn.
+And a conversation is answered where its octets come in: no task has to be woken for a turn that waits for nothing.
 """
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+
+from letterlock.ports import Stream
 
 MAX_DISCARDED_OCTETS = 1 << 20
 _DISCARD_STEP_OCTETS = 1 << 16
@@ -37,6 +40,7 @@ class TcpStream:
         self._drained = False  # the last read left nothing in the kernel: asking again at once would be in vain
         self._waiting: asyncio.Future[bytes] | None = None
         self._wanted = 0
+        self._answer: Callable[[bytes], bytes | None] | None = None
 
     @property
     def peer(self) -> str:
@@ -62,6 +66,23 @@ class TcpStream:
         if not self._drained:
             with suppress(BlockingIOError):
                 return self._received(self._socket.recv(max_octets), max_octets)
+        return await self._next(max_octets)
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Give what is read to `answer` and write what that gives, until it gives None or was given b"", the end.
+
+        Raises OSError, and what `answer` raises.
+        """
+        self._refuse_if_dropped()
+        self._answer = answer
+        try:
+            while unsent := await self._next(max_octets):
+                await self.write(unsent)
+        finally:
+            self._answer = None
+
+    async def _next(self, max_octets: int) -> bytes:
+        """What comes next; in a conversation what of an answer the kernel did not take, and b"" when it is over."""
         self._wanted = max_octets
         self._waiting = self._loop.create_future()
         if not self._watched:
@@ -89,8 +110,35 @@ class TcpStream:
             return
         except OSError as error:
             waiting.set_exception(error)
-        else:
+            return
+        if self._answer is None:
             waiting.set_result(data)
+        else:
+            self._speak(self._answer, data, waiting)
+
+    def _speak(self, answer: Callable[[bytes], bytes | None], heard: bytes, waiting: asyncio.Future[bytes]) -> None:
+        """Answer at once. Whoever waits is called at the end, for a fault, or for what the kernel did not take."""
+        rest: bytes | None = b""
+        try:
+            reply = answer(heard)
+            if reply is not None and heard:
+                rest = self._send(reply) or None
+        except Exception as error:  # noqa: BLE001  # it is raised where the conversation is waited for
+            if not waiting.done():
+                waiting.set_exception(error)
+            return
+        if rest is not None and not waiting.done():
+            waiting.set_result(rest)
+
+    def _send(self, data: bytes) -> bytes:
+        """Hand octets to the kernel; those that it does not take now. Raises OSError."""
+        if not data:
+            return b""
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            return data
+        return b"" if sent == len(data) else data[sent:]
 
     def _unwatch(self) -> None:
         if self._watched:
@@ -100,13 +148,9 @@ class TcpStream:
     async def write(self, data: bytes) -> None:
         """Hand all octets to the kernel, however long it takes. Raises OSError."""
         self._refuse_if_dropped()
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
+        if rest := self._send(data):
             with self._operation():
-                await self._loop.sock_sendall(self._socket, memoryview(data)[sent:])
+                await self._loop.sock_sendall(self._socket, rest)
 
     async def close(self) -> None:
         """End after what was written. Never raises, never waits.
@@ -158,6 +202,13 @@ class TcpStream:
         self._writing -= 1
         if self._dropped and not self._writing:
             self._socket.close()
+
+
+async def take_turns(stream: Stream, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+    """`Stream.converse` by `read` and `write`, for streams that have nothing faster."""
+    while (reply := answer(heard := await stream.read(max_octets))) is not None and heard:
+        if reply:
+            await stream.write(reply)
 
 
 def _dropped() -> ConnectionAbortedError:

@@ -10,6 +10,7 @@ presented. TLS 1.2 or newer, no anonymous ciphers. Contexts are built once and n
 
 import asyncio
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ MAX_PEM_OCTETS = 1 << 20
 CLOSE_SECONDS = 2.0
 _READ_OCTETS = 1 << 16
 _WRITE_OCTETS = 1 << 16
+_REPLY_OCTETS = 1 << 13
 _RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
 _HEADER_OCTETS = 5  # of a record: its type, two octets of version, two of length
 _OVERHEAD_OCTETS = 1 << 10  # that records add to so much plaintext as is written at once
@@ -99,31 +101,59 @@ class TlsStream:
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
         if self._empty:
-            await self._feed()
-        while True:
-            try:
-                data = self._connection.recv(min(max_octets, _RECORD_OCTETS))
-            except SSL.WantReadError:
-                self._records.whole = 0
-                await self._flush()
-                await self._feed()
-            except SSL.ZeroReturnError:
-                return b""
-            except SSL.Error as error:
-                raise TlsBroken(_say(error)) from None
-            else:
-                self._empty = self._records.whole == 1 and not self._connection.pending()
-                return data
+            self._pass_on(await self._stream.read(_READ_OCTETS))
+        while (data := self._read_now(max_octets)) is None:
+            await self._flush()
+            self._pass_on(await self._stream.read(_READ_OCTETS))
+        return data
+
+    def _read_now(self, max_octets: int) -> bytes | None:
+        """What OpenSSL can read now; b"" after close_notify, None when it needs more octets. Raises TlsBroken."""
+        try:
+            data = self._connection.recv(min(max_octets, _RECORD_OCTETS))
+        except SSL.WantReadError:
+            self._records.whole = 0
+            return None
+        except SSL.ZeroReturnError:
+            return b""
+        except SSL.Error as error:
+            raise TlsBroken(_say(error)) from None
+        self._empty = self._records.whole == 1 and not self._connection.pending()
+        return data
 
     async def write(self, data: bytes) -> None:
         """Hand over all octets, in pieces, each waited for. Raises OSError."""
         for start in range(0, len(data), _WRITE_OCTETS):
             piece = data[start : start + _WRITE_OCTETS] if len(data) > _WRITE_OCTETS else data
-            try:
-                self._connection.sendall(piece)
-            except SSL.Error as error:
-                raise TlsBroken(_say(error)) from None
+            self._encrypt(piece)
             await self._flush(len(piece) + _OVERHEAD_OCTETS)
+
+    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Give what is read to `answer` and write what that gives, until it gives None or was given the end.
+
+        Raises OSError, TlsBroken on a truncated connection, and what `answer` raises.
+        """
+        going_on = self._empty or self._answer_records(answer, max_octets)
+        await self._flush()
+
+        def answer_octets(octets: bytes) -> bytes | None:
+            self._pass_on(octets)
+            return _produced(self._connection) if self._answer_records(answer, max_octets) else None
+
+        if going_on:
+            await self._stream.converse(answer_octets, _READ_OCTETS)
+            await self._flush()
+
+    def _answer_records(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> bool:
+        """Answer all that OpenSSL can read; whether the conversation goes on."""
+        while (heard := self._read_now(max_octets)) is not None:
+            reply = answer(heard)
+            if reply is None or not heard:
+                return False
+            self._encrypt(reply)
+            if self._empty:
+                break
+        return True
 
     async def close(self) -> None:
         """Send close_notify, wait for nobody, close. At most CLOSE_SECONDS. Never raises."""
@@ -139,14 +169,22 @@ class TlsStream:
         """Drop the connection at once."""
         self._stream.abort()
 
-    async def _feed(self) -> None:
-        data = await self._stream.read(_READ_OCTETS)
+    def _pass_on(self, data: bytes) -> None:
+        """Give OpenSSL what was read. Raises TlsBroken at the end."""
         if not data:
             raise TlsBroken(_EOF)
         if self._empty:
             self._empty, self._records.whole = False, 0
         self._records.pass_by(data)
         self._connection.bio_write(data)
+
+    def _encrypt(self, data: bytes) -> None:
+        """Raises TlsBroken."""
+        if data:
+            try:
+                self._connection.sendall(data)
+            except SSL.Error as error:
+                raise TlsBroken(_say(error)) from None
 
     async def _flush(self, at_most: int = _WRITE_OCTETS) -> None:
         async with self._flushing:
@@ -224,15 +262,22 @@ async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: _
 
 
 async def _flush(stream: Stream, connection: SSL.Connection, at_most: int = _WRITE_OCTETS) -> None:
-    """Write whatever OpenSSL has produced; `at_most` is a guess, and what is more is written too."""
+    """Write whatever OpenSSL has produced."""
+    if data := _produced(connection, at_most):
+        await stream.write(data)
+
+
+def _produced(connection: SSL.Connection, at_most: int = _REPLY_OCTETS) -> bytes:
+    """Whatever OpenSSL has to send; `at_most` is a guess, and what is more is taken too."""
+    pieces: list[bytes] = []
     while True:
         try:
-            data = connection.bio_read(at_most)
+            pieces.append(connection.bio_read(at_most))
         except SSL.WantReadError:
-            return
-        await stream.write(data)
-        if len(data) < at_most:
-            return
+            break
+        if len(pieces[-1]) < at_most:
+            break
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _completed(connection: SSL.Connection, sni: str | None, chain: tuple[bytes, ...]) -> Completed:

@@ -92,6 +92,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._limit = Limit()
         self._reading = False
+        self._due: Event | None = None  # what has to be waited for
         self._stop_at = math.inf
 
     async def run(self) -> None:
@@ -119,7 +120,8 @@ class Session:
     async def _converse(self) -> None:
         self._smtp.greet()
         try:
-            while not isinstance(event := self._next_event(), Ended):
+            while not isinstance(event := self._due or self._advance(), Ended):
+                self._due = None
                 if event is None:
                     await self._exchange()
                 elif not await self._deal_with(event):
@@ -131,6 +133,20 @@ class Session:
                 self._journal.lost(self._smtp.last_step)
         async with asyncio.timeout(FAREWELL_SECONDS):
             await self._stream.write(self._smtp.take_output())
+
+    def _advance(self) -> Event | None:
+        """Deal with what happened, up to what has to be waited for: that event, or None when more must be read."""
+        while (event := self._next_event()) is not None:
+            match event:
+                case SenderOffered():
+                    self._judge_sender(event)
+                case RecipientOffered():
+                    self._judge_recipient(event)
+                case Refused(what, reply, reverse_path):
+                    self._reject(what, reply, reverse_path)
+                case _:
+                    return event
+        return None
 
     def _next_event(self) -> Event | None:
         if self._stop_at < math.inf and not self._smtp.in_transaction:
@@ -145,15 +161,33 @@ class Session:
             self._smtp.end(TIMED_OUT)
 
     async def _exchange(self) -> None:
-        """Write what is to be said, and read once."""
-        if self._held_octets and not self._smtp.receiving:
-            self._hold(0)  # what RSET or EHLO forgot
+        """Write what is to be said, and hear the client out until something has to be waited for."""
         await self._write()
-        self._patience.look_at(self._smtp)
+        self._before_reading()
         with self._limit.until(self._deadline()):
             self._reading = True
-            data = await self._stream.read(CONTENT_OCTETS if self._smtp.receiving else READ_OCTETS)
+            if self._smtp.receiving:
+                self._hear(await self._stream.read(CONTENT_OCTETS))
+            else:
+                await self._stream.converse(self._turn, READ_OCTETS)
         self._reading = False
+
+    def _turn(self, data: bytes) -> bytes | None:
+        """Answer at once what one read brought; None when that cannot be, or when much content is coming."""
+        self._hear(data)
+        self._due = self._advance()
+        if self._due is not None or (self._smtp.receiving and len(data) == READ_OCTETS):
+            return None
+        self._before_reading()
+        self._limit.move(self._deadline())
+        return self._smtp.take_output()
+
+    def _before_reading(self) -> None:
+        if self._held_octets and not self._smtp.receiving:
+            self._hold(0)  # what RSET or EHLO forgot
+        self._patience.look_at(self._smtp)
+
+    def _hear(self, data: bytes) -> None:
         self._smtp.feed(data)
         if self._smtp.receiving and not self._hold(self._smtp.held_octets):
             self._smtp.discard_content(NO_MEMORY)
@@ -180,16 +214,10 @@ class Session:
     # --- decisions ---------------------------------------------------------------------------------------------------
 
     async def _deal_with(self, event: Event) -> bool:
-        """Answer an event; False when the connection is of no more use."""
+        """Do what has to be waited for; False when the connection is of no more use."""
         match event:
-            case SenderOffered():
-                self._judge_sender(event)
-            case RecipientOffered():
-                self._judge_recipient(event)
             case MessageReceived():
                 await self._keep(event)
-            case Refused(what, reply, reverse_path):
-                self._reject(what, reply, reverse_path)
             case StartTlsRequested():
                 return await self._start_tls()
         return True
