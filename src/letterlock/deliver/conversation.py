@@ -46,6 +46,8 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._limit = Limit()
         self._events: deque[Event] = deque()
+        self._step: Step | None = None  # what is waited for
+        self._seconds = 0.0  # and how long it may take
 
     def begin_anew(self, seconds: float) -> None:
         """Give the session as much time again, for another message."""
@@ -63,6 +65,40 @@ class Conversation:
         await self.send()
         if not self._events:
             await self._receive()
+        return self._next()
+
+    async def exchange(self, hear: Callable[[Event], bool]) -> None:
+        """Send what is to be sent and give events to `hear`, answering at once, until it says that it has enough.
+
+        Raises SessionLost, and what `hear` raises; 421 is the former, behind the answer that it gave.
+        """
+        await self.send()
+        if not self._hand_on(hear):
+            return
+        self._refuse_if_over()
+
+        def answer(octets: bytes) -> bytes | None:
+            self._events.extend(self.client.receive(octets))
+            if not self._hand_on(hear):
+                return None
+            self._refuse_if_over()
+            self._limit.move(self._loop.time() + self._answer_limit())
+            return self.client.take_output()
+
+        try:
+            with self._limit.until(self._loop.time() + self._answer_limit()):
+                await self.stream.converse(answer, _READ_OCTETS)
+        except (OSError, RemoteProtocolError) as error:
+            raise self._loss(error) from None
+
+    def _hand_on(self, hear: Callable[[Event], bool]) -> bool:
+        """Whether more is wanted when all events were heard."""
+        while self._events:
+            if not hear(self._next()):
+                return False
+        return True
+
+    def _next(self) -> Event:
         event = self._events.popleft()
         if isinstance(event, ServerClosing):
             raise SessionLost("4.3.2", f"the server is closing: {event.reply}", event.reply)
@@ -120,25 +156,33 @@ class Conversation:
 
     async def _receive(self) -> None:
         self._refuse_if_over()
-        step = self.client.awaiting
-        limit = self.limit(self.timeouts.answer(Step.MESSAGE if self.client.sent_early else step))
-        when = self._loop.time() + limit
+        when = self._loop.time() + self._answer_limit()
         try:
             while not self._events:
                 with self._limit.until(when):
                     octets = await self.stream.read(_READ_OCTETS)
                 self._events.extend(self.client.receive(octets))
                 await self.send()
-        except TimeoutError:
-            raise SessionLost("4.4.2", f"no answer within {limit:.0f} seconds: {step}") from None
-        except ConnectionEnded as error:
-            raise SessionLost("4.4.2", str(error)) from None
-        except RemoteProtocolError as error:
-            raise SessionLost("4.5.0", str(error)) from None
-        except OSError as error:
-            raise SessionLost(
-                "4.4.2", f"the connection broke, waiting for the answer to {step}: {say(error)}"
-            ) from None
+        except (OSError, RemoteProtocolError) as error:
+            raise self._loss(error) from None
+
+    def _answer_limit(self) -> float:
+        """How long the next answer may take, in seconds."""
+        self._step = self.client.awaiting
+        self._seconds = self.limit(self.timeouts.answer(Step.MESSAGE if self.client.sent_early else self._step))
+        return self._seconds
+
+    def _loss(self, error: OSError | RemoteProtocolError) -> SessionLost:
+        """What ended a session in which an answer was due."""
+        match error:
+            case TimeoutError():
+                return SessionLost("4.4.2", f"no answer within {self._seconds:.0f} seconds: {self._step}")
+            case ConnectionEnded():
+                return SessionLost("4.4.2", str(error))
+            case RemoteProtocolError():
+                return SessionLost("4.5.0", str(error))
+        text = f"the connection broke, waiting for the answer to {self._step}: {say(error)}"
+        return SessionLost("4.4.2", text)
 
 
 def say(error: OSError) -> str:

@@ -9,7 +9,7 @@ of a large one no octet does before a recipient was accepted.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
@@ -34,6 +34,7 @@ from letterlock.smtp.client_events import (
 
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
 MAX_EARLY_OCTETS = 1 << 16
+MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 
 
@@ -66,19 +67,18 @@ async def transact(
     """
     if not isinstance(cleared, Cleared):
         raise TypeError("a message goes nowhere without a Cleared")
-    done = Transacted()
-    transaction = _Transaction(conversation, envelope, body, server, done)
+    sending = _Sending(conversation, envelope, body, server)
     try:
-        await transaction.serve(recipients)
+        await sending.serve(recipients)
     except SessionLost as lost:
-        done.lost = lost
-    return done
+        sending.done.lost = lost
+    return sending.done
 
 
-class _Transaction:
-    def __init__(
-        self, conversation: Conversation, envelope: Envelope, body: bytes, server: str, done: Transacted
-    ) -> None:
+class _Sending:
+    """One message in one session."""
+
+    def __init__(self, conversation: Conversation, envelope: Envelope, body: bytes, server: str) -> None:
         self._conversation = conversation
         offered = conversation.client.capabilities
         if envelope.reverse_path is None and not (offered.eight_bit_mime or body.isascii()):
@@ -86,7 +86,7 @@ class _Transaction:
         self._envelope = envelope
         self._body = body
         self._server = server
-        self._done = done
+        self.done = Transacted()
         self._eight_bit = not body.isascii()
         self._utf8_header = envelope.smtputf8 and has_utf8_header(body)
         try:
@@ -95,34 +95,41 @@ class _Transaction:
             self._ready = None  # said of every recipient
 
     async def serve(self, recipients: Sequence[Mailbox]) -> None:
-        self._set_the_impossible_aside(recipients)
-        waiting = [one for one in recipients if one not in self._done.outcomes and one not in self._done.unable]
-        while waiting:
+        """As many transactions as it takes. Raises SessionLost."""
+        waiting = list(recipients)
+        if self._ready is None:
+            self._refuse_bare_line_ends(recipients)
+        elif impossible := self._impossible(recipients):
+            self.done.unable |= impossible
+            waiting = [one for one in recipients if one not in impossible]
+        while waiting and self._ready is not None:
             group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
-            again = await self._send(group)
-            waiting = again + rest
+            waiting = await self._send(group, self._ready) + rest
 
-    def _set_the_impossible_aside(self, recipients: Sequence[Mailbox]) -> None:
-        why = self._unsendable()
-        offered = self._conversation.client.capabilities.smtputf8
+    def _refuse_bare_line_ends(self, recipients: Sequence[Mailbox]) -> None:
+        text = "the message has a bare CR or LF, which servers read in different ways"
         for recipient in recipients:
-            if self._ready is None:
-                text = "the message has a bare CR or LF, which servers read in different ways"
-                self._done.outcomes[recipient] = outcomes.failed(recipient, "5.6.0", text)
-            elif why is not None:
-                self._done.unable[recipient] = outcomes.failed(recipient, *why)
-            elif not offered and self._needs_smtputf8(recipient):
-                what = "the header has" if self._utf8_header else "an address has"
-                text = f"{what} characters beyond ASCII, and {self._server} does not take SMTPUTF8"
-                self._done.unable[recipient] = outcomes.failed(recipient, "5.6.7", text)
+            self.done.outcomes[recipient] = outcomes.failed(recipient, "5.6.0", text)
 
-    def _needs_smtputf8(self, *recipients: Mailbox) -> bool:
+    def _impossible(self, recipients: Sequence[Mailbox]) -> dict[Mailbox, RecipientOutcome]:
+        """Who cannot have the message at this server, whatever it would answer."""
+        if (why := self._unsendable()) is not None:
+            return {recipient: outcomes.failed(recipient, *why) for recipient in recipients}
+        if self._conversation.client.capabilities.smtputf8 or not self._needs_smtputf8(recipients):
+            return {}
+        what = "the header has" if self._utf8_header else "an address has"
+        text = f"{what} characters beyond ASCII, and {self._server} does not take SMTPUTF8"
+        return {one: outcomes.failed(one, "5.6.7", text) for one in recipients if self._needs_smtputf8((one,))}
+
+    def _needs_smtputf8(self, recipients: Sequence[Mailbox]) -> bool:
         """Whether these can have the message only with SMTPUTF8 (RFC 6531 section 3.2)."""
-        paths = (self._envelope.reverse_path, *recipients)
-        return self._utf8_header or any(path is not None and path.needs_smtputf8 for path in paths)
+        reverse_path = self._envelope.reverse_path
+        if self._utf8_header or (reverse_path is not None and reverse_path.needs_smtputf8):
+            return True
+        return any(recipient.needs_smtputf8 for recipient in recipients)
 
     def _unsendable(self) -> tuple[str, str] | None:
-        """Why this server cannot have the message, whatever it would answer: status and text."""
+        """Why nobody can have the message at this server: status and text."""
         offered = self._conversation.client.capabilities
         if self._eight_bit and not offered.eight_bit_mime:
             return "5.6.3", f"the message has 8-bit content, and {self._server} takes 7-bit content only"
@@ -130,109 +137,126 @@ class _Transaction:
             return "5.3.4", f"the message has {len(self._body)} octets; {self._server} takes {offered.size} at most"
         return None
 
-    def _early(self) -> WireContent | None:
-        """The content, if it may go out with the envelope."""
-        small = len(self._body) <= MAX_EARLY_OCTETS
-        return self._ready if small and self._conversation.client.may_send_early else None
-
-    async def _send(self, group: list[Mailbox]) -> list[Mailbox]:
+    async def _send(self, group: list[Mailbox], ready: WireContent) -> list[Mailbox]:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
-        reverse_path, size, eight_bit = self._envelope.reverse_path, len(self._body), self._eight_bit
-        client, early = self._conversation.client, self._early()
-        requiretls, wishes = self._envelope.tls_demand is TlsDemand.REQUIRETLS, self._envelope.wishes
+        envelope, client = self._envelope, self._conversation.client
+        early = len(self._body) <= MAX_EARLY_OCTETS and client.may_send_early
         self._conversation.command(
             lambda: client.begin(
-                reverse_path,
+                envelope.reverse_path,
                 group,
-                size=size,
-                eight_bit=eight_bit,
-                requiretls=requiretls,
-                wishes=wishes,
-                smtputf8=self._needs_smtputf8(*group),
-                early=early,
+                size=len(self._body),
+                eight_bit=self._eight_bit,
+                requiretls=envelope.tls_demand is TlsDemand.REQUIRETLS,
+                wishes=envelope.wishes,
+                smtputf8=self._needs_smtputf8(group),
+                early=ready if early else None,
             )
         )
-        over, too_many = await self._envelope_answers(group)
-        if over.accepted:
-            await self._message(over.accepted)
-            return [one for one in too_many if one not in self._done.outcomes]
-        if over.reply is not None and over.reply.code == 421:
-            raise SessionLost("4.3.2", f"the server is closing: {over.reply}", over.reply)
-        for recipient, reply in too_many.items():
-            self._record(recipient, reply, "RCPT TO")
-        if over.reply is not None:
-            for recipient in group:
-                self._record(recipient, over.reply, "DATA")
-        return []
+        return await _Transaction(self._conversation, ready, group, self._server, self.done).run()
 
-    async def _envelope_answers(self, group: list[Mailbox]) -> tuple[EnvelopeAnswered, dict[Mailbox, Reply]]:
-        """Record who was refused. 421 refuses nobody: the session ends, and another host may do better."""
-        too_many: dict[Mailbox, Reply] = {}
-        while True:
-            match await self._envelope_event([one for one in group if one not in too_many]):
-                case SenderAnswered(reply) | RecipientAnswered(_, reply) if reply.code == 421:
-                    raise SessionLost("4.3.2", f"the server is closing: {reply}", reply)
-                case SenderAnswered(reply) if not reply.positive:
-                    for recipient in group:
-                        self._record(recipient, reply, "MAIL FROM")
-                case RecipientAnswered(recipient, reply) if too_many_recipients(reply):
-                    too_many[recipient] = reply
-                case RecipientAnswered(recipient, reply) if not reply.positive:
-                    self._record(recipient, reply, "RCPT TO")
-                case EnvelopeAnswered() as over:
-                    return over, too_many
 
-    async def _envelope_event(self, hopeful: Sequence[Mailbox]) -> Event:
-        """The next answer to the envelope. Where the message went with it and no answer comes, nobody knows."""
+class _Transaction:
+    """One mail transaction whose envelope is on its way."""
+
+    def __init__(
+        self, conversation: Conversation, ready: WireContent, group: list[Mailbox], server: str, done: Transacted
+    ) -> None:
+        self._conversation = conversation
+        self._ready = ready
+        self._group = group
+        self._server = server
+        self._done = done
+        self._too_many: dict[Mailbox, Reply] = {}
+        self._over: EnvelopeAnswered | None = None
+        self._unanswered: deque[Mailbox] = deque()  # those who were accepted, until the answer to the message
+        self._answers = 0
+        self._in_doubt = False  # from the block with the final dot on
+
+    async def run(self) -> list[Mailbox]:
+        """See it through; who wants another one. Raises SessionLost."""
         try:
-            return await self._conversation.next_event()
+            await self._conversation.exchange(self._hear)
+            if self._unanswered:
+                await self._write_large()
+                await self._conversation.exchange(self._hear)
         except SessionLost as lost:
-            if self._conversation.client.sent_early and not lost.said:
-                self._doubt([one for one in hopeful if one not in self._done.outcomes], lost)
-                self._done.shun_chunks = True  # else another host would never be tried
-            raise
+            await self._conclude(lost)
+        return self._for_another()
 
-    async def _message(self, accepted: Sequence[Mailbox]) -> None:
-        """The content, for those whom RCPT accepted. In doubt from the block with the final dot until the answer."""
-        conversation = self._conversation
-        if not conversation.client.sent_early:
-            conversation.command(lambda: conversation.client.send_message(self._ready or self._body))
-        output = conversation.client.take_output()
+    def _hear(self, event: Event) -> bool:
+        """Take an answer; whether to go on. 421 refuses nobody: the session ends, and another host may do better."""
+        match event:
+            case SenderAnswered(reply) | RecipientAnswered(_, reply) if reply.code == 421:
+                raise SessionLost("4.3.2", f"the server is closing: {reply}", reply)
+            case SenderAnswered(reply) if not reply.positive:
+                for recipient in self._group:
+                    self._record(recipient, reply, "MAIL FROM")
+            case RecipientAnswered(recipient, reply) if too_many_recipients(reply):
+                self._too_many[recipient] = reply
+            case RecipientAnswered(recipient, reply) if not reply.positive:
+                self._record(recipient, reply, "RCPT TO")
+            case EnvelopeAnswered():
+                self._over = event
+                self._unanswered.extend(event.accepted)
+                return bool(event.accepted) and self._message_is_under_way()
+            case MessageAnswered(reply):
+                self._answers += 1
+                if self._answers == 1:
+                    self._refuse_unknown_chunks(reply)
+                self._answered(reply)
+                return bool(self._unanswered)
+        return True
+
+    def _message_is_under_way(self) -> bool:
+        """Send the content, unless it went out before, or is so large that it goes out block by block."""
+        client = self._conversation.client
+        if not client.sent_early:
+            self._conversation.command(lambda: client.send_message(self._ready))
+            if len(self._ready.octets) > MAX_AT_ONCE_OCTETS:
+                return False
+        self._in_doubt = True
+        return True
+
+    async def _write_large(self) -> None:
+        output = self._conversation.client.take_output()
         last = max(0, len(output) - BLOCK_OCTETS)
-        in_doubt = conversation.client.sent_early
-        unanswered = deque(accepted)
-        try:
-            for start in range(0, last, BLOCK_OCTETS):
-                await conversation.write(output[start : min(start + BLOCK_OCTETS, last)])
-            in_doubt = True
-            await conversation.write(output[last:])
-            while unanswered:
-                reply = (await conversation.expect(MessageAnswered)).reply
-                if len(unanswered) == len(accepted):
-                    self._refuse_unknown_chunks(reply, unanswered)
-                self._answered(reply, unanswered)
-        except SessionLost as lost:
-            while unanswered and (refusal := await self._last_words()) is not None:
-                self._answered(refusal, unanswered)
-            if in_doubt:
-                self._doubt(unanswered, lost)
-            if unanswered or self._done.shun_chunks:
-                raise
+        for start in range(0, last, BLOCK_OCTETS):
+            await self._conversation.write(output[start : min(start + BLOCK_OCTETS, last)])
+        self._in_doubt = True
+        await self._conversation.write(output[last:])
 
-    def _answered(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
+    def _answered(self, reply: Reply) -> None:
         """One reply to the message: for all of its recipients, in LMTP for the next one (RFC 2033 section 4.2)."""
-        for _ in range(1 if self._conversation.client.lmtp else len(unanswered)):
-            self._record(unanswered.popleft(), reply, "the message")
+        for _ in range(1 if self._conversation.client.lmtp else len(self._unanswered)):
+            self._record(self._unanswered.popleft(), reply, "the message")
 
-    def _refuse_unknown_chunks(self, reply: Reply, unanswered: deque[Mailbox]) -> None:
+    def _refuse_unknown_chunks(self, reply: Reply) -> None:
         """It offered CHUNKING and does not know BDAT: no word on the message, and what it made of the octets who knows.
 
         That session is over, and the recipients have no outcome. Raises SessionLost.
         """
         if self._conversation.client.chunking and reply.code in _NOT_UNDERSTOOD:
-            unanswered.clear()
+            self._unanswered.clear()
             self._done.shun_chunks = True
             raise SessionLost("4.5.0", f"the server offers CHUNKING and answers BDAT with {reply}")
+
+    async def _conclude(self, lost: SessionLost) -> None:
+        """Make the best of a session that was lost; where it went with the message, nobody knows what became of that.
+
+        Raises it again unless everything was answered.
+        """
+        if self._over is None:
+            if self._conversation.client.sent_early and not lost.said:
+                self._doubt([one for one in self._group if one not in self._too_many], lost)
+                self._done.shun_chunks = True  # else another host would never be tried
+            raise lost
+        while self._unanswered and (refusal := await self._last_words()) is not None:
+            self._answered(refusal)
+        if self._in_doubt:
+            self._doubt(self._unanswered, lost)
+        if self._unanswered or self._done.shun_chunks:
+            raise lost
 
     async def _last_words(self) -> Reply | None:
         """A refusal that the server sent before it cut us off; a 2yz without the final dot would mean nothing."""
@@ -243,13 +267,31 @@ class _Transaction:
             return None
         return event.reply if isinstance(event, MessageAnswered) and not event.reply.positive else None
 
-    def _doubt(self, accepted: Sequence[Mailbox], lost: SessionLost) -> None:
+    def _for_another(self) -> list[Mailbox]:
+        """Who is left for another transaction; who was refused by the reply that ended this one is told so."""
+        over = self._over
+        if over is None or over.accepted:
+            return [one for one in self._too_many if one not in self._done.outcomes]
+        if over.reply is not None and over.reply.code == 421:
+            raise SessionLost("4.3.2", f"the server is closing: {over.reply}", over.reply)
+        for recipient, reply in self._too_many.items():
+            self._record(recipient, reply, "RCPT TO")
+        if over.reply is not None:
+            for recipient in self._group:
+                self._record(recipient, over.reply, "DATA")
+        return []
+
+    def _doubt(self, unanswered: Iterable[Mailbox], lost: SessionLost) -> None:
         text = f"{self._server}: {lost.text}: {IN_DOUBT}"
-        for recipient in accepted:
-            self._done.outcomes[recipient] = outcomes.deferred(recipient, lost.status, text, in_doubt=True)
+        for recipient in unanswered:
+            if recipient not in self._done.outcomes:
+                doubted = outcomes.deferred(recipient, lost.status, text, in_doubt=True)
+                self._done.outcomes[recipient] = doubted
 
     def _record(self, recipient: Mailbox, reply: Reply, command: str) -> None:
         """Keep the first answer that decided: after a refused MAIL, a pipelined RCPT gets 503."""
-        confirms = self._conversation.client.capabilities.dsn
-        outcome = outcomes.answered(recipient, reply, server=self._server, command=command, confirms=confirms)
-        self._done.outcomes.setdefault(recipient, outcome)
+        if recipient not in self._done.outcomes:
+            confirms = self._conversation.client.capabilities.dsn
+            self._done.outcomes[recipient] = outcomes.answered(
+                recipient, reply, server=self._server, command=command, confirms=confirms
+            )
