@@ -43,8 +43,8 @@ class Stream(Protocol):
     async def write(self, data: bytes) -> None:
         """Hand over octets and wait until the buffer is below its mark. Raises OSError."""
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        """Read (as `read` does), give it to `answer` and write what that gives, again and again, until it gives None.
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Write `first`, then read (as `read` does) and write what `answer` makes of it, until that is None.
 
         The last that it is given is b"", the end; what it gives then is not written. What it raises is raised here, and
         so is OSError.

@@ -140,9 +140,9 @@ class MemoryStream:
             pipe.octets += data
             pipe.changed.notify_all()
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
         """Read and write in turns."""
-        await take_turns(self, answer, max_octets)
+        await take_turns(self, first, answer, max_octets)
 
     async def close(self) -> None:
         """End after what was written."""

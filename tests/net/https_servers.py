@@ -68,8 +68,8 @@ class _CountedStream:
     async def write(self, data: bytes) -> None:
         await self._stream.write(data)
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        await take_turns(self, answer, max_octets)
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        await take_turns(self, first, answer, max_octets)
 
     async def close(self) -> None:
         await self._stream.close()

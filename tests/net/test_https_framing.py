@@ -37,7 +37,7 @@ class Pieces:
     async def write(self, data: bytes) -> None:
         raise AssertionError("nothing is written here")
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
         raise AssertionError("nobody converses here")
 
     async def close(self) -> None:

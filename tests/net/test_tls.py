@@ -101,8 +101,8 @@ class Chopped(TcpStream):
     async def read(self, max_octets: int) -> bytes:
         return await super().read(min(max_octets, self.most))
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        await take_turns(self, answer, max_octets)
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        await take_turns(self, first, answer, max_octets)
 
 
 @pytest.mark.parametrize("most", [1, 4, 5, 6, 27, 1000, 1 << 16])

@@ -16,6 +16,7 @@ from letterlock.smtp.client_events import ConnectionEnded, Event, RemoteProtocol
 from letterlock.smtp.client_steps import State, Step
 
 BLOCK_OCTETS = 1 << 16
+MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
 _READ_OCTETS = 1 << 13
 _Wanted = TypeVar("_Wanted")
 
@@ -72,10 +73,13 @@ class Conversation:
 
         Raises SessionLost, and what `hear` raises; 421 is the former, behind the answer that it gave.
         """
-        await self.send()
         if not self._hand_on(hear):
-            return
+            return await self.send()
         self._refuse_if_over()
+        first = self.client.take_output()
+        if len(first) > MAX_AT_ONCE_OCTETS:
+            await self._write_blocks(first)
+            first = b""
 
         def answer(octets: bytes) -> bytes | None:
             self._events.extend(self.client.receive(octets))
@@ -87,7 +91,7 @@ class Conversation:
 
         try:
             with self._limit.until(self._loop.time() + self._answer_limit()):
-                await self.stream.converse(answer, _READ_OCTETS)
+                await self.stream.converse(first, answer, _READ_OCTETS)
         except (OSError, RemoteProtocolError) as error:
             raise self._loss(error) from None
 
@@ -106,7 +110,9 @@ class Conversation:
 
     async def send(self) -> None:
         """Write what the client has to send, block by block. Raises SessionLost."""
-        output = self.client.take_output()
+        await self._write_blocks(self.client.take_output())
+
+    async def _write_blocks(self, output: bytes) -> None:
         for start in range(0, len(output), BLOCK_OCTETS):
             await self.write(output[start : start + BLOCK_OCTETS])
 

@@ -382,9 +382,9 @@ class _Recorded:
         self._record(data, ours=True)
         await self.inner.write(data)
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
         """Read and write in turns, all of it recorded. Raises OSError."""
-        await take_turns(self, answer, max_octets)
+        await take_turns(self, first, answer, max_octets)
 
     async def close(self) -> None:
         """End politely."""

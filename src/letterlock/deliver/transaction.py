@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.advice import too_many_recipients
-from letterlock.deliver.conversation import BLOCK_OCTETS, Conversation, SessionLost
+from letterlock.deliver.conversation import BLOCK_OCTETS, MAX_AT_ONCE_OCTETS, Conversation, SessionLost
 from letterlock.dsn import in_seven_bits
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import has_utf8_header
@@ -34,7 +34,6 @@ from letterlock.smtp.client_events import (
 
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
 MAX_EARLY_OCTETS = 1 << 16
-MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 
 

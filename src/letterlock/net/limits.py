@@ -38,7 +38,7 @@ class Limit:
             self._timer = None
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         if self._task is None:
             raise RuntimeError("a limit is for a task")
         self._cancelling = self._task.cancelling()

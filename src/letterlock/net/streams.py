@@ -68,14 +68,17 @@ class TcpStream:
                 return self._received(self._socket.recv(max_octets), max_octets)
         return await self._next(max_octets)
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        """Give what is read to `answer` and write what that gives, until it gives None or was given b"", the end.
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Write `first`, then what `answer` makes of what is read, until that is None or it was given b"", the end.
 
         Raises OSError, and what `answer` raises.
         """
         self._refuse_if_dropped()
+        unsent = self._send(first)
         self._answer = answer
         try:
+            if unsent:
+                await self.write(unsent)
             while unsent := await self._next(max_octets):
                 await self.write(unsent)
         finally:
@@ -204,8 +207,10 @@ class TcpStream:
             self._socket.close()
 
 
-async def take_turns(stream: Stream, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+async def take_turns(stream: Stream, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
     """`Stream.converse` by `read` and `write`, for streams that have nothing faster."""
+    if first:
+        await stream.write(first)
     while (reply := answer(heard := await stream.read(max_octets))) is not None and heard:
         if reply:
             await stream.write(reply)

@@ -128,21 +128,21 @@ class TlsStream:
             self._encrypt(piece)
             await self._flush(len(piece) + _OVERHEAD_OCTETS)
 
-    async def converse(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        """Give what is read to `answer` and write what that gives, until it gives None or was given the end.
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Write `first`, then what `answer` makes of what is read, until that is None or it was given the end.
 
         Raises OSError, TlsBroken on a truncated connection, and what `answer` raises.
         """
+        self._encrypt(first)
         going_on = self._empty or self._answer_records(answer, max_octets)
-        await self._flush()
 
         def answer_octets(octets: bytes) -> bytes | None:
             self._pass_on(octets)
             return _produced(self._connection) if self._answer_records(answer, max_octets) else None
 
         if going_on:
-            await self._stream.converse(answer_octets, _READ_OCTETS)
-            await self._flush()
+            await self._stream.converse(_produced(self._connection), answer_octets, _READ_OCTETS)
+        await self._flush()
 
     def _answer_records(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> bool:
         """Answer all that OpenSSL can read; whether the conversation goes on."""

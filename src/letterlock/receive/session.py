@@ -162,14 +162,16 @@ class Session:
 
     async def _exchange(self) -> None:
         """Write what is to be said, and hear the client out until something has to be waited for."""
-        await self._write()
+        receiving = self._smtp.receiving
+        if receiving:
+            await self._write()
         self._before_reading()
         with self._limit.until(self._deadline()):
             self._reading = True
-            if self._smtp.receiving:
+            if receiving:
                 self._hear(await self._stream.read(CONTENT_OCTETS))
             else:
-                await self._stream.converse(self._turn, READ_OCTETS)
+                await self._stream.converse(self._smtp.take_output(), self._turn, READ_OCTETS)
         self._reading = False
 
     def _turn(self, data: bytes) -> bytes | None:

@@ -44,11 +44,18 @@ MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8)
 _NO_CAPABILITIES = Capabilities()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Command:
+    """What an answer is due to; `line` with its CRLF."""
+
     step: Step
     line: bytes = b""
     recipient: Mailbox | None = None
+
+
+_ENVELOPE = frozenset({Step.RSET, Step.MAIL, Step.RCPT, Step.DATA, Step.NO_MESSAGE})
+_SKIPPED_WHEN_POINTLESS = frozenset({Step.RCPT, Step.DATA})
+_DEAF = frozenset({State.CLOSED, State.HANDSHAKE})
 
 
 class SmtpClient:
@@ -146,7 +153,7 @@ class SmtpClient:
         """EHLO; LHLO in LMTP (RFC 2033 section 4.1). Raises LocalProtocolError."""
         self._demand(State.GREETED)
         step = Step.LHLO if self._lmtp else Step.EHLO
-        self._send(_Command(step, _ascii(step.value) + b" " + self._name))
+        self._send(_Command(step, _ascii(step.value) + b" " + self._name + b"\r\n"))
 
     def hello_without_extensions(self) -> None:
         """HELO, for a server that does not know EHLO; never inside TLS, nor in LMTP. Raises LocalProtocolError."""
@@ -155,14 +162,14 @@ class SmtpClient:
             raise LocalProtocolError("there is no HELO in LMTP")
         if self._secure:
             raise LocalProtocolError("a server that answered STARTTLS knows EHLO")
-        self._send(_Command(Step.HELO, b"HELO " + self._name))
+        self._send(_Command(Step.HELO, b"HELO " + self._name + b"\r\n"))
 
     def start_tls(self) -> None:
         """STARTTLS (RFC 3207). Raises LocalProtocolError when it was not offered."""
         self._demand(State.READY)
         if self._secure or not self._capabilities.starttls:
             raise LocalProtocolError("STARTTLS is not on offer")
-        self._send(_Command(Step.STARTTLS, b"STARTTLS"))
+        self._send(_Command(Step.STARTTLS, b"STARTTLS\r\n"))
 
     def tls_established(self) -> None:
         """The handshake is done: forget what the server said in clear; EHLO comes next (RFC 3207 section 4.2)."""
@@ -205,18 +212,18 @@ class SmtpClient:
         if early is not None and not self.may_send_early:
             raise LocalProtocolError("the message must wait for the answers to its envelope")
         write = _utf8 if smtputf8 else _ascii
-        commands = [_Command(Step.RSET, b"RSET")] if self._transaction_open else []
+        commands = [_Command(Step.RSET, b"RSET\r\n")] if self._transaction_open else []
         told = wishes if self._capabilities.dsn else NO_WISHES
-        mail_line = b"MAIL FROM:<" + write("" if reverse_path is None else str(reverse_path)) + b">"
-        mail_line += self._mail_parameters(size, eight_bit, requiretls, smtputf8) + _ascii(told.parameters)
-        commands.append(_Command(Step.MAIL, mail_line))
+        sender = write("" if reverse_path is None else str(reverse_path))
+        parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8) + _ascii(told.parameters)
+        commands.append(_Command(Step.MAIL, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters)))
         for one in recipients:
-            line = b"RCPT TO:<" + write(str(one)) + b">" + _ascii(told.of(one).parameters)
+            line = b"RCPT TO:<%b>%b\r\n" % (write(str(one)), _ascii(told.of(one).parameters))
             commands.append(_Command(Step.RCPT, line, one))
         if early is not None:
-            commands.append(_Command(Step.BDAT, b"BDAT %d LAST" % len(early.content)))
+            commands.append(_Command(Step.BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
         elif not self.chunking:
-            commands.append(_Command(Step.DATA, b"DATA"))
+            commands.append(_Command(Step.DATA, b"DATA\r\n"))
         self._plan.extend(commands)
         self._sender_accepted = False
         self._accepted = []
@@ -253,7 +260,7 @@ class SmtpClient:
     def quit(self) -> None:
         """QUIT. Raises LocalProtocolError."""
         self._demand(State.GREETED, State.READY)
-        self._send(_Command(Step.QUIT, b"QUIT"))
+        self._send(_Command(Step.QUIT, b"QUIT\r\n"))
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what was read, b"" for the end of the connection; the events that follow from it.
@@ -278,7 +285,7 @@ class SmtpClient:
         return events
 
     def _listening(self) -> bool:
-        return self._state not in (State.CLOSED, State.HANDSHAKE)
+        return self._state not in _DEAF
 
     def _connection_ended(self) -> list[Event]:
         due, self._state = self.awaiting, State.CLOSED
@@ -309,7 +316,11 @@ class SmtpClient:
         return events
 
     def _answer(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
+        if command.step in _ENVELOPE:
+            return self._answer_envelope(command, reply, accepted=accepted)
         match command.step:
+            case Step.MESSAGE:
+                return [self._message_answered(command, reply)]
             case Step.GREETING:
                 self._state = State.GREETED if accepted else State.CLOSED
                 return [Greeted(reply)]
@@ -317,12 +328,8 @@ class SmtpClient:
                 return [self._greeted_back(command.step, reply, accepted=accepted)]
             case Step.STARTTLS:
                 return [self._answer_tls(reply)]
-            case Step.MESSAGE:
-                return [self._message_answered(command, reply)]
-            case Step.QUIT:
-                self._state = State.CLOSED
-                return [QuitAnswered(reply)]
-        return self._answer_envelope(command, reply, accepted=accepted)
+        self._state = State.CLOSED
+        return [QuitAnswered(reply)]
 
     def _message_answered(self, command: _Command, reply: Reply) -> Event:
         if not self._due:
@@ -351,17 +358,17 @@ class SmtpClient:
     def _answer_envelope(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
         events: list[Event] = []
         match command.step:
-            case Step.RSET if not accepted:
-                raise self._fault(f"the server refused RSET: {reply}")
+            case Step.RCPT if command.recipient is not None:
+                events.append(self._answer_recipient(command.recipient, reply, accepted=accepted))
             case Step.MAIL:
                 self._sender_accepted = accepted
                 events.append(SenderAnswered(reply))
-            case Step.RCPT if command.recipient is not None:
-                events.append(self._answer_recipient(command.recipient, reply, accepted=accepted))
             case Step.DATA:
                 return self._answer_data(reply, accepted=accepted)
             case Step.NO_MESSAGE:
                 return self._envelope_over(None)
+            case Step.RSET if not accepted:
+                raise self._fault(f"the server refused RSET: {reply}")
         if not self._due:
             events += self._go_on()
         elif self._due[0].step is Step.BDAT:
@@ -396,7 +403,7 @@ class SmtpClient:
 
     def _go_on(self) -> list[Event]:
         """Send the next command of the plan, or all of them with PIPELINING; leave out what has become pointless."""
-        if self._plan and self._plan[0].step in (Step.RCPT, Step.DATA) and self._pointless():
+        if self._plan and self._plan[0].step in _SKIPPED_WHEN_POINTLESS and self._pointless():
             self._plan.clear()
             return self._envelope_over(None)
         while self._plan:
@@ -433,7 +440,7 @@ class SmtpClient:
 
     def _send(self, command: _Command) -> None:
         self._await(command)
-        self._output += (command.line, b"\r\n")
+        self._output.append(command.line)
 
     def _await(self, command: _Command) -> None:
         """Raises RemoteProtocolError when the server has spoken before it was asked."""

@@ -6,7 +6,7 @@ from letterlock.mail.replies import Reply
 
 MAX_REPLY_LINE_OCTETS = 2048
 MAX_REPLY_LINES = 128
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\0\r\n]*))?\r?\n")
 _CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
 
 
@@ -24,54 +24,53 @@ class ReplyParser:
     def __init__(self, *, max_line_octets: int = MAX_REPLY_LINE_OCTETS, max_lines: int = MAX_REPLY_LINES) -> None:
         self._max_line_octets = max_line_octets
         self._max_lines = max_lines
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._at = 0  # where in it the next line begins
         self._code: int | None = None
         self._lines: list[str] = []
 
     @property
     def pending(self) -> bool:
         """Whether octets have come that belong to no reply handed out yet."""
-        return bool(self._buffer or self._lines)
+        return self._at < len(self._buffer) or bool(self._lines)
 
     def feed(self, data: bytes) -> None:
         """Add octets."""
-        self._buffer += data
+        self._buffer, self._at = self._buffer[self._at :] + data, 0
 
     def next_reply(self) -> Reply | None:
         """The next whole reply, or None when more octets are needed. Raises MalformedReply."""
-        while (line := self._next_line()) is not None:
-            if self._take(line):
+        while found := _LINE.match(self._buffer, self._at, self._at + self._max_line_octets):
+            self._at = found.end()
+            self._take(int(found[1]), _readable(found[3] or b""))
+            if found[2] != b"-":
                 reply = Reply(self._code or 0, tuple(self._lines))
                 self._code, self._lines = None, []
                 return reply
+        self._refuse_what_is_no_line()
         return None
 
-    def _next_line(self) -> bytes | None:
-        end = self._buffer.find(b"\n", 0, self._max_line_octets)
-        if end < 0:
-            if len(self._buffer) >= self._max_line_octets:
-                raise MalformedReply(f"a reply line longer than {self._max_line_octets} octets")
-            return None
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
-        del self._buffer[: end + 1]
-        if b"\0" in line or b"\r" in line:
-            raise MalformedReply("a reply with NUL or a bare CR in it")
-        return line
-
-    def _take(self, line: bytes) -> bool:
-        """Add a line; whether it was the reply's last."""
-        found = _LINE.fullmatch(line)
-        if found is None:
-            raise MalformedReply(f"no SMTP reply: {_readable(line[:60])!r}")
-        code = int(found[1])
+    def _take(self, code: int, text: str) -> None:
         if self._code not in (None, code):
             raise MalformedReply(f"a reply that begins with {self._code} and goes on with {code}")
         if len(self._lines) >= self._max_lines:
             raise MalformedReply(f"a reply of more than {self._max_lines} lines")
         self._code = code
-        self._lines.append(_readable(found[3] or b""))
-        return found[2] != b"-"
+        self._lines.append(text)
+
+    def _refuse_what_is_no_line(self) -> None:
+        """Whatever stands next is no line of a reply: not yet, or never."""
+        end = self._buffer.find(b"\n", self._at, self._at + self._max_line_octets)
+        if end < 0:
+            if len(self._buffer) - self._at >= self._max_line_octets:
+                raise MalformedReply(f"a reply line longer than {self._max_line_octets} octets")
+            return
+        line = self._buffer[self._at : end].removesuffix(b"\r")
+        if b"\0" in line or b"\r" in line:
+            raise MalformedReply("a reply with NUL or a bare CR in it")
+        raise MalformedReply(f"no SMTP reply: {_readable(line[:60])!r}")
 
 
 def _readable(octets: bytes) -> str:
-    return octets.decode("utf-8", "backslashreplace").translate(_CONTROLS)
+    text = octets.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else text.translate(_CONTROLS)
