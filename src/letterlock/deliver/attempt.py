@@ -18,7 +18,6 @@ from letterlock.policy.final import FinalHop
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted
-from letterlock.policy.route import relay_reasons, route
 from letterlock.policy.sts import STS_HOLDS
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
@@ -76,7 +75,7 @@ class _Try:
     async def run(self) -> Attempt:
         evidence = await self._look()
         if evidence.final is not None:
-            return await self._end_at(evidence.final, relay_reasons(evidence))
+            return await self._end_at(evidence.final, self._ports.requirements.relayed(evidence))
         await self._try_destination(evidence)
         held_by_sts = any(reason.code in STS_HOLDS for reason in self._held_reasons)
         if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(evidence):
@@ -107,8 +106,8 @@ class _Try:
         if evidence.next_hop.port != self._options.port:
             self._options = replace(self._options, port=evidence.next_hop.port)
         self._lmtp = evidence.lmtp
-        self._relayed = relay_reasons(evidence)
-        routed = route(evidence, self._ports.shuffle, self._options.hostname)
+        self._relayed = self._ports.requirements.relayed(evidence)
+        routed = self._ports.requirements.route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
             for host in routed.hosts[: self._options.max_hosts]:
                 if await self._try_host(evidence, host):
@@ -143,7 +142,7 @@ class _Try:
             self._skipped.append(required)
         if not isinstance(required, Requirement):
             return self._held(host.name, required)
-        self._signs = tuple(reason for reason in required.reasons if reason.code in _SIGNS_OF_ATTACK)
+        self._signs = tuple([reason for reason in required.reasons if reason.code in _SIGNS_OF_ATTACK])
         return await self._try_addresses(host.name, self._dialable(host.name, target.addresses), required)
 
     def _dialable(self, host: str, addresses: Sequence[str]) -> list[str]:
@@ -326,11 +325,12 @@ class _Try:
         return [recipient for recipient in self._task.recipients if recipient not in self._outcomes]
 
     def _finish(self) -> Attempt:
-        trouble = _sum_up(self._troubles)
-        for recipient in self._pending():
-            self._outcomes[recipient] = outcomes.deferred(
-                recipient, trouble.status, trouble.text, advice=trouble.advice
-            )
+        if pending := self._pending():
+            trouble = _sum_up(self._troubles)
+            for recipient in pending:
+                self._outcomes[recipient] = outcomes.deferred(
+                    recipient, trouble.status, trouble.text, advice=trouble.advice
+                )
         seen = self._seen
         return Attempt(
             message_id=self._task.envelope.id,
@@ -354,8 +354,10 @@ class _Try:
 
     def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:
         """The outcome; where mail did not arrive, with the route that it was to take."""
+        if outcome.kind is OutcomeKind.DELIVERED or not self._relayed:
+            return outcome
         route_taken = "; ".join(sentence(reason) for reason in self._relayed)
-        if not route_taken or outcome.kind is OutcomeKind.DELIVERED or route_taken in outcome.text:
+        if route_taken in outcome.text:
             return outcome
         return replace(outcome, text=f"{outcome.text}; {route_taken}")
 

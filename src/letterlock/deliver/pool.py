@@ -21,16 +21,16 @@ from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock
 from letterlock.smtp.client_steps import State
 
-_Server = tuple[str, str, int, str | None]
-
-
 MAX_REMEMBERED = 1000
+JUDGED_SECONDS = 1.0  # for so long a verdict stands, if it is asked for under the very same requirement
+_Server = tuple[str, str, int, str | None]
 
 
 @dataclass(slots=True, eq=False)
 class _Kept:
+    server: _Server
     session: Opened
-    end: asyncio.TimerHandle | None = None
+    until: float  # event loop's time
 
 
 class SessionPool:
@@ -44,8 +44,10 @@ class SessionPool:
         self.turns = Turns(options.max_handshakes_per_host)
         self._clock = clock
         self._options = options
+        self._loop = asyncio.get_running_loop()
         self._kept: dict[_Server, list[_Kept]] = {}
-        self._order: OrderedDict[int, tuple[_Server, _Kept]] = OrderedDict()
+        self._order: OrderedDict[int, _Kept] = OrderedDict()  # by identity, the one idle for longest first
+        self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._without_chunks: OrderedDict[tuple[str, int], None] = OrderedDict()
 
@@ -67,22 +69,31 @@ class SessionPool:
         `source`: the address that it must have been dialled from.
         """
         server = host, address, port, source
+        now = self._clock.now()
         for kept in reversed(self._kept.get(server, ())):
             session = kept.session
-            if not session.conversation.stream.quiet or self._too_old(session):
-                self._end(server, kept)
-                continue
-            if session.handshake is not None and session.handshake.sni != requirement.sni:
-                continue
-            verdict = judge(requirement, session.evidence, self._clock.now())
-            if isinstance(verdict, Cleared):
-                offered = session.conversation.client.capabilities.requiretls
-                verdict = judge_extensions(verdict, session.evidence, requiretls_offered=offered)
-            if isinstance(verdict, Cleared):
-                self._forget(server, kept)
+            if not session.conversation.stream.quiet or self._too_old(session, now):
+                self._end(kept)
+            elif (taken := self._cleared(session, requirement, now)) is not None:
+                self._forget(kept)
                 session.conversation.begin_anew(self._options.timeouts.session)
-                return replace(session, cleared=verdict, reused=True)
+                return taken
         return None
+
+    def _cleared(self, session: Opened, requirement: Requirement, now: float) -> Opened | None:
+        """The session as the requirement clears it now, if it does."""
+        just_now = session.reused and 0 <= now - session.judged_at < JUDGED_SECONDS
+        if just_now and session.cleared.requirement is requirement:
+            return session
+        if session.handshake is not None and session.handshake.sni != requirement.sni:
+            return None
+        verdict = judge(requirement, session.evidence, now)
+        if isinstance(verdict, Cleared):
+            offered = session.conversation.client.capabilities.requiretls
+            verdict = judge_extensions(verdict, session.evidence, requiretls_offered=offered)
+        if not isinstance(verdict, Cleared):
+            return None
+        return replace(session, cleared=verdict, judged_at=now, reused=True)
 
     async def put(self, host: str, address: str, port: int, session: Opened, *, source: str | None = None) -> None:
         """Keep a session whose transactions are over, or end it."""
@@ -90,43 +101,52 @@ class SessionPool:
             await session.conversation.end()
             return
         server = host, address, port, source
-        kept = _Kept(session)
-        kept.end = asyncio.get_running_loop().call_later(self._options.idle_seconds, self._end, server, kept)
+        kept = _Kept(server, session, self._loop.time() + self._options.idle_seconds)
         self._kept.setdefault(server, []).append(kept)
-        self._order[id(kept)] = server, kept
+        self._order[id(kept)] = kept
         if len(self._order) > self._options.max_idle_sessions:
-            self._end(*next(iter(self._order.values())))
+            self._end(next(iter(self._order.values())))
+        if self._timer is None:
+            self._timer = self._loop.call_at(kept.until, self._end_idle)
         self.turns.session_free(host)
+
+    def _end_idle(self) -> None:
+        """End those that were idle for too long; look again when the next one has been."""
+        self._timer = None
+        while self._order:
+            oldest = next(iter(self._order.values()))
+            if oldest.until > self._loop.time():
+                self._timer = self._loop.call_at(oldest.until, self._end_idle)
+                return
+            self._end(oldest)
 
     async def close(self) -> None:
         """End all sessions."""
-        for server, kept in tuple(self._order.values()):
-            self._end(server, kept)
+        for kept in tuple(self._order.values()):
+            self._end(kept)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._ending:
             await asyncio.wait(self._ending)
 
     def _worth_keeping(self, session: Opened) -> bool:
         encrypted = session.handshake is not None
         as_good_as_any = encrypted or session.local or session.evidence.starttls is StartTls.NOT_OFFERED
-        ready = session.conversation.client.state is State.READY and session.conversation.stream.quiet
-        return as_good_as_any and ready and self._options.idle_seconds > 0 and not self._too_old(session)
+        ready = session.conversation.client.state is State.READY
+        return as_good_as_any and ready and self._options.idle_seconds > 0
 
-    def _too_old(self, session: Opened) -> bool:
-        return self._clock.now() - session.connected_at > self._options.max_session_age_seconds
+    def _too_old(self, session: Opened, now: float) -> bool:
+        return now - session.connected_at > self._options.max_session_age_seconds
 
-    def _end(self, server: _Server, kept: _Kept) -> None:
-        if id(kept) not in self._order:
-            return
-        self._forget(server, kept)
-        task = asyncio.get_running_loop().create_task(kept.session.conversation.end())
+    def _end(self, kept: _Kept) -> None:
+        self._forget(kept)
+        task = self._loop.create_task(kept.session.conversation.end())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    def _forget(self, server: _Server, kept: _Kept) -> None:
-        if kept.end is not None:
-            kept.end.cancel()
+    def _forget(self, kept: _Kept) -> None:
         del self._order[id(kept)]
-        same = self._kept[server]
+        same = self._kept[kept.server]
         same.remove(kept)
         if not same:
-            del self._kept[server]
+            del self._kept[kept.server]

@@ -1,27 +1,72 @@
-"""What was required a moment ago on the same evidence is required now: the decision is a pure function of it."""
+"""What was decided a moment ago on the same evidence is decided now: the policy is a pure function of it."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
-from letterlock.policy.evidence import DestinationEvidence, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, Route, TargetHost
+from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
+from letterlock.policy.route import Shuffle, relay_reasons, route
 
 MAX_REMEMBERED = 256
 _Required = Requirement | SkipHost | Defer | Refuse
+_Routed = Route | Defer | Refuse
+_Answer = TypeVar("_Answer")
 
 
 class Requirements:
-    """Remembers what `require` said of the very same objects; at most MAX_REMEMBERED answers."""
+    """Remembers what the policy said of the very same objects; at most MAX_REMEMBERED answers of each kind."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, TlsDemand], tuple[DestinationEvidence, TargetHost, _Required]] = {}
+        self._required: _Memory[_Required] = _Memory()
+        self._routed: _Memory[_Routed] = _Memory()
+        self._relayed: _Memory[tuple[Reason, ...]] = _Memory()
 
     def of(self, evidence: DestinationEvidence, target: TargetHost, demand: TlsDemand) -> _Required:
         """What must hold in a session with a host, or why there may be none (`policy.require.require`)."""
-        key = id(evidence), id(target), demand
+        return self._required.of((evidence, target), demand, lambda: require(evidence, target, demand))
+
+    def route(self, evidence: DestinationEvidence, shuffle: Shuffle, own: str) -> _Routed:
+        """The hosts to try (`policy.route.route`); hosts of equal preference are shuffled anew each time."""
+        return self._routed.of((evidence,), own, lambda: route(evidence, shuffle, own), keep=_leaves_nothing_to_chance)
+
+    def relayed(self, evidence: DestinationEvidence) -> tuple[Reason, ...]:
+        """The operator's route, if one leads elsewhere (`policy.route.relay_reasons`)."""
+        return self._relayed.of((evidence,), "", lambda: relay_reasons(evidence))
+
+
+def _leaves_nothing_to_chance(routed: _Routed) -> bool:
+    return not isinstance(routed, Route) or len(routed.hosts) == 1
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+class _Memory(Generic[_Answer]):
+    """Answers by the identity of what they were given for, which they keep alive: no other can have its id."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[tuple[object, ...], _Answer]] = {}
+
+    def of(
+        self,
+        about: tuple[object, ...],
+        word: str,
+        decide: Callable[[], _Answer],
+        *,
+        keep: Callable[[_Answer], bool] = _always,
+    ) -> _Answer:
+        """The answer about these objects and a word."""
+        key = (word, *map(id, about))
         known = self._known.get(key)
-        if known is None:  # what is remembered keeps its evidence alive, so that no other can have its id
-            known = evidence, target, require(evidence, target, demand)
+        if known is not None:
+            return known[1]
+        answer = decide()
+        if keep(answer):
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
-            self._known[key] = known
-        return known[2]
+            self._known[key] = about, answer
+        return answer

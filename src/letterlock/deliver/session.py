@@ -70,9 +70,9 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A session whose requirement held. The conversation is the holder's to end. `reused`: it served others before.
+    """A session whose requirement held at `judged_at` (seconds since 1970). The conversation is the holder's to end.
 
-    `local`: it does not leave this machine, and no new one could do better.
+    `reused`: it served others before. `local`: it does not leave this machine, and no new one could do better.
     """
 
     conversation: Conversation
@@ -80,6 +80,7 @@ class Opened:
     evidence: SessionEvidence
     handshake: Completed | None
     connected_at: float
+    judged_at: float = 0.0
     reused: bool = False
     local: bool = False
 
