@@ -203,7 +203,9 @@ class Session:
 
     def _deadline(self) -> float:
         """Until when a read may take. Outside a mail transaction a session that is to stop waits for nothing."""
-        if self._stop_at < math.inf and not self._smtp.in_transaction:
+        if self._stop_at == math.inf:
+            return self._patience.deadline
+        if not self._smtp.in_transaction:
             return self._loop.time()
         return min(self._patience.deadline, self._stop_at)
 

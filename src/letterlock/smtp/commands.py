@@ -1,5 +1,6 @@
 """Command lines into values (RFC 5321 section 4.1.1). What cannot be one is a BadCommand, which carries its reply."""
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID", "SMT
 _TAKE_NO_VALUE = ("REQUIRETLS", "SMTPUTF8")
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 _Value = TypeVar("_Value")
+_REMEMBERED = 1024  # lines are bounded by the session; clients say much the same again and again
 MAX_SIZE_DIGITS = 20  # RFC 1870 section 5
 
 
@@ -101,6 +103,7 @@ class BdatArguments:
     last: bool
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def parse_command(line: bytes) -> Command:
     """Find the verb of a command line. Raises BadCommand."""
     word, _, argument = line.partition(b" ")
@@ -130,6 +133,7 @@ def parse_hello(argument: bytes) -> str:
     return name
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def parse_mail(argument: bytes) -> MailArguments:
     """`FROM:<address>` and its parameters SIZE, BODY, REQUIRETLS, RET, ENVID and SMTPUTF8. Raises BadCommand."""
     found = _FROM.fullmatch(_text(argument))
@@ -146,6 +150,7 @@ def parse_mail(argument: bytes) -> MailArguments:
     return MailArguments(reverse_path, _size(parameters), body_type, requiretls, ret, envid, smtputf8)
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
     """`TO:<address>` and its parameters NOTIFY and ORCPT. `smtputf8`: MAIL had it. Raises BadCommand."""
     _refuse_utf8(argument, smtputf8=smtputf8)

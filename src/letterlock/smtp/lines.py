@@ -35,7 +35,7 @@ class Input:
 
     def next_line(self) -> bytes | LineFault | None:
         """The next command line without its CRLF, or what is wrong with it; None when more must be read."""
-        if self._skipping and not self._skip():
+        if not self._buffer or (self._skipping and not self._skip()):
             return None
         end = self._buffer.find(b"\n", 0, self._max_command_octets)
         if end < 0:

@@ -42,6 +42,9 @@ from letterlock.smtp.server_events import (
 from letterlock.smtp.server_table import TABLE, Effect, State
 from letterlock.smtp.server_transaction import Chunk, Transaction, fault_of
 
+_UNREADY = frozenset({State.NEW, State.HANDSHAKE})
+_IN_TRANSACTION = frozenset({State.SENDER, State.RECIPIENTS, State.CONTENT, State.CHUNKS})
+_RECEIVING = frozenset({State.CONTENT, State.CHUNK, State.CHUNKS})
 _ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP}
 
 
@@ -97,14 +100,12 @@ class SmtpServer:
     @property
     def in_transaction(self) -> bool:
         """Whether a mail transaction is open."""
-        return self._state in (State.SENDER, State.RECIPIENTS, State.CONTENT, State.CHUNKS) or (
-            self._chunk is not None and self._chunk.wanted
-        )
+        return self._state in _IN_TRANSACTION or (self._chunk is not None and self._chunk.wanted)
 
     @property
     def receiving(self) -> bool:
         """Whether message content is arriving, or a part of it is here."""
-        return self._state in (State.CONTENT, State.CHUNK, State.CHUNKS)
+        return self._state in _RECEIVING
 
     @property
     def commands(self) -> int:
@@ -140,7 +141,7 @@ class SmtpServer:
 
         Raises LocalProtocolError: not before `greet` and not during the TLS handshake.
         """
-        if self._state in (State.NEW, State.HANDSHAKE):
+        if self._state in _UNREADY:
             raise LocalProtocolError(f"nothing to feed while {self._state}")
         if not data:
             self._client_gone = True
@@ -152,7 +153,7 @@ class SmtpServer:
 
         Raises LocalProtocolError while a decision or the TLS handshake is due.
         """
-        if self._decision is not None or self._state in (State.NEW, State.HANDSHAKE):
+        if self._decision is not None or self._state in _UNREADY:
             raise LocalProtocolError("a decision or the TLS handshake is due")
         while not self._events:
             if self._ended is not None:
@@ -494,7 +495,6 @@ class SmtpServer:
         self._ended = Ended(why)
 
     def _say(self, reply: Reply) -> None:
-        *before, last = reply.lines
-        for line in before:
-            self._output.append(b"%d-%s\r\n" % (reply.code, line.encode("ascii")))
-        self._output.append(b"%d %s\r\n" % (reply.code, last.encode("ascii")))
+        for line in reply.lines[:-1]:
+            self._output.append(b"%d-%b\r\n" % (reply.code, line.encode("ascii")))
+        self._output.append(b"%d %b\r\n" % (reply.code, reply.lines[-1].encode("ascii")))
