@@ -81,10 +81,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-class TurnHandler(logging.StreamHandler[TextIO]):
-    """Writes what one turn of the event loop logged with one system call.
+WAIT_SECONDS = 0.01
 
-    Errors, and what is logged outside of the loop, are written at once, behind what was waiting.
+
+class GatheringHandler(logging.StreamHandler[TextIO]):
+    """Writes what was logged within WAIT_SECONDS with one system call.
+
+    Errors, and what is logged outside of the event loop, are written at once, behind what was waiting.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -98,7 +101,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
         except RuntimeError:
             loop = None
         if loop is not None and not self._lines:
-            loop.call_soon(self.flush)
+            loop.call_later(WAIT_SECONDS, self.flush)
         self._lines.append(self.format(record))
         if loop is None:
             self.flush()
@@ -115,7 +118,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
 
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
     """Send the log of every room to stderr."""
-    handler = TurnHandler(sys.stderr)
+    handler = GatheringHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else PostfixFormatter(hostname))
     root = logging.getLogger("letterlock")
     root.handlers = [handler]

@@ -95,13 +95,12 @@ class _Sending:
 
     async def serve(self, recipients: Sequence[Mailbox]) -> None:
         """As many transactions as it takes. Raises SessionLost."""
-        waiting = list(recipients)
         if self._ready is None:
             self._refuse_bare_line_ends(recipients)
-        elif impossible := self._impossible(recipients):
-            self.done.unable |= impossible
-            waiting = [one for one in recipients if one not in impossible]
-        while waiting and self._ready is not None:
+            return
+        self.done.unable |= self._impossible(recipients)
+        waiting = [one for one in recipients if one not in self.done.unable]
+        while waiting:
             group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
             waiting = await self._send(group, self._ready) + rest
 
@@ -186,19 +185,13 @@ class _Transaction:
     def _hear(self, event: Event) -> bool:
         """Take an answer; whether to go on. 421 refuses nobody: the session ends, and another host may do better."""
         match event:
-            case SenderAnswered(reply) | RecipientAnswered(_, reply) if reply.code == 421:
-                raise SessionLost("4.3.2", f"the server is closing: {reply}", reply)
-            case SenderAnswered(reply) if not reply.positive:
-                for recipient in self._group:
-                    self._record(recipient, reply, "MAIL FROM")
-            case RecipientAnswered(recipient, reply) if too_many_recipients(reply):
-                self._too_many[recipient] = reply
-            case RecipientAnswered(recipient, reply) if not reply.positive:
-                self._record(recipient, reply, "RCPT TO")
-            case EnvelopeAnswered():
+            case SenderAnswered(reply) | RecipientAnswered(_, reply):
+                if not reply.positive:
+                    self._refused(event, reply)
+            case EnvelopeAnswered(accepted):
                 self._over = event
-                self._unanswered.extend(event.accepted)
-                return bool(event.accepted) and self._message_is_under_way()
+                self._unanswered.extend(accepted)
+                return bool(accepted) and self._message_is_under_way()
             case MessageAnswered(reply):
                 self._answers += 1
                 if self._answers == 1:
@@ -206,6 +199,18 @@ class _Transaction:
                 self._answered(reply)
                 return bool(self._unanswered)
         return True
+
+    def _refused(self, event: SenderAnswered | RecipientAnswered, reply: Reply) -> None:
+        if reply.code == 421:
+            raise SessionLost("4.3.2", f"the server is closing: {reply}", reply)
+        match event:
+            case SenderAnswered():
+                for recipient in self._group:
+                    self._record(recipient, reply, "MAIL FROM")
+            case RecipientAnswered(recipient) if too_many_recipients(reply):
+                self._too_many[recipient] = reply
+            case RecipientAnswered(recipient):
+                self._record(recipient, reply, "RCPT TO")
 
     def _message_is_under_way(self) -> bool:
         """Send the content, unless it went out before, or is so large that it goes out block by block."""

@@ -13,8 +13,8 @@ def unstuff_dots(content: bytes) -> bytes:
 
 def has_bare_line_ends(content: bytes) -> bool:
     """Whether a CR or LF stands anywhere but in CRLF (RFC 5321 section 2.3.8)."""
-    pairs = content.count(b"\r\n")
-    return content.count(b"\r") != pairs or content.count(b"\n") != pairs
+    rest = content.replace(b"\r\n", b"")  # bytes.count is slow at finding one octet many times
+    return b"\r" in rest or b"\n" in rest
 
 
 def has_long_line(content: bytes, max_octets: int) -> bool:
