@@ -33,13 +33,14 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
     ready_at = attempt.ended_at if attempt.ready_at is None else attempt.ready_at
     before = attempt.started_at - accepted_at
     connecting, sending = ready_at - attempt.started_at, attempt.ended_at - ready_at
-    delays = "/".join(_seconds(each) for each in (before, 0, connecting, sending))
-    return f"delay={_seconds(attempt.ended_at - accepted_at)}, delays={delays}"
+    return (
+        f"delay={_seconds(attempt.ended_at - accepted_at)}, "
+        f"delays={_seconds(before)}/0/{_seconds(connecting)}/{_seconds(sending)}"
+    )
 
 
 def _protection(attempt: Attempt) -> str:
-    route = next((reason for reason in attempt.reasons if reason.code == "rule-route"), None)
-    reasons = [reason for reason in attempt.reasons if reason != route]
+    reasons = [reason for reason in attempt.reasons if reason.code != "rule-route"]
     words = [f"tls={_level(attempt.achieved, refused=bool(reasons))}"]
     if attempt.achieved is not None and attempt.achieved.by is not None:
         words.append(f"by={attempt.achieved.by}")
@@ -47,9 +48,10 @@ def _protection(attempt: Attempt) -> str:
         words += [f"version={attempt.handshake.version}", f"group={attempt.handshake.group or 'none'}"]
     if reasons:
         words.append(f"why={reasons[0].code}")
-    if route is not None:
-        words.append(f"rule-route={dict(route.facts)['source']}")
-    return " ".join(safe(word) for word in words)
+    routes = [dict(reason.facts)["source"] for reason in attempt.reasons if reason.code == "rule-route"]
+    if routes:
+        words.append(f"rule-route={routes[0]}")
+    return safe(" ".join(words))
 
 
 def _level(achieved: Achieved | None, *, refused: bool) -> str:

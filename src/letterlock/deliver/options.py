@@ -5,6 +5,19 @@ from dataclasses import dataclass, field
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.smtp.client_steps import Step
 
+_FIELDS: dict[Step | None, str] = {
+    Step.GREETING: "greeting",
+    Step.EHLO: "hello",
+    Step.HELO: "hello",
+    Step.LHLO: "hello",
+    Step.STARTTLS: "starttls",
+    Step.RCPT: "recipient",
+    Step.DATA: "data",
+    Step.MESSAGE: "message",
+    Step.NO_MESSAGE: "message",
+    Step.QUIT: "goodbye",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
@@ -29,23 +42,8 @@ class Timeouts:
 
     def answer(self, step: Step | None) -> float:
         """How long the answer to a command may take."""
-        match step:
-            case Step.GREETING:
-                return self.greeting
-            case Step.EHLO | Step.HELO | Step.LHLO:
-                return self.hello
-            case Step.STARTTLS:
-                return self.starttls
-            case Step.RCPT:
-                return self.recipient
-            case Step.DATA:
-                return self.data
-            case Step.MESSAGE | Step.NO_MESSAGE:
-                return self.message
-            case Step.QUIT:
-                return self.goodbye
-            case _:
-                return self.mail
+        seconds: float = getattr(self, _FIELDS.get(step, "mail"))
+        return seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

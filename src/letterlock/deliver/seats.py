@@ -96,18 +96,16 @@ class Seats:
 
         `resting`: places where nothing is tried now.
         """
-        if self.free <= 0:
+        if not self._waiting or self.free <= 0:
             return None
         reserved = self._reserve_reached()
-        open_to = (each for each in self._waiting if not reserved or each in self._well)
-        seated = (each for each in open_to if self._taken[each] < self._seats_of(each))
-        next_hop = next((each for each in seated if not resting(each)), None)
-        if next_hop is None:
-            return None
-        task = self._pop(next_hop)
-        self._taken[next_hop] += 1
-        self._taken_count += 1
-        return task
+        for place in self._waiting:
+            known = not reserved or place in self._well
+            if known and self._taken[place] < self._seats_of(place) and not resting(place):
+                self._taken[place] += 1
+                self._taken_count += 1
+                return self._pop(place)
+        return None
 
     def take_out(self, which: Callable[[str], bool], most: int) -> list[DeliveryTask]:
         """Remove the tasks that wait for some places, without a seat; at most so many."""

@@ -108,15 +108,13 @@ class Deliverer:
         if self._stopping or self._body_octets + envelope.size > self._options.max_fresh_octets:
             return ()
         until = self._clock.now() + self._options.lease_seconds
-        hops = dict.fromkeys(mailbox.domain for mailbox in envelope.recipients)
-        return tuple(
-            Lease(next(self._tokens), envelope.id, next_hop, until) for next_hop in hops if self._intake.room(next_hop)
-        )
+        hops = dict.fromkeys([mailbox.domain for mailbox in envelope.recipients])
+        return tuple([Lease(next(self._tokens), envelope.id, hop, until) for hop in hops if self._intake.room(hop)])
 
     def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
         """A message is on disk under these leases (and due in the queue where there is none): deliver it."""
         for lease in leases:
-            recipients = tuple(mailbox for mailbox in envelope.recipients if mailbox.domain == lease.next_hop)
+            recipients = tuple([mailbox for mailbox in envelope.recipients if mailbox.domain == lease.next_hop])
             task = DeliveryTask(lease=lease, envelope=envelope, recipients=recipients, attempts=0)
             self._bodies[lease.token] = body
             self._body_octets += len(body)

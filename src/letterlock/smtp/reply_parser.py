@@ -1,5 +1,6 @@
 """Octets from a server -> replies (RFC 5321 section 4.2). Bounded: the server is not to be trusted."""
 
+import functools
 import re
 
 from letterlock.mail.replies import Reply
@@ -40,14 +41,20 @@ class ReplyParser:
 
     def next_reply(self) -> Reply | None:
         """The next whole reply, or None when more octets are needed. Raises MalformedReply."""
-        while found := _LINE.match(self._buffer, self._at, self._at + self._max_line_octets):
-            self._at = found.end()
-            self._take(int(found[1]), _readable(found[3] or b""))
-            if found[2] != b"-":
-                reply = Reply(self._code or 0, tuple(self._lines))
+        if self._at == len(self._buffer):
+            return None
+        while (end := self._buffer.find(b"\n", self._at, self._at + self._max_line_octets) + 1) > 0:
+            code, text, last = _line(self._buffer[self._at : end])
+            self._at = end
+            if last and not self._lines:
+                return Reply(code, (text,))
+            self._take(code, text)
+            if last:
+                reply = Reply(code, tuple(self._lines))
                 self._code, self._lines = None, []
                 return reply
-        self._refuse_what_is_no_line()
+        if len(self._buffer) - self._at >= self._max_line_octets:
+            raise MalformedReply(f"a reply line longer than {self._max_line_octets} octets")
         return None
 
     def _take(self, code: int, text: str) -> None:
@@ -58,17 +65,17 @@ class ReplyParser:
         self._code = code
         self._lines.append(text)
 
-    def _refuse_what_is_no_line(self) -> None:
-        """Whatever stands next is no line of a reply: not yet, or never."""
-        end = self._buffer.find(b"\n", self._at, self._at + self._max_line_octets)
-        if end < 0:
-            if len(self._buffer) - self._at >= self._max_line_octets:
-                raise MalformedReply(f"a reply line longer than {self._max_line_octets} octets")
-            return
-        line = self._buffer[self._at : end].removesuffix(b"\r")
-        if b"\0" in line or b"\r" in line:
-            raise MalformedReply("a reply with NUL or a bare CR in it")
-        raise MalformedReply(f"no SMTP reply: {_readable(line[:60])!r}")
+
+@functools.lru_cache(maxsize=256)  # a line is bounded by the parser; servers say much the same again and again
+def _line(line: bytes) -> tuple[int, str, bool]:
+    """The code and text of a line with its line end, and whether it is a reply's last. Raises MalformedReply."""
+    found = _LINE.fullmatch(line)
+    if found is not None:
+        return int(found[1]), _readable(found[3] or b""), found[2] != b"-"
+    line = line[:-1].removesuffix(b"\r")
+    if b"\0" in line or b"\r" in line:
+        raise MalformedReply("a reply with NUL or a bare CR in it")
+    raise MalformedReply(f"no SMTP reply: {_readable(line[:60])!r}")
 
 
 def _readable(octets: bytes) -> str:
