@@ -337,7 +337,7 @@ class _Try:
             next_hop=self._task.lease.next_hop,
             started_at=seen.started_at,
             ended_at=self._ports.clock.now(),
-            outcomes=tuple(self._told(self._outcomes[recipient]) for recipient in self._task.recipients),
+            outcomes=tuple([self._told(self._outcomes[recipient]) for recipient in self._task.recipients]),
             connected_at=seen.connected_at,
             ready_at=seen.ready_at,
             host=seen.host,
@@ -349,7 +349,7 @@ class _Try:
         )
 
     def _reasons(self) -> tuple[Reason, ...]:
-        others = [each for each in (*self._seen.cleared, *self._held_reasons) if each not in self._relayed]
+        others = [each for each in (*self._seen.cleared, *self._held_reasons) if each.code != "rule-route"]
         return (*others[: MAX_REASONS - len(self._relayed)], *self._relayed)
 
     def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:

@@ -28,6 +28,8 @@ class Race:
 
 def in_order(addresses: Sequence[str]) -> list[str]:
     """The addresses by turns of their families, IPv6 first, else in the order that they came in."""
+    if len(addresses) < 2:
+        return list(addresses)
     ipv6 = [address for address in addresses if ":" in address]
     ipv4 = [address for address in addresses if ":" not in address]
     pairs = itertools.zip_longest(ipv6, ipv4)

@@ -62,6 +62,11 @@ class Seats:
         """Seats that nobody has."""
         return self._total - self._taken_count
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for seats."""
+        return self._waiting_count
+
     def troubled(self, next_hop: str) -> bool:
         """Whether a next hop has lost seats."""
         return self._leads_to(next_hop) in self._fewer
@@ -96,7 +101,7 @@ class Seats:
 
         `resting`: places where nothing is tried now.
         """
-        if not self._waiting or self.free <= 0:
+        if self.free <= 0:
             return None
         reserved = self._reserve_reached()
         for place in self._waiting:

@@ -7,6 +7,7 @@ due is put off, a little at a time. Nothing is lost here: what is not settled co
 """
 
 import asyncio
+import functools
 import itertools
 import logging
 import random
@@ -43,6 +44,7 @@ STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
 SLOW_SECONDS = 60.0
 ASIDE_SECONDS = 2.0
+MAX_TERMS_REMEMBERED = 1000
 _T = TypeVar("_T")
 
 
@@ -70,7 +72,7 @@ class Deliverer:
         self._options = options
         self._store = store
         self._clock = clock
-        self._terms = terms
+        self._terms_of = functools.lru_cache(maxsize=MAX_TERMS_REMEMBERED)(terms.of)
         self._chance = chance
         self._failed = failed
         self._discoverer = discoverer
@@ -219,7 +221,7 @@ class Deliverer:
             for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
                 log.info("%s", line)
             now, chance = self._clock.now(), self._chance.random()
-            schedule = self._terms.of(task.lease.next_hop).schedule
+            schedule = self._terms_of(task.lease.next_hop).schedule
             await self._settle(kept, settle(task, made, now=now, schedule=schedule, chance=chance), made)
         finally:
             self._leases.drop(kept)
@@ -231,7 +233,7 @@ class Deliverer:
         return pause
 
     def _begin_waiting(self) -> None:
-        while not self._stopping and (task := self._seats.take(self._rests_now)) is not None:
+        while not self._stopping and self._seats.waiting and (task := self._seats.take(self._rests_now)) is not None:
             if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
                 self._seats.leave(task.lease.next_hop, well=None)
                 self._fresh_body(task)
@@ -252,11 +254,12 @@ class Deliverer:
             self.wake()
 
     async def _deliver(self, task: DeliveryTask) -> None:
-        kept = self._leases.hold(task.lease, self._canceller())
+        me = asyncio.current_task()
+        kept = self._leases.hold(task.lease, lambda: self._cancel(me))
         made: Attempt | None = None
         late = asyncio.get_running_loop().call_later(ASIDE_SECONDS, self._stand_aside, task.lease)
         try:
-            made = await self._try(task, kept)
+            made = await self._try(task, kept, me)
         finally:
             late.cancel()
             self._leave(task.lease, made)
@@ -287,19 +290,13 @@ class Deliverer:
         if self._intake.wants(next_hop):
             self.wake()
 
-    def _canceller(self) -> Callable[[], None]:
-        """What stops this task while nothing is to be written yet."""
-        me = asyncio.current_task()
+    def _cancel(self, delivery: asyncio.Task[None] | None) -> None:
+        """Stop a delivery while nothing is to be written yet."""
+        if delivery in self._trying:
+            delivery.cancel()
 
-        def cancel() -> None:
-            if me in self._trying:
-                me.cancel()
-
-        return cancel
-
-    async def _try(self, task: DeliveryTask, kept: KeptLease) -> Attempt | None:
+    async def _try(self, task: DeliveryTask, kept: KeptLease, me: asyncio.Task[None] | None) -> Attempt | None:
         """Make the attempt under a lease that is kept alive; None when there was nothing to try, or not any more."""
-        me = asyncio.current_task()
         if me is not None:
             self._trying.add(me)
         try:
@@ -325,7 +322,7 @@ class Deliverer:
 
     def _way(self, next_hop: str) -> tuple[Ports, DeliverOptions]:
         """The outside world as the route of a next hop sees it: from its source address."""
-        source = self._terms.of(next_hop).source
+        source = self._terms_of(next_hop).source
         if source not in self._ways:
             ports = Ports(
                 discoverer=self._discoverer,

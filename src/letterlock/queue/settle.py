@@ -79,11 +79,11 @@ def _by_confirmation(
 ) -> tuple[tuple[RecipientOutcome, ...], tuple[RecipientOutcome, ...]]:
     """What was delivered, and what was only relayed: of that the sender wishes to hear from us (RFC 3461 5.2.2)."""
     sender, wishes = task.envelope.reverse_path, task.envelope.wishes
-    parts: dict[bool, list[RecipientOutcome]] = {False: [], True: []}
-    for each in delivered:
-        owed = sender is not None and not each.confirms and wishes.of(each.recipient).wants(Event.SUCCESS)
-        parts[owed].append(each)
-    return tuple(parts[False]), tuple(parts[True])
+    if sender is None or not wishes.recipients:
+        return tuple(delivered), ()
+    owed = [not each.confirms and wishes.of(each.recipient).wants(Event.SUCCESS) for each in delivered]
+    confirmed = tuple([each for each, is_owed in zip(delivered, owed, strict=True) if not is_owed])
+    return confirmed, tuple([each for each, is_owed in zip(delivered, owed, strict=True) if is_owed])
 
 
 def settle(
@@ -95,21 +95,29 @@ def settle(
     that is deferred past the message's expiry has failed (4.4.7 becomes final; the last reason is kept in the text).
     """
     outcomes = {outcome.recipient: outcome for outcome in attempt.outcomes}
-    by_kind: dict[OutcomeKind, list[RecipientOutcome]] = {kind: [] for kind in OutcomeKind}
     expires_at = schedule.expiry(task.envelope)
+    delivered: list[RecipientOutcome] = []
+    failed: list[RecipientOutcome] = []
+    deferred: list[RecipientOutcome] = []
     for recipient in task.recipients:
         outcome = outcomes.get(recipient) or _forgotten(task, recipient)
         if outcome.kind is OutcomeKind.DEFERRED and now >= expires_at:
             outcome = _gave_up(outcome, expires_at - task.envelope.accepted_at)
-        by_kind[outcome.kind].append(outcome)
-    delivered, relayed = _by_confirmation(task, by_kind[OutcomeKind.DELIVERED])
-    deferred = by_kind[OutcomeKind.DEFERRED]
-    next_attempt_at = now + schedule.wait(task.attempts + 1, deferred, chance)
+        match outcome.kind:
+            case OutcomeKind.DELIVERED:
+                delivered.append(outcome)
+            case OutcomeKind.FAILED:
+                failed.append(outcome)
+            case OutcomeKind.DEFERRED:
+                deferred.append(outcome)
+    confirmed, relayed = _by_confirmation(task, delivered)
+    next_attempt_at = None
+    if deferred:  # the last attempt is made at the expiry itself, not one wait before it
+        next_attempt_at = min(now + schedule.wait(task.attempts + 1, deferred, chance), expires_at)
     return Settlement(
-        delivered=delivered,
+        delivered=confirmed,
         relayed=relayed,
-        failed=tuple(by_kind[OutcomeKind.FAILED]),
+        failed=tuple(failed),
         deferred=tuple(deferred),
-        # the last attempt is made at the expiry itself, not one wait before it
-        next_attempt_at=min(next_attempt_at, expires_at) if deferred else None,
+        next_attempt_at=next_attempt_at,
     )

@@ -60,9 +60,8 @@ class FreshStore:
         self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
     ) -> None:
         """Keep a message; it is durable when this returns."""
-        domain = envelope.recipients[0].domain
-        one_hop = len(leases) == 1 and all(mailbox.domain == domain for mailbox in envelope.recipients)
-        if not one_hop or leases[0].next_hop != domain:
+        hops = {mailbox.domain for mailbox in envelope.recipients}
+        if len(leases) != 1 or hops != {leases[0].next_hop}:
             await self._kept.accept(envelope, body, next_attempt_at=next_attempt_at, leases=leases)
             return
         note = write_envelope(envelope)
