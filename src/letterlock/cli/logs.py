@@ -94,6 +94,11 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._lines: list[str] = []
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record: there are no filters, and lines are added without a lock."""
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record, to be written soon. A stream that cannot be written to ends nothing."""
         try:
@@ -109,7 +114,8 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
     def flush(self) -> None:
         """Write what is waiting."""
         with self.lock or nullcontext():
-            lines, self._lines = self._lines, []
+            lines = self._lines[:]
+            del self._lines[: len(lines)]  # whatever another thread adds meanwhile stays
             if lines:
                 with suppress(OSError, ValueError):  # nobody reads the log any more
                     self.stream.write("\n".join(lines) + "\n")

@@ -66,7 +66,10 @@ class Conversation:
         await self.send()
         if not self._events:
             await self._receive()
-        return self._next()
+        event = self._events.popleft()
+        if isinstance(event, ServerClosing):
+            raise _closing(event)
+        return event
 
     async def exchange(self, hear: Callable[[Event], bool]) -> None:
         """Send what is to be sent and give events to `hear`, answering at once, until it says that it has enough.
@@ -98,15 +101,12 @@ class Conversation:
     def _hand_on(self, hear: Callable[[Event], bool]) -> bool:
         """Whether more is wanted when all events were heard."""
         while self._events:
-            if not hear(self._next()):
+            event = self._events.popleft()
+            if isinstance(event, ServerClosing):
+                raise _closing(event)
+            if not hear(event):
                 return False
         return True
-
-    def _next(self) -> Event:
-        event = self._events.popleft()
-        if isinstance(event, ServerClosing):
-            raise SessionLost("4.3.2", f"the server is closing: {event.reply}", event.reply)
-        return event
 
     async def send(self) -> None:
         """Write what the client has to send, block by block. Raises SessionLost."""
@@ -189,6 +189,10 @@ class Conversation:
                 return SessionLost("4.5.0", str(error))
         text = f"the connection broke, waiting for the answer to {self._step}: {say(error)}"
         return SessionLost("4.4.2", text)
+
+
+def _closing(event: ServerClosing) -> SessionLost:
+    return SessionLost("4.3.2", f"the server is closing: {event.reply}", event.reply)
 
 
 def say(error: OSError) -> str:

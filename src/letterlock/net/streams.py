@@ -49,9 +49,14 @@ class TcpStream:
 
     @property
     def quiet(self) -> bool:
-        """Whether there is nothing to read, not even the end: what an idle connection must be to be used again."""
+        """Whether there is nothing to read, not even the end: what an idle connection must be to be used again.
+
+        The kernel is asked only when it does not tell by itself.
+        """
         if self._dropped:
             return False
+        if self._watched and self._drained:
+            return True
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

@@ -245,8 +245,7 @@ class SmtpClient:
             ready = content if isinstance(content, WireContent) else wire_content(content)
         except BareLineEnd as error:
             raise LocalProtocolError(str(error)) from None
-        for answer in self._message_answers():
-            self._await(answer)
+        self._await(*self._message_answers())
         if self.chunking:
             self._output += (b"BDAT %d LAST\r\n" % len(ready.content), ready.content)
         else:
@@ -270,34 +269,29 @@ class SmtpClient:
         """
         if self._fault_found is not None:
             raise self._fault_found
-        if not self._listening():
+        if self._state in _DEAF:
             raise LocalProtocolError(f"nothing to receive while {self._state}")
         if not data:
             return self._connection_ended()
         self._parser.feed(data)
         events: list[Event] = []
         try:
-            while self._listening() and (reply := self._next_reply()) is not None:
+            while self._state not in _DEAF and (reply := self._parser.next_reply()) is not None:
                 events += self._match(reply)
+        except MalformedReply as error:
+            fault = self._fault(f"{error}, {_while(self.awaiting)}")
+            if not events:
+                raise fault from None
         except RemoteProtocolError:
             if not events:
                 raise
         return events
-
-    def _listening(self) -> bool:
-        return self._state not in _DEAF
 
     def _connection_ended(self) -> list[Event]:
         due, self._state = self.awaiting, State.CLOSED
         if due is Step.QUIT or due is None:
             return []
         raise ConnectionEnded(f"the server closed the connection {_while(due)}")
-
-    def _next_reply(self) -> Reply | None:
-        try:
-            return self._parser.next_reply()
-        except MalformedReply as error:
-            raise self._fault(f"{error}, {_while(self.awaiting)}") from None
 
     def _match(self, reply: Reply) -> list[Event]:
         if not self._due:
@@ -406,8 +400,9 @@ class SmtpClient:
         if self._plan and self._plan[0].step in _SKIPPED_WHEN_POINTLESS and self._pointless():
             self._plan.clear()
             return self._envelope_over(None)
-        while self._plan:
-            self._send(self._plan.popleft())
+        if self._plan:
+            together = len(self._plan) if self._pipelining else 1
+            self._send(*[self._plan.popleft() for _ in range(together)])
             if not self._pipelining:
                 return []
         if self.chunking and not self._due:
@@ -438,15 +433,15 @@ class SmtpClient:
         words += b" SMTPUTF8" if smtputf8 else b""
         return words + (b" REQUIRETLS" if requiretls else b"")
 
-    def _send(self, command: _Command) -> None:
-        self._await(command)
-        self._output.append(command.line)
+    def _send(self, *commands: _Command) -> None:
+        self._await(*commands)
+        self._output += [command.line for command in commands]
 
-    def _await(self, command: _Command) -> None:
+    def _await(self, *commands: _Command) -> None:
         """Raises RemoteProtocolError when the server has spoken before it was asked."""
         if not self._due and self._parser.pending:
-            raise self._fault(f"the server spoke before it was sent {command.step}")
-        self._due.append(command)
+            raise self._fault(f"the server spoke before it was sent {commands[0].step}")
+        self._due.extend(commands)
         self._state = State.WAITING
 
     def _demand(self, *states: State) -> None:
