@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CALLS = (
-    "openat,pwrite64,write,writev,ftruncate,fsync,fdatasync,unlink,unlinkat,rename,sendto,recvfrom"  # all that matters
-)
+_WRITES = frozenset({"write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate"})
+CALLS = ",".join(
+    [*sorted(_WRITES), "openat,fsync,fdatasync,unlink,unlinkat,rename,sendto,recvfrom"]
+)  # all that matters
+_OFFSETS = {"pwrite64": -1, "pwritev": -1, "pwritev2": -2}  # which argument says where
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)(.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
@@ -41,10 +43,9 @@ class Call:
         """All strings among the arguments."""
         return [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(self.arguments)]
 
-    @property
-    def last_number(self) -> int:
-        """The last argument, where that is a number."""
-        return int(self.arguments.rpartition(", ")[2])
+    def number(self, place: int) -> int:
+        """One of the arguments, counted from the last one (-1)."""
+        return int(self.arguments.split(", ")[place])
 
 
 def read_calls(log: Path) -> Iterator[Call]:
@@ -97,7 +98,7 @@ class CutDisk:
             self._rename(*(text.decode() for text in call.texts))
         elif call.name == "openat":
             self._open(call)
-        elif call.name in ("write", "writev", "pwrite64", "ftruncate") and self._is_inside(call.path):
+        elif call.name in _WRITES and self._is_inside(call.path):
             self._change(self._files.setdefault(call.path, _File()), call)
 
     def write(self, target: Path, *, names_come_back: bool) -> None:
@@ -122,11 +123,13 @@ class CutDisk:
 
     def _change(self, file: _File, call: Call) -> None:
         if call.name == "ftruncate":
-            size = call.last_number
+            size = call.number(-1)
             file.seen[size:] = bytes(max(0, size - len(file.seen)))
             return
         data = b"".join(call.texts)[: call.result]
-        at = call.last_number if call.name == "pwrite64" else len(file.seen)  # the others only ever append
+        at = len(file.seen)  # the others only ever append
+        if call.name in _OFFSETS:
+            at = call.number(_OFFSETS[call.name])
         file.seen.extend(bytes(max(0, at - len(file.seen))))
         file.seen[at : at + len(data)] = data
 

@@ -68,6 +68,15 @@ _REMOVED = (_MADE, _NAMED, "write(3{a}, 'x', 1) = 1", "fsync(3{a}) = 0", "unlink
             b"x",
             id="a sync covers what was there when it began",
         ),
+        pytest.param(
+            [
+                "write(3{a}, 'abc', 3) = 3",
+                "pwritev2(3{a}, [{{iov_base='yz', iov_len=2}}], 1, 1, 0) = 2",
+                "fsync(3{a}) = 0",
+            ],
+            b"ayz",
+            id="written over",
+        ),
         pytest.param(["write(3{a}, 'xyz', 3) = 3", "ftruncate(3{a}, 1) = 0", "fsync(3{a}) = 0"], b"x", id="cut short"),
     ],
 )
