@@ -23,6 +23,12 @@ def _program(logger: str) -> str:
     return next((name for room, name in _PROGRAMS.items() if logger.startswith(room)), "letterlock")
 
 
+@functools.lru_cache(maxsize=16)
+def _begin(seconds: int, hostname: str, logger: str, process: int | None) -> str:
+    """What lines of one second begin with."""
+    return f"{_stamp(seconds)} {hostname} postfix-letterlock/{_program(logger)}[{process}]: "
+
+
 class LeanRecord(logging.LogRecord):
     """A record with what is shown, made thousands of times a second: nothing of where in the source, thread or task."""
 
@@ -41,7 +47,7 @@ class LeanRecord(logging.LogRecord):
         self.name = name
         self.msg = msg
         self.args = args
-        self.levelname = logging.getLevelName(level)
+        self.levelname = "INFO" if level == logging.INFO else logging.getLevelName(level)
         self.levelno = level
         self.exc_info = exc_info
         self.exc_text = self.stack_info = None
@@ -58,10 +64,8 @@ class PostfixFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; a traceback, if there is one, follows it."""
-        stamp = _stamp(int(record.created))
         level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-        tag = f"postfix-letterlock/{_program(record.name)}[{record.process}]"
-        line = f"{stamp} {self._hostname} {tag}: {level}{record.getMessage()}"
+        line = f"{_begin(int(record.created), self._hostname, record.name, record.process)}{level}{record.getMessage()}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
