@@ -186,8 +186,10 @@ class _Try:
 
     async def _use_kept(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
         """Send over sessions that were kept, while there are any; whether the attempt is over."""
+        if self._pool is None:
+            return False
         for address in tuple(addresses):
-            while (kept := self._kept_session(host, address, requirement)) is not None:
+            while (kept := self._kept_session(self._pool, host, address, requirement)) is not None:
                 self._saw(host, address, kept.connected_at, kept.handshake)
                 over = await self._transact(kept, host, address)
                 if over is not None:
@@ -231,11 +233,9 @@ class _Try:
                 self._troubles.append(_Trouble(code, f"{server}: {text}", by_policy=False, advice=advice))
         return False
 
-    def _kept_session(self, host: str, address: str, requirement: Requirement) -> Opened | None:
-        if self._pool is None:
-            return None
+    def _kept_session(self, pool: SessionPool, host: str, address: str, requirement: Requirement) -> Opened | None:
         source = self._options.source.towards(address)
-        return self._pool.take(host, address, self._options.port, requirement, source=source)
+        return pool.take(host, address, self._options.port, requirement, source=source)
 
     async def _open(self, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
         """A session under the requirement. A failed handshake is tried again with a small ClientHello, under the same
@@ -322,6 +322,8 @@ class _Try:
         self._seen.ready_at, self._seen.achieved, self._seen.cleared = None, None, ()
 
     def _pending(self) -> list[Mailbox]:
+        if not self._outcomes:
+            return list(self._task.recipients)
         return [recipient for recipient in self._task.recipients if recipient not in self._outcomes]
 
     def _finish(self) -> Attempt:

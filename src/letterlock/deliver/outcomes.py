@@ -20,8 +20,12 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
     elif reply.permanent and not too_many_recipients(reply):
         kind = OutcomeKind.FAILED
     said = str(reply)[:MAX_TEXT_CHARACTERS]
-    text = said if kind is OutcomeKind.DELIVERED else f"{server} said: {said} (in answer to {command})"
     status = reply.enhanced or f"{reply.code // 100}.0.0"
+    if kind is OutcomeKind.DELIVERED:
+        return RecipientOutcome(
+            recipient=recipient, kind=kind, status=status, text=said, remote_reply=said, confirms=confirms
+        )
+    text = f"{server} said: {said} (in answer to {command})"
     if kind is OutcomeKind.DEFERRED:
         status = "4" + status[1:]
     about = Said.RECIPIENT if command == "RCPT TO" else Said.MESSAGE

@@ -17,7 +17,7 @@ class Reply:
     def enhanced(self) -> str | None:
         """The enhanced status code (RFC 3463) that opens the last line, when its class fits the reply code."""
         found = _ENHANCED.match(self.lines[-1]) if self.lines else None
-        return found[1] if found and found[1][0] == str(self.code)[0] else None
+        return found[1] if found and int(found[1][0]) == self.code // 100 else None
 
     @property
     def text(self) -> str:
@@ -40,4 +40,5 @@ class Reply:
         return 500 <= self.code < 600
 
     def __str__(self) -> str:
-        return f"{self.code} {self.text}".rstrip()
+        text = self.lines[0] if len(self.lines) == 1 else self.text
+        return f"{self.code} {text}".rstrip()

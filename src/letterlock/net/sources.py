@@ -23,7 +23,7 @@ class SourceAddresses:
 
     def reaches(self, address: str) -> bool:
         """Whether an IP address may be dialled from here."""
-        return self.towards(address) is not None or self == ANY_SOURCE
+        return self is ANY_SOURCE or self.towards(address) is not None or self == ANY_SOURCE
 
     def __str__(self) -> str:
         return " and ".join(address for address in (self.ipv4, self.ipv6) if address) or "any address"
