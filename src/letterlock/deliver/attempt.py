@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.advice import NO_ADVICE, Advice, together
+from letterlock.deliver.decided import WAY_SECONDS, Way
 from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.final import deliver_locally
 from letterlock.deliver.options import DeliverOptions
@@ -13,7 +14,15 @@ from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unrea
 from letterlock.deliver.transaction import transact
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
-from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, Route
+from letterlock.policy.evidence import (
+    Completed,
+    DestinationEvidence,
+    HandshakeFailed,
+    MxHost,
+    NextHop,
+    Route,
+    TargetHost,
+)
 from letterlock.policy.final import FinalHop
 from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
@@ -69,27 +78,68 @@ class _Try:
         self._signs: tuple[Reason, ...] = ()  # of an attack, among what the requirement rests on
         self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
         self._lmtp = False  # whether LMTP is spoken there
+        self._ground: tuple[DestinationEvidence, TargetHost, Requirement] | None = None  # of the session in use
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
+        sender = task.envelope.reverse_path
+        sender_domain = None if sender is None else sender.domain
+        self._message = task.lease.next_hop, sender_domain, task.envelope.tls_demand
 
     async def run(self) -> Attempt:
+        if await self._go_the_same_way():
+            return self._finish()
         evidence = await self._look()
         if evidence.final is not None:
-            return await self._end_at(evidence.final, self._ports.requirements.relayed(evidence))
+            return await self._end_at(evidence.final, self._ports.decided.relayed(evidence))
         await self._try_destination(evidence)
         held_by_sts = any(reason.code in STS_HOLDS for reason in self._held_reasons)
         if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(evidence):
             self._forget()
+            self._ports.decided.forget_ways()
             await self._try_destination(await self._look())
         return self._finish()
+
+    async def _go_the_same_way(self) -> bool:
+        """Send over a session that was kept, as a message like this went a moment ago; whether the attempt is over."""
+        way = self._ports.decided.way(self._message, self._seen.started_at)
+        if way is None or self._pool is None:
+            return False
+        usual_port = self._options.port
+        self._take_port(way.port)
+        kept = self._kept_session(self._pool, way.host, way.address, way.requirement)
+        if kept is not None:
+            self._relayed, self._lmtp = way.relayed, way.lmtp
+            self._saw(way.host, way.address, kept.connected_at, kept.handshake)
+            if await self._transact(kept, way.host, way.address):
+                return True
+        self._take_port(usual_port)
+        return False
+
+    def _remember_way(self, host: str, address: str) -> None:
+        """The next message like this may go as this one did, as long as nobody would look again at the evidence."""
+        if self._ground is None or not self._seen.achieved:
+            return
+        evidence, target, requirement = self._ground
+        found = min(evidence.at, target.at)
+        way = Way(
+            host=host,
+            address=address,
+            port=self._options.port,
+            requirement=requirement,
+            relayed=self._relayed,
+            lmtp=self._lmtp,
+            since=found,
+            until=found + WAY_SECONDS,
+        )
+        self._ports.decided.went(self._message, way)
 
     def _forget(self) -> None:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
         self._troubles, self._held_reasons, self._skipped, self._unable, self._without = [], [], [], set(), {}
 
     async def _look(self) -> DestinationEvidence:
-        next_hop, sender = NextHop(self._task.lease.next_hop, self._options.port), self._task.envelope.reverse_path
-        return await self._ports.discoverer.destination(next_hop, sender.domain if sender is not None else None)
+        next_hop, sender_domain, _ = self._message
+        return await self._ports.discoverer.destination(NextHop(next_hop, self._options.port), sender_domain)
 
     async def _end_at(self, final: FinalHop, reasons: Sequence[Reason]) -> Attempt:
         return await deliver_locally(
@@ -103,11 +153,10 @@ class _Try:
         )
 
     async def _try_destination(self, evidence: DestinationEvidence) -> None:
-        if evidence.next_hop.port != self._options.port:
-            self._options = replace(self._options, port=evidence.next_hop.port)
+        self._take_port(evidence.next_hop.port)
         self._lmtp = evidence.lmtp
-        self._relayed = self._ports.requirements.relayed(evidence)
-        routed = self._ports.requirements.route(evidence, self._ports.shuffle, self._options.hostname)
+        self._relayed = self._ports.decided.relayed(evidence)
+        routed = self._ports.decided.route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
             for host in routed.hosts[: self._options.max_hosts]:
                 if await self._try_host(evidence, host):
@@ -116,6 +165,10 @@ class _Try:
                 self._give_up(routed)
         else:
             self._held(evidence.next_hop.domain, routed)
+
+    def _take_port(self, port: int) -> None:
+        if port != self._options.port:
+            self._options = replace(self._options, port=port)
 
     def _give_up(self, routed: Route) -> None:
         """Every host was tried; when none of them can have the message or even has an address, it will never arrive.
@@ -137,11 +190,12 @@ class _Try:
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
         target = await self._ports.discoverer.host(host, self._options.port)
-        required = self._ports.requirements.of(evidence, target, self._task.envelope.tls_demand)
+        required = self._ports.decided.required(evidence, target, self._task.envelope.tls_demand)
         if isinstance(required, SkipHost):
             self._skipped.append(required)
         if not isinstance(required, Requirement):
             return self._held(host.name, required)
+        self._ground = evidence, target, required
         self._signs = tuple([reason for reason in required.reasons if reason.code in _SIGNS_OF_ATTACK])
         return await self._try_addresses(host.name, self._dialable(host.name, target.addresses), required)
 
@@ -279,6 +333,7 @@ class _Try:
                 kept = True
                 source = self._options.source.towards(address)
                 await self._pool.put(host, address, self._options.port, session, source=source)
+                self._remember_way(host, address)
         finally:
             if not kept:
                 await session.conversation.end()

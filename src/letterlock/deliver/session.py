@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 
 from letterlock.deliver.advice import NO_ADVICE, Advice
 from letterlock.deliver.conversation import Conversation, SessionLost, say
+from letterlock.deliver.decided import Decided
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.requirements import Requirements
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared, Defer, Encryption, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
@@ -65,7 +65,7 @@ class Ports:
     dialer: Dialer
     clock: Clock
     shuffle: Shuffle
-    requirements: Requirements = field(default_factory=Requirements)
+    decided: Decided = field(default_factory=Decided)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

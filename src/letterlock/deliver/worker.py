@@ -18,12 +18,12 @@ from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.decided import Decided
 from letterlock.deliver.intake import MAX_PAUSE_SECONDS, Intake
 from letterlock.deliver.leases import KeptLease, Leases
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.requirements import Requirements
 from letterlock.deliver.rests import Rests
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
@@ -89,7 +89,7 @@ class Deliverer:
         )
         self._rests = Rests()
         self._aside: set[str] = set()  # leases of deliveries that take long
-        self._requirements = Requirements()
+        self._decided = Decided()
         self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to)
         self._woken = asyncio.Event()
         self._stopping = False
@@ -329,7 +329,7 @@ class Deliverer:
                 dialer=self._dialer_from(source),
                 clock=self._clock,
                 shuffle=self._shuffled,
-                requirements=self._requirements,
+                decided=self._decided,
             )
             self._ways[source] = ports, replace(self._options, source=source)
         return self._ways[source]

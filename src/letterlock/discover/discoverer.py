@@ -112,7 +112,7 @@ class Discoverer:
         of the answers that gave addresses, so that nobody makes a host insecure by making one lookup fail.
         """
         if host.origin is Origin.LITERAL:
-            return _literal_target(host, port)
+            return _literal_target(host, port, at=self._clock.now())
         lookups = await asyncio.gather(
             self._resolver.resolve(host.name, dns.rdatatype.AAAA), self._resolver.resolve(host.name, dns.rdatatype.A)
         )
@@ -130,6 +130,7 @@ class Discoverer:
             address_security=weakest.security if weakest else None,
             tlsa_base=found.base,
             tlsa=found.answer,
+            at=self._clock.now(),
         )
 
     async def _tlsa(self, candidates: Sequence[str], port: int) -> "_Tlsa":
@@ -188,7 +189,7 @@ def _text(name: dns.name.Name) -> str:
     return name.to_text(omit_final_dot=True).lower()
 
 
-def _literal_target(host: MxHost, port: int) -> TargetHost:
+def _literal_target(host: MxHost, port: int, *, at: float) -> TargetHost:
     return TargetHost(
         host=host,
         port=port,
@@ -198,4 +199,5 @@ def _literal_target(host: MxHost, port: int) -> TargetHost:
         address_security=Security.INSECURE,
         tlsa_base=None,
         tlsa=None,
+        at=at,
     )

@@ -1,6 +1,6 @@
 """What was found: on a destination, on one of its hosts, and in a session. Facts only, no opinion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from letterlock.identity.trust import TrustRoots
@@ -154,7 +154,7 @@ class DestinationEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHost:
-    """One host with the addresses that are dialled and judged alike, and its TLSA answer.
+    """One host with the addresses that are dialled and judged alike, and its TLSA answer, `at` a moment.
 
     `address_lookups` are the A and AAAA results, as evidence. `address_security` is the weakest of those that gave
     addresses (None when none did). `canonical_name` is where the CNAME chain of the host ends. `tlsa_base` is the TLSA
@@ -169,6 +169,7 @@ class TargetHost:
     address_security: Security | None
     tlsa_base: str | None
     tlsa: Answer | LookupFailure | None
+    at: float = field(default=0.0, compare=False)
 
 
 class StartTls(StrEnum):

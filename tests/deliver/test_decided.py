@@ -1,22 +1,22 @@
 """What is remembered of decisions is what `require` says, for the very same evidence and no other."""
 
-from letterlock.deliver.requirements import MAX_REMEMBERED, Requirements
+from letterlock.deliver.decided import MAX_REMEMBERED, Decided
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.require import require
 from tests.policy.evidence import destination, target
 
 
 def test_each_evidence_and_each_demand_has_its_own_answer() -> None:
-    requirements = Requirements()
+    decided = Decided()
     evidence, host = destination("10 mx.example.net."), target()
     for _ in range(2):
         for demand in TlsDemand:
-            assert requirements.of(evidence, host, demand) == require(evidence, host, demand)
-    assert requirements.of(evidence, host, TlsDemand.NONE) is requirements.of(evidence, host, TlsDemand.NONE)
+            assert decided.required(evidence, host, demand) == require(evidence, host, demand)
+    assert decided.required(evidence, host, TlsDemand.NONE) is decided.required(evidence, host, TlsDemand.NONE)
 
 
 def test_evidence_that_is_gone_never_answers_for_what_came_after_it() -> None:
-    requirements = Requirements()
+    decided = Decided()
     for number in range(3 * MAX_REMEMBERED):
         evidence, host = destination(f"{number} mx.example.net."), target()
-        assert requirements.of(evidence, host, TlsDemand.NONE) == require(evidence, host)
+        assert decided.required(evidence, host, TlsDemand.NONE) == require(evidence, host)
