@@ -88,6 +88,9 @@ class Deliverer:
             leads_to=self._leads_to,
         )
         self._rests = Rests()
+        self._loop = asyncio.get_running_loop()
+        self._begun: dict[str, tuple[float, Lease]] = {}  # until when they may keep their seats (event loop's time)
+        self._next_look: asyncio.TimerHandle | None = None
         self._aside: set[str] = set()  # leases of deliveries that take long
         self._decided = Decided()
         self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to)
@@ -150,6 +153,8 @@ class Deliverer:
         finally:
             for task in aside:
                 task.cancel()
+            if self._next_look is not None:
+                self._next_look.cancel()
 
     async def stop(self, grace_seconds: float) -> None:
         """Begin nothing new, let what is in hand finish for `grace_seconds`, give the rest back to the store."""
@@ -249,24 +254,37 @@ class Deliverer:
         self._deliveries.discard(delivery)
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.critical("a delivery failed by a bug; its lease will run out", exc_info=error)
-        self._begin_waiting()
-        if self._behind and self._seats.free > 0:
-            self.wake()
 
     async def _deliver(self, task: DeliveryTask) -> None:
         me = asyncio.current_task()
         kept = self._leases.hold(task.lease, lambda: self._cancel(me))
         made: Attempt | None = None
-        late = asyncio.get_running_loop().call_later(ASIDE_SECONDS, self._stand_aside, task.lease)
+        self._watch(task.lease)
         try:
             made = await self._try(task, kept, me)
         finally:
-            late.cancel()
+            self._begun.pop(task.lease.token, None)
             self._leave(task.lease, made)
             if made is None:
                 self._leases.drop(kept)
         if made is not None:
             await self._conclude(task, kept, made)
+
+    def _watch(self, lease: Lease) -> None:
+        """Have it stand aside if it takes long."""
+        when = self._loop.time() + ASIDE_SECONDS
+        self._begun[lease.token] = when, lease
+        if self._next_look is None:
+            self._next_look = self._loop.call_at(when, self._look_for_slow_ones)
+
+    def _look_for_slow_ones(self) -> None:
+        self._next_look = None
+        for token, (when, lease) in tuple(self._begun.items()):  # in the order in which they began
+            if when > self._loop.time():
+                self._next_look = self._loop.call_at(when, self._look_for_slow_ones)
+                return
+            del self._begun[token]
+            self._stand_aside(lease)
 
     def _stand_aside(self, lease: Lease) -> None:
         """It takes long: let others begin meanwhile."""
@@ -287,7 +305,7 @@ class Deliverer:
         elif made is not None and well is not None:
             self._rests.failed(place, self._clock.now(), _heard(made))
         self._begin_waiting()
-        if self._intake.wants(next_hop):
+        if self._intake.wants(next_hop) or (self._behind and self._seats.free > 0):
             self.wake()
 
     def _cancel(self, delivery: asyncio.Task[None] | None) -> None:
