@@ -1,6 +1,7 @@
 """The fast lane: what is delivered at once stays out of the database, and nothing gets lost between the two."""
 
 import asyncio
+import errno
 import logging
 import resource
 from collections.abc import AsyncIterator, Iterator
@@ -286,3 +287,33 @@ def test_an_envelope_comes_back_as_it_was() -> None:
 def test_an_envelope_that_cannot_be_read_is_damaged(note: bytes) -> None:
     with pytest.raises(Damaged):
         read_whole_envelope(note)
+
+
+async def test_a_segment_is_longer_than_its_records_and_is_read_back_without_a_word_of_damage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with killed(tmp_path, MemoryStore()) as store:
+        for number in range(3):
+            await accept(store, f"M{number}")
+    [path] = segments(tmp_path)
+    assert path.stat().st_size > 1 << 18
+    assert path.read_bytes().endswith(bytes(1 << 16))
+    again = await FreshStore.open(tmp_path, MemoryStore())
+    assert await waiting(again) == ["M0", "M1", "M2"]
+    assert not caplog.records
+    await again.close()
+
+
+async def test_a_disk_that_has_no_room_for_zeros_may_have_some_for_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int, _octets: bytes, _at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    async with killed(tmp_path, MemoryStore()) as store:
+        await accept(store, "M1")
+        await accept(store, "M2")
+    again = await FreshStore.open(tmp_path, MemoryStore())
+    assert await waiting(again) == ["M1", "M2"]
+    await again.close()
