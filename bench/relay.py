@@ -135,7 +135,7 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__.partition("\n")[0])
     parser.add_argument("--part", choices=("clear", "tls", "latency", "large", "all"), default="all")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=4000, help="of the part in clear; half with TLS, 1/40 of 1 MB")
+    parser.add_argument("--messages", type=int, default=8000, help="of the part in clear; half with TLS, 1/40 of 1 MB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     parser.add_argument("--write-doc", action="store_true", help="write docs/reference/benchmarks-relay.md; all parts")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108  # a real disk, unlike /tmp

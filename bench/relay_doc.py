@@ -46,7 +46,7 @@ HOW = """\
 - **The sink is not the bottleneck**: "source and sink alone" is the rate with nobody between, and "sink busy" the most
   that the sink used of the CPUs that it could use (one for `smtp-sink`, two for ours).
 - The peers' configurations are in `bench/peers/`, tuned as their documentation says. Before it is measured, a server
-  relays 100 messages, but for OpenSMTPD, which is faster from a fresh start.
+  relays 500 messages, but for OpenSMTPD, which is faster from a fresh start.
 - The queues are on a real disk; the run refuses tmpfs and overlays. Loopback acknowledges TCP segments at once, for a
   relay without TCP_NODELAY would otherwise wait 40 ms for each message.
 

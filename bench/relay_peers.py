@@ -1,6 +1,7 @@
 """The three relays of `bench.relay`: how each is configured (bench/peers/), started, and ended."""
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -116,7 +117,8 @@ class Letterlock:
     def version(self) -> str:
         """Version and commit."""
         commit = _output(["git", "-C", str(PEERS), "describe", "--always", "--dirty"])
-        return f"{_output([sys.executable, '-m', 'letterlock', '--version']).split()[-1]} {commit}"
+        version = _output([sys.executable, "-m", "letterlock", "--version"]).split()[-1]
+        return f"{version} {commit} with Python {platform.python_version()}"
 
     def command(self, room: Room) -> list[str]:
         """The command that runs it in the foreground."""

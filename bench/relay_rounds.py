@@ -29,7 +29,7 @@ from bench.relay_stamps import ACCEPTED, DELIVERED, FAILED, FIRST_BYTE, StampRea
 
 POLL_SECONDS = 0.005
 LIMIT_SECONDS = 60.0  # after that a round ends, and tells how many messages had come
-WARM_UP_MESSAGES = 100
+WARM_UP_MESSAGES = 500
 SINK_PROCESSES = 2
 DIRECT_OCTETS = 80_000_000
 SMTP_SINK_OCTETS = 100_000  # it looks at each octet, and would be the bottleneck of large messages

@@ -101,6 +101,18 @@ async def test_another_sender_and_another_demand_are_looked_at_by_themselves(
     await sender.pool.close()
 
 
+async def test_where_there_are_several_hosts_chance_decides_each_time(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    sender.world.hosts = {"mx.example.org": (ADDRESS,), "mx2.example.org": (ADDRESS,)}
+    for _ in range(2):
+        assert delivered(await sender.send())
+    assert len(sender.world.looked) == 2
+    await sender.pool.close()
+
+
 async def test_what_is_demanded_now_is_asked_for_within_a_second(dialer: MemoryDialer, context: ServerContext) -> None:
     """The way is as old as the evidence: what was published since holds from the next look on."""
     dialer.handlers[ADDRESS] = Server(context)

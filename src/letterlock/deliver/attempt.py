@@ -78,6 +78,7 @@ class _Try:
         self._signs: tuple[Reason, ...] = ()  # of an attack, among what the requirement rests on
         self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
         self._lmtp = False  # whether LMTP is spoken there
+        self._one_host = False
         self._ground: tuple[DestinationEvidence, TargetHost, Requirement] | None = None  # of the session in use
         self._sessions_left = options.max_sessions
         self._seen = _Seen(started_at=ports.clock.now())
@@ -116,8 +117,11 @@ class _Try:
         return False
 
     def _remember_way(self, host: str, address: str) -> None:
-        """The next message like this may go as this one did, as long as nobody would look again at the evidence."""
-        if self._ground is None or not self._seen.achieved:
+        """The next message like this may go as this one did, as long as nobody would look again at the evidence.
+
+        Not where there are several hosts: chance is to spread messages over those (RFC 5321 section 5.1).
+        """
+        if self._ground is None or not self._one_host:
             return
         evidence, target, requirement = self._ground
         found = min(evidence.at, target.at)
@@ -158,6 +162,7 @@ class _Try:
         self._relayed = self._ports.decided.relayed(evidence)
         routed = self._ports.decided.route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
+            self._one_host = len(routed.hosts) == 1
             for host in routed.hosts[: self._options.max_hosts]:
                 if await self._try_host(evidence, host):
                     break

@@ -1,11 +1,11 @@
 """Sessions that are kept for the next message to the same server.
 
 What a session proved is kept with it, and judged again for each message that would use it (`policy.judge`): a session
-that was good enough for one message says nothing about the next one's demands. Kept are sessions inside TLS, those
-within this machine, and those in clear with servers that offer no STARTTLS; a session in clear for any other reason is
-not, for a new one might do better. An idle session is ended with QUIT. One that the server ended meanwhile, or in which
-it said something unasked, is not used; and if it fails before it took anything of a message, the message goes to a new
-one and nothing is lost.
+that was good enough for one message says nothing about the next one's demands. Only under the very same requirement a
+verdict stands for a second. Kept are sessions inside TLS, those within this machine, and those in clear with servers
+that offer no STARTTLS; a session in clear for any other reason is not, for a new one might do better. An idle session
+is ended with QUIT. One that the server ended meanwhile, or in which it said something unasked, is not used; and if it
+fails before it took anything of a message, the message goes to a new one and nothing is lost.
 """
 
 import asyncio
