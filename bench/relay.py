@@ -24,7 +24,7 @@ from bench.relay_report import Report, describe_machine, table
 from bench.relay_rounds import Bench, Outcome, Part
 
 ROOT = Path(__file__).resolve().parent.parent
-OPENSMTPD = ROOT / ".make/debian/opensmtpd"
+OPENSMTPD = ROOT / ".make/unpacked/opensmtpd"
 LATENCY_RATES = (50, 200)  # messages a second
 LATENCY_SECONDS = 4
 MEBIBYTE = 1 << 20

@@ -15,6 +15,8 @@ log = logging.getLogger("letterlock.receive")
 
 def printable(text: str) -> str:
     r"""A client's text for one line of a log: everything but printable ASCII as `\xNN`, at most MAX_WORD_OCTETS."""
+    if len(text) <= MAX_WORD_OCTETS and not _UNPRINTABLE.search(text):
+        return text
     shown = _UNPRINTABLE.sub(_escape, text[:MAX_WORD_OCTETS])
     return shown if len(shown) <= MAX_WORD_OCTETS and len(text) <= MAX_WORD_OCTETS else shown[:MAX_WORD_OCTETS] + "..."
 

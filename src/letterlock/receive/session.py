@@ -329,15 +329,14 @@ class _Patience:
 
     def look_at(self, smtp: SmtpServer) -> None:
         """Before a read: set `deadline` (event loop's time)."""
-        now = self._loop.time()
-        silence = now + self._options.command_timeout_seconds
-        if smtp.receiving:
-            if self._content_deadline is None:
-                self._content_deadline = now + self._options.message_timeout_seconds
-            self.deadline = min(silence, self._content_deadline)
-            self._commands = -1  # the first command after the message has its full time
+        if not smtp.receiving:
+            self._content_deadline = None
+            if smtp.commands != self._commands:
+                self._commands = smtp.commands
+                self.deadline = self._loop.time() + self._options.command_timeout_seconds
             return
-        self._content_deadline = None
-        if smtp.commands != self._commands:
-            self._commands = smtp.commands
-            self.deadline = silence
+        now = self._loop.time()
+        if self._content_deadline is None:
+            self._content_deadline = now + self._options.message_timeout_seconds
+        self.deadline = min(now + self._options.command_timeout_seconds, self._content_deadline)
+        self._commands = -1  # the first command after the message has its full time
