@@ -65,11 +65,12 @@ def record(directory: Path, messages: int, seed: int) -> tuple[Path, dict[str, s
             text = text.replace(mark, value)
         config = write_config(directory, place, text)
         (directory / "queue").mkdir(mode=0o700)
-        server = [sys.executable, "-m", "tests.soak.hurried", "serve", "--config", str(config)]
+        ends_with_it = [find("setpriv"), "--pdeathsig", "KILL"]  # strace with us, the server with strace
+        server = [*ends_with_it, sys.executable, "-m", "tests.soak.hurried", "serve", "--config", str(config)]
         tracing = [find("strace"), "-f", "-y", "-xx", "-s", "1000000", "-o", str(log), "-e", f"trace={CALLS}"]
         with (directory / "letterlock.log").open("wb") as output:
             process = subprocess.Popen(
-                [find("setpriv"), "--pdeathsig", "KILL", *tracing, "-e", SYNC_FAILS, *server],
+                [*ends_with_it, *tracing, "-e", SYNC_FAILS, *server],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
