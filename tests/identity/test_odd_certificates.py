@@ -20,13 +20,15 @@ NOW = 1_800_000_000.0
 HOST = "mx.example.org"
 ROOT = authority()
 LEAF = ROOT.leaf(HOST)
-SERIAL = b"\xa0\x03\x02\x01\x02\x02\x14"  # version 3, and an INTEGER of 20 octets
+SERIAL = b"\xa0\x03\x02\x01\x02\x02\x14\x40"  # version 3, and an INTEGER of 20 octets that begins with 0x40
 UNKNOWN_KEY = bytes.fromhex("300b 3005 0603 2a0304 0302 00ff")  # of algorithm 1.2.3.4
 
 
 def with_negative_serial() -> bytes:
-    at = LEAF.der.index(SERIAL) + len(SERIAL)
-    return LEAF.der[:at] + bytes([LEAF.der[at] | 0x80]) + LEAF.der[at + 1 :]
+    """Not 0xff before a set bit: that would be no DER at all, and another complaint."""
+    der = LEAF.der.replace(SERIAL, SERIAL[:-1] + b"\xc0")
+    assert der != LEAF.der
+    return der
 
 
 def subject(*attributes: x509.NameAttribute[str]) -> bytes:
