@@ -10,6 +10,7 @@ What arrived twice needs a reason (arrivals.py). Needs root, for the small disk 
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,6 @@ def main() -> None:
     parser.add_argument(
         "--mischief", type=float, default=MISCHIEF_RATE, help="how often the receiver misbehaves, at each step"
     )
-    parser.add_argument("--keep-log", type=Path, help="copy the server's log there")
     parser.add_argument(INSIDE, action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     faults = frozenset(given.faults.split(",")) - {"none"}
@@ -51,12 +51,13 @@ def main() -> None:
         faults=faults,
         mischief_rate=given.mischief,
     )
-    with tempfile.TemporaryDirectory(prefix="letterlock-soak-") as directory:
-        outcome = soak(Path(directory), plan)
-        if given.keep_log:
-            given.keep_log.write_bytes((Path(directory) / "letterlock.log").read_bytes())
+    directory = Path(tempfile.mkdtemp(prefix="letterlock-soak-"))
+    outcome = soak(directory, plan)
     tell(outcome)
-    sys.exit(0 if outcome.good else 1)
+    if outcome.good:
+        shutil.rmtree(directory)
+        return
+    sys.exit(f"the server's log and its queue, as they were then, are in {directory}")
 
 
 def _in_namespace(arguments: list[str]) -> int:

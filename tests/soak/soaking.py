@@ -77,7 +77,7 @@ class Outcome:
 
     def problems(self) -> list[str]:
         """Everything that must not be."""
-        found = [f"lost: {each}" for each in self.lost]
+        found = [f"lost: {each}, taken as {self.ledger.ids[each]}" for each in self.lost]
         found += [f"damaged: {each}" for each in self.damaged]
         found += [f"returned for nothing: {each}" for each in self.returned_for_nothing]
         found += [f"surprise: {each}" for each in self.ledger.surprises]
@@ -120,7 +120,10 @@ def _spread(seconds: list[float]) -> str:
 
 
 def soak(directory: Path, plan: Plan) -> Outcome:
-    """One run. Raises AssertionError when the server does not come up again, Unusable when something is missing."""
+    """One run; the server's log and what was left of its queue stay in the directory.
+
+    Raises AssertionError when the server does not come up again, Unusable when something is missing.
+    """
     started = time.monotonic()
     chance, prefix = random.Random(plan.seed), loopback_prefix()
     disk = SmallDisk(directory / "queue") if "full" in plan.faults else None
@@ -149,7 +152,7 @@ def soak(directory: Path, plan: Plan) -> Outcome:
             weather.clear_up()
             victim.kill()
             if disk is not None:
-                disk.close()
+                disk.close(directory / "queue-in-the-end")
     return _outcome(plan, ledger, sink, disasters, weather, victim, time.monotonic() - started)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +235,40 @@ async def test_a_damaged_segment_is_set_aside_and_told_and_the_rest_is_served(
     assert await waiting(again) == ["M1", "M3"]
     assert "damaged" in caplog.text
     assert [each.name for each in segments(tmp_path, ".damaged")] == [path.name + ".damaged"]
+    await again.close()
+
+
+async def test_damaged_segments_of_two_runs_are_both_kept(tmp_path: Path) -> None:
+    (tmp_path / "worker-2-000000000001.segment.damaged").touch()  # of a queue that was taken over
+    for name in ("M1", "M2"):
+        store = await FreshStore.open(tmp_path, MemoryStore())
+        for each in (name, "M3"):
+            await accept(store, each)
+        [path] = segments(tmp_path)
+        octets = path.read_bytes()
+        await store.close()
+        path.write_bytes(octets.replace(name.encode(), b"X2"))
+        await (await FreshStore.open(tmp_path, MemoryStore())).close()
+    assert len(segments(tmp_path, ".damaged")) == 3
+
+
+class FullStore(MemoryStore):
+    """A store whose disk is full."""
+
+    async def accept(
+        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+    ) -> None:
+        raise StoreFull("the disk with the queue is full")
+
+
+async def test_what_the_disk_has_no_room_for_at_the_start_stays_in_its_segment(tmp_path: Path) -> None:
+    async with killed(tmp_path, MemoryStore()) as store:
+        await accept(store, "M1")
+        await accept(store, "M2")
+    with pytest.raises(StoreFull, match="disk with the queue is full"):
+        await FreshStore.open(tmp_path, FullStore())
+    again = await FreshStore.open(tmp_path, MemoryStore())
+    assert await waiting(again) == ["M1", "M2"]
     await again.close()
 
 

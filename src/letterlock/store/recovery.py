@@ -38,7 +38,13 @@ async def recover(directory: Path, kept: Store, seal: Seal = IN_CLEAR) -> int:
         path.unlink()
     if found.whole or found.damaged:
         await asyncio.to_thread(sync_directory, directory)
-    return max((int(path.name.partition(".")[0]) for path in (*found.whole, *found.damaged)), default=0)
+    return _last_number(directory, found.whole)
+
+
+def _last_number(directory: Path, removed: Iterable[Path]) -> int:
+    """The numbers of segments that were set aside, in this run or an earlier one, are not given again."""
+    set_aside = directory.glob(f"[0-9]*{SUFFIX}{DAMAGED_SUFFIX}")
+    return max((int(path.name.partition(".")[0]) for path in (*removed, *set_aside)), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +108,10 @@ def _groups(messages: Iterable[_Left]) -> Iterator[list[_Left]]:
 async def _move_group(group: Sequence[_Left], kept: Store, seal: Seal) -> None:
     missing = [left for left in group if await kept.message(left.envelope.id) is None]
     bodies = await asyncio.to_thread(lambda: [_content(left, seal) for left in missing])
-    async with asyncio.TaskGroup() as moving:
-        for left, body in zip(missing, bodies, strict=True):
-            moving.create_task(kept.accept(left.envelope, body, next_attempt_at=0.0))
+    moves = (kept.accept(left.envelope, body, next_attempt_at=0.0) for left, body in zip(missing, bodies, strict=True))
+    for failed in await asyncio.gather(*moves, return_exceptions=True):  # together, for one commit
+        if failed is not None:
+            raise failed
 
 
 def _content(left: _Left, seal: Seal) -> bytes:
