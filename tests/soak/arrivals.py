@@ -35,9 +35,13 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message that the sink has kept; `answered`: and said so with 250."""
+    """A message that the sink has kept; `answered`: and said so with 250.
+
+    `begun`: when the transaction was; one that stalled may be over after one that began later.
+    """
 
     number: str
+    begun: float
     at: float
     visit: Visit
     answered: bool
@@ -94,10 +98,11 @@ def explain_all(arrivals: Iterable[Arrival], disasters: Disasters) -> Duplicates
     for arrival in arrivals:
         by_number[arrival.number].append(arrival)
     for number, several in by_number.items():
-        for arrival in sorted(several, key=lambda each: each.at)[:-1]:
+        in_order = sorted(several, key=lambda each: each.begun)
+        for arrival in in_order[:-1]:
             why = disasters.explain(arrival)
             if why is None:
-                found.unexplained.append(f"{number} came again for no reason after {arrival}")
+                found.unexplained.append(f"{number} came again for no reason after {arrival}, of {in_order}")
                 continue
             found.reasons[why[0]] += 1
             if why[0] is Doubt.KILLED:

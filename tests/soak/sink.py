@@ -64,14 +64,14 @@ class Sink:
             server.server_close()
             thread.join()
 
-    def record(self, message: bytes, visit: Visit, *, answered: bool) -> str:
+    def record(self, message: bytes, visit: Visit, *, begun: float, answered: bool) -> str:
         """Count a message, and check that its content is what was sent; its number."""
         header, _, payload = message.partition(b"\r\n\r\n")
         fields = dict(line.split(b": ", 1) for line in header.split(b"\r\n") if line.startswith(b"X-Soak"))
         number = fields[b"X-Soak"].decode()
         with self._lock:
             self.arrived[number] += 1
-            self.arrivals.append(Arrival(number, time.monotonic(), visit, answered))
+            self.arrivals.append(Arrival(number, begun, time.monotonic(), visit, answered))
             if fields[b"X-Soak-Digest"] != digest(payload):
                 self.damaged.append(number)
         return number
@@ -117,6 +117,7 @@ class _Session(socketserver.StreamRequestHandler):
         self._sender: str | None = None  # the number in the reverse-path
         self._notified: str | None = None  # whose notification this is
         self._recipients = 0
+        self._begun = 0.0  # the transaction; monotonic seconds
         self._spoilt = False  # something went wrong in the content: no answer behind it tells the client anything
 
     def handle(self) -> None:
@@ -155,7 +156,7 @@ class _Session(socketserver.StreamRequestHandler):
     def _mail(self, line: bytes) -> None:
         found = _ADDRESS.search(line)
         self._sender = found[2].decode() if found and found[2] else None
-        self._notified, self._recipients = None, 0
+        self._notified, self._recipients, self._begun = None, 0, time.monotonic()
         self._say(Step.MAIL, b"250 ok\r\n")
 
     def _rcpt(self, line: bytes) -> None:
@@ -184,19 +185,22 @@ class _Session(socketserver.StreamRequestHandler):
         self._take(b"".join(lines))
 
     def _take(self, message: bytes) -> None:
-        """Keep the message and say so; or misbehave, and keep it or not."""
+        """Keep the message and say so; or misbehave, and keep it or not. What is not kept is never answered 250."""
         sink, mischief = self.server.sink, self.server.sink.mischief
         kind = mischief.choose(Step.DOT, may_fail=self._sender is not None)
-        clear = kind in (None, Kind.TEMPORARY, Kind.PERMANENT)
+        kept = kind is None or (kind not in (Kind.TEMPORARY, Kind.PERMANENT) and mischief.keeps())
         good = b"250 kept\r\n"
-        if kind is None or (not clear and mischief.keeps()):
-            if self._notified is not None:
-                sink.record_notification(self._notified)
-            else:
-                number = sink.record(message, self._visit, answered=kind is None and not self._spoilt)
-                good = f"250 kept {number}\r\n".encode()
+        if kept and self._notified is not None:
+            sink.record_notification(self._notified)
+        elif kept:
+            answered = kind is None and not self._spoilt
+            number = sink.record(message, self._visit, begun=self._begun, answered=answered)
+            good = f"250 kept {number}\r\n".encode()
         if kind is None:
             self.wfile.write(good)
+        elif kind is Kind.STALL and not kept:
+            sink.closing.wait(STALL_SECONDS)  # a client that stood still for as long (strace, SIGSTOP) is waiting yet
+            raise _Over
         else:
             self._commit(Step.DOT, kind, good)
 

@@ -120,7 +120,7 @@ def _spread(seconds: list[float]) -> str:
 
 
 def soak(directory: Path, plan: Plan) -> Outcome:
-    """One run; the server's log and what was left of its queue stay in the directory.
+    """One run; the server's log, what was left of its queue, and what befell it when, stay in the directory.
 
     Raises AssertionError when the server does not come up again, Unusable when something is missing.
     """
@@ -153,6 +153,8 @@ def soak(directory: Path, plan: Plan) -> Outcome:
             victim.kill()
             if disk is not None:
                 disk.close(directory / "queue-in-the-end")
+    events = "\n".join(map(str, (*disasters.kills, *disasters.jumps, *disasters.disk, *sink.arrivals)))
+    (directory / "events").write_text(f"monotonic and wall time: {time.monotonic()} {time.time()}\n{events}\n")
     return _outcome(plan, ledger, sink, disasters, weather, victim, time.monotonic() - started)
 
 

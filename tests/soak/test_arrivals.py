@@ -7,7 +7,7 @@ from tests.soak.arrivals import Arrival, Disasters, Doubt, Visit, explain_all
 
 def arrivals(first: Arrival) -> list[Arrival]:
     """A message that arrives so, and once more later."""
-    return [Arrival(first.number, first.at + 5, Visit(), answered=True), first]
+    return [Arrival(first.number, first.at + 5, first.at + 5, Visit(), answered=True), first]
 
 
 @pytest.mark.parametrize(
@@ -27,17 +27,24 @@ def arrivals(first: Arrival) -> list[Arrival]:
     ],
 )
 def test_what_comes_again_needs_a_reason(visit: Visit, disasters: Disasters, reason: Doubt | None) -> None:
-    found = explain_all(arrivals(Arrival("1-1", 10.0, visit, answered=True)), disasters)
+    found = explain_all(arrivals(Arrival("1-1", 10.0, 10.0, visit, answered=True)), disasters)
     assert list(found.reasons) == ([reason] if reason else [])
     assert len(found.unexplained) == (reason is None)
 
 
 def test_a_receiver_that_broke_off_after_the_final_dot_is_reason_enough() -> None:
-    found = explain_all(arrivals(Arrival("1-1", 10.0, Visit(10.0), answered=False)), Disasters())
+    found = explain_all(arrivals(Arrival("1-1", 10.0, 10.0, Visit(10.0), answered=False)), Disasters())
     assert found.reasons == {Doubt.BROKEN_OFF: 1}
 
 
+def test_who_stalled_and_took_the_message_later_may_be_the_reason_of_one_that_came_before() -> None:
+    stalled = Arrival("1-1", 10.0, 13.1, Visit(13.2), answered=False)
+    found = explain_all([Arrival("1-1", 13.0, 13.0, Visit(), answered=True), stalled], Disasters())
+    assert found.reasons == {Doubt.BROKEN_OFF: 1}
+    assert not found.unexplained
+
+
 def test_what_came_once_needs_no_reason() -> None:
-    found = explain_all([Arrival("1-1", 10.0, Visit(), answered=True)], Disasters())
+    found = explain_all([Arrival("1-1", 10.0, 10.0, Visit(), answered=True)], Disasters())
     assert not found.reasons
     assert not found.unexplained

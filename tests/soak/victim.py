@@ -82,10 +82,14 @@ class Victim:
             time.sleep(0.2)
             self._process = self._start()
 
-    def kill(self) -> None:
-        """SIGKILL, now."""
+    def kill(self) -> float:
+        """SIGKILL, now, and when that was. With workers it hits their supervisor; they end by themselves then."""
+        workers = self._children()
         self._process.kill()
         self._process.wait()
+        killed = time.monotonic()
+        self._await_end(workers)
+        return killed
 
     def kill_one(self, chance: random.Random) -> float:
         """SIGKILL for one process, now, and when that was; what the supervisor does not start again is started here."""
@@ -98,14 +102,8 @@ class Victim:
         return self.kill_whole()
 
     def kill_whole(self) -> float:
-        """SIGKILL for the server, which is started again, and when that was.
-
-        With workers it hits their supervisor; they end by themselves then, and hold the queue until they have.
-        """
-        workers = self._children()
-        self.kill()
-        killed = time.monotonic()
-        self._await_end(workers)
+        """SIGKILL for the server, which is started again, and when that was. Its workers hold the queue until then."""
+        killed = self.kill()
         self._process = self._start()
         return killed
 

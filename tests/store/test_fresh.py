@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import resource
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -162,6 +163,41 @@ async def test_a_move_that_stopped_half_way_is_not_overtaken_by_the_fast_lane(tm
     await end(store, done)
     assert await waiting(kept) == []
     await store.close()
+
+
+class StuckStore(MemoryStore):
+    """A store whose disk hangs until `resume`, and then fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.resume = asyncio.Event(), asyncio.Event()
+
+    async def accept(
+        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+    ) -> None:
+        self.asked.set()
+        await self.resume.wait()
+        raise StoreFailed("the disk failed")
+
+
+async def test_a_move_that_fails_when_nobody_waits_for_it_any_more_loses_nothing_and_raises_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = StuckStore()
+    async with killed(tmp_path, kept) as store:
+        await accept(store, "M1")
+        looking = asyncio.create_task(store.message("M1"))
+        await kept.asked.wait()
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+        kept.resume.set()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+    again = await FreshStore.open(tmp_path, MemoryStore())
+    assert await waiting(again) == ["M1"]
+    await again.close()
 
 
 async def test_who_looks_at_the_queue_sees_what_is_being_delivered(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ class FreshStore:
         if fresh.moving is None:
             held = (fresh.lease,) if due_at is None else ()
             fresh.moving = asyncio.create_task(self._put_behind(fresh, held, due_at or 0.0))
+            fresh.moving.add_done_callback(_heard_out)
         await asyncio.shield(fresh.moving)
 
     async def _put_behind(self, fresh: _Fresh, leases: Sequence[Lease], due_at: float) -> None:
@@ -225,6 +226,12 @@ class FreshStore:
         """Finish what is in hand and close the files."""
         await self._segments.close()
         await self._kept.close()
+
+
+def _heard_out(moving: asyncio.Task[None]) -> None:
+    """Who waits for a move is told of its failure; when nobody does any more, the message is where it was."""
+    if not moving.cancelled():
+        moving.exception()
 
 
 async def open_queue(directory: Path, seal: Seal = IN_CLEAR) -> FreshStore:
