@@ -20,7 +20,7 @@ from letterlock.queue.tasks import DeliveryTask, Lease
 log = logging.getLogger("letterlock.deliver")
 
 LEASE_BATCH = 100
-SWEEP_BATCH = 25
+SWEEP_BATCH = 5
 MAX_CROWDED = 10_000
 LOOK_SECONDS = 1.0
 IN_VAIN_SECONDS = 0.2

@@ -39,7 +39,7 @@ __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 
 log = logging.getLogger("letterlock.deliver")
 
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 0.2
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
 SLOW_SECONDS = 60.0
@@ -191,14 +191,15 @@ class Deliverer:
         return pause
 
     async def _sweep(self) -> None:
-        """Put off what is due at places that are down, a little at a time."""
+        """Put off what is due at places that are down, so few at a time that other mail hardly waits for it."""
+        pause = SWEEP_SECONDS
         while not self._stopping:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(pause)
             try:
-                tasks = await self._intake.sweep()
+                tasks, pause = await self._intake.sweep(), SWEEP_SECONDS
             except StoreFailed as error:
                 log.warning("the queue cannot be read: %s", error)
-                tasks = ()
+                tasks, pause = (), STORE_PAUSE_SECONDS
             await asyncio.gather(*(self._put_off(task) for task in tasks))  # the store writes them in one commit
 
     async def _put_off(self, task: DeliveryTask) -> None:
