@@ -330,6 +330,7 @@ async def test_a_place_that_keeps_failing_rests_and_what_is_due_there_is_put_off
     store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch, heard: Ear
 ) -> None:
     monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.001)
+    monkeypatch.setattr(worker, "SWEPT_SECONDS", 0.001)
     dialer.handlers["192.0.2.2"] = Server()
     discoverer = PerDomain(dead="192.0.2.1", quick="192.0.2.2")
     store.put(*(task_for("dead.example", number) for number in range(40)))
@@ -357,6 +358,7 @@ async def test_what_is_put_off_past_its_expiry_is_given_up(
     store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.001)
+    monkeypatch.setattr(worker, "SWEPT_SECONDS", 0.001)
     monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
     tasks = [task_for("example.org", number) for number in range(PATIENCE)]
     late = task_for("example.org", PATIENCE)

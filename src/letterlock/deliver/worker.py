@@ -40,6 +40,7 @@ __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 log = logging.getLogger("letterlock.deliver")
 
 SWEEP_SECONDS = 0.2
+SWEPT_SECONDS = 1.0  # when there was nothing to put off
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
 SLOW_SECONDS = 60.0
@@ -192,15 +193,14 @@ class Deliverer:
 
     async def _sweep(self) -> None:
         """Put off what is due at places that are down, so few at a time that other mail hardly waits for it."""
-        pause = SWEEP_SECONDS
         while not self._stopping:
-            await asyncio.sleep(pause)
             try:
-                tasks, pause = await self._intake.sweep(), SWEEP_SECONDS
+                tasks = await self._intake.sweep()
             except StoreFailed as error:
                 log.warning("the queue cannot be read: %s", error)
-                tasks, pause = (), STORE_PAUSE_SECONDS
+                tasks = ()
             await asyncio.gather(*(self._put_off(task) for task in tasks))  # the store writes them in one commit
+            await asyncio.sleep(SWEEP_SECONDS if tasks else SWEPT_SECONDS)
 
     async def _put_off(self, task: DeliveryTask) -> None:
         """Settle a task untried, for its place is down: so it is heard of, waits longer, and ends some day."""
