@@ -229,7 +229,7 @@ RFC8689 = (
         "with the header, TLS is still tried first, and nothing else is demanded",
         (
             "test_rfc8689_4_2_2_the_header_lifts_what_dns_demands_and_tls_is_still_tried_first",
-            "test_rfc8689_4_2_2_the_header_lifts_a_failed_tlsa_lookup_a_policy_and_a_rule",
+            "test_rfc8689_4_2_2_the_header_lifts_a_failed_tlsa_lookup_and_a_policy",
             "test_rfc8689_4_2_2_with_the_header_it_goes_out_whatever_dane_says",
         ),
     ),

@@ -22,6 +22,7 @@ from letterlock.policy.evidence import (
     DestinationRule,
     Origin,
     RuleException,
+    SessionEvidence,
     StartTls,
     TlsRule,
 )
@@ -154,11 +155,64 @@ def test_rfc8689_4_2_2_the_header_lifts_what_dns_demands_and_tls_is_still_tried_
     assert isinstance(judge(found, session(StartTls.NOT_OFFERED), NOW), Cleared)
 
 
-def test_rfc8689_4_2_2_the_header_lifts_a_failed_tlsa_lookup_a_policy_and_a_rule() -> None:
+def test_rfc8689_4_2_2_the_header_lifts_a_failed_tlsa_lookup_and_a_policy() -> None:
     lost = target(answered=failure(f"_25._tcp.{HOST}", "TLSA", FailureKind.BOGUS))
-    strict = replace(with_policy(policy()), rule=rule(TlsRule.DANE_ONLY))
-    assert isinstance(require(strict, lost, NO), Requirement)
-    assert isinstance(require(strict, lost), SkipHost)
+    found = require(with_policy(policy()), lost, NO)
+    assert isinstance(found, Requirement)
+    assert found.encryption is Encryption.OPTIONAL
+    assert isinstance(require(with_policy(policy()), lost), SkipHost)
+
+
+STRICT = (
+    rule(TlsRule.REQUIRE_TLS),
+    replace(rule(TlsRule.REQUIRE_TLS), minimum_version="TLSv1.3"),
+    rule(TlsRule.VERIFY),
+    replace(rule(TlsRule.VERIFY), names=("other.example",)),
+    replace(rule(TlsRule.VERIFY), fingerprints=(bytes(32),)),
+    rule(TlsRule.DANE_ONLY),
+    replace(rule(TlsRule.DANE_ONLY), minimum_version="TLSv1.3"),
+)
+SESSIONS = (
+    session(StartTls.NOT_OFFERED),
+    session(handshake=Completed(version="TLSv1.2", cipher="c", group=None, sni=HOST, chain=(LEAF.der,))),
+    session(handshake=tls(LEAF.der)),
+    session(handshake=tls(ROOT.leaf("evil.example").der)),
+)
+
+
+@pytest.mark.parametrize("records", [(), (GOOD_TLSA,), (OTHER_TLSA,)])
+@pytest.mark.parametrize("demanded", STRICT, ids=lambda one: f"{one.tls.value}-{one.minimum_version}")
+@pytest.mark.parametrize("shown", SESSIONS)
+def test_rfc8689_3_the_header_lifts_nothing_that_the_rule_demands(
+    demanded: DestinationRule, records: tuple[str, ...], shown: SessionEvidence
+) -> None:
+    """Whatever passes with the header fulfils the rule: with DNS that asserts nothing, it would pass without it."""
+    wanted = asked(NO, *records, about=replace(with_policy(policy()), rule=demanded, at=NOW))
+    passes = isinstance(wanted, Requirement) and isinstance(judge(wanted, shown, NOW), Cleared)
+    without = tuple(asked(TlsDemand.NONE, *each, about=evidence(demanded)) for each in ((), records))
+    by_rule = [isinstance(each, Requirement) and isinstance(judge(each, shown, NOW), Cleared) for each in without]
+    assert not passes or any(by_rule)
+    if demanded.tls is TlsRule.REQUIRE_TLS:
+        assert passes is by_rule[0]  # DANE and MTA-STS are lifted, and nothing else
+
+
+@pytest.mark.parametrize("demanded", STRICT, ids=lambda one: f"{one.tls.value}-{one.minimum_version}")
+def test_a_rule_that_says_so_is_lifted_by_the_header(demanded: DestinationRule) -> None:
+    found = requirement(asked(NO, OTHER_TLSA, about=evidence(replace(demanded, lifted_by_header=True))))
+    assert isinstance(judge(found, session(StartTls.NOT_OFFERED), NOW), Cleared)
+
+
+def test_an_exception_holds_for_a_message_with_the_header_too() -> None:
+    about = evidence(excepted(clear=False, until=NOW + 1))
+    found = requirement(asked(NO, OTHER_TLSA, about=about))
+    assert (found.encryption, found.reasons[0].code) == (Encryption.MANDATORY, "rule-exception")
+    demands_nothing = replace(about, rule=replace(excepted(clear=False, until=NOW + 1), tls=TlsRule.MAY))
+    assert requirement(asked(NO, OTHER_TLSA, about=demands_nothing)).encryption is Encryption.OPTIONAL
+
+
+def test_a_rule_in_audit_does_not_hold_a_message_with_the_header() -> None:
+    found = requirement(asked(NO, about=evidence(replace(rule(TlsRule.DANE_ONLY), audit=True))))
+    assert found.encryption is Encryption.OPTIONAL
 
 
 def test_the_header_does_not_make_addresses_up() -> None:

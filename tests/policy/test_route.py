@@ -161,7 +161,7 @@ def test_rfc7672_2_2_1_and_6_mandatory_dane_needs_a_signed_mx() -> None:
     [
         ({"audit": True}, TlsDemand.NONE),
         ({"exception": RuleException(allow_clear=True, why="they sign it next week", until=NOW)}, TlsDemand.NONE),
-        ({}, TlsDemand.TLS_REQUIRED_NO),
+        ({"lifted_by_header": True}, TlsDemand.TLS_REQUIRED_NO),
     ],
 )
 def test_what_lifts_mandatory_dane_lifts_it_for_an_unsigned_mx_too(

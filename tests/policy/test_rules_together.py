@@ -86,3 +86,18 @@ def test_the_null_reverse_path_has_no_rule_of_a_sender() -> None:
     rules = Rules({DOMAIN: demand()}, {"*": demand(TlsRule.DANE_ONLY)})
     assert rules.for_message(DOMAIN, None) == Heard(rule=demand())
     assert rules.for_message(DOMAIN, SENDER).rule == demand(TlsRule.DANE_ONLY)
+
+
+@pytest.mark.parametrize(("one", "other", "lifted"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_the_header_lifts_rules_only_when_each_of_them_says_so(*, one: bool, other: bool, lifted: bool) -> None:
+    verify = replace(demand(TlsRule.VERIFY), lifted_by_header=one)
+    encrypt = replace(demand(TlsRule.REQUIRE_TLS), lifted_by_header=other)
+    for found in (heard(verify, encrypt).rule, heard(encrypt, verify).rule):
+        assert found is not None
+        assert (found.tls, found.lifted_by_header) == (TlsRule.VERIFY, lifted)
+
+
+def test_a_rule_that_demands_nothing_does_not_keep_the_header_from_lifting_the_other() -> None:
+    found = heard(replace(demand(TlsRule.VERIFY), lifted_by_header=True), demand(TlsRule.MAY)).rule
+    assert found is not None
+    assert found.lifted_by_header

@@ -1,6 +1,7 @@
 """STARTTLS on the listener, against the standard library's TLS and against injected octets."""
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import ssl
@@ -155,6 +156,26 @@ async def test_rfc8689_4_1_what_the_sender_demands_is_kept_and_requiretls_outran
 ) -> None:
     async with world(tls=context) as server:
         replies = await asyncio.to_thread(_send_with, server.address, parameters, content)
+        assert replies[-1].startswith(b"250 ")
+        [(envelope, _, _)] = server.store.kept
+        assert envelope.tls_demand is demand
+
+
+@pytest.mark.parametrize(
+    ("networks", "demand"),
+    [
+        (None, TlsDemand.TLS_REQUIRED_NO),
+        (("127.0.0.0/8", "::1/128"), TlsDemand.TLS_REQUIRED_NO),
+        (("192.0.2.0/24",), TlsDemand.NONE),
+        ((), TlsDemand.NONE),
+    ],
+)
+async def test_rfc8689_3_the_header_counts_from_the_clients_that_the_operator_names(
+    context: ServerContext, networks: tuple[str, ...] | None, demand: TlsDemand
+) -> None:
+    named = None if networks is None else tuple(ipaddress.ip_network(each) for each in networks)
+    async with world(ReceiveOptions(hostname="mx.example", tls_required_no_networks=named), tls=context) as server:
+        replies = await asyncio.to_thread(_send_with, server.address, b"", b"TLS-Required: No\r\n\r\nx\r\n")
         assert replies[-1].startswith(b"250 ")
         [(envelope, _, _)] = server.store.kept
         assert envelope.tls_demand is demand

@@ -86,6 +86,9 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         receive=ReceiveOptions(
             hostname=hostname,
             relay_networks=tuple(smtp.relay_networks),
+            tls_required_no_networks=None
+            if smtp.tls_required_no_networks is None
+            else tuple(smtp.tls_required_no_networks),
             max_message_octets=smtp.max_message_octets,
             max_recipients=smtp.max_recipients,
             max_connections=smtp.max_connections,

@@ -113,6 +113,11 @@ class RuleTable(Table):
         "enforce",
         description="`audit`: look at what the rule demands and tell what would have been held; hold nothing.",
     )
+    tls_required_no: Literal["hold", "lift"] = Field(
+        "hold",
+        description="What the header `TLS-Required: No` (RFC 8689) does to this rule. `hold`: nothing; the header "
+        "lifts only what the recipients' domain asserts, DANE and MTA-STS. `lift`: the message goes without it.",
+    )
     exception: RuleExceptionTable | None = None
 
     @model_validator(mode="after")
@@ -271,6 +276,7 @@ def _rule(domain: str, table: RuleTable, source: str) -> DestinationRule:
         exception=RuleException(allow_clear=exception.allow == "clear", why=exception.reason, until=exception.until)
         if exception
         else None,
+        lifted_by_header=table.tls_required_no == "lift",
     )
 
 

@@ -52,6 +52,11 @@ class SmtpTable(Table):
         [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")],
         description="Clients that may send to anybody. Nobody else may relay.",
     )
+    tls_required_no_networks: list[ClientNetwork] | None = Field(
+        None,
+        description="Clients whose header `TLS-Required: No` (RFC 8689) counts; `[]`: nobody's. It lifts DANE and "
+        "MTA-STS for that message, and never your own rules unless they say so. Unset: all that may relay.",
+    )
     max_message_octets: Octets = Field(26_214_400, description="Largest message accepted (SIZE).")
     max_recipients: int = Field(1000, ge=100, le=100_000, description="Most recipients of one message.")
     max_connections: int = Field(500, ge=1, le=100_000, description="Most connections at once.")

@@ -36,7 +36,8 @@ class DestinationRule:
     `names` replace the MX host name as reference identifiers of `verify`; `trust` are its roots; `fingerprints`
     (SHA-256 of the certificate or its key) replace both. `minimum_version` is `TLSv1.2` or `TLSv1.3`, demanded by the
     rule `minimum_source` (empty: this one). With `audit`, what the rule demands is judged and told, and not enforced.
-    `source` is the place in the configuration.
+    `lifted_by_header`: the rule does not hold for a message with `TLS-Required: No`. `source` is the place in the
+    configuration.
     """
 
     domain: str
@@ -49,6 +50,7 @@ class DestinationRule:
     minimum_source: str = ""
     audit: bool = False
     exception: RuleException | None = None
+    lifted_by_header: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 Several voices are heard. That of DANE: signed TLSA records demand TLS and the certificate that they name; a lookup
 that failed demands that the host be left alone; a proven absence demands nothing. The operator's: a rule can demand
 more. No rule lowers what a standard demands, but an exception that carries its reason and its end. MTA-STS speaks after
-DANE and never instead of it (`sts`), and the message itself last (`requiretls`). Where DANE and a rule speak, DANE
-outranks PKIX: records that a signed MX leads to prove the server better than any authority can, and many hosts have
-certificates that no root knows, so `verify` is content with DANE. Only where the MX is unsigned, and DANE therefore
-proves little, does `verify` ask for its own certificate.
+DANE and never instead of it (`sts`), and the message itself last: REQUIRETLS adds to all of it (`requiretls`), and
+`TLS-Required: No` takes away what the recipients' domain asserts, but nothing of the operator's rule.
+
+Where DANE and a rule speak, DANE outranks PKIX: records that a signed MX leads to prove the server better than any
+authority can, and many hosts have certificates that no root knows, so `verify` is content with DANE. Only where the MX
+is unsigned, and DANE therefore proves little, does `verify` ask for its own certificate.
 
 An unsigned MX that leads to a host with signed TLSA records: RFC 7672 section 2.2.1 leaves the choice. Letterlock takes
 DANE, which stops everybody on the path who cannot also forge DNS, and calls the result encrypted, not authenticated.
@@ -51,8 +53,7 @@ def require(
     if skip := _unreachable(target):
         return SkipHost(reasons=(skip,))
     if demand is TlsDemand.TLS_REQUIRED_NO:
-        why = Reason(code="rfc8689-4.2.2-tls-required-no", subject=target.host.name)
-        return _unauthenticated(target, Encryption.OPTIONAL, (why,))
+        return _by_rule_alone(evidence, target)
     if demand is TlsDemand.NONE and (lowered := _by_exception(evidence, target)):
         return lowered
     enforced = _by_all_but_the_message(evidence, target)
@@ -69,6 +70,22 @@ def _by_exception(evidence: DestinationEvidence, target: TargetHost) -> Requirem
     why = Reason(code="rule-exception", subject=target.host.name, facts=facts)
     least = Encryption.OPTIONAL if exception.allow_clear else Encryption.MANDATORY
     return _unauthenticated(target, least, (why,))
+
+
+def _by_rule_alone(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
+    """What is left for a message with `TLS-Required: No`: the operator's rule.
+
+    The header speaks of "recipient-side policy mechanisms such as MTA-STS and DANE" (RFC 8689 section 3), not of what
+    the operator of this server demands. `verify` and `dane-only` are met by DANE, so for them TLSA counts as always.
+    """
+    why, rule = Reason(code="rfc8689-4.2.2-tls-required-no", subject=target.host.name), evidence.rule
+    if rule is None or rule.audit or rule.tls is TlsRule.MAY or rule.lifted_by_header:
+        return _unauthenticated(target, Encryption.OPTIONAL, (why,))
+    if lowered := _by_exception(evidence, target):
+        return lowered
+    if rule.tls is TlsRule.REQUIRE_TLS:
+        return _with_minimum_version(rule, _require_by_rule(rule, target, (why,), Encryption.OPTIONAL))
+    return _by_dns_and_rule(replace(evidence, sts=None), target)
 
 
 def _by_all_but_the_message(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
@@ -94,7 +111,10 @@ def _by_dns_and_rule(evidence: DestinationEvidence, target: TargetHost) -> Requi
         required = _require_by_tlsa(evidence, target, tlsa_records(tlsa), reasons)
     else:
         required = _require_by_rule(rule, target, (_why_no_dane(target), *reasons), Encryption.OPTIONAL)
-    required = with_sts(evidence, target, required)
+    return _with_minimum_version(rule, with_sts(evidence, target, required))
+
+
+def _with_minimum_version(rule: DestinationRule | None, required: Requirement | SkipHost) -> Requirement | SkipHost:
     if rule is None or rule.minimum_version is None or not isinstance(required, Requirement):
         return required
     return replace(required, minimum_version=rule.minimum_version, minimum_source=rule.minimum_source or rule.source)

@@ -10,6 +10,7 @@ is lowered by another, so a route never lowers what was demanded without it:
 - The strictest holds: `dane-only`, `verify`, `require-tls`, `may`. Of several that are equally strict, the one that is
   written nearest to the server, in the order above, says whom to verify.
 - The highest TLS version that any of them demands holds.
+- The header `TLS-Required: No` lifts what they demand only when each of them that demands something says so.
 - Rules in audit are weighed apart, and never stand in for one that is enforced.
 - An exception is for the servers that it was written for: under a route, those of its next hop. It lowers what its own
   rule and the standards demand, and counts only while no rule of another table demands anything.
@@ -99,6 +100,8 @@ def _strictest(rules: Sequence[DestinationRule]) -> DestinationRule | None:
     best, newest = max(rules, key=_strictness), max(rules, key=_version)
     if _version(newest) > _version(best):
         best = replace(best, minimum_version=newest.minimum_version, minimum_source=newest.source)
+    if best.lifted_by_header and not all(rule.lifted_by_header for rule in rules if _strictness(rule)):
+        best = replace(best, lifted_by_header=False)
     return best if lenient is None else replace(best, exception=None)
 
 

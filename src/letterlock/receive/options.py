@@ -15,11 +15,13 @@ class ReceiveOptions:
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
     `max_inflight_octets` bounds the content of unaccepted messages of all sessions together, as it arrives (a copy is
     made of each while it goes to disk); one largest message always fits. `expire_seconds` is how long delivery is
-    tried. IPv6 clients are counted by /64.
+    tried. IPv6 clients are counted by /64. `tls_required_no_networks` are the clients whose header `TLS-Required: No`
+    counts; None: everybody's who may relay.
     """
 
     hostname: str
     relay_networks: tuple[Network, ...] = LOOPBACK
+    tls_required_no_networks: tuple[Network, ...] | None = None
     max_message_octets: int = 26_214_400
     max_text_line_octets: int = 1000
     max_recipients: int = 1000

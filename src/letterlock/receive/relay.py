@@ -14,7 +14,12 @@ def refuse_relaying(client: str, networks: Iterable[Network]) -> Reply | None:
 
     An IPv4 client that came over an IPv6 socket counts as IPv4.
     """
+    return None if is_within(client, networks) else DENIED
+
+
+def is_within(client: str, networks: Iterable[Network]) -> bool:
+    """Whether a client's IP address is in one of the networks; IPv4 over an IPv6 socket counts as IPv4."""
     address = ipaddress.ip_address(client)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     subject = mapped or address
-    return None if any(subject in network for network in networks) else DENIED
+    return any(subject in network for network in networks)

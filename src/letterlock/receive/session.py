@@ -19,7 +19,7 @@ from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import MemoryBudget
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.relay import refuse_relaying
+from letterlock.receive.relay import is_within, refuse_relaying
 from letterlock.receive.trace import received_field
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
@@ -289,11 +289,21 @@ class Session:
             accepted_at=now,
             expires_at=now + self._options.expire_seconds,
             body_type=message.body_type if message.content.isascii() else BodyType.EIGHT_BIT_MIME,
-            tls_demand=_demand(message),
+            tls_demand=self._demand(message),
             client=self._journal.client,
             wishes=message.wishes,
             smtputf8=message.smtputf8,
         )
+
+    def _demand(self, message: MessageReceived) -> TlsDemand:
+        """REQUIRETLS outranks the header (RFC 8689 section 4.1), which does not count from everybody."""
+        if message.requiretls:
+            return TlsDemand.REQUIRETLS
+        if not says_no(message.content):
+            return TlsDemand.NONE
+        networks = self._options.tls_required_no_networks
+        heeded = networks is None or is_within(self._stream.peer, networks)
+        return TlsDemand.TLS_REQUIRED_NO if heeded else TlsDemand.NONE
 
     async def _start_tls(self) -> bool:
         if self._services.tls is None:
@@ -308,13 +318,6 @@ class Session:
         self._journal.secured(self._tls)
         self._smtp.tls_established()
         return True
-
-
-def _demand(message: MessageReceived) -> TlsDemand:
-    """REQUIRETLS outranks the header (RFC 8689 section 4.1)."""
-    if message.requiretls:
-        return TlsDemand.REQUIRETLS
-    return TlsDemand.TLS_REQUIRED_NO if says_no(message.content) else TlsDemand.NONE
 
 
 class _Patience:
