@@ -32,6 +32,17 @@ def read(text: str) -> Options:
     return parse(text, "letterlock.toml")
 
 
+def test_the_postmaster_and_the_longest_line_are_settings_of_receiving() -> None:
+    receive = read('[smtp]\npostmaster = "ops@example.org"\nmax_line_octets = 20000\n').receive
+    assert (str(receive.postmaster), receive.max_text_line_octets) == ("ops@example.org", 20_000)
+    assert read("").receive.postmaster is None
+
+
+def test_a_postmaster_that_is_no_address_is_a_mistake() -> None:
+    with pytest.raises(BadConfig, match="postmaster"):
+        read('[smtp]\npostmaster = "ops"\n')
+
+
 def test_without_a_word_the_schedule_is_the_queues_and_the_system_chooses_the_address() -> None:
     terms = read("").terms.of("example.org")
     assert terms.schedule == RetrySchedule(first_seconds=300, maximum_seconds=4000, lifetime_seconds=None)

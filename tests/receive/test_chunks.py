@@ -105,4 +105,4 @@ async def test_rfc6531_4_3_what_comes_with_smtputf8_is_kept_as_such() -> None:
         assert envelope.smtputf8
         assert envelope.reverse_path == Mailbox("jörg", "xn--bcher-kva.example")
         assert b"with UTF8SMTP id" in stored
-        assert "for <dömi@example.net>".encode() in stored
+        assert b"for <" not in stored  # our own field stays ASCII

@@ -108,6 +108,28 @@ async def test_relaying_is_denied_to_strangers(caplog: pytest.LogCaptureFixture)
     ) in caplog.text
 
 
+async def test_rfc5321_4_5_1_anybody_may_write_to_our_postmaster() -> None:
+    options = ReceiveOptions(hostname=HOSTNAME, relay_networks=(), postmaster=Mailbox("ops", "example.com"))
+    async with world(options) as server, server.client() as client:
+        await client.reply()
+        await client.ask(b"EHLO client.example\r\n")
+        await client.send(b"MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nRCPT TO:<PostMaster>\r\nDATA\r\n")
+        assert [(await client.reply())[:3] for _ in range(4)] == [b"250", b"550", b"250", b"354"]
+        assert (await client.ask(b"help\r\n.\r\n")).startswith(b"250 ")
+        assert server.store.kept[0][0].recipients == (Mailbox("ops", "example.com"),)
+
+
+async def test_rfc5321_4_5_3_1_6_longer_lines_pass_unchanged_where_they_are_allowed() -> None:
+    line = b"x" * 5_000 + b"\r\n"
+    async with (
+        world(ReceiveOptions(hostname=HOSTNAME, max_text_line_octets=8_000)) as server,
+        server.client() as client,
+    ):
+        await client.start_mail()
+        assert (await client.ask(line + b".\r\n")).startswith(b"250 ")
+        assert server.store.kept[0][1].endswith(b"\r\n" + line)
+
+
 async def test_many_messages_over_many_connections() -> None:
     async with world(ReceiveOptions(hostname=HOSTNAME, max_connections_per_client=200)) as server:
 

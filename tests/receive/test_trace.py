@@ -41,3 +41,9 @@ def test_rfc3848_tls_is_named_without_secrets() -> None:
 
 def test_rfc5321_4_1_3_ipv6_literals_say_so() -> None:
     assert b"([IPv6:2001:db8::1])" in _field(BOB, client="2001:db8::1")
+
+
+def test_rfc6531_3_7_3_our_own_field_is_ascii_whoever_it_is_for() -> None:
+    field = _field(Mailbox("jürgen", "example.net"))
+    assert field.isascii()
+    assert b"for <" not in field

@@ -78,7 +78,6 @@ def test_rfc1870_and_rfc6152_parameters() -> None:
     [
         (b"TO:<>", 501, "5.5.4"),
         (b"FROM:<ann@example.org>", 501, "5.5.4"),
-        (b"TO:<Postmaster>", 550, "5.1.1"),
         (b"TO:<ann>", 501, "5.1.3"),
         (b"TO:<ann@example.org> UNKNOWN=X", 555, "5.5.4"),
         (b"TO:<\xc3\xa4nn@example.org>", 553, "5.6.7"),
@@ -93,6 +92,11 @@ def test_what_is_no_rcpt_command(argument: bytes, code: int, status: str) -> Non
 def test_rfc5321_4_1_1_3_forward_paths() -> None:
     assert parse_rcpt(b"TO:<bob@example.net>").recipient == Mailbox("bob", "example.net")
     assert parse_rcpt(b"to:<postmaster@example.net>").recipient == Mailbox("postmaster", "example.net")
+
+
+@pytest.mark.parametrize("argument", [b"TO:<postmaster>", b"TO:<Postmaster>", b"to: <POSTMASTER> NOTIFY=NEVER"])
+def test_rfc5321_4_1_1_3_postmaster_needs_no_domain(argument: bytes) -> None:
+    assert parse_rcpt(argument).recipient is None
 
 
 @pytest.mark.parametrize("name", [b"", b"two words", b"a(b)", b"<x>", b"a\x07", b"\xc3\xa4", b"x" * 256])

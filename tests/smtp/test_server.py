@@ -457,3 +457,27 @@ def test_rfc8689_2_the_parameter_in_clear_is_refused() -> None:
 
 def test_rfc8689_2_the_parameter_has_no_value() -> None:
     assert secured().send(b"MAIL FROM:<ann@example.org> REQUIRETLS=1\r\n").startswith(b"555 5.5.4 ")
+
+
+@pytest.mark.parametrize("path", ["postmaster", "Postmaster", "postmaster@mx.example.org", "POSTMASTER@MX.example.org"])
+def test_rfc5321_4_5_1_postmaster_is_accepted_and_known_as_ours(path: str) -> None:
+    driver = ready()
+    driver.send(b"MAIL FROM:<>\r\n")
+    assert driver.send(f"RCPT TO:<{path}>\r\n".encode()) == b"250 2.1.5 Ok\r\n"
+    assert driver.events[-1] == RecipientOffered(None, Mailbox("postmaster", "mx.example.org"), postmaster=True)
+
+
+def test_another_domains_postmaster_is_not_ours() -> None:
+    driver = ready()
+    driver.send(b"MAIL FROM:<>\r\nRCPT TO:<postmaster@example.net>\r\n")
+    assert driver.events[-1] == RecipientOffered(None, Mailbox("postmaster", "example.net"))
+
+
+def test_rfc5321_4_1_2_odd_dots_are_accepted_on_both_sides() -> None:
+    driver = ready()
+    assert driver.send(b"MAIL FROM:<a.@mail.test>\r\n").startswith(b"250 ")
+    assert driver.send(b"RCPT TO:<a..b@docomo.test>\r\n").startswith(b"250 ")
+    assert driver.events == [
+        SenderOffered(Mailbox('"a."', "mail.test"), None),
+        RecipientOffered(Mailbox('"a."', "mail.test"), Mailbox('"a..b"', "docomo.test")),
+    ]

@@ -76,7 +76,7 @@ def test_rfc6531_4_3_the_received_field_says_utf8smtp() -> None:
         recipients=(JOERG,),
         now=0,
     )
-    assert "with UTF8SMTP id M1\r\n\tfor <jörg@xn--bcher-kva.example>".encode() in field
+    assert b"with UTF8SMTP id M1;\r\n" in field
 
 
 def client(*extensions: str) -> SmtpClient:

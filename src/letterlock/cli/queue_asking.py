@@ -4,7 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -112,6 +112,8 @@ def _sender(text: str) -> str:
     """A sender as the queue has it: domains in A-labels, without brackets."""
     bare = text if text == "<>" else text.removeprefix("<").removesuffix(">")
     local, at, domain = bare.rpartition("@")
+    with suppress(InvalidAddress):
+        return str(parse_mailbox(bare))
     try:
         return local + at + parse_mailbox(f"x@{domain}").domain
     except InvalidAddress:  # then what is looked for may be as odd

@@ -85,11 +85,13 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         server_context=smtp.context,
         receive=ReceiveOptions(
             hostname=hostname,
+            postmaster=smtp.postmaster,
             relay_networks=tuple(smtp.relay_networks),
             tls_required_no_networks=None
             if smtp.tls_required_no_networks is None
             else tuple(smtp.tls_required_no_networks),
             max_message_octets=smtp.max_message_octets,
+            max_text_line_octets=smtp.max_line_octets,
             max_recipients=smtp.max_recipients,
             max_connections=smtp.max_connections,
             max_connections_per_client=smtp.max_connections_per_client,

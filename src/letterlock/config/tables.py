@@ -23,6 +23,7 @@ from letterlock.config.values import (
     FilePath,
     KeyFile,
     ListenEndpoint,
+    MailAddress,
     Moment,
     Octets,
     Port,
@@ -57,7 +58,19 @@ class SmtpTable(Table):
         description="Clients whose header `TLS-Required: No` (RFC 8689) counts; `[]`: nobody's. It lifts DANE and "
         "MTA-STS for that message, and never your own rules unless they say so. Unset: all that may relay.",
     )
+    postmaster: MailAddress | None = Field(
+        None,
+        description="Who gets mail for `<postmaster>`, which every server must accept, from anybody (RFC 5321 "
+        "section 4.5.1). Unset: `postmaster@` and the `hostname`, wherever mail for that name goes.",
+    )
     max_message_octets: Octets = Field(26_214_400, description="Largest message accepted (SIZE).")
+    max_line_octets: int = Field(
+        1000,
+        ge=1000,
+        le=1 << 20,
+        description="Longest line of a message, its end included. RFC 5321 section 4.5.3.1.6 promises 1000, and other "
+        "servers may refuse more. Longer lines are passed on as they are, for a signature to stay valid.",
+    )
     max_recipients: int = Field(1000, ge=100, le=100_000, description="Most recipients of one message.")
     max_connections: int = Field(500, ge=1, le=100_000, description="Most connections at once.")
     max_connections_per_client: int = Field(

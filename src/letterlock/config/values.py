@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field, PlainValidator, ValidationInfo
 
 from letterlock.config.mistakes import wrong
+from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
 from letterlock.net.sources import SourceAddresses, parse_sources
@@ -89,6 +90,13 @@ def domain_name(value: object) -> str:
         raise wrong(str(error)) from None
 
 
+def _mailbox(value: object) -> Mailbox:
+    try:
+        return parse_mailbox(text_of(value))
+    except InvalidAddress as error:
+        raise wrong(str(error), 'write "postmaster@example.org"') from None
+
+
 def _upstream(value: object) -> Upstream:
     try:
         return parse_upstream(text_of(value))
@@ -157,6 +165,7 @@ FilePath = Annotated[Path, PlainValidator(path_of)]
 DomainName = Annotated[str, PlainValidator(domain_name)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
 ClientNetwork = Annotated[Network, PlainValidator(_network)]
+MailAddress = Annotated[Mailbox, PlainValidator(_mailbox)]
 UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream)]
 UserName = Annotated[str, PlainValidator(_user)]
 Sources = Annotated[SourceAddresses, PlainValidator(_sources)]

@@ -11,6 +11,9 @@ MAX_PATH_OCTETS = 254
 BEYOND_ASCII = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"  # no controls, no line ends, no halves
 _ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{BEYOND_ASCII}]+"
 _DOT_STRING = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
+# Dots where the grammar has none (`a..b@`, `a.@`, `.a@`): providers have given such addresses to millions of people.
+_ODD_DOTS = re.compile(rf"\.*{_ATEXT}(\.+{_ATEXT})*\.*")
+_QUOTES = 2
 _QUOTED_STRING = re.compile(rf'"([\x20-\x21\x23-\x5b\x5d-\x7e{BEYOND_ASCII}]|\\[\x20-\x7e])*"')
 _SOURCE_ROUTE = re.compile(r"@[^:]+:")
 
@@ -39,16 +42,14 @@ class Mailbox:
 def parse_mailbox(text: str) -> Mailbox:
     """Parse `local@domain`; a source route before it is ignored (RFC 5321 appendix C).
 
-    Raises InvalidAddress.
+    A local part with dots at its ends or side by side is accepted, and quoted: that is the same mailbox, written as
+    RFC 5321 section 4.1.2 allows it, so it can travel through servers that are strict. Raises InvalidAddress.
     """
     text = _SOURCE_ROUTE.sub("", text, count=1) if text.startswith("@") else text
     local_part, at, domain = text.rpartition("@")
     if not at or not local_part or not domain:
         raise InvalidAddress("an address has the form local@domain")
-    if len(local_part.encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART_OCTETS:
-        raise InvalidAddress(f"the local part is longer than {MAX_LOCAL_PART_OCTETS} octets")
-    if not (_DOT_STRING.fullmatch(local_part) or _QUOTED_STRING.fullmatch(local_part)):
-        raise InvalidAddress("bad local part")
+    local_part = _parse_local_part(local_part)
     try:
         if is_address_literal(domain):
             literal_address(domain)
@@ -60,3 +61,16 @@ def parse_mailbox(text: str) -> Mailbox:
     if len(local_part.encode()) + 1 + len(name) > MAX_PATH_OCTETS:
         raise InvalidAddress(f"the address is longer than {MAX_PATH_OCTETS} octets")
     return Mailbox(local_part, name)
+
+
+def _parse_local_part(text: str) -> str:
+    """A dot-string or a quoted string, as given; odd dots quoted. Raises InvalidAddress."""
+    quoted = text.startswith('"')
+    octets = len(text.encode("utf-8", "surrogatepass")) - (_QUOTES if quoted else 0)  # the quotes may be ours
+    if octets > MAX_LOCAL_PART_OCTETS:
+        raise InvalidAddress(f"the local part is longer than {MAX_LOCAL_PART_OCTETS} bytes")
+    if _DOT_STRING.fullmatch(text) or (quoted and _QUOTED_STRING.fullmatch(text)):
+        return text
+    if _ODD_DOTS.fullmatch(text):
+        return f'"{text}"'
+    raise InvalidAddress("the local part is malformed")

@@ -3,6 +3,8 @@
 import ipaddress
 from dataclasses import dataclass
 
+from letterlock.mail.addresses import Mailbox
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -11,6 +13,7 @@ LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.
 class ReceiveOptions:
     """Names, limits and time-outs of receiving. Sizes are octets, times are seconds.
 
+    `postmaster` gets what comes for `<postmaster>`; None: the postmaster of `hostname`.
     `command_timeout_seconds` bounds every silence, and the time that one command line may take (RFC 5321 section
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
     `max_inflight_octets` bounds the content of unaccepted messages of all sessions together, as it arrives (a copy is
@@ -20,6 +23,7 @@ class ReceiveOptions:
     """
 
     hostname: str
+    postmaster: Mailbox | None = None
     relay_networks: tuple[Network, ...] = LOOPBACK
     tls_required_no_networks: tuple[Network, ...] | None = None
     max_message_octets: int = 26_214_400

@@ -83,7 +83,9 @@ class Session:
         self._stream = stream
         self._services = services
         self._options = options
-        self._smtp = SmtpServer(options.hostname, limits, starttls=services.tls is not None)
+        self._smtp = SmtpServer(
+            options.hostname, limits, starttls=services.tls is not None, postmaster=options.postmaster
+        )
         self._journal = SessionJournal(stream.peer)
         self._refusal = refuse_relaying(stream.peer, options.relay_networks)
         self._tls: Completed | None = None
@@ -234,7 +236,7 @@ class Session:
         self._smtp.refuse(NO_MEMORY)
 
     def _judge_recipient(self, offer: RecipientOffered) -> None:
-        if self._refusal is None:
+        if self._refusal is None or offer.postmaster:
             self._smtp.accept()
             return
         self._reject("RCPT", self._refusal, offer.reverse_path, offer.recipient)

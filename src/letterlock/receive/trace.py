@@ -21,14 +21,16 @@ def received_field(
 ) -> bytes:
     """The whole field with its CRLF. `client` is an IP address; `now` is seconds since 1970.
 
-    `for` stands there only with a single recipient: of several, nobody is to learn of the others.
+    `for` stands there only with a single recipient: of several, nobody is to learn of the others. It is left out, as it
+    may be, for an address beyond ASCII: our own field must not be what keeps a message from a server without SMTPUTF8,
+    nor a returned one from being 7-bit.
     """
     lines = [f"Received: from {hello} ({_literal(client)})"]
     if tls is not None:
         group = f" group {tls.group}" if tls.group else ""
         lines.append(f"(using {tls.version} with cipher {tls.cipher}{group})")
     lines.append(f"by {hostname} (Letterlock) with {protocol} id {message_id}")
-    if len(recipients) == 1:
+    if len(recipients) == 1 and not recipients[0].needs_smtputf8:
         lines.append(f"for <{recipients[0]}>")
     return ("\r\n\t".join(lines) + f";\r\n\t{_date(int(now))}\r\n").encode()
 

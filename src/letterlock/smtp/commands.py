@@ -24,6 +24,7 @@ _TAKE_NO_VALUE = ("REQUIRETLS", "SMTPUTF8")
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 _Value = TypeVar("_Value")
 _REMEMBERED = 1024  # lines are bounded by the session; clients say much the same again and again
+POSTMASTER = "postmaster"
 MAX_SIZE_DIGITS = 20  # RFC 1870 section 5
 
 
@@ -89,9 +90,9 @@ class MailArguments:
 
 @dataclass(frozen=True, slots=True)
 class RcptArguments:
-    """RCPT TO, and what the sender wishes to be told of this recipient."""
+    """RCPT TO, and what the sender wishes to be told of this recipient; None is `<postmaster>`, without a domain."""
 
-    recipient: Mailbox
+    recipient: Mailbox | None
     wishes: RecipientWishes
 
 
@@ -157,12 +158,12 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
     found = _TO.fullmatch(_text(argument))
     if not found or not found[1]:
         raise BadCommand(say.BAD_RCPT)
-    if found[1].lower() == "postmaster":
-        raise BadCommand(say.NO_POSTMASTER)
     parameters = _parameters(found[2])
     if parameters.keys() - _RCPT_PARAMETERS:
         raise BadCommand(say.UNKNOWN_PARAMETER)
     wishes = RecipientWishes(_wish(parameters, "NOTIFY", parse_notify), _wish(parameters, "ORCPT", parse_orcpt))
+    if found[1].lower() == POSTMASTER:  # RFC 5321 section 4.1.1.3
+        return RcptArguments(None, wishes)
     return RcptArguments(_mailbox(found[1], "5.1.3"), wishes)
 
 

@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
+from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import CheckedContent, DotlessContent
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NOTHING_SAID, Wishes
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.client_events import LocalProtocolError
 from letterlock.smtp.commands import (
+    POSTMASTER,
     BadCommand,
     Command,
     Verb,
@@ -49,10 +51,16 @@ _ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP
 
 
 class SmtpServer:
-    """One session. `hostname` is our name in greeting and EHLO; `starttls` whether STARTTLS is offered."""
+    """One session. `hostname` is our name in greeting and EHLO; `starttls` whether STARTTLS is offered.
 
-    def __init__(self, hostname: str, limits: ServerLimits, *, starttls: bool) -> None:
+    `postmaster` gets what comes for `<postmaster>` and for the postmaster of `hostname`; None: the latter.
+    """
+
+    def __init__(
+        self, hostname: str, limits: ServerLimits, *, starttls: bool, postmaster: Mailbox | None = None
+    ) -> None:
         self._hostname = hostname
+        self._postmaster = postmaster or Mailbox(POSTMASTER, hostname)
         self._limits = limits
         self._starttls = starttls
         self._input = Input(max_command_octets=limits.max_command_octets)
@@ -324,21 +332,8 @@ class SmtpServer:
         self._say(Reply(250, self._offers() if self._extended else (self._hostname,)))
 
     def _offers(self) -> tuple[str, ...]:
-        offers = [
-            self._hostname,
-            "PIPELINING",
-            f"SIZE {self._limits.max_message_octets}",
-            "8BITMIME",
-            "ENHANCEDSTATUSCODES",
-            "DSN",
-            "CHUNKING",
-            "SMTPUTF8",
-        ]
-        if self._starttls and not self._secure:
-            offers.append("STARTTLS")
-        if self._secure:
-            offers.append("REQUIRETLS")  # RFC 8689 section 2: inside TLS only
-        return (*offers, "HELP")
+        size = self._limits.max_message_octets
+        return say.offers(self._hostname, size, starttls=self._starttls and not self._secure, secure=self._secure)
 
     def _offer_sender(self, command: Command) -> None:
         mail = parse_mail(command.argument)
@@ -355,7 +350,10 @@ class SmtpServer:
         if self._mail.offered >= self._limits.max_recipients:
             raise BadCommand(say.TOO_MANY_RECIPIENTS)
         self._mail.offered += 1
-        self._decide(RecipientOffered(self._mail.reverse_path, offered.recipient, offered.wishes))
+        named = offered.recipient
+        ours = named is None or (named.domain == self._hostname and named.local_part.lower() == POSTMASTER)
+        recipient = self._postmaster if named is None or ours else named
+        self._decide(RecipientOffered(self._mail.reverse_path, recipient, offered.wishes, ours))
 
     def _take_content(self, _: Command) -> None:
         self._be_last()

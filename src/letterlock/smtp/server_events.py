@@ -37,11 +37,12 @@ class SenderOffered:
 
 @dataclass(frozen=True, slots=True)
 class RecipientOffered:
-    """RCPT. Answer with `accept` or `refuse`."""
+    """RCPT. Answer with `accept` or `refuse`. `postmaster`: ours, whom everybody may write to (RFC 5321 4.5.1)."""
 
     reverse_path: Mailbox | None
     recipient: Mailbox
     wishes: RecipientWishes = NOTHING_SAID
+    postmaster: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,17 @@ def reply(code: int, *lines: str) -> Reply:
     return Reply(code, lines)
 
 
+def offers(hostname: str, max_message_octets: int, *, starttls: bool, secure: bool) -> tuple[str, ...]:
+    """The lines of the reply to EHLO."""
+    words = [hostname, "PIPELINING", f"SIZE {max_message_octets}", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN"]
+    words += ["CHUNKING", "SMTPUTF8"]
+    if starttls:
+        words.append("STARTTLS")
+    if secure:
+        words.append("REQUIRETLS")  # RFC 8689 section 2: inside TLS only
+    return (*words, "HELP")
+
+
 OK = reply(250, "2.0.0 Ok")
 SENDER_OK = reply(250, "2.1.0 Ok")
 RECIPIENT_OK = reply(250, "2.1.5 Ok")
@@ -33,7 +44,6 @@ UNKNOWN_PARAMETER = reply(555, "5.5.4 Parameter not supported")
 REQUIRETLS_IN_CLEAR = reply(530, "5.7.10 REQUIRETLS needs TLS: STARTTLS first")  # RFC 8689 section 4.1
 NEEDS_SMTPUTF8 = reply(553, "5.6.7 An address beyond ASCII needs SMTPUTF8 in MAIL")  # RFC 6531 section 3.5
 NOT_UTF8 = reply(501, "5.5.4 This is not UTF-8")
-NO_POSTMASTER = reply(550, "5.1.1 There are no local mailboxes here; give postmaster a domain")
 
 HELLO_FIRST = reply(503, "5.5.1 Send EHLO or HELO first")
 MAIL_FIRST = reply(503, "5.5.1 Send MAIL first")
@@ -47,7 +57,7 @@ NOT_DURING_MAIL = reply(503, "5.5.1 Not during a mail transaction")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3 Too many recipients")
 TOO_LARGE = reply(552, "5.3.4 Message too large")
 BARE_IN_CONTENT = reply(554, "5.6.0 Bare CR or LF in the message; only CRLF ends a line")
-TEXT_LINE_TOO_LONG = reply(554, "5.6.0 A line of the message is too long")
+TEXT_LINE_TOO_LONG = reply(554, "5.6.0 A line of the message is too long (RFC 5321 section 4.5.3.1.6)")
 TOO_MANY_HOPS = reply(554, "5.4.6 Too many hops; this message goes in circles")
 
 NOT_SYNCHRONIZED = reply(554, "5.5.0 Wait for the reply to this command (RFC 2920); closing")
