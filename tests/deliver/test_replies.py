@@ -21,11 +21,9 @@ from tests.deliver.world import (
     OPTIONS,
     HandDiscoverer,
     MemoryDialer,
-    MemoryStream,
     Server,
     make_ports,
     make_task,
-    mute,
 )
 
 DELIVERED, DEFERRED, FAILED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED, OutcomeKind.FAILED
@@ -197,38 +195,3 @@ async def test_a_session_dialled_from_another_address_is_not_used(dialer: Memory
     assert delivered(await sender.send())
     assert len(dialer.dialled) == 2
     await sender.pool.close()
-
-
-async def test_no_more_handshakes_with_one_host_than_allowed_and_free_sessions_serve_the_others(
-    dialer: MemoryDialer,
-) -> None:
-    at_once, most, go = 0, 0, asyncio.Event()
-    server = Server()
-
-    async def slow(stream: MemoryStream) -> None:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
-        await go.wait()
-        at_once -= 1
-        await server(stream)
-
-    dialer.handlers[ADDRESS] = slow
-    sender = Sender(dialer, options=replace(OPTIONS, max_handshakes_per_host=2))
-    sending = asyncio.gather(*(sender.send() for _ in range(8)))
-    while at_once < 2:  # noqa: ASYNC110 - what is waited for has no event
-        await asyncio.sleep(0)
-    go.set()
-    assert all(map(delivered, await sending))
-    assert most == 2
-    assert len(dialer.dialled) < 8, "sessions that became free served those who waited"
-    await sender.pool.close()
-
-
-async def test_a_mute_server_holds_its_turns_no_longer_than_its_time_out(dialer: MemoryDialer) -> None:
-    dialer.handlers[ADDRESS] = mute
-    timeouts = replace(OPTIONS.timeouts, greeting=0.02, goodbye=0.02)
-    sender = Sender(dialer, options=replace(OPTIONS, max_handshakes_per_host=1, timeouts=timeouts))
-    made = await asyncio.gather(*(sender.send() for _ in range(3)))
-    assert [each.outcomes[0].kind for each in made] == [DEFERRED] * 3
-    assert len(dialer.dialled) == 3

@@ -1,77 +1,72 @@
-"""Turns at setting up sessions with one host."""
+"""Turns at setting up sessions with one host, by its name and by its addresses."""
 
-import asyncio
+import pytest
 
-from letterlock.deliver.turns import Turns
+from letterlock.deliver.turns import HostBusy, Turns
 
-
-async def settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+ONE, TWO = "192.0.2.1", "192.0.2.2"
 
 
-async def test_so_many_at_once_and_the_next_in_line_when_one_leaves() -> None:
+def test_so_many_at_once_and_another_when_one_leaves() -> None:
     turns = Turns(2)
-    assert await turns.wait("mx")
-    assert await turns.wait("mx")
-    third, fourth = (asyncio.create_task(turns.wait("mx")) for _ in range(2))
-    await settle()
-    assert not third.done()
-    turns.leave("mx")
-    assert await third
-    assert not fourth.done(), "first come, first served"
-    turns.leave("mx")
-    assert await fourth
+    with turns.take("mx", [ONE], 25):
+        with turns.take("mx", [ONE], 25), pytest.raises(HostBusy) as busy:
+            turns.take("mx", [ONE], 25)
+        assert busy.value.key == "mx"
+        turns.take("mx", [ONE], 25)
 
 
-async def test_hosts_do_not_wait_for_each_other() -> None:
+def test_hosts_do_not_share_turns() -> None:
     turns = Turns(1)
-    assert await turns.wait("mx1")
-    assert await turns.wait("mx2")
+    with turns.take("mx1", [ONE], 25), turns.take("mx2", [TWO], 25):
+        assert turns.busy("mx1")
+    assert not turns.busy("mx1")
 
 
-async def test_a_session_that_became_free_is_told_of_without_a_turn() -> None:
+def test_many_names_of_one_address_are_one_host() -> None:
     turns = Turns(1)
-    assert await turns.wait("mx")
-    second, third = (asyncio.create_task(turns.wait("mx")) for _ in range(2))
-    await settle()
+    with turns.take("mx1", [ONE], 25), pytest.raises(HostBusy) as busy:
+        turns.take("mx2", [ONE], 25)
+    assert turns.busy("mx1") is False
+    assert busy.value.key == f"[{ONE}]:25"
+
+
+def test_another_port_is_another_server() -> None:
+    turns = Turns(1)
+    with turns.take("relay1", ["127.0.0.1"], 2525), turns.take("relay2", ["127.0.0.1"], 2526):
+        pass
+
+
+def test_only_addresses_that_are_not_busy_are_dialled() -> None:
+    turns = Turns(1)
+    with turns.take("hostile", [ONE], 25), turns.take("honest", [ONE, TWO], 25) as turn:
+        assert turn.addresses == [TWO]
+
+
+def test_after_the_race_only_the_winner_counts() -> None:
+    """Nobody can take the turns of a host away by listing its address beside an own one."""
+    turns = Turns(1)
+    with turns.take("hostile", [ONE, TWO], 25) as turn:
+        turn.settle_on(ONE)
+        with turns.take("honest", [TWO], 25):
+            pass
+        assert turns.busy(f"[{ONE}]:25")
+    assert not turns.busy(f"[{ONE}]:25")
+
+
+def test_who_parked_is_called_by_name_and_by_address() -> None:
+    turns, freed = Turns(1), list[str]()
+    turns.freed = freed.append
+    with turns.take("mx", [ONE, TWO], 25) as turn:
+        turn.settle_on(TWO)
+        assert freed == [f"[{ONE}]:25"]
+    assert freed == [f"[{ONE}]:25", "mx", f"[{TWO}]:25"]
     turns.session_free("mx")
-    assert await second is False
-    again = asyncio.create_task(turns.wait("mx", again=True))
-    await settle()
-    turns.leave("mx")
-    assert await again, "who had no use for it stands before those who came later"
-    assert not third.done()
-    turns.leave("mx")
-    assert await third
+    assert freed[-1] == "mx"
 
 
-async def test_a_session_free_of_whom_nobody_waits_changes_nothing() -> None:
+def test_a_turn_ends_with_an_exception_too() -> None:
     turns = Turns(1)
-    turns.session_free("mx")
-    assert await turns.wait("mx")
-
-
-async def test_who_goes_away_takes_no_turn_along() -> None:
-    turns = Turns(1)
-    assert await turns.wait("mx")
-    gone, patient = (asyncio.create_task(turns.wait("mx")) for _ in range(2))
-    await settle()
-    gone.cancel()
-    await settle()
-    turns.leave("mx")
-    assert await patient
-    turns.leave("mx")
-    assert await turns.wait("mx")
-
-
-async def test_who_goes_away_at_the_moment_of_his_turn_gives_it_back() -> None:
-    turns = Turns(1)
-    assert await turns.wait("mx")
-    gone, patient = (asyncio.create_task(turns.wait("mx")) for _ in range(2))
-    await settle()
-    turns.leave("mx")
-    gone.cancel()
-    await settle()
-    assert gone.cancelled()
-    assert await patient
+    with pytest.raises(ConnectionError), turns.take("mx", [ONE], 25):
+        raise ConnectionError
+    assert not turns.busy("mx")

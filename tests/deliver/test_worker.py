@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.deliver import rests, worker
+from letterlock.deliver.options import Timeouts
 from letterlock.deliver.rests import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE
 from letterlock.deliver.terms import RouteTerms, Terms
 from letterlock.deliver.worker import Deliverer
@@ -38,6 +39,7 @@ class PerDomain(HandDiscoverer):
     def __init__(self, **addresses: str) -> None:
         super().__init__(hosts={f"mx.{name}.example": (address,) for name, address in addresses.items()})
         self._all = self.hosts
+        self.name_of: Callable[[str], str] = "mx.{}".format
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
         return False
@@ -46,7 +48,7 @@ class PerDomain(HandDiscoverer):
         """Its one host."""
         if next_hop.domain == "bug.example":
             raise RuntimeError("a bug")
-        host = f"mx.{next_hop.domain}"
+        host = self.name_of(next_hop.domain)
         self.hosts = {host: self._all[host]}
         evidence = await super().destination(next_hop)
         self.hosts = self._all
@@ -65,7 +67,7 @@ async def working(
     grace: float = 5.0,
     terms: RouteTerms | None = None,
     asked: list[SourceAddresses] | None = None,
-    **changes: float,
+    **changes: float | Timeouts,
 ) -> AsyncIterator[Deliverer]:
     """A deliverer at work; it is stopped at the end. `asked`: from which addresses it wished to dial."""
 

@@ -154,7 +154,10 @@ class DeliveryTable(Table):
         10, ge=1, le=10_000, description="Most deliveries at once to a domain, or to where routes lead several."
     )
     max_handshakes_per_host: int = Field(
-        4, ge=1, le=10_000, description="Most sessions with one host in the making at once: TCP, greeting and TLS."
+        4,
+        ge=1,
+        le=10_000,
+        description="Most sessions being set up at once with one host name, and with one address: TCP, greeting, TLS.",
     )
     source_address: Sources = Field(
         ANY_SOURCE,

@@ -12,6 +12,7 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
 from letterlock.deliver.transaction import transact
+from letterlock.deliver.turns import HostBusy, Turn, Turns
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
@@ -32,6 +33,7 @@ from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
 MAX_REASONS = 20
+BUSY = "as many sessions with this host are being set up as max_handshakes_per_host allows"
 NOT_OFFERED = "rfc8689-4.2.1-not-offered"
 _MAX_TROUBLES_TOLD = 3
 _SIGNS_OF_ATTACK = frozenset({"rfc8461-10.2-blocked"})
@@ -44,6 +46,8 @@ async def attempt(
 
     Hosts are tried in the order of the route, each with the addresses that were judged, until every recipient has an
     outcome; a session that `pool` kept is used before a new one. Never raises for DNS, TLS or a server.
+
+    Raises HostBusy when nothing was delivered and as many sessions with a host are being set up as may be.
     """
     return await _Try(task, body, ports, options, pool).run()
 
@@ -69,6 +73,7 @@ class _Try:
         self._ports = ports
         self._options = options
         self._pool = pool
+        self._turns = pool.turns if pool is not None else Turns(options.max_handshakes_per_host)
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
         self._troubles: list[_Trouble] = []
         self._held_reasons: list[Reason] = []
@@ -218,26 +223,35 @@ class _Try:
 
         Each is tried once, and again without CHUNKING if that was an empty promise.
         """
-        woken, chunking = False, self._options.chunking
+        chunking = self._options.chunking
         while addresses:
             if self._sessions_left <= 0 or await self._use_kept(host, addresses, requirement):
                 return True
             if not addresses or self._cannot_have_it(host):
                 return False
-            if self._pool is not None and not await self._pool.turns.wait(host, again=woken):
-                woken = True
-                continue
-            try:
-                made = await self._connect(host, addresses, requirement)
-            finally:
-                if self._pool is not None:
-                    self._pool.turns.leave(host)
+            if (turn := self._turn(host, addresses)) is None:
+                return False
+            with turn:
+                made = await self._connect(host, addresses, requirement, turn)
             if made is not None and await self._use(host, *made):
                 return True
             if made is not None and chunking and not self._options.chunking:
                 chunking = False
                 addresses.insert(0, made[0])
         return False
+
+    def _turn(self, host: str, addresses: Sequence[str]) -> Turn | None:
+        """A turn at setting up a session; None when there is none and part of the message has been delivered already.
+
+        Raises HostBusy: then nothing was delivered, and the attempt may begin anew later.
+        """
+        try:
+            return self._turns.take(host, addresses, self._options.port)
+        except HostBusy:
+            if not self._outcomes:
+                raise
+        self._troubles.append(_Trouble("4.4.5", f"{host}: {BUSY}", by_policy=False))
+        return None
 
     def _cannot_have_it(self, host: str) -> bool:
         """Whether a host has been found unable to take the message to those who are left."""
@@ -259,11 +273,11 @@ class _Try:
         return False
 
     async def _connect(
-        self, host: str, addresses: list[str], requirement: Requirement
+        self, host: str, addresses: list[str], requirement: Requirement, turn: Turn
     ) -> tuple[str, OpenResult] | None:
         """A session with the address that connects first; it and those that failed are no more among the addresses."""
         limit = self._options.timeouts.connect
-        race = await connect(addresses, self._options.port, self._ports.dialer, limit_seconds=limit)
+        race = await connect(turn.addresses, self._options.port, self._ports.dialer, limit_seconds=limit)
         for address, why in race.failed:
             addresses.remove(address)
             self._saw(host, address, None, None)
@@ -272,6 +286,7 @@ class _Try:
         if race.address is None or race.stream is None:
             return None
         addresses.remove(race.address)
+        turn.settle_on(race.address)
         return race.address, await self._open(race.address, requirement, race.stream)
 
     async def _use(self, host: str, address: str, result: OpenResult) -> bool:

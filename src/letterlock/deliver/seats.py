@@ -87,12 +87,16 @@ class Seats:
         """Whether a task for a next hop may come in."""
         return self.space(next_hop) > 0
 
-    def wait(self, task: DeliveryTask, *, always: bool = False) -> bool:
-        """Let a task wait for a seat; False when there is no room for it. `always`: room was looked for before."""
+    def wait(self, task: DeliveryTask, *, always: bool = False, first: bool = False) -> bool:
+        """Let a task wait for a seat; False when there is no room for it.
+
+        `always`: room was looked for before. `first`: before the others of its next hop.
+        """
         if not always and not self.room(task.lease.next_hop):
             return False
         next_hop = self._leads_to(task.lease.next_hop)
-        self._waiting.setdefault(next_hop, deque()).append(task)
+        queue = self._waiting.setdefault(next_hop, deque())
+        queue.insert(0 if first else len(queue), task)
         self._waiting_count += 1
         return True
 
@@ -139,22 +143,39 @@ class Seats:
         self._taken_count -= 1
         return True
 
+    def park(self, next_hop: str, *, aside: bool = False) -> None:
+        """Give the seat of the total back, and keep the one of the next hop: its host is busy.
+
+        So one next hop parks no more than its seats, and however many are parked keep nobody else waiting.
+        """
+        if aside:
+            self._aside_count -= 1
+            return
+        self._aside[self._leads_to(next_hop)] += 1
+        self._taken_count -= 1
+
+    def unpark(self, next_hop: str) -> None:
+        """Give the seat of the next hop back too."""
+        self._leave_place(self._leads_to(next_hop), aside=True)
+
+    def _leave_place(self, place: str, *, aside: bool) -> None:
+        counters = (self._taken, self._aside) if aside else (self._taken,)
+        for counter in counters:
+            counter[place] -= 1
+            if not counter[place]:
+                del counter[place]
+
     def leave(self, next_hop: str, *, well: bool | None, aside: bool = False) -> None:
         """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried.
 
         `aside`: it was given back before.
         """
         next_hop = self._leads_to(next_hop)
-        self._taken[next_hop] -= 1
         if aside:
             self._aside_count -= 1
-            self._aside[next_hop] -= 1
-            if not self._aside[next_hop]:
-                del self._aside[next_hop]
         else:
             self._taken_count -= 1
-        if not self._taken[next_hop]:
-            del self._taken[next_hop]
+        self._leave_place(next_hop, aside=aside)
         if well is None:
             return
         self._note(next_hop, well=well)

@@ -1,57 +1,86 @@
-"""Turns at setting up sessions with one host, so that a crowd of handshakes never falls upon it."""
+"""Turns at setting up sessions with one host, so that a crowd of handshakes never falls upon it.
 
-import asyncio
-from collections import Counter, deque
+A host counts by its name and by each of its addresses: many names may lead to one machine. Nobody waits here. Whoever
+finds a host busy gives back whatever they hold and comes again when `freed` is called, so that one silent host keeps
+nobody else from being served (`parking.py`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+
+class HostBusy(Exception):
+    """As many sessions with a host are being set up as may be; `key` is what `freed` is called with."""
+
+    def __init__(self, key: str, host: str) -> None:
+        super().__init__(host)
+        self.key = key
+        self.host = host
+
+
+def _nobody(_key: str) -> None:
+    """Nobody comes again."""
 
 
 class Turns:
-    """At most `each` have a turn at a host at once; the others wait in line, or for a session that became free."""
+    """At most `each` sessions in the making with one host name, and with one address and port."""
 
     def __init__(self, each: int) -> None:
+        self.freed: Callable[[str], None] = _nobody  # called with a key at which there may be something to do again
         self._each = each
         self._taken: Counter[str] = Counter()
-        self._lines: dict[str, deque[asyncio.Future[bool]]] = {}
 
-    async def wait(self, host: str, *, again: bool = False) -> bool:
-        """Wait for a turn: True, and it must be given back by `leave`. False: a session became free meanwhile.
+    def take(self, host: str, addresses: Sequence[str], port: int) -> "Turn":
+        """A turn at a host, for those of its addresses that are not busy themselves. Raises HostBusy."""
+        keys = {address: f"[{address}]:{port}" for address in addresses}
+        free = [address for address in addresses if not self.busy(keys[address])]
+        if self.busy(host) or not free:
+            raise HostBusy(host if self.busy(host) else keys[addresses[0]], host)
+        turn = Turn(self, host, {address: keys[address] for address in free})
+        self._taken.update((host, *(keys[address] for address in free)))
+        return turn
 
-        `again`: whoever had no use for that session comes back to the head of the line.
-        """
-        if self._taken[host] < self._each:
-            self._taken[host] += 1
-            return True
-        line = self._lines.setdefault(host, deque())
-        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        line.insert(0 if again else len(line), place)
-        try:
-            return await place
-        except asyncio.CancelledError:
-            if not place.cancelled() and place.result():
-                self.leave(host)  # it was given at the same moment
-            raise
-        finally:
-            self._tidy(host, place)
-
-    def leave(self, host: str) -> None:
-        """Give a turn back; the first in line has it then."""
-        if not self._call(host, turn=True):
-            self._taken[host] -= 1
-            if not self._taken[host]:
-                del self._taken[host]
+    def busy(self, key: str) -> bool:
+        """Whether nobody may set up a session there now."""
+        return self._taken[key] >= self._each
 
     def session_free(self, host: str) -> None:
-        """A session with the host waits to be used: the first in line may look."""
-        self._call(host, turn=False)
+        """A session with the host waits to be used."""
+        self.freed(host)
 
-    def _call(self, host: str, *, turn: bool) -> bool:
-        for place in self._lines.get(host, ()):
-            if not place.done():
-                place.set_result(turn)
-                return True
-        return False
+    def give_back(self, keys: Iterable[str]) -> None:
+        """Count a turn out at each key."""
+        for key in keys:
+            self._taken[key] -= 1
+            if not self._taken[key]:
+                del self._taken[key]
+            self.freed(key)
 
-    def _tidy(self, host: str, place: asyncio.Future[bool]) -> None:
-        line = self._lines[host]
-        line.remove(place)
-        if not line:
-            del self._lines[host]
+
+class Turn:
+    """A turn at a host: it ends with the `with` block."""
+
+    def __init__(self, turns: Turns, host: str, keys: dict[str, str]) -> None:
+        self._turns = turns
+        self._host = host
+        self._keys = keys
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses that may be dialled, in their order."""
+        return list(self._keys)
+
+    def settle_on(self, address: str) -> None:
+        """Give back the turns at all addresses but the one that has connected."""
+        others = [key for each, key in self._keys.items() if each != address]
+        self._keys = {address: self._keys[address]}
+        self._turns.give_back(others)
+
+    def __enter__(self) -> Self:
+        """The turn was taken when it was made."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None) -> None:
+        self._turns.give_back((self._host, *self._keys.values()))

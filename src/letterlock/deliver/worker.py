@@ -17,17 +17,19 @@ from dataclasses import replace
 from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
-from letterlock.deliver.attempt import attempt
+from letterlock.deliver.attempt import BUSY, attempt
 from letterlock.deliver.decided import Decided
-from letterlock.deliver.intake import MAX_PAUSE_SECONDS, Intake
+from letterlock.deliver.intake import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Intake
 from letterlock.deliver.leases import KeptLease, Leases
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
+from letterlock.deliver.parking import Parked, Parking
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.rests import Rests
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.terms import RouteTerms
+from letterlock.deliver.turns import HostBusy
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
@@ -45,6 +47,8 @@ STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
 SLOW_SECONDS = 60.0
 ASIDE_SECONDS = 2.0
+PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
+OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
 MAX_TERMS_REMEMBERED = 1000
 _T = TypeVar("_T")
 
@@ -89,6 +93,8 @@ class Deliverer:
             leads_to=self._leads_to,
         )
         self._rests = Rests()
+        self._parking = Parking(options.max_waiting, options.lease_seconds / PARKED_SHARE)
+        self._pool.turns.freed = self._try_parked
         self._loop = asyncio.get_running_loop()
         self._begun: dict[str, tuple[float, Lease]] = {}  # until when they may keep their seats (event loop's time)
         self._next_look: asyncio.TimerHandle | None = None
@@ -162,7 +168,7 @@ class Deliverer:
         self._stopping = True
         self.wake()
         async with self._looping:
-            waiting = self._seats.clear()
+            waiting = [*self._seats.clear(), *self._parking.clear()]
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=grace_seconds)
         for delivery in tuple(self._trying):
@@ -199,25 +205,43 @@ class Deliverer:
             except StoreFailed as error:
                 log.warning("the queue cannot be read: %s", error)
                 tasks = ()
-            await asyncio.gather(*(self._put_off(task) for task in tasks))  # the store writes them in one commit
-            await asyncio.sleep(SWEEP_SECONDS if tasks else SWEPT_SECONDS)
+            parked = self._parking.overdue(self._clock.monotonic(), OVERDUE_BATCH)
+            put_off = (*(self._put_off(task) for task in tasks), *(self._put_off_parked(each) for each in parked))
+            await asyncio.gather(*put_off)  # the store writes them in one commit
+            for key in self._parking.hosts():
+                if not self._pool.turns.busy(key):
+                    self._try_parked(key)
+            await asyncio.sleep(SWEEP_SECONDS if tasks or parked else SWEPT_SECONDS)
+
+    async def _put_off_parked(self, parked: Parked) -> None:
+        """Settle a task untried, for its host was busy all the time."""
+        self._seats.unpark(parked.task.lease.next_hop)
+        waited = self._clock.monotonic() - parked.since
+        text = f"{parked.host}: not tried for {waited:.0f} seconds: {BUSY}"
+        await self._settle_untried(parked.task, "4.4.5", text)
 
     async def _put_off(self, task: DeliveryTask) -> None:
         """Settle a task untried, for its place is down: so it is heard of, waits longer, and ends some day."""
         now = self._clock.now()
         rest = self._rests.of(self._leads_to(task.lease.next_hop), now)
         heard = rest.heard if rest is not None else None
-        self._fresh_body(task)
         if rest is None or heard is None:
+            self._fresh_body(task)
             await self._intake.give_back([(task.lease, now)])
             return
         text = f"not tried: {now - rest.since:.0f} seconds ago mail to the same place failed: {heard.text}"
+        await self._settle_untried(task, heard.status, text)
+
+    async def _settle_untried(self, task: DeliveryTask, status: str, text: str) -> None:
+        now = self._clock.now()
+        self._parking.tried(task.lease.token)
+        self._fresh_body(task)
         made = Attempt(
             message_id=task.lease.message_id,
             next_hop=task.lease.next_hop,
             started_at=now,
             ended_at=now,
-            outcomes=tuple(deferred(recipient, heard.status, text) for recipient in task.recipients),
+            outcomes=tuple(deferred(recipient, status, text) for recipient in task.recipients),
         )
         await self._conclude(task, self._leases.hold(task.lease, _nobody), made)
 
@@ -242,11 +266,28 @@ class Deliverer:
         while not self._stopping and self._seats.waiting and (task := self._seats.take(self._rests_now)) is not None:
             if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
                 self._seats.leave(task.lease.next_hop, well=None)
+                self._parking.tried(task.lease.token)
                 self._fresh_body(task)
                 continue
             delivery = asyncio.create_task(self._deliver(task))
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._delivery_ended)
+
+    def _try_parked(self, key: str) -> None:
+        """A host that was busy may not be so any more: try the first that waits for it."""
+        if not self._stopping and (task := self._parking.call(key)) is not None:
+            self._seats.unpark(task.lease.next_hop)
+            self._seats.wait(task, always=True, first=True)
+            self._begin_waiting()
+
+    async def _park(self, task: DeliveryTask, fresh_body: bytes | None, busy: HostBusy) -> None:
+        """Let a task wait for its host, and hold nothing meanwhile."""
+        if self._stopping or not self._parking.park(task, busy.key, busy.host, self._clock.monotonic()):
+            away = 0.0 if self._stopping else GIVEN_BACK_SECONDS
+            await self._intake.give_back([(task.lease, self._clock.now() + away)])
+        elif fresh_body is not None:
+            self._bodies[task.lease.token] = fresh_body
+            self._body_octets += len(fresh_body)
 
     def _rests_now(self, place: str) -> bool:
         return self._rests.of(place, self._clock.now()) is not None
@@ -300,7 +341,11 @@ class Deliverer:
         next_hop, aside = lease.next_hop, lease.token in self._aside
         self._aside.discard(lease.token)
         well, place = None if made is None else _did_well(made), self._leads_to(next_hop)
-        self._seats.leave(next_hop, well=well, aside=aside)
+        if lease.token in self._parking:
+            self._seats.park(next_hop, aside=aside)
+        else:
+            self._parking.tried(lease.token)
+            self._seats.leave(next_hop, well=well, aside=aside)
         if well:
             self._rests.went_well(place)
         elif made is not None and well is not None:
@@ -319,12 +364,15 @@ class Deliverer:
         if me is not None:
             self._trying.add(me)
         try:
-            body = self._fresh_body(task)
+            fresh = self._fresh_body(task)
             await self._leases.freshen(kept)
-            if body is None and (body := await self._content(task)) is None:
+            body = fresh if fresh is not None else await self._content(task)
+            if body is None:
                 return None
             ports, options = self._way(task.lease.next_hop)
             return await attempt(task, body, ports=ports, options=options, pool=self._pool)
+        except HostBusy as busy:
+            await self._park(replace(task, lease=kept.lease), fresh, busy)
         except LeaseLost:
             log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
         except StoreFailed as error:

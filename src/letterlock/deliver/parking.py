@@ -1,0 +1,90 @@
+"""Tasks whose host is busy: they hold neither a seat nor content nor a connection while they wait for it.
+
+A parked task is tried again when a session with its host has been set up, or is free to be used. Nobody waits for ever:
+what has been parked for `patience_seconds` is deferred like mail to a host that did not answer, so that it counts as an
+attempt, ages, and expires.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+
+from letterlock.queue.tasks import DeliveryTask
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A task, the host that it waits for, and since when (monotonic seconds)."""
+
+    task: DeliveryTask
+    key: str
+    host: str
+    since: float
+
+
+class Parking:
+    """Parked tasks by the key of `turns.HostBusy`; at most `most`. Data only, no clock."""
+
+    def __init__(self, most: int, patience_seconds: float) -> None:
+        self._most = most
+        self._patience = patience_seconds
+        self._lines: OrderedDict[str, deque[Parked]] = OrderedDict()
+        self._parked: set[str] = set()  # their leases
+        self._called: dict[str, float] = {}  # by lease: since when those wait who are being tried again
+
+    def __contains__(self, token: str) -> bool:
+        """Whether the task of a lease is parked."""
+        return token in self._parked
+
+    def park(self, task: DeliveryTask, key: str, host: str, now: float) -> bool:
+        """Let a task wait; False when there is no room. Whoever was called before in vain stays first in line."""
+        if len(self._parked) >= self._most:
+            return False
+        again = task.lease.token in self._called
+        parked = Parked(task, key, host, self._called.pop(task.lease.token, now))
+        line = self._lines.setdefault(key, deque())
+        line.insert(0 if again else len(line), parked)
+        self._parked.add(task.lease.token)
+        return True
+
+    def call(self, key: str) -> DeliveryTask | None:
+        """The first in line for a key, to be tried again."""
+        line = self._lines.get(key)
+        if not line:
+            return None
+        parked = line[0]
+        self._remove(parked)
+        self._called[parked.task.lease.token] = parked.since
+        return parked.task
+
+    def tried(self, token: str) -> None:
+        """A task needs its place in the line no more."""
+        self._called.pop(token, None)
+
+    def hosts(self) -> list[str]:
+        """The keys of the hosts that tasks wait for."""
+        return list(self._lines)
+
+    def overdue(self, now: float, most: int) -> list[Parked]:
+        """Remove at most so many of those that have waited for too long."""
+        found: list[Parked] = []
+        for line in list(self._lines.values()):
+            for parked in tuple(line):
+                if len(found) >= most or now - parked.since < self._patience:
+                    break
+                self._remove(parked)
+                found.append(parked)
+        return found
+
+    def clear(self) -> list[DeliveryTask]:
+        """Remove all."""
+        tasks = [parked.task for line in self._lines.values() for parked in line]
+        self._lines.clear()
+        self._parked.clear()
+        return tasks
+
+    def _remove(self, parked: Parked) -> None:
+        line = self._lines[parked.key]
+        line.remove(parked)
+        self._parked.discard(parked.task.lease.token)
+        if not line:
+            del self._lines[parked.key]
