@@ -238,7 +238,7 @@ class Server:
     ) -> None:
         clock = SystemClock()
         chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
-        new_id = IdMaker(clock.now, chance.getrandbits)
+        new_id = IdMaker(clock.now, random.SystemRandom().getrandbits)  # nobody can guess what is next
         self.options = options
         self.store = store
         self.upstreams = asked.upstreams

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.sendmail.addresses import BadAddress, addresses, qualified
+from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified
 
 LETTERS = st.text('ab@<>()[]:;,."\\ \t\r\n\0é\x7f', max_size=30)
 
@@ -79,3 +79,8 @@ def test_a_local_name_gets_the_domain() -> None:
     assert qualified('"a@b"', "h.example") == '"a@b"@h.example'
     assert qualified("a@b.example", "h.example") == "a@b.example"
     assert qualified("", "h.example") == ""
+
+
+def test_rfc5321_2_4_each_recipient_is_sent_to_once_and_only_domains_are_compared_without_case() -> None:
+    given_twice = ["b@X.example", "B@x.example", "b@x.EXAMPLE", '"b@c"@x.example', '"b@C"@x.example', "b", "b"]
+    assert distinct(given_twice) == ["b@X.example", "B@x.example", '"b@c"@x.example', '"b@C"@x.example', "b"]

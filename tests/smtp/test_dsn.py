@@ -3,6 +3,7 @@
 import pytest
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import parse_capabilities
@@ -103,3 +104,34 @@ def test_rfc3461_5_2_2_a_server_that_does_not_offer_dsn_gets_none_of_it() -> Non
 def test_rfc3461_3_dsn_is_a_keyword_without_parameters() -> None:
     assert parse_capabilities(("mx", "dsn")).dsn
     assert not parse_capabilities(("mx", "DSNX")).dsn
+
+
+def test_rfc5321_4_1_1_3_a_recipient_given_again_gets_one_copy_and_the_first_rcpt_counts() -> None:
+    driver = greeted()
+    driver.send(b"MAIL FROM:<sender@example.net>\r\n")
+    first = driver.send(b"RCPT TO:<ann@example.org> NOTIFY=NEVER ORCPT=rfc822;first@example.com\r\n")
+    again = driver.send(b"RCPT TO:<ann@EXAMPLE.org> NOTIFY=SUCCESS ORCPT=rfc822;second@example.com\r\n")
+    bare = driver.send(b"RCPT TO:<ann@example.org>\r\n")
+    assert first == again == bare == b"250 2.1.5 Ok\r\n"
+    assert driver.send(b"RCPT TO:<Ann@example.org>\r\n") == first, "local parts are compared exactly (section 2.4)"
+    driver.send(b"RCPT TO:<bob@example.org>\r\nRCPT TO:<bob@example.org> NOTIFY=NEVER\r\nDATA\r\n")
+    driver.send(b"x\r\n.\r\n")
+    [message] = driver.messages
+    assert message.recipients == (ANN, Mailbox("Ann", "example.org"), BOB)
+    assert message.wishes.recipients == {ANN: RecipientWishes(frozenset(), "rfc822;first@example.com")}
+
+
+def test_rfc5321_4_1_1_3_a_refused_recipient_given_again_is_decided_again() -> None:
+    driver = greeted()
+    driver.send(b"MAIL FROM:<sender@example.net>\r\n")
+    driver.refuse_recipients = Reply(550, ("5.7.1 relaying denied",))
+    assert driver.send(b"RCPT TO:<ann@example.org>\r\n").startswith(b"550")
+    driver.refuse_recipients = None
+    assert driver.send(b"RCPT TO:<ann@example.org>\r\n").startswith(b"250")
+
+
+def test_a_recipient_given_again_counts_towards_the_most_of_a_message() -> None:
+    driver = greeted()
+    driver.send(b"MAIL FROM:<sender@example.net>\r\n")
+    answers = driver.send(b"RCPT TO:<ann@example.org>\r\n" * 1010).splitlines()
+    assert [answer[:3] for answer in answers[998:1002]] == [b"250", b"250", b"452", b"452"]

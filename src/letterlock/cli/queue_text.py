@@ -19,7 +19,7 @@ def print_messages(messages: Iterable[dict[str, Any]], now: float) -> int:
     count = 0
     for count, message in enumerate(messages, 1):
         if count == 1:
-            click.echo(f"{'ID':<13}  {'AGE':>4}  {'SIZE':>7}  {'NEXT TRY':<11}  FROM")
+            click.echo(f"{'ID':<21}  {'AGE':>4}  {'SIZE':>7}  {'NEXT TRY':<11}  FROM")
         click.echo(_line(message, now))
         if message["damage"]:
             say(f"damaged: {safe(message['damage'])}", 4)
@@ -32,7 +32,7 @@ def print_messages(messages: Iterable[dict[str, Any]], now: float) -> int:
 
 def _line(message: dict[str, Any], now: float) -> str:
     age, size, sender = span(now - message["accepted_at"]), octets(message["size"]), message["sender"] or "<>"
-    return f"{safe(message['id']):<13}  {age:>4}  {size:>7}  {_coming(message, now):<11}  {safe(sender)}"
+    return f"{safe(message['id']):<21}  {age:>4}  {size:>7}  {_coming(message, now):<11}  {safe(sender)}"
 
 
 def _coming(message: dict[str, Any], now: float) -> str:

@@ -1,16 +1,24 @@
-"""Names for messages: short, sortable by time, unique over restarts."""
+"""Names for messages: sortable by time, unique over restarts and workers, and nothing that can be guessed."""
 
 from collections.abc import Callable
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: sorts like the number, no I L O U
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _TIME_DIGITS = 9  # milliseconds until the year 3084
-_CHANCE_DIGITS = 4
+_CHANCE_DIGITS = 12
+CHANCE_BITS = 5 * _CHANCE_DIGITS
+"""Several workers make ids in the same millisecond, and a queue may take over another one's messages: 20 bits, as there
+were, meet after some hundred pairs of busy milliseconds; 60 bits never do."""
+STEP_BITS = 40
+"""How far the next id is from the last one, when the clock has not moved on (or was set back): also no guess."""
 _SHIFTS = range(5 * (_TIME_DIGITS + _CHANCE_DIGITS - 3), -1, -10)
 
 
 class IdMaker:
-    """Makes ids from the time in milliseconds and 20 random bits; never the same one twice in a process."""
+    """Makes ids from the time in milliseconds and 60 random bits; each is greater than the last one of its process.
+
+    `random_bits` must be unpredictable (the system's): ids are shown to senders, and name messages in orders.
+    """
 
     def __init__(self, now: Callable[[], float], random_bits: Callable[[int], int]) -> None:
         self._now = now
@@ -18,10 +26,12 @@ class IdMaker:
         self._last = 0
 
     def __call__(self) -> str:
-        """The next id, 13 characters of [0-9A-Z]."""
-        number = int(self._now() * 1000) << 20 | self._random_bits(20)
-        self._last = max(number, self._last + 1)
-        return _base32(self._last)
+        """The next id, 21 characters of [0-9A-Z]."""
+        number = int(self._now() * 1000) << CHANCE_BITS | self._random_bits(CHANCE_BITS)
+        if number <= self._last:
+            number = self._last + 1 + self._random_bits(STEP_BITS)
+        self._last = number
+        return _base32(number)
 
 
 def _base32(number: int) -> str:

@@ -1,5 +1,9 @@
 """Address lists of RFC 5322 section 3.4, as they stand in headers and on command lines, into bare addresses."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MAX_ADDRESS_CHARACTERS = 320  # RFC 5321 section 4.5.3.1: 64 of local part, `@`, 255 of domain
 MAX_ADDRESSES = 50_000
 MAX_PHRASE_CHARACTERS = 1000
@@ -19,6 +23,15 @@ def addresses(text: str) -> list[str]:
 def qualified(address: str, domain: str) -> str:
     """A local name with the domain behind it; an address as it is."""
     return address if not address or _at(address) >= 0 else f"{address}@{domain}"
+
+
+def distinct(addresses: "Iterable[str]") -> list[str]:
+    """Each address once, as it was first written: domains are compared without case (RFC 5321 section 2.4)."""
+    found: dict[str, str] = {}
+    for address in addresses:
+        at = _at(address)
+        found.setdefault(address[:at] + address[at:].lower() if at >= 0 else address, address)
+    return list(found.values())
 
 
 def _at(address: str) -> int:

@@ -4,7 +4,7 @@ import os
 import pwd
 import sys
 
-from letterlock.sendmail.addresses import BadAddress, addresses, qualified
+from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified
 from letterlock.sendmail.arguments import Arguments, parse
 from letterlock.sendmail.exits import DATAERR, NOINPUT, NOUSER, OK, TEMPFAIL, USAGE, Failure, printable
 from letterlock.sendmail.message import Message, read_message
@@ -81,7 +81,7 @@ def _send(arguments: Arguments) -> int:
     message = Message(raw)
     if arguments.from_headers:
         recipients += _addresses(message.recipient_lists(), DATAERR)
-    recipients = list(dict.fromkeys(qualified(each, known.hostname) for each in recipients))
+    recipients = distinct(qualified(each, known.hostname) for each in recipients)
     if not recipients:
         raise Failure(USAGE, "no recipients in To, Cc and Bcc; nothing was sent")
     message.complete(sender=person.address, full_name=person.name, hostname=known.hostname)

@@ -183,7 +183,7 @@ class SmtpServer:
                 self._state = State.SENDER
                 self._say(say.SENDER_OK)
             case RecipientOffered(_, recipient, wishes):
-                self._mail.recipients.append(recipient)
+                self._mail.recipients[recipient] = None
                 if wishes != NOTHING_SAID:
                     self._mail.wishes[recipient] = wishes
                 self._state = State.RECIPIENTS
@@ -353,6 +353,9 @@ class SmtpServer:
         named = offered.recipient
         ours = named is None or (named.domain == self._hostname and named.local_part.lower() == POSTMASTER)
         recipient = self._postmaster if named is None or ours else named
+        if recipient in self._mail.recipients:
+            self._say(say.RECIPIENT_OK)  # given again: one copy, and what the first RCPT asked for (RFC 5321 4.1.1.3)
+            return
         self._decide(RecipientOffered(self._mail.reverse_path, recipient, offered.wishes, ours))
 
     def _take_content(self, _: Command) -> None:

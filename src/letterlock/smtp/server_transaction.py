@@ -13,7 +13,7 @@ from letterlock.smtp.server_events import ServerLimits
 
 @dataclass(slots=True)
 class Transaction:
-    """A mail transaction; `offered` counts every RCPT, accepted or not."""
+    """A mail transaction; `offered` counts every RCPT, accepted or not. `recipients` keeps their order."""
 
     reverse_path: Mailbox | None = None
     body_type: BodyType = BodyType.SEVEN_BIT
@@ -23,7 +23,7 @@ class Transaction:
     envid: str | None = None
     content: bytearray = field(default_factory=bytearray)  # of the chunks so far
     refusal: Reply | None = None  # of the message, when it came between two chunks
-    recipients: list[Mailbox] = field(default_factory=list)
+    recipients: dict[Mailbox, None] = field(default_factory=dict)
     wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
     offered: int = 0
 

@@ -244,7 +244,8 @@ def _lease(
     for message_id, next_hop, attempts in found.fetchall():
         lease = Lease(secrets.token_hex(8), message_id, next_hop, expires_at)
         try:
-            recipients = tuple(read_mailbox(text) for (text,) in run(db, "waiting_recipients", message_id, next_hop))
+            rows = run(db, "waiting_recipients", message_id, next_hop)
+            recipients = tuple({read_mailbox(text): None for (text,) in rows})  # older versions kept repeated ones
             envelope = find_envelope(db, message_id)
         except Damaged as error:
             log.critical("%s: set aside, its row in the queue is damaged: %s", message_id, error)
