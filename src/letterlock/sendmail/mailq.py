@@ -90,7 +90,7 @@ def _entry(message: "dict[str, Any]") -> str:
     mark = next((_MARKS[state] for state in states if state in _MARKS), "")
     when = time.strftime("%a %b %e %H:%M:%S", time.localtime(message["accepted_at"]))
     name, sender = printable(message["id"]) + mark, printable(message["sender"]) or "MAILER-DAEMON"
-    lines = [f"{name:<22} {message['size']:>8} {when:>19.19} {sender}"]
+    lines = [f"{name:<17} {message['size']:>8} {when:>19.19} {sender}"]
     reason = ""
     for recipient in sorted(message["recipients"], key=_reason):
         if recipient["state"] == "delivered":

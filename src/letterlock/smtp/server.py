@@ -13,7 +13,7 @@ from typing import ClassVar
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import CheckedContent, DotlessContent
 from letterlock.mail.replies import Reply
-from letterlock.mail.wishes import NOTHING_SAID, Wishes
+from letterlock.mail.wishes import NOTHING_SAID
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.client_events import LocalProtocolError
 from letterlock.smtp.commands import (
@@ -464,17 +464,7 @@ class SmtpServer:
     def _finish_content(self, content: CheckedContent, fault: Reply | None) -> None:
         self._last_step = "END-OF-MESSAGE"
         if fault is None:
-            self._decide(
-                MessageReceived(
-                    reverse_path=self._mail.reverse_path,
-                    recipients=tuple(self._mail.recipients),
-                    body_type=self._mail.body_type,
-                    requiretls=self._mail.requiretls,
-                    wishes=Wishes(self._mail.ret, self._mail.envid, self._mail.wishes),
-                    smtputf8=self._mail.smtputf8,
-                    content=content,
-                )
-            )
+            self._decide(self._mail.message(content))
             return
         self._events.append(Refused(self._last_step, fault, self._mail.reverse_path))
         self._end_transaction(fault)

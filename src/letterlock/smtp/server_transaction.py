@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.content import CheckedContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
-from letterlock.mail.wishes import RecipientWishes, Ret
+from letterlock.mail.wishes import RecipientWishes, Ret, Wishes
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.content import count_hops, has_bare_line_ends, has_long_line
-from letterlock.smtp.server_events import ServerLimits
+from letterlock.smtp.server_events import MessageReceived, ServerLimits
 
 
 @dataclass(slots=True)
@@ -26,6 +27,18 @@ class Transaction:
     recipients: dict[Mailbox, None] = field(default_factory=dict)
     wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
     offered: int = 0
+
+    def message(self, content: CheckedContent) -> MessageReceived:
+        """The transaction's message, whole."""
+        return MessageReceived(
+            reverse_path=self.reverse_path,
+            recipients=tuple(self.recipients),
+            body_type=self.body_type,
+            requiretls=self.requiretls,
+            wishes=Wishes(self.ret, self.envid, self.wishes),
+            smtputf8=self.smtputf8,
+            content=content,
+        )
 
 
 @dataclass(slots=True)
