@@ -5,6 +5,7 @@ import pytest
 from letterlock.config import BadConfig, Options, parse, require_sources
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.queue.settle import RetrySchedule
+from letterlock.shares import share
 from tests.config.test_reading import mistakes
 
 ROUTES = """\
@@ -69,7 +70,7 @@ def test_where_mail_ends_here_there_is_a_schedule_and_no_source_address() -> Non
 def test_of_several_routes_to_one_next_hop_the_lowest_concurrency_counts_and_workers_share_it() -> None:
     terms = read(ROUTES).terms
     assert terms.max_concurrent == {"relay.example.net": 5}
-    assert terms.shared_by(2).max_concurrent == {"relay.example.net": 3}
+    assert share(terms, 2, 0).max_concurrent == {"relay.example.net": 3}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from letterlock.admin.client import WORKER
 from letterlock.app import STOP_GRACE_SECONDS, StartFailed, bind, drop_privileges, make_directory
 from letterlock.config import Endpoint, Options
 from letterlock.queue.store import StoreFailed
+from letterlock.shares import share
 from letterlock.store.adoption import adopt
 from letterlock.store.sealing import Seal
 
@@ -69,7 +70,13 @@ def supervise(options: Options, work: Callable[[Worker], int]) -> int:
     gone, alive = os.pipe()
     ready, tell = os.pipe()
     workers = [
-        Worker(number, _share(options, directory), sockets[number], gone, tell)
+        Worker(
+            number,
+            replace(share(options, options.workers, number), queue_directory=directory),
+            sockets[number],
+            gone,
+            tell,
+        )
         for number, directory in enumerate(directories)
     ]
     return _Supervisor(workers, work, alive=alive, ready=ready).run()
@@ -187,31 +194,6 @@ def _bind_for_all(options: Options) -> list[list[socket.socket]]:
     first = bind(options.listen, shared=True)
     chosen = [Endpoint(*bound.getsockname()[:2]) for bound in first]
     return [first, *(bind(chosen, shared=True) for _ in range(options.workers - 1))]
-
-
-def _share(options: Options, directory: Path) -> Options:
-    """A worker's part: its queue, and its share of every limit that holds for all."""
-    count, deliver, receive = options.workers, options.deliver, options.receive
-    return replace(
-        options,
-        queue_directory=directory,
-        terms=options.terms.shared_by(count),
-        deliver=replace(
-            deliver,
-            max_concurrent=_part(deliver.max_concurrent, count),
-            max_concurrent_per_destination=_part(deliver.max_concurrent_per_destination, count),
-            max_idle_sessions=_part(deliver.max_idle_sessions, count),
-        ),
-        receive=replace(
-            receive,
-            max_connections=_part(receive.max_connections, count),
-            max_inflight_octets=_part(receive.max_inflight_octets, count),
-        ),
-    )
-
-
-def _part(whole: int, count: int) -> int:
-    return max(1, -(-whole // count))
 
 
 def _adopt_the_rest(options: Options) -> None:

@@ -74,7 +74,11 @@ class SmtpTable(Table):
     max_recipients: int = Field(1000, ge=100, le=100_000, description="Most recipients of one message.")
     max_connections: int = Field(500, ge=1, le=100_000, description="Most connections at once.")
     max_connections_per_client: int = Field(
-        100, ge=1, le=100_000, description="Most connections of one client at once."
+        100,
+        ge=1,
+        le=100_000,
+        description="Most connections of one client at once. With several workers each takes its part, at least one, "
+        "and may turn a client away that has not reached the sum.",
     )
     command_timeout_seconds: Seconds = Field(300, description="How long a client may be silent (RFC 5321 4.5.3.2).")
     message_timeout_seconds: Seconds = Field(3600, description="How long one message may take to arrive.")
@@ -185,7 +189,9 @@ class FileTable(Table):
         None, description="Started as root, become this user once the sockets are bound and the keys are read."
     )
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description='Processes that share the work, each with a queue of its own; `"auto"`: one a processor.'
+        1,
+        description='Processes that share the work, each with a queue of its own; `"auto"`: one per processor. '
+        "Each has an equal part of every limit on connections and deliveries, but at least one.",
     )
     smtp: SmtpTable = Field(default_factory=lambda: SmtpTable.model_validate({}))
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))

@@ -1,8 +1,10 @@
 """What delivery can be told: limits and time-outs."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
+from letterlock.shares import DIVIDED, EACH
 from letterlock.smtp.client_steps import Step
 
 _FIELDS: dict[Step | None, str] = {
@@ -61,19 +63,19 @@ class DeliverOptions:
 
     hostname: str
     port: int = 25
-    max_concurrent: int = 50
-    max_concurrent_per_destination: int = 10
-    max_handshakes_per_host: int = 4
+    max_concurrent: Annotated[int, DIVIDED] = 50
+    max_concurrent_per_destination: Annotated[int, DIVIDED] = 10
+    max_handshakes_per_host: Annotated[int, DIVIDED] = 4
     source: SourceAddresses = ANY_SOURCE
-    max_waiting: int = 10_000
-    max_hosts: int = 10
-    max_addresses: int = 5
-    max_sessions: int = 12
-    max_fresh_octets: int = 1 << 26
+    max_waiting: Annotated[int, DIVIDED] = 10_000
+    max_hosts: Annotated[int, EACH] = 10
+    max_addresses: Annotated[int, EACH] = 5
+    max_sessions: Annotated[int, EACH] = 12
+    max_fresh_octets: Annotated[int, DIVIDED] = 1 << 26
     lease_seconds: float = 300.0
     idle_seconds: float = 5.0
-    max_idle_sessions: int = 100
-    max_session_age_seconds: float = 300.0
+    max_idle_sessions: Annotated[int, DIVIDED] = 100
+    max_session_age_seconds: Annotated[float, EACH] = 300.0
     pipelining: bool = True
     chunking: bool = True
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -1,11 +1,13 @@
 """On which terms mail is sent: when it is tried again, from which addresses, and how much at once; by route."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Annotated
 
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.policy.route_table import DomainTable
 from letterlock.queue.settle import RetrySchedule
+from letterlock.shares import DIVIDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +27,8 @@ class RouteTerms:
 
     usual: Terms = field(default_factory=Terms)
     routes: DomainTable[Terms] = field(default_factory=lambda: DomainTable({}))
-    max_concurrent: Mapping[str, int] = field(default_factory=dict)
+    max_concurrent: Annotated[Mapping[str, int], DIVIDED] = field(default_factory=dict)
 
     def of(self, domain: str) -> Terms:
         """The terms for mail to a domain or address literal."""
         return self.routes.find(domain) or self.usual
-
-    def shared_by(self, workers: int) -> "RouteTerms":
-        """The share of one of several workers."""
-        shares = {place: max(1, -(-count // workers)) for place, count in self.max_concurrent.items()}
-        return replace(self, max_concurrent=shares)

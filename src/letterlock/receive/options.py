@@ -2,8 +2,10 @@
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Annotated
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.shares import DIVIDED, EACH
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -26,14 +28,14 @@ class ReceiveOptions:
     postmaster: Mailbox | None = None
     relay_networks: tuple[Network, ...] = LOOPBACK
     tls_required_no_networks: tuple[Network, ...] | None = None
-    max_message_octets: int = 26_214_400
-    max_text_line_octets: int = 1000
-    max_recipients: int = 1000
-    max_bad_commands: int = 20
-    max_idle_commands: int = 100
-    max_connections: int = 500
-    max_connections_per_client: int = 100
-    max_inflight_octets: int = 268_435_456
+    max_message_octets: Annotated[int, EACH] = 26_214_400
+    max_text_line_octets: Annotated[int, EACH] = 1000
+    max_recipients: Annotated[int, EACH] = 1000
+    max_bad_commands: Annotated[int, EACH] = 20
+    max_idle_commands: Annotated[int, EACH] = 100
+    max_connections: Annotated[int, DIVIDED] = 500
+    max_connections_per_client: Annotated[int, DIVIDED] = 100
+    max_inflight_octets: Annotated[int, DIVIDED] = 268_435_456
     command_timeout_seconds: float = 300
     message_timeout_seconds: float = 3600
     tls_timeout_seconds: float = 60
