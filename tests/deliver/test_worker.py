@@ -299,24 +299,30 @@ async def test_a_removed_message_is_not_delivered(store: HandStore, dialer: Memo
     assert dialer.dialled == []
 
 
-async def test_a_body_that_cannot_be_read_waits_for_the_lease_to_run_out(
+async def test_a_body_that_cannot_be_read_is_deferred_with_a_reason(
     store: HandStore, dialer: MemoryDialer, heard: Ear
 ) -> None:
     store.fail = {"body": 1}
     store.put(make_task())
     async with working(store, dialer):
-        await until(lambda: "cannot be read" in heard.text)
-    assert store.settled == []
-    assert store.leased
+        await until(lambda: store.settled)
+    ((settlement, made),) = store.settled
+    assert [outcome.status for outcome in settlement.deferred] == ["4.3.0"]
+    assert [reason.code for reason in made.reasons] == ["queue-unreadable"]
+    assert "cannot be read: no space left on device" in heard.text
 
 
 async def test_a_bug_in_one_delivery_stops_no_other(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
     dialer.handlers["192.0.2.2"] = Server()
     store.put(task_for("bug.example", 1), task_for("quick.example", 1))
     async with working(store, dialer, PerDomain(quick="192.0.2.2")):
-        await until(lambda: store.settled and "failed by a bug" in heard.text)
-    ((_, made),) = store.settled
-    assert made.next_hop == "quick.example"
+        await until(lambda: len(store.settled) == 2)
+    settled = {made.next_hop: settlement for settlement, made in store.settled}
+    assert settled["quick.example"].delivered
+    assert [outcome.text for outcome in settled["bug.example"].deferred] == [
+        "bug.example: an error inside Letterlock; the log has the details"
+    ]
+    assert "bug.example-1: a bug, at bug.example" in heard.text
 
 
 async def test_leases_that_cannot_be_given_back_run_out(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:

@@ -7,7 +7,10 @@ import pytest
 
 from letterlock.discover import MAX_ADDRESSES, Discoverer
 from letterlock.mtasts import Absent, Known, Mode, StsEvidence, StsPolicy
-from letterlock.policy.evidence import MxHost, NextHop, Origin, TargetHost, TlsRule
+from letterlock.policy.decision import SkipHost
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, TargetHost, TlsRule
+from letterlock.policy.reasons import sentence
+from letterlock.policy.require import require
 from letterlock.policy.rules import Rules
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from tests.net.https_servers import FixedClock
@@ -208,6 +211,22 @@ async def test_an_address_given_twice_is_dialled_once() -> None:
 
 
 # --- MTA-STS ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("octets", "asked"), [(244, True), (245, False), (246, False), (253, False)])
+async def test_a_name_too_long_for_tlsa_is_a_lookup_that_failed(octets: int, asked: bool) -> None:
+    """`_25._tcp.` has nine octets, and a name 255 on the wire, which are 253 as text (RFC 1035 section 2.3.4)."""
+    name = ".".join(["x" * 61] * 3 + ["y" * (octets - 3 * 62)])
+    name = name if octets - 3 * 62 <= 63 else ".".join(["x" * 61] * 3 + ["y" * 29, "z" * (octets - 3 * 62 - 30)])
+    assert len(name) == octets
+    found, book = await discovered(answer(name, "A", "192.0.2.1", security=SECURE), host=mx_host(name))
+    assert bool(book.asked_tlsa) is asked
+    assert isinstance(found.tlsa, Answer if asked else LookupFailure)
+    required = require(DestinationEvidence(next_hop=NextHop(DOMAIN), mx=None, rule=None), found)
+    if not asked:
+        assert isinstance(required, SkipHost)
+        assert required.reasons[0].code == "rfc7672-2.1.2-tlsa-lookup-failed"
+        assert "longer than the 255 octets" in sentence(required.reasons[0])
 
 
 class HandPolicies:

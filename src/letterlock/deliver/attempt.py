@@ -1,6 +1,7 @@
 """One attempt at one task, from the first lookup to the last reply. It writes nothing: it returns an Attempt."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
@@ -11,8 +12,9 @@ from letterlock.deliver.final import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
-from letterlock.deliver.transaction import transact
+from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.turns import HostBusy, Turn, Turns
+from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
@@ -32,6 +34,8 @@ from letterlock.policy.sts import STS_HOLDS
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
+log = logging.getLogger("letterlock.deliver")
+
 MAX_REASONS = 20
 BUSY = "as many sessions with this host are being set up as max_handshakes_per_host allows"
 NOT_OFFERED = "rfc8689-4.2.1-not-offered"
@@ -45,7 +49,8 @@ async def attempt(
     """Try to deliver a task's message to its recipients at their next hop, or where the operator's route leads.
 
     Hosts are tried in the order of the route, each with the addresses that were judged, until every recipient has an
-    outcome; a session that `pool` kept is used before a new one. Never raises for DNS, TLS or a server.
+    outcome; a session that `pool` kept is used before a new one. Never raises for DNS, TLS or a server; and what nobody
+    foresaw is logged, and defers as any other trouble does.
 
     Raises HostBusy when nothing was delivered and as many sessions with a host are being set up as may be.
     """
@@ -74,6 +79,8 @@ class _Try:
         self._options = options
         self._pool = pool
         self._turns = pool.turns if pool is not None else Turns(options.max_handshakes_per_host)
+        self._id = task.lease.message_id
+        self._locally: Attempt | None = None  # the whole attempt, where mail ends on this machine
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
         self._troubles: list[_Trouble] = []
         self._held_reasons: list[Reason] = []
@@ -82,6 +89,7 @@ class _Try:
         self._without: dict[Mailbox, dict[str, RecipientOutcome]] = {}  # by hosts that cannot have it
         self._signs: tuple[Reason, ...] = ()  # of an attack, among what the requirement rests on
         self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
+        self._broken = False  # whether there was a bug
         self._lmtp = False  # whether LMTP is spoken there
         self._one_host = False
         self._ground: tuple[DestinationEvidence, TargetHost, Requirement] | None = None  # of the session in use
@@ -92,18 +100,42 @@ class _Try:
         self._message = task.lease.next_hop, sender_domain, task.envelope.tls_demand
 
     async def run(self) -> Attempt:
-        if await self._go_the_same_way():
+        next_hop = self._task.lease.next_hop
+        if await self._guarded(self._go_the_same_way(), next_hop):
             return self._finish()
+        await self._guarded(self._look_and_try(), next_hop)
+        return self._locally or self._finish()
+
+    async def _guarded(self, step: Awaitable[bool], subject: str) -> bool:
+        """Whether the attempt is over after a step. What nobody foresaw is a trouble of the host or next hop that it
+        happened at: the message is never worse off for it than if that one had been down."""
+        try:
+            return await step
+        except HostBusy:
+            raise
+        except Exception:
+            log.exception("%s: a bug, at %s; the message waits if no other host takes it", self._id, subject)
+        self._broke(subject)
+        return not self._pending()
+
+    def _broke(self, subject: str) -> None:
+        self._broken = True
+        reason, code, text = unforeseen(subject)
+        self._held_reasons.append(reason)
+        self._troubles.append(_Trouble(code, text, by_policy=False))
+
+    async def _look_and_try(self) -> bool:
         evidence = await self._look()
         if evidence.final is not None:
-            return await self._end_at(evidence.final, self._ports.decided.relayed(evidence))
+            self._locally = await self._end_at(evidence.final, self._ports.decided.relayed(evidence))
+            return True
         await self._try_destination(evidence)
         held_by_sts = any(reason.code in STS_HOLDS for reason in self._held_reasons)
         if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(evidence):
             self._forget()
             self._ports.decided.forget_ways()
             await self._try_destination(await self._look())
-        return self._finish()
+        return True
 
     async def _go_the_same_way(self) -> bool:
         """Send over a session that was kept, as a message like this went a moment ago; whether the attempt is over."""
@@ -112,14 +144,16 @@ class _Try:
             return False
         usual_port = self._options.port
         self._take_port(way.port)
-        kept = self._kept_session(self._pool, way.host, way.address, way.requirement)
-        if kept is not None:
+        try:
+            kept = self._kept_session(self._pool, way.host, way.address, way.requirement)
+            if kept is None:
+                return False
             self._relayed, self._lmtp = way.relayed, way.lmtp
             self._saw(way.host, way.address, kept.connected_at, kept.handshake)
-            if await self._transact(kept, way.host, way.address):
-                return True
-        self._take_port(usual_port)
-        return False
+            return bool(await self._transact(kept, way.host, way.address))
+        finally:
+            if self._pending():
+                self._take_port(usual_port)
 
     def _remember_way(self, host: str, address: str) -> None:
         """The next message like this may go as this one did, as long as nobody would look again at the evidence.
@@ -169,7 +203,7 @@ class _Try:
         if isinstance(routed, Route):
             self._one_host = len(routed.hosts) == 1
             for host in routed.hosts[: self._options.max_hosts]:
-                if await self._try_host(evidence, host):
+                if await self._guarded(self._try_host(evidence, host), host.name):
                     break
             else:
                 self._give_up(routed)
@@ -349,6 +383,7 @@ class _Try:
             done = await transact(
                 session.cleared, session.conversation, self._task.envelope, self._pending(), self._body, server=server
             )
+            over = self._learn(done, session, host, address)  # first of all, so that nothing can undo it
             if self._pool is not None and done.lost is None:
                 kept = True
                 source = self._options.source.towards(address)
@@ -357,6 +392,11 @@ class _Try:
         finally:
             if not kept:
                 await session.conversation.end()
+        return over
+
+    def _learn(self, done: Transacted, session: Opened, host: str, address: str) -> bool | None:
+        """What the transactions came to; the same answer as `_transact`."""
+        server = f"{host}[{address}]"
         if done.shun_chunks:
             self._shun_chunks(address)
         for recipient, outcome in done.unable.items():
@@ -365,7 +405,9 @@ class _Try:
         if session.reused and done.lost is not None and not done.outcomes:
             return None
         self._outcomes |= done.outcomes
-        if done.lost is not None:
+        if done.broken:
+            self._broke(server)
+        elif done.lost is not None:
             text = f"{server}: {done.lost.text}"
             self._troubles.append(_Trouble(done.lost.status, text, by_policy=False, advice=done.lost.advice))
         return not self._pending()
@@ -423,6 +465,7 @@ class _Try:
             achieved=seen.achieved,
             handshake=seen.handshake,
             reasons=self._reasons(),
+            broken=self._broken and seen.connected_at is None,
         )
 
     def _reasons(self) -> tuple[Reason, ...]:

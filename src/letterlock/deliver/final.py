@@ -24,8 +24,8 @@ async def deliver_locally(
 ) -> Attempt:
     """Deliver a task's message where mail ends. `reasons` say why it goes there, for the Attempt.
 
-    Never raises for a server or the disk. The Attempt names the target as its host, without address and port, and says
-    nothing of TLS: there is no network in between.
+    Never raises for a server, the disk or a bug. The Attempt names the target as its host, without address and port,
+    and says nothing of TLS: there is no network in between.
     """
     started_at = ports.clock.now()
     if isinstance(target, Maildir):
@@ -43,7 +43,7 @@ async def deliver_locally(
         connected_at=handed.connected_at,
         ready_at=handed.ready_at,
         host=str(target),
-        reasons=tuple(reasons),
+        reasons=(*handed.reasons, *reasons),
     )
 
 
@@ -51,6 +51,7 @@ async def _into_maildirs(
     task: DeliveryTask, body: bytes, target: Maildir, ports: Ports, options: DeliverOptions
 ) -> Handed:
     now = ports.clock.now()
-    letter = Letter.of(body, task.envelope.reverse_path, at=now, hostname=options.hostname)
+    envelope = task.envelope
+    letter = Letter.of(body, envelope.reverse_path, at=now, hostname=options.hostname, message_id=envelope.id)
     made = await deliver_to_maildirs(target, letter, task.recipients)
     return Handed(outcomes={outcome.recipient: outcome for outcome in made}, connected_at=now, ready_at=now)

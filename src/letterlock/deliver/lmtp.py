@@ -5,6 +5,7 @@ SMTP: sessions are kept for the next message, the transactions are the same (`tr
 outcome of his own. An LMTP server on another host is no matter of this file: it is a relay host, under the policy.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,24 +15,31 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, Ports, Refused, Unreachable, open_session
 from letterlock.deliver.transaction import Transacted, transact
+from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.net.local_sockets import LocalDialer
 from letterlock.policy.decision import Encryption, Requirement
 from letterlock.policy.final import LmtpLoopback, LmtpSocket
-from letterlock.policy.reasons import sentence
+from letterlock.policy.reasons import Reason, sentence
 from letterlock.queue.tasks import RecipientOutcome
+
+log = logging.getLogger("letterlock.deliver")
 
 IN_CLEAR = Requirement(encryption=Encryption.NONE, authentication=None, sni=None, fallback=None, reasons=())
 
 
 @dataclass(slots=True, kw_only=True)
 class Handed:
-    """What became of the recipients, and when the session was there (seconds since 1970; None: there was none)."""
+    """What became of the recipients, and when the session was there (seconds since 1970; None: there was none).
+
+    `reasons`: what nobody foresaw.
+    """
 
     outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     connected_at: float | None = None
     ready_at: float | None = None
+    reasons: tuple[Reason, ...] = ()
 
 
 async def deliver_by_lmtp(
@@ -44,7 +52,7 @@ async def deliver_by_lmtp(
     options: DeliverOptions,
     pool: SessionPool | None = None,
 ) -> Handed:
-    """Hand a message to the server, over a session that `pool` kept or a new one. Never raises for the server."""
+    """Hand a message to the server, over a session that `pool` kept or a new one. Never raises."""
     return await _Delivery(target, envelope, recipients, body, ports, options, pool).run()
 
 
@@ -70,12 +78,24 @@ class _Delivery:
         self._handed = Handed()
 
     async def run(self) -> Handed:
+        try:
+            await self._hand_over()
+        except Exception:
+            log.exception("%s: a bug, at %s; the message waits", self._envelope.id, self._server)
+            self._broke()
+        return self._handed
+
+    async def _hand_over(self) -> None:
         while (kept := self._kept_session()) is not None:
             if await self._transact(kept):
-                return self._handed
+                return
         if not await self._begin_anew():
             await self._begin_anew()
-        return self._handed
+
+    def _broke(self) -> None:
+        reason, code, _ = unforeseen(self._server)
+        self._handed.reasons = (reason,)
+        self._defer(code, sentence(reason))
 
     async def _begin_anew(self) -> bool:
         """One new session; False when it has shown that the server offers CHUNKING and does not know BDAT."""
@@ -106,12 +126,17 @@ class _Delivery:
             done = await transact(
                 session.cleared, session.conversation, self._envelope, pending, self._body, server=self._server
             )
+            over = self._learn(done, session)  # first of all, so that nothing can undo it
             if self._pool is not None and done.lost is None:
                 kept = True
                 await self._pool.put(self._server, self._address, self._options.port, session)
         finally:
             if not kept:
                 await session.conversation.end()
+        return over
+
+    def _learn(self, done: Transacted, session: Opened) -> bool:
+        """What the transactions came to; the same answer as `_transact`."""
         if session.reused and done.lost is not None and not done.outcomes:
             return False
         again = done.shun_chunks and self._options.chunking
@@ -124,7 +149,9 @@ class _Delivery:
         self._handed.outcomes |= done.outcomes | done.unable
         if again:
             return
-        if done.lost is not None:
+        if done.broken:
+            self._broke()
+        elif done.lost is not None:
             self._defer(done.lost.status, done.lost.text, done.lost.advice)
 
     def _defer(self, status: str, text: str, advice: Advice = NO_ADVICE) -> None:

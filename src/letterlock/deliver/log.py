@@ -41,7 +41,7 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
 
 def _protection(attempt: Attempt) -> str:
     reasons = [reason for reason in attempt.reasons if reason.code != "rule-route"]
-    words = [f"tls={_level(attempt.achieved, refused=bool(reasons))}"]
+    words = [f"tls={_level(attempt.achieved, refused=bool(reasons) and not attempt.broken)}"]
     if attempt.achieved is not None and attempt.achieved.by is not None:
         words.append(f"by={attempt.achieved.by}")
     if attempt.handshake is not None:

@@ -16,6 +16,7 @@ or missing, mail waits: its disk may not be mounted.
 
 import asyncio
 import errno
+import logging
 import os
 import re
 import secrets
@@ -26,9 +27,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from letterlock.deliver import outcomes
+from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.final import PLACEHOLDERS, Maildir
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
+
+log = logging.getLogger("letterlock.deliver")
 
 MAX_NAME_OCTETS = 255  # of one name in a directory, on every usual file system
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -96,17 +100,24 @@ def _name_of(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One message on its way into Maildirs: its lines end with LF, as files do here. `at`: seconds since 1970."""
+    """One message on its way into Maildirs: its lines end with LF, as files do here. `at`: seconds since 1970.
+
+    `message_id` is what the log calls it.
+    """
 
     reverse_path: Mailbox | None
     content: bytes
     at: float
     hostname: str
+    message_id: str = ""
 
     @classmethod
-    def of(cls, body: bytes, reverse_path: Mailbox | None, *, at: float, hostname: str) -> "Letter":
+    def of(
+        cls, body: bytes, reverse_path: Mailbox | None, *, at: float, hostname: str, message_id: str = ""
+    ) -> "Letter":
         """A message as SMTP brought it."""
-        return cls(reverse_path=reverse_path, content=body.replace(b"\r\n", b"\n"), at=at, hostname=hostname)
+        content = body.replace(b"\r\n", b"\n")
+        return cls(reverse_path=reverse_path, content=content, at=at, hostname=hostname, message_id=message_id)
 
     def for_recipient(self, recipient: Mailbox) -> bytes:
         """The file: Return-Path (RFC 5321 section 4.4), Delivered-To, and the message."""
@@ -163,6 +174,10 @@ def _deliver(target: Maildir, letter: Letter, recipient: Mailbox, token: str) ->
     except OSError as error:
         code = _STATUS.get(error.errno or 0, _OTHER_STATUS)
         return outcomes.deferred(recipient, code, f"{shown}: {_said(error)}")
+    except Exception:
+        log.exception("%s: a bug, at %s; the message waits", letter.message_id, shown)
+        _, code, text = unforeseen("the mailbox")  # the sender reads it: no path
+        return outcomes.deferred(recipient, code, text)
 
 
 def _write(where: Place, letter: Letter, recipient: Mailbox, token: str, *, create: bool) -> RecipientOutcome:

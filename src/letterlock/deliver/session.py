@@ -30,7 +30,6 @@ from letterlock.ports import Clock, Dialer, Stream
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import Greeted, HelloAnswered, TlsAnswered, TlsGoAhead
 
-_EHLO_UNKNOWN = frozenset({500, 502, 504})
 _T = TypeVar("_T")
 
 
@@ -216,17 +215,20 @@ class _Opening:
         _insist(greeted.reply.code == 220, "refused to talk to us", greeted.reply)
 
     async def _say_hello(self) -> None:
-        """EHLO; HELO only in clear, to a server that does not know EHLO, where nothing demands TLS."""
+        """EHLO; HELO only in clear, to a server that does not know EHLO, where nothing demands TLS.
+
+        A server that knows neither is not one that a message can be sent to. Where TLS is demanded, one that does not
+        know EHLO is left to the policy: it does not offer STARTTLS.
+        """
         client = self._conversation.client
         self._conversation.command(client.hello)
         answered = await self._conversation.expect(HelloAnswered)
-        knows_helo = not (client.secure or client.lmtp)
-        may_do_without = knows_helo and self._requirement.encryption is not Encryption.MANDATORY
-        if answered.capabilities is None and answered.reply.code in _EHLO_UNKNOWN and may_do_without:
+        if answered.capabilities is None and _does_not_know(answered.reply) and not (client.secure or client.lmtp):
+            if self._requirement.encryption is Encryption.MANDATORY:
+                return
             self._conversation.command(client.hello_without_extensions)
             answered = await self._conversation.expect(HelloAnswered)
-        knows_no_tls = answered.reply.code in _EHLO_UNKNOWN and knows_helo  # which the policy will judge
-        _insist(answered.capabilities is not None or knows_no_tls, "refused our EHLO", answered.reply)
+        _insist(answered.capabilities is not None, "refused our EHLO", answered.reply)
 
     async def _starttls(self) -> SessionEvidence:
         client = self._conversation.client
@@ -270,6 +272,11 @@ class _Opening:
             refusal=refusal,
             handshake=handshake,
         )
+
+
+def _does_not_know(reply: Reply) -> bool:
+    """Whether the command was not understood: any 50z, by the first two digits (RFC 5321 sections 4.2.1 and 4.3.2)."""
+    return reply.code // 10 == 50
 
 
 def _insist(condition: bool, what: str, reply: Reply) -> None:

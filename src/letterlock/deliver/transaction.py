@@ -8,6 +8,7 @@ of a large one no octet does before a recipient was accepted.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from letterlock.deliver import outcomes
 from letterlock.deliver.advice import too_many_recipients
 from letterlock.deliver.conversation import BLOCK_OCTETS, MAX_AT_ONCE_OCTETS, Conversation, SessionLost
+from letterlock.deliver.unforeseen import unforeseen
 from letterlock.dsn import in_seven_bits
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import has_utf8_header
@@ -32,6 +34,8 @@ from letterlock.smtp.client_events import (
     SenderAnswered,
 )
 
+log = logging.getLogger("letterlock.deliver")
+
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
 MAX_EARLY_OCTETS = 1 << 16
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
@@ -42,13 +46,14 @@ class Transacted:
     """What a session led to. Recipients without an outcome may be tried elsewhere; `lost` is what ended the session.
 
     `unable`: who could not have the message at this server, and has failed if no other host does better. `shun_chunks`:
-    the server offers CHUNKING, and does better without.
+    the server offers CHUNKING, and does better without. `broken`: what ended it was a bug.
     """
 
     outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     unable: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     lost: SessionLost | None = None
     shun_chunks: bool = False
+    broken: bool = False
 
 
 async def transact(
@@ -60,7 +65,8 @@ async def transact(
     *,
     server: str,
 ) -> Transacted:
-    """Send a message to recipients, in as many transactions as it takes. Never raises for the peer.
+    """Send a message to recipients, in as many transactions as it takes. Never raises, not even for a bug: what the
+    server took must be known.
 
     `cleared` is the proof that this session may have the message; `server` its name and address, for people.
     """
@@ -71,7 +77,15 @@ async def transact(
         await sending.serve(recipients)
     except SessionLost as lost:
         sending.done.lost = lost
+    except Exception:
+        log.exception("%s: a bug, in the session with %s", envelope.id, server)
+        sending.done.lost, sending.done.broken = _a_bug(), True
     return sending.done
+
+
+def _a_bug() -> SessionLost:
+    _, code, text = unforeseen("the session")
+    return SessionLost(code, text)
 
 
 class _Sending:
@@ -172,7 +186,17 @@ class _Transaction:
         self._in_doubt = False  # from the block with the final dot on
 
     async def run(self) -> list[Mailbox]:
-        """See it through; who wants another one. Raises SessionLost."""
+        """See it through; who wants another one. Raises SessionLost, and after a bug whatever that raised."""
+        try:
+            await self._see_through()
+        except SessionLost:
+            raise
+        except Exception:
+            self._doubt_what_went_out(_a_bug())
+            raise
+        return self._for_another()
+
+    async def _see_through(self) -> None:
         try:
             await self._conversation.exchange(self._hear)
             if self._unanswered:
@@ -180,7 +204,6 @@ class _Transaction:
                 await self._conversation.exchange(self._hear)
         except SessionLost as lost:
             await self._conclude(lost)
-        return self._for_another()
 
     def _hear(self, event: Event) -> bool:
         """Take an answer; whether to go on. 421 refuses nobody: the session ends, and another host may do better."""
@@ -252,13 +275,12 @@ class _Transaction:
         """
         if self._over is None:
             if self._conversation.client.sent_early and not lost.said:
-                self._doubt([one for one in self._group if one not in self._too_many], lost)
+                self._doubt_what_went_out(lost)
                 self._done.shun_chunks = True  # else another host would never be tried
             raise lost
         while self._unanswered and (refusal := await self._last_words()) is not None:
             self._answered(refusal)
-        if self._in_doubt:
-            self._doubt(self._unanswered, lost)
+        self._doubt_what_went_out(lost)
         if self._unanswered or self._done.shun_chunks:
             raise lost
 
@@ -284,6 +306,13 @@ class _Transaction:
             for recipient in self._group:
                 self._record(recipient, over.reply, "DATA")
         return []
+
+    def _doubt_what_went_out(self, lost: SessionLost) -> None:
+        """Whoever may have the message already."""
+        if self._over is None and self._conversation.client.sent_early:
+            self._doubt([one for one in self._group if one not in self._too_many], lost)
+        elif self._in_doubt:
+            self._doubt(self._unanswered, lost)
 
     def _doubt(self, unanswered: Iterable[Mailbox], lost: SessionLost) -> None:
         text = f"{self._server}: {lost.text}: {IN_DOUBT}"

@@ -30,6 +30,7 @@ from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.terms import RouteTerms
 from letterlock.deliver.turns import HostBusy
+from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
@@ -246,15 +247,29 @@ class Deliverer:
         await self._conclude(task, self._leases.hold(task.lease, _nobody), made)
 
     async def _conclude(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
-        """Tell what an attempt led to, write it, and let the lease go."""
+        """Log what an attempt led to, write it, and let the lease go."""
+        try:
+            self._log(task, made)
+            try:
+                await self._write(task, kept, made)
+            except Exception:
+                log.exception("%s: a bug, in writing the outcome; it is written without its words", made.message_id)
+                await self._write(task, kept, without_words(made))
+        finally:
+            self._leases.drop(kept)
+
+    def _log(self, task: DeliveryTask, made: Attempt) -> None:
+        """Nothing that the log does changes what became of the message."""
         try:
             for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
                 log.info("%s", line)
-            now, chance = self._clock.now(), self._chance.random()
-            schedule = self._terms_of(task.lease.next_hop).schedule
-            await self._settle(kept, settle(task, made, now=now, schedule=schedule, chance=chance), made)
-        finally:
-            self._leases.drop(kept)
+        except Exception:
+            log.exception("%s: a bug, in the lines of the log", made.message_id)
+
+    async def _write(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
+        now, chance = self._clock.now(), self._chance.random()
+        schedule = self._terms_of(task.lease.next_hop).schedule
+        await self._settle(kept, settle(task, made, now=now, schedule=schedule, chance=chance), made)
 
     def _store_failed(self, error: StoreFailed) -> float:
         pause = self._store_pause
@@ -295,7 +310,7 @@ class Deliverer:
     def _delivery_ended(self, delivery: asyncio.Task[None]) -> None:
         self._deliveries.discard(delivery)
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
-            log.critical("a delivery failed by a bug; its lease will run out", exc_info=error)
+            log.critical("a delivery could not be settled, for a bug; its lease will run out", exc_info=error)
 
     async def _deliver(self, task: DeliveryTask) -> None:
         me = asyncio.current_task()
@@ -377,6 +392,10 @@ class Deliverer:
             log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
         except StoreFailed as error:
             log.warning("%s: the queue cannot be read: %s", task.lease.message_id, error)
+            return deferred_whole(task, now=self._clock.now(), code=QUEUE_UNREADABLE)
+        except Exception:
+            log.exception("%s: a bug, in the attempt; the message waits", task.lease.message_id)
+            return deferred_whole(task, now=self._clock.now())
         except asyncio.CancelledError:
             if kept.lost:
                 log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
@@ -447,8 +466,13 @@ def _heard(made: Attempt) -> RecipientOutcome | None:
     return next((outcome for outcome in made.outcomes if outcome.kind is OutcomeKind.DEFERRED), None)
 
 
-def _did_well(made: Attempt) -> bool:
-    """Whether the place was reached in good time, or need not be reached; and did not ask for less mail."""
+def _did_well(made: Attempt) -> bool | None:
+    """Whether the place was reached in good time, or need not be reached; and did not ask for less mail.
+
+    None where the attempt shows nothing of it.
+    """
+    if made.broken:
+        return None
     if any(outcome.slow_down for outcome in made.outcomes):
         return False
     if made.connected_at is None and _heard(made) is not None:

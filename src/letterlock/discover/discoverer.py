@@ -17,7 +17,7 @@ from letterlock.mtasts import Known, StsEvidence, StsPolicy
 from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, RelayHost, TargetHost
 from letterlock.policy.rules import Rules
 from letterlock.ports import Clock, Resolver
-from letterlock.resolver.answer import Answer, LookupFailure, Security
+from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question, Security
 
 MAX_ADDRESSES = 20
 
@@ -137,11 +137,22 @@ class Discoverer:
         """Ask for TLSA at the candidates in turn, until one has signed records, or could not be found out."""
         found = _Tlsa()
         for base in candidates:
-            answer = await self._resolver.resolve(f"_{port}._tcp.{base}", dns.rdatatype.TLSA)
+            answer = await self._tlsa_at(base, port)
             found = _Tlsa(base, answer)
             if isinstance(answer, LookupFailure) or _is_final(answer):
                 break
         return found
+
+    async def _tlsa_at(self, base: str, port: int) -> Answer | LookupFailure:
+        """The TLSA answer of one base domain; a failure where the labels in front make its name longer than DNS has."""
+        owner = f"_{port}._tcp.{base}"
+        try:
+            dns.name.from_text(owner)
+        except dns.name.NameTooLong:
+            question = Question(dns.name.from_text(base), dns.rdatatype.TLSA)
+            detail = f"with _{port}._tcp. before it, its name is longer than the 255 octets that DNS allows"
+            return LookupFailure(question=question, kind=FailureKind.MALFORMED, detail=detail)
+        return await self._resolver.resolve(owner, dns.rdatatype.TLSA)
 
 
 def _final(relay: RelayHost, next_hop: NextHop, *, at: float) -> DestinationEvidence:

@@ -235,6 +235,23 @@ _REQUIRE = (
     ),
 )
 
+_OURSELVES = (
+    row(
+        "internal-error",
+        "RFC 3463 section 3.4",
+        "4.3.0",
+        "an error inside Letterlock; the log has the details",
+        "this is a bug: please report it, with what the log says of this message; the mail is tried again",
+    ),
+    row(
+        "queue-unreadable",
+        "RFC 3463 section 3.4",
+        "4.3.0",
+        "the queue cannot be read",
+        "look at the disk that holds the queue; the log has the details, and the mail is tried again",
+    ),
+)
+
 _SESSION = (
     row(
         "rfc3207-4.2-injected",
@@ -419,5 +436,5 @@ _CLEARED = (
 )
 
 EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
-    {row.code: row for row in (*_ROUTE, *_HOST, *_REQUIRE, *DEMANDS, *_SESSION, *_CLEARED)}
+    {row.code: row for row in (*_ROUTE, *_HOST, *_REQUIRE, *DEMANDS, *_SESSION, *_CLEARED, *_OURSELVES)}
 )

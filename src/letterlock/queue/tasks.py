@@ -65,7 +65,8 @@ class Attempt:
     """One try of one task, whole: what the log, the DSN, the queue listing and the reports are made from.
 
     Times are seconds since 1970; `connected_at` is None when no connection was made. `host` and `address` are the last
-    ones spoken to. `achieved`, `handshake` say what TLS reached; `reasons` why.
+    ones spoken to. `achieved`, `handshake` say what TLS reached; `reasons` why. `broken`: a bug or the queue ended it
+    before there was a connection, and nothing is known of the next hop.
     """
 
     message_id: str
@@ -81,6 +82,7 @@ class Attempt:
     achieved: Achieved | None = None
     handshake: Completed | None = None
     reasons: tuple[Reason, ...] = ()
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
