@@ -209,7 +209,7 @@ async def discovering(options: Options, asked: Dns, directory: Path | None) -> A
         return
     policies = PolicyStore.open(directory)
     fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial, port=options.mta_sts_port)
-    finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random, shared=options.workers > 1)
+    finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random)
     refreshing = asyncio.create_task(_refresh(finder, clock))
     try:
         yield Discoverer(asked.resolver, options.rules, clock=clock, sts=finder, public_roots=public_roots)

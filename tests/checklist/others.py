@@ -226,7 +226,7 @@ RFC8689 = (
     ),
     Rule(
         "4.2.2",
-        "with the header, TLS is still tried first, and nothing else is demanded",
+        "with the header, TLS is still tried first, and DANE and MTA-STS demand nothing",
         (
             "test_rfc8689_4_2_2_the_header_lifts_what_dns_demands_and_tls_is_still_tried_first",
             "test_rfc8689_4_2_2_the_header_lifts_a_failed_tlsa_lookup_and_a_policy",

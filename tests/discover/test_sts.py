@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dns.rdatatype
@@ -104,17 +105,24 @@ class World:
 class BrokenPolicies:
     """A disk that takes and gives nothing."""
 
-    async def load(self, domain: str) -> KnownPolicy | None:
+    async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
         raise StoreFailed("cannot read")
 
     async def due(self, now: float, limit: int) -> Sequence[KnownPolicy]:
         raise StoreFailed("cannot read")
 
-    async def save(self, known: KnownPolicy) -> None:
+    async def swap(self, domain: str, before: KnownPolicy | None, after: KnownPolicy | None, now: float) -> bool:
         raise StoreFailed("cannot write")
 
-    async def delete(self, domain: str) -> None:
-        raise StoreFailed("cannot write")
+
+class FullDisk(BrokenPolicies):
+    """A disk that is read only: what it holds can be read."""
+
+    def __init__(self, stored: KnownPolicy | None) -> None:
+        self.stored = stored
+
+    async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
+        return self.stored
 
 
 @pytest.fixture
@@ -353,6 +361,24 @@ async def test_a_broken_disk_is_no_absence_and_policies_hold_in_memory(caplog: p
     assert len(world.fetches) == 1
     assert "is kept in memory only: cannot write" in caplog.text
     assert await world.finder.refresh_due(NOW + DAY) == 0
+
+
+async def test_what_a_full_disk_did_not_take_holds_until_something_newer_is_stored(world: World) -> None:
+    await world.known()
+    stored = await world.policies.load(DOMAIN)
+    assert stored is not None
+    world.policies = disk = FullDisk(None)
+    world.restarted()
+    world.clock.time += 60
+    world.publish("2")
+    await world.known()
+    world.withhold()
+    world.outcome = BLOCKED
+    assert (await world.known()).id == "2"
+    disk.stored = stored
+    assert (await world.known()).id == "2", "an older row, from another process"
+    disk.stored = replace(stored, id="3", fetched_at=world.clock.time + 1)
+    assert (await world.known()).id == "3"
 
 
 async def test_closing_ends_what_is_under_way(world: World) -> None:

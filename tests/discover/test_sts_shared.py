@@ -13,7 +13,7 @@ from tests.policy.evidence import failure
 
 def another(world: World, store: PolicyStore) -> StsFinder:
     """A finder in another process: its own memory, the same file."""
-    return StsFinder(world, world.fetch, store, world.clock, lambda: 0.0, shared=True)
+    return StsFinder(world, world.fetch, store, world.clock, lambda: 0.0)
 
 
 async def test_rfc8461_10_2_first_contact_of_one_worker_is_that_of_all(tmp_path: Path) -> None:

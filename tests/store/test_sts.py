@@ -36,10 +36,15 @@ BARE = KnownPolicy(
 )
 
 
+async def keep(store: PolicyStore, known: KnownPolicy, *, at: float = NOW) -> None:
+    """Store a policy, whatever is there."""
+    assert await store.swap(known.domain, await store.load(known.domain), known, at)
+
+
 async def stored(directory: Path, *policies: KnownPolicy) -> None:
     store = PolicyStore.open(directory)
     for known in policies:
-        await store.save(known)
+        await keep(store, known)
     await store.close()
 
 
@@ -76,8 +81,8 @@ async def test_a_domain_has_one_policy_and_can_be_forgotten(tmp_path: Path) -> N
     await stored(tmp_path, FULL, replace(FULL, id="2"))
     store = PolicyStore.open(tmp_path)
     assert await store.load_all() == [replace(FULL, id="2")]
-    await store.delete("example.org")
-    await store.delete("example.org")
+    assert await store.swap("example.org", replace(FULL, id="2"), None, NOW)
+    assert await store.swap("example.org", None, None, NOW)
     assert await store.load("example.org") is None
     await store.close()
     assert await read(tmp_path) == []
@@ -94,21 +99,78 @@ async def test_rfc8461_10_2_due_are_those_that_hold_the_longest_due_first(tmp_pa
         entry("later.example", NOW + 0.1, NOW + 1),
         entry("expired.example", NOW - 9, NOW),
     ):
-        await store.save(known)
+        await keep(store, known)
     assert [known.domain for known in await store.due(NOW, 10)] == ["earlier.example", "now.example"]
     assert [known.domain for known in await store.due(NOW, 1)] == ["earlier.example"]
     await store.close()
 
 
-async def test_the_number_of_policies_is_bounded_and_what_expires_first_goes() -> None:
+def short(domain: str) -> KnownPolicy:
+    return replace(BARE, domain=domain, expires_at=NOW + 604_800)
+
+
+def long(domain: str) -> KnownPolicy:
+    return replace(BARE, domain=domain, expires_at=NOW + 31_557_600)
+
+
+async def domains(store: PolicyStore) -> set[str]:
+    return {known.domain for known in await store.load_all()}
+
+
+async def test_the_number_of_policies_is_bounded_and_expired_ones_go_first() -> None:
     store = PolicyStore.open(None, max_policies=3)
-    for number, expires_at in enumerate((30.0, 10.0, 20.0, 5.0, 40.0)):
-        await store.save(replace(BARE, domain=f"{number}.example", expires_at=expires_at))
-    assert [known.expires_at for known in await store.load_all()] == [30.0, 20.0, 40.0]
-    await store.save(replace(BARE, domain="new.example", expires_at=1.0))
-    assert (await store.load("new.example")) is not None  # what was learnt just now stays
-    assert len(await store.load_all()) == 3
+    for number, expires_at in enumerate((NOW + 30, NOW - 1, NOW + 20)):
+        await keep(store, replace(BARE, domain=f"{number}.example", expires_at=expires_at), at=NOW - 100 + number)
+    await keep(store, replace(BARE, domain="new.example", expires_at=NOW - 2))
+    assert await domains(store) == {"0.example", "2.example", "new.example"}  # what was learnt just now stays
     await store.close()
+
+
+@pytest.mark.parametrize("names", ["{}.evil.test", "{}.x.evil.test", "{}.evil.co.uk", "a.{}.evil.co.uk"])
+async def test_long_policies_of_one_owner_do_not_push_out_a_short_one(names: str) -> None:
+    """However late they come, and whatever the public suffix is."""
+    store = PolicyStore.open(None, max_policies=20)
+    honest = {"bank.test", "other.test", "bank.co.uk", "mail.bank.co.uk", "shop.co.uk"}
+    for name in honest:
+        await keep(store, short(name), at=NOW)
+    for number in range(100):
+        await keep(store, long(names.format(number)), at=NOW + 1 + number)
+    assert honest < await domains(store)
+    assert len(await domains(store)) == 20
+    await store.close()
+
+
+async def test_of_equals_the_least_recently_used_is_forgotten_and_a_refresh_is_no_use() -> None:
+    store = PolicyStore.open(None, max_policies=3)
+    for number, name in enumerate(("idle.test", "busy.test", "refreshed.test")):
+        await keep(store, short(name), at=NOW + number)
+    await store.load("busy.test", NOW + 86_400)
+    await store.load("idle.test", NOW + 3_600)  # within the step in which use is written down
+    known = await store.load("refreshed.test")
+    assert await store.swap("refreshed.test", known, replace(short("refreshed.test"), id="2"), NOW + 86_400)
+    await keep(store, long("first.example"), at=NOW + 90_000)
+    assert await domains(store) == {"busy.test", "refreshed.test", "first.example"}
+    await keep(store, long("second.example"), at=NOW + 90_001)
+    assert await domains(store) == {"busy.test", "first.example", "second.example"}
+    await store.close()
+
+
+async def test_room_is_made_for_many_at_once(tmp_path: Path) -> None:
+    store = PolicyStore.open(tmp_path, max_policies=200)
+    for number in range(201):
+        await keep(store, long(f"{number}.evil.test"), at=NOW + number)
+    assert len(await domains(store)) == 199
+    await store.close()
+
+
+async def test_a_file_of_version_1_is_taken_over(tmp_path: Path) -> None:
+    await stored(tmp_path, FULL)
+    damage(tmp_path, "ALTER TABLE sts_policy DROP COLUMN used_at")
+    damage(tmp_path, "PRAGMA user_version = 1")
+    one, other = PolicyStore.open(tmp_path), PolicyStore.open(tmp_path)
+    assert await other.load("example.org", NOW) == FULL
+    await one.close()
+    await other.close()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +211,7 @@ async def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, caplog: p
 
 async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     await stored(tmp_path, FULL)
-    damage(tmp_path, "PRAGMA user_version = 2")
+    damage(tmp_path, "PRAGMA user_version = 3")
     with pytest.raises(StoreFailed, match="newer Letterlock"):
         PolicyStore.open(tmp_path)
 
@@ -167,11 +229,10 @@ async def test_a_store_that_lost_its_table_says_so(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_two_processes_may_have_the_file_open(tmp_path: Path) -> None:
-    one, other = PolicyStore.open(tmp_path), PolicyStore.open(tmp_path)
-    await one.save(FULL)
-    assert await other.load("example.org") == FULL
-    await other.delete("example.org")
-    assert await one.load("example.org") is None
-    await one.close()
-    await other.close()
+async def test_a_damaged_row_is_replaced_by_who_remembers_what_it_was(tmp_path: Path) -> None:
+    store = PolicyStore.open(tmp_path)
+    await keep(store, FULL)
+    damage(tmp_path, "UPDATE sts_policy SET mode = 'enforced'")
+    assert await store.swap("example.org", FULL, replace(FULL, id="2"), NOW)
+    assert await store.load("example.org") == replace(FULL, id="2")
+    await store.close()

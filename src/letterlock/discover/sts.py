@@ -1,7 +1,12 @@
 """Finds the MTA-STS policy of a domain: TXT, what is remembered, and a fetch where one is due (RFC 8461).
 
-What to do is said by `letterlock.mtasts`; here it is done, once for all who ask at the same time, and what is learnt is
-kept. That a policy could not be confirmed is logged when it begins, as section 10.2 wants it.
+What to do is decided by `letterlock.mtasts`; here it is done, once for all who ask at the same time, and what is learnt
+is stored. That a policy could not be confirmed is logged when it begins, as section 10.2 wants it.
+
+Several processes may store policies in one place, so the stored row decides and no copy in memory does: it is read for
+every question, and replaced only while it is still what the conclusion was drawn from (compare and swap). Otherwise
+another process knows more, and the conclusion is drawn anew from what it stored. Only what a failing disk did not take
+is held in memory.
 """
 
 import asyncio
@@ -9,6 +14,7 @@ import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import dns.rdatatype
@@ -20,7 +26,6 @@ from letterlock.mail.names import MAX_NAME_OCTETS, is_address_literal
 from letterlock.mtasts import (
     Absent,
     Conclusion,
-    Fetch,
     Fetched,
     FetchFailed,
     FetchFailure,
@@ -41,7 +46,8 @@ from letterlock.queue.store import StoreFailed
 from letterlock.resolver.answer import Answer, LookupFailure
 
 log = logging.getLogger("letterlock.mtasts")
-MAX_AT_HAND = 1_000
+MAX_UNSAVED = 1_000  # policies that a failing disk did not take
+MAX_ROUNDS = 8  # each means that another process changed the row meanwhile; after two they agree
 MAX_PAST_FAILURES = 10_000
 MAX_REFRESHES = 8
 MAX_DUE = 1_000
@@ -51,17 +57,14 @@ _TXT_LABEL, _HOST_LABEL = "_mta-sts", "mta-sts"
 class Policies(Protocol):
     """Where policies are remembered over restarts. Every verb may raise StoreFailed."""
 
-    async def load(self, domain: str) -> KnownPolicy | None:
-        """What is remembered of one domain, expired or not."""
+    async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
+        """What is remembered of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
 
     async def due(self, now: float, limit: int) -> Sequence[KnownPolicy]:
         """Policies that hold and are to be fetched again, the longest due first."""
 
-    async def save(self, known: KnownPolicy) -> None:
-        """Replace what is remembered of its domain."""
-
-    async def delete(self, domain: str) -> None:
-        """Forget a domain."""
+    async def swap(self, domain: str, before: KnownPolicy | None, after: KnownPolicy | None, now: float) -> bool:
+        """Replace what is remembered of a domain (None: nothing), if that is still `before`; whether it was."""
 
 
 class StsFinder:
@@ -74,18 +77,14 @@ class StsFinder:
         policies: Policies,
         clock: Clock,
         chance: Callable[[], float],
-        *,
-        shared: bool = False,
     ) -> None:
-        """`shared`: other processes remember policies in the same place, so what was not there may be by now."""
         self._resolver = resolver
         self._fetch = fetch
         self._policies = policies
         self._clock = clock
         self._chance = chance
-        self._shared = shared
         self._running: dict[str, asyncio.Task[StsEvidence]] = {}
-        self._at_hand: OrderedDict[str, KnownPolicy | None] = OrderedDict()
+        self._unsaved: OrderedDict[str, KnownPolicy] = OrderedDict()
         self._past: OrderedDict[str, PastFailure] = OrderedDict()
 
     async def find(self, domain: str) -> StsEvidence:
@@ -93,11 +92,14 @@ class StsFinder:
 
         The policy domain is the recipients' domain, or that of a smart host (section 3.4): its parents are not asked.
         """
+        return await self._find(domain, for_mail=True)
+
+    async def _find(self, domain: str, *, for_mail: bool) -> StsEvidence:
         if is_address_literal(domain) or len(f"{_TXT_LABEL}.{domain}") > MAX_NAME_OCTETS:
             return Absent()
         task = self._running.get(domain)
         if task is None:
-            task = self._running[domain] = asyncio.create_task(self._look(domain))
+            task = self._running[domain] = asyncio.create_task(self._look(domain, for_mail=for_mail))
             task.add_done_callback(lambda _: self._running.pop(domain))
         return await asyncio.shield(task)  # who gives up waiting takes nothing from the others
 
@@ -119,7 +121,7 @@ class StsFinder:
 
         async def refresh(domain: str) -> None:
             async with seats:
-                await self.find(domain)
+                await self._find(domain, for_mail=False)
 
         async with asyncio.TaskGroup() as group:
             for known in due:
@@ -133,25 +135,35 @@ class StsFinder:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _look(self, domain: str) -> StsEvidence:
-        try:
-            known = await self._recall(domain)
-        except StoreFailed as error:
-            log.warning("%s", error)
-            evidence = await self._ask(domain, None)
-            return Unreachable(f"remembered policies cannot be read: {error}") if _is_absent(evidence) else evidence
-        return await self._ask(domain, known)
+    async def _look(self, domain: str, *, for_mail: bool) -> StsEvidence:
+        """Conclude from what is stored, again and again until nobody changed it meanwhile."""
+        txt, fetched = await self._txt(domain), _Outcome()
+        for _ in range(MAX_ROUNDS):
+            recalled = await self._recall(domain, for_mail=for_mail)
+            before = fetched.outcome
+            conclusion = await self._conclude(domain, recalled.known, txt, fetched)
+            at_once = fetched.outcome is before  # nobody can have changed what was read a moment ago
+            nothing_new = at_once and conclusion.remember == recalled.stored
+            if nothing_new or await self._remember(domain, recalled, conclusion.remember):
+                _tell(domain, recalled.known, conclusion)
+                break
+        else:
+            log.warning("the MTA-STS policy of %s is changed by other processes all the time", domain)
+        if recalled.trouble is not None and isinstance(conclusion.evidence, Absent):
+            return Unreachable(f"remembered policies cannot be read: {recalled.trouble}")
+        return conclusion.evidence
 
-    async def _ask(self, domain: str, known: KnownPolicy | None) -> StsEvidence:
-        txt = await self._txt(domain)
+    async def _conclude(
+        self, domain: str, known: KnownPolicy | None, txt: TxtResult, fetched: "_Outcome"
+    ) -> Conclusion:
         step = next_step(domain, known, self._past.get(domain), txt, self._clock.now())
-        if isinstance(step, Fetch):
-            outcome = await self._fetch_from(f"{_HOST_LABEL}.{domain}")
-            step = after_fetch(step, outcome, self._clock.now(), self._chance())
-            self._note_failure(domain, step.failure)
-        _tell(domain, known, step)
-        await self._remember(domain, known, step.remember)
-        return step.evidence
+        if isinstance(step, Conclusion):
+            return step
+        if fetched.outcome is None:
+            fetched.outcome = await self._fetch_from(f"{_HOST_LABEL}.{domain}")
+        conclusion = after_fetch(step, fetched.outcome, self._clock.now(), self._chance())
+        self._note_failure(domain, conclusion.failure)
+        return conclusion
 
     async def _txt(self, domain: str) -> TxtResult:
         answer = await self._resolver.resolve(f"{_TXT_LABEL}.{domain}", dns.rdatatype.TXT)
@@ -176,31 +188,63 @@ class StsFinder:
             if len(self._past) > MAX_PAST_FAILURES:
                 self._past.popitem(last=False)
 
-    async def _recall(self, domain: str) -> KnownPolicy | None:
-        """Raises StoreFailed."""
-        if domain not in self._at_hand or (self._shared and self._at_hand[domain] is None):
-            self._keep_at_hand(domain, await self._policies.load(domain))
-        self._at_hand.move_to_end(domain)
-        return self._at_hand[domain]
-
-    def _keep_at_hand(self, domain: str, known: KnownPolicy | None) -> None:
-        self._at_hand[domain] = known
-        self._at_hand.move_to_end(domain)
-        if len(self._at_hand) > MAX_AT_HAND:
-            self._at_hand.popitem(last=False)
-
-    async def _remember(self, domain: str, before: KnownPolicy | None, after: KnownPolicy | None) -> None:
-        """Keep what changed. A disk that does not take it is told of; the policy holds in memory all the same."""
-        if before == after:
-            return
-        self._keep_at_hand(domain, after)
+    async def _recall(self, domain: str, *, for_mail: bool) -> "_Recalled":
+        unsaved = self._unsaved.get(domain)
         try:
-            if after is None:
-                await self._policies.delete(domain)
-            else:
-                await self._policies.save(after)
+            stored = await self._policies.load(domain, self._clock.now() if for_mail else None)
         except StoreFailed as error:
-            log.warning("the MTA-STS policy of %s is kept in memory only: %s", domain, error)
+            log.warning("%s", error)
+            return _Recalled(None, unsaved, trouble=None if unsaved else str(error))
+        return _Recalled(stored, stored if unsaved is None else _later(stored, unsaved))
+
+    async def _remember(self, domain: str, recalled: "_Recalled", after: KnownPolicy | None) -> bool:
+        """Store what was concluded; False when another process has stored something else since it was read.
+
+        A disk that does not take it is logged; the policy holds in memory all the same.
+        """
+        try:
+            if not await self._policies.swap(domain, recalled.stored, after, self._clock.now()):
+                return False
+            self._unsaved.pop(domain, None)
+        except StoreFailed as error:
+            self._keep_unsaved(domain, after)
+            if after != recalled.known:
+                log.warning("the MTA-STS policy of %s is kept in memory only: %s", domain, error)
+        return True
+
+    def _keep_unsaved(self, domain: str, after: KnownPolicy | None) -> None:
+        self._unsaved.pop(domain, None)
+        if after is not None:
+            self._unsaved[domain] = after
+            if len(self._unsaved) > MAX_UNSAVED:
+                self._unsaved.popitem(last=False)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """How the one fetch of a look ended, if there was one."""
+
+    outcome: Fetched | FetchFailed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recalled:
+    """What is stored of a domain, and what to go by: the same, but for what the disk did not take.
+
+    `trouble`: nothing could be read.
+    """
+
+    stored: KnownPolicy | None
+    known: KnownPolicy | None
+    trouble: str | None = None
+
+
+def _later(stored: KnownPolicy | None, unsaved: KnownPolicy) -> KnownPolicy:
+    """The one that was fetched later; what is stored, unless the other is the same policy with later remarks."""
+    if stored is None or unsaved.fetched_at > stored.fetched_at:
+        return unsaved
+    same = (stored.fetched_at, stored.id, stored.policy) == (unsaved.fetched_at, unsaved.id, unsaved.policy)
+    return unsaved if same else stored
 
 
 def _addresses(answers: Sequence[Answer]) -> tuple[str, ...]:
@@ -208,10 +252,6 @@ def _addresses(answers: Sequence[Answer]) -> tuple[str, ...]:
     families = [[one.address for one in answer.records if isinstance(one, A | AAAA)] for answer in answers]
     mixed = itertools.chain.from_iterable(itertools.zip_longest(*families))
     return tuple(dict.fromkeys(address for address in mixed if address is not None))
-
-
-def _is_absent(evidence: StsEvidence) -> bool:
-    return isinstance(evidence, Absent)
 
 
 def _say(failure: LookupFailure) -> str:

@@ -3,6 +3,9 @@
 A SQLite file beside the queue, and not in it: losing it loses no mail, and another process may read it while the server
 runs (a rollback journal, not the WAL). A damaged row is dropped and told of; a file that is no database at all is set
 aside. Whoever can write the file can make this machine forget a policy, as with the queue.
+
+Several processes write it: a row is replaced only by whoever has seen it as it is (`swap`). When there are too many
+policies, expired ones go first, then those that crowd: see docs/decisions/0010-remembered-policies.md.
 """
 
 import json
@@ -21,9 +24,12 @@ from letterlock.store.writer import Writer
 
 log = logging.getLogger("letterlock.store")
 FILE = "policies.db"
-VERSION = 1
-MAX_POLICIES = 100_000
+VERSION = 2
+MAX_POLICIES = 100_000  # some 50 MB of disk, and more policies than all domains have that one server writes to
+ROOM_SHARE = 0.01  # what is made room for at once, because choosing looks at every row
+USED_STEP_SECONDS = 3_600.0  # when a policy was last used is written down so coarsely, because a write costs an fsync
 _Row = tuple[Any, ...]
+_COLUMNS = 12  # those of a KnownPolicy; when it was last used follows
 
 
 class Damaged(Exception):
@@ -36,7 +42,7 @@ _SQL = read_statements((files("letterlock.store") / "sql" / "sts.sql").read_text
 class PolicyStore:
     """KnownPolicy rows, one a domain, at most `max_policies`. Open one with `PolicyStore.open`.
 
-    Every verb may raise StoreFailed. What `save` and `delete` wrote is on disk when they return.
+    Every verb may raise StoreFailed. What `swap` wrote is on disk when it returns.
     """
 
     def __init__(self, connection: sqlite3.Connection, max_policies: int) -> None:
@@ -58,10 +64,15 @@ class PolicyStore:
         except (sqlite3.Error, OSError) as error:
             raise StoreFailed(f"cannot open the remembered policies {path}: {error}") from None
 
-    async def load(self, domain: str) -> KnownPolicy | None:
-        """What is remembered of one domain, expired or not."""
-        found = await self._writer.do_aside(lambda db: _read(db, "one", domain))
-        return found[0] if found else None
+    async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
+        """What is remembered of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
+
+        def work(db: sqlite3.Connection) -> KnownPolicy | None:
+            if used_at is not None:
+                db.execute(_SQL["used"], (domain, used_at, USED_STEP_SECONDS))
+            return next(iter(_read(db, "one", domain)), None)
+
+        return await self._writer.do_aside(work)
 
     async def load_all(self) -> Sequence[KnownPolicy]:
         """Everything that is remembered, by domain."""
@@ -71,19 +82,33 @@ class PolicyStore:
         """Policies that hold and are to be fetched again, the longest due first."""
         return await self._writer.do_aside(lambda db: _read(db, "due", now, limit))
 
-    async def save(self, known: KnownPolicy) -> None:
-        """Replace what is remembered of its domain. When there are too many, those that expire first are forgotten."""
-        row = _row(known)
+    async def swap(self, domain: str, before: KnownPolicy | None, after: KnownPolicy | None, now: float) -> bool:
+        """Replace what is remembered of a domain (None: nothing), if that is still `before`; whether it was.
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute(_SQL["save"], row)
-            db.execute(_SQL["make_room"], (known.domain, self._max_policies))
+        When there are too many, others are forgotten. A damaged row counts as whatever it was.
+        """
 
-        await self._writer.do_aside(work)
+        def work(db: sqlite3.Connection) -> bool:
+            row = db.execute(_SQL["one"], (domain,)).fetchone()
+            if not _holds(row, before):
+                return False
+            if after is None:
+                _delete(db, domain)
+            else:
+                db.execute(_SQL["save"], (*_row(after), now))
+                self._make_room(db, domain, now)
+            return True
 
-    async def delete(self, domain: str) -> None:
-        """Forget a domain."""
-        await self._writer.do_aside(lambda db: _delete(db, domain))
+        return await self._writer.do_aside(work)
+
+    def _make_room(self, db: sqlite3.Connection, domain: str, now: float) -> None:
+        """Forget expired policies, then crowding ones, when there are more than may be; never this domain's."""
+        room = max(1, int(self._max_policies * ROOM_SHARE))
+        for statement, values in (("forget_expired", (domain, now)), ("forget_crowding", (domain,))):
+            (count,) = db.execute(_SQL["count"]).fetchone()
+            if count > self._max_policies:
+                excess = count - self._max_policies
+                db.execute(_SQL[statement], (*values, excess + room - 1))
 
     async def close(self) -> None:
         """Finish what was asked for, and close the file."""
@@ -105,6 +130,7 @@ def _connect_or_begin_anew(path: Path) -> sqlite3.Connection:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.create_function("suffix", 2, _suffix, deterministic=True)
     connection.text_factory = _text  # octets that are no UTF-8 damage one row, not the reading of all
     try:
         connection.execute("PRAGMA synchronous = FULL")
@@ -116,11 +142,30 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the file to this version, one process at a time. Raises sqlite3.Error, StoreFailed."""
+    connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SQL['schema']} PRAGMA user_version = {VERSION}; COMMIT;")
-    elif version != VERSION:
+    for number in range(version + 1, VERSION + 1):
+        for statement in _SQL[f"version_{number}"].split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+    connection.execute("COMMIT")
+    if version > VERSION:
         raise StoreFailed(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
+
+
+def _suffix(domain: str, labels: int) -> str:
+    """The last labels of a domain, as an SQL function."""
+    return ".".join(domain.split(".")[-labels:])
+
+
+def _holds(row: _Row | None, expected: KnownPolicy | None) -> bool:
+    if row is None:
+        return expected is None
+    try:
+        return _known(row) == expected
+    except Damaged:
+        return True
 
 
 def _text(octets: bytes) -> str:
@@ -164,7 +209,7 @@ def _row(known: KnownPolicy) -> _Row:
 def _known(row: _Row) -> KnownPolicy:
     """Raises Damaged."""
     try:
-        return _parse(*row)
+        return _parse(*row[:_COLUMNS])
     except (TypeError, ValueError, RecursionError) as error:
         raise Damaged(str(error)) from None
 
