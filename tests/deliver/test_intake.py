@@ -6,6 +6,7 @@ import pytest
 
 from letterlock.deliver import intake
 from letterlock.deliver.intake import GIVEN_BACK_SECONDS, LEASE_BATCH, LOOK_AT_ALL_SECONDS, LOOK_SECONDS, Intake
+from letterlock.deliver.leases import Leases
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.rests import MAX_SECONDS, PATIENCE, Rests
@@ -24,7 +25,8 @@ class World:
         self.store = HandStore(self.clock)
         self.seats = Seats(total=50, each=each, max_waiting=options.max_waiting)
         self.rests = Rests()
-        self.intake = Intake(self.store, self.clock, options, self.seats, self.rests, lambda next_hop: next_hop)
+        leases = Leases(self.store, self.clock, options.lease_seconds)
+        self.intake = Intake(self.store, self.clock, options, self.seats, self.rests, lambda next_hop: next_hop, leases)
 
     def put(self, domain: str, count: int, start: int = 0) -> None:
         self.store.put(*(task_for(domain, number) for number in range(start, start + count)))

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Protocol
 
 import pytest
 
@@ -18,6 +19,7 @@ from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence, NextHop
 from letterlock.policy.route_table import DomainTable
 from letterlock.queue.settle import RetrySchedule
+from letterlock.queue.store import Store
 from letterlock.queue.tasks import DeliveryTask
 from tests.deliver.conftest import Ear
 from tests.deliver.hand_store import HandStore
@@ -59,9 +61,15 @@ def task_for(domain: str, number: int) -> DeliveryTask:
     return make_task(Mailbox("ann", domain), message_id=f"{domain}-{number}", next_hop=domain)
 
 
+class TimedStore(Store, Protocol):
+    """A store that goes by a clock of ours."""
+
+    clock: HandClock
+
+
 @asynccontextmanager
 async def working(
-    store: HandStore,
+    store: TimedStore,
     dialer: MemoryDialer,
     discoverer: HandDiscoverer | None = None,
     grace: float = 5.0,

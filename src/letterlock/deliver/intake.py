@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
+from letterlock.deliver.leases import Leases
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.rests import Rests
 from letterlock.deliver.seats import Seats
@@ -42,6 +43,7 @@ class Intake:
         seats: Seats,
         rests: Rests,
         leads_to: Callable[[str], str],
+        leases: Leases,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -49,6 +51,7 @@ class Intake:
         self._seats = seats
         self._rests = rests
         self._leads_to = leads_to
+        self._leases = leases
         self._crowded: dict[str, dict[str, None]] = {}  # the crowded next hops, by the place that they lead to
         self._crowded_count = 0
         self._look_at = -math.inf  # monotonic: when to look again past the crowded
@@ -110,6 +113,7 @@ class Intake:
     async def _lease(
         self, limit: int, *, avoid: Sequence[str] = (), only: Sequence[str] = (), since: float = 0.0
     ) -> Sequence[DeliveryTask]:
+        await self._leases.catch_up()
         return await self._store.lease(
             self._clock.now(),
             limit=limit,

@@ -101,7 +101,8 @@ class Deliverer:
         self._next_look: asyncio.TimerHandle | None = None
         self._aside: set[str] = set()  # leases of deliveries that take long
         self._decided = Decided()
-        self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to)
+        self._leases = Leases(store, clock, options.lease_seconds)
+        self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to, self._leases)
         self._woken = asyncio.Event()
         self._stopping = False
         self._ended = asyncio.Event()
@@ -109,7 +110,6 @@ class Deliverer:
         self._deliveries: set[asyncio.Task[None]] = set()
         self._trying: set[asyncio.Task[None]] = set()  # those that may be cancelled: nothing is to be written yet
         self._store_pause = STORE_PAUSE_SECONDS
-        self._leases = Leases(store, clock, options.lease_seconds)
         self._behind = True  # the queue may hold more that is due than was taken in
         self._bodies: dict[str, bytes] = {}  # of what was just accepted, by lease
         self._body_octets = 0
@@ -440,6 +440,7 @@ class Deliverer:
         while True:
             last_chance = self._stopping or self._clock.now() + pause >= kept.lease.expires_at
             try:
+                await self._leases.revive(kept)
                 await self._store.settle(kept.lease, settlement, made, now=self._clock.now())
             except LeaseLost:
                 log.warning("%s: the lease was lost before the outcome was written", made.message_id)
