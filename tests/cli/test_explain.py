@@ -83,7 +83,7 @@ def test_codes_are_found_in_pasted_text(text: tuple[str, ...], codes: list[str])
         ("why=rfc7672-2.1.2-mx-bogous rule-verified", "did you mean rfc7672-2.1.2-mx-bogus"),
         ("xyzzy", "lists them all"),
         ("nothing of that kind here", "there is no reason code in this text"),
-        ("\x1b[31mred\u202e", "there is no reason code '?[31mred?'"),
+        ("\x1b[31mred\u202e", "there is no reason code '\\x1b[31mred\\u202e'"),
     ],
 )
 def test_an_unknown_code_is_one_message_with_a_hint(text: str, message: str) -> None:

@@ -389,9 +389,9 @@ async def test_octets_of_the_server_never_reach_the_terminal_as_they_are(
     )
     probed, shown = await look(dialer, server, by_hand(), OPTIONS)
     assert probed.conclusion is Conclusion.UNKNOWN
-    assert "< 220 ?[2J?" in shown
-    assert "0  ?]0;owned??31m" in shown
-    assert "issuer    Root ?[31m?" in shown
+    assert "< 220 \\x1b[2J" in shown
+    assert "0  \\x1b]0;owned\\x07" in shown
+    assert "issuer    Root \\x1b[31m" in shown
 
 
 async def test_a_flood_is_cut(dialer: MemoryDialer) -> None:

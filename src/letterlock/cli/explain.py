@@ -1,7 +1,6 @@
 """`letterlock explain`: what a reason code means, who can cause it, and what to do."""
 
 import difflib
-import json
 import re
 import shutil
 import sys
@@ -11,6 +10,7 @@ from typing import TextIO
 
 import click
 
+from letterlock.cli.output import json_text
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.policy.reasons import Explanation, ResultType, all_codes
@@ -55,7 +55,7 @@ def explain(text: tuple[str, ...], as_json: bool) -> None:
         sys.exit(EXIT_UNKNOWN)
     found = [explanation_of(code) for code in codes]
     if as_json:
-        click.echo(json.dumps({"reasons": [_values(each) for each in found]}, indent=2, ensure_ascii=False))
+        click.echo(json_text({"reasons": [_values(each) for each in found]}, indent=2))
         return
     style = Style.of(sys.stdout)
     if whole or len(found) == 1:
@@ -90,7 +90,7 @@ def _unknown(wanted: str) -> str:
     asked = named[0] if named else wanted.lower()
     near = difflib.get_close_matches(asked, all_codes(), n=MAX_HINTS, cutoff=_SIMILARITY)
     hint = f"did you mean {', '.join(near)}?" if near else "`letterlock explain` lists them all"
-    return f"error: there is no reason code {safe(asked)!r}\n  hint: {hint}"
+    return f"error: there is no reason code '{safe(asked)}'\n  hint: {hint}"
 
 
 def _draw(entry: Explanation, style: Style) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """`letterlock lab`: the internet in a box, and what each protection is worth in it."""
 
 import asyncio
-import json
 import logging
 import os
 import re
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from letterlock.app import StartFailed
+from letterlock.cli.output import json_text
 from letterlock.lab.addresses import NoFreeAddresses
 from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.stay import ServerFailed, stay
@@ -53,7 +53,7 @@ def lab(
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(json.dumps(as_data(cells), indent=2))
+        click.echo(json_text(as_data(cells), indent=2))
     else:
         _print(draw(cells) + explain([cell for cell in cells if verbose or not cell.passed]))
     sys.exit(0 if all(cell.passed for cell in cells) else 1)

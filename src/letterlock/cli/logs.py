@@ -2,13 +2,15 @@
 
 import asyncio
 import functools
-import json
 import logging
 import os
 import sys
 import time
 from contextlib import nullcontext, suppress
 from typing import Any, TextIO
+
+from letterlock.cli.output import GuardedStream, json_text
+from letterlock.mail.printable import printable
 
 _PROGRAMS = {"letterlock.receive": "smtpd", "letterlock.deliver": "smtp", "letterlock.report": "bounce"}
 
@@ -66,7 +68,14 @@ class PostfixFormatter(logging.Formatter):
         """One line; a traceback, if there is one, follows it."""
         level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
         line = f"{_begin(int(record.created), self._hostname, record.name, record.process)}{level}{record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not line.isprintable():
+            line = printable(line)
+        return f"{line}\n{self._traceback(record)}" if record.exc_info else line
+
+    def _traceback(self, record: logging.LogRecord) -> str:
+        """Its lines are set in, so that no text of an exception can pass for a line of the log."""
+        lines = self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        return "\n".join(f"  {printable(line)}" for line in lines)
 
 
 class JsonFormatter(logging.Formatter):
@@ -82,7 +91,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json_text(entry)
 
 
 WAIT_SECONDS = 0.01
@@ -128,7 +137,9 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
 
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
     """Send the log of every room to stderr."""
-    handler = GatheringHandler(sys.stderr)
+    # The formatters escape: what passes here thousands of times a second is not looked through twice.
+    stream = sys.stderr.unguarded if isinstance(sys.stderr, GuardedStream) else sys.stderr
+    handler = GatheringHandler(stream)
     handler.setFormatter(JsonFormatter() if as_json else PostfixFormatter(hostname))
     root = logging.getLogger("letterlock")
     root.handlers = [handler]

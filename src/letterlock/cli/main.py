@@ -1,10 +1,14 @@
 """The command `letterlock` and its verbs."""
 
 import importlib
+from typing import Any
 
 import click
 
 import letterlock
+from letterlock.cli.output import guarded_streams
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell shows
 
 VERBS = {
     "serve": "letterlock.cli.serve",
@@ -31,6 +35,19 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(VERBS[name]), name)
         return command
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command with its output guarded."""
+        with guarded_streams():
+            return super().main(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; Ctrl-C ends it in one line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(letterlock.__version__, prog_name="letterlock")
@@ -39,4 +56,7 @@ def main() -> None:
 
     It validates DNSSEC itself, applies DANE and the operator's own rules, falls back only where falling back is
     proven safe, and explains every decision.
+
+    Every verb also ends with status 74 when its output cannot be written, 130 when it is interrupted, and 141 when the
+    reader of its output has gone.
     """

@@ -1,7 +1,6 @@
 """`letterlock probe`: one server, spoken to as delivery would, under a requirement that is given by hand."""
 
 import asyncio
-import json
 import secrets
 import sys
 import time
@@ -16,6 +15,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from letterlock.app import StartFailed, SystemClock, validated_dns
 from letterlock.cli.configured import configured
+from letterlock.cli.output import json_text
 from letterlock.cli.probe_chain import look_at
 from letterlock.cli.probe_params import (
     MessageParam,
@@ -242,7 +242,7 @@ def _show(probed: Probe, by_hand: ByHand, mail: Mail | None, *, as_json: bool) -
     now = time.time()
     findings = look_at(probed, by_hand, now)
     if as_json:
-        click.echo(json.dumps(probe_values(probed, by_hand, findings, mail), indent=2))
+        click.echo(json_text(probe_values(probed, by_hand, findings, mail), indent=2))
     else:
         style = Style.of(sys.stdout)
         click.echo("\n".join(draw_probe(probed, by_hand, findings, style, now=now, mail=mail)))

@@ -1,6 +1,5 @@
 """`letterlock queue`: look at the running server's queue, and steer it."""
 
-import json
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
+from letterlock.cli.output import json_text
 from letterlock.cli.queue_asking import filtered, plural, with_server
 from letterlock.cli.queue_orders import ORDERS
 from letterlock.cli.queue_stats import stats
@@ -53,7 +53,7 @@ def _print_json(messages: Iterable[dict[str, Any]]) -> int:
     count = 0
     click.echo('{"messages": [', nl=False)
     for count, message in enumerate(messages, 1):
-        click.echo((",\n" if count > 1 else "\n") + json.dumps(message, ensure_ascii=False), nl=False)
+        click.echo((",\n" if count > 1 else "\n") + json_text(message), nl=False)
     click.echo("\n]}")
     return count
 
@@ -69,7 +69,7 @@ def show(client: Queues, *, message_id: str, as_json: bool) -> None:
     """
     message = _found(client, message_id)
     if as_json:
-        click.echo(json.dumps(message, indent=2, ensure_ascii=False))
+        click.echo(json_text(message, indent=2))
     else:
         print_message(message)
 
@@ -85,7 +85,7 @@ def trace(client: Queues, *, message_id: str, as_json: bool) -> None:
     """
     message = _found(client, message_id)
     if as_json:
-        click.echo(json.dumps(trace_values(message), indent=2, ensure_ascii=False))
+        click.echo(json_text(trace_values(message), indent=2))
     else:
         print_trace(trace_values(message), time.time())
 

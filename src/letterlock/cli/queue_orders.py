@@ -1,6 +1,5 @@
 """The verbs of `letterlock queue` that change it: retry, hold, quarantine, release, remove, flush."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
+from letterlock.cli.output import json_text
 from letterlock.cli.queue_asking import Domain, among, filtered, named_ids, plural, progress, with_server
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import MAX_REASON_CHARACTERS, State, Wanted
@@ -221,7 +221,7 @@ def _tell(verb: Verb, pages: Iterable[list[str]], *, as_json: bool, keep: bool =
         click.echo('{"ids": [', nl=False)
     for ids in pages:
         if as_json and ids:
-            click.echo((", " if count else "") + json.dumps(ids)[1:-1], nl=False)
+            click.echo((", " if count else "") + json_text(ids)[1:-1], nl=False)
         count += len(ids)
         if keep:
             kept.update(ids)

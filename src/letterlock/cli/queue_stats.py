@@ -1,6 +1,5 @@
 """`letterlock queue stats`: counts, octets and ages of what waits, by next hop, sender, reason or age."""
 
-import json
 import shutil
 import sys
 import time
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from letterlock.admin.client import Queues
+from letterlock.cli.output import json_text
 from letterlock.cli.queue_asking import progress, with_server
 from letterlock.cli.queue_text import octets, span
 from letterlock.deliver.log import safe
@@ -51,9 +51,7 @@ def stats(client: Queues, *, by: str, top: int, as_json: bool) -> None:
     total, groups = _collected(client, TallyBy(by))
     rows = _largest(groups, TallyBy(by), top)
     if as_json:
-        click.echo(
-            json.dumps({"by": by, "total": _values(total), "groups": [_values(each) for each in rows]}, indent=2)
-        )
+        click.echo(json_text({"by": by, "total": _values(total), "groups": [_values(each) for each in rows]}, indent=2))
     elif not groups:
         click.echo("The queue is empty.")
     else:

@@ -23,11 +23,38 @@ def print_messages(messages: Iterable[dict[str, Any]], now: float) -> int:
         click.echo(_line(message, now))
         if message["damage"]:
             say(f"damaged: {safe(message['damage'])}", 4)
-        for recipient in message["recipients"]:
-            if recipient["state"] != "delivered":
-                _print_recipient(recipient, now)
-        print_reasons(_once(reason for attempt in message["last_attempts"] for reason in attempt["reasons"]), 7)
+        _print_waiting(message, now)
     return count
+
+
+def _print_waiting(message: dict[str, Any], now: float) -> None:
+    """The recipients that are not done, each next hop with its own reasons below them, and no words twice."""
+    reasons = {each["next_hop"]: each["reasons"] for each in message["last_attempts"]}
+    waiting = [each for each in message["recipients"] if each["state"] != "delivered"]
+    for next_hop in dict.fromkeys(each["next_hop"] for each in waiting):
+        told = _print_recipients([each for each in waiting if each["next_hop"] == next_hop], now)
+        _print_citations(_once(reasons.get(next_hop, ())), told)
+
+
+def _print_recipients(recipients: list[dict[str, Any]], now: float) -> list[str]:
+    """Recipients of one next hop, the reason below all those that share it; the reasons that were printed."""
+    shared = dict.fromkeys((each["status"], each["reason"]) for each in recipients)
+    for status, reason in shared:
+        for each in recipients:
+            if (each["status"], each["reason"]) == (status, reason):
+                _print_recipient(each, now)
+        if reason:
+            say(f"{safe(status)} {safe(reason)}", 7)
+    return [reason for _, reason in shared if reason]
+
+
+def _print_citations(reasons: Iterable[dict[str, Any]], told: list[str]) -> None:
+    """Why, with the standard; of a sentence that stands above already, the standard alone."""
+    for each in reasons:
+        if any(each["sentence"] in text for text in told):
+            say(f"{safe(each['subject'])}  ({safe(each['section'])}; {safe(each['code'])})", 7)
+        else:
+            print_reasons([each], 7)
 
 
 def _line(message: dict[str, Any], now: float) -> str:
@@ -50,8 +77,6 @@ def _print_recipient(recipient: dict[str, Any], now: float) -> None:
     since = f" for {span(now - recipient['held_at'])}" if recipient["held_at"] is not None else ""
     because = f": {safe(recipient['held_because'])}" if recipient["held_because"] else ""
     say(f"to {safe(recipient['recipient'])}  {recipient['state']}{since}{because}", 4)
-    if recipient["reason"]:
-        say(f"{safe(recipient['status'])} {safe(recipient['reason'])}", 7)
 
 
 def _once(reasons: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:

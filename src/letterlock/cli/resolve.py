@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import json
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import dns.rdatatype
 
 from letterlock.app import StartFailed, validated_dns
 from letterlock.cli.drawing import draw_answer, draw_failure
+from letterlock.cli.output import json_text
 from letterlock.cli.style import Style
 from letterlock.config import ResolverOptions
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
@@ -131,7 +131,7 @@ def resolve(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        click.echo(json.dumps(as_values(result), indent=2))
+        click.echo(json_text(as_values(result), indent=2))
     else:
         style = Style.of(sys.stdout)
         lines = draw_answer(result, style) if isinstance(result, Answer) else draw_failure(result, style)

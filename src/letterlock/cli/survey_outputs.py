@@ -1,11 +1,11 @@
 """Where surveys go: blocks or a table for people, JSON, JSON lines, a page. Each takes them one by one, in order."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from letterlock.cli.output import json_text
 from letterlock.cli.style import Style
 from letterlock.cli.survey_page import page
 from letterlock.cli.survey_table import Row, draw_table, row
@@ -71,7 +71,7 @@ class Json:
 
     def add(self, survey: Survey) -> None:
         """Write it."""
-        text = json.dumps(survey_values(survey), indent=2, ensure_ascii=False)
+        text = json_text(survey_values(survey), indent=2)
         self._write((",\n" if self._begun else '{"domains": [\n') + text)
         self._begun = True
 
@@ -88,7 +88,7 @@ class JsonLines:
 
     def add(self, survey: Survey) -> None:
         """Write it."""
-        self._write(json.dumps(survey_values(survey), ensure_ascii=False) + "\n")
+        self._write(json_text(survey_values(survey)) + "\n")
 
     def end(self) -> None:
         """Nothing is left to do."""

@@ -13,6 +13,7 @@ import jinja2
 import letterlock
 from letterlock.cli.survey_table import HEADINGS, NO_MAIL
 from letterlock.deliver.log import safe
+from letterlock.mail.printable import printable_lines
 from letterlock.policy.outlook import Attacker
 
 ATTACKERS = {
@@ -35,7 +36,7 @@ def page(surveys: Sequence[dict[str, object]]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(moment=_moment, day=_day, link=_link, safe_text=safe)
-    return environment.get_template("survey.html").render(
+    text = environment.get_template("survey.html").render(
         surveys=surveys,
         counted=Counter(str(survey["verdict"]) for survey in surveys),
         headings={protection.value: words for protection, (words, _) in HEADINGS.items()},
@@ -44,6 +45,7 @@ def page(surveys: Sequence[dict[str, object]]) -> str:
         attackers={each.value: words for each, words in ATTACKERS.items()},
         version=letterlock.__version__,
     )
+    return printable_lines(text)
 
 
 def _moment(seconds: float) -> str:

@@ -59,10 +59,19 @@ class Options:
     queue_key: bytes | None = field(default=None, repr=False)  # contents on the disk are encrypted with it
 
 
+SYSTEM_STATE = Path("/var/lib/letterlock")  # as the packages and the systemd unit have it
+
+
 def default_state_directory() -> Path:
-    """Where the queue lives when nobody said: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`."""
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "letterlock"
+    """Where the queue lives when nobody said: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.
+
+    A user without a home (no HOME, no entry in passwd, as in a container) has the system's place.
+    """
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except RuntimeError:  # as pathlib has it for a home that cannot be found
+        return SYSTEM_STATE
+    return state / "letterlock"
 
 
 def _system_hostname() -> str:

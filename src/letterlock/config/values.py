@@ -47,7 +47,10 @@ def text_of(value: object) -> str:
 def path_of(value: object, info: ValidationInfo) -> Path:
     """A path; a relative one is taken from the folder of the configuration."""
     base: Path = (info.context or {}).get("base", Path())
-    return base / Path(text_of(value)).expanduser()
+    try:
+        return base / Path(text_of(value)).expanduser()
+    except RuntimeError:  # as pathlib has it for a home that cannot be found
+        raise wrong("begins with ~, and that user has no home directory: write the whole path") from None
 
 
 def read(path: Path) -> bytes:

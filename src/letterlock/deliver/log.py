@@ -1,5 +1,6 @@
 """One line a recipient, in the words and the order of Postfix, so that its log tools read it; why, at the end. Pure."""
 
+from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved
 from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
 
@@ -69,8 +70,8 @@ def _seconds(value: float) -> str:
 
 
 def safe(text: str) -> str:
-    """Remote text for one line of log: nothing that moves a cursor, ends a line or turns the writing direction."""
+    """Remote text for one line: bounded, and with what could steer a terminal, or end the line, as escapes."""
     if len(text) <= MAX_TEXT_CHARACTERS and text.isprintable():
         return text
-    shown = "".join(character if character.isprintable() else "?" for character in text[: MAX_TEXT_CHARACTERS + 1])
+    shown = printable(text[: MAX_TEXT_CHARACTERS + 1])
     return shown if len(shown) <= MAX_TEXT_CHARACTERS else shown[:MAX_TEXT_CHARACTERS] + "…"

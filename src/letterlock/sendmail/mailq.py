@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from letterlock.sendmail.exits import NOPERM, OK, PROTOCOL, TEMPFAIL, UNAVAILABLE, USAGE, Failure, printable
+from letterlock.sendmail.exits import IOERR, NOPERM, OK, PROTOCOL, TEMPFAIL, UNAVAILABLE, USAGE, Failure, printable
 from letterlock.sendmail.settings import CONTROL_SOCKET, settings
 
 TYPE_CHECKING = False
@@ -42,11 +42,20 @@ _scan_json = _json.make_scanner(_Context())  # type: ignore[arg-type]
 
 def main() -> int:
     """Run the command with the program's arguments; its exit status."""
+    _show_all()
     try:
         return show(_config(sys.argv[1:]))
     except Failure as failure:
         sys.stderr.write(f"letterlock-mailq: {failure}\n")
         return failure.status
+
+
+def _show_all() -> None:
+    """Make both streams show `?` for what their encoding lacks; a closed one leads nowhere."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def _config(words: list[str]) -> str | None:
@@ -74,8 +83,16 @@ def show(config: str | None) -> int:
         sys.stdout.write(_summary(count, octets))
         sys.stdout.flush()
     except BrokenPipeError:  # `mailq | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _let_go()
+    except OSError as error:  # a full disk
+        _let_go()
+        raise Failure(IOERR, f"cannot write to standard output: {error.strerror}") from None
     return OK
+
+
+def _let_go() -> None:
+    """Leave nothing that the interpreter would write to standard output at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _summary(count: int, octets: int) -> str:
