@@ -1,6 +1,5 @@
 """The configuration: safe defaults, every mistake at once, each with its line and a hint."""
 
-import base64
 import ipaddress
 from pathlib import Path
 
@@ -84,22 +83,6 @@ def test_a_key_of_another_certificate_is_a_mistake(tmp_path: Path) -> None:
     [(_, key, message, _)] = mistakes('[smtp]\ncertificate = "one.pem"\nkey = "other.key"\n', tmp_path)
     assert key == "smtp.certificate"
     assert "does not belong to" in message
-
-
-def test_the_queues_key_is_32_octets_that_nobody_else_can_read(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("c2hvcnQ=")
-    [(line, key, message, hint)] = mistakes(f'[queue]\nkey_file = "{path}"')
-    assert (line, key, message) == (2, "queue.key_file", f"{path} does not hold 32 octets in base64")
-    assert hint == f"openssl rand -base64 32 > {path}"
-    path.write_bytes(base64.b64encode(bytes(range(32))) + b"\n")
-    path.chmod(0o640)
-    [(_, _, message, hint)] = mistakes(f'[queue]\nkey_file = "{path}"')
-    assert (message, hint) == (f"{path} is a secret that others can read", f"chmod 600 {path}")
-    path.chmod(0o600)
-    options = parse(f'[queue]\nkey_file = "{path}"', "test")
-    assert options.queue_key == bytes(range(32))
-    assert "queue_key" not in repr(options), "no secret in a log"
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sourc
 def configured(path: Path | None, *, sending: bool = False) -> Options:
     """The options of a configuration file, or the safe defaults. Ends the program with status 78 on mistakes.
 
+    Secret keys are not read: whoever asks the server or checks a domain need not be able to.
     `sending`: that this machine lacks an address to send from is one.
     """
     try:
-        options = load(path)
+        options = load(path, secrets=False)
         if sending:
             require_sources(options.source, options.sources)
     except BadConfig as error:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from letterlock.config.key_file import SECRETS
 from letterlock.config.mistakes import BadConfig, Mistake, locate, placed
 from letterlock.config.options import Options, options
 from letterlock.config.tables import FileTable, known_keys
 from letterlock.config.values import MAX_FILE_OCTETS
 
 
-def load(path: Path | None) -> Options:
+def load(path: Path | None, *, secrets: bool = True) -> Options:
     """Read a configuration file; None means the safe defaults, on loopback.
+
+    `secrets`: read the secret keys that it names, too; only the server needs them.
 
     Raises BadConfig.
     """
@@ -29,10 +32,10 @@ def load(path: Path | None) -> Options:
         raise BadConfig(str(path), [Mistake(key="", message="is not UTF-8 text")]) from None
     if len(raw) > MAX_FILE_OCTETS:
         raise BadConfig(str(path), [Mistake(key="", message=f"is larger than {MAX_FILE_OCTETS} octets")])
-    return parse(text, str(path), base=path.parent)
+    return parse(text, str(path), base=path.parent, secrets=secrets)
 
 
-def parse(text: str, source: str, *, base: Path | None = None) -> Options:
+def parse(text: str, source: str, *, base: Path | None = None, secrets: bool = True) -> Options:
     """Turn TOML text into Options. Relative paths are taken from `base` (default: the working directory).
 
     Raises BadConfig.
@@ -45,7 +48,7 @@ def parse(text: str, source: str, *, base: Path | None = None) -> Options:
         raise BadConfig(source, [mistake]) from None
     lines = locate(text)
     try:
-        file = FileTable.model_validate(data, context={"base": base or Path()})
+        file = FileTable.model_validate(data, context={"base": base or Path(), SECRETS: secrets})
     except ValidationError as error:
         raise BadConfig(source, [placed(details, lines, known_keys) for details in error.errors()]) from None
     return options(file, source, lines)

@@ -4,8 +4,9 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
+from letterlock.config.key_file import KeyFile, reads_secrets
 from letterlock.config.mistakes import wrong
 from letterlock.config.rules import (
     ByDomain,
@@ -21,7 +22,6 @@ from letterlock.config.values import (
     ClientNetwork,
     DomainName,
     FilePath,
-    KeyFile,
     ListenEndpoint,
     MailAddress,
     Moment,
@@ -90,11 +90,11 @@ class SmtpTable(Table):
         return self._context
 
     @model_validator(mode="after")
-    def _load_certificate(self) -> "SmtpTable":
+    def _load_certificate(self, info: ValidationInfo) -> "SmtpTable":
         if (self.certificate is None) != (self.key is None):
             given, missing = ("certificate", "key") if self.key is None else ("key", "certificate")
             raise wrong(f"{given} is given, but {missing} is not", "STARTTLS needs both", at=given)
-        if self.certificate and self.key:
+        if self.certificate and self.key and reads_secrets(info):
             try:
                 self._context = ServerContext.load(self.certificate, self.key)
             except BadCertificate as error:
@@ -109,7 +109,7 @@ class QueueTable(Table):
         None,
         description="Where the queue lives. Unset: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.",
     )
-    key_file: KeyFile | None = Field(
+    key_file: KeyFile = Field(
         None,
         description="A file with a key of 32 octets in base64: contents are encrypted on the disk with it. "
         "Addresses are not.",

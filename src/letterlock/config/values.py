@@ -1,10 +1,8 @@
 """Single values of the configuration: text in, checked values out; what is wrong is said in the operator's words."""
 
-import base64
 import datetime as dt
 import ipaddress
 import pwd
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +17,6 @@ from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
 
 MAX_FILE_OCTETS = 4 << 20
-KEY_OCTETS = 32
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -133,22 +130,6 @@ def _anchors(value: object, info: ValidationInfo) -> tuple[TrustAnchor, ...]:
         raise wrong(str(error), "one DS or DNSKEY record a line, as in a zone file") from None
 
 
-def _key(value: object, info: ValidationInfo) -> bytes:
-    """A secret key from a file that only its owner can read."""
-    path = path_of(value, info)
-    try:
-        key = base64.b64decode(read(path), validate=False)
-    except ValueError:
-        key = b""
-    if len(key) != KEY_OCTETS:
-        raise wrong(
-            f"{path} does not hold {KEY_OCTETS} octets in base64", f"openssl rand -base64 {KEY_OCTETS} > {path}"
-        )
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise wrong(f"{path} is a secret that others can read", f"chmod 600 {path}")
-    return key
-
-
 def _moment(value: object) -> float:
     """A TOML date or time as seconds since 1970; a date means its beginning, UTC."""
     match value:
@@ -163,7 +144,6 @@ Octets = Annotated[int, Field(ge=1024, le=1 << 30)]
 Seconds = Annotated[float, Field(gt=0, le=60 * 86400)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Moment = Annotated[float, PlainValidator(_moment)]
-KeyFile = Annotated[bytes, PlainValidator(_key)]
 FilePath = Annotated[Path, PlainValidator(path_of)]
 DomainName = Annotated[str, PlainValidator(domain_name)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
