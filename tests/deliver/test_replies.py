@@ -195,3 +195,25 @@ async def test_a_session_dialled_from_another_address_is_not_used(dialer: Memory
     assert delivered(await sender.send())
     assert len(dialer.dialled) == 2
     await sender.pool.close()
+
+
+@pytest.mark.parametrize("extensions", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")])
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (b"200 fine\r\n", OutcomeKind.DELIVERED),
+        (b"221 2.0.0 closing\r\n", OutcomeKind.DEFERRED),
+        (b"220 mx ESMTP\r\n", OutcomeKind.DEFERRED),
+    ],
+)
+async def test_rfc5321_4_2_3_what_is_no_answer_to_the_message_leaves_it_in_doubt(
+    dialer: MemoryDialer, extensions: tuple[str, ...], reply: bytes, kind: OutcomeKind
+) -> None:
+    """221 says that the server closes, 220 that one has begun: neither says that the message is on its disk."""
+    dialer.handlers["192.0.2.1"] = Server(extensions=extensions, answers={".": [reply], "BDAT": [reply]})
+    dialer.handlers["192.0.2.2"] = other = Server()
+    ports = make_ports(dialer, HandDiscoverer(hosts={"a.example": ("192.0.2.1",), "b.example": ("192.0.2.2",)}))
+    made = await attempt(make_task(), BODY, ports=ports, options=OPTIONS)
+    (outcome,) = made.outcomes
+    assert (outcome.kind, outcome.in_doubt) == (kind, kind is OutcomeKind.DEFERRED)
+    assert other.messages == [], "what may have been delivered goes to no other host at once"

@@ -7,6 +7,7 @@ import pytest
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import (
     ConnectionEnded,
+    HelloAnswered,
     LocalProtocolError,
     MessageAnswered,
     RemoteProtocolError,
@@ -14,7 +15,9 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
 )
 from letterlock.smtp.client_steps import State
-from tests.smtp.test_client import ALL, ANN, OK, PLAIN, SENDER, begun, kinds, ready
+from tests.smtp.test_client import ALL, ANN, BOB, OK, PLAIN, SENDER, begun, kinds, ready
+
+CHUNKING = b"250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n"
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,7 @@ from tests.smtp.test_client import ALL, ANN, OK, PLAIN, SENDER, begun, kinds, re
     [
         b"HTTP/1.1 400 Bad Request\r\n",
         b"250 mx\r\n",
+        b"221 mx\r\n",
         b"354 mx\r\n",
         b"220 a\0\r\n",
         b"220-a\r\n" * 200,
@@ -109,6 +113,7 @@ def test_a_2yz_before_the_content_is_never_taken_for_its_acceptance() -> None:
         OK + b"354 go\r\n",  # to RCPT
         OK * 3 + b"250 ok\r\n",  # to DATA
         OK * 3 + b"220 ok\r\n",
+        OK * 3 + b"334 go\r\n",
         b"550 not you\r\n" + OK,  # RCPT accepted without a sender
     ],
 )
@@ -126,6 +131,65 @@ def test_a_3yz_is_no_acceptance_of_the_message() -> None:
     client.send_message(b"x\r\n")
     with pytest.raises(RemoteProtocolError):
         client.receive(b"354 more\r\n")
+
+
+@pytest.mark.parametrize("code", [b"211", b"214", b"220", b"221", b"235", b"350", b"354"])
+@pytest.mark.parametrize("hello", [PLAIN, ALL, CHUNKING])
+def test_rfc5321_4_2_3_a_code_of_another_command_is_no_acceptance_of_the_message(code: bytes, hello: bytes) -> None:
+    client = sent(hello)
+    with pytest.raises(RemoteProtocolError):
+        client.receive(code + b" 2.0.0 closing\r\n")
+    assert client.state is State.CLOSED
+
+
+@pytest.mark.parametrize("code", [b"250", b"200", b"251", b"252", b"253", b"299"])
+@pytest.mark.parametrize("hello", [PLAIN, ALL, CHUNKING])
+def test_rfc5321_4_3_2_an_unknown_2yz_accepts_the_message(code: bytes, hello: bytes) -> None:
+    client = sent(hello)
+    assert kinds(client.receive(code + b" fine\r\n")) == [MessageAnswered]
+    assert client.state is State.READY
+
+
+@pytest.mark.parametrize("code", [b"211", b"220", b"221"])
+def test_rfc2033_4_2_in_lmtp_one_such_code_leaves_the_others_answered(code: bytes) -> None:
+    client = SmtpClient("client.example", lmtp=True)
+    client.receive(b"200 lmtp\r\n")
+    client.hello()
+    client.receive(b"200 lmtp\r\n")
+    client.begin(SENDER, [ANN, BOB], size=3)
+    client.receive(OK)
+    client.receive(OK)
+    client.receive(OK)
+    client.receive(b"350 go\r\n")
+    client.send_message(b"x\r\n")
+    assert kinds(client.receive(OK + code + b" bye\r\n")) == [MessageAnswered]
+    assert client.fault is not None
+
+
+@pytest.mark.parametrize("code", [b"200", b"230", b"299"])
+@pytest.mark.parametrize("go", [b"350", b"354", b"300", b"399"])
+def test_rfc5321_4_3_2_unknown_codes_count_by_their_first_digit(code: bytes, go: bytes) -> None:
+    client = SmtpClient("client.example")
+    client.receive(code + b" mx\r\n")
+    client.hello()
+    assert kinds(client.receive(code + b"-mx\r\n" + code + b" 8BITMIME\r\n")) == [HelloAnswered]
+    assert client.capabilities.eight_bit_mime
+    client.begin(SENDER, [ANN], size=3)
+    client.receive(code + b" ok\r\n")
+    client.receive(code + b" ok\r\n")
+    client.receive(go + b" go\r\n")
+    assert client.state is State.SENDING
+
+
+def sent(hello: bytes) -> SmtpClient:
+    """A client that has sent a message to Ann, by DATA or BDAT."""
+    client = begun(hello, (ANN,))
+    for _ in range(2):
+        client.receive(OK)
+    if not client.chunking:
+        client.receive(b"354 go\r\n")
+    client.send_message(b"x\r\n")
+    return client
 
 
 def test_an_acceptance_stays_one_whatever_garbage_follows() -> None:

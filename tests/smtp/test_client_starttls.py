@@ -33,6 +33,15 @@ def test_rfc3207_4_nothing_but_220_begins_the_handshake(code: bytes) -> None:
     assert not client.secure
 
 
+@pytest.mark.parametrize("code", [b"200", b"229", b"299"])
+def test_rfc5321_4_2_1_an_unknown_2yz_to_starttls_counts_by_its_first_digit(code: bytes) -> None:
+    client = ready()
+    client.start_tls()
+    events = client.receive(code + b" go\r\n")
+    assert [one.go_ahead for one in events if isinstance(one, TlsAnswered)] == [TlsGoAhead.READY]
+    assert client.state is State.HANDSHAKE
+
+
 def test_rfc3207_4_starttls_is_not_said_to_a_server_that_does_not_offer_it() -> None:
     with pytest.raises(LocalProtocolError, match="not on offer"):
         ready(PLAIN).start_tls()

@@ -212,7 +212,7 @@ class _Opening:
 
     async def _be_greeted(self) -> None:
         greeted = await self._conversation.expect(Greeted)
-        _insist(greeted.reply.code == 220, "refused to talk to us", greeted.reply)
+        _insist(greeted.reply.positive, "refused to talk to us", greeted.reply)
 
     async def _say_hello(self) -> None:
         """EHLO; HELO only in clear, to a server that does not know EHLO, where nothing demands TLS.

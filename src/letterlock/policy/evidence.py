@@ -177,9 +177,9 @@ class TargetHost:
 class StartTls(StrEnum):
     """What the server made of STARTTLS."""
 
-    OFFERED = "offered"  # and 220 on the command
+    OFFERED = "offered"  # and taken up
     NOT_OFFERED = "not-offered"
-    REFUSED = "refused"  # offered, but the command got another reply than 220
+    REFUSED = "refused"  # offered, but the command got a reply that does not begin TLS
     INJECTED = "injected"  # bytes came after 220 and before the handshake (CVE-2011-0411)
     NOT_TRIED = "not-tried"  # the requirement says cleartext
 

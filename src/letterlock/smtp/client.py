@@ -37,7 +37,7 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
     parse_capabilities,
 )
-from letterlock.smtp.client_steps import ACCEPTING, State, Step
+from letterlock.smtp.client_steps import ACCEPTING, GO_AHEAD, State, Step
 from letterlock.smtp.reply_parser import MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES, MalformedReply, ReplyParser
 
 MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8), and what bounds a pipelined group
@@ -340,7 +340,7 @@ class SmtpClient:
         return HelloAnswered(reply, self._capabilities)
 
     def _answer_tls(self, reply: Reply) -> Event:
-        if reply.code != 220:
+        if reply.code not in GO_AHEAD:
             self._state = State.READY
             return TlsAnswered(reply, TlsGoAhead.REFUSED)
         if self._parser.pending:

@@ -71,7 +71,7 @@ class TlsGoAhead(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
-    """The server's greeting; only 220 lets the session go on."""
+    """The server's greeting; only 220, or a 2yz that means nothing else, lets the session go on."""
 
     reply: Reply
 

@@ -32,18 +32,33 @@ class Step(StrEnum):
     QUIT = "QUIT"
 
 
+# A code that a client does not know counts by its first digit (RFC 5321 sections 4.2.1 and 4.3.2). One that it does
+# know keeps its meaning: where it answers another command, the replies are out of step with what was sent, or a new
+# server has begun behind a proxy. The known ones are those of RFC 5321 section 4.2.3, and of AUTH (RFC 4954).
+_POSITIVE = frozenset(range(200, 300))
+_UNKNOWN_POSITIVE = _POSITIVE - {211, 214, 220, 221, 235, 250, 251, 252}
+_UNKNOWN_INTERMEDIATE = frozenset(range(300, 400)) - {334, 354}
+
+GO_AHEAD = frozenset({220}) | _UNKNOWN_POSITIVE
+"""What begins the handshake (RFC 3207 section 4); if the server did not mean it, the handshake fails."""
+
+_MESSAGE_TAKEN = _POSITIVE - {211, 214, 220, 221, 235}
+"""From here on the message is the server's (RFC 5321 section 6.1), so `221 closing` and `220 ready` are no such answer:
+they say nothing of the message, which is then in doubt, and tried again. A code that means nothing else counts by its
+first digit, for otherwise the message would come again and again to a server that took it each time."""
+
 # The codes that do not refuse; 4yz and 5yz always may come, and anything else is against the protocol.
 ACCEPTING: dict[Step, frozenset[int]] = {
-    Step.GREETING: frozenset({220}),
-    Step.EHLO: frozenset({250}),
-    Step.HELO: frozenset({250}),
-    Step.LHLO: frozenset({250}),
-    Step.STARTTLS: frozenset(range(200, 400)),
-    Step.RSET: frozenset(range(200, 300)),
-    Step.MAIL: frozenset(range(200, 300)),
-    Step.RCPT: frozenset(range(200, 300)),
-    Step.DATA: frozenset({354}),
-    Step.MESSAGE: frozenset(range(200, 300)),
-    Step.NO_MESSAGE: frozenset(range(200, 300)),
+    Step.GREETING: frozenset({220}) | _UNKNOWN_POSITIVE,
+    Step.EHLO: frozenset({250}) | _UNKNOWN_POSITIVE,
+    Step.HELO: frozenset({250}) | _UNKNOWN_POSITIVE,
+    Step.LHLO: frozenset({250}) | _UNKNOWN_POSITIVE,
+    Step.STARTTLS: frozenset(range(200, 400)),  # all but GO_AHEAD refuse it, and are left to the policy
+    Step.RSET: _POSITIVE,
+    Step.MAIL: _POSITIVE,
+    Step.RCPT: _POSITIVE,
+    Step.DATA: frozenset({354}) | _UNKNOWN_INTERMEDIATE,
+    Step.MESSAGE: _MESSAGE_TAKEN,
+    Step.NO_MESSAGE: _POSITIVE,
     Step.QUIT: frozenset(range(200, 400)),
 }
