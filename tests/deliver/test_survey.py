@@ -1,10 +1,17 @@
 """A look at a destination: every host and every address, few sessions at a time, and what it comes to."""
 
 import asyncio
+import json
+from dataclasses import replace
 
+import dns.rdataclass
 import dns.rdatatype
 import pytest
+from dns.rdata import GenericRdata
 
+from letterlock.cli.style import Style
+from letterlock.cli.survey_text import draw_survey
+from letterlock.cli.survey_values import survey_values
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.survey import Survey, survey
 from letterlock.net.tls import ServerContext
@@ -89,3 +96,24 @@ async def test_a_server_that_cannot_be_reached_is_not_called_protected(
     found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
     assert found.summary.protection is Protection.UNKNOWN
     assert "could not be looked at" in found.summary.sentence
+
+
+async def test_rfc7672_3_1_records_that_nobody_can_use_are_shown_as_such(
+    dialer: MemoryDialer, context: ServerContext, credential: Credential
+) -> None:
+    """One that is cut to two octets, and one whose digest is, beside a right one."""
+    dialer.handlers["192.0.2.1"] = Server(context)
+    host = "mx.example.org"
+    right = dane_ee(credential)
+    tlsa = answer(f"_25._tcp.{host}", "TLSA", right, security=Security.SECURE)
+    odd = [GenericRdata(dns.rdataclass.IN, dns.rdatatype.TLSA, octets) for octets in (b"\3\1", b"\3\1\1\xab")]
+    discoverer = HandDiscoverer(hosts={host: ("192.0.2.1",)}, tlsa={host: replace(tlsa, records=(*tlsa.records, *odd))})
+    found = await look(dialer, discoverer)
+    text = [line.strip() for line in draw_survey(found, Style(colour=False))]
+    values = json.loads(json.dumps(survey_values(found)))
+    assert right in text
+    assert r"\# 2 0301   not usable for mail [RFC 7672 section 3.1]" in text
+    assert "3 1 1 ab   not usable for mail [RFC 7672 section 3.1]" in text
+    assert values["hosts"][0]["tlsa"]["records"] == [right, r"\# 2 0301", "3 1 1 ab"]
+    assert values["hosts"][0]["tlsa"]["unusable"] == [r"\# 2 0301", "3 1 1 ab"]
+    assert found.summary.protection is Protection.PROTECTED

@@ -41,7 +41,7 @@ class Zone:
         response = dns.message.make_response(query, recursion_available=True)
         records = [key.record() for key in self.keys]
         signed = published(*records, by=[(self.keys[0], records[0])], now=self.clock.time)
-        response.answer.append(signed.rrset)
+        response.answer.append(dns.rrset.from_rdata_list(ROOT, 172_800, list(signed.rrset)))
         response.answer.append(dns.rrset.from_rdata_list(ROOT, 172_800, signed.signatures))
         return response.to_wire()
 

@@ -35,8 +35,10 @@ from letterlock.resolver.budget import Spending
 from letterlock.resolver.cache import Zones
 from letterlock.resolver.denial import Denials, deny_name
 from letterlock.resolver.inquiry import Ask, Steps
-from letterlock.resolver.message import MAX_RECORDS, Fault, Reply, SignedRRset, read_reply
+from letterlock.resolver.message import Fault, Reply, SignedRRset, read_reply
+from letterlock.resolver.rdata import RRset
 from letterlock.resolver.signatures import Unverified, key_tag, verify
+from letterlock.resolver.wire import MAX_RECORDS
 
 NOW = 1_800_000_000.0
 ZONE = dns.name.from_text("victim.test.")
@@ -76,7 +78,7 @@ def colliding_signatures(count: int) -> list[RRSIG]:
 def test_cve_2023_50387_keytrap_costs_a_few_signature_checks() -> None:
     spending = Spending(Budget())
     rrset = dns.rrset.from_text(ZONE, 300, "IN", "A", "192.0.2.1")
-    signed = SignedRRset(rrset, tuple(colliding_signatures(100)))
+    signed = SignedRRset(RRset.of(rrset), tuple(colliding_signatures(100)))
     with pytest.raises(Exception, match="more than"):
         verify(signed, ZONE, colliding_keys(100), NOW, spending)
     assert spending.spent("signatures") <= Budget().failures + 1
@@ -87,7 +89,7 @@ def test_one_bad_signature_beside_a_good_one_does_no_harm() -> None:
     key = ZoneKey.make()
     rrset = dns.rrset.from_text(ZONE, 300, "IN", "A", "192.0.2.1")
     good = key.sign(rrset, ZONE, Validity.around(NOW))
-    signed = SignedRRset(rrset, (*colliding_signatures(2), *good))
+    signed = SignedRRset(RRset.of(rrset), (*colliding_signatures(2), *good))
     result = verify(signed, ZONE, [*colliding_keys(1), key.dnskey], NOW, Spending(Budget()))
     assert not isinstance(result, Unverified)
 

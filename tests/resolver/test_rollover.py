@@ -12,6 +12,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.anchors import TrustAnchor
 from letterlock.resolver.message import SignedRRset
+from letterlock.resolver.rdata import RRset
 from letterlock.resolver.rollover import (
     DAY,
     HOLD_DOWN_SECONDS,
@@ -51,7 +52,7 @@ def published(*keys: DNSKEY, by: list[tuple[Key, DNSKEY]], now: float) -> Signed
         )
         assert isinstance(made, RRSIG)
         signatures.append(made)
-    return SignedRRset(rrset, tuple(signatures))
+    return SignedRRset(RRset.of(rrset), tuple(signatures))
 
 
 def states(point: TrustPoint) -> dict[bytes, KeyState]:

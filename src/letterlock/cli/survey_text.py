@@ -9,6 +9,7 @@ from letterlock.deliver.log import safe
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.deliver.survey import Contact, HostSurvey, Survey
 from letterlock.identity.certificates import InvalidCertificate, describe
+from letterlock.identity.dane import usable_records
 from letterlock.mtasts import Absent, Known, Mode
 from letterlock.mtasts import Unreachable as StsUnreachable
 from letterlock.policy.advice import Advice
@@ -134,7 +135,9 @@ def _draw_host(host: HostSurvey, survey: Survey, style: Style) -> Iterator[str]:
 
 def _draw_tlsa(tlsa: Answer | LookupFailure | None) -> Iterator[str]:
     records = tlsa_records(tlsa) if isinstance(tlsa, Answer) else ()
-    yield from (f"      {record}" for record in records[:_MAX_TLSA_SHOWN])
+    usable = usable_records(records)
+    for record in records[:_MAX_TLSA_SHOWN]:
+        yield f"      {record}" + ("" if record in usable else "   not usable for mail [RFC 7672 section 3.1]")
     if len(records) > _MAX_TLSA_SHOWN:
         yield f"      and {len(records) - _MAX_TLSA_SHOWN} more"
 

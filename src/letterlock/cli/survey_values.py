@@ -4,6 +4,7 @@ from letterlock.cli.survey_table import heading
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.deliver.survey import Contact, HostSurvey, Survey
 from letterlock.identity.certificates import InvalidCertificate, describe
+from letterlock.identity.dane import usable_records
 from letterlock.mtasts import Absent, Known, StsEvidence
 from letterlock.mtasts import Unreachable as StsUnreachable
 from letterlock.policy.advice import Advice, Reporting
@@ -144,9 +145,12 @@ def _host(host: HostSurvey) -> dict[str, object]:
 
 def _tlsa(lookup: Answer | LookupFailure) -> dict[str, object]:
     values = lookup_values(lookup)
-    return (
-        values | {"records": [str(record) for record in tlsa_records(lookup)]} if isinstance(lookup, Answer) else values
-    )
+    if isinstance(lookup, LookupFailure):
+        return values
+    records = tlsa_records(lookup)
+    usable = usable_records(records)
+    unusable = [str(record) for record in records if record not in usable]
+    return values | {"records": [str(record) for record in records], "unusable": unusable}
 
 
 def _requirement(requirement: Requirement) -> dict[str, object]:

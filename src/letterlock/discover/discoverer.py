@@ -113,9 +113,10 @@ class Discoverer:
         """
         if host.origin is Origin.LITERAL:
             return _literal_target(host, port, at=self._clock.now())
-        lookups = await asyncio.gather(
+        found_out = await asyncio.gather(
             self._resolver.resolve(host.name, dns.rdatatype.AAAA), self._resolver.resolve(host.name, dns.rdatatype.A)
         )
+        lookups = [_readable(one) for one in found_out]
         answers = [one for one in lookups if isinstance(one, Answer)]
         positive = [one for one in answers if one.records]
         weakest = min(positive, key=lambda one: _WEAKEST_FIRST.index(one.security), default=None)
@@ -187,6 +188,14 @@ def _base_candidates(name: str, answer: Answer) -> tuple[str, ...]:
     if answer.secure:
         return tuple(dict.fromkeys((_text(answer.canonical_name), name)))
     return (name,) if answer.aliases[0].security is Security.SECURE else ()
+
+
+def _readable(lookup: Answer | LookupFailure) -> Answer | LookupFailure:
+    """The lookup; a failure when there are address records and none can be read: the host has one, but which?"""
+    if isinstance(lookup, LookupFailure) or not lookup.records or _addresses([lookup]):
+        return lookup
+    detail = f"none of the {len(lookup.records)} address records can be read"
+    return LookupFailure(question=lookup.question, kind=FailureKind.MALFORMED, detail=detail, proof=lookup.proof)
 
 
 def _addresses(answers: Sequence[Answer]) -> tuple[str, ...]:

@@ -5,21 +5,36 @@ from dataclasses import dataclass
 USAGES = {0: "PKIX-TA", 1: "PKIX-EE", 2: "DANE-TA", 3: "DANE-EE"}
 SELECTORS = {0: "Cert", 1: "SPKI"}
 MATCHING_TYPES = {0: "Full", 1: "SHA2-256", 2: "SHA2-512"}
+_HEAD_OCTETS = 3
+CUT = -1  # in place of each field of a record that is too short to have them
 
 
 @dataclass(frozen=True, slots=True)
 class TLSARecord:
-    """One TLSA record: certificate usage, selector, matching type, certificate association data."""
+    """One TLSA record: certificate usage, selector, matching type, certificate association data.
+
+    One that is too short for that has CUT in the three fields and all its octets as data: nobody can use it, but it
+    counts as a record (RFC 7672 section 2.2).
+    """
 
     usage: int
     selector: int
     matching_type: int
     data: bytes
 
+    @classmethod
+    def from_rdata(cls, octets: bytes) -> "TLSARecord":
+        """A record from its RDATA, whatever that is."""
+        if len(octets) < _HEAD_OCTETS:
+            return cls(CUT, CUT, CUT, octets)
+        return cls(octets[0], octets[1], octets[2], octets[_HEAD_OCTETS:])
+
     def __str__(self) -> str:
+        if self.usage == CUT:
+            return f"\\# {len(self.data)} {self.data.hex()}".rstrip()  # RFC 3597 section 5
         return f"{self.usage} {self.selector} {self.matching_type} {self.data.hex()}"
 
     @property
     def short(self) -> str:
         """The record with its data cut to eight hex digits, for a line that people read."""
-        return f"{self.usage} {self.selector} {self.matching_type} {self.data[:4].hex()}"
+        return str(TLSARecord(self.usage, self.selector, self.matching_type, self.data[:4])).rstrip()

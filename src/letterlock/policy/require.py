@@ -18,7 +18,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dns.rdtypes.ANY.TLSA import TLSA
+from dns.rdatatype import RdataType
 
 from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
@@ -42,6 +42,7 @@ from letterlock.policy.reasons import Reason
 from letterlock.policy.requiretls import with_requiretls
 from letterlock.policy.sts import server_name, with_sts
 from letterlock.resolver.answer import Answer, Security
+from letterlock.resolver.rdata import record_octets
 
 NO_ROOTS = TrustRoots("no roots", ())
 
@@ -133,10 +134,8 @@ def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
 
 
 def tlsa_records(answer: Answer) -> tuple[TLSARecord, ...]:
-    """The TLSA records of an answer as our own type."""
-    return tuple(
-        TLSARecord(one.usage, one.selector, one.mtype, one.cert) for one in answer.records if isinstance(one, TLSA)
-    )
+    """The TLSA records of an answer as our own type, those that nobody can use included (RFC 7672 section 2.2)."""
+    return tuple(TLSARecord.from_rdata(record_octets(one)) for one in answer.records if one.rdtype == RdataType.TLSA)
 
 
 def _unreachable(target: TargetHost) -> Reason | None:

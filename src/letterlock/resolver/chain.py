@@ -42,6 +42,7 @@ from letterlock.resolver.signatures import (
     digest_matches,
     key_tag,
     signature_step,
+    spoilt_ds,
     usable_keys,
     verify,
 )
@@ -177,6 +178,9 @@ class Chain(Inquiry):
         expires_at = expires_at_of(signed, verified, self._now)
         records = [record for record in signed.rrset if isinstance(record, DS)]
         chosen = chosen_ds(records, self._settings.algorithms)
+        if not chosen and any(spoilt_ds(record, self._settings.algorithms) for record in signed.rrset):
+            self._note(parent.proof)
+            raise bogus(f"the DS records of {name} name what is supported here, but their digests are cut or padded", 9)
         step = ProofStep(
             zone=str(name),
             what="ds",

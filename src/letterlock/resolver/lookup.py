@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import dns.name
 import dns.rcode
 import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.DNAME import DNAME
@@ -78,6 +79,9 @@ class Lookup(Chain):
             return known
         yield from self._prefetch(name, rdtype)
         reply = yield from self._reply(self._question)
+        made = (yield from self._synthesised(name, reply)) if rdtype == _CNAME else None
+        if made is not None:
+            return made
         links: list[AliasLink] = []
         until, fresh = self._now + MAX_TTL, True
         while True:
@@ -90,7 +94,7 @@ class Lookup(Chain):
                         raise
                     reply, fresh = (yield from self._own_reply(name, rdtype)), True
                     continue
-                return self._answer(name, tuple(found.rrset), None, checked, links, until)
+                return self._answer(name, found.rrset.records, None, checked, links, until)
             link = None if rdtype == _CNAME else (yield from self._link(name, reply))
             if link is not None:
                 alias, expires_at = link
@@ -134,22 +138,31 @@ class Lookup(Chain):
 
     def _link(self, name: dns.name.Name, reply: Reply) -> Steps[tuple[AliasLink, float] | None]:
         """The alias at a name: a DNAME above it (whose CNAME is synthesised and not signed), else a CNAME."""
-        for labels in range(len(name) - 1, 0, -1):
-            signed = reply.answer.get((name.split(labels)[1], _DNAME))
-            if signed is not None and len(signed.rrset) == 1:
-                checked = yield from self._check(signed, reply)
-                if checked.wildcard is not None:  # RFC 4592 section 4.4: what it would mean is not defined
-                    raise bogus(f"{signed.name} DNAME comes from the wildcard {checked.wildcard}")
-                target = _substitute(name, signed)
-                return AliasLink(name, target, _DNAME, checked.security), checked.expires_at
+        above = _dname_above(name, reply)
+        if above is not None:
+            checked = yield from self._check(above, reply)
+            if checked.wildcard is not None:  # RFC 4592 section 4.4: what it would mean is not defined
+                raise bogus(f"{above.name} DNAME comes from the wildcard {checked.wildcard}")
+            target = _substitute(name, above)
+            return AliasLink(name, target, _DNAME, checked.security), checked.expires_at
         signed = reply.answer.get((name, _CNAME))
         if signed is None:
             return None
-        if len(signed.rrset) != 1:
-            raise Stuck(FailureKind.MALFORMED, f"{name} has {len(signed.rrset)} CNAME records")
         checked = yield from self._check(signed, reply)
-        [target] = (record.target.canonicalize() for record in signed.rrset if isinstance(record, CNAME))
-        return AliasLink(name, target, _CNAME, checked.security), checked.expires_at
+        return AliasLink(name, _alias_target(signed), _CNAME, checked.security), checked.expires_at
+
+    def _synthesised(self, name: dns.name.Name, reply: Reply) -> Steps[Answer | None]:
+        """The CNAME that a DNAME above makes: it has no signature, but the DNAME has (RFC 6672 section 5.3.1)."""
+        if _dname_above(name, reply) is None:
+            return None
+        link = yield from self._link(name, reply)
+        if link is None:
+            return None
+        alias, expires_at = link
+        target = alias.target.to_wire() or b""  # never None without a file to write to
+        record = dns.rdata.from_wire(dns.rdataclass.IN, _CNAME, target, 0, len(target))
+        checked = Checked(alias.security, expires_at, int(expires_at - self._now))
+        return self._answer(name, (record,), None, checked, (), expires_at)
 
     def _absent(
         self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: Reply
@@ -278,9 +291,24 @@ def _negative_ttl(reply: Reply) -> int:
     return 0
 
 
+def _dname_above(name: dns.name.Name, reply: Reply) -> SignedRRset | None:
+    """The DNAME of a name above, which the answer begins with."""
+    owners = (name.split(labels)[1] for labels in range(len(name) - 1, 0, -1))
+    return next((found for owner in owners if (found := reply.answer.get((owner, _DNAME)))), None)
+
+
+def _alias_target(signed: SignedRRset) -> dns.name.Name:
+    """Where a CNAME or DNAME leads. Raises Stuck when there is not exactly one that can be read."""
+    targets = [record.target for record in signed.rrset if isinstance(record, CNAME | DNAME)]
+    if len(signed.rrset) != 1 or len(targets) != 1:
+        kind = dns.rdatatype.to_text(signed.rdtype)
+        raise Stuck(FailureKind.MALFORMED, f"{signed.name} has {len(signed.rrset)} {kind} records, {len(targets)} fit")
+    return targets[0].canonicalize()
+
+
 def _substitute(name: dns.name.Name, signed: SignedRRset) -> dns.name.Name:
     """The target that a DNAME gives a name below it (RFC 6672 section 2.2). Raises Stuck when it is too long."""
-    [target] = (record.target for record in signed.rrset if isinstance(record, DNAME))
+    target = _alias_target(signed)
     prefix = name.relativize(signed.name)
     try:
         return prefix.derelativize(target).canonicalize()

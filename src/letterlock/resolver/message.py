@@ -1,39 +1,44 @@
-"""Queries as wire, and replies as signed RRsets. A reply is matched strictly to its query (RFC 5452)."""
+"""Queries as wire, and replies as signed RRsets. A reply is matched strictly to its query (RFC 5452).
+
+Of a reply only what a lookup can need is read: the RRset that was asked for, aliases, denials, and their signatures.
+Whatever else stands in it, however odd, is passed over.
+"""
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import dns.edns
-import dns.exception
 import dns.flags
-import dns.message
 import dns.name
 import dns.opcode
 import dns.rcode
 import dns.rdataclass
-import dns.rdatatype
-import dns.rrset
+from dns.rdata import Rdata
+from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.answer import FailureKind, Question
+from letterlock.resolver.rdata import RRset, read_rdata
+from letterlock.resolver.wire import Frame, Frames, Names, Unreadable, read_frames
 
 EDNS_PAYLOAD = 1232
 MAX_MESSAGE_OCTETS = 65_535
-MAX_RECORDS = 250  # parsing more would hold up everybody else; nothing that mail needs comes near
 
+_IN, _RRSIG = dns.rdataclass.IN, RdataType.RRSIG
+_ALIASES = frozenset({RdataType.CNAME, RdataType.DNAME})
+_DENIALS = frozenset({RdataType.NSEC, RdataType.NSEC3, RdataType.SOA})
 _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
-_EDNS = struct.pack("!BHHIH", 0, dns.rdatatype.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)  # RFC 6891 section 6.1.2
+_EDNS = struct.pack("!BHHIH", 0, RdataType.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)  # RFC 6891 section 6.1.2
 
-Key = tuple[dns.name.Name, dns.rdatatype.RdataType]
+Key = tuple[dns.name.Name, RdataType]
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRRset:
     """An RRset and the RRSIGs that came with it, nothing proven yet."""
 
-    rrset: dns.rrset.RRset
+    rrset: RRset
     signatures: tuple[RRSIG, ...]
 
     @property
@@ -42,7 +47,7 @@ class SignedRRset:
         return self.rrset.name
 
     @property
-    def rdtype(self) -> dns.rdatatype.RdataType:
+    def rdtype(self) -> RdataType:
         """The type."""
         return self.rrset.rdtype
 
@@ -80,57 +85,77 @@ def truncated(wire: bytes) -> bool:
 
 
 def read_reply(wire: bytes, question: Question, message_id: int) -> Reply | Fault:
-    """Parse a reply; what does not answer exactly this query, or cannot be parsed, is a Fault. AD is ignored."""
+    """Read a reply; what does not answer exactly this query, or is not whole, is a Fault. AD is ignored."""
     if len(wire) > MAX_MESSAGE_OCTETS:
         return Fault(FailureKind.MALFORMED, f"the reply is longer than {MAX_MESSAGE_OCTETS} octets")
-    if len(wire) >= _HEADER.size and sum(_HEADER.unpack_from(wire)[3:]) > MAX_RECORDS:
-        return Fault(FailureKind.MALFORMED, f"the reply has more than {MAX_RECORDS} records")
     try:
-        message = dns.message.from_wire(wire, one_rr_per_rrset=False)
-    except (dns.exception.DNSException, ValueError) as error:
-        return Fault(FailureKind.MALFORMED, f"the reply cannot be parsed: {error!s}")
-    wrong = _mismatch(message, question, message_id)
+        frames = read_frames(wire)
+    except Unreadable as error:
+        return Fault(FailureKind.MALFORMED, f"the reply cannot be parsed: {error}")
+    wrong = _mismatch(frames, question, message_id)
     if wrong:
         return Fault(FailureKind.MALFORMED, f"the reply does not match the query: {wrong}")
-    return _accept(message, question, len(wire))
+    rcode = dns.rcode.Rcode.make(frames.rcode)
+    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        text = dns.rcode.to_text(rcode)
+        return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", frames.ede)
+    answered = _ALIASES | {question.rdtype}
+    signatures = _signatures(frames, answered | _DENIALS)
+    return Reply(
+        rcode=rcode,
+        answer=_signed(frames.answer, answered, frames.names, signatures),
+        authority=_signed(frames.authority, _DENIALS, frames.names, signatures),
+        octets=len(wire),
+        ede=frames.ede,
+    )
 
 
-def _mismatch(message: dns.message.Message, question: Question, message_id: int) -> str | None:
-    if message.id != message_id:
+def _mismatch(frames: Frames, question: Question, message_id: int) -> str | None:
+    if frames.message_id != message_id:
         return "another id"
-    if not message.flags & dns.flags.QR or message.opcode() != dns.opcode.QUERY:
+    if not frames.flags & dns.flags.QR or dns.opcode.from_flags(frames.flags) != dns.opcode.QUERY:
         return "not a response"
-    if message.flags & dns.flags.TC:
+    if frames.flags & dns.flags.TC:
         return "truncated"
-    asked = [(each.name, each.rdtype, each.rdclass) for each in message.question]
-    if asked != [(question.name, question.rdtype, dns.rdataclass.IN)]:
+    if frames.questions != ((question.name, question.rdtype, _IN),):
         return "another question"
     return None
 
 
-def _accept(message: dns.message.Message, question: Question, octets: int) -> Reply | Fault:
-    ede = next((int(option.code) for option in message.options if isinstance(option, dns.edns.EDEOption)), None)
-    rcode = message.rcode()
-    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        text = dns.rcode.to_text(rcode)
-        return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", ede)
-    signatures = _signatures(message)
-    return Reply(rcode, _signed(message.answer, signatures), _signed(message.authority, signatures), octets, ede)
-
-
-def _signatures(message: dns.message.Message) -> dict[Key, dict[RRSIG, None]]:
-    """All signatures, in whatever section a server put them: each proves itself or proves nothing."""
+def _signatures(frames: Frames, kinds: frozenset[RdataType]) -> dict[Key, dict[RRSIG, None]]:
+    """The signatures over these types, in whatever section a server put them: each proves itself or nothing."""
     found: dict[Key, dict[RRSIG, None]] = {}
-    for rrset in (*message.answer, *message.authority, *message.additional):
-        if rrset.rdtype == dns.rdatatype.RRSIG and rrset.rdclass == dns.rdataclass.IN:
-            ours = {each: None for each in rrset if isinstance(each, RRSIG)}
-            found.setdefault((rrset.name, rrset.covers), {}).update(ours)
+    for frame in (*frames.answer, *frames.authority, *frames.additional):
+        if frame.rdtype == _RRSIG and frame.rdclass == _IN:
+            covered = int.from_bytes(frames.names.wire[frame.start : min(frame.start + 2, frame.end)], "big")
+            if covered in kinds:
+                record, _ = read_rdata(frames.names, _RRSIG, frame.start, frame.end)
+                if isinstance(record, RRSIG):
+                    found.setdefault((frame.owner, record.type_covered), {})[record] = None
     return found
 
 
-def _signed(section: list[dns.rrset.RRset], signatures: Mapping[Key, Iterable[RRSIG]]) -> dict[Key, SignedRRset]:
+def _signed(
+    section: Iterable[Frame],
+    kinds: frozenset[RdataType],
+    names: Names,
+    signatures: dict[Key, dict[RRSIG, None]],
+) -> dict[Key, SignedRRset]:
+    """The RRsets of these types in a section."""
+    grouped: dict[Key, list[Frame]] = {}
+    for frame in section:
+        if frame.rdtype in kinds and frame.rdclass == _IN:
+            grouped.setdefault((frame.owner, RdataType.make(frame.rdtype)), []).append(frame)
     return {
-        (rrset.name, rrset.rdtype): SignedRRset(rrset, tuple(signatures.get((rrset.name, rrset.rdtype), ())))
-        for rrset in section
-        if rrset.rdclass == dns.rdataclass.IN and rrset.rdtype != dns.rdatatype.RRSIG and len(rrset)
+        key: SignedRRset(_rrset(key, frames, names), tuple(signatures.get(key, ()))) for key, frames in grouped.items()
     }
+
+
+def _rrset(key: Key, frames: Sequence[Frame], names: Names) -> RRset:
+    """One RRset: records that are the same count once, and the lowest TTL holds (RFC 2181 section 5)."""
+    records: dict[bytes, Rdata] = {}
+    for frame in frames:
+        record, canonical = read_rdata(names, key[1], frame.start, frame.end)
+        records.setdefault(canonical, record)
+    ttl = min(frame.ttl for frame in frames)
+    return RRset(key[0], key[1], ttl, tuple(records.values()), tuple(sorted(records)))

@@ -16,6 +16,7 @@ import dns.exception
 import dns.name
 import dns.rdatatype
 from dns.dnssecalgs.base import GenericPublicKey
+from dns.rdata import Rdata
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
@@ -23,12 +24,14 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.resolver.budget import OutOfBudget, Spending
 from letterlock.resolver.message import SignedRRset
+from letterlock.resolver.rdata import opaque
 from letterlock.resolver.words import algorithm_name, utc
 
 ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
 SHA1_ALGORITHMS = frozenset({5, 7})  # accepted unless told otherwise: insecure would let TLSA records vanish
 DIGESTS = frozenset({1, 2, 4})
 MAX_RSA_OCTETS = 520  # 4096 bits and the exponent: verification of larger ones is a way to make us work
+DS_HEAD_OCTETS = 4  # key tag, algorithm, digest type (RFC 4034 section 5.1)
 ZONE_KEY, REVOKED = 0x0100, 0x0080
 _SERIAL_HALF = 1 << 31
 
@@ -178,8 +181,8 @@ def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.
     prefix = head[:18] + signature.signer.to_digestable()
     rr_head = owner.to_digestable() + signed.rdtype.to_bytes(2, "big") + b"\x00\x01"
     rr_head += signature.original_ttl.to_bytes(4, "big")
-    records = sorted({rdata.to_digestable(dns.name.root) for rdata in signed.rrset})
-    return prefix + b"".join(rr_head + len(each).to_bytes(2, "big") + each for each in records), wildcard
+    records = (rr_head + len(each).to_bytes(2, "big") + each for each in signed.rrset.canonical)
+    return prefix + b"".join(records), wildcard
 
 
 @functools.lru_cache(maxsize=4096)
@@ -199,6 +202,15 @@ def chosen_ds(records: Sequence[DS], algorithms: frozenset[int]) -> tuple[DS, ..
     supported = [ds for ds in records if ds.algorithm in algorithms and ds.digest_type in DIGESTS]
     better = [ds for ds in supported if ds.digest_type != 1]
     return tuple(better or supported)
+
+
+def spoilt_ds(record: Rdata, algorithms: frozenset[int]) -> bool:
+    """Whether a DS record has a supported algorithm and digest type, but no digest of the right length.
+
+    Nobody can follow it, but it says that the zone is signed: alone it makes the zone bogus, and never insecure.
+    """
+    octets = opaque(record)
+    return octets is not None and len(octets) >= DS_HEAD_OCTETS and octets[2] in algorithms and octets[3] in DIGESTS
 
 
 def signature_step(zone: dns.name.Name, signed: SignedRRset, verified: Verified) -> ProofStep:

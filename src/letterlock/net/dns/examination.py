@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -19,6 +18,7 @@ import dns.rcode
 import dns.rdatatype
 
 from letterlock.net.dns.upstream import Upstream
+from letterlock.resolver.wire import Frames, Unreadable, read_frames
 
 Exchange = Callable[[bytes, bool], Awaitable[bytes]]
 PROBE_SECONDS = 3.0
@@ -88,7 +88,7 @@ async def examine(upstream: Upstream, exchange: Exchange, zone: dns.name.Name = 
     begun = loop.time()
     signed = await _probe(exchange, zone, dns.rdatatype.SOA)
     round_trip = loop.time() - begun if signed else None
-    if signed is None or signed.rcode() != dns.rcode.NOERROR:
+    if signed is None or signed.rcode != dns.rcode.NOERROR:
         plain = await _probe(exchange, zone, dns.rdatatype.SOA, want_dnssec=False)
         return UpstreamReport(upstream=upstream, findings=(_deaf(signed, plain),), round_trip=round_trip)
     absent, over_tcp = await asyncio.gather(
@@ -104,15 +104,15 @@ async def examine(upstream: Upstream, exchange: Exchange, zone: dns.name.Name = 
     return UpstreamReport(upstream=upstream, findings=tuple(findings), round_trip=round_trip)
 
 
-def _deaf(signed: dns.message.Message | None, plain: dns.message.Message | None) -> Finding:
+def _deaf(signed: Frames | None, plain: Frames | None) -> Finding:
     """What is wrong with an upstream that does not answer a query with DO as it should."""
-    if plain is not None and plain.rcode() == dns.rcode.NOERROR:
+    if plain is not None and plain.rcode == dns.rcode.NOERROR:
         return Finding.CHOKES_ON_DO
     return Finding.SILENT if signed is None and plain is None else Finding.REFUSES
 
 
-def _has(message: dns.message.Message, *rdtypes: dns.rdatatype.RdataType) -> bool:
-    return any(rrset.rdtype in rdtypes for rrset in (*message.answer, *message.authority))
+def _has(message: Frames, *rdtypes: dns.rdatatype.RdataType) -> bool:
+    return any(frame.rdtype in rdtypes for frame in (*message.answer, *message.authority))
 
 
 async def _probe(
@@ -122,7 +122,7 @@ async def _probe(
     *,
     want_dnssec: bool = True,
     tcp: bool = False,
-) -> dns.message.Message | None:
+) -> Frames | None:
     """The parsed reply, or None: no reply, or nothing that can be read."""
     query = dns.message.make_query(zone, rdtype, id=secrets.randbits(16))
     if want_dnssec:
@@ -130,9 +130,9 @@ async def _probe(
         query.flags |= dns.flags.CD
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            reply = dns.message.from_wire(await exchange(query.to_wire(), tcp), ignore_trailing=True)
+            reply = read_frames(await exchange(query.to_wire(), tcp))
             if reply.flags & dns.flags.TC and not tcp:
-                reply = dns.message.from_wire(await exchange(query.to_wire(), True), ignore_trailing=True)
-    except (OSError, dns.exception.DNSException, ValueError):
+                reply = read_frames(await exchange(query.to_wire(), True))
+    except (OSError, Unreadable):
         return None
     return reply

@@ -1,0 +1,176 @@
+"""The frames of a DNS message: header, question, and where each record begins and ends (RFC 1035 section 4.1).
+
+RDATA stays bytes here: what a record says is read later, and only by whoever needs it (`rdata`), so that one odd record
+never costs the others that came with it. Answer and authority must be whole; the additional section is read as far as
+it goes, because nothing in it is needed.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dns.exception
+import dns.name
+import dns.rdatatype
+
+MAX_RECORDS = 250  # in answer and authority: reading more would hold up everybody else; mail needs nothing near it
+MAX_POINTERS = 127  # in one name: a name has at most 127 labels, so more pointers can only be there to cost time
+MAX_TTL_VALUE = 0x7FFF_FFFF
+_HEADER = struct.Struct("!6H")
+_QUESTION = struct.Struct("!2H")
+_RECORD = struct.Struct("!HHIH")
+_OPTION = struct.Struct("!HH")
+_OPT = dns.rdatatype.OPT
+_EDE = 15  # RFC 8914
+_POINTER, _LABEL = 0xC0, 0x40
+
+
+class Unreadable(ValueError):
+    """The octets are no DNS message, or their records do not have the lengths that they claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One record: its head, and where its RDATA lies in the message."""
+
+    owner: dns.name.Name
+    rdtype: int
+    rdclass: int
+    ttl: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A message taken apart into its records. `rcode` includes the upper bits that EDNS has, `ede` its error code."""
+
+    message_id: int
+    flags: int
+    rcode: int
+    questions: tuple[tuple[dns.name.Name, int, int], ...]
+    answer: tuple[Frame, ...]
+    authority: tuple[Frame, ...]
+    additional: tuple[Frame, ...]
+    names: "Names"
+    ede: int | None
+
+
+class Names:
+    """The names of one message, each read once. Pointers go backwards, and there are few of them in a name."""
+
+    def __init__(self, wire: bytes) -> None:
+        self.wire = wire
+        self._known: dict[int, dns.name.Name] = {}
+
+    def read(self, at: int) -> tuple[dns.name.Name, int]:
+        """The name at an offset, and the offset after it. Raises Unreadable."""
+        wire = self.wire
+        try:
+            if wire[at] >= _POINTER:  # nearly every owner is a pointer to a name that was read before
+                known = self._known.get((wire[at] & 0x3F) << 8 | wire[at + 1])
+                if known is not None:
+                    return known, at + 2
+            name, end = self._spell(at)
+        except IndexError:
+            raise Unreadable("a name goes beyond the end of the message") from None
+        self._known[at] = name
+        return name, end
+
+    def _spell(self, at: int) -> tuple[dns.name.Name, int]:
+        wire, labels, end, lowest, pointers = self.wire, [], 0, at, 0
+        while length := wire[at]:
+            if length < _LABEL:
+                labels.append(wire[at + 1 : at + 1 + length])
+                at += 1 + length
+                if len(labels) > MAX_POINTERS:
+                    raise Unreadable("a name is too long")
+                continue
+            target = (length & 0x3F) << 8 | wire[at + 1]
+            pointers += 1
+            if length < _POINTER or target >= lowest or pointers > MAX_POINTERS:
+                raise Unreadable("a name has a bad label or a bad pointer")
+            end, lowest, at = end or at + 2, target, target
+        try:
+            return dns.name.Name((*labels, b"")), end or at + 1
+        except dns.exception.DNSException:
+            raise Unreadable("a name is too long") from None
+
+
+def read_frames(wire: bytes) -> Frames:
+    """Take a message apart. Raises Unreadable."""
+    if len(wire) < _HEADER.size:
+        raise Unreadable("it is shorter than a header")
+    message_id, flags, *counts = _HEADER.unpack_from(wire)
+    if counts[1] + counts[2] > MAX_RECORDS:
+        raise Unreadable(f"it has more than {MAX_RECORDS} records")
+    names = Names(wire)
+    questions, at = _questions(names, counts[0])
+    answer, at = _section(names, at, counts[1])
+    authority, at = _section(names, at, counts[2])
+    additional = _as_far_as_it_goes(names, at, min(counts[3], MAX_RECORDS))
+    opt = next((each for each in additional if each.rdtype == _OPT), None)
+    return Frames(
+        message_id=message_id,
+        flags=flags,
+        rcode=flags & 0x0F | ((opt.ttl >> 24) << 4 if opt else 0),  # RFC 6891 section 6.1.3
+        questions=questions,
+        answer=answer,
+        authority=authority,
+        additional=additional,
+        names=names,
+        ede=next((code for code in _extended_errors(wire, opt)), None) if opt else None,
+    )
+
+
+def _questions(names: Names, count: int) -> tuple[tuple[tuple[dns.name.Name, int, int], ...], int]:
+    if count != 1:  # a query of ours has one, and whatever answers it repeats that one
+        return (), _HEADER.size
+    name, at = names.read(_HEADER.size)
+    if at + _QUESTION.size > len(names.wire):
+        raise Unreadable("it ends in the question")
+    rdtype, rdclass = _QUESTION.unpack_from(names.wire, at)
+    return ((name, rdtype, rdclass),), at + _QUESTION.size
+
+
+def _section(names: Names, at: int, count: int) -> tuple[tuple[Frame, ...], int]:
+    frames = []
+    for _ in range(count):
+        frame = _frame(names, at)
+        frames.append(frame)
+        at = frame.end
+    return tuple(frames), at
+
+
+def _as_far_as_it_goes(names: Names, at: int, count: int) -> tuple[Frame, ...]:
+    frames: list[Frame] = []
+    try:
+        for _ in range(count):
+            frames.append(_frame(names, frames[-1].end if frames else at))
+    except Unreadable:
+        pass  # nothing in the additional section is needed
+    return tuple(frames)
+
+
+def _frame(names: Names, at: int) -> Frame:
+    owner, at = names.read(at)
+    try:
+        rdtype, rdclass, ttl, length = _RECORD.unpack_from(names.wire, at)
+    except struct.error:
+        raise Unreadable("it ends in the head of a record") from None
+    start = at + _RECORD.size
+    if start + length > len(names.wire):
+        raise Unreadable("it ends in the data of a record")
+    if ttl > MAX_TTL_VALUE and rdtype != _OPT:
+        ttl = 0  # RFC 2181 section 8
+    return Frame(owner, rdtype, rdclass, ttl, start, start + length)
+
+
+def _extended_errors(wire: bytes, opt: Frame) -> Iterator[int]:
+    """The codes of the extended DNS errors; other options, and those that are cut short, are nothing to us."""
+    at = opt.start
+    while at + _OPTION.size <= opt.end:
+        code, length = _OPTION.unpack_from(wire, at)
+        at += _OPTION.size + length
+        if code == _EDE and length >= 2 and at <= opt.end:
+            yield int.from_bytes(wire[at - length : at - length + 2], "big")
