@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, replace
 
 from letterlock.discover.recent import MAX_RECENT, RECENT_SECONDS, RecentDiscoverer
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, TargetHost
-from letterlock.resolver.answer import LookupFailure
-from tests.policy.evidence import destination, failure, target
+from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, RuleException, TargetHost
+from letterlock.resolver.answer import Answer, LookupFailure
+from tests.policy.evidence import NOW, destination, failure, rule, target
 
 HOP = NextHop("example.org", 25)
 
@@ -105,3 +105,27 @@ async def test_only_so_much_is_remembered() -> None:
 
 def test_routes_are_told_as_they_are() -> None:
     assert both()[1].leads_to("example.org") == "example.org by route"
+
+
+async def test_what_ends_within_the_second_is_asked_for_again_then() -> None:
+    """A negative trust anchor or an exception that ends, or a TTL that runs out."""
+    ending = target()
+    assert isinstance(ending.tlsa, Answer)
+    ending = replace(ending, at=NOW, tlsa=replace(ending.tlsa, expires_at=NOW + 0.25))
+    counting, recent = both(host_found=ending)
+    await recent.host(ending.host, 25)
+    counting.now = 0.24
+    await recent.host(ending.host, 25)
+    assert len(counting.asked) == 1
+    counting.now = 0.25
+    await recent.host(ending.host, 25)
+    assert len(counting.asked) == 2
+
+
+def test_evidence_ends_with_its_exception_and_a_ttl_of_zero_is_no_end() -> None:
+    found = destination("10 mx.example.net.")
+    assert isinstance(found.mx, Answer)
+    found = replace(found, at=NOW, mx=replace(found.mx, expires_at=NOW))
+    assert found.ends_at == float("inf")
+    mild = RuleException(allow_clear=True, why="they move", until=NOW + 0.5)
+    assert replace(found, rule=replace(rule(), exception=mild)).ends_at == NOW + 0.5

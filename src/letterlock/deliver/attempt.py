@@ -172,7 +172,7 @@ class _Try:
             relayed=self._relayed,
             lmtp=self._lmtp,
             since=found,
-            until=found + WAY_SECONDS,
+            until=min(found + WAY_SECONDS, evidence.ends_at, target.ends_at),
         )
         self._ports.decided.went(self._message, way)
 

@@ -3,6 +3,7 @@
 A destination that many messages go to is looked at once a second, and not once a message. Answers stay as they were
 validated, and no record is believed for longer than a message would be under way: that second is less than any TTL but
 zero, and an answer whose TTL is zero may serve the whole of the work that it was asked for (RFC 1035 section 3.2.1).
+What ends within the second, such as a negative trust anchor or an exception, is remembered until then.
 """
 
 from collections.abc import Callable, Hashable
@@ -59,7 +60,7 @@ class RecentDiscoverer:
         if known is None:
             known = await self._discoverer.destination(next_hop, sender)
             if not isinstance(known.mx, LookupFailure):
-                self._destinations.put(key, known)
+                self._destinations.put(key, known, known.ends_at - known.at)
         return known
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
@@ -76,12 +77,12 @@ class RecentDiscoverer:
         if known is None:
             known = await self._discoverer.host(host, port)
             if not any(isinstance(one, LookupFailure) for one in (*known.address_lookups, known.tlsa)):
-                self._hosts.put(key, known)
+                self._hosts.put(key, known, known.ends_at - known.at)
         return known
 
 
 class _Memory(Generic[_Key, _Value]):
-    """At most MAX_RECENT values, each for RECENT_SECONDS."""
+    """At most MAX_RECENT values, each for RECENT_SECONDS at most."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -92,11 +93,11 @@ class _Memory(Generic[_Key, _Value]):
         found = self._known.get(key)
         return found[1] if found is not None and self._monotonic() < found[0] else None
 
-    def put(self, key: _Key, value: _Value) -> None:
-        """Remember."""
+    def put(self, key: _Key, value: _Value, seconds: float) -> None:
+        """Remember for so long, and RECENT_SECONDS at most."""
         if len(self._known) >= MAX_RECENT:
             self._known.clear()
-        self._known[key] = self._monotonic() + RECENT_SECONDS, value
+        self._known[key] = self._monotonic() + min(RECENT_SECONDS, seconds), value
 
     def clear(self) -> None:
         """Forget all."""

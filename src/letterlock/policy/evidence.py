@@ -1,5 +1,7 @@
 """What was found: on a destination, on one of its hosts, and in a session. Facts only, no opinion."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -144,6 +146,12 @@ class DestinationEvidence:
     recipient_domain: str | None = None
 
     @property
+    def ends_at(self) -> float:
+        """When the first of these facts runs out. A TTL of zero is no end: it serves the work at hand (RFC 1035)."""
+        exception = self.rule.exception if self.rule is not None else None
+        return _first_end(self.at, (self.mx,), exception.until if exception is not None else math.inf)
+
+    @property
     def lmtp(self) -> bool:
         """Whether the hosts there speak LMTP, as the operator's route says."""
         return self.relay is not None and self.relay.lmtp
@@ -172,6 +180,16 @@ class TargetHost:
     tlsa_base: str | None
     tlsa: Answer | LookupFailure | None
     at: float = field(default=0.0, compare=False)
+
+    @property
+    def ends_at(self) -> float:
+        """When the first of these facts runs out."""
+        return _first_end(self.at, (*self.address_lookups, self.tlsa))
+
+
+def _first_end(at: float, lookups: Iterable[Answer | LookupFailure | None], *others: float) -> float:
+    ends = (*(one.expires_at for one in lookups if isinstance(one, Answer)), *others)
+    return min((end for end in ends if end > at), default=math.inf)
 
 
 class StartTls(StrEnum):

@@ -65,7 +65,9 @@ class Checked:
 
 
 class Chain(Inquiry):
-    """The chain of trust of one lookup."""
+    """The chain of trust of one lookup. `_until`: what the operator says that ends then was used (RFC 7646)."""
+
+    _until: float = float("inf")
 
     def _anchor_zone(self, name: dns.name.Name) -> dns.name.Name | None:
         """The closest zone at or above a name that has a trust anchor."""
@@ -122,6 +124,7 @@ class Chain(Inquiry):
                     section="RFC 7646",
                 )
                 self._note((step,))
+                self._until = min(self._until, negative.until)
                 return Insecure(zone=negative.zone, expires_at=negative.until, proof=(step,))
         return None
 

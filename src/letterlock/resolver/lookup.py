@@ -241,7 +241,7 @@ class Lookup(Chain):
         links: Sequence[AliasLink],
         until: float,
     ) -> Answer:
-        expires_at = min(checked.expires_at, until)
+        expires_at = min(checked.expires_at, until, self._until)
         return Answer(
             question=self._question,
             canonical_name=name,
