@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -75,8 +75,9 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(config: Path, ready: str = "workers are ready") -> AsyncIterator[Running]:
-    command = sys.executable, "-m", "letterlock", "serve", "--config", str(config)
+async def serving(config: Path, ready: str = "workers are ready", before: Sequence[str] = ()) -> AsyncIterator[Running]:
+    """`before`: the words of a command that becomes the server."""
+    command = *before, sys.executable, "-m", "letterlock", "serve", "--config", str(config)
     process = await asyncio.create_subprocess_exec(*command, stderr=PIPE, start_new_session=True)
     running = Running(process)
     try:
@@ -120,6 +121,43 @@ async def test_several_workers_share_one_address_and_a_dead_one_is_replaced(tmp_
             assert await server.stop() == 0
     assert set(sink.arrived.values()) == {1}
     assert not any("Traceback" in line for line in server.log)
+
+
+async def test_children_of_others_may_end(tmp_path: Path) -> None:
+    """A script that becomes the server by `exec` leaves it its children, and process 1 has those of everybody."""
+    script = 'python=$1; shift; (sleep 0.1; echo "a child has ended" >&2) & exec "$python" "$@"'
+    with free_port() as port:
+        config = configuration(tmp_path, port, 9, "2")
+        async with serving(config, before=("sh", "-c", script, "sh")) as server:
+            await server.until("a child has ended")
+            await asyncio.to_thread(send, port, *range(10))
+            assert await server.stop() == 0
+    assert not any("Traceback" in line or "ended by itself" in line for line in server.log)
+
+
+async def test_process_1_of_a_container_has_a_supervisor_that_waits_for_all_children(tmp_path: Path) -> None:
+    unshare = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
+    script = 'python=$1; shift; (sleep 0.1; echo "a child has ended" >&2) & exec "$python" "$@"'
+    config = configuration(tmp_path, 0, 9, "1")
+    async with serving(config, "the worker is ready", before=(*unshare, "sh", "-c", script, "sh")) as server:
+        await server.until("a child has ended")
+        (port,) = {int(line.split("port ")[1].split(",")[0]) for line in server.log if "listening on" in line}
+        await asyncio.to_thread(send, port, *range(3))
+        await server.until("(queue active)", 3)
+        (supervisor,) = {pid for pid in _children(server.process.pid) if _name(pid).startswith("python")}
+        assert all(_state(pid) != "Z" for pid in _children(supervisor))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text()
 
 
 async def test_the_queue_of_all_workers_is_one_for_the_command(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,8 +14,10 @@ import uvloop
 
 from letterlock.app import Server, StartFailed, running, spare_collector
 from letterlock.cli.descriptors import raise_limit
+from letterlock.cli.heartbeat import beating
 from letterlock.cli.logs import start_log
-from letterlock.cli.workers import Worker, notify, supervise
+from letterlock.cli.service_manager import notify, watched
+from letterlock.cli.workers import Worker, supervise
 from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
 
 log = logging.getLogger("letterlock.serve")
@@ -58,7 +63,7 @@ def serve(config_path: Path | None, check_config: bool, log_format: str, verbose
     raise_limit(options)
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        if options.workers > 1:
+        if options.workers > 1 or os.getpid() == 1:  # process 1 has to wait for the children of others
             sys.exit(supervise(options, _work))
         uvloop.run(_serve(options))
     except StartFailed as error:
@@ -77,24 +82,35 @@ def _work(worker: Worker) -> int:
 
 
 async def _serve(options: Options, worker: Worker | None = None) -> None:
-    stop = asyncio.Event()
+    stop, begun = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(options, worker.sockets if worker else None) as server:
+    sockets = worker.sockets if worker else None
+    async with beating(_signs_of_life(worker, begun)), running(options, sockets) as server:
         if worker is None or worker.number == 0:
             _announce(server)
         spare_collector()
+        begun.set()
         if worker is None:
             notify("READY=1")
         else:
-            worker.tell_ready()
+            worker.tell_alive()
             loop.add_reader(worker.supervisor_gone, _leave, worker.supervisor_gone, stop)
         await stop.wait()
         if worker is None:
             notify("STOPPING=1")
         log.info("stopping: finishing what is in hand")
     log.info("stopped")
+
+
+def _signs_of_life(worker: Worker | None, begun: asyncio.Event) -> Callable[[], None]:
+    """What tells the supervisor, or the service manager if it asked for that, that a server goes on: once it began."""
+    if worker is not None:
+        tell = worker.tell_alive
+    else:
+        tell = partial(notify, "WATCHDOG=1") if watched() else lambda: None
+    return lambda: tell() if begun.is_set() else None
 
 
 def _leave(supervisor_gone: int, stop: asyncio.Event) -> None:

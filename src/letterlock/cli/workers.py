@@ -6,10 +6,11 @@ write one file; what a worker accepted is delivered by it, before its restart or
 the configured directory itself. When there are fewer workers than before, the first takes over what the others left.
 
 The supervisor is forked from before there is any thread or event loop, and does nothing but wait. A worker whose
-supervisor is gone (killed, say) ends by itself, in order.
+supervisor is gone (killed, say) ends by itself, in order. One that has not moved for STILL_SECONDS is killed and
+started again. As process 1 of a container there is a supervisor for a single worker too: somebody has to wait for the
+children that others left behind.
 """
 
-import contextlib
 import logging
 import os
 import shutil
@@ -18,11 +19,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from letterlock.admin.client import WORKER
 from letterlock.app import STOP_GRACE_SECONDS, StartFailed, bind, drop_privileges, make_directory
+from letterlock.cli.service_manager import notify, watched
 from letterlock.config import Endpoint, Options
 from letterlock.queue.store import StoreFailed
 from letterlock.shares import share
@@ -33,6 +36,7 @@ log = logging.getLogger("letterlock.workers")
 FIRST_PAUSE_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 60.0
 LONG_LIFE_SECONDS = 60.0
+STILL_SECONDS = 60.0  # without a sign of life, which comes every second: no decision takes so long
 STOP_SECONDS = 2 * STOP_GRACE_SECONDS + 10
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
@@ -41,22 +45,26 @@ _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 class Worker:
     """One worker, as the supervisor sees it and as it sees itself.
 
-    `supervisor_gone` can be read from when the supervisor has ended; `ready` is where it is told that work has begun.
+    `supervisor_gone` can be read from when the supervisor has ended; `alive` is where it is told that work goes on.
+    `moved_at` is when that was last (monotonic seconds), None before the first time since its start.
     """
 
     number: int
     options: Options
     sockets: Sequence[socket.socket]
     supervisor_gone: int
-    ready: int
+    alive: int
     pid: int = 0
+    moved_at: float | None = None
+    was_ready: bool = False
     began_at: float = 0.0
     pause: float = FIRST_PAUSE_SECONDS
     due_at: float = field(default=0.0)
 
-    def tell_ready(self) -> None:
-        """Tell the supervisor that work has begun."""
-        os.write(self.ready, b".")
+    def tell_alive(self) -> None:
+        """Tell the supervisor that work has begun, and then that it goes on."""
+        with suppress(BlockingIOError):  # it has not read for hours, or is gone
+            os.write(self.alive, bytes([self.number]))
 
 
 def supervise(options: Options, work: Callable[[Worker], int]) -> int:
@@ -68,7 +76,8 @@ def supervise(options: Options, work: Callable[[Worker], int]) -> int:
     drop_privileges(options.user, options.queue_directory)
     _adopt_the_rest(options)
     gone, alive = os.pipe()
-    ready, tell = os.pipe()
+    signs, tell = os.pipe()
+    os.set_blocking(tell, False)
     workers = [
         Worker(
             number,
@@ -79,17 +88,18 @@ def supervise(options: Options, work: Callable[[Worker], int]) -> int:
         )
         for number, directory in enumerate(directories)
     ]
-    return _Supervisor(workers, work, alive=alive, ready=ready).run()
+    return _Supervisor(workers, work, alive=alive, signs=signs).run()
 
 
 class _Supervisor:
-    def __init__(self, workers: list[Worker], work: Callable[[Worker], int], *, alive: int, ready: int) -> None:
+    def __init__(self, workers: list[Worker], work: Callable[[Worker], int], *, alive: int, signs: int) -> None:
         self._workers = workers
         self._work = work
         self._alive = alive
-        self._ready = ready
-        os.set_blocking(ready, False)
-        self._ready_count = 0
+        self._signs = signs
+        os.set_blocking(signs, False)
+        self._all_ready = False
+        self._watched = watched()
         self._stopping_at: float | None = None
         self._status = 0
 
@@ -100,9 +110,12 @@ class _Supervisor:
         while any(worker.pid for worker in self._workers) or self._stopping_at is None:
             self._wait()
             self._bury()
-            self._look_for_ready()
+            self._look_for_signs()
             self._restart_due()
             self._kill_overdue()
+            self._kill_still()
+            if self._watched:
+                notify("WATCHDOG=1")
         return self._status
 
     def _wait(self) -> None:
@@ -118,13 +131,13 @@ class _Supervisor:
             status = 70  # EX_SOFTWARE, if what follows raises
             try:
                 os.close(self._alive)
-                os.close(self._ready)
+                os.close(self._signs)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
                 status = self._work(worker)
             finally:
                 logging.shutdown()
                 os._exit(status)  # never back into the supervisor's loop
-        worker.pid, worker.began_at = pid, time.monotonic()
+        worker.pid, worker.began_at, worker.moved_at = pid, time.monotonic(), None
 
     def _bury(self) -> None:
         """Take note of the workers that have ended."""
@@ -135,12 +148,14 @@ class _Supervisor:
                 return
             if pid == 0:
                 return
-            worker = next(each for each in self._workers if each.pid == pid)
+            worker = next((each for each in self._workers if each.pid == pid), None)
+            if worker is None:  # process 1 inherits the children of others
+                continue
             worker.pid = 0
             if self._stopping_at is not None:
                 continue
             how = _how(status)
-            if self._ready_count < len(self._workers) and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 1:
+            if not self._all_ready and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 1:
                 log.error("worker %d could not start: stopping", worker.number)
                 self._status = 1
                 self._stop()
@@ -157,13 +172,27 @@ class _Supervisor:
                 if not worker.pid and time.monotonic() >= worker.due_at:
                     self._start(worker)
 
-    def _look_for_ready(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            came = len(os.read(self._ready, 64))
-            before, self._ready_count = self._ready_count, self._ready_count + came
-            if before < len(self._workers) <= self._ready_count:
-                log.info("%d workers are ready", len(self._workers))
-                notify("READY=1")
+    def _look_for_signs(self) -> None:
+        """Take note of the workers that have begun, or go on."""
+        with suppress(BlockingIOError):
+            now = time.monotonic()
+            for number in os.read(self._signs, 4096):
+                self._workers[number].moved_at = now
+                self._workers[number].was_ready = True
+        if not self._all_ready and all(worker.was_ready for worker in self._workers):
+            self._all_ready = True
+            count = len(self._workers)
+            log.info("%s ready", "the worker is" if count == 1 else f"{count} workers are")
+            notify("READY=1")
+
+    def _kill_still(self) -> None:
+        """End workers that do not move any more; they are started again like any that ended by itself."""
+        for worker in self._workers if self._stopping_at is None else ():
+            moved_at, now = worker.moved_at, time.monotonic()
+            if worker.pid and moved_at is not None and now - moved_at > STILL_SECONDS:
+                log.error("worker %d has not moved for %.0f seconds: killed", worker.number, now - moved_at)
+                worker.moved_at = None
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _stop(self) -> None:
         if self._stopping_at is None:
@@ -191,7 +220,7 @@ def _directory(options: Options, number: int) -> Path:
 
 def _bind_for_all(options: Options) -> list[list[socket.socket]]:
     """One set of sockets for each worker; a port that the system chose for the first is the others' too."""
-    first = bind(options.listen, shared=True)
+    first = bind(options.listen, shared=options.workers > 1)
     chosen = [Endpoint(*bound.getsockname()[:2]) for bound in first]
     return [first, *(bind(chosen, shared=True) for _ in range(options.workers - 1))]
 
@@ -208,15 +237,3 @@ def _adopt_the_rest(options: Options) -> None:
             raise StartFailed(f"{error}\n  hint: the queue of a worker that there is no more is taken over") from None
         log.info("%d messages taken over from %s", count, left)
         shutil.rmtree(left)
-
-
-def notify(state: str) -> None:
-    """Tell systemd (Type=notify), when it asked to be told."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
-        return
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as service_manager:
-        try:
-            service_manager.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
-        except OSError as error:
-            log.warning("cannot tell the service manager: %s", error.strerror)

@@ -1,0 +1,84 @@
+"""Noticing an event loop that stands still.
+
+The loop beats once a second. A thread looks on: when the beats stop, it logs where the loop stands, for whoever has to
+find out why. A beat that comes late logs for how long everything waited. And every beat tells whoever can restart this
+process (the supervisor, or systemd by WatchdogSec) that it is alive: one that stands still for good is restarted.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+log = logging.getLogger("letterlock.workers")
+BEAT_SECONDS = 1.0
+LATE_SECONDS = 1.0  # beyond its time; what a healthy loop does in one step takes milliseconds
+STALL_SECONDS = 5.0  # after which the place is logged: long before anybody restarts the process
+FRAMES = 6  # of the place, the innermost
+
+
+class Heart:
+    """When the event loop of this thread moved last."""
+
+    def __init__(self, alive: Callable[[], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`alive` is called with every beat."""
+        self._alive = alive
+        self._monotonic = monotonic
+        self._thread = threading.get_ident()
+        self._beat_at = monotonic()
+        self._told = False
+
+    def beat(self) -> None:
+        """The loop moves."""
+        now = self._monotonic()
+        late = now - self._beat_at - BEAT_SECONDS
+        self._beat_at, self._told = now, False
+        if late > LATE_SECONDS:
+            log.warning(
+                "the event loop stood still for %.1f seconds: nothing was received or delivered meanwhile", late
+            )
+        self._alive()
+
+    def look(self) -> None:
+        """From another thread: log where the loop stands, once, if it stands still."""
+        still = self._monotonic() - self._beat_at
+        if still < STALL_SECONDS or self._told:
+            return
+        self._told = True
+        log.error("the event loop has stood still for %.0f seconds, in %s", still, self._place())
+
+    def _place(self) -> str:
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001  # there is no other way to see another thread
+        stack = traceback.extract_stack(frame)[-FRAMES:]
+        return " < ".join(f"{each.name} ({each.filename}:{each.lineno})" for each in reversed(stack))
+
+
+@asynccontextmanager
+async def beating(alive: Callable[[], None]) -> AsyncIterator[None]:
+    """Beat, and have a thread look on, as long as the block lasts."""
+    heart, over = Heart(alive), threading.Event()
+    heart.beat()
+    watcher = threading.Thread(target=_watch, args=(heart, over), name="watchdog", daemon=True)
+    watcher.start()
+    task = asyncio.create_task(_beat(heart))
+    try:
+        yield
+    finally:
+        task.cancel()
+        over.set()
+        watcher.join()
+
+
+async def _beat(heart: Heart) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        heart.beat()
+
+
+def _watch(heart: Heart, over: threading.Event) -> None:
+    while not over.wait(BEAT_SECONDS):
+        heart.look()

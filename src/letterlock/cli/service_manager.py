@@ -1,0 +1,27 @@
+"""What the service manager asks to be told: sd_notify(3), and the watchdog of sd_watchdog_enabled(3)."""
+
+import contextlib
+import logging
+import os
+import socket
+
+log = logging.getLogger("letterlock.workers")
+
+
+def notify(state: str) -> None:
+    """Tell systemd (Type=notify), when it asked to be told."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as service_manager:
+        service_manager.setblocking(False)
+        try:
+            service_manager.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
+        except OSError as error:
+            log.warning("cannot notify the service manager: %s", error.strerror)
+
+
+def watched() -> bool:
+    """Whether the service manager restarts a process that is silent for too long (WatchdogSec=), this one included."""
+    microseconds, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    return microseconds.isdigit() and int(microseconds) > 0 and process in (None, str(os.getpid()))
