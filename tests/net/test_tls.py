@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import re
 import select
 import socket
 import ssl
@@ -72,6 +73,34 @@ async def test_without_a_name_no_sni_is_sent(context: ServerContext) -> None:
         (_, seen), (_, served) = await _both(left, right, context, sni=None)
         assert seen.sni is None
         assert served.sni is None
+
+
+async def _client_hello(*, compatible: bool) -> bytes:
+    async with connected_sockets() as (ours, theirs):
+        theirs.setblocking(False)
+        starting = asyncio.create_task(start_tls(TcpStream(ours), "mx.example.org", compatible=compatible))
+        hello = await asyncio.get_running_loop().sock_recv(theirs, 65536)
+        theirs.close()
+        await starting
+        return hello
+
+
+_HYBRID, _X25519 = b"\x11\xec", b"\x00\x1d"  # X25519MLKEM768, x25519
+
+
+async def test_the_first_client_hello_is_small_and_offers_the_hybrid_group_without_a_share() -> None:
+    """Large ones break middleboxes; 512 octets is what a server may see in one piece on any path."""
+    hello = await _client_hello(compatible=False)
+    assert len(hello) < 512
+    supported_groups, key_share = b"\x00\x0a\x00", b"\x00\x33\x00\x26\x00\x24"  # RFC 8446 sections 4.2.7 and 4.2.8
+    assert re.search(supported_groups + b".\x00." + _HYBRID, hello, re.DOTALL), "the first choice"
+    assert key_share + _X25519 + b"\x00\x20" in hello, "the only share"
+
+
+async def test_rfc8446_4_1_4_a_server_that_wants_the_hybrid_group_gets_it(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (_, seen), _ = await _both(left, right, context)
+        assert seen.group == "X25519MLKEM768"
 
 
 async def test_compatible_offers_p256_only(context: ServerContext) -> None:

@@ -11,7 +11,7 @@ from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.final import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
+from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.turns import HostBusy, Turn, Turns
 from letterlock.deliver.unforeseen import unforeseen
@@ -20,14 +20,12 @@ from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, Ski
 from letterlock.policy.evidence import (
     Completed,
     DestinationEvidence,
-    HandshakeFailed,
     MxHost,
     NextHop,
     Route,
     TargetHost,
 )
 from letterlock.policy.final import FinalHop
-from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted
 from letterlock.policy.sts import STS_HOLDS
@@ -346,31 +344,21 @@ class _Try:
         return pool.take(host, address, self._options.port, requirement, source=source)
 
     async def _open(self, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
-        """A session under the requirement. A failed handshake is tried again with a small ClientHello, under the same
-        requirement; and under its fallback only if it has earned one (RFC 7672 section 2.2)."""
-        result = await self._session(address, requirement, stream=stream)
-        if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
-            result = await self._session(address, requirement, compatible=True)
-        if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
-            result = await self._session(address, fallback)
-        return result
-
-    async def _session(
-        self, address: str, requirement: Requirement, *, compatible: bool = False, stream: Stream | None = None
-    ) -> OpenResult:
-        self._sessions_left -= 1
         options = self._options
         if self._pool is not None and not self._pool.takes_chunks(address, options.port):
             options = replace(options, chunking=False)
-        return await open_session(
+        return await open_with_fallback(
             address,
             requirement,
             ports=self._ports,
             options=options,
-            compatible=compatible,
             lmtp=self._lmtp,
             stream=stream,
+            count=self._count_session,
         )
+
+    def _count_session(self) -> None:
+        self._sessions_left -= 1
 
     async def _transact(self, session: Opened, host: str, address: str) -> bool | None:
         """Whether the attempt is over; None when a session that was kept turned out to have ended meanwhile."""

@@ -85,8 +85,8 @@ class SessionPool:
         just_now = session.reused and 0 <= now - session.judged_at < JUDGED_SECONDS
         if just_now and session.cleared.requirement is requirement:
             return session
-        if session.handshake is not None and session.handshake.sni != requirement.sni:
-            return None
+        if requirement.demands_certificate and session.handshake and session.handshake.sni != requirement.sni:
+            return None  # with another name, the server might have shown another certificate
         verdict = judge(requirement, session.evidence, now)
         if isinstance(verdict, Cleared):
             offered = session.conversation.client.capabilities.requiretls

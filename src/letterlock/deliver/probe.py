@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from letterlock.deliver.conversation import SessionLost
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
+from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import transact
 from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
@@ -35,7 +35,6 @@ from letterlock.policy.evidence import (
     TargetHost,
     TlsRule,
 )
-from letterlock.policy.judge import next_requirement
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.ports import Dialer, Stream
@@ -188,7 +187,7 @@ async def probe(
     ports = replace(ports, dialer=recorder)
     address, result, unreached = None, None, []
     for address in target.addresses[: options.max_addresses]:
-        result = await _open(address, required, ports, options, implicit=by_hand.implicit)
+        result = await open_with_fallback(address, required, ports=ports, options=options, implicit=by_hand.implicit)
         if recorder.sessions:
             break
         if isinstance(result, Unreachable):
@@ -202,20 +201,6 @@ async def probe(
         sessions=tuple(recorder.sessions),
     )
     return await _ended(probed, recorder, mail)
-
-
-async def _open(
-    address: str, requirement: Requirement, ports: Ports, options: DeliverOptions, *, implicit: bool
-) -> OpenResult:
-    """By the same steps as delivery: small ClientHello, then a fallback that was earned."""
-    result = await open_session(address, requirement, ports=ports, options=options, implicit=implicit)
-    if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
-        result = await open_session(
-            address, requirement, ports=ports, options=options, compatible=True, implicit=implicit
-        )
-    if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
-        result = await open_session(address, fallback, ports=ports, options=options)
-    return result
 
 
 async def _ended(probed: Probe, recorder: "Recorder", mail: Mail | None) -> Probe:

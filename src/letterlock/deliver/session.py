@@ -5,7 +5,7 @@ try again later, never bounce a message.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from letterlock.policy.evidence import (
     StartTls,
     TargetHost,
 )
-from letterlock.policy.judge import judge, judge_extensions
+from letterlock.policy.judge import judge, judge_extensions, next_requirement
 from letterlock.ports import Clock, Dialer, Stream
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import Greeted, HelloAnswered, TlsAnswered, TlsGoAhead
@@ -106,6 +106,50 @@ class Unreachable:
 OpenResult = Opened | Refused | Unreachable
 
 
+def _uncounted() -> None:
+    """Nobody counts the sessions."""
+
+
+async def open_with_fallback(
+    address: str,
+    requirement: Requirement,
+    *,
+    ports: Ports,
+    options: DeliverOptions,
+    implicit: bool = False,
+    lmtp: bool = False,
+    stream: Stream | None = None,
+    count: Callable[[], None] = _uncounted,
+) -> OpenResult:
+    """A session with one judged address under a requirement, or under the fallback that the requirement has earned.
+
+    After a handshake that failed comes a second one, under the same requirement: with a smaller ClientHello and, where
+    no certificate is demanded, without a server name. Only when that has failed too, the requirement's own fallback is
+    tried, if it has one (RFC 7672 section 2.2). There is no other way from TLS to cleartext. `count` is called before
+    each session. Never raises for the peer; the rest is as in `open_session`.
+    """
+
+    async def opened(required: Requirement, *, compatible: bool = False, over: Stream | None = None) -> OpenResult:
+        count()
+        return await open_session(
+            address,
+            required,
+            ports=ports,
+            options=options,
+            compatible=compatible,
+            implicit=implicit,
+            lmtp=lmtp,
+            stream=over,
+        )
+
+    result = await opened(requirement, over=stream)
+    if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
+        result = await opened(requirement, compatible=True)
+    if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
+        result = await opened(fallback)
+    return result
+
+
 async def open_session(
     address: str,
     requirement: Requirement,
@@ -120,7 +164,7 @@ async def open_session(
     """Connect to one judged address, do STARTTLS as required, and have the session judged. Never raises for the peer.
 
     `stream`: a connection to the address that was made already.
-    `compatible` is the second try with a server that choked on the first handshake, under the same requirement.
+    `compatible` is the second try with a server that refused the first handshake, under the same requirement.
     `implicit`: TLS from the first octet instead of STARTTLS (RFC 8314 section 3), judged before anything is said.
     `lmtp`: the server speaks LMTP.
     """
@@ -251,12 +295,19 @@ class _Opening:
         try:
             async with asyncio.timeout(conversation.limit(seconds)):
                 conversation.stream, handshake = await self._ports.dialer.start_tls(
-                    stream, self._requirement.sni, compatible=self._compatible
+                    stream, self._server_name(), compatible=self._compatible
                 )
         except TimeoutError:
             stream.abort()
             return HandshakeFailed(f"not finished within {seconds:.0f} seconds")
         return handshake
+
+    def _server_name(self) -> str | None:
+        """The SNI. A server may refuse names that it does not know (RFC 6066 section 3, unrecognized_name): where no
+        certificate is demanded, and so the name does not matter, the second handshake does without."""
+        if self._compatible and not self._requirement.demands_certificate:
+            return None
+        return self._requirement.sni
 
     def _evidence(
         self,

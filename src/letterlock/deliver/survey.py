@@ -10,21 +10,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_session
+from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
 from letterlock.discover.reporting import find_reporting
 from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
     Completed,
     DestinationEvidence,
-    HandshakeFailed,
     MxHost,
     NextHop,
     Route,
     TargetHost,
 )
 from letterlock.policy.final import FinalHop
-from letterlock.policy.judge import next_requirement
 from letterlock.policy.outlook import Prospect, Protection, Summary, outlook, protection, weakest
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import require
@@ -153,7 +151,7 @@ async def _host(
     contacts: tuple[Contact, ...] = ()
     if isinstance(required, Requirement):
         addresses = target.addresses[: options.max_addresses]
-        opened = partial(open_session, ports=ports, options=options, lmtp=evidence.lmtp)
+        opened = partial(open_with_fallback, ports=ports, options=options, lmtp=evidence.lmtp)
         contacts = tuple(await asyncio.gather(*(_contact(each, required, opened, seats) for each in addresses)))
     return HostSurvey(
         target=target,
@@ -167,21 +165,12 @@ async def _host(
 async def _contact(
     address: str, requirement: Requirement, opened: Callable[..., Awaitable[OpenResult]], seats: asyncio.Semaphore
 ) -> Contact:
-    """A session with one address, when there is a seat for it."""
+    """A session with one address, when there is a seat for it, by the same steps as delivery."""
     async with seats:
-        return Contact(address=address, result=await _session(address, requirement, opened))
-
-
-async def _session(address: str, requirement: Requirement, opened: Callable[..., Awaitable[OpenResult]]) -> OpenResult:
-    """By the same steps as delivery: small ClientHello, then a fallback that was earned."""
-    result = await opened(address, requirement)
-    if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
-        result = await opened(address, requirement, compatible=True)
-    if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
-        result = await opened(address, fallback)
-    if isinstance(result, Opened):
-        await result.conversation.end()
-    return result
+        result = await opened(address, requirement)
+        if isinstance(result, Opened):
+            await result.conversation.end()
+        return Contact(address=address, result=result)
 
 
 def _met(promised: Summary, contacts: tuple[Contact, ...]) -> Summary:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
@@ -33,6 +34,11 @@ _HEADER_OCTETS = 5  # of a record: its type, two octets of version, two of lengt
 _OVERHEAD_OCTETS = 1 << 10  # that records add to so much plaintext as is written at once
 # Level 1 (80 bits): mail is full of short keys, and for opportunistic TLS the alternative is cleartext (RFC 7435).
 _CIPHERS = b"DEFAULT:!aNULL:!eNULL:!kRSAPSK:!PSK:!SRP:@SECLEVEL=1"
+# The hybrid group comes first and without a key share (`*` marks who has one), so that the ClientHello has 300 octets
+# and not 1,530, which some middleboxes and servers choke on; a server that wants the hybrid asks for its share, at the
+# price of a round trip (RFC 8446 section 4.1.4; docs/decisions/0011-a-small-clienthello.md). No finite-field groups:
+# every TLS 1.3 server has P-256 (section 9.1).
+_GROUPS = b"?X25519MLKEM768/?*X25519:?secp256r1:?x448:?secp384r1:?secp521r1"
 _SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 _EOF = "the peer ended the connection inside TLS without close_notify"
 
@@ -196,7 +202,7 @@ async def start_tls(
 ) -> tuple[Stream, Completed | HandshakeFailed]:
     """Do the client's handshake over a stream whose server said 220 to STARTTLS. Any certificate will do.
 
-    `compatible` offers P-256 only, for servers that choke on a ClientHello of more than one segment; whatever must
+    `compatible` offers P-256 only, for servers that choke on hybrid groups or an early key share; whatever must
     hold for the session stays the same. After HandshakeFailed the stream is aborted. The time-out is the caller's.
     """
     connection = SSL.Connection(_client_context(compatible))
@@ -311,7 +317,16 @@ def _client_context(compatible: bool) -> SSL.Context:
     context.set_verify(SSL.VERIFY_NONE)
     if compatible:
         context.set_tmp_ecdh(ec.SECP256R1())
+    else:
+        _offer_groups(context)
     return context
+
+
+def _offer_groups(context: SSL.Context) -> None:
+    """Have _GROUPS offered. OpenSSL before 3.5 does not know the hybrid, nor this syntax: its own list is small too."""
+    library = Binding().lib
+    if library.SSL_CTX_set1_curves_list(context._context, _GROUPS) != 1:  # noqa: SLF001 - pyOpenSSL has no call for it
+        library.ERR_clear_error()  # else the next call would report it
 
 
 def _context(method: int) -> SSL.Context:

@@ -83,6 +83,11 @@ class Requirement:
     requiretls: bool = False
     audits: "tuple[Audit, ...]" = ()
 
+    @property
+    def demands_certificate(self) -> bool:
+        """Whether the server's certificate decides anything; with audits alone it does not."""
+        return self.authentication is not None or self.also is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
