@@ -33,6 +33,7 @@ from letterlock.discover.sts import StsFinder
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.net.https import fetch_policy
+from letterlock.net.socket_address import socket_address
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.store import OperatedStore, StoreFailed
 from letterlock.receive.listener import Listener
@@ -81,7 +82,7 @@ def _bound(endpoint: Endpoint, *, shared: bool) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if bound.family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((endpoint.address, endpoint.port))
+        bound.bind(socket_address(endpoint.address, endpoint.port))
         bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError as error:

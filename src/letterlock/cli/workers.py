@@ -221,7 +221,10 @@ def _directory(options: Options, number: int) -> Path:
 def _bind_for_all(options: Options) -> list[list[socket.socket]]:
     """One set of sockets for each worker; a port that the system chose for the first is the others' too."""
     first = bind(options.listen, shared=options.workers > 1)
-    chosen = [Endpoint(*bound.getsockname()[:2]) for bound in first]
+    chosen = [  # the address as configured: a socket does not give the interface of a scoped one back
+        Endpoint(configured.address, bound.getsockname()[1])
+        for configured, bound in zip(options.listen, first, strict=True)
+    ]
     return [first, *(bind(chosen, shared=True) for _ in range(options.workers - 1))]
 
 

@@ -43,7 +43,9 @@ class SmtpTable(Table):
     """Receiving mail."""
 
     listen: list[ListenEndpoint] = Field(
-        [endpoint(DEFAULT_LISTEN)], min_length=1, description="Addresses and ports to listen on."
+        [endpoint(DEFAULT_LISTEN)],
+        min_length=1,
+        description="Addresses and ports to listen on. A link-local address needs its interface: `[fe80::1%eth0]:25`.",
     )
     certificate: FilePath | None = Field(
         None, description="PEM file of the server's certificate and its intermediates; with `key`, STARTTLS is offered."
@@ -135,7 +137,9 @@ class ResolverTable(Table):
     upstream: list[UpstreamAddress] = Field(
         [],
         max_length=16,
-        description="Resolvers to ask: `ADDRESS` or `ADDRESS:PORT`. Unset: those of /etc/resolv.conf.",
+        description="Resolvers to ask: `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`, or over TLS (RFC 7858) "
+        "`tls://ADDRESS#NAME`, `tls://ADDRESS#pin-sha256=BASE64`. A link-local address needs its interface: "
+        "`fe80::1%eth0`. Unset: those of /etc/resolv.conf.",
     )
     anchors: list[AnchorFile] = Field(
         [],

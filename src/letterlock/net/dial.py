@@ -5,6 +5,7 @@ import ipaddress
 import socket
 
 from letterlock.net import tls
+from letterlock.net.socket_address import socket_address
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.net.streams import TcpStream
 from letterlock.policy.evidence import Completed, HandshakeFailed
@@ -31,8 +32,8 @@ class TcpDialer:
             if (source := self._source.towards(address)) is not None:
                 # the port is chosen when it connects, so that one port serves connections to several servers
                 connection.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-                connection.bind((source, 0))
-            await asyncio.get_running_loop().sock_connect(connection, (address, port))
+                connection.bind(socket_address(source, 0))
+            await asyncio.get_running_loop().sock_connect(connection, socket_address(address, port))
             return TcpStream(connection)
         except BaseException:
             connection.close()

@@ -5,6 +5,8 @@ import os
 import socket
 from dataclasses import dataclass
 
+from letterlock.net.socket_address import socket_address
+
 
 @dataclass(frozen=True, slots=True)
 class SourceAddresses:
@@ -50,7 +52,7 @@ def unusable(address: str) -> str | None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.bind((address, 0))
+            trial.bind(socket_address(address, 0))
     except OSError as error:
         return os.strerror(error.errno) if error.errno else str(error)
     return None

@@ -127,7 +127,7 @@ def _connect(listen: tuple[str, ...]) -> _socket.socket:
         connection.settimeout(CONNECT_SECONDS)
         connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)  # else the final dot waits 40 ms for an ACK
         try:
-            connection.connect((address, port))
+            connection.connect(_reachable(address, port))
         except (OSError, OverflowError) as error:
             connection.close()
             trouble = f"{address} port {port}: {getattr(error, 'strerror', None) or error}"
@@ -135,6 +135,12 @@ def _connect(listen: tuple[str, ...]) -> _socket.socket:
             connection.settimeout(REPLY_SECONDS)
             return connection
     raise Lost(f"no server answers at {trouble}")
+
+
+def _reachable(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """With the interface of a scoped address such as `fe80::1%eth0` as a number. Raises OSError when there is none."""
+    host, _, zone = address.partition("%")
+    return (host, port, 0, int(zone) if zone.isdigit() else _socket.if_nametoindex(zone)) if zone else (host, port)
 
 
 def _endpoint(text: str) -> tuple[str, int]:

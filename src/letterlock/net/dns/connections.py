@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+import socket
 import ssl
 import struct
 from contextlib import suppress
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from letterlock.net.dns.upstream import Authentication, Upstream
 from letterlock.net.dns.wire import answers, with_id
+from letterlock.net.socket_address import socket_address
 
 IDLE_SECONDS = 8.0
 CLOSE_SECONDS = 1.0
@@ -73,10 +75,10 @@ class Connections:
 
     async def _connect(self) -> "_Connection":
         upstream, context = self._upstream, self._context
-        name = (upstream.tls.name or upstream.address) if upstream.tls else None
+        name = (upstream.tls.name or upstream.address.partition("%")[0]) if upstream.tls else None
         try:
             reader, writer = await asyncio.open_connection(
-                upstream.address, upstream.port, limit=_LIMIT_OCTETS, ssl=context, server_hostname=name
+                sock=await _connected(upstream), limit=_LIMIT_OCTETS, ssl=context, server_hostname=name
             )
         except ssl.SSLCertVerificationError as error:
             raise WrongUpstream(f"{upstream}: its certificate is not good: {error.verify_message}") from None
@@ -88,6 +90,19 @@ class Connections:
         connection = _Connection(upstream, reader, writer)
         self._open.append(connection)
         return connection
+
+
+async def _connected(upstream: Upstream) -> socket.socket:
+    family = socket.AF_INET6 if ":" in upstream.address else socket.AF_INET
+    connecting = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)
+        address = socket_address(upstream.address, upstream.port)
+        await asyncio.get_running_loop().sock_connect(connecting, address)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
 
 
 def _pinned(writer: asyncio.StreamWriter, pin: bytes) -> bool:

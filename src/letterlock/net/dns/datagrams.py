@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 
 from letterlock.net.dns.upstream import Upstream
+from letterlock.net.socket_address import socket_address
 
 MAX_DATAGRAM_OCTETS = 4096
 MAX_STRAYS = 64
@@ -25,7 +26,8 @@ async def ask_over_udp(
     family = socket.AF_INET6 if ":" in upstream.address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as asking:
         asking.setblocking(False)
-        asking.connect((upstream.address, upstream.port))  # the kernel chooses the port, and drops what others send
+        # the kernel chooses the port, and drops what others send
+        asking.connect(socket_address(upstream.address, upstream.port))
         await loop.sock_sendall(asking, query)
         for _ in range(MAX_STRAYS):
             reply = await loop.sock_recv(asking, MAX_DATAGRAM_OCTETS)
