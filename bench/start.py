@@ -111,7 +111,7 @@ def _talk_mail(file: io.BufferedRWPair) -> None:
 
 def _talk_control(file: io.BufferedRWPair) -> None:
     file.readline()
-    recipient = {"recipient": "bob@example.net", "state": "queued", "reason": "connection refused"}
+    recipient = {"recipient": "bob@example.net", "state": "queued", "held_because": None, "reason": "refused"}
     message = {"id": "M1", "sender": "ann@example.org", "size": 4096, "accepted_at": 0, "recipients": [recipient]}
     _say(file, json.dumps({"messages": [message] * 20, "more": False}).encode() + b"\n")
 

@@ -25,9 +25,11 @@ class Ran:
     err: str
 
 
-async def run(module: str, *arguments: str, stdin: bytes, home: Path, config: Path | None) -> Ran:
+async def run(
+    module: str, *arguments: str, stdin: bytes, home: Path, config: Path | None, encoding: str = "utf-8"
+) -> Ran:
     """Run `main` of a module of letterlock.sendmail, as an installer's script does."""
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "TZ": "UTC"}
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "TZ": "UTC", "PYTHONIOENCODING": encoding}
     if config is not None:
         environment["LETTERLOCK_CONFIG"] = str(config)
     process = await asyncio.create_subprocess_exec(
@@ -43,7 +45,7 @@ async def run(module: str, *arguments: str, stdin: bytes, home: Path, config: Pa
     async with asyncio.timeout(SECONDS):
         out, err = await process.communicate(stdin)
     assert "Traceback" not in err.decode()
-    return Ran(process.returncode or 0, out.decode(), err.decode())
+    return Ran(process.returncode or 0, out.decode(encoding), err.decode(encoding))
 
 
 @dataclass(frozen=True, slots=True)

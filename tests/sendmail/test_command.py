@@ -14,6 +14,8 @@ from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.wishes import Event, Ret
 from letterlock.queue.store import StoreFailed
 from letterlock.receive.options import ReceiveOptions
+from letterlock.sendmail.settings import Settings, state_home
+from letterlock.sendmail.unsent import keep
 from tests.sendmail.running import HOSTNAME, desk, run, without_trace, write_config
 
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -158,7 +160,8 @@ async def test_an_ipv6_listener_and_a_wildcard_are_found(tmp_path: Path) -> None
         (("-Z", "bob@example.net"), b"", 64, "unknown option"),
         (("-f",), b"", 64, "needs a value"),
         (("-bd",), b"", 64, "letterlock serve"),
-        (("-bv", "bob@example.net"), b"", 64, "not supported"),
+        (("-bt", "bob@example.net"), b"", 64, "not supported"),
+        (("--frobnicate",), b"", 64, "unknown option"),
         (("-N", "often", "bob@example.net"), b"", 64, "-N is"),
         (("-R", "some", "bob@example.net"), b"", 64, "FULL, HDRS"),
         (("-V", "x\r\nRSET", "bob@example.net"), b"", 64, "printable ASCII"),
@@ -297,3 +300,81 @@ async def test_an_mbox_line_return_path_and_text_that_looks_like_none(tmp_path: 
     assert b"From ann" not in first
     assert b"Return-Path" not in first
     assert second.endswith(b"\r\n\r\ntwo words: no field\r\n")
+
+
+async def test_one_odd_address_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Input 30."""
+    stdin = b"From: ann@example.org\nTo: Ann :-( <ann@y.example>\nCc: b@y.example\n\nhi\n"
+    async with desk(tmp_path) as user:
+        ran = await user.sendmail("-t", stdin=stdin)
+        envelope, _ = user.message()
+    assert recipients(envelope) == ["b@y.example"]
+    assert ran.status == 65
+    assert 'not sent: a comment without its end in "Ann :-( <ann@y.example>"' in ran.err
+    assert "sent to b@y.example" in ran.err
+
+
+async def test_of_a_list_all_that_can_be_read_are_sent_to(tmp_path: Path) -> None:
+    async with desk(tmp_path) as user:
+        ran = await user.sendmail("a@x.example, <b@y.example> <c@y.example>, d@@x, e@x.example", stdin=MESSAGE)
+        envelope, _ = user.message()
+    assert recipients(envelope) == ["a@x.example", "e@x.example"]
+    assert ran.status == 64
+    assert ran.err.count("not sent: ") == 2
+
+
+async def test_bv_asks_the_server_and_sends_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path) as user:
+        ran = await user.sendmail("-bv", "root", "x@-.-", "bøb@example.net")
+        assert not user.kept
+    assert ran.status == 67
+    assert ran.out.splitlines()[0] == f"root@{HOSTNAME}... deliverable"
+    assert ran.out.splitlines()[1].startswith("x@-.-... not accepted: 501 5.1.3")
+    assert ran.out.splitlines()[2] == "bøb@example.net... deliverable"
+
+
+@pytest.mark.parametrize(("option", "text"), [("--version", "letterlock-sendmail "), ("--help", "usage: ")])
+async def test_long_options_print_and_do_nothing_else(tmp_path: Path, option: str, text: str) -> None:
+    ran = await run("command", option, stdin=b"", home=tmp_path, config=None)
+    assert (ran.status, ran.out.startswith(text)) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-FCronDaemon", "-i", "-B8BITMIME", "-oem"),  # Vixie cron
+        ("-i", "-FCronDaemon", "-oem"),  # cronie
+        ("-i", "-f", "ann@example.org", "--"),  # git send-email, mutt
+        ("-oem", "-oi", "-F", "mutt", "-N", "failure", "-R", "hdrs", "--"),  # mutt with DSN
+        ("-i", "-v"),  # s-nail
+        ("-oi", "-odq", "-om", "-oAaliases"),  # old scripts
+        ("-Q", "-Qheld", "-D", "/dev/null", "-L", "tag", "-p", "SMTP:host", "-h", "0", "-n", "-U", "-x"),
+        ("-Am", "-Ac", "-G", "-e", "m", "-d0.1", "-O", "DeliveryMode=b", "-bm"),
+    ],
+)
+async def test_as_other_programs_call_it(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    async with desk(tmp_path) as user:
+        ran = await user.sendmail(*arguments, "bob@example.net", stdin=MESSAGE)
+        assert ran.status == 0
+        assert recipients(user.message()[0]) == ["bob@example.net"]
+
+
+@pytest.mark.parametrize("option", ["-bh", "-bH", "-bP", "-bi", "-I"])
+async def test_what_only_sendmail_has_to_do_is_done_at_once(tmp_path: Path, option: str) -> None:
+    assert (await run("command", option, stdin=b"", home=tmp_path, config=None)).status == 0
+
+
+def test_a_user_without_a_home_has_no_folder_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` that cannot be expanded is no directory to make."""
+
+    def nobody(_: int) -> pwd.struct_passwd:
+        raise KeyError
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert state_home() is None
+    with pytest.raises(OSError, match="no home"):
+        keep(b"message")
+    assert Settings({}, "").queue_directory() == "/var/lib/letterlock"
+    assert Settings({}, "").drop_directories() == ["/var/lib/letterlock-drop"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.admin.requests import PAGE
+from letterlock.mail.addresses import Mailbox
 from letterlock.queue.orders import OrderKind
 from tests.cli.queue_server import DEMANDED, Queue, serving
 from tests.queue.messages import ANN, BEN, BODY, CAT, envelope
@@ -17,10 +18,10 @@ from tests.sendmail.running import Ran, run
 HEADING = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n"
 
 
-async def mailq(directory: Path, *arguments: str, module: str = "mailq") -> Ran:
+async def mailq(directory: Path, *arguments: str, module: str = "mailq", encoding: str = "utf-8") -> Ran:
     config = directory / "mailq.toml"
     config.write_text(f'[queue]\ndirectory = "{directory}"\n')
-    return await run(module, *arguments, "-C", str(config), stdin=b"", home=directory, config=None)
+    return await run(module, *arguments, "-C", str(config), stdin=b"", home=directory, config=None, encoding=encoding)
 
 
 @pytest.fixture
@@ -109,3 +110,13 @@ async def test_an_answer_that_is_none_is_ex_protocol(tmp_path: Path) -> None:
 
     async with await asyncio.start_unix_server(talk, os.fspath(tmp_path / "control.sock")):
         assert (await mailq(tmp_path)).status == 76
+
+
+async def test_what_the_terminal_has_no_character_for_is_shown_as_a_question_mark(queue: Queue) -> None:
+    """Input 34."""
+    sender = Mailbox("ä", "x.test")
+    await queue.store.accept(envelope("M1", CAT, sender=sender, expires_at=9e9), BODY, next_attempt_at=9e8)
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        ran = await mailq(queue.directory, encoding=encoding)
+        assert (ran.status, ran.err) == (0, "")
+        assert ("?@x.test" in ran.out) is (encoding == "ascii")

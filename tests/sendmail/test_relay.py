@@ -28,7 +28,7 @@ async def test_what_follows_a_refused_data_is_not_taken_for_commands(tmp_path: P
     async with desk(tmp_path) as user:
         ran = await user.sendmail("-bs", stdin=batch)
         assert not user.kept
-    assert (ran.status, codes(ran.out)) == (69, ["220", "250", "250", "501", "554"])
+    assert (ran.status, codes(ran.out)) == (69, ["220", "250", "250", "501", "554", "500", "221"])
 
 
 async def test_a_message_without_its_end_is_not_sent(tmp_path: Path) -> None:
@@ -44,6 +44,39 @@ async def test_starttls_is_neither_offered_nor_passed_on(tmp_path: Path) -> None
     assert "250-SIZE" in ran.out
     assert "250-STARTTLS" not in ran.out
     assert codes(ran.out) == ["220", "250", "502", "221"]
+
+
+async def test_rfc3030_2_chunking_is_neither_offered_nor_passed_on(tmp_path: Path) -> None:
+    batch = b"EHLO a.example\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.net>\r\nBDAT 6 LAST\r\nhello\n"
+    async with desk(tmp_path) as user:
+        ran = await user.sendmail("-bs", stdin=batch)
+        assert not user.kept
+    assert "CHUNKING" not in ran.out
+    assert (ran.status, codes(ran.out)) == (69, ["220", "250", "250", "250", "502"])
+
+
+async def test_after_a_refused_data_a_program_that_waits_goes_on(tmp_path: Path) -> None:
+    async with desk(tmp_path) as user:
+        talk = await _Talk.start(user)
+        await talk.say(b"EHLO a.example\r\n")
+        await talk.say(b"MAIL FROM:<>\r\n")
+        assert (await talk.say(b"RCPT TO:<x@-.->\r\n"))[:3] == b"501"
+        assert (await talk.say(b"DATA\r\n"))[:3] == b"554"
+        assert (await talk.say(b"BDAT 3\r\n"))[:3] == b"502"
+        for line, code in ((b"RCPT TO:<bob@example.net>", b"250"), (b"DATA", b"354"), (b"hi\r\n.", b"250")):
+            assert (await talk.say(line + b"\r\n"))[:3] == code
+        assert (await talk.say(b"QUIT\r\n"))[:3] == b"221"
+        assert await talk.process.wait() == 69
+        assert len(user.kept) == 1
+
+
+async def test_after_a_refused_message_of_a_batch_the_next_one_is_sent(tmp_path: Path) -> None:
+    second = BATCH.partition(b"\n")[2]
+    batch = BATCH.replace(b"bob@example.net", b"x@-.-").replace(b"QUIT\n", b"RSET\n") + second
+    async with desk(tmp_path) as user:
+        ran = await user.sendmail("-bs", stdin=batch)
+        assert len(user.kept) == 1
+    assert ran.status == 69
 
 
 async def test_without_a_server_it_is_ex_tempfail(tmp_path: Path) -> None:

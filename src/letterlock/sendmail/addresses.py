@@ -15,8 +15,24 @@ class BadAddress(Exception):
     """This is no address, or no list of them."""
 
 
+class _Endless(Exception):
+    """Something has no end, so that nobody knows where the next entry begins."""
+
+
 def addresses(text: str) -> list[str]:
     """The addresses of a list, without names, comments and groups. `<>` is an empty one. Raises BadAddress."""
+    found, unreadable = readable_addresses(text)
+    if unreadable:
+        raise BadAddress(unreadable[0])
+    return found
+
+
+def readable_addresses(text: str) -> tuple[list[str], list[str]]:
+    """The addresses of a list that can be read, and what is wrong with the rest.
+
+    An entry that is no address is passed over: where the next one begins is certain. Behind a quote, a comment or a
+    bracket without its end it is not, and nothing more is read. Raises BadAddress for more than MAX_ADDRESSES.
+    """
     return _Scanner(text).scan()
 
 
@@ -47,20 +63,27 @@ class _Scanner:
         self._at = 0
         self._words = ""
         self._route: str | None = None
+        self._begin = 0  # of the entry
+        self._trouble = ""
         self._found: list[str] = []
+        self._unreadable: list[str] = []
 
-    def scan(self) -> list[str]:
-        while self._at < len(self._text):
-            self._step(self._text[self._at])
+    def scan(self) -> tuple[list[str], list[str]]:
+        try:
+            while self._at < len(self._text):
+                self._step(self._text[self._at])
+        except _Endless as endless:
+            self._trouble = str(endless)
         self._finish()
-        return self._found
+        return self._found, self._unreadable
 
     def _shown(self) -> str:
-        return f'"{self._text[:_SHOWN_CHARACTERS]}"'
+        return f'"{self._text[self._begin : self._begin + _SHOWN_CHARACTERS].strip(_SPACES)}"'
 
     def _step(self, letter: str) -> None:
         if len(self._words) > MAX_PHRASE_CHARACTERS:
-            raise BadAddress(f"a name or address of more than {MAX_PHRASE_CHARACTERS} characters")
+            self._trouble = f"a name or address of more than {MAX_PHRASE_CHARACTERS} characters"
+            self._words = ""
         match letter:
             case '"':
                 self._words += self._quoted()
@@ -88,7 +111,7 @@ class _Scanner:
             self._at += 2 if letter == "\\" else 1
             if letter == '"':
                 return self._text[start : self._at]
-        raise BadAddress(f"a quote without its end in {self._shown()}")
+        raise _Endless(f"a quote without its end in {self._shown()}")
 
     def _skip_comment(self) -> None:
         depth = 0
@@ -99,24 +122,24 @@ class _Scanner:
             if not depth:
                 self._words += " "
                 return
-        raise BadAddress(f"a comment without its end in {self._shown()}")
+        raise _Endless(f"a comment without its end in {self._shown()}")
 
     def _up_to(self, end: str) -> str:
         start = self._at
         found = self._text.find(end, start)
         if found < 0:
-            raise BadAddress(f'"{self._text[start]}" without "{end}" in {self._shown()}')
+            raise _Endless(f'"{self._text[start]}" without "{end}" in {self._shown()}')
         self._at = found + 1
         return self._text[start : self._at]
 
     def _take_route(self) -> None:
         if self._route is not None:
-            raise BadAddress(f"two addresses without a comma in {self._shown()}")
+            self._trouble = f"two addresses without a comma in {self._shown()}"
         self._at += 1
         inside = ""
         while self._at < len(self._text) and (letter := self._text[self._at]) != ">":
             if len(inside) > MAX_PHRASE_CHARACTERS:
-                raise BadAddress(f"an address of more than {MAX_PHRASE_CHARACTERS} characters")
+                raise _Endless(f"an address of more than {MAX_PHRASE_CHARACTERS} characters")
             if letter == '"':
                 inside += self._quoted()
             elif letter == "[":
@@ -125,21 +148,28 @@ class _Scanner:
                 inside += letter
                 self._at += 1
         if self._at >= len(self._text):
-            raise BadAddress(f'"<" without ">" in {self._shown()}')
+            raise _Endless(f'"<" without ">" in {self._shown()}')
         self._at += 1
         self._route, self._words = inside.strip(_SPACES), ""
 
     def _finish(self) -> None:
-        words, route = self._words.strip(_SPACES), self._route
-        self._words, self._route = "", None
+        """The end of an entry: an address, or what is wrong with it."""
+        words, route, trouble = self._words.strip(_SPACES), self._route, self._trouble
         if route is not None and words:
-            raise BadAddress(f'"{words}" behind an address in {self._shown()}')
-        if route is not None:
-            self._found.append(_checked(_without_source_route(route)))
-        elif words:
-            self._found.append(_checked(words))
-        if len(self._found) > MAX_ADDRESSES:
+            trouble = trouble or f'"{words[:_SHOWN_CHARACTERS]}" behind an address in {self._shown()}'
+        self._words, self._route, self._trouble, self._begin = "", None, "", self._at
+        if trouble:
+            self._unreadable.append(trouble)
+        elif route is not None or words:
+            self._take(words if route is None else _without_source_route(route))
+        if len(self._found) + len(self._unreadable) > MAX_ADDRESSES:
             raise BadAddress(f"more than {MAX_ADDRESSES} addresses")
+
+    def _take(self, address: str) -> None:
+        try:
+            self._found.append(_checked(address))
+        except BadAddress as bad:
+            self._unreadable.append(str(bad))
 
 
 def _without_source_route(route: str) -> str:

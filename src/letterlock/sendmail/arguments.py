@@ -1,15 +1,17 @@
 """The command line of sendmail, as Postfix and Sendmail take it. Written by hand: `getopt` loads `gettext` and `re`."""
 
-from letterlock.sendmail.exits import USAGE, Failure
+from letterlock.sendmail.exits import USAGE, Failure, printable
 
 MAX_ENVID_CHARACTERS = 100  # RFC 3461 section 4.4
 _FLAGS = "Gcimnstvx" + "IU"
-_VALUES = "ABCFLMNORVXbefhopr"
-_OPTIONAL = "qdT"  # their value, if any, is joined
+_VALUES = "ABCDFLMNORVXbefhopr"
+_OPTIONAL = "qdTQ"  # their value, if any, is joined
 _NOTIFICATIONS = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 _BODY_TYPES = frozenset({"7BIT", "8BITMIME"})
 _RETS = frozenset({"FULL", "HDRS"})
-_MODES = "mspi"
+_MODES = "mspiv"
+_NOTHING_TO_DO = "hHP"  # purge the host status, print the queue's length: of a Sendmail that had them
+_WITHOUT_EFFECT = "AMXDQs"
 
 
 class Arguments:
@@ -78,7 +80,7 @@ class Arguments:
                 self.envid = _envid(value)
             case "B":
                 self.body_type = _one_of(value, _BODY_TYPES, "B")
-            case "M" | "X" | "A" | "s":
+            case _ if option in _WITHOUT_EFFECT:
                 self.ignored.append(f"-{option} has no effect here")
 
 
@@ -90,6 +92,9 @@ def parse(words: list[str]) -> Arguments:
         word = words.pop(0)
         if word == "--":
             arguments.recipients += words
+            break
+        if word.startswith("--"):
+            arguments.mode = _long_option(word)
             break
         if word == "-" or not word.startswith("-"):
             arguments.recipients.append(word)
@@ -113,15 +118,23 @@ def _parse_cluster(letters: str, rest: list[str], arguments: Arguments) -> None:
             arguments.take(option, letters or rest.pop(0))
             return
         else:
-            raise Failure(USAGE, f"unknown option -{option!r}")
+            raise Failure(USAGE, f"unknown option -{printable(option)}; --help shows them")
+
+
+def _long_option(word: str) -> str:
+    if word in ("--version", "--help"):
+        return word
+    raise Failure(USAGE, f"unknown option {printable(word)}; --help shows them")
 
 
 def _mode(value: str) -> str:
     if len(value) == 1 and value in _MODES:
         return value
-    if value in ("d", "D"):
-        raise Failure(USAGE, "-bd: start the server with `letterlock serve`")
-    raise Failure(USAGE, f"-b{value!r} is not supported: only -bm, -bs, -bp and -bi")
+    if len(value) == 1 and value in _NOTHING_TO_DO:
+        return "i"
+    if value in ("d", "D", "l"):
+        raise Failure(USAGE, f"-b{value}: start the server with `letterlock serve`")
+    raise Failure(USAGE, f"-b{printable(value)} is not supported: only -bm, -bs, -bp, -bv and -bi")
 
 
 def _ignores_dots(option: str, value: str) -> bool:

@@ -4,26 +4,39 @@ import os
 import pwd
 import sys
 
-from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified
+import letterlock
+from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified, readable_addresses
 from letterlock.sendmail.arguments import Arguments, parse
-from letterlock.sendmail.exits import DATAERR, NOINPUT, NOUSER, OK, TEMPFAIL, USAGE, Failure, printable
+from letterlock.sendmail.exits import DATAERR, NOINPUT, NOUSER, OK, TEMPFAIL, USAGE, Failure, prepare_streams, printable
 from letterlock.sendmail.message import Message, read_message
-from letterlock.sendmail.relay import relay
 from letterlock.sendmail.session import Lost, Session
 from letterlock.sendmail.settings import Settings, settings
-from letterlock.sendmail.transfer import Envelope, Outcome, check_offers, transfer
-from letterlock.sendmail.unsent import keep
+from letterlock.sendmail.transfer import IN_DOUBT, Envelope, Outcome, check_offers, transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STDIN, STDOUT = 0, 1
+STDIN, STDOUT, STDERR = 0, 1, 2
+MAX_SHOWN = 5  # of what could not be read
+HELP = """\
+usage: letterlock-sendmail [option ...] [recipient ...] < message
+
+  -t                 take the recipients from To, Cc and Bcc
+  -f ADDRESS         the envelope's sender; -F NAME: the full name in From
+  -i, -oi            a line with a lone dot does not end the message
+  -N LIST, -R WHAT, -V ID   delivery status notifications (RFC 3461)
+  -bm -bs -bp -bv    send (the default), speak SMTP, list the queue, verify recipients
+  -C FILE            the server's configuration; -v: show the session
+
+Other options of Sendmail and Postfix are accepted; those without effect here say so.
+"""
 _NAMES = {"mailq": "p", "newaliases": "i"}  # under these names sendmail has always been something else
 
 
 def main() -> int:
     """Run the command with the program's arguments; its exit status."""
+    prepare_streams()
     try:
         arguments = parse(sys.argv[1:])
         for sentence in arguments.ignored:
@@ -48,6 +61,14 @@ def _run(arguments: Arguments, mode: str) -> int:
             return OK
         case "s":
             return _speak(arguments)
+        case "v":
+            return _verify(arguments)
+        case "--version":
+            sys.stdout.write(f"letterlock-sendmail {letterlock.__version__}\n")
+            return OK
+        case "--help":
+            sys.stdout.write(HELP)
+            return OK
     if arguments.run_queue:
         _tell("-q has no effect: the server tries again by itself, `letterlock queue retry --all` at once")
         if not arguments.recipients and not arguments.from_headers:
@@ -56,19 +77,45 @@ def _run(arguments: Arguments, mode: str) -> int:
 
 
 def _speak(arguments: Arguments) -> int:
+    from letterlock.sendmail.relay import relay  # noqa: PLC0415  # only for -bs
+
     try:
         os.fstat(STDIN)  # else the connection would take its place
         os.fstat(STDOUT)
     except OSError as error:
         raise Failure(NOINPUT, f"-bs needs standard input and output: {error.strerror}") from None
-    try:
-        session = Session(settings(arguments.config).listen, _watch if arguments.verbose else None)
-    except Lost as lost:
-        raise Failure(TEMPFAIL, str(lost)) from None
+    session = _connected(settings(arguments.config), arguments)
     try:
         return relay(session, STDIN, STDOUT)
     finally:
         session.close()
+
+
+def _connected(known: Settings, arguments: Arguments) -> Session:
+    try:
+        return Session(known.listen, _watch if arguments.verbose else None)
+    except Lost as lost:
+        raise Failure(TEMPFAIL, str(lost)) from None
+
+
+def _verify(arguments: Arguments) -> int:
+    from letterlock.sendmail.verify import verify  # noqa: PLC0415  # only for -bv
+
+    known = settings(arguments.config)
+    recipients, unreadable = _recipients(arguments.recipients)
+    recipients = [qualified(each, known.hostname) for each in recipients]
+    for why in unreadable[:MAX_SHOWN]:
+        _tell(why)
+    if not recipients:
+        raise Failure(USAGE, "-bv: no recipients to verify")
+    session = _connected(known, arguments)
+    try:
+        status = verify(session, known.hostname, _Person(arguments, known.hostname).sender, recipients)
+    except Lost as lost:
+        raise Failure(TEMPFAIL, str(lost)) from None
+    finally:
+        session.close()
+    return status or (USAGE if unreadable else OK)
 
 
 def _send(arguments: Arguments) -> int:
@@ -76,12 +123,18 @@ def _send(arguments: Arguments) -> int:
         raise Failure(USAGE, "no recipients: name them, or give -t to take them from To, Cc and Bcc")
     known = settings(arguments.config)
     person = _Person(arguments, known.hostname)
-    recipients = _addresses(arguments.recipients, USAGE)
+    recipients, unreadable = _recipients(arguments.recipients)
+    unreadable_status = USAGE
     raw = read_message(STDIN, ignore_dots=arguments.ignore_dots, max_octets=known.max_message_octets)
     message = Message(raw)
     if arguments.from_headers:
-        recipients += _addresses(message.recipient_lists(), DATAERR)
+        found, more = _recipients(message.recipient_lists())
+        recipients += found
+        unreadable_status = USAGE if unreadable else DATAERR
+        unreadable += more
     recipients = distinct(qualified(each, known.hostname) for each in recipients)
+    if not recipients and unreadable:
+        raise Failure(unreadable_status, f"{unreadable[0]}; nothing was sent")
     if not recipients:
         raise Failure(USAGE, "no recipients in To, Cc and Bcc; nothing was sent")
     message.complete(sender=person.address, full_name=person.name, hostname=known.hostname)
@@ -95,7 +148,10 @@ def _send(arguments: Arguments) -> int:
         envid=arguments.envid,
         body_type=arguments.body_type if wire.isascii() and arguments.body_type else body_type,
     )
-    return _finish(_hand_over(envelope, wire, known, verbose=arguments.verbose), envelope, wire, known)
+    outcome = _hand_over(envelope, wire, known, verbose=arguments.verbose)
+    _keep_postponed(outcome, envelope, wire, known)
+    _report(outcome, unreadable, verbose=arguments.verbose)
+    return outcome.status() or (unreadable_status if unreadable else OK)
 
 
 class _Person:
@@ -129,20 +185,29 @@ def _own_name(gecos: str) -> str:
 def _sender(text: str) -> str:
     if text in ("", "<>"):
         return ""
-    found = _addresses([text], USAGE)
+    try:
+        found = addresses(text)
+    except BadAddress as error:
+        raise Failure(USAGE, f"-f: {printable(str(error))}; nothing was sent") from None
     if len(found) != 1:
         raise Failure(USAGE, f"-f: one address, not {len(found)}")
     return found[0]
 
 
-def _addresses(lists: "Iterable[str]", status: int) -> list[str]:
+def _recipients(lists: "Iterable[str]") -> tuple[list[str], list[str]]:
+    """The recipients that can be read, and what is wrong with the rest. Raises Failure (USAGE)."""
+    recipients: list[str] = []
+    unreadable: list[str] = []
     try:
-        found = [address for text in lists for address in addresses(text)]
+        for text in lists:
+            found, bad = readable_addresses(text)
+            recipients += found
+            unreadable += map(printable, bad)
     except BadAddress as error:
-        raise Failure(status, f"{printable(str(error))}; nothing was sent") from None
-    if "" in found:
-        raise Failure(status, "<> is no recipient; nothing was sent")
-    return found
+        raise Failure(USAGE, f"{printable(str(error))}; nothing was sent") from None
+    if "" in recipients:
+        unreadable.append("<> is no recipient")
+    return [each for each in recipients if each], unreadable
 
 
 def _hand_over(envelope: Envelope, wire: bytes, known: Settings, *, verbose: bool) -> Outcome:
@@ -165,23 +230,45 @@ def _hand_over(envelope: Envelope, wire: bytes, known: Settings, *, verbose: boo
     return outcome
 
 
-def _finish(outcome: Outcome, envelope: Envelope, wire: bytes, known: Settings) -> int:
-    """Tell what was not sent, and keep what may be sent later."""
+def _keep_postponed(outcome: Outcome, envelope: Envelope, wire: bytes, known: Settings) -> None:
+    """What the server does not take now waits for it in its drop directory, or else with the user."""
+    if not (postponed := outcome.postponed()):
+        return
+    from letterlock.sendmail import drop, unsent  # noqa: PLC0415  # seldom needed
+
+    parts = [postponed[at : at + drop.MAX_RECIPIENTS] for at in range(0, len(postponed), drop.MAX_RECIPIENTS)]
+    batches = [envelope.batch(part, wire, known.hostname) for part in parts]
+    for directory in known.drop_directories():
+        try:
+            drop.leave(directory, batches)
+        except OSError as error:
+            _tell(f"the message cannot wait in {directory}: {error.strerror or error}")
+        else:
+            outcome.settle_postponed(directory)
+            return
+    try:
+        path = unsent.keep(envelope.batch(postponed, wire, known.hostname))
+    except OSError as error:
+        _tell(f"the message could not be kept either ({error.strerror or error}): it is still yours to send")
+    else:
+        _tell(f"the message is kept in {path}; to send it: letterlock-sendmail -bs < {path}")
+
+
+def _report(outcome: Outcome, unreadable: list[str], *, verbose: bool) -> None:
+    """Who does not get the message, and why; in a terminal also who gets it later."""
     reasons: dict[str, list[str]] = {}
     for recipient, why in outcome.failed:
         reasons.setdefault(str(why), []).append(recipient)
     for reason, recipients in reasons.items():
         _tell(f"not sent to {_enumerated(recipients)}: {reason}")
-    if outcome.failed and outcome.sent:
+    for trouble in unreadable[:MAX_SHOWN]:
+        _tell(f"not sent: {trouble}")
+    if len(unreadable) > MAX_SHOWN:
+        _tell(f"not sent: {len(unreadable) - MAX_SHOWN} more that cannot be read")
+    if (outcome.failed or unreadable) and outcome.sent:
         _tell(f"sent to {_enumerated(outcome.sent)}")
-    if postponed := outcome.postponed():
-        try:
-            path = keep(envelope, postponed, wire, known.hostname)
-        except OSError as error:
-            _tell(f"the message could not be kept either ({error.strerror or error}): it is still yours to send")
-        else:
-            _tell(f"the message is kept in {path}; to send it: letterlock-sendmail -bs < {path}")
-    return outcome.status()
+    if outcome.waiting and (verbose or os.isatty(STDERR) or IN_DOUBT in outcome.waiting_because):
+        _tell(f"{outcome.waiting_because}; the message waits in {outcome.waiting}, and the server sends it from there")
 
 
 def _enumerated(recipients: list[str]) -> str:
@@ -195,5 +282,4 @@ def _watch(direction: str, octets: bytes) -> None:
 
 
 def _tell(text: str) -> None:
-    if sys.stderr is not None:  # closed by some callers
-        sys.stderr.write(f"letterlock-sendmail: {text}\n")
+    sys.stderr.write(f"letterlock-sendmail: {text}\n")

@@ -1,5 +1,8 @@
 """How the commands end: the statuses of sysexits.h, and the exception that carries one."""
 
+import os
+import sys
+
 OK = 0
 USAGE = 64
 DATAERR = 65
@@ -20,6 +23,14 @@ class Failure(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+
+def prepare_streams() -> None:
+    """Make both streams show `?` for what their encoding lacks; a closed one leads nowhere."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,18 @@ import os
 import sys
 import time
 
-from letterlock.sendmail.exits import IOERR, NOPERM, OK, PROTOCOL, TEMPFAIL, UNAVAILABLE, USAGE, Failure, printable
+from letterlock.sendmail.exits import (
+    IOERR,
+    NOPERM,
+    OK,
+    PROTOCOL,
+    TEMPFAIL,
+    UNAVAILABLE,
+    USAGE,
+    Failure,
+    prepare_streams,
+    printable,
+)
 from letterlock.sendmail.settings import CONTROL_SOCKET, settings
 
 TYPE_CHECKING = False
@@ -42,20 +53,14 @@ _scan_json = _json.make_scanner(_Context())  # type: ignore[arg-type]
 
 def main() -> int:
     """Run the command with the program's arguments; its exit status."""
-    _show_all()
+    prepare_streams()
     try:
         return show(_config(sys.argv[1:]))
     except Failure as failure:
         sys.stderr.write(f"letterlock-mailq: {failure}\n")
         return failure.status
-
-
-def _show_all() -> None:
-    """Make both streams show `?` for what their encoding lacks; a closed one leads nowhere."""
-    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    except KeyboardInterrupt:
+        return TEMPFAIL
 
 
 def _config(words: list[str]) -> str | None:
@@ -121,7 +126,7 @@ def _entry(message: "dict[str, Any]") -> str:
 
 def _reason(recipient: "dict[str, Any]") -> str:
     """Why a recipient waits: the operator's words if he holds him."""
-    return str(recipient["held_because"] or recipient["reason"] or "")
+    return str(recipient.get("held_because") or recipient["reason"] or "")
 
 
 def _directories(first: str) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import time
 
 from letterlock.sendmail.exits import DATAERR, NOINPUT, Failure
+from letterlock.sendmail.folding import break_lines, fold_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
 
 READ_OCTETS = 65_536
 MAX_FIELDS = 10_000
-MAX_LINE_OCTETS = 998  # RFC 5322 section 2.1.1, without CRLF
 _DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 _FIELD_NAME = frozenset(range(33, 127)) - {ord(":")}  # RFC 5322 section 2.2
 _MBOX = b"From "  # what opens a message in an mbox, passed over
@@ -121,28 +121,15 @@ class Message:
             self._fields.insert(0, (name.lower(), name + b": " + value.encode("utf-8", "surrogateescape")))
 
     def wire(self) -> bytes:
-        """As it goes over SMTP, without the final dot: CRLF, doubled dots, no line beyond MAX_LINE_OCTETS.
+        """As it goes over SMTP, without the final dot: CRLF, doubled dots, no line that is too long.
 
-        A longer line is broken by CRLF and a space: in a header that is folding, in a body the one change that lets it
-        pass at all.
+        Raises Failure (DATAERR) for a header field that cannot be folded.
         """
-        text = b"\n".join([*(text for _, text in self._fields), b"", self._body])
+        fields = (fold_field(name, text) for name, text in self._fields)
+        text = b"\n".join([*fields, b"", break_lines(self._body)])
         if text and not text.endswith(b"\n"):
             text += b"\n"
-        return _doubled(_broken(text)).replace(b"\n", b"\r\n")
-
-
-def _broken(text: bytes) -> bytes:
-    lines = text.split(b"\n")
-    if max(map(len, lines)) <= MAX_LINE_OCTETS:
-        return text
-    return b"\n".join(_broken_line(line) if len(line) > MAX_LINE_OCTETS else line for line in lines)
-
-
-def _broken_line(line: bytes) -> bytes:
-    step = MAX_LINE_OCTETS - 1
-    first, rest = line[:MAX_LINE_OCTETS], line[MAX_LINE_OCTETS:]
-    return b"\n ".join([first, *(rest[at : at + step] for at in range(0, len(rest), step))])
+        return _doubled(text).replace(b"\n", b"\r\n")
 
 
 def _doubled(text: bytes) -> bytes:

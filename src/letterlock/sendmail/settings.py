@@ -16,39 +16,58 @@ if TYPE_CHECKING:
 SYSTEM_CONFIG = "/etc/letterlock/letterlock.toml"
 SYSTEM_STATE = "/var/lib/letterlock"
 CONTROL_SOCKET = "control.sock"
+DROP = "-drop"  # the drop directory is beside the queue's, which is for the server only
 DEFAULT_LISTEN = ("127.0.0.1:2525",)
 DEFAULT_MAX_MESSAGE_OCTETS = 26_214_400
 MAX_FILE_OCTETS = 4 << 20
-_WANTED = {"": ("hostname",), "smtp": ("listen", "max_message_octets"), "queue": ("directory",)}
+_WANTED = {"": ("hostname",), "smtp": ("listen", "max_message_octets"), "queue": ("directory", "drop_directory")}
 _NOT_NAMES = ("true", "false", "inf", "nan")  # inside an array of arrays these look like the name of a table
 
 
 class Settings:
-    """What the commands need to know. `listen` are addresses with ports, `directory` may be None: the default."""
+    """What the commands need to know. `listen` are addresses with ports, `directory` may be None: the default.
 
-    __slots__ = ("directory", "hostname", "listen", "max_message_octets")
+    `drop_directory` is None too where the file says nothing, and False where it says that there is none.
+    """
+
+    __slots__ = ("directory", "drop_directory", "hostname", "listen", "max_message_octets")
 
     def __init__(self, keys: "dict[str, object]", base: str) -> None:
         self.hostname = _text(keys.get("hostname", _system_hostname()), "hostname")
         self.listen = _texts(keys.get("smtp.listen", DEFAULT_LISTEN))
         self.max_message_octets = _count(keys.get("smtp.max_message_octets", DEFAULT_MAX_MESSAGE_OCTETS))
-        directory = keys.get("queue.directory")
-        self.directory = (
-            None if directory is None else os.path.join(base, os.path.expanduser(_text(directory, "directory")))
-        )
+        self.directory = _path(keys.get("queue.directory"), base, "directory")
+        drop = keys.get("queue.drop_directory")
+        self.drop_directory = False if drop is False else _path(drop, base, "drop_directory")
+
+    def drop_directories(self) -> list[str]:
+        """Where messages may wait for the server, the best place first."""
+        if self.drop_directory is not None:
+            return [self.drop_directory] if isinstance(self.drop_directory, str) else []
+        if self.directory is not None:
+            return [self.directory.rstrip("/") + DROP]
+        return [os.path.join(home, "letterlock") + DROP for home in (state_home(),) if home] + [SYSTEM_STATE + DROP]
 
     def queue_directory(self) -> str:
         """Where the control socket is: as configured; else the user's own server's, else the system's."""
         if self.directory is not None:
             return self.directory
-        own = os.path.join(state_home(), "letterlock")
+        home = state_home()
+        if home is None:
+            return SYSTEM_STATE
+        own = os.path.join(home, "letterlock")
         system = os.path.exists(os.path.join(SYSTEM_STATE, CONTROL_SOCKET))
         return SYSTEM_STATE if system and not os.path.exists(os.path.join(own, CONTROL_SOCKET)) else own
 
 
-def state_home() -> str:
-    """`$XDG_STATE_HOME`, else `~/.local/state`."""
-    return os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+def state_home() -> str | None:
+    """`$XDG_STATE_HOME`, else `~/.local/state`; None for a user without a home."""
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return None if home.startswith("~") else home
+
+
+def _path(value: object, base: str, name: str) -> str | None:
+    return None if value is None else os.path.join(base, os.path.expanduser(_text(value, name)))
 
 
 def settings(path: str | None) -> Settings:

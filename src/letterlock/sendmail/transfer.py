@@ -3,7 +3,7 @@
 from letterlock.sendmail.exits import DATAERR, NOPERM, NOUSER, PROTOCOL, TEMPFAIL, UNAVAILABLE, Failure
 from letterlock.sendmail.session import Lost, Reply, Session
 
-IN_DOUBT = "the connection was lost after the message: it may have been accepted, and sending again may double it"
+IN_DOUBT = "the connection was lost after the message: it may have been accepted, and arrive twice"
 
 
 class Envelope:
@@ -35,6 +35,12 @@ class Envelope:
         words += [f"ENVID={self.envid}"] if self.envid else []
         return " ".join(words)
 
+    def batch(self, recipients: list[str], wire: bytes, hostname: str) -> bytes:
+        """The message for these recipients as commands of SMTP, one after the other (RFC 2442)."""
+        lines = [f"EHLO {hostname}", self.mail(0, {"8BITMIME": ""}), *map(self.rcpt, recipients), "DATA"]
+        commands = "".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape")
+        return commands + wire + b".\r\nQUIT\r\n"
+
     def rcpt(self, recipient: str) -> str:
         """RCPT for one recipient."""
         return f"RCPT TO:<{recipient}>" + (f" NOTIFY={self.notify}" if self.notify else "")
@@ -43,11 +49,13 @@ class Envelope:
 class Outcome:
     """Which recipients the server has taken over, and why it has not the others."""
 
-    __slots__ = ("failed", "sent")
+    __slots__ = ("failed", "sent", "waiting", "waiting_because")
 
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.failed: list[tuple[str, Failure]] = []
+        self.waiting = ""  # where the message waits for those who were postponed; then they have not failed
+        self.waiting_because = ""
 
     def fail(self, recipients: list[str], why: Failure) -> None:
         """The server has not taken these."""
@@ -55,12 +63,22 @@ class Outcome:
 
     def postponed(self) -> list[str]:
         """For whom the same may work later."""
-        return [recipient for recipient, why in self.failed if why.status in (TEMPFAIL, PROTOCOL)]
+        return [recipient for recipient, why in self.failed if _may_work_later(why)]
+
+    def settle_postponed(self, where: str) -> None:
+        """The message waits there for those who were postponed, and is sent by itself."""
+        self.waiting = where
+        self.waiting_because = "; ".join({str(why) for _, why in self.failed if _may_work_later(why)})
+        self.failed = [(recipient, why) for recipient, why in self.failed if not _may_work_later(why)]
 
     def status(self) -> int:
         """The exit status: the first failure's, but one for a while comes before one for good."""
         statuses = [why.status for _, why in self.failed]
         return TEMPFAIL if TEMPFAIL in statuses else next(iter(statuses), 0)
+
+
+def _may_work_later(why: Failure) -> bool:
+    return why.status in (TEMPFAIL, PROTOCOL)
 
 
 def check_offers(envelope: Envelope, size: int, offers: "dict[str, str]") -> None:
