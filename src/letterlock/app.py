@@ -323,9 +323,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
         keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
-            aside = [group.create_task(_examine_upstreams(asked))]
-            if options.queue_directory == options.state_directory:  # of several workers the first
-                aside.append(group.create_task(keeper.run()))
+            aside = [group.create_task(_examine_upstreams(asked)), group.create_task(keeper.run())]
             await server.listener.start(sockets)
             try:
                 yield server

@@ -25,6 +25,7 @@ from tests.deliver.world import (
     make_ports,
     make_task,
 )
+from tests.policy.evidence import answer
 
 
 @dataclass
@@ -122,6 +123,21 @@ async def test_what_is_demanded_now_is_asked_for_within_a_second(dialer: MemoryD
     assert delivered(await sender.send())
     sender.clock.time += WAY_SECONDS
     assert not delivered(await sender.send()), "nobody answers there"
+    await sender.pool.close()
+
+
+async def test_rfc7646_a_way_ends_with_the_evidence_that_it_rests_on(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    """A negative trust anchor that ends within the second, say."""
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    ending = answer("example.org", "MX", "10 mx.example.org.")
+    sender.world.mx = replace(ending, expires_at=sender.clock.time + WAY_SECONDS / 2)
+    await sender.send()
+    sender.clock.time += WAY_SECONDS / 2
+    await sender.send()
+    assert len(sender.world.looked) == 2
     await sender.pool.close()
 
 

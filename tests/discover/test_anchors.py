@@ -1,5 +1,6 @@
 """The keeper of the trust anchors, over the real resolver and a transport of our own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dns.dnssec
@@ -10,7 +11,8 @@ import dns.rrset
 import pytest
 
 from letterlock.discover.anchors import AnchorKeeper
-from letterlock.resolver import Resolver, TrustAnchor
+from letterlock.queue.store import StoreFailed
+from letterlock.resolver import LookupFailure, Resolver, Security, TrustAnchor
 from letterlock.resolver.rollover import HOLD_DOWN_SECONDS, begin
 from letterlock.store.anchors import TrustPointFile
 from tests.resolver.test_rollover import ROOT, START, Key, published
@@ -35,11 +37,12 @@ class Zone:
     def __init__(self, clock: Clock, *keys: Key) -> None:
         self.clock = clock
         self.keys = list(keys)
+        self.revoked = False
 
     async def __call__(self, wire: bytes, tcp: bool) -> bytes:
         query = dns.message.from_wire(wire)
         response = dns.message.make_response(query, recursion_available=True)
-        records = [key.record() for key in self.keys]
+        records = [key.record(revoked=self.revoked) for key in self.keys]
         signed = published(*records, by=[(self.keys[0], records[0])], now=self.clock.time)
         response.answer.append(dns.rrset.from_rdata_list(ROOT, 172_800, list(signed.rrset)))
         response.answer.append(dns.rrset.from_rdata_list(ROOT, 172_800, signed.signatures))
@@ -94,9 +97,47 @@ async def test_an_upstream_that_is_silent_changes_nothing(tmp_path: Path) -> Non
 
 def test_a_damaged_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = TrustPointFile(tmp_path, ROOT, [anchor(Key())])
-    file.save(begin(ROOT))
-    [path] = tmp_path.iterdir()
+    file.change(lambda point: replace(point, check_at=1.0))
+    [path] = tmp_path.glob("*.json")
     path.write_text("{")
     assert file.load() == begin(ROOT)
-    assert [each.suffix for each in tmp_path.iterdir()] == [".damaged"]
+    assert not list(tmp_path.glob("*.json"))
+    assert len(list(tmp_path.glob("*.damaged"))) == 1
     assert "set aside" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    """It is not damaged: what it holds may be read again tomorrow."""
+    file = TrustPointFile(tmp_path, ROOT, [anchor(Key())])
+    file.change(lambda point: replace(point, check_at=1.0))
+    [path] = tmp_path.glob("*.json")
+    kept = path.rename(tmp_path / "kept")
+    path.mkdir()
+    with pytest.raises(StoreFailed, match="cannot read"):
+        file.load()
+    with pytest.raises(StoreFailed, match="cannot store"):
+        file.change(lambda point: point)
+    path.rmdir()
+    kept.rename(path)
+    assert file.load().check_at == 1.0
+
+
+async def test_rfc5011_2_1_when_all_keys_are_revoked_nothing_is_trusted_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even after a restart, though the configuration still names the key; and names are no unsigned ones then."""
+    clock, old = Clock(), Key()
+    zone = Zone(clock, old)
+    resolver = Resolver(zone, anchors=[anchor(old)], now=clock.now)
+    keeper = keeper_of(resolver, tmp_path, clock)
+    await keeper.look(ROOT)
+    zone.revoked = True
+    clock.time += 86_400
+    await keeper.look(ROOT)
+    assert resolver.anchors == ()
+    assert "every trust anchor of . was revoked" in caplog.text
+    after_restart = Resolver(zone, anchors=[anchor(old)], now=clock.now)
+    keeper_of(after_restart, tmp_path, clock)
+    assert after_restart.anchors == ()
+    found = await after_restart.resolve("example.org", "A")
+    assert isinstance(found, LookupFailure) or found.security is Security.INDETERMINATE

@@ -1,13 +1,15 @@
 """Trust points on disk: what has been seen of the zones whose keys are followed (RFC 5011).
 
-One small JSON file for each set of configured anchors, so that who configures other anchors begins anew. A file that
-is damaged is set aside and told of; then the configured anchors hold, as at the first start.
+One small JSON file for each set of configured anchors, so that whoever configures other anchors begins anew. Several
+processes share it: each change reads what is stored, and replaces it under a lock. A file that is damaged is set aside
+and logged; then the configured anchors hold, as at the first start.
 """
 
+import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import dns.name
@@ -27,30 +29,47 @@ class TrustPointFile:
         texts = sorted(str(anchor) for anchor in anchors)
         fingerprint = hashlib.sha256("\n".join([str(zone), *texts]).encode()).hexdigest()[:16]
         self._path = directory / f"trust-point-{fingerprint}.json"
+        self._lock = directory / f"trust-point-{fingerprint}.lock"
         self._zone = zone
 
     def load(self) -> TrustPoint:
-        """What was stored; a trust point without keys when there is nothing, or nothing that can be read."""
+        """What is stored; a trust point without keys when there is nothing, or it is damaged. Raises StoreFailed."""
         try:
-            with self._path.open() as file:
-                point = from_json(file.read(MAX_STATE_OCTETS))
+            return self._load()
+        except OSError as error:
+            raise StoreFailed(f"cannot read the trust anchors in {self._path}: {error.strerror}") from None
+
+    def _load(self) -> TrustPoint:
+        """Raises OSError."""
+        try:
+            point = from_json(self._path.read_bytes()[:MAX_STATE_OCTETS].decode())
         except FileNotFoundError:
             return begin(self._zone)
-        except (OSError, UnicodeDecodeError, DamagedState) as error:
+        except (UnicodeDecodeError, DamagedState) as error:
             log.critical("%s: %s: set aside; the configured trust anchors hold", self._path, error)
             self._path.replace(self._path.with_suffix(".damaged"))
             return begin(self._zone)
         return point if point.zone == self._zone else begin(self._zone)
 
-    def save(self, point: TrustPoint) -> None:
-        """Replace what is stored, whole or not at all. Raises StoreFailed."""
-        fresh = self._path.with_suffix(".new")
+    def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
+        """Replace what is stored by what follows from it; nobody else changes it meanwhile. Raises StoreFailed."""
         try:
-            fresh.touch(mode=0o600)
-            with fresh.open("w") as file:
-                file.write(to_json(point))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
+            with self._lock.open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, or the process ends
+                stored = self._load()
+                changed = change(stored)
+                if changed != stored:
+                    self._save(changed)
+                return changed
         except OSError as error:
             raise StoreFailed(f"cannot store the trust anchors in {self._path}: {error.strerror}") from None
+
+    def _save(self, point: TrustPoint) -> None:
+        """Replace what is stored, whole or not at all. Raises OSError."""
+        fresh = self._path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        with fresh.open("w") as file:
+            file.write(to_json(point))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
