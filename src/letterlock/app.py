@@ -9,8 +9,6 @@ import concurrent.futures.thread  # noqa: F401  # loaded lazily otherwise, when 
 import errno
 import gc
 import logging
-import os
-import pwd
 import random
 import socket
 import time
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import dns.name
 
+from letterlock import privileges
 from letterlock.admin.client import CONTROL_SOCKET
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
@@ -99,30 +98,6 @@ def _bind_hint(error: OSError) -> str:
     return "[smtp] listen takes addresses of this machine"
 
 
-def drop_privileges(user: str | None, directory: Path) -> None:
-    """Become `user`, for good, after handing the queue directory over. Without a user, say so when still root.
-
-    Raises StartFailed.
-    """
-    if os.geteuid() != 0:
-        return
-    if user is None:
-        log.warning("running as root: set `user` in the configuration to give it up after the sockets are bound")
-        return
-    entry = pwd.getpwnam(user)
-    try:
-        for path in (directory, *directory.rglob("*")):
-            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
-        os.initgroups(user, entry.pw_gid)
-        os.setgid(entry.pw_gid)
-        os.setuid(entry.pw_uid)
-    except OSError as error:
-        raise StartFailed(f"cannot become user {user}: {error.strerror}") from None
-    if not os.access(os.__file__, os.R_OK):
-        library = Path(os.__file__).parent
-        log.warning("user %s cannot read Python's library in %s: install it where he can", user, library)
-
-
 def spare_collector() -> None:
     """Let the cycle collector leave alone what stays for good, and look through everything seldom.
 
@@ -134,14 +109,12 @@ def spare_collector() -> None:
     gc.set_threshold(2_000, 5, 2_000)
 
 
-def make_directory(directory: Path) -> None:
-    """The queue directory, readable for its owner only. Raises StartFailed."""
+def take_directory(options: Options) -> None:
+    """Make the queue directory and, started as root, become the service user. Raises StartFailed."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartFailed(
-            f"queue directory {directory}: {error.strerror}\n  hint: set [queue] directory to where this user may write"
-        ) from None
+        privileges.take_directory(options.queue_directory, options.user)
+    except privileges.NotPermitted as error:
+        raise StartFailed(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +281,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             sockets = bind(options.listen)
             for bound in sockets:
                 stack.callback(bound.close)
-            make_directory(options.queue_directory)
-            drop_privileges(options.user, options.queue_directory)
+            take_directory(options)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
             store = await open_queue(options.queue_directory, Seal(options.queue_key))

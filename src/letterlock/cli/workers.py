@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from letterlock.admin.client import WORKER
-from letterlock.app import STOP_GRACE_SECONDS, StartFailed, bind, drop_privileges, make_directory
+from letterlock.app import STOP_GRACE_SECONDS, StartFailed, bind, take_directory
 from letterlock.cli.service_manager import notify, watched
 from letterlock.config import Endpoint, Options
 from letterlock.queue.store import StoreFailed
@@ -71,9 +71,9 @@ def supervise(options: Options, work: Callable[[Worker], int]) -> int:
     """Run `options.workers` workers until SIGTERM or SIGINT; the exit status. Raises StartFailed."""
     sockets = _bind_for_all(options)
     directories = [options.queue_directory, *(_directory(options, number) for number in range(1, options.workers))]
-    for directory in directories:
-        make_directory(directory)
-    drop_privileges(options.user, options.queue_directory)
+    take_directory(options)
+    for directory in directories[1:]:
+        directory.mkdir(mode=0o700, exist_ok=True)
     _adopt_the_rest(options)
     gone, alive = os.pipe()
     signs, tell = os.pipe()
