@@ -144,7 +144,7 @@ def test_a_route_with_an_exception_alone_has_a_rule() -> None:
         ("bücher.example", NextHop("xn--bcher-kva.example")),
         ("[Relay.example.net]", NextHop("relay.example.net", is_host=True)),
         ("[192.0.2.1]", NextHop("[192.0.2.1]")),
-        ("[IPv6:2001:db8::1]", NextHop("[IPv6:2001:db8::1]")),
+        ("[IPv6:2001:db8::1]", NextHop("[ipv6:2001:db8::1]")),
     ],
 )
 def test_a_next_hop_is_a_domain_or_a_host_or_an_address(written: str, wanted: NextHop) -> None:

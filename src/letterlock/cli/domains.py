@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from letterlock.mail.names import InvalidName, is_address_literal, literal_address, normalise
+from letterlock.mail.names import InvalidName, canonical
 
 MAX_DOMAINS = 100_000
 MAX_LINE_OCTETS = 1_000
@@ -15,11 +15,7 @@ class BadDomains(ValueError):
 
 def parse_domain(text: str) -> str:
     """A domain in A-labels, or an address literal; the part before an `@` is left out. Raises InvalidName."""
-    text = text.rpartition("@")[2]
-    if is_address_literal(text):
-        literal_address(text)
-        return text
-    return normalise(text)
+    return canonical(text.rpartition("@")[2])
 
 
 def read_domains(lines: Iterable[bytes], name: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust import Roots, system_roots
 from letterlock.config.values import DomainName, Moment, Port, Seconds, Sources, domain_name, text_of
-from letterlock.mail.names import InvalidName, is_address_literal, is_ip_address, literal_address, normalise
+from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
 from letterlock.policy.evidence import DestinationRule, RelayHost, RuleException, TlsRule
 from letterlock.policy.final import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
 from letterlock.policy.rules import Rules
@@ -52,13 +52,22 @@ def _fingerprint(value: object) -> bytes:
 
 
 def _rule_domain(value: object) -> str:
-    """A domain, everything below one (`*.example.org` or `.example.org`), or everything (`*`)."""
+    """A domain, everything below one (`*.example.org` or `.example.org`), an address literal, or everything (`*`)."""
     text = text_of(value)
     if text == "*":
         return text
+    if is_address_literal(text):
+        return _literal(text)
     if text.startswith((".", "*.")):
         return "*." + domain_name(text.removeprefix("*").removeprefix("."))
     return domain_name(text)
+
+
+def _literal(text: str) -> str:
+    try:
+        return canonical_literal(text)
+    except InvalidName as error:
+        raise wrong(str(error), 'write "[192.0.2.1]" or "[IPv6:2001:db8::1]"') from None
 
 
 def _distinct(value: object) -> object:
@@ -166,8 +175,7 @@ def _relay_host(text: str) -> tuple[str, bool]:
         if inner is None:
             return normalise(text), False
         if is_ip_address(inner) or inner[:5].lower() == "ipv6:":
-            literal_address(text)
-            return text, False
+            return canonical_literal(text), False
         return normalise(inner), True
     except InvalidName:
         host, colon, port = text.rpartition(":")

@@ -4,7 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from letterlock.mail.names import InvalidName, is_address_literal, literal_address, normalise
+from letterlock.mail.names import InvalidName, canonical
 
 MAX_LOCAL_PART_OCTETS = 64
 MAX_PATH_OCTETS = 254
@@ -51,13 +51,11 @@ def parse_mailbox(text: str) -> Mailbox:
         raise InvalidAddress("an address has the form local@domain")
     local_part = _parse_local_part(local_part)
     try:
-        if is_address_literal(domain):
-            literal_address(domain)
-            name = domain.lower()
-        else:
-            name = normalise(domain)
+        name = canonical(domain)
     except InvalidName as error:
         raise InvalidAddress(str(error)) from None
+    if "%" in name:  # a zone means something on one machine only (RFC 4007), and one link has several names
+        raise InvalidAddress("an address literal has no zone (RFC 5321 section 4.1.3)")
     if len(local_part.encode()) + 1 + len(name) > MAX_PATH_OCTETS:
         raise InvalidAddress(f"the address is longer than {MAX_PATH_OCTETS} octets")
     return Mailbox(local_part, name)

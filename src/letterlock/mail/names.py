@@ -1,4 +1,7 @@
-"""Domain names as the rest of Letterlock carries them: lower-case A-labels, no trailing dot (RFC 5890, RFC 1035)."""
+"""Domain names as the rest of Letterlock carries them: lower-case A-labels, no trailing dot (RFC 5890, RFC 1035).
+
+Rules and routes are found by these texts, so each destination must have one spelling only: `canonical`.
+"""
 
 import functools
 import ipaddress
@@ -23,12 +26,10 @@ def normalise(text: str) -> str:
 
     Raises InvalidName.
     """
-    name = text.removesuffix(".")
+    name = text if text.isascii() else _to_a_labels(text)  # first, for a dot may be an ideographic one (UTS 46)
+    name = name.removesuffix(".").lower()
     if not name:
         raise InvalidName("empty domain name")
-    if not name.isascii():
-        name = _to_a_labels(name)
-    name = name.lower()
     if len(name) > MAX_NAME_OCTETS:
         raise InvalidName(f"longer than {MAX_NAME_OCTETS} octets: {name[:40]}...")
     for label in name.split("."):
@@ -51,7 +52,7 @@ def is_address_literal(domain: str) -> bool:
 
 @functools.lru_cache(maxsize=4_096)
 def literal_address(domain: str) -> str:
-    """Return the IP address inside an address literal, in its shortest form.
+    """Return the IP address inside an address literal, in its shortest form; IPv4 inside of IPv6 is IPv4.
 
     Raises InvalidName when the brackets do not hold an IPv4 address or `IPv6:` and an IPv6 address.
     """
@@ -60,10 +61,22 @@ def literal_address(domain: str) -> str:
     inner = domain[1:-1]
     try:
         if inner[:5].lower() == "ipv6:":
-            return str(ipaddress.IPv6Address(inner[5:]))
+            address = ipaddress.IPv6Address(inner[5:])
+            return str(address.ipv4_mapped or address)  # ::ffff:192.0.2.1 is reached as 192.0.2.1 (RFC 4291 2.5.5.2)
         return str(ipaddress.IPv4Address(inner))
     except ValueError:
         raise InvalidName(f"{domain!r} is not an address literal") from None
+
+
+def canonical_literal(domain: str) -> str:
+    """Return the one spelling of an address literal: `[192.0.2.1]` or `[ipv6:2001:db8::1]`. Raises InvalidName."""
+    address = literal_address(domain)
+    return f"[ipv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def canonical(domain: str) -> str:
+    """Return the one spelling of a domain or an address literal. Raises InvalidName."""
+    return canonical_literal(domain) if is_address_literal(domain) else normalise(domain)
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from letterlock.mail.names import InvalidName, is_address_literal, literal_address, normalise
+from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, literal_address, normalise
 
 LMTP_PORT = 24
 MAX_SOCKET_PATH_OCTETS = 107  # what Linux has room for, unix(7)
@@ -106,7 +106,7 @@ def _lmtp_server(text: str) -> LmtpLoopback | LmtpHost:
         raise BadFinalHop(f"{found[1]}: {error}") from None
     if ipaddress.ip_address(address).is_loopback:
         return LmtpLoopback(address, port)
-    return LmtpHost(literal, port)
+    return LmtpHost(canonical_literal(literal), port)
 
 
 def _as_literal(text: str) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
+from letterlock.mail.names import InvalidName, canonical
+
 _T = TypeVar("_T")
 
 
@@ -12,12 +14,12 @@ class DomainTable(Generic[_T]):
     __slots__ = ("_entries",)
 
     def __init__(self, entries: Mapping[str, _T]) -> None:
-        """Take entries by the domain they are written for, in A-labels; case does not matter."""
+        """Take entries by the domain or address literal they are written for, however that is spelled."""
         self._entries = {_key(domain): entry for domain, entry in entries.items()}
 
     def find(self, domain: str) -> _T | None:
         """The entry for a domain or address literal; None when there is none."""
-        name = domain.lower().removesuffix(".")
+        name = _spelled(domain)
         if exact := self._entries.get(name):
             return exact
         if not name.startswith("["):
@@ -29,7 +31,16 @@ class DomainTable(Generic[_T]):
 
 
 def _key(domain: str) -> str:
-    name = domain.lower()
-    if name != "*":
-        name = name.removeprefix("*").removesuffix(".")
-    return name
+    if domain == "*":
+        return domain
+    below = domain.startswith((".", "*."))
+    name = _spelled(domain.removeprefix("*").removeprefix("."))
+    return "." + name if below else name
+
+
+def _spelled(domain: str) -> str:
+    """The one spelling; what is no name stays as it is, and meets only what is written for everything."""
+    try:
+        return canonical(domain)
+    except InvalidName:
+        return domain.lower()
