@@ -10,6 +10,7 @@ import errno
 import gc
 import logging
 import random
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -63,6 +64,14 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that never go back."""
         return time.monotonic()
+
+
+def boot_id() -> str:
+    """What the monotonic clock counts from: it goes on through restarts of the server, but not of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # no Linux, or a sandbox without /proc: then this process is all that is known
+        return secrets.token_hex(16)
 
 
 def bind(endpoints: Sequence[Endpoint], *, shared: bool = False) -> list[socket.socket]:
@@ -235,6 +244,7 @@ class Server:
             terms=options.terms,
             chance=chance,
             failed=self.reporter.wake,
+            boot=boot_id(),
         )
         self.listener = Listener(
             options.receive,

@@ -138,6 +138,7 @@ async def test_a_lease_that_is_given_back_leaves_the_message_held(store: Operate
 
 async def test_what_is_held_does_not_expire_and_has_one_attempt_when_it_is_released(store: OperatedStore) -> None:
     await store.accept(envelope("M1", expires_at=100), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DEFERRED), now=1)
     await obey(store, HOLD, "M1")
     assert await leased(store, 1e6) == []
     assert await store.due_notices(limit=10) == []

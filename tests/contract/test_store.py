@@ -8,6 +8,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
 from letterlock.policy.reasons import Reason
+from letterlock.queue.age import NEW, Age, Reading
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import DeliveryTask, Lease, NoticeKind, OutcomeKind
@@ -318,3 +319,33 @@ async def test_each_next_hop_has_its_own_last_attempt_with_its_reasons(store: St
         ("two.test", "mx.two.test"),
     }
     assert {each.reasons[0].section for each in notice.last_attempts} == {"RFC 7672 section 2.2.3"}
+
+
+async def test_the_age_of_a_task_is_kept_from_attempt_to_attempt(store: Store) -> None:
+    await store.accept(envelope("M1", ANN), BODY, next_attempt_at=0)
+    leased = await lease_one(store)
+    assert leased.age == NEW
+    for now, age in ((10.0, 0.0), (500.0, 490.0)):
+        made = attempt(leased, outcome(ANN, DEFERRED), at=now)
+        reading = Reading(now, now + 7, "boot")
+        await store.settle(
+            leased.lease, settle(leased, made, now=now, schedule=SCHEDULE, reading=reading), made, now=now
+        )
+        leased = await lease_one(store, now=now + 700)
+        assert leased.age == Age(age, reading)
+    assert leased.attempts == 2
+
+
+async def test_a_clock_that_is_set_back_delays_nothing_that_waits(store: Store) -> None:
+    year = 365 * 86400.0
+    for message_id in ("M1", "M2", "M3"):
+        await store.accept(envelope(message_id, ANN), BODY, next_attempt_at=year)
+    first, second, _ = await store.lease(year, limit=10, lease_seconds=600)
+    await settled(store, first, outcome(ANN, DEFERRED), now=year + 10)
+    await store.clock_set_back(20.0, year, lease_seconds=600)
+    assert await store.lease(310 - 1, limit=10, lease_seconds=60) == []
+    [due] = await store.lease(310, limit=10, lease_seconds=6000)
+    assert due.envelope.id == first.envelope.id
+    await settled(store, second, outcome(ANN, DELIVERED), now=619)
+    [abandoned] = await store.lease(620, limit=10, lease_seconds=60)
+    assert abandoned.envelope.id == "M3", "and a lease lasts no longer than a lease"

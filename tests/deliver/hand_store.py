@@ -104,6 +104,10 @@ class HandStore:
         """Not for delivery."""
         raise AssertionError
 
+    async def clock_set_back(self, now: float, seconds: float, *, lease_seconds: float) -> None:
+        """What waits is due as before."""
+        self.due = [(max(now, due_at - seconds), task) for due_at, task in self.due]
+
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Not for delivery."""
         raise AssertionError

@@ -18,6 +18,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence, NextHop
 from letterlock.policy.route_table import DomainTable
+from letterlock.queue.age import Age, Reading
 from letterlock.queue.settle import RetrySchedule
 from letterlock.queue.store import Store
 from letterlock.queue.tasks import DeliveryTask
@@ -378,7 +379,8 @@ async def test_what_is_put_off_past_its_expiry_is_given_up(
     monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
     tasks = [task_for("example.org", number) for number in range(PATIENCE)]
     late = task_for("example.org", PATIENCE)
-    store.put(*tasks, replace(late, envelope=replace(late.envelope, expires_at=store.clock.now())))
+    clock = store.clock
+    store.put(*tasks, replace(late, attempts=9, age=Age(1e9, Reading(clock.now(), clock.monotonic()))))
     async with working(store, dialer, max_concurrent_per_destination=1):
         await until(lambda: len(store.settled) == PATIENCE + 1)
     ((outcome,),) = [settlement.failed for settlement, _ in store.settled if settlement.failed]
@@ -421,12 +423,13 @@ async def test_the_schedule_and_the_lifetime_are_those_of_the_route(store: HandS
     async with working(store, dialer, terms=terms) as deliverer:
         await until(lambda: store.settled)
         store.clock.time += 100
-        store.put(make_task(message_id="again"))
+        (first, _), *_ = store.settled
+        store.put(replace(make_task(message_id="again"), attempts=1, age=first.age))
         deliverer.wake()
         await until(lambda: len(store.settled) == 2)
-    (first, _), (second, _) = store.settled
+    _, (second, _) = store.settled
     assert first.next_attempt_at == pytest.approx(1_800_000_010, abs=1)
-    assert second.failed[0].text.startswith("gave up after 1 minute; the last reason: ")
+    assert second.failed[0].text.startswith("gave up after 2 minutes; the last reason: ")
 
 
 async def test_each_route_is_dialled_from_its_own_addresses(store: HandStore, dialer: MemoryDialer) -> None:
@@ -453,3 +456,22 @@ async def test_at_the_operators_word_a_place_that_is_down_is_tried_at_once(
         store.put(make_task(message_id="again"))
         deliverer.forgive(next_hop)
         await until(lambda: server.messages)
+
+
+async def test_a_clock_that_is_set_back_stops_no_retries(store: HandStore, dialer: MemoryDialer) -> None:
+    class SetBack(HandClock):
+        back = 0.0
+
+        def now(self) -> float:
+            return super().now() - self.back
+
+    store.clock = clock = SetBack()
+    store.due.append((clock.now() + 300, task_for("example.org", 1)))
+    async with working(store, dialer) as deliverer:
+        clock.back = 365 * 86400.0
+        deliverer.wake()
+        await until(lambda: store.due[0][0] < clock.now() + 301)
+        clock.time += 300
+        deliverer.wake()
+        await until(lambda: len(store.settled) == 1)
+    assert not store.settled[0][0].failed

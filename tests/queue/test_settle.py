@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.wishes import Event, RecipientWishes, Wishes
+from letterlock.queue.age import Age, Reading
 from letterlock.queue.settle import MAX_ATTEMPTS_AS_ASKED, RetrySchedule, settle
-from letterlock.queue.tasks import OutcomeKind
+from letterlock.queue.tasks import DeliveryTask, OutcomeKind
 from tests.queue.messages import ANN, BEN, CAT, SENDER, attempt, outcome, task
 
 SCHEDULE = RetrySchedule(first_seconds=300, maximum_seconds=4000)
@@ -43,8 +44,13 @@ def test_nothing_is_tried_again_when_all_is_final() -> None:
     assert settlement.next_attempt_at is None
 
 
+def tried(leased: DeliveryTask, seconds: float, now: float) -> DeliveryTask:
+    """The task as it is when it has been tried for so long, and for the last time just now."""
+    return replace(leased, attempts=max(leased.attempts, 1), age=Age(seconds, Reading(now, now)))
+
+
 def test_rfc5321_4_5_4_1_after_the_lifetime_the_message_is_given_up_with_the_last_reason() -> None:
-    leased = task(ANN, expires_at=5 * 86400)
+    leased = tried(task(ANN, expires_at=5 * 86400), 4 * 86400, 4 * 86400)
     made = attempt(leased, outcome(ANN, OutcomeKind.DEFERRED, "greylisted"))
     settlement = settle(leased, made, now=5 * 86400, schedule=SCHEDULE)
     assert settlement.deferred == ()
@@ -53,7 +59,7 @@ def test_rfc5321_4_5_4_1_after_the_lifetime_the_message_is_given_up_with_the_las
 
 
 def test_the_last_attempt_is_made_at_the_expiry() -> None:
-    leased = task(ANN, attempts=20, expires_at=1000)
+    leased = tried(task(ANN, attempts=20, expires_at=1000), 800, 800)
     made = attempt(leased, outcome(ANN, OutcomeKind.DEFERRED))
     assert settle(leased, made, now=900, schedule=SCHEDULE).next_attempt_at == 1000
 
@@ -93,11 +99,12 @@ def test_rfc3461_5_2_1_nobody_is_told_by_us_where_the_next_host_does_it_or_nobod
 def test_a_route_may_give_mail_up_sooner_than_the_queue_and_never_later() -> None:
     leased = task(ANN, expires_at=1000)
     made = attempt(leased, outcome(ANN, OutcomeKind.DEFERRED, "busy"))
-    accepted_at = leased.envelope.accepted_at
+    leased = tried(leased, 400, 400)
     sooner = RetrySchedule(lifetime_seconds=500)
-    assert settle(leased, made, now=accepted_at + 499, schedule=sooner).next_attempt_at == accepted_at + 500
-    assert settle(leased, made, now=accepted_at + 500, schedule=sooner).failed
+    assert settle(leased, made, now=499, schedule=sooner).next_attempt_at == 500
+    assert settle(leased, made, now=500, schedule=sooner).failed
     later = RetrySchedule(lifetime_seconds=5000)
+    assert settle(leased, made, now=999, schedule=later).deferred
     assert settle(leased, made, now=1000, schedule=later).failed
 
 

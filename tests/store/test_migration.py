@@ -7,6 +7,7 @@ import pytest
 
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mail.wishes import NO_WISHES
+from letterlock.queue.age import NEW, Age, Reading
 from letterlock.queue.orders import OrderKind, State, Wanted
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
@@ -253,4 +254,43 @@ async def test_rfc3461_6_a_notice_survives_a_restart_and_is_given_once(tmp_path:
     store = await SqliteStore.open(tmp_path)
     assert await store.due_delays(100, limit=10) == []
     assert [each.id for each in await store.messages(limit=10)] == ["D1", "M1"]
+    await store.close()
+
+
+async def test_of_what_version_5_had_tried_the_age_is_read_from_its_journal(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    for name in ("M1", "M2", "M3"):
+        await store.accept(envelope(name, ANN), BODY, next_attempt_at=0)
+    await store.close()
+    with sqlite3.connect(queue_file(tmp_path)) as old:
+        for column in ("age", "seen_at", "seen_monotonic", "seen_boot"):
+            old.execute(f"ALTER TABLE task DROP COLUMN {column}")
+        old.execute("DROP TABLE adopted")
+        old.execute("UPDATE task SET attempts = 2, due_at = 900 WHERE message_id != 'M3'")
+        for record in ('{"next_hop": "one.test", "ended_at": 100}', '{"next_hop": "one.test", "ended_at": 500.5}',
+                       '{"next_hop": "two.test", "ended_at": 700}', '{"order": "hold"}', "damaged"):  # fmt: skip
+            old.execute("INSERT INTO attempt (message_id, record) VALUES ('M1', ?)", (record,))
+        old.execute("PRAGMA user_version = 5")
+    old.close()
+    store = await SqliteStore.open(tmp_path)
+    ages = {each.envelope.id: each.age for each in await store.lease(1000, limit=10, lease_seconds=60)}
+    assert ages == {"M1": Age(400.5, Reading(500.5, 0.0, "?")), "M2": NEW, "M3": NEW}
+    await store.close()
+
+
+async def test_what_a_clock_left_to_be_due_in_years_is_put_right_at_the_start(tmp_path: Path) -> None:
+    year = 365 * 86400.0
+    store = await SqliteStore.open(tmp_path)
+    for name in ("M1", "M2"):
+        await store.accept(envelope(name, ANN), BODY, next_attempt_at=year)
+    [task, _] = await store.lease(year, limit=2, lease_seconds=60)
+    made = attempt(task, outcome(ANN, OutcomeKind.DEFERRED), at=year)
+    await store.settle(
+        task.lease, settle(task, made, now=year, schedule=RetrySchedule(first_seconds=300)), made, now=year
+    )
+    await store.close()
+    store = await SqliteStore.open(tmp_path, now=1000.0)
+    assert [each.envelope.id for each in await store.lease(1000, limit=9, lease_seconds=9999)] == ["M2"]
+    assert await store.lease(1299, limit=9, lease_seconds=9999) == []
+    assert [each.envelope.id for each in await store.lease(1300, limit=9, lease_seconds=9999)] == ["M1"]
     await store.close()

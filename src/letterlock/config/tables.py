@@ -121,7 +121,11 @@ class QueueTable(Table):
     delay_notice_seconds: float = Field(
         4 * 3600, ge=0, le=30 * 86400, description="When a sender is told, once, that a message waits; 0: never."
     )
-    lifetime_seconds: Seconds = Field(5 * 86400, description="After this, what could not be delivered goes back.")
+    lifetime_seconds: Seconds = Field(
+        5 * 86400,
+        description="How long delivery is tried, from the first attempt; then mail goes back. "
+        "No time passes while the machine is off.",
+    )
 
 
 class NegativeAnchorTable(Table):

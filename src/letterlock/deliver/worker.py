@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import BUSY, attempt
+from letterlock.deliver.clock_watch import ClockWatch
 from letterlock.deliver.decided import Decided
 from letterlock.deliver.intake import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Intake
 from letterlock.deliver.leases import KeptLease, Leases
@@ -34,6 +35,7 @@ from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, with
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
+from letterlock.queue.age import Reading
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, RecipientOutcome, Settlement
@@ -72,12 +74,15 @@ class Deliverer:
         terms: RouteTerms,
         chance: random.Random,
         failed: Callable[[], None] = _nobody,
+        boot: str = "",
     ) -> None:
         """`dialer_from` makes who dials from given addresses; `failed` is called when a recipient failed for good and
-        that is on disk."""
+        that is on disk. `boot` names what the monotonic clock counts from."""
         self._options = options
         self._store = store
         self._clock = clock
+        self._boot = boot
+        self._clock_watch = ClockWatch(clock)
         self._terms_of = functools.lru_cache(maxsize=MAX_TERMS_REMEMBERED)(terms.of)
         self._chance = chance
         self._failed = failed
@@ -184,6 +189,8 @@ class Deliverer:
     async def _fill(self) -> float:
         """Give every free seat to a task that is due; how long to wait before the next look, in seconds."""
         try:
+            if seconds := self._clock_watch.set_back():
+                await self._clock_set_back(seconds)
             while not self._stopping:
                 self._begin_waiting()
                 self._behind = True
@@ -197,6 +204,12 @@ class Deliverer:
             return self._store_failed(error)
         self._store_pause = STORE_PAUSE_SECONDS
         return pause
+
+    async def _clock_set_back(self, seconds: float) -> None:
+        """What waits must not wait until the clock has caught up. Raises StoreFailed."""
+        log.warning("the clock was set back by %.0f seconds: mail that waits is due as before", seconds)
+        await self._store.clock_set_back(self._clock.now(), seconds, lease_seconds=self._options.lease_seconds)
+        self._rests.forget(None)
 
     async def _sweep(self) -> None:
         """Put off what is due at places that are down, so few at a time that other mail hardly waits for it."""
@@ -269,7 +282,9 @@ class Deliverer:
     async def _write(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         now, chance = self._clock.now(), self._chance.random()
         schedule = self._terms_of(task.lease.next_hop).schedule
-        await self._settle(kept, settle(task, made, now=now, schedule=schedule, chance=chance), made)
+        reading = Reading(now, self._clock.monotonic(), self._boot)
+        settlement = settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
+        await self._settle(kept, settlement, made)
 
     def _store_failed(self, error: StoreFailed) -> float:
         pause = self._store_pause

@@ -6,9 +6,13 @@ from dataclasses import dataclass, replace
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
+from letterlock.queue.age import ROUNDING_SECONDS, Reading
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome, Settlement
 
 JITTER = 0.1
+UNMEASURED_WAITS = 2.0
+"""After a boot, as much as twice the usual wait counts towards a message's age, whatever the wall clock says: the wait
+itself, and the time that starting takes. While the server is off nothing is tried."""
 MAX_ATTEMPTS_AS_ASKED = 8
 """A server may say for how long to wait so many times; then the schedule holds."""
 
@@ -18,8 +22,8 @@ class RetrySchedule:
     """When to try again (RFC 5321 section 4.5.4.1), in seconds.
 
     The wait doubles from `first_seconds` up to `maximum_seconds`; up to a tenth more, by chance, spreads what failed
-    together. Never less: greylisting servers count the seconds. The message's own expiry ends it, or
-    `lifetime_seconds` after it was accepted, if that is sooner.
+    together. Never less: greylisting servers count the seconds. It ends when a message was tried for as long as its
+    envelope allows, or for `lifetime_seconds`, if that is less.
     """
 
     first_seconds: float = 300.0
@@ -31,11 +35,10 @@ class RetrySchedule:
         doubled = self.first_seconds * 2.0 ** min(max(attempts - 1, 0), 30)
         return min(doubled, self.maximum_seconds) * (1.0 + JITTER * chance)
 
-    def expiry(self, envelope: Envelope) -> float:
-        """When a message is given up, in seconds since 1970."""
-        if self.lifetime_seconds is None:
-            return envelope.expires_at
-        return min(envelope.expires_at, envelope.accepted_at + self.lifetime_seconds)
+    def lifetime(self, envelope: Envelope) -> float:
+        """For how many seconds a message is tried. Both times of an envelope are from one reading of the clock."""
+        own = envelope.expires_at - envelope.accepted_at
+        return own if self.lifetime_seconds is None else min(own, self.lifetime_seconds)
 
     def wait(self, attempts: int, deferred: Sequence[RecipientOutcome], chance: float = 0.0) -> float:
         """The wait after `attempts` attempts of which the last one deferred these recipients.
@@ -87,22 +90,32 @@ def _by_confirmation(
 
 
 def settle(
-    task: DeliveryTask, attempt: Attempt, *, now: float, schedule: RetrySchedule, chance: float = 0.0
+    task: DeliveryTask,
+    attempt: Attempt,
+    *,
+    now: float,
+    schedule: RetrySchedule,
+    chance: float = 0.0,
+    reading: Reading | None = None,
 ) -> Settlement:
     """Turn an attempt at a task into what the store writes.
 
     Every recipient of the task is in exactly one of the four results: one that the attempt forgot is deferred, and one
-    that is deferred past the message's expiry has failed (4.4.7 becomes final; the last reason is kept in the text).
+    that is deferred when the message was tried long enough has failed (4.4.7 becomes final; the last reason is kept in
+    the text). The first attempt is never the last for its age: age is counted from there. `reading` is what all clocks
+    say `now`; without it, `now` counts as monotonic.
     """
     outcomes = {outcome.recipient: outcome for outcome in attempt.outcomes}
-    expires_at = schedule.expiry(task.envelope)
+    usual = schedule.delay(max(task.attempts, 1))
+    age = task.age.grown(reading or Reading(now, now), at_most=UNMEASURED_WAITS * usual)
+    left = schedule.lifetime(task.envelope) - age.seconds
     delivered: list[RecipientOutcome] = []
     failed: list[RecipientOutcome] = []
     deferred: list[RecipientOutcome] = []
     for recipient in task.recipients:
         outcome = outcomes.get(recipient) or _forgotten(task, recipient)
-        if outcome.kind is OutcomeKind.DEFERRED and now >= expires_at:
-            outcome = _gave_up(outcome, expires_at - task.envelope.accepted_at)
+        if outcome.kind is OutcomeKind.DEFERRED and left <= ROUNDING_SECONDS and task.attempts:
+            outcome = _gave_up(outcome, age.seconds)
         match outcome.kind:
             case OutcomeKind.DELIVERED:
                 delivered.append(outcome)
@@ -112,12 +125,13 @@ def settle(
                 deferred.append(outcome)
     confirmed, relayed = _by_confirmation(task, delivered)
     next_attempt_at = None
-    if deferred:  # the last attempt is made at the expiry itself, not one wait before it
-        next_attempt_at = min(now + schedule.wait(task.attempts + 1, deferred, chance), expires_at)
+    if deferred:  # the last attempt is made when the time is up, not one wait before that
+        next_attempt_at = now + min(schedule.wait(task.attempts + 1, deferred, chance), max(left, 0.0))
     return Settlement(
         delivered=confirmed,
         relayed=relayed,
         failed=tuple(failed),
         deferred=tuple(deferred),
         next_attempt_at=next_attempt_at,
+        age=age,
     )

@@ -63,6 +63,12 @@ class Store(Protocol):
     async def release(self, lease: Lease, *, next_attempt_at: float) -> None:
         """Give a lease back untried (shutdown). A lost lease is not an error."""
 
+    async def clock_set_back(self, now: float, seconds: float, *, lease_seconds: float) -> None:
+        """The wall clock was set back to `now`, by so many seconds: what waits is due as soon as it would have been.
+
+        Leases last for `lease_seconds` at most from then.
+        """
+
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
 

@@ -8,6 +8,7 @@ from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.policy.decision import Achieved
 from letterlock.policy.evidence import Completed
 from letterlock.policy.reasons import Reason
+from letterlock.queue.age import NEW, Age
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTask:
-    """One message, the recipients still to be served at one next hop, and how often it was tried before."""
+    """One message, the recipients still to be served at one next hop; how often and how long it was tried before."""
 
     lease: Lease
     envelope: Envelope
     recipients: tuple[Mailbox, ...]
     attempts: int
+    age: Age = NEW
 
 
 class OutcomeKind(StrEnum):
@@ -87,7 +89,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What an attempt means for the queue: final outcomes, those tried again, and when.
+    """What an attempt means for the queue: final outcomes, those tried again, when, and how old the task is then.
 
     `relayed` are delivered too, but to a server that confirms nothing, and the sender wished to be told.
     """
@@ -97,6 +99,7 @@ class Settlement:
     deferred: tuple[RecipientOutcome, ...]
     next_attempt_at: float | None
     relayed: tuple[RecipientOutcome, ...] = ()
+    age: Age = NEW
 
 
 class NoticeKind(StrEnum):

@@ -8,7 +8,7 @@ first. What a dead server leaves in segments is moved at the next start.
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from letterlock.mail.envelope import Envelope
@@ -171,6 +171,12 @@ class FreshStore:
         due = await self._kept.next_due()
         ends = [fresh.lease.expires_at for fresh in self._fresh.values()]
         return min([*ends, *([] if due is None else [due])], default=None)
+
+    async def clock_set_back(self, now: float, seconds: float, *, lease_seconds: float) -> None:
+        """The wall clock was set back to `now`: leases do not last longer for that."""
+        for fresh in self._fresh.values():
+            fresh.lease = replace(fresh.lease, expires_at=min(fresh.lease.expires_at, now + lease_seconds))
+        await self._kept.clock_set_back(now, seconds, lease_seconds=lease_seconds)
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event, write_notify
+from letterlock.queue.age import NEW, Age
 from letterlock.queue.journal import last_attempts
 from letterlock.queue.orders import (
     AGES,
@@ -33,6 +34,7 @@ class KeptTask:
     state: str = State.WAITING.value
     held_at: float | None = None
     held_because: str | None = None
+    age: Age = NEW
 
 
 @dataclass(slots=True)

@@ -86,6 +86,7 @@ class MemoryStore:
         kept.owed |= {each.recipient: each for each in settlement.relayed}
         if settlement.next_attempt_at is not None:
             task.due_at, task.attempts, task.token = settlement.next_attempt_at, task.attempts + 1, None
+            task.age = settlement.age
         else:
             del kept.tasks[lease.next_hop]
         self._forget_if_finished(lease.message_id)
@@ -96,6 +97,15 @@ class MemoryStore:
         task = kept.tasks.get(lease.next_hop) if kept else None
         if task is not None and task.token == lease.token:
             task.due_at, task.token = next_attempt_at, None
+
+    async def clock_set_back(self, now: float, seconds: float, *, lease_seconds: float) -> None:
+        """The wall clock was set back to `now`."""
+        for kept in self._kept.values():
+            for task in kept.tasks.values():
+                if task.token is not None:
+                    task.due_at = min(task.due_at, now + lease_seconds)
+                elif task.due_at > now:
+                    task.due_at = max(now, task.due_at - seconds)
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
@@ -212,6 +222,7 @@ class MemoryStore:
                 mailbox for mailbox, state in kept.states.items() if state == "queued" and mailbox.domain == next_hop
             ),
             attempts=task.attempts,
+            age=task.age,
         )
 
     def _held(self, lease: Lease) -> KeptTask:

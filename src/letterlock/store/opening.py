@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from letterlock.store.statements import SCHEMA, SQL
 
 FILE = "queue.db"
 LOCK_FILE = "lock"
-VERSION = 5
+VERSION = 6
 
 
 class QueueInUse(Exception):
@@ -42,7 +43,7 @@ def open_alone(directory: Path) -> Iterator[sqlite3.Connection]:
     """The queue's file, for whoever puts queues in order while no server runs. Raises StoreFailed, QueueInUse."""
     lock = take_lock(directory)
     try:
-        connection = connect(directory / FILE)
+        connection = connect(directory / FILE, time.time())
         try:
             yield connection
         finally:
@@ -51,8 +52,10 @@ def open_alone(directory: Path) -> Iterator[sqlite3.Connection]:
         lock.close()
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, now: float) -> sqlite3.Connection:
     """Open, make or migrate a queue's file; leases of a server that died are void.
+
+    `now` puts right what a clock that was ahead of it left to be due in years.
 
     Raises sqlite3.Error, StoreFailed, OSError.
     """
@@ -64,6 +67,7 @@ def connect(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA {pragma}")
         _migrate(connection, path)
         connection.execute("UPDATE task SET due_at = 0, lease_token = NULL WHERE lease_token IS NOT NULL")
+        connection.execute(SQL["put_right"], (now,))
     except (sqlite3.Error, StoreFailed):
         connection.close()
         raise

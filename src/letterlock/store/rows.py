@@ -16,6 +16,7 @@ from letterlock.mail.wishes import (
     parse_orcpt,
     write_notify,
 )
+from letterlock.queue.age import Age, Reading
 
 _Value = TypeVar("_Value")
 
@@ -74,6 +75,17 @@ def read_mailbox(text: str) -> Mailbox:
         return parse_mailbox(text)
     except InvalidAddress as error:
         raise Damaged(f"{text!r} is not an address: {error}") from None
+
+
+def age_row(age: Age) -> tuple[float | str | None, ...]:
+    """The age of a task as four columns."""
+    seen = age.seen
+    return (age.seconds, None, None, None) if seen is None else (age.seconds, seen.wall, seen.monotonic, seen.boot)
+
+
+def read_age(seconds: float, wall: float | None, monotonic: float | None, boot: str | None) -> Age:
+    """What `age_row` wrote. Older versions kept the wall clock only: of a boot that nobody knows."""
+    return Age(seconds, None if wall is None else Reading(wall, monotonic or 0.0, boot if boot is not None else "?"))
 
 
 def read_record(text: str) -> dict[str, object]:

@@ -4,6 +4,7 @@ import json
 import logging
 import secrets
 import sqlite3
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO
@@ -31,7 +32,7 @@ from letterlock.store.reading import (
     find_notices,
     find_page,
 )
-from letterlock.store.rows import Damaged, read_mailbox, read_record, recipient_rows
+from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
 from letterlock.store.sealing import IN_CLEAR, Seal, check_key
 from letterlock.store.statements import SQL, run
 from letterlock.store.writer import Writer
@@ -49,15 +50,15 @@ class SqliteStore:
         self._seal = seal
 
     @classmethod
-    async def open(cls, directory: Path, seal: Seal = IN_CLEAR) -> "SqliteStore":
+    async def open(cls, directory: Path, seal: Seal = IN_CLEAR, *, now: float | None = None) -> "SqliteStore":
         """Open, or make, the queue in a directory. Leases of a server that died are void.
 
-        Raises StoreFailed, QueueInUse.
+        `now`: the time, if it is not the system's. Raises StoreFailed, QueueInUse.
         """
         lock = take_lock(directory)
         try:
             check_key(directory, seal)
-            return cls(connect(directory / FILE), lock, seal)
+            return cls(connect(directory / FILE, time.time() if now is None else now), lock, seal)
         except StoreFailed:
             lock.close()
             raise
@@ -123,6 +124,15 @@ class SqliteStore:
         await self._writer.do(
             lambda db: run(db, "release_lease", next_attempt_at, lease.message_id, lease.next_hop, lease.token).rowcount
         )
+
+    async def clock_set_back(self, now: float, seconds: float, *, lease_seconds: float) -> None:
+        """The wall clock was set back to `now`: what waits goes on waiting as long as it had to, and not longer."""
+
+        def work(db: sqlite3.Connection) -> None:
+            run(db, "set_back", now, seconds)
+            run(db, "set_back_leases", now + lease_seconds)
+
+        await self._writer.do_aside(work)
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
         """Failed recipients whose sender was not told yet, by message."""
@@ -241,7 +251,7 @@ def _lease(
         found = run(db, "due_tasks_but", since, now, json.dumps([*avoid]), json.dumps([*only]), limit)
     else:
         found = run(db, "due_tasks", now, limit)
-    for message_id, next_hop, attempts in found.fetchall():
+    for message_id, next_hop, attempts, age, *seen in found.fetchall():
         lease = Lease(secrets.token_hex(8), message_id, next_hop, expires_at)
         try:
             rows = run(db, "waiting_recipients", message_id, next_hop)
@@ -252,7 +262,11 @@ def _lease(
             run(db, "set_aside", now, f"its row in the queue is damaged: {error}", message_id, next_hop)
             continue
         run(db, "take_lease", lease.token, expires_at, message_id, next_hop)
-        tasks.append(DeliveryTask(lease=lease, envelope=envelope, recipients=recipients, attempts=attempts))
+        tasks.append(
+            DeliveryTask(
+                lease=lease, envelope=envelope, recipients=recipients, attempts=attempts, age=read_age(age, *seen)
+            )
+        )
     return tasks
 
 
@@ -276,7 +290,7 @@ def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attemp
         run(db, "owe", *key, str(outcome.recipient))
     run(db, "insert_attempt", lease.message_id, json.dumps(record(attempt), separators=(",", ":")))
     if settlement.deferred:
-        run(db, "task_tried_again", settlement.next_attempt_at, *key)
+        run(db, "task_tried_again", settlement.next_attempt_at, *age_row(settlement.age), *key)
     else:
         run(db, "delete_task", *key)
         run(db, "delete_finished", lease.message_id)

@@ -1,4 +1,4 @@
--- Version 5. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
+-- Version 6. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
 -- while it waits and the end of the lease while somebody has it: an expired lease is due by itself.
 CREATE TABLE message (
     id           TEXT PRIMARY KEY,
@@ -28,6 +28,10 @@ CREATE TABLE task (
     state       TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'quarantined')), -- since version 5
     held_at     REAL, -- of what does not wait: since when, and why
     held_because TEXT,
+    age            REAL NOT NULL DEFAULT 0, -- since version 6: for how many seconds it was tried, up to its last attempt,
+    seen_at        REAL, -- and what the clocks said then (queue/age.py)
+    seen_monotonic REAL,
+    seen_boot      TEXT,
     PRIMARY KEY (message_id, next_hop)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX task_by_due ON task (due_at) WHERE state = 'waiting';
@@ -59,3 +63,10 @@ CREATE TABLE attempt (
     record     TEXT NOT NULL
 ) STRICT;
 CREATE INDEX attempt_by_message ON attempt (message_id);
+
+-- Since version 6: messages that were taken over from another queue, and may still be there: never take them again.
+CREATE TABLE adopted (
+    source     TEXT NOT NULL,
+    message_id TEXT NOT NULL, -- its id there
+    PRIMARY KEY (source, message_id)
+) STRICT, WITHOUT ROWID;

@@ -10,9 +10,11 @@ INSERT INTO recipient (message_id, position, mailbox, next_hop, notify, orcpt, t
 INSERT INTO task (message_id, next_hop, due_at, lease_token) VALUES (?, ?, ?, ?);
 
 -- name: due_tasks
-SELECT message_id, next_hop, attempts FROM task WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at LIMIT ?;
+SELECT message_id, next_hop, attempts, age, seen_at, seen_monotonic, seen_boot
+    FROM task WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at LIMIT ?;
 -- name: due_tasks_but
-SELECT message_id, next_hop, attempts FROM task WHERE state = 'waiting' AND due_at BETWEEN ?1 AND ?2
+SELECT message_id, next_hop, attempts, age, seen_at, seen_monotonic, seen_boot
+    FROM task WHERE state = 'waiting' AND due_at BETWEEN ?1 AND ?2
     AND next_hop NOT IN (SELECT value FROM json_each(?3))
     AND (?4 = '[]' OR next_hop IN (SELECT value FROM json_each(?4)))
     ORDER BY due_at LIMIT ?5;
@@ -37,7 +39,8 @@ SELECT mailbox FROM recipient WHERE message_id = ? AND next_hop = ? AND state = 
 -- name: settle_recipient
 UPDATE recipient SET state = ?, status = ?, text = ?, reply = ? WHERE message_id = ? AND next_hop = ? AND mailbox = ?;
 -- name: task_tried_again
-UPDATE task SET attempts = attempts + 1, due_at = ?, lease_token = NULL WHERE message_id = ? AND next_hop = ?;
+UPDATE task SET attempts = attempts + 1, due_at = ?, lease_token = NULL,
+    age = ?, seen_at = ?, seen_monotonic = ?, seen_boot = ? WHERE message_id = ? AND next_hop = ?;
 -- name: delete_task
 DELETE FROM task WHERE message_id = ? AND next_hop = ?;
 -- name: delete_held_task
@@ -83,6 +86,15 @@ UPDATE recipient SET told = 2 WHERE message_id = ? AND state = 'failed' AND told
 -- name: mark_told
 UPDATE recipient SET told = 1 WHERE message_id = ? AND mailbox = ? AND state = 'failed';
 
+-- name: put_right
+-- The clock was set back: what waited for a moment that is now far ahead waits as long as it still had to.
+UPDATE task SET due_at = max(?1, due_at - coalesce(seen_at - ?1, due_at)), seen_at = min(seen_at, ?1)
+    WHERE lease_token IS NULL AND (seen_at > ?1 OR (attempts = 0 AND due_at > ?1));
+-- name: set_back
+UPDATE task SET due_at = max(?1, due_at - ?2), seen_at = seen_at - ?2 WHERE lease_token IS NULL AND due_at > ?1;
+-- name: set_back_leases
+UPDATE task SET due_at = min(due_at, ?1) WHERE lease_token IS NOT NULL;
+
 -- name: next_due
 SELECT min(due_at) FROM task WHERE state = 'waiting';
 -- name: message_ids
@@ -122,3 +134,21 @@ ALTER TABLE task ADD COLUMN held_because TEXT;
 DROP INDEX task_by_due;
 UPDATE task SET state = 'quarantined', held_because = 'its row in the queue is damaged', due_at = 0 WHERE due_at >= 9e98;
 CREATE INDEX task_by_due ON task (due_at) WHERE state = 'waiting';
+-- name: from_version_5
+ALTER TABLE task ADD COLUMN age REAL NOT NULL DEFAULT 0;
+ALTER TABLE task ADD COLUMN seen_at REAL;
+ALTER TABLE task ADD COLUMN seen_monotonic REAL;
+ALTER TABLE task ADD COLUMN seen_boot TEXT;
+UPDATE task SET (age, seen_at) = (
+    SELECT coalesce(max(at) - min(at), 0.0), max(at) FROM (
+        SELECT cast(json_extract(record, '$.ended_at') AS REAL) AS at FROM attempt AS a
+        WHERE a.message_id = task.message_id AND iif(json_valid(record), json_extract(record, '$.next_hop'), NULL) = task.next_hop
+    )) WHERE attempts > 0;
+CREATE TABLE adopted (source TEXT NOT NULL, message_id TEXT NOT NULL, PRIMARY KEY (source, message_id)) STRICT, WITHOUT ROWID;
+
+-- name: adopted_ids
+SELECT message_id FROM adopted WHERE source = ?;
+-- name: adopt
+INSERT OR IGNORE INTO adopted (source, message_id) VALUES (?, ?);
+-- name: forget_adopted
+DELETE FROM adopted WHERE source = ? AND message_id = ?;
