@@ -1,13 +1,15 @@
 """The configuration: safe defaults, every mistake at once, each with its line and a hint."""
 
 import ipaddress
+import ssl
 from pathlib import Path
 
 import pytest
 
 from letterlock.config import BadConfig, Endpoint, load, locate, parse, system_roots
 from letterlock.policy.evidence import TlsRule
-from tests.certificates import self_signed
+from tests.certificates import authority, self_signed
+from tests.identity.hostile_chains import looped, rsa_key
 
 
 def mistakes(text: str, base: Path | None = None) -> list[tuple[int | None, str, str, str | None]]:
@@ -139,6 +141,29 @@ def test_locate_finds_keys_in_every_form_of_toml() -> None:
 def test_the_systems_roots_are_there_and_warn_of_nothing() -> None:
     assert len(system_roots().certificates) > 50
     assert system_roots().name == "system"
+    assert system_roots().left_out == ()
+
+
+def test_a_root_that_cannot_be_used_is_left_out_counted_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weak, good = looped(rsa_key(1024).public_key(), rsa_key(1024), 1, subject="Weak"), authority().der
+    (tmp_path / "ca.pem").write_text("".join(map(ssl.DER_cert_to_PEM_cert, (weak, good))))
+    text = '[domain."a.test"]\ntls = "verify"\ntrust = "ca.pem"\n'
+    rule = parse(text, "letterlock.toml", base=tmp_path).rules.for_next_hop("a.test")
+    assert rule is not None
+    assert rule.trust is not None
+    assert rule.trust.certificates == (good,)
+    why = "the key of Weak is too short: RSA with 1024 bits; at least 2048 are required"
+    assert rule.trust.left_out == (why,)
+    assert f"1 of the 2 roots of {tmp_path / 'ca.pem'} cannot be used: {why}" in caplog.text
+
+
+def test_a_file_of_roots_that_cannot_be_used_is_a_mistake(tmp_path: Path) -> None:
+    weak = looped(rsa_key(1024).public_key(), rsa_key(1024), 1, subject="Weak")
+    (tmp_path / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(weak))
+    [(_, _, message, _)] = mistakes('[domain."a.test"]\ntls = "verify"\ntrust = "ca.pem"\n', tmp_path)
+    assert "holds no certificate that can be trusted: the key of Weak is too short" in message
 
 
 def test_a_file_without_certificates_is_no_trust(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Comparison:
             return None
         if self.kind is MismatchKind.EXPIRED:
             return "RFC 7672 section 3.1.2: the dates of a trust anchor that is not self-signed are looked at too"
-        if "CA certificate has no basicConstraints" in self.detail:
+        if "(no basicConstraints)" in self.detail:
             return "RFC 5280 section 6.1.4 (k): an authority of version 3 needs basicConstraints"
         return None
 

@@ -2,12 +2,10 @@
 
 import hashlib
 
-from cryptography.x509.verification import Store
-
-from letterlock.identity import certificates, dane, names, path, signature
+from letterlock.identity import certificates, dane, names, path, signature, strength, validity
 from letterlock.identity.certificates import MAX_NAMES_DESCRIBED, describe
 from letterlock.identity.names import MAX_PRESENTED_NAMES, dns_ids, say_names
-from letterlock.identity.path import CertificationPath, NoPath, build_path
+from letterlock.identity.path import Anchors, CertificationPath, NoPath, build_path
 from letterlock.identity.pkix import PkixMatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
@@ -21,7 +19,9 @@ ROOT = authority()
 def test_the_limits_are() -> None:
     assert (dane.MAX_RECORDS, path.MAX_CHAIN_CERTIFICATES, path.MAX_PATH_DEPTH) == (50, 16, 8)
     assert (certificates.MAX_NAMES_DESCRIBED, names.MAX_PRESENTED_NAMES, path.MAX_PATHS_KEPT) == (20, 1000, 512)
-    assert (signature.RSA_BITS[0], signature.RSA_BITS[-1]) == (2048, 8192)
+    assert (strength.MIN_RSA_BITS, strength.MAX_RSA_BITS, strength.MAX_RSA_EXPONENT_BITS) == (2048, 8192, 33)
+    assert (signature.MAX_SIGNATURE_CHECKS, validity.MAX_NAME_COMPARISONS) == (32, 50_000)
+    assert (certificates.MAX_CERTIFICATE_OCTETS, certificates.MAX_NAME_OCTETS) == (65_536, 2_048)
 
 
 def test_of_many_names_the_first_are_described() -> None:
@@ -73,11 +73,11 @@ def test_paths_that_were_found_are_forgotten_when_there_are_too_many() -> None:
 
 def test_eight_issuers_are_deep_enough_and_nine_too_deep() -> None:
     above = authority("Deep Root")
-    store = Store([above.credential.certificate])
+    anchors = Anchors([above.credential.certificate])
     for depth in range(1, path.MAX_PATH_DEPTH + 1):
         above = above.intermediate(f"Level {depth}")
         leaf = above.leaf(HOST)
-        found = build_path(leaf.certificate, leaf.issuers, store, NOW)
+        found = build_path(leaf.certificate, leaf.issuers, anchors, NOW)
         assert isinstance(found, CertificationPath), depth
     leaf = above.intermediate("Too deep").leaf(HOST)
-    assert isinstance(build_path(leaf.certificate, leaf.issuers, store, NOW), NoPath)
+    assert isinstance(build_path(leaf.certificate, leaf.issuers, anchors, NOW), NoPath)

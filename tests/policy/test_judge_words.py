@@ -79,7 +79,7 @@ NOT_OFFERED = session(StartTls.NOT_OFFERED)
 TURNED_DOWN = session(StartTls.REFUSED, refusal=REFUSED)
 FAILED = session(handshake=HandshakeFailed("no shared cipher\n"))
 SAID = f"{HOST}, issued under Test Root"
-UNTRUSTED = "certificate of x.example: no issuer of it is trusted (trusting own.pem)"
+UNTRUSTED = "certificate of x.example: it is self-signed and not among the trusted certificates (trusting own.pem)"
 RECORD = GOOD_TLSA[:14]
 
 

@@ -7,7 +7,9 @@ the certificate has the right name (RFC 5280, RFC 9525).
 
 Both take octets, names and a time, and return a match, or a mismatch that tells people what was wanted and what was
 seen. Nothing here asks for TLSA records or opens a session, and nothing here judges whether the names or the records
-deserve belief: that is `letterlock.policy`. Paths are built by `cryptography` (`path`); whose names they are is decided
-here (`names`). Refused: PKIX-TA(0) and PKIX-EE(1) records (RFC 7672 section 3.1.3), SHA-1, short keys, common names
-wherever a DNS-ID stands, and more work than a bounded chain and a bounded RRset can cost.
+deserve belief: that is `letterlock.policy`. Paths are found here within a budget of signature checks (`path`), and
+checked by OpenSSL and by stricter rules of our own (`validity`); whose names they are is decided in `names`. Refused:
+PKIX-TA(0) and PKIX-EE(1) records (RFC 7672 section 3.1.3), SHA-1, short keys, keys that cost too much (`strength`),
+and common names wherever a DNS-ID stands. Why a chain does not hold is said in words of this room; no text of a
+library leaves it.
 """

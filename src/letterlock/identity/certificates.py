@@ -4,6 +4,8 @@ import datetime as dt
 import functools
 import hashlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,10 +15,14 @@ from cryptography.hazmat import asn1
 from cryptography.utils import CryptographyDeprecationWarning
 
 MAX_NAMES_DESCRIBED = 20
+MAX_SHOWN_CHARACTERS = 255  # a whole domain name
+# A certificate of 64 KiB holds 1,500 names, or the longest post-quantum signature. Reading one costs up to 8 ms.
+MAX_CERTIFICATE_OCTETS = 65_536
+MAX_NAME_OCTETS = 2_048  # of a subject or issuer: the longest seen in the wild have a few hundred
 
 
 class InvalidCertificate(ValueError):
-    """The octets are not a certificate that can be read."""
+    """The bytes are not a certificate that can be read. `str()` says why, in words of this room."""
 
 
 @asn1.sequence
@@ -50,6 +56,7 @@ class CertificateSummary:
 
 
 # What `cryptography` raises for damaged certificates, found by damaging many: TypeError for a BIT STRING as a name.
+# Not what it warns of: serial numbers below 1 are wrong, and RFC 5280 section 4.1.2.2 asks to handle them gracefully.
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -57,7 +64,6 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
-    CryptographyDeprecationWarning,
 )
 
 
@@ -67,18 +73,19 @@ def parse_certificate(der: bytes) -> x509.Certificate:
 
     Raises InvalidCertificate.
     """
+    certificate = _load(der)
+    _refuse_long_names(certificate)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", CryptographyDeprecationWarning)  # a serial number below 1: RFC 5280 4.1.2.2
-            certificate = x509.load_der_x509_certificate(der)
-        for extension in certificate.extensions:
+        with _silent():  # extensions name serial numbers too: those of issuers
+            extensions = certificate.extensions
+        for extension in extensions:
             if isinstance(extension.value, x509.SubjectAlternativeName):
                 extension.value.get_values_for_type(x509.DNSName)
         subject_of(certificate)
         _name_text(certificate.issuer)
         dates_of(certificate)
-    except _UNREADABLE as error:
-        raise InvalidCertificate(f"not a certificate: {error}") from None
+    except _UNREADABLE:
+        raise InvalidCertificate("a part of the certificate cannot be read") from None
     spki(certificate)
     return certificate
 
@@ -89,13 +96,33 @@ def read_spki(der: bytes) -> bytes:
 
     Raises InvalidCertificate.
     """
+    return spki(_load(der))
+
+
+def _load(der: bytes) -> x509.Certificate:
+    """Raises InvalidCertificate."""
+    if len(der) > MAX_CERTIFICATE_OCTETS:
+        raise InvalidCertificate(f"the certificate is longer than {MAX_CERTIFICATE_OCTETS} bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # DANE-EE looks at the key alone
-            certificate = x509.load_der_x509_certificate(der)
-    except _UNREADABLE as error:
-        raise InvalidCertificate(f"not a certificate: {error}") from None
-    return spki(certificate)
+        with _silent():
+            return x509.load_der_x509_certificate(der)
+    except _UNREADABLE:
+        raise InvalidCertificate("it is not a certificate that can be read") from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Ignore what `cryptography` warns of, such as serial numbers below 1."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
+
+
+def _refuse_long_names(certificate: x509.Certificate) -> None:
+    """Long names cost much wherever they are compared or shown. Raises InvalidCertificate."""
+    tbs = _to_be_signed(certificate)
+    if max(len(tbs.subject.data), len(tbs.issuer.data)) > MAX_NAME_OCTETS:
+        raise InvalidCertificate(f"the subject or issuer of the certificate is longer than {MAX_NAME_OCTETS} bytes")
 
 
 def spki(certificate: x509.Certificate) -> bytes:
@@ -105,15 +132,27 @@ def spki(certificate: x509.Certificate) -> bytes:
     what `parse_certificate` gave.
     """
     try:
-        tbs = asn1.decode_der(_ToBeSigned, certificate.tbs_certificate_bytes)
-        return asn1.encode_der(tbs.subject_public_key_info)
-    except ValueError as error:
-        raise InvalidCertificate(f"its SubjectPublicKeyInfo cannot be read: {error}") from None
+        return asn1.encode_der(_to_be_signed(certificate).subject_public_key_info)
+    except ValueError:
+        raise InvalidCertificate("the key of the certificate cannot be read") from None
+
+
+def _to_be_signed(certificate: x509.Certificate) -> _ToBeSigned:
+    """Raises InvalidCertificate."""
+    try:
+        return asn1.decode_der(_ToBeSigned, certificate.tbs_certificate_bytes)
+    except ValueError:
+        raise InvalidCertificate("the certificate cannot be taken apart") from None
 
 
 def subject_of(certificate: x509.Certificate) -> str:
     """The subject for people: the common name if there is one, else the whole distinguished name."""
     return _name_text(certificate.subject)
+
+
+def issuer_of(certificate: x509.Certificate) -> str:
+    """The issuer for people, as `subject_of`."""
+    return _name_text(certificate.issuer)
 
 
 def dates_of(certificate: x509.Certificate) -> str:
@@ -152,12 +191,18 @@ def _alternative_names(certificate: x509.Certificate) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     dns_names = names.get_values_for_type(x509.DNSName)
-    return (*dns_names, *(str(address) for address in names.get_values_for_type(x509.IPAddress)))
+    return (*map(shown, dns_names), *(str(address) for address in names.get_values_for_type(x509.IPAddress)))
 
 
 def _name_text(name: x509.Name) -> str:
     common_names = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     if common_names:
         value = common_names[-1].value
-        return value if isinstance(value, str) else value.hex()
-    return name.rfc4514_string() or "(no subject)"
+        return shown(value if isinstance(value, str) else value.hex())
+    return shown(name.rfc4514_string()) or "(no subject)"
+
+
+def shown(text: str) -> str:
+    """A text from a certificate, fit for a line that people read: short, and without control characters."""
+    cut = text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "..."
+    return cut if cut.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)

@@ -1,30 +1,25 @@
 """Does a presented chain match a TLSA RRset (RFC 6698, RFC 7671, RFC 7672). Pure; for opportunistic DANE."""
 
-import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
-from cryptography.x509.verification import Store
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from letterlock.identity.certificates import InvalidCertificate, parse_certificate, read_spki, spki, subject_of
+from letterlock.identity.certificates import InvalidCertificate, parse_certificate, read_spki
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.names import match_names, say_names
-from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, NoPath, build_path
+from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, NoPath, anchors_of, build_path
 from letterlock.identity.pkix import readable
-from letterlock.identity.signature import signed_by
-from letterlock.identity.tlsa import TLSARecord
+from letterlock.identity.presented import PresentedChain
+from letterlock.identity.signature import Budget, OutOfBudget
+from letterlock.identity.tlsa import CERT, DANE_EE, DANE_TA, DIGESTS, FULL, SPKI, TLSARecord, refuse_other_records
 
 MAX_RECORDS = 50
 DIGEST_ORDER = (2, 1)  # strongest first: SHA2-512, SHA2-256
 
-DANE_TA, DANE_EE = 2, 3
-CERT, SPKI = 0, 1
-FULL = 0
-_DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
 _DIGEST_NAMES = {0: "SHA2-256", 1: "SHA2-256", 2: "SHA2-512"}  # Full(0) is shown as a digest
 _DIGEST_OCTETS = {1: 32, 2: 64}
 
@@ -73,7 +68,9 @@ def usable_records(records: Sequence[TLSARecord]) -> tuple[TLSARecord, ...]:
 
     Usages 2 and 3, selectors 0 and 1, matching types 0 to 2, a digest of the right length, or a certificate or key
     that can be read. The rest is as if it were not there (RFC 6698 section 2.1), but not as if nothing were there.
+    Raises TypeError for anything but TLSARecord, such as the records of dnspython.
     """
+    refuse_other_records(records)
     return tuple(one for one in dict.fromkeys(records[:MAX_RECORDS]) if _is_usable(one))
 
 
@@ -104,8 +101,12 @@ def match_dane(
     authority, which the server sends, or which a `2 0 0` or `2 1 0` record holds whole; and the certificate speaks for
     one of `references` (A-labels, RFC 7672 section 3.2.2). Unusable records are left out here too.
 
-    At most MAX_RECORDS records and MAX_CHAIN_CERTIFICATES certificates are looked at.
+    At most MAX_RECORDS records and MAX_CHAIN_CERTIFICATES certificates are looked at, and MAX_SIGNATURE_CHECKS
+    signatures are checked. The strength of the server's key counts for DANE-TA(2) only: with DANE-EE(3) the owner of
+    the domain has published that very key, and a handshake with it is what the records ask for (RFC 7671 section 5.1).
+    Raises TypeError for anything but TLSARecord, such as the records of dnspython.
     """
+    refuse_other_records(records)
     if not chain:
         return _mismatch([], MismatchKind.NO_CERTIFICATE, "the server presented no certificate", None)
     leaf, key = _read_leaf(chain[0])
@@ -113,19 +114,17 @@ def match_dane(
     for record in wanted:  # DANE-EE first: it costs one comparison
         if record.usage == DANE_EE and _associated(record, chain[0], key):
             return DaneMatch(record=record, depth=0, reference=None)
-    others = readable(chain[1:MAX_CHAIN_CERTIFICATES])
-    misses: list[RecordMismatch] = []
-    for record in sorted(wanted, key=lambda one: -one.usage):
-        result: DaneMatch | RecordMismatch
-        if record.usage == DANE_EE:
-            result = _say_other_end_entity(record, chain[0], key)
-        elif leaf is None:
-            result = RecordMismatch(record, MismatchKind.MALFORMED, "the server's certificate cannot be read")
-        else:
-            result = _match_authority(record, leaf, others, references, now)
-        if isinstance(result, DaneMatch):
-            return result
-        misses.append(result)
+    authorities = [one for one in wanted if one.usage == DANE_TA]
+    found: DaneMatch | list[RecordMismatch]
+    if leaf is None:
+        found = _same(authorities, MismatchKind.MALFORMED, "the server's certificate cannot be read")
+    else:
+        presented = PresentedChain(leaf, readable(chain[1:MAX_CHAIN_CERTIFICATES]))
+        found = _match_authorities(authorities, presented, references, now) if authorities else []
+    if isinstance(found, DaneMatch):
+        return found
+    misses = [_say_other_end_entity(one, chain[0], key) for one in wanted if one.usage == DANE_EE]
+    misses += found
     digest = hashlib.sha256(key).hexdigest() if key else None
     if not misses:
         return _mismatch([], MismatchKind.NO_MATCH, "none of the TLSA records is usable", digest)
@@ -190,7 +189,7 @@ def _associated(record: TLSARecord, certificate: bytes, key: bytes | None) -> bo
         return False
     if record.matching_type == FULL:
         return selected == record.data
-    return _DIGESTS[record.matching_type](selected).digest() == record.data
+    return DIGESTS[record.matching_type](selected).digest() == record.data
 
 
 def _say_other_end_entity(record: TLSARecord, certificate: bytes, key: bytes | None) -> RecordMismatch:
@@ -203,59 +202,60 @@ def _say_other_end_entity(record: TLSARecord, certificate: bytes, key: bytes | N
 
 
 def _digest_text(record: TLSARecord, selected: bytes) -> str:
-    return _DIGESTS[record.matching_type or 1](selected).hexdigest()
+    return DIGESTS[record.matching_type or 1](selected).hexdigest()
 
 
-def _match_authority(
-    record: TLSARecord,
-    leaf: x509.Certificate,
-    others: Sequence[x509.Certificate],
-    references: Sequence[str],
-    now: float,
-) -> DaneMatch | RecordMismatch:
-    anchors = _anchors(record, leaf, others)
-    if not anchors:
-        return RecordMismatch(record, MismatchKind.NO_MATCH, _say_not_sent(record, others))
-    path = build_path(leaf, others, _store(tuple(anchors)), now)
+def _match_authorities(
+    records: Sequence[TLSARecord], presented: PresentedChain, references: Sequence[str], now: float
+) -> DaneMatch | list[RecordMismatch]:
+    """Find one path to the authorities of all DANE-TA records; else why each of them does not match."""
+    budget = Budget()
+    try:
+        anchors = {record: presented.anchors(record, budget) for record in records}
+    except OutOfBudget:
+        return _same(records, MismatchKind.UNTRUSTED, "the records hold more keys than may be tried on its chain")
+    sent = [one for one in records if anchors[one]]
+    absent = [
+        RecordMismatch(one, MismatchKind.NO_MATCH, presented.say_not_sent(one)) for one in records if not anchors[one]
+    ]
+    if not sent:
+        return absent
+    every = anchors_of(tuple(dict.fromkeys(anchor for record in sent for anchor in anchors[record])))
+    path = build_path(presented.leaf, presented.others, every, now, budget)
     if isinstance(path, NoPath):
         kind = MismatchKind.EXPIRED if path.expired else MismatchKind.UNTRUSTED
-        return RecordMismatch(record, kind, path.detail)
-    common_name = not any(_constrains_names(one) for one in path.certificates)
-    reference = match_names(leaf, references, common_name=common_name)
-    if reference is None:
-        names = say_names(leaf, common_name=common_name)
-        return RecordMismatch(
-            record, MismatchKind.WRONG_NAME, f"the certificate has {names}; wanted: {', '.join(references)}"
-        )
+        return [*absent, *_same(sent, kind, path.detail)]
     anchor = path.certificates[-1]
-    return DaneMatch(record=record, depth=len(path.certificates) - 1 if anchor in others else None, reference=reference)
+    depth = len(path.certificates) - 1 if anchor in presented.others else None
+    matching = next(one for one in sent if anchor in anchors[one])
+    found = _match_reference(path.certificates, references)
+    if isinstance(found, str):
+        return DaneMatch(record=matching, depth=depth, reference=found)
+    return [*absent, *_same(sent, MismatchKind.WRONG_NAME, found.detail)]
 
 
-@functools.lru_cache(maxsize=256)
-def _store(anchors: tuple[x509.Certificate, ...]) -> Store:
-    return Store(list(anchors))
+@dataclass(frozen=True, slots=True)
+class _OtherNames:
+    """The certificate speaks for none of the reference identifiers."""
+
+    detail: str
+
+
+def _match_reference(path: Sequence[x509.Certificate], references: Sequence[str]) -> str | _OtherNames:
+    """The reference identifier that the server's certificate speaks for."""
+    common_name = not any(_constrains_names(one) for one in path)
+    reference = match_names(path[0], references, common_name=common_name)
+    if reference is not None:
+        return reference
+    return _OtherNames(
+        f"the certificate has {say_names(path[0], common_name=common_name)}; wanted: {', '.join(references)}"
+    )
+
+
+def _same(records: Sequence[TLSARecord], kind: MismatchKind, detail: str) -> list[RecordMismatch]:
+    return [RecordMismatch(one, kind, detail) for one in records]
 
 
 def _constrains_names(authority: x509.Certificate) -> bool:
     """Whether an authority may speak for some names only. That binds DNS-IDs; no common name may get around it."""
     return any(isinstance(one.value, x509.NameConstraints) for one in authority.extensions)
-
-
-def _say_not_sent(record: TLSARecord, others: Sequence[x509.Certificate]) -> str:
-    sent = ", ".join(subject_of(one) for one in others) or "none"
-    return f"the authority of the record {record.short} is not in the presented chain (issuers sent: {sent})"
-
-
-def _anchors(record: TLSARecord, leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-    """The certificates at which a path may end (RFC 7671 sections 5.2.1 to 5.2.3).
-
-    Those of the chain that the record names; else the one that it holds whole (`2 0 0`); else those that the bare key
-    it holds has signed (`2 1 0`). The server's own certificate is nobody's authority.
-    """
-    named = [one for one in others if one != leaf and _associated(record, one.public_bytes(Encoding.DER), spki(one))]
-    if named or record.matching_type != FULL:
-        return named
-    if record.selector == SPKI:
-        return [one for one in (leaf, *others) if signed_by(one, record.data)]
-    anchor = parse_certificate(record.data)
-    return [anchor] if anchor != leaf else []

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from cryptography import x509
 
+from letterlock.identity.certificates import shown
+
 MAX_PRESENTED_NAMES = 1000
 _MIN_LABELS_BELOW_WILDCARD = 2
 
@@ -56,4 +58,4 @@ def say_names(certificate: x509.Certificate, *, common_name: bool) -> str:
     if not names:
         return "no name at all" if common_name else "no DNS name in subjectAltName"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(map(shown, names[:3])) + more

@@ -1,34 +1,47 @@
-"""Certification paths (RFC 5280 section 6) for mail: built by `cryptography`, under an extension policy of our own.
+"""Certification paths (RFC 5280 section 6) for mail: found here within a budget, each then checked by OpenSSL.
 
-Mail's authorities are laxer than the web's: own CAs made by one `openssl req -x509`, without key identifiers, leaves
-without extended key usage. What stays strict: signatures and key sizes, dates, basicConstraints with cA on every
-issuer, pathLen, keyCertSign and extended key usage where they stand, name constraints, unknown critical extensions.
-Names are compared elsewhere (`letterlock.identity.names`), because DANE and PKIX have different rules for them.
+The search follows names and signatures from the server's certificate to a trust anchor, to every anchor at once, and
+spends a budget counted in signature checks: a hostile chain costs no more than any other. What it finds is checked
+whole by OpenSSL and by the rules of `letterlock.identity.validity`.
+
+Names of servers are compared elsewhere (`letterlock.identity.names`): DANE and PKIX have different rules for them.
 """
 
-import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
-from cryptography.x509.verification import (
-    Criticality,
-    ExtensionPolicy,
-    Policy,
-    PolicyBuilder,
-    Store,
-    VerificationError,
+
+from letterlock.identity.certificates import issuer_of, subject_of, valid_at
+from letterlock.identity.signature import Budget, OutOfBudget, issued_by, signature_fault
+from letterlock.identity.strength import key_fault
+from letterlock.identity.validity import (
+    NameKey,
+    dates_fault,
+    issuer_key,
+    key_identifiers_fit,
+    path_fault,
+    subject_key,
 )
 
-from letterlock.identity.certificates import as_datetime, dates_of, subject_of, valid_at
+MAX_CHAIN_CERTIFICATES = 16  # a real server sends two to four
+MAX_PATH_DEPTH = 8  # intermediate authorities; real paths have one to three
+MAX_PATHS_KEPT = 512  # of a few KiB each: the chains of the destinations that are in use
 
-MAX_CHAIN_CERTIFICATES = 16
-MAX_PATH_DEPTH = 8
-MAX_PATHS_KEPT = 512
 
-_UNVERIFIABLE = (VerificationError, ValueError)  # ValueError: a part of a certificate that only the verifier reads
-_SERVER_USAGES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+class Anchors:
+    """Certificates at which a path may end. The same object means the same anchors: paths are remembered by it."""
+
+    def __init__(self, certificates: Sequence[x509.Certificate]) -> None:
+        self.certificates = frozenset(certificates)
+        self._by_subject: dict[NameKey, list[x509.Certificate]] = {}
+        for one in dict.fromkeys(certificates):
+            self._by_subject.setdefault(subject_key(one), []).append(one)
+
+    def named(self, subject: NameKey) -> Sequence[x509.Certificate]:
+        """Those with this subject."""
+        return self._by_subject.get(subject, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +59,21 @@ class NoPath:
     expired: bool = False
 
 
-_FOUND: dict[tuple[x509.Certificate, tuple[x509.Certificate, ...], Store], CertificationPath] = {}
+_FOUND: dict[tuple[x509.Certificate, tuple[x509.Certificate, ...], Anchors], CertificationPath] = {}
 
 
 def build_path(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], anchors: Store | None, now: float
+    leaf: x509.Certificate,
+    others: Sequence[x509.Certificate],
+    anchors: Anchors | None,
+    now: float,
+    budget: Budget | None = None,
 ) -> CertificationPath | NoPath:
     """Find a path from a server's certificate to one of the anchors, valid at `now` (seconds since 1970).
 
-    A leaf that is itself an anchor needs no issuer. At most MAX_PATH_DEPTH issuers deep. A path that was found before,
-    for the same certificates and the same `anchors` object, holds as long as the dates of its certificates say.
+    A leaf that is itself an anchor needs no issuer. At most MAX_PATH_DEPTH authorities stand between.
+    A path that was found before, for the same certificates and the same `anchors` object, holds as long as the dates of
+    its certificates say.
     """
     if anchors is None:
         return NoPath("there is no root to trust")
@@ -63,84 +81,98 @@ def build_path(
     known = _FOUND.get(question)
     if known is not None and all(valid_at(one, now) for one in known.certificates):
         return known
-    try:
-        found = CertificationPath(_verify(leaf, others, anchors, as_datetime(now)))
-    except _UNVERIFIABLE as error:
-        reason = _say(error)
-    else:
+    found = _Search(others, anchors, now, budget or Budget()).run(leaf)
+    if isinstance(found, CertificationPath):
         if len(_FOUND) >= MAX_PATHS_KEPT:
             _FOUND.clear()
         _FOUND[question] = found
-        return found
-    outdated = _outdated([leaf, *others], now)
-    if outdated and _ever_valid(leaf, others, anchors):
-        return NoPath(outdated, expired=True)
-    return NoPath(reason)
+    return found
 
 
-def _verify(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], anchors: Store, moment: dt.datetime
-) -> tuple[x509.Certificate, ...]:
-    builder = PolicyBuilder().store(anchors).time(moment).max_chain_depth(MAX_PATH_DEPTH)
-    builder = builder.extension_policies(ca_policy=_AUTHORITY_POLICY, ee_policy=_SERVER_POLICY)
-    # The "client" verifier is the one that leaves the names to the caller; nothing in it is about clients.
-    return tuple(builder.build_client_verifier().verify(leaf, list(others)).chain)
+@dataclass(slots=True)
+class _Search:
+    """One search. `_faults` are dead ends, each with how near to a path it came; the nearest explains the failure."""
 
+    others: Sequence[x509.Certificate]
+    anchors: Anchors
+    now: float
+    budget: Budget
+    _faults: list[tuple[int, str]] = field(default_factory=list)
 
-def _ever_valid(leaf: x509.Certificate, others: Sequence[x509.Certificate], anchors: Store) -> bool:
-    """Whether there is a path at some moment: tried when the last of the presented certificates came into force,
-    and when the server's own did."""
-    for moment in {max(one.not_valid_before_utc for one in (leaf, *others)), leaf.not_valid_before_utc}:
+    def run(self, leaf: x509.Certificate) -> CertificationPath | NoPath:
+        """The first valid path, or why there is none."""
+        if (fault := key_fault(leaf)) is not None:
+            return NoPath(f"its key {fault}")
         try:
-            _verify(leaf, others, anchors, moment)
-        except _UNVERIFIABLE:
-            continue
+            return self._first_valid(leaf)
+        except OutOfBudget:
+            return NoPath("to check its chain takes more signature checks than are allowed")
+
+    def _first_valid(self, leaf: x509.Certificate) -> CertificationPath | NoPath:
+        """Raises OutOfBudget."""
+        outdated: str | None = None
+        for path in self._paths((leaf,)):
+            self.budget.spend(len(path))
+            if (fault := path_fault(path)) is not None:
+                self._faults.append((2, fault))
+            elif (date := self._outdated(path)) is None:
+                return CertificationPath(path)
+            else:
+                outdated = outdated or date
+        if outdated is not None:
+            return NoPath(outdated, expired=True)
+        return NoPath(max(self._faults, key=lambda fault: fault[0])[1])
+
+    def _paths(self, path: tuple[x509.Certificate, ...]) -> Iterator[tuple[x509.Certificate, ...]]:
+        """Every way from the end of a path to an anchor, the likeliest first. Raises OutOfBudget."""
+        top = path[-1]
+        if top in self.anchors.certificates:
+            yield path
+        candidates = [one for one in self._candidates(top) if one not in path]
+        if not candidates:
+            self._faults.append((0, _say_unknown(path)))
+        elif len(path) > MAX_PATH_DEPTH + 1:
+            self._faults.append((1, f"its chain has more than {MAX_PATH_DEPTH} intermediate authorities"))
+        else:
+            for issuer in candidates:
+                if self._issued(top, issuer):
+                    yield from self._paths((*path, issuer))
+
+    def _candidates(self, certificate: x509.Certificate) -> list[x509.Certificate]:
+        """Who may have issued a certificate, by name and key identifier: anchors first, those valid now first."""
+        wanted = issuer_key(certificate)
+        found = [*self.anchors.named(wanted), *(one for one in self.others if subject_key(one) == wanted)]
+        fitting = [one for one in dict.fromkeys(found) if key_identifiers_fit(certificate, one)]
+        return sorted(fitting, key=lambda one: not valid_at(one, self.now))
+
+    def _issued(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        """Whether the signature is the issuer's. Raises OutOfBudget."""
+        if (fault := signature_fault(certificate)) is not None:
+            self._faults.append((1, f"the signature on the certificate of {subject_of(certificate)} {fault}"))
+            return False
+        if (fault := key_fault(issuer)) is not None:
+            self._faults.append((1, f"the key of its issuer {subject_of(issuer)} {fault}"))
+            return False
+        self.budget.spend()
+        if not issued_by(certificate, issuer):
+            text = f"the signature on the certificate of {subject_of(certificate)} is not that of {subject_of(issuer)}"
+            self._faults.append((1, text))
+            return False
         return True
-    return False
+
+    def _outdated(self, path: Sequence[x509.Certificate]) -> str | None:
+        return next((fault for one in path if (fault := dates_fault(one, self.now)) is not None), None)
 
 
-def _outdated(certificates: Sequence[x509.Certificate], now: float) -> str | None:
-    for one in certificates:
-        if not valid_at(one, now):
-            return f"the certificate of {subject_of(one)} is valid from {dates_of(one)} only"
-    return None
+@functools.lru_cache(maxsize=256)
+def anchors_of(certificates: tuple[x509.Certificate, ...]) -> Anchors:
+    """The anchors that these certificates are, the same object for the same certificates."""
+    return Anchors(certificates)
 
 
-def _say(error: Exception) -> str:
-    text = str(error).removeprefix("validation failed: ").partition(" (encountered")[0]
-    return {
-        "candidates exhausted: all candidates exhausted with no interior errors": "no issuer of it is trusted",
-    }.get(text, text)
-
-
-def _check_server_usage(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
-    if usage and not (usage.digital_signature or usage.key_encipherment or usage.key_agreement):
-        raise ValueError("its keyUsage does not allow TLS")
-
-
-def _check_extended_usage(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
-    if usage and not _SERVER_USAGES.intersection(usage):
-        raise ValueError("its extended key usage does not allow TLS servers")
-
-
-def _check_signing_usage(_policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
-    if usage and not usage.key_cert_sign:
-        raise ValueError("its keyUsage does not allow signing certificates")
-
-
-def _check_authority(_policy: Policy, _certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
-    if not constraints.ca:
-        raise ValueError("it is not an authority's certificate")
-
-
-_SERVER_POLICY = (
-    ExtensionPolicy.permit_all()
-    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_server_usage)
-    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _check_extended_usage)
-)
-_AUTHORITY_POLICY = (
-    ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _check_authority)
-    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_signing_usage)
-    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _check_extended_usage)
-)
+def _say_unknown(path: Sequence[x509.Certificate]) -> str:
+    top = path[-1]
+    whose = "it" if len(path) == 1 else f"the certificate of {subject_of(top)}"
+    if issuer_key(top) == subject_key(top):
+        return f"{whose} is self-signed and not among the trusted certificates"
+    return f"{whose} was issued by {issuer_of(top)}, who is not known: neither trusted nor sent by the server"

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.x509.verification import Store
 
 from letterlock.identity.certificates import InvalidCertificate, parse_certificate, subject_of
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.names import match_names, say_names
-from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, NoPath, build_path
+from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, anchors_of, build_path
 from letterlock.identity.trust import TrustRoots
 
 
@@ -47,7 +46,7 @@ def verify_pkix(
         leaf = parse_certificate(chain[0])
     except InvalidCertificate as error:
         return PkixMismatch(kind=MismatchKind.MALFORMED, detail=str(error))
-    path = build_path(leaf, readable(chain[1:MAX_CHAIN_CERTIFICATES]), _store(roots), now)
+    path = build_path(leaf, readable(chain[1:MAX_CHAIN_CERTIFICATES]), _anchors(roots), now)
     if isinstance(path, NoPath):
         kind = MismatchKind.EXPIRED if path.expired else MismatchKind.UNTRUSTED
         detail = path.detail if path.expired else f"{path.detail} (trusting {roots.name})"
@@ -71,6 +70,6 @@ def readable(chain: Sequence[bytes]) -> list[x509.Certificate]:
 
 
 @functools.lru_cache(maxsize=16)
-def _store(roots: TrustRoots) -> Store | None:
+def _anchors(roots: TrustRoots) -> Anchors | None:
     certificates = readable(roots.certificates)
-    return Store(certificates) if certificates else None
+    return anchors_of(tuple(certificates)) if certificates else None

@@ -1,5 +1,7 @@
 """A TLSA record as data (RFC 6698 section 2.1, names from RFC 7218)."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 USAGES = {0: "PKIX-TA", 1: "PKIX-EE", 2: "DANE-TA", 3: "DANE-EE"}
@@ -7,6 +9,10 @@ SELECTORS = {0: "Cert", 1: "SPKI"}
 MATCHING_TYPES = {0: "Full", 1: "SHA2-256", 2: "SHA2-512"}
 _HEAD_OCTETS = 3
 CUT = -1  # in place of each field of a record that is too short to have them
+DANE_TA, DANE_EE = 2, 3
+CERT, SPKI = 0, 1
+FULL = 0
+DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +44,13 @@ class TLSARecord:
     def short(self) -> str:
         """The record with its data cut to eight hex digits, for a line that people read."""
         return str(TLSARecord(self.usage, self.selector, self.matching_type, self.data[:4])).rstrip()
+
+
+def refuse_other_records(records: Iterable[object]) -> None:
+    """Raises TypeError for records of another library."""
+    for record in records:
+        if not isinstance(record, TLSARecord):
+            raise TypeError(
+                f"TLSARecord expected, not {type(record).__name__}; for a record of dnspython: "
+                "TLSARecord.from_rdata(record.to_wire())"
+            )

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 class TrustRoots:
     """A named set of CA certificates. Two sets of the same name and size are the same set.
 
-    `name` is what people call it: `system` or the path of a PEM file. `certificates` are DER.
+    `name` is what people call it: `system` or the path of a PEM file. `certificates` are DER. `left_out` says of each
+    certificate that stands there too why no path can end at it.
     """
 
     name: str
     certificates: tuple[bytes, ...] = field(repr=False)
+    left_out: tuple[str, ...] = field(default=(), repr=False, compare=False)

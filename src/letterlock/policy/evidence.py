@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from letterlock.identity.strength import SessionStrength, session_strength
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
 from letterlock.mtasts.evidence import StsEvidence
@@ -211,6 +212,11 @@ class Completed:
     group: str | None
     sni: str | None
     chain: tuple[bytes, ...]
+
+    @property
+    def strength(self) -> SessionStrength:
+        """How strong the session is beyond its proof: the server's key, forward secrecy. Computed when asked for."""
+        return session_strength(self.version, self.cipher, self.chain)
 
 
 @dataclass(frozen=True, slots=True)
