@@ -268,11 +268,11 @@ async def test_require_tls_takes_any_certificate(dialer: MemoryDialer, context: 
     assert server.messages == [BODY]
 
 
-async def test_rfc6152_3_8_bit_content_is_not_converted(dialer: MemoryDialer) -> None:
-    server = dialer.handlers[ADDRESS] = Server(extensions=())
+async def test_rfc6152_3_8_bit_content_is_not_converted(dialer: MemoryDialer, context: ServerContext) -> None:
+    server = dialer.handlers[ADDRESS] = Server(context, extensions=())
     (outcome,) = (await make(dialer, body=b"caf\xc3\xa9\r\n")).outcomes
     assert (outcome.kind, outcome.status) == (OutcomeKind.FAILED, "5.6.3")
-    assert not any(line.startswith("MAIL") for line in server.clear)
+    assert not any(line.startswith("MAIL") for line in server.clear + server.secret)
 
 
 async def test_rfc6152_2_8_bit_content_is_declared(dialer: MemoryDialer) -> None:
@@ -282,11 +282,13 @@ async def test_rfc6152_2_8_bit_content_is_declared(dialer: MemoryDialer) -> None
     assert "MAIL FROM:<sender@example.net> SIZE=7 BODY=8BITMIME" in server.clear
 
 
-async def test_rfc1870_6_1_a_message_that_is_too_large_is_not_sent(dialer: MemoryDialer) -> None:
-    server = dialer.handlers[ADDRESS] = Server(extensions=("SIZE 10",))
+async def test_rfc1870_6_1_a_message_that_is_too_large_is_not_sent(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    server = dialer.handlers[ADDRESS] = Server(context, extensions=("SIZE 10",))
     (outcome,) = (await make(dialer)).outcomes
     assert (outcome.kind, outcome.status) == (OutcomeKind.FAILED, "5.3.4")
-    assert not any(line.startswith("MAIL") for line in server.clear)
+    assert not any(line.startswith("MAIL") for line in server.clear + server.secret)
 
 
 async def test_bare_line_ends_are_never_sent(dialer: MemoryDialer) -> None:
@@ -296,8 +298,8 @@ async def test_bare_line_ends_are_never_sent(dialer: MemoryDialer) -> None:
     assert not any(line.startswith("MAIL") for line in server.clear)
 
 
-async def test_an_address_that_needs_smtputf8_fails_alone(dialer: MemoryDialer) -> None:
-    dialer.handlers[ADDRESS] = Server()
+async def test_an_address_that_needs_smtputf8_fails_alone(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
     made = await make(dialer, None, ANN, Mailbox("jürgen", "example.org"))
     assert [outcome.status for outcome in made.outcomes] == ["2.0.0", "5.6.7"]
 

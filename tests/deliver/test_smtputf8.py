@@ -6,6 +6,7 @@ import pytest
 
 from letterlock.deliver.attempt import attempt
 from letterlock.mail.addresses import Mailbox
+from letterlock.net.tls import ServerContext
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from tests.deliver.world import ADDRESS, ANN, OPTIONS, HandDiscoverer, MemoryDialer, Server, make_ports, make_task
 
@@ -39,16 +40,16 @@ async def test_where_it_is_offered_it_is_used(dialer: MemoryDialer, body: bytes,
     ("body", "to", "sender"), [(PLAIN, JOERG, None), (HEADER, ANN, None), (PLAIN, ANN, Mailbox("jörg", "a.example"))]
 )
 async def test_where_it_is_not_the_message_has_failed_with_5_6_7(
-    dialer: MemoryDialer, body: bytes, to: Mailbox, sender: Mailbox | None
+    dialer: MemoryDialer, context: ServerContext, body: bytes, to: Mailbox, sender: Mailbox | None
 ) -> None:
-    server = dialer.handlers[ADDRESS] = Server()
+    server = dialer.handlers[ADDRESS] = Server(context)
     made = await sent(dialer, body, to, sender=sender)
     assert [(outcome.kind, outcome.status) for outcome in made.outcomes] == [(OutcomeKind.FAILED, "5.6.7")]
     assert server.messages == []
 
 
-async def test_the_others_have_their_mail(dialer: MemoryDialer) -> None:
-    dialer.handlers[ADDRESS] = Server()
+async def test_the_others_have_their_mail(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
     made = await sent(dialer, PLAIN, ANN, JOERG)
     assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DELIVERED, OutcomeKind.FAILED]
 
@@ -86,8 +87,8 @@ async def test_rfc6531_3_2_another_host_may_have_what_the_first_lacks(
     assert (first.messages, second.messages) == ([], [body])
 
 
-async def test_it_has_failed_when_no_host_can_have_it(dialer: MemoryDialer) -> None:
-    dialer.handlers[ADDRESS], dialer.handlers["192.0.2.2"] = Server(), Server()
+async def test_it_has_failed_when_no_host_can_have_it(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS], dialer.handlers["192.0.2.2"] = Server(context), Server(context)
     made = await sent_to_two(dialer, PLAIN, JOERG)
     assert [(outcome.kind, outcome.status) for outcome in made.outcomes] == [(OutcomeKind.FAILED, "5.6.7")]
 
@@ -98,9 +99,11 @@ async def test_it_waits_for_a_host_that_may_have_it_and_is_down(dialer: MemoryDi
     assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DEFERRED]
 
 
-async def test_other_addresses_of_a_host_that_cannot_have_it_are_not_tried(dialer: MemoryDialer) -> None:
+async def test_other_addresses_of_a_host_that_cannot_have_it_are_not_tried(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
     hosts = {"mx1.example.org": (ADDRESS, "192.0.2.3")}
-    dialer.handlers[ADDRESS], dialer.handlers["192.0.2.3"] = Server(), Server()
+    dialer.handlers[ADDRESS], dialer.handlers["192.0.2.3"] = Server(context), Server(context)
     task = make_task(JOERG)
     made = await attempt(task, PLAIN, ports=make_ports(dialer, HandDiscoverer(hosts)), options=OPTIONS)
     assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.FAILED]

@@ -1,6 +1,7 @@
 """What is asked for and in which order: RFC 5321 section 5.1, RFC 7672 sections 2.1 and 2.2."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import dns.rdatatype
 import pytest
@@ -63,6 +64,14 @@ async def test_a_destination_is_its_mx_answer_and_its_rule() -> None:
     found = await Discoverer(book, Rules({DOMAIN: demand}), clock=FixedClock()).destination(NextHop(DOMAIN, 26))
     assert (found.mx, found.rule, found.next_hop) == (mx, demand, NextHop(DOMAIN, 26))
     assert book.asked == [f"{DOMAIN} MX"]
+
+
+@pytest.mark.parametrize(("written_for", "expected"), [(DOMAIN, True), ("*", False), ("." + DOMAIN, False)])
+async def test_only_a_rule_for_the_very_domain_says_that_it_is_there(written_for: str, expected: bool) -> None:
+    demand = replace(rule(TlsRule.MAY), domain=written_for)
+    discoverer = Discoverer(Book([]), Rules({written_for: demand}), clock=FixedClock())
+    assert (await discoverer.destination(NextHop(DOMAIN))).expected_by == (demand.source if expected else None)
+    assert (await discoverer.destination(NextHop("other.example"))).expected_by is None
 
 
 async def test_a_failed_mx_lookup_stays_a_failure() -> None:

@@ -129,7 +129,7 @@ async def send(opened: Opened, body: bytes, *recipients: Mailbox) -> Transacted:
     envelope = Envelope(
         id="4F2A1", reverse_path=SENDER, recipients=recipients, size=len(body), accepted_at=0.0, expires_at=1.0
     )
-    return await transact(opened.cleared, opened.conversation, envelope, recipients, body, server="the peer")
+    return await transact(opened, envelope, recipients, body, server="the peer")
 
 
 def body_of(message: bytes) -> bytes:
@@ -242,7 +242,7 @@ async def test_rfc6531_mail_beyond_ascii_goes_where_smtputf8_is_offered(name: st
         expires_at=1.0,
         smtputf8=True,
     )
-    done = await transact(opened.cleared, opened.conversation, envelope, (ANN,), body, server="the peer")
+    done = await transact(opened, envelope, (ANN,), body, server="the peer")
     await opened.conversation.end()
     if name in OFFER_SMTPUTF8:
         assert [one.kind for one in done.outcomes.values()] == [OutcomeKind.DELIVERED], done

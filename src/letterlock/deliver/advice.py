@@ -33,6 +33,8 @@ _RATE = re.compile(
     r"rate.?limit|rate of|(?:too|so) (?:many|much) (?:e?mails?|messages?)|too fast|throttl|slow(?:ing)? down"
     r"|temporarily deferred"
 )
+_TLS = re.compile(r"\b(?:start ?tls|tls|ssl|encrypt(?:ed|ion)?|unencrypted)\b")
+_ADDRESS = re.compile(r"<[^>]*>|\S+@\S+|https?:\S+")
 _SPAN = re.compile(
     r"(?:in|for|after|within)\s+(?:(?P<h>\d{1,2}):)?(?P<m>\d{1,2}):(?P<s>\d{2})\b|(?:in|for|after|within)\s+(?P<n>\d{1,5})\s*(?P<unit>s|sec|min|m|h|hour)"
 )
@@ -74,6 +76,19 @@ def advise(reply: Reply, about: Said) -> Advice:
     if about is Said.RECIPIENT and reply.code in (450, 451) and enhanced == "4.7.1":
         return Advice(retry_after=wanted or GREYLIST_SECONDS)  # what greylisting says when it does not say its name
     return Advice(retry_after=wanted)
+
+
+def asks_for_tls(reply: Reply) -> bool:
+    """Whether a refusal is for the lack of TLS: 530 (RFC 3207 section 4), 538, 5.7.10, 5.7.11 (RFC 4954), or words.
+
+    Words count only beside a status that is about security or says nothing, and addresses in them not at all.
+    """
+    if reply.code in (530, 538) or reply.enhanced in ("5.7.10", "5.7.11"):
+        return True
+    if not reply.permanent or not (reply.enhanced or "5.7.").startswith(("5.7.", "5.5.", "5.0.")):
+        return False
+    words = _ADDRESS.sub(" ", reply.text[:MAX_READ_CHARACTERS].lower())
+    return _TLS.search(words) is not None
 
 
 def together(several: Iterable[Advice]) -> Advice:

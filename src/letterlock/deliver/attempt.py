@@ -16,6 +16,7 @@ from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.turns import HostBusy, Turn, Turns
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
+from letterlock.policy.absence import unless_expected
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
     Completed,
@@ -204,7 +205,7 @@ class _Try:
                 if await self._guarded(self._try_host(evidence, host), host.name):
                     break
             else:
-                self._give_up(routed)
+                self._give_up(evidence, routed)
         else:
             self._held(evidence.next_hop.domain, routed)
 
@@ -212,22 +213,23 @@ class _Try:
         if port != self._options.port:
             self._options = replace(self._options, port=port)
 
-    def _give_up(self, routed: Route) -> None:
+    def _give_up(self, evidence: DestinationEvidence, routed: Route) -> None:
         """Every host was tried; when none of them can have the message or even has an address, it will never arrive.
 
         A relay host without one is the operator's to mend, and the message waits.
         """
         tried = {host.name for host in routed.hosts}
         for recipient in self._pending():
-            if self._without.get(recipient, {}).keys() == tried:
-                self._outcomes[recipient] = next(iter(self._without[recipient].values()))
+            without = self._without.get(recipient, {})
+            if without.keys() == tried and all(each.kind is OutcomeKind.FAILED for each in without.values()):
+                self._outcomes[recipient] = next(iter(without.values()))
         if self._unable == tried:
             why = Reason(code=NOT_OFFERED, subject=routed.next_hop.domain)
             self._held(routed.next_hop.domain, Refuse(status=status(why), reasons=(why,)))
             return
         verdict = exhausted(routed.next_hop.domain, self._skipped)
         if len(self._skipped) == len(routed.hosts) and isinstance(verdict, Refuse) and not self._relayed:
-            self._held(routed.next_hop.domain, verdict)
+            self._held(routed.next_hop.domain, unless_expected(evidence, verdict))
 
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
@@ -368,9 +370,7 @@ class _Try:
         self._seen.cleared = session.cleared.reasons
         kept = False
         try:
-            done = await transact(
-                session.cleared, session.conversation, self._task.envelope, self._pending(), self._body, server=server
-            )
+            done = await transact(session, self._task.envelope, self._pending(), self._body, server=server)
             over = self._learn(done, session, host, address)  # first of all, so that nothing can undo it
             if self._pool is not None and done.lost is None:
                 kept = True

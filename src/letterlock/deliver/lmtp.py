@@ -123,9 +123,7 @@ class _Delivery:
         kept = False
         try:
             pending = [one for one in self._recipients if one not in self._handed.outcomes]
-            done = await transact(
-                session.cleared, session.conversation, self._envelope, pending, self._body, server=self._server
-            )
+            done = await transact(session, self._envelope, pending, self._body, server=self._server)
             over = self._learn(done, session)  # first of all, so that nothing can undo it
             if self._pool is not None and done.lost is None:
                 kept = True

@@ -1,5 +1,7 @@
 """What became of a recipient, from what a server said or from what hindered us."""
 
+from dataclasses import replace
+
 from letterlock.deliver.advice import NO_ADVICE, Advice, Said, advise, too_many_recipients
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
@@ -40,6 +42,14 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
         retry_after=advice.retry_after,
         slow_down=advice.slow_down,
     )
+
+
+def wants_tls(recipient: Mailbox, reply: Reply, *, server: str, command: str) -> RecipientOutcome:
+    """A session in clear was refused for being in clear: TLS is tried again, for an attacker can have prevented it."""
+    said = str(reply)[:MAX_TEXT_CHARACTERS]
+    text = f"{server} said: {said} (in answer to {command}); this session was in clear, and TLS is tried again"
+    status = "4" + (reply.enhanced or "5.7.10")[1:]
+    return replace(deferred(recipient, status, text), remote_reply=said)
 
 
 def deferred(

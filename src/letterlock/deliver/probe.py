@@ -215,9 +215,7 @@ async def _ended(probed: Probe, recorder: "Recorder", mail: Mail | None) -> Prob
         name = probed.target.host.name
         server = name if name == probed.address else f"{name}[{probed.address}]"
         envelope = mail.envelope
-        done = await transact(
-            opened.cleared, opened.conversation, envelope, envelope.recipients, mail.content, server=server
-        )
+        done = await transact(opened, envelope, envelope.recipients, mail.content, server=server)
     finally:
         await opened.conversation.end()
     outcomes = tuple(done.outcomes[one] for one in envelope.recipients if one in done.outcomes)

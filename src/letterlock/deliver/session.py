@@ -5,6 +5,8 @@ try again later, never bounce a message.
 """
 
 import asyncio
+import functools
+import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -82,6 +84,11 @@ class Opened:
     judged_at: float = 0.0
     reused: bool = False
     local: bool = False
+
+    @property
+    def exposed(self) -> bool:
+        """In clear, over a network: whoever is on the path may have written all that the server said."""
+        return self.handshake is None and not self.local and not _is_loopback(self.evidence.address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +330,11 @@ class _Opening:
             refusal=refusal,
             handshake=handshake,
         )
+
+
+@functools.lru_cache(maxsize=256)
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def _does_not_know(reply: Reply) -> bool:

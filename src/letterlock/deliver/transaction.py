@@ -1,7 +1,7 @@
 """The mail transactions of one message in a cleared session (RFC 5321 section 3.3).
 
-`transact` takes the `Cleared`, not because it needs to read it, but because nobody can send MAIL FROM without having
-one.
+`transact` takes a session that was cleared, not because it needs to read the proof, but because nobody can send MAIL
+FROM without having it.
 
 A small message to a server with PIPELINING and CHUNKING goes out together with its envelope, which saves a round trip;
 of a large one no octet does before a recipient was accepted.
@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.advice import too_many_recipients
+from letterlock.deliver.advice import asks_for_tls, too_many_recipients
 from letterlock.deliver.conversation import BLOCK_OCTETS, MAX_AT_ONCE_OCTETS, Conversation, SessionLost
+from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.dsn import in_seven_bits
 from letterlock.mail.addresses import Mailbox
@@ -45,8 +46,8 @@ IN_DOUBT = "the message was sent, but no answer came back; it may have been deli
 class Transacted:
     """What a session led to. Recipients without an outcome may be tried elsewhere; `lost` is what ended the session.
 
-    `unable`: who could not have the message at this server, and has failed if no other host does better. `shun_chunks`:
-    the server offers CHUNKING, and does better without. `broken`: what ended it was a bug.
+    `unable`: who could not have the message at this server; the outcome is theirs if no other host does better.
+    `shun_chunks`: the server offers CHUNKING, and does better without. `broken`: what ended it was a bug.
     """
 
     outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
@@ -55,10 +56,13 @@ class Transacted:
     shun_chunks: bool = False
     broken: bool = False
 
+    def settled(self, recipient: Mailbox) -> bool:
+        """Whether it is known what became of a recipient here."""
+        return recipient in self.outcomes or recipient in self.unable
+
 
 async def transact(
-    cleared: Cleared,
-    conversation: Conversation,
+    session: Opened,
     envelope: Envelope,
     recipients: Sequence[Mailbox],
     body: bytes,
@@ -68,11 +72,11 @@ async def transact(
     """Send a message to recipients, in as many transactions as it takes. Never raises, not even for a bug: what the
     server took must be known.
 
-    `cleared` is the proof that this session may have the message; `server` its name and address, for people.
+    `session` carries the proof that it may have the message; `server` is its name and address, for people.
     """
-    if not isinstance(cleared, Cleared):
+    if not isinstance(session.cleared, Cleared):
         raise TypeError("a message goes nowhere without a Cleared")
-    sending = _Sending(conversation, envelope, body, server)
+    sending = _Sending(session, envelope, body, server)
     try:
         await sending.serve(recipients)
     except SessionLost as lost:
@@ -91,9 +95,10 @@ def _a_bug() -> SessionLost:
 class _Sending:
     """One message in one session."""
 
-    def __init__(self, conversation: Conversation, envelope: Envelope, body: bytes, server: str) -> None:
-        self._conversation = conversation
-        offered = conversation.client.capabilities
+    def __init__(self, session: Opened, envelope: Envelope, body: bytes, server: str) -> None:
+        self._conversation = session.conversation
+        self._exposed = session.exposed
+        offered = self._conversation.client.capabilities
         if envelope.reverse_path is None and not (offered.eight_bit_mime or body.isascii()):
             body = in_seven_bits(body) or body
         self._envelope = envelope
@@ -126,12 +131,18 @@ class _Sending:
     def _impossible(self, recipients: Sequence[Mailbox]) -> dict[Mailbox, RecipientOutcome]:
         """Who cannot have the message at this server, whatever it would answer."""
         if (why := self._unsendable()) is not None:
-            return {recipient: outcomes.failed(recipient, *why) for recipient in recipients}
+            return {recipient: self._cannot_have_it(recipient, *why) for recipient in recipients}
         if self._conversation.client.capabilities.smtputf8 or not self._needs_smtputf8(recipients):
             return {}
         what = "the header has" if self._utf8_header else "an address has"
         text = f"{what} characters beyond ASCII, and {self._server} does not take SMTPUTF8"
-        return {one: outcomes.failed(one, "5.6.7", text) for one in recipients if self._needs_smtputf8((one,))}
+        return {one: self._cannot_have_it(one, "5.6.7", text) for one in recipients if self._needs_smtputf8((one,))}
+
+    def _cannot_have_it(self, recipient: Mailbox, status: str, text: str) -> RecipientOutcome:
+        """For good, unless what the server offered was read in clear: anybody on the path can remove a line of that."""
+        if self._exposed:
+            return outcomes.deferred(recipient, status, f"{text}; it said so in clear, and is asked again")
+        return outcomes.failed(recipient, status, text)
 
     def _needs_smtputf8(self, recipients: Sequence[Mailbox]) -> bool:
         """Whether these can have the message only with SMTPUTF8 (RFC 6531 section 3.2)."""
@@ -165,20 +176,29 @@ class _Sending:
                 early=ready if early else None,
             )
         )
-        return await _Transaction(self._conversation, ready, group, self._server, self.done).run()
+        transaction = _Transaction(self._conversation, ready, group, self._server, self.done, exposed=self._exposed)
+        return await transaction.run()
 
 
 class _Transaction:
     """One mail transaction whose envelope is on its way."""
 
     def __init__(
-        self, conversation: Conversation, ready: WireContent, group: list[Mailbox], server: str, done: Transacted
+        self,
+        conversation: Conversation,
+        ready: WireContent,
+        group: list[Mailbox],
+        server: str,
+        done: Transacted,
+        *,
+        exposed: bool,
     ) -> None:
         self._conversation = conversation
         self._ready = ready
         self._group = group
         self._server = server
         self._done = done
+        self._exposed = exposed
         self._too_many: dict[Mailbox, Reply] = {}
         self._over: EnvelopeAnswered | None = None
         self._unanswered: deque[Mailbox] = deque()  # those who were accepted, until the answer to the message
@@ -297,7 +317,7 @@ class _Transaction:
         """Who is left for another transaction; who was refused by the reply that ended this one is told so."""
         over = self._over
         if over is None or over.accepted:
-            return [one for one in self._too_many if one not in self._done.outcomes]
+            return [one for one in self._too_many if not self._done.settled(one)]
         if over.reply is not None and over.reply.code == 421:
             raise SessionLost("4.3.2", f"the server is closing: {over.reply}", over.reply)
         for recipient, reply in self._too_many.items():
@@ -317,13 +337,17 @@ class _Transaction:
     def _doubt(self, unanswered: Iterable[Mailbox], lost: SessionLost) -> None:
         text = f"{self._server}: {lost.text}: {IN_DOUBT}"
         for recipient in unanswered:
-            if recipient not in self._done.outcomes:
+            if not self._done.settled(recipient):
                 doubted = outcomes.deferred(recipient, lost.status, text, in_doubt=True)
                 self._done.outcomes[recipient] = doubted
 
     def _record(self, recipient: Mailbox, reply: Reply, command: str) -> None:
         """Keep the first answer that decided: after a refused MAIL, a pipelined RCPT gets 503."""
-        if recipient not in self._done.outcomes:
+        if self._done.settled(recipient):
+            return
+        if self._exposed and asks_for_tls(reply):
+            self._done.unable[recipient] = outcomes.wants_tls(recipient, reply, server=self._server, command=command)
+        else:
             confirms = self._conversation.client.capabilities.dsn
             self._done.outcomes[recipient] = outcomes.answered(
                 recipient, reply, server=self._server, command=command, confirms=confirms

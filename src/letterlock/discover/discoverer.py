@@ -84,6 +84,7 @@ class Discoverer:
             at=self._clock.now(),
             relay=relay,
             recipient_domain=None if relay is None else next_hop.domain,
+            expected_by=self._rules.written_for(hop.domain),
         )
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:

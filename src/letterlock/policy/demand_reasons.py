@@ -45,6 +45,15 @@ _STS = (
         NOTHING,
     ),
     row(
+        "rfc8461-10.2-vanished",
+        "RFC 8461 section 10.2",
+        "4.7.5",
+        "unsigned DNS has it that nobody takes mail for {domain} ({what}), and its MTA-STS policy {id} says otherwise: "
+        "the answer may be forged",
+        "compare with DNS from another network; the operator of the domain can sign it with DNSSEC",
+        ResultType.VALIDATION_FAILURE,
+    ),
+    row(
         "rfc8461-10.2-blocked",
         "RFC 8461 section 10.2",
         "2.0.0",

@@ -133,7 +133,8 @@ class DestinationEvidence:
     `mx` is None for an address literal and for a host that a route names. `rule` is the operator's, if he gave one;
     `audited` one in audit beside it that is as strict or stricter. `sts` is None where MTA-STS was not asked for.
     `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand. `relay` led mail for `recipient_domain`
-    to this next hop.
+    to this next hop. `expected_by`: the operator's rule that was written for this very domain, by its place in the
+    configuration; so somebody is there.
     """
 
     next_hop: NextHop
@@ -145,6 +146,7 @@ class DestinationEvidence:
     audited: DestinationRule | None = None
     relay: RelayHost | None = None
     recipient_domain: str | None = None
+    expected_by: str | None = None
 
     @property
     def ends_at(self) -> float:

@@ -69,6 +69,14 @@ _ROUTE = (
         "check the recipient's address",
     ),
     row(
+        "rule-vanished",
+        "operator's rule",
+        "4.7.5",
+        "unsigned DNS has it that nobody takes mail for {domain} ({what}), and the rule {source} is written for that "
+        "domain: the answer may be forged",
+        "compare with DNS from another network; if the domain has gone for good, remove the rule",
+    ),
+    row(
         "rfc7672-2.1.2-mx-lookup-failed",
         "RFC 7672 section 2.1.2",
         "4.4.3",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from dns.rdtypes.ANY.MX import MX
 
 from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
+from letterlock.policy.absence import unless_expected
 from letterlock.policy.decision import Defer, Refuse
 from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route
 from letterlock.policy.lookups import said, unknown
@@ -72,10 +73,16 @@ def _by_mx(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | R
     if failure or isinstance(mx, LookupFailure):
         return Defer(reasons=(failure,) if failure else ())
     if mx.absence is Absence.NXDOMAIN:
-        return Refuse(status="5.1.2", reasons=(Reason(code="rfc5321-5.1-no-such-domain", subject=domain),))
+        return _nobody(evidence, mx, "5.1.2", "rfc5321-5.1-no-such-domain")
     if mx.absence is Absence.NODATA:
         return _implicit_route(evidence.next_hop, mx)
     return _mx_route(evidence, mx, shuffle)
+
+
+def _nobody(evidence: DestinationEvidence, mx: Answer, status: str, code: str) -> Refuse | Defer:
+    """Nobody takes mail there: for good where that is proven, or nothing speaks against it."""
+    refusal = Refuse(status=status, reasons=(Reason(code=code, subject=evidence.next_hop.domain),))
+    return refusal if mx.secure else unless_expected(evidence, refusal)
 
 
 def _literal_route(next_hop: NextHop) -> Route | Refuse:
@@ -104,7 +111,7 @@ def _mx_route(evidence: DestinationEvidence, mx: Answer, shuffle: Shuffle) -> Ro
     domain = evidence.next_hop.domain
     records = [one for one in mx.records[:MAX_MX_RECORDS] if isinstance(one, MX)]
     if records and all(len(one.exchange.labels) == 1 for one in records):
-        return Refuse(status="5.1.10", reasons=(Reason(code="rfc7505-3-null-mx", subject=domain),))
+        return _nobody(evidence, mx, "5.1.10", "rfc7505-3-null-mx")
     hosts = _ordered(_hosts(records, secure=mx.secure), shuffle)[:MAX_HOSTS]
     if not hosts:
         names = said(", ".join(one.exchange.to_text() for one in records[:5]))

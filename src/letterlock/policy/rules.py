@@ -75,6 +75,11 @@ class Rules:
         """The rule for a next-hop domain or address literal; None when there is none."""
         return self._rules.find(domain)
 
+    def written_for(self, domain: str) -> str | None:
+        """The place of the rule that names this very domain, whatever it demands; None where only a wildcard fits."""
+        rule = self._rules.find(domain)
+        return rule.source if rule is not None and rule.domain == domain else None
+
 
 _STRICTNESS = {TlsRule.MAY: 0, TlsRule.REQUIRE_TLS: 1, TlsRule.VERIFY: 2, TlsRule.DANE_ONLY: 3}
 

@@ -1,0 +1,26 @@
+"""Unsigned DNS says that nobody takes mail for a domain, while somebody else says that somebody does.
+
+Whoever can forge an unsigned answer can make a domain vanish. What DNSSEC proves is believed; what it does not prove is
+believed as long as nothing speaks against it, for a mistyped address must come back at once. Against it speak an
+MTA-STS policy, which came by HTTPS from the domain itself, and a rule that the operator wrote for this very domain.
+"""
+
+from letterlock.mtasts.evidence import Known
+from letterlock.mtasts.policy import Mode
+from letterlock.policy.decision import Defer, Refuse
+from letterlock.policy.evidence import DestinationEvidence
+from letterlock.policy.reasons import Reason, sentence
+
+
+def unless_expected(evidence: DestinationEvidence, refusal: Refuse) -> Refuse | Defer:
+    """The refusal of a domain for what unsigned DNS says; Defer where somebody is known to be there."""
+    domain = evidence.next_hop.domain
+    facts = (("domain", domain), ("what", sentence(refusal.reasons[0])))
+    sts = evidence.sts
+    if isinstance(sts, Known) and sts.policy.mode is not Mode.NONE:
+        why = Reason(code="rfc8461-10.2-vanished", subject=domain, facts=(*facts, ("id", sts.id)))
+        return Defer(reasons=(why,))
+    if evidence.expected_by is not None:
+        why = Reason(code="rule-vanished", subject=domain, facts=(*facts, ("source", evidence.expected_by)))
+        return Defer(reasons=(why,))
+    return refusal
