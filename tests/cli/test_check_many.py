@@ -94,7 +94,7 @@ async def test_the_json_document_holds_all_and_says_what_to_do() -> None:
         ran = await letterlock("check", "--json", "--config", write_config(box, "127.0.0.1:0"), *DOMAINS)
     first, second, *_ = ran.data["domains"]
     assert first["mta_sts"] == {"state": "absent", "detail": None}
-    assert first["tls_reports"] == {"state": "absent"}
+    assert first["tls_reports"] == {"state": "absent", "detail": None}
     assert first["mx"]["proof"][0]["zone"] == "."
     assert first["hosts"][0]["sessions"][0]["certificate"]["names"] == ["mx.dane-ee.test"]
     assert [each["kind"] for each in first["advice"]] == ["publish-mta-sts", "ask-for-reports"]

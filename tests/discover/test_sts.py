@@ -151,6 +151,17 @@ async def test_rfc8461_3_1_without_a_record_nothing_is_fetched(world: World) -> 
     assert world.fetches == []
 
 
+async def test_input_24_a_record_that_is_nearly_one_is_no_policy_and_says_why(world: World) -> None:
+    world.withhold('"v=STSV1; id=1;"')
+    found = await world.finder.find(DOMAIN)
+    assert isinstance(found, Absent)
+    assert "upper and lower case matter" in (found.detail or "")
+    world.publish("1")
+    await world.known()
+    world.withhold('"v=STSV1; id=1;"')
+    assert "upper and lower case matter" in ((await world.known()).trouble or "")
+
+
 @pytest.mark.parametrize("kind", list(FailureKind))
 async def test_rfc8461_3_1_a_failed_txt_lookup_is_not_an_absence(kind: FailureKind, world: World) -> None:
     world.put(failure(f"_mta-sts.{DOMAIN}", "TXT", kind))

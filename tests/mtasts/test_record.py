@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from letterlock.mail.txt_records import Slip
 from letterlock.mtasts import InvalidRecord, NoRecord, StsRecord, find_id
 
 
@@ -18,6 +19,8 @@ from letterlock.mtasts import InvalidRecord, NoRecord, StsRecord, find_id
         (b"v=STSv1; new.field-1_x=anything/at:all; id=7;", "7"),
         (b"v=STSv1; id=1; id=2;", "1"),
         (b"v=STSv1; ID=x; id=2;", "2"),
+        (b"v=STSv1 ; id=1;", "1"),
+        (b"v=STSv1 \t; id=1", "1"),
     ],
 )
 def test_rfc8461_3_1_a_valid_record_gives_its_id(record: bytes, policy_id: str) -> None:
@@ -39,7 +42,6 @@ def test_rfc8461_3_1_strings_of_one_record_are_joined_without_spaces() -> None:
         [[b" v=STSv1; id=1;"]],
         [[b"V=STSv1; id=1;"]],
         [[b"v=stsv1; id=1;"]],
-        [[b"v=STSv1 ; id=1;"]],
         [[b"v=STSv11; id=1;"]],
         [[b"v=STSv1"]],
         [[b"v=STSv2; id=1;"]],
@@ -47,8 +49,37 @@ def test_rfc8461_3_1_strings_of_one_record_are_joined_without_spaces() -> None:
     ],
 )
 def test_rfc8461_3_1_what_does_not_begin_as_it_must_does_not_count(records: list[list[bytes]]) -> None:
-    assert find_id(records) == NoRecord()
+    assert isinstance(find_id(records), NoRecord)
     assert find_id([*records, [b"v=STSv1; id=1;"]]) == StsRecord("1")
+
+
+@pytest.mark.parametrize(
+    ("record", "slip"),
+    [
+        (b"v=STSV1; id=1;", Slip.CASE),
+        (b"V=STSv1; id=1;", Slip.CASE),
+        (b"v=STSv1", Slip.SEMICOLON),
+        (b"v=STSv1 id=1", Slip.SEMICOLON),
+        (b"v=STSv1, id=1", Slip.SEMICOLON),
+        (b" v=STSv1; id=1;", Slip.BLANKS),
+        (b"v=STSv1; id=1; ", None),
+        (b"v = STSv1; id=1;", Slip.BLANKS),
+        (b"v=STS v1; id=1;", Slip.BLANKS),
+        (b'"v=STSv1; id=1;"', Slip.QUOTES),
+        (b"\xe2\x80\x9cv=STSv1; id=1;\xe2\x80\x9d", Slip.QUOTES),
+        (b"v=STSv2; id=1;", None),
+        (b"v=STSv10; id=1;", None),
+        (b"v=STSv1.1; id=1;", None),
+        (b"v=spf1 -all", None),
+        (b"google-site-verification=abc", None),
+        (b"", None),
+    ],
+)
+def test_a_record_that_is_nearly_one_is_told_of(record: bytes, slip: Slip | None) -> None:
+    found = find_id([[b"v=spf1 -all"], [record]])
+    near = found.nearly if isinstance(found, NoRecord) else None
+    assert (near.slip if near is not None else None) is slip
+    assert near is None or str(near).isprintable()
 
 
 def test_rfc8461_3_1_two_records_are_no_policy() -> None:

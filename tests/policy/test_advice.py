@@ -11,7 +11,7 @@ from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, Tar
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Absence
-from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
+from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses, find_addresses
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,
@@ -40,6 +40,11 @@ def known(mode: Mode = Mode.ENFORCE, *mx: str, trouble: str | None = None, max_a
         trouble=trouble,
         suspicious=trouble is not None,
     )
+
+
+def odd(oddity: str) -> Known:
+    sound = known()
+    return replace(sound, policy=replace(sound.policy, oddities=(oddity,)))
 
 
 def advised(
@@ -90,6 +95,7 @@ def test_where_nothing_is_missing_nothing_is_advised() -> None:
         (advised(sts=known(trouble="the TXT record has gone")), "mend-mta-sts"),
         (advised(sts=Unreachable("no answer")), "mend-mta-sts"),
         (advised(sts=Absent("two records")), "mend-mta-sts"),
+        (advised(sts=odd("it begins with a byte order mark")), "mend-mta-sts-text"),
         (advised(sts=known(Mode.ENFORCE, "other.example.org")), "name-host-in-mta-sts"),
         (advised(UNSIGNED, signed=False), "sign-domain"),
         (advised(target(name="mx.example.net", base=None, address_security=INSECURE)), "sign-host"),
@@ -161,3 +167,10 @@ def test_the_same_advice_is_given_once() -> None:
     evidence = replace(destination(f"10 {HOST}.", f"20 {HOST}."), sts=known())
     host = SeenHost(target=target(), required=require(evidence, target()), chains=((LEAF.der,),))
     assert kinds(advise(Seen(evidence=evidence, hosts=(host, host), reporting=REPORTS))) == ["publish-tlsa"]
+
+
+def test_a_record_that_is_nearly_one_is_in_the_advice() -> None:
+    near = find_addresses([[b"v=TLSRPTV1; rua=mailto:a@example.org"]])
+    assert isinstance(near, NoRecord)
+    [asking] = [each for each in advised(reporting=near) if each.kind == "ask-for-reports"]
+    assert "upper and lower case matter" in asking.what

@@ -2,6 +2,7 @@
 
 import pytest
 
+from letterlock.mail.txt_records import Slip
 from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses, find_addresses
 
 
@@ -17,6 +18,14 @@ def found(*records: str) -> ReportAddresses | NoRecord | InvalidRecord:
         (
             "v=TLSRPTv1; rua=mailto:a@example.org,https://reports.example.org/v1",
             ("mailto:a@example.org", "https://reports.example.org/v1"),
+        ),
+        (
+            "v=TLSRPTv1; rua=mailto:a@x.example, mailto:b@x.example",
+            ("mailto:a@x.example", "mailto:b@x.example"),
+        ),
+        (
+            "v=TLSRPTv1 \t; rua=mailto:a@x.example \t,\thttps://x.example/v1 ; later=1",
+            ("mailto:a@x.example", "https://x.example/v1"),
         ),
         ("v=TLSRPTv1; later=whatever; rua=mailto:tls@example.org", ("mailto:tls@example.org",)),
         ("v=TLSRPTv1; rua=ftp://example.org,mailto:tls@example.org", ("mailto:tls@example.org",)),
@@ -34,7 +43,22 @@ def test_rfc8460_3_the_strings_of_one_record_are_one_text() -> None:
 
 def test_rfc8460_3_other_records_do_not_count() -> None:
     assert found() == NoRecord()
-    assert found("v=spf1 -all", "v=TLSRPTv2; rua=mailto:a@example.org", "v=TLSRPTv1") == NoRecord()
+    assert found("v=spf1 -all", "v=TLSRPTv2; rua=mailto:a@example.org") == NoRecord()
+
+
+@pytest.mark.parametrize(
+    ("record", "slip"),
+    [
+        ("v=TLSRPTv1", Slip.SEMICOLON),
+        ("v=TLSRPTV1; rua=mailto:a@example.org", Slip.CASE),
+        (" v=TLSRPTv1; rua=mailto:a@example.org", Slip.BLANKS),
+    ],
+)
+def test_a_record_that_is_nearly_one_is_told_of(record: str, slip: Slip) -> None:
+    result = found(record)
+    assert isinstance(result, NoRecord)
+    assert result.nearly is not None
+    assert result.nearly.slip is slip
 
 
 def test_rfc8460_3_of_several_none_counts() -> None:
@@ -53,6 +77,7 @@ def test_rfc8460_3_of_several_none_counts() -> None:
         "v=TLSRPTv1; rua mailto:tls@example.org",
         "v=TLSRPTv1; rua=mailto:t\x00@example.org",
         "v=TLSRPTv1; rua=mailto:tls@example.org;; x",
+        "v=TLSRPTv1; rua=mailto:a@example.org mailto:b@example.org",
     ],
 )
 def test_rfc8460_3_what_is_against_the_grammar_counts_as_none_and_says_why(record: str) -> None:

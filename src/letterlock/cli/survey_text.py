@@ -20,6 +20,7 @@ from letterlock.policy.reasons import Reason, section, sentence
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
 from letterlock.tlsrpt import InvalidRecord, ReportAddresses
+from letterlock.tlsrpt import NoRecord as ReportsNotAsked
 
 _MAX_TLSA_SHOWN = 6
 _SOON_SECONDS = 14 * 86_400
@@ -90,7 +91,8 @@ def _sts_words(survey: Survey, style: Style) -> str:
             look = {Mode.ENFORCE: "good", Mode.TESTING: "warn", Mode.NONE: "bad"}[policy.mode]
             until = dt.datetime.fromtimestamp(survey.evidence.sts.expires_at, dt.UTC)
             doubt = f"; {style(safe(trouble), 'bad')}" if trouble else ""
-            return f"{style(policy.mode.value, look)}, id {safe(found)}, holds until {until:%Y-%m-%d}{doubt}"
+            odd = f"; {style('odd', 'warn')}: {safe('; '.join(policy.oddities))}" if policy.oddities else ""
+            return f"{style(policy.mode.value, look)}, id {safe(found)}, holds until {until:%Y-%m-%d}{doubt}{odd}"
         case Absent(detail=None):
             return "none"
         case Absent(detail=detail):
@@ -108,6 +110,8 @@ def _reporting_words(survey: Survey, style: Style) -> str:
             return f"{style('invalid', 'bad')}: {safe(detail)}"
         case LookupFailure(detail=detail):
             return f"{style('could not find out', 'warn')}: {safe(detail)}"
+        case ReportsNotAsked(nearly=near) if near is not None:
+            return f"{style('invalid', 'bad')}: {safe(str(near))}"
     return "" if survey.reporting is None else "not asked for"
 
 

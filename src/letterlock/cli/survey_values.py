@@ -14,7 +14,7 @@ from letterlock.policy.outlook import Protection
 from letterlock.policy.reasons import Reason, section, sentence, status
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
-from letterlock.tlsrpt import InvalidRecord, ReportAddresses
+from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
 
 PROTECTED = frozenset({Protection.PROTECTED, Protection.ONCE_KNOWN})
 
@@ -88,6 +88,7 @@ def _mta_sts(sts: StsEvidence | None) -> dict[str, object] | None:
                 "fetched_at": sts.fetched_at,
                 "expires_at": sts.expires_at,
                 "from_cache": sts.from_cache,
+                "oddities": list(policy.oddities),
                 "trouble": sts.trouble,
                 "suspicious": sts.suspicious,
             }
@@ -106,7 +107,9 @@ def _reporting(reporting: Reporting | None) -> dict[str, object] | None:
             return {"state": "invalid", "detail": detail}
         case LookupFailure(detail=detail):
             return {"state": "failed", "detail": detail}
-    return None if reporting is None else {"state": "absent"}
+        case NoRecord(nearly=near):
+            return {"state": "absent", "detail": None if near is None else str(near)}
+    return None
 
 
 def _advice(advice: Advice) -> dict[str, object]:

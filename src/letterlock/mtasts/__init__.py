@@ -7,8 +7,9 @@ the HTTPS fetch gains nothing while a policy is remembered, and shows himself (s
 memory as two pure functions: what to do next, and what follows from a fetch. `evidence` is what comes out of it.
 
 Nothing here asks anybody: records, bodies, times and random fractions are arguments. What a policy means for a host is
-decided in `letterlock.policy`; it never overrides DANE (section 2). A record or policy against the grammar counts as
-none (sections 3.1 and 3.3), never as half of one, and never shortens the life of one that is remembered.
+decided in `letterlock.policy`; it never overrides DANE (section 2). A record against the grammar counts as none
+(section 3.1). A policy counts when everything that must be in it is there; what is odd beside that is passed over and
+reported, for whoever published it wants to be protected. Neither ever shortens the life of a policy that is remembered.
 """
 
 from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Trouble, Unreachable

@@ -42,7 +42,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """The domain announces no policy, and none is remembered. `detail`: an invalid TXT record, told to people."""
+    """The domain announces no policy, and none is remembered.
+
+    `detail`, for people: a TXT record that is invalid, or nearly one.
+    """
 
     detail: str | None = None
 

@@ -128,7 +128,7 @@ def _without_record(
     if known is None or known.expires_at <= now or withdrawn:
         if isinstance(txt, TxtFailed):
             return Conclusion(Unreachable(txt.detail), known)
-        return Conclusion(Absent(txt.detail if isinstance(txt, InvalidRecord) else None), None)
+        return Conclusion(Absent(_fault(txt)), None)
     known = replace(known, txt_blocked_since=known.txt_blocked_since or now)
     sign, detail = _txt_trouble(txt)
     if now < known.refresh_at:
@@ -208,11 +208,19 @@ def _old_trouble(known: KnownPolicy) -> tuple[Trouble | None, str | None]:
 def _txt_trouble(txt: NoRecord | InvalidRecord | TxtFailed) -> tuple[Trouble, str]:
     match txt:
         case NoRecord():
-            return Trouble.TXT_MISSING, "the TXT record has gone, though the policy was not withdrawn"
+            gone = "the TXT record has gone, though the policy was not withdrawn"
+            return Trouble.TXT_MISSING, "; ".join(filter(None, (gone, _fault(txt))))
         case InvalidRecord(detail):
             return Trouble.TXT_INVALID, detail
         case TxtFailed(detail):
             return Trouble.TXT_FAILED, detail
+
+
+def _fault(txt: NoRecord | InvalidRecord) -> str | None:
+    """What is wrong with a record that does not count; None where there is none."""
+    if isinstance(txt, InvalidRecord):
+        return txt.detail
+    return str(txt.nearly) if txt.nearly is not None else None
 
 
 def _not_a_policy(policy: InvalidPolicy) -> FetchFailed:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_BEGINNING = b"v=STSv1;"
+from letterlock.mail.txt_records import NotARecord, begins_with, nearly
+
+VERSION = "v=STSv1"
 _ID = re.compile(r"[A-Za-z0-9]{1,32}")
 _FIELD = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,31})=(?P<value>[!-:<>-~]+)")
 _SHOWN_OCTETS = 60
@@ -19,7 +21,9 @@ class StsRecord:
 
 @dataclass(frozen=True, slots=True)
 class NoRecord:
-    """No TXT record begins with `v=STSv1;`: the domain announces no policy."""
+    """No TXT record begins with `v=STSv1;`: the domain announces no policy. `nearly`: one looks as if it should."""
+
+    nearly: NotARecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,14 @@ TxtResult = StsRecord | NoRecord | InvalidRecord | TxtFailed
 def find_id(strings_per_record: Sequence[Sequence[bytes]]) -> StsRecord | NoRecord | InvalidRecord:
     """Find the MTA-STS record among the TXT records of `_mta-sts.<domain>`, each given as its strings.
 
-    The strings of one record are joined without anything between. Only records that begin with `v=STSv1;` count.
+    The strings of one record are joined without anything between. Only records that begin with `v=STSv1;` count, and
+    white space before the semicolon is allowed by the grammar.
     Unknown fields are ignored; of two ids the first counts, as in the policy (section 3.2).
     """
-    records = [record for record in map(b"".join, strings_per_record) if record.startswith(_BEGINNING)]
+    texts = [b"".join(strings) for strings in strings_per_record]
+    records = [text for text in texts if begins_with(text, VERSION)]
     if not records:
-        return NoRecord()
+        return NoRecord(nearly(texts, VERSION))
     if len(records) > 1:
         return InvalidRecord(f"{len(records)} TXT records begin with v=STSv1; where one may")
     return _parse(records[0])

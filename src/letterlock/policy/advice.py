@@ -179,6 +179,13 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
         )
     if not isinstance(sts, Known) or sts.policy.mode is Mode.NONE:
         return
+    if sts.policy.oddities:
+        yield Advice(
+            kind="mend-mta-sts-text",
+            subject=domain,
+            what=f"correct the text of the MTA-STS policy of {domain}: {'; '.join(sts.policy.oddities)}",
+            why="senders that are strict take such a text for no policy (RFC 8461 section 3.2)",
+        )
     for host in hosts:
         name = host.target.host.name
         if not sts.policy.names(name):
@@ -335,7 +342,8 @@ def _new_policy(domain: str, hosts: Sequence[SeenHost]) -> Advice:
 def _ask_for_reports(domain: str, reporting: Reporting | None) -> Iterator[Advice]:
     if not isinstance(reporting, NoRecord | InvalidRecord):
         return
-    fault = f" ({reporting.detail})" if isinstance(reporting, InvalidRecord) else ""
+    detail = reporting.detail if isinstance(reporting, InvalidRecord) else reporting.nearly
+    fault = f" ({detail})" if detail is not None else ""
     yield Advice(
         kind="ask-for-reports",
         subject=domain,

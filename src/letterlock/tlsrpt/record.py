@@ -4,9 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from letterlock.mail.txt_records import NotARecord, begins_with, nearly
+
 MAX_ADDRESSES = 10
-_BEGINNING = b"v=TLSRPTv1;"
+VERSION = "v=TLSRPTv1"
 _FIELD = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*=[ \t]*(?P<value>[!-:<-~]+)")
+_BLANKS_AT_COMMA = re.compile(r"[ \t]*,[ \t]*")
 _ADDRESS = re.compile(r"(?:mailto:[^\s@]+@[^\s@]+|https://[^\s]+)", re.IGNORECASE)
 _SHOWN_OCTETS = 60
 
@@ -20,7 +23,9 @@ class ReportAddresses:
 
 @dataclass(frozen=True, slots=True)
 class NoRecord:
-    """No TXT record begins with `v=TLSRPTv1;`: the domain asks for no reports."""
+    """No TXT record begins with `v=TLSRPTv1;`: the domain asks for no reports. `nearly`: one looks as if it should."""
+
+    nearly: NotARecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,13 @@ def find_addresses(strings_per_record: Sequence[Sequence[bytes]]) -> ReportAddre
     """Find the record among the TXT records of `_smtp._tls.<domain>`, each given as its strings.
 
     The strings of one record are joined without anything between. Only records that begin with `v=TLSRPTv1;` count;
-    if there is more than one, none does. Fields that are not known are ignored.
+    if there is more than one, none does. Fields that are not known are ignored. White space may stand before the first
+    semicolon and round the commas between addresses, as the grammar says.
     """
-    records = [record for record in map(b"".join, strings_per_record) if record.startswith(_BEGINNING)]
+    texts = [b"".join(strings) for strings in strings_per_record]
+    records = [text for text in texts if begins_with(text, VERSION)]
     if not records:
-        return NoRecord()
+        return NoRecord(nearly(texts, VERSION))
     if len(records) > 1:
         return InvalidRecord(f"{len(records)} TXT records begin with v=TLSRPTv1; where one may")
     return _parse(records[0].decode("latin-1"))
@@ -50,7 +57,7 @@ def _parse(text: str) -> ReportAddresses | InvalidRecord:
         fields.pop()
     found = None
     for field in fields:
-        match = _FIELD.fullmatch(field)
+        match = _FIELD.fullmatch(_BLANKS_AT_COMMA.sub(",", field))
         if match is None:
             return InvalidRecord(f"the record has a field that is not name=value: {field[:_SHOWN_OCTETS]!r}")
         if match["name"] == "rua" and found is None:
