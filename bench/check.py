@@ -81,7 +81,8 @@ def _run(lab: Lab, directory: Path, names: list[str], jobs: int) -> float:
     config = directory / "letterlock.toml"
     config.write_text(
         f'[resolver]\nupstream = ["{lab.upstream}"]\nanchors = ["{directory}/root.ds"]\n'
-        f'[delivery]\nport = {lab.port}\nmta_sts_port = {lab.port}\npublic_roots = "{directory}/ca.pem"\n'
+        f"[delivery]\nloopback_hosts = true\nport = {lab.port}\n"
+        f'mta_sts_port = {lab.port}\npublic_roots = "{directory}/ca.pem"\n'
     )
     listed = directory / "domains"
     listed.write_text("\n".join(names))

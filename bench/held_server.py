@@ -31,6 +31,7 @@ directory = "@QUEUE@"
 [resolver]
 upstream = ["127.0.0.1:9"]
 [delivery]
+loopback_hosts = true
 port = @PORT@
 """
 

@@ -33,6 +33,7 @@ from letterlock.discover.sts import StsFinder
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.net.https import fetch_policy
+from letterlock.net.ourselves import Ourselves
 from letterlock.net.socket_address import socket_address
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.store import OperatedStore, StoreFailed
@@ -181,25 +182,42 @@ REFRESH_PAUSE_SECONDS = 300.0
 
 
 @asynccontextmanager
-async def discovering(options: Options, asked: Dns, directory: Path | None) -> AsyncIterator[Discoverer]:
+async def discovering(
+    options: Options, asked: Dns, directory: Path | None, sockets: Sequence[socket.socket] = ()
+) -> AsyncIterator[Discoverer]:
     """Who finds the evidence on destinations; MTA-STS policies are remembered in a directory, or while it runs.
 
-    Refreshes policies ahead of their end. Raises StoreFailed.
+    `sockets`: where this server listens, if it is one. Refreshes policies ahead of their end. Raises StoreFailed.
     """
     clock, public_roots = SystemClock(), options.public_roots or system_roots()
+    make = partial(
+        Discoverer,
+        asked.resolver,
+        options.rules,
+        clock=clock,
+        public_roots=public_roots,
+        ourselves=_ourselves(options, sockets),
+    )
     if not options.mta_sts:
-        yield Discoverer(asked.resolver, options.rules, clock=clock, public_roots=public_roots)
+        yield make()
         return
     policies = PolicyStore.open(directory)
     fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial, port=options.mta_sts_port)
     finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random)
     refreshing = asyncio.create_task(_refresh(finder, clock))
     try:
-        yield Discoverer(asked.resolver, options.rules, clock=clock, sts=finder, public_roots=public_roots)
+        yield make(sts=finder)
     finally:
         refreshing.cancel()
         await finder.close()
         await policies.close()
+
+
+def _ourselves(options: Options, sockets: Sequence[socket.socket]) -> Ourselves:
+    listening = [bound.getsockname()[:2] for bound in sockets] or [(at.address, at.port) for at in options.listen]
+    return Ourselves(
+        listening, own=options.own_addresses, usual_port=options.deliver.port, loopback=options.loopback_hosts
+    )
 
 
 async def _refresh(finder: StsFinder, clock: SystemClock) -> None:
@@ -296,7 +314,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
         try:
             store = await open_queue(options.queue_directory, Seal(options.queue_key))
             stack.push_async_callback(store.close)
-            discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory))
+            discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
             server = Server(options, store, asked, discoverer, sockets)
             await server.control.start()
         except (StoreFailed, QueueInUse, ControlFailed) as error:

@@ -40,7 +40,7 @@ def configuration(directory: Path, port: int, target: int, workers: str) -> Path
     path.write_text(
         f'hostname = "mx.example"\nworkers = {workers}\n[smtp]\nlisten = ["127.0.0.1:{port}"]\n'
         f'[queue]\ndirectory = "{directory}/queue"\nretry_first_seconds = 1\n'
-        f'[resolver]\nupstream = ["127.0.0.1:9"]\n[delivery]\nport = {target}\nmta_sts = false\n'
+        f'[resolver]\nupstream = ["127.0.0.1:9"]\n[delivery]\nloopback_hosts = true\nport = {target}\nmta_sts = false\n'
     )
     return path
 

@@ -30,6 +30,7 @@ retry_first_seconds = 600
 upstream = ["{upstream.address}:{upstream.port}"]
 anchors = ["{anchor}"]
 [delivery]
+loopback_hosts = true
 port = {port}
 idle_seconds = 0
 [domain."verify.test"]
@@ -241,5 +242,6 @@ retry_first_seconds = 600
 upstream = ["127.0.0.1:9"]
 timeout_seconds = 1
 [delivery]
+loopback_hosts = true
 port = {port}
 """

@@ -29,6 +29,7 @@ delay_notice_seconds = 0
 [resolver]
 upstream = ["127.0.0.1:9"]
 [delivery]
+loopback_hosts = true
 port = @PORT@
 mta_sts = false
 """

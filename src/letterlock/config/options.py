@@ -53,6 +53,8 @@ class Options:
     rules: Rules
     terms: RouteTerms
     sources: Sources
+    own_addresses: tuple[str, ...] = ()
+    loopback_hosts: bool = False
     mta_sts: bool = True
     mta_sts_port: int = 443
     public_roots: TrustRoots | None = None
@@ -133,6 +135,8 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         rules=rules(file.domain, file.sender, file.route, source, lines),
         terms=terms(file),
         sources=sources(file, lines),
+        own_addresses=tuple(str(address) for address in smtp.own_addresses),
+        loopback_hosts=delivery.loopback_hosts,
         mta_sts=delivery.mta_sts,
         mta_sts_port=delivery.mta_sts_port,
         public_roots=delivery.public_roots,

@@ -65,6 +65,12 @@ class SmtpTable(Table):
         description="Who gets mail for `<postmaster>`, which every server must accept, from anybody (RFC 5321 "
         "section 4.5.1). Unset: `postmaster@` and the `hostname`, wherever mail for that name goes.",
     )
+    own_addresses: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = Field(
+        [],
+        max_length=100,
+        description="Public addresses that lead to this server where a router translates them (NAT): mail whose MX "
+        "host has one of them would come back here, and is not sent. The addresses of this machine are known.",
+    )
     max_message_octets: Octets = Field(26_214_400, description="Largest message accepted (SIZE).")
     max_line_octets: int = Field(
         1000,
@@ -179,6 +185,11 @@ class DeliveryTable(Table):
     connect_timeout_seconds: Seconds = Field(30, description="How long a connection may take to be made.")
     idle_seconds: float = Field(
         5, ge=0, le=300, description="How long a session is kept for the next message; 0: a session for each message."
+    )
+    loopback_hosts: bool = Field(
+        False,
+        description="Send to MX hosts and address literals on this machine (127.0.0.0/8, `::1`, `0.0.0.0`, `::`), "
+        "for a laboratory. Off: only a `[route]` leads to them; such an address is else a mistake or an attack.",
     )
     mta_sts: bool = Field(True, description="Honour the MTA-STS policies of domains (RFC 8461).")
     mta_sts_port: Port = Field(443, description="Port of the hosts that serve the policies; another for a laboratory.")

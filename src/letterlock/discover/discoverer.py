@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import dns.name
@@ -32,13 +32,24 @@ class Policies(Protocol):
         """The same, after a fresh look at the TXT record's id."""
 
 
+class Ourselves(Protocol):
+    """Who knows the addresses of this server; `letterlock.net.ourselves` has it."""
+
+    def listens(self, address: str, port: int) -> bool:
+        """Whether it is this server that answers there."""
+
+    def only_by_route(self, address: str) -> bool:
+        """Whether a host there, on this machine, can be meant by the operator only."""
+
+
 _WEAKEST_FIRST = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
 
 
 class Discoverer:
     """Asks a validating resolver, and adds the domain's MTA-STS policy and the operator's rule.
 
-    `sts` None: MTA-STS is not asked for. `public_roots` are those of WebPKI.
+    `sts` None: MTA-STS is not asked for. `public_roots` are those of WebPKI. `ourselves` None: who looks is no server
+    that mail could come back to.
     """
 
     def __init__(
@@ -49,12 +60,14 @@ class Discoverer:
         clock: Clock,
         sts: Policies | None = None,
         public_roots: TrustRoots | None = None,
+        ourselves: Ourselves | None = None,
     ) -> None:
         self._resolver = resolver
         self._rules = rules
         self._clock = clock
         self._sts = sts
         self._public_roots = public_roots
+        self._ourselves = ourselves
 
     def leads_to(self, domain: str) -> str:
         """Where mail for a domain goes: the next hop of its route, else the domain itself. Asks nobody."""
@@ -113,7 +126,7 @@ class Discoverer:
         of the answers that gave addresses, so that nobody makes a host insecure by making one lookup fail.
         """
         if host.origin is Origin.LITERAL:
-            return _literal_target(host, port, at=self._clock.now())
+            return self._with_ours(_literal_target(host, port, at=self._clock.now()))
         found_out = await asyncio.gather(
             self._resolver.resolve(host.name, dns.rdatatype.AAAA), self._resolver.resolve(host.name, dns.rdatatype.A)
         )
@@ -123,7 +136,7 @@ class Discoverer:
         weakest = min(positive, key=lambda one: _WEAKEST_FIRST.index(one.security), default=None)
         found = await self._tlsa(_base_candidates(host.name, weakest) if weakest else (), port)
         canonical = weakest or next(iter(answers), None)
-        return TargetHost(
+        target = TargetHost(
             host=host,
             port=port,
             canonical_name=_text(canonical.canonical_name) if canonical else host.name,
@@ -134,6 +147,15 @@ class Discoverer:
             tlsa=found.answer,
             at=self._clock.now(),
         )
+        return self._with_ours(target)
+
+    def _with_ours(self, target: TargetHost) -> TargetHost:
+        """With what is known of its addresses as those of this machine."""
+        if (ourselves := self._ourselves) is None:
+            return target
+        ours = tuple([one for one in target.addresses if ourselves.listens(one, target.port)])
+        by_route = tuple([one for one in target.addresses if ourselves.only_by_route(one)])
+        return replace(target, ours=ours, only_by_route=by_route) if ours or by_route else target
 
     async def _tlsa(self, candidates: Sequence[str], port: int) -> "_Tlsa":
         """Ask for TLSA at the candidates in turn, until one has signed records, or could not be found out."""

@@ -47,6 +47,7 @@ upstream = [{_quoted(box.resolver)}]
 anchors = [{_quoted(box.anchor_file)}]
 
 [delivery]
+loopback_hosts = true
 port = {box.berths.port}
 mta_sts_port = {box.berths.port}
 public_roots = {_quoted(box.authority_file)}

@@ -172,6 +172,8 @@ class TargetHost:
     `address_lookups` are the A and AAAA results, as evidence. `address_security` is the weakest of those that gave
     addresses (None when none did). `canonical_name` is where the CNAME chain of the host ends. `tlsa_base` is the TLSA
     base domain (RFC 7672 section 2.2.2) that `tlsa` answers for; both are None where TLSA was rightly not asked for.
+    `ours` are the addresses at which this server itself would answer, `only_by_route` those of this machine at which
+    another host can be meant by the operator only.
     """
 
     host: MxHost
@@ -183,6 +185,8 @@ class TargetHost:
     tlsa_base: str | None
     tlsa: Answer | LookupFailure | None
     at: float = field(default=0.0, compare=False)
+    ours: tuple[str, ...] = ()
+    only_by_route: tuple[str, ...] = ()
 
     @property
     def ends_at(self) -> float:

@@ -55,6 +55,20 @@ _ROUTE = (
         "if mail for the domain is to stay here or go elsewhere, give it a [route]; else its MX records are wrong",
     ),
     row(
+        "rfc5321-5.1-loops-back",
+        "RFC 5321 section 5.1",
+        "5.4.6",
+        "mail for the domain loops back to this server: its MX host has the address {addresses}",
+        "if mail for the domain is to stay here or go elsewhere, give it a [route]; else its MX records are wrong",
+    ),
+    row(
+        "rfc5321-5.1-own-address",
+        "RFC 5321 section 5.1",
+        "4.4.6",
+        "the host has an address of this server ({addresses}): mail would go round in a circle",
+        "let the [route] lead to another server; without one, a better MX host of the domain must answer first",
+    ),
+    row(
         "rfc7505-3-null-mx",
         "RFC 7505 section 3",
         "5.1.10",

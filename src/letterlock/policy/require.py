@@ -38,6 +38,7 @@ from letterlock.policy.decision import (
 )
 from letterlock.policy.evidence import DestinationEvidence, DestinationRule, Origin, TargetHost, TlsRule
 from letterlock.policy.lookups import unknown
+from letterlock.policy.loops import loop
 from letterlock.policy.reasons import Reason
 from letterlock.policy.requiretls import with_requiretls
 from letterlock.policy.sts import server_name, with_sts
@@ -53,6 +54,8 @@ def require(
     """What must hold in a session with a host, or why there may be none now, for a message with this demand."""
     if skip := _unreachable(target):
         return SkipHost(reasons=(skip,))
+    if circle := loop(evidence, target):
+        return circle
     if demand is TlsDemand.TLS_REQUIRED_NO:
         return _by_rule_alone(evidence, target)
     if demand is TlsDemand.NONE and (lowered := _by_exception(evidence, target)):

@@ -1,0 +1,76 @@
+"""Which addresses are this server itself, so that mail does not go round in a circle (RFC 5321 section 5.1)."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Sequence
+
+from letterlock.net.socket_address import socket_address
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_DISCARD = 9  # RFC 863; nothing is sent
+
+
+class Ourselves:
+    """Where this server listens, and by which other addresses it can be reached.
+
+    `own` are public addresses that a router translates to one of ours: whoever dials one of them, at a port that we
+    listen on or at `usual_port`, gets us. `loopback`: hosts of other people's domains may be on this machine.
+    """
+
+    def __init__(
+        self,
+        listening: Sequence[tuple[str, int]],
+        *,
+        own: Iterable[str] = (),
+        usual_port: int = 25,
+        loopback: bool = False,
+    ) -> None:
+        self._listening = frozenset((_plain(address), port) for address, port in listening)
+        self._ports = {port for _, port in listening}
+        self._own = {_plain(address) for address in own}
+        self._usual_port = usual_port
+        self._loopback = loopback
+
+    def listens(self, address: str, port: int) -> bool:
+        """Whether it is this server that answers there."""
+        found = _plain(address)
+        if found in self._own:
+            return port in self._ports or port == self._usual_port
+        if port not in self._ports:
+            return False
+        if found.is_unspecified:  # a connection to it goes to this machine
+            return any(_meets(found, at) for at, listening in self._listening if listening == port)
+        return (found, port) in self._listening or (self._everywhere(found, port) and _is_local(found))
+
+    def only_by_route(self, address: str) -> bool:
+        """Whether an address is of no use to anybody but this machine, and a host there needs a route of ours."""
+        found = _plain(address)
+        return not self._loopback and (found.is_loopback or found.is_unspecified)
+
+    def _everywhere(self, address: _Address, port: int) -> bool:
+        wildcard = ipaddress.ip_address("::" if address.version == 6 else "0.0.0.0")  # noqa: S104  # compared with
+        return (wildcard, port) in self._listening
+
+
+def _plain(address: str) -> _Address:
+    """The address, without its zone, and as IPv4 where IPv6 only wraps it."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def _meets(dialled: _Address, listening: _Address) -> bool:
+    """Whether a connection to the unspecified address, which goes to loopback, arrives at a listening one."""
+    return listening.version == dialled.version and (listening.is_unspecified or listening.is_loopback)
+
+
+def _is_local(address: _Address) -> bool:
+    """Whether an address is one of this machine's: the kernel would dial it from itself."""
+    if address.is_loopback:
+        return True
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.connect(socket_address(str(address), _DISCARD))
+        except OSError:
+            return False
+        return _plain(trial.getsockname()[0]) == address
