@@ -20,62 +20,36 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from letterlock.net.tls_records import Records
+from letterlock.net.tls_words import EOF, say
 from letterlock.policy.evidence import Completed, HandshakeFailed
 from letterlock.ports import Stream
 
 MAX_HANDSHAKE_OCTETS = 1 << 18
 MAX_PEM_OCTETS = 1 << 20
+MAX_RECORDS_AT_ONCE = 64  # costs 1 ms if each is a KeyUpdate; 64 KiB could hold 2,400 of them
+MAX_IDLE_RECORDS = 100  # without data, in one session: servers send up to ten tickets; KeyUpdates are rarer still
 CLOSE_SECONDS = 2.0
 _READ_OCTETS = 1 << 16
+_HANDSHAKE_READ_OCTETS = 1 << 14  # a flight has 4 KiB; what a hostile one costs before the loop turns is bounded so
 _WRITE_OCTETS = 1 << 16
 _REPLY_OCTETS = 1 << 13
 _RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
-_HEADER_OCTETS = 5  # of a record: its type, two octets of version, two of length
 _OVERHEAD_OCTETS = 1 << 10  # that records add to so much plaintext as is written at once
 # Level 1 (80 bits): mail is full of short keys, and for opportunistic TLS the alternative is cleartext (RFC 7435).
-_CIPHERS = b"DEFAULT:!aNULL:!eNULL:!kRSAPSK:!PSK:!SRP:@SECLEVEL=1"
+# No finite-field Diffie-Hellman: the server chooses the modulus, and one of 10,000 bits costs 0.6 s.
+# What stays is bounded by OpenSSL: the dearest server key (RSA-16384, or RSA-3072 with an exponent as long) costs 5 ms.
+_CIPHERS = b"DEFAULT:!aNULL:!eNULL:!kDHE:!kRSAPSK:!PSK:!SRP:@SECLEVEL=1"
 # The hybrid group comes first and without a key share (`*` marks who has one), so that the ClientHello has 300 octets
 # and not 1,530, which some middleboxes and servers choke on; a server that wants the hybrid asks for its share, at the
 # price of a round trip (RFC 8446 section 4.1.4; docs/decisions/0011-a-small-clienthello.md). No finite-field groups:
 # every TLS 1.3 server has P-256 (section 9.1).
 _GROUPS = b"?X25519MLKEM768/?*X25519:?secp256r1:?x448:?secp384r1:?secp521r1"
 _SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-_EOF = "the peer ended the connection inside TLS without close_notify"
 
 
 class TlsBroken(ConnectionError):
     """The TLS layer of a connection failed: truncated, tampered with, or against the protocol."""
-
-
-class _Records:
-    """Counts the records of what goes to OpenSSL (RFC 8446 section 5.1, RFC 5246 section 6.2.1), from the first on.
-
-    `whole`: those that ended since somebody last knew that OpenSSL had read all that it could.
-    """
-
-    def __init__(self) -> None:
-        self.whole = 0
-        self._header = b""
-        self._left = 0
-
-    def pass_by(self, data: bytes) -> None:
-        """Look at the octets that come next."""
-        if not (self._left or self._header) and len(data) == _HEADER_OCTETS + int.from_bytes(data[3:5], "big"):
-            self.whole += 1  # just one record, as it is in a conversation
-            return
-        at, end = 0, len(data)
-        while at < end:
-            if self._left:
-                step = min(self._left, end - at)
-                self._left -= step
-            else:
-                step = min(_HEADER_OCTETS - len(self._header), end - at)
-                self._header += data[at : at + step]
-                if len(self._header) < _HEADER_OCTETS:
-                    return
-                self._left, self._header = int.from_bytes(self._header[3:], "big"), b""
-            at += step
-            self.whole += not self._left
 
 
 class BadCertificate(Exception):
@@ -85,14 +59,15 @@ class BadCertificate(Exception):
 class TlsStream:
     """An established TLS connection over another stream. One task reads and one writes at a time."""
 
-    def __init__(self, stream: Stream, connection: SSL.Connection, records: "_Records") -> None:
+    def __init__(self, stream: Stream, connection: SSL.Connection, records: Records) -> None:
         self._stream = stream
         self._connection = connection
         self._flushing = asyncio.Lock()
         self._records = records
-        self._empty = (
-            False  # OpenSSL has no whole record: asking it to read would be in vain, and costs as much as reading
-        )
+        self._records.restart()
+        # OpenSSL has no whole record: asking it to read would be in vain, and costs as much as reading.
+        self._empty = False
+        self._ahead = b""  # plaintext of a crowd of small records, decrypted before anybody asked for it
 
     @property
     def peer(self) -> str:
@@ -102,7 +77,7 @@ class TlsStream:
     @property
     def quiet(self) -> bool:
         """Whether nothing has come that was not read, not even the end."""
-        return not self._connection.pending() and self._stream.quiet
+        return not self._ahead and not self._connection.pending() and self._stream.quiet
 
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
@@ -114,16 +89,27 @@ class TlsStream:
         return data
 
     def _read_now(self, max_octets: int) -> bytes | None:
-        """What OpenSSL can read now; b"" after close_notify, None when it needs more octets. Raises TlsBroken."""
+        """What can be read now; b"" after close_notify, None when OpenSSL needs more octets. Raises TlsBroken."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:max_octets], self._ahead[max_octets:]
+            return data
+        return self._decrypt(max_octets)
+
+    def _decrypt(self, max_octets: int) -> bytes | None:
+        """What OpenSSL can read now, of one record at most. Raises TlsBroken."""
         try:
             data = self._connection.recv(min(max_octets, _RECORD_OCTETS))
         except SSL.WantReadError:
             self._records.whole = 0
+            if self._records.idle > MAX_IDLE_RECORDS:
+                raise TlsBroken("the peer sends TLS records without data, more than a session needs") from None
             return None
         except SSL.ZeroReturnError:
             return b""
         except SSL.Error as error:
-            raise TlsBroken(_say(error)) from None
+            raise TlsBroken(say(error)) from None
+        if self._records.idle:
+            self._records.idle -= 1
         self._empty = self._records.whole == 1 and not self._connection.pending()
         return data
 
@@ -178,11 +164,28 @@ class TlsStream:
     def _pass_on(self, data: bytes) -> None:
         """Give OpenSSL what was read. Raises TlsBroken at the end."""
         if not data:
-            raise TlsBroken(_EOF)
+            raise TlsBroken(EOF)
         if self._empty:
             self._empty, self._records.whole = False, 0
-        self._records.pass_by(data)
-        self._connection.bio_write(data)
+        end = self._records.pass_by(data, MAX_RECORDS_AT_ONCE)
+        if end == len(data):
+            self._connection.bio_write(data)
+        else:
+            self._pass_on_in_parts(data, end)
+
+    def _pass_on_in_parts(self, data: bytes, end: int) -> None:
+        """Give OpenSSL a crowd of small records, and read what is in them, some at a time. Raises TlsBroken.
+
+        Read all at once, those without data (KeyUpdate, tickets, alerts) would cost 30 ms before anybody counts them.
+        """
+        pieces, start = [self._ahead], 0
+        while start < len(data):
+            self._connection.bio_write(data[start:end])
+            while piece := self._decrypt(_RECORD_OCTETS):
+                pieces.append(piece)
+            start = end
+            end += self._records.pass_by(data[end:], MAX_RECORDS_AT_ONCE)
+        self._ahead, self._empty = b"".join(pieces), False
 
     def _encrypt(self, data: bytes) -> None:
         """Raises TlsBroken."""
@@ -190,7 +193,7 @@ class TlsStream:
             try:
                 self._connection.sendall(data)
             except SSL.Error as error:
-                raise TlsBroken(_say(error)) from None
+                raise TlsBroken(say(error)) from None
 
     async def _flush(self, at_most: int = _WRITE_OCTETS) -> None:
         async with self._flushing:
@@ -209,7 +212,7 @@ async def start_tls(
     if sni is not None:
         connection.set_tlsext_host_name(sni.encode("ascii"))
     connection.set_connect_state()
-    records = _Records()
+    records = Records()
     failure = await _shake_hands(stream, connection, records)
     if failure is not None:
         return stream, failure
@@ -223,7 +226,7 @@ async def accept_tls(stream: Stream, context: "ServerContext") -> tuple[Stream, 
     """
     connection = SSL.Connection(context.openssl)
     connection.set_accept_state()
-    records = _Records()
+    records = Records()
     failure = await _shake_hands(stream, connection, records)
     if failure is not None:
         raise TlsBroken(failure.detail)
@@ -232,11 +235,11 @@ async def accept_tls(stream: Stream, context: "ServerContext") -> tuple[Stream, 
     return TlsStream(stream, connection, records), _completed(connection, sni, ())
 
 
-async def _shake_hands(stream: Stream, connection: SSL.Connection, records: _Records) -> HandshakeFailed | None:
+async def _shake_hands(stream: Stream, connection: SSL.Connection, records: Records) -> HandshakeFailed | None:
     try:
         await _pump_handshake(stream, connection, records)
     except SSL.Error as error:
-        detail = _say(error)
+        detail = say(error)
     except OSError as error:
         detail = str(error) or type(error).__name__
     else:
@@ -245,7 +248,7 @@ async def _shake_hands(stream: Stream, connection: SSL.Connection, records: _Rec
     return HandshakeFailed(detail)
 
 
-async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: _Records) -> None:
+async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: Records) -> None:
     octets = 0
     while True:
         try:
@@ -257,13 +260,13 @@ async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: _
             raise
         else:
             return await _flush(stream, connection)
-        data = await stream.read(_READ_OCTETS)
+        data = await stream.read(_HANDSHAKE_READ_OCTETS)
         octets += len(data)
         if not data:
             raise TlsBroken("the peer closed the connection during the TLS handshake")
         if octets > MAX_HANDSHAKE_OCTETS:
             raise TlsBroken(f"the TLS handshake is longer than {MAX_HANDSHAKE_OCTETS} octets")
-        records.pass_by(data)
+        records.pass_by(data, len(data))
         connection.bio_write(data)
 
 
@@ -300,14 +303,6 @@ def _presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
     """The certificates as the server sent them, its own first. Not parsed here: they may be malformed."""
     chain = connection.get_peer_cert_chain() or []
     return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain)
-
-
-def _say(error: SSL.Error) -> str:
-    """What OpenSSL says, in one line."""
-    if isinstance(error, SSL.SysCallError):
-        return _EOF
-    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return "; ".join(entry[2] for entry in queue if entry[2]) or "TLS protocol error"
 
 
 @functools.cache
@@ -379,6 +374,7 @@ class ServerContext:
 def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey) -> SSL.Context:
     context = _context(SSL.TLS_SERVER_METHOD)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_TICKET)
+    _offer_groups(context)
     try:
         context.use_certificate(chain[0])
         for issuer in chain[1:]:
@@ -386,7 +382,7 @@ def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey)
         context.use_privatekey(key)
         context.check_privatekey()
     except (SSL.Error, TypeError) as error:
-        reason = _say(error) if isinstance(error, SSL.Error) else str(error)
+        reason = say(error) if isinstance(error, SSL.Error) else str(error)
         raise BadCertificate(f"TLS cannot use the certificate in {path}: {reason}") from None
     return context
 

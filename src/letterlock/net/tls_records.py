@@ -1,0 +1,47 @@
+"""TLS records as they go by, still encrypted: how many, and how many of them brought no data."""
+
+_HEADER_OCTETS = 5  # its type, two octets of version, two of length
+
+
+class Records:
+    """Counts the records of what goes to OpenSSL (RFC 8446 section 5.1, RFC 5246 section 6.2.1), from the first on.
+
+    `whole`: those that ended since somebody last knew that OpenSSL had read all that it could. `idle`: those that ended
+    since `restart` and have brought no data: tickets, KeyUpdates, alerts. Whoever reads data of one takes one off.
+    """
+
+    __slots__ = ("_header", "_left", "idle", "whole")
+
+    def __init__(self) -> None:
+        self.whole = 0
+        self.idle = 0
+        self._header = b""
+        self._left = 0
+
+    def restart(self) -> None:
+        """Forget the records of the handshake, none of which brought data."""
+        self.idle = 0
+
+    def pass_by(self, data: bytes, at_most: int) -> int:
+        """Look at the octets that come next, up to the end of so many records; how many octets those are."""
+        if not (self._left or self._header) and len(data) == _HEADER_OCTETS + int.from_bytes(data[3:5], "big"):
+            self.whole += 1  # just one record, as it is in a conversation
+            self.idle += 1
+            return len(data)
+        at, end, ended = 0, len(data), 0
+        while at < end and ended < at_most:
+            if self._left:
+                step = min(self._left, end - at)
+                self._left -= step
+            else:
+                step = min(_HEADER_OCTETS - len(self._header), end - at)
+                self._header += data[at : at + step]
+                if len(self._header) < _HEADER_OCTETS:
+                    at += step
+                    break
+                self._left, self._header = int.from_bytes(self._header[3:], "big"), b""
+            at += step
+            ended += not self._left
+        self.whole += ended
+        self.idle += ended
+        return at
