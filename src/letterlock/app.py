@@ -37,6 +37,8 @@ from letterlock.net.ourselves import Ourselves
 from letterlock.net.socket_address import socket_address
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.store import OperatedStore, StoreFailed
+from letterlock.receive.drop import DropCollector, may_local_users_send
+from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
 from letterlock.receive.listener import Listener
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
@@ -120,11 +122,38 @@ def spare_collector() -> None:
 
 
 def take_directory(options: Options) -> None:
-    """Make the queue directory and, started as root, become the service user. Raises StartFailed."""
+    """Make the queue and drop directories and, started as root, become the service user. Raises StartFailed."""
+    _make_drop(options)
     try:
         privileges.take_directory(options.queue_directory, options.user)
     except privileges.NotPermitted as error:
         raise StartFailed(str(error)) from None
+
+
+def _make_drop(options: Options) -> None:
+    drop = options.drop_directory
+    try:
+        if drop is not None and may_local_users_send(options.receive):
+            privileges.make_for_user(drop, options.user)
+    except privileges.NotPermitted as error:
+        log.warning("the drop cannot be made: %s", error)
+
+
+DROP_HINT = "hint: make the directory for the server's user, or set [queue] drop_directory"
+
+
+def _open_drop(options: Options) -> DropDirectory | None:
+    """The drop directory, open to everybody; closed, where local users may not send. The server runs without it too."""
+    if options.drop_directory is None or options.queue_directory != options.state_directory:  # the first worker's
+        return None
+    if not may_local_users_send(options.receive):
+        close_drop_directory(options.drop_directory)
+        return None
+    try:
+        return DropDirectory(options.drop_directory)
+    except DropUnusable as error:
+        log.warning("%s: what local programs send while the server is down is not kept for it; %s", error, DROP_HINT)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +293,12 @@ class Server:
             failed=self.reporter.wake,
             boot=boot_id(),
         )
+        drop = _open_drop(options)
+        self.collector: DropCollector | None = None
+        if drop is not None:
+            self.collector = DropCollector(
+                drop, options.receive, store=store, clock=clock, new_id=new_id, handover=self.deliverer
+            )
         self.listener = Listener(
             options.receive,
             store=store,
@@ -292,9 +327,13 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.deliverer.run())
             group.create_task(self.reporter.run())
+            if self.collector is not None:
+                group.create_task(self.collector.run())
 
     async def stop(self) -> None:
         """No new mail, then finish what is in hand and give back what is not."""
+        if self.collector is not None:
+            self.collector.stop()
         await self.listener.stop(STOP_GRACE_SECONDS)
         await self.deliverer.stop(STOP_GRACE_SECONDS)
         self.reporter.stop()

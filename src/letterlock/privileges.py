@@ -48,6 +48,15 @@ def take_directory(directory: Path, user: str | None) -> None:
     _require_own(directory, user)
 
 
+def make_for_user(directory: Path, user: str | None) -> None:
+    """As root, make another directory for the service user, where nobody else could have it changed; else nothing.
+
+    Raises NotPermitted.
+    """
+    if os.geteuid() == 0 and user is not None:
+        _make_for(pwd.getpwnam(user), Path.cwd() / directory)
+
+
 def _make(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,7 +88,7 @@ def _make_for(entry: pwd.struct_passwd, directory: Path) -> None:
         if made:
             os.fchown(at, entry.pw_uid, entry.pw_gid)
     except OSError as error:
-        raise NotPermitted(f"queue directory {directory}: {error.strerror}") from None
+        raise NotPermitted(f"directory {directory}: {error.strerror}") from None
     finally:
         os.close(at)
 

@@ -27,6 +27,13 @@ def unfolded(text: bytes) -> bytes:
     return re.sub(rb"\n(?=[ \t])", b"", text)
 
 
+def folded_or_refused(name: bytes, line: bytes) -> bytes | None:
+    try:
+        return fold_field(name, line)
+    except Failure:
+        return None
+
+
 def longest(text: bytes) -> int:
     return max(map(len, text.split(b"\n")))
 
@@ -46,9 +53,10 @@ def test_rfc5322_2_2_3_unfolding_gives_back_what_was_folded_at_white_space(words
 @settings(max_examples=300)
 def test_whatever_comes_no_line_is_too_long_and_no_character_is_cut(words: list[str], name: bytes) -> None:
     line = name + b": " + "".join(words).encode()
-    if name in (b"to", b"references") and longest(re.sub(rb"[ \t,;]", b"\n", line)) > MAX_LINE_OCTETS - 2:
-        return  # a word that no line can hold: see below
-    folded = fold_field(name, line)
+    folded = folded_or_refused(name, line)
+    if folded is None:
+        assert name in (b"to", b"references")
+        return
     assert longest(folded) <= MAX_LINE_OCTETS
     folded.decode()
     assert re.sub(rb"[ \t\n]", b"", folded) == re.sub(rb"[ \t\n]", b"", line)

@@ -22,6 +22,8 @@ from letterlock.policy.rules import Rules
 from letterlock.receive.options import ReceiveOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor, TrustAnchor
 
+DROP = "-drop"  # as letterlock-sendmail has it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolverOptions:
@@ -47,6 +49,7 @@ class Options:
     receive: ReceiveOptions
     queue_directory: Path
     state_directory: Path  # what all workers share: MTA-STS policies, trust anchors
+    drop_directory: Path | None  # where local programs leave mail while no server takes it
     delay_notice_seconds: float
     resolver: ResolverOptions
     deliver: DeliverOptions
@@ -83,6 +86,15 @@ def _system_hostname() -> str:
         return "localhost"
 
 
+def _drop_directory(file: FileTable) -> Path | None:
+    """As configured; else beside the queue's, which nobody else may enter."""
+    queue = file.queue
+    if "drop_directory" in queue.model_fields_set:
+        return queue.drop_directory
+    directory = queue.directory or default_state_directory()
+    return Path(f"{directory}{DROP}")
+
+
 def options(file: FileTable, source: str, lines: Lines) -> Options:
     """Everything that the server needs, from a file that was checked; `lines` say where its tables stand."""
     hostname = file.hostname or _system_hostname()
@@ -112,6 +124,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         ),
         queue_directory=queue.directory or default_state_directory(),
         state_directory=queue.directory or default_state_directory(),
+        drop_directory=_drop_directory(file),
         delay_notice_seconds=queue.delay_notice_seconds,
         resolver=ResolverOptions(
             upstreams=tuple(file.resolver.upstream),

@@ -21,6 +21,7 @@ from letterlock.config.values import (
     AnchorFile,
     ClientNetwork,
     DomainName,
+    DropPath,
     FilePath,
     ListenEndpoint,
     MailAddress,
@@ -116,6 +117,11 @@ class QueueTable(Table):
     directory: FilePath | None = Field(
         None,
         description="Where the queue lives. Unset: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.",
+    )
+    drop_directory: DropPath = Field(
+        None,
+        description="Where `letterlock-sendmail` leaves mail while the server takes none; everybody may write there. "
+        "`false`: nowhere. Unset: beside the queue's directory, with `-drop` at its name.",
     )
     key_file: KeyFile = Field(
         None,

@@ -50,6 +50,11 @@ def path_of(value: object, info: ValidationInfo) -> Path:
         raise wrong("begins with ~, and that user has no home directory: write the whole path") from None
 
 
+def drop_directory(value: object, info: ValidationInfo) -> Path | None:
+    """A path, or `false`: there is none."""
+    return None if value is False else path_of(value, info)
+
+
 def read(path: Path) -> bytes:
     """The octets of a file that the configuration names, at most MAX_FILE_OCTETS, or a mistake."""
     try:
@@ -145,6 +150,7 @@ Seconds = Annotated[float, Field(gt=0, le=60 * 86400)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Moment = Annotated[float, PlainValidator(_moment)]
 FilePath = Annotated[Path, PlainValidator(path_of)]
+DropPath = Annotated[Path | None, PlainValidator(drop_directory)]
 DomainName = Annotated[str, PlainValidator(domain_name)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
 ClientNetwork = Annotated[Network, PlainValidator(_network)]

@@ -35,6 +35,12 @@ def received_field(
     return ("\r\n\t".join(lines) + f";\r\n\t{_date(int(now))}\r\n").encode()
 
 
+def local_received_field(uid: int, hostname: str, message_id: str, now: float) -> bytes:
+    """The field of a message that a local user left, in Postfix's form."""
+    lines = f"Received: by {hostname} (Letterlock, from userid {uid})", f"id {message_id};", _date(int(now))
+    return ("\r\n\t".join(lines) + "\r\n").encode()
+
+
 @functools.lru_cache(maxsize=2)
 def _date(seconds: int) -> str:
     return format_datetime(dt.datetime.fromtimestamp(seconds, dt.UTC))

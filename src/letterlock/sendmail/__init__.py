@@ -2,8 +2,8 @@
 
 `letterlock-sendmail` reads a message from standard input, gives it what RFC 5322 demands and it lacks (From, Date,
 Message-ID), and hands it to the running server over SMTP (RFC 5321, DSN parameters of RFC 3461). It has no privileges
-and no queue: who may send is the server's affair. What could not be handed over for now is kept in a file of the user's
-own, the exit status is one of sysexits.h, and nothing is said to be sent that the server has not answered `250` to.
+and no queue: who may send is the server's affair. What could not be handed over for now waits in the server's drop
+directory, or, where there is none, in a file of the user's own; the exit status is one of sysexits.h.
 `letterlock-mailq` asks the server over its control socket and prints what Postfix's `mailq` would.
 
 Both are started often and live shortly, so this package imports nothing of the rest of the house, and of the standard

@@ -1,0 +1,240 @@
+"""Takes in what local programs left in the drop directory while the server was down or busy.
+
+Each message is accepted once. It gets its id before anything else, as the name of its file among those that were taken;
+it is accepted under that id; its file is removed, durably; and only then it may be delivered. So a kill at any point
+leaves a file whose id the store knows (then the file is what is left to remove) or does not know (then the message is
+accepted now). What cannot be accepted for now stays where it is, and while the store is full nobody may add to it.
+
+Who may send: local users may, where the loopback networks may relay. Whose mail it is, the file's owner says; the
+reverse-path is what the sender wrote, as over SMTP.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from letterlock.dsn import Fate, Report, ToldRecipient, compose
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
+from letterlock.mail.replies import Reply
+from letterlock.mail.tls_required import says_no
+from letterlock.ports import Clock
+from letterlock.queue.store import Store, StoreFailed, StoreFull
+from letterlock.receive.batch import BadBatch, Batch, read_batch
+from letterlock.receive.drop_directory import DropDirectory, Dropped, DropUnusable, Unfit
+from letterlock.receive.journal import printable
+from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.relay import is_within
+from letterlock.receive.session import Handover
+from letterlock.receive.trace import local_received_field
+from letterlock.smtp.server_events import MessageReceived, ServerLimits
+
+POLL_SECONDS = 10.0  # seldom needed while the server runs: then `sendmail` speaks to it
+TIDY_SECONDS = 3600.0
+MAX_AT_ONCE = 100  # messages of one look
+MAX_RECIPIENTS = 1000  # what `sendmail` puts into one file
+UNLEASED_SECONDS = 30.0
+"""When next hops are due that delivery has no room for now. It must not take them before the file is removed: a kill
+between the two would send the message twice."""
+_OURSELVES = ("127.0.0.1", "::1")
+log = logging.getLogger("letterlock.drop")
+
+
+def may_local_users_send(options: ReceiveOptions) -> bool:
+    """Whether a client on this machine may relay, and so a local user without a connection."""
+    return any(is_within(address, options.relay_networks) for address in _OURSELVES)
+
+
+class DropCollector:
+    """Empties a drop directory: `run` in a task until `stop`."""
+
+    def __init__(
+        self,
+        directory: DropDirectory,
+        options: ReceiveOptions,
+        *,
+        store: Store,
+        clock: Clock,
+        new_id: Callable[[], str],
+        handover: Handover,
+    ) -> None:
+        self._directory = directory
+        self._options = options
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._handover = handover
+        self._limits = ServerLimits(
+            max_message_octets=options.max_message_octets,
+            max_text_line_octets=options.max_text_line_octets,
+            max_recipients=max(MAX_RECIPIENTS, options.max_recipients),
+        )
+        # Dots are doubled, and before the message stand its recipients.
+        self._max_octets = 2 * options.max_message_octets + (1 << 20)
+        self._unfinished: set[str] = set()  # accepted, but the file cannot be removed
+        self._closed = False
+        self._tidied_at = float("-inf")
+        self._stopping = asyncio.Event()
+        self._looking = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Look now, and every POLL_SECONDS."""
+        try:
+            while not self._stopping.is_set():
+                again = await self.collect()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0 if again else POLL_SECONDS):
+                        await self._stopping.wait()
+        finally:
+            self._directory.close()
+
+    def stop(self) -> None:
+        """Take nothing more; what is in hand is finished."""
+        self._stopping.set()
+
+    async def collect(self) -> bool:
+        """Take in what is there; whether there may be more. Never raises for the disk or the store."""
+        try:
+            async with self._looking:
+                return await self._collect()
+        except StoreFailed as error:
+            log.warning("what waits in %s cannot be accepted now: %s", self._directory.path, error)
+            await self._let_in(not isinstance(error, StoreFull))
+        except OSError as error:
+            log.warning("drop directory %s: %s", self._directory.path, error.strerror or error)
+        return False
+
+    async def _collect(self) -> bool:
+        left_over = await asyncio.to_thread(self._directory.taken, MAX_AT_ONCE)
+        for message_id in left_over:
+            if message_id in self._unfinished or await self._store.message(message_id) is not None:
+                await self._finish(message_id)
+            else:
+                await self._take_in(message_id)
+        names = await asyncio.to_thread(self._directory.ready, MAX_AT_ONCE)
+        for name in names:
+            if self._stopping.is_set():
+                return False
+            message_id = self._new_id()
+            if await asyncio.to_thread(self._directory.take, name, message_id):
+                await self._take_in(message_id)
+        await self._let_in(True)
+        await self._tidy()
+        return len(names) == MAX_AT_ONCE
+
+    async def _let_in(self, everybody: bool) -> None:
+        if everybody is self._closed:
+            change = self._directory.open_to_all if everybody else self._directory.close_to_all
+            try:
+                await asyncio.to_thread(change)
+            except (OSError, DropUnusable) as error:
+                log.warning("drop directory %s: %s", self._directory.path, error)
+            self._closed = not everybody
+
+    async def _tidy(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._tidied_at >= TIDY_SECONDS:
+            self._tidied_at = now
+            await asyncio.to_thread(self._directory.tidy, time.time())  # the clock of the files' ages
+
+    async def _take_in(self, message_id: str) -> None:
+        try:
+            dropped = await asyncio.to_thread(self._directory.read, message_id, self._max_octets)
+            batch = await asyncio.to_thread(
+                read_batch, dropped.octets, self._options.hostname, self._limits, self._options.postmaster
+            )
+        except (Unfit, BadBatch) as error:
+            kept = await asyncio.to_thread(self._directory.set_aside, message_id, self._max_octets)
+            where = "kept in `refused`" if kept else "removed"
+            log.warning("%s: what was left in %s is no message: %s: %s", message_id, self._directory.path, error, where)
+            return
+        await self._accept(message_id, dropped, batch)
+
+    async def _accept(self, message_id: str, dropped: Dropped, batch: Batch) -> None:
+        sender = "" if batch.reverse_path is None else printable(str(batch.reverse_path))
+        log.info("%s: uid=%d from=<%s>", message_id, dropped.uid, sender)
+        for recipient, reply in batch.refused:
+            log.info("%s: reject: to=<%s>: %s", message_id, printable(recipient), printable(str(reply)))
+        if batch.refused:
+            await self._tell_sender(batch)  # first: a kill in between tells it twice, and never not at all
+        if batch.message is None:
+            await self._finish(message_id)
+            return
+        envelope, body = self._prepared(message_id, dropped.uid, batch.message)
+        leases = self._handover.prepare(envelope)
+        later = envelope.accepted_at + UNLEASED_SECONDS
+        await self._store.accept(envelope, body, next_attempt_at=later, leases=leases)
+        self._unfinished.add(message_id)
+        await self._finish(message_id)
+        facts = message_id, sender, envelope.size, len(envelope.recipients)
+        log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", *facts)
+        self._handover.take(envelope, body, leases)
+
+    async def _finish(self, message_id: str) -> None:
+        """Remove the file; if that fails, remember that its message was accepted."""
+        try:
+            await asyncio.to_thread(self._directory.finish, message_id)
+        except OSError as error:
+            log.warning("%s: was accepted, and its file cannot be removed: %s", message_id, error.strerror or error)
+        else:
+            self._unfinished.discard(message_id)
+
+    def _prepared(self, message_id: str, uid: int, message: MessageReceived) -> tuple[Envelope, bytes]:
+        now = self._clock.now()
+        body = message.content.below(local_received_field(uid, self._options.hostname, message_id, now))
+        envelope = Envelope(
+            id=message_id,
+            reverse_path=message.reverse_path,
+            recipients=message.recipients,
+            size=len(body),
+            accepted_at=now,
+            expires_at=now + self._options.expire_seconds,
+            body_type=message.body_type if message.content.isascii() else BodyType.EIGHT_BIT_MIME,
+            tls_demand=self._demand(message),
+            client=f"local[uid={uid}]",
+            wishes=message.wishes,
+            smtputf8=message.smtputf8,
+        )
+        return envelope, body
+
+    def _demand(self, message: MessageReceived) -> TlsDemand:
+        networks = self._options.tls_required_no_networks
+        heeded = networks is None or any(is_within(address, networks) for address in _OURSELVES)
+        return TlsDemand.TLS_REQUIRED_NO if heeded and says_no(message.content) else TlsDemand.NONE
+
+    async def _tell_sender(self, batch: Batch) -> None:
+        """What is refused for good: its sender is gone, and is told by mail."""
+        sender = batch.reverse_path
+        if sender is None:
+            return
+        now, dsn_id = self._clock.now(), self._new_id()
+        told = tuple(_told(recipient, reply, now) for recipient, reply in batch.refused)
+        report = Report(sender=sender, fate=Fate.FAILED, accepted_at=now, recipients=told)
+        about = batch.message.content if batch.message is not None else b""
+        content = compose(report, about, hostname=self._options.hostname, message_id=dsn_id, now=now)
+        envelope = Envelope(
+            id=dsn_id,
+            reverse_path=None,
+            recipients=(sender,),
+            size=len(content),
+            accepted_at=now,
+            expires_at=now + self._options.expire_seconds,
+            body_type=BodyType.SEVEN_BIT if content.isascii() else BodyType.EIGHT_BIT_MIME,
+        )
+        leases = self._handover.prepare(envelope)
+        await self._store.accept(envelope, content, next_attempt_at=now, leases=leases)
+        self._handover.take(envelope, content, leases)
+        log.info("%s: sender non-delivery notification to <%s>", dsn_id, printable(str(sender)))
+
+
+def _told(recipient: str, reply: Reply, now: float) -> ToldRecipient:
+    """A recipient whose address may be none, as it was written."""
+    local_part, _, domain = recipient.rpartition("@")
+    return ToldRecipient(
+        recipient=Mailbox(local_part or domain, domain if local_part else "invalid"),
+        status=reply.enhanced or "5.0.0",
+        text=" ".join(reply.lines).partition(" ")[2],
+        last_attempt_at=now,
+    )
