@@ -23,6 +23,12 @@ def test_nobody_else_may(client: str) -> None:
     assert DENIED.enhanced == "5.7.1"
 
 
+@pytest.mark.parametrize("address", ["192.0.3.1", "2001:db9::1"])
+def test_a_client_that_has_the_address_it_came_to_is_this_machine(address: str) -> None:
+    assert refuse_relaying(address, LOOPBACK, met_at=address) is None
+    assert refuse_relaying(address, LOOPBACK, met_at="198.51.100.1") is DENIED
+
+
 def test_by_default_only_loopback_may() -> None:
     assert refuse_relaying("127.0.0.1", LOOPBACK) is None
     assert refuse_relaying("192.0.2.1", LOOPBACK) is DENIED

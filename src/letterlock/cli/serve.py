@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -120,6 +120,12 @@ def _leave(supervisor_gone: int, stop: asyncio.Event) -> None:
     stop.set()
 
 
+def _only_ipv6(addresses: Sequence[tuple[str, int]]) -> list[int]:
+    """The ports that are listened on everywhere by IPv6, and nowhere by IPv4."""
+    ipv4 = {port for address, port in addresses if ":" not in address}
+    return [port for address, port in addresses if address == "::" and port not in ipv4]
+
+
 def _announce(server: Server) -> None:
     """Say what is running, in a few lines that answer a newcomer's questions."""
     options = server.options
@@ -132,6 +138,9 @@ def _announce(server: Server) -> None:
             port,
             "offered" if options.server_context else "not offered: no certificate",
         )
-    log.info("relaying for %s; nobody else", networks)
+    here = " and this machine" if options.receive.relay_own_machine else ""
+    log.info("relaying for %s%s; nobody else", networks, here)
+    for at in _only_ipv6(server.smtp_addresses):
+        log.info("[::]:%d takes IPv6 only: for IPv4 add 0.0.0.0:%d to [smtp] listen", at, at)
     log.info("queue in %s", options.queue_directory)
     log.info("DNS validated here, asking %s", ", ".join(str(upstream) for upstream in server.upstreams))

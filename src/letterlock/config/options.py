@@ -110,6 +110,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             hostname=hostname,
             postmaster=smtp.postmaster,
             relay_networks=tuple(smtp.relay_networks),
+            relay_own_machine="relay_networks" not in smtp.model_fields_set,
             tls_required_no_networks=None
             if smtp.tls_required_no_networks is None
             else tuple(smtp.tls_required_no_networks),
@@ -148,7 +149,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         rules=rules(file.domain, file.sender, file.route, source, lines),
         terms=terms(file),
         sources=sources(file, lines),
-        own_addresses=tuple(str(address) for address in smtp.own_addresses),
+        own_addresses=tuple(smtp.own_addresses),
         loopback_hosts=delivery.loopback_hosts,
         mta_sts=delivery.mta_sts,
         mta_sts_port=delivery.mta_sts_port,

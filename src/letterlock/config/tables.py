@@ -23,6 +23,7 @@ from letterlock.config.values import (
     DomainName,
     DropPath,
     FilePath,
+    IpAddress,
     ListenEndpoint,
     MailAddress,
     Moment,
@@ -46,7 +47,8 @@ class SmtpTable(Table):
     listen: list[ListenEndpoint] = Field(
         [endpoint(DEFAULT_LISTEN)],
         min_length=1,
-        description="Addresses and ports to listen on. A link-local address needs its interface: `[fe80::1%eth0]:25`.",
+        description="Addresses and ports to listen on. A link-local address needs its interface: `[fe80::1%eth0]:25`. "
+        'An IPv6 address, `[::]` too, takes IPv6 only: for both write `["0.0.0.0:25", "[::]:25"]`.',
     )
     certificate: FilePath | None = Field(
         None, description="PEM file of the server's certificate and its intermediates; with `key`, STARTTLS is offered."
@@ -54,7 +56,8 @@ class SmtpTable(Table):
     key: FilePath | None = Field(None, description="PEM file of the private key.")
     relay_networks: list[ClientNetwork] = Field(
         [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")],
-        description="Clients that may send to anybody. Nobody else may relay.",
+        description="Clients that may send to anybody. Nobody else may relay. Unset: this machine, by loopback or by "
+        "whichever of its addresses it comes to.",
     )
     tls_required_no_networks: list[ClientNetwork] | None = Field(
         None,
@@ -66,7 +69,7 @@ class SmtpTable(Table):
         description="Who gets mail for `<postmaster>`, which every server must accept, from anybody (RFC 5321 "
         "section 4.5.1). Unset: `postmaster@` and the `hostname`, wherever mail for that name goes.",
     )
-    own_addresses: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = Field(
+    own_addresses: list[IpAddress] = Field(
         [],
         max_length=100,
         description="Public addresses that lead to this server where a router translates them (NAT): mail whose MX "

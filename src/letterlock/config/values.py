@@ -87,6 +87,13 @@ def _network(value: object) -> Network:
         raise wrong(str(error), 'write "192.0.2.0/24" or "2001:db8::/32"') from None
 
 
+def _address(value: object) -> str:
+    try:
+        return str(ipaddress.ip_address(text_of(value)))
+    except ValueError as error:
+        raise wrong(str(error), 'write "192.0.2.1" or "2001:db8::1"') from None
+
+
 def domain_name(value: object) -> str:
     """A domain name as A-labels."""
     try:
@@ -154,6 +161,7 @@ DropPath = Annotated[Path | None, PlainValidator(drop_directory)]
 DomainName = Annotated[str, PlainValidator(domain_name)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
 ClientNetwork = Annotated[Network, PlainValidator(_network)]
+IpAddress = Annotated[str, PlainValidator(_address)]
 MailAddress = Annotated[Mailbox, PlainValidator(_mailbox)]
 UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream)]
 UserName = Annotated[str, PlainValidator(_user)]

@@ -108,7 +108,7 @@ class Listener:
         if reply is not None:
             _turn_away(connection, stream, reply)
             return
-        session = Session(stream, self._services)
+        session = Session(stream, self._services, met_at=connection.getsockname()[0])
         task = asyncio.create_task(session.run())
         self._sessions[task] = session
         task.add_done_callback(lambda task: self._see_off(task, stream.peer))

@@ -15,6 +15,7 @@ LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.
 class ReceiveOptions:
     """Names, limits and time-outs of receiving. Sizes are octets, times are seconds.
 
+    `relay_own_machine`: clients on this machine may relay too, by whichever of its addresses they come.
     `postmaster` gets what comes for `<postmaster>`; None: the postmaster of `hostname`.
     `command_timeout_seconds` bounds every silence, and the time that one command line may take (RFC 5321 section
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
@@ -27,6 +28,7 @@ class ReceiveOptions:
     hostname: str
     postmaster: Mailbox | None = None
     relay_networks: tuple[Network, ...] = LOOPBACK
+    relay_own_machine: bool = False
     tls_required_no_networks: tuple[Network, ...] | None = None
     max_message_octets: Annotated[int, EACH] = 26_214_400
     max_text_line_octets: Annotated[int, EACH] = 1000

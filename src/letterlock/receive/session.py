@@ -71,7 +71,8 @@ class Services:
 class Session:
     """One connection, from greeting to close. The stream becomes the session's own."""
 
-    def __init__(self, stream: Stream, services: Services) -> None:
+    def __init__(self, stream: Stream, services: Services, *, met_at: str | None = None) -> None:
+        """`met_at`: the address of ours that the client came to."""
         options = services.options
         limits = ServerLimits(
             max_message_octets=options.max_message_octets,
@@ -87,7 +88,8 @@ class Session:
             options.hostname, limits, starttls=services.tls is not None, postmaster=options.postmaster
         )
         self._journal = SessionJournal(stream.peer)
-        self._refusal = refuse_relaying(stream.peer, options.relay_networks)
+        here = met_at if options.relay_own_machine else None
+        self._refusal = refuse_relaying(stream.peer, options.relay_networks, met_at=here)
         self._tls: Completed | None = None
         self._held_octets = 0
         self._patience = _Patience(options)
