@@ -116,6 +116,40 @@ def test_schedules_that_mean_nothing_are_told_with_a_hint(text: str, line: int, 
     assert mistake[3]
 
 
+def test_a_route_ignores_extensions_of_its_own_or_the_usual_ones() -> None:
+    terms = read(
+        '[delivery]\nignore_ehlo = ["chunking"]\n'
+        '[route."a.test"]\nnext_hop = "a.test"\nignore_ehlo = ["PIPELINING", "X-Odd"]\n'
+        '[route."b.test"]\nnext_hop = "b.test"\nignore_ehlo = []\n'
+        '[route."c.test"]\nnext_hop = "lmtp:/run/lmtp"\n'
+    ).terms
+    assert terms.of("example.org").ignore_ehlo == {"CHUNKING"}
+    assert terms.of("a.test").ignore_ehlo == {"PIPELINING", "X-ODD"}
+    assert terms.of("b.test").ignore_ehlo == frozenset()
+    assert terms.of("c.test").ignore_ehlo == {"CHUNKING"}
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("STARTTLS", "STARTTLS cannot be ignored"),
+        ("requiretls", "REQUIRETLS cannot be ignored"),
+        ("", "'' is not a keyword of an EHLO reply"),
+        ("SIZE 10", "'SIZE 10' is not a keyword of an EHLO reply"),
+        ("-X", "'-X' is not a keyword of an EHLO reply"),
+    ],
+)
+def test_what_protects_a_message_cannot_be_ignored(keyword: str, words: str) -> None:
+    (mistake,) = mistakes(f'[delivery]\nignore_ehlo = ["{keyword}"]\n')
+    assert mistake[2] == words
+    assert mistake[3]
+
+
+def test_a_maildir_has_no_extensions_to_ignore() -> None:
+    (mistake,) = mistakes('[route."a.test"]\nnext_hop = "maildir:/v/{local}"\nignore_ehlo = ["CHUNKING"]\n')
+    assert mistake[1] == 'route."a.test".ignore_ehlo'
+
+
 def test_an_address_that_this_machine_does_not_have_is_told_with_its_line() -> None:
     text = ROUTES.replace('["127.0.0.2"]', '["192.0.2.1", "2001:db8::1"]')
     options = read(text)

@@ -11,6 +11,7 @@ from letterlock.mail.replies import Reply
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.net.tls import ServerContext
 from letterlock.policy.evidence import DestinationEvidence, NextHop
+from letterlock.queue.age import Age
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Absence, Answer, Security
@@ -147,7 +148,7 @@ async def test_one_host_in_clear_is_enough_to_wait(dialer: MemoryDialer, context
 
 async def test_it_bounces_when_the_time_is_over(dialer: MemoryDialer) -> None:
     dialer.handlers[ADDRESS] = Server(answers={"MAIL": [WANT_TLS[0]]}, extensions=())
-    made, task = await make(dialer), make_task()
+    made, task = await make(dialer), replace(make_task(), attempts=9, age=Age(1e9))
     settled = settle(task, made, now=task.envelope.expires_at, schedule=RetrySchedule())
     assert [outcome.status for outcome in settled.failed] == ["5.7.0"]
 

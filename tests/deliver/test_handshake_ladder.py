@@ -1,7 +1,6 @@
 """From the first handshake to the fallback that was earned: one ladder for delivery, `check` and `probe`."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -10,11 +9,9 @@ from letterlock.deliver.probe import ByHand, Demand, probe
 from letterlock.deliver.survey import survey
 from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts import Known, Mode, StsPolicy
-from letterlock.net.streams import take_turns
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
 from letterlock.policy.evidence import MxHost, Origin, TlsRule
-from letterlock.ports import Stream
 from letterlock.queue.tasks import OutcomeKind
 from tests.certificates import Credential
 from tests.deliver.test_pool import Sender, dane
@@ -28,6 +25,7 @@ from tests.deliver.world import (
     MemoryDialer,
     MemoryStream,
     Server,
+    Wrapped,
     make_ports,
     make_task,
 )
@@ -37,38 +35,15 @@ UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"  # a fatal alert, 112 (RFC 6
 NO_ROOTS = TrustRoots("none", ())
 
 
-class _Guard:
-    """A stream into a server that refuses every ClientHello with a name in it, as ports.Stream."""
-
-    def __init__(self, inner: Stream) -> None:
-        self._inner = inner
-
-    @property
-    def peer(self) -> str:
-        return self._inner.peer
-
-    @property
-    def quiet(self) -> bool:
-        return self._inner.quiet
+class _Guard(Wrapped):
+    """A stream into a server that refuses every ClientHello with a name in it."""
 
     async def read(self, max_octets: int) -> bytes:
-        data = await self._inner.read(max_octets)
+        data = await self.inner.read(max_octets)
         if data[:1] == b"\x16" and NAME.encode() in data:
-            await self._inner.write(UNRECOGNIZED_NAME)
+            await self.inner.write(UNRECOGNIZED_NAME)
             return b""
         return data
-
-    async def write(self, data: bytes) -> None:
-        await self._inner.write(data)
-
-    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        await take_turns(self, first, answer, max_octets)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-    def abort(self) -> None:
-        self._inner.abort()
 
 
 def refusing_names(server: Server) -> Handler:

@@ -162,10 +162,17 @@ class Pool(SessionPool):
     fuse: Fuse
 
     def take(
-        self, host: str, address: str, port: int, requirement: Requirement, *, source: str | None = None
+        self,
+        host: str,
+        address: str,
+        port: int,
+        requirement: Requirement,
+        *,
+        source: str | None = None,
+        ignored: frozenset[str] = frozenset(),
     ) -> Opened | None:
         self.fuse.burn("pool")
-        return super().take(host, address, port, requirement, source=source)
+        return super().take(host, address, port, requirement, source=source, ignored=ignored)
 
     async def put(self, host: str, address: str, port: int, session: Opened, *, source: str | None = None) -> None:
         await super().put(host, address, port, session, source=source)

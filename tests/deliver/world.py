@@ -162,6 +162,43 @@ class MemoryStream:
             task.add_done_callback(self._tasks.discard)
 
 
+class Wrapped:
+    """A stream that passes everything on, as ports.Stream; to be overridden in part."""
+
+    def __init__(self, inner: Stream) -> None:
+        self.inner = inner
+
+    @property
+    def peer(self) -> str:
+        """The peer's IP address."""
+        return self.inner.peer
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that was not read."""
+        return self.inner.quiet
+
+    async def read(self, max_octets: int) -> bytes:
+        """Some octets."""
+        return await self.inner.read(max_octets)
+
+    async def write(self, data: bytes) -> None:
+        """All octets."""
+        await self.inner.write(data)
+
+    async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
+        """Read and write in turns."""
+        await take_turns(self, first, answer, max_octets)
+
+    async def close(self) -> None:
+        """End after what was written."""
+        await self.inner.close()
+
+    def abort(self) -> None:
+        """Break it."""
+        self.inner.abort()
+
+
 def memory_pair(address: str) -> tuple[MemoryStream, MemoryStream]:
     """The client's end (its peer has the address) and the server's."""
     up, down = _Pipe(), _Pipe()

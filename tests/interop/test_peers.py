@@ -28,6 +28,7 @@ from tests.interop.lab import public_directory
 from tests.interop.nameservers import Place
 from tests.interop.peers import DOMAIN, HOSTNAME, Peer
 from tests.interop.programs import loopback_prefix, wait_until
+from tests.smtp.test_client import without
 
 pytestmark = pytest.mark.interop
 
@@ -108,7 +109,8 @@ async def session(peer: Peer, face: str, tls: str, way: tuple[bool, bool]) -> Op
     """A cleared session with one face of a peer."""
     place = getattr(peer, face)
     pipelining, chunking = way
-    options = DeliverOptions(hostname="client.example", port=place.port, pipelining=pipelining, chunking=chunking)
+    ignored = without(pipelining=pipelining, chunking=chunking)
+    options = DeliverOptions(hostname="client.example", port=place.port, ignore_ehlo=ignored)
     wanted = Encryption.NONE if tls == "clear" else Encryption.MANDATORY
     requirement = Requirement(encryption=wanted, authentication=None, sni=HOSTNAME, fallback=None, reasons=())
     opened = await open_session(

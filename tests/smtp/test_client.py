@@ -35,6 +35,12 @@ PLAIN = b"250-mx\r\n250 8BITMIME\r\n"
 OK = b"250 2.0.0 Ok\r\n"
 
 
+def without(*, pipelining: bool, chunking: bool) -> frozenset[str]:
+    """The EHLO keywords to be ignored."""
+    used = {"PIPELINING": pipelining, "CHUNKING": chunking}
+    return frozenset(keyword for keyword, wanted in used.items() if not wanted)
+
+
 def ready(hello: bytes = ALL) -> SmtpClient:
     """A client behind EHLO."""
     client = SmtpClient("client.example")

@@ -7,13 +7,14 @@ from letterlock.mail.replies import Reply
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import EnvelopeAnswered, LocalProtocolError, MessageAnswered
 from letterlock.smtp.client_steps import State
+from tests.smtp.test_client import without
 
 ANN, BOB, EVE = Mailbox("ann", "example.org"), Mailbox("bob", "example.net"), Mailbox("eve", "example.net")
 CHUNKS = ("PIPELINING", "CHUNKING")
 
 
 def ready(*extensions: str, chunking: bool = True, pipelining: bool = True) -> SmtpClient:
-    client = SmtpClient("client.example", chunking=chunking, pipelining=pipelining)
+    client = SmtpClient("client.example", ignored=without(pipelining=pipelining, chunking=chunking))
     client.receive(b"220 mx\r\n")
     client.hello()
     client.take_output()

@@ -17,6 +17,7 @@ from letterlock.smtp.client_events import (
 )
 from letterlock.smtp.client_steps import State
 from tests.smtp.server_driver import Driver
+from tests.smtp.test_client import without
 
 ANN, BOB, EVE = Mailbox("ann", "example.org"), Mailbox("bob", "example.net"), Mailbox("eve", "example.net")
 CONTENT = b"Subject: x\r\n\r\n.dot\r\nhello"
@@ -24,7 +25,7 @@ READY = wire_content(CONTENT)
 
 
 def greeted(*extensions: str, lmtp: bool = False, pipelining: bool = True, chunking: bool = True) -> SmtpClient:
-    client = SmtpClient("client.example", lmtp=lmtp, pipelining=pipelining, chunking=chunking)
+    client = SmtpClient("client.example", lmtp=lmtp, ignored=without(pipelining=pipelining, chunking=chunking))
     client.receive(b"220 mx\r\n")
     client.hello()
     client.take_output()

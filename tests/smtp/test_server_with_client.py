@@ -11,6 +11,7 @@ from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, Tls
 from letterlock.smtp.client_events import Event as ClientEvent
 from letterlock.smtp.client_steps import State
 from tests.smtp.server_driver import Driver
+from tests.smtp.test_client import without
 
 ANN, BOB, EVE = Mailbox("ann", "example.org"), Mailbox("bob", "example.net"), Mailbox("eve", "example.net")
 
@@ -20,7 +21,7 @@ class Pair:
 
     def __init__(self, *, pipelining: bool = True, chunking: bool = True) -> None:
         self.driver = Driver(starttls=True)
-        self.client = SmtpClient("client.example", pipelining=pipelining, chunking=chunking)
+        self.client = SmtpClient("client.example", ignored=without(pipelining=pipelining, chunking=chunking))
         self.events: list[ClientEvent] = list(self.client.receive(self.driver.greeting))
 
     def settle(self) -> None:

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust import Roots, system_roots
-from letterlock.config.values import DomainName, Moment, Port, Seconds, Sources, domain_name, text_of
+from letterlock.config.values import DomainName, EhloKeywords, Moment, Port, Seconds, Sources, domain_name, text_of
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
 from letterlock.policy.evidence import DestinationRule, RelayHost, RuleException, TlsRule
 from letterlock.policy.final import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
@@ -190,6 +190,7 @@ _MEANT_ANYWHERE = {
     "retry_max_seconds",
     "lifetime_seconds",
     "max_concurrent",
+    "ignore_ehlo",
 }
 
 
@@ -233,6 +234,11 @@ class RouteTable(RuleTable):
         description="Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
         "is not used. Unset: `[delivery] source_address`.",
     )
+    ignore_ehlo: EhloKeywords | None = Field(
+        None,
+        description='Extensions that its servers offer and break on, such as `"CHUNKING"` or `"PIPELINING"`: they are '
+        "not used. Unset: `[delivery] ignore_ehlo`.",
+    )
 
     @model_validator(mode="after")
     def _fits_its_next_hop(self) -> "RouteTable":
@@ -241,6 +247,8 @@ class RouteTable(RuleTable):
             raise wrong(f"{others[0]} means nothing where mail ends on this machine", "remove it", at=others[0])
         if "create_mailboxes" in written and not isinstance(hop, Maildir):
             raise wrong("create_mailboxes means nothing but beside maildir:", "remove it", at="create_mailboxes")
+        if "ignore_ehlo" in written and isinstance(hop, Maildir):
+            raise wrong("ignore_ehlo means nothing beside maildir:", "remove it", at="ignore_ehlo")
         if isinstance(hop, LmtpHost) and self.port is not None:
             raise wrong("an LMTP server's port is written in next_hop", f'"lmtp:[…]:{self.port}"', at="port")
         if isinstance(hop, LmtpHost) and "tls" in written and self.tls is TlsRule.MAY and self.exception is None:

@@ -16,7 +16,8 @@ def terms(file: FileTable) -> RouteTerms:
     """The terms of all mail and of each route."""
     queue = file.queue
     schedule = RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds)
-    usual = Terms(schedule=schedule, source=file.delivery.source_address)
+    ignored = frozenset(file.delivery.ignore_ehlo)
+    usual = Terms(schedule=schedule, source=file.delivery.source_address, ignore_ehlo=ignored)
     return RouteTerms(
         usual=usual,
         routes=DomainTable({domain: _of_route(table, usual) for domain, table in file.route.items()}),
@@ -33,6 +34,7 @@ def _of_route(table: RouteTable, usual: Terms) -> Terms:
             lifetime_seconds=table.lifetime_seconds,
         ),
         source=ANY_SOURCE if isinstance(table.next_hop, FinalHop) else table.source_address or usual.source,
+        ignore_ehlo=usual.ignore_ehlo if table.ignore_ehlo is None else frozenset(table.ignore_ehlo),
     )
 
 

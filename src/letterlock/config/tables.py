@@ -22,6 +22,7 @@ from letterlock.config.values import (
     ClientNetwork,
     DomainName,
     DropPath,
+    EhloKeywords,
     FilePath,
     IpAddress,
     ListenEndpoint,
@@ -190,6 +191,11 @@ class DeliveryTable(Table):
         ANY_SOURCE,
         description="Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
         "is not used. Unset: the system chooses.",
+    )
+    ignore_ehlo: EhloKeywords = Field(
+        [],
+        description='Extensions that are not used though servers offer them, such as `"CHUNKING"`. A server that '
+        "breaks on CHUNKING or PIPELINING is found out without this.",
     )
     connect_timeout_seconds: Seconds = Field(30, description="How long a connection may take to be made.")
     idle_seconds: float = Field(

@@ -167,3 +167,20 @@ UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream)]
 UserName = Annotated[str, PlainValidator(_user)]
 Sources = Annotated[SourceAddresses, PlainValidator(_sources)]
 AnchorFile = Annotated[tuple[TrustAnchor, ...], PlainValidator(_anchors)]
+
+
+MAX_EHLO_KEYWORDS = 100  # as many as an EHLO reply may have lines, roughly; far more than anybody ignores
+_ABOUT_TLS = frozenset({"STARTTLS", "REQUIRETLS"})
+
+
+def ehlo_keyword(value: object) -> str:
+    """A keyword of an EHLO reply (RFC 5321 section 4.1.1.1), in capitals; not one that protects a message."""
+    keyword = text_of(value).upper()
+    if not (keyword.isascii() and keyword.replace("-", "").isalnum() and keyword[0] != "-"):
+        raise wrong(f"{value!r} is not a keyword of an EHLO reply", 'such as "CHUNKING" or "PIPELINING"')
+    if keyword in _ABOUT_TLS:
+        raise wrong(f"{keyword} cannot be ignored", "whether TLS is used is decided by rules: see `tls`")
+    return keyword
+
+
+EhloKeywords = Annotated[list[Annotated[str, PlainValidator(ehlo_keyword)]], Field(max_length=MAX_EHLO_KEYWORDS)]

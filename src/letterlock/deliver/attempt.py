@@ -255,9 +255,9 @@ class _Try:
     async def _try_addresses(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
         """Try them until one has led somewhere; whether the attempt is over.
 
-        Each is tried once, and again without CHUNKING if that was an empty promise.
+        Each is tried once, and again without the extensions that it broke on.
         """
-        chunking = self._options.chunking
+        ignored = self._options.ignore_ehlo
         while addresses:
             if self._sessions_left <= 0 or await self._use_kept(host, addresses, requirement):
                 return True
@@ -269,8 +269,8 @@ class _Try:
                 made = await self._connect(host, addresses, requirement, turn)
             if made is not None and await self._use(host, *made):
                 return True
-            if made is not None and chunking and not self._options.chunking:
-                chunking = False
+            if made is not None and ignored != self._options.ignore_ehlo:
+                ignored = self._options.ignore_ehlo
                 addresses.insert(0, made[0])
         return False
 
@@ -321,7 +321,7 @@ class _Try:
             return None
         addresses.remove(race.address)
         turn.settle_on(race.address)
-        return race.address, await self._open(race.address, requirement, race.stream)
+        return race.address, await self._open(host, race.address, requirement, race.stream)
 
     async def _use(self, host: str, address: str, result: OpenResult) -> bool:
         """Send over a new session, if there is one; whether the attempt is over."""
@@ -343,12 +343,14 @@ class _Try:
 
     def _kept_session(self, pool: SessionPool, host: str, address: str, requirement: Requirement) -> Opened | None:
         source = self._options.source.towards(address)
-        return pool.take(host, address, self._options.port, requirement, source=source)
+        ignored = self._options.ignore_ehlo
+        return pool.take(host, address, self._options.port, requirement, source=source, ignored=ignored)
 
-    async def _open(self, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
+    async def _open(self, host: str, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
         options = self._options
-        if self._pool is not None and not self._pool.takes_chunks(address, options.port):
-            options = replace(options, chunking=False)
+        if self._pool is not None:
+            broken = self._pool.broken_offers.at(host, options.port, self._ports.clock.now())
+            options = replace(options, ignore_ehlo=options.ignore_ehlo | broken) if broken else options
         return await open_with_fallback(
             address,
             requirement,
@@ -385,8 +387,8 @@ class _Try:
     def _learn(self, done: Transacted, session: Opened, host: str, address: str) -> bool | None:
         """What the transactions came to; the same answer as `_transact`."""
         server = f"{host}[{address}]"
-        if done.shun_chunks:
-            self._shun_chunks(address)
+        if done.broke_on:
+            self._distrust(host, done.broke_on)
         for recipient, outcome in done.unable.items():
             self._without.setdefault(recipient, {})[host] = outcome
             self._troubles.append(_Trouble(outcome.status, outcome.text, by_policy=False))
@@ -400,11 +402,11 @@ class _Try:
             self._troubles.append(_Trouble(done.lost.status, text, by_policy=False, advice=done.lost.advice))
         return not self._pending()
 
-    def _shun_chunks(self, address: str) -> None:
-        """For the rest of this attempt, and at this server from now on."""
-        self._options = replace(self._options, chunking=False)
+    def _distrust(self, host: str, keywords: frozenset[str]) -> None:
+        """Do without these extensions for the rest of this attempt, and at this host from now on."""
+        self._options = replace(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
         if self._pool is not None:
-            self._pool.shun_chunks(address, self._options.port)
+            self._pool.broken_offers.remember(host, self._options.port, keywords, self._ports.clock.now())
 
     def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
         """Keep what the policy said, and what looks like an attack beside it; whether the attempt is over."""

@@ -98,7 +98,10 @@ class _Delivery:
         self._defer(code, sentence(reason))
 
     async def _begin_anew(self) -> bool:
-        """One new session; False when it has shown that the server offers CHUNKING and does not know BDAT."""
+        """One new session; False when the server broke on an extension that it offers."""
+        if self._pool is not None:
+            broken = self._pool.broken_offers.at(self._server, self._options.port, self._ports.clock.now())
+            self._options = replace(self._options, ignore_ehlo=self._options.ignore_ehlo | broken)
         match await open_session(self._address, IN_CLEAR, ports=self._ports, options=self._options, lmtp=True):
             case Opened() as session:
                 return await self._transact(replace(session, local=True))
@@ -113,11 +116,12 @@ class _Delivery:
     def _kept_session(self) -> Opened | None:
         if self._pool is None:
             return None
-        return self._pool.take(self._server, self._address, self._options.port, IN_CLEAR)
+        ignored = self._options.ignore_ehlo
+        return self._pool.take(self._server, self._address, self._options.port, IN_CLEAR, ignored=ignored)
 
     async def _transact(self, session: Opened) -> bool:
         """Whether it is over; False when another session may do better: this one was kept and had ended meanwhile, or
-        the server does not keep its promise of CHUNKING.
+        the server broke on an extension that it offers.
         """
         self._handed.connected_at, self._handed.ready_at = session.connected_at, self._ports.clock.now()
         kept = False
@@ -137,11 +141,16 @@ class _Delivery:
         """What the transactions came to; the same answer as `_transact`."""
         if session.reused and done.lost is not None and not done.outcomes:
             return False
-        again = done.shun_chunks and self._options.chunking
+        again = bool(done.broke_on - self._options.ignore_ehlo)
         if again:
-            self._options = replace(self._options, chunking=False)
+            self._distrust(done.broke_on)
         self._keep(done, again=again)
         return not again
+
+    def _distrust(self, keywords: frozenset[str]) -> None:
+        self._options = replace(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
+        if self._pool is not None:
+            self._pool.broken_offers.remember(self._server, self._options.port, keywords, self._ports.clock.now())
 
     def _keep(self, done: Transacted, *, again: bool) -> None:
         self._handed.outcomes |= done.outcomes | done.unable

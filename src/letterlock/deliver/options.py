@@ -57,8 +57,8 @@ class DeliverOptions:
     addresses that are dialled from. `max_waiting` leased tasks wait in memory for a seat, without their content; but
     for what was just accepted, whose content stays in memory up to `max_fresh_octets` in all. A lease lasts
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
-    `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `pipelining` (RFC 2920) and `chunking`
-    (RFC 3030) are used where they are offered.
+    `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `ignore_ehlo`: keywords of
+    EHLO replies that are read as if they were not there.
     """
 
     hostname: str
@@ -76,6 +76,5 @@ class DeliverOptions:
     idle_seconds: float = 5.0
     max_idle_sessions: Annotated[int, DIVIDED] = 100
     max_session_age_seconds: Annotated[float, EACH] = 300.0
-    pipelining: bool = True
-    chunking: bool = True
+    ignore_ehlo: frozenset[str] = frozenset()
     timeouts: Timeouts = field(default_factory=Timeouts)

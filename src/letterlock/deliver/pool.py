@@ -12,6 +12,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
+from letterlock.deliver.broken_offers import BrokenOffers
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened
 from letterlock.deliver.turns import Turns
@@ -21,7 +22,6 @@ from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock
 from letterlock.smtp.client_steps import State
 
-MAX_REMEMBERED = 1000
 JUDGED_SECONDS = 1.0  # for so long a verdict stands, if it is asked for under the very same requirement
 _Server = tuple[str, str, int, str | None]
 
@@ -41,6 +41,7 @@ class SessionPool:
     """
 
     def __init__(self, clock: Clock, options: DeliverOptions) -> None:
+        self.broken_offers = BrokenOffers()
         self.turns = Turns(options.max_handshakes_per_host)
         self._clock = clock
         self._options = options
@@ -49,32 +50,30 @@ class SessionPool:
         self._order: OrderedDict[int, _Kept] = OrderedDict()  # by identity, the one idle for longest first
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self._without_chunks: OrderedDict[tuple[str, int], None] = OrderedDict()
-
-    def shun_chunks(self, address: str, port: int) -> None:
-        """Remember that a server offers CHUNKING and does better without."""
-        self._without_chunks[address, port] = None
-        if len(self._without_chunks) > MAX_REMEMBERED:
-            self._without_chunks.popitem(last=False)
-
-    def takes_chunks(self, address: str, port: int) -> bool:
-        """Whether a server that offers CHUNKING may be believed."""
-        return (address, port) not in self._without_chunks
 
     def take(
-        self, host: str, address: str, port: int, requirement: Requirement, *, source: str | None = None
+        self,
+        host: str,
+        address: str,
+        port: int,
+        requirement: Requirement,
+        *,
+        source: str | None = None,
+        ignored: frozenset[str] = frozenset(),
     ) -> Opened | None:
         """A session with this very server that holds the requirement now, if there is one; it is the caller's.
 
-        `source`: the address that it must have been dialled from.
+        `source`: the address that it must have been dialled from. `ignored`: EHLO keywords that it must not go by; so
+        are those that the host has broken on.
         """
         server = host, address, port, source
         now = self._clock.now()
+        ignored |= self.broken_offers.at(host, port, now)
         for kept in reversed(self._kept.get(server, ())):
-            session = kept.session
+            session, client = kept.session, kept.session.conversation.client
             if not session.conversation.stream.quiet or self._too_old(session, now):
                 self._end(kept)
-            elif (taken := self._cleared(session, requirement, now)) is not None:
+            elif client.ignored >= ignored and (taken := self._cleared(session, requirement, now)) is not None:
                 self._forget(kept)
                 session.conversation.begin_anew(self._options.timeouts.session)
                 return taken

@@ -185,9 +185,7 @@ async def open_session(
         return Unreachable(status="4.4.1", text=text, connected_at=None)
     except OSError as error:
         return Unreachable(status="4.4.1", text=f"cannot connect: {say(error)}", connected_at=None)
-    client = SmtpClient(
-        options.hostname, secure=implicit, lmtp=lmtp, pipelining=options.pipelining, chunking=options.chunking
-    )
+    client = SmtpClient(options.hostname, secure=implicit, lmtp=lmtp, ignored=options.ignore_ehlo)
     conversation = Conversation(stream, client, timeouts, deadline)
     opening = _Opening(conversation, requirement, ports, options.port, compatible=compatible)
     return await opening.run()

@@ -16,6 +16,7 @@ class Terms:
 
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
     source: SourceAddresses = ANY_SOURCE
+    ignore_ehlo: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.advice import asks_for_tls, too_many_recipients
-from letterlock.deliver.conversation import BLOCK_OCTETS, MAX_AT_ONCE_OCTETS, Conversation, SessionLost
+from letterlock.deliver.conversation import BLOCK_OCTETS, MAX_AT_ONCE_OCTETS, SessionLost
 from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.dsn import in_seven_bits
@@ -37,6 +37,7 @@ from letterlock.smtp.client_events import (
 
 log = logging.getLogger("letterlock.deliver")
 
+_NOTHING, _CHUNKING, _PIPELINING = frozenset[str](), frozenset({"CHUNKING"}), frozenset({"PIPELINING"})
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
 MAX_EARLY_OCTETS = 1 << 16
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
@@ -47,13 +48,13 @@ class Transacted:
     """What a session led to. Recipients without an outcome may be tried elsewhere; `lost` is what ended the session.
 
     `unable`: who could not have the message at this server; the outcome is theirs if no other host does better.
-    `shun_chunks`: the server offers CHUNKING, and does better without. `broken`: what ended it was a bug.
+    `broke_on`: EHLO keywords that the server offers, and may do better without. `broken`: what ended it was a bug.
     """
 
     outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     unable: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     lost: SessionLost | None = None
-    shun_chunks: bool = False
+    broke_on: frozenset[str] = frozenset()
     broken: bool = False
 
     def settled(self, recipient: Mailbox) -> bool:
@@ -96,8 +97,8 @@ class _Sending:
     """One message in one session."""
 
     def __init__(self, session: Opened, envelope: Envelope, body: bytes, server: str) -> None:
+        self._session = session
         self._conversation = session.conversation
-        self._exposed = session.exposed
         offered = self._conversation.client.capabilities
         if envelope.reverse_path is None and not (offered.eight_bit_mime or body.isascii()):
             body = in_seven_bits(body) or body
@@ -140,7 +141,7 @@ class _Sending:
 
     def _cannot_have_it(self, recipient: Mailbox, status: str, text: str) -> RecipientOutcome:
         """For good, unless what the server offered was read in clear: anybody on the path can remove a line of that."""
-        if self._exposed:
+        if self._session.exposed:
             return outcomes.deferred(recipient, status, f"{text}; it said so in clear, and is asked again")
         return outcomes.failed(recipient, status, text)
 
@@ -176,29 +177,21 @@ class _Sending:
                 early=ready if early else None,
             )
         )
-        transaction = _Transaction(self._conversation, ready, group, self._server, self.done, exposed=self._exposed)
-        return await transaction.run()
+        return await _Transaction(self._session, ready, group, self._server, self.done).run()
 
 
 class _Transaction:
     """One mail transaction whose envelope is on its way."""
 
     def __init__(
-        self,
-        conversation: Conversation,
-        ready: WireContent,
-        group: list[Mailbox],
-        server: str,
-        done: Transacted,
-        *,
-        exposed: bool,
+        self, session: Opened, ready: WireContent, group: list[Mailbox], server: str, done: Transacted
     ) -> None:
-        self._conversation = conversation
+        self._session = session
+        self._conversation = session.conversation
         self._ready = ready
         self._group = group
         self._server = server
         self._done = done
-        self._exposed = exposed
         self._too_many: dict[Mailbox, Reply] = {}
         self._over: EnvelopeAnswered | None = None
         self._unanswered: deque[Mailbox] = deque()  # those who were accepted, until the answer to the message
@@ -285,7 +278,7 @@ class _Transaction:
         """
         if self._conversation.client.chunking and reply.code in _NOT_UNDERSTOOD:
             self._unanswered.clear()
-            self._done.shun_chunks = True
+            self._done.broke_on = _CHUNKING
             raise SessionLost("4.5.0", f"the server offers CHUNKING and answers BDAT with {reply}")
 
     async def _conclude(self, lost: SessionLost) -> None:
@@ -294,15 +287,27 @@ class _Transaction:
         Raises it again unless everything was answered.
         """
         if self._over is None:
-            if self._conversation.client.sent_early and not lost.said:
+            if not lost.said:
                 self._doubt_what_went_out(lost)
-                self._done.shun_chunks = True  # else another host would never be tried
+                self._done.broke_on |= self._suspects()
             raise lost
         while self._unanswered and (refusal := await self._last_words()) is not None:
             self._answered(refusal)
         self._doubt_what_went_out(lost)
-        if self._unanswered or self._done.shun_chunks:
+        if self._unanswered and not lost.said:
+            self._done.broke_on |= self._suspects()
+        if self._unanswered or self._done.broke_on:
             raise lost
+
+    def _suspects(self) -> frozenset[str]:
+        """What the server may have broken on, though it offers it: what was in use when the session was lost.
+
+        A session that served before may have ended for having been idle, and its envelope shows nothing.
+        """
+        client = self._conversation.client
+        sent_by_bdat = client.chunking and (client.sent_early or self._over is not None)
+        in_a_group = client.pipelining and self._over is None and not self._session.reused
+        return (_CHUNKING if sent_by_bdat else _NOTHING) | (_PIPELINING if in_a_group else _NOTHING)
 
     async def _last_words(self) -> Reply | None:
         """A refusal that the server sent before it cut us off; a 2yz without the final dot would mean nothing."""
@@ -345,7 +350,7 @@ class _Transaction:
         """Keep the first answer that decided: after a refused MAIL, a pipelined RCPT gets 503."""
         if self._done.settled(recipient):
             return
-        if self._exposed and asks_for_tls(reply):
+        if not reply.positive and self._session.exposed and asks_for_tls(reply):
             self._done.unable[recipient] = outcomes.wants_tls(recipient, reply, server=self._server, command=command)
         else:
             confirms = self._conversation.client.capabilities.dsn

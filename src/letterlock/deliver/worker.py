@@ -88,7 +88,7 @@ class Deliverer:
         self._failed = failed
         self._discoverer = discoverer
         self._dialer_from = dialer_from
-        self._ways: dict[SourceAddresses, tuple[Ports, DeliverOptions]] = {}
+        self._ways: dict[tuple[SourceAddresses, frozenset[str]], tuple[Ports, DeliverOptions]] = {}
         self._leads_to = discoverer.leads_to
         self._pool = SessionPool(clock, options)
         self._seats = Seats(
@@ -422,18 +422,20 @@ class Deliverer:
         return None
 
     def _way(self, next_hop: str) -> tuple[Ports, DeliverOptions]:
-        """The outside world as the route of a next hop sees it: from its source address."""
-        source = self._terms_of(next_hop).source
-        if source not in self._ways:
+        """The outside world as the route of a next hop sees it: from its source address, without what it ignores."""
+        terms = self._terms_of(next_hop)
+        way = terms.source, terms.ignore_ehlo
+        if way not in self._ways:
             ports = Ports(
                 discoverer=self._discoverer,
-                dialer=self._dialer_from(source),
+                dialer=self._dialer_from(terms.source),
                 clock=self._clock,
                 shuffle=self._shuffled,
                 decided=self._decided,
             )
-            self._ways[source] = ports, replace(self._options, source=source)
-        return self._ways[source]
+            options = replace(self._options, source=terms.source, ignore_ehlo=terms.ignore_ehlo)
+            self._ways[way] = ports, options
+        return self._ways[way]
 
     def _fresh_body(self, task: DeliveryTask) -> bytes | None:
         """The content of a message that was just accepted."""

@@ -62,7 +62,7 @@ class SmtpClient:
     """One session. `name` is what we call ourselves in EHLO: a domain name or an address literal.
 
     `secure`: the session is inside TLS from its first octet (RFC 8314 section 3), and there is no STARTTLS. `lmtp`: the
-    server speaks LMTP. `pipelining`, `chunking`: use these where they are offered.
+    server speaks LMTP. `ignored`: EHLO keywords, in capitals, that are read as if they were not there.
     """
 
     def __init__(
@@ -71,8 +71,7 @@ class SmtpClient:
         *,
         secure: bool = False,
         lmtp: bool = False,
-        pipelining: bool = True,
-        chunking: bool = True,
+        ignored: frozenset[str] = frozenset(),
         max_line_octets: int = MAX_REPLY_LINE_OCTETS,
         max_reply_lines: int = MAX_REPLY_LINES,
     ) -> None:
@@ -85,8 +84,7 @@ class SmtpClient:
         self._capabilities = _NO_CAPABILITIES
         self._secure = secure
         self._lmtp = lmtp
-        self._may_pipeline = pipelining
-        self._may_chunk = chunking
+        self._ignored = ignored
         self._sender_accepted = False
         self._accepted: list[Mailbox] = []
         self._transaction_open = False
@@ -120,9 +118,19 @@ class SmtpClient:
         return self._lmtp
 
     @property
+    def ignored(self) -> frozenset[str]:
+        """The EHLO keywords that are read as if they were not there."""
+        return self._ignored
+
+    @property
+    def pipelining(self) -> bool:
+        """Whether commands go out in groups (RFC 2920)."""
+        return self._capabilities.pipelining
+
+    @property
     def chunking(self) -> bool:
         """Whether content goes out by BDAT (RFC 3030) and not by DATA."""
-        return self._may_chunk and self._capabilities.chunking
+        return self._capabilities.chunking
 
     @property
     def may_send_early(self) -> bool:
@@ -131,7 +139,7 @@ class SmtpClient:
         Only in the first transaction: a session that served before may have ended unseen, and nothing is to be in doubt
         then.
         """
-        return self._fresh and self.chunking and self._pipelining
+        return self._fresh and self.chunking and self.pipelining
 
     @property
     def sent_early(self) -> bool:
@@ -336,7 +344,10 @@ class SmtpClient:
             self._state = State.GREETED
             return HelloAnswered(reply, None)
         self._state = State.READY
-        self._capabilities = parse_capabilities(reply.lines) if step is not Step.HELO else _NO_CAPABILITIES
+        if step is Step.HELO:
+            self._capabilities = _NO_CAPABILITIES
+        else:
+            self._capabilities = parse_capabilities(reply.lines, self._ignored)
         return HelloAnswered(reply, self._capabilities)
 
     def _answer_tls(self, reply: Reply) -> Event:
@@ -401,9 +412,9 @@ class SmtpClient:
             self._plan.clear()
             return self._envelope_over(None)
         if self._plan:
-            together = len(self._plan) if self._pipelining else 1
+            together = len(self._plan) if self.pipelining else 1
             self._send(*[self._plan.popleft() for _ in range(together)])
-            if not self._pipelining:
+            if not self.pipelining:
                 return []
         if self.chunking and not self._due:
             return self._content_is_next()
@@ -415,10 +426,6 @@ class SmtpClient:
             return self._envelope_over(None)
         self._state = State.SENDING
         return [EnvelopeAnswered(tuple(self._accepted), None)]
-
-    @property
-    def _pipelining(self) -> bool:
-        return self._may_pipeline and self._capabilities.pipelining
 
     def _pointless(self) -> bool:
         return not self._sender_accepted or (self._plan[0].step is Step.DATA and not self._accepted)

@@ -1,6 +1,6 @@
 """What the SMTP client tells its driver, what it raises, and what a server can do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,9 +39,14 @@ class Capabilities:
     keywords: frozenset[str] = frozenset()
 
 
-def parse_capabilities(lines: Sequence[str]) -> Capabilities:
-    """Read the lines of an EHLO reply; the first one only greets. What cannot be understood counts as not offered."""
+def parse_capabilities(lines: Sequence[str], ignored: Collection[str] = ()) -> Capabilities:
+    """Read the lines of an EHLO reply; the first one only greets. What cannot be understood counts as not offered.
+
+    `ignored`: keywords, in capitals, that are read as if they were not there.
+    """
     offered = {words[0].upper(): words[1:] for line in lines[1:] if (words := line.split())}
+    for keyword in ignored:
+        offered.pop(keyword, None)
     return Capabilities(
         starttls="STARTTLS" in offered,
         pipelining="PIPELINING" in offered,
