@@ -25,6 +25,7 @@ from letterlock import privileges
 from letterlock.admin.client import CONTROL_SOCKET
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
+from letterlock.deliver.maildir import why_unwritable
 from letterlock.deliver.worker import Deliverer
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
@@ -140,6 +141,16 @@ def _make_drop(options: Options) -> None:
 
 
 DROP_HINT = "hint: make the directory for the server's user, or set [queue] drop_directory"
+
+
+MAILDIR_HINT = "hint: under systemd, `letterlock serve --print-drop-in` prints what the unit has to allow"
+
+
+def _warn_of_unwritable_maildirs(options: Options) -> None:
+    """Mail for these waits, for hours perhaps: better the operator knows at once."""
+    for target in options.maildirs if options.queue_directory == options.state_directory else ():
+        if why := why_unwritable(target):
+            log.warning("mail for %s will wait: %s; %s", target, why, MAILDIR_HINT)
 
 
 def _open_drop(options: Options) -> DropDirectory | None:
@@ -358,6 +369,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             await server.control.start()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
+        _warn_of_unwritable_maildirs(options)
         keeper = AnchorKeeper(asked.resolver, partial(TrustPointFile, options.state_directory), SystemClock())
         keeper.restore()
         async with asyncio.TaskGroup() as group:

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from letterlock.deliver import maildir
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.maildir import MAX_NAME_OCTETS, Letter, NoMailbox, deliver_to_maildirs, place
+from letterlock.deliver.maildir import (
+    MAX_NAME_OCTETS,
+    Letter,
+    NoMailbox,
+    base_of,
+    deliver_to_maildirs,
+    place,
+    why_unwritable,
+)
 from letterlock.mail.addresses import Mailbox, parse_mailbox
 from letterlock.policy.final import Maildir
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
@@ -307,3 +315,25 @@ async def test_an_attempt_ends_in_maildirs_and_says_so(base: Path) -> None:
     assert kinds(made) == [OutcomeKind.DELIVERED, OutcomeKind.FAILED]
     assert made.host == str(target)
     assert made.reasons[0].code == "rule-route"
+
+
+@pytest.mark.parametrize(
+    ("template", "base"),
+    [(EVERYBODY, "/var/mail"), ("/srv/mail-{domain}/{local}", "/srv"), ("/srv/all/box", "/srv/all"), ("/box", "/")],
+)
+def test_the_part_of_a_path_that_all_mailboxes_share(template: str, base: str) -> None:
+    assert base_of(Maildir(template)) == base
+
+
+def test_what_would_keep_mail_waiting_is_known_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Maildir(f"{tmp_path}/{{local}}", create=True)
+    assert why_unwritable(target) is None
+    assert why_unwritable(Maildir(f"{tmp_path}/none/{{local}}")) == f"{tmp_path}/none: No such file or directory"
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    assert "cannot be written by this user" in (why_unwritable(target) or "")
+    assert why_unwritable(replace(target, create=False)) is None, "the mailboxes below may be writable"
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.X_OK)
+    assert "cannot be entered" in (why_unwritable(replace(target, create=False)) or "")
+    real = os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((*real(path)[:8], os.ST_RDONLY, 255)))
+    assert "read-only for this service" in (why_unwritable(target) or "")

@@ -97,3 +97,14 @@ async def test_a_server_killed_while_it_takes_mail_from_the_drop_has_it_once(tmp
         listed = await run("mailq", stdin=b"", home=tmp_path, config=config)
     assert sorted(listed.out.count(f" {name}\n") for name in names) == [1] * len(names)
     assert not [path for path in (tmp_path / "queue-drop").rglob("*") if path.is_file()]
+
+
+async def test_a_maildir_that_cannot_be_written_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "letterlock.toml"
+    route = f'[route."example.org"]\nnext_hop = "maildir:{tmp_path}/not-mounted/{{local}}"\n'
+    config.write_text(CONFIG + route)
+    async with app.running(load(config)):
+        pass
+    assert f"will wait: {tmp_path}/not-mounted: No such file or directory; hint: under systemd" in caplog.text

@@ -14,6 +14,7 @@ import uvloop
 
 from letterlock.app import Server, StartFailed, running, spare_collector
 from letterlock.cli.descriptors import raise_limit
+from letterlock.cli.drop_in import drop_in
 from letterlock.cli.heartbeat import beating
 from letterlock.cli.logs import start_log
 from letterlock.cli.service_manager import notify, watched
@@ -35,6 +36,11 @@ SWITCH_SECONDS = 0.0003
 )
 @click.option("--check-config", is_flag=True, help="Read the configuration, tell every mistake, and stop.")
 @click.option(
+    "--print-drop-in",
+    is_flag=True,
+    help="Print what the systemd unit has to allow for this configuration, as a drop-in for it, and stop.",
+)
+@click.option(
     "--log",
     "log_format",
     type=click.Choice(["postfix", "json"]),
@@ -43,7 +49,7 @@ SWITCH_SECONDS = 0.0003
     help="Form of the log on stderr.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Log every lookup and session too.")
-def serve(config_path: Path | None, check_config: bool, log_format: str, verbose: bool) -> None:
+def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log_format: str, verbose: bool) -> None:
     """Receive mail from your networks, keep it safely, and deliver it by MX.
 
     Runs in the foreground and logs to stderr. SIGTERM or Ctrl-C finishes what is in hand and stops.
@@ -58,6 +64,9 @@ def serve(config_path: Path | None, check_config: bool, log_format: str, verbose
         sys.exit(EX_CONFIG)
     if check_config:
         click.echo(f"{options.source}: no mistakes", err=True)
+        return
+    if print_drop_in:
+        click.echo(drop_in(options), nl=False)
         return
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
     raise_limit(options)

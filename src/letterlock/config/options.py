@@ -2,7 +2,7 @@
 
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dns.name
@@ -18,6 +18,7 @@ from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import Upstream
 from letterlock.net.tls import ServerContext
+from letterlock.policy.final import Maildir
 from letterlock.policy.rules import Rules
 from letterlock.receive.options import ReceiveOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor, TrustAnchor
@@ -58,6 +59,7 @@ class Options:
     sources: Sources
     own_addresses: tuple[str, ...] = ()
     loopback_hosts: bool = False
+    maildirs: tuple[Maildir, ...] = ()
     mta_sts: bool = True
     mta_sts_port: int = 443
     public_roots: TrustRoots | None = None
@@ -151,6 +153,11 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         sources=sources(file, lines),
         own_addresses=tuple(smtp.own_addresses),
         loopback_hosts=delivery.loopback_hosts,
+        maildirs=tuple(
+            replace(table.next_hop, create=table.create_mailboxes)
+            for table in file.route.values()
+            if isinstance(table.next_hop, Maildir)
+        ),
         mta_sts=delivery.mta_sts,
         mta_sts_port=delivery.mta_sts_port,
         public_roots=delivery.public_roots,

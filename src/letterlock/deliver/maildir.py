@@ -70,14 +70,40 @@ class Place:
 
 def place(template: str, recipient: Mailbox) -> Place:
     """Where a recipient's mailbox lies. Raises NoMailbox for an address that makes no name of 1 to 255 octets."""
-    parts = [name for name in template.split("/") if name]
-    fixed = next((at for at, part in enumerate(parts) if any(each in part for each in PLACEHOLDERS)), len(parts))
-    fixed = min(fixed, len(parts) - 1)
+    parts, fixed = _split(template)
     local, domain = _name_of(_unquoted(recipient.local_part)), _name_of(recipient.domain)
     names = tuple(part.replace("{domain}", domain).replace("{local}", local) for part in parts[fixed:])
     if any(len(name) > MAX_NAME_OCTETS for name in names):
         raise NoMailbox("the address is too long for the name of a directory")
     return Place("/" + "/".join(parts[:fixed]), names)
+
+
+def _split(template: str) -> tuple[list[str], int]:
+    """The names of a template's path, and how many of them are the same for every mailbox: all but one at most."""
+    parts = [name for name in template.split("/") if name]
+    fixed = next((at for at, part in enumerate(parts) if any(each in part for each in PLACEHOLDERS)), len(parts))
+    return parts, min(fixed, len(parts) - 1)
+
+
+def base_of(target: Maildir) -> str:
+    """The directory that all mailboxes lie in."""
+    parts, fixed = _split(target.template)
+    return "/" + "/".join(parts[:fixed])
+
+
+def why_unwritable(target: Maildir) -> str | None:
+    """Why this process cannot write mailboxes there, as far as that can be seen without any mail; None: it can."""
+    base = base_of(target)
+    try:
+        if os.statvfs(base).f_flag & os.ST_RDONLY:
+            return f"{base} is on a file system that is read-only for this service"
+    except OSError as error:
+        return f"{base}: {_said(error)}"
+    if not os.access(base, os.X_OK):
+        return f"{base} cannot be entered by this user"
+    if target.create and not os.access(base, os.W_OK):
+        return f"{base} cannot be written by this user, and mailboxes are to be made there"
+    return None
 
 
 def _unquoted(local_part: str) -> str:
