@@ -292,6 +292,7 @@ class Server:
             lifetime_seconds=options.receive.expire_seconds,
             delay_notice_seconds=options.delay_notice_seconds,
             wake_deliverer=self._wake_deliverer,
+            rules=options.rules,
         )
         self.deliverer = Deliverer(
             options.deliver,

@@ -5,6 +5,7 @@ import email.policy
 from email.message import EmailMessage
 from typing import cast
 
+from letterlock.policy.rules import Rules
 from letterlock.queue.orders import OrderKind
 from letterlock.report.worker import Reporter
 from letterlock.store.memory import MemoryStore
@@ -22,6 +23,7 @@ def reporter(store: MemoryStore) -> Reporter:
         lifetime_seconds=1000,
         delay_notice_seconds=0,
         wake_deliverer=lambda: None,
+        rules=Rules({}),
     )
 
 

@@ -19,6 +19,7 @@ from letterlock.deliver.terms import RouteTerms
 from letterlock.deliver.worker import Deliverer
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
+from letterlock.policy.rules import Rules
 from letterlock.queue.ids import IdMaker
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
@@ -74,6 +75,7 @@ class Post:
             lifetime_seconds=432_000,
             delay_notice_seconds=14_400,
             wake_deliverer=self._wake_deliverer,
+            rules=Rules({}),
         )
         self.deliverer = Deliverer(
             replace(OPTIONS, port=port),

@@ -12,7 +12,10 @@ import pytest
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
+from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
+from letterlock.policy.final import LmtpSocket
 from letterlock.policy.reasons import Reason, explain, sentence
+from letterlock.policy.rules import Rules
 from letterlock.queue.orders import OrderKind
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
@@ -28,10 +31,13 @@ CONTENT = b"Subject: hello\r\nFrom: me\r\n\r\nthe secret of this message\r\n"
 LATER = 1_000_000.0
 
 
+NO_RULES = Rules({})
+
+
 class World:
     """A reporter over a store in memory; deliveries are settled by hand."""
 
-    def __init__(self, delay: float = DELAY) -> None:
+    def __init__(self, delay: float = DELAY, rules: Rules = NO_RULES) -> None:
         self.clock = HandClock()
         self.clock.time = 0.0
         self.store = MemoryStore()
@@ -45,6 +51,7 @@ class World:
             lifetime_seconds=432_000,
             delay_notice_seconds=delay,
             wake_deliverer=self._wake,
+            rules=rules,
         )
 
     def _wake(self) -> None:
@@ -267,6 +274,53 @@ async def test_rfc3461_4_3_and_rfc8689_5_how_much_comes_back(
     await world.reporter.report_due()
     _, message = await world.notification()
     assert (b"the secret" in message.as_bytes()) is whole
+
+
+def _rules(
+    *, sender: TlsRule | None = None, to: TlsRule | None = None, back: TlsRule | None = None, audit: bool = False
+) -> Rules:
+    def rule(domain: str, tls: TlsRule) -> DestinationRule:
+        return DestinationRule(domain=domain, tls=tls, source="letterlock.toml:1", audit=audit)
+
+    domains = {ANN.domain: to, SENDER.domain: back}
+    return Rules(
+        {domain: rule(domain, tls) for domain, tls in domains.items() if tls is not None},
+        {} if sender is None else {SENDER.domain: rule(SENDER.domain, sender)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "whole"),
+    [
+        (_rules(), True),
+        (_rules(sender=TlsRule.DANE_ONLY), False),
+        (_rules(sender=TlsRule.DANE_ONLY, audit=True), True),
+        (_rules(sender=TlsRule.DANE_ONLY, back=TlsRule.VERIFY), False),
+        (_rules(sender=TlsRule.DANE_ONLY, back=TlsRule.DANE_ONLY), True),
+        (_rules(sender=TlsRule.REQUIRE_TLS, back=TlsRule.VERIFY), True),
+        (_rules(to=TlsRule.VERIFY), False),
+        (_rules(to=TlsRule.MAY), True),
+    ],
+)
+async def test_the_text_goes_back_only_where_the_rules_guard_it_as_well(rules: Rules, whole: bool) -> None:
+    """A dane-only sender's text must not come back in opportunistic TLS, or to whoever forges the MX."""
+    world = World(rules=rules)
+    await world.accept(wishing(None, Ret.FULL))
+    await world.try_all(OutcomeKind.FAILED)
+    await world.reporter.report_due()
+    _, message = await world.notification()
+    assert (b"the secret" in message.as_bytes()) is whole
+
+
+async def test_a_sender_whose_mail_ends_here_has_the_text_back() -> None:
+    strict = DestinationRule(domain="*", tls=TlsRule.DANE_ONLY, source="letterlock.toml:1")
+    here = RelayHost(domain="lmtp", source="letterlock.toml:2", is_host=True, final=LmtpSocket("/run/lmtp"))
+    world = World(rules=Rules({}, {"*": strict}, {SENDER.domain: here}))
+    await world.accept(wishing(None, Ret.FULL))
+    await world.try_all(OutcomeKind.FAILED)
+    await world.reporter.report_due()
+    _, message = await world.notification()
+    assert b"the secret" in message.as_bytes()
 
 
 async def test_the_reasons_of_the_log_stand_in_the_notification(world: World) -> None:

@@ -16,7 +16,7 @@ is lowered by another, so a route never lowers what was demanded without it:
   rule and the standards demand, and counts only while no rule of another table demands anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
@@ -75,6 +75,19 @@ class Rules:
         """The rule for a next-hop domain or address literal; None when there is none."""
         return self._rules.find(domain)
 
+    def guard_the_way_back(self, sender: str, recipients: Iterable[str]) -> bool:
+        """Whether the rules demand as much of mail to a sender's domain as of the sender's mail to these domains.
+
+        Mail that ends on this machine meets nobody on its way.
+        """
+        relay = self.relay_for(sender)
+        if relay is not None and relay.final is not None:
+            return True
+        back = self.for_message(sender, None).rule
+        least = 0 if back is None or back.exception is not None else _enforced_strictness(back)
+        there = (self.for_message(domain, sender).rule for domain in recipients)
+        return all(_enforced_strictness(rule) <= least for rule in there)
+
     def written_for(self, domain: str) -> str | None:
         """The place of the rule that names this very domain, whatever it demands; None where only a wildcard fits."""
         rule = self._rules.find(domain)
@@ -112,6 +125,10 @@ def _strictest(rules: Sequence[DestinationRule]) -> DestinationRule | None:
 
 def _version(rule: DestinationRule) -> str:
     return rule.minimum_version or ""
+
+
+def _enforced_strictness(rule: DestinationRule | None) -> int:
+    return 0 if rule is None or rule.audit else _strictness(rule)
 
 
 def _strictness(rule: DestinationRule) -> int:

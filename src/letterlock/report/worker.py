@@ -9,6 +9,7 @@ from letterlock.dsn import compose
 from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Ret
+from letterlock.policy.rules import Rules
 from letterlock.ports import Clock
 from letterlock.queue.store import Store, StoreFailed
 from letterlock.queue.tasks import Notice, NoticeKind
@@ -23,6 +24,7 @@ PAUSE_SECONDS = 30.0
 class Reporter:
     """Sends notifications until it is stopped: `run()` in a task, `wake()` when something failed, `stop()` once.
 
+    The text of a message goes back only where `rules` demand as much of that way as they did of the message's own.
     Of what waits for `delay_notice_seconds` the sender is told once; 0: never. `wake_deliverer` is called when a
     notification was accepted, so that somebody delivers it.
     """
@@ -37,6 +39,7 @@ class Reporter:
         lifetime_seconds: float,
         delay_notice_seconds: float,
         wake_deliverer: Callable[[], None],
+        rules: Rules,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -45,6 +48,7 @@ class Reporter:
         self._lifetime_seconds = lifetime_seconds
         self._delay_notice_seconds = delay_notice_seconds
         self._wake_deliverer = wake_deliverer
+        self._rules = rules
         self._woken = asyncio.Event()
         self._stopping = False
 
@@ -96,7 +100,8 @@ class Reporter:
         dsn_id = self._new_id()
         original = await self._original(about.id)
         report = report_on(notice, about.reverse_path)
-        full = _returns_all(about)
+        domains = dict.fromkeys(recipient.domain for recipient in about.recipients)
+        full = _returns_all(about) and self._rules.guard_the_way_back(about.reverse_path.domain, domains)
         content = compose(report, original, hostname=self._hostname, message_id=dsn_id, now=now, full=full)
         envelope = Envelope(
             id=dsn_id,
