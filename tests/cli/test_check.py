@@ -74,7 +74,7 @@ async def test_of_several_domains_the_worst_counts() -> None:
         config = write_config(box, "127.0.0.1:0")
         ran = await letterlock("check", "--config", config, "--json", "dane-ee.test", "none.test", "nobody.test")
     assert ran.status == 1
-    assert [each["protection"] for each in ran.data["domains"]] == ["protected", "unprotected", "unprotected"]
+    assert [each["protection"] for each in ran.data["domains"]] == ["protected", "unprotected", "no-mail"]
     assert ran.data["domains"][2]["deliverable"] is False
 
 
@@ -116,3 +116,17 @@ async def test_rfc8461_5_a_certificate_that_the_policy_does_not_let_pass_is_advi
     assert ran.status == 1
     assert ran.data["domains"][0]["protection"] == "held"
     assert ran.data["domains"][0]["advice"][0]["kind"] == "mend-certificate"
+
+
+@pytest.mark.parametrize("domain", ["nobody.test", "test"])
+async def test_rfc5321_5_1_a_domain_that_takes_no_mail_is_no_fault(domain: str) -> None:
+    """`nobody.test` does not exist; `test` is signed, and has neither MX nor address."""
+    async with running_box(Attack.NONE) as box:
+        config = write_config(box, "127.0.0.1:0")
+        ran = await letterlock("check", "--config", config, domain)
+        data = await letterlock("check", "--config", config, "--json", domain)
+    [found] = data.data["domains"]
+    assert (ran.status, data.status) == (0, 0)
+    assert ran.out.splitlines()[0] == f"{domain}   NO MAIL"
+    assert (found["verdict"], found["protection"], found["deliverable"]) == ("NO MAIL", "no-mail", False)
+    assert found["summary"] in ran.out

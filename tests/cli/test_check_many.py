@@ -3,16 +3,20 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+
+import pytest
 
 from letterlock.lab.box import running_box
 from letterlock.lab.scenarios import Attack
 from letterlock.lab.subject import write_config
 from tests.cli.running import letterlock
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "check.md"
 DOMAINS = ("dane-ee.test", "none.test", "verify.test", "nobody.test")
 
 
@@ -93,8 +97,9 @@ async def test_the_json_document_holds_all_and_says_what_to_do() -> None:
     async with running_box(Attack.NONE) as box:
         ran = await letterlock("check", "--json", "--config", write_config(box, "127.0.0.1:0"), *DOMAINS)
     first, second, *_ = ran.data["domains"]
-    assert first["mta_sts"] == {"state": "absent", "detail": None}
-    assert first["tls_reports"] == {"state": "absent", "detail": None}
+    assert (first["mta_sts"]["state"], first["mta_sts"]["detail"]) == ("absent", None)
+    assert first["tls_reports"] == {"state": "absent", "uris": [], "detail": None}
+    assert ran.data["complete"] is True
     assert first["mx"]["proof"][0]["zone"] == "."
     assert first["hosts"][0]["sessions"][0]["certificate"]["names"] == ["mx.dane-ee.test"]
     assert [each["kind"] for each in first["advice"]] == ["publish-mta-sts", "ask-for-reports"]
@@ -129,12 +134,63 @@ async def test_a_page_that_cannot_be_written_is_told_before_anything_is_looked_a
     assert ran.out == ""
 
 
-async def test_an_interrupt_shows_what_was_found_until_then(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attack", [Attack.NONE, Attack.TLSA_LOOKUP_FAILED, Attack.SELF_SIGNED])
+async def test_every_object_has_all_its_keys_in_every_state_and_the_guide_lists_them(attack: Attack) -> None:
+    async with running_box(attack) as box:
+        config = write_config(box, "127.0.0.1:0")
+        ran = await letterlock("check", "--json", "--config", config, *DOMAINS, "sts.example", "test")
+        dead = await letterlock("check", "--json", "--upstream", "127.0.0.1:1", "a.test")
+    shapes: dict[str, set[tuple[str, ...]]] = {}
+    for survey in (*ran.data["domains"], *dead.data["domains"]):
+        note_shapes("domain", survey, shapes)
+    assert {name: len(kinds) for name, kinds in shapes.items() if len(kinds) != 1} == {}
+    documented = set(re.findall(r"`([a-z0-9_]+)`", GUIDE.read_text()))
+    assert {key for [keys] in shapes.values() for key in keys} <= documented
+
+
+def note_shapes(name: str, value: object, shapes: dict[str, set[tuple[str, ...]]]) -> None:
+    """The keys of every object, by the name under which it stands; MX and TLSA lookups are kinds of their own."""
+    if isinstance(value, dict):
+        shapes.setdefault(name, set()).add(tuple(value))
+        for key, each in value.items():
+            note_shapes(key, each, shapes)
+    elif isinstance(value, list):
+        for each in value:
+            note_shapes(name, each, shapes)
+
+
+async def test_a_page_is_written_whatever_fails(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    async with running_box(Attack.TLSA_LOOKUP_FAILED) as box:
+        config = write_config(box, "127.0.0.1:0")
+        ran = await letterlock("check", "--html", page, "--config", config, *DOMAINS)
+    assert ran.status == 1
+    assert "dane-ee.test" in page.read_text()
+    dead = await letterlock("check", "--html", page, "--upstream", "127.0.0.1:1", "a.test", "b.test")
+    assert dead.status == 3
+    assert "a.test" in page.read_text()
+
+
+async def test_a_page_that_cannot_be_written_in_the_end_loses_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.symlink_to("/dev/full")
+    ran = await letterlock("check", "--html", page, "--upstream", "127.0.0.1:1", "a.test")
+    assert ran.status == 74
+    assert ran.out.startswith("a.test   COULD NOT FIND OUT")
+    assert ran.err.splitlines()[-1] == f"error: cannot write {page}: {os.strerror(28)}"
+    assert page.is_symlink()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("form", ["--json", "--jsonl"])
+async def test_an_interrupt_shows_what_was_found_until_then(
+    tmp_path: Path, number: signal.Signals, status: int, form: str
+) -> None:
     page = tmp_path / "page.html"
     async with running_box(Attack.NONE) as box:
         config = write_config(box, "127.0.0.1:0")
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "letterlock", "check", "--jsonl", "--jobs", "1", "--html", str(page)),
+            *(sys.executable, "-m", "letterlock", "check", form, "--jobs", "1", "--html", str(page)),
             *("--config", str(config), "--file", "-"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -142,15 +198,20 @@ async def test_an_interrupt_shows_what_was_found_until_then(tmp_path: Path) -> N
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        many = "".join(f"{name}\n" for name in ["dane-ee.test", *(f"d{number}.none.test" for number in range(4_000))])
+        many = "".join(f"{name}\n" for name in ["dane-ee.test", *(f"d{each}.none.test" for each in range(4_000))])
         process.stdin.write(many.encode())
         process.stdin.close()
         async with asyncio.timeout(60):
             first = await process.stdout.readline()
-            process.send_signal(signal.SIGINT)
-            _, told = await process.communicate()
-    assert json.loads(first)["domain"] == "dane-ee.test"
-    assert process.returncode == 130
-    assert "interrupted: " in told.decode()
+            process.send_signal(number)
+            rest, told = await process.communicate()
+    out = (first + rest).decode()
+    found = json.loads(out)["domains"] if form == "--json" else [json.loads(line) for line in out.splitlines()]
+    assert found[0]["domain"] == "dane-ee.test"
+    assert len(found) < 4_001
+    assert form == "--jsonl" or json.loads(out)["complete"] is False
+    assert process.returncode == status
+    assert f"interrupted: partial, {len(found)} of 4001 domains" in told.decode()
     assert "Traceback" not in told.decode()
     assert "dane-ee.test" in page.read_text()
+    assert "Partial: the check was interrupted" in page.read_text()

@@ -1,11 +1,10 @@
 """From the first handshake to the fallback that was earned: one ladder for delivery, `check` and `probe`."""
 
-import asyncio
-
 import pytest
 
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.probe import ByHand, Demand, probe
+from letterlock.deliver.shared_sessions import SharedSessions
 from letterlock.deliver.survey import survey
 from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts import Known, Mode, StsPolicy
@@ -118,7 +117,7 @@ async def test_delivery_check_and_probe_climb_the_same_ladder(context: ServerCon
                 await attempt(make_task(), BODY, ports=ports, options=OPTIONS)
             case "survey":
                 await survey(
-                    "example.org", ports=ports, options=OPTIONS, resolver=NoReports(), seats=asyncio.Semaphore(1)
+                    "example.org", ports=ports, options=OPTIONS, resolver=NoReports(), sessions=SharedSessions()
                 )
             case "probe":
                 host = MxHost(name=NAME, preference=0, origin=Origin.STATIC, secure=True)

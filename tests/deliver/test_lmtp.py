@@ -14,6 +14,7 @@ from letterlock.deliver.final import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
+from letterlock.deliver.shared_sessions import SharedSessions
 from letterlock.deliver.survey import survey
 from letterlock.discover.discoverer import Discoverer
 from letterlock.mail.addresses import Mailbox
@@ -246,7 +247,7 @@ async def test_the_loopback_by_tcp() -> None:
 
 async def test_a_survey_says_that_mail_ends_here() -> None:
     ports = routed(LmtpSocket("/run/nobody/lmtp"))
-    seen = await survey("example.org", ports=ports, options=OPTIONS, resolver=Deaf(), seats=asyncio.Semaphore(1))
+    seen = await survey("example.org", ports=ports, options=OPTIONS, resolver=Deaf(), sessions=SharedSessions())
     assert seen.summary.protection is Protection.PROTECTED
     assert seen.summary.sentence == "mail ends on this machine: lmtp:/run/nobody/lmtp"
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.log import lines
 from letterlock.deliver.session import Ports
+from letterlock.deliver.shared_sessions import SharedSessions
 from letterlock.deliver.survey import survey
 from letterlock.discover import Discoverer
 from letterlock.identity.trust import TrustRoots
@@ -263,7 +264,7 @@ async def test_a_survey_looks_where_the_route_leads(context: ServerContext, cred
         found = Discoverer(book, Rules({}, {}, {"*": relay(port=port)}), clock=HandClock())
         ports = Ports(discoverer=found, dialer=TcpDialer(), clock=HandClock(), shuffle=as_they_are)
         async with asyncio.timeout(10):
-            seen = await survey(RECIPIENTS, ports=ports, options=OPTIONS, resolver=book, seats=asyncio.Semaphore(9))
+            seen = await survey(RECIPIENTS, ports=ports, options=OPTIONS, resolver=book, sessions=SharedSessions())
     assert (seen.domain, str(seen.evidence.next_hop)) == (RECIPIENTS, f"[{HOST}]:{port}")
     assert [reason.code for reason in seen.routed.reasons] == ["rule-route"]
     assert seen.summary.protection.value == "protected"

@@ -1,6 +1,5 @@
 """A look at a destination: every host and every address, few sessions at a time, and what it comes to."""
 
-import asyncio
 import json
 from dataclasses import replace
 
@@ -13,8 +12,11 @@ from letterlock.cli.style import Style
 from letterlock.cli.survey_text import draw_survey
 from letterlock.cli.survey_values import survey_values
 from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.shared_sessions import SharedSessions
 from letterlock.deliver.survey import Survey, survey
 from letterlock.net.tls import ServerContext
+from letterlock.policy.decision import Refuse
+from letterlock.policy.evidence import DestinationEvidence, NextHop, RelayHost
 from letterlock.policy.outlook import Protection
 from letterlock.resolver.answer import Answer, Security
 from letterlock.tlsrpt import NoRecord
@@ -42,7 +44,9 @@ class NoReports:
 
 async def look(dialer: MemoryDialer, discoverer: HandDiscoverer, seats: int = 100) -> Survey:
     ports = make_ports(dialer, discoverer)
-    return await survey("example.org", ports=ports, options=WIDE, resolver=NoReports(), seats=asyncio.Semaphore(seats))
+    return await survey(
+        "example.org", ports=ports, options=WIDE, resolver=NoReports(), sessions=SharedSessions(max_sessions=seats)
+    )
 
 
 async def test_every_address_of_every_host_is_looked_at_and_nothing_is_sent(
@@ -96,6 +100,55 @@ async def test_a_server_that_cannot_be_reached_is_not_called_protected(
     found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
     assert found.summary.protection is Protection.UNKNOWN
     assert "could not be looked at" in found.summary.sentence
+
+
+async def test_where_no_host_was_reached_nothing_is_called_found_out(dialer: MemoryDialer) -> None:
+    found = await look(dialer, HandDiscoverer())
+    assert found.summary.protection is Protection.UNKNOWN
+    assert found.summary.sentence == (
+        "the server could not be looked at (cannot connect: Connection refused); by what DNS says, an attacker on the "
+        "path can remove STARTTLS and read everything"
+    )
+
+
+async def test_a_host_that_was_not_reached_counts_by_what_is_promised_when_another_was(
+    dialer: MemoryDialer, context: ServerContext, credential: Credential
+) -> None:
+    dialer.handlers["192.0.2.1"] = Server(context)
+    tlsa = answer("_25._tcp.mx.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
+    hosts = {"mx.example.org": ("192.0.2.1",), "backup.example.org": ("192.0.2.2",)}
+    found = await look(dialer, HandDiscoverer(hosts=hosts, tlsa={"mx.example.org": tlsa}))
+    assert [host.summary.protection for host in found.hosts] == [Protection.PROTECTED, Protection.UNKNOWN]
+    assert found.summary.protection is Protection.UNPROTECTED
+
+
+@pytest.mark.parametrize(
+    ("records", "hosts"),
+    [
+        (("0 .",), {}),
+        (("10 mx.example.org.",), {"mx.example.org": ()}),
+        ((), {"example.org": ()}),
+    ],
+    ids=["null MX", "MX without address", "neither MX nor address"],
+)
+async def test_rfc7505_3_a_domain_that_takes_no_mail(
+    dialer: MemoryDialer, records: tuple[str, ...], hosts: dict[str, tuple[str, ...]]
+) -> None:
+    mx = answer("example.org", "MX", *records, security=Security.SECURE)
+    found = await look(dialer, HandDiscoverer(hosts=hosts, mx=mx))
+    assert found.summary.protection is Protection.NO_MAIL
+    assert isinstance(found.routed, Refuse)
+
+
+async def test_a_relay_host_without_an_address_is_the_operators_and_no_lack_of_mail(dialer: MemoryDialer) -> None:
+    class Relayed(HandDiscoverer):
+        async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
+            found = await super().destination(next_hop, sender)
+            relay = RelayHost(domain="relay.test", source="route")
+            return replace(found, relay=relay, recipient_domain=next_hop.domain)
+
+    found = await look(dialer, Relayed(hosts={"relay.test": ()}))
+    assert found.summary.protection is not Protection.NO_MAIL
 
 
 async def test_rfc7672_3_1_records_that_nobody_can_use_are_shown_as_such(

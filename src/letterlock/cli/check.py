@@ -6,8 +6,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -17,6 +17,7 @@ import click
 from letterlock.app import UNFIT_HINT, Dns, StartFailed, SystemClock, discovering, validated_dns
 from letterlock.cli.configured import configured
 from letterlock.cli.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
+from letterlock.cli.output import EXIT_OUTPUT
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table
@@ -25,6 +26,7 @@ from letterlock.cli.survey_table import draw_count, heading
 from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports
+from letterlock.deliver.shared_sessions import SharedSessions
 from letterlock.deliver.survey import Survey, survey
 from letterlock.discover import MAX_ADDRESSES
 from letterlock.mail.names import InvalidName
@@ -36,7 +38,6 @@ from letterlock.resolver import TrustAnchor
 
 BLOCKS_UP_TO = 3
 MAX_JOBS = 200
-MAX_SESSIONS = 200
 MAX_PAGE_DOMAINS = 5_000
 EXIT_STATUS = {
     Protection.PROTECTED: 0,
@@ -44,8 +45,9 @@ EXIT_STATUS = {
     Protection.UNPROTECTED: 1,
     Protection.HELD: 1,
     Protection.UNKNOWN: 3,
+    Protection.NO_MAIL: 0,
 }
-EXIT_USAGE, EXIT_UNKNOWN, EXIT_INTERRUPTED = 2, 3, 130
+EXIT_USAGE, EXIT_UNKNOWN, EXIT_SIGNALLED = 2, 3, 128  # and the signal's number, as shells have it
 
 
 class DomainParam(click.ParamType[str]):
@@ -107,8 +109,15 @@ def check(
     Speaks to the MX hosts as delivery would, up to the moment before MAIL FROM; nothing is sent. Ends with what the
     domain's owner should do next, in order of worth.
 
-    Exit status: 0 protected; 1 not, or a host does not hold what it promised; 2 usage; 3 could not find out; 78
-    mistakes in the configuration; 130 interrupted. With several domains the worst counts, 1 before 3.
+    \b
+    Exit status; with several domains the worst counts, 1 before 3:
+       0  protected, or there is no mail to protect
+       1  not protected, or a host does not hold what it promised
+       2  usage
+       3  could not find out
+      74  what was found could not be written
+      78  mistakes in the configuration
+     130  interrupted (143 by SIGTERM): what was finished is shown
     """
     asked = _all_domains(domains, listed)
     options = _overridden(configured(config_path, sending=True), upstreams, anchors, port, timeout)
@@ -142,7 +151,6 @@ class _Sheets:
 
     outputs: tuple[Output, ...]
     page: Page | None
-    path: Path | None
     for_people: bool
     held: list[str] | None
     """Text that waits for the end, so that it does not run into the progress bar on the same terminal."""
@@ -168,18 +176,26 @@ class _Sheets:
         except OSError as error:
             click.echo(f"error: cannot write {html}: {error.strerror}", err=True)
             sys.exit(EXIT_USAGE)
-        return cls((plain, page) if page else (plain,), page, html, form is None, held)
+        return cls((plain, page) if page else (plain,), page, form is None, held)
 
-    def end(self) -> None:
-        """Write what waited for the end. Ends the program with status 2 when the page cannot be written."""
-        try:
-            for output in self.outputs:
-                output.end()
-        except OSError as error:
-            click.echo(f"error: cannot write {self.path}: {error.strerror}", err=True)
-            sys.exit(EXIT_USAGE)
+    def end(self, *, whole: bool) -> None:
+        """Write what waited for the end; the page last, so that nothing is lost when it cannot be written."""
+        for output in self.outputs:
+            if output is not self.page:
+                output.end(whole=whole)
         if self.held:
             _write_out("".join(self.held))
+
+    def end_page(self, *, whole: bool) -> None:
+        """Write the page. Ends the program with status 74 when it cannot be written."""
+        if self.page is None:
+            return
+        try:
+            self.page.end(whole=whole)
+        except OSError as error:
+            click.echo(f"error: cannot write {self.page.path}: {error.strerror}", err=True)
+            sys.exit(EXIT_OUTPUT)
+        click.echo(f"page written to {self.page.path}", err=True)
 
 
 def _write_out(text: str) -> None:
@@ -203,13 +219,14 @@ class _Run:
         self._sheets = sheets
         self._found: Counter[Protection] = Counter()
         self._verdicts: Counter[str] = Counter()
-        self._interrupted = False
+        self._signal: signal.Signals | None = None
 
     def to_its_end(self) -> int:
-        """Look at every domain, or at as many as there is time for until SIGINT; the exit status."""
+        """Look at every domain, or at as many as there is time for until SIGINT or SIGTERM; the exit status."""
         began = time.monotonic()
         try:
             asyncio.run(self._work())
+            self._sheets.end_page(whole=self._whole)
         except StartFailed as error:
             click.echo(f"error: {error}", err=True)
             return EXIT_UNKNOWN
@@ -218,18 +235,18 @@ class _Run:
                 self._sheets.page.give_up()
         if self._sheets.for_people and len(self._domains) > 1:
             click.echo("\n" + draw_count(self._verdicts, time.monotonic() - began))
-        if self._sheets.path:
-            click.echo(f"page written to {self._sheets.path}", err=True)
-        if self._interrupted:
-            click.echo(f"interrupted: {self._found.total()} of {len(self._domains)} domains", err=True)
-            return EXIT_INTERRUPTED
+        if self._signal is not None:
+            partial = "" if self._whole else "partial, "
+            click.echo(f"interrupted: {partial}{self._found.total()} of {len(self._domains)} domains", err=True)
+            return EXIT_SIGNALLED + self._signal
         found = {EXIT_STATUS[protection] for protection in self._found}
         return next((status for status in (1, EXIT_UNKNOWN) if status in found), 0)
 
     async def _work(self) -> None:
         """Raises StartFailed."""
-        chance, stop, seats = random.SystemRandom(), asyncio.Event(), asyncio.Semaphore(MAX_SESSIONS)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt, stop)
+        chance, stop, sessions = random.SystemRandom(), asyncio.Event(), SharedSessions()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._interrupt, number, stop)
         options = self._options
         async with validated_dns(options.resolver) as asked, discovering(options, asked, None) as discoverer:
             ports = Ports(
@@ -240,23 +257,40 @@ class _Run:
             )
 
             async def look(domain: str) -> Survey:
-                way = replace(ports, dialer=TcpDialer(options.terms.of(domain).source))
-                return await survey(domain, ports=way, options=options.deliver, resolver=asked.resolver, seats=seats)
+                source = options.terms.of(domain).source
+                return await survey(
+                    domain,
+                    ports=replace(ports, dialer=TcpDialer(source)),
+                    options=options.deliver,
+                    resolver=asked.resolver,
+                    sessions=sessions,
+                    source=str(source),
+                )
 
-            with self._progress() as bar:
-                async for found in run_surveys(self._domains, look, self._jobs, stop):
-                    self._found[found.summary.protection] += 1
-                    self._verdicts[heading(found)[0]] += 1
-                    for output in self._sheets.outputs:
-                        output.add(found)
-                    if bar:
-                        bar.update(1)
-            self._sheets.end()
-            if self._found[Protection.UNKNOWN] and not self._interrupted:
+            async with aclosing(sessions):
+                await self._show(run_surveys(self._domains, look, self._jobs, stop))
+            if self._found[Protection.UNKNOWN] and self._signal is None:
                 await _tell_unfit(asked)
 
-    def _interrupt(self, stop: asyncio.Event) -> None:
-        self._interrupted = True
+    async def _show(self, surveys: AsyncIterator[Survey]) -> None:
+        """Each as it comes, and the end."""
+        with self._progress() as bar:
+            async for found in surveys:
+                self._found[found.summary.protection] += 1
+                self._verdicts[heading(found)[0]] += 1
+                for output in self._sheets.outputs:
+                    output.add(found)
+                if bar:
+                    bar.update(1)
+        self._sheets.end(whole=self._whole)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether all domains were looked at."""
+        return self._found.total() == len(self._domains)
+
+    def _interrupt(self, number: signal.Signals, stop: asyncio.Event) -> None:
+        self._signal = number
         stop.set()
 
     def _progress(self) -> AbstractContextManager["_Bar | None"]:

@@ -23,8 +23,8 @@ class Output(Protocol):
     def add(self, survey: Survey) -> None:
         """The next survey."""
 
-    def end(self) -> None:
-        """There are no more."""
+    def end(self, *, whole: bool) -> None:
+        """There are no more; `whole`: these are all that were asked for."""
 
 
 class Blocks:
@@ -41,7 +41,7 @@ class Blocks:
         self._begun = True
         self._write(gap + "\n".join(draw_survey(survey, self._style)) + "\n")
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Nothing is left to do."""
 
 
@@ -57,7 +57,7 @@ class Table:
         """Keep its line."""
         self._rows.append(row(survey))
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:  # noqa: ARG002  # the count below it says so
         """Write the table."""
         self._write("\n".join(draw_table(self._rows, self._style)) + "\n")
 
@@ -75,9 +75,11 @@ class Json:
         self._write((",\n" if self._begun else '{"domains": [\n') + text)
         self._begun = True
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Close the document."""
-        self._write("\n]}\n" if self._begun else '{"domains": []}\n')
+        if not self._begun:
+            self._write('{"domains": [')
+        self._write(f'\n], "complete": {json_text(whole)}}}\n')
 
 
 class JsonLines:
@@ -90,29 +92,35 @@ class JsonLines:
         """Write it."""
         self._write(json_text(survey_values(survey)) + "\n")
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Nothing is left to do."""
 
 
 class Page:
-    """One self-contained HTML file; it stands there when it is whole, and not before."""
+    """One self-contained HTML file; it stands there when it is whole, and not before.
+
+    What is no plain file (a device, a pipe, a link to either) is written to as it is, and never replaced.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises OSError when the file cannot be written."""
-        self._path = path
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._part.touch()
+        self.path = path
+        in_place = path.is_symlink() or (path.exists() and not path.is_file())
+        self._part = path if in_place else path.with_name(f".{path.name}.{os.getpid()}.part")
+        with self._part.open("a"):
+            pass  # as long as nothing has been looked at yet, it is no loss to find out that this cannot be done
         self._values: list[dict[str, object]] = []
 
     def add(self, survey: Survey) -> None:
         """Keep it."""
         self._values.append(survey_values(survey))
 
-    def end(self) -> None:
+    def end(self, *, whole: bool) -> None:
         """Write the file. Raises OSError."""
-        self._part.write_text(page(self._values), encoding="utf-8")
-        self._part.replace(self._path)
+        self._part.write_text(page(self._values, whole=whole), encoding="utf-8")
+        self._part.replace(self.path)
 
     def give_up(self) -> None:
         """Leave nothing behind."""
-        self._part.unlink(missing_ok=True)
+        if self._part != self.path:
+            self._part.unlink(missing_ok=True)

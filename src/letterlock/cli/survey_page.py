@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jinja2
 
 import letterlock
-from letterlock.cli.survey_table import HEADINGS, NO_MAIL
+from letterlock.cli.survey_table import HEADINGS
 from letterlock.deliver.log import safe
 from letterlock.mail.printable import printable_lines
 from letterlock.policy.outlook import Attacker
@@ -26,8 +26,8 @@ ATTACKERS = {
 _SECTION = re.compile(r"RFC (\d+) section (\d[\d.]*)")
 
 
-def page(surveys: Sequence[dict[str, object]]) -> str:
-    """The page for some surveys, each as `survey_values` gives it."""
+def page(surveys: Sequence[dict[str, object]], *, whole: bool = True) -> str:
+    """The page for some surveys, each as `survey_values` gives it; `whole`: these are all that were asked for."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("letterlock.cli", "pages"),
         autoescape=True,
@@ -38,10 +38,11 @@ def page(surveys: Sequence[dict[str, object]]) -> str:
     environment.filters.update(moment=_moment, day=_day, link=_link, safe_text=safe)
     text = environment.get_template("survey.html").render(
         surveys=surveys,
+        whole=whole,
         counted=Counter(str(survey["verdict"]) for survey in surveys),
         headings={protection.value: words for protection, (words, _) in HEADINGS.items()},
         looks={protection.value: look for protection, (_, look) in HEADINGS.items()},
-        verdicts={**dict(HEADINGS.values()), NO_MAIL: "warn"},
+        verdicts=dict(HEADINGS.values()),
         attackers={each.value: words for each, words in ATTACKERS.items()},
         version=letterlock.__version__,
     )

@@ -13,7 +13,10 @@ AHEAD = 8
 async def run_surveys(
     domains: Iterable[str], look: Callable[[str], Awaitable[_Survey]], jobs: int, stop: asyncio.Event
 ) -> AsyncIterator[_Survey]:
-    """Look at each domain, `jobs` at a time; ends early when `stop` is set, with what is finished by then in order."""
+    """Look at each domain, `jobs` at a time, and hand on the surveys in order.
+
+    Ends early when `stop` is set: with all that are finished by then, and without those that are not.
+    """
     seats = asyncio.Semaphore(jobs)
 
     async def seated(domain: str) -> _Survey:
@@ -27,12 +30,15 @@ async def run_surveys(
             waiting.append(asyncio.create_task(seated(domain)))
             while len(waiting) >= jobs * AHEAD or (waiting and waiting[0].done()):
                 if not await _finished(waiting[0], stopping):
-                    return
+                    break
                 yield waiting.popleft().result()
-        while waiting:
-            if not await _finished(waiting[0], stopping):
-                return
+            if stop.is_set():
+                break
+        while waiting and await _finished(waiting[0], stopping):
             yield waiting.popleft().result()
+        for task in [each for each in waiting if each.done()]:
+            waiting.remove(task)
+            yield task.result()
     finally:
         stopping.cancel()
         for task in waiting:

@@ -5,15 +5,13 @@ from typing import NamedTuple
 
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.deliver.session import Opened
-from letterlock.deliver.survey import Survey
+from letterlock.deliver.survey import Met, Survey
 from letterlock.policy.decision import (
     DaneAuthentication,
     Demander,
     Encryption,
     PinAuthentication,
     PkixAuthentication,
-    Refuse,
     Requirement,
 )
 from letterlock.policy.outlook import Protection
@@ -24,15 +22,15 @@ HEADINGS = {
     Protection.UNPROTECTED: ("NOT PROTECTED", "bad"),
     Protection.HELD: ("HELD", "warn"),
     Protection.UNKNOWN: ("COULD NOT FIND OUT", "warn"),
+    Protection.NO_MAIL: ("NO MAIL", "dim"),
 }
-NO_MAIL = "NO MAIL"
 _COUNTED = {
     "PROTECTED": "protected",
     "PROTECTED ONCE KNOWN": "protected once known",
     "NOT PROTECTED": "not protected",
     "HELD": "held",
     "COULD NOT FIND OUT": "could not be found out",
-    NO_MAIL: "without mail",
+    "NO MAIL": "without mail",
 }
 _MAX_DOMAIN_CHARACTERS = 40
 _MAX_NEXT_CHARACTERS = 100
@@ -51,15 +49,13 @@ class Row(NamedTuple):
 
 def heading(survey: Survey) -> tuple[str, str]:
     """The verdict in a word or three, and its look."""
-    if isinstance(survey.routed, Refuse):
-        return NO_MAIL, "warn"
     return HEADINGS[survey.summary.protection]
 
 
 def row(survey: Survey) -> Row:
     """The line for one domain."""
     word, look = heading(survey)
-    open_hosts = sum(any(isinstance(each.result, Opened) for each in host.contacts) for host in survey.hosts)
+    open_hosts = sum(any(isinstance(each.result, Met) for each in host.contacts) for host in survey.hosts)
     return Row(
         domain=survey.domain,
         word=word,

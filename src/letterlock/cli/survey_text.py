@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from letterlock.cli.style import Style
 from letterlock.cli.survey_table import heading
 from letterlock.deliver.log import safe
-from letterlock.deliver.session import Opened, Refused, Unreachable
-from letterlock.deliver.survey import Contact, HostSurvey, Survey
+from letterlock.deliver.session import Refused, Unreachable
+from letterlock.deliver.survey import Contact, HostSurvey, Met, Survey
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
 from letterlock.mtasts import Absent, Known, Mode
@@ -162,7 +162,7 @@ def _reason(reason: Reason, style: Style) -> str:
 
 def _draw_contact(contact: Contact, host: HostSurvey, now: float, style: Style) -> Iterator[str]:
     match contact.result:
-        case Opened(cleared=cleared, handshake=handshake):
+        case Met(cleared=cleared, handshake=handshake):
             by = f" by {cleared.achieved.by}" if cleared.achieved.by else ""
             met = f" ({safe(cleared.achieved.match)})" if cleared.achieved.match else ""
             level = style.state(cleared.achieved.level.value)
@@ -175,7 +175,7 @@ def _draw_contact(contact: Contact, host: HostSurvey, now: float, style: Style) 
             yield f"    {contact.address}   {style('not reached', 'warn')}: {safe(text)}"
     if contact.handshake is not None:
         yield f"      {_certificate_words(contact.handshake, now, style)}"
-    if isinstance(contact.result, Opened) and isinstance(host.required, Requirement):
+    if isinstance(contact.result, Met) and isinstance(host.required, Requirement):
         told = [each for each in contact.reasons if each.code.endswith(("would-hold", "would-pass"))]
         yield from (f"  {_reason(each, style)}" for each in told)
 

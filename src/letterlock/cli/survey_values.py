@@ -1,8 +1,12 @@
-"""A survey as JSON-able values."""
+"""A survey as JSON-able values.
+
+Every object has all of its keys in every state, None where there is nothing to say, so that a program may read any of
+them without asking first. docs/guides/check.md lists them.
+"""
 
 from letterlock.cli.survey_table import heading
-from letterlock.deliver.session import Opened, Refused, Unreachable
-from letterlock.deliver.survey import Contact, HostSurvey, Survey
+from letterlock.deliver.session import Refused, Unreachable
+from letterlock.deliver.survey import Contact, HostSurvey, Met, Survey
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
 from letterlock.mtasts import Absent, Known, StsEvidence
@@ -43,14 +47,17 @@ def survey_values(survey: Survey) -> dict[str, object]:
 
 
 def lookup_values(lookup: Answer | LookupFailure) -> dict[str, object]:
-    """The state of a lookup."""
-    if isinstance(lookup, LookupFailure):
-        return {"failure": lookup.kind.value, "detail": lookup.detail, "ede": lookup.ede}
+    """The state of a lookup: an answer, an absence, or a failure."""
+    failed = lookup if isinstance(lookup, LookupFailure) else None
+    answer = lookup if isinstance(lookup, Answer) else None
     return {
-        "security": lookup.security.value,
-        "absence": lookup.absence.value if lookup.absence else None,
-        "records": [record.to_text() for record in lookup.records],
-        "expires_at": lookup.expires_at,
+        "security": answer.security.value if answer else None,
+        "absence": answer.absence.value if answer and answer.absence else None,
+        "records": [record.to_text() for record in answer.records] if answer else [],
+        "expires_at": answer.expires_at if answer else None,
+        "failure": failed.kind.value if failed else None,
+        "detail": failed.detail if failed else None,
+        "ede": failed.ede if failed else None,
     }
 
 
@@ -77,39 +84,40 @@ def _proof(lookup: Answer | LookupFailure) -> dict[str, object]:
 
 def _mta_sts(sts: StsEvidence | None) -> dict[str, object] | None:
     """None: not asked for."""
-    match sts:
-        case Known(policy=policy):
-            return {
-                "state": "known",
-                "mode": policy.mode.value,
-                "id": sts.id,
-                "mx": list(policy.mx),
-                "max_age": policy.max_age_seconds,
-                "fetched_at": sts.fetched_at,
-                "expires_at": sts.expires_at,
-                "from_cache": sts.from_cache,
-                "oddities": list(policy.oddities),
-                "trouble": sts.trouble,
-                "suspicious": sts.suspicious,
-            }
-        case Absent(detail=detail):
-            return {"state": "absent", "detail": detail}
-        case StsUnreachable(detail=detail):
-            return {"state": "unreachable", "detail": detail}
-    return None
+    if sts is None:
+        return None
+    known = sts if isinstance(sts, Known) else None
+    return {
+        "state": {Known: "known", Absent: "absent", StsUnreachable: "unreachable"}[type(sts)],
+        "detail": None if isinstance(sts, Known) else sts.detail,
+        "mode": known.policy.mode.value if known else None,
+        "id": known.id if known else None,
+        "mx": list(known.policy.mx) if known else [],
+        "max_age": known.policy.max_age_seconds if known else None,
+        "fetched_at": known.fetched_at if known else None,
+        "expires_at": known.expires_at if known else None,
+        "from_cache": known.from_cache if known else None,
+        "oddities": list(known.policy.oddities) if known else [],
+        "trouble": known.trouble if known else None,
+        "suspicious": known.suspicious if known else None,
+    }
 
 
 def _reporting(reporting: Reporting | None) -> dict[str, object] | None:
+    """None: not asked for."""
+    if reporting is None:
+        return None
     match reporting:
-        case ReportAddresses(uris=uris):
-            return {"state": "present", "uris": list(uris)}
-        case InvalidRecord(detail=detail):
-            return {"state": "invalid", "detail": detail}
-        case LookupFailure(detail=detail):
-            return {"state": "failed", "detail": detail}
-        case NoRecord(nearly=near):
-            return {"state": "absent", "detail": None if near is None else str(near)}
-    return None
+        case ReportAddresses():
+            state, detail = "present", None
+        case InvalidRecord():
+            state, detail = "invalid", reporting.detail
+        case LookupFailure():
+            state, detail = "failed", reporting.detail
+        case NoRecord():
+            state, detail = "absent", None if reporting.nearly is None else str(reporting.nearly)
+    uris = list(reporting.uris) if isinstance(reporting, ReportAddresses) else []
+    return {"state": state, "uris": uris, "detail": detail}
 
 
 def _advice(advice: Advice) -> dict[str, object]:
@@ -147,13 +155,10 @@ def _host(host: HostSurvey) -> dict[str, object]:
 
 
 def _tlsa(lookup: Answer | LookupFailure) -> dict[str, object]:
-    values = lookup_values(lookup)
-    if isinstance(lookup, LookupFailure):
-        return values
-    records = tlsa_records(lookup)
+    records = tlsa_records(lookup) if isinstance(lookup, Answer) else ()
     usable = usable_records(records)
     unusable = [str(record) for record in records if record not in usable]
-    return values | {"records": [str(record) for record in records], "unusable": unusable}
+    return lookup_values(lookup) | {"records": [str(record) for record in records], "unusable": unusable}
 
 
 def _requirement(requirement: Requirement) -> dict[str, object]:
@@ -170,49 +175,64 @@ def _requirement(requirement: Requirement) -> dict[str, object]:
 
 
 def _contact(contact: Contact) -> dict[str, object]:
-    values: dict[str, object] = {"address": contact.address}
-    match contact.result:
-        case Opened(cleared=cleared, handshake=handshake):
-            achieved = cleared.achieved
-            values |= {"outcome": "cleared", "level": achieved.level.value, "by": achieved.by, "match": achieved.match}
-            values |= {"tls": _handshake(handshake), "reasons": [reason_values(each) for each in cleared.reasons]}
-        case Refused(verdict=verdict, evidence=evidence):
-            values |= {"outcome": "held", "level": None, "tls": _handshake(evidence.handshake)}
-            values |= {"reasons": [reason_values(each) for each in verdict.reasons]}
-        case Unreachable(status=code, text=text):
-            values |= {"outcome": "unreachable", "level": None, "status": code, "detail": text, "reasons": []}
-    return values | {"certificate": _certificate(contact.handshake)}
+    achieved = contact.result.cleared.achieved if isinstance(contact.result, Met) else None
+    lost = contact.result if isinstance(contact.result, Unreachable) else None
+    return {
+        "address": contact.address,
+        "outcome": _OUTCOMES[type(contact.result)],
+        "level": achieved.level.value if achieved else None,
+        "by": achieved.by if achieved else None,
+        "match": achieved.match if achieved else None,
+        "status": lost.status if lost else None,
+        "detail": lost.text if lost else None,
+        "tls": None if isinstance(contact.result, Unreachable) else _handshake(contact.result.evidence.handshake),
+        "certificate": _certificate(contact.handshake),
+        "reasons": [reason_values(each) for each in _reasons(contact.result)],
+    }
+
+
+_OUTCOMES: dict[type, str] = {Met: "cleared", Refused: "held", Unreachable: "unreachable"}
+
+
+def _reasons(result: Met | Refused | Unreachable) -> tuple[Reason, ...]:
+    match result:
+        case Met(cleared=cleared):
+            return cleared.reasons
+        case Refused(verdict=verdict):
+            return verdict.reasons
+    return ()
 
 
 def _certificate(handshake: Completed | None) -> dict[str, object] | None:
-    """The server's own certificate, whether or not it proved anything."""
+    """The server's own certificate, whether or not it proved anything; None: there was none."""
     if handshake is None or not handshake.chain:
         return None
     try:
-        found = describe(handshake.chain[0])
+        found, fault = describe(handshake.chain[0]), None
     except InvalidCertificate as error:
-        return {"readable": False, "fault": str(error)}
+        found, fault = None, str(error)
     return {
-        "readable": True,
-        "subject": found.subject,
-        "issuer": found.issuer,
-        "names": list(found.names),
-        "not_before": found.not_before,
-        "not_after": found.not_after,
-        "sha256": found.sha256,
-        "spki_sha256": found.spki_sha256,
+        "readable": found is not None,
+        "fault": fault,
+        "subject": found.subject if found else None,
+        "issuer": found.issuer if found else None,
+        "names": list(found.names) if found else [],
+        "not_before": found.not_before if found else None,
+        "not_after": found.not_after if found else None,
+        "sha256": found.sha256 if found else None,
+        "spki_sha256": found.spki_sha256 if found else None,
     }
 
 
 def _handshake(handshake: Completed | HandshakeFailed | None) -> dict[str, object] | None:
-    match handshake:
-        case Completed():
-            return {
-                "version": handshake.version,
-                "cipher": handshake.cipher,
-                "group": handshake.group,
-                "sni": handshake.sni,
-            }
-        case HandshakeFailed(detail=detail):
-            return {"failed": detail}
-    return None
+    """None: there was none."""
+    if handshake is None:
+        return None
+    done = handshake if isinstance(handshake, Completed) else None
+    return {
+        "version": done.version if done else None,
+        "cipher": done.cipher if done else None,
+        "group": done.group if done else None,
+        "sni": done.sni if done else None,
+        "failed": None if isinstance(handshake, Completed) else handshake.detail,
+    }

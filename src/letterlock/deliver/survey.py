@@ -5,29 +5,44 @@ every host and address is looked at, where an attempt ends at the first that tak
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
+from letterlock.deliver.session import Ports, Refused, Unreachable
+from letterlock.deliver.shared_sessions import SharedSessions, Shown, Way
 from letterlock.discover.reporting import find_reporting
 from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
-from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
+from letterlock.policy.decision import Cleared, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
     Completed,
     DestinationEvidence,
     MxHost,
     NextHop,
     Route,
+    SessionEvidence,
     TargetHost,
 )
 from letterlock.policy.final import FinalHop
-from letterlock.policy.outlook import Prospect, Protection, Summary, outlook, protection, weakest
+from letterlock.policy.judge import judge
+from letterlock.policy.outlook import Prospect, Protection, Summary, outlook, protection, unseen, weakest
 from letterlock.policy.reasons import Reason, sentence
-from letterlock.policy.require import require
+from letterlock.policy.require import exhausted, require
 from letterlock.policy.route import relay_reasons, route
 from letterlock.ports import Resolver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """What was required held in a session with one address. It is closed: mail is sent in another one."""
+
+    cleared: Cleared
+    evidence: SessionEvidence
+
+    @property
+    def handshake(self) -> Completed | None:
+        """The TLS handshake, where there was one."""
+        return self.evidence.handshake if isinstance(self.evidence.handshake, Completed) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +50,13 @@ class Contact:
     """One address of a host, and what a session with it came to."""
 
     address: str
-    result: OpenResult
+    result: Met | Refused | Unreachable
 
     @property
     def handshake(self) -> Completed | None:
         """The finished TLS handshake, whether or not the session was cleared."""
         match self.result:
-            case Opened(handshake=handshake):
+            case Met(handshake=handshake):
                 return handshake
             case Refused(evidence=evidence) if isinstance(evidence.handshake, Completed):
                 return evidence.handshake
@@ -51,7 +66,7 @@ class Contact:
     def reasons(self) -> tuple[Reason, ...]:
         """What the session itself showed, beside what the requirement says."""
         match self.result:
-            case Opened(cleared=cleared):
+            case Met(cleared=cleared):
                 return tuple(each for each in cleared.reasons if each not in cleared.requirement.reasons)
             case Refused(verdict=verdict):
                 return verdict.reasons
@@ -60,13 +75,22 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSurvey:
-    """One MX host: evidence, what delivery would demand, what was met, and what that protects against."""
+    """One MX host: evidence, what delivery would demand, what was met, and what that protects against.
+
+    `promised` is what DNS and the rules come to, whatever the sessions showed; `summary` what both come to.
+    """
 
     target: TargetHost
     required: Requirement | SkipHost | Defer | Refuse
     contacts: tuple[Contact, ...]
     prospects: tuple[Prospect, ...]
+    promised: Summary
     summary: Summary
+
+    @property
+    def reached(self) -> bool:
+        """Whether any of its addresses was spoken to."""
+        return any(not isinstance(each.result, Unreachable) for each in self.contacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,28 +115,58 @@ class Survey:
 
 
 async def survey(
-    domain: str, *, ports: Ports, options: DeliverOptions, resolver: Resolver, seats: asyncio.Semaphore
+    domain: str,
+    *,
+    ports: Ports,
+    options: DeliverOptions,
+    resolver: Resolver,
+    sessions: SharedSessions,
+    source: str = "",
 ) -> Survey:
-    """Look at a destination, or where the operator's route leads. Never raises for DNS, TLS or a server."""
+    """Look at a destination, or where the operator's route leads. Never raises for DNS, TLS or a server.
+
+    `source` names the address that the dialer in `ports` dials from: sessions are shared between equal ones.
+    """
     evidence = await ports.discoverer.destination(NextHop(domain, options.port))
     if evidence.final is not None:
         return _ends_here(evidence, evidence.final, at=ports.clock.now())
     reporting = await find_reporting(resolver, evidence.next_hop.domain)
     options = replace(options, port=evidence.next_hop.port)
+    look = _Look(evidence, ports, options, sessions, source)
     routed = route(evidence, ports.shuffle, options.hostname)
     hosts: tuple[HostSurvey, ...] = ()
     if isinstance(routed, Route):
-        looking = (_host(evidence, host, ports, options, seats) for host in routed.hosts[: options.max_hosts])
-        hosts = tuple(await asyncio.gather(*looking))
+        hosts = tuple(await asyncio.gather(*(look.at_host(host) for host in routed.hosts[: options.max_hosts])))
+        routed = _after_all(evidence, routed, hosts)
     return Survey(
         evidence=evidence,
         routed=routed,
         hosts=hosts,
-        summary=weakest(host.summary for host in hosts) if isinstance(routed, Route) else _without_route(routed),
+        summary=_together(hosts) if isinstance(routed, Route) else _without_route(routed),
         reporting=reporting,
         advice=advise(Seen(evidence=evidence, hosts=tuple(map(_seen, hosts)), reporting=reporting)),
         at=ports.clock.now(),
     )
+
+
+def _after_all(evidence: DestinationEvidence, routed: Route, hosts: tuple[HostSurvey, ...]) -> Route | Refuse:
+    """The route; or that no mail can ever be sent there, as delivery decides when no host has an address."""
+    skipped = [host.required for host in hosts if isinstance(host.required, SkipHost)]
+    verdict = exhausted(routed.next_hop.domain, skipped)
+    never = len(skipped) == len(routed.hosts) and evidence.relay is None
+    return verdict if never and isinstance(verdict, Refuse) else routed
+
+
+def _together(hosts: tuple[HostSurvey, ...]) -> Summary:
+    """What the hosts come to. Where one was reached, another that was not counts by what is promised for it: mail goes
+    there when it is up again, or when an attacker keeps it from the others."""
+    if not any(host.reached for host in hosts):
+        return weakest(host.summary for host in hosts)
+    return weakest(host.summary if host.reached or not _weak(host.promised) else host.promised for host in hosts)
+
+
+def _weak(promised: Summary) -> bool:
+    return promised.protection in (Protection.UNPROTECTED, Protection.ONCE_KNOWN)
 
 
 def _ends_here(evidence: DestinationEvidence, final: FinalHop, *, at: float) -> Survey:
@@ -137,52 +191,67 @@ def _seen(host: HostSurvey) -> SeenHost:
 
 
 def _without_route(verdict: Defer | Refuse) -> Summary:
-    why = "; ".join(sentence(reason) for reason in verdict.reasons)
     if isinstance(verdict, Refuse):
-        return Summary(Protection.UNPROTECTED, f"no mail can be sent there: {why}")
-    return Summary(Protection.UNKNOWN, why)
+        return Summary(Protection.NO_MAIL, f"no mail can be sent there: {sentence(verdict.reasons[0])}")
+    return Summary(Protection.UNKNOWN, "; ".join(sentence(reason) for reason in verdict.reasons))
 
 
-async def _host(
-    evidence: DestinationEvidence, host: MxHost, ports: Ports, options: DeliverOptions, seats: asyncio.Semaphore
-) -> HostSurvey:
-    target = await ports.discoverer.host(host, options.port)
-    required = require(evidence, target)
-    contacts: tuple[Contact, ...] = ()
-    if isinstance(required, Requirement):
-        addresses = target.addresses[: options.max_addresses]
-        opened = partial(open_with_fallback, ports=ports, options=options, lmtp=evidence.lmtp)
-        contacts = tuple(await asyncio.gather(*(_contact(each, required, opened, seats) for each in addresses)))
-    return HostSurvey(
-        target=target,
-        required=required,
-        contacts=contacts,
-        prospects=outlook(evidence, target, required),
-        summary=_met(protection(evidence, target, required), contacts),
-    )
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at the hosts of one destination."""
+
+    evidence: DestinationEvidence
+    ports: Ports
+    options: DeliverOptions
+    sessions: SharedSessions
+    source: str
+
+    async def at_host(self, host: MxHost) -> HostSurvey:
+        """What is demanded of it, and what its addresses show."""
+        target = await self.ports.discoverer.host(host, self.options.port)
+        required = require(self.evidence, target)
+        contacts: tuple[Contact, ...] = ()
+        if isinstance(required, Requirement):
+            addresses = target.addresses[: self.options.max_addresses]
+            contacts = tuple(await asyncio.gather(*(self._contact(each, required) for each in addresses)))
+        promised = protection(self.evidence, target, required)
+        return HostSurvey(
+            target=target,
+            required=required,
+            contacts=contacts,
+            prospects=outlook(self.evidence, target, required),
+            promised=promised,
+            summary=_met(promised, contacts),
+        )
+
+    async def _contact(self, address: str, requirement: Requirement) -> Contact:
+        """What a session showed, judged by what is required here: others may have opened it, for other demands."""
+        way = Way.of(requirement, address, self.options.port, source=self.source, lmtp=self.evidence.lmtp)
+        shown = await self.sessions.look(way, requirement, self.ports, self.options)
+        if isinstance(shown, Unreachable):
+            return Contact(address=address, result=shown)
+        return Contact(address=address, result=_judged(requirement, shown, self.ports.clock.now()))
 
 
-async def _contact(
-    address: str, requirement: Requirement, opened: Callable[..., Awaitable[OpenResult]], seats: asyncio.Semaphore
-) -> Contact:
-    """A session with one address, when there is a seat for it, by the same steps as delivery."""
-    async with seats:
-        result = await opened(address, requirement)
-        if isinstance(result, Opened):
-            await result.conversation.end()
-        return Contact(address=address, result=result)
+def _judged(requirement: Requirement, shown: Shown, now: float) -> Met | Refused:
+    if shown.by_fallback and requirement.fallback is not None:
+        requirement = requirement.fallback
+    verdict = judge(requirement, shown.evidence, now)
+    if isinstance(verdict, Cleared):
+        return Met(cleared=verdict, evidence=shown.evidence)
+    return Refused(verdict=verdict, evidence=shown.evidence, connected_at=now)
 
 
-def _met(promised: Summary, contacts: tuple[Contact, ...]) -> Summary:
+def _met(promised: Summary, contacts: Iterable[Contact]) -> Summary:
     """What the DNS and the rules promise, held against what the sessions showed."""
-    if promised.protection not in (Protection.PROTECTED, Protection.ONCE_KNOWN) or any(
-        isinstance(each.result, Opened) for each in contacts
-    ):
+    results = [each.result for each in contacts]
+    if promised.protection in (Protection.UNKNOWN, Protection.HELD) or any(isinstance(one, Met) for one in results):
         return promised
-    refused = next((each.result for each in contacts if isinstance(each.result, Refused)), None)
-    if refused is not None:
-        why = sentence(refused.verdict.reasons[0])
-        return Summary(Protection.HELD, f"nobody can read the mail, and nothing is sent: {why}")
-    unreachable = next((each.result for each in contacts if isinstance(each.result, Unreachable)), None)
-    why = unreachable.text if unreachable else "no address"
-    return replace(promised, protection=Protection.UNKNOWN, sentence=f"the server could not be looked at: {why}")
+    refused = next((one for one in results if isinstance(one, Refused)), None)
+    if refused is None:
+        unreachable = next((one.text for one in results if isinstance(one, Unreachable)), "it has no address")
+        return unseen(promised, unreachable)
+    if promised.protection is Protection.UNPROTECTED:
+        return promised
+    why = sentence(refused.verdict.reasons[0])
+    return Summary(Protection.HELD, f"nobody can read the mail, and nothing is sent: {why}")

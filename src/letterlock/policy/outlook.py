@@ -64,6 +64,7 @@ class Protection(StrEnum):
     UNPROTECTED = "unprotected"
     HELD = "held"  # a rule keeps mail from going there at all
     UNKNOWN = "could-not-find-out"
+    NO_MAIL = "no-mail"  # there is nowhere to send it: nothing that could be protected
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,14 @@ def protection(evidence: DestinationEvidence, target: TargetHost, required: Requ
     if prospects[Attacker.BOUGHT_CERTIFICATE].who_can_read is Reader.ATTACKER:
         return Summary(Protection.PROTECTED, _DANGERS[Attacker.BOUGHT_CERTIFICATE])
     return Summary(Protection.PROTECTED, "an attacker on the path can delay the mail, not read it")
+
+
+def unseen(promised: Summary, why: str) -> Summary:
+    """The summary of a host that could not be spoken to: what is promised for it was neither met nor broken."""
+    said = f"the server could not be looked at ({why})"
+    if promised.protection is Protection.UNPROTECTED:
+        return Summary(Protection.UNKNOWN, f"{said}; by what DNS says, {promised.sentence}")
+    return Summary(Protection.UNKNOWN, said)
 
 
 def weakest(summaries: Iterable[Summary]) -> Summary:
