@@ -5,8 +5,8 @@ is stored. That a policy could not be confirmed is logged when it begins, as sec
 
 Several processes may store policies in one place, so the stored row decides and no copy in memory does: it is read for
 every question, and replaced only while it is still what the conclusion was drawn from (compare and swap). Otherwise
-another process knows more, and the conclusion is drawn anew from what it stored. Only what a failing disk did not take
-is held in memory.
+another process knows more, and the conclusion is drawn anew from what it stored. What is held in memory counts only
+while the disk fails: where it cannot be read, or did not take what was fetched later.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from letterlock.queue.store import StoreFailed
 from letterlock.resolver.answer import Answer, LookupFailure
 
 log = logging.getLogger("letterlock.mtasts")
-MAX_UNSAVED = 1_000  # policies that a failing disk did not take
+MAX_HELD = 1_000  # policies that are at hand when the disk fails
 MAX_ROUNDS = 8  # each means that another process changed the row meanwhile; after two they agree
 MAX_PAST_FAILURES = 10_000
 MAX_REFRESHES = 8
@@ -84,7 +84,8 @@ class StsFinder:
         self._clock = clock
         self._chance = chance
         self._running: dict[str, asyncio.Task[StsEvidence]] = {}
-        self._unsaved: OrderedDict[str, KnownPolicy] = OrderedDict()
+        self._held: OrderedDict[str, KnownPolicy] = OrderedDict()
+        self._unsaved: set[str] = set()
         self._past: OrderedDict[str, PastFailure] = OrderedDict()
 
     async def find(self, domain: str) -> StsEvidence:
@@ -137,19 +138,19 @@ class StsFinder:
 
     async def _look(self, domain: str, *, for_mail: bool) -> StsEvidence:
         """Conclude from what is stored, again and again until nobody changed it meanwhile."""
-        txt, fetched = await self._txt(domain), _Outcome()
+        fetched = _Outcome()
         for _ in range(MAX_ROUNDS):
+            txt = await self._txt(domain)
             recalled = await self._recall(domain, for_mail=for_mail)
             before = fetched.outcome
             conclusion = await self._conclude(domain, recalled.known, txt, fetched)
             at_once = fetched.outcome is before  # nobody can have changed what was read a moment ago
-            nothing_new = at_once and conclusion.remember == recalled.stored
-            if nothing_new or await self._remember(domain, recalled, conclusion.remember):
+            if await self._remember(domain, recalled, conclusion.remember, at_once=at_once):
                 _tell(domain, recalled.known, conclusion)
                 break
         else:
             log.warning("the MTA-STS policy of %s is changed by other processes all the time", domain)
-        if recalled.trouble is not None and isinstance(conclusion.evidence, Absent):
+        if recalled.trouble is not None and recalled.known is None and isinstance(conclusion.evidence, Absent):
             return Unreachable(f"remembered policies cannot be read: {recalled.trouble}")
         return conclusion.evidence
 
@@ -159,9 +160,10 @@ class StsFinder:
         step = next_step(domain, known, self._past.get(domain), txt, self._clock.now())
         if isinstance(step, Conclusion):
             return step
-        if fetched.outcome is None:
+        if fetched.outcome is None or (known is not None and known.fetched_at >= fetched.began_at):
+            fetched.began_at = self._clock.now()
             fetched.outcome = await self._fetch_from(f"{_HOST_LABEL}.{domain}")
-        conclusion = after_fetch(step, fetched.outcome, self._clock.now(), self._chance())
+        conclusion = after_fetch(step, fetched.outcome, fetched.began_at, self._chance())
         self._note_failure(domain, conclusion.failure)
         return conclusion
 
@@ -189,42 +191,54 @@ class StsFinder:
                 self._past.popitem(last=False)
 
     async def _recall(self, domain: str, *, for_mail: bool) -> "_Recalled":
-        unsaved = self._unsaved.get(domain)
+        held = self._held.get(domain)
         try:
             stored = await self._policies.load(domain, self._clock.now() if for_mail else None)
         except StoreFailed as error:
             log.warning("%s", error)
-            return _Recalled(None, unsaved, trouble=None if unsaved else str(error))
-        return _Recalled(stored, stored if unsaved is None else _later(stored, unsaved))
+            return _Recalled(None, held, trouble=str(error))
+        later = held is not None and domain in self._unsaved
+        return _Recalled(stored, _later(stored, held) if later and held is not None else stored)
 
-    async def _remember(self, domain: str, recalled: "_Recalled", after: KnownPolicy | None) -> bool:
+    async def _remember(self, domain: str, recalled: "_Recalled", after: KnownPolicy | None, *, at_once: bool) -> bool:
         """Store what was concluded; False when another process has stored something else since it was read.
 
-        A disk that does not take it is logged; the policy holds in memory all the same.
+        A disk that does not take it is logged; the policy holds in memory all the same. Where nothing could be read,
+        only a policy that was fetched anew is stored: another process may have changed what is held.
         """
+        readable = recalled.trouble is None
+        if (at_once and after == recalled.stored) if readable else not _is_fetched_anew(recalled.known, after):
+            self._hold(domain, after, saved=readable or domain not in self._unsaved)
+            return True
         try:
             if not await self._policies.swap(domain, recalled.stored, after, self._clock.now()):
                 return False
-            self._unsaved.pop(domain, None)
+            self._hold(domain, after, saved=True)
         except StoreFailed as error:
-            self._keep_unsaved(domain, after)
+            self._hold(domain, after, saved=False)
             if after != recalled.known:
                 log.warning("the MTA-STS policy of %s is kept in memory only: %s", domain, error)
         return True
 
-    def _keep_unsaved(self, domain: str, after: KnownPolicy | None) -> None:
-        self._unsaved.pop(domain, None)
-        if after is not None:
-            self._unsaved[domain] = after
-            if len(self._unsaved) > MAX_UNSAVED:
-                self._unsaved.popitem(last=False)
+    def _hold(self, domain: str, known: KnownPolicy | None, *, saved: bool) -> None:
+        """Have a policy at hand for when the disk fails."""
+        self._held.pop(domain, None)
+        self._unsaved.discard(domain)
+        if known is None:
+            return
+        self._held[domain] = known
+        if not saved:
+            self._unsaved.add(domain)
+        if len(self._held) > MAX_HELD:
+            self._unsaved.discard(self._held.popitem(last=False)[0])
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """How the one fetch of a look ended, if there was one."""
+    """How the last fetch of a look ended, if there was one, and when it began."""
 
     outcome: Fetched | FetchFailed | None = None
+    began_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +251,10 @@ class _Recalled:
     stored: KnownPolicy | None
     known: KnownPolicy | None
     trouble: str | None = None
+
+
+def _is_fetched_anew(before: KnownPolicy | None, after: KnownPolicy | None) -> bool:
+    return after is not None and (before is None or before.fetched_at != after.fetched_at)
 
 
 def _later(stored: KnownPolicy | None, unsaved: KnownPolicy) -> KnownPolicy:
