@@ -22,7 +22,6 @@ from pathlib import Path
 import dns.name
 
 from letterlock import privileges
-from letterlock.admin.client import CONTROL_SOCKET
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.maildir import why_unwritable
@@ -36,6 +35,7 @@ from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTr
 from letterlock.net.https import fetch_policy
 from letterlock.net.ourselves import Ourselves
 from letterlock.net.socket_address import socket_address
+from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.store import OperatedStore, StoreFailed
 from letterlock.receive.drop import DropCollector, may_local_users_send
@@ -43,8 +43,8 @@ from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close
 from letterlock.receive.listener import Listener
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
+from letterlock.store.adoption import Adopter, open_adopting
 from letterlock.store.anchors import TrustPointFile
-from letterlock.store.fresh import open_queue
 from letterlock.store.sealing import Seal
 from letterlock.store.sqlite import QueueInUse
 from letterlock.store.sts import PolicyStore
@@ -276,6 +276,7 @@ class Server:
         asked: Dns,
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
+        adopter: Adopter,
     ) -> None:
         clock = SystemClock()
         chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
@@ -323,14 +324,16 @@ class Server:
             store,
             options.queue_directory / CONTROL_SOCKET,
             clock=clock,
-            wake=self._wake_all,
+            wake=self.wake,
             forgive=self.deliverer.forgive,
+            problems=lambda: adopter.problems,
         )
 
     def _wake_deliverer(self) -> None:
         self.deliverer.wake()
 
-    def _wake_all(self) -> None:
+    def wake(self) -> None:
+        """Look at the queue now: something in it changed."""
         self.deliverer.wake()
         self.reporter.wake()
 
@@ -352,6 +355,13 @@ class Server:
         await self.control.stop()
 
 
+async def _open_store(options: Options) -> tuple[OperatedStore, Adopter]:
+    """The queue; of several workers the first also takes over what former ones left. Raises StoreFailed, QueueInUse."""
+    seal = Seal(options.queue_key)
+    is_first = options.queue_directory == options.state_directory
+    return await open_adopting(options.queue_directory, options.workers if is_first else None, seal)
+
+
 @asynccontextmanager
 async def running(options: Options, sockets: Sequence[socket.socket] | None = None) -> AsyncIterator[Server]:
     """A server from start to orderly end, on sockets that a supervisor has bound, or on its own. Raises StartFailed."""
@@ -363,10 +373,10 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             take_directory(options)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
-            store = await open_queue(options.queue_directory, Seal(options.queue_key))
+            store, adopter = await _open_store(options)
             stack.push_async_callback(store.close)
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
-            server = Server(options, store, asked, discoverer, sockets)
+            server = Server(options, store, asked, discoverer, sockets, adopter)
             await server.control.start()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
@@ -375,6 +385,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
         keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
+            group.create_task(adopter.keep_trying(server.wake))
             aside = [group.create_task(_examine_upstreams(asked)), group.create_task(keeper.run())]
             await server.listener.start(sockets)
             try:
@@ -382,4 +393,5 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             finally:
                 for task in aside:
                     task.cancel()
+                adopter.stop()
                 await server.stop()

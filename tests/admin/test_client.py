@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import pytest
 
-from letterlock.admin.client import CONTROL_SOCKET, NotRunning, Queues, ServerError
+from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.admin.server import ControlServer
+from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.orders import State, TallyBy, Wanted
 from letterlock.store.sqlite import SqliteStore
 from tests.deliver.world import HandClock

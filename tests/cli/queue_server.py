@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from letterlock.admin.client import CONTROL_SOCKET
 from letterlock.admin.server import ControlServer
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.reasons import Reason
+from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.store.memory import MemoryStore

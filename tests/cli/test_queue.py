@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.admin.client import CONTROL_SOCKET
 from letterlock.admin.requests import PAGE
 from letterlock.mail.addresses import Mailbox
+from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.orders import OrderKind
 from tests.cli.queue_server import DEMANDED, Queue, serving
 from tests.cli.running import letterlock
@@ -26,7 +26,7 @@ async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
 async def test_an_empty_queue_says_so(queue: Queue) -> None:
     ran = await queue.run("list")
     assert (ran.status, ran.out) == (0, "The queue is empty.\n")
-    assert (await queue.run("list", "--json")).data == {"messages": []}
+    assert (await queue.run("list", "--json")).data == {"messages": [], "problems": {}}
 
 
 async def test_what_waits_is_listed_with_its_reason(queue: Queue) -> None:

@@ -13,13 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import pytest
-
-from letterlock.queue.store import StoreFailed
-from letterlock.store.adoption import adopt
-from letterlock.store.sqlite import SqliteStore
 from tests.cli.running import letterlock
-from tests.queue.messages import ANN, BODY, CAT, envelope
 from tests.soak.sink import Sink, digest
 
 SECONDS = 30.0
@@ -215,38 +209,51 @@ async def test_a_worker_that_cannot_start_stops_the_server(tmp_path: Path) -> No
     assert "worker 1" in ran.err
 
 
-async def test_what_was_taken_over_is_whole_and_taking_over_twice_changes_nothing(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    for directory, message_id in ((source, "M1"), (target, "M2")):
-        directory.mkdir()
-        store = await SqliteStore.open(directory)
-        await store.accept(envelope(message_id, ANN, CAT), BODY, next_attempt_at=0)
-        await store.close()
-    kept = (source / "queue.db").read_bytes()
-    assert await asyncio.to_thread(adopt, source, target) == 1
-    (source / "queue.db").write_bytes(kept)  # as after a kill before it was deleted there
-    for leftover in source.glob("queue.db-*"):
-        leftover.unlink()
-    assert await asyncio.to_thread(adopt, source, target) == 1
-    assert await asyncio.to_thread(adopt, source, target) == 0
-    assert await asyncio.to_thread(adopt, tmp_path / "nothing", target) == 0
-    store = await SqliteStore.open(target)
-    tasks = await store.lease(1, limit=10, lease_seconds=60)
-    assert sorted((task.envelope.id, task.lease.next_hop) for task in tasks) == [
-        ("M1", "one.test"), ("M1", "two.test"), ("M2", "one.test"), ("M2", "two.test"),
-    ]  # fmt: skip
-    assert await store.body("M1") == BODY
-    await store.close()
+async def test_with_one_worker_left_everything_that_two_had_is_listed_and_delivered(tmp_path: Path) -> None:
+    with Sink("127.0.0.1") as sink, free_port() as port:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            waiting = configuration(tmp_path, port, nobody.getsockname()[1], "2")
+            async with serving(waiting) as server:
+                await asyncio.to_thread(send, port, *range(12))
+                await server.until("(queue active)", 12)
+                assert await server.stop() == 0
+            counts = [_count(tmp_path / "queue" / name) for name in ("queue.db", "worker-1/queue.db")]
+            assert sum(counts) == 12
+            assert counts[1], "the kernel spreads connections over the workers"
+            one = configuration(tmp_path, 0, nobody.getsockname()[1], "1")
+            async with serving(one, ready="queue in ") as server:
+                listed = (await letterlock("queue", "list", "--json", "--config", one)).data
+                assert (len(listed["messages"]), listed["problems"]) == (12, {})
+                assert await server.stop() == 0
+        async with serving(configuration(tmp_path, 0, sink.port, "1"), ready="queue in ") as server:
+            await arrived(sink, 12)
+            assert await server.stop() == 0
+    assert set(sink.arrived.values()) == {1}
+    assert list((tmp_path / "queue").glob("worker-*")) == []
 
 
-async def test_a_queue_that_somebody_uses_is_not_taken_over(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    for directory in (source, target):
-        directory.mkdir()
-    store = await SqliteStore.open(source)
-    with pytest.raises(StoreFailed, match="another server"):
-        await asyncio.to_thread(adopt, source, target)
-    await store.close()
+async def test_a_queue_that_cannot_be_taken_over_is_told_at_the_start_and_wherever_the_queue_is_shown(
+    tmp_path: Path,
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        config = configuration(tmp_path, 0, nobody.getsockname()[1], "1")
+        broken = tmp_path / "queue" / "worker-3" / "queue.db"
+        broken.parent.mkdir(parents=True)
+        broken.write_bytes(b"not a database" * 300)
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as dead:
+            dead.bind(str(broken.parent / "control.sock"))  # of a server that was killed
+        async with serving(config, ready="queue in ") as server:
+            assert any("worker-3 cannot be taken over" in line for line in server.log)
+            for verb in ("list", "stats"):
+                ran = await letterlock("queue", verb, "--config", config)
+                assert ran.status == 1
+                assert "the mail in the folder worker-3 is not served: " in ran.err
+                ran = await letterlock("queue", verb, "--json", "--config", config)
+                assert list(ran.data["problems"]) == ["worker-3"]
+            assert await server.stop() == 0
+    assert broken.read_bytes() == b"not a database" * 300
 
 
 def _count(path: Path) -> int:

@@ -10,10 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
 from letterlock.queue.orders import MAX_ORDERED, Tally, TallyBy, Wanted
 
-CONTROL_SOCKET = "control.sock"
-WORKER = "worker-"
 MAX_ANSWER_OCTETS = 64 << 20
 TIMEOUT_SECONDS = 30.0
 EVERYTHING = Wanted()
@@ -29,7 +28,7 @@ class ServerError(Exception):
 
 def queue_directories(directory: Path) -> tuple[Path, ...]:
     """The queues of all workers: the first one's is the directory itself, the others' are in folders of it."""
-    return directory, *sorted(directory.glob(f"{WORKER}*"))
+    return directory, *(each for each in sorted(directory.glob(f"{WORKER}*")) if worker_number(each.name))
 
 
 class Queues:
@@ -41,6 +40,10 @@ class Queues:
     def __init__(self, directory: Path) -> None:
         first, *others = queue_directories(directory)
         self._clients = [ControlClient(first), *(ControlClient(each) for each in others if _is_served(each))]
+
+    def problems(self) -> dict[str, str]:
+        """Folders with mail that nobody serves, because it could not be taken over, and why."""
+        return {str(name): str(why) for name, why in self._clients[0].ask("queue.problems")["problems"].items()}
 
     def messages(self, wanted: Wanted = EVERYTHING) -> Iterator[dict[str, Any]]:
         """The messages that are wanted, in order of id, page by page."""
@@ -95,7 +98,16 @@ def _values(wanted: Wanted) -> dict[str, object]:
 
 
 def _is_served(directory: Path) -> bool:
-    return (directory / CONTROL_SOCKET).exists()
+    """Whether a server answers there; a socket that a dead one left is no reason to fail."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+        connection.settimeout(TIMEOUT_SECONDS)
+        try:
+            connection.connect(os.fspath(directory / CONTROL_SOCKET))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:  # asked again, it says what is wrong
+            return True
+    return True
 
 
 class ControlClient:

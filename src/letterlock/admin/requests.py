@@ -30,16 +30,25 @@ class BadRequest(Exception):
     """The request is not one that the server knows."""
 
 
-def _no_place(_next_hop: str | None) -> None:
+def forgive_nobody(_next_hop: str | None) -> None:
     """Nobody slowed down."""
+
+
+def no_problems() -> Mapping[str, str]:
+    """Nothing is wrong."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Whom the server calls: `wake` when messages became due, `forgive` when a next hop (None: all) is flushed."""
+    """Whom the server calls: `wake` when messages became due, `forgive` when a next hop (None: all) is flushed.
+
+    `problems` has folders with mail that is neither listed nor delivered, and why.
+    """
 
     wake: Callable[[], None]
-    forgive: Callable[[str | None], None] = _no_place
+    forgive: Callable[[str | None], None] = forgive_nobody
+    problems: Callable[[], Mapping[str, str]] = no_problems
 
 
 async def answer(request: object, store: OperatedStore, clock: Clock, hooks: Hooks) -> dict[str, object]:
@@ -54,6 +63,8 @@ async def answer(request: object, store: OperatedStore, clock: Clock, hooks: Hoo
         case {"verb": "queue.count", "after": str() | None as after, "wanted": dict(wanted)}:
             ids = await store.select(_wanted(wanted), limit=PAGE, after=after)
             return {"count": len(ids.found), "after": ids.after}
+        case {"verb": "queue.problems"}:
+            return {"problems": dict(hooks.problems())}
         case {"verb": "queue.size"}:
             return {"count": await store.count()}
         case {"verb": "queue.order", "order": str(name), "wanted": dict(wanted), **given}:

@@ -6,11 +6,11 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from letterlock.admin.requests import BadRequest, Hooks, answer
+from letterlock.admin.requests import BadRequest, Hooks, answer, forgive_nobody, no_problems
 from letterlock.ports import Clock
 from letterlock.queue.store import OperatedStore, StoreFailed
 
@@ -34,7 +34,8 @@ class ControlServer:
         *,
         clock: Clock,
         wake: Callable[[], None],
-        forgive: Callable[[str | None], None] | None = None,
+        forgive: Callable[[str | None], None] = forgive_nobody,
+        problems: Callable[[], Mapping[str, str]] = no_problems,
     ) -> None:
         """`wake` is called when messages became due; `forgive` when a next hop (None: all) is to be flushed.
 
@@ -43,7 +44,7 @@ class ControlServer:
         self._store = store
         self._path = path
         self._clock = clock
-        self._hooks = Hooks(wake, forgive) if forgive else Hooks(wake)
+        self._hooks = Hooks(wake, forgive, problems)
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.Task[None]] = set()
 

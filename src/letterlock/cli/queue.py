@@ -8,7 +8,7 @@ import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
 from letterlock.cli.output import json_text
-from letterlock.cli.queue_asking import filtered, plural, with_server
+from letterlock.cli.queue_asking import filtered, plural, tell_problems, with_server
 from letterlock.cli.queue_orders import ORDERS
 from letterlock.cli.queue_stats import stats
 from letterlock.cli.queue_text import print_message, print_messages
@@ -38,23 +38,24 @@ def queue() -> None:
 def list_(client: Queues, *, wanted: Wanted, as_json: bool) -> None:
     """Show every message that waits, and why.
 
-    Exit status: 0 also when there is none.
+    Exit status: 0 also when there is none; 1 when mail of former workers could not be taken over, and is not shown.
     """
-    messages = client.messages(wanted)
-    count = _print_json(messages) if as_json else print_messages(messages, time.time())
+    messages, problems = client.messages(wanted), client.problems()
+    count = _print_json(messages, problems) if as_json else print_messages(messages, time.time())
     if count or as_json:
         click.echo(plural(count), err=True)
     else:
         click.echo("The queue is empty." if wanted == EVERYTHING else "No message in the queue is like that.")
+    tell_problems(problems)
 
 
-def _print_json(messages: Iterable[dict[str, Any]]) -> int:
+def _print_json(messages: Iterable[dict[str, Any]], problems: dict[str, str]) -> int:
     """One document, written as the messages come; how many there were."""
     count = 0
     click.echo('{"messages": [', nl=False)
     for count, message in enumerate(messages, 1):
         click.echo((",\n" if count > 1 else "\n") + json_text(message), nl=False)
-    click.echo("\n]}")
+    click.echo(f'\n], "problems": {json_text(problems)}}}')
     return count
 
 

@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
@@ -14,6 +14,7 @@ import click
 
 from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.cli.configured import configured
+from letterlock.deliver.log import safe
 from letterlock.mail.addresses import InvalidAddress, parse_mailbox
 from letterlock.queue.orders import State, Wanted
 
@@ -42,6 +43,15 @@ def with_server(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(1)
 
     return run
+
+
+def tell_problems(problems: Mapping[str, str]) -> None:
+    """Say which mail is not shown, because nobody could take it over, and end with status 1 then."""
+    for name, why in problems.items():
+        click.echo(f"error: the mail in the folder {safe(name)} is not served: {safe(why)}", err=True)
+    if problems:
+        click.echo("  hint: keep the folder; the server takes its mail over by itself once this is repaired", err=True)
+        sys.exit(1)
 
 
 class Age(click.ParamType[float]):

@@ -10,7 +10,7 @@ import click
 
 from letterlock.admin.client import Queues
 from letterlock.cli.output import json_text
-from letterlock.cli.queue_asking import progress, with_server
+from letterlock.cli.queue_asking import progress, tell_problems, with_server
 from letterlock.cli.queue_text import octets, span
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import AGES, OLDER, Tally, TallyBy
@@ -46,18 +46,22 @@ def stats(client: Queues, *, by: str, top: int, as_json: bool) -> None:
     What is counted are deliveries: a message that waits for two next hops counts for each. WAIT waits for its first
     attempt, TRY is being tried now, DEFER waits for another attempt, HELD and QUAR wait for you.
 
-    Exit status: 0 done, also when the queue is empty.
+    Exit status: 0 done, also when the queue is empty; 1 when mail of former workers could not be taken over, and is not
+    counted.
     """
+    problems = client.problems()
     total, groups = _collected(client, TallyBy(by))
     rows = _largest(groups, TallyBy(by), top)
     if as_json:
-        click.echo(json_text({"by": by, "total": _values(total), "groups": [_values(each) for each in rows]}, indent=2))
+        values = {"by": by, "total": _values(total), "groups": [_values(each) for each in rows], "problems": problems}
+        click.echo(json_text(values, indent=2))
     elif not groups:
         click.echo("The queue is empty.")
     else:
         _print_tables(_HEADINGS[TallyBy(by)], [total, *rows], by_age=by == TallyBy.AGE, now=time.time())
         if len(groups) > len(rows):
             click.echo(f"and {len(groups) - len(rows):,} more: --top shows them", err=True)
+    tell_problems(problems)
 
 
 def _collected(client: Queues, by: TallyBy) -> tuple[Tally, dict[str, Tally]]:

@@ -3,7 +3,8 @@
 Each worker has listening sockets of its own on the same addresses (SO_REUSEPORT), bound by the supervisor, which keeps
 them: connections that wait for a worker wait through its restart. Each has a queue of its own, so that no two processes
 write one file; what a worker accepted is delivered by it, before its restart or after. The queue of the first is
-the configured directory itself. When there are fewer workers than before, the first takes over what the others left.
+the configured directory itself. When there are fewer workers than before, the first takes over what the others left; so
+does a server without workers (`store/adoption.py`).
 
 The supervisor is forked from before there is any thread or event loop, and does nothing but wait. A worker whose
 supervisor is gone (killed, say) ends by itself, in order. One that has not moved for STILL_SECONDS is killed and
@@ -13,7 +14,6 @@ children that others left behind.
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -23,14 +23,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from letterlock.admin.client import WORKER
-from letterlock.app import STOP_GRACE_SECONDS, StartFailed, bind, take_directory
+from letterlock.app import STOP_GRACE_SECONDS, bind, take_directory
 from letterlock.cli.service_manager import notify, watched
 from letterlock.config import Endpoint, Options
-from letterlock.queue.store import StoreFailed
+from letterlock.queue.folders import WORKER
 from letterlock.shares import share
-from letterlock.store.adoption import adopt
-from letterlock.store.sealing import Seal
 
 log = logging.getLogger("letterlock.workers")
 FIRST_PAUSE_SECONDS = 0.2
@@ -74,7 +71,6 @@ def supervise(options: Options, work: Callable[[Worker], int]) -> int:
     take_directory(options)
     for directory in directories[1:]:
         directory.mkdir(mode=0o700, exist_ok=True)
-    _adopt_the_rest(options)
     gone, alive = os.pipe()
     signs, tell = os.pipe()
     os.set_blocking(tell, False)
@@ -226,17 +222,3 @@ def _bind_for_all(options: Options) -> list[list[socket.socket]]:
         for configured, bound in zip(options.listen, first, strict=True)
     ]
     return [first, *(bind(chosen, shared=True) for _ in range(options.workers - 1))]
-
-
-def _adopt_the_rest(options: Options) -> None:
-    """Take over the queues of workers that there are no more. Raises StartFailed."""
-    kept = {_directory(options, number) for number in range(1, options.workers)}
-    for left in sorted(options.queue_directory.glob(f"{WORKER}*")):
-        if left in kept:
-            continue
-        try:
-            count = adopt(left, options.queue_directory, Seal(options.queue_key))
-        except StoreFailed as error:
-            raise StartFailed(f"{error}\n  hint: the queue of a worker that there is no more is taken over") from None
-        log.info("%d messages taken over from %s", count, left)
-        shutil.rmtree(left)

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: sorts like the number, no I L O U
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_TIME_DIGITS = 9  # milliseconds until the year 3084
-_CHANCE_DIGITS = 12
-CHANCE_BITS = 5 * _CHANCE_DIGITS
+TIME_DIGITS = 9  # milliseconds until the year 3084
+CHANCE_DIGITS = 12
+CHANCE_BITS = 5 * CHANCE_DIGITS
 """Several workers make ids in the same millisecond, and a queue may take over another one's messages: 20 bits, as there
 were, meet after some hundred pairs of busy milliseconds; 60 bits never do."""
 STEP_BITS = 40
 """How far the next id is from the last one, when the clock has not moved on (or was set back): also no guess."""
-_SHIFTS = range(5 * (_TIME_DIGITS + _CHANCE_DIGITS - 3), -1, -10)
+_SHIFTS = range(5 * (TIME_DIGITS + CHANCE_DIGITS - 3), -1, -10)
 
 
 class IdMaker:

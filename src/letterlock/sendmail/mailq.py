@@ -132,7 +132,7 @@ def _reason(recipient: "dict[str, Any]") -> str:
 def _directories(first: str) -> list[str]:
     """The queues of all workers that are served; the first one always, for it tells when no server runs."""
     try:
-        names = sorted(name for name in os.listdir(first) if name.startswith(WORKER))
+        names = sorted(name for name in os.listdir(first) if name.startswith(WORKER) and name[len(WORKER) :].isdigit())
     except PermissionError:
         raise Failure(NOPERM, f"only the server's user and root may look into {first}") from None
     except OSError:

@@ -1,53 +1,221 @@
-"""One queue takes over what another one holds: when there are fewer workers than before."""
+"""One queue takes over the messages of others: when there are fewer workers than before, one included.
+
+The folder of a worker that no longer exists is brought up to date first (its segments go into its own database). Then
+its messages move in batches: one transaction puts them into this queue, each with a record that it was taken
+(`adopted`), a second one deletes them from the other queue, a third deletes the records. A kill at any point, even one
+after which the messages are delivered before adoption begins again, loses none and doubles none. What cannot be taken
+over stays where it is, is shown (`problems`), and is tried again.
+"""
 
 import asyncio
+import logging
 import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
 from letterlock.queue.store import StoreFailed
-from letterlock.store.fresh import open_queue
-from letterlock.store.opening import FILE, QueueInUse, open_alone
+from letterlock.store.fresh import FreshStore
+from letterlock.store.opening import FILE, LOCK_FILE, QueueInUse, open_alone, take_lock
+from letterlock.store.parcels import Parcel, read_parcel
 from letterlock.store.recovery import DAMAGED_SUFFIX
-from letterlock.store.sealing import IN_CLEAR, Seal
+from letterlock.store.sealing import CHECK_FILE, IN_CLEAR, Seal
+from letterlock.store.segment_log import SUFFIX, sync_directory
+from letterlock.store.sqlite import SqliteStore
+from letterlock.store.statements import run
 
-_MOVES = (
-    "INSERT OR IGNORE INTO main.message SELECT * FROM old.message",
-    "INSERT OR IGNORE INTO main.body SELECT * FROM old.body",
-    "INSERT OR IGNORE INTO main.task SELECT * FROM old.task",
-    "INSERT OR IGNORE INTO main.recipient SELECT * FROM old.recipient",
-    "INSERT INTO main.attempt (message_id, record) SELECT message_id, record FROM old.attempt",
-)
+log = logging.getLogger("letterlock.store")
+RETRY_SECONDS = 30.0  # a worker that is still ending has its queue for some 20 seconds
+BATCH = 100  # messages in one transaction: other work of this queue waits for it
+BATCH_OCTETS = 1 << 24  # of contents in memory at once
+_OURS = (FILE, f"{FILE}-wal", f"{FILE}-shm", CHECK_FILE, f"{CHECK_FILE}.new", CONTROL_SOCKET, LOCK_FILE)
+"""In the order in which they are removed. The database goes before its log: without the log, what was deleted last may
+be there again."""
 
 
-def adopt(source: Path, target: Path, seal: Seal = IN_CLEAR) -> int:
-    """Move every message of the queue in `source` to that in `target`; how many those were.
+class Adopter:
+    """Takes over what former workers left in the folders of a queue directory."""
 
-    Nobody may be using either. The target has them on disk before the source loses them: a kill in between makes the
-    next adoption begin again, and loses nothing. Raises StoreFailed.
-    """
-    if not (source / FILE).exists():
-        return 0
+    def __init__(self, directory: Path, workers: int | None, kept: SqliteStore, seal: Seal = IN_CLEAR) -> None:
+        """`workers`: how many there are now; None: it is not for this one to see to others. Messages go into `kept`."""
+        self._directory = directory
+        self._workers = workers
+        self._kept = kept
+        self._seal = seal
+        self._problems: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._stopping = asyncio.Event()
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Folders with mail that could not be taken over, and why. Nothing of it is listed or delivered meanwhile."""
+        return dict(self._problems)
+
+    async def adopt(self) -> int:
+        """Take over all that can be; how many messages those were. Raises nothing that the disk can cause."""
+        count, problems = 0, {}
+        for source in self._left_over():
+            try:
+                taken = await self._take_over(source)
+            except (StoreFailed, QueueInUse, sqlite3.Error, OSError) as error:
+                problems[source.name] = str(error)
+                if self._problems.get(source.name) != str(error):
+                    log.error("%s cannot be taken over, and its mail waits there: %s", source, error)  # noqa: TRY400  # no bug
+                continue
+            count += taken
+            log.info("%d messages taken over from %s", taken, source)
+        self._problems = problems
+        return count
+
+    async def keep_trying(self, taken: Callable[[], None]) -> None:
+        """Try again what could not be taken over, until `stop`; `taken` is called when messages came."""
+        while self._problems and not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self._stopping.wait()
+            if not self._stopping.is_set() and await self.adopt():
+                taken()
+
+    def stop(self) -> None:
+        """Finish what is in hand; `keep_trying` ends then."""
+        self._stopping.set()
+
+    def _left_over(self) -> Iterator[Path]:
+        """The folders of workers that there are no more. Copies are mentioned, once, and left alone."""
+        if self._workers is None:
+            return
+        for path in filter(Path.is_dir, sorted(self._directory.glob(f"{WORKER}*"))):
+            number = worker_number(path.name)
+            if number is None and path.name not in self._told:
+                self._told.add(path.name)
+                log.warning("%s is not a worker's folder by its name: left alone, with whatever mail is in it", path)
+            if number is not None and number >= self._workers:
+                yield path
+
+    async def _take_over(self, source: Path) -> int:
+        """Raises StoreFailed, QueueInUse, sqlite3.Error, OSError."""
+        count = 0
+        if await asyncio.to_thread(_has_files, source):
+            await self._bring_up_to_date(source)
+            count = await self._move_all(source)
+        await asyncio.to_thread(_clear_away, source, self._directory)
+        await self._kept.forget_adopted(source.name, await self._kept.adopted(source.name))  # of a kill just before
+        return count
+
+    async def _bring_up_to_date(self, source: Path) -> None:
+        """Its database is of the present version then, and has all that its segments had."""
+        store = await SqliteStore.open(source, self._seal)
+        try:
+            fresh = await FreshStore.open(source, store, self._seal)
+        except StoreFailed:
+            await store.close()
+            raise
+        await fresh.close()
+
+    async def _move_all(self, source: Path) -> int:
+        """Raises StoreFailed, QueueInUse, sqlite3.Error."""
+        count, old = 0, _Source(source)
+        try:
+            await self._part(old, await self._kept.adopted(source.name))  # a kill came before they had left
+            while parcels := await asyncio.to_thread(old.next_batch):
+                taken = await self._kept.take_over(source.name, parcels)
+                await self._part(old, taken)
+                old.left += [parcel.id for parcel in parcels if parcel.id not in taken]
+                count += len(taken)
+        finally:
+            old.close()
+        if old.left:
+            raise StoreFailed(f"{len(old.left)} of its messages cannot be read, such as {old.left[0]}")
+        return count
+
+    async def _part(self, old: "_Source", ids: Collection[str]) -> None:
+        """What this queue has leaves the other one, for good; then nothing need be known of it any more."""
+        await asyncio.to_thread(old.drop, ids)
+        await self._kept.forget_adopted(old.name, ids)
+
+
+class _Source:
+    """The database of a queue that is taken over; `left` are messages that cannot be."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises StoreFailed, QueueInUse, sqlite3.Error."""
+        self.name = directory.name
+        self.left: list[str] = []
+        self._opened = ExitStack()
+        self._db = self._opened.enter_context(open_alone(directory))
+        self._after = ""
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._opened.close()
+
+    def next_batch(self) -> list[Parcel]:
+        """The next messages that can be read; none: that was all. Raises sqlite3.Error."""
+        parcels: list[Parcel] = []
+        while not parcels and (ids := run(self._db, "message_ids", self._after, BATCH).fetchall()):
+            octets = 0
+            for (message_id,) in ids:
+                self._after = message_id
+                try:
+                    parcels.append(parcel := read_parcel(self._db, message_id))
+                except sqlite3.DatabaseError as error:
+                    log.critical("%s: cannot be read in the queue of %s: %s", message_id, self.name, error)
+                    self.left.append(message_id)
+                    continue
+                if (octets := octets + parcel.octets) >= BATCH_OCTETS:
+                    break
+        return parcels
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Delete messages, durably. Raises sqlite3.Error."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("DELETE FROM message WHERE id = ?", [(each,) for each in ids])
+        self._db.execute("COMMIT")
+
+
+def _has_files(source: Path) -> bool:
+    """Whether there is anything that may hold mail."""
+    return (source / FILE).exists() or any(source.glob(f"*{SUFFIX}"))
+
+
+def _clear_away(source: Path, directory: Path) -> None:
+    """Remove the folder of a queue that has no messages; what is not ours stays. Raises StoreFailed, OSError."""
+    lock = take_lock(source)
     try:
-        asyncio.run(_bring_up_to_date(source, seal))
-        with open_alone(target) as db:
-            db.execute("ATTACH ? AS old", (str(source / FILE),))
-            (count,) = db.execute("SELECT count(*) FROM old.message").fetchone()
-            db.execute("BEGIN IMMEDIATE")
-            for statement in _MOVES:
-                db.execute(statement)
-            db.execute("COMMIT")
-            db.execute("DELETE FROM old.message")
-            db.execute("DETACH old")
         for damaged in source.glob("*" + DAMAGED_SUFFIX):
-            damaged.rename(target / f"{source.name}-{damaged.name}")
-    except QueueInUse as error:
-        raise StoreFailed(str(error)) from None
-    except (sqlite3.Error, OSError) as error:
-        raise StoreFailed(f"cannot take over the queue in {source}: {error}") from None
-    return int(count)
+            damaged.rename(_free_path(directory / f"{source.name}-{damaged.name}"))
+        for name in _OURS:
+            (source / name).unlink(missing_ok=True)
+    finally:
+        lock.close()
+    try:
+        source.rmdir()
+    except OSError as error:
+        log.warning("%s has been taken over, but cannot be removed: %s", source, error.strerror)
+    sync_directory(directory)
 
 
-async def _bring_up_to_date(directory: Path, seal: Seal) -> None:
-    """Its database is of the present version then, and has all that its segments had."""
-    queue = await open_queue(directory, seal)
-    await queue.close()
+def _free_path(path: Path) -> Path:
+    """A name that no file has: nothing that is damaged is overwritten by what else is damaged."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name.removesuffix(DAMAGED_SUFFIX)}-{number}{DAMAGED_SUFFIX}")
+    return free
+
+
+async def open_adopting(directory: Path, workers: int | None, seal: Seal = IN_CLEAR) -> tuple[FreshStore, Adopter]:
+    """A queue with all that former workers left, and who sees to the rest of that; `workers` as an Adopter has it.
+
+    Raises StoreFailed, QueueInUse.
+    """
+    kept = await SqliteStore.open(directory, seal)
+    try:
+        store = await FreshStore.open(directory, kept, seal)
+        adopter = Adopter(directory, workers, kept, seal)
+        await adopter.adopt()
+    except (StoreFailed, OSError):
+        await kept.close()
+        raise
+    return store, adopter

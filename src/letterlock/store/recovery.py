@@ -1,14 +1,17 @@
 """What a server that died left in segments, back into the queue."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from letterlock.mail.envelope import Envelope
+from letterlock.queue.ids import CHANCE_DIGITS, TIME_DIGITS
 from letterlock.queue.store import Store
-from letterlock.store.envelopes import read_whole_envelope
+from letterlock.queue.tasks import QueuedMessage
+from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, Seal
 from letterlock.store.segment_log import SUFFIX, sync_directory
@@ -106,12 +109,42 @@ def _groups(messages: Iterable[_Left]) -> Iterator[list[_Left]]:
 
 
 async def _move_group(group: Sequence[_Left], kept: Store, seal: Seal) -> None:
-    missing = [left for left in group if await kept.message(left.envelope.id) is None]
-    bodies = await asyncio.to_thread(lambda: [_content(left, seal) for left in missing])
-    moves = (kept.accept(left.envelope, body, next_attempt_at=0.0) for left, body in zip(missing, bodies, strict=True))
+    missing = [(name, left) for left in group if (name := await _free_name(kept, left.envelope)) is not None]
+    bodies = await asyncio.to_thread(lambda: [_content(left, seal) for _, left in missing])
+    moves = (
+        kept.accept(replace(left.envelope, id=name), body, next_attempt_at=0.0)
+        for (name, left), body in zip(missing, bodies, strict=True)
+    )
     for failed in await asyncio.gather(*moves, return_exceptions=True):  # together, for one commit
         if failed is not None:
             raise failed
+
+
+async def _free_name(kept: Store, envelope: Envelope) -> str | None:
+    """The id under which a message goes into a store; None: it is there already.
+
+    Another message may have its id, from a queue that was taken over (ids were shorter once). Then its id is made from
+    the envelope: when recovery is killed and begins again, it is the same one.
+    """
+    there = await kept.message(envelope.id)
+    if there is None:
+        return envelope.id
+    if _is_same(there, envelope):
+        return None
+    digest = hashlib.sha256(write_envelope(envelope)).hexdigest().upper()
+    name = envelope.id[:TIME_DIGITS] + digest[:CHANCE_DIGITS]
+    log.warning("%s: another message has this id; the one of the last run is %s now", envelope.id, name)
+    return name if await kept.message(name) is None else None
+
+
+def _is_same(there: QueuedMessage, envelope: Envelope) -> bool:
+    """Whether a queued message is the one with this envelope, whatever became of it since."""
+    recipients = tuple(str(mailbox) for mailbox in envelope.recipients)
+    return (
+        (there.accepted_at, there.expires_at, there.size) == (envelope.accepted_at, envelope.expires_at, envelope.size)
+        and there.sender == str(envelope.reverse_path or "")
+        and tuple(each.recipient for each in there.recipients) == recipients
+    )
 
 
 def _content(left: _Left, seal: Seal) -> bytes:

@@ -24,6 +24,7 @@ from letterlock.queue.tasks import (
 )
 from letterlock.store import orders
 from letterlock.store.opening import FILE, VERSION, QueueInUse, connect, take_lock
+from letterlock.store.parcels import Parcel, take_parcel
 from letterlock.store.reading import (
     MAX_ATTEMPTS_SHOWN,
     find_delays,
@@ -203,6 +204,26 @@ class SqliteStore:
         """How many messages there are."""
         return await self._writer.do_aside(orders.count)
 
+    async def take_over(self, source: str, parcels: Sequence[Parcel]) -> Collection[str]:
+        """Put messages of the queue in the folder `source` into this one, each once; the ids of those that are in."""
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            return {parcel.id for parcel in parcels if _take_over(db, source, parcel, self._seal)}
+
+        return await self._writer.do_aside(work)
+
+    async def adopted(self, source: str) -> Collection[str]:
+        """Of the queue in that folder: the messages that were put into this one, and may still be there as well."""
+        return await self._writer.do_aside(lambda db: {each for (each,) in run(db, "adopted_ids", source)})
+
+    async def forget_adopted(self, source: str, ids: Collection[str]) -> None:
+        """They are in that folder no more."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(SQL["forget_adopted"], [(source, each) for each in ids])
+
+        await self._writer.do_aside(work)
+
     async def close(self) -> None:
         """Finish what is in hand and close the files."""
         await self._writer.close()
@@ -235,6 +256,20 @@ def _insert(
         lease = leased.get(next_hop)
         due_at, token = (lease.expires_at, lease.token) if lease else (next_attempt_at, None)
         run(db, "insert_task", envelope.id, next_hop, due_at, token)
+
+
+def _take_over(db: sqlite3.Connection, source: str, parcel: Parcel, seal: Seal) -> bool:
+    """False, and nothing is changed, where its rows cannot be those of a message."""
+    db.execute("SAVEPOINT parcel")
+    try:
+        take_parcel(db, source, parcel, seal)
+    except (sqlite3.IntegrityError, sqlite3.DataError) as error:
+        log.critical("%s: cannot be taken over from %s: %s", parcel.id, source, error)
+        db.execute("ROLLBACK TO parcel")
+        return False
+    finally:
+        db.execute("RELEASE parcel")
+    return True
 
 
 def _lease(
