@@ -45,6 +45,14 @@ async def test_there_is_one_task_for_each_next_hop(store: Store) -> None:
     }
 
 
+async def test_the_tasks_of_a_message_share_one_envelope_in_memory(store: Store) -> None:
+    many = [Mailbox("ann", f"d{number}.test") for number in range(30)]
+    await store.accept(envelope("M1", *many), BODY, next_attempt_at=0)
+    tasks = await store.lease(0, limit=100, lease_seconds=60)
+    assert len(tasks) == 30
+    assert len({id(task.envelope) for task in tasks}) == 1
+
+
 async def test_a_message_can_be_accepted_with_leases_that_somebody_holds_already(store: Store) -> None:
     held = Lease("mine", "M1", "one.test", 60.0)
     await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0, leases=(held,))

@@ -194,6 +194,22 @@ async def test_content_in_memory_is_bounded_over_all_sessions() -> None:
         assert (await clients[3].ask(large)).startswith(b"250 ")
 
 
+async def test_recipients_are_bounded_over_all_sessions_and_given_back() -> None:
+    options = ReceiveOptions(hostname=HOSTNAME, max_inflight_octets=60_000, max_message_octets=10_000)
+    recipient = b"RCPT TO:<%d@example.net> ORCPT=rfc822;" + b"o" * 400 + b"\r\n"
+    async with world(options) as server, server.client() as one, server.client() as other:
+        for client in (one, other):
+            await client.reply()
+            await client.ask(b"EHLO client.example\r\n")
+            await client.ask(b"MAIL FROM:<>\r\n")
+        answers = [await one.ask(recipient % number) for number in range(70)]
+        assert answers[0].startswith(b"250 ")
+        assert answers[-1].startswith(b"452 4.3.1 ")
+        assert (await other.ask(recipient % 0)).startswith(b"452 4.3.1 ")
+        await one.ask(b"RSET\r\n")
+        assert (await other.ask(recipient % 0)).startswith(b"250 ")
+
+
 async def test_a_message_too_large_is_read_and_refused() -> None:
     async with world(ReceiveOptions(hostname=HOSTNAME, max_message_octets=1024)) as server, server.client() as client:
         await client.start_mail()

@@ -29,6 +29,11 @@ class Driver:
             self.greeting = self.server.take_output()
 
     @property
+    def content_held(self) -> int:
+        """The octets that the server holds, without the envelope."""
+        return self.server.held_octets - self.server._mail.envelope_octets
+
+    @property
     def messages(self) -> list[MessageReceived]:
         return [event for event in self.events if isinstance(event, MessageReceived)]
 

@@ -1,5 +1,7 @@
 """Our client against our server, over joined buffers."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, TlsAnswered, TlsGoAhead
 from letterlock.smtp.client_events import Event as ClientEvent
 from letterlock.smtp.client_steps import State
-from tests.smtp.server_driver import Driver
+from tests.smtp.server_driver import LIMITS, Driver
 from tests.smtp.test_client import without
 
 ANN, BOB, EVE = Mailbox("ann", "example.org"), Mailbox("bob", "example.net"), Mailbox("eve", "example.net")
@@ -20,7 +22,7 @@ class Pair:
     """A client and a server; `settle` carries octets to and fro until nobody has any."""
 
     def __init__(self, *, pipelining: bool = True, chunking: bool = True) -> None:
-        self.driver = Driver(starttls=True)
+        self.driver = Driver(starttls=True, limits=replace(LIMITS, accept_nul=True))
         self.client = SmtpClient("client.example", ignored=without(pipelining=pipelining, chunking=chunking))
         self.events: list[ClientEvent] = list(self.client.receive(self.driver.greeting))
 

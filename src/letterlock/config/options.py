@@ -118,6 +118,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             else tuple(smtp.tls_required_no_networks),
             max_message_octets=smtp.max_message_octets,
             max_text_line_octets=smtp.max_line_octets,
+            accept_nul=smtp.accept_nul,
             max_recipients=smtp.max_recipients,
             max_connections=smtp.max_connections,
             max_connections_per_client=smtp.max_connections_per_client,

@@ -84,6 +84,11 @@ class SmtpTable(Table):
         description="Longest line of a message, its end included. RFC 5321 section 4.5.3.1.6 promises 1000, and other "
         "servers may refuse more. Longer lines are passed on as they are, for a signature to stay valid.",
     )
+    accept_nul: bool = Field(
+        False,
+        description="Accept messages with NUL octets and pass them on. MIME forbids them (RFC 2045 section 2.8), and "
+        "some servers end the message at the first.",
+    )
     max_recipients: int = Field(1000, ge=100, le=100_000, description="Most recipients of one message.")
     max_connections: int = Field(500, ge=1, le=100_000, description="Most connections at once.")
     max_connections_per_client: int = Field(

@@ -69,6 +69,7 @@ class DropCollector:
         self._limits = ServerLimits(
             max_message_octets=options.max_message_octets,
             max_text_line_octets=options.max_text_line_octets,
+            accept_nul=options.accept_nul,
             max_recipients=max(MAX_RECIPIENTS, options.max_recipients),
         )
         # Dots are doubled, and before the message stand its recipients.

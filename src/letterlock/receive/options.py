@@ -19,10 +19,10 @@ class ReceiveOptions:
     `postmaster` gets what comes for `<postmaster>`; None: the postmaster of `hostname`.
     `command_timeout_seconds` bounds every silence, and the time that one command line may take (RFC 5321 section
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
-    `max_inflight_octets` bounds the content of unaccepted messages of all sessions together, as it arrives (a copy is
-    made of each while it goes to disk); one largest message always fits. `expire_seconds` is how long delivery is
-    tried. IPv6 clients are counted by /64. `tls_required_no_networks` are the clients whose header `TLS-Required: No`
-    counts; None: everybody's who may relay.
+    `max_inflight_octets` bounds the envelopes and contents of unaccepted messages of all sessions together, as they
+    arrive (a copy is made of each while it goes to disk); one largest message always fits. `expire_seconds` is how long
+    delivery is tried. IPv6 clients are counted by /64. `tls_required_no_networks` are the clients whose header
+    `TLS-Required: No` counts; None: everybody's who may relay.
     """
 
     hostname: str
@@ -32,6 +32,7 @@ class ReceiveOptions:
     tls_required_no_networks: tuple[Network, ...] | None = None
     max_message_octets: Annotated[int, EACH] = 26_214_400
     max_text_line_octets: Annotated[int, EACH] = 1000
+    accept_nul: bool = False
     max_recipients: Annotated[int, EACH] = 1000
     max_bad_commands: Annotated[int, EACH] = 20
     max_idle_commands: Annotated[int, EACH] = 100

@@ -33,6 +33,7 @@ from letterlock.smtp.server_events import (
     ServerLimits,
     StartTlsRequested,
 )
+from letterlock.smtp.server_transaction import recipient_octets
 
 READ_OCTETS = 1 << 14
 CONTENT_OCTETS = 1 << 18
@@ -80,6 +81,7 @@ class Session:
             max_recipients=options.max_recipients,
             max_bad_commands=options.max_bad_commands,
             max_idle_commands=options.max_idle_commands,
+            accept_nul=options.accept_nul,
         )
         self._stream = stream
         self._services = services
@@ -189,7 +191,7 @@ class Session:
         return self._smtp.take_output()
 
     def _before_reading(self) -> None:
-        if self._held_octets and not self._smtp.receiving:
+        if self._held_octets and not self._smtp.in_transaction:
             self._hold(0)  # what RSET or EHLO forgot
         self._patience.look_at(self._smtp)
 
@@ -197,7 +199,7 @@ class Session:
         self._smtp.feed(data)
         if self._smtp.receiving and not self._hold(self._smtp.held_octets):
             self._smtp.discard_content(NO_MEMORY)
-            self._hold(0)
+            self._hold(self._smtp.held_octets)
 
     async def _write(self) -> None:
         output = self._smtp.take_output()
@@ -238,11 +240,12 @@ class Session:
         self._smtp.refuse(NO_MEMORY)
 
     def _judge_recipient(self, offer: RecipientOffered) -> None:
-        if self._refusal is None or offer.postmaster:
+        refusal = None if offer.postmaster else self._refusal
+        if refusal is None and self._hold(self._held_octets + recipient_octets(offer.recipient, offer.wishes)):
             self._smtp.accept()
             return
-        self._reject("RCPT", self._refusal, offer.reverse_path, offer.recipient)
-        self._smtp.refuse(self._refusal)
+        self._reject("RCPT", refusal or NO_MEMORY, offer.reverse_path, offer.recipient)
+        self._smtp.refuse(refusal or NO_MEMORY)
 
     def _reject(self, what: str, reply: Reply, reverse_path: Mailbox | None, recipient: Mailbox | None = None) -> None:
         self._journal.rejected(

@@ -13,7 +13,6 @@ from typing import ClassVar
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import CheckedContent, DotlessContent
 from letterlock.mail.replies import Reply
-from letterlock.mail.wishes import NOTHING_SAID
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.client_events import LocalProtocolError
 from letterlock.smtp.commands import (
@@ -127,8 +126,8 @@ class SmtpServer:
 
     @property
     def held_octets(self) -> int:
-        """The octets of unfinished input, message content in the main."""
-        return len(self._input) + len(self._mail.content)
+        """The octets of unfinished input, message content in the main, and of the envelope."""
+        return len(self._input) + len(self._mail.content) + self._mail.envelope_octets
 
     def take_output(self) -> bytes:
         """The octets to send now; they are handed out once."""
@@ -183,9 +182,7 @@ class SmtpServer:
                 self._state = State.SENDER
                 self._say(say.SENDER_OK)
             case RecipientOffered(_, recipient, wishes):
-                self._mail.recipients[recipient] = None
-                if wishes != NOTHING_SAID:
-                    self._mail.wishes[recipient] = wishes
+                self._mail.add(recipient, wishes)
                 self._state = State.RECIPIENTS
                 self._say(say.RECIPIENT_OK)
             case MessageReceived():

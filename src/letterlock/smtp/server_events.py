@@ -15,7 +15,9 @@ class ServerLimits:
     """What a client may use. Lines are counted in octets with their CRLF.
 
     RFC 5321 section 4.5.3.1 demands at least 512 (and more for parameters), 1000 and 100 of the defaults' first three.
-    `max_bad_commands` refused commands, or `max_idle_commands` without a message, end the session with 421.
+    `max_bad_commands` refused commands, or `max_idle_commands` without a message, end the session with 421. NUL is no
+    octet of 7-bit or 8-bit content (RFC 2045 sections 2.7 and 2.8), and programs that end a string at it see another
+    message than we do: `accept_nul` passes it on all the same.
     """
 
     max_message_octets: int
@@ -25,6 +27,7 @@ class ServerLimits:
     max_bad_commands: int = 20
     max_idle_commands: int = 100
     max_hops: int = 100
+    accept_nul: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import CheckedContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
-from letterlock.mail.wishes import RecipientWishes, Ret, Wishes
+from letterlock.mail.wishes import NOTHING_SAID, RecipientWishes, Ret, Wishes
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.content import count_hops, has_bare_line_ends, has_long_line
 from letterlock.smtp.server_events import MessageReceived, ServerLimits
+
+RECIPIENT_OCTETS = 512  # of the objects that hold one recipient and its wishes, without their texts: measured at 480
 
 
 @dataclass(slots=True)
@@ -27,6 +29,14 @@ class Transaction:
     recipients: dict[Mailbox, None] = field(default_factory=dict)
     wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
     offered: int = 0
+    envelope_octets: int = 0  # about what the envelope takes in memory
+
+    def add(self, recipient: Mailbox, wishes: RecipientWishes) -> None:
+        """Take a recipient in."""
+        self.recipients[recipient] = None
+        self.envelope_octets += recipient_octets(recipient, wishes)
+        if wishes != NOTHING_SAID:
+            self.wishes[recipient] = wishes
 
     def message(self, content: CheckedContent) -> MessageReceived:
         """The transaction's message, whole."""
@@ -39,6 +49,11 @@ class Transaction:
             smtputf8=self.smtputf8,
             content=content,
         )
+
+
+def recipient_octets(recipient: Mailbox, wishes: RecipientWishes) -> int:
+    """About what a recipient takes in memory."""
+    return RECIPIENT_OCTETS + len(recipient.local_part) + len(recipient.domain) + len(wishes.orcpt or "")
 
 
 @dataclass(slots=True)
@@ -58,6 +73,8 @@ def fault_of(content: bytes, limits: ServerLimits) -> Reply | None:
         return say.TOO_LARGE
     if has_bare_line_ends(content):
         return say.BARE_IN_CONTENT
+    if not limits.accept_nul and b"\0" in content:
+        return say.NUL_IN_CONTENT
     if has_long_line(content, limits.max_text_line_octets):
         return say.TEXT_LINE_TOO_LONG
     return say.TOO_MANY_HOPS if count_hops(content) >= limits.max_hops else None

@@ -282,6 +282,7 @@ def _lease(
     since: float,
 ) -> list[DeliveryTask]:
     tasks = []
+    envelopes: dict[str, Envelope] = {}  # one for all tasks of a message: a thousand recipients may be a thousand tasks
     if avoid or only or since:
         found = run(db, "due_tasks_but", since, now, json.dumps([*avoid]), json.dumps([*only]), limit)
     else:
@@ -291,7 +292,8 @@ def _lease(
         try:
             rows = run(db, "waiting_recipients", message_id, next_hop)
             recipients = tuple({read_mailbox(text): None for (text,) in rows})  # older versions kept repeated ones
-            envelope = find_envelope(db, message_id)
+            if message_id not in envelopes:
+                envelopes[message_id] = find_envelope(db, message_id)
         except Damaged as error:
             log.critical("%s: set aside, its row in the queue is damaged: %s", message_id, error)
             run(db, "set_aside", now, f"its row in the queue is damaged: {error}", message_id, next_hop)
@@ -299,7 +301,11 @@ def _lease(
         run(db, "take_lease", lease.token, expires_at, message_id, next_hop)
         tasks.append(
             DeliveryTask(
-                lease=lease, envelope=envelope, recipients=recipients, attempts=attempts, age=read_age(age, *seen)
+                lease=lease,
+                envelope=envelopes[message_id],
+                recipients=recipients,
+                attempts=attempts,
+                age=read_age(age, *seen),
             )
         )
     return tasks
