@@ -28,7 +28,11 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 # What X509_V_ERR_* codes mean; codes keep their number from one release of OpenSSL to the next.
 _FAULTS = {
     1: "the chain below {0} cannot be checked",
+    2: "the certificate of {0} and its issuer's do not fit together",
     7: "the signature on the certificate of {0} is wrong",
+    18: "{0} is self-signed and not among the trusted certificates",
+    19: "{0} is self-signed and not among the trusted certificates",
+    20: "the certificate of {0} and its issuer's do not fit together",
     25: "more authorities stand below {0} than it allows (pathLenConstraint)",
     26: "the certificate of {0} is for another purpose",
     32: "{0} may not sign certificates (keyUsage)",
