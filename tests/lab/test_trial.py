@@ -5,6 +5,7 @@ import pytest
 from letterlock.deliver import session
 from letterlock.lab.scenarios import Attack, Outcome, Protection
 from letterlock.lab.trial import Cell, run_cells
+from letterlock.policy import decision
 from letterlock.policy.decision import Achieved, Cleared, Level, Requirement, Verdict
 from letterlock.policy.evidence import SessionEvidence
 
@@ -16,9 +17,15 @@ async def run(attack: Attack, protection: Protection) -> Cell:
 
 
 def believe_everything(requirement: Requirement, session: SessionEvidence, now: float) -> Verdict:
-    """A judge who finds every server authenticated."""
+    """A judge who finds every server authenticated: the proof is his to make, and nobody else's."""
     achieved = Achieved(level=Level.AUTHENTICATED, by="dane-ee")
-    return Cleared(requirement=requirement, achieved=achieved, reasons=requirement.reasons)
+    return Cleared(
+        requirement=requirement,
+        achieved=achieved,
+        reasons=requirement.reasons,
+        session=session.session,
+        seal=decision._SEAL,
+    )
 
 
 async def test_a_server_that_believes_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,21 @@
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from letterlock.deliver.advice import NO_ADVICE, Said, advise
 from letterlock.deliver.options import Timeouts
+from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
+from letterlock.mail.wishes import Wishes
 from letterlock.net.limits import Limit
+from letterlock.policy.decision import Cleared
+from letterlock.policy.evidence import SessionId
 from letterlock.ports import Stream
 from letterlock.smtp.client import SmtpClient
-from letterlock.smtp.client_events import ConnectionEnded, Event, RemoteProtocolError, ServerClosing
+from letterlock.smtp.client_content import WireContent
+from letterlock.smtp.client_events import Capabilities, ConnectionEnded, Event, RemoteProtocolError, ServerClosing
 from letterlock.smtp.client_steps import State, Step
 
 BLOCK_OCTETS = 1 << 16
@@ -36,12 +41,47 @@ class SessionLost(Exception):
         self.advice = NO_ADVICE if reply is None else advise(reply, Said.SESSION)
 
 
-class Conversation:
-    """One session with one server. `deadline` is the event loop's time at which all must be over."""
+class Spoken(Protocol):
+    """The client of a conversation, but for `begin`: mail is begun by `Conversation.begin` alone."""
 
-    def __init__(self, stream: Stream, client: SmtpClient, timeouts: Timeouts, deadline: float) -> None:
+    @property
+    def state(self) -> State: ...
+    @property
+    def capabilities(self) -> Capabilities: ...
+    @property
+    def secure(self) -> bool: ...
+    @property
+    def lmtp(self) -> bool: ...
+    @property
+    def ignored(self) -> frozenset[str]: ...
+    @property
+    def pipelining(self) -> bool: ...
+    @property
+    def chunking(self) -> bool: ...
+    @property
+    def may_send_early(self) -> bool: ...
+    @property
+    def sent_early(self) -> bool: ...
+    def take_output(self) -> bytes: ...
+    def hello(self) -> None: ...
+    def hello_without_extensions(self) -> None: ...
+    def start_tls(self) -> None: ...
+    def tls_established(self) -> None: ...
+    def send_message(self, content: WireContent) -> None: ...
+
+
+class Conversation:
+    """One session with one server. `deadline` is the event loop's time at which all must be over.
+
+    `session` is which one it is, for the proof that it may have mail.
+    """
+
+    def __init__(
+        self, stream: Stream, client: SmtpClient, timeouts: Timeouts, deadline: float, session: SessionId
+    ) -> None:
         self.stream = stream
-        self.client = client
+        self._client = client
+        self._session = session
         self.timeouts = timeouts
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
@@ -49,6 +89,44 @@ class Conversation:
         self._events: deque[Event] = deque()
         self._step: Step | None = None  # what is waited for
         self._seconds = 0.0  # and how long it may take
+
+    @property
+    def client(self) -> Spoken:
+        """The protocol's state, and what may be said that is not mail."""
+        return self._client
+
+    def demand(self, proof: object) -> None:
+        """Raises TypeError unless this is the proof for this very session."""
+        if not isinstance(proof, Cleared) or proof.session is not self._session:
+            raise TypeError("a message goes nowhere without the proof for the very session")
+
+    def begin(
+        self,
+        cleared: Cleared,
+        reverse_path: Mailbox | None,
+        recipients: Sequence[Mailbox],
+        *,
+        size: int,
+        eight_bit: bool,
+        requiretls: bool,
+        wishes: Wishes,
+        smtputf8: bool,
+        early: WireContent | None,
+    ) -> None:
+        """MAIL FROM, and what goes with it (`SmtpClient.begin`). Raises SessionLost; TypeError without the proof."""
+        self.demand(cleared)
+        self.command(
+            lambda: self._client.begin(
+                reverse_path,
+                recipients,
+                size=size,
+                eight_bit=eight_bit,
+                requiretls=requiretls,
+                wishes=wishes,
+                smtputf8=smtputf8,
+                early=early,
+            )
+        )
 
     def begin_anew(self, seconds: float) -> None:
         """Give the session as much time again, for another message."""
@@ -79,18 +157,18 @@ class Conversation:
         if not self._hand_on(hear):
             return await self.send()
         self._refuse_if_over()
-        first = self.client.take_output()
+        first = self._client.take_output()
         if len(first) > MAX_AT_ONCE_OCTETS:
             await self._write_blocks(first)
             first = b""
 
         def answer(octets: bytes) -> bytes | None:
-            self._events.extend(self.client.receive(octets))
+            self._events.extend(self._client.receive(octets))
             if not self._hand_on(hear):
                 return None
             self._refuse_if_over()
             self._limit.move(self._loop.time() + self._answer_limit())
-            return self.client.take_output()
+            return self._client.take_output()
 
         try:
             with self._limit.until(self._loop.time() + self._answer_limit()):
@@ -110,7 +188,7 @@ class Conversation:
 
     async def send(self) -> None:
         """Write what the client has to send, block by block. Raises SessionLost."""
-        await self._write_blocks(self.client.take_output())
+        await self._write_blocks(self._client.take_output())
 
     async def _write_blocks(self, output: bytes) -> None:
         for start in range(0, len(output), BLOCK_OCTETS):
@@ -141,10 +219,10 @@ class Conversation:
     async def end(self) -> None:
         """Say QUIT where that is possible, and close. Does not wait for the answer, which changes nothing any more."""
         try:
-            if self.client.state in (State.GREETED, State.READY):
-                self.client.quit()
+            if self._client.state in (State.GREETED, State.READY):
+                self._client.quit()
                 async with asyncio.timeout(self.timeouts.goodbye):
-                    await self.stream.write(self.client.take_output())
+                    await self.stream.write(self._client.take_output())
         except (OSError, RemoteProtocolError):
             self.stream.abort()
         self._limit.close()
@@ -155,9 +233,9 @@ class Conversation:
         return max(0.0, min(seconds, self._deadline - self._loop.time()))
 
     def _refuse_if_over(self) -> None:
-        if self.client.fault is not None:
-            raise SessionLost("4.5.0", str(self.client.fault))
-        if self.client.state is State.CLOSED:
+        if self._client.fault is not None:
+            raise SessionLost("4.5.0", str(self._client.fault))
+        if self._client.state is State.CLOSED:
             raise SessionLost("4.4.2", "the session is over")
 
     async def _receive(self) -> None:
@@ -167,15 +245,15 @@ class Conversation:
             while not self._events:
                 with self._limit.until(when):
                     octets = await self.stream.read(_READ_OCTETS)
-                self._events.extend(self.client.receive(octets))
+                self._events.extend(self._client.receive(octets))
                 await self.send()
         except (OSError, RemoteProtocolError) as error:
             raise self._loss(error) from None
 
     def _answer_limit(self) -> float:
         """How long the next answer may take, in seconds."""
-        self._step = self.client.awaiting
-        self._seconds = self.limit(self.timeouts.answer(Step.MESSAGE if self.client.sent_early else self._step))
+        self._step = self._client.awaiting
+        self._seconds = self.limit(self.timeouts.answer(Step.MESSAGE if self._client.sent_early else self._step))
         return self._seconds
 
     def _loss(self, error: OSError | RemoteProtocolError) -> SessionLost:

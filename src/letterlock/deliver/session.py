@@ -24,6 +24,7 @@ from letterlock.policy.evidence import (
     MxHost,
     NextHop,
     SessionEvidence,
+    SessionId,
     StartTls,
     TargetHost,
 )
@@ -186,8 +187,9 @@ async def open_session(
     except OSError as error:
         return Unreachable(status="4.4.1", text=f"cannot connect: {say(error)}", connected_at=None)
     client = SmtpClient(options.hostname, secure=implicit, lmtp=lmtp, ignored=options.ignore_ehlo)
-    conversation = Conversation(stream, client, timeouts, deadline)
-    opening = _Opening(conversation, requirement, ports, options.port, compatible=compatible)
+    session = SessionId()
+    conversation = Conversation(stream, client, timeouts, deadline, session)
+    opening = _Opening(conversation, session, requirement, ports, options.port, compatible=compatible)
     return await opening.run()
 
 
@@ -195,9 +197,17 @@ class _Opening:
     """One session on its way from the greeting to the verdict."""
 
     def __init__(
-        self, conversation: Conversation, requirement: Requirement, ports: Ports, port: int, *, compatible: bool
+        self,
+        conversation: Conversation,
+        session: SessionId,
+        requirement: Requirement,
+        ports: Ports,
+        port: int,
+        *,
+        compatible: bool,
     ) -> None:
         self._conversation = conversation
+        self._session = session
         self._requirement = requirement
         self._ports = ports
         self._port = port
@@ -327,6 +337,7 @@ class _Opening:
             starttls=starttls,
             refusal=refusal,
             handshake=handshake,
+            session=self._session,
         )
 
 

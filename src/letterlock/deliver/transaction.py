@@ -1,7 +1,6 @@
 """The mail transactions of one message in a cleared session (RFC 5321 section 3.3).
 
-`transact` takes a session that was cleared, not because it needs to read the proof, but because nobody can send MAIL
-FROM without having it.
+MAIL FROM goes through `Conversation.begin`, which wants the proof that this very session may have the message.
 
 A small message to a server with PIPELINING and CHUNKING goes out together with its envelope, which saves a round trip;
 of a large one no octet does before a recipient was accepted.
@@ -23,7 +22,6 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.replies import Reply
-from letterlock.policy.decision import Cleared
 from letterlock.queue.tasks import RecipientOutcome
 from letterlock.smtp.client import MAX_RECIPIENTS
 from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
@@ -73,10 +71,10 @@ async def transact(
     """Send a message to recipients, in as many transactions as it takes. Never raises, not even for a bug: what the
     server took must be known.
 
-    `session` carries the proof that it may have the message; `server` is its name and address, for people.
+    `session` carries the proof that it may have the message; `server` is its name and address, for people. Raises
+    TypeError when that proof was given for another session.
     """
-    if not isinstance(session.cleared, Cleared):
-        raise TypeError("a message goes nowhere without a Cleared")
+    session.conversation.demand(session.cleared)
     sending = _Sending(session, envelope, body, server)
     try:
         await sending.serve(recipients)
@@ -163,19 +161,18 @@ class _Sending:
 
     async def _send(self, group: list[Mailbox], ready: WireContent) -> list[Mailbox]:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
-        envelope, client = self._envelope, self._conversation.client
-        early = len(self._body) <= MAX_EARLY_OCTETS and client.may_send_early
-        self._conversation.command(
-            lambda: client.begin(
-                envelope.reverse_path,
-                group,
-                size=len(self._body),
-                eight_bit=self._eight_bit,
-                requiretls=envelope.tls_demand is TlsDemand.REQUIRETLS,
-                wishes=envelope.wishes,
-                smtputf8=self._needs_smtputf8(group),
-                early=ready if early else None,
-            )
+        envelope = self._envelope
+        early = len(self._body) <= MAX_EARLY_OCTETS and self._conversation.client.may_send_early
+        self._conversation.begin(
+            self._session.cleared,
+            envelope.reverse_path,
+            group,
+            size=len(self._body),
+            eight_bit=self._eight_bit,
+            requiretls=envelope.tls_demand is TlsDemand.REQUIRETLS,
+            wishes=envelope.wishes,
+            smtputf8=self._needs_smtputf8(group),
+            early=ready if early else None,
         )
         return await _Transaction(self._session, ready, group, self._server, self.done).run()
 

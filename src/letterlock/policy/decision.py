@@ -1,10 +1,12 @@
 """The decisions: a Requirement before the session, a Verdict after it."""
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
+from typing import final
 
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
+from letterlock.policy.evidence import SessionId
 from letterlock.policy.reasons import Reason
 
 
@@ -120,13 +122,32 @@ class Achieved:
     match: str | None = None
 
 
+class _Seal:
+    """What only `policy.judge` has."""
+
+    __slots__ = ()
+
+
+_SEAL = _Seal()
+
+
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleared:
-    """The requirement held. MAIL FROM cannot be sent without one."""
+    """The proof that the requirement held in one session. MAIL FROM cannot be sent without the one for that session.
+
+    Only `policy.judge` makes one: the constructor wants its seal, and so does `dataclasses.replace`.
+    """
 
     requirement: Requirement
     achieved: Achieved
     reasons: tuple[Reason, ...]
+    session: SessionId = field(repr=False, compare=False)
+    seal: InitVar[_Seal]
+
+    def __post_init__(self, seal: _Seal) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only the judge clears a session")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

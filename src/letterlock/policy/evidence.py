@@ -232,12 +232,22 @@ class HandshakeFailed:
     detail: str
 
 
+class SessionId:
+    """Which session it is: an object that is only ever the same as itself."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEvidence:
-    """What one session with one address showed, up to the moment before MAIL FROM."""
+    """What one session with one address showed, up to the moment before MAIL FROM.
+
+    `session` is whose evidence it is: what is judged on it holds for that session alone.
+    """
 
     address: str
     port: int
     starttls: StartTls
     refusal: Reply | None = None  # the reply that refused STARTTLS
     handshake: Completed | HandshakeFailed | None = None
+    session: SessionId = field(default_factory=SessionId, repr=False, compare=False)

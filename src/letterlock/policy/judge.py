@@ -1,12 +1,11 @@
 """From what a session showed to whether mail may be sent in it (RFC 7672, RFC 3207 section 4.1)."""
 
-from dataclasses import replace
-
 from letterlock.identity.dane import DaneMismatch, match_dane
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.policy.decision import (
+    _SEAL,
     Achieved,
     Audit,
     Cleared,
@@ -69,7 +68,7 @@ def judge(requirement: Requirement, session: SessionEvidence, now: float) -> Ver
     if not isinstance(verdict, Cleared) or not requirement.audits:
         return verdict
     told = tuple(_audited(audit, session, now) for audit in requirement.audits)
-    return replace(verdict, reasons=(*verdict.reasons, *told))
+    return _clear(session, requirement, verdict.achieved, (*verdict.reasons, *told))
 
 
 def judge_extensions(cleared: Cleared, session: SessionEvidence, *, requiretls_offered: bool) -> Verdict:
@@ -149,7 +148,7 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     if requirement.encryption is Encryption.OPTIONAL:
         code, facts = ("rfc7435-3-clear-refused", (reply,)) if refused else ("rfc7435-3-clear", ())
         reasons = (*reasons, Reason(code=code, subject=session.address, facts=facts))
-    return Cleared(requirement=requirement, achieved=Achieved(level=Level.CLEAR), reasons=reasons)
+    return _clear(session, requirement, Achieved(level=Level.CLEAR), reasons)
 
 
 def _judge_session(requirement: Requirement, session: SessionEvidence, tls: Completed, now: float) -> Verdict:
@@ -165,7 +164,7 @@ def _judge_session(requirement: Requirement, session: SessionEvidence, tls: Comp
     if not isinstance(second, Cleared):
         return second
     best = verdict.achieved if verdict.achieved.level is Level.AUTHENTICATED else second.achieved
-    return replace(verdict, achieved=best, reasons=(*verdict.reasons, second.reasons[-1]))
+    return _clear(session, requirement, best, (*verdict.reasons, second.reasons[-1]))
 
 
 def _judge_chain(requirement: Requirement, session: SessionEvidence, tls: Completed, now: float) -> Verdict:
@@ -221,4 +220,11 @@ def _judge_pkix(
 def _cleared(requirement: Requirement, session: SessionEvidence, code: str, achieved: Achieved) -> Cleared:
     facts = (("match", said(achieved.match)),) if achieved.match else ()
     reason = Reason(code=code, subject=session.address, facts=facts)
-    return Cleared(requirement=requirement, achieved=achieved, reasons=(*requirement.reasons, reason))
+    return _clear(session, requirement, achieved, (*requirement.reasons, reason))
+
+
+def _clear(
+    session: SessionEvidence, requirement: Requirement, achieved: Achieved, reasons: tuple[Reason, ...]
+) -> Cleared:
+    """The proof, for this very session; nobody else makes one."""
+    return Cleared(requirement=requirement, achieved=achieved, reasons=reasons, session=session.session, seal=_SEAL)
