@@ -38,7 +38,14 @@ LINKS = 20
 BOGUS_QUESTIONS = 10_000
 TAG = 4_711
 LABELS = 30
+SPANS = 80
+SPAN_LABELS = 70
+SPAN_ITERATIONS = 100
 BURST = 50  # questions that arrive in one turn of the loop
+SLOW_NAMES = 1_000
+SLOW_SECONDS = 10.0  # as long as a query may take
+HONEST = f"n{LINKS}.chain.test."
+SPAN_NAME = ".".join("a" * SPAN_LABELS) + ".spans.test."
 WAY = frozenset({".", "test."})
 
 
@@ -140,13 +147,14 @@ def world(now: float) -> tuple[NameSpace, Replies]:
     root, top = Zone(".", key=ZoneKey.make()), Zone("test.", key=ZoneKey.make())
     hashes, chain = Zone("hashes.test.", key=ZoneKey.make()), Zone("chain.test.", key=ZoneKey.make())
     keytrap, bogus = Zone("keytrap.test.", key=ZoneKey.make()), Zone("bogus.test.", key=ZoneKey.make())
+    spans = Zone("spans.test.", key=ZoneKey.make())
     root.delegate(top)
     for number in range(LINKS):
         chain.add(f"n{number}", "CNAME", f"n{number + 1}.chain.test.")
     chain.add(f"n{LINKS}", "A", "192.0.2.1")
     keytrap.add("@", "A", "192.0.2.1")
     bogus.add("mx", "A", "192.0.2.1")
-    zones = [root, top, hashes, chain, keytrap, bogus]
+    zones = [root, top, hashes, chain, keytrap, bogus, spans]
     for zone in zones[2:]:
         top.delegate(zone)
     for zone in zones:
@@ -155,6 +163,7 @@ def world(now: float) -> tuple[NameSpace, Replies]:
     replies = Replies(names)
     _trap_keys(replies, now)
     _trap_hashes(replies)
+    _trap_spans(replies, spans, now)
     _break_signatures(replies)
     return names, replies
 
@@ -191,6 +200,23 @@ def _trap_hashes(replies: Replies) -> None:
     owner = dns.name.from_text("00000000000000000000000000000000.hashes.test.")
     denial.authority = [dns.rrset.from_text(owner, 300, "IN", "NSEC3", text)]
     replies.changed[name, dns.rdatatype.A] = denial
+
+
+def _trap_spans(replies: Replies, zone: Zone, now: float) -> None:
+    """A deep name, and at each label of it eighty NSEC3 records, well signed, that prove nothing."""
+    assert zone.key
+    validity, denial = Validity.around(now), Message()
+    for number in range(SPANS):
+        start = f"{number * 2:032x}"
+        owner = dns.name.from_text(start, zone.origin)
+        text = f"1 0 {SPAN_ITERATIONS} aabb {number * 2 + 1:032x} A RRSIG"
+        rrset = dns.rrset.from_text(owner, 300, "IN", "NSEC3", text)
+        denial.authority += [rrset, zone.key.sign(rrset, zone.origin, validity)]
+    for above in _above(SPAN_NAME):
+        name = dns.name.from_text(above)
+        if len(name) > len(zone.origin):
+            for rdtype in (dns.rdatatype.A, dns.rdatatype.DS, dns.rdatatype.DNSKEY):
+                replies.changed[name, rdtype] = denial
 
 
 def _break_signatures(replies: Replies) -> None:
@@ -264,9 +290,38 @@ async def measure() -> list[Cost]:
             f"{COLLIDING} colliding keys, {COLLIDING} signatures", [("keytrap.test.", "A")], names, replies, now
         ),
         await cost_of(f"NSEC3 with {ITERATIONS:,} iterations, {LABELS} labels", [(deep, "A")], names, replies, now),
+        await cost_of(f"{SPANS} NSEC3 records, {SPAN_LABELS} labels", [(SPAN_NAME, "A")], names, replies, now),
         await cost_of(f"a chain of {LINKS} aliases", [("n0.chain.test.", "A")], names, replies, now),
         await cost_of(f"{BOGUS_QUESTIONS:,} bogus questions at once", bogus, names, replies, now),
     ]
+
+
+async def honest_delay(zones: int) -> float:
+    """How many seconds an honest lookup takes beside names whose servers never answer."""
+    now = time.time()
+    names, replies = world(now)
+    replies.prepare((HONEST, "A"), *((zone, kind) for zone in (*WAY, "chain.test.") for kind in ("DNSKEY", "DS")))
+
+    async def transport(wire: bytes, tcp: bool) -> bytes:
+        if b"slow" not in wire:
+            return await replies(wire, tcp)
+        await asyncio.sleep(SLOW_SECONDS)
+        raise TimeoutError
+
+    resolver = Resolver(transport, anchors=[names.anchor()], now=now)
+    slow = [
+        asyncio.create_task(resolver.resolve(f"n{number}.slow{number % zones}.test", "MX"))
+        for number in range(SLOW_NAMES)
+    ]
+    await asyncio.sleep(0.1)
+    begun = time.perf_counter()
+    found = await resolver.resolve(HONEST, "A")
+    assert isinstance(found, Answer)
+    passed = time.perf_counter() - begun
+    for task in slow:
+        task.cancel()
+    await asyncio.wait(slow)
+    return passed
 
 
 def rows() -> Iterator[tuple[str, str, str, str, str]]:
@@ -282,6 +337,9 @@ def main() -> None:
     widths = [max(len(row[column]) for row in table) for column in range(5)]
     for row in table:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    for zones in (1, SLOW_NAMES):
+        seconds = asyncio.run(honest_delay(zones))
+        print(f"beside {SLOW_NAMES:,} slow names of {zones:,} domains an honest lookup takes {seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -8,17 +8,18 @@ import logging
 import resource
 
 from letterlock.config import Options
+from letterlock.net.dns.transport import MAX_QUERIES
 
 log = logging.getLogger("letterlock.serve")
 PER_DELIVERY = 3  # connections in the making at once to one host's addresses, and a Maildir's files
-BESIDE = 256  # the queue, DNS, policies over HTTPS, the control socket and whoever asks there, the log
+BESIDE = 256  # the queue, policies over HTTPS, the control socket and whoever asks there, the log
 
 
 def need(options: Options) -> int:
     """How many descriptors one process may come to have open: of several workers each has its share."""
     deliver = options.deliver
     shared = options.receive.max_connections + PER_DELIVERY * deliver.max_concurrent + deliver.max_idle_sessions
-    return -(-shared // options.workers) + BESIDE
+    return -(-shared // options.workers) + MAX_QUERIES + BESIDE
 
 
 def raise_limit(options: Options) -> None:

@@ -25,13 +25,22 @@ class Absence(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Why a lookup could not find out. None of these means that the data is absent."""
+    """Why a lookup could not find out. None of these means that the data is absent.
 
+    NO_UPSTREAM: the resolvers that we ask do not answer at all, which says nothing about the domain. TIMEOUT and
+    SERVFAIL: they answer, but have nothing to say about this one.
+    """
+
+    NO_UPSTREAM = "no-upstream"
     TIMEOUT = "timeout"
     SERVFAIL = "servfail"
     BOGUS = "bogus"
     MALFORMED = "malformed"
     BUDGET = "budget"
+
+
+class NoUpstream(OSError):
+    """A transport knows that its upstreams do not answer anything at present. `str()` names them."""
 
 
 @dataclass(frozen=True, slots=True)

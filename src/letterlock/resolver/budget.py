@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import dns.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -35,11 +37,12 @@ class OutOfBudget(Exception):
 class Spending:
     """What one lookup has cost so far."""
 
-    __slots__ = ("_budget", "_spent")
+    __slots__ = ("_budget", "_spent", "hashed")
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._spent: dict[str, int] = {}
+        self.hashed: dict[tuple[dns.name.Name, bytes, int], bytes] = {}  # what was paid for already
 
     def spend(self, limit: str, amount: int = 1) -> None:
         """Count work against a limit. Raises OutOfBudget when there is none left."""

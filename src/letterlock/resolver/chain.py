@@ -74,8 +74,11 @@ class Chain(Inquiry):
         zones = [anchor.zone for anchor in self._settings.anchors if name.is_subdomain(anchor.zone)]
         return max(zones, key=len, default=None)
 
-    def _way(self, name: dns.name.Name) -> list[Question]:
-        """The DS and DNSKEY RRsets that the way down to a name may need and that are not known."""
+    def _way(self, name: dns.name.Name, *, signer: bool = False) -> list[Question]:
+        """The DS and DNSKEY RRsets that the way down to a name will probably need and that are not known.
+
+        Most domains have no keys; the keys of those that have any are asked for when their signatures were seen.
+        """
         questions: list[Question] = []
         anchor = self._anchor_zone(name)
         for labels in range(len(anchor), len(name) + 1) if anchor is not None else ():
@@ -85,11 +88,12 @@ class Chain(Inquiry):
                 break
             if known is None and ancestor != anchor:
                 questions.append(Question(ancestor, _DS))
-            if known is None and not ancestor.labels[0].startswith(b"_"):
+            keys = labels <= len(anchor) + 1 if anchor is not None else False
+            if known is None and (keys or (signer and labels == len(name))):
                 questions.append(Question(ancestor, _DNSKEY))
         return questions
 
-    def _walk(self, name: dns.name.Name) -> Steps[ZoneState | Indeterminate]:
+    def _walk(self, name: dns.name.Name, *, signer: bool = False) -> Steps[ZoneState | Indeterminate]:
         """The zone that a name belongs to, secure or insecure; the proof is noted on the way."""
         negative = self._negative_anchor(name)
         if negative is not None:
@@ -99,7 +103,7 @@ class Chain(Inquiry):
             return Indeterminate(name)
         if len(name) - len(anchor) > self._settings.budget.depth:
             raise OutOfBudget("depth", self._settings.budget.depth)
-        yield from self._fetch(*self._way(name))
+        yield from self._fetch(ahead=self._way(name, signer=signer))
         state: ZoneState = yield from self._anchored(anchor)
         for labels in range(len(anchor) + 1, len(name) + 1):
             if isinstance(state, Insecure):
@@ -303,7 +307,7 @@ class Chain(Inquiry):
         at = signed.name.parent() if signed.rdtype == _DS and signed.name != dns.name.root else signed.name
         signers = dict.fromkeys(each.signer for each in signed.signatures if at.is_subdomain(each.signer))
         for signer in list(signers)[:2]:
-            state = yield from self._walk(signer)
+            state = yield from self._walk(signer, signer=True)
             if isinstance(state, Secure) and state.zone == signer:
                 verified = yield from self._validated_in(signed, state)
                 self._note((signature_step(signer, signed, verified),))

@@ -40,9 +40,10 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class _Hashed:
-    """One NSEC3 record: the hash of its owner name, in base32hex as the owner has it."""
+    """One NSEC3 record: the hash of its owner name and of the next one, in base32hex as an owner has it."""
 
     hash: bytes
+    end: bytes
     record: NSEC3
 
 
@@ -67,7 +68,8 @@ class Denials:
             self.too_many_iterations = max(self.too_many_iterations, record.iterations)
             return
         if not self.nsec3 or _parameters(self.nsec3[0].record) == _parameters(record):
-            self.nsec3.append(_Hashed(owner.labels[0].lower(), record))
+            end = base64.b32encode(record.next).translate(_TO_BASE32HEX)
+            self.nsec3.append(_Hashed(owner.labels[0].lower(), end, record))
 
     def __bool__(self) -> bool:
         return bool(self.nsec or self.nsec3)
@@ -209,9 +211,14 @@ def nsec3_hash(name: dns.name.Name, salt: bytes, iterations: int) -> bytes:
 
 
 def _hash(denials: Denials, name: dns.name.Name, spending: Spending) -> bytes:
+    """The hash of a name as the zone makes it; paid for once in a lookup."""
     record = denials.nsec3[0].record
-    spending.spend("hashes", record.iterations + 1)
-    return nsec3_hash(name, record.salt, record.iterations)
+    key = name, record.salt, record.iterations
+    hashed = spending.hashed.get(key)
+    if hashed is None:
+        spending.spend("hashes", record.iterations + 1)
+        hashed = spending.hashed[key] = nsec3_hash(*key)
+    return hashed
 
 
 def _matching(denials: Denials, name: dns.name.Name, spending: Spending) -> _Hashed | None:
@@ -227,10 +234,9 @@ def _covering(denials: Denials, name: dns.name.Name, spending: Spending) -> _Has
 
 
 def _span_holds(each: _Hashed, hashed: bytes) -> bool:
-    end = base64.b32encode(each.record.next).translate(_TO_BASE32HEX)
-    if each.hash < end:
-        return each.hash < hashed < end
-    return hashed > each.hash or hashed < end  # the last record of the zone, or its only one
+    if each.hash < each.end:
+        return each.hash < hashed < each.end
+    return hashed > each.hash or hashed < each.end  # the last record of the zone, or its only one
 
 
 def _opt_out_security(covering: _Hashed) -> Security:

@@ -6,6 +6,7 @@ The one module of this room that knows asyncio (docs/decisions/0002-resolver-dri
 import asyncio
 import secrets
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -14,9 +15,10 @@ import dns.name
 import dns.rdatatype
 
 from letterlock.resolver.anchors import NegativeAnchor, TrustAnchor, as_anchors
-from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question
+from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, NoUpstream, Question
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
+from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
 from letterlock.resolver.inquiry import Ask, Breathe, Settings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.message import Fault, Reply, SignedRRset, query_wire, read_reply, truncated
@@ -24,8 +26,11 @@ from letterlock.resolver.signatures import ALGORITHMS
 
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
 Now = Callable[[], float]
-MAX_LOOKUPS = 200  # at once; more wait
+MAX_LOOKUPS, LOOKUPS_ASIDE = 200, 1_000  # at once, and such as wait for servers that are slow: some 20 KB each
+MAX_QUERIES, QUERIES_ASIDE = 250, 1_000  # the same for queries: each takes a socket
+PATIENCE_SECONDS = 0.5  # nearly every answer takes less; after that a lookup is one for servers that are slow
 SLICE_SECONDS = 0.003  # of work in one turn of the event loop, by all lookups together
+MAX_WOKEN = 32  # in one turn: a slice is rarely enough for more
 _META_TYPES = frozenset(
     {dns.rdatatype.ANY, dns.rdatatype.AXFR, dns.rdatatype.IXFR, dns.rdatatype.OPT, dns.rdatatype.RRSIG}
 )
@@ -34,9 +39,12 @@ _META_TYPES = frozenset(
 class Resolver:
     """A validating stub resolver.
 
-    `transport(wire, tcp)` sends a query and returns the reply's wire; it raises OSError (TimeoutError too) when there
-    is none. `anchors`: TrustAnchor objects or DS/DNSKEY record text; None means the root's, as shipped. `now`: seconds
-    since 1970 as a number or a callable; None means the machine's clock.
+    `transport(wire, tcp)` sends a query and returns the reply's wire. It raises TimeoutError when none came in time,
+    and NoUpstream or any other OSError when no upstream answers anything. `anchors`: TrustAnchor objects or DS/DNSKEY
+    record text; None means the root's, as shipped. `now`: seconds since 1970 as a number or a callable; None means the
+    machine's clock.
+
+    One resolver serves one event loop at a time: after the end of one it can be used in another.
     """
 
     def __init__(
@@ -61,11 +69,7 @@ class Resolver:
             budget=budget or self._settings.budget,
         )
         self.cache = cache if cache is not None else Cache()
-        self._lookups: dict[Question, asyncio.Task[Answer | LookupFailure]] = {}
-        self._queries: dict[Question, asyncio.Task[Reply | Fault]] = {}
-        self._room = asyncio.Semaphore(MAX_LOOKUPS)
-        self._turn = _Turn()
-        self._refreshing: set[asyncio.Task[Answer | LookupFailure]] = set()
+        self._work: _Work | None = None
 
     async def resolve(self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType) -> Answer | LookupFailure:
         """Look up a name and a type, class IN. Whatever DNS does comes back as a value.
@@ -73,17 +77,18 @@ class Resolver:
         Raises ValueError for a name that cannot be one, and for a type that cannot be asked for.
         """
         key = str(name).lower().removesuffix("."), int(dns.rdatatype.RdataType.make(rdtype))
-        known = self.cache.get(key, self._now())
+        now = self._now()
+        known = self.cache.get(key, now)
         if self.cache.due:
             self._refresh()
-        return known if known is not None else await self._shared(key, _question(name, key[1]))
+        if known is None:
+            return await self._shared(key, _question(name, key[1]))
+        return known if isinstance(known, LookupFailure) else _counted_down(known, now)
 
     def _refresh(self) -> None:
         """Ask for popular answers again before they run out, while the old ones are still served."""
         for key in self.cache.due:
-            task = asyncio.create_task(self._shared(key, _question(key[0] or ".", key[1]), fresh=True))
-            self._refreshing.add(task)
-            task.add_done_callback(self._refreshing.discard)
+            self._begin(key, _question(key[0] or ".", key[1]))
         self.cache.due.clear()
 
     @property
@@ -98,76 +103,103 @@ class Resolver:
 
     async def published_keys(self, zone: dns.name.Name) -> SignedRRset | None:
         """The DNSKEY RRset of a zone as the upstream gives it, nothing proven: for who follows keys (RFC 5011)."""
-        reply = await self._ask_once(Question(zone, dns.rdatatype.DNSKEY))
+        reply = await asyncio.shield(self._sent(Question(zone, dns.rdatatype.DNSKEY)))
         return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, Reply) else None
 
-    async def _shared(self, key: tuple[str, int], question: Question, *, fresh: bool = False) -> Answer | LookupFailure:
+    def _here(self) -> "_Work":
+        """What goes on in this event loop. Raises RuntimeError while another loop has not ended."""
+        loop = asyncio.get_running_loop()
+        if self._work is None or self._work.loop is not loop:
+            if self._work is not None and not self._work.loop.is_closed():
+                raise RuntimeError("this Resolver belongs to another event loop, which has not ended: use one for each")
+            self._work = _Work(loop)
+        return self._work
+
+    async def _shared(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
         """One lookup for all who ask the same at once; it goes on when one of them gives up."""
-        if question not in self._lookups:
-            await self._room.acquire()
-            known = None if fresh else self.cache.get(key, self._now())  # somebody may have asked meanwhile
-            if known is not None or question in self._lookups:
-                self._room.release()
-            if known is not None:
-                return known
-            if question not in self._lookups:
-                self._begin(key, question)
-        return await asyncio.shield(self._lookups[question])
+        return await asyncio.shield(self._begin(key, question))
 
-    def _begin(self, key: tuple[str, int], question: Question) -> None:
-        task = asyncio.create_task(self._look_up(key, question))
-        self._lookups[question] = task
-        task.add_done_callback(lambda _: self._end(question))
-
-    def _end(self, question: Question) -> None:
-        self._lookups.pop(question, None)
-        self._room.release()
+    def _begin(self, key: tuple[str, int], question: Question) -> "asyncio.Task[Answer | LookupFailure]":
+        lookups = self._here().lookups
+        task = lookups.get(question)
+        if task is None:
+            task = lookups[question] = asyncio.create_task(self._look_up(key, question))
+            task.add_done_callback(lambda _: lookups.pop(question, None))
+        return task
 
     async def _look_up(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
-        now = self._now()
-        result = await self._drive(Lookup(question, self._settings, self.cache.zones, now))
+        try:
+            async with self._here().lookup_slots.hold(domain_of(question.name)):
+                now = self._now()
+                result = await self._drive(Lookup(question, self._settings, self.cache.zones, now))
+        except GaveWay as error:
+            return LookupFailure(question=question, kind=FailureKind.TIMEOUT, detail=str(error), ede=22)
         self.cache.put(key, result, now)
         return result
 
     async def _drive(self, lookup: Lookup) -> Answer | LookupFailure:
-        steps = lookup.run()
+        steps, turn = lookup.run(), self._here().turn
+        sent: dict[Question, asyncio.Task[Reply | Fault]] = {}
         replies: Mapping[Question, Reply | Fault] = {}
         wanted: Ask | Breathe | None = None
         try:
             while True:
                 if isinstance(wanted, Ask):
-                    found = await asyncio.gather(*(self._ask_once(question) for question in wanted.questions))
-                    replies = dict(zip(wanted.questions, found, strict=True))
-                await self._turn.come()
-                with self._turn:
+                    ahead = wanted.ahead if self._here().query_slots.free else ()
+                    sent |= {each: self._sent(each) for each in (*wanted.questions, *ahead) if each not in sent}
+                    replies = {each: await asyncio.shield(sent[each]) for each in wanted.questions}
+                await turn.come()
+                with turn:
                     wanted = next(steps) if wanted is None else steps.send(replies)
         except StopIteration as end:
             result: Answer | LookupFailure = end.value
             return result
 
-    async def _ask_once(self, question: Question) -> Reply | Fault:
+    def _sent(self, question: Question) -> "asyncio.Task[Reply | Fault]":
         """One query for all lookups that need it at once."""
-        task = self._queries.get(question)
+        queries = self._here().queries
+        task = queries.get(question)
         if task is None:
-            task = asyncio.create_task(self._ask(question))
-            self._queries[question] = task
-            task.add_done_callback(lambda _: self._queries.pop(question, None))
-        return await asyncio.shield(task)
+            task = queries[question] = asyncio.create_task(self._ask(question))
+            task.add_done_callback(lambda _: queries.pop(question, None))
+        return task
 
     async def _ask(self, question: Question) -> Reply | Fault:
         message_id = secrets.randbits(16)
-        wire = query_wire(question, message_id)
+        try:
+            async with self._here().query_slots.hold(domain_of(question.name)):
+                reply = await self._exchange(query_wire(question, message_id))
+        except GaveWay as error:
+            return Fault(FailureKind.TIMEOUT, str(error), 22)
+        if isinstance(reply, Fault):
+            return reply
+        turn = self._here().turn
+        await turn.come()
+        with turn:
+            return read_reply(reply, question, message_id)
+
+    async def _exchange(self, wire: bytes) -> bytes | Fault:
         try:
             reply = await self._transport(wire, False)
-            if truncated(reply):
-                reply = await self._transport(wire, True)
+            return await self._transport(wire, True) if truncated(reply) else reply
+        except NoUpstream as error:
+            return Fault(FailureKind.NO_UPSTREAM, str(error), 23)
         except TimeoutError as error:
             return Fault(FailureKind.TIMEOUT, str(error) or "no reply in time", 22)
         except OSError as error:
-            return Fault(FailureKind.TIMEOUT, f"no upstream can be reached: {error.strerror or error}", 23)
-        await self._turn.come()
-        with self._turn:
-            return read_reply(reply, question, message_id)
+            return Fault(FailureKind.NO_UPSTREAM, f"no upstream can be reached: {error.strerror or error}", 23)
+
+
+class _Work:
+    """Lookups, queries and their slots in one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.lookups: dict[Question, asyncio.Task[Answer | LookupFailure]] = {}
+        self.queries: dict[Question, asyncio.Task[Reply | Fault]] = {}
+        self.lookup_slots = FairSlots(MAX_LOOKUPS, LOOKUPS_ASIDE, PATIENCE_SECONDS)
+        self.query_slots = FairSlots(MAX_QUERIES, QUERIES_ASIDE, PATIENCE_SECONDS)
+        self.turn = _Turn()
 
 
 class _Turn:
@@ -177,28 +209,47 @@ class _Turn:
         self._used = 0.0
         self._begun = 0.0
         self._counting = False
-        self._open = asyncio.Event()
-        self._open.set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def come(self) -> None:
-        """Wait until something is left of the slice."""
-        while not self._open.is_set():
-            await self._open.wait()
+        """Wait until something is left of the slice; whoever waits longest is first."""
+        first = True
+        while self._used > SLICE_SECONDS or (first and self._waiting):
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if first:
+                self._waiting.append(waiting)
+            else:
+                self._waiting.appendleft(waiting)
+            first = False
+            await waiting
 
     def __enter__(self) -> None:
-        if not self._counting:
-            self._counting = True
-            asyncio.get_running_loop().call_soon(self._renew)
+        self._count()
         self._begun = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
         self._used += time.perf_counter() - self._begun
-        if self._used > SLICE_SECONDS:
-            self._open.clear()
+
+    def _count(self) -> None:
+        if not self._counting:
+            self._counting = True
+            asyncio.get_running_loop().call_soon(self._renew)
 
     def _renew(self) -> None:
+        """A new slice for the next turn, and some of those who wait: waking all of many would be work itself."""
         self._used, self._counting = 0.0, False
-        self._open.set()
+        for _ in range(min(MAX_WOKEN, len(self._waiting))):
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+        if self._waiting:
+            self._count()
+
+
+def _counted_down(answer: Answer, now: float) -> Answer:
+    """An answer from the cache with the TTL that is left (RFC 1035 section 3.2.1)."""
+    left = max(0, min(answer.ttl, int(answer.expires_at - now)))
+    return answer if left == answer.ttl else replace(answer, ttl=left)
 
 
 def _constant(moment: float) -> Now:

@@ -35,6 +35,7 @@ from letterlock.resolver.signatures import (
 from letterlock.resolver.zone import CutState, Insecure, Secure
 
 MAX_TTL = 86_400
+MAX_AHEAD = 8  # queries that may turn out to be needless: the zones of a name of ordinary depth, and no hostile one
 MAX_NEGATIVE_TTL = 3_600
 _NSEC, _NSEC3 = dns.rdatatype.NSEC, dns.rdatatype.NSEC3
 _T = TypeVar("_T")
@@ -42,9 +43,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The lookup wants replies to all of these; it is resumed with a mapping of each to a Reply or a Fault."""
+    """The lookup wants replies to all `questions`; it is resumed with a mapping of each to a Reply or a Fault.
+
+    `ahead` are probably wanted next: whoever can ask several at once asks these too, and does not wait for them. A
+    later Ask names those that are wanted indeed.
+    """
 
     questions: tuple[Question, ...]
+    ahead: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +124,20 @@ class Inquiry:
         self._now = now
         self._spending = Spending(settings.budget)
         self._replies: dict[Question, Reply | Fault] = {}
+        self._sent: set[Question] = set()
         self._proof: dict[ProofStep, None] = {}
 
-    def _fetch(self, *questions: Question) -> Steps[None]:
-        """Have a reply, or a fault, for every question."""
+    def _fetch(self, *questions: Question, ahead: Iterable[Question] = ()) -> Steps[None]:
+        """Have a reply, or a fault, for every question; `ahead` are sent with them, and nobody waits for those."""
         missing = tuple(dict.fromkeys(each for each in questions if each not in self._replies))
-        if not missing:
+        sent = self._sent | set(missing)
+        early = tuple(dict.fromkeys(each for each in ahead if each not in sent))[:MAX_AHEAD]
+        if not missing and not early:
             return
-        self._spending.spend("queries", len(missing))
-        replies = yield Ask(missing)
+        fresh = {*missing, *early} - self._sent
+        self._spending.spend("queries", len(fresh))
+        self._sent |= fresh
+        replies = yield Ask(missing, early)
         for question in missing:
             reply = replies[question]
             if isinstance(reply, Reply):
@@ -193,6 +204,7 @@ class Inquiry:
                 if isinstance(record, NSEC | NSEC3):
                     denials.add(owner, record, self._settings.max_iterations)
             expires_at = min(expires_at, expires_at_of(signed, verified, self._now))
+        yield Breathe()  # what they prove may take some hashing
         return denials, expires_at, why
 
 

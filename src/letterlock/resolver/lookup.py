@@ -70,7 +70,7 @@ class Lookup(Chain):
 
     def _prefetch(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[None]:
         """Ask the question together with all that its chain will probably need, in one round."""
-        yield from self._fetch(Question(name, rdtype), *self._way(_likely_zone(name, rdtype)))
+        yield from self._fetch(Question(name, rdtype), ahead=self._way(_likely_zone(name, rdtype)))
 
     def _look_up(self) -> Steps[Answer | LookupFailure]:
         name, rdtype = self._question.name, self._question.rdtype
@@ -178,7 +178,7 @@ class Lookup(Chain):
             if at.is_subdomain(each.signer)
         )
         for signer in list(signers)[:2]:
-            state = yield from self._walk(signer)
+            state = yield from self._walk(signer, signer=True)
             if isinstance(state, Secure) and state.zone == signer:
                 try:
                     return (yield from self._denied(name, rdtype, reply, state, claimed))

@@ -17,7 +17,7 @@ from letterlock.net.dns.wire import MAX_MESSAGE_OCTETS, answers, mix_case, poor,
 
 FIRST_TRY_SECONDS = 1.5
 ROUNDS = 3
-MAX_QUERIES = 400  # at once, so as many sockets; more wait for their turn
+MAX_QUERIES = 1_300  # at once, so as many sockets: all that a Resolver sends, and some to find out about upstreams
 
 
 class UpstreamTransport:
