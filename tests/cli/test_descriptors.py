@@ -50,4 +50,7 @@ def test_a_hard_limit_that_is_too_low_is_told_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_of_several_workers_each_needs_its_share(tmp_path: Path, workers: int) -> None:
-    assert limited(tmp_path, 256, 4000, connections=3000, workers=workers)[0] < limited(tmp_path, 256, 4000, connections=3000)[0]
+    assert (
+        limited(tmp_path, 256, 4000, connections=3000, workers=workers)[0]
+        < limited(tmp_path, 256, 4000, connections=3000)[0]
+    )

@@ -78,7 +78,7 @@ async def test_another_anchor_makes_everything_bogus() -> None:
 async def test_nobody_to_ask_is_not_an_absence(tmp_path: Path) -> None:
     ran = await letterlock("resolve", "example.org", "MX", "--upstream", "127.0.0.1:1", "--json")
     assert ran.status == 3
-    assert ran.data["failure"]["kind"] == "timeout"
+    assert ran.data["failure"]["kind"] == "no-upstream"
     assert ran.data["security"] == "indeterminate"
 
 

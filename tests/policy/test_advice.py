@@ -10,7 +10,7 @@ from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
-from letterlock.resolver.answer import Absence
+from letterlock.resolver.answer import Absence, FailureKind
 from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses, find_addresses
 from tests.policy.evidence import (
     DOMAIN,
@@ -152,6 +152,15 @@ def test_mta_sts_that_is_not_asked_for_is_not_advised_on() -> None:
 def test_an_mx_lookup_that_fails_is_all_there_is_to_mend() -> None:
     evidence = replace(destination(f"10 {HOST}."), mx=failure(DOMAIN, "MX"))
     assert kinds(advise(Seen(evidence=evidence, hosts=()))) == ["mend-mx-lookup"]
+
+
+def test_a_resolver_that_is_silent_is_what_to_look_at_and_not_the_domain() -> None:
+    mx = DestinationEvidence(
+        next_hop=NextHop(DOMAIN), mx=failure(DOMAIN, "MX", FailureKind.NO_UPSTREAM), rule=None, at=NOW
+    )
+    assert kinds(advise(Seen(evidence=mx, hosts=()))) == ["mend-resolver"]
+    silent = failure(f"_25._tcp.{HOST}", "TLSA", FailureKind.NO_UPSTREAM)
+    assert kinds(advised(target(answered=silent), shown=False)) == ["mend-resolver"]
 
 
 def test_who_takes_no_mail_or_has_no_domain_gets_no_advice() -> None:

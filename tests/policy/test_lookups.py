@@ -3,6 +3,7 @@
 import pytest
 
 from letterlock.policy.lookups import said, unknown
+from letterlock.policy.reasons import sentence, status
 from letterlock.resolver.answer import FailureKind
 from tests.policy.evidence import INDETERMINATE, INSECURE, SECURE, answer, failure
 
@@ -18,11 +19,22 @@ def test_rfc7672_2_1_1_indeterminate_and_every_failure_could_not_find_out() -> N
     vague = unknown("a.example", "it", answer("a.example", "A", security=INDETERMINATE), failed="f", bogus="b")
     assert vague is not None
     assert (vague.code, vague.facts) == ("rfc7672-2.1.1-indeterminate", (("what", "it"),))
-    for kind in FailureKind:
+    for kind in set(FailureKind) - {FailureKind.NO_UPSTREAM}:
         found = unknown("a.example", "it", failure("a.example", "A", kind), failed="f", bogus="b")
         assert found is not None
         assert found.code == ("b" if kind is FailureKind.BOGUS else "f")
         assert found.facts == (("kind", kind.value), ("detail", "no luck"))
+
+
+def test_a_resolver_that_is_silent_is_not_blamed_on_the_domain() -> None:
+    lost = failure("a.example", "A", FailureKind.NO_UPSTREAM)
+    found = unknown("a.example", "its address", lost, failed="f", bogus="b")
+    assert found is not None
+    assert (found.code, status(found)) == ("rfc7672-2.1.2-no-resolver", "4.4.3")
+    assert sentence(found) == (
+        "could not find out its address: no DNS resolver answers this server (no luck); that says nothing"
+        " about the domain"
+    )
 
 
 def test_a_text_from_outside_is_printable_and_short() -> None:

@@ -7,6 +7,7 @@ path and at the DNS (DNSSEC, then DANE), then what protects once it is known (MT
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
@@ -16,7 +17,7 @@ from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import tlsa_records
-from letterlock.resolver.answer import Answer, LookupFailure, Security
+from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
 
 SHORT_MAX_AGE_SECONDS = 7 * 86_400
@@ -84,7 +85,18 @@ def advise(seen: Seen) -> tuple[Advice, ...]:
 # --- what is broken --------------------------------------------------------------------------------------------------
 
 
+def _mend_resolver(detail: str) -> Advice:
+    return Advice(
+        kind="mend-resolver",
+        subject="the DNS resolver",
+        what=f"look at the DNS resolver that this machine asks ({detail})",
+        why="it answers nothing, so this says nothing about the domain",
+    )
+
+
 def _mend_mx(domain: str, failed: LookupFailure) -> Advice:
+    if failed.kind is FailureKind.NO_UPSTREAM:
+        return _mend_resolver(failed.detail)
     return Advice(
         kind="mend-mx-lookup",
         subject=domain,
@@ -93,11 +105,18 @@ def _mend_mx(domain: str, failed: LookupFailure) -> Advice:
     )
 
 
+def _no_upstream(lookup: Answer | LookupFailure | None) -> TypeGuard[LookupFailure]:
+    return isinstance(lookup, LookupFailure) and lookup.kind is FailureKind.NO_UPSTREAM
+
+
 def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
     for host in hosts:
         name, target = host.target.host.name, host.target
         codes = {reason.code for reason in host.told}
-        if isinstance(target.tlsa, LookupFailure):
+        silent = next((each.detail for each in (*target.address_lookups, target.tlsa) if _no_upstream(each)), None)
+        if isinstance(host.required, SkipHost) and silent is not None:
+            yield _mend_resolver(silent)
+        elif isinstance(target.tlsa, LookupFailure):
             yield Advice(
                 kind="mend-tlsa-lookup",
                 subject=name,

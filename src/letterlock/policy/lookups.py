@@ -10,8 +10,12 @@ def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: 
     """Why a lookup could not find out, or None for an answer to go by.
 
     Bogus, timeout, SERVFAIL and the like, and also an answer that no trust anchor covers: none of them means absence
-    (RFC 7672 section 2.1.1). `failed` and `bogus` are the codes to use; `what` was asked for.
+    (RFC 7672 section 2.1.1). `failed` and `bogus` are the codes to use, unless it is our own resolver that is silent;
+    `what` was asked for.
     """
+    if isinstance(lookup, LookupFailure) and lookup.kind is FailureKind.NO_UPSTREAM:
+        facts = (("what", what), ("detail", said(lookup.detail)))
+        return Reason(code="rfc7672-2.1.2-no-resolver", subject=subject, facts=facts)
     if isinstance(lookup, LookupFailure):
         code = bogus if lookup.kind is FailureKind.BOGUS else failed
         return Reason(code=code, subject=subject, facts=(("kind", lookup.kind.value), ("detail", said(lookup.detail))))

@@ -91,6 +91,13 @@ _ROUTE = (
         "compare with DNS from another network; if the domain has gone for good, remove the rule",
     ),
     row(
+        "rfc7672-2.1.2-no-resolver",
+        "RFC 7672 section 2.1.2",
+        "4.4.3",
+        "could not find out {what}: no DNS resolver answers this server ({detail}); that says nothing about the domain",
+        "look at the resolvers that this server asks: `[resolver] upstream`, or else those of /etc/resolv.conf",
+    ),
+    row(
         "rfc7672-2.1.2-mx-lookup-failed",
         "RFC 7672 section 2.1.2",
         "4.4.3",

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from letterlock.net.dns.upstream import Authentication, Upstream
 from letterlock.net.dns.wire import answers, with_id
 from letterlock.net.socket_address import socket_address
+from letterlock.resolver.answer import NoUpstream
 
 IDLE_SECONDS = 8.0
 CLOSE_SECONDS = 1.0
@@ -24,7 +25,7 @@ MAX_IN_FLIGHT = 64  # a connection; then another one is opened
 _LIMIT_OCTETS = 1 << 16
 
 
-class WrongUpstream(ConnectionError):
+class WrongUpstream(NoUpstream):
     """Whoever answered did not prove to be the upstream that was meant."""
 
 

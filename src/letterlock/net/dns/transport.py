@@ -1,8 +1,11 @@
 """The transport of a resolver: several upstreams, the best first, until one deadline."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,17 +17,31 @@ from letterlock.net.dns.examination import UpstreamReport, examine
 from letterlock.net.dns.standing import Standing
 from letterlock.net.dns.upstream import MAX_UPSTREAMS, Upstream
 from letterlock.net.dns.wire import MAX_MESSAGE_OCTETS, answers, mix_case, poor, refuses, restored
+from letterlock.resolver.answer import NoUpstream
 
 FIRST_TRY_SECONDS = 1.5
 ROUNDS = 3
+_ROOT_SERVERS = bytes.fromhex("0100 0001 0000 0000 0000 00 0002 0001")  # RD; . IN NS, which every resolver knows
 MAX_QUERIES = 1_300  # at once, so as many sockets: all that a Resolver sends, and some to find out about upstreams
+
+
+@dataclass(slots=True)
+class _Work:
+    """What belongs to one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    connections: dict[Upstream, Connections]
+    room: asyncio.Semaphore
+    looking: asyncio.Task[None] | None = None
 
 
 class UpstreamTransport:
     """`await transport(wire, tcp)` asks the best upstream, then the next ones, until one deadline.
 
     `timeout_seconds` bounds a whole query. A try that is not answered in 1.5 seconds (then 3, then 6) makes the next
-    upstream be asked, too; the first good reply counts, whosever it is. `mixed_case` sends names in random case and
+    upstream be asked, too; the first good reply counts, whosever it is. When none comes, it matters whether the
+    upstreams answered anything else meanwhile; where nothing else was asked, they are asked for the root's servers.
+    `mixed_case` sends names in random case and
     demands it back (0x20), `roots` (PEM) verifies upstreams over TLS instead of the system's roots.
     """
 
@@ -41,9 +58,10 @@ class UpstreamTransport:
         self.upstreams = tuple(dict.fromkeys(upstreams))[:MAX_UPSTREAMS]
         self._timeout_seconds = timeout_seconds
         self._mixed_case = mixed_case
+        self._roots = roots
         self._standings = [Standing(upstream) for upstream in self.upstreams]
-        self._connections = {upstream: Connections(upstream, roots) for upstream in self.upstreams}
-        self._room = asyncio.Semaphore(MAX_QUERIES)
+        self._work: _Work | None = None
+        self._answered_at = 0.0  # by the monotonic clock of event loops
 
     @property
     def strays(self) -> int:
@@ -60,19 +78,62 @@ class UpstreamTransport:
         return tuple(reports)
 
     async def __call__(self, wire: bytes, tcp: bool) -> bytes:
-        """Send a query, return the reply that answers it. Raises OSError, TimeoutError among them."""
+        """Send a query, return the reply that answers it.
+
+        Raises TimeoutError when there is none though the upstreams answer other questions, else NoUpstream.
+        """
         if len(wire) > MAX_MESSAGE_OCTETS:
             raise ValueError("the query is too long")
+        work, loop = self._here(), asyncio.get_running_loop()
+        begun, names = loop.time(), ", ".join(map(str, self.upstreams))
+        looking = loop.call_later(min(2 * FIRST_TRY_SECONDS, self._timeout_seconds / 3), self._look_for_life, begun)
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._room:
+            async with asyncio.timeout(self._timeout_seconds), work.room:
                 return await self._ask(wire, tcp)
         except TimeoutError:
-            names = ", ".join(map(str, self.upstreams))
-            raise TimeoutError(f"no reply from {names} within {self._timeout_seconds:g} s") from None
+            waited = f"within {self._timeout_seconds:g} s"
+            if self._answered_at < begun:
+                raise NoUpstream(f"{names} answered nothing at all {waited}") from None
+            raise TimeoutError(f"{names} had no reply to this question {waited}, but answered others") from None
+        except NoUpstream:
+            raise
+        except OSError as error:
+            raise NoUpstream(f"{names}: {os.strerror(error.errno)}" if error.errno else str(error)) from error
+        finally:
+            looking.cancel()
+
+    def _here(self) -> "_Work":
+        """What belongs to this event loop; what is left of one that has ended is forgotten."""
+        loop = asyncio.get_running_loop()
+        if self._work is None or self._work.loop is not loop:
+            if self._work is not None and not self._work.loop.is_closed():
+                raise RuntimeError("this UpstreamTransport belongs to another event loop, which has not ended")
+            connections = {upstream: Connections(upstream, self._roots) for upstream in self.upstreams}
+            self._work = _Work(loop, connections, asyncio.Semaphore(MAX_QUERIES))
+        return self._work
+
+    def _look_for_life(self, begun: float) -> None:
+        """A query has waited for a while: if nothing else was answered since it was sent, ask what is always known."""
+        work = self._here()
+        if self._answered_at < begun and (work.looking is None or work.looking.done()):
+            work.looking = asyncio.create_task(self._ask_for_the_root())
+
+    async def _ask_for_the_root(self) -> None:
+        query = secrets.token_bytes(2) + _ROOT_SERVERS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_seconds):
+                await asyncio.gather(
+                    *(self._try(each, query, tcp=False) for each in self._standings), return_exceptions=True
+                )
 
     async def aclose(self) -> None:
         """Close what is kept open."""
-        for connections in self._connections.values():
+        if self._work is None or self._work.loop is not asyncio.get_running_loop():
+            return
+        if self._work.looking is not None:
+            self._work.looking.cancel()
+            await asyncio.wait({self._work.looking})
+        for connections in self._work.connections.values():
             await connections.aclose()
 
     def _turns(self) -> Iterator[tuple[Standing, float]]:
@@ -124,6 +185,8 @@ class UpstreamTransport:
             standing.failed(loop.time())
         elif not poor(reply):
             standing.answered(loop.time() - begun)
+        if not refuses(reply):
+            self._answered_at = loop.time()
         return reply
 
     async def _exchange(self, standing: Standing, wire: bytes, tcp: bool) -> bytes:
@@ -135,7 +198,7 @@ class UpstreamTransport:
                 return restored(await ask_over_udp(upstream, query, fits, standing.stray), wire)
             except Harassed:
                 pass  # over TCP a forger cannot guess
-        reply = await self._connections[upstream].ask(query)
+        reply = await self._here().connections[upstream].ask(query)
         return restored(reply, wire)
 
 
