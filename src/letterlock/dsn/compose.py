@@ -5,6 +5,7 @@ import quopri
 import re
 from collections.abc import Iterable
 
+from letterlock.dsn.original import Original, names_of, subject_field
 from letterlock.dsn.reports import Fate, Report, ToldRecipient
 from letterlock.dsn.words import MAX_REASONS, ascii_only, date, decode_utf8_xtext, safe, text_for_people
 from letterlock.mail.addresses import Mailbox
@@ -16,9 +17,9 @@ MAX_RETURNED_OCTETS = 262_144
 
 _MAX_FIELD_OCTETS = 990
 _SUBJECTS = {
-    Fate.FAILED: "Not delivered: your message could not be handed over",
-    Fate.DELAYED: "Delayed: your message waits, and is tried again",
-    Fate.RELAYED: "Relayed: your message was handed on, and delivery is not confirmed",
+    Fate.FAILED: "Not delivered",
+    Fate.DELAYED: "Delayed",
+    Fate.RELAYED: "Relayed, delivery not confirmed",
 }
 _HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]+[^ \t]")  # RFC 5322 sections 2.2 and 2.2.3
 _Fields = Iterable[tuple[str, str]]
@@ -37,14 +38,15 @@ def header_of(content: bytes) -> bytes:
 def compose(report: Report, content: bytes, *, hostname: str, message_id: str, now: float, full: bool = False) -> bytes:
     """The notification for a report, with CRLF line ends and no line longer than RFC 5322 allows.
 
-    `content` is the message that it is about; all of it goes back when it is `full`, has failed and has no more than
-    MAX_RETURNED_OCTETS (RFC 3461 section 4.3), and else its header. `message_id` names the notification; `now` is its
-    date. It is 8-bit only where the message is, and it goes back whole, or the report is `smtputf8`; then
-    `in_seven_bits` knows what to do for a server that takes 7 bits only.
+    `content` is the message that it is about, whose names it bears: subject, and reply fields. All of it goes back when
+    it is `full`, has failed and has no more than MAX_RETURNED_OCTETS (RFC 3461 section 4.3), and else its header.
+    `message_id` names the notification; `now` is its date. It is 8-bit only where the message is, and it goes back
+    whole, or the report is `smtputf8`; then `in_seven_bits` knows what to do for a server that takes 7 bits only.
     """
+    original = names_of(header_of(content))
     full = full and report.fate is Fate.FAILED and len(content) <= MAX_RETURNED_OCTETS
     parts = (
-        _for_people(text_for_people(report, hostname, attached=_attached(content, full=full))),
+        _for_people(text_for_people(report, hostname, original, attached=_attached(content, full=full))),
         _for_machines(report, hostname),
         _whole(content, smtputf8=report.smtputf8) if full else header_part(content, smtputf8=report.smtputf8),
     )
@@ -52,9 +54,10 @@ def compose(report: Report, content: bytes, *, hostname: str, message_id: str, n
     head: _Fields = (
         ("From", f"Mail Delivery System <MAILER-DAEMON@{hostname}>"),
         ("To", str(report.sender)),
-        ("Subject", _SUBJECTS[report.fate]),
+        ("Subject", subject_field(f"{_SUBJECTS[report.fate]}: {original.subject or 'your message'}")),
         ("Date", date(now)),
         ("Message-ID", f"<{message_id}@{hostname}>"),
+        *_thread(original),
         ("Auto-Submitted", "auto-replied"),
         ("MIME-Version", "1.0"),
         ("Content-Type", f'multipart/report; report-type="delivery-status";\r\n boundary="{boundary}"'),
@@ -63,6 +66,13 @@ def compose(report: Report, content: bytes, *, hostname: str, message_id: str, n
     marker = b"--" + boundary.encode()
     body = b"".join(marker + b"\r\n" + part + b"\r\n" for part in parts)
     return _lines(head) + b"\r\n" + body + marker + b"--\r\n"
+
+
+def _thread(original: Original) -> list[tuple[str, str]]:
+    """What puts the notification beside the message it is about (RFC 5322 section 3.6.4, RFC 3834 section 3.1.6)."""
+    if not original.message_id:
+        return []
+    return [("In-Reply-To", original.message_id), ("References", "\r\n ".join(original.thread))]
 
 
 def _attached(content: bytes, *, full: bool) -> str:

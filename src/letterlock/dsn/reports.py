@@ -16,13 +16,12 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldReason:
-    """A reason of the last attempt: what it is about, the sentence, its standard's section, code; what to do."""
+    """A reason of the last attempt: what it is about, the sentence, its standard's section, and its code."""
 
     subject: str
     sentence: str
     section: str
     code: str
-    advice: str | None = None
 
     def __str__(self) -> str:
         """The words of `letterlock queue show`."""
@@ -34,7 +33,7 @@ class ToldRecipient:
     """One recipient: enhanced status code, why in a sentence, and the remote server's reply if it decided.
 
     `original` is what the sender said that the recipient was: address type and address (ORCPT, decoded).
-    `last_attempt_at` is in seconds since 1970.
+    `last_attempt_at` is in seconds since 1970. `advice` is what the sender can do, in whole sentences.
     """
 
     recipient: Mailbox
@@ -45,6 +44,7 @@ class ToldRecipient:
     last_attempt_at: float | None = None
     original: tuple[str, str] | None = None
     reasons: tuple[ToldReason, ...] = ()
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import email.utils
 import re
 import textwrap
 
+from letterlock.dsn.original import Original
 from letterlock.dsn.reports import Fate, Report, ToldReason, ToldRecipient
 
 MAX_TEXT_CHARACTERS = 800
@@ -13,19 +14,26 @@ _WIDTH = 74
 _UTF8_XTEXT = re.compile(r"\\x\{(10[0-9A-F]{4}|[0-9A-F]{2,5})\}")
 
 
-def text_for_people(report: Report, hostname: str, *, attached: str) -> str:
+def text_for_people(report: Report, hostname: str, original: Original, *, attached: str) -> str:
     """The explanation, in lines that end with LF. `attached` says what of the message is."""
+    pieces = list(dict.fromkeys(each.advice for each in report.recipients if each.advice))
+    common = pieces[0] if len(pieces) == 1 else ""
     blocks = [
         f"This is the mail server {hostname}.",
         _wrapped(_what_became_of_it(report)),
-        *(_told(each, report.fate) for each in report.recipients),
-        _wrapped(_WHAT_NOW[report.fate] + attached),
+        *_names(original),
+        *(_told(each, report.fate, with_advice=not common) for each in report.recipients),
+        *([_wrapped(f"What you can do: {safe(common)}")] if common else []),
+        _wrapped(attached),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-_ASK = "If the reason is not clear to you, forward this notification to your postmaster. "
-_WHAT_NOW = {Fate.FAILED: _ASK, Fate.DELAYED: _ASK, Fate.RELAYED: ""}
+def _names(original: Original) -> list[str]:
+    """Which message it is: nobody remembers the second at which it was sent."""
+    lines = [f"  Subject:    {original.subject}"] if original.subject else []
+    lines += [f"  Message-ID: {original.message_id}"] if original.message_id else []
+    return ["\n".join(lines)] if lines else []
 
 
 def date(moment: float) -> str:
@@ -72,7 +80,7 @@ def _what_became_of_it(report: Report) -> str:
     )
 
 
-def _told(recipient: ToldRecipient, fate: Fate) -> str:
+def _told(recipient: ToldRecipient, fate: Fate, *, with_advice: bool) -> str:
     lines = [f"  <{safe(str(recipient.recipient))}>"]
     kind, original = recipient.original or ("", "")
     original = decode_utf8_xtext(original) if kind.lower() == "utf-8" else original
@@ -83,14 +91,15 @@ def _told(recipient: ToldRecipient, fate: Fate) -> str:
     if recipient.remote_reply:
         lines.append(_wrapped(f"The other server said: {safe(recipient.remote_reply)}", "    "))
     lines += [_reason(each, recipient.text) for each in recipient.reasons[:MAX_REASONS]]
+    if with_advice and recipient.advice:
+        lines.append(_wrapped(f"What you can do: {safe(recipient.advice)}", "    "))
     return "\n".join(lines)
 
 
 def _reason(reason: ToldReason, told: str) -> str:
     """A reason, but for its sentence where that was told already."""
     words = f"{reason.subject}: {reason.section}; {reason.code}" if reason.sentence in told else str(reason)
-    advice = f". What to do: {reason.advice}" if reason.advice else ""
-    return _wrapped(f"- {safe(words)}{advice}", "    ", hanging="      ")
+    return _wrapped(f"- {safe(words)}", "    ", hanging="      ")
 
 
 def _wrapped(text: str, indent: str = "", *, hanging: str | None = None) -> str:

@@ -65,8 +65,17 @@ def _forgotten(task: DeliveryTask, recipient: Mailbox) -> RecipientOutcome:
 
 def _gave_up(outcome: RecipientOutcome, seconds: float) -> RecipientOutcome:
     status = "5" + outcome.status[1:] if outcome.status.startswith("4.7") else "5.4.7"
-    text = f"gave up after {_span(seconds)}; the last reason: {outcome.text}"
+    text = f"{_GAVE_UP}{_span(seconds)}{_LAST_REASON}{outcome.text}"
     return replace(outcome, kind=OutcomeKind.FAILED, status=status, text=text)
+
+
+_GAVE_UP, _LAST_REASON = "gave up after ", "; the last reason: "
+
+
+def gave_up_after(text: str) -> tuple[str, str]:
+    """Of the text of an outcome that the message's age has ended: that it has, and the last reason; else "" and all."""
+    ended, found, reason = text.partition(_LAST_REASON)
+    return (ended, reason) if found and ended.startswith(_GAVE_UP) else ("", text)
 
 
 def _span(seconds: float) -> str:

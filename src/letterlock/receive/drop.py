@@ -238,4 +238,5 @@ def _told(recipient: str, reply: Reply, now: float) -> ToldRecipient:
         status=reply.enhanced or "5.0.0",
         text=" ".join(reply.lines).partition(" ")[2],
         last_attempt_at=now,
+        advice="Check the address for mistakes." if reply.enhanced and reply.enhanced.startswith("5.1.") else None,
     )
