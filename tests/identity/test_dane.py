@@ -190,7 +190,6 @@ def test_rfc7672_3_1_3_usages_0_and_1_are_unusable() -> None:
         TLSARecord(2, 1, 0, LEAF.der),
         TLSARecord(2, 0, 0, ROOT.credential.spki),
     ],
-    ids=lambda one: one.short,
 )
 def test_rfc6698_2_1_a_record_that_cannot_be_used_is_unusable_by_itself(broken: TLSARecord) -> None:
     assert usable_records([broken]) == ()

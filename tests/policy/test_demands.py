@@ -222,7 +222,7 @@ def test_the_header_does_not_make_addresses_up() -> None:
 # --- rules -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("octets", [LEAF.der, LEAF.spki])
+@pytest.mark.parametrize("octets", [LEAF.der, LEAF.spki], ids=["certificate", "key"])
 def test_a_fingerprint_of_the_certificate_or_its_key_proves_the_server(octets: bytes) -> None:
     pinned = replace(rule(TlsRule.VERIFY), fingerprints=(bytes(32), hashlib.sha256(octets).digest()))
     found = requirement(asked(TlsDemand.NONE, about=evidence(pinned, signed=False), mx_secure=False))

@@ -199,6 +199,7 @@ def test_why_a_session_holds_nothing_or_not_enough(
             f"verified by WebPKI, as the MTA-STS policy demands: {SAID}",
         ),
     ],
+    ids=lambda _: "",  # the words hold digests of keys that are made anew for each run
 )
 def test_by_what_a_session_is_cleared(
     requirement: Requirement, shown: SessionEvidence, level: str, by: str, match: str, expected: str
