@@ -166,6 +166,45 @@ def test_work_between_two_breaths_is_one_check() -> None:
     assert breaths >= 4  # keys of the root, DS of test, keys of test, the answer
 
 
+async def test_a_deep_name_with_many_nsec3_records_at_each_label_costs_few_queries_and_one_hash_a_name() -> None:
+    """70 labels, and for each 80 well signed records that prove nothing: once 144 queries and a second of work."""
+    root, zone = Zone(".", key=ZoneKey.make()), Zone("victim.test.", key=ZoneKey.make())
+    root.delegate(zone)
+    for each in (root, zone):
+        each.publish(Validity.around(NOW))
+    names, asked, denial = NameSpace([root, zone]), [], []
+    assert zone.key
+    for number in range(80):
+        text = f"1 0 100 aabb {number * 2 + 1:032x} A RRSIG"
+        rrset = dns.rrset.from_text(dns.name.from_text(f"{number * 2:032x}", ZONE), 300, "IN", "NSEC3", text)
+        denial += [rrset, zone.key.sign(rrset, ZONE, Validity.around(NOW))]
+
+    async def transport(wire: bytes, tcp: bool) -> bytes:
+        query = dns.message.from_wire(wire)
+        asked.append(query.question[0].to_text())
+        response = names.answer(query)
+        if query.question[0].name.labels[0] == b"a":
+            response.answer, response.authority = [], denial
+        return response.to_wire(max_size=65_535)
+
+    deep = ".".join("a" * 70) + ".victim.test"
+    result = await Resolver(transport, anchors=[names.anchor()], now=NOW).resolve(deep, "A")
+    assert isinstance(result, LookupFailure)
+    assert result.kind in (FailureKind.BUDGET, FailureKind.BOGUS)
+    assert len(asked) <= 16
+
+
+def test_a_hash_is_paid_for_once() -> None:
+    spending, denials = Spending(Budget()), Denials(ZONE)
+    denials.add(dns.name.from_text("00000000000000000000000000000000", ZONE), nsec3(100), 150)
+    deep = dns.name.from_text(".".join("a" * 20), ZONE)
+    deny_name(denials, deep, spending)
+    before = spending.spent("hashes")
+    assert before == 21 * 101  # the name, its ancestors in the zone, and the zone itself
+    deny_name(denials, deep, spending)
+    assert spending.spent("hashes") == before
+
+
 def test_a_reply_of_very_many_records_is_not_even_parsed() -> None:
     question = Question(ZONE, dns.rdatatype.A)
     query = dns.message.make_query(ZONE, "A", id=1)

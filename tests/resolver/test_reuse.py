@@ -1,8 +1,11 @@
 """What one lookup proved serves the next ones: keys, denials (RFC 8198), and popular answers kept fresh."""
 
 import asyncio
+from collections.abc import Callable
 
 import dns.message
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 from letterlock.lab.authority import Validity, ZoneKey
@@ -16,8 +19,10 @@ NOW = 1_800_000_000.0
 class World:
     """A root, and one signed zone below it; counts what is asked."""
 
-    def __init__(self, denial: Denial) -> None:
-        root, zone = Zone(".", key=ZoneKey.make()), Zone("test.", key=ZoneKey.make(), denial=denial)
+    def __init__(self, denial: Denial, *, signed: bool = True) -> None:
+        root = Zone(".", key=ZoneKey.make())
+        zone = Zone("test.", key=ZoneKey.make() if signed else None, denial=denial)
+        self.change: Callable[[dns.message.Message], None] = lambda response: None
         zone.add("b", "A", "192.0.2.1")
         zone.add("x", "A", "192.0.2.2")
         root.delegate(zone)
@@ -31,7 +36,10 @@ class World:
     async def transport(self, wire: bytes, tcp: bool) -> bytes:
         query = dns.message.from_wire(wire)
         self.asked.append(query.question[0].to_text())
-        return self.names.answer(query).to_wire(max_size=65_535)
+        response = self.names.answer(query)
+        if query.question[0].name.labels[0].startswith(b"n"):
+            self.change(response)
+        return response.to_wire(max_size=65_535)
 
     async def answer(self, name: str, rdtype: str) -> Answer:
         found = await self.resolver.resolve(name, rdtype)
@@ -116,3 +124,51 @@ async def test_an_answer_that_nobody_uses_is_left_to_run_out() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
     assert len(world.asked) == before
+
+
+def change_soa(ttl: int | None, minimum: int = 0) -> Callable[[dns.message.Message], None]:
+    """Another SOA in every denial, unsigned; None: no SOA at all."""
+
+    def change(response: dns.message.Message) -> None:
+        for rrset in [each for each in response.authority if each.rdtype == dns.rdatatype.SOA]:
+            response.authority.remove(rrset)
+            if ttl is not None:
+                text = f"ns.nic.test. host.nic.test. 1 7200 3600 1209600 {minimum}"
+                response.authority.append(dns.rrset.from_text(rrset.name, ttl, "IN", "SOA", text))
+
+    return change
+
+
+@pytest.mark.parametrize("denial", list(Denial))
+@pytest.mark.parametrize(
+    ("ttl", "minimum", "left"), [(86_400, 86_400, 300), (None, 0, 300), (60, 86_400, 60), (86_400, 90, 90), (0, 0, 0)]
+)
+async def test_rfc9077_3_the_soa_of_a_denial_can_shorten_its_life_and_never_lengthen_it(
+    denial: Denial, ttl: int | None, minimum: int, left: int
+) -> None:
+    """The NSEC records are signed with a TTL of 300 seconds."""
+    world = World(denial)
+    world.change = change_soa(ttl, minimum)
+    found = await world.answer("n1.test", "MX")
+    assert (found.security, found.absence) == (Security.SECURE, Absence.NXDOMAIN)
+    assert (found.ttl, found.expires_at) == (left, NOW + left)
+
+
+async def test_rfc2308_5_the_life_of_an_absence_in_an_unsigned_zone_is_an_hour_at_most() -> None:
+    world = World(Denial.NSEC, signed=False)
+    for ttl, left in ((86_400 * 7, 3_600), (100, 100), (None, 0)):
+        world.change = change_soa(ttl, 86_400 * 7)
+        found = await world.answer(f"n{left}.test", "MX")
+        assert (found.security, found.ttl) == (Security.INSECURE, left)
+
+
+async def test_the_soa_of_another_zone_is_no_word_on_an_absence() -> None:
+    world = World(Denial.NSEC, signed=False)
+
+    def elsewhere(response: dns.message.Message) -> None:
+        text = "ns.nic.test. host.nic.test. 1 7200 3600 1209600 3600"
+        response.authority[:] = [dns.rrset.from_text("other.example.", 3_600, "IN", "SOA", text)]
+
+    world.change = elsewhere
+    found = await world.answer("n1.test", "MX")
+    assert (found.security, found.ttl) == (Security.INSECURE, 0)

@@ -340,6 +340,32 @@ def test_rfc6672_5_3_a_synthesised_cname_is_made_anew_from_the_dname(tmp_path: P
     assert answer.canonical_name == name_of("host.target.s1")
 
 
+@pytest.mark.parametrize("forged", [False, True])
+def test_rfc6672_5_3_1_a_question_for_the_cname_below_a_dname_is_answered_from_the_dname(
+    tmp_path: Path, forged: bool
+) -> None:
+    def forge(_: Internet, message: Message) -> None:
+        if forged:
+            message.answer[:] = [each for each in message.answer if each.rdtype != RdataType.CNAME]
+            message.answer.append(dns.rrset.from_text("host.tree.s1.", 300, "IN", "CNAME", "evil.example."))
+
+    answer = World(tmp_path, forge=only_for("host.tree.s1", "CNAME", forge)).secure("host.tree.s1", "CNAME")
+    assert [record.to_text() for record in answer.records] == ["host.target.s1."]
+    assert (answer.canonical_name, answer.aliases, answer.ttl) == (name_of("host.tree.s1"), (), 300)
+
+
+def test_rfc6672_5_3_1_a_cname_whose_dname_is_kept_back_is_bogus(tmp_path: Path) -> None:
+    def forge(_: Internet, message: Message) -> None:
+        message.answer[:] = [each for each in message.answer if each.rdtype == RdataType.CNAME]
+
+    World(tmp_path, forge=only_for("host.tree.s1", "CNAME", forge)).bogus("host.tree.s1", "CNAME")
+
+
+def test_a_question_for_a_cname_is_not_answered_by_following_it(tmp_path: Path) -> None:
+    answer = World(tmp_path).secure("www.s1", "CNAME")
+    assert [record.to_text() for record in answer.records] == ["mx.s1."]
+
+
 def test_rfc6672_2_4_a_question_for_dname_follows_a_cname(tmp_path: Path) -> None:
     answer = World(tmp_path).secure("away.s1", "DNAME")
     assert answer.canonical_name == name_of("tree.s1")

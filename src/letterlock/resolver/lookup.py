@@ -188,7 +188,7 @@ class Lookup(Chain):
         state = yield from self._walk(at)
         if isinstance(state, Secure):
             return (yield from self._denied(name, rdtype, reply, state, claimed))
-        ttl = _negative_ttl(reply)
+        ttl = _negative_ttl(at, reply)
         return Checked(security_of(state), self._now + ttl, ttl), claimed
 
     def _unsigned(self, name: dns.name.Name) -> Steps[bool]:
@@ -211,10 +211,13 @@ class Lookup(Chain):
                     raise bogus(f"the denial of {what} is not valid: {why}", 6)
                 self._no_denial(what, zone.zone, denials)
             self._note(insecure.proof if insecure else ())
-            ttl = _negative_ttl(reply)
+            ttl = _negative_ttl(zone.zone, reply)
             return Checked(Security.INSECURE, self._now + ttl, ttl), claimed
         self._note((_denial_step(zone.zone, what, denied),))
-        ttl = max(0, min(_negative_ttl(reply), int(expires_at - self._now)))
+        # RFC 9077 section 3: the validated NSEC records bound it. The SOA is not validated, so it only shortens it (its
+        # TTL may be lower in zones signed before RFC 9077): whoever removes or forges it gains no time.
+        proven = max(0, int(expires_at - self._now))
+        ttl = min(proven, _negative_ttl(zone.zone, reply)) if (zone.zone, _SOA) in reply.authority else proven
         if denied.security is Security.SECURE and ttl and denials.cheap:
             self._zones.keep_proof(zone.zone, KeptProof(denials, self._now + ttl))
         return Checked(denied.security, self._now + ttl, ttl), denied.absence
@@ -282,10 +285,10 @@ def _denial_step(zone: dns.name.Name, what: str, denied: Denied) -> ProofStep:
     )
 
 
-def _negative_ttl(reply: Reply) -> int:
-    """The TTL of an absence: the SOA's, and its minimum (RFC 2308 section 5)."""
-    for (_, rdtype), signed in reply.authority.items():
-        if rdtype == _SOA:
+def _negative_ttl(name: dns.name.Name, reply: Reply) -> int:
+    """What the SOA of a zone at or above a name says that an absence lasts (RFC 2308 section 5), an hour at most."""
+    for (owner, rdtype), signed in reply.authority.items():
+        if rdtype == _SOA and name.is_subdomain(owner):
             minimum = min((record.minimum for record in signed.rrset if isinstance(record, SOA)), default=0)
             return min(minimum, signed.rrset.ttl, MAX_NEGATIVE_TTL)
     return 0
