@@ -5,10 +5,11 @@ import email.policy
 import itertools
 from dataclasses import replace
 from email.message import EmailMessage, Message
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from letterlock.dsn import Report, compose
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
@@ -465,3 +466,41 @@ async def test_the_reasons_for_one_recipient_are_not_told_of_another(world: Worl
     message, shown = await told(world, failed("mx said: 550 no", reply="550 no"), held, host="mx.one.test")
     assert "STARTTLS" not in shown
     assert status(message)[1]["X-Letterlock-Reason"] is None
+
+
+async def test_a_notification_that_cannot_be_composed_goes_out_without_its_words(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One message must not stop the server, nor leave its sender without a word."""
+
+    def picky(report: Report, content: bytes, **settings: Any) -> bytes:
+        if content or any(each.remote_reply for each in report.recipients):
+            raise KeyError("secret")  # not to be taken for a message that was removed
+        return compose(report, content, **settings)
+
+    monkeypatch.setattr("letterlock.report.worker.compose", picky)
+    await world.accept(wishing(None))
+    await world.try_all(OutcomeKind.FAILED)
+    assert await world.reporter.report_due()
+    kept, message = await world.notification()
+    assert kept.recipients == (SENDER,)
+    assert "could not be delivered" in first_part(message)
+    assert "M1: a bug, in the notification" in caplog.text
+
+
+async def test_what_cannot_be_said_at_all_keeps_nobody_else_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken_for_ann(report: Report, content: bytes, **settings: Any) -> bytes:
+        if any(each.recipient == ANN for each in report.recipients):
+            raise RuntimeError("secret")
+        return compose(report, content, **settings)
+
+    monkeypatch.setattr("letterlock.report.worker.compose", broken_for_ann)
+    await world.accept(envelope("M1", ANN))
+    await world.accept(envelope("M2", BEN))
+    for _ in range(2):
+        await world.try_all(OutcomeKind.FAILED)
+    assert await world.reporter.report_due(), "M2 was told of"
+    assert not await world.reporter.report_due(), "what remains waits for the next look, and does not spin"
+    assert "M1: a bug, in the notification without its words" in caplog.text

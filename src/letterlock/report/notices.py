@@ -3,6 +3,7 @@
 from letterlock.dsn import Fate, Report, ToldReason, ToldRecipient
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.wishes import decode_xtext, read_orcpt
+from letterlock.queue.orders import REMOVED_TEXT
 from letterlock.queue.settle import gave_up_after
 from letterlock.queue.tasks import LastAttempt, Notice, NoticeKind, RecipientOutcome, Why
 from letterlock.report.public import advice, is_routed, what_failed, why_told
@@ -53,7 +54,8 @@ def _text(outcome: RecipientOutcome, whys: tuple[Why, ...], host: str | None, *,
     elif whys:
         why = "; ".join(f"{each.subject}: {each.sentence}" for each in whys)
     else:
-        why = last_reason if shows_text else what_failed(outcome.status)
+        for_the_sender = shows_text or last_reason.startswith(REMOVED_TEXT)  # the operator wrote that one for them
+        why = last_reason if for_the_sender else what_failed(outcome.status)
     return f"{gave_up}; the last reason: {why}" if gave_up else why
 
 

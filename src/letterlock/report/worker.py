@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from letterlock.dsn import compose
 from letterlock.mail.content import has_utf8_header
@@ -71,34 +72,44 @@ class Reporter:
         self.wake()
 
     async def report_due(self) -> bool:
-        """Tell the senders of one batch of failures and delays; whether there were any."""
+        """Tell the senders of one batch of failures and delays; whether there may be more to do at once."""
         try:
             notices = [*await self._store.due_notices(limit=BATCH)]
             if self._delay_notice_seconds:
                 before = self._clock.now() - self._delay_notice_seconds
                 notices += await self._store.due_delays(before, limit=BATCH)
-            for notice in notices:
-                await self._report_unless_removed(notice)
+            done = [await self._tell(notice) for notice in notices]
         except StoreFailed as error:
             log.warning("notifications wait: %s", error)
             return False
-        return bool(notices)
+        return any(done)
 
-    async def _report_unless_removed(self, notice: Notice) -> None:
-        try:
-            await self._report(notice)
-        except KeyError:
-            log.info("%s: removed before its sender was told: nobody is", notice.envelope.id)
+    async def _tell(self, notice: Notice) -> bool:
+        """Whether a sender has been told. A bug in what would be said leaves the words out, and no other waits."""
+        message_id = notice.envelope.id
+        for told, what in (
+            (notice, "the notification"),
+            (_without_words(notice), "the notification without its words"),
+        ):
+            try:
+                await self._report(told, original=None if told is notice else b"")
+            except StoreFailed:
+                raise
+            except Exception:
+                log.exception("%s: a bug, in %s to the sender", message_id, what)
+            else:
+                return True
+        return False
 
-    async def _report(self, notice: Notice) -> None:
+    async def _report(self, notice: Notice, original: bytes | None) -> None:
         now, about = self._clock.now(), notice.envelope
         if about.reverse_path is None:  # RFC 5321 section 4.5.5: nobody is told that a notification failed
             failed = ", ".join(str(outcome.recipient) for outcome in notice.outcomes)
             log.warning("%s: a notification could not be delivered to %s: dropped", about.id, failed)
-            await self._store.notified(notice, None, now=now)
+            await self._notified(notice, None, now)
             return
         dsn_id = self._new_id()
-        original = await self._original(about.id)
+        original = await self._original(about.id) if original is None else original
         report = report_on(notice, about.reverse_path)
         domains = dict.fromkeys(recipient.domain for recipient in about.recipients)
         full = _returns_all(about) and self._rules.guard_the_way_back(about.reverse_path.domain, domains)
@@ -114,9 +125,18 @@ class Reporter:
             body_type=BodyType.SEVEN_BIT if content.isascii() else BodyType.EIGHT_BIT_MIME,
             smtputf8=has_utf8_header(content),
         )
-        await self._store.notified(notice, (envelope, content), now=now)
-        log.info("%s: sender %s notification: %s", about.id, _WHAT[notice.kind], dsn_id)
-        self._wake_deliverer()
+        if await self._notified(notice, (envelope, content), now):
+            log.info("%s: sender %s notification: %s", about.id, _WHAT[notice.kind], dsn_id)
+            self._wake_deliverer()
+
+    async def _notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, now: float) -> bool:
+        """Whether it was written; else the message is gone, and with it whatever was to be said."""
+        try:
+            await self._store.notified(notice, dsn, now=now)
+        except KeyError:
+            log.info("%s: removed before its sender was told: nobody is", notice.envelope.id)
+            return False
+        return True
 
     async def _original(self, message_id: str) -> bytes:
         """The content; nothing when it is damaged (its sender is told all the same) or the message gone."""
@@ -134,3 +154,10 @@ def _returns_all(about: Envelope) -> bool:
 def _demand_of_notification(about: Envelope) -> TlsDemand:
     """REQUIRETLS goes on to what tells of the message, whose header it has (RFC 8689 section 5); nothing else does."""
     return TlsDemand.REQUIRETLS if about.tls_demand is TlsDemand.REQUIRETLS else TlsDemand.NONE
+
+
+def _without_words(notice: Notice) -> Notice:
+    """The same without anything that others wrote, for when those words cannot be put into a message."""
+    text = "it could not be delivered; the operator of the server can find out why"
+    outcomes = tuple(replace(outcome, text=text, remote_reply=None) for outcome in notice.outcomes)
+    return replace(notice, outcomes=outcomes, last_attempts=())
