@@ -48,6 +48,7 @@ def read(octets: bytes, *, ignore_dots: bool = False, in_steps_of: int = 1 << 16
         (b"a\n..\n.b\n", b"a\n..\n.b\n"),
         (b"a\n.\rb\n", b"a\n. b\n"),
         (b"a\rb\r\r\nc", b"a b \nc"),
+        (b"a\0b\0\n", b"a b \n"),
     ],
 )
 @pytest.mark.parametrize("step", [1, 1 << 16])

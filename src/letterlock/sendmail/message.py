@@ -21,8 +21,8 @@ _RECIPIENTS = (b"to", b"cc", b"bcc")
 def read_message(file: int, *, ignore_dots: bool, max_octets: int) -> bytes:
     """Everything up to the end of the file, or to a line with a lone dot; lines end with LF.
 
-    A CR that belongs to no CRLF becomes a space: no server takes it, and progress bars are full of it. Raises Failure
-    (NOINPUT, DATAERR).
+    A CR that belongs to no CRLF becomes a space: no server takes it, and progress bars are full of it. So does NUL,
+    which no message may have (RFC 2045 section 2.8). Raises Failure (NOINPUT, DATAERR).
     """
     held = bytearray(b"\n")  # so that a dot in the first line stands behind a line end too
     while (end := -1 if ignore_dots else _lone_dot(held)) < 0:
@@ -37,7 +37,7 @@ def read_message(file: int, *, ignore_dots: bool, max_octets: int) -> bytes:
             raise Failure(DATAERR, f"the message is larger than {max_octets} octets; it was not sent")
     if end < 0:
         end = _dot_at_the_end(held) if not ignore_dots else len(held)
-    return bytes(held[1:end]).replace(b"\r\n", b"\n").replace(b"\r", b" ")
+    return bytes(held[1:end]).replace(b"\r\n", b"\n").replace(b"\r", b" ").replace(b"\0", b" ")
 
 
 def _lone_dot(held: bytearray) -> int:
