@@ -2,11 +2,15 @@
 
 import asyncio
 import contextlib
+import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from letterlock.sendmail import session
+from letterlock.sendmail.exits import Failure
 from tests.sendmail.running import Ran, run, write_config
 
 OFFER = "250-s.example\r\n250 8BITMIME"
@@ -114,3 +118,33 @@ async def test_rfc6531_an_address_that_is_not_ascii_goes_where_smtputf8_is_offer
     ran, _ = await send_to(replies, tmp_path, "-f", "änn@example.org", "-v")
     assert ran.status == 0
     assert "SMTPUTF8\n" in ran.err
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONNECT_SECONDS", "REPLY_SECONDS", "FINAL_REPLY_SECONDS"):
+        monkeypatch.setattr(session, name, 0.2)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("trickled", [b"", b"2", b"250-a\r\n"])
+def test_a_server_that_hangs_or_trickles_is_waited_for_a_bounded_time(trickled: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()[:2]
+        talk = session.Session((f"{host}:{port}",))
+        accepted, _ = server.accept()
+        stop = threading.Event()
+
+        def trickle() -> None:
+            while trickled and not stop.wait(0.02):
+                with contextlib.suppress(OSError):
+                    accepted.send(trickled)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        with accepted, contextlib.ExitStack() as at_last:
+            at_last.callback(talk.close)
+            at_last.callback(thread.join)
+            at_last.callback(stop.set)
+            with pytest.raises((session.Lost, Failure)):
+                talk.greet("host.example")

@@ -4,6 +4,7 @@
 """
 
 import _socket
+import time
 
 from letterlock.sendmail.exits import PROTOCOL, TEMPFAIL, UNAVAILABLE, Failure, printable
 
@@ -46,6 +47,7 @@ class Session:
         self._watch = watch
         self._buffer = b""
         self._connection = _connect(listen)
+        self._patience = REPLY_SECONDS
         self.offers: dict[str, str] = {}
 
     def quit(self) -> None:
@@ -73,16 +75,20 @@ class Session:
 
     def content(self, wire: bytes) -> Reply:
         """Send a message and the final dot. Raises Lost, Failure (PROTOCOL)."""
+        self._patience = FINAL_REPLY_SECONDS
         self.send(wire, quiet=True)
         self.send(b".\r\n")
-        self._connection.settimeout(FINAL_REPLY_SECONDS)
-        return self.reply()
+        try:
+            return self.reply()
+        finally:
+            self._patience = REPLY_SECONDS
 
     def send(self, octets: "bytes | bytearray", *, quiet: bool = False) -> None:
         """Send octets as they are. Raises Lost."""
         if self._watch and not quiet:
             self._watch(">", bytes(octets))
         try:
+            self._connection.settimeout(self._patience)
             self._connection.sendall(octets)
         except OSError as error:
             raise Lost(error.strerror or str(error)) from None
@@ -91,8 +97,11 @@ class Session:
         """Wait for a reply, all its lines. Raises Lost, Failure (PROTOCOL)."""
         raw = b""
         lines: list[str] = []
+        deadline = (
+            time.monotonic() + self._patience
+        )  # of the whole reply: a server that trickles is waited for no longer
         while len(lines) < MAX_REPLY_LINES:
-            line = self._line()
+            line = self._line(deadline)
             raw += line
             text = line.rstrip(b"\r\n").decode("utf-8", "replace")
             if not (
@@ -106,11 +115,12 @@ class Session:
                 return Reply(int(text[:3]), lines, raw)
         raise Failure(PROTOCOL, f"what answers is no SMTP server: {printable(raw[:80].decode('utf-8', 'replace'))}")
 
-    def _line(self) -> bytes:
+    def _line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:
             if len(self._buffer) > MAX_REPLY_LINE_OCTETS:
                 raise Failure(PROTOCOL, "what answers is no SMTP server: its line has no end")
             try:
+                self._connection.settimeout(max(0.001, deadline - time.monotonic()))  # 0 would not wait at all
                 received = self._connection.recv(READ_OCTETS)
             except OSError as error:
                 raise Lost(error.strerror or str(error)) from None
@@ -134,7 +144,6 @@ def _connect(listen: tuple[str, ...]) -> _socket.socket:
             connection.close()
             trouble = f"{address} port {port}: {getattr(error, 'strerror', None) or error}"
         else:
-            connection.settimeout(REPLY_SECONDS)
             return connection
     raise Lost(f"no server answers at {trouble}")
 
