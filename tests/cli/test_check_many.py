@@ -1,6 +1,7 @@
 """`letterlock check` for many domains: files, standard input, tables, data and pages."""
 
 import asyncio
+import importlib
 import json
 import os
 import re
@@ -8,14 +9,18 @@ import signal
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from letterlock.deliver.survey import Survey
 from letterlock.lab.box import running_box
 from letterlock.lab.scenarios import Attack
 from letterlock.lab.subject import write_config
 from tests.cli.running import letterlock
 
+check_module = importlib.import_module("letterlock.cli.check")
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "check.md"
 DOMAINS = ("dane-ee.test", "none.test", "verify.test", "nobody.test")
 
@@ -215,3 +220,22 @@ async def test_an_interrupt_shows_what_was_found_until_then(
     assert "Traceback" not in told.decode()
     assert "dane-ee.test" in page.read_text()
     assert "Partial: the check was interrupted" in page.read_text()
+
+
+def test_a_bug_at_one_domain_is_no_end_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = check_module.survey
+
+    async def survey(domain: str, **given: Any) -> Survey:
+        if domain == "b.test":
+            raise KeyError("an internal text \x1b[2J")
+        found: Survey = await real(domain, **given)
+        return found
+
+    monkeypatch.setattr(check_module, "survey", survey)
+    ran = CliRunner().invoke(check_module.check, ["--json", "--upstream", "127.0.0.1:1", "a.test", "b.test", "c.test"])
+    first, second, third = json.loads(ran.stdout)["domains"]
+    assert ran.exit_code == 3
+    assert (first["domain"], third["domain"]) == ("a.test", "c.test")
+    assert second["reasons"][0]["code"] == "internal-error"
+    assert "warning: b.test: a bug in Letterlock (KeyError at test_check_many.py:" in ran.stderr
+    assert "internal text" not in ran.output

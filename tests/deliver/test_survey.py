@@ -99,14 +99,14 @@ async def test_a_server_that_cannot_be_reached_is_not_called_protected(
     tlsa = answer("_25._tcp.mx.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
     found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
     assert found.summary.protection is Protection.UNKNOWN
-    assert "could not be looked at" in found.summary.sentence
+    assert "could not be reached" in found.summary.sentence
 
 
 async def test_where_no_host_was_reached_nothing_is_called_found_out(dialer: MemoryDialer) -> None:
     found = await look(dialer, HandDiscoverer())
     assert found.summary.protection is Protection.UNKNOWN
     assert found.summary.sentence == (
-        "the server could not be looked at (cannot connect: Connection refused); by what DNS says, an attacker on the "
+        "the server could not be reached (cannot connect: Connection refused); going by DNS alone, an attacker on the "
         "path can remove STARTTLS and read everything"
     )
 

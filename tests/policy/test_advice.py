@@ -1,9 +1,11 @@
 """What the owner of a domain is told to do next, and in which order."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from letterlock.identity.strength import KeyFacts, SessionStrength
 from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
 from letterlock.mtasts.policy import Mode, StsPolicy
 from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
@@ -183,3 +185,42 @@ def test_a_record_that_is_nearly_one_is_in_the_advice() -> None:
     assert isinstance(near, NoRecord)
     [asking] = [each for each in advised(reporting=near) if each.kind == "ask-for-reports"]
     assert "upper and lower case matter" in asking.what
+
+
+def looked(host: TargetHost, *told: str, sts: StsEvidence, **shown: Any) -> list[str]:
+    """The kinds of advice for a signed domain without a TLSA record, whose host showed something."""
+    evidence = replace(destination(f"10 {HOST}."), sts=sts)
+    reasons = tuple(Reason(code=code, subject=HOST) for code in told)
+    seen = SeenHost(target=host, required=require(evidence, host), told=reasons, **shown)
+    return kinds(advise(Seen(evidence=evidence, hosts=(seen,), reporting=REPORTS)))
+
+
+@pytest.mark.parametrize("sts", [Absent(), known(Mode.TESTING)])
+@pytest.mark.parametrize(
+    ("told", "shown", "first"),
+    [
+        (("rfc7435-3-handshake-failed",), {"broken": ("the peer refused with an alert",)}, "mend-tls"),
+        (("rfc7435-3-clear",), {}, "offer-starttls"),
+        (("rfc8461-5-starttls-required",), {}, "offer-starttls"),
+    ],
+)
+def test_rfc8461_2_nothing_that_demands_tls_is_advised_before_tls_works(
+    sts: StsEvidence, told: tuple[str, ...], shown: dict[str, Any], first: str
+) -> None:
+    found = looked(target(answered=answer(f"_25._tcp.{HOST}", "TLSA")), *told, sts=sts, **shown)
+    assert found[0] == first
+    assert not {"publish-mta-sts", "enforce-mta-sts", "publish-tlsa"} & {*found}
+
+
+def test_a_short_key_and_a_session_without_forward_secrecy_are_advised_on() -> None:
+    weak = SessionStrength(version="TLSv1.2", cipher="AES128-SHA", key=KeyFacts("RSA", 1024), forward_secret=False)
+    advice = looked(target(GOOD_TLSA), sts=known(), strengths=(weak, weak))
+    assert advice == ["lengthen-key", "offer-forward-secrecy"]
+
+
+def test_rfc7505_a_domain_with_neither_mx_nor_address_may_say_that_it_takes_no_mail() -> None:
+    host = target(addresses=(), base=None)
+    implicit = replace(host, host=replace(host.host, origin=Origin.IMPLICIT_MX))
+    [advice] = [each for each in advised(implicit) if each.kind == "publish-null-mx"]
+    assert advice.publish == ("example.org. IN MX 0 .",)
+    assert kinds(advised(implicit)) == ["publish-null-mx"]

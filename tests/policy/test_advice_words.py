@@ -40,7 +40,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
             Advice(
                 kind="mend-tlsa-lookup",
                 subject=HOST,
-                what="mend the TLSA lookup of mx.example.org (servfail: no luck)",
+                what="fix the TLSA lookup of mx.example.org (servfail: no luck)",
                 why="the host receives nothing from anyone who checks DANE",
             ),
         ),
@@ -49,7 +49,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
             Advice(
                 kind="mend-address-lookup",
                 subject=HOST,
-                what="mend the DNS of mx.example.org: could not find out its addresses (servfail: no luck)",
+                what="fix the DNS of mx.example.org: could not find out its addresses (servfail: no luck)",
                 why="the host receives nothing from anyone who validates DNSSEC",
             ),
         ),
@@ -78,7 +78,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
             Advice(
                 kind="mend-mta-sts",
                 subject=DOMAIN,
-                what="mend the MTA-STS policy of example.org: the TXT record has gone",
+                what="fix the MTA-STS policy of example.org: the TXT record has gone",
                 why="senders that do not remember it are not protected by it; if it is in order, somebody blocks it",
             ),
         ),
@@ -216,7 +216,7 @@ def test_the_first_advice_is(given: tuple[Advice, ...], expected: Advice) -> Non
 
 @pytest.mark.parametrize("trouble", [Unreachable("two records"), Absent("two records")])
 def test_why_a_policy_cannot_be_had_is_told(trouble: Unreachable | Absent) -> None:
-    assert advised(sts=trouble)[0].what == "mend the MTA-STS policy of example.org: two records"
+    assert advised(sts=trouble)[0].what == "fix the MTA-STS policy of example.org: two records"
 
 
 def test_why_a_reporting_record_is_bad_is_told() -> None:
@@ -278,7 +278,7 @@ def test_a_certificate_that_mta_sts_does_not_take(code: str) -> None:
 def test_what_testing_would_hold_is_mended_before_it_is_enforced() -> None:
     mend, enforce = advised(None, "rfc8461-5-would-hold", sts=known(Mode.TESTING))
     assert (mend.kind, mend.subject) == ("mend-before-enforcing", HOST)
-    assert mend.what.startswith("mend mx.example.org before the policy is enforced: would have been held")
+    assert mend.what.startswith("fix mx.example.org before the policy is enforced: would have been held")
     assert mend.why == "from then on whoever follows the policy does not deliver there"
     assert enforce.what.startswith("set the MTA-STS policy of example.org from testing to enforce")
 
@@ -289,7 +289,7 @@ def test_an_mx_lookup_that_fails() -> None:
         Advice(
             kind="mend-mx-lookup",
             subject=DOMAIN,
-            what="mend the DNS of example.org: its MX lookup fails (servfail: no luck)",
+            what="fix the DNS of example.org: its MX lookup fails (servfail: no luck)",
             why="whoever validates DNSSEC can send it nothing",
         ),
     )
@@ -325,7 +325,7 @@ def test_a_name_that_only_ends_alike_is_not_within_the_domain() -> None:
 
 
 def test_a_host_without_an_address_is_not_asked_to_sign_any() -> None:
-    assert kinds(advised(target(addresses=(), base=None))) == ["give-address"]
+    assert kinds(advised(target(addresses=(), base=None))) == ["give-address", "publish-null-mx"]
 
 
 def test_tlsa_records_are_asked_for_only_where_they_and_the_addresses_are_signed() -> None:

@@ -113,9 +113,9 @@ PINNED = replace(evidence(), rule=replace(rule(TlsRule.VERIFY), fingerprints=(by
             (
                 "held and tried again: TLS is demanded",
                 "held: no trusted authority issued it",
-                "the MX records are not signed: a forger names his own host",
+                "the MX records are not signed: a forger chooses the host",
                 "public authorities are trusted",
-                FIRST_CONTACT + "the MX records are not signed: a forger names his own host",
+                FIRST_CONTACT + "the MX records are not signed: a forger chooses the host",
             ),
         ),
         (
@@ -179,7 +179,7 @@ PINNED = replace(evidence(), rule=replace(rule(TlsRule.VERIFY), fingerprints=(by
             (
                 "sent in clear: nothing demands TLS",
                 "any certificate is accepted",
-                "the MX records are not signed: a forger names his own host",
+                "the MX records are not signed: a forger chooses the host",
                 "any certificate is accepted",
                 FIRST_CONTACT + "sent in clear: nothing demands TLS",
             ),
@@ -228,21 +228,21 @@ def test_rfc8689_a_certificate_that_only_the_message_demands_is_not_remembered()
             evidence(TlsRule.REQUIRE_TLS),
             target(),
             "unprotected",
-            "an attacker on the path can answer with a certificate of his own and read everything",
+            "an attacker on the path can answer with another certificate and read everything",
         ),
         (
             evidence(signed=False),
             target(GOOD_TLSA, mx_secure=False),
             "unprotected",
-            "an attacker who forges the unsigned DNS answers can send the mail to a host of his own",
+            "an attacker who forges the unsigned DNS answers can direct the mail to another host",
         ),
         (
             evidence(TlsRule.VERIFY, trust=SYSTEM),
             target(),
             "protected",
             (
-                "an attacker on the path can delay the mail; to read it he needs a certificate that a public authority "
-                "wrongly gave him"
+                "an attacker on the path can delay the mail; to read it they need a certificate that a public "
+                "authority wrongly issued"
             ),
         ),
         (
@@ -250,8 +250,8 @@ def test_rfc8689_a_certificate_that_only_the_message_demands_is_not_remembered()
             plain_host(),
             "protected-once-known",
             (
-                "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay "
-                "it, and needs a certificate that a public authority wrongly gave him"
+                "an attacker who hides the MTA-STS policy at first contact can read the mail; later on they can delay "
+                "it, and need a certificate that a public authority wrongly issued"
             ),
         ),
     ],

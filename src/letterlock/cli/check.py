@@ -5,10 +5,12 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -27,7 +29,7 @@ from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports
 from letterlock.deliver.shared_sessions import SharedSessions
-from letterlock.deliver.survey import Survey, survey
+from letterlock.deliver.survey import Survey, survey, unforeseen
 from letterlock.discover import MAX_ADDRESSES
 from letterlock.mail.names import InvalidName
 from letterlock.net.dial import TcpDialer
@@ -268,9 +270,19 @@ class _Run:
                 )
 
             async with aclosing(sessions):
-                await self._show(run_surveys(self._domains, look, self._jobs, stop))
+                await self._show(run_surveys(self._domains, partial(self._guarded, look), self._jobs, stop))
             if self._found[Protection.UNKNOWN] and self._signal is None:
                 await _tell_unfit(asked)
+
+    async def _guarded(self, look: Callable[[str], Awaitable[Survey]], domain: str) -> Survey:
+        """What nobody foresaw at one domain ends neither the others nor their results."""
+        try:
+            return await look(domain)
+        except Exception as error:  # noqa: BLE001  # shown as a result, and told where it happened
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(where.filename).name}:{where.lineno}"
+            click.echo(f"warning: {domain}: a bug in Letterlock ({type(error).__name__} at {place})", err=True)
+            return unforeseen(domain, port=self._options.deliver.port, at=time.time())
 
     async def _show(self, surveys: AsyncIterator[Survey]) -> None:
         """Each as it comes, and the end."""

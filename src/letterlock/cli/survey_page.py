@@ -18,7 +18,7 @@ from letterlock.policy.outlook import Attacker
 
 ATTACKERS = {
     Attacker.REMOVES_STARTTLS: "On the path, removing STARTTLS",
-    Attacker.OWN_CERTIFICATE: "On the path, with a certificate of his own",
+    Attacker.OWN_CERTIFICATE: "On the path, with another certificate",
     Attacker.FORGES_DNS: "Forging DNS answers",
     Attacker.BOUGHT_CERTIFICATE: "On the path, with a bought certificate for the host",
     Attacker.FIRST_CONTACT: "Hiding the MTA-STS policy at first contact",

@@ -44,7 +44,7 @@ def draw_survey(survey: Survey, style: Style) -> list[str]:
     for host in survey.hosts:
         lines += ["", *_draw_host(host, survey, style)]
     lines += ["", *_draw_domain(survey, style)]
-    if survey.hosts:
+    if survey.hosts and not isinstance(survey.routed, Refuse):
         lines += ["", f"  {style('Who could read this mail?', 'bold')}", *_draw_attackers(survey, style)]
     if survey.advice:
         lines += ["", f"  {style('Worth doing next', 'bold')}"]
@@ -57,7 +57,7 @@ def _draw_domain(survey: Survey, style: Style) -> Iterator[str]:
     """What is known of the domain itself: how the MX came, the rule, MTA-STS, reports."""
     mx, rule = survey.evidence.mx, survey.evidence.rule
     if isinstance(mx, LookupFailure):
-        yield f"  MX lookup     {style('failed', 'bad')}: {mx.kind}, {safe(mx.detail)}"
+        yield f"  MX lookup     {style('failed', 'bad')}: {mx.kind}"
     elif isinstance(mx, Answer):
         zones = " > ".join(dict.fromkeys(step.zone for step in mx.proof))
         what = f"absent ({mx.absence})" if mx.absence else "found"
@@ -175,6 +175,7 @@ def _draw_contact(contact: Contact, host: HostSurvey, now: float, style: Style) 
             yield f"    {contact.address}   {style('not reached', 'warn')}: {safe(text)}"
     if contact.handshake is not None:
         yield f"      {_certificate_words(contact.handshake, now, style)}"
+        yield from (f"      {style('weak', 'warn')}: {safe(words)}" for words in contact.handshake.strength.sentences)
     if isinstance(contact.result, Met) and isinstance(host.required, Requirement):
         told = [each for each in contact.reasons if each.code.endswith(("would-hold", "would-pass"))]
         yield from (f"  {_reason(each, style)}" for each in told)

@@ -229,10 +229,14 @@ def _handshake(handshake: Completed | HandshakeFailed | None) -> dict[str, objec
     if handshake is None:
         return None
     done = handshake if isinstance(handshake, Completed) else None
+    strength = done.strength if done else None
     return {
         "version": done.version if done else None,
         "cipher": done.cipher if done else None,
         "group": done.group if done else None,
         "sni": done.sni if done else None,
+        "key": str(strength.key) if strength and strength.key else None,
+        "forward_secret": strength.forward_secret if strength else None,
+        "weaknesses": list(strength.weaknesses) if strength else [],
         "failed": None if isinstance(handshake, Completed) else handshake.detail,
     }

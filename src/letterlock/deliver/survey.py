@@ -11,21 +11,24 @@ from dataclasses import dataclass, replace
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Ports, Refused, Unreachable
 from letterlock.deliver.shared_sessions import SharedSessions, Shown, Way
+from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.discover.reporting import find_reporting
 from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
 from letterlock.policy.decision import Cleared, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
     Completed,
     DestinationEvidence,
+    HandshakeFailed,
     MxHost,
     NextHop,
     Route,
     SessionEvidence,
+    StartTls,
     TargetHost,
 )
 from letterlock.policy.final import FinalHop
 from letterlock.policy.judge import judge
-from letterlock.policy.outlook import Prospect, Protection, Summary, outlook, protection, unseen, weakest
+from letterlock.policy.outlook import Prospect, Protection, Summary, but, outlook, protection, unseen, weakest
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import exhausted, require
 from letterlock.policy.route import relay_reasons, route
@@ -149,6 +152,20 @@ async def survey(
     )
 
 
+def unforeseen(domain: str, *, port: int, at: float) -> Survey:
+    """A survey that a bug of ours has ended: nothing is known of the domain, and others are looked at all the same."""
+    reason = Reason(code=INTERNAL_ERROR, subject=domain)
+    return Survey(
+        evidence=DestinationEvidence(next_hop=NextHop(domain, port), mx=None, rule=None),
+        routed=Defer(reasons=(reason,)),
+        hosts=(),
+        summary=Summary(Protection.UNKNOWN, sentence(reason)),
+        reporting=None,
+        advice=(),
+        at=at,
+    )
+
+
 def _after_all(evidence: DestinationEvidence, routed: Route, hosts: tuple[HostSurvey, ...]) -> Route | Refuse:
     """The route; or that no mail can ever be sent there, as delivery decides when no host has an address."""
     skipped = [host.required for host in hosts if isinstance(host.required, SkipHost)]
@@ -182,12 +199,22 @@ def _ends_here(evidence: DestinationEvidence, final: FinalHop, *, at: float) -> 
 
 
 def _seen(host: HostSurvey) -> SeenHost:
+    shown = [each.result.evidence for each in host.contacts if not isinstance(each.result, Unreachable)]
     return SeenHost(
         target=host.target,
         required=host.required,
         told=tuple(dict.fromkeys(reason for contact in host.contacts for reason in contact.reasons)),
         chains=tuple(contact.handshake.chain for contact in host.contacts if contact.handshake),
+        strengths=tuple(contact.handshake.strength for contact in host.contacts if contact.handshake),
+        broken=tuple(filter(None, map(_broken, shown))),
     )
+
+
+def _broken(evidence: SessionEvidence) -> str | None:
+    """How the handshake failed; of a session that is the fallback, only that it did."""
+    if isinstance(evidence.handshake, HandshakeFailed):
+        return evidence.handshake.detail
+    return "twice, before a session in clear" if evidence.starttls is StartTls.NOT_TRIED else None
 
 
 def _without_route(verdict: Defer | Refuse) -> Summary:
@@ -245,7 +272,10 @@ def _judged(requirement: Requirement, shown: Shown, now: float) -> Met | Refused
 def _met(promised: Summary, contacts: Iterable[Contact]) -> Summary:
     """What the DNS and the rules promise, held against what the sessions showed."""
     results = [each.result for each in contacts]
-    if promised.protection in (Protection.UNKNOWN, Protection.HELD) or any(isinstance(one, Met) for one in results):
+    met = [one for one in results if isinstance(one, Met)]
+    if met:
+        return but(promised, [words for one in met if one.handshake for words in one.handshake.strength.sentences])
+    if promised.protection in (Protection.UNKNOWN, Protection.HELD):
         return promised
     refused = next((one for one in results if isinstance(one, Refused)), None)
     if refused is None:

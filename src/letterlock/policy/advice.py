@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
+from letterlock.identity.strength import SessionStrength, Weakness
 from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
 from letterlock.mtasts.policy import Mode
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
@@ -41,12 +42,22 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenHost:
-    """One host as it was looked at: what is demanded of it, what its sessions came to, the chains that it showed."""
+    """One host as it was looked at: what is demanded of it, what its sessions came to, the chains that it showed.
+
+    `strengths` are those of its TLS sessions; `broken` says how handshakes failed, where any did.
+    """
 
     target: TargetHost
     required: Requirement | SkipHost | Defer | Refuse
     told: tuple[Reason, ...] = ()
     chains: tuple[tuple[bytes, ...], ...] = ()
+    strengths: tuple[SessionStrength, ...] = ()
+    broken: tuple[str, ...] = ()
+
+    @property
+    def without_tls(self) -> bool:
+        """Whether a session showed that it has no TLS that works: then nothing that demands TLS may be published."""
+        return bool(self.broken) or any(reason.code in _STARTTLS_MISSING | _IN_CLEAR for reason in self.told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +82,12 @@ def advise(seen: Seen) -> tuple[Advice, ...]:
     hosts = tuple(host for host in seen.hosts if host.target.host.origin is not Origin.LITERAL)
     if not seen.hosts:
         return ()
+    if all(_has_no_address(host) for host in seen.hosts):
+        return tuple(_without_addresses(domain, hosts))
     found = (
         *_mend_hosts(hosts),
         *_mend_sts(domain, seen.evidence.sts, hosts),
+        *_strengthen(hosts),
         *_sign(domain, mx, hosts),
         *_publish_tlsa(domain, hosts),
         *_better_sts(domain, seen.evidence.sts, hosts),
@@ -100,7 +114,7 @@ def _mend_mx(domain: str, failed: LookupFailure) -> Advice:
     return Advice(
         kind="mend-mx-lookup",
         subject=domain,
-        what=f"mend the DNS of {domain}: its MX lookup fails ({failed.kind}: {failed.detail})",
+        what=f"fix the DNS of {domain}: its MX lookup fails ({failed.kind}: {failed.detail})",
         why="whoever validates DNSSEC can send it nothing",
     )
 
@@ -120,23 +134,18 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
             yield Advice(
                 kind="mend-tlsa-lookup",
                 subject=name,
-                what=f"mend the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
+                what=f"fix the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
                 why="the host receives nothing from anyone who checks DANE",
             )
         elif isinstance(host.required, SkipHost) and host.required.reasons[0].code.startswith("rfc7672-2.1.2-address"):
             yield Advice(
                 kind="mend-address-lookup",
                 subject=name,
-                what=f"mend the DNS of {name}: {sentence(host.required.reasons[0])}",
+                what=f"fix the DNS of {name}: {sentence(host.required.reasons[0])}",
                 why="the host receives nothing from anyone who validates DNSSEC",
             )
-        elif isinstance(host.required, SkipHost) and host.required.reasons[0].code == "rfc5321-5.1-no-address":
-            yield Advice(
-                kind="give-address",
-                subject=name,
-                what=f"give {name} an address, or take it out of the MX records",
-                why="every sender tries it in vain",
-            )
+        elif _has_no_address(host):
+            yield _give_address(name)
         if codes & _STARTTLS_MISSING:
             yield Advice(
                 kind="offer-starttls",
@@ -150,6 +159,13 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
                 subject=name,
                 what=f"offer STARTTLS at {name}",
                 why="mail to it goes out in clear: everybody on the path reads it, without an attack",
+            )
+        for detail in host.broken[:1]:
+            yield Advice(
+                kind="mend-tls",
+                subject=name,
+                what=f"make TLS work at {name}, with version 1.2 or later: the handshake failed ({detail})",
+                why="whoever demands TLS sends it nothing, and everybody else sends in clear",
             )
         if codes & _DANE_MISMATCH:
             yield Advice(
@@ -168,6 +184,31 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
                     what=f"give {name} a certificate that its TLSA record stands for: {sentence(reason)}",
                     why="the host receives nothing from anyone who checks DANE",
                 )
+
+
+def _has_no_address(host: SeenHost) -> bool:
+    return isinstance(host.required, SkipHost) and host.required.reasons[0].code == "rfc5321-5.1-no-address"
+
+
+def _give_address(name: str) -> Advice:
+    return Advice(
+        kind="give-address",
+        subject=name,
+        what=f"give {name} an address, or take it out of the MX records",
+        why="every sender tries it in vain",
+    )
+
+
+def _without_addresses(domain: str, hosts: Sequence[SeenHost]) -> Iterator[Advice]:
+    """No mail can be sent there: either that is meant, and can be said, or an address is missing."""
+    yield from (_give_address(host.target.host.name) for host in hosts if host.target.host.origin is Origin.MX)
+    yield Advice(
+        kind="publish-null-mx",
+        subject=domain,
+        what=f"publish a null MX record for {domain}, if it is to take no mail",
+        why="senders then return mistaken mail at once (RFC 7505)",
+        publish=(f"{domain}. IN MX 0 .",),
+    )
 
 
 _STARTTLS_MISSING = frozenset(
@@ -193,7 +234,7 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
         yield Advice(
             kind="mend-mta-sts",
             subject=domain,
-            what=f"mend the MTA-STS policy of {domain}: {trouble}",
+            what=f"fix the MTA-STS policy of {domain}: {trouble}",
             why="senders that do not remember it are not protected by it; if it is in order, somebody blocks it",
         )
     if not isinstance(sts, Known) or sts.policy.mode is Mode.NONE:
@@ -227,9 +268,30 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
                 yield Advice(
                     kind="mend-before-enforcing",
                     subject=name,
-                    what=f"mend {name} before the policy is enforced: {sentence(reason)}",
+                    what=f"fix {name} before the policy is enforced: {sentence(reason)}",
                     why="from then on whoever follows the policy does not deliver there",
                 )
+
+
+def _strengthen(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
+    """Sessions that are proven or not, and weak all the same."""
+    for host in hosts:
+        name = host.target.host.name
+        weak = {weakness: each for each in host.strengths for weakness in each.weaknesses}
+        if (found := weak.get(Weakness.SHORT_KEY)) is not None:
+            yield Advice(
+                kind="lengthen-key",
+                subject=name,
+                what=f"give {name} a longer key: RSA with 2048 bits or more, or EC P-256 (it has {found.key})",
+                why="the key can be broken with known means; then its owner's mail can be read and taken",
+            )
+        if (found := weak.get(Weakness.NO_FORWARD_SECRECY)) is not None:
+            yield Advice(
+                kind="offer-forward-secrecy",
+                subject=name,
+                what=f"offer ECDHE key exchange, or TLS 1.3, at {name} (it chose {found.cipher})",
+                why="whoever gets its key later can read all mail that was recorded until then",
+            )
 
 
 def _sts_trouble(sts: StsEvidence | None) -> str | None:
@@ -280,6 +342,8 @@ def _publish_tlsa(domain: str, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
         target, name, tlsa = host.target, host.target.host.name, host.target.tlsa
         if not isinstance(tlsa, Answer) or not tlsa.secure or target.address_security is not Security.SECURE:
             continue
+        if host.without_tls:
+            continue  # TLS comes first: with TLSA records, nobody who checks them would send it anything
         lines = _tlsa_lines(host)
         digest = "; take the digest from the key on the server, for this one is of what was shown just now"
         if not tlsa.records:
@@ -318,7 +382,9 @@ def _key_digest(der: bytes) -> str | None:
 
 
 def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost]) -> Iterator[Advice]:
-    """A policy where there is none, or a stronger one where there is."""
+    """A policy where there is none, or a stronger one where there is; not before TLS works at every host."""
+    if any(host.without_tls for host in hosts):
+        return
     match sts:
         case Absent(detail=None):
             yield _new_policy(domain, hosts)

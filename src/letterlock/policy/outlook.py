@@ -107,11 +107,19 @@ def protection(evidence: DestinationEvidence, target: TargetHost, required: Requ
     return Summary(Protection.PROTECTED, "an attacker on the path can delay the mail, not read it")
 
 
+def but(promised: Summary, weaknesses: Iterable[str]) -> Summary:
+    """The same, with what its sessions lack although they are protected; each in a sentence, named once."""
+    lacks = "; ".join(dict.fromkeys(weaknesses))
+    if not lacks or promised.protection not in (Protection.PROTECTED, Protection.ONCE_KNOWN):
+        return promised
+    return replace(promised, sentence=f"{promised.sentence}. But {lacks}")
+
+
 def unseen(promised: Summary, why: str) -> Summary:
     """The summary of a host that could not be spoken to: what is promised for it was neither met nor broken."""
-    said = f"the server could not be looked at ({why})"
+    said = f"the server could not be reached ({why})"
     if promised.protection is Protection.UNPROTECTED:
-        return Summary(Protection.UNKNOWN, f"{said}; by what DNS says, {promised.sentence}")
+        return Summary(Protection.UNKNOWN, f"{said}; going by DNS alone, {promised.sentence}")
     return Summary(Protection.UNKNOWN, said)
 
 
@@ -174,15 +182,15 @@ def _by_sts(requirement: Requirement) -> bool:
 
 _DANGERS = {
     Attacker.REMOVES_STARTTLS: "an attacker on the path can remove STARTTLS and read everything",
-    Attacker.OWN_CERTIFICATE: "an attacker on the path can answer with a certificate of his own and read everything",
-    Attacker.FORGES_DNS: "an attacker who forges the unsigned DNS answers can send the mail to a host of his own",
+    Attacker.OWN_CERTIFICATE: "an attacker on the path can answer with another certificate and read everything",
+    Attacker.FORGES_DNS: "an attacker who forges the unsigned DNS answers can direct the mail to another host",
     Attacker.FIRST_CONTACT: (
-        "an attacker who hides the MTA-STS policy at first contact can read the mail; later on he can delay it, and "
-        "needs a certificate that a public authority wrongly gave him"
+        "an attacker who hides the MTA-STS policy at first contact can read the mail; later on they can delay it, and "
+        "need a certificate that a public authority wrongly issued"
     ),
     Attacker.BOUGHT_CERTIFICATE: (
-        "an attacker on the path can delay the mail; to read it he needs a certificate that a public authority "
-        "wrongly gave him"
+        "an attacker on the path can delay the mail; to read it they need a certificate that a public authority "
+        "wrongly issued"
     ),
 }
 
@@ -234,7 +242,7 @@ def _forging_dns(evidence: DestinationEvidence, target: TargetHost, required: Re
             return Prospect(attacker, Reader.NOBODY, "held: it has none of the fingerprints")
         if isinstance(proven, PkixAuthentication) and proven.demander is Demander.RULE and rule and rule.names:
             return Prospect(attacker, Reader.NOBODY, "held: the certificate must have a name that the rule gives")
-        return Prospect(attacker, Reader.ATTACKER, "the MX records are not signed: a forger names his own host")
+        return Prospect(attacker, Reader.ATTACKER, "the MX records are not signed: a forger chooses the host")
     if exposed and target.host.origin is not Origin.LITERAL and target.address_security is not Security.SECURE:
         return Prospect(attacker, Reader.ATTACKER, "the addresses are not signed, and nothing proves the server")
     return Prospect(attacker, Reader.NOBODY, "forged answers are noticed, or lead to a server that proves nothing")
