@@ -21,7 +21,7 @@ from tests.contract import shared_anchors
 from tests.contract.interleaving import Chooser, Gate, race
 from tests.contract.shared_anchors import OneMemory, prior
 from tests.contract.shared_policies import DictPolicies, Side
-from tests.discover.test_sts import BLOCKED, DAY, DOMAIN, Clock
+from tests.discover.test_sts import BLOCKED, DAY, DOMAIN, NOW, Clock
 
 MODES = (Mode.ENFORCE, Mode.ENFORCE, Mode.TESTING, Mode.NONE)
 LIVES = (86_400, 7 * 86_400, 30 * 86_400)
@@ -194,6 +194,9 @@ class Game:
             return
         if any(each.mode is Mode.NONE for each in self.versions[floor.number - 1 :]):
             return  # withdrawn; what a failing disk did not take of the policy before may hold until it expires
+        passed = self.clock.time - NOW
+        if any(each.max_age <= passed for each in self.versions[floor.number :]):
+            return  # replaced by one with a shorter life, which may have ended
         assert isinstance(evidence, Known), (evidence, floor)
         assert number_of(evidence) >= floor.number, (evidence, floor)
 

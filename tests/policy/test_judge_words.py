@@ -16,6 +16,7 @@ from letterlock.policy.decision import (
     PkixAuthentication,
     Requirement,
     SkipHost,
+    SkipKind,
 )
 from letterlock.policy.evidence import DestinationEvidence, HandshakeFailed, SessionEvidence, StartTls, TlsRule
 from letterlock.policy.judge import judge
@@ -247,7 +248,7 @@ def test_a_fingerprint_that_does_not_match_says_what_was_wanted() -> None:
         (
             replace(
                 OPPORTUNISTIC,
-                audits=(Audit(what="the rule x", by=Demander.RULE, required=SkipHost(reasons=())),),
+                audits=(Audit(what="the rule x", by=Demander.RULE, required=SkipHost(kind=SkipKind.RULE, reasons=())),),
             ),
             GOOD,
             "would have been held under the rule x, which is in audit: no reason given",
@@ -284,7 +285,7 @@ def test_rfc8689_4_2_1_what_the_message_raises() -> None:
     assert REQUIRETLS.encryption is Encryption.MANDATORY
     assert REQUIRETLS.fallback is None
     assert REQUIRETLS.requiretls
-    skip = SkipHost(reasons=())
+    skip = SkipHost(kind=SkipKind.RULE, reasons=())
     assert with_requiretls(destination(f"10 {HOST}."), target(), skip) is skip
 
 

@@ -7,7 +7,7 @@ import pytest
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode
-from letterlock.policy.decision import Encryption, PinAuthentication, Refuse, Requirement
+from letterlock.policy.decision import Encryption, PinAuthentication, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
 from letterlock.policy.outlook import Attacker, Protection, Reader, outlook, protection, weakest
 from letterlock.policy.reasons import Reason
@@ -262,18 +262,20 @@ def test_what_it_comes_to(found: DestinationEvidence, host: TargetHost, verdict:
 
 
 @pytest.mark.parametrize(
-    ("code", "verdict"),
+    ("kind", "verdict"),
     [
-        ("rule-verify-no-name", Protection.HELD),
-        ("rfc7672-6-no-usable-tlsa", Protection.HELD),
-        ("rfc8461-4.1-mx-mismatch", Protection.HELD),
-        ("rfc8689-4.2.1-unsigned-mx", Protection.HELD),
-        ("rfc7672-2.1.2-tlsa-bogus", Protection.UNKNOWN),
-        ("rfc5321-5.1-no-address", Protection.UNKNOWN),
+        (SkipKind.RULE, Protection.HELD),
+        (SkipKind.NO_USABLE_TLSA, Protection.HELD),
+        (SkipKind.UNSIGNED_MX, Protection.HELD),
+        (SkipKind.MTA_STS, Protection.HELD),
+        (SkipKind.REQUIRETLS, Protection.HELD),
+        (SkipKind.TLSA_UNKNOWN, Protection.UNKNOWN),
+        (SkipKind.ADDRESS_UNKNOWN, Protection.UNKNOWN),
+        (SkipKind.NO_ADDRESS, Protection.UNKNOWN),
     ],
 )
-def test_held_by_a_demand_or_not_found_out(code: str, verdict: Protection) -> None:
-    refused = Refuse(status="5.1.2", reasons=(Reason(code=code, subject=HOST),))
+def test_held_by_a_demand_or_not_found_out(kind: SkipKind, verdict: Protection) -> None:
+    refused = SkipHost(kind=kind, reasons=(Reason(code="rule-verify-no-name", subject=HOST),))
     assert protection(evidence(), target(), refused).protection is verdict
     bare = protection(evidence(), target(), Refuse(status="5.1.2", reasons=()))
     assert (bare.protection, bare.sentence) == (Protection.UNKNOWN, "nothing is sent there: no reason given")

@@ -11,6 +11,7 @@ from letterlock.policy.decision import (
     Refuse,
     Requirement,
     SkipHost,
+    SkipKind,
 )
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
 from letterlock.policy.reasons import Reason, sentence
@@ -304,7 +305,8 @@ def test_rfc7672_6_dane_only_accepts_dane() -> None:
 
 
 def skip(code: str) -> SkipHost:
-    return SkipHost(reasons=(Reason(code=code, subject=HOST),))
+    kind = SkipKind.NO_ADDRESS if code == "rfc5321-5.1-no-address" else SkipKind.TLSA_UNKNOWN
+    return SkipHost(kind=kind, reasons=(Reason(code=code, subject=HOST),))
 
 
 def test_a_domain_none_of_whose_hosts_has_an_address_is_refused() -> None:
@@ -318,7 +320,7 @@ def test_any_other_reason_defers() -> None:
     for skips in (
         [],
         [skip("rfc5321-5.1-no-address"), skip("rfc7672-2.1.2-tlsa-bogus")],
-        [SkipHost(reasons=())],
+        [SkipHost(kind=SkipKind.TLSA_UNKNOWN, reasons=())],
     ):
         found = exhausted(DOMAIN, skips)
         assert isinstance(found, Defer)

@@ -234,12 +234,12 @@ def test_what_a_rule_demands(found: DestinationEvidence, host: TargetHost, expec
             (
                 UNSIGNED_ADDRESS,
                 UNSIGNED_MX,
-                OPPORTUNISTIC,
                 (
                     f"{DOMAIN}: the MTA-STS policy 20270101 of example.org is in testing: what it demands is looked "
                     "at, and not enforced"
                 ),
                 f"{DOMAIN}: {BLOCKED}",
+                OPPORTUNISTIC,
             ),
         ),
         (
@@ -248,8 +248,8 @@ def test_what_a_rule_demands(found: DestinationEvidence, host: TargetHost, expec
             (
                 UNSIGNED_ADDRESS,
                 UNSIGNED_MX,
-                OPPORTUNISTIC,
                 f"{DOMAIN}: the MTA-STS policy 20270101 of example.org has mode none, and demands nothing",
+                OPPORTUNISTIC,
             ),
         ),
         (
@@ -258,11 +258,11 @@ def test_what_a_rule_demands(found: DestinationEvidence, host: TargetHost, expec
             (
                 UNSIGNED_ADDRESS,
                 UNSIGNED_MX,
-                OPPORTUNISTIC,
                 (
                     f"{DOMAIN}: whether example.org has an MTA-STS policy could not be found out, and none is "
                     "remembered: timeout?"
                 ),
+                OPPORTUNISTIC,
             ),
         ),
     ],

@@ -17,7 +17,7 @@ from letterlock.deliver.turns import HostBusy, Turn, Turns
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.absence import unless_expected
-from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost
+from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import (
     Completed,
     DestinationEvidence,
@@ -29,7 +29,6 @@ from letterlock.policy.evidence import (
 from letterlock.policy.final import FinalHop
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted
-from letterlock.policy.sts import STS_HOLDS
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
@@ -37,9 +36,7 @@ log = logging.getLogger("letterlock.deliver")
 
 MAX_REASONS = 20
 BUSY = "as many sessions with this host are being set up as max_handshakes_per_host allows"
-NOT_OFFERED = "rfc8689-4.2.1-not-offered"
 _MAX_TROUBLES_TOLD = 3
-_SIGNS_OF_ATTACK = frozenset({"rfc8461-10.2-blocked"})
 
 
 async def attempt(
@@ -83,6 +80,7 @@ class _Try:
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
         self._troubles: list[_Trouble] = []
         self._held_reasons: list[Reason] = []
+        self._held_by: set[SkipKind] = set()
         self._skipped: list[SkipHost] = []
         self._unable: set[str] = set()  # hosts that are proven, and do not support REQUIRETLS
         self._without: dict[Mailbox, dict[str, RecipientOutcome]] = {}  # by hosts that cannot have it
@@ -129,7 +127,7 @@ class _Try:
             self._locally = await self._end_at(evidence.final, self._ports.decided.relayed(evidence))
             return True
         await self._try_destination(evidence)
-        held_by_sts = any(reason.code in STS_HOLDS for reason in self._held_reasons)
+        held_by_sts = SkipKind.MTA_STS in self._held_by
         if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(evidence):
             self._forget()
             self._ports.decided.forget_ways()
@@ -178,6 +176,7 @@ class _Try:
     def _forget(self) -> None:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
         self._troubles, self._held_reasons, self._skipped, self._unable, self._without = [], [], [], set(), {}
+        self._held_by.clear()
 
     async def _look(self) -> DestinationEvidence:
         next_hop, sender_domain, _ = self._message
@@ -224,7 +223,7 @@ class _Try:
             if without.keys() == tried and all(each.kind is OutcomeKind.FAILED for each in without.values()):
                 self._outcomes[recipient] = next(iter(without.values()))
         if self._unable == tried:
-            why = Reason(code=NOT_OFFERED, subject=routed.next_hop.domain)
+            why = Reason(code="rfc8689-4.2.1-not-offered", subject=routed.next_hop.domain)
             self._held(routed.next_hop.domain, Refuse(status=status(why), reasons=(why,)))
             return
         verdict = exhausted(routed.next_hop.domain, self._skipped)
@@ -240,7 +239,7 @@ class _Try:
         if not isinstance(required, Requirement):
             return self._held(host.name, required)
         self._ground = evidence, target, required
-        self._signs = tuple([reason for reason in required.reasons if reason.code in _SIGNS_OF_ATTACK])
+        self._signs = required.signs
         return await self._try_addresses(host.name, self._dialable(host.name, target.addresses), required)
 
     def _dialable(self, host: str, addresses: Sequence[str]) -> list[str]:
@@ -333,7 +332,7 @@ class _Try:
             case Refused(verdict=verdict, evidence=evidence, connected_at=connected_at):
                 tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
                 self._saw(host, address, connected_at, tls)
-                if any(reason.code == NOT_OFFERED for reason in verdict.reasons):
+                if isinstance(verdict, SkipHost) and verdict.kind is SkipKind.REQUIRETLS_NOT_OFFERED:
                     self._unable.add(host)
                 return self._held(server, verdict)
             case Unreachable(status=code, text=text, connected_at=connected_at, advice=advice):
@@ -412,6 +411,8 @@ class _Try:
         """Keep what the policy said, and what looks like an attack beside it; whether the attempt is over."""
         reasons = tuple(dict.fromkeys((*verdict.reasons, *self._signs)))
         self._held_reasons += reasons
+        if isinstance(verdict, SkipHost):
+            self._held_by.add(verdict.kind)
         text = f"{subject}: " + ("; ".join(sentence(reason) for reason in reasons) or "held back")
         if isinstance(verdict, Refuse):
             for recipient in self._pending():

@@ -20,10 +20,12 @@ from letterlock.mail.envelope import Envelope
 from letterlock.net.streams import take_turns
 from letterlock.policy.decision import (
     DaneAuthentication,
+    Demander,
     Encryption,
     PkixAuthentication,
     Requirement,
     SkipHost,
+    SkipKind,
 )
 from letterlock.policy.evidence import (
     Completed,
@@ -42,7 +44,6 @@ from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
 
 MAX_RECORDED_OCTETS = 1 << 15  # of one session
 SOURCE = "--require"
-_NO_TLSA = "rfc7672-6-no-usable-tlsa"
 
 
 class Demand(StrEnum):
@@ -140,7 +141,7 @@ class Probe:
                 return Conclusion.CLEARED
             case Refused():
                 return Conclusion.NOT_CLEARED
-            case None if self.required.reasons[0].code == _NO_TLSA:
+            case None if isinstance(self.required, SkipHost) and self.required.kind is SkipKind.NO_USABLE_TLSA:
                 return Conclusion.NOT_CLEARED
         return Conclusion.UNKNOWN
 
@@ -235,7 +236,9 @@ def _as_delivery(by_hand: ByHand, target: TargetHost, rule: TlsRule) -> Requirem
         rule=DestinationRule(domain=target.host.name, tls=rule, source=source),
     )
     required = require(evidence, target)
-    return required if isinstance(required, Requirement) else SkipHost(reasons=required.reasons)
+    if isinstance(required, Requirement | SkipHost):
+        return required
+    return SkipHost(kind=SkipKind.LOOP, reasons=required.reasons)
 
 
 def _with(by_hand: ByHand, required: Requirement | SkipHost) -> Requirement | SkipHost:
@@ -252,11 +255,13 @@ def _dane_by_hand(by_hand: ByHand, target: TargetHost) -> Requirement | SkipHost
     usable, source = usable_records(by_hand.records), f"{SOURCE} {by_hand.demand}"
     subject = target.host.name
     if not usable:
-        return SkipHost(reasons=(Reason(code=_NO_TLSA, subject=subject, facts=(("source", source),)),))
+        why = Reason(code="rfc7672-6-no-usable-tlsa", subject=subject, facts=(("source", source),))
+        return SkipHost(kind=SkipKind.NO_USABLE_TLSA, reasons=(why,))
     facts = (("count", str(len(usable))), ("base", "--tlsa"))
     return Requirement(
         encryption=Encryption.MANDATORY,
         authentication=DaneAuthentication(records=usable, references=reference_names(by_hand, target)),
+        demanders=frozenset({Demander.DANE}),
         sni=_sni(by_hand, target),
         fallback=None,
         reasons=(Reason(code="rfc7672-2.2-usable", subject=subject, facts=facts),),
@@ -268,7 +273,8 @@ def _pkix(by_hand: ByHand, target: TargetHost) -> Requirement | SkipHost:
     subject, source = target.host.name, ("source", f"{SOURCE} {by_hand.demand}")
     names = by_hand.names or (() if target.host.origin is Origin.LITERAL else (subject,))
     if not names:
-        return SkipHost(reasons=(Reason(code="rule-verify-no-name", subject=subject, facts=(source,)),))
+        why = Reason(code="rule-verify-no-name", subject=subject, facts=(source,))
+        return SkipHost(kind=SkipKind.RULE, reasons=(why,))
     why = Reason(code="rule-verify", subject=subject, facts=(source, ("names", ", ".join(names))))
     return Requirement(
         encryption=Encryption.MANDATORY,

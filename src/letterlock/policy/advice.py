@@ -14,7 +14,7 @@ from letterlock.identity.dane import usable_records
 from letterlock.identity.strength import SessionStrength, Weakness
 from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
 from letterlock.mtasts.policy import Mode
-from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
+from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import tlsa_records
@@ -137,7 +137,7 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
                 what=f"fix the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
                 why="the host receives nothing from anyone who checks DANE",
             )
-        elif isinstance(host.required, SkipHost) and host.required.reasons[0].code.startswith("rfc7672-2.1.2-address"):
+        elif isinstance(host.required, SkipHost) and host.required.kind is SkipKind.ADDRESS_UNKNOWN:
             yield Advice(
                 kind="mend-address-lookup",
                 subject=name,
@@ -187,7 +187,7 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
 
 
 def _has_no_address(host: SeenHost) -> bool:
-    return isinstance(host.required, SkipHost) and host.required.reasons[0].code == "rfc5321-5.1-no-address"
+    return isinstance(host.required, SkipHost) and host.required.kind is SkipKind.NO_ADDRESS
 
 
 def _give_address(name: str) -> Advice:

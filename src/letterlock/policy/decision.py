@@ -32,11 +32,35 @@ class DaneAuthentication:
 
 
 class Demander(StrEnum):
-    """Who demands that a certificate be verified."""
+    """Who demands TLS, or that a certificate be verified; the first of several speaks for all."""
 
-    RULE = "rule"
+    DANE = "dane"
     MTA_STS = "mta-sts"
     REQUIRETLS = "requiretls"
+    RULE = "rule"
+
+
+class SkipKind(StrEnum):
+    """Why a host may not have a message now: what later steps go by."""
+
+    NO_ADDRESS = "no-address"
+    ADDRESS_UNKNOWN = "address-unknown"
+    TLSA_UNKNOWN = "tlsa-unknown"
+    UNSIGNED_MX = "unsigned-mx"  # a rule demands DANE, and that needs a signed MX record
+    NO_USABLE_TLSA = "no-usable-tlsa"  # a rule demands DANE
+    DANE = "dane"  # this and the next three: who demanded what did not hold
+    MTA_STS = "mta-sts"
+    REQUIRETLS = "requiretls"
+    RULE = "rule"
+    REQUIRETLS_NOT_OFFERED = "requiretls-not-offered"  # by a server that is proven
+    HANDSHAKE_FAILED = "handshake-failed"  # and nobody demanded one
+    INJECTED = "injected"
+    LOOP = "loop"  # it is this server itself
+
+
+DEMANDED = frozenset(
+    {SkipKind.UNSIGNED_MX, SkipKind.NO_USABLE_TLSA, SkipKind.MTA_STS, SkipKind.REQUIRETLS, SkipKind.RULE}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +93,10 @@ class Requirement:
 
     `fallback` is what may be tried instead when the TLS handshake of an OPTIONAL requirement fails; only a proven
     absence of TLSA records earns one (RFC 7672 section 2.2). `also` must hold beside `authentication`: DANE first, then
-    what MTA-STS demands of the same chain. `minimum_version` is `TLSv1.2` or `TLSv1.3`, by the rule `minimum_source`.
-    `requiretls`: the server must offer REQUIRETLS after the handshake (RFC 8689 section 4.2.1). `audits` are what
-    would be demanded, were it enforced: they are judged too, and told, and hold nothing.
+    what MTA-STS demands of the same chain. `demanders` are those who demand that there be TLS. `minimum_version` is
+    `TLSv1.2` or `TLSv1.3`, by the rule `minimum_source`. `requiretls`: the server must offer REQUIRETLS after the
+    handshake (RFC 8689 section 4.2.1). `audits` are what would be demanded, were it enforced: they are judged too, and
+    told, and hold nothing. `signs` are those among the reasons that look like an attack.
     """
 
     encryption: Encryption
@@ -80,10 +105,12 @@ class Requirement:
     fallback: "Requirement | None"
     reasons: tuple[Reason, ...]
     also: PkixAuthentication | None = None
+    demanders: frozenset[Demander] = frozenset()
     minimum_version: str | None = None
     minimum_source: str = ""
     requiretls: bool = False
     audits: "tuple[Audit, ...]" = ()
+    signs: tuple[Reason, ...] = ()
 
     @property
     def demands_certificate(self) -> bool:
@@ -154,6 +181,7 @@ class Cleared:
 class SkipHost:
     """This host may not have the message now; the next MX host may be tried, else the message is deferred."""
 
+    kind: SkipKind
     reasons: tuple[Reason, ...]
 
 

@@ -17,6 +17,7 @@ from letterlock.policy.decision import (
     PkixAuthentication,
     Requirement,
     SkipHost,
+    SkipKind,
     Verdict,
 )
 from letterlock.policy.evidence import Completed, HandshakeFailed, SessionEvidence, StartTls
@@ -54,7 +55,28 @@ _AUDITED = {
     Demander.MTA_STS: ("rfc8461-5-would-pass", "rfc8461-5-would-hold"),
 }
 _VERSIONS = ("TLSv1.2", "TLSv1.3")
-_TLSA_CODES = frozenset({"rfc7672-2.2-usable", "rfc7672-2.2-unusable"})
+_HELD_BY = {
+    Demander.DANE: SkipKind.DANE,
+    Demander.MTA_STS: SkipKind.MTA_STS,
+    Demander.REQUIRETLS: SkipKind.REQUIRETLS,
+    Demander.RULE: SkipKind.RULE,
+}
+_HANDSHAKE_FAILED = {
+    Demander.DANE: "rfc7672-2.2-handshake-failed",
+    Demander.MTA_STS: "rfc8461-5-handshake-failed",
+    Demander.REQUIRETLS: "rfc8689-4.2.1-no-tls",
+    Demander.RULE: "rule-handshake-failed",
+}
+_STARTTLS_REFUSED = {
+    Demander.DANE: "rfc7672-2.2.3-starttls-refused",
+    Demander.MTA_STS: "rfc8461-5-starttls-refused",
+    Demander.RULE: "rule-starttls-refused",
+}
+_STARTTLS_REQUIRED = {
+    Demander.DANE: "rfc7672-2.2.3-starttls-required",
+    Demander.MTA_STS: "rfc8461-5-starttls-required",
+    Demander.RULE: "rule-starttls-required",
+}
 
 
 def judge(requirement: Requirement, session: SessionEvidence, now: float) -> Verdict:
@@ -77,19 +99,19 @@ def judge_extensions(cleared: Cleared, session: SessionEvidence, *, requiretls_o
     The server is proven by then, so its word counts: without REQUIRETLS it will never take the message (5.7.30).
     """
     if cleared.requirement.requiretls and not requiretls_offered:
-        return _skip(session, "rfc8689-4.2.1-not-offered")
+        return _skip(session, SkipKind.REQUIRETLS_NOT_OFFERED, "rfc8689-4.2.1-not-offered")
     return cleared
 
 
 def _judge(requirement: Requirement, session: SessionEvidence, now: float) -> Verdict:
     if session.starttls is StartTls.INJECTED:
-        return _skip(session, "rfc3207-4.2-injected")
+        return _skip(session, SkipKind.INJECTED, "rfc3207-4.2-injected")
     if isinstance(session.handshake, Completed):
         return _judge_session(requirement, session, session.handshake, now)
     if isinstance(session.handshake, HandshakeFailed):
-        return _skip(session, _handshake_code(requirement), ("detail", said(session.handshake.detail)))
+        return _no_handshake(requirement, session, session.handshake.detail)
     if session.starttls is StartTls.OFFERED:
-        return _skip(session, _handshake_code(requirement), ("detail", "it was not finished"))
+        return _no_handshake(requirement, session, "it was not finished")
     return _judge_clear(requirement, session)
 
 
@@ -113,24 +135,21 @@ def next_requirement(requirement: Requirement, session: SessionEvidence) -> Requ
     return requirement.fallback if isinstance(session.handshake, HandshakeFailed) else None
 
 
-def _skip(session: SessionEvidence, code: str, *facts: tuple[str, str]) -> SkipHost:
-    return SkipHost(reasons=(Reason(code=code, subject=session.address, facts=facts),))
+def _skip(session: SessionEvidence, kind: SkipKind, code: str, *facts: tuple[str, str]) -> SkipHost:
+    return SkipHost(kind=kind, reasons=(Reason(code=code, subject=session.address, facts=facts),))
 
 
-def _demanded_by(requirement: Requirement) -> str:
-    """Who demands TLS, as codes begin: TLSA records before MTA-STS before the message before a rule."""
-    if any(reason.code in _TLSA_CODES for reason in requirement.reasons):
-        return "rfc7672-2.2"
-    if any(reason.code == "rfc8461-5-enforce" for reason in requirement.reasons):
-        return "rfc8461-5"
-    return "rfc8689" if requirement.requiretls else "rule"
+def _demanded_by(requirement: Requirement) -> Demander:
+    """Who demands TLS: DANE before MTA-STS before the message before a rule."""
+    return next((each for each in Demander if each in requirement.demanders), Demander.RULE)
 
 
-def _handshake_code(requirement: Requirement) -> str:
+def _no_handshake(requirement: Requirement, session: SessionEvidence, detail: str) -> SkipHost:
+    fact = ("detail", said(detail))
     if requirement.encryption is not Encryption.MANDATORY:
-        return "rfc7435-3-handshake-failed"
+        return _skip(session, SkipKind.HANDSHAKE_FAILED, "rfc7435-3-handshake-failed", fact)
     by = _demanded_by(requirement)
-    return "rfc8689-4.2.1-no-tls" if by == "rfc8689" else f"{by}-handshake-failed"
+    return _skip(session, _HELD_BY[by], _HANDSHAKE_FAILED[by], fact)
 
 
 def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
@@ -138,12 +157,7 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     reply = ("reply", said(str(session.refusal)) if session.refusal else "no reply")
     refused = session.starttls is StartTls.REFUSED
     if requirement.encryption is Encryption.MANDATORY or requirement.authentication is not None:
-        by = _demanded_by(requirement)
-        if by == "rfc8689":
-            detail = f"STARTTLS was refused ({reply[1]})" if refused else "STARTTLS was not offered"
-            return _skip(session, "rfc8689-4.2.1-no-tls", ("detail", detail))
-        code = "rfc7672-2.2.3-starttls-" if by == "rfc7672-2.2" else f"{by}-starttls-"
-        return _skip(session, code + "refused", reply) if refused else _skip(session, code + "required")
+        return _no_starttls(_demanded_by(requirement), session, reply if refused else None)
     reasons = requirement.reasons
     if requirement.encryption is Encryption.OPTIONAL:
         code, facts = ("rfc7435-3-clear-refused", (reply,)) if refused else ("rfc7435-3-clear", ())
@@ -151,12 +165,21 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     return _clear(session, requirement, Achieved(level=Level.CLEAR), reasons)
 
 
+def _no_starttls(by: Demander, session: SessionEvidence, refusal: tuple[str, str] | None) -> SkipHost:
+    if by is Demander.REQUIRETLS:
+        detail = f"STARTTLS was refused ({refusal[1]})" if refusal else "STARTTLS was not offered"
+        return _skip(session, _HELD_BY[by], "rfc8689-4.2.1-no-tls", ("detail", detail))
+    if refusal:
+        return _skip(session, _HELD_BY[by], _STARTTLS_REFUSED[by], refusal)
+    return _skip(session, _HELD_BY[by], _STARTTLS_REQUIRED[by])
+
+
 def _judge_session(requirement: Requirement, session: SessionEvidence, tls: Completed, now: float) -> Verdict:
     """TLS stands: is it good enough, and does the chain prove what is required, to everybody who requires it?"""
     least = requirement.minimum_version
     if least is not None and tls.version not in _VERSIONS[_VERSIONS.index(least) :]:
         facts = (("version", tls.version), ("source", requirement.minimum_source), ("minimum", least))
-        return _skip(session, "rule-tls-version", *facts)
+        return _skip(session, SkipKind.RULE, "rule-tls-version", *facts)
     verdict = _judge_chain(requirement, session, tls, now)
     if requirement.also is None or not isinstance(verdict, Cleared):
         return verdict
@@ -185,7 +208,7 @@ def _judge_pin(
     records = [TLSARecord(3, selector, 1, digest) for digest in pin.fingerprints for selector in (0, 1)]
     found = match_dane(tls.chain, records, (), now)
     if isinstance(found, DaneMismatch):
-        return _skip(session, "rule-fingerprint-mismatch", ("detail", found.detail))
+        return _skip(session, SkipKind.RULE, "rule-fingerprint-mismatch", ("detail", found.detail))
     achieved = Achieved(level=Level.AUTHENTICATED, by="fingerprint", match=str(found))
     return _cleared(requirement, session, "rule-fingerprint-matches", achieved)
 
@@ -195,7 +218,7 @@ def _judge_dane(
 ) -> Verdict:
     found = match_dane(tls.chain, dane.records, dane.references, now)
     if isinstance(found, DaneMismatch):
-        return _skip(session, _DANE_CODES[found.kind], ("detail", found.detail))
+        return _skip(session, SkipKind.DANE, _DANE_CODES[found.kind], ("detail", found.detail))
     if not dane.names_secure:
         achieved = Achieved(level=Level.ENCRYPTED, by=f"{found.by}-unsigned-mx", match=str(found))
         return _cleared(requirement, session, "rfc7672-2.2.1-dane-unsigned-mx", achieved)
@@ -209,7 +232,9 @@ def _judge_pkix(
     found = verify_pkix(tls.chain, pkix.references, pkix.roots, now)
     if isinstance(found, PkixMismatch):
         codes = _PKIX_CODES[pkix.demander]
-        return _skip(session, codes.get(found.kind, codes[None]), ("detail", said(found.detail)))
+        return _skip(
+            session, _HELD_BY[pkix.demander], codes.get(found.kind, codes[None]), ("detail", said(found.detail))
+        )
     if not pkix.names_secure:
         achieved = Achieved(level=Level.ENCRYPTED, by="pkix-unsigned-name", match=str(found))
         return _cleared(requirement, session, "rfc7672-1.3.2-unsigned-name", achieved)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from letterlock.policy.decision import (
+    DEMANDED,
     DaneAuthentication,
     Defer,
     Demander,
@@ -19,6 +20,7 @@ from letterlock.policy.decision import (
     Refuse,
     Requirement,
     SkipHost,
+    SkipKind,
 )
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import sentence
@@ -93,8 +95,7 @@ def protection(evidence: DestinationEvidence, target: TargetHost, required: Requ
     """
     prospects = {one.attacker: one for one in outlook(evidence, target, required)}
     if not isinstance(required, Requirement):
-        code = required.reasons[0].code if required.reasons else ""
-        by_rule = code.startswith(("rule-", "rfc7672-6-", "rfc8461-", "rfc8689-"))
+        by_rule = isinstance(required, SkipHost) and required.kind in DEMANDED
         why = sentence(required.reasons[0]) if required.reasons else "no reason given"
         return Summary(Protection.HELD if by_rule else Protection.UNKNOWN, f"nothing is sent there: {why}")
     for attacker in ON_PATH_OR_AT_DNS:
@@ -235,7 +236,7 @@ def _forging_dns(evidence: DestinationEvidence, target: TargetHost, required: Re
     """
     attacker, rule = Attacker.FORGES_DNS, evidence.rule
     if isinstance(evidence.mx, Answer) and not evidence.mx.secure:
-        if any(reason.code == "rfc7672-6-insecure-mx" for reason in required.reasons):
+        if isinstance(required, SkipHost) and required.kind is SkipKind.UNSIGNED_MX:
             return Prospect(attacker, Reader.NOBODY, "held: the rule demands a signed MX")
         proven = required.authentication if isinstance(required, Requirement) else None
         if isinstance(proven, PinAuthentication):

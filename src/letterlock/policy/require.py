@@ -35,6 +35,7 @@ from letterlock.policy.decision import (
     Refuse,
     Requirement,
     SkipHost,
+    SkipKind,
 )
 from letterlock.policy.evidence import DestinationEvidence, DestinationRule, Origin, TargetHost, TlsRule
 from letterlock.policy.lookups import unknown
@@ -53,9 +54,13 @@ def require(
 ) -> Requirement | SkipHost | Defer | Refuse:
     """What must hold in a session with a host, or why there may be none now, for a message with this demand."""
     if skip := _unreachable(target):
-        return SkipHost(reasons=(skip,))
+        return skip
     if circle := loop(evidence, target):
         return circle
+    return _with_fallback_told(target, _by_everybody(evidence, target, demand))
+
+
+def _by_everybody(evidence: DestinationEvidence, target: TargetHost, demand: TlsDemand) -> Requirement | SkipHost:
     if demand is TlsDemand.TLS_REQUIRED_NO:
         return _by_rule_alone(evidence, target)
     if demand is TlsDemand.NONE and (lowered := _by_exception(evidence, target)):
@@ -108,7 +113,7 @@ def _by_all_but_the_message(evidence: DestinationEvidence, target: TargetHost) -
 def _by_dns_and_rule(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
     """What DANE, the rule and MTA-STS demand together."""
     if skip := _tlsa_unknown(target):
-        return SkipHost(reasons=(skip,))
+        return SkipHost(kind=SkipKind.TLSA_UNKNOWN, reasons=(skip,))
     rule, tlsa = evidence.rule, target.tlsa
     reasons = _unsigned_mx(target)
     if isinstance(tlsa, Answer) and tlsa.secure and tlsa.records and target.tlsa_base:
@@ -130,7 +135,7 @@ def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
     Refuse (5.4.4) when each of them was found to have no address; else Defer, with the reasons of all.
     """
     reasons = tuple(reason for skip in skipped for reason in skip.reasons)
-    if skipped and all(skip.reasons and skip.reasons[0].code == "rfc5321-5.1-no-address" for skip in skipped):
+    if skipped and all(skip.kind is SkipKind.NO_ADDRESS for skip in skipped):
         none = Reason(code="rfc5321-5.1-no-host-has-an-address", subject=subject)
         return Refuse(status="5.4.4", reasons=(none, *reasons))
     return Defer(reasons=reasons)
@@ -141,7 +146,7 @@ def tlsa_records(answer: Answer) -> tuple[TLSARecord, ...]:
     return tuple(TLSARecord.from_rdata(record_octets(one)) for one in answer.records if one.rdtype == RdataType.TLSA)
 
 
-def _unreachable(target: TargetHost) -> Reason | None:
+def _unreachable(target: TargetHost) -> SkipHost | None:
     """Why there is no address that may be used.
 
     One address family that could not be found out does not matter while the other gave addresses: they are judged by
@@ -159,8 +164,9 @@ def _unreachable(target: TargetHost) -> Reason | None:
             bogus="rfc7672-2.1.2-address-bogus",
         )
         if reason:
-            return reason
-    return Reason(code="rfc5321-5.1-no-address", subject=name)
+            return SkipHost(kind=SkipKind.ADDRESS_UNKNOWN, reasons=(reason,))
+    none = Reason(code="rfc5321-5.1-no-address", subject=name)
+    return SkipHost(kind=SkipKind.NO_ADDRESS, reasons=(none,))
 
 
 def _tlsa_unknown(target: TargetHost) -> Reason | None:
@@ -206,12 +212,13 @@ def _require_by_tlsa(
     if not usable:
         listed = ", ".join(one.short for one in records[:3])
         why = Reason(code="rfc7672-2.2-unusable", subject=name, facts=(base, ("records", listed)))
-        return _require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY)
+        return _demanded_by_dane(_require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY))
     why = Reason(code="rfc7672-2.2-usable", subject=name, facts=(("count", str(len(usable))), base))
     if reasons and rule and rule.tls in (TlsRule.VERIFY, TlsRule.DANE_ONLY):
-        return _require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY)
+        return _demanded_by_dane(_require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY))
     return Requirement(
         encryption=Encryption.MANDATORY,
+        demanders=frozenset({Demander.DANE}),
         authentication=DaneAuthentication(
             records=usable, references=_references(evidence, target), names_secure=not reasons
         ),
@@ -219,6 +226,12 @@ def _require_by_tlsa(
         fallback=None,
         reasons=(why, *reasons),
     )
+
+
+def _demanded_by_dane(required: Requirement | SkipHost) -> Requirement | SkipHost:
+    if isinstance(required, SkipHost):
+        return required
+    return replace(required, demanders=required.demanders | {Demander.DANE})
 
 
 def _references(evidence: DestinationEvidence, target: TargetHost) -> tuple[str, ...]:
@@ -245,8 +258,10 @@ def _require_by_rule(
     name, kind = target.host.name, rule.tls if rule else TlsRule.MAY
     source = ("source", rule.source if rule else "")
     if rule and kind is TlsRule.DANE_ONLY:
-        code = "rfc7672-6-insecure-mx" if _unsigned_mx(target) else "rfc7672-6-no-usable-tlsa"
-        return SkipHost(reasons=(Reason(code=code, subject=name, facts=(source,)), *reasons))
+        skip, code = SkipKind.NO_USABLE_TLSA, "rfc7672-6-no-usable-tlsa"
+        if _unsigned_mx(target):
+            skip, code = SkipKind.UNSIGNED_MX, "rfc7672-6-insecure-mx"
+        return SkipHost(kind=skip, reasons=(Reason(code=code, subject=name, facts=(source,)), *reasons))
     if rule and kind is TlsRule.VERIFY:
         return _require_pkix(rule, target, reasons)
     if kind is TlsRule.REQUIRE_TLS:
@@ -262,10 +277,17 @@ def _unauthenticated(target: TargetHost, encryption: Encryption, reasons: tuple[
         fallback = Requirement(
             encryption=Encryption.NONE, authentication=None, sni=None, fallback=None, reasons=(why, *reasons)
         )
-        reasons = (*reasons, Reason(code="rfc7435-3-opportunistic", subject=target.host.name))
     return Requirement(
         encryption=encryption, authentication=None, sni=server_name(target), fallback=fallback, reasons=reasons
     )
+
+
+def _with_fallback_told(target: TargetHost, required: Requirement | SkipHost) -> Requirement | SkipHost:
+    """Tell that nothing demands TLS, once everybody who could has spoken."""
+    if not isinstance(required, Requirement) or required.encryption is not Encryption.OPTIONAL:
+        return required
+    why = Reason(code="rfc7435-3-opportunistic", subject=target.host.name)
+    return replace(required, reasons=(*required.reasons, why))
 
 
 def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reason, ...]) -> Requirement | SkipHost:
@@ -284,7 +306,8 @@ def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reas
             reasons=(Reason(code="rule-fingerprint", subject=host.name, facts=facts), *reasons),
         )
     if not rule.names and host.origin is Origin.LITERAL:
-        return SkipHost(reasons=(Reason(code="rule-verify-no-name", subject=host.name, facts=(source,)), *reasons))
+        why = Reason(code="rule-verify-no-name", subject=host.name, facts=(source,))
+        return SkipHost(kind=SkipKind.RULE, reasons=(why, *reasons))
     names = rule.names or (host.name,)
     why = Reason(code="rule-verify", subject=host.name, facts=(source, ("names", ", ".join(names))))
     return Requirement(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from letterlock.policy.decision import Demander, Encryption, PkixAuthentication, Requirement, SkipHost
+from letterlock.policy.decision import Demander, Encryption, PkixAuthentication, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.policy.sts import NO_ROOTS, enforces
@@ -20,19 +20,20 @@ def with_requiretls(
         return required
     name = target.host.name
     if target.host.origin is Origin.LITERAL or not (target.host.secure or enforces(evidence, target)):
-        return SkipHost(reasons=(Reason(code="rfc8689-4.2.1-unsigned-mx", subject=name), *required.reasons))
+        why = Reason(code="rfc8689-4.2.1-unsigned-mx", subject=name)
+        return SkipHost(kind=SkipKind.REQUIRETLS, reasons=(why, *required.reasons))
     pkix = PkixAuthentication(
         references=tuple(dict.fromkeys((name, evidence.next_hop.domain))) if target.host.secure else (name,),
         roots=evidence.public_roots or NO_ROOTS,
         names_secure=True,
         demander=Demander.REQUIRETLS,
     )
-    others = tuple(reason for reason in required.reasons if reason.code != "rfc7435-3-opportunistic")
     return replace(
         required,
         encryption=Encryption.MANDATORY,
         authentication=required.authentication or pkix,
         fallback=None,
         requiretls=True,
-        reasons=(Reason(code="rfc8689-4.2.1-requiretls", subject=name), *others),
+        demanders=required.demanders | {Demander.REQUIRETLS},
+        reasons=(Reason(code="rfc8689-4.2.1-requiretls", subject=name), *required.reasons),
     )

@@ -5,25 +5,12 @@ from dataclasses import replace
 from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts.evidence import Known, Unreachable
 from letterlock.mtasts.policy import Mode, matches
-from letterlock.policy.decision import Audit, Demander, Encryption, PkixAuthentication, Requirement, SkipHost
+from letterlock.policy.decision import Audit, Demander, Encryption, PkixAuthentication, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.lookups import said
 from letterlock.policy.reasons import Reason
 
 _MAX_PATTERNS_TOLD = 3
-_OPPORTUNISM = "rfc7435-3-opportunistic"
-STS_HOLDS = frozenset(
-    f"rfc8461-{end}"
-    for end in (
-        "4.1-mx-mismatch",
-        "4.2-untrusted",
-        "4.2-expired",
-        "4.2-wrong-name",
-        "5-starttls-required",
-        "5-starttls-refused",
-        "5-handshake-failed",
-    )
-)
 NO_ROOTS = TrustRoots("no roots", ())
 
 
@@ -49,7 +36,7 @@ def with_sts(
         return _enforced(evidence, target, required, sts, blocked)
     code = "rfc8461-5-testing" if sts.policy.mode is Mode.TESTING else "rfc8461-5-none"
     why = Reason(code=code, subject=domain, facts=_facts(domain, id=sts.id))
-    told = replace(required, reasons=(*required.reasons, why, *blocked))
+    told = replace(required, reasons=(*required.reasons, why, *blocked), signs=blocked)
     if sts.policy.mode is not Mode.TESTING:
         return told
     wanted = _enforced(evidence, target, required, sts, blocked)
@@ -95,9 +82,10 @@ def _enforced(
     if not _names(sts, target):
         patterns = ", ".join(sts.policy.mx[:_MAX_PATTERNS_TOLD])
         facts = _facts(domain, id=sts.id, patterns=said(patterns))
-        return SkipHost(reasons=(Reason(code="rfc8461-4.1-mx-mismatch", subject=host, facts=facts), *blocked))
+        why = Reason(code="rfc8461-4.1-mx-mismatch", subject=host, facts=facts)
+        return SkipHost(kind=SkipKind.MTA_STS, reasons=(why, *blocked))
     why = Reason(code="rfc8461-5-enforce", subject=host, facts=_facts(domain, id=sts.id))
-    others = tuple(reason for reason in required.reasons if reason.code != _OPPORTUNISM)
+    others = required.reasons
     pkix = PkixAuthentication(
         references=(host,),
         roots=evidence.public_roots or NO_ROOTS,
@@ -111,5 +99,7 @@ def _enforced(
         authentication=pkix if first else required.authentication,
         also=None if first else pkix,
         fallback=None,
+        demanders=required.demanders | {Demander.MTA_STS},
+        signs=blocked,
         reasons=(why, *others, *blocked) if first else (*others, why, *blocked),
     )
