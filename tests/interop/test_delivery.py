@@ -152,6 +152,15 @@ def test_an_unsigned_domain_is_encrypted_and_never_called_authenticated(lab: Lab
     assert server.command("check", "plain.test").status == 1
 
 
+def test_rfc5321_4_1_2_addresses_with_odd_dots_arrive(lab: Lab, server: Letterlock) -> None:
+    """As real people have them, and as Postfix, too, writes them: quoted."""
+    send(server, "a..b@plain.test", "odd dots", sender="a.@sender.test")
+    arrives(lab, "odd dots")
+    message = lab.postfix.find("odd dots")[0]
+    assert message["Return-Path"] == '<"a."@sender.test>'
+    assert message["Delivered-To"] == '"a..b"@plain.test'
+
+
 def test_a_rule_verifies_against_the_operators_own_authority(lab: Lab, server: Letterlock) -> None:
     send(server, "ann@verify.test", "verify")
     arrives(lab, "verify")

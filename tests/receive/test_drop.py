@@ -17,11 +17,12 @@ import pytest
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.receive import drop_directory
 from letterlock.receive.drop import DropCollector, may_local_users_send
 from letterlock.receive.drop_directory import (
     MAX_REFUSED,
+    MAX_REFUSED_OCTETS,
     MODE,
-    STRAY_SECONDS,
     UNFINISHED_SECONDS,
     DropDirectory,
     Dropped,
@@ -178,7 +179,7 @@ def test_a_server_without_rights_reads_what_another_user_left(drop: Drop) -> Non
         leave(str(path), [b"hello"])
         os.umask(before)
     with user(NOBODY):
-        (name,) = directory.ready(10)
+        (name,) = directory.ready(10, time.time())
         assert directory.take(name, "ID1")
         assert directory.read("ID1", 100) == Dropped(b"hello", USER)
         directory.finish("ID1")
@@ -258,13 +259,28 @@ async def test_what_is_not_called_whole_is_left_alone_and_removed_when_it_is_old
     drop.put(BATCH, name="notes.txt")
     now = time.time()
     await drop.collect()
-    drop.directory.tidy(now + STRAY_SECONDS - 60)
+    drop.directory.ready(10, now + UNFINISHED_SECONDS - 60)
     assert drop.names == ["notes.txt", f"tmp-{'0' * 32}"]
-    drop.directory.tidy(now + STRAY_SECONDS + 60)
-    assert drop.names == [f"tmp-{'0' * 32}"]
-    drop.directory.tidy(now + UNFINISHED_SECONDS + 60)
+    drop.directory.ready(10, now + UNFINISHED_SECONDS + 60)
     assert drop.names == []
     assert drop.store.accepted == []
+
+
+async def test_nobody_can_hide_mail_behind_many_names(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directories that are not empty cannot be removed by the server; whoever made them gains nothing."""
+    monkeypatch.setattr(drop_directory, "MAX_LISTED", 7)
+    for number in range(60):
+        (drop.path / f"full-{number}" / "x").mkdir(parents=True)
+    drop.leave()
+    for _ in range(60 // 7 + 2):
+        await drop.collect()
+    assert len(drop.store.accepted) == 1
+
+
+async def test_a_large_file_that_is_no_message_is_not_kept(drop: Drop) -> None:
+    drop.put(b"x" * (MAX_REFUSED_OCTETS + 1))
+    await drop.collect()
+    assert (drop.store.accepted, drop.names) == ([], [])
 
 
 async def test_what_is_no_message_is_kept_for_the_operator_up_to_a_limit(drop: Drop) -> None:

@@ -32,7 +32,6 @@ from letterlock.receive.trace import local_received_field
 from letterlock.smtp.server_events import MessageReceived, ServerLimits
 
 POLL_SECONDS = 10.0  # seldom needed while the server runs: then `sendmail` speaks to it
-TIDY_SECONDS = 3600.0
 MAX_AT_ONCE = 100  # messages of one look
 MAX_RECIPIENTS = 1000  # what `sendmail` puts into one file
 UNLEASED_SECONDS = 30.0
@@ -76,7 +75,6 @@ class DropCollector:
         self._max_octets = 2 * options.max_message_octets + (1 << 20)
         self._unfinished: set[str] = set()  # accepted, but the file cannot be removed
         self._closed = False
-        self._tidied_at = float("-inf")
         self._stopping = asyncio.Event()
         self._looking = asyncio.Lock()
 
@@ -114,7 +112,7 @@ class DropCollector:
                 await self._finish(message_id)
             else:
                 await self._take_in(message_id)
-        names = await asyncio.to_thread(self._directory.ready, MAX_AT_ONCE)
+        names = await asyncio.to_thread(self._directory.ready, MAX_AT_ONCE, time.time())
         for name in names:
             if self._stopping.is_set():
                 return False
@@ -122,7 +120,6 @@ class DropCollector:
             if await asyncio.to_thread(self._directory.take, name, message_id):
                 await self._take_in(message_id)
         await self._let_in(True)
-        await self._tidy()
         return len(names) == MAX_AT_ONCE
 
     async def _let_in(self, everybody: bool) -> None:
@@ -134,12 +131,6 @@ class DropCollector:
                 log.warning("drop directory %s: %s", self._directory.path, error)
             self._closed = not everybody
 
-    async def _tidy(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._tidied_at >= TIDY_SECONDS:
-            self._tidied_at = now
-            await asyncio.to_thread(self._directory.tidy, time.time())  # the clock of the files' ages
-
     async def _take_in(self, message_id: str) -> None:
         try:
             dropped = await asyncio.to_thread(self._directory.read, message_id, self._max_octets)
@@ -147,7 +138,7 @@ class DropCollector:
                 read_batch, dropped.octets, self._options.hostname, self._limits, self._options.postmaster
             )
         except (Unfit, BadBatch) as error:
-            kept = await asyncio.to_thread(self._directory.set_aside, message_id, self._max_octets)
+            kept = await asyncio.to_thread(self._directory.set_aside, message_id)
             where = "kept in `refused`" if kept else "removed"
             log.warning("%s: what was left in %s is no message: %s: %s", message_id, self._directory.path, error, where)
             return

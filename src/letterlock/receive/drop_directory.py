@@ -14,18 +14,18 @@ import itertools
 import os
 import re
 import stat
+from collections.abc import Generator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 MODE = 0o3733
 CLOSED_MODE = 0o700
-MAX_LISTED = 10_000  # names looked at in one go, so that a million files cost a bounded time each
+MAX_LISTED = 10_000  # names looked at in one go; the next look goes on there, so nobody can hide others' mail
 MAX_REFUSED = 100  # kept for the operator; what is more is removed
-UNFINISHED_SECONDS = 36 * 3600  # Maildir's usual age for files that nobody will finish
-STRAY_SECONDS = 3600  # files that no sendmail of ours has made
+MAX_REFUSED_OCTETS = 1 << 20  # of each: as much as shows what it is
+UNFINISHED_SECONDS = 600  # `sendmail` writes what it holds in memory, which takes seconds
 _READY = re.compile(r"new-[0-9a-f]{32}")
-_UNFINISHED = re.compile(r"tmp-[0-9a-f]{32}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TAKEN, _REFUSED = "taken", "refused"
@@ -68,6 +68,7 @@ class DropDirectory:
         """Open it, made if it is not there, and let everybody in. Raises DropUnusable."""
         self.path = path
         self._opened = ExitStack()
+        self._listing: Generator[os.DirEntry[str], None, None] | None = None
         try:
             path.mkdir(mode=CLOSED_MODE, parents=True, exist_ok=True)
             self._directory = _opened(path, None, self._opened)
@@ -93,6 +94,8 @@ class DropDirectory:
 
     def close(self) -> None:
         """Close it; what is left there may still be added to."""
+        if self._listing is not None:
+            self._listing.close()
         self._opened.close()
 
     def open_to_all(self) -> None:
@@ -105,11 +108,35 @@ class DropDirectory:
         """Let nobody leave anything: there is no room for it."""
         os.fchmod(self._directory, CLOSED_MODE)
 
-    def ready(self, limit: int) -> list[str]:
-        """Names of files that are whole, at most `limit`."""
+    def ready(self, limit: int, now: float) -> list[str]:
+        """Names of files that are whole, at most `limit`; what nobody will finish is removed on the way.
+
+        `now`: seconds since 1970, by the clock that files have their times from.
+        """
+        found: list[str] = []
+        self._listing = self._listing or self._entries()
+        for _ in range(MAX_LISTED):
+            entry = next(self._listing, None)
+            if entry is None:
+                self._listing = None
+                break
+            if _READY.fullmatch(entry.name):
+                found.append(entry.name)
+            elif entry.name not in (_TAKEN, _REFUSED):
+                self._remove_if_old(entry, now)
+            if len(found) == limit:
+                break
+        return found
+
+    def _entries(self) -> "Generator[os.DirEntry[str], None, None]":
         with os.scandir(self._directory) as entries:
-            some = itertools.islice(entries, MAX_LISTED)
-            return list(itertools.islice((entry.name for entry in some if _READY.fullmatch(entry.name)), limit))
+            yield from entries
+
+    def _remove_if_old(self, entry: "os.DirEntry[str]", now: float) -> None:
+        """By its last change, which nobody can set."""
+        with suppress(FileNotFoundError):
+            if now - entry.stat(follow_symlinks=False).st_ctime > UNFINISHED_SECONDS:
+                self._remove(entry.name)
 
     def taken(self, limit: int) -> list[str]:
         """Ids of the messages that were taken and not finished, at most `limit`."""
@@ -157,27 +184,16 @@ class DropDirectory:
             os.unlink(message_id, dir_fd=self._taken)
         os.fsync(self._taken)
 
-    def set_aside(self, message_id: str, max_octets: int) -> bool:
+    def set_aside(self, message_id: str) -> bool:
         """Keep what is no message for the operator, if it is small and there is room; whether it was kept."""
         found = os.stat(message_id, dir_fd=self._taken, follow_symlinks=False)
         with os.scandir(self._refused) as entries:
             many = sum(1 for _ in itertools.islice(entries, MAX_REFUSED)) >= MAX_REFUSED
-        if many or not stat.S_ISREG(found.st_mode) or found.st_size > max_octets or found.st_nlink != 1:
+        if many or not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REFUSED_OCTETS or found.st_nlink != 1:
             self.finish(message_id)
             return False
         os.rename(message_id, message_id, src_dir_fd=self._taken, dst_dir_fd=self._refused)
         return True
-
-    def tidy(self, now: float) -> None:
-        """Remove what nobody will finish. Its age is that of the last change, which nobody can set."""
-        with os.scandir(self._directory) as entries:
-            for entry in itertools.islice(entries, MAX_LISTED):
-                if entry.name in (_TAKEN, _REFUSED) or _READY.fullmatch(entry.name):
-                    continue
-                with suppress(FileNotFoundError):
-                    age = now - entry.stat(follow_symlinks=False).st_ctime
-                    if age > (UNFINISHED_SECONDS if _UNFINISHED.fullmatch(entry.name) else STRAY_SECONDS):
-                        self._remove(entry.name)
 
     def _remove(self, name: str) -> None:
         """Remove whatever it is; a directory that somebody keeps full stays, and does no harm."""

@@ -97,9 +97,7 @@ class Session:
         """Wait for a reply, all its lines. Raises Lost, Failure (PROTOCOL)."""
         raw = b""
         lines: list[str] = []
-        deadline = (
-            time.monotonic() + self._patience
-        )  # of the whole reply: a server that trickles is waited for no longer
+        deadline = time.monotonic() + self._patience  # of the whole reply, however it trickles in
         while len(lines) < MAX_REPLY_LINES:
             line = self._line(deadline)
             raw += line
