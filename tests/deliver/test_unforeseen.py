@@ -5,10 +5,12 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.leases import Leases
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened
 from letterlock.deliver.terms import RouteTerms
@@ -21,7 +23,7 @@ from letterlock.policy.decision import Requirement
 from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, TargetHost
 from letterlock.ports import Stream
 from letterlock.queue.store import StoreFailed
-from letterlock.queue.tasks import Attempt, Lease, OutcomeKind, Settlement
+from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, Settlement
 from letterlock.store.memory import MemoryStore
 from tests.deliver.conftest import Ear
 from tests.deliver.hand_store import HandStore
@@ -420,3 +422,64 @@ async def test_the_log_cannot_change_what_became_of_a_message(
         await until(lambda: store.settled)
     ((settlement, _),) = store.settled
     assert [outcome.kind for outcome in settlement.delivered] == [OutcomeKind.DELIVERED]
+
+
+async def test_a_bug_in_looking_at_the_queue_ends_nothing(
+    dialer: MemoryDialer, heard: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from letterlock.deliver import worker
+    from tests.deliver.test_worker import until, working
+
+    class Stumbling(HandStore):
+        stumbles = 2
+
+        async def lease(self, now: float, **asked: Any) -> Sequence[DeliveryTask]:
+            self.stumbles -= 1
+            if self.stumbles >= 0:
+                raise Bug("secret words")
+            return await super().lease(now, **asked)
+
+    monkeypatch.setattr(worker, "STORE_PAUSE_SECONDS", 0.001)
+    dialer.handlers["192.0.2.1"] = Server()
+    store = Stumbling(HandClock())
+    store.put(make_task())
+    async with working(store, dialer):
+        await until(lambda: store.settled)
+    assert "a bug, in looking at the queue" in heard.text
+
+
+async def test_a_bug_in_putting_off_is_followed_by_the_next_try(
+    dialer: MemoryDialer, heard: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from letterlock.deliver import worker
+    from tests.deliver.test_worker import until, working
+
+    tries = 0
+
+    async def stumbling() -> Sequence[DeliveryTask]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise Bug("secret words")
+        return ()
+
+    monkeypatch.setattr(worker, "SWEPT_SECONDS", 0.001)
+    async with working(HandStore(HandClock()), dialer) as deliverer:
+        monkeypatch.setattr(deliverer._intake, "sweep", stumbling)
+        await until(lambda: tries > 1)
+    assert "a bug, in putting off" in heard.text
+
+
+async def test_a_lease_that_cannot_be_renewed_for_a_bug_leaves_the_others_renewed(heard: Ear) -> None:
+    class Stumbling(HandStore):
+        async def renew(self, lease: Lease, expires_at: float) -> Lease:
+            if lease.message_id == "bad":
+                raise Bug("secret words")
+            return replace(lease, expires_at=expires_at)
+
+    clock = HandClock()
+    leases = Leases(Stumbling(clock), clock, 300.0)
+    bad, good = (leases.hold(Lease(name, name, "example.org", clock.now()), lambda: None) for name in ("bad", "good"))
+    await leases._renew_all()
+    assert (bad.lease.expires_at, good.lease.expires_at) == (clock.now(), clock.now() + 300.0)
+    assert "bad: a bug, in renewing the lease" in heard.text

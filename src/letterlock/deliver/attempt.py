@@ -403,6 +403,8 @@ class _Try:
 
     def _distrust(self, host: str, keywords: frozenset[str]) -> None:
         """Do without these extensions for the rest of this attempt, and at this host from now on."""
+        words = ", ".join(sorted(keywords))
+        log.warning("%s: the session with %s was lost; it may break on %s, done without now", self._id, host, words)
         self._options = replace(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
         if self._pool is not None:
             self._pool.broken_offers.remember(host, self._options.port, keywords, self._ports.clock.now())

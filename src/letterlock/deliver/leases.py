@@ -82,6 +82,8 @@ class Leases:
             kept.on_loss()
         except StoreFailed as error:
             log.warning("%s: the lease could not be renewed: %s", kept.lease.message_id, error)
+        except Exception:  # the leases of all other messages depend on this loop
+            log.exception("%s: a bug, in renewing the lease", kept.lease.message_id)
 
     async def _renew(self, kept: KeptLease) -> None:
         kept.lease = await self._store.renew(kept.lease, self._clock.now() + self._seconds)

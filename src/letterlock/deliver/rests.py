@@ -7,13 +7,14 @@ MAX_SECONDS; what answers that it wants less mail rests at once. Then one delive
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from letterlock.queue.tasks import RecipientOutcome
+from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
 
 PATIENCE = 5
 FIRST_SECONDS = 1.0
 MAX_SECONDS = 30.0
 DOWN_SECONDS = 8.0
 MAX_REMEMBERED = 10_000
+SLOW_SECONDS = 60.0  # an attempt that took longer shows a place that had better get less at once
 
 
 @dataclass(slots=True)
@@ -77,3 +78,22 @@ class Rests:
         """When the next rest ends."""
         ends = (rest.until for rest in self._rests.values() if rest.since <= now < rest.until)
         return min(ends, default=None)
+
+
+def first_trouble(made: Attempt) -> RecipientOutcome | None:
+    """What an attempt shows of a place that did not take the mail."""
+    return next((outcome for outcome in made.outcomes if outcome.kind is OutcomeKind.DEFERRED), None)
+
+
+def did_well(made: Attempt) -> bool | None:
+    """Whether the place was reached in good time, or need not be reached; and did not ask for less mail.
+
+    None where the attempt shows nothing of it.
+    """
+    if made.broken:
+        return None
+    if any(outcome.slow_down for outcome in made.outcomes):
+        return False
+    if made.connected_at is None and first_trouble(made) is not None:
+        return False
+    return made.ended_at - made.started_at < SLOW_SECONDS

@@ -26,7 +26,7 @@ from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.parking import Parked, Parking
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.rests import Rests
+from letterlock.deliver.rests import Rests, did_well, first_trouble
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.terms import RouteTerms
@@ -38,7 +38,7 @@ from letterlock.ports import Clock, Dialer
 from letterlock.queue.age import Reading
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store, StoreFailed
-from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, RecipientOutcome, Settlement
+from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
 
 __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 
@@ -48,7 +48,6 @@ SWEEP_SECONDS = 0.2
 SWEPT_SECONDS = 1.0  # when there was nothing to put off
 STORE_PAUSE_SECONDS = 1.0
 MAX_STORE_PAUSE_SECONDS = 60.0
-SLOW_SECONDS = 60.0
 ASIDE_SECONDS = 2.0
 PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
 OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
@@ -201,7 +200,10 @@ class Deliverer:
             self._behind = False
             pause = await self._intake.pause()
         except StoreFailed as error:
-            return self._store_failed(error)
+            return self._store_failed(f"the queue cannot be read: {error}")
+        except Exception:  # else the server would end, and end again after each start
+            log.exception("a bug, in looking at the queue")
+            return self._store_failed("the queue was not looked at")
         self._store_pause = STORE_PAUSE_SECONDS
         return pause
 
@@ -214,18 +216,24 @@ class Deliverer:
     async def _sweep(self) -> None:
         """Put off what is due at places that are down, so few at a time that other mail hardly waits for it."""
         while not self._stopping:
+            found = False
             try:
-                tasks = await self._intake.sweep()
+                found = await self._sweep_once()
             except StoreFailed as error:
                 log.warning("the queue cannot be read: %s", error)
-                tasks = ()
-            parked = self._parking.overdue(self._clock.monotonic(), OVERDUE_BATCH)
-            put_off = (*(self._put_off(task) for task in tasks), *(self._put_off_parked(each) for each in parked))
-            await asyncio.gather(*put_off)  # the store writes them in one commit
-            for key in self._parking.hosts():
-                if not self._pool.turns.busy(key):
-                    self._try_parked(key)
-            await asyncio.sleep(SWEEP_SECONDS if tasks or parked else SWEPT_SECONDS)
+            except Exception:  # what waits for a busy host depends on this loop
+                log.exception("a bug, in putting off what cannot be tried; going on")
+            await asyncio.sleep(SWEEP_SECONDS if found else SWEPT_SECONDS)
+
+    async def _sweep_once(self) -> bool:
+        tasks = await self._intake.sweep()
+        parked = self._parking.overdue(self._clock.monotonic(), OVERDUE_BATCH)
+        put_off = (*(self._put_off(task) for task in tasks), *(self._put_off_parked(each) for each in parked))
+        await asyncio.gather(*put_off)  # the store writes them in one commit
+        for key in self._parking.hosts():
+            if not self._pool.turns.busy(key):
+                self._try_parked(key)
+        return bool(tasks or parked)
 
     async def _put_off_parked(self, parked: Parked) -> None:
         """Settle a task untried, for its host was busy all the time."""
@@ -286,10 +294,10 @@ class Deliverer:
         settlement = settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
         await self._settle(kept, settlement, made)
 
-    def _store_failed(self, error: StoreFailed) -> float:
+    def _store_failed(self, what: str) -> float:
         pause = self._store_pause
         self._store_pause = min(MAX_STORE_PAUSE_SECONDS, pause * 2)
-        log.error("the queue cannot be read: %s; next look in %.0f seconds", error, pause)
+        log.error("%s; next look in %.0f seconds", what, pause)
         return pause
 
     def _begin_waiting(self) -> None:
@@ -370,7 +378,7 @@ class Deliverer:
         """Give the seat to the next one, and remember how it went."""
         next_hop, aside = lease.next_hop, lease.token in self._aside
         self._aside.discard(lease.token)
-        well, place = None if made is None else _did_well(made), self._leads_to(next_hop)
+        well, place = None if made is None else did_well(made), self._leads_to(next_hop)
         if lease.token in self._parking:
             self._seats.park(next_hop, aside=aside)
         else:
@@ -379,7 +387,7 @@ class Deliverer:
         if well:
             self._rests.went_well(place)
         elif made is not None and well is not None:
-            self._rests.failed(place, self._clock.now(), _heard(made))
+            self._rests.failed(place, self._clock.now(), first_trouble(made))
         self._begin_waiting()
         if self._intake.wants(next_hop) or (self._behind and self._seats.free > 0):
             self.wake()
@@ -478,21 +486,3 @@ class Deliverer:
 
     def _shuffled(self, items: Sequence[_T], /) -> Sequence[_T]:
         return self._chance.sample(items, len(items)) if len(items) > 1 else items
-
-
-def _heard(made: Attempt) -> RecipientOutcome | None:
-    return next((outcome for outcome in made.outcomes if outcome.kind is OutcomeKind.DEFERRED), None)
-
-
-def _did_well(made: Attempt) -> bool | None:
-    """Whether the place was reached in good time, or need not be reached; and did not ask for less mail.
-
-    None where the attempt shows nothing of it.
-    """
-    if made.broken:
-        return None
-    if any(outcome.slow_down for outcome in made.outcomes):
-        return False
-    if made.connected_at is None and _heard(made) is not None:
-        return False
-    return made.ended_at - made.started_at < SLOW_SECONDS
