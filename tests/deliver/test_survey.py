@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any, cast
 
 import dns.rdataclass
 import dns.rdatatype
@@ -14,10 +15,12 @@ from letterlock.cli.survey_values import survey_values
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.shared_sessions import SharedSessions
 from letterlock.deliver.survey import Survey, survey
+from letterlock.mtasts import Absent
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Refuse
-from letterlock.policy.evidence import DestinationEvidence, NextHop, RelayHost
+from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, NextHop, RelayHost
 from letterlock.policy.outlook import Protection
+from letterlock.ports import Stream
 from letterlock.resolver.answer import Answer, Security
 from letterlock.tlsrpt import NoRecord
 from tests.certificates import Credential
@@ -170,3 +173,37 @@ async def test_rfc7672_3_1_records_that_nobody_can_use_are_shown_as_such(
     assert values["hosts"][0]["tlsa"]["records"] == [right, r"\# 2 0301", "3 1 1 ab"]
     assert values["hosts"][0]["tlsa"]["unusable"] == [r"\# 2 0301", "3 1 1 ab"]
     assert found.summary.protection is Protection.PROTECTED
+
+
+class WithoutForwardSecrecy(MemoryDialer):
+    """A client that sees RSA key transport, whatever was agreed on."""
+
+    async def start_tls(
+        self, stream: Stream, sni: str | None, *, compatible: bool = False
+    ) -> tuple[Stream, Completed | HandshakeFailed]:
+        stream, done = await super().start_tls(stream, sni, compatible=compatible)
+        assert isinstance(done, Completed)
+        return stream, replace(done, version="TLSv1.2", cipher="AES128-GCM-SHA256")
+
+
+async def test_what_is_protected_and_weak_says_both(context: ServerContext, credential: Credential) -> None:
+    dialer = WithoutForwardSecrecy({"192.0.2.1": Server(context)})
+    tlsa = answer("_25._tcp.mx.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
+    found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
+    await dialer.aclose()
+    assert found.summary.protection is Protection.PROTECTED
+    assert found.summary.sentence.startswith("an attacker on the path can delay the mail, not read it. But no forward")
+    assert "offer-forward-secrecy" in [each.kind for each in found.advice]
+    [session] = cast("list[Any]", survey_values(found)["hosts"])[0]["sessions"]
+    assert (session["tls"]["forward_secret"], session["tls"]["weaknesses"]) == (False, ["no-forward-secrecy"])
+    assert any("weak: no forward secrecy" in line for line in draw_survey(found, Style(colour=False)))
+
+
+async def test_a_host_whose_tls_does_not_work_is_advised_on_that_and_on_no_policy(
+    dialer: MemoryDialer, credential: Credential
+) -> None:
+    dialer.handlers["192.0.2.1"] = Server(extensions=("STARTTLS",))
+    tlsa = answer("_25._tcp.mx.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
+    found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}, sts=Absent()))
+    assert found.summary.protection is Protection.HELD
+    assert [each.kind for each in found.advice] == ["mend-tls", "ask-for-reports"]

@@ -204,7 +204,7 @@ def _draw_certificate(number: int, shown: Shown, style: Style, now: float) -> It
 def as_tlsa(number: int, found: CertificateSummary) -> str:
     """The record that would name a certificate: `3 1 1` the server's own (RFC 7671 section 5.1), `2 0 1` others (5.2).
 
-    To publish only by who knows the key for his own: what was seen here, an attacker may have shown.
+    Publish it only if you know the key to be yours: an attacker may have shown the one that was seen here.
     """
     return f"3 1 1 {found.spki_sha256}" if number == 0 else f"2 0 1 {found.sha256}"
 

@@ -62,8 +62,12 @@ def row(survey: Survey) -> Row:
         look=look,
         by=protected_by(survey),
         hosts=f"{open_hosts}/{len(survey.hosts)}" if survey.hosts else "-",
-        next=safe(survey.advice[0].what if survey.advice else "-")[:_MAX_NEXT_CHARACTERS],
+        next=_cut(safe(survey.advice[0].what if survey.advice else "-")),
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_NEXT_CHARACTERS else text[: _MAX_NEXT_CHARACTERS - 1] + "…"
 
 
 def protected_by(survey: Survey) -> str:
