@@ -83,7 +83,23 @@ async def test_without_a_drop_directory_the_message_stays_with_its_user(tmp_path
     status, err = await send(tmp_path, "bob@example.net")
     assert status == 75
     assert "queue-drop: No such file or directory" in err
-    assert "letterlock-sendmail -bs <" in err
+    assert "letterlock-sendmail -q" in err
+
+
+async def test_q_sends_what_was_kept_before_there_was_a_drop_directory(tmp_path: Path) -> None:
+    for number in range(3):
+        assert (await send(tmp_path, f"u{number}@example.net"))[0] == 75
+    status, err = await send(tmp_path, "-q")
+    assert (status, "what is kept cannot be sent" in err) == (75, True)
+    kept = tmp_path / ".local" / "state" / "letterlock-unsent"
+    assert len(names(kept)) == 3
+    made = tmp_path / "queue-drop"
+    os.mkdir(made)  # noqa: PTH102  # a coroutine, where ruff wants no pathlib
+    os.chmod(made, 0o3733)  # noqa: PTH101, S103
+    status, err = await send(tmp_path, "-q")
+    assert (status, "3 kept messages left for the server" in err) == (0, True)
+    assert (len(names(made)), names(kept)) == (3, [])
+    assert "nothing is kept here" in (await send(tmp_path, "-q"))[1]
 
 
 def test_all_parts_of_a_message_are_left_or_none(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,10 +70,25 @@ def _run(arguments: Arguments, mode: str) -> int:
             sys.stdout.write(HELP)
             return OK
     if arguments.run_queue:
-        _tell("-q has no effect: the server tries again by itself, `letterlock queue retry --all` at once")
         if not arguments.recipients and not arguments.from_headers:
-            return OK
+            return _send_kept(settings(arguments.config))
+        _tell("-q has no effect beside a message")
     return _send(arguments)
+
+
+def _send_kept(known: Settings) -> int:
+    """`-q`: what this user has kept goes to the server. Its own queue it tries by itself."""
+    from letterlock.sendmail.unsent import move_to  # noqa: PLC0415  # seldom needed
+
+    try:
+        moved = move_to(known.drop_directories())
+    except OSError as error:
+        raise Failure(TEMPFAIL, f"what is kept cannot be sent: {error.strerror or error}") from None
+    if moved:
+        _tell(f"{moved} kept message{'s' if moved != 1 else ''} left for the server")
+    else:
+        _tell("nothing is kept here; for the server's queue: `letterlock queue retry --all`")
+    return OK
 
 
 def _speak(arguments: Arguments) -> int:
@@ -251,7 +266,7 @@ def _keep_postponed(outcome: Outcome, envelope: Envelope, wire: bytes, known: Se
     except OSError as error:
         _tell(f"the message could not be kept either ({error.strerror or error}): it is still yours to send")
     else:
-        _tell(f"the message is kept in {path}; to send it: letterlock-sendmail -bs < {path}")
+        _tell(f"the message is kept in {path}; once the server has a drop directory, `letterlock-sendmail -q` sends it")
 
 
 def _report(outcome: Outcome, unreadable: list[str], *, verbose: bool) -> None:

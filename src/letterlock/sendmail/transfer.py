@@ -3,6 +3,10 @@
 from letterlock.sendmail.exits import DATAERR, NOPERM, NOUSER, PROTOCOL, TEMPFAIL, UNAVAILABLE, Failure
 from letterlock.sendmail.session import Lost, Reply, Session
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+
 IN_DOUBT = "the connection was lost after the message: it may have been accepted, and arrive twice"
 
 
@@ -111,9 +115,9 @@ def _transact(session: Session, envelope: Envelope, recipients: list[str], wire:
         _demand(session.command(envelope.mail(len(wire), session.offers)), UNAVAILABLE)
         left = _offer(session, envelope, recipients, accepted, outcome)
         if accepted:
-            _demand(session.command("DATA"), UNAVAILABLE, 354)
+            _demand(session.command("DATA"), UNAVAILABLE, _GO_ON)
             doubt = True
-            _demand(session.content(wire), DATAERR)
+            _demand(session.content(wire), DATAERR, _TAKEN)
             outcome.sent += accepted
         else:
             session.command("RSET")
@@ -132,7 +136,7 @@ def _offer(
     """RCPT for each; those behind the server's limit (RFC 5321 section 4.5.3.1.10) are left."""
     for number, recipient in enumerate(recipients):
         reply = session.command(envelope.rcpt(recipient))
-        if reply.code in (250, 251):
+        if reply.code in _DONE:
             accepted.append(recipient)
         elif reply.code == 452 and accepted:
             return recipients[number:]
@@ -148,8 +152,12 @@ def _unsettled(recipients: list[str], outcome: Outcome) -> list[str]:
     return [recipient for recipient in recipients if recipient not in settled]
 
 
-def _demand(reply: Reply, otherwise: int, code: int = 250) -> None:
-    if reply.code != code:
+_DONE, _GO_ON = range(200, 300), range(300, 400)  # the first digit decides (RFC 5321 section 4.3.2)
+_TAKEN = (250,)  # but only this takes a message over: 221 ends a session (section 4.2.3)
+
+
+def _demand(reply: Reply, otherwise: int, wanted: "Container[int]" = _DONE) -> None:
+    if reply.code not in wanted:
         raise _failure(reply, otherwise)
 
 
