@@ -367,6 +367,31 @@ async def test_a_file_that_cannot_be_removed_is_not_accepted_again(drop: Drop, m
     assert (len(drop.store.accepted), drop.names) == (1, [])
 
 
+@pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), RuntimeError("a bug")])
+async def test_one_that_cannot_be_taken_in_keeps_nobody_waiting(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    for number in range(5):
+        drop.leave(f"u{number}@example.net")
+    real = drop.directory.read
+
+    def fails_for_the_second(message_id: str, max_octets: int) -> Dropped:
+        if message_id == "ID2":
+            raise fault
+        return real(message_id, max_octets)
+
+    monkeypatch.setattr(drop.directory, "read", fails_for_the_second)
+    await drop.collect()
+    await drop.collect()
+    assert len(drop.store.accepted) == 4
+    assert drop.names == ["taken/ID2"]
+    monkeypatch.undo()
+    drop.directory.close()
+    drop.start()
+    await drop.collect()
+    assert (len(drop.store.accepted), drop.names) == (5, [])
+
+
 async def test_a_sender_is_told_of_recipients_that_are_refused(drop: Drop) -> None:
     drop.leave("x@-.-", "bob@example.net")
     await drop.collect()

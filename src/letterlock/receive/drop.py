@@ -73,6 +73,7 @@ class DropCollector:
         )
         # Dots are doubled, and before the message stand its recipients.
         self._max_octets = 2 * options.max_message_octets + (1 << 20)
+        self._broken: set[str] = set()
         self._unfinished: set[str] = set()  # accepted, but the file cannot be removed
         self._closed = False
         self._stopping = asyncio.Event()
@@ -106,19 +107,19 @@ class DropCollector:
         return False
 
     async def _collect(self) -> bool:
-        left_over = await asyncio.to_thread(self._directory.taken, MAX_AT_ONCE)
+        left_over = await asyncio.to_thread(self._directory.taken, MAX_AT_ONCE + len(self._broken))
         for message_id in left_over:
             if message_id in self._unfinished or await self._store.message(message_id) is not None:
                 await self._finish(message_id)
-            else:
-                await self._take_in(message_id)
+            elif message_id not in self._broken:
+                await self._try_to_take_in(message_id)
         names = await asyncio.to_thread(self._directory.ready, MAX_AT_ONCE, time.time())
         for name in names:
             if self._stopping.is_set():
                 return False
             message_id = self._new_id()
             if await asyncio.to_thread(self._directory.take, name, message_id):
-                await self._take_in(message_id)
+                await self._try_to_take_in(message_id)
         await self._let_in(True)
         return len(names) == MAX_AT_ONCE
 
@@ -130,6 +131,18 @@ class DropCollector:
             except (OSError, DropUnusable) as error:
                 log.warning("drop directory %s: %s", self._directory.path, error)
             self._closed = not everybody
+
+    async def _try_to_take_in(self, message_id: str) -> None:
+        """Others must not wait for one that cannot be read, or that a bug stops. Raises StoreFailed."""
+        try:
+            await self._take_in(message_id)
+        except StoreFailed:
+            raise
+        except OSError as error:
+            log.warning("%s: cannot be read from the drop: %s", message_id, error.strerror or error)
+        except Exception:
+            log.exception("%s: a bug, in taking a message from the drop: it waits for the next start", message_id)
+            self._broken.add(message_id)
 
     async def _take_in(self, message_id: str) -> None:
         try:
