@@ -8,10 +8,10 @@ import dns.exception
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from dns.rdtypes.ANY.TLSA import TLSA
 
+from letterlock.identity.certificates import InvalidCertificate, load_pem
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
@@ -112,9 +112,9 @@ class RootsParam(click.ParamType[TrustRoots]):
         """Read it, or tell what is wrong."""
         raw = _read(self, str(value), MAX_PEM_OCTETS, param, ctx)
         try:
-            found = x509.load_pem_x509_certificates(raw)
-        except ValueError:
-            self.fail(f"{value}: no PEM certificate that can be read", param, ctx)
+            found = load_pem(raw)
+        except InvalidCertificate as error:
+            self.fail(f"{value}: {error}", param, ctx)
         return TrustRoots(str(value), tuple(each.public_bytes(Encoding.DER) for each in found))
 
 

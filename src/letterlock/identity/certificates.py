@@ -110,6 +110,15 @@ def _load(der: bytes) -> x509.Certificate:
         raise InvalidCertificate("it is not a certificate that can be read") from None
 
 
+def load_pem(text: bytes) -> list[x509.Certificate]:
+    """The certificates of a PEM file, at least one, read no further than their frames. Raises InvalidCertificate."""
+    try:
+        with _silent():
+            return x509.load_pem_x509_certificates(text)
+    except _UNREADABLE:
+        raise InvalidCertificate("no PEM certificate that can be read") from None
+
+
 @contextmanager
 def _silent() -> Iterator[None]:
     """Ignore what `cryptography` warns of, such as serial numbers below 1."""

@@ -177,8 +177,10 @@ def _say(code: int, certificate: x509.Certificate) -> str:
 def _name_comparisons(path: Sequence[x509.Certificate]) -> int:
     constraints = [_extension(one, x509.NameConstraints) for one in path]
     subtrees = sum(len(one.permitted_subtrees or ()) + len(one.excluded_subtrees or ()) for one in constraints if one)
+    if not subtrees:
+        return 0
     names = [_extension(one, x509.SubjectAlternativeName) for one in path]
-    return subtrees * sum(1 + len(list(one)) if one else 1 for one in names)
+    return subtrees * sum(1 + len(tuple(one)) if one else 1 for one in names)
 
 
 @functools.lru_cache(maxsize=64)

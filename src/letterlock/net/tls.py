@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from letterlock.identity.certificates import InvalidCertificate, load_pem
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
 from letterlock.policy.evidence import Completed, HandshakeFailed
@@ -382,7 +383,7 @@ def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey)
         context.use_privatekey(key)
         context.check_privatekey()
     except (SSL.Error, TypeError) as error:
-        reason = say(error) if isinstance(error, SSL.Error) else str(error)
+        reason = say(error) if isinstance(error, SSL.Error) else "its key is of a kind that is not supported"
         raise BadCertificate(f"TLS cannot use the certificate in {path}: {reason}") from None
     return context
 
@@ -394,9 +395,9 @@ def _fits(certificate: x509.Certificate, key: _SigningKey) -> bool:
 
 def _load_chain(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(_read(path, "certificate"))
-    except ValueError:
-        raise BadCertificate(f"{path} holds no PEM certificate that can be read") from None
+        return load_pem(_read(path, "certificate"))
+    except InvalidCertificate as error:
+        raise BadCertificate(f"{path} holds {error}") from None
 
 
 def _load_key(path: Path) -> _SigningKey:
