@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("src", "tests", "pyproject.toml")
 ARGUMENTS = ("-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider")
 PRELOADED = (
-    "asyncio", "certifi", "cryptography.x509.verification", "cryptography.hazmat.primitives.asymmetric.ed448",
+    "asyncio", "certifi", "OpenSSL.crypto", "cryptography.hazmat.primitives.asymmetric.ed448",
     "cryptography.hazmat.primitives.asymmetric.ed25519", "cryptography.hazmat.primitives.asymmetric.padding",
     "cryptography.hazmat.primitives.asymmetric.rsa", "cryptography.hazmat.primitives.serialization", "dns.message",
     "dns.resolver", "dns.rdtypes.ANY.TLSA", "dns.dnssec", "idna", "jinja2", "OpenSSL.SSL",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 _PIECE = 1 << 16
 _PEM = 1  # SSL_FILETYPE_PEM
+_SET_MAX_VERSION = 124  # SSL_CTRL_SET_MAX_PROTO_VERSION
+TLS_1_2, TLS_1_3 = 0x303, 0x304
 UPDATE_NOT_REQUESTED, UPDATE_REQUESTED = 0, 1  # SSL_KEY_UPDATE_*
 
 
@@ -30,9 +32,10 @@ for _library, _names in (
 class OpensslPeer:
     """One end of a TLS session, a server if it is given a certificate, else a client."""
 
-    def __init__(self, pem: tuple[Path, Path] | None) -> None:
+    def __init__(self, pem: tuple[Path, Path] | None, *, newest: int = TLS_1_3) -> None:
         method = _SSL.TLS_server_method() if pem else _SSL.TLS_client_method()
         context = ctypes.c_void_p(_SSL.SSL_CTX_new(ctypes.c_void_p(method)))
+        assert _SSL.SSL_CTX_ctrl(context, _SET_MAX_VERSION, ctypes.c_long(newest), None) == 1
         if pem:
             assert _SSL.SSL_CTX_use_certificate_chain_file(context, str(pem[0]).encode()) == 1
             assert _SSL.SSL_CTX_use_PrivateKey_file(context, str(pem[1]).encode(), _PEM) == 1
@@ -62,6 +65,13 @@ class OpensslPeer:
         for _ in range(count):
             assert _SSL.SSL_key_update(self._ssl, kind) == 1
             assert _SSL.SSL_do_handshake(self._ssl) == 1
+        return self.take()
+
+    def hello_requests(self, count: int) -> bytes:
+        """So many wishes to renegotiate, of a server (RFC 5246 section 7.4.1.1)."""
+        for _ in range(count):
+            assert _SSL.SSL_renegotiate(self._ssl) == 1
+            _SSL.SSL_do_handshake(self._ssl)
         return self.take()
 
     def tickets(self, count: int) -> bytes:

@@ -28,17 +28,17 @@ from letterlock.policy.evidence import HandshakeFailed
 from letterlock.ports import Stream
 from tests.certificates import self_signed
 from tests.identity.hostile_chains import looped, rsa_key
-from tests.net.openssl_peer import UPDATE_NOT_REQUESTED, UPDATE_REQUESTED, OpensslPeer
+from tests.net.openssl_peer import TLS_1_2, TLS_1_3, UPDATE_NOT_REQUESTED, UPDATE_REQUESTED, OpensslPeer
 from tests.net.pairs import connected_sockets
 
 Session = tuple[Stream, OpensslPeer, socket.socket]
 
 
 @asynccontextmanager
-async def session(directory: Path, *, we_serve: bool) -> AsyncIterator[Session]:
-    """A TLS 1.3 session with a hostile peer."""
+async def session(directory: Path, *, we_serve: bool, newest: int = TLS_1_3) -> AsyncIterator[Session]:
+    """A TLS session with a hostile peer."""
     pem = self_signed("mx.example.org").write(directory)
-    peer = OpensslPeer(None if we_serve else pem)
+    peer = OpensslPeer(None if we_serve else pem, newest=newest)
     async with connected_sockets() as (ours, theirs):
         plain = TcpStream(ours)
         theirs.setblocking(True)
@@ -51,7 +51,7 @@ async def session(directory: Path, *, we_serve: bool) -> AsyncIterator[Session]:
             assert not isinstance(outcome, HandshakeFailed), outcome
             completed = outcome
         await shaking
-        assert completed.version == "TLSv1.3"
+        assert completed.version == ("TLSv1.3" if newest == TLS_1_3 else "TLSv1.2")
         yield stream, peer, theirs
         stream.abort()
 
@@ -89,6 +89,17 @@ async def test_rfc8446_4_6_1_a_flood_of_tickets_ends_the_session(tmp_path: Path)
         theirs.sendall(peer.records(1))
         assert await stream.read(10) == b"x"
         theirs.sendall(peer.tickets(MAX_IDLE_RECORDS + 10))
+        with pytest.raises(TlsBroken, match="records without data"):
+            await stream.read(16_384)
+
+
+async def test_rfc5246_7_4_1_1_wishes_to_renegotiate_are_declined_and_a_flood_of_them_ends_the_session(
+    tmp_path: Path,
+) -> None:
+    async with session(tmp_path, we_serve=False, newest=TLS_1_2) as (stream, peer, theirs):
+        theirs.sendall(peer.records(1, b"one") + peer.hello_requests(5) + peer.records(1, b"two"))
+        assert b"".join(await read_all(stream, 6)) == b"onetwo"
+        theirs.sendall(peer.hello_requests(MAX_IDLE_RECORDS))
         with pytest.raises(TlsBroken, match="records without data"):
             await stream.read(16_384)
 
