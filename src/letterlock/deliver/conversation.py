@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from letterlock.deliver.advice import NO_ADVICE, Said, advise
 from letterlock.deliver.options import Timeouts
@@ -73,13 +73,15 @@ class Spoken(Protocol):
 class Conversation:
     """One session with one server. `deadline` is the event loop's time at which all must be over.
 
-    `session` is which one it is, for the proof that it may have mail.
+    `session` is which one it is, for the proof that it may have mail; `client` is the protocol's state, and what may be
+    said that is not mail.
     """
 
     def __init__(
         self, stream: Stream, client: SmtpClient, timeouts: Timeouts, deadline: float, session: SessionId
     ) -> None:
         self.stream = stream
+        self.client: Final[Spoken] = client
         self._client = client
         self._session = session
         self.timeouts = timeouts
@@ -89,11 +91,6 @@ class Conversation:
         self._events: deque[Event] = deque()
         self._step: Step | None = None  # what is waited for
         self._seconds = 0.0  # and how long it may take
-
-    @property
-    def client(self) -> Spoken:
-        """The protocol's state, and what may be said that is not mail."""
-        return self._client
 
     def demand(self, proof: object) -> None:
         """Raises TypeError unless this is the proof for this very session."""

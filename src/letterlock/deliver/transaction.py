@@ -198,22 +198,19 @@ class _Transaction:
     async def run(self) -> list[Mailbox]:
         """See it through; who wants another one. Raises SessionLost, and after a bug whatever that raised."""
         try:
-            await self._see_through()
+            try:
+                await self._conversation.exchange(self._hear)
+                if self._unanswered:
+                    await self._write_large()
+                    await self._conversation.exchange(self._hear)
+            except SessionLost as lost:
+                await self._conclude(lost)
         except SessionLost:
             raise
         except Exception:
             self._doubt_what_went_out(_a_bug())
             raise
         return self._for_another()
-
-    async def _see_through(self) -> None:
-        try:
-            await self._conversation.exchange(self._hear)
-            if self._unanswered:
-                await self._write_large()
-                await self._conversation.exchange(self._hear)
-        except SessionLost as lost:
-            await self._conclude(lost)
 
     def _hear(self, event: Event) -> bool:
         """Take an answer; whether to go on. 421 refuses nobody: the session ends, and another host may do better."""
