@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.advice import NO_ADVICE, Advice, together
 from letterlock.deliver.decided import WAY_SECONDS, Way
 from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.final import deliver_locally
@@ -13,6 +12,7 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import Transacted, transact
+from letterlock.deliver.troubles import Trouble, sum_up
 from letterlock.deliver.turns import HostBusy, Turn, Turns
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
@@ -35,8 +35,8 @@ from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, Recipient
 log = logging.getLogger("letterlock.deliver")
 
 MAX_REASONS = 20
+_A_BUG = "%s: a bug, at %s; the message waits if no other host takes it"
 BUSY = "as many sessions with this host are being set up as max_handshakes_per_host allows"
-_MAX_TROUBLES_TOLD = 3
 
 
 async def attempt(
@@ -51,16 +51,6 @@ async def attempt(
     Raises HostBusy when nothing was delivered and as many sessions with a host are being set up as may be.
     """
     return await _Try(task, body, ports, options, pool).run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """Why one host or the whole destination did not get the message: an enhanced status code and a text."""
-
-    status: str
-    text: str
-    by_policy: bool = field(kw_only=True)
-    advice: Advice = field(default=NO_ADVICE, kw_only=True)
 
 
 class _Try:
@@ -78,7 +68,7 @@ class _Try:
         self._id = task.lease.message_id
         self._locally: Attempt | None = None  # the whole attempt, where mail ends on this machine
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
-        self._troubles: list[_Trouble] = []
+        self._troubles: list[Trouble] = []
         self._held_reasons: list[Reason] = []
         self._held_by: set[SkipKind] = set()
         self._skipped: list[SkipHost] = []
@@ -98,7 +88,12 @@ class _Try:
 
     async def run(self) -> Attempt:
         next_hop = self._task.lease.next_hop
-        if await self._guarded(self._go_the_same_way(), next_hop):
+        try:  # not by _guarded: most messages go this way, and need not pay for another coroutine
+            over = await self._go_the_same_way()
+        except Exception:
+            log.exception(_A_BUG, self._id, next_hop)
+            over = self._broke(next_hop)
+        if over:
             return self._finish()
         await self._guarded(self._look_and_try(), next_hop)
         return self._locally or self._finish()
@@ -111,15 +106,16 @@ class _Try:
         except HostBusy:
             raise
         except Exception:
-            log.exception("%s: a bug, at %s; the message waits if no other host takes it", self._id, subject)
-        self._broke(subject)
-        return not self._pending()
+            log.exception(_A_BUG, self._id, subject)
+            return self._broke(subject)
 
-    def _broke(self, subject: str) -> None:
+    def _broke(self, subject: str) -> bool:
+        """Whether the attempt is over after all."""
         self._broken = True
         reason, code, text = unforeseen(subject)
         self._held_reasons.append(reason)
-        self._troubles.append(_Trouble(code, text, by_policy=False))
+        self._troubles.append(Trouble(code, text, by_policy=False))
+        return not self._pending()
 
     async def _look_and_try(self) -> bool:
         evidence = await self._look()
@@ -248,7 +244,7 @@ class _Try:
         dialable = [address for address in addresses if source.reaches(address)]
         if addresses and not dialable:
             text = f"{host}: {', '.join(addresses)} cannot be dialled from {source}, by source_address"
-            self._troubles.append(_Trouble("4.4.4", text, by_policy=False))
+            self._troubles.append(Trouble("4.4.4", text, by_policy=False))
         return in_order(dialable)[: self._options.max_addresses]
 
     async def _try_addresses(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
@@ -283,7 +279,7 @@ class _Try:
         except HostBusy:
             if not self._outcomes:
                 raise
-        self._troubles.append(_Trouble("4.4.5", f"{host}: {BUSY}", by_policy=False))
+        self._troubles.append(Trouble("4.4.5", f"{host}: {BUSY}", by_policy=False))
         return None
 
     def _cannot_have_it(self, host: str) -> bool:
@@ -314,7 +310,7 @@ class _Try:
         for address, why in race.failed:
             addresses.remove(address)
             self._saw(host, address, None, None)
-            self._troubles.append(_Trouble("4.4.1", f"{host}[{address}]: {why}", by_policy=False))
+            self._troubles.append(Trouble("4.4.1", f"{host}[{address}]: {why}", by_policy=False))
         self._sessions_left -= len(race.failed)
         if race.address is None or race.stream is None:
             return None
@@ -337,7 +333,7 @@ class _Try:
                 return self._held(server, verdict)
             case Unreachable(status=code, text=text, connected_at=connected_at, advice=advice):
                 self._saw(host, address, connected_at, None)
-                self._troubles.append(_Trouble(code, f"{server}: {text}", by_policy=False, advice=advice))
+                self._troubles.append(Trouble(code, f"{server}: {text}", by_policy=False, advice=advice))
         return False
 
     def _kept_session(self, pool: SessionPool, host: str, address: str, requirement: Requirement) -> Opened | None:
@@ -390,7 +386,7 @@ class _Try:
             self._distrust(host, done.broke_on)
         for recipient, outcome in done.unable.items():
             self._without.setdefault(recipient, {})[host] = outcome
-            self._troubles.append(_Trouble(outcome.status, outcome.text, by_policy=False))
+            self._troubles.append(Trouble(outcome.status, outcome.text, by_policy=False))
         if session.reused and done.lost is not None and not done.outcomes:
             return None
         self._outcomes |= done.outcomes
@@ -398,7 +394,7 @@ class _Try:
             self._broke(server)
         elif done.lost is not None:
             text = f"{server}: {done.lost.text}"
-            self._troubles.append(_Trouble(done.lost.status, text, by_policy=False, advice=done.lost.advice))
+            self._troubles.append(Trouble(done.lost.status, text, by_policy=False, advice=done.lost.advice))
         return not self._pending()
 
     def _distrust(self, host: str, keywords: frozenset[str]) -> None:
@@ -422,7 +418,7 @@ class _Try:
             return True
         codes = (status(reason) for reason in verdict.reasons)
         code = next((code for code in codes if code.startswith("4")), "4.7.0")
-        self._troubles.append(_Trouble(code, text, by_policy=True))
+        self._troubles.append(Trouble(code, text, by_policy=True))
         return isinstance(verdict, Defer)
 
     def _saw(self, host: str, address: str, connected_at: float | None, handshake: Completed | None) -> None:
@@ -438,7 +434,7 @@ class _Try:
 
     def _finish(self) -> Attempt:
         if pending := self._pending():
-            trouble = _sum_up(self._troubles)
+            trouble = sum_up(self._troubles)
             for recipient in pending:
                 self._outcomes[recipient] = outcomes.deferred(
                     recipient, trouble.status, trouble.text, advice=trouble.advice
@@ -487,14 +483,3 @@ class _Seen:
     achieved: Achieved | None = None
     handshake: Completed | None = None
     cleared: tuple[Reason, ...] = ()
-
-
-def _sum_up(troubles: Sequence[_Trouble]) -> _Trouble:
-    """All troubles in one: a refusal by the policy gives the status, for that is what the operator must see."""
-    if not troubles:
-        return _Trouble("4.4.4", "no host to try", by_policy=False)
-    decisive = next((trouble for trouble in troubles if trouble.by_policy), troubles[-1])
-    texts = dict.fromkeys([decisive.text, *(trouble.text for trouble in troubles)])
-    said = "; ".join(list(texts)[:_MAX_TROUBLES_TOLD])
-    advice = together(trouble.advice for trouble in troubles)
-    return _Trouble(decisive.status, said, by_policy=decisive.by_policy, advice=advice)
