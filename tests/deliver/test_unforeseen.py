@@ -5,12 +5,15 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.final import deliver_locally
 from letterlock.deliver.leases import Leases
+from letterlock.deliver.maildir import Letter
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened
 from letterlock.deliver.terms import RouteTerms
@@ -21,6 +24,7 @@ from letterlock.mail.envelope import Envelope
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Requirement
 from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, TargetHost
+from letterlock.policy.final import LmtpLoopback, Maildir
 from letterlock.ports import Stream
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, Settlement
@@ -483,3 +487,46 @@ async def test_a_lease_that_cannot_be_renewed_for_a_bug_leaves_the_others_renewe
     await leases._renew_all()
     assert (bad.lease.expires_at, good.lease.expires_at) == (clock.now(), clock.now() + 300.0)
     assert "bad: a bug, in renewing the lease" in heard.text
+
+
+async def test_final_delivery_by_lmtp_survives_whatever_raises(heard: Ear) -> None:
+    """At every call of the connection: an outcome for everybody, and no second copy at once."""
+    fuse = Fuse("stream")
+    dialer = Dialer()
+    dialer.fuse = fuse
+    server = dialer.handlers["127.0.0.1"] = Server(extensions=())
+    target = LmtpLoopback("127.0.0.1", 24)
+    ports = make_ports(dialer)
+    made = await deliver_locally(make_task(), BODY, target, ports=ports, options=OPTIONS)
+    assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DELIVERED]
+    doubted = 0
+    for at in range(1, fuse.calls + 1):
+        server.messages.clear()
+        fuse.calls, fuse.at = 0, at
+        made = await deliver_locally(make_task(), BODY, target, ports=ports, options=OPTIONS)
+        (outcome,) = made.outcomes
+        assert len(server.messages) <= 1, f"call {at}"
+        assert outcome.kind is OutcomeKind.DEFERRED or server.messages, f"call {at}"
+        doubted += outcome.in_doubt
+        if outcome.kind is OutcomeKind.DEFERRED:
+            assert INTERNAL_ERROR in {reason.code for reason in made.reasons}
+    assert doubted
+    await dialer.aclose()
+
+
+async def test_a_bug_in_one_mailbox_leaves_the_others_their_mail(
+    tmp_path: Path, heard: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Letter.for_recipient
+
+    def broken_for_ann(letter: Letter, recipient: Mailbox) -> bytes:
+        if recipient == ANN:
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        return whole(letter, recipient)
+
+    monkeypatch.setattr(Letter, "for_recipient", broken_for_ann)
+    target = Maildir(f"{tmp_path}/{{local}}", create=True)
+    made = await deliver_locally(make_task(ANN, BOB), BODY, target, ports=make_ports(MemoryDialer()), options=OPTIONS)
+    assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DEFERRED, OutcomeKind.DELIVERED]
+    assert str(tmp_path) not in made.outcomes[0].text, "senders read it"
+    assert "4F2A1: a bug, at " in heard.text
