@@ -227,7 +227,8 @@ async def discovering(
 ) -> AsyncIterator[Discoverer]:
     """Who finds the evidence on destinations; MTA-STS policies are remembered in a directory, or while it runs.
 
-    `sockets`: where this server listens, if it is one. Refreshes policies ahead of their end. Raises StoreFailed.
+    `sockets`: where this server listens. Without a directory, who asks is no server: it may look at this machine too.
+    Refreshes policies ahead of their end. Raises StoreFailed.
     """
     clock, public_roots = SystemClock(), options.public_roots or system_roots()
     make = partial(
@@ -236,7 +237,7 @@ async def discovering(
         options.rules,
         clock=clock,
         public_roots=public_roots,
-        ourselves=_ourselves(options, sockets),
+        ourselves=None if directory is None else _ourselves(options, sockets),
     )
     if not options.mta_sts:
         yield make()

@@ -7,7 +7,7 @@ import pytest
 from letterlock.lab.box import running_box
 from letterlock.lab.scenarios import Attack
 from letterlock.lab.subject import write_config
-from tests.cli.running import letterlock
+from tests.cli.running import asking, letterlock
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,10 @@ async def test_rfc5321_5_1_a_domain_that_takes_no_mail_is_no_fault(domain: str) 
     assert ran.out.splitlines()[0] == f"{domain}   NO MAIL"
     assert (found["verdict"], found["protection"], found["deliverable"]) == ("NO MAIL", "no-mail", False)
     assert found["summary"] in ran.out
+
+
+async def test_a_host_on_this_machine_is_looked_at_like_any_other() -> None:
+    """Whoever runs `check` on the mail server itself asks how others see it; a server would refuse the loop."""
+    async with running_box(Attack.NONE) as box:
+        ran = await letterlock("check", *asking(box), "--port", str(box.berths.port), "dane-ee.test")
+    assert ran.out.splitlines()[0] == "dane-ee.test   PROTECTED"

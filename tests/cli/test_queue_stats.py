@@ -90,7 +90,7 @@ async def test_a_trace_tells_the_story_in_order_of_time(queue: Queue) -> None:
     assert lines[0] == "M1  25 B, from sender@from.test"
     assert lines[1] == "1970-01-01 00:00:00 UTC  accepted from client.test[127.0.0.1], 7BIT"
     assert lines[2].startswith("1970-01-01 00:00:09 UTC  attempt 1 at one.test: mx.one.test[192.0.2.1]:25, not sent")
-    assert f"    mx.one.test: {DEMANDED}  (RFC 7672 section 2.2.3; rfc7672-2.2.3-starttls-required)" in lines
+    assert "    mx.one.test  (RFC 7672 section 2.2.3; rfc7672-2.2.3-starttls-required)" in lines
     assert f"    ann@one.test: deferred, 4.2.0 {DEMANDED}" in lines
     coming = lines.index("Next:")
     assert lines[coming - 1] == "1970-01-01 00:00:20 UTC  what goes to two.test: held by the operator: ask legal"

@@ -125,9 +125,10 @@ def _draw_session(session: Session, style: Style, number: int | None) -> Iterato
         yield f"    {style('in clear', 'warn')}"
         yield from _draw_said(clear)
     match session.handshake:
-        case Completed(version=version, cipher=cipher, group=group, sni=sni):
+        case Completed(version=version, cipher=cipher, group=group, sni=sni) as done:
             asked = f"SNI {sni}" if sni else "no SNI"
             yield f"    {style('TLS', 'good')} {version}, {cipher}, {group or 'no group'}, {asked}"
+            yield from (f"      {style('weak', 'warn')}: {safe(words)}" for words in done.strength.sentences)
         case HandshakeFailed(detail=detail):
             yield f"    {style('TLS failed', 'bad')}: {safe(detail)}"
     yield from _draw_said(secure)

@@ -77,7 +77,8 @@ def _session(session: Session) -> dict[str, object]:
 def _handshake(handshake: Completed | HandshakeFailed | None) -> dict[str, object] | None:
     match handshake:
         case Completed(version=version, cipher=cipher, group=group, sni=sni):
-            return {"version": version, "cipher": cipher, "group": group, "sni": sni}
+            weaknesses = list(handshake.strength.weaknesses)
+            return {"version": version, "cipher": cipher, "group": group, "sni": sni, "weaknesses": weaknesses}
         case HandshakeFailed(detail=detail):
             return {"failed": detail}
     return None

@@ -33,7 +33,7 @@ def _print_waiting(message: dict[str, Any], now: float) -> None:
     waiting = [each for each in message["recipients"] if each["state"] != "delivered"]
     for next_hop in dict.fromkeys(each["next_hop"] for each in waiting):
         told = _print_recipients([each for each in waiting if each["next_hop"] == next_hop], now)
-        _print_citations(_once(reasons.get(next_hop, ())), told)
+        print_citations(_once(reasons.get(next_hop, ())), told, 7)
 
 
 def _print_recipients(recipients: list[dict[str, Any]], now: float) -> list[str]:
@@ -48,13 +48,13 @@ def _print_recipients(recipients: list[dict[str, Any]], now: float) -> list[str]
     return [reason for _, reason in shared if reason]
 
 
-def _print_citations(reasons: Iterable[dict[str, Any]], told: list[str]) -> None:
-    """Why, with the standard; of a sentence that stands above already, the standard alone."""
+def print_citations(reasons: Iterable[dict[str, Any]], told: list[str], indent: int) -> None:
+    """Why, with the standard; of a sentence that is printed above already, the standard alone."""
     for each in reasons:
         if any(each["sentence"] in text for text in told):
-            say(f"{safe(each['subject'])}  ({safe(each['section'])}; {safe(each['code'])})", 7)
+            say(f"{safe(each['subject'])}  ({safe(each['section'])}; {safe(each['code'])})", indent)
         else:
-            print_reasons([each], 7)
+            print_reasons([each], indent)
 
 
 def _line(message: dict[str, Any], now: float) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from letterlock.cli.queue_text import octets, print_reasons, relay, say, span, utc
+from letterlock.cli.queue_text import octets, print_citations, relay, say, span, utc
 from letterlock.deliver.log import safe
 
 _SUBJECTS = ("id", "sender", "size", "client", "body_type", "tls_demand", "ret", "envid", "expires_at", "damage")
@@ -98,13 +98,13 @@ def _print_attempt(made: dict[str, Any], when: str) -> None:
     seconds = made["ended_at"] - made["started_at"]
     level = safe(_level(made))
     say(f"{when}  attempt {made['number']} at {safe(made['next_hop'])}: {relay(made)}, {level}, {seconds:.1f} s", 0, 25)
-    print_reasons(made["reasons"], _INDENT)
     for outcome in made["outcomes"]:
         doubt = " (in doubt: it may have been delivered)" if outcome["in_doubt"] else ""
         status = f"{safe(outcome['status'])} {safe(outcome['text'])}"
         say(f"{safe(outcome['recipient'])}: {outcome['kind']}{doubt}, {status}", _INDENT)
         if outcome["reply"] and outcome["reply"] not in outcome["text"]:
             say(f"it replied: {safe(outcome['reply'])}", _INDENT + 2)
+    print_citations(made["reasons"], [outcome["text"] for outcome in made["outcomes"]], _INDENT)
 
 
 def _level(made: dict[str, Any]) -> str:
