@@ -1,7 +1,10 @@
 """From the first handshake to the fallback that was earned: one ladder for delivery, `check` and `probe`."""
 
+from pathlib import Path
+
 import pytest
 
+import letterlock
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.probe import ByHand, Demand, probe
 from letterlock.deliver.shared_sessions import SharedSessions
@@ -126,3 +129,12 @@ async def test_delivery_check_and_probe_climb_the_same_ladder(context: ServerCon
         seen.append((dialer.dialled, dialer.handshakes))
         await dialer.aclose()
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_the_ladder_exists_once() -> None:
+    """Whoever asks for a fallback by themselves has written a second one."""
+    source = Path(letterlock.__path__[0])
+    asking = {path.name for path in source.rglob("*.py") if "next_requirement(" in path.read_text()}
+    assert asking == {"session.py", "judge.py"}
+    opening = {path.name for path in source.rglob("*.py") if "open_session(" in path.read_text()}
+    assert opening == {"session.py", "lmtp.py"}, "LMTP on this machine knows no TLS, and so no fallback"
