@@ -11,6 +11,7 @@ from pathlib import Path
 
 from letterlock.admin.server import ControlServer
 from letterlock.mail.addresses import Mailbox
+from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.settle import RetrySchedule, settle
@@ -50,7 +51,7 @@ class Queue:
         await self.store.accept(envelope(message_id, *recipients, expires_at=9e9), BODY, next_attempt_at=0)
         for task in await self.store.lease(0, limit=100, lease_seconds=60):
             made = attempt(task, *(outcome(each, OutcomeKind.DEFERRED, text) for each in task.recipients))
-            why = Reason(code="rfc7672-2.2.3-starttls-required", subject="mx.one.test")
+            why = Reason(code=Code.RFC7672_2_2_3_STARTTLS_REQUIRED, subject="mx.one.test")
             made = replace(made, reasons=(why,), address="192.0.2.1", port=25)
             await self.store.settle(task.lease, settle(task, made, now=10, schedule=RetrySchedule()), made, now=10)
 

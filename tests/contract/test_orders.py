@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.mail.wishes import Event, RecipientWishes, Wishes
+from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason
 from letterlock.queue.orders import MAX_ORDERED, OrderKind, State, Tally, TallyBy, Wanted
 from letterlock.queue.settle import settle
@@ -299,7 +300,7 @@ async def test_messages_are_found_by_what_is_said_of_why_they_wait(store: Operat
     await accepted(store, "M1", "M2", "M3")
     for task in await store.lease(0, limit=4, lease_seconds=60):
         text = "greylisted" if task.lease.message_id == "M1" else "busy"
-        why = Reason(code="rfc7672-2.2.3-starttls-required", subject="mx.one.test")
+        why = Reason(code=Code.RFC7672_2_2_3_STARTTLS_REQUIRED, subject="mx.one.test")
         made = replace(attempt(task, outcome(task.recipients[0], DEFERRED, text)), reasons=(why,))
         await store.settle(task.lease, settle(task, made, now=10, schedule=SCHEDULE), made, now=10)
     await obey(store, HOLD, "M3", reason="ask Legal")

@@ -7,6 +7,7 @@ import pytest
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
+from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason
 from letterlock.queue.age import NEW, Age, Reading
 from letterlock.queue.settle import settle
@@ -315,7 +316,7 @@ async def test_each_next_hop_has_its_own_last_attempt_with_its_reasons(store: St
     await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0)
     for leased in await store.lease(0, limit=10, lease_seconds=60):
         host = f"mx.{leased.lease.next_hop}"
-        why = Reason(code="rfc7672-2.2.3-starttls-required", subject=host)
+        why = Reason(code=Code.RFC7672_2_2_3_STARTTLS_REQUIRED, subject=host)
         made = replace(attempt(leased, outcome(leased.recipients[0], DEFERRED)), host=host, reasons=(why,))
         await store.settle(leased.lease, settle(leased, made, now=10, schedule=SCHEDULE), made, now=10)
     [notice] = await store.due_delays(100, limit=10)

@@ -4,6 +4,7 @@ import re
 
 from letterlock.deliver.log import lines
 from letterlock.mail.addresses import Mailbox
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Achieved, Level
 from letterlock.policy.evidence import Completed
 from letterlock.policy.reasons import Reason
@@ -42,7 +43,7 @@ def delivered(*outcomes: RecipientOutcome) -> Attempt:
         port=25,
         achieved=Achieved(level=Level.AUTHENTICATED, by="dane-ee"),
         handshake=TLS,
-        reasons=(Reason(code="rfc7672-2.2-usable", subject="mx1.example.org"),),
+        reasons=(Reason(code=Code.RFC7672_2_2_USABLE, subject="mx1.example.org"),),
     )
 
 
@@ -62,7 +63,7 @@ def test_a_delivery() -> None:
 
 
 def test_a_message_that_the_policy_holds() -> None:
-    reason = Reason(code="rfc7672-2.2.3-starttls-required", subject="mx.example.net")
+    reason = Reason(code=Code.RFC7672_2_2_3_STARTTLS_REQUIRED, subject="mx.example.net")
     deferred = outcome(BOB, OutcomeKind.DEFERRED, "4.7.5", "mx.example.net: STARTTLS was not offered")
     (line,) = lines(held(deferred, reasons=(reason,)), accepted_at=100)
     assert line == (

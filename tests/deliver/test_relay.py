@@ -16,6 +16,7 @@ from letterlock.mtasts import Known, Mode, StsEvidence, StsPolicy
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
 from letterlock.net.tls import ServerContext
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Level
 from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
 from letterlock.policy.rules import Rules
@@ -180,7 +181,7 @@ async def test_rfc7505_a_next_hop_that_takes_no_mail_is_told_with_the_route_once
     assert (outcome.kind, outcome.status) == (OutcomeKind.DEFERRED, "4.3.5")
     assert outcome.text.count("letterlock.toml:9") == 1
     assert outcome.text.startswith("relay.example.net: ")
-    assert [reason.code for reason in made.reasons].count("rule-route") == 1
+    assert [reason.code for reason in made.reasons].count(Code.RULE_ROUTE) == 1
 
 
 async def test_a_relay_host_without_an_address_is_no_fault_of_the_recipients_and_the_mail_waits(

@@ -9,6 +9,7 @@ from letterlock.identity.strength import KeyFacts, SessionStrength
 from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
 from letterlock.mtasts.policy import Mode, StsPolicy
 from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
+from letterlock.policy.codes import Code
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
@@ -64,7 +65,7 @@ def advised(
     seen = SeenHost(
         target=host,
         required=require(evidence, host),
-        told=tuple(Reason(code=code, subject=HOST, facts=(("detail", "so it is"),)) for code in told),
+        told=tuple(Reason(code=Code(code), subject=HOST, facts=(("detail", "so it is"),)) for code in told),
         chains=((LEAF.der,),) if shown else (),
     )
     return advise(Seen(evidence=evidence, hosts=(seen,), reporting=reporting))
@@ -190,7 +191,7 @@ def test_a_record_that_is_nearly_one_is_in_the_advice() -> None:
 def looked(host: TargetHost, *told: str, sts: StsEvidence, **shown: Any) -> list[str]:
     """The kinds of advice for a signed domain without a TLSA record, whose host showed something."""
     evidence = replace(destination(f"10 {HOST}."), sts=sts)
-    reasons = tuple(Reason(code=code, subject=HOST) for code in told)
+    reasons = tuple(Reason(code=Code(code), subject=HOST) for code in told)
     seen = SeenHost(target=host, required=require(evidence, host), told=reasons, **shown)
     return kinds(advise(Seen(evidence=evidence, hosts=(seen,), reporting=REPORTS)))
 

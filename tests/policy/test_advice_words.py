@@ -7,6 +7,7 @@ import pytest
 from letterlock.mtasts.evidence import Absent, Unreachable
 from letterlock.mtasts.policy import Mode
 from letterlock.policy.advice import ADVISED_MAX_AGE_SECONDS, SHORT_MAX_AGE_SECONDS, Advice, Seen, SeenHost, advise
+from letterlock.policy.codes import Code
 from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import require
@@ -261,7 +262,7 @@ def test_starttls_that_is_missing_and_nobody_demands(code: str) -> None:
 def test_a_certificate_that_dane_ta_does_not_take(code: str) -> None:
     [advice] = advised(None, code)
     assert (advice.kind, advice.subject) == ("mend-dane-ta-certificate", HOST)
-    why = sentence(Reason(code=code, subject=HOST, facts=(("detail", "so it is"),)))
+    why = sentence(Reason(code=Code(code), subject=HOST, facts=(("detail", "so it is"),)))
     assert advice.what == f"give mx.example.org a certificate that its TLSA record stands for: {why}"
     assert advice.why == "the host receives nothing from anyone who checks DANE"
 
@@ -270,7 +271,7 @@ def test_a_certificate_that_dane_ta_does_not_take(code: str) -> None:
 def test_a_certificate_that_mta_sts_does_not_take(code: str) -> None:
     [advice] = advised(None, code)
     assert (advice.kind, advice.subject) == ("mend-certificate", HOST)
-    why = sentence(Reason(code=code, subject=HOST, facts=(("detail", "so it is"),)))
+    why = sentence(Reason(code=Code(code), subject=HOST, facts=(("detail", "so it is"),)))
     assert advice.what == f"give mx.example.org a certificate of a public authority for its name: {why}"
     assert advice.why == "the MTA-STS policy of example.org demands one"
 
@@ -354,7 +355,8 @@ def test_several_hosts_each_get_their_own_advice() -> None:
     """A fault of one host does not hide that of the next."""
     first, second = target(GOOD_TLSA), target(UNUSABLE_TLSA, name=OTHER, base=OTHER)
     evidence = replace(destination(f"10 {HOST}.", f"20 {OTHER}."), sts=known(Mode.ENFORCE, "nowhere.example"))
-    bad = (Reason(code="rfc8461-4.2-expired", subject=HOST), Reason(code="rfc7672-3.1.2-dane-expired", subject=HOST))
+    expired = Code.RFC8461_4_2_EXPIRED, Code.RFC7672_3_1_2_DANE_EXPIRED
+    bad = tuple(Reason(code=code, subject=HOST) for code in expired)
     hosts = tuple(SeenHost(target=one, required=require(evidence, one), told=bad) for one in (first, second))
     given = advise(Seen(evidence=evidence, hosts=hosts, reporting=REPORTS))
     assert [(one.kind, one.subject) for one in given] == [

@@ -7,6 +7,7 @@ import pytest
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Encryption, PinAuthentication, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
 from letterlock.policy.outlook import Attacker, Protection, Reader, outlook, protection, weakest
@@ -275,7 +276,7 @@ def test_what_it_comes_to(found: DestinationEvidence, host: TargetHost, verdict:
     ],
 )
 def test_held_by_a_demand_or_not_found_out(kind: SkipKind, verdict: Protection) -> None:
-    refused = SkipHost(kind=kind, reasons=(Reason(code="rule-verify-no-name", subject=HOST),))
+    refused = SkipHost(kind=kind, reasons=(Reason(code=Code.RULE_VERIFY_NO_NAME, subject=HOST),))
     assert protection(evidence(), target(), refused).protection is verdict
     bare = protection(evidence(), target(), Refuse(status="5.1.2", reasons=()))
     assert (bare.protection, bare.sentence) == (Protection.UNKNOWN, "nothing is sent there: no reason given")

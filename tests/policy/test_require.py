@@ -3,6 +3,7 @@
 import pytest
 
 from letterlock.identity.trust import TrustRoots
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import (
     DaneAuthentication,
     Defer,
@@ -306,7 +307,7 @@ def test_rfc7672_6_dane_only_accepts_dane() -> None:
 
 def skip(code: str) -> SkipHost:
     kind = SkipKind.NO_ADDRESS if code == "rfc5321-5.1-no-address" else SkipKind.TLSA_UNKNOWN
-    return SkipHost(kind=kind, reasons=(Reason(code=code, subject=HOST),))
+    return SkipHost(kind=kind, reasons=(Reason(code=Code(code), subject=HOST),))
 
 
 def test_a_domain_none_of_whose_hosts_has_an_address_is_refused() -> None:

@@ -13,6 +13,7 @@ from letterlock.dsn import Report, compose
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
+from letterlock.policy.codes import Code
 from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
 from letterlock.policy.final import LmtpSocket
 from letterlock.policy.reasons import Reason, sentence
@@ -330,7 +331,7 @@ async def test_a_sender_whose_mail_ends_here_has_the_text_back() -> None:
 async def test_the_reasons_that_kept_it_back_stand_in_the_notification(world: World) -> None:
     await world.accept(wishing({Event.DELAY}))
     task = await world.lease()
-    why = Reason(code="rfc7672-2.2.3-starttls-required", subject="mx.one.test")
+    why = Reason(code=Code.RFC7672_2_2_3_STARTTLS_REQUIRED, subject="mx.one.test")
     made = replace(attempt(task, outcome(ANN, OutcomeKind.DEFERRED), at=1.0), reasons=(why,))
     await world.store.settle(task.lease, settle(task, made, now=1, schedule=RetrySchedule()), made, now=1)
     world.clock.time = DELAY
@@ -360,7 +361,7 @@ async def test_rfc6533_4_a_sender_beyond_ascii_gets_a_global_notification(world:
 
 LEAKS = ("/etc/", "/run/", "/var/", ".toml", "internal", "10.0.0.5", "127.0.0.1")
 ROUTE = Reason(
-    code="rule-route",
+    code=Code.RULE_ROUTE,
     subject="one.test",
     facts=(("source", "/etc/letterlock/letterlock.toml:12"), ("domain", "*"), ("next_hop", "[relay.internal]")),
 )
@@ -387,7 +388,7 @@ async def test_a_refusal_names_the_message_tells_the_reply_once_and_gives_advice
     """Input 31."""
     reply = "550 5.1.1 No such user here"
     text = f"mx.one.test[192.0.2.1] said: {reply} (in answer to RCPT TO)"
-    clear = Reason(code="rfc7435-3-clear", subject="mx.one.test")
+    clear = Reason(code=Code.RFC7435_3_CLEAR, subject="mx.one.test")
     message, shown = await told(world, failed(text, reply=reply), clear, host="mx.one.test")
     assert message["Subject"] == "Not delivered: Offer 4711"
     assert message["In-Reply-To"] == "<orig-1@x.test>"
@@ -418,14 +419,18 @@ async def test_a_refusal_names_the_message_tells_the_reply_once_and_gives_advice
         (failed("/var/mail/ann: No space left on device", "5.4.7"), (ROUTE,), "maildir:/var/mail/{local}"),
         (
             failed("one.test: the rule /etc/letterlock.toml:7 demands DANE", "5.7.5"),
-            (Reason(code="rfc7672-6-insecure-mx", subject="one.test", facts=(("source", "/etc/letterlock.toml:7"),)),),
+            (
+                Reason(
+                    code=Code.RFC7672_6_INSECURE_MX, subject="one.test", facts=(("source", "/etc/letterlock.toml:7"),)
+                ),
+            ),
             None,
         ),
         (
             failed("one.test: could not find out the MX records (timeout: 127.0.0.1:1 …)", "5.4.7"),
             (
                 Reason(
-                    code="rfc7672-2.1.2-mx-lookup-failed",
+                    code=Code.RFC7672_2_1_2_MX_LOOKUP_FAILED,
                     subject="one.test",
                     facts=(("kind", "timeout"), ("detail", "127.0.0.1:1: Connection refused")),
                 ),
@@ -434,7 +439,10 @@ async def test_a_refusal_names_the_message_tells_the_reply_once_and_gives_advice
         ),
         (
             failed("relay.internal: the certificate is not trusted", "5.7.5"),
-            (ROUTE, Reason(code="rule-verify-untrusted", subject="relay.internal", facts=(("detail", "/etc/ca.pem"),))),
+            (
+                ROUTE,
+                Reason(code=Code.RULE_VERIFY_UNTRUSTED, subject="relay.internal", facts=(("detail", "/etc/ca.pem"),)),
+            ),
             "relay.internal",
         ),
     ],
@@ -462,7 +470,7 @@ async def test_after_the_last_attempt_it_says_for_how_long_it_was_tried(world: W
 
 async def test_the_reasons_for_one_recipient_are_not_told_of_another(world: World) -> None:
     """The server refuses one recipient; what the policy had against another host has nothing to do with that."""
-    held = Reason(code="rfc7672-2.2.3-starttls-required", subject="mx2.one.test")
+    held = Reason(code=Code.RFC7672_2_2_3_STARTTLS_REQUIRED, subject="mx2.one.test")
     message, shown = await told(world, failed("mx said: 550 no", reply="550 no"), held, host="mx.one.test")
     assert "STARTTLS" not in shown
     assert status(message)[1]["X-Letterlock-Reason"] is None

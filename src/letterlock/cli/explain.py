@@ -13,7 +13,7 @@ import click
 from letterlock.cli.output import json_text
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.policy.reasons import Explanation, ResultType, all_codes
+from letterlock.policy.reasons import Explanation, Finding, ResultType, all_codes
 from letterlock.policy.reasons import explain as explanation_of
 
 MAX_HINTS = 3
@@ -156,7 +156,7 @@ def _attack(entry: Explanation) -> bool:
     else's doing.
     """
     if _passes(entry):
-        return "attacker" in entry.advice or "-clear" in entry.code
+        return "attacker" in entry.advice or entry.finding in (Finding.IN_CLEAR, Finding.CLEAR_ALLOWED)
     told = f"{entry.sentence} {entry.advice}"
     reported = entry.result_type not in (None, ResultType.DANE_REQUIRED) and not entry.advice.startswith("configure")
     return reported or any(word in told for word in ("attacker", "forge", "on the path"))

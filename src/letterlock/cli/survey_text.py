@@ -16,7 +16,7 @@ from letterlock.policy.advice import Advice
 from letterlock.policy.decision import Defer, Refuse, Requirement
 from letterlock.policy.evidence import Completed, Origin
 from letterlock.policy.outlook import Attacker, Reader
-from letterlock.policy.reasons import Reason, section, sentence
+from letterlock.policy.reasons import Finding, Reason, finding, section, sentence
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
 from letterlock.tlsrpt import InvalidRecord, ReportAddresses
@@ -32,6 +32,7 @@ _ATTACKERS = {
     Attacker.FIRST_CONTACT: "hiding MTA-STS at first contact",
 }
 _ORIGINS = {Origin.MX: "MX", Origin.IMPLICIT_MX: "no MX, host", Origin.STATIC: "relay host", Origin.LITERAL: "address"}
+_AUDITS = (Finding.POLICY_WOULD_HOLD, Finding.AUDITED)
 
 
 def draw_survey(survey: Survey, style: Style) -> list[str]:
@@ -177,7 +178,7 @@ def _draw_contact(contact: Contact, host: HostSurvey, now: float, style: Style) 
         yield f"      {_certificate_words(contact.handshake, now, style)}"
         yield from (f"      {style('weak', 'warn')}: {safe(words)}" for words in contact.handshake.strength.sentences)
     if isinstance(contact.result, Met) and isinstance(host.required, Requirement):
-        told = [each for each in contact.reasons if each.code.endswith(("would-hold", "would-pass"))]
+        told = [each for each in contact.reasons if finding(each) in _AUDITS]
         yield from (f"  {_reason(each, style)}" for each in told)
 
 

@@ -17,6 +17,7 @@ from letterlock.deliver.turns import HostBusy, Turn, Turns
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.absence import unless_expected
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import (
     Completed,
@@ -27,7 +28,7 @@ from letterlock.policy.evidence import (
     TargetHost,
 )
 from letterlock.policy.final import FinalHop
-from letterlock.policy.reasons import Reason, sentence, status
+from letterlock.policy.reasons import Finding, Reason, finding, sentence, status
 from letterlock.policy.require import exhausted
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
@@ -219,7 +220,7 @@ class _Try:
             if without.keys() == tried and all(each.kind is OutcomeKind.FAILED for each in without.values()):
                 self._outcomes[recipient] = next(iter(without.values()))
         if self._unable == tried:
-            why = Reason(code="rfc8689-4.2.1-not-offered", subject=routed.next_hop.domain)
+            why = Reason(code=Code.RFC8689_4_2_1_NOT_OFFERED, subject=routed.next_hop.domain)
             self._held(routed.next_hop.domain, Refuse(status=status(why), reasons=(why,)))
             return
         verdict = exhausted(routed.next_hop.domain, self._skipped)
@@ -458,7 +459,7 @@ class _Try:
         )
 
     def _reasons(self) -> tuple[Reason, ...]:
-        others = [each for each in (*self._seen.cleared, *self._held_reasons) if each.code != "rule-route"]
+        others = [each for each in (*self._seen.cleared, *self._held_reasons) if finding(each) is not Finding.ROUTED]
         return (*others[: MAX_REASONS - len(self._relayed)], *self._relayed)
 
     def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:

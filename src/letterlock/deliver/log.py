@@ -2,6 +2,7 @@
 
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved
+from letterlock.policy.reasons import Finding, finding
 from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
 
 MAX_TEXT_CHARACTERS = 600
@@ -41,7 +42,7 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
 
 
 def _protection(attempt: Attempt) -> str:
-    reasons = [reason for reason in attempt.reasons if reason.code != "rule-route"]
+    reasons = [reason for reason in attempt.reasons if finding(reason) is not Finding.ROUTED]
     words = [f"tls={_level(attempt.achieved, refused=bool(reasons) and not attempt.broken)}"]
     if attempt.achieved is not None and attempt.achieved.by is not None:
         words.append(f"by={attempt.achieved.by}")
@@ -49,7 +50,7 @@ def _protection(attempt: Attempt) -> str:
         words += [f"version={attempt.handshake.version}", f"group={attempt.handshake.group or 'none'}"]
     if reasons:
         words.append(f"why={reasons[0].code}")
-    routes = [dict(reason.facts)["source"] for reason in attempt.reasons if reason.code == "rule-route"]
+    routes = [dict(reason.facts)["source"] for reason in attempt.reasons if finding(reason) is Finding.ROUTED]
     if routes:
         words.append(f"rule-route={routes[0]}")
     return safe(" ".join(words))

@@ -18,6 +18,7 @@ from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import Envelope
 from letterlock.net.streams import take_turns
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import (
     DaneAuthentication,
     Demander,
@@ -255,7 +256,7 @@ def _dane_by_hand(by_hand: ByHand, target: TargetHost) -> Requirement | SkipHost
     usable, source = usable_records(by_hand.records), f"{SOURCE} {by_hand.demand}"
     subject = target.host.name
     if not usable:
-        why = Reason(code="rfc7672-6-no-usable-tlsa", subject=subject, facts=(("source", source),))
+        why = Reason(code=Code.RFC7672_6_NO_USABLE_TLSA, subject=subject, facts=(("source", source),))
         return SkipHost(kind=SkipKind.NO_USABLE_TLSA, reasons=(why,))
     facts = (("count", str(len(usable))), ("base", "--tlsa"))
     return Requirement(
@@ -264,7 +265,7 @@ def _dane_by_hand(by_hand: ByHand, target: TargetHost) -> Requirement | SkipHost
         demanders=frozenset({Demander.DANE}),
         sni=_sni(by_hand, target),
         fallback=None,
-        reasons=(Reason(code="rfc7672-2.2-usable", subject=subject, facts=facts),),
+        reasons=(Reason(code=Code.RFC7672_2_2_USABLE, subject=subject, facts=facts),),
     )
 
 
@@ -273,9 +274,9 @@ def _pkix(by_hand: ByHand, target: TargetHost) -> Requirement | SkipHost:
     subject, source = target.host.name, ("source", f"{SOURCE} {by_hand.demand}")
     names = by_hand.names or (() if target.host.origin is Origin.LITERAL else (subject,))
     if not names:
-        why = Reason(code="rule-verify-no-name", subject=subject, facts=(source,))
+        why = Reason(code=Code.RULE_VERIFY_NO_NAME, subject=subject, facts=(source,))
         return SkipHost(kind=SkipKind.RULE, reasons=(why,))
-    why = Reason(code="rule-verify", subject=subject, facts=(source, ("names", ", ".join(names))))
+    why = Reason(code=Code.RULE_VERIFY, subject=subject, facts=(source, ("names", ", ".join(names))))
     return Requirement(
         encryption=Encryption.MANDATORY,
         authentication=PkixAuthentication(references=names, roots=by_hand.roots, names_secure=True),
@@ -288,21 +289,21 @@ def _pkix(by_hand: ByHand, target: TargetHost) -> Requirement | SkipHost:
 def _unauthenticated(by_hand: ByHand, target: TargetHost) -> Requirement:
     subject, sni = target.host.name, _sni(by_hand, target)
     if by_hand.demand is Demand.TLS:
-        why = Reason(code="rule-require-tls", subject=subject, facts=(("source", f"{SOURCE} {by_hand.demand}"),))
+        why = Reason(code=Code.RULE_REQUIRE_TLS, subject=subject, facts=(("source", f"{SOURCE} {by_hand.demand}"),))
         return Requirement(encryption=Encryption.MANDATORY, authentication=None, sni=sni, fallback=None, reasons=(why,))
     clear = Requirement(
         encryption=Encryption.NONE,
         authentication=None,
         sni=None,
         fallback=None,
-        reasons=(Reason(code="rfc7672-2.2-cleartext-fallback", subject=subject),),
+        reasons=(Reason(code=Code.RFC7672_2_2_CLEARTEXT_FALLBACK, subject=subject),),
     )
     return Requirement(
         encryption=Encryption.OPTIONAL,
         authentication=None,
         sni=sni,
         fallback=None if by_hand.implicit else clear,  # a port that speaks TLS from the start has no cleartext
-        reasons=(Reason(code="rfc7435-3-opportunistic", subject=subject),),
+        reasons=(Reason(code=Code.RFC7435_3_OPPORTUNISTIC, subject=subject),),
     )
 
 

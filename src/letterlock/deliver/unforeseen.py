@@ -7,28 +7,29 @@ expires some day. The log has the traceback; nobody else is shown what an except
 from dataclasses import replace
 
 from letterlock.deliver import outcomes
+from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.queue.tasks import Attempt, DeliveryTask
 
-INTERNAL_ERROR = "internal-error"
-QUEUE_UNREADABLE = "queue-unreadable"
+INTERNAL_ERROR = Code.INTERNAL_ERROR
+QUEUE_UNREADABLE = Code.QUEUE_UNREADABLE
 
 
-def unforeseen(subject: str, code: str = INTERNAL_ERROR) -> tuple[Reason, str, str]:
+def unforeseen(subject: str, code: Code = INTERNAL_ERROR) -> tuple[Reason, str, str]:
     """The reason, its enhanced status code and its text; `subject` is the host or next hop that was tried."""
     reason = Reason(code=code, subject=subject)
     return reason, status(reason), f"{subject}: {sentence(reason)}"
 
 
-def deferred_whole(task: DeliveryTask, *, now: float, code: str = INTERNAL_ERROR) -> Attempt:
+def deferred_whole(task: DeliveryTask, *, now: float, code: Code = INTERNAL_ERROR) -> Attempt:
     """An attempt of which nothing is known but that it failed: all recipients wait."""
-    reason, code, text = unforeseen(task.lease.next_hop, code)
+    reason, status_code, text = unforeseen(task.lease.next_hop, code)
     return Attempt(
         message_id=task.lease.message_id,
         next_hop=task.lease.next_hop,
         started_at=now,
         ended_at=now,
-        outcomes=tuple(outcomes.deferred(recipient, code, text) for recipient in task.recipients),
+        outcomes=tuple(outcomes.deferred(recipient, status_code, text) for recipient in task.recipients),
         reasons=(reason,),
         broken=True,
     )

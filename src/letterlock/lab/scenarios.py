@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.policy.codes import Code
+
 
 class Attack(StrEnum):
     """What the attacker does."""
@@ -93,8 +95,8 @@ ATTACK_STORIES = {
     Attack.NONE: "everybody is honest",
 }
 
-_OPPORTUNISTIC = "rfc7435-3-encrypted"
-_UNSIGNED_NAME = "rfc7672-1.3.2-unsigned-name"
+_OPPORTUNISTIC = Code.RFC7435_3_ENCRYPTED
+_UNSIGNED_NAME = Code.RFC7672_1_3_2_UNSIGNED_NAME
 
 
 def _held(because: str) -> Expectation:
@@ -102,13 +104,13 @@ def _held(because: str) -> Expectation:
 
 
 _TAKEN = Expectation(Outcome.ENCRYPTED, _OPPORTUNISTIC)
-_READ_CLEAR = Expectation(Outcome.CLEAR, "rfc7435-3-clear", readable=True)
-_READ_CLEAR_REFUSED = Expectation(Outcome.CLEAR, "rfc7435-3-clear-refused", readable=True)
+_READ_CLEAR = Expectation(Outcome.CLEAR, Code.RFC7435_3_CLEAR, readable=True)
+_READ_CLEAR_REFUSED = Expectation(Outcome.CLEAR, Code.RFC7435_3_CLEAR_REFUSED, readable=True)
 _READ = Expectation(Outcome.ENCRYPTED, _OPPORTUNISTIC, readable=True)
-_UNTRUSTED = _held("rule-verify-untrusted")
-_STS_UNTRUSTED = _held("rfc8461-4.2-untrusted")
-_MISMATCH = _held("rfc7672-3.2-dane-mismatch")
-_INJECTED = _held("rfc3207-4.2-injected")
+_UNTRUSTED = _held(Code.RULE_VERIFY_UNTRUSTED)
+_STS_UNTRUSTED = _held(Code.RFC8461_4_2_UNTRUSTED)
+_MISMATCH = _held(Code.RFC7672_3_2_DANE_MISMATCH)
+_INJECTED = _held(Code.RFC3207_4_2_INJECTED)
 
 # One row an attack; columns in the order of Protection. Why those that are READ cannot be helped:
 # - opportunistic TLS falls to any active attacker (RFC 7435 section 3);
@@ -120,51 +122,51 @@ _Row = tuple[Expectation, Expectation, Expectation, Expectation, Expectation, Ex
 _THEORY: dict[Attack, _Row] = {
     Attack.STARTTLS_STRIPPED: (
         _READ_CLEAR,
-        _held("rule-starttls-required"),
-        _held("rule-starttls-required"),
-        _held("rfc8461-5-starttls-required"),
-        _held("rfc7672-2.2.3-starttls-required"),
-        _held("rfc7672-2.2.3-starttls-required"),
+        _held(Code.RULE_STARTTLS_REQUIRED),
+        _held(Code.RULE_STARTTLS_REQUIRED),
+        _held(Code.RFC8461_5_STARTTLS_REQUIRED),
+        _held(Code.RFC7672_2_2_3_STARTTLS_REQUIRED),
+        _held(Code.RFC7672_2_2_3_STARTTLS_REQUIRED),
     ),
     Attack.STARTTLS_REFUSED: (
         _READ_CLEAR_REFUSED,
-        _held("rule-starttls-refused"),
-        _held("rule-starttls-refused"),
-        _held("rfc8461-5-starttls-refused"),
-        _held("rfc7672-2.2.3-starttls-refused"),
-        _held("rfc7672-2.2.3-starttls-refused"),
+        _held(Code.RULE_STARTTLS_REFUSED),
+        _held(Code.RULE_STARTTLS_REFUSED),
+        _held(Code.RFC8461_5_STARTTLS_REFUSED),
+        _held(Code.RFC7672_2_2_3_STARTTLS_REFUSED),
+        _held(Code.RFC7672_2_2_3_STARTTLS_REFUSED),
     ),
     Attack.SELF_SIGNED: (
         _READ,
         _READ,
         _UNTRUSTED,
         _STS_UNTRUSTED,
-        _held("rfc7672-3.2-dane-mismatch"),
-        _held("rfc7672-3.2-dane-mismatch"),
+        _held(Code.RFC7672_3_2_DANE_MISMATCH),
+        _held(Code.RFC7672_3_2_DANE_MISMATCH),
     ),
     Attack.MX_FORGED: (
         _READ,
         _READ,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        _held("rfc8461-4.1-mx-mismatch"),
-        _held("rfc7672-2.1.2-mx-bogus"),
-        _held("rfc7672-2.1.2-mx-bogus"),
+        _held(Code.RFC8461_4_1_MX_MISMATCH),
+        _held(Code.RFC7672_2_1_2_MX_BOGUS),
+        _held(Code.RFC7672_2_1_2_MX_BOGUS),
     ),
     Attack.TLSA_REMOVED: (
         _READ,
         _READ,
         _UNTRUSTED,
         _STS_UNTRUSTED,
-        _held("rfc7672-2.1.2-tlsa-bogus"),
-        _held("rfc7672-2.1.2-tlsa-bogus"),
+        _held(Code.RFC7672_2_1_2_TLSA_BOGUS),
+        _held(Code.RFC7672_2_1_2_TLSA_BOGUS),
     ),
     Attack.TLSA_LOOKUP_FAILED: (
         _READ,
         _READ,
         _UNTRUSTED,
         _STS_UNTRUSTED,
-        _held("rfc7672-2.1.2-tlsa-lookup-failed"),
-        _held("rfc7672-2.1.2-tlsa-lookup-failed"),
+        _held(Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED),
+        _held(Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED),
     ),
     Attack.PLAINTEXT_INJECTED: (_INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED),
     Attack.STS_HIDDEN: (_READ, _READ, _UNTRUSTED, _STS_UNTRUSTED, _MISMATCH, _MISMATCH),
@@ -173,23 +175,23 @@ _THEORY: dict[Attack, _Row] = {
         _READ,
         _READ,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        _held("rfc8461-4.1-mx-mismatch"),
-        _held("rfc7672-2.1.2-mx-bogus"),
-        _held("rfc7672-2.1.2-mx-bogus"),
+        _held(Code.RFC8461_4_1_MX_MISMATCH),
+        _held(Code.RFC7672_2_1_2_MX_BOGUS),
+        _held(Code.RFC7672_2_1_2_MX_BOGUS),
     ),
     Attack.STS_REDIRECTED: (  # RFC 8461 section 3.3: redirects are not followed, so the policy that is known holds
         _READ,
         _READ,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        _held("rfc8461-4.1-mx-mismatch"),
-        _held("rfc7672-2.1.2-mx-bogus"),
-        _held("rfc7672-2.1.2-mx-bogus"),
+        _held(Code.RFC8461_4_1_MX_MISMATCH),
+        _held(Code.RFC7672_2_1_2_MX_BOGUS),
+        _held(Code.RFC7672_2_1_2_MX_BOGUS),
     ),
     Attack.BOUGHT_CERTIFICATE: (
         _READ,
         _READ,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        Expectation(Outcome.AUTHENTICATED, "rfc8461-4.2-verified", readable=True),
+        Expectation(Outcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED, readable=True),
         _MISMATCH,
         _MISMATCH,
     ),
@@ -197,9 +199,9 @@ _THEORY: dict[Attack, _Row] = {
         _TAKEN,
         _TAKEN,
         Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME),
-        Expectation(Outcome.AUTHENTICATED, "rfc8461-4.2-verified"),
-        Expectation(Outcome.AUTHENTICATED, "rfc7672-3.1.1-dane-ee"),
-        Expectation(Outcome.AUTHENTICATED, "rfc7672-3.1.2-dane-ta"),
+        Expectation(Outcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED),
+        Expectation(Outcome.AUTHENTICATED, Code.RFC7672_3_1_1_DANE_EE),
+        Expectation(Outcome.AUTHENTICATED, Code.RFC7672_3_1_2_DANE_TA),
     ),
 }
 

@@ -7,6 +7,7 @@ MTA-STS policy, which came by HTTPS from the domain itself, and a rule that the 
 
 from letterlock.mtasts.evidence import Known
 from letterlock.mtasts.policy import Mode
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse
 from letterlock.policy.evidence import DestinationEvidence
 from letterlock.policy.reasons import Reason, sentence
@@ -18,9 +19,9 @@ def unless_expected(evidence: DestinationEvidence, refusal: Refuse) -> Refuse | 
     facts = (("domain", domain), ("what", sentence(refusal.reasons[0])))
     sts = evidence.sts
     if isinstance(sts, Known) and sts.policy.mode is not Mode.NONE:
-        why = Reason(code="rfc8461-10.2-vanished", subject=domain, facts=(*facts, ("id", sts.id)))
+        why = Reason(code=Code.RFC8461_10_2_VANISHED, subject=domain, facts=(*facts, ("id", sts.id)))
         return Defer(reasons=(why,))
     if evidence.expected_by is not None:
-        why = Reason(code="rule-vanished", subject=domain, facts=(*facts, ("source", evidence.expected_by)))
+        why = Reason(code=Code.RULE_VANISHED, subject=domain, facts=(*facts, ("source", evidence.expected_by)))
         return Defer(reasons=(why,))
     return refusal

@@ -16,7 +16,7 @@ from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
 from letterlock.mtasts.policy import Mode
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
-from letterlock.policy.reasons import Reason, sentence
+from letterlock.policy.reasons import Finding, Reason, finding, sentence
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
@@ -27,6 +27,8 @@ ADVISED_MAX_AGE_SECONDS = 90 * 86_400
 _MAX_KEYS = 4
 
 Reporting = ReportAddresses | NoRecord | InvalidRecord | LookupFailure
+
+_NO_STARTTLS = (Finding.STARTTLS_MISSING, Finding.IN_CLEAR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class SeenHost:
     @property
     def without_tls(self) -> bool:
         """Whether a session showed that it has no TLS that works: then nothing that demands TLS may be published."""
-        return bool(self.broken) or any(reason.code in _STARTTLS_MISSING | _IN_CLEAR for reason in self.told)
+        return bool(self.broken) or any(finding(each) in _NO_STARTTLS for each in self.told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ def _no_upstream(lookup: Answer | LookupFailure | None) -> TypeGuard[LookupFailu
 def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
     for host in hosts:
         name, target = host.target.host.name, host.target
-        codes = {reason.code for reason in host.told}
+        found = {finding(reason) for reason in host.told}
         silent = next((each.detail for each in (*target.address_lookups, target.tlsa) if _no_upstream(each)), None)
         if isinstance(host.required, SkipHost) and silent is not None:
             yield _mend_resolver(silent)
@@ -146,14 +148,14 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
             )
         elif _has_no_address(host):
             yield _give_address(name)
-        if codes & _STARTTLS_MISSING:
+        if Finding.STARTTLS_MISSING in found:
             yield Advice(
                 kind="offer-starttls",
                 subject=name,
                 what=f"offer STARTTLS at {name}: what is published for it demands TLS",
                 why="whoever checks sends it nothing. If it does offer STARTTLS, something on the path removes it",
             )
-        elif codes & _IN_CLEAR:
+        elif Finding.IN_CLEAR in found:
             yield Advice(
                 kind="offer-starttls",
                 subject=name,
@@ -167,7 +169,7 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
                 what=f"make TLS work at {name}, with version 1.2 or later: the handshake failed ({detail})",
                 why="whoever demands TLS sends it nothing, and everybody else sends in clear",
             )
-        if codes & _DANE_MISMATCH:
+        if Finding.DANE_MISMATCH in found:
             yield Advice(
                 kind="mend-tlsa",
                 subject=name,
@@ -177,7 +179,7 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
                 publish=_tlsa_lines(host),
             )
         for reason in host.told:
-            if reason.code in _DANE_TA_FAULTS:
+            if finding(reason) is Finding.DANE_CHAIN:
                 yield Advice(
                     kind="mend-dane-ta-certificate",
                     subject=name,
@@ -211,22 +213,6 @@ def _without_addresses(domain: str, hosts: Sequence[SeenHost]) -> Iterator[Advic
     )
 
 
-_STARTTLS_MISSING = frozenset(
-    {
-        "rfc7672-2.2.3-starttls-required",
-        "rfc7672-2.2.3-starttls-refused",
-        "rfc8461-5-starttls-required",
-        "rfc8461-5-starttls-refused",
-    }
-)
-_IN_CLEAR = frozenset({"rfc7435-3-clear", "rfc7435-3-clear-refused"})
-_DANE_MISMATCH = frozenset({"rfc7672-3.2-dane-mismatch"})
-_DANE_TA_FAULTS = frozenset(
-    {"rfc7672-3.1.2-dane-untrusted", "rfc7672-3.1.2-dane-expired", "rfc7672-3.2.2-dane-wrong-name"}
-)
-_PKIX_FAULTS = frozenset({"rfc8461-4.2-untrusted", "rfc8461-4.2-expired", "rfc8461-4.2-wrong-name"})
-
-
 def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
     """A policy that cannot be had, does not name a host, or demands a certificate that a host does not have."""
     trouble = _sts_trouble(sts)
@@ -257,14 +243,14 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
                 publish=(f"mx: {name}",),
             )
         for reason in host.told:
-            if reason.code in _PKIX_FAULTS:
+            if finding(reason) is Finding.PUBLIC_CHAIN:
                 yield Advice(
                     kind="mend-certificate",
                     subject=name,
                     what=f"give {name} a certificate of a public authority for its name: {sentence(reason)}",
                     why=f"the MTA-STS policy of {domain} demands one",
                 )
-            elif reason.code == "rfc8461-5-would-hold":
+            elif finding(reason) is Finding.POLICY_WOULD_HOLD:
                 yield Advice(
                     kind="mend-before-enforcing",
                     subject=name,

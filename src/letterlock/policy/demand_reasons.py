@@ -1,6 +1,7 @@
 """The reasons of those who may demand more than DANE does: MTA-STS, the operator's rules, and the message itself."""
 
-from letterlock.policy.explanation import NOTHING, OUR_RULE, UNDER_ATTACK, ResultType, row
+from letterlock.policy.codes import Code
+from letterlock.policy.explanation import NOTHING, OUR_RULE, UNDER_ATTACK, Finding, ResultType, row
 
 _STS_HOST = "the operator of the domain must mend the host or the MTA-STS policy; the mail is tried again until then"
 _CANNOT_PROTECT = (
@@ -9,43 +10,45 @@ _CANNOT_PROTECT = (
 
 _STS = (
     row(
-        "rfc8461-5-enforce",
+        Code.RFC8461_5_ENFORCE,
         "RFC 8461 section 5",
         "2.0.0",
         "the MTA-STS policy {id} of {domain} demands TLS with a certificate for the host",
         NOTHING,
     ),
     row(
-        "rfc8461-5-testing",
+        Code.RFC8461_5_TESTING,
         "RFC 8461 section 5",
         "2.0.0",
         "the MTA-STS policy {id} of {domain} is in testing: what it demands is looked at, and not enforced",
         "the operator of the domain should change to mode enforce once its reports are clean",
     ),
     row(
-        "rfc8461-5-would-hold",
+        Code.RFC8461_5_WOULD_HOLD,
         "RFC 8461 section 5",
         "2.0.0",
         "would have been held under {what}, were it enforced: {reason}",
         _STS_HOST,
         ResultType.VALIDATION_FAILURE,
+        finding=Finding.POLICY_WOULD_HOLD,
     ),
     row(
-        "rfc8461-5-would-pass",
+        Code.RFC8461_5_WOULD_PASS,
         "RFC 8461 section 5",
         "2.0.0",
         "would have passed under {what}, were it enforced",
         NOTHING,
+        finding=Finding.AUDITED,
     ),
     row(
-        "rfc8461-5-none",
+        Code.RFC8461_5_NONE,
         "RFC 8461 section 5",
         "2.0.0",
         "the MTA-STS policy {id} of {domain} has mode none, and demands nothing",
         NOTHING,
     ),
     row(
-        "rfc8461-10.2-vanished",
+        Code.RFC8461_10_2_VANISHED,
         "RFC 8461 section 10.2",
         "4.7.5",
         "unsigned DNS has it that nobody takes mail for {domain} ({what}), and its MTA-STS policy {id} says otherwise: "
@@ -54,7 +57,7 @@ _STS = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rfc8461-10.2-blocked",
+        Code.RFC8461_10_2_BLOCKED,
         "RFC 8461 section 10.2",
         "2.0.0",
         "the remembered MTA-STS policy of {domain} is used, because it cannot be confirmed now: {detail}",
@@ -62,7 +65,7 @@ _STS = (
         ResultType.STS_POLICY_FETCH_ERROR,
     ),
     row(
-        "rfc8461-3.3-unreachable",
+        Code.RFC8461_3_3_UNREACHABLE,
         "RFC 8461 section 3.3",
         "2.0.0",
         "whether {domain} has an MTA-STS policy could not be found out, and none is remembered: {detail}",
@@ -70,7 +73,7 @@ _STS = (
         ResultType.STS_POLICY_FETCH_ERROR,
     ),
     row(
-        "rfc8461-4.1-mx-mismatch",
+        Code.RFC8461_4_1_MX_MISMATCH,
         "RFC 8461 section 4.1",
         "4.7.5",
         "the MTA-STS policy {id} of {domain} does not name this host; it names {patterns}",
@@ -78,23 +81,25 @@ _STS = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rfc8461-5-starttls-required",
+        Code.RFC8461_5_STARTTLS_REQUIRED,
         "RFC 8461 section 5",
         "4.7.5",
         "STARTTLS was not offered though the MTA-STS policy demands it; an attacker on the path may have removed it",
         UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
+        finding=Finding.STARTTLS_MISSING,
     ),
     row(
-        "rfc8461-5-starttls-refused",
+        Code.RFC8461_5_STARTTLS_REFUSED,
         "RFC 8461 section 5",
         "4.7.5",
         "STARTTLS was refused ({reply}) though the MTA-STS policy demands it",
         UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
+        finding=Finding.STARTTLS_MISSING,
     ),
     row(
-        "rfc8461-5-handshake-failed",
+        Code.RFC8461_5_HANDSHAKE_FAILED,
         "RFC 8461 section 5",
         "4.7.5",
         "the TLS handshake that the MTA-STS policy demands failed: {detail}",
@@ -102,31 +107,34 @@ _STS = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rfc8461-4.2-untrusted",
+        Code.RFC8461_4_2_UNTRUSTED,
         "RFC 8461 section 4.2",
         "4.7.5",
         "the certificate is not one that the MTA-STS policy lets pass: {detail}",
         _STS_HOST,
         ResultType.CERTIFICATE_NOT_TRUSTED,
+        finding=Finding.PUBLIC_CHAIN,
     ),
     row(
-        "rfc8461-4.2-expired",
+        Code.RFC8461_4_2_EXPIRED,
         "RFC 8461 section 4.2",
         "4.7.5",
         "the MTA-STS policy demands a valid certificate: {detail}",
         "the operator of the host must renew the certificate",
         ResultType.CERTIFICATE_EXPIRED,
+        finding=Finding.PUBLIC_CHAIN,
     ),
     row(
-        "rfc8461-4.2-wrong-name",
+        Code.RFC8461_4_2_WRONG_NAME,
         "RFC 8461 section 4.2",
         "4.7.5",
         "the MTA-STS policy demands a certificate for the host: {detail}",
         _STS_HOST,
         ResultType.CERTIFICATE_HOST_MISMATCH,
+        finding=Finding.PUBLIC_CHAIN,
     ),
     row(
-        "rfc8461-4.2-verified",
+        Code.RFC8461_4_2_VERIFIED,
         "RFC 8461 section 4.2",
         "2.0.0",
         "verified by WebPKI, as the MTA-STS policy demands: {match}",
@@ -136,21 +144,22 @@ _STS = (
 
 _RULES = (
     row(
-        "rule-route",
+        Code.RULE_ROUTE,
         "operator's rule",
         "2.0.0",
         "the route {source} sends mail for {domain} to {next_hop}",
         "change or remove the route if the mail should go elsewhere; `letterlock check --config` shows where it goes",
+        finding=Finding.ROUTED,
     ),
     row(
-        "rule-route-nowhere",
+        Code.RULE_ROUTE_NOWHERE,
         "operator's rule",
         "4.3.5",
         "the next hop of the route takes no mail, by a mistake in the route or at the relay host",
         "mend the next_hop of the route, or have the operator of the relay host mend its DNS; the mail waits",
     ),
     row(
-        "rule-tls-version",
+        Code.RULE_TLS_VERSION,
         "operator's rule",
         "4.7.5",
         "the session has {version}, and the rule {source} demands at least {minimum}",
@@ -158,14 +167,14 @@ _RULES = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rule-fingerprint",
+        Code.RULE_FINGERPRINT,
         "operator's rule",
         "2.0.0",
         "the rule {source} demands a certificate or key with one of {count} fingerprints",
         OUR_RULE,
     ),
     row(
-        "rule-fingerprint-mismatch",
+        Code.RULE_FINGERPRINT_MISMATCH,
         "operator's rule",
         "4.7.5",
         "neither the certificate nor its key has a fingerprint that the rule names: {detail}",
@@ -173,87 +182,96 @@ _RULES = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rule-fingerprint-matches",
+        Code.RULE_FINGERPRINT_MATCHES,
         "operator's rule",
         "2.0.0",
         "the server has a fingerprint that the rule names",
         NOTHING,
     ),
     row(
-        "rule-exception",
+        Code.RULE_EXCEPTION,
         "operator's rule",
         "2.0.0",
         "the exception {source} lets mail pass with less than is demanded, until {until}: {why}",
         "remove the exception as soon as its reason is gone",
     ),
     row(
-        "rule-audit-would-hold",
+        Code.RULE_AUDIT_WOULD_HOLD,
         "operator's rule",
         "2.0.0",
         "would have been held under {what}, which is in audit: {reason}",
         "mend this before the rule is enforced",
+        finding=Finding.AUDITED,
     ),
     row(
-        "rule-audit-would-pass",
+        Code.RULE_AUDIT_WOULD_PASS,
         "operator's rule",
         "2.0.0",
         "would have passed under {what}, which is in audit",
         "enforce the rule once nothing is told any more",
+        finding=Finding.AUDITED,
     ),
 )
 
 _MESSAGE = (
     row(
-        "rfc8689-4.2.1-requiretls",
+        Code.RFC8689_4_2_1_REQUIRETLS,
         "RFC 8689 section 4.2.1",
         "2.0.0",
         "the sender demands TLS with a verified certificate at every hop (REQUIRETLS)",
         NOTHING,
+        finding=Finding.SENDERS_DEMAND,
     ),
     row(
-        "rfc8689-4.2.1-unsigned-mx",
+        Code.RFC8689_4_2_1_UNSIGNED_MX,
         "RFC 8689 section 4.2.1",
         "4.7.10",
         "REQUIRETLS: nothing proves that this is a host of the domain: the MX record is not signed, and no MTA-STS "
         "policy names it",
         _CANNOT_PROTECT,
+        finding=Finding.SENDERS_DEMAND,
     ),
     row(
-        "rfc8689-4.2.1-no-tls",
+        Code.RFC8689_4_2_1_NO_TLS,
         "RFC 8689 section 4.2.1",
         "4.7.10",
         "REQUIRETLS: there is no TLS session with the server: {detail}",
         _CANNOT_PROTECT,
         ResultType.STARTTLS_NOT_SUPPORTED,
+        finding=Finding.SENDERS_DEMAND,
     ),
     row(
-        "rfc8689-4.2.1-not-verified",
+        Code.RFC8689_4_2_1_NOT_VERIFIED,
         "RFC 8689 section 4.2.1",
         "4.7.10",
         "REQUIRETLS: the certificate proves nothing: {detail}",
         _CANNOT_PROTECT,
         ResultType.CERTIFICATE_NOT_TRUSTED,
+        finding=Finding.SENDERS_DEMAND,
     ),
     row(
-        "rfc8689-4.2.1-verified",
+        Code.RFC8689_4_2_1_VERIFIED,
         "RFC 8689 section 4.2.1",
         "2.0.0",
         "REQUIRETLS: verified by WebPKI: {match}",
         NOTHING,
+        finding=Finding.SENDERS_DEMAND,
     ),
     row(
-        "rfc8689-4.2.1-not-offered",
+        Code.RFC8689_4_2_1_NOT_OFFERED,
         "RFC 8689 section 4.2.1",
         "5.7.30",
         "REQUIRETLS: the server, which is proven to be the right one, does not support it",
         _CANNOT_PROTECT,
+        finding=Finding.SENDERS_DEMAND,
     ),
     row(
-        "rfc8689-4.2.2-tls-required-no",
+        Code.RFC8689_4_2_2_TLS_REQUIRED_NO,
         "RFC 8689 section 4.2.2",
         "2.0.0",
         "the message says TLS-Required: No: it is rather delivered than protected",
         "the sender chose this; the header should be for reports about broken TLS only",
+        finding=Finding.SENDERS_DEMAND,
     ),
 )
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.policy.codes import Code
+
 
 class ResultType(StrEnum):
     """The result types of TLS reports (RFC 8460 section 4.3) that a delivery can end in."""
@@ -20,6 +22,21 @@ class ResultType(StrEnum):
     STS_WEBPKI_INVALID = "sts-webpki-invalid"
 
 
+class Finding(StrEnum):
+    """What kind of thing a reason tells, where somebody has to know: advice, notifications, the log."""
+
+    STARTTLS_MISSING = "starttls-missing"  # though DANE or MTA-STS demands it
+    IN_CLEAR = "in-clear"
+    CLEAR_ALLOWED = "clear-allowed"
+    DANE_MISMATCH = "dane-mismatch"
+    DANE_CHAIN = "dane-chain"  # the chain to an authority that a TLSA record names is not in order
+    PUBLIC_CHAIN = "public-chain"  # the chain that an MTA-STS policy demands is not in order
+    POLICY_WOULD_HOLD = "policy-would-hold"  # an MTA-STS policy in testing
+    AUDITED = "audited"  # what else is told of demands that are not enforced
+    SENDERS_DEMAND = "senders-demand"
+    ROUTED = "routed"  # the operator chose the way
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """What one code means.
@@ -28,12 +45,13 @@ class Explanation:
     the facts of a reason. `advice` is what to do, for whoever can do it. `result_type` None means: not reported.
     """
 
-    code: str
+    code: Code
     section: str
     status: str
     sentence: str
     advice: str
     result_type: ResultType | None
+    finding: Finding | None = None
 
 
 NOTHING = "nothing: this is as it should be"
@@ -46,8 +64,21 @@ UNDER_ATTACK = (
 
 
 def row(
-    code: str, section: str, status: str, sentence: str, advice: str, result_type: ResultType | None = None
+    code: Code,
+    section: str,
+    status: str,
+    sentence: str,
+    advice: str,
+    result_type: ResultType | None = None,
+    *,
+    finding: Finding | None = None,
 ) -> Explanation:
     return Explanation(
-        code=code, section=section, status=status, sentence=sentence, advice=advice, result_type=result_type
+        code=code,
+        section=section,
+        status=status,
+        sentence=sentence,
+        advice=advice,
+        result_type=result_type,
+        finding=finding,
     )

@@ -4,6 +4,7 @@ from letterlock.identity.dane import DaneMismatch, match_dane
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import (
     _SEAL,
     Achieved,
@@ -25,34 +26,34 @@ from letterlock.policy.lookups import said
 from letterlock.policy.reasons import Reason, sentence
 
 _DANE_CODES = {
-    MismatchKind.NO_CERTIFICATE: "rfc7672-3.2-dane-mismatch",
-    MismatchKind.MALFORMED: "rfc7672-3.2-dane-mismatch",
-    MismatchKind.NO_MATCH: "rfc7672-3.2-dane-mismatch",
-    MismatchKind.UNTRUSTED: "rfc7672-3.1.2-dane-untrusted",
-    MismatchKind.EXPIRED: "rfc7672-3.1.2-dane-expired",
-    MismatchKind.WRONG_NAME: "rfc7672-3.2.2-dane-wrong-name",
+    MismatchKind.NO_CERTIFICATE: Code.RFC7672_3_2_DANE_MISMATCH,
+    MismatchKind.MALFORMED: Code.RFC7672_3_2_DANE_MISMATCH,
+    MismatchKind.NO_MATCH: Code.RFC7672_3_2_DANE_MISMATCH,
+    MismatchKind.UNTRUSTED: Code.RFC7672_3_1_2_DANE_UNTRUSTED,
+    MismatchKind.EXPIRED: Code.RFC7672_3_1_2_DANE_EXPIRED,
+    MismatchKind.WRONG_NAME: Code.RFC7672_3_2_2_DANE_WRONG_NAME,
 }
-_PKIX_CODES: dict[Demander, dict[MismatchKind | None, str]] = {
+_PKIX_CODES: dict[Demander, dict[MismatchKind | None, Code]] = {
     Demander.RULE: {
-        MismatchKind.EXPIRED: "rule-verify-expired",
-        MismatchKind.WRONG_NAME: "rule-verify-wrong-name",
-        None: "rule-verify-untrusted",
+        MismatchKind.EXPIRED: Code.RULE_VERIFY_EXPIRED,
+        MismatchKind.WRONG_NAME: Code.RULE_VERIFY_WRONG_NAME,
+        None: Code.RULE_VERIFY_UNTRUSTED,
     },
     Demander.MTA_STS: {
-        MismatchKind.EXPIRED: "rfc8461-4.2-expired",
-        MismatchKind.WRONG_NAME: "rfc8461-4.2-wrong-name",
-        None: "rfc8461-4.2-untrusted",
+        MismatchKind.EXPIRED: Code.RFC8461_4_2_EXPIRED,
+        MismatchKind.WRONG_NAME: Code.RFC8461_4_2_WRONG_NAME,
+        None: Code.RFC8461_4_2_UNTRUSTED,
     },
-    Demander.REQUIRETLS: {None: "rfc8689-4.2.1-not-verified"},
+    Demander.REQUIRETLS: {None: Code.RFC8689_4_2_1_NOT_VERIFIED},
 }
 _VERIFIED = {
-    Demander.RULE: ("rule-verified", "pkix"),
-    Demander.MTA_STS: ("rfc8461-4.2-verified", "mta-sts"),
-    Demander.REQUIRETLS: ("rfc8689-4.2.1-verified", "pkix"),
+    Demander.RULE: (Code.RULE_VERIFIED, "pkix"),
+    Demander.MTA_STS: (Code.RFC8461_4_2_VERIFIED, "mta-sts"),
+    Demander.REQUIRETLS: (Code.RFC8689_4_2_1_VERIFIED, "pkix"),
 }
 _AUDITED = {
-    Demander.RULE: ("rule-audit-would-pass", "rule-audit-would-hold"),
-    Demander.MTA_STS: ("rfc8461-5-would-pass", "rfc8461-5-would-hold"),
+    Demander.RULE: (Code.RULE_AUDIT_WOULD_PASS, Code.RULE_AUDIT_WOULD_HOLD),
+    Demander.MTA_STS: (Code.RFC8461_5_WOULD_PASS, Code.RFC8461_5_WOULD_HOLD),
 }
 _VERSIONS = ("TLSv1.2", "TLSv1.3")
 _HELD_BY = {
@@ -62,20 +63,20 @@ _HELD_BY = {
     Demander.RULE: SkipKind.RULE,
 }
 _HANDSHAKE_FAILED = {
-    Demander.DANE: "rfc7672-2.2-handshake-failed",
-    Demander.MTA_STS: "rfc8461-5-handshake-failed",
-    Demander.REQUIRETLS: "rfc8689-4.2.1-no-tls",
-    Demander.RULE: "rule-handshake-failed",
+    Demander.DANE: Code.RFC7672_2_2_HANDSHAKE_FAILED,
+    Demander.MTA_STS: Code.RFC8461_5_HANDSHAKE_FAILED,
+    Demander.REQUIRETLS: Code.RFC8689_4_2_1_NO_TLS,
+    Demander.RULE: Code.RULE_HANDSHAKE_FAILED,
 }
 _STARTTLS_REFUSED = {
-    Demander.DANE: "rfc7672-2.2.3-starttls-refused",
-    Demander.MTA_STS: "rfc8461-5-starttls-refused",
-    Demander.RULE: "rule-starttls-refused",
+    Demander.DANE: Code.RFC7672_2_2_3_STARTTLS_REFUSED,
+    Demander.MTA_STS: Code.RFC8461_5_STARTTLS_REFUSED,
+    Demander.RULE: Code.RULE_STARTTLS_REFUSED,
 }
 _STARTTLS_REQUIRED = {
-    Demander.DANE: "rfc7672-2.2.3-starttls-required",
-    Demander.MTA_STS: "rfc8461-5-starttls-required",
-    Demander.RULE: "rule-starttls-required",
+    Demander.DANE: Code.RFC7672_2_2_3_STARTTLS_REQUIRED,
+    Demander.MTA_STS: Code.RFC8461_5_STARTTLS_REQUIRED,
+    Demander.RULE: Code.RULE_STARTTLS_REQUIRED,
 }
 
 
@@ -99,13 +100,13 @@ def judge_extensions(cleared: Cleared, session: SessionEvidence, *, requiretls_o
     The server is proven by then, so its word counts: without REQUIRETLS it will never take the message (5.7.30).
     """
     if cleared.requirement.requiretls and not requiretls_offered:
-        return _skip(session, SkipKind.REQUIRETLS_NOT_OFFERED, "rfc8689-4.2.1-not-offered")
+        return _skip(session, SkipKind.REQUIRETLS_NOT_OFFERED, Code.RFC8689_4_2_1_NOT_OFFERED)
     return cleared
 
 
 def _judge(requirement: Requirement, session: SessionEvidence, now: float) -> Verdict:
     if session.starttls is StartTls.INJECTED:
-        return _skip(session, SkipKind.INJECTED, "rfc3207-4.2-injected")
+        return _skip(session, SkipKind.INJECTED, Code.RFC3207_4_2_INJECTED)
     if isinstance(session.handshake, Completed):
         return _judge_session(requirement, session, session.handshake, now)
     if isinstance(session.handshake, HandshakeFailed):
@@ -135,7 +136,7 @@ def next_requirement(requirement: Requirement, session: SessionEvidence) -> Requ
     return requirement.fallback if isinstance(session.handshake, HandshakeFailed) else None
 
 
-def _skip(session: SessionEvidence, kind: SkipKind, code: str, *facts: tuple[str, str]) -> SkipHost:
+def _skip(session: SessionEvidence, kind: SkipKind, code: Code, *facts: tuple[str, str]) -> SkipHost:
     return SkipHost(kind=kind, reasons=(Reason(code=code, subject=session.address, facts=facts),))
 
 
@@ -147,7 +148,7 @@ def _demanded_by(requirement: Requirement) -> Demander:
 def _no_handshake(requirement: Requirement, session: SessionEvidence, detail: str) -> SkipHost:
     fact = ("detail", said(detail))
     if requirement.encryption is not Encryption.MANDATORY:
-        return _skip(session, SkipKind.HANDSHAKE_FAILED, "rfc7435-3-handshake-failed", fact)
+        return _skip(session, SkipKind.HANDSHAKE_FAILED, Code.RFC7435_3_HANDSHAKE_FAILED, fact)
     by = _demanded_by(requirement)
     return _skip(session, _HELD_BY[by], _HANDSHAKE_FAILED[by], fact)
 
@@ -160,7 +161,7 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
         return _no_starttls(_demanded_by(requirement), session, reply if refused else None)
     reasons = requirement.reasons
     if requirement.encryption is Encryption.OPTIONAL:
-        code, facts = ("rfc7435-3-clear-refused", (reply,)) if refused else ("rfc7435-3-clear", ())
+        code, facts = (Code.RFC7435_3_CLEAR_REFUSED, (reply,)) if refused else (Code.RFC7435_3_CLEAR, ())
         reasons = (*reasons, Reason(code=code, subject=session.address, facts=facts))
     return _clear(session, requirement, Achieved(level=Level.CLEAR), reasons)
 
@@ -168,7 +169,7 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
 def _no_starttls(by: Demander, session: SessionEvidence, refusal: tuple[str, str] | None) -> SkipHost:
     if by is Demander.REQUIRETLS:
         detail = f"STARTTLS was refused ({refusal[1]})" if refusal else "STARTTLS was not offered"
-        return _skip(session, _HELD_BY[by], "rfc8689-4.2.1-no-tls", ("detail", detail))
+        return _skip(session, _HELD_BY[by], Code.RFC8689_4_2_1_NO_TLS, ("detail", detail))
     if refusal:
         return _skip(session, _HELD_BY[by], _STARTTLS_REFUSED[by], refusal)
     return _skip(session, _HELD_BY[by], _STARTTLS_REQUIRED[by])
@@ -179,7 +180,7 @@ def _judge_session(requirement: Requirement, session: SessionEvidence, tls: Comp
     least = requirement.minimum_version
     if least is not None and tls.version not in _VERSIONS[_VERSIONS.index(least) :]:
         facts = (("version", tls.version), ("source", requirement.minimum_source), ("minimum", least))
-        return _skip(session, SkipKind.RULE, "rule-tls-version", *facts)
+        return _skip(session, SkipKind.RULE, Code.RULE_TLS_VERSION, *facts)
     verdict = _judge_chain(requirement, session, tls, now)
     if requirement.also is None or not isinstance(verdict, Cleared):
         return verdict
@@ -198,7 +199,7 @@ def _judge_chain(requirement: Requirement, session: SessionEvidence, tls: Comple
             return _judge_pkix(requirement, pkix, session, tls, now)
         case PinAuthentication() as pin:
             return _judge_pin(requirement, pin, session, tls, now)
-    return _cleared(requirement, session, "rfc7435-3-encrypted", Achieved(level=Level.ENCRYPTED))
+    return _cleared(requirement, session, Code.RFC7435_3_ENCRYPTED, Achieved(level=Level.ENCRYPTED))
 
 
 def _judge_pin(
@@ -208,9 +209,9 @@ def _judge_pin(
     records = [TLSARecord(3, selector, 1, digest) for digest in pin.fingerprints for selector in (0, 1)]
     found = match_dane(tls.chain, records, (), now)
     if isinstance(found, DaneMismatch):
-        return _skip(session, SkipKind.RULE, "rule-fingerprint-mismatch", ("detail", found.detail))
+        return _skip(session, SkipKind.RULE, Code.RULE_FINGERPRINT_MISMATCH, ("detail", found.detail))
     achieved = Achieved(level=Level.AUTHENTICATED, by="fingerprint", match=str(found))
-    return _cleared(requirement, session, "rule-fingerprint-matches", achieved)
+    return _cleared(requirement, session, Code.RULE_FINGERPRINT_MATCHES, achieved)
 
 
 def _judge_dane(
@@ -221,8 +222,8 @@ def _judge_dane(
         return _skip(session, SkipKind.DANE, _DANE_CODES[found.kind], ("detail", found.detail))
     if not dane.names_secure:
         achieved = Achieved(level=Level.ENCRYPTED, by=f"{found.by}-unsigned-mx", match=str(found))
-        return _cleared(requirement, session, "rfc7672-2.2.1-dane-unsigned-mx", achieved)
-    code = "rfc7672-3.1.1-dane-ee" if found.by == "dane-ee" else "rfc7672-3.1.2-dane-ta"
+        return _cleared(requirement, session, Code.RFC7672_2_2_1_DANE_UNSIGNED_MX, achieved)
+    code = Code.RFC7672_3_1_1_DANE_EE if found.by == "dane-ee" else Code.RFC7672_3_1_2_DANE_TA
     return _cleared(requirement, session, code, Achieved(level=Level.AUTHENTICATED, by=found.by, match=str(found)))
 
 
@@ -237,12 +238,12 @@ def _judge_pkix(
         )
     if not pkix.names_secure:
         achieved = Achieved(level=Level.ENCRYPTED, by="pkix-unsigned-name", match=str(found))
-        return _cleared(requirement, session, "rfc7672-1.3.2-unsigned-name", achieved)
+        return _cleared(requirement, session, Code.RFC7672_1_3_2_UNSIGNED_NAME, achieved)
     code, by = _VERIFIED[pkix.demander]
     return _cleared(requirement, session, code, Achieved(level=Level.AUTHENTICATED, by=by, match=str(found)))
 
 
-def _cleared(requirement: Requirement, session: SessionEvidence, code: str, achieved: Achieved) -> Cleared:
+def _cleared(requirement: Requirement, session: SessionEvidence, code: Code, achieved: Achieved) -> Cleared:
     facts = (("match", said(achieved.match)),) if achieved.match else ()
     reason = Reason(code=code, subject=session.address, facts=facts)
     return _clear(session, requirement, achieved, (*requirement.reasons, reason))

@@ -1,12 +1,13 @@
 """What a lookup means for a decision: found, provably or acceptably absent, or could not find out (RFC 7672 2.1)."""
 
+from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 
 _MAX_DETAIL = 200
 
 
-def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: str, bogus: str) -> Reason | None:
+def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: Code, bogus: Code) -> Reason | None:
     """Why a lookup could not find out, or None for an answer to go by.
 
     Bogus, timeout, SERVFAIL and the like, and also an answer that no trust anchor covers: none of them means absence
@@ -15,12 +16,12 @@ def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: 
     """
     if isinstance(lookup, LookupFailure) and lookup.kind is FailureKind.NO_UPSTREAM:
         facts = (("what", what), ("detail", said(lookup.detail)))
-        return Reason(code="rfc7672-2.1.2-no-resolver", subject=subject, facts=facts)
+        return Reason(code=Code.RFC7672_2_1_2_NO_RESOLVER, subject=subject, facts=facts)
     if isinstance(lookup, LookupFailure):
         code = bogus if lookup.kind is FailureKind.BOGUS else failed
         return Reason(code=code, subject=subject, facts=(("kind", lookup.kind.value), ("detail", said(lookup.detail))))
     if lookup.security in (Security.INDETERMINATE, Security.BOGUS):
-        return Reason(code="rfc7672-2.1.1-indeterminate", subject=subject, facts=(("what", what),))
+        return Reason(code=Code.RFC7672_2_1_1_INDETERMINATE, subject=subject, facts=(("what", what),))
     return None
 
 

@@ -3,6 +3,7 @@
 from dns.rdtypes.ANY.MX import MX
 
 from letterlock.mtasts.evidence import Known
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason
@@ -22,9 +23,9 @@ def loop(evidence: DestinationEvidence, target: TargetHost) -> Defer | Refuse | 
         return None
     facts = (("addresses", ", ".join(addresses)),)
     if evidence.relay is None and not isinstance(evidence.sts, Known) and _is_best(evidence, target):
-        why = Reason(code="rfc5321-5.1-loops-back", subject=evidence.next_hop.domain, facts=facts)
+        why = Reason(code=Code.RFC5321_5_1_LOOPS_BACK, subject=evidence.next_hop.domain, facts=facts)
         return Refuse(status="5.4.6", reasons=(why,))
-    return Defer(reasons=(Reason(code="rfc5321-5.1-own-address", subject=target.host.name, facts=facts),))
+    return Defer(reasons=(Reason(code=Code.RFC5321_5_1_OWN_ADDRESS, subject=target.host.name, facts=facts),))
 
 
 def _is_best(evidence: DestinationEvidence, target: TargetHost) -> bool:

@@ -7,6 +7,7 @@ The order is that of a delivery: the route, the requirement, the judgement. A re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from letterlock.policy.codes import Code
 from letterlock.policy.demand_reasons import DEMANDS
 from letterlock.policy.explanation import (
     NOTHING,
@@ -14,76 +15,77 @@ from letterlock.policy.explanation import (
     THEIR_DNS,
     UNDER_ATTACK,
     Explanation,
+    Finding,
     ResultType,
     row,
 )
 
 _ROUTE = (
     row(
-        "rfc5321-5.1-implicit-mx",
+        Code.RFC5321_5_1_IMPLICIT_MX,
         "RFC 5321 section 5.1",
         "2.0.0",
         "there is no MX record, so the domain itself is the host",
         NOTHING,
     ),
     row(
-        "rfc5321-2.3.5-mx-is-address",
+        Code.RFC5321_2_3_5_MX_IS_ADDRESS,
         "RFC 5321 section 2.3.5",
         "2.0.0",
         "an MX record names the IP address {host}, for which DANE does not exist",
         "the operator of the domain should name a host in the MX record",
     ),
     row(
-        "rfc5321-4.1.3-literal",
+        Code.RFC5321_4_1_3_LITERAL,
         "RFC 5321 section 4.1.3",
         "2.0.0",
         "the next hop is an address literal, for which there is no MX and no DANE",
         NOTHING,
     ),
     row(
-        "rfc5321-5.1-mx-unusable",
+        Code.RFC5321_5_1_MX_UNUSABLE,
         "RFC 5321 section 5.1",
         "4.4.4",
         "no MX record names a host that can be asked for: {hosts}",
         "the operator of the domain must mend the MX records",
     ),
     row(
-        "rfc5321-5.1-own-host",
+        Code.RFC5321_5_1_OWN_HOST,
         "RFC 5321 section 5.1",
         "4.4.6",
         "the best MX host is this server itself ({host}): mail would go round in a circle",
         "if mail for the domain is to stay here or go elsewhere, give it a [route]; else its MX records are wrong",
     ),
     row(
-        "rfc5321-5.1-loops-back",
+        Code.RFC5321_5_1_LOOPS_BACK,
         "RFC 5321 section 5.1",
         "5.4.6",
         "mail for the domain loops back to this server: its MX host has the address {addresses}",
         "if mail for the domain is to stay here or go elsewhere, give it a [route]; else its MX records are wrong",
     ),
     row(
-        "rfc5321-5.1-own-address",
+        Code.RFC5321_5_1_OWN_ADDRESS,
         "RFC 5321 section 5.1",
         "4.4.6",
         "the host has an address of this server ({addresses}): mail would go round in a circle",
         "let the [route] lead to another server; without one, a better MX host of the domain must answer first",
     ),
     row(
-        "rfc7505-3-null-mx",
+        Code.RFC7505_3_NULL_MX,
         "RFC 7505 section 3",
         "5.1.10",
         "the domain says that it takes no mail (null MX)",
         "check the recipient's address",
     ),
     row(
-        "rfc5321-5.1-no-such-domain",
+        Code.RFC5321_5_1_NO_SUCH_DOMAIN,
         "RFC 5321 section 5.1",
         "5.1.2",
         "there is no such domain",
         "check the recipient's address",
     ),
     row(
-        "rule-vanished",
+        Code.RULE_VANISHED,
         "operator's rule",
         "4.7.5",
         "unsigned DNS has it that nobody takes mail for {domain} ({what}), and the rule {source} is written for that "
@@ -91,14 +93,14 @@ _ROUTE = (
         "compare with DNS from another network; if the domain has gone for good, remove the rule",
     ),
     row(
-        "rfc7672-2.1.2-no-resolver",
+        Code.RFC7672_2_1_2_NO_RESOLVER,
         "RFC 7672 section 2.1.2",
         "4.4.3",
         "could not find out {what}: no DNS resolver answers this server ({detail}); that says nothing about the domain",
         "look at the resolvers that this server asks: `[resolver] upstream`, or else those of /etc/resolv.conf",
     ),
     row(
-        "rfc7672-2.1.2-mx-lookup-failed",
+        Code.RFC7672_2_1_2_MX_LOOKUP_FAILED,
         "RFC 7672 section 2.1.2",
         "4.4.3",
         "could not find out the MX records ({kind}: {detail}); a failed lookup does not mean that there are none",
@@ -106,7 +108,7 @@ _ROUTE = (
         ResultType.DNSSEC_INVALID,
     ),
     row(
-        "rfc7672-2.1.2-mx-bogus",
+        Code.RFC7672_2_1_2_MX_BOGUS,
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "the MX answer does not bear its signatures ({detail}); it may be forged",
@@ -114,7 +116,7 @@ _ROUTE = (
         ResultType.DNSSEC_INVALID,
     ),
     row(
-        "rfc7672-6-insecure-mx",
+        Code.RFC7672_6_INSECURE_MX,
         "RFC 7672 section 6",
         "4.7.5",
         "the rule {source} demands DANE, and the MX records are not signed",
@@ -125,7 +127,7 @@ _ROUTE = (
 
 _HOST = (
     row(
-        "rfc7672-2.1.2-address-lookup-failed",
+        Code.RFC7672_2_1_2_ADDRESS_LOOKUP_FAILED,
         "RFC 7672 section 2.1.2",
         "4.4.3",
         "could not find out its addresses ({kind}: {detail})",
@@ -133,7 +135,7 @@ _HOST = (
         ResultType.DNSSEC_INVALID,
     ),
     row(
-        "rfc7672-2.1.2-address-bogus",
+        Code.RFC7672_2_1_2_ADDRESS_BOGUS,
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "the answer for its addresses does not bear its signatures ({detail}); it may be forged",
@@ -141,7 +143,7 @@ _HOST = (
         ResultType.DNSSEC_INVALID,
     ),
     row(
-        "rfc7672-2.1.1-indeterminate",
+        Code.RFC7672_2_1_1_INDETERMINATE,
         "RFC 7672 section 2.1.1",
         "4.7.5",
         "could not find out whether {what} should be signed: no trust anchor covers the name",
@@ -149,21 +151,21 @@ _HOST = (
         ResultType.DNSSEC_INVALID,
     ),
     row(
-        "rfc5321-5.1-no-address",
+        Code.RFC5321_5_1_NO_ADDRESS,
         "RFC 5321 section 5.1",
         "4.4.4",
         "it has no address",
         "the operator of the domain must give the host an address, or remove it from the MX records",
     ),
     row(
-        "rfc5321-5.1-no-host-has-an-address",
+        Code.RFC5321_5_1_NO_HOST_HAS_AN_ADDRESS,
         "RFC 5321 section 5.1",
         "5.4.4",
         "no host of the domain has an address",
         "check the recipient's address",
     ),
     row(
-        "rfc7672-2.1.2-tlsa-lookup-failed",
+        Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED,
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "could not find out the TLSA records ({kind}: {detail}); an attacker may be hiding them",
@@ -171,7 +173,7 @@ _HOST = (
         ResultType.DNSSEC_INVALID,
     ),
     row(
-        "rfc7672-2.1.2-tlsa-bogus",
+        Code.RFC7672_2_1_2_TLSA_BOGUS,
         "RFC 7672 section 2.1.2",
         "4.7.5",
         "the TLSA answer does not bear its signatures ({detail}); it may be forged",
@@ -182,14 +184,14 @@ _HOST = (
 
 _REQUIRE = (
     row(
-        "rfc7672-2.2-usable",
+        Code.RFC7672_2_2_USABLE,
         "RFC 7672 section 2.2",
         "2.0.0",
         "the signed TLSA records at {base} say who the server is ({count} usable)",
         NOTHING,
     ),
     row(
-        "rfc7672-2.2-unusable",
+        Code.RFC7672_2_2_UNUSABLE,
         "RFC 7672 section 2.2",
         "2.0.0",
         "TLSA records at {base} are signed, but none is usable ({records}): TLS is demanded, a certificate cannot be",
@@ -197,51 +199,51 @@ _REQUIRE = (
         ResultType.TLSA_INVALID,
     ),
     row(
-        "rfc7672-2.2-no-tlsa",
+        Code.RFC7672_2_2_NO_TLSA,
         "RFC 7672 section 2.2",
         "2.0.0",
         "there are no TLSA records at {base} ({proof})",
         "the operator of the host can publish a TLSA record",
     ),
     row(
-        "rfc7672-2.2-insecure-tlsa",
+        Code.RFC7672_2_2_INSECURE_TLSA,
         "RFC 7672 section 2.2",
         "2.0.0",
         "the TLSA records at {base} are not signed, and so prove nothing",
         "the operator of the zone must sign it",
     ),
     row(
-        "rfc7672-2.2.2-insecure-address",
+        Code.RFC7672_2_2_2_INSECURE_ADDRESS,
         "RFC 7672 section 2.2.2",
         "2.0.0",
         "its addresses are not signed, so there can be no DANE",
         "the operator of the zone must sign it",
     ),
     row(
-        "rfc7672-2.2-literal",
+        Code.RFC7672_2_2_LITERAL,
         "RFC 7672 section 2.2",
         "2.0.0",
         "it is an IP address, for which there is no DANE",
         "name a host instead",
     ),
     row(
-        "rfc7672-2.2.1-insecure-mx",
+        Code.RFC7672_2_2_1_INSECURE_MX,
         "RFC 7672 section 2.2.1",
         "2.0.0",
         "the MX record that names it is not signed: whoever forges it chooses the host",
         "the operator of the domain must sign it",
     ),
-    row("rule-require-tls", "operator's rule", "2.0.0", "the rule {source} demands TLS", OUR_RULE),
-    row("rule-verify", "operator's rule", "2.0.0", "the rule {source} demands a certificate for {names}", OUR_RULE),
+    row(Code.RULE_REQUIRE_TLS, "operator's rule", "2.0.0", "the rule {source} demands TLS", OUR_RULE),
+    row(Code.RULE_VERIFY, "operator's rule", "2.0.0", "the rule {source} demands a certificate for {names}", OUR_RULE),
     row(
-        "rule-verify-no-name",
+        Code.RULE_VERIFY_NO_NAME,
         "operator's rule",
         "4.7.5",
         "the rule {source} demands a certificate, and an IP address has no name that could stand in one",
         "give the rule `names`",
     ),
     row(
-        "rfc7672-6-no-usable-tlsa",
+        Code.RFC7672_6_NO_USABLE_TLSA,
         "RFC 7672 section 6",
         "4.7.5",
         "the rule {source} demands DANE, and there is no usable TLSA record",
@@ -249,31 +251,32 @@ _REQUIRE = (
         ResultType.DANE_REQUIRED,
     ),
     row(
-        "rfc7435-3-opportunistic",
+        Code.RFC7435_3_OPPORTUNISTIC,
         "RFC 7435 section 3",
         "2.0.0",
         "nothing demands TLS: it is used if the server offers it, with any certificate",
         "the operator of the domain can publish TLSA records, or you can write a rule",
     ),
     row(
-        "rfc7672-2.2-cleartext-fallback",
+        Code.RFC7672_2_2_CLEARTEXT_FALLBACK,
         "RFC 7672 section 2.2",
         "2.0.0",
         "TLS failed, and nothing demands it: sent in clear",
         "the operator of the host must mend its TLS",
+        finding=Finding.CLEAR_ALLOWED,
     ),
 )
 
 _OURSELVES = (
     row(
-        "internal-error",
+        Code.INTERNAL_ERROR,
         "RFC 3463 section 3.4",
         "4.3.0",
         "an error inside Letterlock; the log has the details",
         "this is a bug: please report it, with what the log says of this message; the mail is tried again",
     ),
     row(
-        "queue-unreadable",
+        Code.QUEUE_UNREADABLE,
         "RFC 3463 section 3.4",
         "4.3.0",
         "the queue cannot be read",
@@ -283,7 +286,7 @@ _OURSELVES = (
 
 _SESSION = (
     row(
-        "rfc3207-4.2-injected",
+        Code.RFC3207_4_2_INJECTED,
         "RFC 3207 section 4.2",
         "4.7.5",
         "octets came after the 220 to STARTTLS and before TLS; somebody on the path may have put them there",
@@ -291,23 +294,25 @@ _SESSION = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rfc7672-2.2.3-starttls-required",
+        Code.RFC7672_2_2_3_STARTTLS_REQUIRED,
         "RFC 7672 section 2.2.3",
         "4.7.5",
         "STARTTLS was not offered though TLSA records demand it; an attacker on the path may have removed it",
         UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
+        finding=Finding.STARTTLS_MISSING,
     ),
     row(
-        "rfc7672-2.2.3-starttls-refused",
+        Code.RFC7672_2_2_3_STARTTLS_REFUSED,
         "RFC 7672 section 2.2.3",
         "4.7.5",
         "STARTTLS was refused ({reply}) though TLSA records demand it; an attacker on the path may have answered",
         UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
+        finding=Finding.STARTTLS_MISSING,
     ),
     row(
-        "rfc7672-2.2-handshake-failed",
+        Code.RFC7672_2_2_HANDSHAKE_FAILED,
         "RFC 7672 section 2.2",
         "4.7.5",
         "the TLS handshake failed ({detail}) though TLSA records demand it",
@@ -315,7 +320,7 @@ _SESSION = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rule-starttls-required",
+        Code.RULE_STARTTLS_REQUIRED,
         "RFC 3207 section 4.1",
         "4.7.4",
         "STARTTLS was not offered though a rule demands it; an attacker on the path may have removed it",
@@ -323,7 +328,7 @@ _SESSION = (
         ResultType.STARTTLS_NOT_SUPPORTED,
     ),
     row(
-        "rule-starttls-refused",
+        Code.RULE_STARTTLS_REFUSED,
         "RFC 3207 section 4.1",
         "4.7.4",
         "STARTTLS was refused ({reply}) though a rule demands it; an attacker on the path may have answered",
@@ -331,7 +336,7 @@ _SESSION = (
         ResultType.STARTTLS_NOT_SUPPORTED,
     ),
     row(
-        "rule-handshake-failed",
+        Code.RULE_HANDSHAKE_FAILED,
         "RFC 3207 section 4.1",
         "4.7.5",
         "the TLS handshake failed ({detail}) though a rule demands TLS",
@@ -339,7 +344,7 @@ _SESSION = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rfc7435-3-handshake-failed",
+        Code.RFC7435_3_HANDSHAKE_FAILED,
         "RFC 7435 section 3",
         "4.7.5",
         "the TLS handshake failed ({detail})",
@@ -347,40 +352,44 @@ _SESSION = (
         ResultType.VALIDATION_FAILURE,
     ),
     row(
-        "rfc7672-3.2-dane-mismatch",
+        Code.RFC7672_3_2_DANE_MISMATCH,
         "RFC 7672 section 3.2",
         "4.7.5",
         "the server's certificate matches none of the TLSA records: {detail}",
         "the operator of the host must publish a record for the new key first, and wait before changing keys; "
         "or an attacker answered in its place",
         ResultType.TLSA_INVALID,
+        finding=Finding.DANE_MISMATCH,
     ),
     row(
-        "rfc7672-3.1.2-dane-untrusted",
+        Code.RFC7672_3_1_2_DANE_UNTRUSTED,
         "RFC 7672 section 3.1.2",
         "4.7.5",
         "the server's certificate has no valid path to the authority of the TLSA record: {detail}",
         "the operator of the host must send the whole chain, the authority's certificate included",
         ResultType.CERTIFICATE_NOT_TRUSTED,
+        finding=Finding.DANE_CHAIN,
     ),
     row(
-        "rfc7672-3.1.2-dane-expired",
+        Code.RFC7672_3_1_2_DANE_EXPIRED,
         "RFC 7672 section 3.1.2",
         "4.7.5",
         "the certificate that the TLSA record vouches for is out of date: {detail}",
         "the operator of the host must renew it",
         ResultType.CERTIFICATE_EXPIRED,
+        finding=Finding.DANE_CHAIN,
     ),
     row(
-        "rfc7672-3.2.2-dane-wrong-name",
+        Code.RFC7672_3_2_2_DANE_WRONG_NAME,
         "RFC 7672 section 3.2.2",
         "4.7.5",
         "the certificate is for another name: {detail}",
         "the operator of the host must put the MX host's name into the certificate",
         ResultType.CERTIFICATE_HOST_MISMATCH,
+        finding=Finding.DANE_CHAIN,
     ),
     row(
-        "rule-verify-untrusted",
+        Code.RULE_VERIFY_UNTRUSTED,
         "RFC 5280 section 6",
         "4.7.5",
         "the certificate is not trusted: {detail}",
@@ -388,7 +397,7 @@ _SESSION = (
         ResultType.CERTIFICATE_NOT_TRUSTED,
     ),
     row(
-        "rule-verify-expired",
+        Code.RULE_VERIFY_EXPIRED,
         "RFC 5280 section 6.1.3",
         "4.7.5",
         "the certificate is out of date: {detail}",
@@ -396,7 +405,7 @@ _SESSION = (
         ResultType.CERTIFICATE_EXPIRED,
     ),
     row(
-        "rule-verify-wrong-name",
+        Code.RULE_VERIFY_WRONG_NAME,
         "RFC 9525 section 6",
         "4.7.5",
         "the certificate is for another name: {detail}",
@@ -407,60 +416,62 @@ _SESSION = (
 
 _CLEARED = (
     row(
-        "rfc7672-3.1.1-dane-ee",
+        Code.RFC7672_3_1_1_DANE_EE,
         "RFC 7672 section 3.1.1",
         "2.0.0",
         "the server's key is the one that its TLSA record names ({match})",
         NOTHING,
     ),
     row(
-        "rfc7672-3.1.2-dane-ta",
+        Code.RFC7672_3_1_2_DANE_TA,
         "RFC 7672 section 3.1.2",
         "2.0.0",
         "the server's certificate comes from the authority that its TLSA record names ({match})",
         NOTHING,
     ),
     row(
-        "rfc7672-2.2.1-dane-unsigned-mx",
+        Code.RFC7672_2_2_1_DANE_UNSIGNED_MX,
         "RFC 7672 section 2.2.1",
         "2.0.0",
         "the server is the one that its TLSA record names ({match}), but the MX record that led there is not signed",
         "the operator of the domain must sign it",
     ),
     row(
-        "rule-verified",
+        Code.RULE_VERIFIED,
         "RFC 5280 section 6",
         "2.0.0",
         "the certificate is trusted and has the right name ({match})",
         NOTHING,
     ),
     row(
-        "rfc7672-1.3.2-unsigned-name",
+        Code.RFC7672_1_3_2_UNSIGNED_NAME,
         "RFC 7672 section 1.3.2",
         "2.0.0",
         "the certificate is trusted ({match}), but for a name from unsigned DNS, which an attacker could have chosen",
         "give the rule `names`, or the operator of the domain must sign it",
     ),
     row(
-        "rfc7435-3-encrypted",
+        Code.RFC7435_3_ENCRYPTED,
         "RFC 7435 section 3",
         "2.0.0",
         "encrypted to whoever answered; the certificate proves nothing here",
         "the operator of the domain can publish TLSA records, or you can write a rule",
     ),
     row(
-        "rfc7435-3-clear",
+        Code.RFC7435_3_CLEAR,
         "RFC 7435 section 3",
         "2.0.0",
         "sent in clear: the server did not offer TLS, and nothing demands it",
         "the operator of the host must offer STARTTLS; a rule `require-tls` holds the mail instead",
+        finding=Finding.IN_CLEAR,
     ),
     row(
-        "rfc7435-3-clear-refused",
+        Code.RFC7435_3_CLEAR_REFUSED,
         "RFC 7435 section 3",
         "2.0.0",
         "sent in clear: the server refused STARTTLS ({reply}), and nothing demands it",
         "the operator of the host must mend its TLS; a rule `require-tls` holds the mail instead",
+        finding=Finding.IN_CLEAR,
     ),
 )
 

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
-from letterlock.policy.explanation import Explanation, ResultType
+from letterlock.policy.codes import Code
+from letterlock.policy.explanation import Explanation, Finding, ResultType
 from letterlock.policy.reason_table import EXPLANATIONS
 
 __all__ = [
     "Explanation",
+    "Finding",
     "Reason",
     "ResultType",
     "all_codes",
     "explain",
+    "finding",
     "result_type",
     "section",
     "sentence",
@@ -25,7 +28,7 @@ class Reason:
     `subject` is a host, a domain or an address. `facts` fill the sentence's placeholders.
     """
 
-    code: str
+    code: Code
     subject: str
     facts: tuple[tuple[str, str], ...] = ()
 
@@ -62,6 +65,11 @@ def section(reason: Reason) -> str:
 def result_type(reason: Reason) -> ResultType | None:
     """What a TLS report calls it (RFC 8460 section 4.3); None: not reported. Raises KeyError for an unknown code."""
     return explain(reason.code).result_type
+
+
+def finding(reason: Reason) -> Finding | None:
+    """What kind of thing the reason tells, where somebody has to know. Raises KeyError for an unknown code."""
+    return explain(reason.code).finding
 
 
 class _Facts(dict[str, str]):

@@ -24,6 +24,7 @@ from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import TlsDemand
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import (
     Audit,
     DaneAuthentication,
@@ -76,7 +77,7 @@ def _by_exception(evidence: DestinationEvidence, target: TargetHost) -> Requirem
         return None
     until = dt.datetime.fromtimestamp(exception.until, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     facts = (("source", rule.source), ("until", until), ("why", exception.why))
-    why = Reason(code="rule-exception", subject=target.host.name, facts=facts)
+    why = Reason(code=Code.RULE_EXCEPTION, subject=target.host.name, facts=facts)
     least = Encryption.OPTIONAL if exception.allow_clear else Encryption.MANDATORY
     return _unauthenticated(target, least, (why,))
 
@@ -87,7 +88,7 @@ def _by_rule_alone(evidence: DestinationEvidence, target: TargetHost) -> Require
     The header speaks of "recipient-side policy mechanisms such as MTA-STS and DANE" (RFC 8689 section 3), not of what
     the operator of this server demands. `verify` and `dane-only` are met by DANE, so for them TLSA counts as always.
     """
-    why, rule = Reason(code="rfc8689-4.2.2-tls-required-no", subject=target.host.name), evidence.rule
+    why, rule = Reason(code=Code.RFC8689_4_2_2_TLS_REQUIRED_NO, subject=target.host.name), evidence.rule
     if rule is None or rule.audit or rule.tls is TlsRule.MAY or rule.lifted_by_header:
         return _unauthenticated(target, Encryption.OPTIONAL, (why,))
     if lowered := _by_exception(evidence, target):
@@ -136,7 +137,7 @@ def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
     """
     reasons = tuple(reason for skip in skipped for reason in skip.reasons)
     if skipped and all(skip.kind is SkipKind.NO_ADDRESS for skip in skipped):
-        none = Reason(code="rfc5321-5.1-no-host-has-an-address", subject=subject)
+        none = Reason(code=Code.RFC5321_5_1_NO_HOST_HAS_AN_ADDRESS, subject=subject)
         return Refuse(status="5.4.4", reasons=(none, *reasons))
     return Defer(reasons=reasons)
 
@@ -160,12 +161,12 @@ def _unreachable(target: TargetHost) -> SkipHost | None:
             name,
             "its address",
             lookup,
-            failed="rfc7672-2.1.2-address-lookup-failed",
-            bogus="rfc7672-2.1.2-address-bogus",
+            failed=Code.RFC7672_2_1_2_ADDRESS_LOOKUP_FAILED,
+            bogus=Code.RFC7672_2_1_2_ADDRESS_BOGUS,
         )
         if reason:
             return SkipHost(kind=SkipKind.ADDRESS_UNKNOWN, reasons=(reason,))
-    none = Reason(code="rfc5321-5.1-no-address", subject=name)
+    none = Reason(code=Code.RFC5321_5_1_NO_ADDRESS, subject=name)
     return SkipHost(kind=SkipKind.NO_ADDRESS, reasons=(none,))
 
 
@@ -176,27 +177,27 @@ def _tlsa_unknown(target: TargetHost) -> Reason | None:
         target.host.name,
         "its TLSA answer",
         target.tlsa,
-        failed="rfc7672-2.1.2-tlsa-lookup-failed",
-        bogus="rfc7672-2.1.2-tlsa-bogus",
+        failed=Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED,
+        bogus=Code.RFC7672_2_1_2_TLSA_BOGUS,
     )
 
 
 def _unsigned_mx(target: TargetHost) -> tuple[Reason, ...]:
     if target.host.origin is Origin.MX and not target.host.secure:
-        return (Reason(code="rfc7672-2.2.1-insecure-mx", subject=target.host.name),)
+        return (Reason(code=Code.RFC7672_2_2_1_INSECURE_MX, subject=target.host.name),)
     return ()
 
 
 def _why_no_dane(target: TargetHost) -> Reason:
     name, base = target.host.name, ("base", _tlsa_owner(target))
     if target.host.origin is Origin.LITERAL:
-        return Reason(code="rfc7672-2.2-literal", subject=name)
+        return Reason(code=Code.RFC7672_2_2_LITERAL, subject=name)
     if not isinstance(target.tlsa, Answer):
-        return Reason(code="rfc7672-2.2.2-insecure-address", subject=name)
+        return Reason(code=Code.RFC7672_2_2_2_INSECURE_ADDRESS, subject=name)
     if target.tlsa.records:
-        return Reason(code="rfc7672-2.2-insecure-tlsa", subject=name, facts=(base,))
+        return Reason(code=Code.RFC7672_2_2_INSECURE_TLSA, subject=name, facts=(base,))
     proof = "proven" if target.tlsa.secure else "in an unsigned zone"
-    return Reason(code="rfc7672-2.2-no-tlsa", subject=name, facts=(base, ("proof", proof)))
+    return Reason(code=Code.RFC7672_2_2_NO_TLSA, subject=name, facts=(base, ("proof", proof)))
 
 
 def _tlsa_owner(target: TargetHost) -> str:
@@ -211,9 +212,9 @@ def _require_by_tlsa(
     rule, name = evidence.rule, target.host.name
     if not usable:
         listed = ", ".join(one.short for one in records[:3])
-        why = Reason(code="rfc7672-2.2-unusable", subject=name, facts=(base, ("records", listed)))
+        why = Reason(code=Code.RFC7672_2_2_UNUSABLE, subject=name, facts=(base, ("records", listed)))
         return _demanded_by_dane(_require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY))
-    why = Reason(code="rfc7672-2.2-usable", subject=name, facts=(("count", str(len(usable))), base))
+    why = Reason(code=Code.RFC7672_2_2_USABLE, subject=name, facts=(("count", str(len(usable))), base))
     if reasons and rule and rule.tls in (TlsRule.VERIFY, TlsRule.DANE_ONLY):
         return _demanded_by_dane(_require_by_rule(rule, target, (why, *reasons), Encryption.MANDATORY))
     return Requirement(
@@ -258,14 +259,14 @@ def _require_by_rule(
     name, kind = target.host.name, rule.tls if rule else TlsRule.MAY
     source = ("source", rule.source if rule else "")
     if rule and kind is TlsRule.DANE_ONLY:
-        skip, code = SkipKind.NO_USABLE_TLSA, "rfc7672-6-no-usable-tlsa"
+        skip, code = SkipKind.NO_USABLE_TLSA, Code.RFC7672_6_NO_USABLE_TLSA
         if _unsigned_mx(target):
-            skip, code = SkipKind.UNSIGNED_MX, "rfc7672-6-insecure-mx"
+            skip, code = SkipKind.UNSIGNED_MX, Code.RFC7672_6_INSECURE_MX
         return SkipHost(kind=skip, reasons=(Reason(code=code, subject=name, facts=(source,)), *reasons))
     if rule and kind is TlsRule.VERIFY:
         return _require_pkix(rule, target, reasons)
     if kind is TlsRule.REQUIRE_TLS:
-        why = Reason(code="rule-require-tls", subject=name, facts=(source,))
+        why = Reason(code=Code.RULE_REQUIRE_TLS, subject=name, facts=(source,))
         return _unauthenticated(target, Encryption.MANDATORY, (why, *reasons))
     return _unauthenticated(target, least, reasons)
 
@@ -273,7 +274,7 @@ def _require_by_rule(
 def _unauthenticated(target: TargetHost, encryption: Encryption, reasons: tuple[Reason, ...]) -> Requirement:
     fallback = None
     if encryption is Encryption.OPTIONAL:
-        why = Reason(code="rfc7672-2.2-cleartext-fallback", subject=target.host.name)
+        why = Reason(code=Code.RFC7672_2_2_CLEARTEXT_FALLBACK, subject=target.host.name)
         fallback = Requirement(
             encryption=Encryption.NONE, authentication=None, sni=None, fallback=None, reasons=(why, *reasons)
         )
@@ -286,7 +287,7 @@ def _with_fallback_told(target: TargetHost, required: Requirement | SkipHost) ->
     """Tell that nothing demands TLS, once everybody who could has spoken."""
     if not isinstance(required, Requirement) or required.encryption is not Encryption.OPTIONAL:
         return required
-    why = Reason(code="rfc7435-3-opportunistic", subject=target.host.name)
+    why = Reason(code=Code.RFC7435_3_OPPORTUNISTIC, subject=target.host.name)
     return replace(required, reasons=(*required.reasons, why))
 
 
@@ -303,13 +304,13 @@ def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reas
             authentication=PinAuthentication(fingerprints=rule.fingerprints),
             sni=server_name(target),
             fallback=None,
-            reasons=(Reason(code="rule-fingerprint", subject=host.name, facts=facts), *reasons),
+            reasons=(Reason(code=Code.RULE_FINGERPRINT, subject=host.name, facts=facts), *reasons),
         )
     if not rule.names and host.origin is Origin.LITERAL:
-        why = Reason(code="rule-verify-no-name", subject=host.name, facts=(source,))
+        why = Reason(code=Code.RULE_VERIFY_NO_NAME, subject=host.name, facts=(source,))
         return SkipHost(kind=SkipKind.RULE, reasons=(why, *reasons))
     names = rule.names or (host.name,)
-    why = Reason(code="rule-verify", subject=host.name, facts=(source, ("names", ", ".join(names))))
+    why = Reason(code=Code.RULE_VERIFY, subject=host.name, facts=(source, ("names", ", ".join(names))))
     return Requirement(
         encryption=Encryption.MANDATORY,
         authentication=PkixAuthentication(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Demander, Encryption, PkixAuthentication, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason
@@ -20,7 +21,7 @@ def with_requiretls(
         return required
     name = target.host.name
     if target.host.origin is Origin.LITERAL or not (target.host.secure or enforces(evidence, target)):
-        why = Reason(code="rfc8689-4.2.1-unsigned-mx", subject=name)
+        why = Reason(code=Code.RFC8689_4_2_1_UNSIGNED_MX, subject=name)
         return SkipHost(kind=SkipKind.REQUIRETLS, reasons=(why, *required.reasons))
     pkix = PkixAuthentication(
         references=tuple(dict.fromkeys((name, evidence.next_hop.domain))) if target.host.secure else (name,),
@@ -35,5 +36,5 @@ def with_requiretls(
         fallback=None,
         requiretls=True,
         demanders=required.demanders | {Demander.REQUIRETLS},
-        reasons=(Reason(code="rfc8689-4.2.1-requiretls", subject=name), *required.reasons),
+        reasons=(Reason(code=Code.RFC8689_4_2_1_REQUIRETLS, subject=name), *required.reasons),
     )

@@ -8,6 +8,7 @@ from dns.rdtypes.ANY.MX import MX
 
 from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
 from letterlock.policy.absence import unless_expected
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse
 from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route
 from letterlock.policy.lookups import said, unknown
@@ -30,7 +31,7 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle, own: str | None = Non
     """
     routed = _without_own(_by_mx(evidence, shuffle), own)
     if evidence.relay is not None and isinstance(routed, Refuse):
-        nowhere = Reason(code="rule-route-nowhere", subject=evidence.next_hop.domain)
+        nowhere = Reason(code=Code.RULE_ROUTE_NOWHERE, subject=evidence.next_hop.domain)
         routed = Defer(reasons=(nowhere, *routed.reasons))
     return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
 
@@ -43,7 +44,7 @@ def _without_own(routed: Route | Defer | Refuse, own: str | None) -> Route | Def
     better = tuple(host for host in routed.hosts if host.preference < best)
     if better:
         return replace(routed, hosts=better)
-    why = Reason(code="rfc5321-5.1-own-host", subject=routed.next_hop.domain, facts=(("host", str(own)),))
+    why = Reason(code=Code.RFC5321_5_1_OWN_HOST, subject=routed.next_hop.domain, facts=(("host", str(own)),))
     return Defer(reasons=(why,))
 
 
@@ -54,7 +55,7 @@ def relay_reasons(evidence: DestinationEvidence) -> tuple[Reason, ...]:
     relay, domain = evidence.relay, evidence.recipient_domain or evidence.next_hop.domain
     leads_to = str(relay.final or f"{'lmtp:' * relay.lmtp}{evidence.next_hop}")
     facts = (("source", relay.source), ("domain", domain), ("next_hop", leads_to))
-    return (Reason(code="rule-route", subject=domain, facts=facts),)
+    return (Reason(code=Code.RULE_ROUTE, subject=domain, facts=facts),)
 
 
 def _by_mx(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | Refuse:
@@ -67,30 +68,30 @@ def _by_mx(evidence: DestinationEvidence, shuffle: Shuffle) -> Route | Defer | R
         domain,
         "the MX answer",
         mx,
-        failed="rfc7672-2.1.2-mx-lookup-failed",
-        bogus="rfc7672-2.1.2-mx-bogus",
+        failed=Code.RFC7672_2_1_2_MX_LOOKUP_FAILED,
+        bogus=Code.RFC7672_2_1_2_MX_BOGUS,
     )
     if failure or isinstance(mx, LookupFailure):
         return Defer(reasons=(failure,) if failure else ())
     if mx.absence is Absence.NXDOMAIN:
-        return _nobody(evidence, mx, "5.1.2", "rfc5321-5.1-no-such-domain")
+        return _nobody(evidence, mx, "5.1.2", Code.RFC5321_5_1_NO_SUCH_DOMAIN)
     if mx.absence is Absence.NODATA:
         return _implicit_route(evidence.next_hop, mx)
     return _mx_route(evidence, mx, shuffle)
 
 
-def _nobody(evidence: DestinationEvidence, mx: Answer, status: str, code: str) -> Refuse | Defer:
+def _nobody(evidence: DestinationEvidence, mx: Answer, status: str, code: Code) -> Refuse | Defer:
     """Nobody takes mail there: for good where that is proven, or nothing speaks against it."""
     refusal = Refuse(status=status, reasons=(Reason(code=code, subject=evidence.next_hop.domain),))
     return refusal if mx.secure else unless_expected(evidence, refusal)
 
 
 def _literal_route(next_hop: NextHop) -> Route | Refuse:
-    reasons = (Reason(code="rfc5321-4.1.3-literal", subject=next_hop.domain),)
+    reasons = (Reason(code=Code.RFC5321_4_1_3_LITERAL, subject=next_hop.domain),)
     try:
         address = literal_address(next_hop.domain)
     except InvalidName:
-        return Refuse(status="5.1.2", reasons=(Reason(code="rfc5321-5.1-no-such-domain", subject=next_hop.domain),))
+        return Refuse(status="5.1.2", reasons=(Reason(code=Code.RFC5321_5_1_NO_SUCH_DOMAIN, subject=next_hop.domain),))
     host = MxHost(name=address, preference=0, origin=Origin.LITERAL, secure=False)
     return Route(next_hop=next_hop, hosts=(host,), mx_security=Security.INSECURE, reasons=reasons)
 
@@ -103,7 +104,7 @@ def _static_route(next_hop: NextHop) -> Route:
 
 def _implicit_route(next_hop: NextHop, mx: Answer) -> Route:
     host = MxHost(name=next_hop.domain, preference=0, origin=Origin.IMPLICIT_MX, secure=mx.secure)
-    reasons = (Reason(code="rfc5321-5.1-implicit-mx", subject=next_hop.domain),)
+    reasons = (Reason(code=Code.RFC5321_5_1_IMPLICIT_MX, subject=next_hop.domain),)
     return Route(next_hop=next_hop, hosts=(host,), mx_security=mx.security, reasons=reasons)
 
 
@@ -111,13 +112,13 @@ def _mx_route(evidence: DestinationEvidence, mx: Answer, shuffle: Shuffle) -> Ro
     domain = evidence.next_hop.domain
     records = [one for one in mx.records[:MAX_MX_RECORDS] if isinstance(one, MX)]
     if records and all(len(one.exchange.labels) == 1 for one in records):
-        return _nobody(evidence, mx, "5.1.10", "rfc7505-3-null-mx")
+        return _nobody(evidence, mx, "5.1.10", Code.RFC7505_3_NULL_MX)
     hosts = _ordered(_hosts(records, secure=mx.secure), shuffle)[:MAX_HOSTS]
     if not hosts:
         names = said(", ".join(one.exchange.to_text() for one in records[:5]))
-        return Defer(reasons=(Reason(code="rfc5321-5.1-mx-unusable", subject=domain, facts=(("hosts", names),)),))
+        return Defer(reasons=(Reason(code=Code.RFC5321_5_1_MX_UNUSABLE, subject=domain, facts=(("hosts", names),)),))
     reasons = [
-        Reason(code="rfc5321-2.3.5-mx-is-address", subject=domain, facts=(("host", host.name),))
+        Reason(code=Code.RFC5321_2_3_5_MX_IS_ADDRESS, subject=domain, facts=(("host", host.name),))
         for host in hosts
         if host.origin is Origin.LITERAL
     ]

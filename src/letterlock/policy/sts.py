@@ -5,6 +5,7 @@ from dataclasses import replace
 from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts.evidence import Known, Unreachable
 from letterlock.mtasts.policy import Mode, matches
+from letterlock.policy.codes import Code
 from letterlock.policy.decision import Audit, Demander, Encryption, PkixAuthentication, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.lookups import said
@@ -27,14 +28,14 @@ def with_sts(
     if not isinstance(required, Requirement):
         return required
     if isinstance(sts, Unreachable):
-        why = Reason(code="rfc8461-3.3-unreachable", subject=domain, facts=_facts(domain, detail=said(sts.detail)))
+        why = Reason(code=Code.RFC8461_3_3_UNREACHABLE, subject=domain, facts=_facts(domain, detail=said(sts.detail)))
         return replace(required, reasons=(*required.reasons, why))
     if not isinstance(sts, Known):
         return required
     blocked = _blocked(domain, sts)
     if sts.policy.mode is Mode.ENFORCE:
         return _enforced(evidence, target, required, sts, blocked)
-    code = "rfc8461-5-testing" if sts.policy.mode is Mode.TESTING else "rfc8461-5-none"
+    code = Code.RFC8461_5_TESTING if sts.policy.mode is Mode.TESTING else Code.RFC8461_5_NONE
     why = Reason(code=code, subject=domain, facts=_facts(domain, id=sts.id))
     told = replace(required, reasons=(*required.reasons, why, *blocked), signs=blocked)
     if sts.policy.mode is not Mode.TESTING:
@@ -68,7 +69,7 @@ def _facts(domain: str, **more: str) -> tuple[tuple[str, str], ...]:
 def _blocked(domain: str, sts: Known) -> tuple[Reason, ...]:
     if sts.trouble is None:
         return ()
-    return (Reason(code="rfc8461-10.2-blocked", subject=domain, facts=_facts(domain, detail=said(sts.trouble))),)
+    return (Reason(code=Code.RFC8461_10_2_BLOCKED, subject=domain, facts=_facts(domain, detail=said(sts.trouble))),)
 
 
 def _enforced(
@@ -82,9 +83,9 @@ def _enforced(
     if not _names(sts, target):
         patterns = ", ".join(sts.policy.mx[:_MAX_PATTERNS_TOLD])
         facts = _facts(domain, id=sts.id, patterns=said(patterns))
-        why = Reason(code="rfc8461-4.1-mx-mismatch", subject=host, facts=facts)
+        why = Reason(code=Code.RFC8461_4_1_MX_MISMATCH, subject=host, facts=facts)
         return SkipHost(kind=SkipKind.MTA_STS, reasons=(why, *blocked))
-    why = Reason(code="rfc8461-5-enforce", subject=host, facts=_facts(domain, id=sts.id))
+    why = Reason(code=Code.RFC8461_5_ENFORCE, subject=host, facts=_facts(domain, id=sts.id))
     others = required.reasons
     pkix = PkixAuthentication(
         references=(host,),

@@ -4,27 +4,27 @@ It names nothing that is the operator's own: no file of the configuration, no li
 to, no resolver. And it gives one piece of advice, which fits what happened: to the sender, not to an operator.
 """
 
+from letterlock.policy.codes import Code
 from letterlock.policy.explanation import NOTHING
-from letterlock.policy.reasons import explain
+from letterlock.policy.reasons import Finding, explain
 from letterlock.queue.tasks import Why
 
-ROUTED = "rule-route"  # the reason that says that the operator chose the way
 _FAIL = ("4.", "5.")
 _LOOKUP = "the domain's name servers did not give a reliable answer"
 
-SENTENCES = {
-    "rfc7672-2.1.2-mx-lookup-failed": f"the domain's mail servers could not be looked up: {_LOOKUP}",
-    "rfc7672-2.1.2-address-lookup-failed": f"the mail server's addresses could not be looked up: {_LOOKUP}",
-    "rfc7672-2.1.2-tlsa-lookup-failed": f"the mail server's TLSA records could not be looked up: {_LOOKUP}",
-    "rfc7672-6-insecure-mx": "mail to this domain is sent with DANE only, and its MX records are not signed",
-    "rfc7672-6-no-usable-tlsa": "mail to this domain is sent with DANE only, and there is no usable TLSA record",
-    "rule-verify-no-name": "a certificate is demanded, and an IP address has no name that could stand in one",
-    "rule-route-nowhere": "this mail system could not pass it on",
-    "rule-tls-version": "the mail server's TLS version is older than this mail system demands",
-    "rule-fingerprint-mismatch": "the mail server's certificate is not the one that this mail system expects",
-    "rule-verify-untrusted": "the mail server's certificate is not one that this mail system trusts",
-    "rule-verify-wrong-name": "the mail server's certificate is for another name",
-    "rfc5321-5.1-own-host": "mail for the domain would come back to this mail system",
+SENTENCES: dict[str, str] = {
+    Code.RFC7672_2_1_2_MX_LOOKUP_FAILED: f"the domain's mail servers could not be looked up: {_LOOKUP}",
+    Code.RFC7672_2_1_2_ADDRESS_LOOKUP_FAILED: f"the mail server's addresses could not be looked up: {_LOOKUP}",
+    Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED: f"the mail server's TLSA records could not be looked up: {_LOOKUP}",
+    Code.RFC7672_6_INSECURE_MX: "mail to this domain is sent with DANE only, and its MX records are not signed",
+    Code.RFC7672_6_NO_USABLE_TLSA: "mail to this domain is sent with DANE only, and there is no usable TLSA record",
+    Code.RULE_VERIFY_NO_NAME: "a certificate is demanded, and an IP address has no name that could stand in one",
+    Code.RULE_ROUTE_NOWHERE: "this mail system could not pass it on",
+    Code.RULE_TLS_VERSION: "the mail server's TLS version is older than this mail system demands",
+    Code.RULE_FINGERPRINT_MISMATCH: "the mail server's certificate is not the one that this mail system expects",
+    Code.RULE_VERIFY_UNTRUSTED: "the mail server's certificate is not one that this mail system trusts",
+    Code.RULE_VERIFY_WRONG_NAME: "the mail server's certificate is for another name",
+    Code.RFC5321_5_1_OWN_HOST: "mail for the domain would come back to this mail system",
 }
 """For reasons whose own sentence may name something of the operator's. Where one is missing, the status is put into
 words."""
@@ -72,7 +72,7 @@ def why_told(whys: tuple[Why, ...]) -> tuple[Why, ...]:
 
 def is_routed(whys: tuple[Why, ...]) -> bool:
     """Whether the operator chose the way, so that the hosts on it are the operator's affair."""
-    return any(each.code == ROUTED for each in whys)
+    return any(_finding(each) is Finding.ROUTED for each in whys)
 
 
 def what_failed(status: str) -> str:
@@ -84,7 +84,7 @@ def advice(status: str, whys: tuple[Why, ...], *, by_remote: bool) -> str:
     """What the sender can do. `by_remote`: another server decided; else the reasons did, if there are any."""
     if not by_remote:
         for each in whys:
-            if each.code.startswith("rfc8689-"):  # REQUIRETLS is the sender's own demand
+            if _finding(each) is Finding.SENDERS_DEMAND:  # REQUIRETLS is the sender's own demand
                 return _as_sentence(explain(each.code).advice)
     if by_remote and status[2:3] == "7":
         return _REFUSED_BY_POLICY
@@ -105,6 +105,13 @@ def _keeps_back(why: Why) -> bool:
         return explain(why.code).status.startswith(_FAIL)
     except KeyError:  # a code that only another version of Letterlock knows
         return False
+
+
+def _finding(why: Why) -> Finding | None:
+    try:
+        return explain(why.code).finding
+    except KeyError:  # a code that only another version of Letterlock knows
+        return None
 
 
 def _sentence(why: Why) -> str:
