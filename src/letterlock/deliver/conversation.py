@@ -1,7 +1,6 @@
 """The SMTP client over a stream: every wait has an end, and every way to fail is one exception."""
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
@@ -11,6 +10,7 @@ from letterlock.deliver.options import Timeouts
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes
+from letterlock.net.errors import os_error_words
 from letterlock.net.limits import Limit
 from letterlock.policy.decision import Cleared
 from letterlock.policy.evidence import SessionId
@@ -272,6 +272,4 @@ def _closing(event: ServerClosing) -> SessionLost:
 
 def say(error: OSError) -> str:
     """What an operating system's error means, in words."""
-    if error.errno is not None:
-        return os.strerror(error.errno)  # asyncio writes the address into strerror
-    return str(error) or type(error).__name__
+    return os_error_words(error)

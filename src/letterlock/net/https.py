@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
 from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts import MAX_POLICY_OCTETS, Fetched, FetchFailed, FetchFailure
+from letterlock.net.errors import os_error_words
 from letterlock.net.tls import start_tls
 from letterlock.policy.evidence import HandshakeFailed
 from letterlock.ports import Clock, Stream
@@ -73,7 +74,7 @@ async def fetch_policy(
     except TimeoutError:
         return FetchFailed(FetchFailure.FETCH, f"{host} did not answer in full within {deadline_seconds:g} s")
     except OSError as error:
-        return _NoPolicy(f"the connection to {host} broke: {_say(error)}").failure
+        return _NoPolicy(f"the connection to {host} broke: {os_error_words(error)}").failure
 
 
 async def _connect_to_any(addresses: Sequence[str], port: int, connect: Connect) -> Stream:
@@ -86,7 +87,7 @@ async def _connect_to_any(addresses: Sequence[str], port: int, connect: Connect)
         except TimeoutError:
             failures.append(f"{address}: no answer within {CONNECT_SECONDS:g} s")
         except OSError as error:
-            failures.append(f"{address}: {_say(error)}")
+            failures.append(f"{address}: {os_error_words(error)}")
     raise _NoPolicy(f"cannot connect to {'; '.join(failures)}" if failures else "there is no address to connect to")
 
 
@@ -260,7 +261,3 @@ async def _chunk_size(reader: _Reader) -> int:
 
 def _too_long(max_octets: int) -> _NoPolicy:
     return _NoPolicy(f"longer than {max_octets} octets")
-
-
-def _say(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__

@@ -1,10 +1,10 @@
 """The addresses that connections are made from, where the operator fixed them."""
 
 import ipaddress
-import os
 import socket
 from dataclasses import dataclass
 
+from letterlock.net.errors import os_error_words
 from letterlock.net.socket_address import socket_address
 
 
@@ -54,5 +54,5 @@ def unusable(address: str) -> str | None:
         with socket.socket(family, socket.SOCK_STREAM) as trial:
             trial.bind(socket_address(address, 0))
     except OSError as error:
-        return os.strerror(error.errno) if error.errno else str(error)
+        return os_error_words(error)
     return None

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL import SSL, crypto
 
 from letterlock.identity.certificates import InvalidCertificate, load_pem
+from letterlock.net.errors import os_error_words
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
 from letterlock.policy.evidence import Completed, HandshakeFailed
@@ -242,7 +243,7 @@ async def _shake_hands(stream: Stream, connection: SSL.Connection, records: Reco
     except SSL.Error as error:
         detail = say(error)
     except OSError as error:
-        detail = str(error) or type(error).__name__
+        detail = os_error_words(error)
     else:
         return None
     stream.abort()

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from letterlock.net.dns.upstream import Authentication, Upstream
 from letterlock.net.dns.wire import answers, with_id
+from letterlock.net.errors import os_error_words
 from letterlock.net.socket_address import socket_address
 from letterlock.resolver.answer import NoUpstream
 
@@ -185,7 +186,7 @@ class _Connection:
         except asyncio.IncompleteReadError:
             pass  # the end, orderly or not; whoever waits is told below
         except OSError as error:
-            why = f"{self._upstream}: {error.strerror or error}"
+            why = f"{self._upstream}: {os_error_words(error)}"
         finally:
             self._writer.close()
             for _, reply in self._waiting.values():
