@@ -459,7 +459,10 @@ class _Try:
         )
 
     def _reasons(self) -> tuple[Reason, ...]:
-        others = [each for each in (*self._seen.cleared, *self._held_reasons) if finding(each) is not Finding.ROUTED]
+        told = (*self._seen.cleared, *self._held_reasons)
+        if not self._relayed:
+            return told[:MAX_REASONS]
+        others = [each for each in told if finding(each) is not Finding.ROUTED]
         return (*others[: MAX_REASONS - len(self._relayed)], *self._relayed)
 
     def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:

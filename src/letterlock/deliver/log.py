@@ -2,7 +2,7 @@
 
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved
-from letterlock.policy.reasons import Finding, finding
+from letterlock.policy.reasons import Finding, Reason, finding
 from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
 
 MAX_TEXT_CHARACTERS = 600
@@ -42,7 +42,10 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
 
 
 def _protection(attempt: Attempt) -> str:
-    reasons = [reason for reason in attempt.reasons if finding(reason) is not Finding.ROUTED]
+    reasons: list[Reason] = []
+    routes: list[Reason] = []
+    for reason in attempt.reasons:
+        (routes if finding(reason) is Finding.ROUTED else reasons).append(reason)
     words = [f"tls={_level(attempt.achieved, refused=bool(reasons) and not attempt.broken)}"]
     if attempt.achieved is not None and attempt.achieved.by is not None:
         words.append(f"by={attempt.achieved.by}")
@@ -50,9 +53,8 @@ def _protection(attempt: Attempt) -> str:
         words += [f"version={attempt.handshake.version}", f"group={attempt.handshake.group or 'none'}"]
     if reasons:
         words.append(f"why={reasons[0].code}")
-    routes = [dict(reason.facts)["source"] for reason in attempt.reasons if finding(reason) is Finding.ROUTED]
     if routes:
-        words.append(f"rule-route={routes[0]}")
+        words.append(f"rule-route={dict(routes[0].facts)['source']}")
     return safe(" ".join(words))
 
 
