@@ -30,7 +30,7 @@ MAX_LOOKUPS, LOOKUPS_ASIDE = 200, 1_000  # at once, and such as wait for servers
 MAX_QUERIES, QUERIES_ASIDE = 250, 1_000  # the same for queries: each takes a socket
 PATIENCE_SECONDS = 0.5  # nearly every answer takes less; after that a lookup is one for servers that are slow
 SLICE_SECONDS = 0.003  # of work in one turn of the event loop, by all lookups together
-MAX_WOKEN = 32  # in one turn: a slice is rarely enough for more
+MAX_WOKEN = 8  # in one turn: a slice is rarely enough for more
 _META_TYPES = frozenset(
     {dns.rdatatype.ANY, dns.rdatatype.AXFR, dns.rdatatype.IXFR, dns.rdatatype.OPT, dns.rdatatype.RRSIG}
 )
