@@ -118,7 +118,7 @@ async def test_a_silent_upstream_is_left_for_another_and_asked_last_next_time() 
     async with serving(silent) as dead, serving() as alive, asking(dead, alive) as transport:
         for _ in range(5):
             assert text_of(await transport(query(), False)) == "good"
-    assert len(dead.datagrams) == 1
+    assert sum(b"example" in each for each in dead.datagrams) == 1
 
 
 async def test_a_late_answer_counts() -> None:
@@ -128,7 +128,7 @@ async def test_a_late_answer_counts() -> None:
 
     async with serving(late) as slow, serving(silent) as dead, asking(slow, dead) as transport:
         assert text_of(await transport(query(), False)) == "late"
-    assert len(slow.datagrams) == 1
+    assert sum(b"example" in each for each in slow.datagrams) == 1
 
 
 async def test_the_quicker_upstream_is_asked_first() -> None:
