@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.mail.addresses import parse_mailbox
 from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.wishes import Event, Ret
 from letterlock.queue.store import StoreFailed
 from letterlock.receive.options import ReceiveOptions
+from letterlock.sendmail.arguments import Arguments
+from letterlock.sendmail.command import _Person
 from letterlock.sendmail.settings import Settings, state_home
 from letterlock.sendmail.unsent import keep
 from tests.sendmail.running import HOSTNAME, desk, run, without_trace, write_config
@@ -362,6 +365,30 @@ async def test_as_other_programs_call_it(tmp_path: Path, arguments: tuple[str, .
 @pytest.mark.parametrize("option", ["-bh", "-bH", "-bP", "-bi", "-I"])
 async def test_what_only_sendmail_has_to_do_is_done_at_once(tmp_path: Path, option: str) -> None:
     assert (await run("command", option, stdin=b"", home=tmp_path, config=None)).status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "sender"),
+    [
+        (None, f"uid{os.getuid()}@h.example"),
+        ("ann", "ann@h.example"),
+        ("ann@corp.example", "ann@corp.example"),
+        ("CORP\\ann", '"CORP\\\\ann"@h.example'),
+        ("ann smith", '"ann smith"@h.example'),
+    ],
+)
+def test_every_user_has_an_address(monkeypatch: pytest.MonkeyPatch, name: str | None, sender: str) -> None:
+    """A user of a container may be a number, and one of a Windows domain has a backslash in the name."""
+
+    def found(uid: int) -> pwd.struct_passwd:
+        if name is None:
+            raise KeyError(uid)
+        return pwd.struct_passwd((name, "x", uid, 0, "", "/", "/bin/sh"))
+
+    monkeypatch.setattr(pwd, "getpwuid", found)
+    person = _Person(Arguments(), "h.example")
+    assert person.sender == person.address == sender
+    assert str(parse_mailbox(sender)) == sender
 
 
 def test_a_user_without_a_home_has_no_folder_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import sys
 import letterlock
 from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified, readable_addresses
 from letterlock.sendmail.arguments import Arguments, parse
-from letterlock.sendmail.exits import DATAERR, NOINPUT, NOUSER, OK, TEMPFAIL, USAGE, Failure, prepare_streams, printable
+from letterlock.sendmail.exits import DATAERR, NOINPUT, OK, TEMPFAIL, USAGE, Failure, prepare_streams, printable
 from letterlock.sendmail.message import Message, read_message
 from letterlock.sendmail.session import Lost, Session
 from letterlock.sendmail.settings import Settings, settings
@@ -176,13 +176,8 @@ class _Person:
 
     def __init__(self, arguments: Arguments, hostname: str) -> None:
         given = None if arguments.sender is None else _sender(arguments.sender)
-        entry = None
-        try:
-            entry = pwd.getpwuid(os.getuid())
-        except KeyError:
-            if not given:
-                raise Failure(NOUSER, f"user {os.getuid()} has no name: give -f") from None
-        own = qualified(entry.pw_name, hostname) if entry else ""
+        login, gecos = _account()
+        own = qualified(login, hostname)
         self.sender = own if given is None else qualified(given, hostname)
         self.address = self.sender or own
         if arguments.full_name is not None:
@@ -190,7 +185,20 @@ class _Person:
                 raise Failure(USAGE, "-F: a name has no control characters")
             self.name = arguments.full_name
         else:
-            self.name = _own_name(entry.pw_gecos) if entry and given is None else ""
+            self.name = _own_name(gecos) if given is None else ""
+
+
+def _account() -> tuple[str, str]:
+    """The user's name, fit for an address, and what is known of the person. In containers a user may have neither."""
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return f"uid{os.getuid()}", ""
+    name = entry.pw_name
+    if set(name) & set(' ()<>,;:\\"[]'):  # such as those of a Windows domain
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        name = f'"{escaped}"'
+    return name, entry.pw_gecos
 
 
 def _own_name(gecos: str) -> str:
