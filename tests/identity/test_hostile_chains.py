@@ -35,8 +35,6 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         made.append(key)
         return honest(certificate, key)
 
-    for memory in (signature.signed_by, signature.issued_by):
-        memory.cache_clear()
     path._FOUND.clear()
     monkeypatch.setattr(signature, "_verify", counted)
     return made
@@ -142,3 +140,15 @@ def test_control_characters_in_a_subject_are_escaped() -> None:
     found = verify_pkix([certificate], [HOST], ROOTS, NOW)
     assert not isinstance(found, PkixMatch)
     assert found.detail.startswith(r"certificate of a\x9b31m\u202eb\nc: ")
+
+
+def test_large_certificates_are_not_remembered() -> None:
+    """What is parsed of 60 KiB takes 2 MB of memory: 256 of them, from as many servers, would take all there is."""
+    key = rsa_key()
+    names = x509.SubjectAlternativeName([x509.DNSName(HOST)] * 600)
+    leaf, above = looped(key.public_key(), key, 1, names, subject=HOST), looped(key.public_key(), key, 2)
+    assert parse_certificate(leaf) is not parse_certificate(leaf)
+    assert parse_certificate(above) is parse_certificate(above)
+    path._FOUND.clear()
+    assert isinstance(match_dane([leaf, above], [TLSARecord(2, 0, 0, above)], [HOST], NOW), DaneMatch)
+    assert not path._FOUND

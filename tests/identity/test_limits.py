@@ -18,10 +18,11 @@ ROOT = authority()
 
 def test_the_limits_are() -> None:
     assert (dane.MAX_RECORDS, path.MAX_CHAIN_CERTIFICATES, path.MAX_PATH_DEPTH) == (50, 16, 8)
-    assert (certificates.MAX_NAMES_DESCRIBED, names.MAX_PRESENTED_NAMES, path.MAX_PATHS_KEPT) == (20, 1000, 512)
+    assert (certificates.MAX_NAMES_DESCRIBED, names.MAX_PRESENTED_NAMES, path.MAX_PATHS_KEPT) == (20, 1000, 256)
     assert (strength.MIN_RSA_BITS, strength.MAX_RSA_BITS, strength.MAX_RSA_EXPONENT_BITS) == (2048, 8192, 33)
     assert (signature.MAX_SIGNATURE_CHECKS, validity.MAX_NAME_COMPARISONS) == (32, 50_000)
     assert (certificates.MAX_CERTIFICATE_OCTETS, certificates.MAX_NAME_OCTETS) == (65_536, 2_048)
+    assert (certificates.MAX_REMEMBERED_OCTETS, certificates.MAX_REMEMBERED_CHAIN_OCTETS) == (4_096, 8_192)
 
 
 def test_of_many_names_the_first_are_described() -> None:

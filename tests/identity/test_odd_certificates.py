@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from letterlock.identity.certificates import InvalidCertificate, describe, parse_certificate, read_spki
+from letterlock.identity.certificates import InvalidCertificate, _parse_small, describe, parse_certificate, read_spki
 from letterlock.identity.dane import DaneMatch, DaneMismatch, match_dane, usable_records
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
@@ -65,7 +65,7 @@ def test_rfc5280_4_1_2_5_an_impossible_date_makes_a_certificate_unreadable(date:
 def test_rfc5280_4_1_2_2_a_serial_number_below_one_is_handled_gracefully(action: str) -> None:
     """Whatever the process does with warnings."""
     der = with_negative_serial()
-    parse_certificate.cache_clear()
+    _parse_small.cache_clear()
     read_spki.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter(action)  # type: ignore[arg-type]  # one of its literals

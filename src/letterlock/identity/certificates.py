@@ -4,7 +4,7 @@ import datetime as dt
 import functools
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -18,6 +18,9 @@ MAX_NAMES_DESCRIBED = 20
 MAX_SHOWN_CHARACTERS = 255  # a whole domain name
 # A certificate of 64 KiB holds 1,500 names, or the longest post-quantum signature. Reading one costs up to 8 ms.
 MAX_CERTIFICATE_OCTETS = 65_536
+# What is parsed takes 30 times its bytes of memory. 256 certificates and 256 paths are remembered: at worst 30 + 60 MB.
+MAX_REMEMBERED_OCTETS = 4_096  # of one certificate; real ones have 1 to 2 KiB
+MAX_REMEMBERED_CHAIN_OCTETS = 8_192
 MAX_NAME_OCTETS = 2_048  # of a subject or issuer: the longest seen in the wild have a few hundred
 
 
@@ -67,12 +70,25 @@ _UNREADABLE = (
 )
 
 
-@functools.lru_cache(maxsize=256)
 def parse_certificate(der: bytes) -> x509.Certificate:
     """Read a certificate, every part of it that this room looks at, so that nothing fails later.
 
     Raises InvalidCertificate.
     """
+    return _parse(der) if len(der) > MAX_REMEMBERED_OCTETS else _parse_small(der)
+
+
+def worth_remembering(certificates: Iterable[x509.Certificate]) -> bool:
+    """Whether so many certificates may be kept in memory together."""
+    return sum(len(one.tbs_certificate_bytes) for one in certificates) <= MAX_REMEMBERED_CHAIN_OCTETS
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_small(der: bytes) -> x509.Certificate:
+    return _parse(der)
+
+
+def _parse(der: bytes) -> x509.Certificate:
     certificate = _load(der)
     _refuse_long_names(certificate)
     try:

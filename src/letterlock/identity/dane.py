@@ -8,10 +8,15 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from letterlock.identity.certificates import InvalidCertificate, parse_certificate, read_spki
+from letterlock.identity.certificates import (
+    MAX_REMEMBERED_CHAIN_OCTETS,
+    InvalidCertificate,
+    parse_certificate,
+    read_spki,
+)
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.names import match_names, say_names
-from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, NoPath, anchors_of, build_path
+from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, build_path, remembered_anchors
 from letterlock.identity.pkix import readable
 from letterlock.identity.presented import PresentedChain
 from letterlock.identity.signature import Budget, OutOfBudget
@@ -119,7 +124,9 @@ def match_dane(
     if leaf is None:
         found = _same(authorities, MismatchKind.MALFORMED, "the server's certificate cannot be read")
     else:
-        presented = PresentedChain(leaf, readable(chain[1:MAX_CHAIN_CERTIFICATES]))
+        octets = sum(map(len, chain)) + sum(len(one.data) for one in authorities)
+        small = octets <= MAX_REMEMBERED_CHAIN_OCTETS
+        presented = PresentedChain(leaf, readable(chain[1:MAX_CHAIN_CERTIFICATES]), small=small)
         found = _match_authorities(authorities, presented, references, now) if authorities else []
     if isinstance(found, DaneMatch):
         return found
@@ -220,8 +227,9 @@ def _match_authorities(
     ]
     if not sent:
         return absent
-    every = anchors_of(tuple(dict.fromkeys(anchor for record in sent for anchor in anchors[record])))
-    path = build_path(presented.leaf, presented.others, every, now, budget)
+    every = tuple(dict.fromkeys(anchor for record in sent for anchor in anchors[record]))
+    ends = remembered_anchors(every) if presented.small else Anchors(every)
+    path = build_path(presented.leaf, presented.others, ends, now, budget)
     if isinstance(path, NoPath):
         kind = MismatchKind.EXPIRED if path.expired else MismatchKind.UNTRUSTED
         return [*absent, *_same(sent, kind, path.detail)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 
-from letterlock.identity.certificates import issuer_of, subject_of, valid_at
+from letterlock.identity.certificates import issuer_of, subject_of, valid_at, worth_remembering
 from letterlock.identity.signature import Budget, OutOfBudget, issued_by, signature_fault
 from letterlock.identity.strength import key_fault
 from letterlock.identity.validity import (
@@ -27,7 +27,7 @@ from letterlock.identity.validity import (
 
 MAX_CHAIN_CERTIFICATES = 16  # a real server sends two to four
 MAX_PATH_DEPTH = 8  # intermediate authorities; real paths have one to three
-MAX_PATHS_KEPT = 512  # of a few KiB each: the chains of the destinations that are in use
+MAX_PATHS_KEPT = 256  # the chains of the destinations that are in use
 
 
 class Anchors:
@@ -82,7 +82,7 @@ def build_path(
     if known is not None and all(valid_at(one, now) for one in known.certificates):
         return known
     found = _Search(others, anchors, now, budget or Budget()).run(leaf)
-    if isinstance(found, CertificationPath):
+    if isinstance(found, CertificationPath) and worth_remembering((leaf, *others)):
         if len(_FOUND) >= MAX_PATHS_KEPT:
             _FOUND.clear()
         _FOUND[question] = found
@@ -98,6 +98,10 @@ class _Search:
     now: float
     budget: Budget
     _faults: list[tuple[int, str]] = field(default_factory=list)
+    _subjects: list[tuple[NameKey, x509.Certificate]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._subjects = [(subject_key(one), one) for one in self.others]
 
     def run(self, leaf: x509.Certificate) -> CertificationPath | NoPath:
         """The first valid path, or why there is none."""
@@ -141,7 +145,7 @@ class _Search:
     def _candidates(self, certificate: x509.Certificate) -> list[x509.Certificate]:
         """Who may have issued a certificate, by name and key identifier: anchors first, those valid now first."""
         wanted = issuer_key(certificate)
-        found = [*self.anchors.named(wanted), *(one for one in self.others if subject_key(one) == wanted)]
+        found = [*self.anchors.named(wanted), *(one for subject, one in self._subjects if subject == wanted)]
         fitting = [one for one in dict.fromkeys(found) if key_identifiers_fit(certificate, one)]
         return sorted(fitting, key=lambda one: not valid_at(one, self.now))
 
@@ -165,8 +169,8 @@ class _Search:
 
 
 @functools.lru_cache(maxsize=256)
-def anchors_of(certificates: tuple[x509.Certificate, ...]) -> Anchors:
-    """The anchors that these certificates are, the same object for the same certificates."""
+def remembered_anchors(certificates: tuple[x509.Certificate, ...]) -> Anchors:
+    """The anchors that these certificates are: the same object for the same ones. Not for large ones."""
     return Anchors(certificates)
 
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from letterlock.identity.certificates import InvalidCertificate, parse_certificate, subject_of
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.names import match_names, say_names
-from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, anchors_of, build_path
+from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, build_path
 from letterlock.identity.trust import TrustRoots
 
 
@@ -72,4 +72,4 @@ def readable(chain: Sequence[bytes]) -> list[x509.Certificate]:
 @functools.lru_cache(maxsize=16)
 def _anchors(roots: TrustRoots) -> Anchors | None:
     certificates = readable(roots.certificates)
-    return anchors_of(tuple(certificates)) if certificates else None
+    return Anchors(certificates) if certificates else None

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from letterlock.identity.certificates import parse_certificate, spki, subject_of
 from letterlock.identity.signature import Budget, signed_by
 from letterlock.identity.tlsa import CERT, DIGESTS, FULL, SPKI, TLSARecord
-from letterlock.identity.validity import names_issuer
+from letterlock.identity.validity import NameKey, issuer_key, key_identifiers_fit, subject_key
 
 _Digests = dict[bytes, list[x509.Certificate]]
 
@@ -23,7 +23,9 @@ class PresentedChain:
 
     leaf: x509.Certificate
     others: Sequence[x509.Certificate]
+    small: bool = True  # whether what is found of it may be remembered
     _digests: dict[tuple[int, int], _Digests] = field(default_factory=dict)
+    _ends: list[x509.Certificate] | None = None
 
     def anchors(self, record: TLSARecord, budget: Budget) -> list[x509.Certificate]:
         """The certificates at which a path may end (RFC 7671 sections 5.2.1 to 5.2.3).
@@ -57,13 +59,25 @@ class PresentedChain:
 
     def _signed_by(self, key: bytes, budget: Budget) -> list[x509.Certificate]:
         signed = []
-        for one in dict.fromkeys((self.leaf, *self.others)):
-            if any(names_issuer(one, other) for other in self.others if other != one):
-                continue
+        for one in self._tops():
             budget.spend()
             if signed_by(one, key):
                 signed.append(one)
         return signed
+
+    def _tops(self) -> Sequence[x509.Certificate]:
+        """Where the chain does not go on: the certificates whose issuer was not sent."""
+        if self._ends is None:
+            subjects = [(subject_key(one), one) for one in self.others]
+            self._ends = [one for one in dict.fromkeys((self.leaf, *self.others)) if not _is_issued(one, subjects)]
+        return self._ends
+
+
+def _is_issued(certificate: x509.Certificate, subjects: Sequence[tuple[NameKey, x509.Certificate]]) -> bool:
+    wanted = issuer_key(certificate)
+    return any(
+        subject == wanted and one != certificate and key_identifiers_fit(certificate, one) for subject, one in subjects
+    )
 
 
 def _association(certificate: x509.Certificate, selector: int, matching_type: int) -> bytes:

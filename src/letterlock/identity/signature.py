@@ -1,6 +1,5 @@
 """Who signed a certificate, and how many signatures one judgement may check."""
 
-import functools
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -13,7 +12,6 @@ from letterlock.identity.strength import facts_of_key
 
 # An honest chain of four costs six. The dearest check (RSA-8192, the largest exponent) costs half a millisecond.
 MAX_SIGNATURE_CHECKS = 32
-MAX_SIGNATURES_KEPT = 1024
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -34,7 +32,6 @@ class Budget:
         self.left -= checks
 
 
-@functools.lru_cache(maxsize=MAX_SIGNATURES_KEPT)
 def signed_by(certificate: x509.Certificate, key: bytes) -> bool:
     """Whether the certificate was signed with the key whose SubjectPublicKeyInfo is given as DER.
 
@@ -47,7 +44,6 @@ def signed_by(certificate: x509.Certificate, key: bytes) -> bool:
         return False
 
 
-@functools.lru_cache(maxsize=MAX_SIGNATURES_KEPT)
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether the certificate was signed with the key of the other one; false as in `signed_by`."""
     try:

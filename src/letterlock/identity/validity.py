@@ -7,7 +7,6 @@ key usage all the way up. Keys and hashes are judged while the path is sought (`
 "expired" is told from "invalid". Every verdict is in words of this room: no text of a library leaves it.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -75,13 +74,11 @@ def dates_fault(certificate: x509.Certificate, now: float) -> str | None:
 NameKey = tuple[tuple[tuple[str, str], ...], ...]
 
 
-@functools.lru_cache(maxsize=1024)
 def subject_key(certificate: x509.Certificate) -> NameKey:
     """The subject for comparison: case and runs of blanks do not count (RFC 5280 section 7.1)."""
     return _name_key(certificate.subject)
 
 
-@functools.lru_cache(maxsize=1024)
 def issuer_key(certificate: x509.Certificate) -> NameKey:
     """The issuer for comparison, as `subject_key`."""
     return _name_key(certificate.issuer)
@@ -93,11 +90,6 @@ def _name_key(name: x509.Name) -> NameKey:
 
 def _folded(value: str | bytes) -> str:
     return " ".join(value.split()).casefold() if isinstance(value, str) else value.hex()
-
-
-def names_issuer(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether a certificate says that the other one is its issuer's, by name and key identifier."""
-    return issuer_key(certificate) == subject_key(issuer) and key_identifiers_fit(certificate, issuer)
 
 
 def key_identifiers_fit(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -183,7 +175,6 @@ def _name_comparisons(path: Sequence[x509.Certificate]) -> int:
     return subtrees * sum(1 + len(tuple(one)) if one else 1 for one in names)
 
 
-@functools.lru_cache(maxsize=64)
 def _for_openssl(certificate: x509.Certificate) -> crypto.X509 | None:
     try:
         return crypto.load_certificate(crypto.FILETYPE_ASN1, certificate.public_bytes(Encoding.DER))
