@@ -10,6 +10,7 @@ from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
+from letterlock.policy.evidence import TlsRule
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from tests.certificates import Authority, Credential
 from tests.deliver.test_attempt import TWO_HOSTS, dane, kinds
@@ -87,6 +88,16 @@ async def test_rfc8689_4_2_2_with_the_header_it_goes_out_whatever_dane_says(
     assert made.achieved is not None
     assert made.achieved.level is (Level.ENCRYPTED if fitting else Level.CLEAR)
     assert server.messages == [BODY]
+
+
+@pytest.mark.parametrize("rule", [TlsRule.REQUIRE_TLS, TlsRule.VERIFY, TlsRule.DANE_ONLY])
+async def test_input_11_the_header_does_not_let_a_stripped_server_have_what_a_rule_protects(
+    dialer: MemoryDialer, rule: TlsRule
+) -> None:
+    server = dialer.handlers[ADDRESS] = Server()
+    made = await make(dialer, HandDiscoverer(rule=rule), NO)
+    assert kinds(made) == [OutcomeKind.DEFERRED]
+    assert not any(line.startswith("MAIL") for line in server.clear)
 
 
 async def test_rfc8461_5_enforce_holds_what_a_stripped_server_would_get(dialer: MemoryDialer) -> None:
