@@ -74,7 +74,7 @@ def test_what_is_divided_adds_up_and_nobody_has_nothing(workers: int) -> None:
     shares = [share(whole, workers, number) for number in range(workers)]
     assert sum(each.receive.max_connections for each in shares) == whole.receive.max_connections
     assert sum(each.receive.max_connections_per_client for each in shares) == 100
-    assert sum(each.deliver.max_fresh_octets for each in shares) == whole.deliver.max_fresh_octets
+    assert sum(each.deliver.max_content_octets for each in shares) == whole.deliver.max_content_octets
     assert sum(each.deliver.max_waiting for each in shares) == whole.deliver.max_waiting
     assert sum(each.deliver.max_handshakes_per_host for each in shares) == max(4, workers)
     assert all(each.receive.max_message_octets == whole.receive.max_message_octets for each in shares)

@@ -70,7 +70,7 @@ async def test_a_next_hop_without_room_gets_no_lease_and_waits_in_the_queue(
 
 async def test_the_content_in_memory_is_bounded(store: HandStore, dialer: MemoryDialer) -> None:
     gate = dialer.handlers[ADDRESS] = Gate()
-    async with working(store, dialer, max_fresh_octets=2 * len(BODY), max_concurrent_per_destination=1) as deliverer:
+    async with working(store, dialer, max_content_octets=5 * len(BODY), max_concurrent_per_destination=1) as deliverer:
         assert hand_over(deliverer, store, envelope(message_id="M1"))
         await until(lambda: gate.waiting)
         assert hand_over(deliverer, store, envelope(message_id="M2"))

@@ -65,16 +65,16 @@ async def chunks(client: Client, octets: int) -> list[bytes]:
 
 async def test_the_octets_of_small_chunks_count_as_memory_that_all_sessions_share() -> None:
     """Though none of these chunks is still unfinished when it is read."""
-    options = ReceiveOptions(hostname=HOSTNAME, max_message_octets=150_000, max_inflight_octets=1)
+    options = ReceiveOptions(hostname=HOSTNAME, max_message_octets=600_000, max_inflight_octets=1)
     async with world(options) as server, server.client() as first, server.client() as other, server.client() as second:
         for client in (first, other, second):
             await greeted(client)
-        assert b"452" not in await chunks(first, 140_000)
-        assert b"452" not in await chunks(other, 140_000)
-        assert (await chunks(second, 140_000))[-1] == b"452"
+        assert b"452" not in await chunks(first, 530_000)
+        assert b"452" not in await chunks(other, 530_000)
+        assert (await chunks(second, 530_000))[-1] == b"452"
         assert await chunk(second) == b"503", "the transaction is over"
         await first.ask(b"RSET\r\n")
-        assert b"452" not in await chunks(second, 140_000)
+        assert b"452" not in await chunks(second, 530_000)
         assert (await second.ask(b"BDAT 0 LAST\r\n")).startswith(b"250")
         assert len(server.store.kept) == 1
 

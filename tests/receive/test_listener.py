@@ -174,8 +174,8 @@ async def test_one_client_cannot_take_all_connections() -> None:
 
 
 async def test_content_in_memory_is_bounded_over_all_sessions() -> None:
-    options = ReceiveOptions(hostname=HOSTNAME, max_inflight_octets=250_000, max_message_octets=90_000)
-    large = b"y\r\n" * 29_000 + b".\r\n"
+    options = ReceiveOptions(hostname=HOSTNAME, max_inflight_octets=1, max_message_octets=600_000)
+    large = b"y\r\n" * 145_000 + b".\r\n"
     async with world(options) as server, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(server.client()) for _ in range(4)]
         server.store.gate = asyncio.Event()
@@ -187,22 +187,22 @@ async def test_content_in_memory_is_bounded_over_all_sessions() -> None:
             answers.append(asyncio.create_task(client.ask(large)))
             await server.store.entered.wait()
         assert (await clients[2].ask(large)).startswith(b"452 4.3.1 ")
-        assert (await clients[2].ask(b"MAIL FROM:<> SIZE=80000\r\n")).startswith(b"452 4.3.1 ")
+        assert (await clients[2].ask(b"MAIL FROM:<> SIZE=400000\r\n")).startswith(b"452 4.3.1 ")
         server.store.gate.set()
         assert [(await answer)[:3] for answer in answers] == [b"250", b"250"]
-        assert (await clients[2].ask(b"MAIL FROM:<> SIZE=80000\r\n")).startswith(b"250 ")
+        assert (await clients[2].ask(b"MAIL FROM:<> SIZE=400000\r\n")).startswith(b"250 ")
         assert (await clients[3].ask(large)).startswith(b"250 ")
 
 
 async def test_recipients_are_bounded_over_all_sessions_and_given_back() -> None:
-    options = ReceiveOptions(hostname=HOSTNAME, max_inflight_octets=60_000, max_message_octets=10_000)
+    options = ReceiveOptions(hostname=HOSTNAME, max_inflight_octets=1, max_message_octets=10_000)
     recipient = b"RCPT TO:<%d@example.net> ORCPT=rfc822;" + b"o" * 400 + b"\r\n"
     async with world(options) as server, server.client() as one, server.client() as other:
         for client in (one, other):
             await client.reply()
             await client.ask(b"EHLO client.example\r\n")
             await client.ask(b"MAIL FROM:<>\r\n")
-        answers = [await one.ask(recipient % number) for number in range(70)]
+        answers = [await one.ask(recipient % number) for number in range(330)]
         assert answers[0].startswith(b"250 ")
         assert answers[-1].startswith(b"452 4.3.1 ")
         assert (await other.ask(recipient % 0)).startswith(b"452 4.3.1 ")

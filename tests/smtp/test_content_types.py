@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,8 +28,9 @@ def test_the_end_is_found_in_the_same_place_however_the_octets_are_cut(lines: li
         if found is None:
             found = waiting.next_content()
     expected = (b"\r\n" + octets).partition(END_OF_CONTENT)[0] + b"\r\n"
-    assert found == expected
-    assert waiting.dotted or b"\r\n." not in found
+    assert found is not None
+    assert b"\r\n" + found == expected
+    assert waiting.dotted or b"\r\n." not in expected
 
 
 def test_dotless_content_goes_out_as_it_is_and_other_content_is_stuffed() -> None:
@@ -41,3 +43,12 @@ def test_fields_put_before_a_content_leave_its_type() -> None:
         whole = kind(b"Subject: x\r\n\r\nx\r\n").below(b"Received: y\r\n")
         assert type(whole) is kind
         assert not has_bare_line_ends(whole)
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"x"]), max_size=30), st.integers(1, 5))
+def test_bare_line_ends_are_found_wherever_a_look_ends(parts: list[bytes], octets: int) -> None:
+    content = b"".join(parts)
+    rest = content.replace(b"\r\n", b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("letterlock.smtp.content.LOOK_OCTETS", octets)
+        assert has_bare_line_ends(content) is (b"\r" in rest or b"\n" in rest)

@@ -13,6 +13,7 @@ import click
 import uvloop
 
 from letterlock.app import Server, StartFailed, running, spare_collector
+from letterlock.cli.allocator import give_back_large_blocks
 from letterlock.cli.descriptors import raise_limit
 from letterlock.cli.drop_in import drop_in
 from letterlock.cli.heartbeat import beating
@@ -71,6 +72,7 @@ def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
     raise_limit(options)
     sys.setswitchinterval(SWITCH_SECONDS)
+    give_back_large_blocks()
     try:
         if options.workers > 1 or os.getpid() == 1:  # process 1 has to wait for the children of others
             sys.exit(supervise(options, _work))

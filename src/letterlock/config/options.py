@@ -15,6 +15,7 @@ from letterlock.config.values import Endpoint
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.terms import RouteTerms
 from letterlock.identity.trust import TrustRoots
+from letterlock.machine import content_octets
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import Upstream
 from letterlock.net.tls import ServerContext
@@ -101,6 +102,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     """Everything that the server needs, from a file that was checked; `lines` say where its tables stand."""
     hostname = file.hostname or _system_hostname()
     smtp, queue, delivery = file.smtp, file.queue, file.delivery
+    content = file.memory_octets or content_octets()  # half of it for what comes in, half for what goes out
     return Options(
         source=source,
         hostname=hostname,
@@ -121,6 +123,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             accept_nul=smtp.accept_nul,
             max_recipients=smtp.max_recipients,
             max_connections=smtp.max_connections,
+            max_inflight_octets=content // 2,
             max_connections_per_client=smtp.max_connections_per_client,
             command_timeout_seconds=smtp.command_timeout_seconds,
             message_timeout_seconds=smtp.message_timeout_seconds,
@@ -144,6 +147,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             hostname=hostname,
             port=delivery.port,
             max_concurrent=delivery.max_concurrent,
+            max_content_octets=content // 2,
             max_concurrent_per_destination=delivery.max_concurrent_per_destination,
             max_handshakes_per_host=delivery.max_handshakes_per_host,
             idle_seconds=delivery.idle_seconds,

@@ -232,6 +232,14 @@ class FileTable(Table):
         description='Processes that share the work, each with a queue of its own; `"auto"`: one per processor. '
         "Each has an equal part of every limit on connections and deliveries, but at least one.",
     )
+    memory_octets: int | None = Field(
+        None,
+        ge=1 << 20,
+        le=1 << 40,
+        description="Most memory for the contents of messages, half of it for mail that comes in and half for mail "
+        "that goes out: beyond it, mail waits or is put off with 452. One largest message of each always fits. Unset: "
+        "a quarter of the memory of the machine or its control group, between 128 MiB and 1 GiB.",
+    )
     smtp: SmtpTable = Field(default_factory=lambda: SmtpTable.model_validate({}))
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))
     resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))

@@ -37,7 +37,6 @@ log = logging.getLogger("letterlock.deliver")
 
 MAX_REASONS = 20
 _A_BUG = "%s: a bug, at %s; the message waits if no other host takes it"
-BUSY = "as many sessions with this host are being set up as max_handshakes_per_host allows"
 
 
 async def attempt(
@@ -277,10 +276,10 @@ class _Try:
         """
         try:
             return self._turns.take(host, addresses, self._options.port)
-        except HostBusy:
+        except HostBusy as busy:
             if not self._outcomes:
                 raise
-        self._troubles.append(Trouble("4.4.5", f"{host}: {BUSY}", by_policy=False))
+            self._troubles.append(Trouble("4.4.5", busy.why, by_policy=False))
         return None
 
     def _cannot_have_it(self, host: str) -> bool:

@@ -55,7 +55,8 @@ class DeliverOptions:
     `max_hosts`, `max_addresses` (of one host) and `max_sessions` bound one attempt (RFC 5321 section 5.1 wants at least
     two addresses tried), `max_handshakes_per_host` the sessions with one host in the making at once. `source`: the
     addresses that are dialled from. `max_waiting` leased tasks wait in memory for a seat, without their content; but
-    for what was just accepted, whose content stays in memory up to `max_fresh_octets` in all. A lease lasts
+    for what was just accepted. `max_content_octets` bounds the contents in memory, of what was just accepted and of
+    what is being sent, which counts twice; one delivery may always go on. A lease lasts
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
     `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `ignore_ehlo`: keywords of
     EHLO replies that are read as if they were not there.
@@ -71,7 +72,7 @@ class DeliverOptions:
     max_hosts: Annotated[int, EACH] = 10
     max_addresses: Annotated[int, EACH] = 5
     max_sessions: Annotated[int, EACH] = 12
-    max_fresh_octets: Annotated[int, DIVIDED] = 1 << 26
+    max_content_octets: Annotated[int, DIVIDED] = 1 << 28
     lease_seconds: float = 300.0
     idle_seconds: float = 5.0
     max_idle_sessions: Annotated[int, DIVIDED] = 100

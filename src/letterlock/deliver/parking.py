@@ -1,4 +1,4 @@
-"""Tasks whose host is busy: they hold neither a seat nor content nor a connection while they wait for it.
+"""Tasks whose host is busy, or for whose content there is no memory: they wait without a seat, content or connection.
 
 A parked task is tried again when a session with its host has been set up, or is free to be used. Nobody waits for ever:
 what has been parked for `patience_seconds` is deferred like mail to a host that did not answer, so that it counts as an
@@ -13,16 +13,16 @@ from letterlock.queue.tasks import DeliveryTask
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A task, the host that it waits for, and since when (monotonic seconds)."""
+    """A task, what it waits for and why, and since when (monotonic seconds)."""
 
     task: DeliveryTask
     key: str
-    host: str
+    why: str
     since: float
 
 
 class Parking:
-    """Parked tasks by the key of `turns.HostBusy`; at most `most`. Data only, no clock."""
+    """Parked tasks by the key of `turns.Busy`; at most `most`. Data only, no clock."""
 
     def __init__(self, most: int, patience_seconds: float) -> None:
         self._most = most
@@ -35,12 +35,12 @@ class Parking:
         """Whether the task of a lease is parked."""
         return token in self._parked
 
-    def park(self, task: DeliveryTask, key: str, host: str, now: float) -> bool:
+    def park(self, task: DeliveryTask, key: str, why: str, now: float) -> bool:
         """Let a task wait; False when there is no room. Whoever was called before in vain stays first in line."""
         if len(self._parked) >= self._most:
             return False
         again = task.lease.token in self._called
-        parked = Parked(task, key, host, self._called.pop(task.lease.token, now))
+        parked = Parked(task, key, why, self._called.pop(task.lease.token, now))
         line = self._lines.setdefault(key, deque())
         line.insert(0 if again else len(line), parked)
         self._parked.add(task.lease.token)
@@ -60,8 +60,8 @@ class Parking:
         """A task needs its place in the line no more."""
         self._called.pop(token, None)
 
-    def hosts(self) -> list[str]:
-        """The keys of the hosts that tasks wait for."""
+    def waited_for(self) -> list[str]:
+        """What tasks wait for."""
         return list(self._lines)
 
     def overdue(self, now: float, most: int) -> list[Parked]:

@@ -11,13 +11,20 @@ from types import TracebackType
 from typing import Self
 
 
-class HostBusy(Exception):
+class Busy(Exception):
+    """A delivery needs what others have now: it gives back all that it has, and comes again when `key` is free."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(why)
+        self.key = key
+        self.why = why
+
+
+class HostBusy(Busy):
     """As many sessions with a host are being set up as may be; `key` is what `freed` is called with."""
 
     def __init__(self, key: str, host: str) -> None:
-        super().__init__(host)
-        self.key = key
-        self.host = host
+        super().__init__(key, f"{host}: as many sessions with it are being set up as max_handshakes_per_host allows")
 
 
 def _nobody(_key: str) -> None:

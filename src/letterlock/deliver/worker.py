@@ -17,8 +17,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
-from letterlock.deliver.attempt import BUSY, attempt
+from letterlock.deliver.attempt import attempt
 from letterlock.deliver.clock_watch import ClockWatch
+from letterlock.deliver.contents import MEMORY, Contents
 from letterlock.deliver.decided import Decided
 from letterlock.deliver.intake import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Intake
 from letterlock.deliver.leases import KeptLease, Leases
@@ -30,7 +31,7 @@ from letterlock.deliver.rests import Rests, did_well, first_trouble
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.terms import RouteTerms
-from letterlock.deliver.turns import HostBusy
+from letterlock.deliver.turns import Busy
 from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
@@ -115,14 +116,13 @@ class Deliverer:
         self._trying: set[asyncio.Task[None]] = set()  # those that may be cancelled: nothing is to be written yet
         self._store_pause = STORE_PAUSE_SECONDS
         self._behind = True  # the queue may hold more that is due than was taken in
-        self._bodies: dict[str, bytes] = {}  # of what was just accepted, by lease
-        self._body_octets = 0
+        self._contents = Contents(options.max_content_octets)
         prefix = f"{chance.getrandbits(64):x}"
         self._tokens = (f"{prefix}-{number}" for number in itertools.count())
 
     def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
         """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
-        if self._stopping or self._body_octets + envelope.size > self._options.max_fresh_octets:
+        if self._stopping or not self._contents.has_room(envelope.size):
             return ()
         until = self._clock.now() + self._options.lease_seconds
         hops = dict.fromkeys([mailbox.domain for mailbox in envelope.recipients])
@@ -133,8 +133,7 @@ class Deliverer:
         for lease in leases:
             recipients = tuple([mailbox for mailbox in envelope.recipients if mailbox.domain == lease.next_hop])
             task = DeliveryTask(lease=lease, envelope=envelope, recipients=recipients, attempts=0)
-            self._bodies[lease.token] = body
-            self._body_octets += len(body)
+            self._contents.keep(lease.token, envelope.id, body)
             self._seats.wait(task, always=True)
         self._begin_waiting()
         if len(leases) < len({mailbox.domain for mailbox in envelope.recipients}):
@@ -230,16 +229,16 @@ class Deliverer:
         parked = self._parking.overdue(self._clock.monotonic(), OVERDUE_BATCH)
         put_off = (*(self._put_off(task) for task in tasks), *(self._put_off_parked(each) for each in parked))
         await asyncio.gather(*put_off)  # the store writes them in one commit
-        for key in self._parking.hosts():
+        for key in self._parking.waited_for():
             if not self._pool.turns.busy(key):
                 self._try_parked(key)
         return bool(tasks or parked)
 
     async def _put_off_parked(self, parked: Parked) -> None:
-        """Settle a task untried, for its host was busy all the time."""
+        """Settle a task untried, for what it needs was taken all the time."""
         self._seats.unpark(parked.task.lease.next_hop)
         waited = self._clock.monotonic() - parked.since
-        text = f"{parked.host}: not tried for {waited:.0f} seconds: {BUSY}"
+        text = f"not tried for {waited:.0f} seconds: {parked.why}"
         await self._settle_untried(parked.task, "4.4.5", text)
 
     async def _put_off(self, task: DeliveryTask) -> None:
@@ -248,7 +247,7 @@ class Deliverer:
         rest = self._rests.of(self._leads_to(task.lease.next_hop), now)
         heard = rest.heard if rest is not None else None
         if rest is None or heard is None:
-            self._fresh_body(task)
+            self._contents.end(task.lease.token)
             await self._intake.give_back([(task.lease, now)])
             return
         text = f"not tried: {now - rest.since:.0f} seconds ago mail to the same place failed: {heard.text}"
@@ -257,7 +256,7 @@ class Deliverer:
     async def _settle_untried(self, task: DeliveryTask, status: str, text: str) -> None:
         now = self._clock.now()
         self._parking.tried(task.lease.token)
-        self._fresh_body(task)
+        self._contents.end(task.lease.token)
         made = Attempt(
             message_id=task.lease.message_id,
             next_hop=task.lease.next_hop,
@@ -305,27 +304,24 @@ class Deliverer:
             if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
                 self._seats.leave(task.lease.next_hop, well=None)
                 self._parking.tried(task.lease.token)
-                self._fresh_body(task)
+                self._contents.end(task.lease.token)
                 continue
             delivery = asyncio.create_task(self._deliver(task))
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._delivery_ended)
 
     def _try_parked(self, key: str) -> None:
-        """A host that was busy may not be so any more: try the first that waits for it."""
+        """What was taken may be free again: try the first that waits for it."""
         if not self._stopping and (task := self._parking.call(key)) is not None:
             self._seats.unpark(task.lease.next_hop)
             self._seats.wait(task, always=True, first=True)
             self._begin_waiting()
 
-    async def _park(self, task: DeliveryTask, fresh_body: bytes | None, busy: HostBusy) -> None:
-        """Let a task wait for its host, and hold nothing meanwhile."""
-        if self._stopping or not self._parking.park(task, busy.key, busy.host, self._clock.monotonic()):
+    async def _park(self, task: DeliveryTask, busy: Busy) -> None:
+        """Let a task wait for what others have, and hold nothing meanwhile."""
+        if self._stopping or not self._parking.park(task, busy.key, busy.why, self._clock.monotonic()):
             away = 0.0 if self._stopping else GIVEN_BACK_SECONDS
             await self._intake.give_back([(task.lease, self._clock.now() + away)])
-        elif fresh_body is not None:
-            self._bodies[task.lease.token] = fresh_body
-            self._body_octets += len(fresh_body)
 
     def _rests_now(self, place: str) -> bool:
         return self._rests.of(place, self._clock.now()) is not None
@@ -344,6 +340,7 @@ class Deliverer:
             made = await self._try(task, kept, me)
         finally:
             self._begun.pop(task.lease.token, None)
+            self._contents.end(task.lease.token)
             self._leave(task.lease, made)
             if made is None:
                 self._leases.drop(kept)
@@ -389,6 +386,8 @@ class Deliverer:
         elif made is not None and well is not None:
             self._rests.failed(place, self._clock.now(), first_trouble(made))
         self._begin_waiting()
+        if lease.token not in self._parking:
+            self._try_parked(MEMORY)
         if self._intake.wants(next_hop) or (self._behind and self._seats.free > 0):
             self.wake()
 
@@ -402,15 +401,16 @@ class Deliverer:
         if me is not None:
             self._trying.add(me)
         try:
-            fresh = self._fresh_body(task)
+            self._contents.begin(task.lease.token, task.envelope.id, task.envelope.size)
             await self._leases.freshen(kept)
-            body = fresh if fresh is not None else await self._content(task)
+            body = self._contents.body(task.envelope.id) or await self._content(task)
             if body is None:
                 return None
+            self._contents.read(task.envelope.id, body)
             ports, options = self._way(task.lease.next_hop)
             return await attempt(task, body, ports=ports, options=options, pool=self._pool)
-        except HostBusy as busy:
-            await self._park(replace(task, lease=kept.lease), fresh, busy)
+        except Busy as busy:
+            await self._park(replace(task, lease=kept.lease), busy)
         except LeaseLost:
             log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
         except StoreFailed as error:
@@ -444,13 +444,6 @@ class Deliverer:
             options = replace(self._options, source=terms.source, ignore_ehlo=terms.ignore_ehlo)
             self._ways[way] = ports, options
         return self._ways[way]
-
-    def _fresh_body(self, task: DeliveryTask) -> bytes | None:
-        """The content of a message that was just accepted."""
-        body = self._bodies.pop(task.lease.token, None)
-        if body is not None:
-            self._body_octets -= len(body)
-        return body
 
     async def _content(self, task: DeliveryTask) -> bytes | None:
         try:

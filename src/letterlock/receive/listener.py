@@ -16,7 +16,7 @@ from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import Admission, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.session import FAREWELL_SECONDS, READ_OCTETS, Handover, Services, Session
+from letterlock.receive.session import CONTENT_OCTETS, COPIES, FAREWELL_SECONDS, Handover, Services, Session
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
 log = logging.getLogger("letterlock.receive")
@@ -48,8 +48,8 @@ class Listener:
         new_id: Callable[[], str],
         handover: Handover = _NOBODY,
     ) -> None:
-        # One message of the largest size always fits, dot-stuffed and with what was read behind it.
-        largest = 2 * options.max_message_octets + READ_OCTETS
+        # One message of the largest size always fits, with every line dot-stuffed and with what was read behind it.
+        largest = COPIES * (options.max_message_octets * 4 // 3 + CONTENT_OCTETS)
         memory = MemoryBudget(max(options.max_inflight_octets, largest))
         self._services = Services(
             options=options, store=store, clock=clock, tls=tls, new_id=new_id, handover=handover, memory=memory

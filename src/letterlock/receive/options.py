@@ -20,8 +20,8 @@ class ReceiveOptions:
     `command_timeout_seconds` bounds every silence, and the time that one command line may take (RFC 5321 section
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
     `max_inflight_octets` bounds the envelopes and contents of unaccepted messages of all sessions together, as they
-    arrive (a copy is made of each while it goes to disk); one largest message always fits. `expire_seconds` is how long
-    delivery is tried. IPv6 clients are counted by /64. `tls_required_no_networks` are the clients whose header
+    arrive, each twice, for a copy is made while it goes to disk; one largest message always fits. `expire_seconds` is
+    how long delivery is tried. IPv6 clients are counted by /64. `tls_required_no_networks` are the clients whose header
     `TLS-Required: No` counts; None: everybody's who may relay.
     """
 

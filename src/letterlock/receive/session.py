@@ -37,6 +37,7 @@ from letterlock.smtp.server_transaction import recipient_octets
 
 READ_OCTETS = 1 << 14
 CONTENT_OCTETS = 1 << 18
+COPIES = 2  # of a message: as it came, and as it goes to disk
 FAREWELL_SECONDS = 2.0  # how long a last reply may take to be written
 
 NO_MEMORY = Reply(452, ("4.3.1 Too much mail at once, try again later",))
@@ -216,7 +217,7 @@ class Session:
         return min(self._patience.deadline, self._stop_at)
 
     def _hold(self, octets: int) -> bool:
-        if not self._services.memory.change(self._held_octets, octets):
+        if not self._services.memory.change(COPIES * self._held_octets, COPIES * octets):
             return False
         self._held_octets = octets
         return True
@@ -233,7 +234,7 @@ class Session:
         return True
 
     def _judge_sender(self, offer: SenderOffered) -> None:
-        if self._services.memory.has_room(offer.size or 0):
+        if self._services.memory.has_room(COPIES * (offer.size or 0)):
             self._smtp.accept()
             return
         self._reject("MAIL", NO_MEMORY, offer.reverse_path)
@@ -260,8 +261,9 @@ class Session:
     async def _keep(self, message: MessageReceived) -> None:
         """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
         now, message_id = self._services.clock.now(), self._services.new_id()
-        body = message.content.below(self._received_field(message, message_id, now))
-        envelope = self._envelope(message, message_id, size=len(body), now=now)
+        field = self._received_field(message, message_id, now)
+        envelope = self._envelope(message, message_id, size=len(field) + len(message.content), now=now)
+        body = message.take_content().below(field)
         try:
             leases = self._services.handover.prepare(envelope)
             await self._services.store.accept(envelope, body, next_attempt_at=now, leases=leases)

@@ -75,7 +75,7 @@ class Input:
         return self._dotted
 
     def next_content(self) -> bytes | None:
-        """Everything up to the end of the content, still dot-stuffed, between two CRLF (of an empty message: one).
+        """Everything up to the end of the content, still dot-stuffed, with its last CRLF.
 
         None when more must be read.
         """
@@ -83,7 +83,7 @@ class Input:
         if end is None:
             return None
         with memoryview(self._buffer) as view:
-            content = view[: end + 2].tobytes()
+            content = view[2 : end + 2].tobytes()
         del self._buffer[: end + len(END_OF_CONTENT)]
         return content
 

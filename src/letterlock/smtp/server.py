@@ -414,9 +414,11 @@ class SmtpServer:
                 self._input.skip_content()
             return False
         if self._input.dotted:
-            checked = CheckedContent(unstuff_dots(content)[2:])
+            content = unstuff_dots(content)
+            checked = CheckedContent(content)
         else:
-            checked = DotlessContent(memoryview(content)[2:])
+            checked = DotlessContent(content)
+        del content  # it may be large, and what follows looks at a copy
         self._finish_content(checked, fault_of(checked, self._limits))
         return True
 

@@ -48,7 +48,7 @@ class RecipientOffered:
     postmaster: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class MessageReceived:
     """A whole message; ours from the moment that `accept` answers it. Or `refuse` it."""
 
@@ -59,6 +59,11 @@ class MessageReceived:
     requiretls: bool = False
     wishes: Wishes = NO_WISHES
     smtputf8: bool = False
+
+    def take_content(self) -> CheckedContent:
+        """The content, once: whoever makes another of it need not hold both."""
+        content, self.content = self.content, CheckedContent()
+        return content
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from letterlock.machine import memory_octets
 from letterlock.queue.store import StoreFailed
 from letterlock.store.statements import SCHEMA, SQL
 
 FILE = "queue.db"
 LOCK_FILE = "lock"
 VERSION = 6
+MAX_CACHE_KIBIBYTES = 1 << 16  # of the file in memory: the rows of a large queue, without its contents
+CACHE_SHARE = 16  # of the memory of the machine or control group
 
 
 class QueueInUse(Exception):
@@ -63,7 +66,12 @@ def connect(path: Path, now: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
     connection.text_factory = _text  # octets that are no UTF-8 damage one row, not the reading of all
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"cache_size = -{_cache_kibibytes()}",
+        ):
             connection.execute(f"PRAGMA {pragma}")
         _migrate(connection, path)
         connection.execute("UPDATE task SET due_at = 0, lease_token = NULL WHERE lease_token IS NOT NULL")
@@ -72,6 +80,11 @@ def connect(path: Path, now: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _cache_kibibytes() -> int:
+    """What SQLite may keep of the file in memory: less on a small machine, where the system's cache has to do."""
+    return min(MAX_CACHE_KIBIBYTES, memory_octets() // CACHE_SHARE // 1024)
 
 
 def _text(octets: bytes) -> str:

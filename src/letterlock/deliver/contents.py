@@ -1,0 +1,78 @@
+"""The contents of messages that deliveries have in memory, within a bound.
+
+A message has its content here once, however many next hops it goes to at the same time. Each delivery counts as much
+again: what is being sent is copied, with its line of dots and its encryption. Where there is no room, a delivery waits
+without anything in hand; but one delivery may always go on, however large its message is.
+"""
+
+from dataclasses import dataclass, field
+
+from letterlock.deliver.turns import Busy
+
+MEMORY = "memory"  # what tasks wait for when there is no room for their contents: no name of a host, which has a dot
+
+
+@dataclass(slots=True)
+class _Held:
+    octets: int
+    body: bytes | None
+    tokens: set[str] = field(default_factory=set)
+
+
+class Contents:
+    """Contents by message, held for leases by their tokens; at most `max_octets` together. Data only."""
+
+    def __init__(self, max_octets: int) -> None:
+        self._max_octets = max_octets
+        self._octets = 0
+        self._held: dict[str, _Held] = {}
+        self._sending: dict[str, int] = {}  # by token: the octets of its copy
+        self._messages: dict[str, str] = {}  # by token
+
+    def has_room(self, octets: int) -> bool:
+        """Whether a message of that size may come in, and be sent."""
+        return self._octets + 2 * octets <= self._max_octets
+
+    def keep(self, token: str, message_id: str, body: bytes) -> None:
+        """Hold the content of a message that was just accepted, for a lease."""
+        self._hold(token, message_id, len(body)).body = body
+
+    def begin(self, token: str, message_id: str, octets: int) -> None:
+        """Make room for a delivery. Raises Busy when there is none now."""
+        wanted = octets if message_id in self._held else 2 * octets
+        if self._sending and self._octets + wanted > self._max_octets:
+            raise Busy(MEMORY, "the contents of other messages take all the memory that memory_octets allows")
+        self._hold(token, message_id, octets)
+        self._sending[token] = octets
+        self._octets += octets
+
+    def body(self, message_id: str) -> bytes | None:
+        """The content of a message, if it is in memory."""
+        held = self._held.get(message_id)
+        return held.body if held is not None else None
+
+    def read(self, message_id: str, body: bytes) -> None:
+        """The content of a message for which a delivery has begun was read from the store."""
+        if (held := self._held.get(message_id)) is not None:
+            held.body = body
+
+    def end(self, token: str) -> None:
+        """A lease needs the content no more."""
+        self._octets -= self._sending.pop(token, 0)
+        message_id = self._messages.pop(token, None)
+        if message_id is None:
+            return
+        held = self._held[message_id]
+        held.tokens.discard(token)
+        if not held.tokens:
+            del self._held[message_id]
+            self._octets -= held.octets
+
+    def _hold(self, token: str, message_id: str, octets: int) -> _Held:
+        held = self._held.get(message_id)
+        if held is None:
+            held = self._held[message_id] = _Held(octets, None)
+            self._octets += octets
+        held.tokens.add(token)
+        self._messages[token] = message_id
+        return held

@@ -1,0 +1,37 @@
+"""How much memory this machine has for us: of the machine, or of the control group that we run in (cgroups(7))."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+LEAST_OCTETS = 128 << 20  # two messages of the usual largest size, one coming in and one going out, with their copies
+MOST_OCTETS = 1 << 30  # beyond that, more mail at once makes nothing faster
+SHARE = 4  # of the memory: the rest is for the system's file cache, the caches of DNS, and the programs themselves
+
+
+def content_octets(root: Path = Path("/")) -> int:
+    """How much of the memory contents of messages may take, where the configuration does not say."""
+    return max(LEAST_OCTETS, min(MOST_OCTETS, memory_octets(root) // SHARE))
+
+
+def memory_octets(root: Path = Path("/")) -> int:
+    """The memory of the machine, or less where a control group has less."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits(root)])
+
+
+def _limits(root: Path) -> Iterator[int]:
+    """The limits of our control group and those above it, of both versions."""
+    cgroups = root / "sys/fs/cgroup"
+    files = [cgroups / "memory/memory.limit_in_bytes"]
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                ours = cgroups / path.lstrip("/")
+                files += [each / "memory.max" for each in (ours, *ours.parents) if each.is_relative_to(cgroups)]
+            elif "memory" in controllers.split(","):
+                files.append(cgroups / "memory" / path.lstrip("/") / "memory.limit_in_bytes")
+    for file in files:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            yield int(file.read_text())
