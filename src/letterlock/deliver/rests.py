@@ -97,3 +97,10 @@ def did_well(made: Attempt) -> bool | None:
     if made.connected_at is None and first_trouble(made) is not None:
         return False
     return made.ended_at - made.started_at < SLOW_SECONDS
+
+
+def was_crowded(made: Attempt, *, reached: bool) -> bool:
+    """Whether a place had too many connections: it said so, or let nobody in though it was `reached` a moment ago."""
+    if any(outcome.slow_down for outcome in made.outcomes):
+        return True
+    return reached and made.connected_at is None and not made.broken and first_trouble(made) is not None

@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 
+from letterlock.deliver.ceilings import Ceilings
 from letterlock.queue.tasks import DeliveryTask
 
 MAX_REMEMBERED = 10_000
@@ -26,7 +27,8 @@ class Seats:
     """Seats and waiting room for tasks.
 
     `total` tasks may be tried at once, `each` of one next hop. A next hop that did badly has half the seats the next
-    time, down to one; each time it does well it gets one back. `max_waiting` bounds the waiting room; one next hop may
+    time, down to one; each time it does well it gets one back,
+    up to as many as it takes at once (`ceilings.py`). `max_waiting` bounds the waiting room; one next hop may
     fill half of it, one that is in trouble a twentieth. Whoever finds a seat of his next hop free may always come in,
     so that a room full of others keeps nobody out. Next hops whose mail the operator's routes lead to one place are one
     here: `leads_to` says where that is. A quarter of all seats is kept for places that did well the last time, so that
@@ -55,6 +57,7 @@ class Seats:
         self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
         self._waiting_count = 0
         self._well: OrderedDict[str, None] = OrderedDict()  # places that did well the last time
+        self._ceilings = Ceilings()
         self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the seats that they have
 
     @property
@@ -165,12 +168,17 @@ class Seats:
             if not counter[place]:
                 del counter[place]
 
-    def leave(self, next_hop: str, *, well: bool | None, aside: bool = False) -> None:
+    def reached(self, next_hop: str) -> bool:
+        """Whether a next hop did well the last time."""
+        return self._leads_to(next_hop) in self._well
+
+    def leave(self, next_hop: str, *, well: bool | None, aside: bool = False, crowded: bool = False) -> None:
         """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried.
 
-        `aside`: it was given back before.
+        `aside`: it was given back before. `crowded`: the next hop had too many connections.
         """
         next_hop = self._leads_to(next_hop)
+        taken = self._taken[next_hop]
         if aside:
             self._aside_count -= 1
         else:
@@ -179,7 +187,11 @@ class Seats:
         if well is None:
             return
         self._note(next_hop, well=well)
-        most = self._exceptions.get(next_hop, self._each)
+        if well:
+            self._ceilings.went_well(next_hop, taken, self._exceptions.get(next_hop, self._each))
+        elif crowded:
+            self._ceilings.refused(next_hop, taken)
+        most = self._most(next_hop)
         seats = self._fewer.pop(next_hop, most)
         seats = min(most, seats + 1) if well else max(1, seats // 2)
         if seats < most:
@@ -188,7 +200,13 @@ class Seats:
             self._fewer.popitem(last=False)
 
     def _seats_of(self, next_hop: str) -> int:
-        return self._fewer.get(next_hop) or self._exceptions.get(next_hop, self._each)
+        return self._fewer.get(next_hop) or self._most(next_hop)
+
+    def _most(self, next_hop: str) -> int:
+        """The seats of a next hop that is in no trouble: not more than it has shown that it takes."""
+        most = self._exceptions.get(next_hop, self._each)
+        ceiling = self._ceilings.of(next_hop)
+        return most if ceiling is None else min(most, ceiling)
 
     def _reserve_reached(self) -> bool:
         """Whether those who have not proven well have all the seats that they may have."""
@@ -207,6 +225,7 @@ class Seats:
 
     def forgive(self, next_hop: str | None) -> None:
         """Give a next hop (None: every one) back the seats that it has lost."""
+        self._ceilings.forget(None if next_hop is None else self._leads_to(next_hop))
         if next_hop is None:
             self._fewer.clear()
         else:

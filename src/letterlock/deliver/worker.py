@@ -27,7 +27,7 @@ from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.parking import Parked, Parking
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.rests import Rests, did_well, first_trouble
+from letterlock.deliver.rests import Rests, did_well, first_trouble, was_crowded
 from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.terms import RouteTerms
@@ -380,7 +380,8 @@ class Deliverer:
             self._seats.park(next_hop, aside=aside)
         else:
             self._parking.tried(lease.token)
-            self._seats.leave(next_hop, well=well, aside=aside)
+            crowded = made is not None and was_crowded(made, reached=self._seats.reached(next_hop))
+            self._seats.leave(next_hop, well=well, aside=aside, crowded=crowded)
         if well:
             self._rests.went_well(place)
         elif made is not None and well is not None:
