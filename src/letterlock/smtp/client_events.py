@@ -25,6 +25,7 @@ class Capabilities:
     """What a server offered in its EHLO reply (RFC 5321 section 4.1.1.1).
 
     `size` is the largest message in octets, 0 when it did not say one; None when SIZE was not offered (RFC 1870).
+    `keywords` are all that it offered, those that are ignored too.
     """
 
     starttls: bool = False
@@ -45,6 +46,7 @@ def parse_capabilities(lines: Sequence[str], ignored: Collection[str] = ()) -> C
     `ignored`: keywords, in capitals, that are read as if they were not there.
     """
     offered = {words[0].upper(): words[1:] for line in lines[1:] if (words := line.split())}
+    keywords = frozenset(offered)
     for keyword in ignored:
         offered.pop(keyword, None)
     return Capabilities(
@@ -57,7 +59,7 @@ def parse_capabilities(lines: Sequence[str], ignored: Collection[str] = ()) -> C
         requiretls="REQUIRETLS" in offered,
         dsn="DSN" in offered,
         size=_size(offered["SIZE"]) if "SIZE" in offered else None,
-        keywords=frozenset(offered),
+        keywords=keywords,
     )
 
 
