@@ -122,16 +122,16 @@ def _mismatch(frames: Frames, question: Question, message_id: int) -> str | None
     return None
 
 
-def _signatures(frames: Frames, kinds: frozenset[RdataType]) -> dict[Key, dict[RRSIG, None]]:
+def _signatures(frames: Frames, kinds: frozenset[RdataType]) -> dict[Key, dict[bytes, RRSIG]]:
     """The signatures over these types, in whatever section a server put them: each proves itself or nothing."""
-    found: dict[Key, dict[RRSIG, None]] = {}
+    found: dict[Key, dict[bytes, RRSIG]] = {}
     for frame in (*frames.answer, *frames.authority, *frames.additional):
         if frame.rdtype == _RRSIG and frame.rdclass == _IN:
             covered = int.from_bytes(frames.names.wire[frame.start : min(frame.start + 2, frame.end)], "big")
             if covered in kinds:
-                record, _ = read_rdata(frames.names, _RRSIG, frame.start, frame.end)
+                record, canonical = read_rdata(frames.names, _RRSIG, frame.start, frame.end)
                 if isinstance(record, RRSIG):
-                    found.setdefault((frame.owner, record.type_covered), {})[record] = None
+                    found.setdefault((frame.owner, record.type_covered), {})[canonical] = record
     return found
 
 
@@ -139,7 +139,7 @@ def _signed(
     section: Iterable[Frame],
     kinds: frozenset[RdataType],
     names: Names,
-    signatures: dict[Key, dict[RRSIG, None]],
+    signatures: dict[Key, dict[bytes, RRSIG]],
 ) -> dict[Key, SignedRRset]:
     """The RRsets of these types in a section."""
     grouped: dict[Key, list[Frame]] = {}
@@ -147,7 +147,8 @@ def _signed(
         if frame.rdtype in kinds and frame.rdclass == _IN:
             grouped.setdefault((frame.owner, RdataType.make(frame.rdtype)), []).append(frame)
     return {
-        key: SignedRRset(_rrset(key, frames, names), tuple(signatures.get(key, ()))) for key, frames in grouped.items()
+        key: SignedRRset(_rrset(key, frames, names), tuple(signatures.get(key, {}).values()))
+        for key, frames in grouped.items()
     }
 
 
