@@ -106,7 +106,38 @@ def _alias_unproven(each: Difference) -> bool:
     return len(each.sites) > 1 and not each.ours.usable and each.theirs.state == "insecure" and each.delv_agrees
 
 
+def _made_by_dname(each: Difference) -> bool:
+    absent = each.theirs.usable and each.theirs.found != "records"
+    return each.rdtype == "CNAME" and absent and (each.ours.state, each.ours.found) == (each.theirs.state, "records")
+
+
+def _proven_without(each: Difference) -> bool:
+    proven = each.ours.state == "secure" and each.ours.found == each.truth
+    return "servfail" in each.faults and proven and not each.theirs.usable
+
+
+def _below_no_ds(each: Difference) -> bool:
+    unsigned = each.ours.state == "insecure" and each.ours.found == each.truth and each.delv_agrees
+    return unsigned and not each.theirs.usable and not each.faults.isdisjoint(SIGNATURE_FAULTS)
+
+
 EXEMPTIONS = (
+    Exemption(
+        "RFC 6672 section 5.3.1",
+        "asked for the CNAME that a DNAME makes: the DNAME is sufficient proof of it, whatever becomes of the target; "
+        "others go on to the target, and say that there is no such name or no CNAME",
+        _made_by_dname,
+    ),
+    Exemption(
+        "RFC 4035 section 5.3",
+        "a reply that fails and that the proof does not need is no reason to lose the proof",
+        _proven_without,
+    ),
+    Exemption(
+        "RFC 4035 section 5.2",
+        "below a proven absence of DS nothing is validated, so that no signature there can fail: delv agrees with us",
+        _below_no_ds,
+    ),
     Exemption(
         "RFC 8080 section 4",
         "Debian's Unbound is built without ED448: such zones are unsigned to it; delv, which knows it, agrees with us",

@@ -95,8 +95,7 @@ class Internet:
         content = self.content_of(name.parent() if at_parent else name)
         dname = next((each for each in above(name, content.origin) if content.get(each, RdataType.DNAME)), None)
         if dname is not None:
-            made = _by_dname(response, content, dname, name)
-            return None if rdtype == RdataType.CNAME else made  # a question for the CNAME is answered, as BIND does
+            return _by_dname(response, content, dname, name)
         if name in content.existing:
             return _at_name(response, content, name, rdtype)
         wild = content.wildcard(name)

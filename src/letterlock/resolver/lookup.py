@@ -70,7 +70,9 @@ class Lookup(Chain):
 
     def _prefetch(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[None]:
         """Ask the question together with all that its chain will probably need, in one round."""
-        yield from self._fetch(Question(name, rdtype), ahead=self._way(_likely_zone(name, rdtype)))
+        signed = rdtype == dns.rdatatype.TLSA  # nobody asks for TLSA records where the host is not signed
+        way = self._way(_likely_zone(name, rdtype), signer=signed)
+        yield from self._fetch(Question(name, rdtype), ahead=way)
 
     def _look_up(self) -> Steps[Answer | LookupFailure]:
         name, rdtype = self._question.name, self._question.rdtype
