@@ -21,7 +21,7 @@ def test_the_limits_are() -> None:
     assert (certificates.MAX_NAMES_DESCRIBED, names.MAX_PRESENTED_NAMES, path.MAX_PATHS_KEPT) == (20, 1000, 256)
     assert (strength.MIN_RSA_BITS, strength.MAX_RSA_BITS, strength.MAX_RSA_EXPONENT_BITS) == (2048, 8192, 33)
     assert (signature.MAX_SIGNATURE_CHECKS, validity.MAX_NAME_COMPARISONS) == (32, 50_000)
-    assert (certificates.MAX_CERTIFICATE_OCTETS, certificates.MAX_NAME_OCTETS) == (65_536, 2_048)
+    assert (certificates.MAX_CERTIFICATE_OCTETS, certificates.MAX_NAME_OCTETS) == (65_536, 1_024)
     assert (certificates.MAX_REMEMBERED_OCTETS, certificates.MAX_REMEMBERED_CHAIN_OCTETS) == (4_096, 8_192)
 
 

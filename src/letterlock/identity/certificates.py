@@ -21,7 +21,7 @@ MAX_CERTIFICATE_OCTETS = 65_536
 # What is parsed takes 30 times its bytes of memory. 256 certificates and 256 paths are remembered: at worst 30 + 60 MB.
 MAX_REMEMBERED_OCTETS = 4_096  # of one certificate; real ones have 1 to 2 KiB
 MAX_REMEMBERED_CHAIN_OCTETS = 8_192
-MAX_NAME_OCTETS = 2_048  # of a subject or issuer: the longest seen in the wild have a few hundred
+MAX_NAME_OCTETS = 1_024  # of a subject or issuer: the longest seen in the wild have a few hundred
 
 
 class InvalidCertificate(ValueError):

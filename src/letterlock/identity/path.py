@@ -98,6 +98,7 @@ class _Search:
     now: float
     budget: Budget
     _faults: list[tuple[int, str]] = field(default_factory=list)
+    _known: dict[x509.Certificate, list[x509.Certificate]] = field(default_factory=dict)  # who may have issued which
     _subjects: list[tuple[NameKey, x509.Certificate]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,7 +133,9 @@ class _Search:
         top = path[-1]
         if top in self.anchors.certificates:
             yield path
-        candidates = [one for one in self._candidates(top) if one not in path]
+        if top not in self._known:
+            self._known[top] = self._candidates(top)
+        candidates = [one for one in self._known[top] if one not in path]
         if not candidates:
             self._faults.append((0, _say_unknown(path)))
         elif len(path) > MAX_PATH_DEPTH + 1:
