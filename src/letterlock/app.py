@@ -37,7 +37,7 @@ from letterlock.net.ourselves import Ourselves
 from letterlock.net.socket_address import socket_address
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
-from letterlock.queue.store import OperatedStore, StoreFailed
+from letterlock.queue.store import StoreFailed
 from letterlock.receive.drop import DropCollector, may_local_users_send
 from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
 from letterlock.receive.listener import Listener
@@ -45,6 +45,7 @@ from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
 from letterlock.store.adoption import Adopter, open_adopting
 from letterlock.store.anchors import TrustPointFile
+from letterlock.store.fresh import FreshStore
 from letterlock.store.sealing import Seal
 from letterlock.store.sqlite import QueueInUse
 from letterlock.store.sts import PolicyStore
@@ -273,7 +274,7 @@ class Server:
     def __init__(
         self,
         options: Options,
-        store: OperatedStore,
+        store: FreshStore,
         asked: Dns,
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
@@ -320,6 +321,7 @@ class Server:
             tls=options.server_context,
             new_id=new_id,
             handover=self.deliverer,
+            has_room=store.has_room,
         )
         self.control = ControlServer(
             store,
@@ -356,11 +358,16 @@ class Server:
         await self.control.stop()
 
 
-async def _open_store(options: Options) -> tuple[OperatedStore, Adopter]:
+async def _open_store(options: Options) -> tuple[FreshStore, Adopter]:
     """The queue; of several workers the first also takes over what former ones left. Raises StoreFailed, QueueInUse."""
     seal = Seal(options.queue_key)
     is_first = options.queue_directory == options.state_directory
-    return await open_adopting(options.queue_directory, options.workers if is_first else None, seal)
+    return await open_adopting(
+        options.queue_directory,
+        options.workers if is_first else None,
+        seal,
+        min_free_octets=options.min_free_octets,
+    )
 
 
 @asynccontextmanager
@@ -379,6 +386,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
             server = Server(options, store, asked, discoverer, sockets, adopter)
             await server.control.start()
+            store.hold_reserve()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
         _warn_of_unwritable_maildirs(options)

@@ -1,9 +1,11 @@
 """What the rooms get: their own frozen options, built from the file."""
 
+import math
 import os
 import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import dns.name
 
@@ -23,8 +25,10 @@ from letterlock.policy.final import Maildir
 from letterlock.policy.rules import Rules
 from letterlock.receive.options import ReceiveOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor, TrustAnchor
+from letterlock.shares import EACH
 
 DROP = "-drop"  # as letterlock-sendmail has it
+FREE_MESSAGES = 1.5  # largest messages for which a disk must have room, as Postfix advises for queue_minfree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class Options:
     queue_directory: Path
     state_directory: Path  # what all workers share: MTA-STS policies, trust anchors
     drop_directory: Path | None  # where local programs leave mail while no server takes it
+    min_free_octets: Annotated[int, EACH]  # on the disk, and all workers write on the same one
     delay_notice_seconds: float
     resolver: ResolverOptions
     deliver: DeliverOptions
@@ -132,6 +137,9 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         queue_directory=queue.directory or default_state_directory(),
         state_directory=queue.directory or default_state_directory(),
         drop_directory=_drop_directory(file),
+        min_free_octets=math.ceil(
+            FREE_MESSAGES * smtp.max_message_octets if queue.min_free_octets is None else queue.min_free_octets
+        ),
         delay_notice_seconds=queue.delay_notice_seconds,
         resolver=ResolverOptions(
             upstreams=tuple(file.resolver.upstream),

@@ -137,6 +137,11 @@ class QueueTable(Table):
         description="A file with a key of 32 octets in base64: contents are encrypted on the disk with it. "
         "Addresses are not.",
     )
+    min_free_octets: Annotated[int, Field(ge=0, le=1 << 50)] | None = Field(
+        None,
+        description="New mail is answered with 452 while the disk has less room than this. "
+        "Unset: one and a half times `[smtp] max_message_octets`.",
+    )
     retry_first_seconds: Seconds = Field(300, description="Wait before the second attempt; it grows from there.")
     retry_max_seconds: Seconds = Field(4000, description="Longest wait between two attempts.")
     delay_notice_seconds: float = Field(

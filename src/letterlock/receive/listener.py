@@ -35,8 +35,16 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
+def _always(_octets: int) -> bool:
+    """The store itself says when it is full."""
+    return True
+
+
 class Listener:
-    """The receiving service. `tls` None: STARTTLS is not offered. `handover` gets what is on disk."""
+    """The receiving service. `tls` None: STARTTLS is not offered. `handover` gets what is on disk.
+
+    `has_room`: whether the disk has room for a message of so many octets.
+    """
 
     def __init__(
         self,
@@ -47,12 +55,20 @@ class Listener:
         tls: ServerContext | None,
         new_id: Callable[[], str],
         handover: Handover = _NOBODY,
+        has_room: Callable[[int], bool] = _always,
     ) -> None:
         # One message of the largest size always fits, with every line dot-stuffed and with what was read behind it.
         largest = COPIES * (options.max_message_octets * 4 // 3 + CONTENT_OCTETS)
         memory = MemoryBudget(max(options.max_inflight_octets, largest))
         self._services = Services(
-            options=options, store=store, clock=clock, tls=tls, new_id=new_id, handover=handover, memory=memory
+            options=options,
+            store=store,
+            clock=clock,
+            tls=tls,
+            new_id=new_id,
+            handover=handover,
+            memory=memory,
+            has_room=has_room,
         )
         self._admission = Admission(
             max_connections=options.max_connections, max_per_client=options.max_connections_per_client

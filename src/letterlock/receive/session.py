@@ -68,6 +68,7 @@ class Services:
     new_id: Callable[[], str]
     handover: Handover
     memory: MemoryBudget
+    has_room: Callable[[int], bool]  # on the disk, for a message of so many octets
 
 
 class Session:
@@ -234,11 +235,14 @@ class Session:
         return True
 
     def _judge_sender(self, offer: SenderOffered) -> None:
-        if self._services.memory.has_room(COPIES * (offer.size or 0)):
+        refusal = None if self._services.memory.has_room(COPIES * (offer.size or 0)) else NO_MEMORY
+        if not self._services.has_room(offer.size or 0):
+            refusal = STORE_FULL
+        if refusal is None:
             self._smtp.accept()
             return
-        self._reject("MAIL", NO_MEMORY, offer.reverse_path)
-        self._smtp.refuse(NO_MEMORY)
+        self._reject("MAIL", refusal, offer.reverse_path)
+        self._smtp.refuse(refusal)
 
     def _judge_recipient(self, offer: RecipientOffered) -> None:
         refusal = None if offer.postmaster else self._refusal

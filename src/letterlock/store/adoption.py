@@ -12,10 +12,12 @@ import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
 from letterlock.queue.store import StoreFailed
+from letterlock.store.disk import RESERVE_FILE, Disk, Reserve
 from letterlock.store.fresh import FreshStore
 from letterlock.store.opening import FILE, LOCK_FILE, QueueInUse, open_alone, take_lock
 from letterlock.store.parcels import Parcel, read_parcel
@@ -29,7 +31,7 @@ log = logging.getLogger("letterlock.store")
 RETRY_SECONDS = 30.0  # a worker that is still ending has its queue for some 20 seconds
 BATCH = 100  # messages in one transaction: other work of this queue waits for it
 BATCH_OCTETS = 1 << 24  # of contents in memory at once
-_OURS = (FILE, f"{FILE}-wal", f"{FILE}-shm", CHECK_FILE, f"{CHECK_FILE}.new", CONTROL_SOCKET, LOCK_FILE)
+_OURS = (FILE, f"{FILE}-wal", f"{FILE}-shm", CHECK_FILE, f"{CHECK_FILE}.new", CONTROL_SOCKET, RESERVE_FILE, LOCK_FILE)
 """In the order in which they are removed. The database goes before its log: without the log, what was deleted last may
 be there again."""
 
@@ -37,11 +39,14 @@ be there again."""
 class Adopter:
     """Takes over what former workers left in the folders of a queue directory."""
 
-    def __init__(self, directory: Path, workers: int | None, kept: SqliteStore, seal: Seal = IN_CLEAR) -> None:
+    def __init__(
+        self, directory: Path, workers: int | None, kept: SqliteStore, disk: Disk, seal: Seal = IN_CLEAR
+    ) -> None:
         """`workers`: how many there are now; None: it is not for this one to see to others. Messages go into `kept`."""
         self._directory = directory
         self._workers = workers
         self._kept = kept
+        self._disk = disk
         self._seal = seal
         self._problems: dict[str, str] = {}
         self._told: set[str] = set()
@@ -119,6 +124,7 @@ class Adopter:
         try:
             await self._part(old, await self._kept.adopted(source.name))  # a kill came before they had left
             while parcels := await asyncio.to_thread(old.next_batch):
+                self._disk.require(sum(parcel.octets for parcel in parcels))
                 taken = await self._kept.take_over(source.name, parcels)
                 await self._part(old, taken)
                 old.left += [parcel.id for parcel in parcels if parcel.id not in taken]
@@ -205,17 +211,45 @@ def _free_path(path: Path) -> Path:
     return free
 
 
-async def open_adopting(directory: Path, workers: int | None, seal: Seal = IN_CLEAR) -> tuple[FreshStore, Adopter]:
+def _shrink(kept: SqliteStore) -> None:
+    """Give room back to the disk, when there is time for it."""
+
+    async def shrink() -> None:
+        try:
+            await kept.shrink()
+        except StoreFailed as error:
+            log.info("no room can be given back to the disk: %s", error)
+
+    task = asyncio.ensure_future(shrink())
+    _shrinking.add(task)
+    task.add_done_callback(_shrinking.discard)
+
+
+_shrinking: set[asyncio.Future[None]] = set()  # the loop itself keeps no task alive
+
+
+async def open_adopting(
+    directory: Path, workers: int | None, seal: Seal = IN_CLEAR, *, min_free_octets: int = 0
+) -> tuple[FreshStore, Adopter]:
     """A queue with all that former workers left, and who sees to the rest of that; `workers` as an Adopter has it.
 
     Raises StoreFailed, QueueInUse.
     """
-    kept = await SqliteStore.open(directory, seal)
+    reserve = Reserve(directory)
+    reserve.make_way()
     try:
-        store = await FreshStore.open(directory, kept, seal)
-        adopter = Adopter(directory, workers, kept, seal)
+        kept = await SqliteStore.open(directory, seal, relief=reserve.give_up)
+    except StoreFailed:
+        reserve.hold()
+        raise
+    try:
+        disk = Disk(directory, min_free_octets, reserve)
+        store = await FreshStore.open(directory, kept, seal, disk, reserve.give_up)
+        disk.shrink = partial(_shrink, kept)
+        adopter = Adopter(directory, workers, kept, disk, seal)
         await adopter.adopt()
     except (StoreFailed, OSError):
         await kept.close()
+        reserve.hold()
         raise
     return store, adopter

@@ -7,21 +7,28 @@ first. What a dead server leaves in segments is moved at the next start.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+import secrets
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from letterlock.mail.envelope import Envelope
-from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
-from letterlock.queue.store import LeaseLost, OperatedStore, StoreFailed
+from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
+from letterlock.queue.store import LeaseLost, OperatedStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
+from letterlock.store.disk import Disk, nobody_helps
 from letterlock.store.envelopes import write_envelope
-from letterlock.store.recovery import close_record, open_content, recover
+from letterlock.store.kept import Kept, KeptTask, tally
+from letterlock.store.opening import keep_log
+from letterlock.store.recovery import Left, close_record, open_content, recover
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, Seal
-from letterlock.store.segment_log import Place, SegmentLog
+from letterlock.store.segment_log import Place, Segment, SegmentLog, reopen
 from letterlock.store.segments import Kind
 from letterlock.store.sqlite import SqliteStore
+
+_NEEDLESS = (OrderKind.RETRY, OrderKind.RELEASE)
+"""What is in the fast lane is being tried, and not held."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,27 +46,70 @@ class _Fresh:
 class FreshStore:
     """queue.store.OperatedStore over another one, which holds what is not delivered at once."""
 
-    def __init__(self, kept: OperatedStore, segments: SegmentLog, seal: Seal = IN_CLEAR) -> None:
+    def __init__(
+        self, kept: OperatedStore, segments: SegmentLog, seal: Seal = IN_CLEAR, disk: Disk | None = None
+    ) -> None:
+        """`disk` says whether there is room for new mail; None: as long as writing succeeds."""
         self._kept = kept
+        self._disk = disk
         self._segments = segments
         self._seal = seal
         self._fresh: dict[str, _Fresh] = {}
 
     @classmethod
-    async def open(cls, directory: Path, kept: OperatedStore, seal: Seal = IN_CLEAR) -> "FreshStore":
-        """Begin with what the segments in a directory still have. `kept` is closed with it. Raises StoreFailed."""
+    async def open(
+        cls,
+        directory: Path,
+        kept: OperatedStore,
+        seal: Seal = IN_CLEAR,
+        disk: Disk | None = None,
+        relief: Callable[[], bool] = nobody_helps,
+    ) -> "FreshStore":
+        """Begin with what the segments in a directory still have. `kept` is closed with it. Raises StoreFailed.
+
+        With a `disk` that is full, messages stay in their segments, and are delivered from there.
+        """
         try:
-            last = await recover(directory, kept, seal)
+            found = await recover(directory, kept, seal, disk)
+            old = [reopen(path) for path in found.paths]
         except OSError as error:
             raise StoreFailed(f"cannot read the queue in {directory}: {error}") from None
-        return cls(kept, SegmentLog(directory, last_number=last), seal)
+        store = cls(kept, SegmentLog(directory, last_number=found.last_number, old=old, relief=relief), seal, disk)
+        segments = {segment.path: segment for segment in old}
+        for left in found.left:
+            store._keep(left, segments[left.path])
+        return store
+
+    def _keep(self, left: Left, segment: Segment) -> None:
+        """A message of the last run stays in its segment; its lease has run out."""
+        record = left.record
+        place = Place(segment, record.content_at, record.content_octets)
+        lease = Lease(secrets.token_hex(8), left.envelope.id, left.envelope.recipients[0].domain, 0.0)
+        segment.live += 1 + left.beside_damage  # then it is never without any, and stays for the next start
+        if left.waits:
+            return
+        self._fresh[left.envelope.id] = _Fresh(left.envelope, lease, place, behind=left.behind)
+        if self._disk is not None:
+            self._disk.accepted(place.octets)
+
+    def has_room(self, octets: int) -> bool:
+        """Whether there is room on the disk for a new message of this size."""
+        return self._disk is None or self._disk.has_room(octets)
 
     # --- the fast lane -----------------------------------------------------------------------------------------------
+
+    def hold_reserve(self) -> None:
+        """Everything is open: what the disk can spare is held for when it is full."""
+        if self._disk is not None:
+            keep_log(self._disk.directory)
+            self._disk.hold_reserve()
 
     async def accept(
         self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
     ) -> None:
         """Keep a message; it is durable when this returns."""
+        if not self.has_room(len(body)):
+            raise StoreFull("the disk with the queue is full, but for what must stay free")
         hops = {mailbox.domain for mailbox in envelope.recipients}
         if len(leases) != 1 or hops != {leases[0].next_hop}:
             await self._kept.accept(envelope, body, next_attempt_at=next_attempt_at, leases=leases)
@@ -67,7 +117,13 @@ class FreshStore:
         note = write_envelope(envelope)
         if self._seal.encrypts:
             note, body = close_record(self._seal, envelope.id, note, body)
-        place = await self._segments.append(Kind.ACCEPTED, note, body)
+        if self._disk is not None:
+            self._disk.accepted(len(body))
+        try:
+            place = await self._segments.append(Kind.ACCEPTED, note, body)
+        except StoreFailed:
+            self._released(len(body))
+            raise
         self._fresh[envelope.id] = _Fresh(envelope, leases[0], place)
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
@@ -92,7 +148,12 @@ class FreshStore:
     async def _forget(self, fresh: _Fresh) -> None:
         await self._segments.append(Kind.DONE, fresh.envelope.id.encode())
         self._segments.finished(fresh.place)
+        self._released(fresh.place.octets)
         del self._fresh[fresh.envelope.id]
+
+    def _released(self, octets: int) -> None:
+        if self._disk is not None:
+            self._disk.settled(octets)
 
     async def _content(self, fresh: _Fresh) -> bytes:
         try:
@@ -115,6 +176,7 @@ class FreshStore:
     async def _put_behind(self, fresh: _Fresh, leases: Sequence[Lease], due_at: float) -> None:
         try:
             if not fresh.behind:
+                self._require_room()
                 body = await self._content(fresh)
                 await self._kept.accept(fresh.envelope, body, next_attempt_at=due_at, leases=leases)
                 fresh.behind = True
@@ -122,9 +184,23 @@ class FreshStore:
         finally:
             fresh.moving = None
 
-    async def _move_all(self) -> None:
-        """So that the store behind has everything that is to be shown."""
-        await asyncio.gather(*(self._move(fresh) for fresh in self._fresh.values()))
+    def _require_room(self) -> None:
+        """For all that is on its way into the store behind. Raises StoreFull."""
+        if self._disk is not None:
+            moving = (fresh.place.octets for fresh in self._fresh.values() if fresh.moving is not None)
+            self._disk.require(sum(moving))
+
+    async def _move_all(self) -> list[Kept]:
+        """So that the store behind has all that is to be shown; what must stay, for the disk is full, as it is seen."""
+        all_fresh = [*self._fresh.values()]
+        moves = (self._move(fresh) for fresh in all_fresh)
+        stay = []
+        for fresh, failed in zip(all_fresh, await asyncio.gather(*moves, return_exceptions=True), strict=True):
+            if isinstance(failed, StoreFull) and not fresh.behind:
+                stay.append(_as_kept(fresh))
+            elif failed is not None:
+                raise failed
+        return stay
 
     async def _move_one(self, message_id: str) -> None:
         if (fresh := self._fresh.get(message_id)) is not None:
@@ -144,9 +220,24 @@ class FreshStore:
     ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
         over = [each for each in self._fresh.values() if each.lease.expires_at <= now]
-        await asyncio.gather(*(self._move(fresh, due_at=fresh.lease.expires_at) for fresh in over))
-        return await self._kept.lease(
-            now, limit=limit, lease_seconds=lease_seconds, avoid=avoid, only=only, since=since
+        moves = (self._move(fresh, due_at=fresh.lease.expires_at) for fresh in over)
+        stay: list[DeliveryTask] = []
+        for fresh, failed in zip(over, await asyncio.gather(*moves, return_exceptions=True), strict=True):
+            if isinstance(failed, StoreFull):
+                wanted = fresh.lease.next_hop not in avoid and (not only or fresh.lease.next_hop in only)
+                stay += [self._lease_again(fresh, now + lease_seconds)] if wanted and len(stay) < limit else []
+            elif failed is not None:
+                raise failed
+        kept = await self._kept.lease(
+            now, limit=limit - len(stay), lease_seconds=lease_seconds, avoid=avoid, only=only, since=since
+        )
+        return [*stay, *kept]
+
+    def _lease_again(self, fresh: _Fresh, expires_at: float) -> DeliveryTask:
+        """A full disk keeps a message where it is, and not from being delivered."""
+        fresh.lease = replace(fresh.lease, token=secrets.token_hex(8), expires_at=expires_at)
+        return DeliveryTask(
+            lease=fresh.lease, envelope=fresh.envelope, recipients=fresh.envelope.recipients, attempts=0
         )
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
@@ -188,16 +279,25 @@ class FreshStore:
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
         """Accept the DSN and mark the notice done, in one transaction. Raises KeyError when the message is gone."""
+        if self._disk is not None and dsn is not None:
+            self._disk.require(len(dsn[1]))
         await self._kept.notified(notice, dsn, now=now)
 
     async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
         """Queued messages in order of id, beginning behind `after`."""
-        await self._move_all()
-        return await self._kept.messages(limit=limit, after=after)
+        stay = [kept.seen() for kept in await self._move_all()]
+        found = [
+            *await self._kept.messages(limit=limit, after=after),
+            *(each for each in stay if each.id > (after or "")),
+        ]
+        return sorted(found, key=lambda message: message.id)[:limit]
 
     async def message(self, message_id: str) -> QueuedMessage | None:
         """One queued message."""
-        await self._move_one(message_id)
+        try:
+            await self._move_one(message_id)
+        except StoreFull:
+            return _as_kept(self._fresh[message_id]).seen()
         return await self._kept.message(message_id)
 
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
@@ -206,23 +306,42 @@ class FreshStore:
 
     async def find(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[QueuedMessage]:
         """The messages that are wanted, in order of id, beginning behind `after`."""
-        await self._move_all()
-        return await self._kept.find(wanted, limit=limit, after=after)
+        stay = [kept.seen() for kept in await self._move_all()]
+        page = await self._kept.find(wanted, limit=limit, after=after)
+        more = [each for each in stay if wanted.fits(each) and _is_within(each.id, after, page.after)]
+        return Page(tuple(sorted((*page.found, *more), key=lambda message: message.id)), page.after)
 
     async def select(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[str]:
         """The same, but their ids only."""
-        await self._move_all()
-        return await self._kept.select(wanted, limit=limit, after=after)
+        stay = [kept.seen() for kept in await self._move_all()]
+        page = await self._kept.select(wanted, limit=limit, after=after)
+        more = [each.id for each in stay if wanted.fits(each) and _is_within(each.id, after, page.after)]
+        return Page(tuple(sorted((*page.found, *more))), page.after)
 
     async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
         """Do to these messages what the operator orders; which of them that changed."""
-        await asyncio.gather(*(self._move_one(message_id) for message_id in message_ids))
-        return await self._kept.obey(order, message_ids)
+        moves = (self._move_one(message_id) for message_id in message_ids)
+        done = []
+        for message_id, failed in zip(message_ids, await asyncio.gather(*moves, return_exceptions=True), strict=True):
+            if isinstance(failed, StoreFull) and order.kind is OrderKind.REMOVE:
+                done += await self._remove(message_id, order.next_hop)
+            elif failed is not None and not (isinstance(failed, StoreFull) and order.kind in _NEEDLESS):
+                raise failed
+        return [*done, *await self._kept.obey(order, [each for each in message_ids if each not in done])]
+
+    async def _remove(self, message_id: str, next_hop: str | None) -> list[str]:
+        """Remove a message where it is: that takes no room. It has one next hop."""
+        fresh = self._fresh[message_id]
+        if fresh.ending or next_hop not in (None, fresh.lease.next_hop):
+            return []
+        await self._forget(fresh)
+        return [message_id]
 
     async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
         """Counts of tasks by next hop, sender, reason or age, over a part of the queue."""
-        await self._move_all()
-        return await self._kept.tally(by, now=now, after=after)
+        stay = await self._move_all()
+        page = await self._kept.tally(by, now=now, after=after)
+        return page if after is not None else Page((*page.found, *tally(stay, by, now)), page.after)
 
     async def count(self) -> int:
         """How many messages there are."""
@@ -232,6 +351,20 @@ class FreshStore:
         """Finish what is in hand and close the files."""
         await self._segments.close()
         await self._kept.close()
+        if self._disk is not None:
+            self._disk.hold_reserve()  # what the log had is for the next start
+
+
+def _as_kept(fresh: _Fresh) -> Kept:
+    """How a message that is in a segment looks to an operator."""
+    task = KeptTask(fresh.lease.expires_at, token=fresh.lease.token)
+    states = dict.fromkeys(fresh.envelope.recipients, "queued")
+    return Kept(fresh.envelope, b"", {fresh.lease.next_hop: task}, states)
+
+
+def _is_within(message_id: str, after: str | None, last: str | None) -> bool:
+    """Whether a message belongs to a page that begins behind `after` and ends with `last` (None: with the queue)."""
+    return message_id > (after or "") and (last is None or message_id <= last)
 
 
 def _heard_out(moving: asyncio.Task[None]) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.ids import CHANCE_DIGITS, TIME_DIGITS
-from letterlock.queue.store import Store
+from letterlock.queue.store import Store, StoreFull
 from letterlock.queue.tasks import QueuedMessage
+from letterlock.store.disk import Disk
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, Seal
@@ -24,24 +25,56 @@ MAX_MOVED_AT_ONCE = 64
 MAX_OCTETS_AT_ONCE = 1 << 25
 
 
-async def recover(directory: Path, kept: Store, seal: Seal = IN_CLEAR) -> int:
-    """Move what the segments in a directory still have into a store, due at once; the number of the last segment.
+async def recover(directory: Path, kept: Store, seal: Seal = IN_CLEAR, disk: Disk | None = None) -> "Recovered":
+    """Move what the segments in a directory still have into a store, due at once.
 
-    A message that the store has already is left as it is. Segments that are damaged are told of and set aside. Raises
-    StoreFailed, OSError.
+    A message that the store has already is left as it is. Segments that are damaged are told of and set aside. When a
+    `disk` has no room for that, what is left stays where it is, and is returned. Raises StoreFailed, OSError.
     """
     found = await asyncio.to_thread(_read_all, directory, seal)
-    for group in _groups(found.left.values()):
-        await _move_group(group, kept, seal)
-    if found.left:
+    paths = sorted((*found.whole, *found.damaged))
+    left = []
+    try:
+        while paths:  # each gives its room back before the next takes some
+            await _move_all(paths[0], found, kept, seal, disk)
+            paths.pop(0)
+    except StoreFull as error:
+        if disk is None:
+            raise
+        left = [await _staying(each, kept, found) for path in paths for each in found.of(path)]
+        log.error("%d messages of the last run stay in their segments: %s", len(left), error)  # noqa: TRY400  # no bug
+    if found.left and not left:
         log.info("%d messages of the last run are in the queue again", len(found.left))
-    for path in found.damaged:
-        path.rename(path.with_name(path.name + DAMAGED_SUFFIX))
-    for path in found.whole:
-        path.unlink()
     if found.whole or found.damaged:
         await asyncio.to_thread(sync_directory, directory)
-    return _last_number(directory, found.whole)
+    return Recovered(_last_number(directory, (*found.whole, *found.damaged)), left)
+
+
+async def _move_all(path: Path, found: "_Found", kept: Store, seal: Seal, disk: Disk | None) -> None:
+    """What one segment has; then it is removed, or set aside. Raises StoreFailed, OSError."""
+    for group in _groups(found.of(path)):
+        if disk is not None:
+            disk.require(sum(left.record.content_octets for left in group))
+        await _move_group(group, kept, seal)
+    await asyncio.to_thread(_take_away, path, damaged=path in found.damaged)
+
+
+def _take_away(path: Path, *, damaged: bool) -> None:
+    if damaged:
+        path.rename(path.with_name(path.name + DAMAGED_SUFFIX))
+    else:
+        path.unlink()
+
+
+async def _staying(left: "Left", kept: Store, found: "_Found") -> "Left":
+    """A message that stays in its segment. One that needs another id waits there for a start with more room."""
+    name = await _free_name(kept, left.envelope)
+    return replace(
+        left,
+        behind=name is None,
+        waits=name not in (None, left.envelope.id),
+        beside_damage=left.path in found.damaged,
+    )
 
 
 def _last_number(directory: Path, removed: Iterable[Path]) -> int:
@@ -51,21 +84,45 @@ def _last_number(directory: Path, removed: Iterable[Path]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
-    """A message that is not done, and where its content is."""
+class Left:
+    """A message that is not done, and where its content is.
+
+    `behind`: the store has it as well. `waits`: it cannot be delivered before the next start. `beside_damage`: its
+    segment is to be set aside then, and not to be removed.
+    """
 
     envelope: Envelope
     path: Path
     record: Record
+    behind: bool = False
+    waits: bool = False
+    beside_damage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The number of the last segment there was, and messages that are still in segments, for want of room."""
+
+    last_number: int
+    left: list[Left]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The segments that they are in, the oldest first."""
+        return sorted({each.path for each in self.left})
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What was found in segments."""
 
-    left: dict[str, _Left] = field(default_factory=dict)
+    left: dict[str, Left] = field(default_factory=dict)
     whole: list[Path] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
+
+    def of(self, path: Path) -> list[Left]:
+        """The messages in one segment."""
+        return [left for left in self.left.values() if left.path == path]
 
 
 def _read_all(directory: Path, seal: Seal) -> _Found:
@@ -91,12 +148,12 @@ def _note(found: _Found, path: Path, record: Record | Damage, seal: Seal) -> Non
         found.left.pop(record.note.decode("ascii", "replace"), None)
         return
     envelope = read_whole_envelope(_open_note(seal, record.note))
-    found.left[envelope.id] = _Left(envelope, path, record)
+    found.left[envelope.id] = Left(envelope, path, record)
 
 
-def _groups(messages: Iterable[_Left]) -> Iterator[list[_Left]]:
+def _groups(messages: Iterable[Left]) -> Iterator[list[Left]]:
     """As many as fit into memory together."""
-    group: list[_Left] = []
+    group: list[Left] = []
     octets = 0
     for left in messages:
         group.append(left)
@@ -108,7 +165,7 @@ def _groups(messages: Iterable[_Left]) -> Iterator[list[_Left]]:
         yield group
 
 
-async def _move_group(group: Sequence[_Left], kept: Store, seal: Seal) -> None:
+async def _move_group(group: Sequence[Left], kept: Store, seal: Seal) -> None:
     missing = [(name, left) for left in group if (name := await _free_name(kept, left.envelope)) is not None]
     bodies = await asyncio.to_thread(lambda: [_content(left, seal) for _, left in missing])
     moves = (
@@ -147,7 +204,7 @@ def _is_same(there: QueuedMessage, envelope: Envelope) -> bool:
     )
 
 
-def _content(left: _Left, seal: Seal) -> bytes:
+def _content(left: Left, seal: Seal) -> bytes:
     with left.path.open("rb") as file:
         octets = read_octets(file.fileno(), left.record.content_at, left.record.content_octets)
     return open_content(seal, left.envelope.id, octets)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.store.disk import nobody_helps
 from letterlock.store.segments import OPENING_OCTETS, SALT_OCTETS, Kind, encode_opening, encode_record, read_octets
 
 log = logging.getLogger("letterlock.store")
@@ -76,12 +77,25 @@ class _Group:
 class SegmentLog:
     """Appends records to segments in a directory. All callers share one event loop."""
 
-    def __init__(self, directory: Path, *, last_number: int, max_segment_octets: int = MAX_SEGMENT_OCTETS) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        last_number: int,
+        max_segment_octets: int = MAX_SEGMENT_OCTETS,
+        old: Sequence[Segment] = (),
+        relief: Callable[[], bool] = nobody_helps,
+    ) -> None:
+        """`old` segments of the last run have messages, and get no more; the oldest first.
+
+        `relief` is called, in a thread, when the disk is full: True when it made room.
+        """
         self._directory = directory
+        self._relief = relief
         self._number = last_number
         self._max_segment_octets = max_segment_octets
         self._loop = asyncio.get_running_loop()
-        self._segments: deque[Segment] = deque()
+        self._segments: deque[Segment] = deque(old)
         self._pieces: deque[_Piece] = deque()
         self._busy = False
         self._closed = False
@@ -165,13 +179,23 @@ class SegmentLog:
     def _write_group(self, group: _Group) -> None:
         try:
             self._remove_finished()
-            segment = self._current()
-            self._write(segment, group)
+            self._write(self._current(), group)
         except OSError as error:
             group.places.clear()
             group.error = _explain(error, self._directory)
+            if isinstance(group.error, StoreFull) and self._relief():
+                self._write_again(group)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._released, group)
+
+    def _write_again(self, group: _Group) -> None:
+        try:
+            self._write(self._current(), group)
+        except OSError as error:
+            group.places.clear()
+            group.error = _explain(error, self._directory)
+        else:
+            group.error = None
 
     def _current(self) -> Segment:
         """The segment that is written to; a new one when there is none that can be."""
@@ -227,6 +251,12 @@ class SegmentLog:
             segment.path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("%s: cannot be removed, and is read again at the next start: %s", segment.path, error.strerror)
+
+
+def reopen(path: Path) -> Segment:
+    """A segment of the last run, to be read. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    return Segment(path, descriptor, b"", os.fstat(descriptor).st_size, bad=True)
 
 
 def _write_whole(descriptor: int, pieces: list[bytes], at: int) -> None:

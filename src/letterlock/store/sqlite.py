@@ -5,7 +5,7 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +23,7 @@ from letterlock.queue.tasks import (
     Settlement,
 )
 from letterlock.store import orders
+from letterlock.store.disk import nobody_helps
 from letterlock.store.opening import FILE, VERSION, QueueInUse, connect, take_lock
 from letterlock.store.parcels import Parcel, take_parcel
 from letterlock.store.reading import (
@@ -39,27 +40,37 @@ from letterlock.store.statements import SQL, run
 from letterlock.store.writer import Writer
 
 log = logging.getLogger("letterlock.store")
+SHRUNK_PAGES = 4096  # 16 MB at a time: other work waits meanwhile
 _MARKS = {NoticeKind.FAILED: "mark_told", NoticeKind.DELAYED: "mark_warned", NoticeKind.RELAYED: "mark_paid"}
 
 
 class SqliteStore:
     """queue.store.OperatedStore over SQLite. Open one with `SqliteStore.open`."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: IO[bytes], seal: Seal) -> None:
-        self._writer = Writer(connection)
+    def __init__(
+        self, connection: sqlite3.Connection, lock: IO[bytes], seal: Seal, relief: Callable[[], bool] = nobody_helps
+    ) -> None:
+        self._writer = Writer(connection, relief)
         self._lock = lock
         self._seal = seal
 
     @classmethod
-    async def open(cls, directory: Path, seal: Seal = IN_CLEAR, *, now: float | None = None) -> "SqliteStore":
+    async def open(
+        cls,
+        directory: Path,
+        seal: Seal = IN_CLEAR,
+        *,
+        now: float | None = None,
+        relief: Callable[[], bool] = nobody_helps,
+    ) -> "SqliteStore":
         """Open, or make, the queue in a directory. Leases of a server that died are void.
 
-        `now`: the time, if it is not the system's. Raises StoreFailed, QueueInUse.
+        `now`: the time, if it is not the system's; `relief` as a Writer has it. Raises StoreFailed, QueueInUse.
         """
         lock = take_lock(directory)
         try:
             check_key(directory, seal)
-            return cls(connect(directory / FILE, time.time() if now is None else now), lock, seal)
+            return cls(connect(directory / FILE, time.time() if now is None else now), lock, seal, relief)
         except StoreFailed:
             lock.close()
             raise
@@ -223,6 +234,10 @@ class SqliteStore:
             db.executemany(SQL["forget_adopted"], [(source, each) for each in ids])
 
         await self._writer.do_aside(work)
+
+    async def shrink(self) -> None:
+        """Give room that is not used back to the disk. Raises StoreFailed."""
+        await self._writer.shrink(SHRUNK_PAGES)
 
     async def close(self) -> None:
         """Finish what is in hand and close the files."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from letterlock.mtasts import Change, KnownPolicy, Mode, StsPolicy
-from letterlock.queue.store import StoreFailed
+from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.store.statements import read_statements
 from letterlock.store.writer import Writer
 
@@ -72,7 +72,10 @@ class PolicyStore:
                 db.execute(_SQL["used"], (domain, used_at, USED_STEP_SECONDS))
             return next(iter(_read(db, "one", domain)), None)
 
-        return await self._writer.do_aside(work)
+        try:
+            return await self._writer.do_aside(work)
+        except StoreFull:  # that it was used cannot be written; what is remembered can be read all the same
+            return await self._writer.do_aside(lambda db: next(iter(_read(db, "one", domain)), None))
 
     async def load_all(self) -> Sequence[KnownPolicy]:
         """Everything that is remembered, by domain."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.store.disk import nobody_helps
 
 MAX_GROUP = 200
 MAX_SHORT_GROUP = 64  # what is done in one turn of the event loop
@@ -34,6 +35,7 @@ class _Piece(Generic[_Result]):
     work: Callable[[sqlite3.Connection], _Result]
     future: asyncio.Future[_Result]
     aside: bool
+    outside: bool = False  # of any transaction, and alone
     results: list[_Result] = field(default_factory=list)  # one, once the work was done
     error: Exception | None = None
 
@@ -55,8 +57,10 @@ class _Piece(Generic[_Result]):
 class Writer:
     """Runs work on a connection, in groups. The connection is in autocommit mode; all callers share one event loop."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, relief: Callable[[], bool] = nobody_helps) -> None:
+        """`relief` is called when the disk is full: True when it made room. It may be called from any thread."""
         self._connection = connection
+        self._relief = relief
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[_Piece[Any]] = deque()
         self._busy = False
@@ -79,6 +83,15 @@ class Writer:
         """The same for work that may take long, so that nobody else waits for it."""
         return await self._ask(work, aside=True)
 
+    async def shrink(self, pages: int) -> None:
+        """Give pages that are not used back to the disk. Raises StoreFailed."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executescript(f"PRAGMA incremental_vacuum({pages})")  # `execute` would take one step, which is a page
+            self.write_back()
+
+        await self._ask(work, aside=True, outside=True)
+
     async def close(self) -> None:
         """Finish what was asked for, and close the connection."""
         if not self._closed:
@@ -88,10 +101,12 @@ class Writer:
             await asyncio.to_thread(self._thread.join)
             self._connection.close()
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], _Result], *, aside: bool) -> _Result:
+    async def _ask(
+        self, work: Callable[[sqlite3.Connection], _Result], *, aside: bool, outside: bool = False
+    ) -> _Result:
         if self._closed:
             raise StoreFailed("the queue is closed")
-        piece: _Piece[_Result] = _Piece(work, self._loop.create_future(), aside)
+        piece: _Piece[_Result] = _Piece(work, self._loop.create_future(), aside, outside)
         self._pieces.append(piece)
         if not self._busy:
             self._busy = True
@@ -103,10 +118,16 @@ class Writer:
 
     def _begin(self) -> None:
         """Take the next group: work of one kind, in its order."""
+        if self._pieces[0].outside:
+            piece = self._pieces.popleft()
+            self._jobs.put(lambda: self._do_outside(piece))
+            return
         aside = self._pieces[0].aside
         group: list[_Piece[Any]] = []
         most = MAX_GROUP if aside else MAX_SHORT_GROUP
-        while self._pieces and self._pieces[0].aside is aside and len(group) < most:
+        while self._pieces and len(group) < most:
+            if self._pieces[0].aside is not aside or self._pieces[0].outside:
+                break
             group.append(self._pieces.popleft())
         failed = None if aside else self._try_all(group)
         self._jobs.put(lambda: self._finish(group, failed, tried=not aside))
@@ -126,16 +147,39 @@ class Writer:
         while (job := self._jobs.get()) is not None:
             job()
 
+    def _do_outside(self, piece: _Piece[Any]) -> None:
+        try:
+            piece.results = [piece.work(self._connection)]
+        except sqlite3.Error as error:
+            piece.error = explain(error)
+        self._tell([piece])
+
+    def _tell(self, group: Sequence[_Piece[Any]]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._released, group)
+
     def _finish(self, group: Sequence[_Piece[Any]], failed: sqlite3.Error | None, *, tried: bool) -> None:
         if not tried:
             failed = self._try_all(group)
         if not self._commit(group, failed) and len(group) > 1:
             for piece in group:
                 if piece.lost:
-                    piece.error = None
-                    self._commit([piece], self._try_all([piece]))
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._released, group)
+                    self._do_alone(piece)
+        if any(isinstance(piece.error, StoreFull) for piece in group) and self._relief():
+            self.write_back()
+            for piece in group:
+                if isinstance(piece.error, StoreFull):
+                    self._do_alone(piece)
+        self._tell(group)
+
+    def _do_alone(self, piece: _Piece[Any]) -> None:
+        piece.error = None
+        self._commit([piece], self._try_all([piece]))
+
+    def write_back(self) -> None:
+        """Write the log back into the database, if there is room for that; the log's own room is then used again."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     # --- in either ---------------------------------------------------------------------------------------------------
 
