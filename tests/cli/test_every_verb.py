@@ -87,13 +87,12 @@ async def test_a_reader_that_has_gone_is_no_complaint(verb: str, queue: Queue) -
     assert "standard output" not in err
 
 
-@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-"])
-async def test_closed_streams_change_no_status(queue: Queue, streams: str) -> None:
-    ended = await asyncio.gather(*(ends(verb, queue, streams) for verb in VERBS))
+async def test_closed_streams_change_no_status(queue: Queue) -> None:
+    ended = await asyncio.gather(*(ends(verb, queue, "<&- >&- 2>&-") for verb in VERBS))
     assert [status for status, *_ in ended] == [status for _, status in VERBS.values()]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16"])
 async def test_what_a_stranger_wrote_is_escaped_whatever_the_encoding(queue: Queue, encoding: str) -> None:
     for verb in (each for each in VERBS if each.startswith("queue")):
         arguments = (*VERBS[verb][0], "--queue", str(queue.directory))
@@ -110,8 +109,10 @@ async def test_what_a_stranger_wrote_is_escaped_whatever_the_encoding(queue: Que
             json.loads(text)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-@pytest.mark.parametrize("stream", ["", "> /dev/full", "| true", ">&-", "2>&-"])
+@pytest.mark.parametrize(
+    ("encoding", "stream"),
+    [("ascii", each) for each in ("", "> /dev/full", "| true", ">&-", "2>&-")] + [("latin-1", ""), ("utf-8", "")],
+)
 async def test_mailq_ends_in_order_too(queue: Queue, tmp_path: Path, encoding: str, stream: str) -> None:
     config = tmp_path / "letterlock.toml"
     config.write_text(f'[queue]\ndirectory = "{queue.directory}"\n')
