@@ -512,3 +512,15 @@ async def test_what_cannot_be_said_at_all_keeps_nobody_else_waiting(
     assert await world.reporter.report_due(), "M2 was told of"
     assert not await world.reporter.report_due(), "what remains waits for the next look, and does not spin"
     assert "M1: a bug, in the notification without its words" in caplog.text
+
+
+async def test_a_delay_of_a_message_accepted_by_a_wrong_clock_is_told_with_a_time_to_come(world: World) -> None:
+    await world.accept(envelope("M1", expires_at=LATER))
+    await world.try_all(OutcomeKind.DEFERRED)
+    world.clock.time = 1_800_000_000.0
+    assert await world.reporter.report_due()
+    await retry(world.store, "M1", now=2e9)
+    _, message = await world.notification()
+    said = [part["Will-Retry-Until"] for part in status(message) if part["Will-Retry-Until"]]
+    assert said
+    assert all("2027" in each for each in said)

@@ -2,6 +2,7 @@
 
 from letterlock.dsn import Fate, Report, ToldReason, ToldRecipient
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import decode_xtext, read_orcpt
 from letterlock.queue.orders import REMOVED_TEXT
 from letterlock.queue.settle import gave_up_after
@@ -11,7 +12,7 @@ from letterlock.report.public import advice, is_routed, what_failed, why_told
 _FATES = {NoticeKind.FAILED: Fate.FAILED, NoticeKind.DELAYED: Fate.DELAYED, NoticeKind.RELAYED: Fate.RELAYED}
 
 
-def report_on(notice: Notice, sender: Mailbox) -> Report:
+def report_on(notice: Notice, sender: Mailbox, *, now: float) -> Report:
     """What the sender of a message is told; each recipient with the last attempt at its next hop."""
     about, last = notice.envelope, {each.next_hop: each for each in notice.last_attempts}
     return Report(
@@ -19,10 +20,15 @@ def report_on(notice: Notice, sender: Mailbox) -> Report:
         fate=_FATES[notice.kind],
         accepted_at=about.accepted_at,
         envelope_id=None if about.wishes.envid is None else decode_xtext(about.wishes.envid),
-        retry_until=about.expires_at if notice.kind is NoticeKind.DELAYED else None,
+        retry_until=_tried_until(about, now) if notice.kind is NoticeKind.DELAYED else None,
         recipients=tuple(_told(each, notice, last.get(each.recipient.domain)) for each in notice.outcomes),
         smtputf8=about.smtputf8 or any(path.needs_smtputf8 for path in (sender, *about.recipients)),
     )
+
+
+def _tried_until(about: Envelope, now: float) -> float:
+    """When a message that waits is given up; a clock that was wrong when it was accepted says nothing of that."""
+    return about.expires_at if about.expires_at > now else now + about.expires_at - about.accepted_at
 
 
 def _told(outcome: RecipientOutcome, notice: Notice, last: LastAttempt | None) -> ToldRecipient:

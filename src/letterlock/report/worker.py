@@ -110,7 +110,7 @@ class Reporter:
             return
         dsn_id = self._new_id()
         original = await self._original(about.id) if original is None else original
-        report = report_on(notice, about.reverse_path)
+        report = report_on(notice, about.reverse_path, now=now)
         domains = dict.fromkeys(recipient.domain for recipient in about.recipients)
         full = _returns_all(about) and self._rules.guard_the_way_back(about.reverse_path.domain, domains)
         content = compose(report, original, hostname=self._hostname, message_id=dsn_id, now=now, full=full)
