@@ -9,6 +9,7 @@ from letterlock.policy.decision import Defer, Refuse, Requirement
 from letterlock.policy.evidence import Origin, RelayHost
 from letterlock.policy.reasons import sentence, status
 from letterlock.policy.require import require
+from letterlock.resolver.answer import Security
 from tests.policy.evidence import NOW, destination, target
 
 OURS = ("192.0.2.1",)
@@ -47,7 +48,16 @@ def test_where_a_policy_says_that_there_is_a_server_the_address_may_be_forged() 
     policy = StsPolicy(mode=Mode.ENFORCE, mx=("mx.example.org",), max_age_seconds=86400)
     sts = Known(policy=policy, id="1", fetched_at=0, expires_at=NOW + 1, from_cache=True)
     evidence = replace(destination("10 mx.example.org."), sts=sts)
-    assert isinstance(require(evidence, replace(target(), ours=OURS)), Defer)
+    unsigned = replace(target(), address_security=Security.INSECURE, ours=OURS)
+    assert isinstance(require(evidence, unsigned), Defer)
+    assert isinstance(require(evidence, replace(target(), ours=OURS)), Refuse), "signed DNS proves it"
+
+
+def test_where_a_rule_was_written_for_the_domain_the_address_may_be_forged() -> None:
+    evidence = replace(destination("10 mx.example.org."), expected_by="t:1")
+    unsigned = replace(target(), address_security=Security.INSECURE, ours=OURS)
+    assert isinstance(require(evidence, unsigned), Defer)
+    assert isinstance(require(destination("10 mx.example.org."), unsigned), Refuse)
 
 
 def test_a_strangers_mx_host_on_this_machine_is_not_tried() -> None:

@@ -2,12 +2,12 @@
 
 from dns.rdtypes.ANY.MX import MX
 
-from letterlock.mtasts.evidence import Known
+from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason
-from letterlock.resolver.answer import Answer
+from letterlock.resolver.answer import Answer, Security
 
 
 def loop(evidence: DestinationEvidence, target: TargetHost) -> Defer | Refuse | None:
@@ -15,17 +15,24 @@ def loop(evidence: DestinationEvidence, target: TargetHost) -> Defer | Refuse | 
 
     So is a host on this machine that no route of the operator's leads to: mail of strangers has no business there, and
     another server on the machine would mostly give it back to us. The message fails when this is the best host of its
-    domain; it waits where a better one may answer later, where the operator's route leads in a circle, and where the
-    domain's MTA-STS policy says that it has a server: then the address may be forged.
+    domain; it waits where a better one may answer later, where the operator's route leads in a circle, and where
+    unsigned DNS says so of a domain that is known to have a server (`absence`): then the address may be forged.
     """
     addresses = target.ours or (target.only_by_route if evidence.relay is None else ())
     if not addresses:
         return None
     facts = (("addresses", ", ".join(addresses)),)
-    if evidence.relay is None and not isinstance(evidence.sts, Known) and _is_best(evidence, target):
+    if evidence.relay is None and _is_best(evidence, target):
         why = Reason(code=Code.RFC5321_5_1_LOOPS_BACK, subject=evidence.next_hop.domain, facts=facts)
-        return Refuse(status="5.4.6", reasons=(why,))
+        refusal = Refuse(status="5.4.6", reasons=(why,))
+        return refusal if _is_proven(evidence, target) else unless_expected(evidence, refusal)
     return Defer(reasons=(Reason(code=Code.RFC5321_5_1_OWN_ADDRESS, subject=target.host.name, facts=facts),))
+
+
+def _is_proven(evidence: DestinationEvidence, target: TargetHost) -> bool:
+    """Whether nobody can have forged where the host is: signed DNS says so, or the recipient's address itself."""
+    signed = isinstance(evidence.mx, Answer) and evidence.mx.secure and target.address_security is Security.SECURE
+    return signed or (target.host.origin is Origin.LITERAL and evidence.mx is None)
 
 
 def _is_best(evidence: DestinationEvidence, target: TargetHost) -> bool:
