@@ -25,7 +25,6 @@ from letterlock import privileges
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.maildir import why_unwritable
-from letterlock.deliver.worker import Deliverer
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
 from letterlock.discover.recent import RecentDiscoverer
@@ -43,6 +42,7 @@ from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close
 from letterlock.receive.listener import Listener
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
+from letterlock.schedule.deliverer import Deliverer
 from letterlock.store.adoption import Adopter, open_adopting
 from letterlock.store.anchors import TrustPointFile
 from letterlock.store.fresh import FreshStore

@@ -8,10 +8,8 @@ from letterlock.deliver.broken_offers import BROKEN_SECONDS, MAX_REMEMBERED, Bro
 from letterlock.deliver.terms import RouteTerms, Terms
 from letterlock.policy.route_table import DomainTable
 from letterlock.queue.tasks import OutcomeKind
-from tests.deliver.hand_store import HandStore
 from tests.deliver.test_attempt import TWO_HOSTS
 from tests.deliver.test_pool import Sender, delivered
-from tests.deliver.test_worker import PerDomain, task_for, until, working
 from tests.deliver.world import (
     ADDRESS,
     BODY,
@@ -24,6 +22,8 @@ from tests.deliver.world import (
     Server,
     Wrapped,
 )
+from tests.schedule.hand_store import HandStore
+from tests.schedule.test_deliverer import PerDomain, task_for, until, working
 
 BOTH = ("PIPELINING", "CHUNKING", "8BITMIME")
 LARGE = BODY + b"x" * 70 + b"\r\n" * 50_000

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from letterlock.deliver.ceilings import FIRST_ROW, LONGEST_ROW, Ceilings
-from letterlock.deliver.seats import Seats
-from tests.deliver.hand_store import HandStore
-from tests.deliver.test_worker import PerDomain, task_for, until, working
+from letterlock.schedule.slots import Seats
 from tests.deliver.world import HandClock, MemoryDialer, MemoryStream, Server
+from tests.schedule.hand_store import HandStore
+from tests.schedule.test_deliverer import PerDomain, task_for, until, working
 
 
 def test_refusals_lead_to_the_number_that_works() -> None:
@@ -71,7 +71,7 @@ async def test_a_server_that_takes_two_connections_gets_all_mail_and_soon_refuse
     dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, server = HandStore(HandClock()), Server()
-    monkeypatch.setattr("letterlock.deliver.worker.Rests.of", lambda *_: None)
+    monkeypatch.setattr("letterlock.schedule.deliverer.Rests.of", lambda *_: None)
     at_once, refused = 0, 0
 
     async def narrow(stream: MemoryStream) -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from letterlock.deliver.contents import MEMORY, Contents
 from letterlock.deliver.turns import Busy
-from tests.deliver.hand_store import HandStore
-from tests.deliver.test_worker import Gate, PerDomain, task_for, until, working
 from tests.deliver.world import BODY, HandClock, MemoryDialer
+from tests.schedule.hand_store import HandStore
+from tests.schedule.test_deliverer import Gate, PerDomain, task_for, until, working
 
 SLOW, QUICK = "192.0.2.66", "192.0.2.1"
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from letterlock.deliver.parking import Parking
-from letterlock.deliver.seats import Seats
-from tests.deliver.hand_store import HandStore
-from tests.deliver.test_worker import Gate, PerDomain, task_for, until, working
+from letterlock.schedule.parking import Parking
+from letterlock.schedule.slots import Seats
 from tests.deliver.world import OPTIONS, HandClock, MemoryDialer, MemoryStream, Server, mute
+from tests.schedule.hand_store import HandStore
+from tests.schedule.test_deliverer import Gate, PerDomain, task_for, until, working
 
 SILENT, GOOD = "192.0.2.66", "192.0.2.1"
 
@@ -105,7 +105,7 @@ async def test_waiting_for_a_busy_host_ends_in_a_deferral(
     store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it counts as an attempt, ages, and expires."""
-    monkeypatch.setattr("letterlock.deliver.worker.SWEPT_SECONDS", 0.01)
+    monkeypatch.setattr("letterlock.schedule.deliverer.SWEPT_SECONDS", 0.01)
     gate = Gate()
     dialer.handlers = {SILENT: gate}
     store.put(*(task_for(f"d{number}.example", number) for number in range(8)))

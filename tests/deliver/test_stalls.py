@@ -7,8 +7,8 @@ import pytest
 
 from letterlock.queue.tasks import Attempt, Lease, Settlement
 from letterlock.store.memory import MemoryStore
-from tests.deliver.test_worker import Gate, until, working
 from tests.deliver.world import ADDRESS, BODY, OPTIONS, HandClock, MemoryDialer, make_task
+from tests.schedule.test_deliverer import Gate, until, working
 
 
 @dataclass

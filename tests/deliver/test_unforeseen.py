@@ -12,13 +12,11 @@ import pytest
 
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.final import deliver_locally
-from letterlock.deliver.leases import Leases
 from letterlock.deliver.maildir import Letter
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened
 from letterlock.deliver.terms import RouteTerms
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
-from letterlock.deliver.worker import Deliverer
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.net.tls import ServerContext
@@ -28,9 +26,10 @@ from letterlock.policy.final import LmtpLoopback, Maildir
 from letterlock.ports import Stream
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, Settlement
+from letterlock.schedule.deliverer import Deliverer
+from letterlock.schedule.lease_keeper import Leases
 from letterlock.store.memory import MemoryStore
 from tests.deliver.conftest import Ear
-from tests.deliver.hand_store import HandStore
 from tests.deliver.world import (
     ANN,
     BOB,
@@ -44,6 +43,7 @@ from tests.deliver.world import (
     make_ports,
     make_task,
 )
+from tests.schedule.hand_store import HandStore
 
 CAROL = Mailbox("carol", "example.com")
 TWO_HOSTS = {"mx1.example.org": ("192.0.2.1",), "mx2.example.org": ("192.0.2.2",)}
@@ -390,7 +390,7 @@ async def test_an_outcome_that_cannot_be_written_down_is_written_without_its_wor
     dialer: MemoryDialer, heard: Ear
 ) -> None:
     """A store that cannot take what a server said must not make the message come twice, nor stay for ever."""
-    from tests.deliver.test_worker import until, working
+    from tests.schedule.test_deliverer import until, working
 
     class Picky(HandStore):
         async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
@@ -413,7 +413,7 @@ async def test_the_log_cannot_change_what_became_of_a_message(
     dialer: MemoryDialer, heard: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from letterlock.deliver import log as delivery_log
-    from tests.deliver.test_worker import until, working
+    from tests.schedule.test_deliverer import until, working
 
     def broken(made: Attempt, *, accepted_at: float) -> Sequence[str]:
         raise Bug
@@ -431,8 +431,8 @@ async def test_the_log_cannot_change_what_became_of_a_message(
 async def test_a_bug_in_looking_at_the_queue_ends_nothing(
     dialer: MemoryDialer, heard: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from letterlock.deliver import worker
-    from tests.deliver.test_worker import until, working
+    from letterlock.schedule import deliverer as worker
+    from tests.schedule.test_deliverer import until, working
 
     class Stumbling(HandStore):
         stumbles = 2
@@ -455,8 +455,8 @@ async def test_a_bug_in_looking_at_the_queue_ends_nothing(
 async def test_a_bug_in_putting_off_is_followed_by_the_next_try(
     dialer: MemoryDialer, heard: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from letterlock.deliver import worker
-    from tests.deliver.test_worker import until, working
+    from letterlock.schedule import deliverer as worker
+    from tests.schedule.test_deliverer import until, working
 
     tries = 0
 

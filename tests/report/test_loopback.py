@@ -16,7 +16,6 @@ from typing import cast
 import pytest
 
 from letterlock.deliver.terms import RouteTerms
-from letterlock.deliver.worker import Deliverer
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
 from letterlock.policy.rules import Rules
@@ -24,6 +23,7 @@ from letterlock.queue.ids import IdMaker
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.report.worker import Reporter
+from letterlock.schedule.deliverer import Deliverer
 from letterlock.store.sqlite import SqliteStore
 from tests.deliver.world import OPTIONS, HandClock, HandDiscoverer, Server
 from tests.queue.orders import retry

@@ -18,17 +18,11 @@ from typing import TypeVar
 
 from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.clock_watch import ClockWatch
 from letterlock.deliver.contents import MEMORY, Contents
 from letterlock.deliver.decided import Decided
-from letterlock.deliver.intake import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Intake
-from letterlock.deliver.leases import KeptLease, Leases
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
-from letterlock.deliver.parking import Parked, Parking
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.rests import Rests, did_well, first_trouble, was_crowded
-from letterlock.deliver.seats import Seats
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.terms import RouteTerms
 from letterlock.deliver.turns import Busy
@@ -40,6 +34,12 @@ from letterlock.queue.age import Reading
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
+from letterlock.schedule.backoff import Rests, did_well, first_trouble, was_crowded
+from letterlock.schedule.clock_watch import ClockWatch
+from letterlock.schedule.lease_keeper import KeptLease, Leases
+from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Intake
+from letterlock.schedule.parking import Parked, Parking
+from letterlock.schedule.slots import Seats
 
 __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from letterlock.deliver import intake
-from letterlock.deliver.intake import GIVEN_BACK_SECONDS, LEASE_BATCH, LOOK_AT_ALL_SECONDS, LOOK_SECONDS, Intake
-from letterlock.deliver.leases import Leases
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.outcomes import deferred
-from letterlock.deliver.rests import MAX_SECONDS, PATIENCE, Rests
-from letterlock.deliver.seats import Seats
 from letterlock.queue.tasks import DeliveryTask
-from tests.deliver.hand_store import HandStore
-from tests.deliver.test_worker import task_for
+from letterlock.schedule import leasing as intake
+from letterlock.schedule.backoff import MAX_SECONDS, PATIENCE, Rests
+from letterlock.schedule.lease_keeper import Leases
+from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, LEASE_BATCH, LOOK_AT_ALL_SECONDS, LOOK_SECONDS, Intake
+from letterlock.schedule.slots import Seats
 from tests.deliver.world import ANN, OPTIONS, HandClock
+from tests.schedule.hand_store import HandStore
+from tests.schedule.test_deliverer import task_for
 
 
 class World:

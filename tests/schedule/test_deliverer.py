@@ -9,11 +9,8 @@ from typing import Protocol
 
 import pytest
 
-from letterlock.deliver import rests, worker
 from letterlock.deliver.options import Timeouts
-from letterlock.deliver.rests import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE
 from letterlock.deliver.terms import RouteTerms, Terms
-from letterlock.deliver.worker import Deliverer
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence, NextHop
@@ -22,8 +19,11 @@ from letterlock.queue.age import Age, Reading
 from letterlock.queue.settle import RetrySchedule
 from letterlock.queue.store import Store
 from letterlock.queue.tasks import DeliveryTask
+from letterlock.schedule import backoff as rests
+from letterlock.schedule import deliverer as worker
+from letterlock.schedule.backoff import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE
+from letterlock.schedule.deliverer import Deliverer
 from tests.deliver.conftest import Ear
-from tests.deliver.hand_store import HandStore
 from tests.deliver.world import (
     ADDRESS,
     OPTIONS,
@@ -34,6 +34,7 @@ from tests.deliver.world import (
     Server,
     make_task,
 )
+from tests.schedule.hand_store import HandStore
 
 
 class PerDomain(HandDiscoverer):

@@ -1,8 +1,8 @@
 """Places that failed again and again."""
 
 from letterlock.deliver.outcomes import deferred
-from letterlock.deliver.rests import FIRST_SECONDS, MAX_REMEMBERED, MAX_SECONDS, PATIENCE, Rests
 from letterlock.queue.tasks import RecipientOutcome
+from letterlock.schedule.backoff import FIRST_SECONDS, MAX_REMEMBERED, MAX_SECONDS, PATIENCE, Rests
 from tests.deliver.world import ANN
 
 REFUSED = deferred(ANN, "4.4.1", "cannot connect")

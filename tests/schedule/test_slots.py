@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.deliver.seats import Seats
 from letterlock.queue.tasks import DeliveryTask
+from letterlock.schedule.slots import Seats
 from tests.deliver.world import make_task
 
 

@@ -10,13 +10,13 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
-from letterlock.deliver.leases import Leases
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.rests import Rests
-from letterlock.deliver.seats import Seats
 from letterlock.ports import Clock
 from letterlock.queue.store import Store, StoreFailed
 from letterlock.queue.tasks import DeliveryTask, Lease
+from letterlock.schedule.backoff import Rests
+from letterlock.schedule.lease_keeper import Leases
+from letterlock.schedule.slots import Seats
 
 log = logging.getLogger("letterlock.deliver")
 

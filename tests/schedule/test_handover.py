@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from letterlock.deliver.worker import Deliverer
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.tasks import DeliveryTask, Lease
+from letterlock.schedule.deliverer import Deliverer
 from tests.deliver.conftest import Ear
-from tests.deliver.hand_store import HandStore
-from tests.deliver.test_worker import Gate, PerDomain, until, working
 from tests.deliver.world import ADDRESS, ANN, BODY, HandClock, MemoryDialer, Server, make_task
+from tests.schedule.hand_store import HandStore
+from tests.schedule.test_deliverer import Gate, PerDomain, until, working
 
 CAT = Mailbox("cat", "other.example")
 
