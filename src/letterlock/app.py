@@ -24,7 +24,7 @@ import dns.name
 from letterlock import privileges
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
-from letterlock.deliver.maildir import why_unwritable
+from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
 from letterlock.discover.recent import RecentDiscoverer

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from letterlock.deliver.advice import asks_for_tls
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.reply_hints import asks_for_tls
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mtasts import Known, Mode, StsPolicy

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.deliver.broken_offers import BROKEN_SECONDS, MAX_REMEMBERED, BrokenOffers
-from letterlock.deliver.terms import RouteTerms, Terms
+from letterlock.deliver.route_settings import RouteTerms, Terms
 from letterlock.policy.route_table import DomainTable
 from letterlock.queue.tasks import OutcomeKind
 from tests.deliver.test_attempt import TWO_HOSTS

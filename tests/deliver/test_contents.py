@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letterlock.deliver.contents import MEMORY, Contents
-from letterlock.deliver.turns import Busy
+from letterlock.deliver.handshake_slots import Busy
 from tests.deliver.world import BODY, HandClock, MemoryDialer
 from tests.schedule.hand_store import HandStore
 from tests.schedule.test_deliverer import Gate, PerDomain, task_for, until, working

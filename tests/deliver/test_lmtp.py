@@ -10,7 +10,7 @@ import pytest
 
 from letterlock.deliver import log
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.final import deliver_locally
+from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports

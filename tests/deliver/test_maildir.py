@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.deliver import maildir
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.maildir import (
+from letterlock.deliver.local import maildir
+from letterlock.deliver.local.maildir import (
     MAX_NAME_OCTETS,
     Letter,
     NoMailbox,

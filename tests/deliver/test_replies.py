@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from letterlock.deliver.advice import GREYLIST_SECONDS, SOON_SECONDS
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.reply_hints import GREYLIST_SECONDS, SOON_SECONDS
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.sources import SourceAddresses
 from letterlock.queue.settle import RetrySchedule, settle

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.decided import WAY_SECONDS
+from letterlock.deliver.decision_cache import WAY_SECONDS
 from letterlock.deliver.pool import SessionPool
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand

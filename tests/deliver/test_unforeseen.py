@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.final import deliver_locally
-from letterlock.deliver.maildir import Letter
+from letterlock.deliver.local.delivery import deliver_locally
+from letterlock.deliver.local.maildir import Letter
 from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.route_settings import RouteTerms
 from letterlock.deliver.session import Opened
-from letterlock.deliver.terms import RouteTerms
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope

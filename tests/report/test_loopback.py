@@ -15,7 +15,7 @@ from typing import cast
 
 import pytest
 
-from letterlock.deliver.terms import RouteTerms
+from letterlock.deliver.route_settings import RouteTerms
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
 from letterlock.policy.rules import Rules

@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from letterlock.deliver.options import Timeouts
-from letterlock.deliver.terms import RouteTerms, Terms
+from letterlock.deliver.route_settings import RouteTerms, Terms
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence, NextHop

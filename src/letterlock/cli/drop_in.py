@@ -1,7 +1,7 @@
 """What the shipped systemd unit has to allow beyond its own state directories, for one configuration."""
 
 from letterlock.config import Options
-from letterlock.deliver.maildir import base_of
+from letterlock.deliver.local.maildir import base_of
 
 STATE = ("/var/lib/letterlock", "/var/lib/letterlock-drop")  # StateDirectory= of packaging/letterlock.service
 _HOMES = ("/home", "/root", "/run/user")  # ProtectHome=yes hides them

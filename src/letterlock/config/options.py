@@ -15,7 +15,7 @@ from letterlock.config.sending import Sources, sources, terms
 from letterlock.config.tables import FileTable
 from letterlock.config.values import Endpoint
 from letterlock.deliver.options import DeliverOptions, Timeouts
-from letterlock.deliver.terms import RouteTerms
+from letterlock.deliver.route_settings import RouteTerms
 from letterlock.identity.trust import TrustRoots
 from letterlock.machine import content_octets
 from letterlock.mail.names import InvalidName, normalise

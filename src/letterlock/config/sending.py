@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from letterlock.config.mistakes import BadConfig, Mistake
 from letterlock.config.rules import RouteTable, next_hop_name
 from letterlock.config.tables import FileTable
-from letterlock.deliver.terms import RouteTerms, Terms
+from letterlock.deliver.route_settings import RouteTerms, Terms
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses, unusable
 from letterlock.policy.final import FinalHop
 from letterlock.policy.route_table import DomainTable

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.decided import WAY_SECONDS, Way
+from letterlock.deliver.decision_cache import WAY_SECONDS, Way
 from letterlock.deliver.eyeballs import connect, in_order
-from letterlock.deliver.final import deliver_locally
+from letterlock.deliver.handshake_slots import HostBusy, Turn, Turns
+from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.troubles import Trouble, sum_up
-from letterlock.deliver.turns import HostBusy, Turn, Turns
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.absence import unless_expected

@@ -7,7 +7,7 @@ without anything in hand; but one delivery may always go on, however large its m
 
 from dataclasses import dataclass, field
 
-from letterlock.deliver.turns import Busy
+from letterlock.deliver.handshake_slots import Busy
 
 MEMORY = "memory"  # what tasks wait for when there is no room for their contents: no name of a host, which has a dot
 

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
-from letterlock.deliver.advice import NO_ADVICE, Said, advise
 from letterlock.deliver.options import Timeouts
+from letterlock.deliver.reply_hints import NO_ADVICE, Said, advise
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from letterlock.deliver.advice import NO_ADVICE, Advice, Said, advise, too_many_recipients
+from letterlock.deliver.reply_hints import NO_ADVICE, Advice, Said, advise, too_many_recipients
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome

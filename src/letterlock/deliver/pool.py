@@ -13,9 +13,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from letterlock.deliver.broken_offers import BrokenOffers
+from letterlock.deliver.handshake_slots import Turns
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened
-from letterlock.deliver.turns import Turns
 from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import StartTls
 from letterlock.policy.judge import judge, judge_extensions

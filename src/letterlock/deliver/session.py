@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from letterlock.deliver.advice import NO_ADVICE, Advice
 from letterlock.deliver.conversation import Conversation, SessionLost, say
-from letterlock.deliver.decided import Decided
+from letterlock.deliver.decision_cache import Decided
 from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.reply_hints import NO_ADVICE, Advice
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared, Defer, Encryption, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (

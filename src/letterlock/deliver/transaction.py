@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.advice import asks_for_tls, too_many_recipients
 from letterlock.deliver.conversation import BLOCK_OCTETS, MAX_AT_ONCE_OCTETS, SessionLost
+from letterlock.deliver.reply_hints import asks_for_tls, too_many_recipients
 from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.dsn import in_seven_bits

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from letterlock.deliver.advice import NO_ADVICE, Advice, together
+from letterlock.deliver.reply_hints import NO_ADVICE, Advice, together
 
 _MAX_TROUBLES_TOLD = 3  # what more hosts said is mostly the same again, and the text has an end
 

@@ -19,13 +19,13 @@ from typing import TypeVar
 from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.contents import MEMORY, Contents
-from letterlock.deliver.decided import Decided
+from letterlock.deliver.decision_cache import Decided
+from letterlock.deliver.handshake_slots import Busy
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.route_settings import RouteTerms
 from letterlock.deliver.session import Discoverer, Ports
-from letterlock.deliver.terms import RouteTerms
-from letterlock.deliver.turns import Busy
 from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses

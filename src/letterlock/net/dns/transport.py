@@ -14,8 +14,8 @@ import dns.name
 from letterlock.net.dns.connections import Connections
 from letterlock.net.dns.datagrams import Harassed, ask_over_udp
 from letterlock.net.dns.examination import UpstreamReport, examine
-from letterlock.net.dns.standing import Standing
 from letterlock.net.dns.upstream import MAX_UPSTREAMS, Upstream
+from letterlock.net.dns.upstream_stats import Standing
 from letterlock.net.dns.wire import MAX_MESSAGE_OCTETS, answers, mix_case, poor, refuses, restored
 from letterlock.resolver.answer import NoUpstream
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from letterlock.deliver.turns import HostBusy, Turns
+from letterlock.deliver.handshake_slots import HostBusy, Turns
 
 ONE, TWO = "192.0.2.1", "192.0.2.2"
 

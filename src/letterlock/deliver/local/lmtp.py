@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.advice import NO_ADVICE, Advice
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.reply_hints import NO_ADVICE, Advice
 from letterlock.deliver.session import Opened, Ports, Refused, Unreachable, open_session
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.unforeseen import unforeseen

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from letterlock.deliver.lmtp import Handed, deliver_by_lmtp
-from letterlock.deliver.maildir import Letter, deliver_to_maildirs
+from letterlock.deliver.local.lmtp import Handed, deliver_by_lmtp
+from letterlock.deliver.local.maildir import Letter, deliver_to_maildirs
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports

@@ -1,6 +1,6 @@
 """What is remembered of decisions is what `require` says, for the very same evidence and no other."""
 
-from letterlock.deliver.decided import MAX_REMEMBERED, Decided
+from letterlock.deliver.decision_cache import MAX_REMEMBERED, Decided
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.require import require
 from tests.policy.evidence import destination, target

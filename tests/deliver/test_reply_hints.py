@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.deliver.advice import (
+from letterlock.deliver.reply_hints import (
     GREYLIST_SECONDS,
     MAX_WAIT_SECONDS,
     MIN_WAIT_SECONDS,

@@ -1,0 +1,1 @@
+"""Delivery that ends on this machine: LMTP servers and Maildirs."""
