@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from letterlock.deliver.survey import Survey
+from letterlock.inspect.survey import Survey
 from letterlock.lab.box import running_box
 from letterlock.lab.scenarios import Attack
 from letterlock.lab.subject import write_config

@@ -13,17 +13,17 @@ from letterlock.cli.output import harmless
 from letterlock.cli.style import Style
 from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table
 from letterlock.cli.survey_values import survey_values
-from letterlock.deliver.shared_sessions import SharedSessions
-from letterlock.deliver.survey import Survey, survey
+from letterlock.inspect.recommend import Reporting
+from letterlock.inspect.shared_sessions import SharedSessions
+from letterlock.inspect.survey import Survey, survey
 from letterlock.mtasts import Absent, Known
 from letterlock.mtasts.policy import Mode, StsPolicy
 from letterlock.net.tls import ServerContext
-from letterlock.policy.advice import Reporting
 from letterlock.resolver.answer import Answer, Security
 from letterlock.tlsrpt import InvalidRecord, ReportAddresses
 from tests.certificates import authority
-from tests.deliver.test_survey import WIDE
 from tests.deliver.world import HandDiscoverer, MemoryDialer, Server, answer, make_ports
+from tests.inspect.test_survey import WIDE
 
 EVIL = "\x1b[2J\x07\x7f\x9b31m\u202e\u2066\u2028<script>alert(1)</script>"
 WIRE = EVIL.encode()

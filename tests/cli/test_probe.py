@@ -16,8 +16,8 @@ from letterlock.cli.probe_text import draw_probe
 from letterlock.cli.probe_values import probe_values
 from letterlock.cli.style import Style
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.probe import ByHand, Conclusion, Demand, Mail, Probe, probe
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.probe import ByHand, Conclusion, Demand, Mail, Probe, probe
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.certificates import make_self_signed
 from letterlock.lab.mail_server import MailServer

@@ -6,10 +6,10 @@ import pytest
 
 import letterlock
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.probe import ByHand, Demand, probe
-from letterlock.deliver.shared_sessions import SharedSessions
-from letterlock.deliver.survey import survey
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.probe import ByHand, Demand, probe
+from letterlock.inspect.shared_sessions import SharedSessions
+from letterlock.inspect.survey import survey
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
@@ -17,7 +17,6 @@ from letterlock.policy.evidence import MxHost, Origin, TlsRule
 from letterlock.queue.tasks import OutcomeKind
 from tests.certificates import Credential
 from tests.deliver.test_pool import Sender, dane
-from tests.deliver.test_survey import NoReports
 from tests.deliver.world import (
     ADDRESS,
     BODY,
@@ -31,6 +30,7 @@ from tests.deliver.world import (
     make_ports,
     make_task,
 )
+from tests.inspect.test_survey import NoReports
 
 NAME = "mx.example.org"
 UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"  # a fatal alert, 112 (RFC 6066 section 3)

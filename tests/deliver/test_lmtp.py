@@ -14,16 +14,16 @@ from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
-from letterlock.deliver.shared_sessions import SharedSessions
-from letterlock.deliver.survey import survey
 from letterlock.discover.discoverer import Discoverer
+from letterlock.inspect.outlook import Protection
+from letterlock.inspect.shared_sessions import SharedSessions
+from letterlock.inspect.survey import survey
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
 from letterlock.net.dial import TcpDialer
 from letterlock.net.tls import ServerContext
 from letterlock.policy.evidence import DestinationEvidence, NextHop, RelayHost, TlsRule
 from letterlock.policy.final import FinalHop, LmtpLoopback, LmtpSocket
-from letterlock.policy.outlook import Protection
 from letterlock.policy.rules import Rules
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Answer, LookupFailure

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.log import lines
 from letterlock.deliver.session import Ports
-from letterlock.deliver.shared_sessions import SharedSessions
-from letterlock.deliver.survey import survey
 from letterlock.discover import Discoverer
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.shared_sessions import SharedSessions
+from letterlock.inspect.survey import survey
 from letterlock.mtasts import Known, Mode, StsEvidence, StsPolicy
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream

@@ -7,12 +7,12 @@ import dns.rdatatype
 import pytest
 
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.shared_sessions import MAX_SESSIONS_PER_ADDRESS, PAUSES_SECONDS, SharedSessions
-from letterlock.deliver.survey import Met, Survey, survey
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.outlook import Protection
+from letterlock.inspect.shared_sessions import MAX_SESSIONS_PER_ADDRESS, PAUSES_SECONDS, SharedSessions
+from letterlock.inspect.survey import Met, Survey, survey
 from letterlock.net.tls import ServerContext
 from letterlock.policy.evidence import TlsRule
-from letterlock.policy.outlook import Protection
 from letterlock.resolver.answer import Answer, Security
 from tests.certificates import Authority, Credential
 from tests.deliver.world import HandDiscoverer, Handler, MemoryDialer, MemoryStream, Server, answer, dane_ee, make_ports

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.outlook import Attacker, Protection, Reader, outlook, protection
 from letterlock.mtasts import Absent, Known, Mode, StsPolicy, Unreachable
 from letterlock.policy.decision import (
     Cleared,
@@ -29,7 +30,6 @@ from letterlock.policy.evidence import (
     TlsRule,
 )
 from letterlock.policy.judge import judge, next_requirement
-from letterlock.policy.outlook import Attacker, Protection, Reader, outlook, protection
 from letterlock.policy.reasons import Reason, ResultType, result_type, status
 from letterlock.policy.require import require
 from letterlock.policy.route import route

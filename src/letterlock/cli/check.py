@@ -28,13 +28,13 @@ from letterlock.cli.survey_table import draw_count, heading
 from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports
-from letterlock.deliver.shared_sessions import SharedSessions
-from letterlock.deliver.survey import Survey, survey, unforeseen
 from letterlock.discover import MAX_ADDRESSES
+from letterlock.inspect.outlook import Protection
+from letterlock.inspect.shared_sessions import SharedSessions
+from letterlock.inspect.survey import Survey, survey, unforeseen
 from letterlock.mail.names import InvalidName
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import Upstream
-from letterlock.policy.outlook import Protection
 from letterlock.policy.route import MAX_HOSTS
 from letterlock.resolver import TrustAnchor
 

@@ -33,12 +33,12 @@ from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.config import Options, system_roots
 from letterlock.deliver.options import Timeouts
-from letterlock.deliver.probe import ByHand, Conclusion, Demand, Mail, Probe
-from letterlock.deliver.probe import probe as probe_server
 from letterlock.deliver.session import Ports
 from letterlock.discover import Discoverer
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.probe import ByHand, Conclusion, Demand, Mail, Probe
+from letterlock.inspect.probe import probe as probe_server
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.net.dial import TcpDialer

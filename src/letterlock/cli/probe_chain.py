@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-from letterlock.deliver.probe import ByHand, Probe, reference_names
 from letterlock.identity.certificates import CertificateSummary, InvalidCertificate, describe, parse_certificate
 from letterlock.identity.dane import DaneMatch, match_dane, strongest_records, usable_records
 from letterlock.identity.path import MAX_CHAIN_CERTIFICATES
 from letterlock.identity.pkix import PkixMatch, PkixMismatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
+from letterlock.inspect.probe import ByHand, Probe, reference_names
 from letterlock.policy.evidence import Completed
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer

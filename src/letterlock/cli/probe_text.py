@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from letterlock.cli.probe_chain import Findings, Shown, records_in_sight
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.deliver.probe import ByHand, Conclusion, Demand, Mail, Probe, Said, Session
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.identity.certificates import CertificateSummary
 from letterlock.identity.pkix import PkixMatch
+from letterlock.inspect.probe import ByHand, Conclusion, Demand, Mail, Probe, Said, Session
 from letterlock.policy.decision import SkipHost
 from letterlock.policy.evidence import Completed, HandshakeFailed, Origin
 from letterlock.policy.reasons import Reason, section, sentence

@@ -11,7 +11,7 @@ from letterlock.cli.survey_page import page
 from letterlock.cli.survey_table import Row, draw_table, row
 from letterlock.cli.survey_text import draw_survey
 from letterlock.cli.survey_values import survey_values
-from letterlock.deliver.survey import Survey
+from letterlock.inspect.survey import Survey
 
 Write = Callable[[str], None]
 """Takes whole lines, each with its end."""

@@ -13,8 +13,8 @@ import jinja2
 import letterlock
 from letterlock.cli.survey_table import HEADINGS
 from letterlock.deliver.log import safe
+from letterlock.inspect.outlook import Attacker
 from letterlock.mail.printable import printable_lines
-from letterlock.policy.outlook import Attacker
 
 ATTACKERS = {
     Attacker.REMOVES_STARTTLS: "On the path, removing STARTTLS",

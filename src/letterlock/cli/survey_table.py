@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.deliver.survey import Met, Survey
+from letterlock.inspect.outlook import Protection
+from letterlock.inspect.survey import Met, Survey
 from letterlock.policy.decision import (
     DaneAuthentication,
     Demander,
@@ -14,7 +15,6 @@ from letterlock.policy.decision import (
     PkixAuthentication,
     Requirement,
 )
-from letterlock.policy.outlook import Protection
 
 HEADINGS = {
     Protection.PROTECTED: ("PROTECTED", "good"),

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.outlook import Attacker, Protection, Reader, outlook, protection, weakest
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Encryption, PinAuthentication, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
-from letterlock.policy.outlook import Attacker, Protection, Reader, outlook, protection, weakest
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Security

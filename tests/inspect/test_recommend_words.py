@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from letterlock.inspect.recommend import ADVISED_MAX_AGE_SECONDS, SHORT_MAX_AGE_SECONDS, Advice, Seen, SeenHost, advise
 from letterlock.mtasts.evidence import Absent, Unreachable
 from letterlock.mtasts.policy import Mode
-from letterlock.policy.advice import ADVISED_MAX_AGE_SECONDS, SHORT_MAX_AGE_SECONDS, Advice, Seen, SeenHost, advise
 from letterlock.policy.codes import Code
 from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Reason, sentence
@@ -14,6 +14,7 @@ from letterlock.policy.require import require
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.tlsrpt import InvalidRecord, NoRecord
 from tests.certificates import authority
+from tests.inspect.test_recommend import REPORTS, UNSIGNED, advised, kinds, known
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,
@@ -26,7 +27,6 @@ from tests.policy.evidence import (
     failure,
     target,
 )
-from tests.policy.test_advice import REPORTS, UNSIGNED, advised, kinds, known
 
 OTHER = "mx.example.net"
 LINE = f"_25._tcp.{HOST}. IN TLSA {GOOD_TLSA}"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from letterlock.identity.strength import KeyFacts, SessionStrength
+from letterlock.inspect.recommend import Advice, Reporting, Seen, SeenHost, advise
 from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
 from letterlock.mtasts.policy import Mode, StsPolicy
-from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
 from letterlock.policy.codes import Code
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost
 from letterlock.policy.reasons import Reason

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect.outlook import Attacker, Protection, Reader, Summary, outlook, protection, weakest
 from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
-from letterlock.policy.outlook import Attacker, Protection, Reader, Summary, outlook, protection, weakest
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Security
 from tests.policy.evidence import (

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Ports, Refused, Unreachable
-from letterlock.deliver.shared_sessions import SharedSessions, Shown, Way
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.discover.reporting import find_reporting
-from letterlock.policy.advice import Advice, Reporting, Seen, SeenHost, advise
+from letterlock.inspect.outlook import Prospect, Protection, Summary, but, outlook, protection, unseen, weakest
+from letterlock.inspect.recommend import Advice, Reporting, Seen, SeenHost, advise
+from letterlock.inspect.shared_sessions import SharedSessions, Shown, Way
 from letterlock.policy.decision import Cleared, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import (
     Completed,
@@ -28,7 +29,6 @@ from letterlock.policy.evidence import (
 )
 from letterlock.policy.final import FinalHop
 from letterlock.policy.judge import judge
-from letterlock.policy.outlook import Prospect, Protection, Summary, but, outlook, protection, unseen, weakest
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import exhausted, require
 from letterlock.policy.route import relay_reasons, route
