@@ -18,27 +18,18 @@ import dns.rdataclass
 import dns.rdatatype
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from letterlock.identity.handshake import Completed
 from letterlock.identity.trust import TrustRoots
 from letterlock.lab.certificates import Credential, issue, make_authority
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.policy.decision import Cleared, Requirement
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    DestinationRule,
-    MxHost,
-    NextHop,
-    Origin,
-    Route,
-    SessionEvidence,
-    StartTls,
-    TargetHost,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, Route, SessionEvidence, StartTls, TargetHost
 from letterlock.policy.judge import judge
 from letterlock.policy.require import require
 from letterlock.policy.route import route
 from letterlock.resolver.answer import Absence, Answer, Question, Security
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.routes import NextHop
 
 DOMAIN, HOST = "example.org", "mx.example.org"
 GOAL_MICROSECONDS = 100.0

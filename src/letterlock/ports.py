@@ -5,7 +5,7 @@ from typing import Protocol
 
 import dns.rdatatype
 
-from letterlock.policy.evidence import Completed, HandshakeFailed
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.resolver.answer import Answer, LookupFailure
 
 

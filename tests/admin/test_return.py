@@ -5,9 +5,9 @@ import email.policy
 from email.message import EmailMessage
 from typing import cast
 
-from letterlock.policy.rules import Rules
 from letterlock.queue.orders import OrderKind
 from letterlock.report.worker import Reporter
+from letterlock.routing.rules import Rules
 from letterlock.store.memory import MemoryStore
 from tests.deliver.world import HandClock
 from tests.queue.messages import ANN, BODY, CAT, SENDER, envelope

@@ -3,8 +3,9 @@
 import pytest
 
 from letterlock.config import parse
-from letterlock.policy.evidence import RelayHost, TlsRule
-from letterlock.policy.final import LmtpLoopback, LmtpSocket, Maildir
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.local_targets import LmtpLoopback, LmtpSocket, Maildir
+from letterlock.routing.routes import RelayHost
 from tests.config.test_reading import mistakes
 
 

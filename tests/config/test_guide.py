@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.config import parse
-from letterlock.policy.evidence import NextHop
+from letterlock.routing.routes import NextHop
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "rules-and-routes.md"
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.config import BadConfig, Endpoint, load, locate, parse, system_roots
-from letterlock.policy.evidence import TlsRule
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import authority, self_signed
 from tests.identity.hostile_chains import looped, rsa_key
 

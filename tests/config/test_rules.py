@@ -3,7 +3,8 @@
 import pytest
 
 from letterlock.config import parse
-from letterlock.policy.evidence import NextHop, RuleException, TlsRule
+from letterlock.routing.destination_rule import RuleException, TlsRule
+from letterlock.routing.routes import NextHop
 from tests.config.test_reading import mistakes
 
 STRONG = """

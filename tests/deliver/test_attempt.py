@@ -9,9 +9,9 @@ from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
-from letterlock.policy.evidence import TlsRule
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Security
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import Credential
 from tests.deliver.world import (
     ADDRESS,

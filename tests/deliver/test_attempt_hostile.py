@@ -10,10 +10,10 @@ import pytest
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.net.tls import ServerContext, accept_tls
-from letterlock.policy.evidence import TlsRule
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Security
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import Credential
 from tests.deliver.world import (
     ADDRESS,

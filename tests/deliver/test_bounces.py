@@ -10,11 +10,12 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.net.tls import ServerContext
-from letterlock.policy.evidence import DestinationEvidence, NextHop
+from letterlock.policy.evidence import DestinationEvidence
 from letterlock.queue.age import Age
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Absence, Answer, Security
+from letterlock.routing.routes import NextHop
 from tests.deliver.world import (
     ADDRESS,
     ANN,

@@ -6,8 +6,8 @@ import pytest
 
 from letterlock.deliver.broken_offers import BROKEN_SECONDS, MAX_REMEMBERED, BrokenOffers
 from letterlock.deliver.route_settings import RouteTerms, Terms
-from letterlock.policy.route_table import DomainTable
 from letterlock.queue.tasks import OutcomeKind
+from letterlock.routing.domain_table import DomainTable
 from tests.deliver.test_attempt import TWO_HOSTS
 from tests.deliver.test_pool import Sender, delivered
 from tests.deliver.world import (

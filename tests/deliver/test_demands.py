@@ -10,8 +10,8 @@ from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
-from letterlock.policy.evidence import TlsRule
 from letterlock.queue.tasks import Attempt, OutcomeKind
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import Authority, Credential
 from tests.deliver.test_attempt import TWO_HOSTS, dane, kinds
 from tests.deliver.world import ADDRESS, BODY, OPTIONS, HandDiscoverer, MemoryDialer, Server, make_ports, make_task

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 
 from letterlock.deliver.eyeballs import Race, connect, in_order
-from letterlock.policy.evidence import Completed, HandshakeFailed
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.ports import Stream
 from tests.deliver.world import MemoryDialer, MemoryStream, memory_pair, mute
 

@@ -13,8 +13,9 @@ from letterlock.inspect.survey import survey
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
-from letterlock.policy.evidence import MxHost, Origin, TlsRule
+from letterlock.policy.evidence import MxHost, Origin
 from letterlock.queue.tasks import OutcomeKind
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import Credential
 from tests.deliver.test_pool import Sender, dane
 from tests.deliver.world import (

@@ -22,11 +22,13 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
 from letterlock.net.dial import TcpDialer
 from letterlock.net.tls import ServerContext
-from letterlock.policy.evidence import DestinationEvidence, NextHop, RelayHost, TlsRule
-from letterlock.policy.final import FinalHop, LmtpLoopback, LmtpSocket
-from letterlock.policy.rules import Rules
+from letterlock.policy.evidence import DestinationEvidence
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Answer, LookupFailure
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.local_targets import FinalHop, LmtpLoopback, LmtpSocket
+from letterlock.routing.routes import NextHop, RelayHost
+from letterlock.routing.rules import Rules
 from tests.deliver.lmtp_server import CLOSE, RESET, LmtpServer, serving, serving_on_loopback
 from tests.deliver.world import (
     ADDRESS,

@@ -3,10 +3,10 @@
 import re
 
 from letterlock.deliver.log import lines
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Achieved, Level
-from letterlock.policy.evidence import Completed
 from letterlock.policy.reasons import Reason
 from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
 from tests.deliver.world import ANN, BOB

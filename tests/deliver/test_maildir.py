@@ -26,8 +26,8 @@ from letterlock.deliver.local.maildir import (
     why_unwritable,
 )
 from letterlock.mail.addresses import Mailbox, parse_mailbox
-from letterlock.policy.final import Maildir
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
+from letterlock.routing.local_targets import Maildir
 from tests.deliver.test_lmtp import kinds, routed
 from tests.deliver.world import ANN, BOB, BODY, OPTIONS, SENDER, make_task
 

@@ -18,10 +18,11 @@ from letterlock.net.streams import TcpStream
 from letterlock.net.tls import ServerContext
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Level
-from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
-from letterlock.policy.rules import Rules
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Answer, LookupFailure, Security
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.routes import RelayHost
+from letterlock.routing.rules import Rules
 from tests.certificates import Authority, Credential
 from tests.deliver.world import (
     ADDRESS,

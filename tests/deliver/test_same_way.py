@@ -11,8 +11,9 @@ from letterlock.deliver.pool import SessionPool
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
 from letterlock.net.tls import ServerContext
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.queue.tasks import Attempt, OutcomeKind
+from letterlock.routing.routes import NextHop
 from tests.deliver.world import (
     ADDRESS,
     ANN,

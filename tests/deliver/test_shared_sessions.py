@@ -12,8 +12,8 @@ from letterlock.inspect.outlook import Protection
 from letterlock.inspect.shared_sessions import MAX_SESSIONS_PER_ADDRESS, PAUSES_SECONDS, SharedSessions
 from letterlock.inspect.survey import Met, Survey, survey
 from letterlock.net.tls import ServerContext
-from letterlock.policy.evidence import TlsRule
 from letterlock.resolver.answer import Answer, Security
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import Authority, Credential
 from tests.deliver.world import HandDiscoverer, Handler, MemoryDialer, MemoryStream, Server, answer, dane_ee, make_ports
 

@@ -12,17 +12,11 @@ from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Level
-from letterlock.policy.evidence import (
-    DestinationEvidence,
-    DestinationRule,
-    MxHost,
-    NextHop,
-    RuleException,
-    TargetHost,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver.answer import Answer, LookupFailure, Security
+from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
+from letterlock.routing.routes import NextHop
 from letterlock.store.sqlite import SqliteStore
 from tests.certificates import Authority, Credential
 from tests.deliver.test_attempt import TWO_HOSTS, dane, kinds

@@ -17,15 +17,17 @@ from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.route_settings import RouteTerms
 from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Requirement
-from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, MxHost, NextHop, TargetHost
-from letterlock.policy.final import LmtpLoopback, Maildir
+from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.ports import Stream
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, Settlement
+from letterlock.routing.local_targets import LmtpLoopback, Maildir
+from letterlock.routing.routes import NextHop
 from letterlock.schedule.deliverer import Deliverer
 from letterlock.schedule.lease_keeper import Leases
 from letterlock.store.memory import MemoryStore

@@ -13,25 +13,19 @@ import dns.rdatatype
 
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.session import Ports
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mtasts.evidence import StsEvidence
 from letterlock.net import tls
 from letterlock.net.streams import take_turns
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    DestinationRule,
-    HandshakeFailed,
-    MxHost,
-    NextHop,
-    TargetHost,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.ports import Stream
 from letterlock.queue.tasks import DeliveryTask, Lease
 from letterlock.resolver.answer import Absence, Answer, FailureKind, LookupFailure, Question, Security
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.routes import NextHop
 from tests.certificates import Credential
 
 T = TypeVar("T")

@@ -9,11 +9,13 @@ import pytest
 from letterlock.discover import MAX_ADDRESSES, Discoverer
 from letterlock.mtasts import Absent, Known, Mode, StsEvidence, StsPolicy
 from letterlock.policy.decision import SkipHost
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, TargetHost, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, TargetHost
 from letterlock.policy.reasons import sentence
 from letterlock.policy.require import require
-from letterlock.policy.rules import Rules
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.routes import NextHop
+from letterlock.routing.rules import Rules
 from tests.net.https_servers import FixedClock
 from tests.policy.evidence import (
     DOMAIN,

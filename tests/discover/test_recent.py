@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 from letterlock.discover.recent import MAX_RECENT, RECENT_SECONDS, RecentDiscoverer
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, RuleException, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.resolver.answer import Answer, LookupFailure
+from letterlock.routing.destination_rule import RuleException
+from letterlock.routing.routes import NextHop
 from tests.policy.evidence import NOW, destination, failure, rule, target
 
 HOP = NextHop("example.org", 25)

@@ -2,8 +2,10 @@
 
 from letterlock.discover import Discoverer
 from letterlock.mtasts import Absent, Known, Mode, StsEvidence, StsPolicy
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, RelayHost, TlsRule
-from letterlock.policy.rules import Rules
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.routes import NextHop, RelayHost
+from letterlock.routing.rules import Rules
 from tests.discover.test_discoverer import Book
 from tests.net.https_servers import FixedClock
 from tests.policy.evidence import DOMAIN, GOOD_TLSA, answer, rule

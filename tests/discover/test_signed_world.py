@@ -18,11 +18,12 @@ from dns.message import Message
 
 from letterlock.discover import Discoverer
 from letterlock.policy.decision import DaneAuthentication, Defer, Encryption, Requirement, SkipHost
-from letterlock.policy.evidence import MxHost, NextHop, Origin
+from letterlock.policy.evidence import MxHost, Origin
 from letterlock.policy.require import require
 from letterlock.policy.route import route
-from letterlock.policy.rules import Rules
 from letterlock.resolver import Resolver, Security, parse_anchors
+from letterlock.routing.routes import NextHop
+from letterlock.routing.rules import Rules
 from tests.agreement.build import anchor_text, build
 from tests.agreement.internet import Internet
 from tests.agreement.plan import Plan, Site

@@ -11,8 +11,8 @@ from letterlock.policy.decision import DaneAuthentication, Defer, Encryption, Re
 from letterlock.policy.evidence import MxHost, Origin
 from letterlock.policy.reasons import sentence
 from letterlock.policy.require import exhausted, require
-from letterlock.policy.rules import Rules
 from letterlock.resolver import Answer
+from letterlock.routing.rules import Rules
 from tests.net.https_servers import FixedClock
 from tests.policy.evidence import LEAF, destination
 from tests.resolver.odd import NOW, OddWorld, raw

@@ -3,8 +3,8 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519
 
+from letterlock.identity.handshake import Completed
 from letterlock.identity.strength import KeyFacts, Weakness, facts_of_key, session_strength
-from letterlock.policy.evidence import Completed
 from tests.certificates import self_signed
 from tests.identity.hostile_chains import looped, rsa_key, with_exponent
 

@@ -6,9 +6,11 @@ import pytest
 
 from letterlock.identity.trust import TrustRoots
 from letterlock.inspect.outlook import Attacker, Protection, Reader, Summary, outlook, protection, weakest
-from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Security
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.routes import NextHop
 from tests.policy.evidence import (
     GOOD_TLSA,
     HOST,

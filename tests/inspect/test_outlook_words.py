@@ -10,10 +10,12 @@ from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Encryption, PinAuthentication, Refuse, Requirement, SkipHost, SkipKind
-from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Security
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.routes import NextHop
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,

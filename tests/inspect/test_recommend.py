@@ -10,10 +10,11 @@ from letterlock.inspect.recommend import Advice, Reporting, Seen, SeenHost, advi
 from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
 from letterlock.mtasts.policy import Mode, StsPolicy
 from letterlock.policy.codes import Code
-from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Absence, FailureKind
+from letterlock.routing.routes import NextHop
 from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses, find_addresses
 from tests.policy.evidence import (
     DOMAIN,

@@ -13,15 +13,17 @@ from letterlock.cli.style import Style
 from letterlock.cli.survey_text import draw_survey
 from letterlock.cli.survey_values import survey_values
 from letterlock.deliver.options import DeliverOptions
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Protection
 from letterlock.inspect.shared_sessions import SharedSessions
 from letterlock.inspect.survey import Survey, survey
 from letterlock.mtasts import Absent
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Refuse
-from letterlock.policy.evidence import Completed, DestinationEvidence, HandshakeFailed, NextHop, RelayHost
+from letterlock.policy.evidence import DestinationEvidence
 from letterlock.ports import Stream
 from letterlock.resolver.answer import Answer, Security
+from letterlock.routing.routes import NextHop, RelayHost
 from letterlock.tlsrpt import NoRecord
 from tests.certificates import Credential
 from tests.deliver.world import (

@@ -8,7 +8,7 @@ SURVIVORS: dict[tuple[str, str, str], str] = {
     ("policy/lookups.py", "said", "1 → 2"): "one character more is looked at, and cut off all the same",
     ("inspect/outlook.py", "protection", "'' → '~'"): "no code begins so, as none begins with nothing",
     ("policy/require.py", "_require_by_rule", "'' → '~'"): "without a rule its source is never told",
-    ("policy/rules.py", "module", "3 → 4"): "only the order of the strictnesses counts",
+    ("routing/rules.py", "module", "3 → 4"): "only the order of the strictnesses counts",
     (
         "identity/certificates.py",
         "parse_certificate",

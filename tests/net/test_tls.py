@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net import tls
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream, take_turns
 from letterlock.net.tls import MAX_HANDSHAKE_OCTETS, BadCertificate, ServerContext, TlsBroken, accept_tls, start_tls
-from letterlock.policy.evidence import Completed, HandshakeFailed
 from letterlock.ports import Stream
 from tests.certificates import Credential, authority, new_key, self_signed
 from tests.net.pairs import connected_sockets, connected_streams

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 
+from letterlock.identity.handshake import HandshakeFailed
 from letterlock.net.streams import TcpStream
 from letterlock.net.tls import (
     MAX_IDLE_RECORDS,
@@ -24,7 +25,6 @@ from letterlock.net.tls import (
     start_tls,
 )
 from letterlock.net.tls_records import Records
-from letterlock.policy.evidence import HandshakeFailed
 from letterlock.ports import Stream
 from tests.certificates import self_signed
 from tests.identity.hostile_chains import looped, rsa_key

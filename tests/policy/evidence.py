@@ -8,24 +8,15 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Requirement, SkipHost
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    DestinationRule,
-    HandshakeFailed,
-    MxHost,
-    NextHop,
-    Origin,
-    SessionEvidence,
-    StartTls,
-    TargetHost,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, SessionEvidence, StartTls, TargetHost
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Absence, AliasLink, Answer, FailureKind, LookupFailure, Question, Security
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.routes import NextHop
 from tests.certificates import authority
 
 SECURE, INSECURE, INDETERMINATE = Security.SECURE, Security.INSECURE, Security.INDETERMINATE

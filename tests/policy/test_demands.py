@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from letterlock.identity.handshake import Completed
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.decision import (
     Cleared,
@@ -16,21 +17,13 @@ from letterlock.policy.decision import (
     Requirement,
     SkipHost,
 )
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    DestinationRule,
-    Origin,
-    RuleException,
-    SessionEvidence,
-    StartTls,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, Origin, SessionEvidence, StartTls
 from letterlock.policy.judge import judge, judge_extensions
 from letterlock.policy.reasons import status
 from letterlock.policy.require import require
-from letterlock.policy.rules import Rules
 from letterlock.resolver.answer import FailureKind
+from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
+from letterlock.routing.rules import Rules
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,

@@ -5,11 +5,13 @@ import hashlib
 
 import pytest
 
+from letterlock.identity.handshake import HandshakeFailed
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Achieved, Cleared, Encryption, Level, Requirement, SkipHost
-from letterlock.policy.evidence import HandshakeFailed, SessionEvidence, StartTls, TlsRule
+from letterlock.policy.evidence import SessionEvidence, StartTls
 from letterlock.policy.judge import judge, next_requirement
 from letterlock.policy.reasons import sentence, status
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import authority, self_signed
 from tests.policy.evidence import (
     GOOD_TLSA,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from letterlock.identity.handshake import HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode
@@ -18,11 +19,12 @@ from letterlock.policy.decision import (
     SkipHost,
     SkipKind,
 )
-from letterlock.policy.evidence import DestinationEvidence, HandshakeFailed, SessionEvidence, StartTls, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, SessionEvidence, StartTls
 from letterlock.policy.judge import judge
 from letterlock.policy.reasons import sentence
 from letterlock.policy.require import NO_ROOTS, require, tlsa_records
 from letterlock.policy.requiretls import with_requiretls
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import self_signed
 from tests.policy.evidence import (
     GOOD_TLSA,

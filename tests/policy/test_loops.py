@@ -6,10 +6,11 @@ import pytest
 
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.policy.decision import Defer, Refuse, Requirement
-from letterlock.policy.evidence import Origin, RelayHost
+from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import sentence, status
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Security
+from letterlock.routing.routes import RelayHost
 from tests.policy.evidence import NOW, destination, target
 
 OURS = ("192.0.2.1",)

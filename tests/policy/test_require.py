@@ -14,10 +14,12 @@ from letterlock.policy.decision import (
     SkipHost,
     SkipKind,
 )
-from letterlock.policy.evidence import DestinationEvidence, NextHop, Origin, TargetHost, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import NO_ROOTS, exhausted, require
 from letterlock.resolver.answer import Absence, FailureKind
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.routes import NextHop
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,

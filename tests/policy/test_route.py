@@ -7,11 +7,13 @@ import pytest
 
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.decision import Defer, Refuse, Requirement
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route, RuleException, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, Route
 from letterlock.policy.reasons import status
 from letterlock.policy.require import require
 from letterlock.policy.route import MAX_HOSTS, route
 from letterlock.resolver.answer import Absence, FailureKind
+from letterlock.routing.destination_rule import RuleException, TlsRule
+from letterlock.routing.routes import NextHop
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,

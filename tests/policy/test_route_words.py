@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from letterlock.policy.decision import Defer
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Route
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Route
 from letterlock.policy.reasons import sentence
 from letterlock.policy.route import MAX_HOSTS, MAX_MX_RECORDS, route
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
+from letterlock.routing.routes import NextHop
 from tests.policy.evidence import DOMAIN, HOST, INDETERMINATE, answer, destination, failure
 
 

@@ -19,23 +19,15 @@ from letterlock.policy.decision import (
     Requirement,
     SkipHost,
 )
-from letterlock.policy.evidence import (
-    DestinationEvidence,
-    DestinationRule,
-    NextHop,
-    Origin,
-    RelayHost,
-    Route,
-    RuleException,
-    TargetHost,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, Origin, Route, TargetHost
 from letterlock.policy.judge import judge
 from letterlock.policy.reasons import sentence
 from letterlock.policy.require import require
 from letterlock.policy.route import relay_reasons, route
-from letterlock.policy.rules import Heard, Rules
 from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
+from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
+from letterlock.routing.routes import NextHop, RelayHost
+from letterlock.routing.rules import Heard, Rules
 from tests.policy.evidence import (
     GOOD_TLSA,
     INSECURE,

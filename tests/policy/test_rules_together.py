@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from letterlock.policy.evidence import DestinationRule, RuleException, TlsRule
-from letterlock.policy.rules import Heard, Rules
+from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
+from letterlock.routing.rules import Heard, Rules
 from tests.policy.evidence import DOMAIN, rule
 
 SENDER = "sender.example"

@@ -10,8 +10,9 @@ from letterlock.cli.domains import parse_domain
 from letterlock.config import parse
 from letterlock.mail.addresses import InvalidAddress, parse_mailbox
 from letterlock.mail.names import InvalidName, literal_address, normalise
-from letterlock.policy.evidence import RelayHost, TlsRule
-from letterlock.policy.rules import Rules
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.routes import RelayHost
+from letterlock.routing.rules import Rules
 from tests.policy.evidence import rule
 
 NAMES = ("example.org", "mail.bücher.example", "xn--bcher-kva.example", "faß.de", "例え.テスト")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from letterlock.identity.handshake import HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.inspect.outlook import Attacker, Protection, Reader, outlook, protection
 from letterlock.mtasts import Absent, Known, Mode, StsPolicy, Unreachable
@@ -20,19 +21,12 @@ from letterlock.policy.decision import (
     SkipHost,
     SkipKind,
 )
-from letterlock.policy.evidence import (
-    DestinationEvidence,
-    HandshakeFailed,
-    Origin,
-    Route,
-    StartTls,
-    TargetHost,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, Origin, Route, StartTls, TargetHost
 from letterlock.policy.judge import judge, next_requirement
 from letterlock.policy.reasons import Reason, ResultType, result_type, status
 from letterlock.policy.require import require
 from letterlock.policy.route import route
+from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import authority
 from tests.policy.evidence import (
     DOMAIN,

@@ -7,10 +7,11 @@ import pytest
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mtasts import Mode, Unreachable
 from letterlock.policy.decision import Requirement, SkipHost
-from letterlock.policy.evidence import DestinationEvidence, Origin, RuleException, TargetHost, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import sentence
 from letterlock.policy.require import require
 from letterlock.resolver.answer import FailureKind
+from letterlock.routing.destination_rule import RuleException, TlsRule
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
-from letterlock.policy.evidence import Completed
 from letterlock.receive.journal import MAX_WORD_OCTETS, SessionJournal, printable
 
 

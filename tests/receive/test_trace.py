@@ -1,7 +1,7 @@
 """The Received field."""
 
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
-from letterlock.policy.evidence import Completed
 from letterlock.receive.trace import received_field
 
 ANN, BOB = Mailbox("ann", "example.org"), Mailbox("bob", "example.net")

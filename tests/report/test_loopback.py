@@ -18,11 +18,11 @@ import pytest
 from letterlock.deliver.route_settings import RouteTerms
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
-from letterlock.policy.rules import Rules
 from letterlock.queue.ids import IdMaker
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.report.worker import Reporter
+from letterlock.routing.rules import Rules
 from letterlock.schedule.deliverer import Deliverer
 from letterlock.store.sqlite import SqliteStore
 from tests.deliver.world import OPTIONS, HandClock, HandDiscoverer, Server

@@ -14,15 +14,16 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
 from letterlock.policy.codes import Code
-from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
-from letterlock.policy.final import LmtpSocket
 from letterlock.policy.reasons import Reason, sentence
-from letterlock.policy.rules import Rules
 from letterlock.queue.orders import OrderKind
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import DeliveryTask, Notice, OutcomeKind, RecipientOutcome
 from letterlock.report.worker import Reporter
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.local_targets import LmtpSocket
+from letterlock.routing.routes import RelayHost
+from letterlock.routing.rules import Rules
 from letterlock.store.memory import MemoryStore
 from tests.deliver.world import HandClock
 from tests.queue.messages import ANN, BEN, SENDER, attempt, envelope, outcome

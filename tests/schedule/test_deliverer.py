@@ -13,12 +13,13 @@ from letterlock.deliver.options import Timeouts
 from letterlock.deliver.route_settings import RouteTerms, Terms
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.sources import SourceAddresses
-from letterlock.policy.evidence import DestinationEvidence, NextHop
-from letterlock.policy.route_table import DomainTable
+from letterlock.policy.evidence import DestinationEvidence
 from letterlock.queue.age import Age, Reading
 from letterlock.queue.settle import RetrySchedule
 from letterlock.queue.store import Store
 from letterlock.queue.tasks import DeliveryTask
+from letterlock.routing.domain_table import DomainTable
+from letterlock.routing.routes import NextHop
 from letterlock.schedule import backoff as rests
 from letterlock.schedule import deliverer as worker
 from letterlock.schedule.backoff import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE

@@ -44,9 +44,9 @@ from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import Upstream
 from letterlock.policy.evidence import MxHost, Origin, TargetHost
-from letterlock.policy.rules import Rules
 from letterlock.ports import Resolver
 from letterlock.resolver import Answer, FailureKind, LookupFailure, Question, TrustAnchor
+from letterlock.routing.rules import Rules
 
 IMPLICIT_PORT = 465
 EXIT_NOT_CLEARED, EXIT_UNKNOWN = 1, 3

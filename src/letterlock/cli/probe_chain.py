@@ -8,11 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 
 from letterlock.identity.certificates import CertificateSummary, InvalidCertificate, describe, parse_certificate
 from letterlock.identity.dane import DaneMatch, match_dane, strongest_records, usable_records
+from letterlock.identity.handshake import Completed
 from letterlock.identity.path import MAX_CHAIN_CERTIFICATES
 from letterlock.identity.pkix import PkixMatch, PkixMismatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.inspect.probe import ByHand, Probe, reference_names
-from letterlock.policy.evidence import Completed
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer
 

@@ -8,10 +8,11 @@ from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.identity.certificates import CertificateSummary
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.pkix import PkixMatch
 from letterlock.inspect.probe import ByHand, Conclusion, Demand, Mail, Probe, Said, Session
 from letterlock.policy.decision import SkipHost
-from letterlock.policy.evidence import Completed, HandshakeFailed, Origin
+from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Reason, section, sentence
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver import Answer, LookupFailure

@@ -4,9 +4,10 @@ from letterlock.cli.probe_chain import Findings, Held, Shown, records_in_sight
 from letterlock.cli.probe_text import as_tlsa, reasons, summary, text_of, would_be_sent
 from letterlock.cli.survey_values import lookup_values, reason_values
 from letterlock.deliver.session import Opened
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.pkix import PkixMatch, PkixMismatch
 from letterlock.inspect.probe import ByHand, Mail, Probe, Session, reference_names
-from letterlock.policy.evidence import Completed, HandshakeFailed, Origin, TargetHost
+from letterlock.policy.evidence import Origin, TargetHost
 from letterlock.queue.tasks import RecipientOutcome
 
 

@@ -9,13 +9,14 @@ from letterlock.deliver.log import safe
 from letterlock.deliver.session import Refused, Unreachable
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
+from letterlock.identity.handshake import Completed
 from letterlock.inspect.outlook import Attacker, Reader
 from letterlock.inspect.recommend import Advice
 from letterlock.inspect.survey import Contact, HostSurvey, Met, Survey
 from letterlock.mtasts import Absent, Known, Mode
 from letterlock.mtasts import Unreachable as StsUnreachable
 from letterlock.policy.decision import Defer, Refuse, Requirement
-from letterlock.policy.evidence import Completed, Origin
+from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Finding, Reason, finding, section, sentence
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure

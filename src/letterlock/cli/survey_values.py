@@ -8,13 +8,14 @@ from letterlock.cli.survey_table import heading
 from letterlock.deliver.session import Refused, Unreachable
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Protection
 from letterlock.inspect.recommend import Advice, Reporting
 from letterlock.inspect.survey import Contact, HostSurvey, Met, Survey
 from letterlock.mtasts import Absent, Known, StsEvidence
 from letterlock.mtasts import Unreachable as StsUnreachable
 from letterlock.policy.decision import DaneAuthentication, PinAuthentication, PkixAuthentication, Requirement
-from letterlock.policy.evidence import Completed, HandshakeFailed, Route
+from letterlock.policy.evidence import Route
 from letterlock.policy.reasons import Reason, section, sentence, status
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure

@@ -21,10 +21,10 @@ from letterlock.machine import content_octets
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import Upstream
 from letterlock.net.tls import ServerContext
-from letterlock.policy.final import Maildir
-from letterlock.policy.rules import Rules
 from letterlock.receive.options import ReceiveOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor, TrustAnchor
+from letterlock.routing.local_targets import Maildir
+from letterlock.routing.rules import Rules
 from letterlock.shares import EACH
 
 DROP = "-drop"  # as letterlock-sendmail has it

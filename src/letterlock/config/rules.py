@@ -11,9 +11,10 @@ from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust import Roots, system_roots
 from letterlock.config.values import DomainName, EhloKeywords, Moment, Port, Seconds, Sources, domain_name, text_of
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
-from letterlock.policy.evidence import DestinationRule, RelayHost, RuleException, TlsRule
-from letterlock.policy.final import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
-from letterlock.policy.rules import Rules
+from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
+from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
+from letterlock.routing.routes import RelayHost
+from letterlock.routing.rules import Rules
 
 MAX_RULES = 100_000
 _T = TypeVar("_T")

@@ -7,9 +7,9 @@ from letterlock.config.rules import RouteTable, next_hop_name
 from letterlock.config.tables import FileTable
 from letterlock.deliver.route_settings import RouteTerms, Terms
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses, unusable
-from letterlock.policy.final import FinalHop
-from letterlock.policy.route_table import DomainTable
 from letterlock.queue.settle import RetrySchedule
+from letterlock.routing.domain_table import DomainTable
+from letterlock.routing.local_targets import FinalHop
 
 
 def terms(file: FileTable) -> RouteTerms:

@@ -15,23 +15,18 @@ from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unrea
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.troubles import Trouble, sum_up
 from letterlock.deliver.unforeseen import unforeseen
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost, SkipKind
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    MxHost,
-    NextHop,
-    Route,
-    TargetHost,
-)
-from letterlock.policy.final import FinalHop
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Route, TargetHost
 from letterlock.policy.reasons import Finding, Reason, finding, sentence, status
 from letterlock.policy.require import exhausted
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
+from letterlock.routing.local_targets import FinalHop
+from letterlock.routing.routes import NextHop
 
 log = logging.getLogger("letterlock.deliver")
 

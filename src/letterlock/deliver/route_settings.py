@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
-from letterlock.policy.route_table import DomainTable
 from letterlock.queue.settle import RetrySchedule
+from letterlock.routing.domain_table import DomainTable
 from letterlock.shares import DIVIDED
 
 

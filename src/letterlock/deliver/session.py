@@ -15,21 +15,13 @@ from letterlock.deliver.conversation import Conversation, SessionLost, say
 from letterlock.deliver.decision_cache import Decided
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.reply_hints import NO_ADVICE, Advice
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared, Defer, Encryption, Refuse, Requirement, SkipHost
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    HandshakeFailed,
-    MxHost,
-    NextHop,
-    SessionEvidence,
-    SessionId,
-    StartTls,
-    TargetHost,
-)
+from letterlock.policy.evidence import DestinationEvidence, MxHost, SessionEvidence, SessionId, StartTls, TargetHost
 from letterlock.policy.judge import judge, judge_extensions, next_requirement
 from letterlock.ports import Clock, Dialer, Stream
+from letterlock.routing.routes import NextHop
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import Greeted, HelloAnswered, TlsAnswered, TlsGoAhead
 

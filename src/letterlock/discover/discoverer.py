@@ -14,10 +14,11 @@ from dns.rdtypes.IN.AAAA import AAAA
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import is_address_literal
 from letterlock.mtasts import Known, StsEvidence, StsPolicy
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, RelayHost, TargetHost
-from letterlock.policy.rules import Rules
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, TargetHost
 from letterlock.ports import Clock, Resolver
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question, Security
+from letterlock.routing.routes import NextHop, RelayHost
+from letterlock.routing.rules import Rules
 
 MAX_ADDRESSES = 20
 

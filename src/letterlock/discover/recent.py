@@ -9,8 +9,9 @@ What ends within the second, such as a negative trust anchor or an exception, is
 from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.resolver.answer import LookupFailure
+from letterlock.routing.routes import NextHop
 
 RECENT_SECONDS = 1.0
 MAX_RECENT = 1000

@@ -14,6 +14,7 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import transact
 from letterlock.identity.dane import usable_records
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import Envelope
@@ -28,20 +29,13 @@ from letterlock.policy.decision import (
     SkipHost,
     SkipKind,
 )
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    DestinationRule,
-    HandshakeFailed,
-    NextHop,
-    Origin,
-    TargetHost,
-    TlsRule,
-)
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.ports import Dialer, Stream
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.routes import NextHop
 
 MAX_RECORDED_OCTETS = 1 << 15  # of one session
 SOURCE = "--require"

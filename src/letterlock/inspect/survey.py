@@ -12,27 +12,19 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Ports, Refused, Unreachable
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.discover.reporting import find_reporting
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Prospect, Protection, Summary, but, outlook, protection, unseen, weakest
 from letterlock.inspect.recommend import Advice, Reporting, Seen, SeenHost, advise
 from letterlock.inspect.shared_sessions import SharedSessions, Shown, Way
 from letterlock.policy.decision import Cleared, Defer, Refuse, Requirement, SkipHost
-from letterlock.policy.evidence import (
-    Completed,
-    DestinationEvidence,
-    HandshakeFailed,
-    MxHost,
-    NextHop,
-    Route,
-    SessionEvidence,
-    StartTls,
-    TargetHost,
-)
-from letterlock.policy.final import FinalHop
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Route, SessionEvidence, StartTls, TargetHost
 from letterlock.policy.judge import judge
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import exhausted, require
 from letterlock.policy.route import relay_reasons, route
 from letterlock.ports import Resolver
+from letterlock.routing.local_targets import FinalHop
+from letterlock.routing.routes import NextHop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from letterlock.lab.box import Box
 from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.world import LIMBO
 from letterlock.policy.decision import Level
-from letterlock.policy.evidence import NextHop
+from letterlock.routing.routes import NextHop
 
 HOSTNAME = "letterlock.test"
 SENDER = f"sender@{HOSTNAME}"

@@ -4,11 +4,11 @@ import asyncio
 import ipaddress
 import socket
 
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net import tls
 from letterlock.net.socket_address import socket_address
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.net.streams import TcpStream
-from letterlock.policy.evidence import Completed, HandshakeFailed
 from letterlock.ports import Stream
 
 

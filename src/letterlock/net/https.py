@@ -11,12 +11,12 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from letterlock.identity.handshake import HandshakeFailed
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
 from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts import MAX_POLICY_OCTETS, Fetched, FetchFailed, FetchFailure
 from letterlock.net.errors import os_error_words
 from letterlock.net.tls import start_tls
-from letterlock.policy.evidence import HandshakeFailed
 from letterlock.ports import Clock, Stream
 
 HTTPS_PORT = 443

@@ -4,9 +4,9 @@ import asyncio
 import errno
 import socket
 
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net import tls
 from letterlock.net.streams import TcpStream
-from letterlock.policy.evidence import Completed, HandshakeFailed
 from letterlock.ports import Stream
 
 _BUSY_PAUSE_SECONDS = 0.05

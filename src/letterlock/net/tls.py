@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL import SSL, crypto
 
 from letterlock.identity.certificates import InvalidCertificate, load_pem
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net.errors import os_error_words
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
-from letterlock.policy.evidence import Completed, HandshakeFailed
 from letterlock.ports import Stream
 
 MAX_HANDSHAKE_OCTETS = 1 << 18

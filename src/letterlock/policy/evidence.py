@@ -5,93 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from letterlock.identity.strength import SessionStrength, session_strength
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
 from letterlock.mtasts.evidence import StsEvidence
-from letterlock.policy.final import FinalHop
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, LookupFailure, Security
-
-
-class TlsRule(StrEnum):
-    """What the operator demands for a next-hop domain."""
-
-    MAY = "may"  # what the standards demand: DANE where it applies, else opportunistic TLS
-    REQUIRE_TLS = "require-tls"  # encryption, any certificate
-    VERIFY = "verify"  # a certificate that PKIX verifies
-    DANE_ONLY = "dane-only"  # mandatory DANE (RFC 7672 section 6)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleException:
-    """What the operator lets pass for a while though more is demanded, with his reason. `until`: seconds since 1970."""
-
-    allow_clear: bool  # False: TLS stays mandatory, with any certificate
-    why: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationRule:
-    """The operator's rule for one next-hop domain, or for one domain of senders.
-
-    `names` replace the MX host name as reference identifiers of `verify`; `trust` are its roots; `fingerprints`
-    (SHA-256 of the certificate or its key) replace both. `minimum_version` is `TLSv1.2` or `TLSv1.3`, demanded by the
-    rule `minimum_source` (empty: this one). With `audit`, what the rule demands is judged and told, and not enforced.
-    `lifted_by_header`: the rule does not hold for a message with `TLS-Required: No`. `source` is the place in the
-    configuration.
-    """
-
-    domain: str
-    tls: TlsRule
-    source: str
-    names: tuple[str, ...] = ()
-    trust: TrustRoots | None = None
-    fingerprints: tuple[bytes, ...] = ()
-    minimum_version: str | None = None
-    minimum_source: str = ""
-    audit: bool = False
-    exception: RuleException | None = None
-    lifted_by_header: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NextHop:
-    """Where a message goes next: a domain (A-labels) or an address literal in brackets, and the port.
-
-    `is_host`: the domain is itself the host, and MX is not asked for, as the operator's route says.
-    """
-
-    domain: str
-    port: int = 25
-    is_host: bool = False
-
-    def __str__(self) -> str:
-        name = f"[{self.domain}]" if self.is_host else self.domain
-        return name if self.port == 25 else f"{name}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayHost:
-    """The operator's route: where mail goes instead of the MX hosts of its domain (RFC 7672 section 2.2.2).
-
-    `domain` and `is_host` are those of the NextHop that it leads to; `port` None: the usual one. `rule` is what the
-    route demands there. `source` is the place in the configuration. `lmtp`: the host speaks LMTP (RFC 2033). `final`:
-    mail ends there, on this machine, and nothing of the rest means anything; `domain` is then its name.
-    """
-
-    domain: str
-    source: str
-    is_host: bool = False
-    port: int | None = None
-    rule: DestinationRule | None = None
-    lmtp: bool = False
-    final: FinalHop | None = None
-
-    def next_hop(self, usual_port: int) -> NextHop:
-        """Where it leads."""
-        return NextHop(self.domain, self.port or usual_port, self.is_host)
+from letterlock.routing.destination_rule import DestinationRule
+from letterlock.routing.local_targets import FinalHop
+from letterlock.routing.routes import NextHop, RelayHost
 
 
 class Origin(StrEnum):
@@ -207,29 +129,6 @@ class StartTls(StrEnum):
     REFUSED = "refused"  # offered, but the command got a reply that does not begin TLS
     INJECTED = "injected"  # bytes came after 220 and before the handshake (CVE-2011-0411)
     NOT_TRIED = "not-tried"  # the requirement says cleartext
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
-    """A finished TLS handshake. `chain` holds the presented certificates as DER, the server's own first."""
-
-    version: str  # as OpenSSL names it: TLSv1.3
-    cipher: str
-    group: str | None
-    sni: str | None
-    chain: tuple[bytes, ...]
-
-    @property
-    def strength(self) -> SessionStrength:
-        """How strong the session is beyond its proof: the server's key, forward secrecy. Computed when asked for."""
-        return session_strength(self.version, self.cipher, self.chain)
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeFailed:
-    """A TLS handshake that did not finish."""
-
-    detail: str
 
 
 class SessionId:

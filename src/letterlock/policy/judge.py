@@ -1,6 +1,7 @@
 """From what a session showed to whether mail may be sent in it (RFC 7672, RFC 3207 section 4.1)."""
 
 from letterlock.identity.dane import DaneMismatch, match_dane
+from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
@@ -21,7 +22,7 @@ from letterlock.policy.decision import (
     SkipKind,
     Verdict,
 )
-from letterlock.policy.evidence import Completed, HandshakeFailed, SessionEvidence, StartTls
+from letterlock.policy.evidence import SessionEvidence, StartTls
 from letterlock.policy.lookups import said
 from letterlock.policy.reasons import Reason, sentence
 

@@ -38,7 +38,7 @@ from letterlock.policy.decision import (
     SkipHost,
     SkipKind,
 )
-from letterlock.policy.evidence import DestinationEvidence, DestinationRule, Origin, TargetHost, TlsRule
+from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.lookups import unknown
 from letterlock.policy.loops import loop
 from letterlock.policy.reasons import Reason
@@ -46,6 +46,7 @@ from letterlock.policy.requiretls import with_requiretls
 from letterlock.policy.sts import server_name, with_sts
 from letterlock.resolver.answer import Answer, Security
 from letterlock.resolver.rdata import record_octets
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
 
 NO_ROOTS = TrustRoots("no roots", ())
 

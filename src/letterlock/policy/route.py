@@ -10,10 +10,11 @@ from letterlock.mail.names import InvalidName, is_ip_address, literal_address, n
 from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse
-from letterlock.policy.evidence import DestinationEvidence, MxHost, NextHop, Origin, Route
+from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, Route
 from letterlock.policy.lookups import said, unknown
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
+from letterlock.routing.routes import NextHop
 
 MAX_MX_RECORDS = 100
 MAX_HOSTS = 20

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.policy.decision import Achieved
-from letterlock.policy.evidence import Completed
 from letterlock.policy.reasons import Reason
 from letterlock.queue.age import NEW, Age
 

@@ -3,10 +3,10 @@
 import logging
 import re
 
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
-from letterlock.policy.evidence import Completed
 
 MAX_WORD_OCTETS = 320
 _UNPRINTABLE = re.compile(r"[^ -\[\]-~]")  # the backslash too: it begins an escape

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.mail.tls_required import says_no
 from letterlock.net.limits import Limit
 from letterlock.net.tls import ServerContext, accept_tls
-from letterlock.policy.evidence import Completed
 from letterlock.ports import Clock, Stream
 from letterlock.queue.store import Store, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease

@@ -4,8 +4,8 @@ import datetime as dt
 import functools
 from email.utils import format_datetime
 
+from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
-from letterlock.policy.evidence import Completed
 
 
 def received_field(

@@ -10,11 +10,11 @@ from letterlock.dsn import compose
 from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Ret
-from letterlock.policy.rules import Rules
 from letterlock.ports import Clock
 from letterlock.queue.store import Store, StoreFailed
 from letterlock.queue.tasks import Notice, NoticeKind
 from letterlock.report.notices import report_on
+from letterlock.routing.rules import Rules
 
 log = logging.getLogger("letterlock.report")
 _WHAT = {NoticeKind.FAILED: "non-delivery", NoticeKind.DELAYED: "delay", NoticeKind.RELAYED: "relay"}

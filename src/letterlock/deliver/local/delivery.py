@@ -7,9 +7,9 @@ from letterlock.deliver.local.maildir import Letter, deliver_to_maildirs
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
-from letterlock.policy.final import FinalHop, Maildir
 from letterlock.policy.reasons import Reason
 from letterlock.queue.tasks import Attempt, DeliveryTask
+from letterlock.routing.local_targets import FinalHop, Maildir
 
 
 async def deliver_locally(

@@ -20,9 +20,9 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.net.local_sockets import LocalDialer
 from letterlock.policy.decision import Encryption, Requirement
-from letterlock.policy.final import LmtpLoopback, LmtpSocket
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.queue.tasks import RecipientOutcome
+from letterlock.routing.local_targets import LmtpLoopback, LmtpSocket
 
 log = logging.getLogger("letterlock.deliver")
 

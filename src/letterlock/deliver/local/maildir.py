@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from letterlock.deliver import outcomes
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
-from letterlock.policy.final import PLACEHOLDERS, Maildir
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
+from letterlock.routing.local_targets import PLACEHOLDERS, Maildir
 
 log = logging.getLogger("letterlock.deliver")
 

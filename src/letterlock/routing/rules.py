@@ -19,8 +19,9 @@ is lowered by another, so a route never lowers what was demanded without it:
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from letterlock.policy.evidence import DestinationRule, RelayHost, TlsRule
-from letterlock.policy.route_table import DomainTable
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.domain_table import DomainTable
+from letterlock.routing.routes import RelayHost
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from letterlock.policy.final import (
+from letterlock.routing.local_targets import (
     MAX_SOCKET_PATH_OCTETS,
     BadFinalHop,
     FinalHop,

@@ -1,7 +1,7 @@
 """Which of the operator's rules holds: the most specific one, whole."""
 
-from letterlock.policy.evidence import DestinationRule
-from letterlock.policy.rules import Rules
+from letterlock.routing.destination_rule import DestinationRule
+from letterlock.routing.rules import Rules
 from tests.policy.evidence import rule
 
 
