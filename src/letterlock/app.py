@@ -43,12 +43,12 @@ from letterlock.receive.listener import Listener
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
 from letterlock.schedule.deliverer import Deliverer
+from letterlock.state.policies import PolicyStore
+from letterlock.state.trust_points import TrustPointFile
 from letterlock.store.adoption import Adopter, open_adopting
-from letterlock.store.anchors import TrustPointFile
-from letterlock.store.fresh import FreshStore
 from letterlock.store.sealing import Seal
-from letterlock.store.sqlite import QueueInUse
-from letterlock.store.sts import PolicyStore
+from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.sqlite.store import QueueInUse
 
 log = logging.getLogger("letterlock.app")
 STOP_GRACE_SECONDS = 20.0

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from letterlock.queue.store import OperatedStore
-from letterlock.store.fresh import FreshStore
 from letterlock.store.memory import MemoryStore
-from letterlock.store.sqlite import SqliteStore
+from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.sqlite.store import SqliteStore
 
 
 @pytest.fixture(params=["memory", "sqlite", "fresh over memory", "fresh over sqlite"])

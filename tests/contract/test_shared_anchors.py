@@ -10,7 +10,7 @@ import pytest
 
 from letterlock.discover.anchors import Memory
 from letterlock.resolver.rollover import KeyState, TrustPoint, from_json, to_json
-from letterlock.store.anchors import TrustPointFile
+from letterlock.state.trust_points import TrustPointFile
 from tests.contract.interleaving import Chooser, in_every_order, race
 from tests.contract.shared_anchors import DEEDS, NEW, OLD, Deed, OneMemory, Race, prior
 from tests.discover.test_anchors import anchor

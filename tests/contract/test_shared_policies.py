@@ -9,7 +9,7 @@ import pytest
 
 from letterlock.discover.sts import Policies
 from letterlock.mtasts import KnownPolicy
-from letterlock.store.sts import PolicyStore
+from letterlock.state.policies import PolicyStore
 from tests.contract.interleaving import Chooser, Gate, in_every_order, race
 from tests.contract.shared_policies import DEEDS, EXPIRED, OLD, PRIORS, Deed, DictPolicies, Race
 from tests.discover.test_sts import DOMAIN, NOW

@@ -14,7 +14,7 @@ from letterlock.discover.anchors import AnchorKeeper
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import LookupFailure, Resolver, Security, TrustAnchor
 from letterlock.resolver.rollover import HOLD_DOWN_SECONDS, begin
-from letterlock.store.anchors import TrustPointFile
+from letterlock.state.trust_points import TrustPointFile
 from tests.resolver.test_rollover import ROOT, START, Key, published
 
 

@@ -24,7 +24,7 @@ from letterlock.mtasts import (
 )
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
-from letterlock.store.sts import PolicyStore
+from letterlock.state.policies import PolicyStore
 from tests.policy.evidence import answer, failure
 
 DOMAIN, HOST, NOW, DAY = "example.org", "mta-sts.example.org", 1_800_000_000.0, 86_400.0

@@ -10,7 +10,7 @@ from letterlock.mtasts import FetchFailure, Known, Mode, StsEvidence, Trouble, U
 from letterlock.net.dial import TcpDialer
 from letterlock.net.https import fetch_policy
 from letterlock.resolver.answer import Answer
-from letterlock.store.sts import PolicyStore
+from letterlock.state.policies import PolicyStore
 from tests.certificates import Credential, authority
 from tests.net.https_servers import GOOD, NOW, POLICY, ROOTS, Script, ok, saying, serving
 from tests.policy.evidence import answer

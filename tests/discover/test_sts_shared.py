@@ -6,7 +6,7 @@ from pathlib import Path
 from letterlock.discover.sts import StsFinder
 from letterlock.mtasts import Absent, Known
 from letterlock.resolver.answer import FailureKind
-from letterlock.store.sts import PolicyStore
+from letterlock.state.policies import PolicyStore
 from tests.discover.test_sts import BLOCKED, DOMAIN, World
 from tests.policy.evidence import failure
 

@@ -29,11 +29,11 @@ from letterlock.queue.store import OperatedStore
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
-from letterlock.store.fresh import FreshStore
-from letterlock.store.opening import FILE, LOCK_FILE
 from letterlock.store.sealing import Seal
-from letterlock.store.segment_log import SegmentLog
-from letterlock.store.sqlite import SqliteStore
+from letterlock.store.segments.log import SegmentLog
+from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.sqlite.opening import FILE, LOCK_FILE
+from letterlock.store.sqlite.store import SqliteStore
 from tests.queue.messages import attempt, outcome
 
 MAX_WORKERS = 4

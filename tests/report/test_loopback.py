@@ -24,7 +24,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.report.worker import Reporter
 from letterlock.routing.rules import Rules
 from letterlock.schedule.deliverer import Deliverer
-from letterlock.store.sqlite import SqliteStore
+from letterlock.store.sqlite.store import SqliteStore
 from tests.deliver.world import OPTIONS, HandClock, HandDiscoverer, Server
 from tests.queue.orders import retry
 from tests.receive.world import Client

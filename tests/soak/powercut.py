@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from letterlock.queue.store import Store
-from letterlock.store.fresh import open_queue
+from letterlock.store.segments.segment_store import open_queue
 from tests.interop.letterlock import write_config
 from tests.interop.nameservers import Place
 from tests.interop.programs import find, greets, loopback_prefix, wait_until

@@ -16,11 +16,11 @@ from letterlock.queue.store import OperatedStore
 from letterlock.queue.tasks import Lease
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
-from letterlock.store.fresh import FreshStore, open_queue
 from letterlock.store.sealing import IN_CLEAR, Seal
-from letterlock.store.segment_log import SegmentLog
-from letterlock.store.sqlite import SqliteStore
-from letterlock.store.statements import run
+from letterlock.store.segments.log import SegmentLog
+from letterlock.store.segments.segment_store import FreshStore, open_queue
+from letterlock.store.sqlite.statements import run
+from letterlock.store.sqlite.store import SqliteStore
 from tests.queue.messages import ANN, BODY, CAT, envelope
 
 KEY = bytes(range(32))

@@ -14,13 +14,13 @@ from letterlock.queue.orders import Order, OrderKind, TallyBy, Wanted
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFull
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
-from letterlock.store import disk as disks
+from letterlock.sqlite import disk as disks
+from letterlock.sqlite.disk import COPIES, LAST_OCTETS, Disk, Reserve
+from letterlock.sqlite.writer import Writer
 from letterlock.store.adoption import open_adopting
-from letterlock.store.disk import COPIES, LAST_OCTETS, Disk, Reserve
-from letterlock.store.fresh import FreshStore
-from letterlock.store.segment_log import SegmentLog
-from letterlock.store.sqlite import SqliteStore
-from letterlock.store.writer import Writer
+from letterlock.store.segments.log import SegmentLog
+from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.sqlite.store import SqliteStore
 from tests.queue.messages import ANN, BODY, attempt, envelope, outcome
 
 FREE = 1 << 40

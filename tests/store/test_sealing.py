@@ -8,9 +8,9 @@ import pytest
 
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import Lease
-from letterlock.store.fresh import open_queue
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import Seal
+from letterlock.store.segments.segment_store import open_queue
 from tests.queue.messages import ANN, BODY, SENDER, envelope
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))

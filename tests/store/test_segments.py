@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from letterlock.store.segments import Damage, Kind, Record, encode_opening, encode_record, read_octets, read_segment
+from letterlock.store.segments.records import (
+    Damage,
+    Kind,
+    Record,
+    encode_opening,
+    encode_record,
+    read_octets,
+    read_segment,
+)
 
 SALT = b"saltsalt"
 CONTENT = b"Subject: one\r\n\r\nHello\r\n"

@@ -17,15 +17,15 @@ from pathlib import Path
 
 from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
 from letterlock.queue.store import StoreFailed
-from letterlock.store.disk import RESERVE_FILE, Disk, Reserve
-from letterlock.store.fresh import FreshStore
-from letterlock.store.opening import FILE, LOCK_FILE, QueueInUse, open_alone, take_lock
+from letterlock.sqlite.disk import RESERVE_FILE, Disk, Reserve
 from letterlock.store.parcels import Parcel, read_parcel
-from letterlock.store.recovery import DAMAGED_SUFFIX
 from letterlock.store.sealing import CHECK_FILE, IN_CLEAR, Seal
-from letterlock.store.segment_log import SUFFIX, sync_directory
-from letterlock.store.sqlite import SqliteStore
-from letterlock.store.statements import run
+from letterlock.store.segments.log import SUFFIX, sync_directory
+from letterlock.store.segments.recovery import DAMAGED_SUFFIX
+from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.sqlite.opening import FILE, LOCK_FILE, QueueInUse, open_alone, take_lock
+from letterlock.store.sqlite.statements import run
+from letterlock.store.sqlite.store import SqliteStore
 
 log = logging.getLogger("letterlock.store")
 RETRY_SECONDS = 30.0  # a worker that is still ending has its queue for some 20 seconds

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from letterlock.queue.ids import IdMaker
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import Seal
-from letterlock.store.statements import run
+from letterlock.store.sqlite.statements import run
 
 log = logging.getLogger("letterlock.store")
 Row = dict[str, str | float | bytes | None]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from letterlock.queue.store import StoreFailed
 from letterlock.store.rows import Damaged
-from letterlock.store.segment_log import sync_directory
+from letterlock.store.segments.log import sync_directory
 
 KEY_OCTETS = 32
 CHECK_FILE = "key-check"

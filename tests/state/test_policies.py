@@ -8,7 +8,7 @@ import pytest
 
 from letterlock.mtasts import Change, KnownPolicy, Mode, StsPolicy
 from letterlock.queue.store import StoreFailed
-from letterlock.store.sts import FILE, PolicyStore
+from letterlock.state.policies import FILE, PolicyStore
 
 NOW = 1_800_000_000.0
 FULL = KnownPolicy(

@@ -19,8 +19,8 @@ from typing import Any
 
 from letterlock.mtasts import Change, KnownPolicy, Mode, StsPolicy
 from letterlock.queue.store import StoreFailed, StoreFull
-from letterlock.store.statements import read_statements
-from letterlock.store.writer import Writer
+from letterlock.sqlite.named import read_statements
+from letterlock.sqlite.writer import Writer
 
 log = logging.getLogger("letterlock.store")
 FILE = "policies.db"
@@ -36,7 +36,7 @@ class Damaged(Exception):
     """A row cannot be read as a policy."""
 
 
-_SQL = read_statements((files("letterlock.store") / "sql" / "sts.sql").read_text())
+_SQL = read_statements((files("letterlock.state") / "sql" / "policies.sql").read_text())
 
 
 class PolicyStore:

@@ -15,8 +15,8 @@ from letterlock.queue.orders import (
     Wanted,
 )
 from letterlock.queue.tasks import QueuedMessage
-from letterlock.store.reading import find_message
-from letterlock.store.statements import run, run_order
+from letterlock.store.sqlite.reading import find_message
+from letterlock.store.sqlite.statements import run, run_order
 
 MAX_SCANNED = 5_000  # messages that one page of an answer looks at, in SQL
 MAX_READ = 500  # the same, where each must be read whole

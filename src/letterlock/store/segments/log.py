@@ -20,8 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from letterlock.queue.store import StoreFailed, StoreFull
-from letterlock.store.disk import nobody_helps
-from letterlock.store.segments import OPENING_OCTETS, SALT_OCTETS, Kind, encode_opening, encode_record, read_octets
+from letterlock.sqlite.disk import nobody_helps
+from letterlock.store.segments.records import (
+    OPENING_OCTETS,
+    SALT_OCTETS,
+    Kind,
+    encode_opening,
+    encode_record,
+    read_octets,
+)
 
 log = logging.getLogger("letterlock.store")
 SUFFIX = ".segment"

@@ -16,16 +16,16 @@ from letterlock.mail.envelope import Envelope
 from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost, OperatedStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
-from letterlock.store.disk import Disk, nobody_helps
+from letterlock.sqlite.disk import Disk, nobody_helps
 from letterlock.store.envelopes import write_envelope
 from letterlock.store.kept import Kept, KeptTask, tally
-from letterlock.store.opening import keep_log
-from letterlock.store.recovery import Left, close_record, open_content, recover
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, Seal
-from letterlock.store.segment_log import Place, Segment, SegmentLog, reopen
-from letterlock.store.segments import Kind
-from letterlock.store.sqlite import SqliteStore
+from letterlock.store.segments.log import Place, Segment, SegmentLog, reopen
+from letterlock.store.segments.records import Kind
+from letterlock.store.segments.recovery import Left, close_record, open_content, recover
+from letterlock.store.sqlite.opening import keep_log
+from letterlock.store.sqlite.store import SqliteStore
 
 _NEEDLESS = (OrderKind.RETRY, OrderKind.RELEASE)
 """What is in the fast lane is being tried, and not held."""

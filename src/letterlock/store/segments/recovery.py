@@ -11,12 +11,12 @@ from letterlock.mail.envelope import Envelope
 from letterlock.queue.ids import CHANCE_DIGITS, TIME_DIGITS
 from letterlock.queue.store import Store, StoreFull
 from letterlock.queue.tasks import QueuedMessage
-from letterlock.store.disk import Disk
+from letterlock.sqlite.disk import Disk
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, Seal
-from letterlock.store.segment_log import SUFFIX, sync_directory
-from letterlock.store.segments import Damage, Kind, Record, read_octets, read_segment
+from letterlock.store.segments.log import SUFFIX, sync_directory
+from letterlock.store.segments.records import Damage, Kind, Record, read_octets, read_segment
 
 log = logging.getLogger("letterlock.store")
 DAMAGED_SUFFIX = ".damaged"

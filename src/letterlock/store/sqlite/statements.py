@@ -4,14 +4,9 @@ import sqlite3
 from collections.abc import Mapping
 from importlib.resources import files
 
+from letterlock.sqlite.named import read_statements
 
-def read_statements(text: str) -> dict[str, str]:
-    """Named statements: each begins behind a line `-- name: NAME`."""
-    parts = text.split("-- name: ")[1:]
-    return {name.strip(): sql.strip() for name, _, sql in (part.partition("\n") for part in parts)}
-
-
-_FOLDER = files("letterlock.store") / "sql"
+_FOLDER = files("letterlock.store.sqlite") / "sql"
 SCHEMA = (_FOLDER / "schema.sql").read_text()
 SQL = read_statements((_FOLDER / "verbs.sql").read_text())
 ORDERS = read_statements((_FOLDER / "orders.sql").read_text())

@@ -22,11 +22,14 @@ from letterlock.queue.tasks import (
     QueuedMessage,
     Settlement,
 )
-from letterlock.store import orders
-from letterlock.store.disk import nobody_helps
-from letterlock.store.opening import FILE, VERSION, QueueInUse, connect, take_lock
+from letterlock.sqlite.disk import nobody_helps
+from letterlock.sqlite.writer import Writer
 from letterlock.store.parcels import Parcel, take_parcel
-from letterlock.store.reading import (
+from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
+from letterlock.store.sealing import IN_CLEAR, Seal, check_key
+from letterlock.store.sqlite import orders
+from letterlock.store.sqlite.opening import FILE, VERSION, QueueInUse, connect, take_lock
+from letterlock.store.sqlite.reading import (
     MAX_ATTEMPTS_SHOWN,
     find_delays,
     find_envelope,
@@ -34,10 +37,7 @@ from letterlock.store.reading import (
     find_notices,
     find_page,
 )
-from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
-from letterlock.store.sealing import IN_CLEAR, Seal, check_key
-from letterlock.store.statements import SQL, run
-from letterlock.store.writer import Writer
+from letterlock.store.sqlite.statements import SQL, run
 
 log = logging.getLogger("letterlock.store")
 SHRUNK_PAGES = 4096  # 16 MB at a time: other work waits meanwhile

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from letterlock.queue.store import StoreFailed, StoreFull
-from letterlock.store.disk import nobody_helps
+from letterlock.sqlite.disk import nobody_helps
 
 MAX_GROUP = 200
 MAX_SHORT_GROUP = 64  # what is done in one turn of the event loop

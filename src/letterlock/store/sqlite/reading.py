@@ -17,7 +17,7 @@ from letterlock.queue.tasks import (
     RecipientOutcome,
 )
 from letterlock.store.rows import Damaged, read_envelope, read_mailbox, read_record
-from letterlock.store.statements import run
+from letterlock.store.sqlite.statements import run
 
 log = logging.getLogger("letterlock.store")
 MAX_ATTEMPTS_SHOWN = 100

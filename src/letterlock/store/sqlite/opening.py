@@ -11,8 +11,8 @@ from typing import IO
 
 from letterlock.machine import memory_octets
 from letterlock.queue.store import StoreFailed
-from letterlock.store.disk import disk_octets, free_octets
-from letterlock.store.statements import SCHEMA, SQL
+from letterlock.sqlite.disk import disk_octets, free_octets
+from letterlock.store.sqlite.statements import SCHEMA, SQL
 
 FILE = "queue.db"
 LOCK_FILE = "lock"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from letterlock.queue.store import StoreFailed, StoreFull
-from letterlock.store.writer import MAX_SHORT_GROUP, Writer
+from letterlock.sqlite.writer import MAX_SHORT_GROUP, Writer
 
 Work = Callable[[sqlite3.Connection], object]
 
