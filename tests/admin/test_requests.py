@@ -7,8 +7,8 @@ import pytest
 
 from letterlock.admin.requests import BadRequest, Hooks, answer
 from letterlock.queue.orders import MAX_ORDERED
-from letterlock.store.memory import MemoryStore
 from tests.deliver.world import HandClock
+from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BODY, CAT, envelope
 
 

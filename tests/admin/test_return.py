@@ -8,8 +8,8 @@ from typing import cast
 from letterlock.queue.orders import OrderKind
 from letterlock.report.worker import Reporter
 from letterlock.routing.rules import Rules
-from letterlock.store.memory import MemoryStore
 from tests.deliver.world import HandClock
+from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BODY, CAT, SENDER, envelope
 from tests.queue.orders import obey
 

@@ -16,9 +16,9 @@ from letterlock.policy.reasons import Reason
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import OutcomeKind
-from letterlock.store.memory import MemoryStore
 from tests.cli.running import SECONDS, Ran, letterlock
 from tests.deliver.world import HandClock
+from tests.memory_store import MemoryStore
 from tests.queue.messages import BODY, attempt, envelope, outcome
 
 DEMANDED = "STARTTLS was not offered though TLSA records demand it; an attacker on the path may have removed it"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from letterlock.queue.store import OperatedStore
-from letterlock.store.memory import MemoryStore
 from letterlock.store.segments.segment_store import FreshStore
 from letterlock.store.sqlite.store import SqliteStore
+from tests.memory_store import MemoryStore
 
 
 @pytest.fixture(params=["memory", "sqlite", "fresh over memory", "fresh over sqlite"])

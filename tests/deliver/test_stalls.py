@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from letterlock.queue.tasks import Attempt, Lease, Settlement
-from letterlock.store.memory import MemoryStore
 from tests.deliver.world import ADDRESS, BODY, OPTIONS, HandClock, MemoryDialer, make_task
+from tests.memory_store import MemoryStore
 from tests.schedule.test_deliverer import Gate, until, working
 
 

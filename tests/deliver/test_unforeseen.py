@@ -30,7 +30,6 @@ from letterlock.routing.local_targets import LmtpLoopback, Maildir
 from letterlock.routing.routes import NextHop
 from letterlock.schedule.deliverer import Deliverer
 from letterlock.schedule.lease_keeper import Leases
-from letterlock.store.memory import MemoryStore
 from tests.deliver.conftest import Ear
 from tests.deliver.world import (
     ANN,
@@ -45,6 +44,7 @@ from tests.deliver.world import (
     make_ports,
     make_task,
 )
+from tests.memory_store import MemoryStore
 from tests.schedule.hand_store import HandStore
 
 CAROL = Mailbox("carol", "example.com")

@@ -32,7 +32,7 @@ from letterlock.receive.drop_directory import (
 from letterlock.receive.options import ReceiveOptions
 from letterlock.sendmail.drop import leave
 from letterlock.sendmail.transfer import Envelope as Letter
-from letterlock.store.memory import MemoryStore
+from tests.memory_store import MemoryStore
 from tests.receive.world import NOW, Delivery, StandingClock
 
 OPTIONS = ReceiveOptions(hostname="mx.example.org", max_message_octets=10_000)

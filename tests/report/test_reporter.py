@@ -24,8 +24,8 @@ from letterlock.routing.destination_rule import DestinationRule, TlsRule
 from letterlock.routing.local_targets import LmtpSocket
 from letterlock.routing.routes import RelayHost
 from letterlock.routing.rules import Rules
-from letterlock.store.memory import MemoryStore
 from tests.deliver.world import HandClock
+from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BEN, SENDER, attempt, envelope, outcome
 from tests.queue.orders import obey, retry
 

@@ -18,11 +18,11 @@ from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import LeaseLost, StoreFailed, StoreFull
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
-from letterlock.store.memory import MemoryStore
 from letterlock.store.rows import Damaged
 from letterlock.store.segments.log import Place, SegmentLog
 from letterlock.store.segments.records import Kind
 from letterlock.store.segments.segment_store import FreshStore
+from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BEN, BODY, attempt, envelope, outcome
 
 SCHEDULE = RetrySchedule(first_seconds=300)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.memory_messages import Kept, KeptTask, tally
+
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost, OperatedStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from letterlock.sqlite.disk import Disk, nobody_helps
 from letterlock.store.envelopes import write_envelope
-from letterlock.store.kept import Kept, KeptTask, tally
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, Seal
 from letterlock.store.segments.log import Place, Segment, SegmentLog, reopen

@@ -18,7 +18,7 @@ from letterlock.queue.tasks import (
     RecipientOutcome,
     Settlement,
 )
-from letterlock.store.kept import Kept, KeptTask, obey, tally
+from tests.memory_messages import Kept, KeptTask, obey, tally
 
 
 class MemoryStore:
