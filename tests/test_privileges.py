@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.privileges import MAX_LINKS, NotPermitted, take_directory
+from letterlock.app.privileges import MAX_LINKS, NotPermitted, take_directory
 
 USER = "nobody"
 ROUNDS = 100  # of the race: a walk by path lost it within fifty

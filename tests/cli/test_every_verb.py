@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.cli.output import EXIT_OUTPUT, EXIT_PIPE
+from letterlock.app.output import EXIT_OUTPUT, EXIT_PIPE
 from letterlock.config import default_state_directory
 from letterlock.mail.addresses import Mailbox
 from tests.cli.queue_server import Queue, serving

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.cli import heartbeat
-from letterlock.cli.heartbeat import BEAT_SECONDS, STALL_SECONDS, Heart, beating
-from letterlock.cli.service_manager import watched
-from letterlock.cli.workers import STILL_SECONDS, Worker, _Supervisor
+from letterlock.app import heartbeat
+from letterlock.app.heartbeat import BEAT_SECONDS, STALL_SECONDS, Heart, beating
+from letterlock.app.service_manager import watched
+from letterlock.app.supervisor import STILL_SECONDS, Worker, _Supervisor
 from letterlock.config import parse
-from tests.cli.test_workers import SECONDS, configuration, free_port, serving
+from tests.app.test_supervisor import SECONDS, configuration, free_port, serving
 
 
 class Hands:

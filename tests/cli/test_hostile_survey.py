@@ -9,7 +9,7 @@ from pathlib import Path
 import dns.rdatatype
 import pytest
 
-from letterlock.cli.output import harmless
+from letterlock.app.output import harmless
 from letterlock.cli.style import Style
 from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table
 from letterlock.cli.survey_values import survey_values

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.app import bind
+from letterlock.app.server import bind
 from letterlock.config import BadConfig, Endpoint, parse
-from tests.cli.test_workers import configuration, serving
+from tests.app.test_supervisor import configuration, serving
 
 
 def test_an_ipv6_wildcard_leaves_the_port_of_ipv4_to_others() -> None:

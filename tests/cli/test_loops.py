@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_workers import CONTENT, SECONDS, configuration, free_port, serving
+from tests.app.test_supervisor import CONTENT, SECONDS, configuration, free_port, serving
 
 
 @pytest.mark.parametrize("literal", ["0.0.0.0", "127.0.0.1", "127.0.0.2", "IPv6:::", "IPv6:::ffff:127.0.0.1"])

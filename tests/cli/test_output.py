@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.cli.logs import JsonFormatter, PostfixFormatter
-from letterlock.cli.output import EXIT_OUTPUT, GuardedStream, guarded_streams, harmless, json_text
+from letterlock.app.logs import JsonFormatter, PostfixFormatter
+from letterlock.app.output import EXIT_OUTPUT, GuardedStream, guarded_streams, harmless, json_text
 from letterlock.mail.printable import printable, printable_lines
 
 # C0, DEL, C1, bidirectional controls, line separators, an invisible tag, a lone surrogate.

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from letterlock import app
+from letterlock.app import server as app
 from letterlock.config import load
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.scenarios import Attack, Protection

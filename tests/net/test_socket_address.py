@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from letterlock.app import bind
+from letterlock.app.server import bind
 from letterlock.config.values import Endpoint, endpoint
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import UpstreamTransport, parse_upstream

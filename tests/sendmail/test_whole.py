@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock import app
+from letterlock.app import server as app
 from letterlock.config import load
 from letterlock.sendmail.drop import leave
 from letterlock.sendmail.transfer import Envelope

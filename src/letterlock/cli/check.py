@@ -16,10 +16,10 @@ from typing import BinaryIO, Protocol
 
 import click
 
-from letterlock.app import UNFIT_HINT, Dns, StartFailed, SystemClock, discovering, validated_dns
+from letterlock.app.output import EXIT_OUTPUT
+from letterlock.app.server import UNFIT_HINT, Dns, StartFailed, SystemClock, discovering, validated_dns
 from letterlock.cli.configured import configured
 from letterlock.cli.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
-from letterlock.cli.output import EXIT_OUTPUT
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table

@@ -10,7 +10,7 @@ from typing import TextIO
 
 import click
 
-from letterlock.cli.output import json_text
+from letterlock.app.output import json_text
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.policy.reasons import Explanation, Finding, ResultType, all_codes

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import click
 
-from letterlock.app import StartFailed
-from letterlock.cli.output import json_text
+from letterlock.app.output import json_text
+from letterlock.app.server import StartFailed
 from letterlock.lab.addresses import NoFreeAddresses
 from letterlock.lab.scenarios import Attack, Protection
 from letterlock.lab.stay import ServerFailed, stay

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 import letterlock
-from letterlock.cli.output import guarded_streams
+from letterlock.app.output import guarded_streams
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell shows
 

@@ -13,9 +13,9 @@ import dns.name
 import dns.rdatatype
 from cryptography.utils import CryptographyDeprecationWarning
 
-from letterlock.app import StartFailed, SystemClock, validated_dns
+from letterlock.app.output import json_text
+from letterlock.app.server import StartFailed, SystemClock, validated_dns
 from letterlock.cli.configured import configured
-from letterlock.cli.output import json_text
 from letterlock.cli.probe_chain import look_at
 from letterlock.cli.probe_params import (
     MessageParam,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
-from letterlock.cli.output import json_text
+from letterlock.app.output import json_text
 from letterlock.cli.queue_asking import filtered, plural, tell_problems, with_server
 from letterlock.cli.queue_orders import ORDERS
 from letterlock.cli.queue_stats import stats

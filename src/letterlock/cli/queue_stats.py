@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from letterlock.admin.client import Queues
-from letterlock.cli.output import json_text
+from letterlock.app.output import json_text
 from letterlock.cli.queue_asking import progress, tell_problems, with_server
 from letterlock.cli.queue_text import octets, span
 from letterlock.deliver.log import safe

@@ -12,14 +12,14 @@ from pathlib import Path
 import click
 import uvloop
 
-from letterlock.app import Server, StartFailed, running, spare_collector
+from letterlock.app.descriptors import raise_limit
+from letterlock.app.heartbeat import beating
+from letterlock.app.logs import start_log
+from letterlock.app.server import Server, StartFailed, running, spare_collector
+from letterlock.app.service_manager import notify, watched
+from letterlock.app.supervisor import Worker, supervise
 from letterlock.cli.allocator import give_back_large_blocks
-from letterlock.cli.descriptors import raise_limit
 from letterlock.cli.drop_in import drop_in
-from letterlock.cli.heartbeat import beating
-from letterlock.cli.logs import start_log
-from letterlock.cli.service_manager import notify, watched
-from letterlock.cli.workers import Worker, supervise
 from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
 
 log = logging.getLogger("letterlock.serve")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from letterlock.cli.output import json_text
+from letterlock.app.output import json_text
 from letterlock.cli.style import Style
 from letterlock.cli.survey_page import page
 from letterlock.cli.survey_table import Row, draw_table, row

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from letterlock import app
+from letterlock.app import server as app
 from letterlock.config import load
 from letterlock.lab.box import Box
 from letterlock.lab.scenarios import Attack, Protection

@@ -23,8 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from letterlock.app import STOP_GRACE_SECONDS, bind, take_directory
-from letterlock.cli.service_manager import notify, watched
+from letterlock.app.server import STOP_GRACE_SECONDS, bind, take_directory
+from letterlock.app.service_manager import notify, watched
 from letterlock.config import Endpoint, Options
 from letterlock.queue.folders import WORKER
 from letterlock.shares import share

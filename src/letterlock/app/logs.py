@@ -9,7 +9,7 @@ import time
 from contextlib import nullcontext, suppress
 from typing import Any, TextIO
 
-from letterlock.cli.output import GuardedStream, json_text
+from letterlock.app.output import GuardedStream, json_text
 from letterlock.mail.printable import printable
 
 _PROGRAMS = {"letterlock.receive": "smtpd", "letterlock.deliver": "smtp", "letterlock.report": "bounce"}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from letterlock.cli.logs import GatheringHandler, PostfixFormatter
+from letterlock.app.logs import GatheringHandler, PostfixFormatter
 
 
 class Watched(io.StringIO):

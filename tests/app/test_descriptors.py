@@ -11,7 +11,7 @@ from tests.interop.programs import find
 PROGRAM = """\
 import logging, resource, sys
 from pathlib import Path
-from letterlock.cli.descriptors import need, raise_limit
+from letterlock.app.descriptors import need, raise_limit
 from letterlock.config import load
 
 logging.basicConfig()

@@ -13,7 +13,7 @@ import stat
 from collections import deque
 from pathlib import Path
 
-log = logging.getLogger("letterlock.app")
+log = logging.getLogger("letterlock.app.server")
 MAX_LINKS = 40  # as in Linux (path_resolution(7))
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

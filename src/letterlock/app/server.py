@@ -21,8 +21,8 @@ from pathlib import Path
 
 import dns.name
 
-from letterlock import privileges
 from letterlock.admin.server import ControlFailed, ControlServer
+from letterlock.app import privileges
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.discover import Discoverer
@@ -50,7 +50,7 @@ from letterlock.store.sealing import Seal
 from letterlock.store.segments.segment_store import FreshStore
 from letterlock.store.sqlite.store import QueueInUse
 
-log = logging.getLogger("letterlock.app")
+log = logging.getLogger("letterlock.app.server")
 STOP_GRACE_SECONDS = 20.0
 BACKLOG = 512
 
