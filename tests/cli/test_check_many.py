@@ -20,7 +20,7 @@ from letterlock.lab.scenarios import Attack
 from letterlock.lab.subject import write_config
 from tests.cli.running import letterlock
 
-check_module = importlib.import_module("letterlock.cli.check")
+check_module = importlib.import_module("letterlock.cli.check.command")
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "check.md"
 DOMAINS = ("dane-ee.test", "none.test", "verify.test", "nobody.test")
 

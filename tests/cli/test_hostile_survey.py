@@ -10,9 +10,9 @@ import dns.rdatatype
 import pytest
 
 from letterlock.app.output import harmless
+from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, Page, Table
+from letterlock.cli.check.values import survey_values
 from letterlock.cli.style import Style
-from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table
-from letterlock.cli.survey_values import survey_values
 from letterlock.inspect.recommend import Reporting
 from letterlock.inspect.shared_sessions import SharedSessions
 from letterlock.inspect.survey import Survey, survey

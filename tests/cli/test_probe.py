@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from letterlock.cli.probe import probe as probe_command
-from letterlock.cli.probe_chain import look_at
-from letterlock.cli.probe_text import draw_probe
-from letterlock.cli.probe_values import probe_values
+from letterlock.cli.probe.chain import look_at
+from letterlock.cli.probe.command import probe as probe_command
+from letterlock.cli.probe.text import draw_probe
+from letterlock.cli.probe.values import probe_values
 from letterlock.cli.style import Style
 from letterlock.deliver.options import DeliverOptions
 from letterlock.identity.trust import TrustRoots

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from letterlock.cli.check import check
+from letterlock.cli.check.command import check
 from letterlock.cli.serve import serve
 
 

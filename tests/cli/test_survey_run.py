@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from letterlock.cli.survey_run import AHEAD, run_surveys
+from letterlock.cli.check.run import AHEAD, run_surveys
 
 
 class Looking:

@@ -9,9 +9,9 @@ import dns.rdatatype
 import pytest
 from dns.rdata import GenericRdata
 
+from letterlock.cli.check.text import draw_survey
+from letterlock.cli.check.values import survey_values
 from letterlock.cli.style import Style
-from letterlock.cli.survey_text import draw_survey
-from letterlock.cli.survey_values import survey_values
 from letterlock.deliver.options import DeliverOptions
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Protection

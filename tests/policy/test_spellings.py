@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.cli.domains import parse_domain
+from letterlock.cli.check.domains import parse_domain
 from letterlock.config import parse
 from letterlock.mail.addresses import InvalidAddress, parse_mailbox
 from letterlock.mail.names import InvalidName, literal_address, normalise

@@ -12,11 +12,11 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell shows
 
 VERBS = {
     "serve": "letterlock.cli.serve",
-    "check": "letterlock.cli.check",
-    "probe": "letterlock.cli.probe",
+    "check": "letterlock.cli.check.command",
+    "probe": "letterlock.cli.probe.command",
     "explain": "letterlock.cli.explain",
     "resolve": "letterlock.cli.resolve",
-    "queue": "letterlock.cli.queue",
+    "queue": "letterlock.cli.queue.command",
     "lab": "letterlock.cli.lab",
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jinja2
 
 import letterlock
-from letterlock.cli.survey_table import HEADINGS
+from letterlock.cli.check.table import HEADINGS
 from letterlock.deliver.log import safe
 from letterlock.inspect.outlook import Attacker
 from letterlock.mail.printable import printable_lines
@@ -29,7 +29,7 @@ _SECTION = re.compile(r"RFC (\d+) section (\d[\d.]*)")
 def page(surveys: Sequence[dict[str, object]], *, whole: bool = True) -> str:
     """The page for some surveys, each as `survey_values` gives it; `whole`: these are all that were asked for."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("letterlock.cli", "pages"),
+        loader=jinja2.PackageLoader("letterlock.cli.check", "pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

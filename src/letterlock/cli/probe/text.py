@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from letterlock.cli.probe_chain import Findings, Shown, records_in_sight
+from letterlock.cli.probe.chain import Findings, Shown, records_in_sight
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.deliver.session import Opened, Refused, Unreachable

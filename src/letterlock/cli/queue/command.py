@@ -8,11 +8,11 @@ import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
 from letterlock.app.output import json_text
-from letterlock.cli.queue_asking import filtered, plural, tell_problems, with_server
-from letterlock.cli.queue_orders import ORDERS
-from letterlock.cli.queue_stats import stats
-from letterlock.cli.queue_text import print_message, print_messages
-from letterlock.cli.queue_trace import print_trace, trace_values
+from letterlock.cli.queue.asking import filtered, plural, tell_problems, with_server
+from letterlock.cli.queue.orders import ORDERS
+from letterlock.cli.queue.stats import stats
+from letterlock.cli.queue.text import print_message, print_messages
+from letterlock.cli.queue.trace import print_trace, trace_values
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import Wanted
 

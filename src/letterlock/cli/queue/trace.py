@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from letterlock.cli.queue_text import octets, print_citations, relay, say, span, utc
+from letterlock.cli.queue.text import octets, print_citations, relay, say, span, utc
 from letterlock.deliver.log import safe
 
 _SUBJECTS = ("id", "sender", "size", "client", "body_type", "tls_demand", "ret", "envid", "expires_at", "damage")

@@ -18,13 +18,13 @@ import click
 
 from letterlock.app.output import EXIT_OUTPUT
 from letterlock.app.server import UNFIT_HINT, Dns, StartFailed, SystemClock, discovering, validated_dns
+from letterlock.cli.check.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
+from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, Page, Table
+from letterlock.cli.check.run import run_surveys
+from letterlock.cli.check.table import draw_count, heading
 from letterlock.cli.configured import configured
-from letterlock.cli.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
-from letterlock.cli.survey_outputs import Blocks, Json, JsonLines, Output, Page, Table
-from letterlock.cli.survey_run import run_surveys
-from letterlock.cli.survey_table import draw_count, heading
 from letterlock.config import Options
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.session import Ports

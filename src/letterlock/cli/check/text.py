@@ -3,8 +3,8 @@
 import datetime as dt
 from collections.abc import Iterator
 
+from letterlock.cli.check.table import heading
 from letterlock.cli.style import Style
-from letterlock.cli.survey_table import heading
 from letterlock.deliver.log import safe
 from letterlock.deliver.session import Refused, Unreachable
 from letterlock.identity.certificates import InvalidCertificate, describe

@@ -1,8 +1,8 @@
 """A probe as JSON-able values."""
 
-from letterlock.cli.probe_chain import Findings, Held, Shown, records_in_sight
-from letterlock.cli.probe_text import as_tlsa, reasons, summary, text_of, would_be_sent
-from letterlock.cli.survey_values import lookup_values, reason_values
+from letterlock.cli.check.values import lookup_values, reason_values
+from letterlock.cli.probe.chain import Findings, Held, Shown, records_in_sight
+from letterlock.cli.probe.text import as_tlsa, reasons, summary, text_of, would_be_sent
 from letterlock.deliver.session import Opened
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.pkix import PkixMatch, PkixMismatch

@@ -4,7 +4,7 @@ Every object has all of its keys in every state, None where there is nothing to 
 them without asking first. docs/guides/check.md lists them.
 """
 
-from letterlock.cli.survey_table import heading
+from letterlock.cli.check.table import heading
 from letterlock.deliver.session import Refused, Unreachable
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 from letterlock.app.output import json_text
+from letterlock.cli.check.page import page
+from letterlock.cli.check.table import Row, draw_table, row
+from letterlock.cli.check.text import draw_survey
+from letterlock.cli.check.values import survey_values
 from letterlock.cli.style import Style
-from letterlock.cli.survey_page import page
-from letterlock.cli.survey_table import Row, draw_table, row
-from letterlock.cli.survey_text import draw_survey
-from letterlock.cli.survey_values import survey_values
 from letterlock.inspect.survey import Survey
 
 Write = Callable[[str], None]

@@ -16,8 +16,8 @@ from cryptography.utils import CryptographyDeprecationWarning
 from letterlock.app.output import json_text
 from letterlock.app.server import StartFailed, SystemClock, validated_dns
 from letterlock.cli.configured import configured
-from letterlock.cli.probe_chain import look_at
-from letterlock.cli.probe_params import (
+from letterlock.cli.probe.chain import look_at
+from letterlock.cli.probe.params import (
     MessageParam,
     NameParam,
     Place,
@@ -27,8 +27,8 @@ from letterlock.cli.probe_params import (
     SenderParam,
     TlsaParam,
 )
-from letterlock.cli.probe_text import draw_probe
-from letterlock.cli.probe_values import probe_values
+from letterlock.cli.probe.text import draw_probe
+from letterlock.cli.probe.values import probe_values
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.config import Options, system_roots
