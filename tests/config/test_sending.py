@@ -45,32 +45,32 @@ def test_a_postmaster_that_is_no_address_is_a_mistake() -> None:
 
 
 def test_without_a_word_the_schedule_is_the_queues_and_the_system_chooses_the_address() -> None:
-    terms = read("").terms.of("example.org")
-    assert terms.schedule == RetrySchedule(first_seconds=300, maximum_seconds=4000, lifetime_seconds=None)
-    assert terms.source == ANY_SOURCE
-    assert read("").terms.max_concurrent == {}
+    route_settings = read("").route_settings.of("example.org")
+    assert route_settings.schedule == RetrySchedule(first_seconds=300, maximum_seconds=4000, lifetime_seconds=None)
+    assert route_settings.source == ANY_SOURCE
+    assert read("").route_settings.max_concurrent == {}
 
 
 def test_a_route_has_terms_of_its_own_and_what_it_leaves_out_is_the_usual() -> None:
-    terms = read(ROUTES).terms
-    slow = terms.of("very.slow.example")
+    route_settings = read(ROUTES).route_settings
+    slow = route_settings.of("very.slow.example")
     assert slow.schedule == RetrySchedule(first_seconds=1200, maximum_seconds=3600, lifetime_seconds=86400)
     assert slow.source == SourceAddresses(ipv4="127.0.0.2")
-    usual = terms.of("example.org")
+    usual = route_settings.of("example.org")
     assert usual.schedule == RetrySchedule(first_seconds=600, maximum_seconds=3600, lifetime_seconds=None)
     assert usual.source == SourceAddresses(ipv4="127.0.0.1", ipv6="::1")
 
 
 def test_where_mail_ends_here_there_is_a_schedule_and_no_source_address() -> None:
-    box = read(ROUTES).terms.of("box.example")
+    box = read(ROUTES).route_settings.of("box.example")
     assert box.schedule.maximum_seconds == 900
     assert box.source == ANY_SOURCE
 
 
 def test_of_several_routes_to_one_next_hop_the_lowest_concurrency_counts_and_workers_share_it() -> None:
-    terms = read(ROUTES).terms
-    assert terms.max_concurrent == {"relay.example.net": 5}
-    assert share(terms, 2, 0).max_concurrent == {"relay.example.net": 3}
+    route_settings = read(ROUTES).route_settings
+    assert route_settings.max_concurrent == {"relay.example.net": 5}
+    assert share(route_settings, 2, 0).max_concurrent == {"relay.example.net": 3}
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_schedules_that_mean_nothing_are_told_with_a_hint(text: str, line: int, 
 
 
 def test_a_route_ignores_extensions_of_its_own_or_the_usual_ones() -> None:
-    terms = read(
+    route_settings = read(
         '[delivery]\nignore_ehlo = ["chunking"]\n'
         '[route."a.test"]\nnext_hop = "a.test"\nignore_ehlo = ["PIPELINING", "X-Odd"]\n'
         '[route."b.test"]\nnext_hop = "b.test"\nignore_ehlo = []\n'
         '[route."c.test"]\nnext_hop = "lmtp:/run/lmtp"\n'
-    ).terms
-    assert terms.of("example.org").ignore_ehlo == {"CHUNKING"}
-    assert terms.of("a.test").ignore_ehlo == {"PIPELINING", "X-ODD"}
-    assert terms.of("b.test").ignore_ehlo == frozenset()
-    assert terms.of("c.test").ignore_ehlo == {"CHUNKING"}
+    ).route_settings
+    assert route_settings.of("example.org").ignore_ehlo == {"CHUNKING"}
+    assert route_settings.of("a.test").ignore_ehlo == {"PIPELINING", "X-ODD"}
+    assert route_settings.of("b.test").ignore_ehlo == frozenset()
+    assert route_settings.of("c.test").ignore_ehlo == {"CHUNKING"}
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def _reached(kind: type, seen: set[type]) -> set[type]:
 
 
 OPTION_CLASSES = sorted(
-    (kind for kind in _reached(Options, set()) if kind.__name__.endswith(("Options", "Terms"))),
+    (kind for kind in _reached(Options, set()) if kind.__name__.endswith(("Options", "SettingsByRoute"))),
     key=lambda kind: kind.__name__,
 )
 
@@ -50,7 +50,7 @@ def _amounts(kind: type) -> list[str]:
 
 def test_all_rooms_are_looked_at() -> None:
     names = {kind.__name__ for kind in OPTION_CLASSES}
-    assert {"Options", "ReceiveOptions", "DeliverOptions", "ResolverOptions", "RouteTerms"} <= names
+    assert {"Options", "ReceiveOptions", "DeliverOptions", "ResolverOptions", "SettingsByRoute"} <= names
 
 
 @pytest.mark.parametrize("kind", OPTION_CLASSES, ids=lambda kind: kind.__name__)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.queue.store import OperatedStore
-from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.store import SqliteStore
 from tests.memory_store import MemoryStore
 
@@ -16,6 +16,6 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """An empty store."""
     opened: OperatedStore = await SqliteStore.open(tmp_path) if "sqlite" in request.param else MemoryStore()
     if "fresh" in request.param:
-        opened = await FreshStore.open(tmp_path, opened)
+        opened = await SegmentStore.open(tmp_path, opened)
     yield opened
     await opened.close()

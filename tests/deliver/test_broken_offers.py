@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.deliver.broken_offers import BROKEN_SECONDS, MAX_REMEMBERED, BrokenOffers
-from letterlock.deliver.route_settings import RouteTerms, Terms
+from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.routing.domain_table import DomainTable
 from tests.deliver.test_attempt import TWO_HOSTS
@@ -151,11 +151,13 @@ async def test_a_route_ignores_what_its_servers_offer(dialer: MemoryDialer, igno
     store = HandStore(HandClock())
     usual, ignoring = Server(extensions=(*BOTH, "SIZE")), Server(extensions=(*BOTH, "SIZE"))
     dialer.handlers.update({"192.0.2.1": ignoring, "192.0.2.2": usual})
-    terms = RouteTerms(routes=DomainTable({"odd.example": Terms(ignore_ehlo=frozenset({ignored}))}))
+    route_settings = SettingsByRoute(
+        routes=DomainTable({"odd.example": RouteSettings(ignore_ehlo=frozenset({ignored}))})
+    )
     eight_bit = BODY if ignored == "8BITMIME" else BODY.replace(b"hello\r\n", "gr\u00fc\u00dfe\r\n".encode())
     store.bodies = {f"{domain}-1": eight_bit for domain in ("odd.example", "usual.example")}
     store.put(task_for("odd.example", 1), task_for("usual.example", 1))
-    async with working(store, dialer, PerDomain(odd="192.0.2.1", usual="192.0.2.2"), terms=terms):
+    async with working(store, dialer, PerDomain(odd="192.0.2.1", usual="192.0.2.2"), route_settings=route_settings):
         await until(lambda: len(store.settled) == 2)
     assert [len(server.messages) for server in (usual, ignoring)] == [1, 1]
     assert not any(unused in line for line in ignoring.clear)

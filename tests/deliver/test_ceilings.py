@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from letterlock.deliver.ceilings import FIRST_ROW, LONGEST_ROW, Ceilings
-from letterlock.schedule.slots import Seats
+from letterlock.schedule.slots import Slots
 from tests.deliver.world import HandClock, MemoryDialer, MemoryStream, Server
 from tests.schedule.hand_store import HandStore
 from tests.schedule.test_deliverer import PerDomain, task_for, until, working
@@ -58,20 +58,20 @@ def test_at_the_usual_number_there_is_no_ceiling_any_more() -> None:
 
 @pytest.mark.parametrize("place", ["place", None])
 def test_the_operator_can_have_it_forgotten(place: str | None) -> None:
-    seats = Seats(total=10, each=4, max_waiting=100)
+    slots = Slots(total=10, each=4, max_waiting=100)
     for number in range(6):
-        seats.wait(task_for("place", number))
-    assert len([*iter(seats.take, None)]) == 4
-    seats.leave("place", well=False, crowded=True)
-    seats.forgive(place)
-    assert seats.take() is not None
+        slots.wait(task_for("place", number))
+    assert len([*iter(slots.take, None)]) == 4
+    slots.leave("place", well=False, crowded=True)
+    slots.forgive(place)
+    assert slots.take() is not None
 
 
 async def test_a_server_that_takes_two_connections_gets_all_mail_and_soon_refuses_none(
     dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, server = HandStore(HandClock()), Server()
-    monkeypatch.setattr("letterlock.schedule.deliverer.Rests.of", lambda *_: None)
+    monkeypatch.setattr("letterlock.schedule.deliverer.Backoff.of", lambda *_: None)
     at_once, refused = 0, 0
 
     async def narrow(stream: MemoryStream) -> None:

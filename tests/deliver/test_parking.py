@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.schedule.parking import Parking
-from letterlock.schedule.slots import Seats
+from letterlock.schedule.slots import Slots
 from tests.deliver.world import OPTIONS, HandClock, MemoryDialer, MemoryStream, Server, mute
 from tests.schedule.hand_store import HandStore
 from tests.schedule.test_deliverer import Gate, PerDomain, task_for, until, working
@@ -49,21 +49,21 @@ def test_there_is_room_for_so_many() -> None:
 
 
 def test_a_parked_task_keeps_the_seat_of_its_next_hop_only() -> None:
-    seats = Seats(total=1, each=1, max_waiting=10)
+    slots = Slots(total=1, each=1, max_waiting=10)
     for number in range(2):
-        seats.wait(task_for("a.example", number))
-    seats.wait(task_for("b.example", 0))
-    assert seats.take()
-    assert seats.free == 0
-    seats.park("a.example")
-    assert seats.free == 1
-    taken = seats.take()
+        slots.wait(task_for("a.example", number))
+    slots.wait(task_for("b.example", 0))
+    assert slots.take()
+    assert slots.free == 0
+    slots.park("a.example")
+    assert slots.free == 1
+    taken = slots.take()
     assert taken is not None
     assert taken.lease.next_hop == "b.example"
-    seats.leave("b.example", well=True)
-    assert seats.take() is None
-    seats.unpark("a.example")
-    assert seats.take() is not None
+    slots.leave("b.example", well=True)
+    assert slots.take() is None
+    slots.unpark("a.example")
+    assert slots.take() is not None
 
 
 @pytest.mark.parametrize("same_name", [True, False])

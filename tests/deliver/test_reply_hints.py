@@ -8,9 +8,9 @@ from letterlock.deliver.reply_hints import (
     GREYLIST_SECONDS,
     MAX_WAIT_SECONDS,
     MIN_WAIT_SECONDS,
-    NO_ADVICE,
+    NO_HINTS,
     SOON_SECONDS,
-    Advice,
+    ReplyHints,
     Said,
     advise,
     together,
@@ -34,7 +34,7 @@ from letterlock.mail.replies import Reply
     ],
 )
 def test_rfc6647_greylisting_is_waited_for_and_no_longer(code: int, text: str, wait: float) -> None:
-    assert advise(Reply(code, (text,)), Said.RECIPIENT) == Advice(retry_after=wait)
+    assert advise(Reply(code, (text,)), Said.RECIPIENT) == ReplyHints(retry_after=wait)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_rfc6647_greylisting_is_waited_for_and_no_longer(code: int, text: str, w
     ],
 )
 def test_too_many_connections_means_fewer_of_them_and_soon(text: str) -> None:
-    assert advise(Reply(421, (text,)), Said.SESSION) == Advice(retry_after=SOON_SECONDS, slow_down=True)
+    assert advise(Reply(421, (text,)), Said.SESSION) == ReplyHints(retry_after=SOON_SECONDS, slow_down=True)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_too_many_connections_means_fewer_of_them_and_soon(text: str) -> None:
     ],
 )
 def test_a_rate_that_is_exceeded_slows_down_all_mail_to_that_place(code: int, text: str, about: Said) -> None:
-    assert advise(Reply(code, (text,)), about) == Advice(slow_down=True)
+    assert advise(Reply(code, (text,)), about) == ReplyHints(slow_down=True)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_rate_that_is_exceeded_slows_down_all_mail_to_that_place(code: int, te
     ],
 )
 def test_what_concerns_one_recipient_or_is_final_asks_for_nothing(code: int, text: str, about: Said) -> None:
-    assert advise(Reply(code, (text,)), about) == NO_ADVICE
+    assert advise(Reply(code, (text,)), about) == NO_HINTS
 
 
 @given(code=st.integers(200, 599), text=st.text(max_size=3000), about=st.sampled_from(Said))
@@ -91,8 +91,8 @@ def test_any_words_are_borne_and_waits_are_bounded(code: int, text: str, about: 
 
 
 def test_several_together_are_the_longest_wait_and_any_wish_for_less() -> None:
-    assert together([]) == NO_ADVICE
-    assert together([Advice(60, slow_down=True), Advice(300)]) == Advice(300, slow_down=True)
+    assert together([]) == NO_HINTS
+    assert together([ReplyHints(60, slow_down=True), ReplyHints(300)]) == ReplyHints(300, slow_down=True)
 
 
 @pytest.mark.parametrize(

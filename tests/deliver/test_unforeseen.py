@@ -14,7 +14,7 @@ from letterlock.deliver.attempt import attempt
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.local.maildir import Letter
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.route_settings import RouteTerms
+from letterlock.deliver.route_settings import SettingsByRoute
 from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.identity.handshake import Completed, HandshakeFailed
@@ -29,7 +29,7 @@ from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, Se
 from letterlock.routing.local_targets import LmtpLoopback, Maildir
 from letterlock.routing.routes import NextHop
 from letterlock.schedule.deliverer import Deliverer
-from letterlock.schedule.lease_keeper import Leases
+from letterlock.schedule.lease_keeper import LeaseKeeper
 from tests.deliver.conftest import Ear
 from tests.deliver.world import (
     ANN,
@@ -241,7 +241,7 @@ async def _working(store: BreakingStore, dialer: Dialer, fuse: Fuse) -> AsyncIte
         discoverer=discoverer,
         dialer_from=lambda _: dialer,
         clock=clock,
-        terms=RouteTerms(),
+        route_settings=SettingsByRoute(),
         chance=random.Random(1),
     )
     deliverer._pool = pool = Pool(clock, OPTIONS)
@@ -471,7 +471,7 @@ async def test_a_bug_in_putting_off_is_followed_by_the_next_try(
 
     monkeypatch.setattr(worker, "SWEPT_SECONDS", 0.001)
     async with working(HandStore(HandClock()), dialer) as deliverer:
-        monkeypatch.setattr(deliverer._intake, "sweep", stumbling)
+        monkeypatch.setattr(deliverer._leasing, "sweep", stumbling)
         await until(lambda: tries > 1)
     assert "a bug, in putting off" in heard.text
 
@@ -484,7 +484,7 @@ async def test_a_lease_that_cannot_be_renewed_for_a_bug_leaves_the_others_renewe
             return replace(lease, expires_at=expires_at)
 
     clock = HandClock()
-    leases = Leases(Stumbling(clock), clock, 300.0)
+    leases = LeaseKeeper(Stumbling(clock), clock, 300.0)
     bad, good = (leases.hold(Lease(name, name, "example.org", clock.now()), lambda: None) for name in ("bad", "good"))
     await leases._renew_all()
     assert (bad.lease.expires_at, good.lease.expires_at) == (clock.now(), clock.now() + 300.0)

@@ -425,7 +425,7 @@ class HandDiscoverer:
 
     routes: dict[str, str] = field(default_factory=dict)
 
-    def leads_to(self, domain: str) -> str:
+    def destination_key(self, domain: str) -> str:
         """Where the routes lead."""
         return self.routes.get(domain, domain)
 

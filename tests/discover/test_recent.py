@@ -22,7 +22,7 @@ class Counting:
     now: float = 0.0
     asked: list[object] = field(default_factory=list)
 
-    def leads_to(self, domain: str) -> str:
+    def destination_key(self, domain: str) -> str:
         return f"{domain} by route"
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
@@ -106,7 +106,7 @@ async def test_only_so_much_is_remembered() -> None:
 
 
 def test_routes_are_told_as_they_are() -> None:
-    assert both()[1].leads_to("example.org") == "example.org by route"
+    assert both()[1].destination_key("example.org") == "example.org by route"
 
 
 async def test_what_ends_within_the_second_is_asked_for_again_then() -> None:

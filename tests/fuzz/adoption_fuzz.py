@@ -31,7 +31,7 @@ from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
 from letterlock.store.sealing import Seal
 from letterlock.store.segments.log import SegmentLog
-from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE
 from letterlock.store.sqlite.store import SqliteStore
 from tests.queue.messages import attempt, outcome
@@ -95,7 +95,7 @@ async def _fill(case: Case, directory: Path) -> None:
     in_database: set[tuple[str, str]] = set()
     for number in chance.sample(range(IDS), chance.randrange(MAX_MESSAGES)):
         in_database |= await _wait(case, kept, f"M{number}")
-    fresh = FreshStore(kept, SegmentLog(directory, last_number=chance.randrange(3)), case.seal)
+    fresh = SegmentStore(kept, SegmentLog(directory, last_number=chance.randrange(3)), case.seal)
     moved: list[tuple[Envelope, bytes]] = []
     for number in chance.sample(range(IDS), chance.randrange(MAX_MESSAGES)):
         envelope, body = case.message(f"M{number}", 1)

@@ -47,10 +47,10 @@ class NoReports:
         return answer(name, rdtype.name, security=Security.SECURE)
 
 
-async def look(dialer: MemoryDialer, discoverer: HandDiscoverer, seats: int = 100) -> Survey:
+async def look(dialer: MemoryDialer, discoverer: HandDiscoverer, slots: int = 100) -> Survey:
     ports = make_ports(dialer, discoverer)
     return await survey(
-        "example.org", ports=ports, options=WIDE, resolver=NoReports(), sessions=SharedSessions(max_sessions=seats)
+        "example.org", ports=ports, options=WIDE, resolver=NoReports(), sessions=SharedSessions(max_sessions=slots)
     )
 
 
@@ -80,7 +80,7 @@ async def test_only_so_many_sessions_at_a_time(dialer: MemoryDialer) -> None:
             running -= 1
 
     dialer.handlers.update({address: count for each in ADDRESSES.values() for address in each})
-    await look(dialer, HandDiscoverer(hosts=ADDRESSES), seats=3)
+    await look(dialer, HandDiscoverer(hosts=ADDRESSES), slots=3)
     assert most == 3
 
 

@@ -15,7 +15,7 @@ from typing import cast
 
 import pytest
 
-from letterlock.deliver.route_settings import RouteTerms
+from letterlock.deliver.route_settings import SettingsByRoute
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream
 from letterlock.queue.ids import IdMaker
@@ -83,7 +83,7 @@ class Post:
             discoverer=HandDiscoverer(hosts={"mx.example.org": ("127.0.0.1",)}),
             dialer_from=TcpDialer,
             clock=self.clock,
-            terms=RouteTerms(),
+            route_settings=SettingsByRoute(),
             chance=random.Random(1),
             failed=self.reporter.wake,
         )

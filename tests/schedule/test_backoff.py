@@ -2,7 +2,7 @@
 
 from letterlock.deliver.outcomes import deferred
 from letterlock.queue.tasks import RecipientOutcome
-from letterlock.schedule.backoff import FIRST_SECONDS, MAX_REMEMBERED, MAX_SECONDS, PATIENCE, Rests
+from letterlock.schedule.backoff import FIRST_SECONDS, MAX_REMEMBERED, MAX_SECONDS, PATIENCE, Backoff
 from tests.deliver.world import ANN
 
 REFUSED = deferred(ANN, "4.4.1", "cannot connect")
@@ -12,79 +12,79 @@ BUSY = RecipientOutcome(
 
 
 def test_a_few_failures_are_nothing_more_are_a_rest() -> None:
-    rests = Rests()
+    backoff = Backoff()
     for _ in range(PATIENCE - 1):
-        rests.failed("place", 100, REFUSED)
-        assert rests.of("place", 100) is None
-    rests.failed("place", 100, REFUSED)
-    rest = rests.of("place", 100)
+        backoff.failed("place", 100, REFUSED)
+        assert backoff.of("place", 100) is None
+    backoff.failed("place", 100, REFUSED)
+    rest = backoff.of("place", 100)
     assert rest is not None
     assert (rest.until, rest.heard, rest.down) == (100 + FIRST_SECONDS, REFUSED, False)
-    assert rests.of("place", 100 + FIRST_SECONDS) is None
-    assert rests.of("other", 100) is None
-    assert rests.next_end(100) == 100 + FIRST_SECONDS
+    assert backoff.of("place", 100 + FIRST_SECONDS) is None
+    assert backoff.of("other", 100) is None
+    assert backoff.next_end(100) == 100 + FIRST_SECONDS
 
 
 def test_rests_double_up_to_the_longest_and_a_place_is_down_by_then() -> None:
-    rests, now, spans = Rests(), 0.0, []
+    backoff, now, spans = Backoff(), 0.0, []
     for _ in range(PATIENCE + 8):
-        rests.failed("place", now, REFUSED)
-        if (rest := rests.of("place", now)) is not None:
+        backoff.failed("place", now, REFUSED)
+        if (rest := backoff.of("place", now)) is not None:
             spans.append(rest.span)
             now = rest.until
     assert spans == [1, 2, 4, 8, 16, MAX_SECONDS, MAX_SECONDS, MAX_SECONDS, MAX_SECONDS]
-    rests.failed("place", now, REFUSED)
-    rest = rests.of("place", now)
+    backoff.failed("place", now, REFUSED)
+    rest = backoff.of("place", now)
     assert rest is not None
     assert rest.down
 
 
 def test_one_that_goes_well_ends_it() -> None:
-    rests = Rests()
+    backoff = Backoff()
     for _ in range(PATIENCE):
-        rests.failed("place", 0, REFUSED)
-    rests.went_well("place")
-    assert rests.of("place", 0) is None
-    rests.failed("place", 0, REFUSED)
-    assert rests.of("place", 0) is None, "counted from the start"
+        backoff.failed("place", 0, REFUSED)
+    backoff.went_well("place")
+    assert backoff.of("place", 0) is None
+    backoff.failed("place", 0, REFUSED)
+    assert backoff.of("place", 0) is None, "counted from the start"
 
 
 def test_deliveries_that_end_during_the_rest_do_not_lengthen_it() -> None:
-    rests = Rests()
+    backoff = Backoff()
     for _ in range(PATIENCE + 9):
-        rests.failed("place", 0, REFUSED)
-    rest = rests.of("place", 0)
+        backoff.failed("place", 0, REFUSED)
+    rest = backoff.of("place", 0)
     assert rest is not None
     assert rest.span == FIRST_SECONDS
 
 
 def test_who_asks_for_less_mail_gets_a_rest_at_once() -> None:
-    rests = Rests()
-    rests.failed("place", 0, BUSY)
-    assert rests.of("place", 0) is not None
+    backoff = Backoff()
+    backoff.failed("place", 0, BUSY)
+    assert backoff.of("place", 0) is not None
 
 
 def test_a_clock_that_was_set_back_ends_a_rest() -> None:
-    rests = Rests()
-    rests.failed("place", 1_000_000, BUSY)
-    assert rests.of("place", 0) is None
-    assert rests.next_end(0) is None
+    backoff = Backoff()
+    backoff.failed("place", 1_000_000, BUSY)
+    assert backoff.of("place", 0) is None
+    assert backoff.next_end(0) is None
 
 
 def test_only_so_many_places_are_remembered() -> None:
-    rests = Rests()
+    backoff = Backoff()
     for number in range(MAX_REMEMBERED + 1):
-        rests.failed(f"place {number}", 0, BUSY)
-    assert rests.of("place 0", 0) is None
-    assert rests.of(f"place {MAX_REMEMBERED}", 0) is not None
+        backoff.failed(f"place {number}", 0, BUSY)
+    assert backoff.of("place 0", 0) is None
+    assert backoff.of(f"place {MAX_REMEMBERED}", 0) is not None
 
 
 def test_a_flush_forgets_one_place_or_all() -> None:
-    rests = Rests()
+    backoff = Backoff()
     for place in ("one", "two", "three"):
         for _ in range(PATIENCE):
-            rests.failed(place, 0, REFUSED)
-    rests.forget("one")
-    assert [rests.of(place, 0) is None for place in ("one", "two", "three")] == [True, False, False]
-    rests.forget(None)
-    assert rests.next_end(0) is None
+            backoff.failed(place, 0, REFUSED)
+    backoff.forget("one")
+    assert [backoff.of(place, 0) is None for place in ("one", "two", "three")] == [True, False, False]
+    backoff.forget(None)
+    assert backoff.next_end(0) is None

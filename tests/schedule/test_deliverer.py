@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from letterlock.deliver.options import Timeouts
-from letterlock.deliver.route_settings import RouteTerms, Terms
+from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence
@@ -20,7 +20,7 @@ from letterlock.queue.store import Store
 from letterlock.queue.tasks import DeliveryTask
 from letterlock.routing.domain_table import DomainTable
 from letterlock.routing.routes import NextHop
-from letterlock.schedule import backoff as rests
+from letterlock.schedule import backoff
 from letterlock.schedule import deliverer as worker
 from letterlock.schedule.backoff import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE
 from letterlock.schedule.deliverer import Deliverer
@@ -76,7 +76,7 @@ async def working(
     dialer: MemoryDialer,
     discoverer: HandDiscoverer | None = None,
     grace: float = 5.0,
-    terms: RouteTerms | None = None,
+    route_settings: SettingsByRoute | None = None,
     asked: list[SourceAddresses] | None = None,
     **changes: float | Timeouts,
 ) -> AsyncIterator[Deliverer]:
@@ -93,7 +93,7 @@ async def working(
         discoverer=discoverer or HandDiscoverer(),
         dialer_from=dialer_from,
         clock=store.clock,
-        terms=terms or RouteTerms(),
+        route_settings=route_settings or SettingsByRoute(),
         chance=random.Random(1),
     )
     running = asyncio.create_task(deliverer.run())
@@ -378,7 +378,7 @@ async def test_what_is_put_off_past_its_expiry_is_given_up(
 ) -> None:
     monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.001)
     monkeypatch.setattr(worker, "SWEPT_SECONDS", 0.001)
-    monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", DOWN_SECONDS)
     tasks = [task_for("example.org", number) for number in range(PATIENCE)]
     late = task_for("example.org", PATIENCE)
     clock = store.clock
@@ -392,7 +392,7 @@ async def test_what_is_put_off_past_its_expiry_is_given_up(
 async def test_fresh_mail_for_a_place_that_is_down_waits_in_the_queue(
     store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", DOWN_SECONDS)
     store.put(*(make_task(message_id=f"m{number}") for number in range(PATIENCE)))
     async with working(store, dialer, max_concurrent_per_destination=1) as deliverer:
         await until(lambda: len(store.settled) == PATIENCE)
@@ -419,10 +419,10 @@ async def test_a_place_that_says_it_is_too_much_is_left_alone_for_a_moment(
 
 
 async def test_the_schedule_and_the_lifetime_are_those_of_the_route(store: HandStore, dialer: MemoryDialer) -> None:
-    short = Terms(schedule=RetrySchedule(first_seconds=10, maximum_seconds=10, lifetime_seconds=60))
-    terms = RouteTerms(routes=DomainTable({"example.org": short}))
+    short = RouteSettings(schedule=RetrySchedule(first_seconds=10, maximum_seconds=10, lifetime_seconds=60))
+    route_settings = SettingsByRoute(routes=DomainTable({"example.org": short}))
     store.put(make_task())
-    async with working(store, dialer, terms=terms) as deliverer:
+    async with working(store, dialer, route_settings=route_settings) as deliverer:
         await until(lambda: store.settled)
         store.clock.time += 100
         (first, _), *_ = store.settled
@@ -437,10 +437,10 @@ async def test_the_schedule_and_the_lifetime_are_those_of_the_route(store: HandS
 async def test_each_route_is_dialled_from_its_own_addresses(store: HandStore, dialer: MemoryDialer) -> None:
     dialer.handlers[ADDRESS] = Server()
     source = SourceAddresses(ipv4="198.51.100.1")
-    terms = RouteTerms(routes=DomainTable({"example.org": Terms(source=source)}))
+    route_settings = SettingsByRoute(routes=DomainTable({"example.org": RouteSettings(source=source)}))
     asked: list[SourceAddresses] = []
     store.put(make_task())
-    async with working(store, dialer, terms=terms, asked=asked):
+    async with working(store, dialer, route_settings=route_settings, asked=asked):
         await until(lambda: store.settled)
     assert asked == [source]
 
@@ -449,7 +449,7 @@ async def test_each_route_is_dialled_from_its_own_addresses(store: HandStore, di
 async def test_at_the_operators_word_a_place_that_is_down_is_tried_at_once(
     store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch, next_hop: str | None
 ) -> None:
-    monkeypatch.setattr(rests, "FIRST_SECONDS", DOWN_SECONDS)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", DOWN_SECONDS)
     store.put(*(make_task(message_id=f"m{number}") for number in range(PATIENCE)))
     async with working(store, dialer, max_concurrent_per_destination=2) as deliverer:
         await until(lambda: len(store.settled) == PATIENCE)

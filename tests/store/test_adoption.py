@@ -18,7 +18,7 @@ from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
 from letterlock.store.sealing import IN_CLEAR, Seal
 from letterlock.store.segments.log import SegmentLog
-from letterlock.store.segments.segment_store import FreshStore, open_queue
+from letterlock.store.segments.segment_store import SegmentStore, open_queue
 from letterlock.store.sqlite.statements import run
 from letterlock.store.sqlite.store import SqliteStore
 from tests.queue.messages import ANN, BODY, CAT, envelope
@@ -48,7 +48,7 @@ async def left(folder: Path, *names: str, body: bytes = BODY, seal: Seal = IN_CL
 async def left_in_segment(folder: Path, name: str, body: bytes = BODY) -> None:
     """A queue whose server was killed while it had a message in its fast lane, and nothing in its database."""
     kept = await SqliteStore.open(made(folder))
-    store = FreshStore(kept, SegmentLog(folder, last_number=0))
+    store = SegmentStore(kept, SegmentLog(folder, last_number=0))
     lease = Lease("token", name, ANN.domain, 60.0)
     await store.accept(envelope(name, ANN), body, next_attempt_at=0, leases=(lease,))
     octets = {path: path.read_bytes() for path in found(folder, "*.segment")}

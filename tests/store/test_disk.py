@@ -19,7 +19,7 @@ from letterlock.sqlite.disk import COPIES, LAST_OCTETS, Disk, Reserve
 from letterlock.sqlite.writer import Writer
 from letterlock.store.adoption import open_adopting
 from letterlock.store.segments.log import SegmentLog
-from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.store import SqliteStore
 from tests.queue.messages import ANN, BODY, attempt, envelope, outcome
 
@@ -161,13 +161,13 @@ async def test_a_record_that_finds_no_room_is_written_when_the_reserve_was_given
 
     monkeypatch.setattr(os, "pwritev", pwritev)
     kept = await SqliteStore.open(tmp_path)
-    store = FreshStore(kept, SegmentLog(tmp_path, last_number=0, relief=relief))
+    store = SegmentStore(kept, SegmentLog(tmp_path, last_number=0, relief=relief))
     await store.accept(envelope("M1", ANN), BODY, next_attempt_at=0, leases=(Lease("t", "M1", ANN.domain, 60.0),))
     assert await store.body("M1") == BODY
     await store.close()
 
 
-async def full_queue(directory: Path, room: Room, *names: str) -> FreshStore:
+async def full_queue(directory: Path, room: Room, *names: str) -> SegmentStore:
     """A queue with fresh messages that are being tried; then its disk is full."""
     store, _ = await open_adopting(directory, 1)
     store.hold_reserve()
@@ -178,7 +178,7 @@ async def full_queue(directory: Path, room: Room, *names: str) -> FreshStore:
     return store
 
 
-async def delivered(store: FreshStore, task: DeliveryTask, now: float = 10.0) -> None:
+async def delivered(store: SegmentStore, task: DeliveryTask, now: float = 10.0) -> None:
     made = attempt(task, outcome(ANN, OutcomeKind.DELIVERED), at=now)
     await store.settle(task.lease, settle(task, made, now=now, schedule=RetrySchedule()), made, now=now)
 

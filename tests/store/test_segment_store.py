@@ -21,7 +21,7 @@ from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.segments.log import Place, SegmentLog
 from letterlock.store.segments.records import Kind
-from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.segments.segment_store import SegmentStore
 from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BEN, BODY, attempt, envelope, outcome
 
@@ -50,21 +50,21 @@ def task(message_id: str, until: float = 60.0) -> DeliveryTask:
     )
 
 
-async def accept(store: FreshStore, message_id: str, *, until: float = 60.0, body: bytes = BODY) -> DeliveryTask:
+async def accept(store: SegmentStore, message_id: str, *, until: float = 60.0, body: bytes = BODY) -> DeliveryTask:
     await store.accept(envelope(message_id, ANN), body, next_attempt_at=0, leases=(lease(message_id, until),))
     return task(message_id, until)
 
 
-async def end(store: FreshStore, done: DeliveryTask, kind: OutcomeKind = DELIVERED, *, now: float = 10.0) -> None:
+async def end(store: SegmentStore, done: DeliveryTask, kind: OutcomeKind = DELIVERED, *, now: float = 10.0) -> None:
     made = attempt(done, outcome(ANN, kind), at=now)
     await store.settle(done.lease, settle(done, made, now=now, schedule=SCHEDULE), made, now=now)
 
 
 @asynccontextmanager
-async def killed(directory: Path, kept: MemoryStore) -> AsyncIterator[FreshStore]:
+async def killed(directory: Path, kept: MemoryStore) -> AsyncIterator[SegmentStore]:
     """A store whose process is killed at the end: what it wrote stays as it is."""
     log = SegmentLog(directory, last_number=0)
-    yield FreshStore(kept, log)
+    yield SegmentStore(kept, log)
     names = {path: path.read_bytes() for path in segments(directory)}
     await log.close()
     for path, octets in names.items():
@@ -75,13 +75,13 @@ def segments(directory: Path, ending: str = ".segment") -> list[Path]:
     return sorted(directory.glob("*" + ending))
 
 
-async def waiting(store: MemoryStore | FreshStore) -> list[str]:
+async def waiting(store: MemoryStore | SegmentStore) -> list[str]:
     return [each.id for each in await store.messages(limit=100)]
 
 
 async def test_what_is_delivered_at_once_never_gets_into_the_store_behind(tmp_path: Path) -> None:
     kept = MemoryStore()
-    store = await FreshStore.open(tmp_path, kept)
+    store = await SegmentStore.open(tmp_path, kept)
     done = await accept(store, "M1")
     assert await store.body("M1") == BODY
     await end(store, done)
@@ -96,12 +96,12 @@ async def test_after_a_kill_what_was_accepted_is_due_at_once_and_what_was_done_i
         done, _ = await accept(store, "M1"), await accept(store, "M2")
         await end(store, done)
     kept = MemoryStore()
-    again = await FreshStore.open(tmp_path, kept)
+    again = await SegmentStore.open(tmp_path, kept)
     [leased] = await again.lease(0, limit=10, lease_seconds=60)
     assert leased.envelope == envelope("M2", ANN)
     assert await again.body("M2") == BODY
     await again.close()
-    third = await FreshStore.open(tmp_path, MemoryStore())
+    third = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(third) == [], "it was moved, and its segment removed"
     await third.close()
 
@@ -112,7 +112,7 @@ async def test_what_is_deferred_is_moved_with_its_attempt_and_comes_once(tmp_pat
         await end(store, await accept(store, "M1"), DEFERRED)
         [message] = await kept.messages(limit=10)
         assert [each.attempts for each in message.recipients] == [1]
-    again = await FreshStore.open(tmp_path, kept)
+    again = await SegmentStore.open(tmp_path, kept)
     [message] = await again.messages(limit=10)
     assert [each.attempts for each in message.recipients] == [1]
     await again.close()
@@ -121,14 +121,14 @@ async def test_what_is_deferred_is_moved_with_its_attempt_and_comes_once(tmp_pat
 async def test_a_kill_between_the_move_and_its_word_leaves_one_message(tmp_path: Path) -> None:
     kept = MemoryStore()
     log = Disk(tmp_path, last_number=0)
-    store = FreshStore(kept, log)
+    store = SegmentStore(kept, log)
     done = await accept(store, "M1")
     log.fails = Kind.DONE
     with pytest.raises(StoreFailed):
         await end(store, done, DEFERRED)
     assert await waiting(kept) == ["M1"]
     await log.close()
-    again = await FreshStore.open(tmp_path, kept)
+    again = await SegmentStore.open(tmp_path, kept)
     assert await waiting(again) == ["M1"]
     await again.close()
 
@@ -136,7 +136,7 @@ async def test_a_kill_between_the_move_and_its_word_leaves_one_message(tmp_path:
 async def test_a_settlement_that_the_disk_refused_can_be_tried_again(tmp_path: Path) -> None:
     kept = MemoryStore()
     log = Disk(tmp_path, last_number=0)
-    store = FreshStore(kept, log)
+    store = SegmentStore(kept, log)
     first, second = await accept(store, "M1"), await accept(store, "M2")
     log.fails = Kind.DONE
     with pytest.raises(StoreFailed):
@@ -154,7 +154,7 @@ async def test_a_move_that_stopped_half_way_is_not_overtaken_by_the_fast_lane(tm
     """The store behind has the message already: a word in the segment alone would leave it there, to be sent twice."""
     kept = MemoryStore()
     log = Disk(tmp_path, last_number=0)
-    store = FreshStore(kept, log)
+    store = SegmentStore(kept, log)
     done = await accept(store, "M1")
     log.fails = Kind.DONE
     with pytest.raises(StoreFailed):
@@ -195,13 +195,13 @@ async def test_a_move_that_fails_when_nobody_waits_for_it_any_more_loses_nothing
         await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
     gc.collect()
     assert "never retrieved" not in caplog.text
-    again = await FreshStore.open(tmp_path, MemoryStore())
+    again = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(again) == ["M1"]
     await again.close()
 
 
 async def test_who_looks_at_the_queue_sees_what_is_being_delivered(tmp_path: Path) -> None:
-    store = await FreshStore.open(tmp_path, MemoryStore())
+    store = await SegmentStore.open(tmp_path, MemoryStore())
     done = await accept(store, "M1")
     [message] = await store.messages(limit=10)
     assert [each.state for each in message.recipients] == ["leased"]
@@ -211,7 +211,7 @@ async def test_who_looks_at_the_queue_sees_what_is_being_delivered(tmp_path: Pat
 
 
 async def test_looking_while_messages_end_neither_loses_nor_keeps_one(tmp_path: Path) -> None:
-    store = await FreshStore.open(tmp_path, MemoryStore())
+    store = await SegmentStore.open(tmp_path, MemoryStore())
     tasks = [await accept(store, f"M{number}") for number in range(50)]
     async with asyncio.TaskGroup() as group:
         for number, each in enumerate(tasks):
@@ -223,7 +223,7 @@ async def test_looking_while_messages_end_neither_loses_nor_keeps_one(tmp_path: 
 
 
 async def test_a_lease_that_ran_out_makes_a_fresh_message_due(tmp_path: Path) -> None:
-    store = await FreshStore.open(tmp_path, MemoryStore())
+    store = await SegmentStore.open(tmp_path, MemoryStore())
     late = await accept(store, "M1", until=60)
     assert await store.next_due() == 60
     [again] = await store.lease(61, limit=10, lease_seconds=60)
@@ -236,7 +236,7 @@ async def test_a_lease_that_ran_out_makes_a_fresh_message_due(tmp_path: Path) ->
 
 
 async def test_an_outcome_that_comes_after_the_lease_is_not_written(tmp_path: Path) -> None:
-    store = await FreshStore.open(tmp_path, MemoryStore())
+    store = await SegmentStore.open(tmp_path, MemoryStore())
     late = await accept(store, "M1", until=60)
     with pytest.raises(LeaseLost):
         await end(store, late, now=60)
@@ -246,7 +246,7 @@ async def test_an_outcome_that_comes_after_the_lease_is_not_written(tmp_path: Pa
 
 async def test_segments_end_the_oldest_first_for_the_younger_know_what_is_done(tmp_path: Path) -> None:
     log = SegmentLog(tmp_path, last_number=0, max_segment_octets=1)
-    store = FreshStore(MemoryStore(), log)
+    store = SegmentStore(MemoryStore(), log)
     tasks = [await accept(store, f"M{number}") for number in range(5)]
     for each in tasks[1:]:
         await end(store, each)
@@ -267,7 +267,7 @@ async def test_a_damaged_segment_is_set_aside_and_told_and_the_rest_is_served(
     octets = path.read_bytes()
     path.write_bytes(octets.replace(b'"id":"M2"', b'"id":"X2"'))
     with caplog.at_level(logging.CRITICAL):
-        again = await FreshStore.open(tmp_path, MemoryStore())
+        again = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(again) == ["M1", "M3"]
     assert "damaged" in caplog.text
     assert [each.name for each in segments(tmp_path, ".damaged")] == [path.name + ".damaged"]
@@ -277,14 +277,14 @@ async def test_a_damaged_segment_is_set_aside_and_told_and_the_rest_is_served(
 async def test_damaged_segments_of_two_runs_are_both_kept(tmp_path: Path) -> None:
     (tmp_path / "worker-2-000000000001.segment.damaged").touch()  # of a queue that was taken over
     for name in ("M1", "M2"):
-        store = await FreshStore.open(tmp_path, MemoryStore())
+        store = await SegmentStore.open(tmp_path, MemoryStore())
         for each in (name, "M3"):
             await accept(store, each)
         [path] = segments(tmp_path)
         octets = path.read_bytes()
         await store.close()
         path.write_bytes(octets.replace(name.encode(), b"X2"))
-        await (await FreshStore.open(tmp_path, MemoryStore())).close()
+        await (await SegmentStore.open(tmp_path, MemoryStore())).close()
     assert len(segments(tmp_path, ".damaged")) == 3
 
 
@@ -302,8 +302,8 @@ async def test_what_the_disk_has_no_room_for_at_the_start_stays_in_its_segment(t
         await accept(store, "M1")
         await accept(store, "M2")
     with pytest.raises(StoreFull, match="disk with the queue is full"):
-        await FreshStore.open(tmp_path, FullStore())
-    again = await FreshStore.open(tmp_path, MemoryStore())
+        await SegmentStore.open(tmp_path, FullStore())
+    again = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(again) == ["M1", "M2"]
     await again.close()
 
@@ -327,13 +327,13 @@ async def test_a_full_disk_refuses_and_what_was_accepted_before_and_after_is_kep
                 with pytest.raises(StoreFull):
                     await accept(store, "M2", body=BODY * 2000)
         await accept(store, "M3")
-    again = await FreshStore.open(tmp_path, MemoryStore())
+    again = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(again) == ["M1", "M3"]
     await again.close()
 
 
 async def test_what_a_closed_queue_is_asked_for_fails_plainly(tmp_path: Path) -> None:
-    store = await FreshStore.open(tmp_path, MemoryStore())
+    store = await SegmentStore.open(tmp_path, MemoryStore())
     await store.close()
     with pytest.raises(StoreFailed):
         await accept(store, "M1")
@@ -368,7 +368,7 @@ async def test_a_segment_is_longer_than_its_records_and_is_read_back_without_a_w
     [path] = segments(tmp_path)
     assert path.stat().st_size > 1 << 18
     assert path.read_bytes().endswith(bytes(1 << 16))
-    again = await FreshStore.open(tmp_path, MemoryStore())
+    again = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(again) == ["M0", "M1", "M2"]
     assert not caplog.records
     await again.close()
@@ -384,6 +384,6 @@ async def test_a_disk_that_has_no_room_for_zeros_may_have_some_for_a_message(
     async with killed(tmp_path, MemoryStore()) as store:
         await accept(store, "M1")
         await accept(store, "M2")
-    again = await FreshStore.open(tmp_path, MemoryStore())
+    again = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(again) == ["M1", "M2"]
     await again.close()

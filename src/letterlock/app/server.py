@@ -47,7 +47,7 @@ from letterlock.state.policies import PolicyStore
 from letterlock.state.trust_points import TrustPointFile
 from letterlock.store.adoption import Adopter, open_adopting
 from letterlock.store.sealing import Seal
-from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.store import QueueInUse
 
 log = logging.getLogger("letterlock.app.server")
@@ -274,7 +274,7 @@ class Server:
     def __init__(
         self,
         options: Options,
-        store: FreshStore,
+        store: SegmentStore,
         asked: Dns,
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
@@ -303,7 +303,7 @@ class Server:
             discoverer=RecentDiscoverer(discoverer, clock.monotonic),
             dialer_from=TcpDialer,
             clock=clock,
-            terms=options.terms,
+            route_settings=options.route_settings,
             chance=chance,
             failed=self.reporter.wake,
             boot=boot_id(),
@@ -358,7 +358,7 @@ class Server:
         await self.control.stop()
 
 
-async def _open_store(options: Options) -> tuple[FreshStore, Adopter]:
+async def _open_store(options: Options) -> tuple[SegmentStore, Adopter]:
     """The queue; of several workers the first also takes over what former ones left. Raises StoreFailed, QueueInUse."""
     seal = Seal(options.queue_key)
     is_first = options.queue_directory == options.state_directory

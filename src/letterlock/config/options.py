@@ -11,11 +11,11 @@ import dns.name
 
 from letterlock.config.mistakes import Lines
 from letterlock.config.rules import rules
-from letterlock.config.sending import Sources, sources, terms
+from letterlock.config.sending import Sources, route_settings, sources
 from letterlock.config.tables import FileTable
 from letterlock.config.values import Endpoint
 from letterlock.deliver.options import DeliverOptions, Timeouts
-from letterlock.deliver.route_settings import RouteTerms
+from letterlock.deliver.route_settings import SettingsByRoute
 from letterlock.identity.trust import TrustRoots
 from letterlock.machine import content_octets
 from letterlock.mail.names import InvalidName, normalise
@@ -61,7 +61,7 @@ class Options:
     resolver: ResolverOptions
     deliver: DeliverOptions
     rules: Rules
-    terms: RouteTerms
+    route_settings: SettingsByRoute
     sources: Sources
     own_addresses: tuple[str, ...] = ()
     loopback_hosts: bool = False
@@ -162,7 +162,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             timeouts=Timeouts(connect=delivery.connect_timeout_seconds),
         ),
         rules=rules(file.domain, file.sender, file.route, source, lines),
-        terms=terms(file),
+        route_settings=route_settings(file),
         sources=sources(file, lines),
         own_addresses=tuple(smtp.own_addresses),
         loopback_hosts=delivery.loopback_hosts,

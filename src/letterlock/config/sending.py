@@ -5,29 +5,29 @@ from collections.abc import Mapping
 from letterlock.config.mistakes import BadConfig, Mistake
 from letterlock.config.rules import RouteTable, next_hop_name
 from letterlock.config.tables import FileTable
-from letterlock.deliver.route_settings import RouteTerms, Terms
+from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses, unusable
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.domain_table import DomainTable
 from letterlock.routing.local_targets import FinalHop
 
 
-def terms(file: FileTable) -> RouteTerms:
+def route_settings(file: FileTable) -> SettingsByRoute:
     """The terms of all mail and of each route."""
     queue = file.queue
     schedule = RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds)
     ignored = frozenset(file.delivery.ignore_ehlo)
-    usual = Terms(schedule=schedule, source=file.delivery.source_address, ignore_ehlo=ignored)
-    return RouteTerms(
+    usual = RouteSettings(schedule=schedule, source=file.delivery.source_address, ignore_ehlo=ignored)
+    return SettingsByRoute(
         usual=usual,
         routes=DomainTable({domain: _of_route(table, usual) for domain, table in file.route.items()}),
         max_concurrent=_max_concurrent(file.route),
     )
 
 
-def _of_route(table: RouteTable, usual: Terms) -> Terms:
+def _of_route(table: RouteTable, usual: RouteSettings) -> RouteSettings:
     """The terms of a route. Where mail ends on this machine, there is no address to be seen with."""
-    return Terms(
+    return RouteSettings(
         schedule=RetrySchedule(
             first_seconds=table.retry_first_seconds or usual.schedule.first_seconds,
             maximum_seconds=table.retry_max_seconds or usual.schedule.maximum_seconds,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from letterlock.deliver import outcomes
 from letterlock.deliver.decision_cache import WAY_SECONDS, Way
 from letterlock.deliver.eyeballs import connect, in_order
-from letterlock.deliver.handshake_slots import HostBusy, Turn, Turns
+from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, HostBusy
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
@@ -59,7 +59,9 @@ class _Try:
         self._ports = ports
         self._options = options
         self._pool = pool
-        self._turns = pool.turns if pool is not None else Turns(options.max_handshakes_per_host)
+        self._handshake_slots = (
+            pool.handshake_slots if pool is not None else HandshakeSlots(options.max_handshakes_per_host)
+        )
         self._id = task.lease.message_id
         self._locally: Attempt | None = None  # the whole attempt, where mail ends on this machine
         self._outcomes: dict[Mailbox, RecipientOutcome] = {}
@@ -115,19 +117,19 @@ class _Try:
     async def _look_and_try(self) -> bool:
         evidence = await self._look()
         if evidence.final is not None:
-            self._locally = await self._end_at(evidence.final, self._ports.decided.relayed(evidence))
+            self._locally = await self._end_at(evidence.final, self._ports.decision_cache.relayed(evidence))
             return True
         await self._try_destination(evidence)
         held_by_sts = SkipKind.MTA_STS in self._held_by
         if held_by_sts and self._pending() and await self._ports.discoverer.reconsider(evidence):
             self._forget()
-            self._ports.decided.forget_ways()
+            self._ports.decision_cache.forget_ways()
             await self._try_destination(await self._look())
         return True
 
     async def _go_the_same_way(self) -> bool:
         """Send over a session that was kept, as a message like this went a moment ago; whether the attempt is over."""
-        way = self._ports.decided.way(self._message, self._seen.started_at)
+        way = self._ports.decision_cache.way(self._message, self._seen.started_at)
         if way is None or self._pool is None:
             return False
         usual_port = self._options.port
@@ -162,7 +164,7 @@ class _Try:
             since=found,
             until=min(found + WAY_SECONDS, evidence.ends_at, target.ends_at),
         )
-        self._ports.decided.went(self._message, way)
+        self._ports.decision_cache.went(self._message, way)
 
     def _forget(self) -> None:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
@@ -187,8 +189,8 @@ class _Try:
     async def _try_destination(self, evidence: DestinationEvidence) -> None:
         self._take_port(evidence.next_hop.port)
         self._lmtp = evidence.lmtp
-        self._relayed = self._ports.decided.relayed(evidence)
-        routed = self._ports.decided.route(evidence, self._ports.shuffle, self._options.hostname)
+        self._relayed = self._ports.decision_cache.relayed(evidence)
+        routed = self._ports.decision_cache.route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
             self._one_host = len(routed.hosts) == 1
             for host in routed.hosts[: self._options.max_hosts]:
@@ -224,7 +226,7 @@ class _Try:
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
         target = await self._ports.discoverer.host(host, self._options.port)
-        required = self._ports.decided.required(evidence, target, self._task.envelope.tls_demand)
+        required = self._ports.decision_cache.required(evidence, target, self._task.envelope.tls_demand)
         if isinstance(required, SkipHost):
             self._skipped.append(required)
         if not isinstance(required, Requirement):
@@ -264,13 +266,13 @@ class _Try:
                 addresses.insert(0, made[0])
         return False
 
-    def _turn(self, host: str, addresses: Sequence[str]) -> Turn | None:
+    def _turn(self, host: str, addresses: Sequence[str]) -> HandshakeSlot | None:
         """A turn at setting up a session; None when there is none and part of the message has been delivered already.
 
         Raises HostBusy: then nothing was delivered, and the attempt may begin anew later.
         """
         try:
-            return self._turns.take(host, addresses, self._options.port)
+            return self._handshake_slots.take(host, addresses, self._options.port)
         except HostBusy as busy:
             if not self._outcomes:
                 raise
@@ -297,7 +299,7 @@ class _Try:
         return False
 
     async def _connect(
-        self, host: str, addresses: list[str], requirement: Requirement, turn: Turn
+        self, host: str, addresses: list[str], requirement: Requirement, turn: HandshakeSlot
     ) -> tuple[str, OpenResult] | None:
         """A session with the address that connects first; it and those that failed are no more among the addresses."""
         limit = self._options.timeouts.connect
@@ -326,9 +328,9 @@ class _Try:
                 if isinstance(verdict, SkipHost) and verdict.kind is SkipKind.REQUIRETLS_NOT_OFFERED:
                     self._unable.add(host)
                 return self._held(server, verdict)
-            case Unreachable(status=code, text=text, connected_at=connected_at, advice=advice):
+            case Unreachable(status=code, text=text, connected_at=connected_at, hints=hints):
                 self._saw(host, address, connected_at, None)
-                self._troubles.append(Trouble(code, f"{server}: {text}", by_policy=False, advice=advice))
+                self._troubles.append(Trouble(code, f"{server}: {text}", by_policy=False, hints=hints))
         return False
 
     def _kept_session(self, pool: SessionPool, host: str, address: str, requirement: Requirement) -> Opened | None:
@@ -389,7 +391,7 @@ class _Try:
             self._broke(server)
         elif done.lost is not None:
             text = f"{server}: {done.lost.text}"
-            self._troubles.append(Trouble(done.lost.status, text, by_policy=False, advice=done.lost.advice))
+            self._troubles.append(Trouble(done.lost.status, text, by_policy=False, hints=done.lost.hints))
         return not self._pending()
 
     def _distrust(self, host: str, keywords: frozenset[str]) -> None:
@@ -432,7 +434,7 @@ class _Try:
             trouble = sum_up(self._troubles)
             for recipient in pending:
                 self._outcomes[recipient] = outcomes.deferred(
-                    recipient, trouble.status, trouble.text, advice=trouble.advice
+                    recipient, trouble.status, trouble.text, hints=trouble.hints
                 )
         seen = self._seen
         return Attempt(

@@ -33,7 +33,7 @@ class Way:
     until: float
 
 
-class Decided:
+class DecisionCache:
     """Remembers what the policy said of the very same objects, and ways; at most MAX_REMEMBERED of each kind."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Turns at setting up sessions with one host, so that a crowd of handshakes never falls upon it.
+"""HandshakeSlots at setting up sessions with one host, so that a crowd of handshakes never falls upon it.
 
 A host counts by its name and by each of its addresses: many names may lead to one machine. Nobody waits here. Whoever
 finds a host busy gives back whatever they hold and comes again when `freed` is called, so that one silent host keeps
@@ -31,7 +31,7 @@ def _nobody(_key: str) -> None:
     """Nobody comes again."""
 
 
-class Turns:
+class HandshakeSlots:
     """At most `each` sessions in the making with one host name, and with one address and port."""
 
     def __init__(self, each: int) -> None:
@@ -39,13 +39,13 @@ class Turns:
         self._each = each
         self._taken: Counter[str] = Counter()
 
-    def take(self, host: str, addresses: Sequence[str], port: int) -> "Turn":
+    def take(self, host: str, addresses: Sequence[str], port: int) -> "HandshakeSlot":
         """A turn at a host, for those of its addresses that are not busy themselves. Raises HostBusy."""
         keys = {address: f"[{address}]:{port}" for address in addresses}
         free = [address for address in addresses if not self.busy(keys[address])]
         if self.busy(host) or not free:
             raise HostBusy(host if self.busy(host) else keys[addresses[0]], host)
-        turn = Turn(self, host, {address: keys[address] for address in free})
+        turn = HandshakeSlot(self, host, {address: keys[address] for address in free})
         self._taken.update((host, *(keys[address] for address in free)))
         return turn
 
@@ -66,11 +66,11 @@ class Turns:
             self.freed(key)
 
 
-class Turn:
+class HandshakeSlot:
     """A turn at a host: it ends with the `with` block."""
 
-    def __init__(self, turns: Turns, host: str, keys: dict[str, str]) -> None:
-        self._turns = turns
+    def __init__(self, handshake_slots: HandshakeSlots, host: str, keys: dict[str, str]) -> None:
+        self._handshake_slots = handshake_slots
         self._host = host
         self._keys = keys
 
@@ -83,11 +83,11 @@ class Turn:
         """Give back the turns at all addresses but the one that has connected."""
         others = [key for each, key in self._keys.items() if each != address]
         self._keys = {address: self._keys[address]}
-        self._turns.give_back(others)
+        self._handshake_slots.give_back(others)
 
     def __enter__(self) -> Self:
         """The turn was taken when it was made."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None) -> None:
-        self._turns.give_back((self._host, *self._keys.values()))
+        self._handshake_slots.give_back((self._host, *self._keys.values()))

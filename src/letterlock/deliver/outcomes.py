@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from letterlock.deliver.reply_hints import NO_ADVICE, Advice, Said, advise, too_many_recipients
+from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints, Said, advise, too_many_recipients
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
@@ -31,7 +31,7 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
     if kind is OutcomeKind.DEFERRED:
         status = "4" + status[1:]
     about = Said.RECIPIENT if command == "RCPT TO" else Said.MESSAGE
-    advice = advise(reply, Said.SESSION if reply.code == 421 else about)
+    hints = advise(reply, Said.SESSION if reply.code == 421 else about)
     return RecipientOutcome(
         recipient=recipient,
         kind=kind,
@@ -39,8 +39,8 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
         text=text,
         remote_reply=said,
         confirms=confirms,
-        retry_after=advice.retry_after,
-        slow_down=advice.slow_down,
+        retry_after=hints.retry_after,
+        slow_down=hints.slow_down,
     )
 
 
@@ -53,7 +53,7 @@ def wants_tls(recipient: Mailbox, reply: Reply, *, server: str, command: str) ->
 
 
 def deferred(
-    recipient: Mailbox, status: str, text: str, *, in_doubt: bool = False, advice: Advice = NO_ADVICE
+    recipient: Mailbox, status: str, text: str, *, in_doubt: bool = False, hints: ReplyHints = NO_HINTS
 ) -> RecipientOutcome:
     """To be tried again. `status` is turned into class 4 if it is not."""
     return RecipientOutcome(
@@ -62,8 +62,8 @@ def deferred(
         status="4" + status[1:],
         text=text[:MAX_TEXT_CHARACTERS],
         in_doubt=in_doubt,
-        retry_after=advice.retry_after,
-        slow_down=advice.slow_down,
+        retry_after=hints.retry_after,
+        slow_down=hints.slow_down,
     )
 
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from letterlock.deliver.broken_offers import BrokenOffers
-from letterlock.deliver.handshake_slots import Turns
+from letterlock.deliver.handshake_slots import HandshakeSlots
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened
 from letterlock.policy.decision import Cleared, Requirement
@@ -42,7 +42,7 @@ class SessionPool:
 
     def __init__(self, clock: Clock, options: DeliverOptions) -> None:
         self.broken_offers = BrokenOffers()
-        self.turns = Turns(options.max_handshakes_per_host)
+        self.handshake_slots = HandshakeSlots(options.max_handshakes_per_host)
         self._clock = clock
         self._options = options
         self._loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ class SessionPool:
             self._end(next(iter(self._order.values())))
         if self._timer is None:
             self._timer = self._loop.call_at(kept.until, self._end_idle)
-        self.turns.session_free(host)
+        self.handshake_slots.session_free(host)
 
     def _end_idle(self) -> None:
         """End those that were idle for too long; look again when the next one has been."""

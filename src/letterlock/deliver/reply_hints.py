@@ -50,32 +50,32 @@ class Said(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class ReplyHints:
     """`retry_after`: seconds to wait instead of the schedule's. `slow_down`: fewer connections for all mail."""
 
     retry_after: float | None = None
     slow_down: bool = False
 
 
-NO_ADVICE = Advice()
+NO_HINTS = ReplyHints()
 
 
-def advise(reply: Reply, about: Said) -> Advice:
+def advise(reply: Reply, about: Said) -> ReplyHints:
     """What to make of a reply; only what is transient asks for anything."""
     if not reply.transient:
-        return NO_ADVICE
+        return NO_HINTS
     words, enhanced = reply.text[:MAX_READ_CHARACTERS].lower(), reply.enhanced or ""
     wanted = _span(words)
     if _GREYLISTED.search(words):
-        return Advice(retry_after=wanted or GREYLIST_SECONDS)
+        return ReplyHints(retry_after=wanted or GREYLIST_SECONDS)
     if _CONNECTIONS.search(words) or (about is Said.SESSION and enhanced == "4.4.5"):
-        return Advice(retry_after=wanted or SOON_SECONDS, slow_down=True)
+        return ReplyHints(retry_after=wanted or SOON_SECONDS, slow_down=True)
     of_recipient = about is Said.RECIPIENT and enhanced.startswith("4.2.")
     if about is Said.SESSION or (_RATE.search(words) and not of_recipient):
-        return Advice(retry_after=wanted, slow_down=True)
+        return ReplyHints(retry_after=wanted, slow_down=True)
     if about is Said.RECIPIENT and reply.code in (450, 451) and enhanced == "4.7.1":
-        return Advice(retry_after=wanted or GREYLIST_SECONDS)  # what greylisting says when it does not say its name
-    return Advice(retry_after=wanted)
+        return ReplyHints(retry_after=wanted or GREYLIST_SECONDS)  # what greylisting says when it does not say its name
+    return ReplyHints(retry_after=wanted)
 
 
 def asks_for_tls(reply: Reply) -> bool:
@@ -91,11 +91,11 @@ def asks_for_tls(reply: Reply) -> bool:
     return _TLS.search(words) is not None
 
 
-def together(several: Iterable[Advice]) -> Advice:
+def together(several: Iterable[ReplyHints]) -> ReplyHints:
     """One for all: the longest wait if any asks for one, less mail if any asks for that."""
     listed = list(several)
     waits = [each.retry_after for each in listed if each.retry_after is not None]
-    return Advice(retry_after=max(waits, default=None), slow_down=any(each.slow_down for each in listed))
+    return ReplyHints(retry_after=max(waits, default=None), slow_down=any(each.slow_down for each in listed))
 
 
 def _span(words: str) -> float | None:

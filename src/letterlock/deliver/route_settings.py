@@ -11,7 +11,7 @@ from letterlock.shares import DIVIDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class RouteSettings:
     """The terms of one route, or of mail that goes by MX."""
 
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
@@ -20,16 +20,16 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteTerms:
+class SettingsByRoute:
     """The usual terms, and those of routes by the recipients' domain.
 
     `max_concurrent` is by place: the next hop that one or several routes lead to.
     """
 
-    usual: Terms = field(default_factory=Terms)
-    routes: DomainTable[Terms] = field(default_factory=lambda: DomainTable({}))
+    usual: RouteSettings = field(default_factory=RouteSettings)
+    routes: DomainTable[RouteSettings] = field(default_factory=lambda: DomainTable({}))
     max_concurrent: Annotated[Mapping[str, int], DIVIDED] = field(default_factory=dict)
 
-    def of(self, domain: str) -> Terms:
+    def of(self, domain: str) -> RouteSettings:
         """The terms for mail to a domain or address literal."""
         return self.routes.find(domain) or self.usual

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from letterlock.deliver.conversation import Conversation, SessionLost, say
-from letterlock.deliver.decision_cache import Decided
+from letterlock.deliver.decision_cache import DecisionCache
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.reply_hints import NO_ADVICE, Advice
+from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared, Defer, Encryption, Refuse, Requirement, SkipHost
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 class Discoverer(Protocol):
     """Who asks DNS for the evidence on a destination; `letterlock.discover` has it."""
 
-    def leads_to(self, domain: str) -> str:
+    def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes, by the operator's routes; mostly the domain itself."""
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
@@ -59,7 +59,7 @@ class Ports:
     dialer: Dialer
     clock: Clock
     shuffle: Shuffle
-    decided: Decided = field(default_factory=Decided)
+    decision_cache: DecisionCache = field(default_factory=DecisionCache)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Unreachable:
     status: str
     text: str
     connected_at: float | None
-    advice: Advice = NO_ADVICE
+    hints: ReplyHints = NO_HINTS
 
 
 OpenResult = Opened | Refused | Unreachable
@@ -212,9 +212,7 @@ class _Opening:
             result = await self._judged()
             opened = isinstance(result, Opened)
         except SessionLost as lost:
-            result = Unreachable(
-                status=lost.status, text=lost.text, connected_at=self._connected_at, advice=lost.advice
-            )
+            result = Unreachable(status=lost.status, text=lost.text, connected_at=self._connected_at, hints=lost.hints)
         finally:
             if not opened:
                 await self._give_up()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from letterlock.deliver.reply_hints import NO_ADVICE, Advice, together
+from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints, together
 
 _MAX_TROUBLES_TOLD = 3  # what more hosts said is mostly the same again, and the text has an end
 
@@ -15,7 +15,7 @@ class Trouble:
     status: str
     text: str
     by_policy: bool = field(kw_only=True)
-    advice: Advice = field(default=NO_ADVICE, kw_only=True)
+    hints: ReplyHints = field(default=NO_HINTS, kw_only=True)
 
 
 def sum_up(troubles: Sequence[Trouble]) -> Trouble:
@@ -25,5 +25,5 @@ def sum_up(troubles: Sequence[Trouble]) -> Trouble:
     decisive = next((trouble for trouble in troubles if trouble.by_policy), troubles[-1])
     texts = dict.fromkeys([decisive.text, *(trouble.text for trouble in troubles)])
     said = "; ".join(list(texts)[:_MAX_TROUBLES_TOLD])
-    advice = together(trouble.advice for trouble in troubles)
-    return Trouble(decisive.status, said, by_policy=decisive.by_policy, advice=advice)
+    hints = together(trouble.hints for trouble in troubles)
+    return Trouble(decisive.status, said, by_policy=decisive.by_policy, hints=hints)

@@ -70,7 +70,7 @@ class Discoverer:
         self._public_roots = public_roots
         self._ourselves = ourselves
 
-    def leads_to(self, domain: str) -> str:
+    def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes: the next hop of its route, else the domain itself. Asks nobody."""
         relay = self._rules.relay_for(domain)
         return domain if relay is None else relay.domain

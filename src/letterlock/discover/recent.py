@@ -22,7 +22,7 @@ _Value = TypeVar("_Value")
 class FindsOut(Protocol):
     """Who is asked: a Discoverer."""
 
-    def leads_to(self, domain: str) -> str:
+    def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes."""
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
@@ -44,11 +44,11 @@ class RecentDiscoverer:
         self._led: dict[str, str] = {}  # by the operator's routes, which stay as they are
         self._hosts: _Memory[tuple[MxHost, int], TargetHost] = _Memory(monotonic)
 
-    def leads_to(self, domain: str) -> str:
+    def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes."""
         led = self._led.get(domain)
         if led is None:
-            led = self._discoverer.leads_to(domain)
+            led = self._discoverer.destination_key(domain)
             if len(self._led) >= MAX_RECENT:
                 self._led.clear()
             self._led[domain] = led

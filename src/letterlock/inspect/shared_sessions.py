@@ -87,14 +87,14 @@ class _Door:
 
     def had_enough(self, result: Shown | Unreachable) -> bool:
         """Whether a server that is not down did not take a session now."""
-        return isinstance(result, Unreachable) and (result.advice.slow_down or self.answered)
+        return isinstance(result, Unreachable) and (result.hints.slow_down or self.answered)
 
 
 class SharedSessions:
     """Opens sessions, each once, and hands out what they showed."""
 
     def __init__(self, *, max_sessions: int = MAX_SESSIONS, pause: Pause = asyncio.sleep) -> None:
-        self._seats = asyncio.Semaphore(max_sessions)
+        self._slots = asyncio.Semaphore(max_sessions)
         self._pause = pause
         self._doors: dict[tuple[str, int], _Door] = {}
         self._looks: OrderedDict[Way, asyncio.Task[Shown | Unreachable]] = OrderedDict()
@@ -151,7 +151,7 @@ class SharedSessions:
     async def _once(
         self, door: _Door, way: Way, requirement: Requirement, ports: Ports, options: DeliverOptions
     ) -> Shown | Unreachable:
-        async with self._seats:
+        async with self._slots:
             result = await open_with_fallback(way.address, requirement, ports=ports, options=options, lmtp=way.lmtp)
             if isinstance(result, Opened):
                 await result.conversation.end()

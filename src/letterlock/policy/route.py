@@ -54,8 +54,8 @@ def relay_reasons(evidence: DestinationEvidence) -> tuple[Reason, ...]:
     if evidence.relay is None:
         return ()
     relay, domain = evidence.relay, evidence.recipient_domain or evidence.next_hop.domain
-    leads_to = str(relay.final or f"{'lmtp:' * relay.lmtp}{evidence.next_hop}")
-    facts = (("source", relay.source), ("domain", domain), ("next_hop", leads_to))
+    destination_key = str(relay.final or f"{'lmtp:' * relay.lmtp}{evidence.next_hop}")
+    facts = (("source", relay.source), ("domain", domain), ("next_hop", destination_key))
     return (Reason(code=Code.RULE_ROUTE, subject=domain, facts=facts),)
 
 

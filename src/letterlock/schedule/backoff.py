@@ -18,7 +18,7 @@ SLOW_SECONDS = 60.0  # an attempt that took longer shows a place that had better
 
 
 @dataclass(slots=True)
-class Rest:
+class BackedOff:
     """`until` (seconds since 1970) nothing is tried, for what was last heard at `since`."""
 
     failures: int = 0
@@ -33,32 +33,32 @@ class Rest:
         return self.span >= DOWN_SECONDS
 
 
-class Rests:
-    """Rests by place; at most MAX_REMEMBERED."""
+class Backoff:
+    """Backoff by place; at most MAX_REMEMBERED."""
 
     def __init__(self) -> None:
-        self._rests: OrderedDict[str, Rest] = OrderedDict()
+        self._backoff: OrderedDict[str, BackedOff] = OrderedDict()
 
     def went_well(self, place: str) -> None:
         """It can be reached."""
-        self._rests.pop(place, None)
+        self._backoff.pop(place, None)
 
     @property
     def places(self) -> list[str]:
         """Those that failed lately."""
-        return [*self._rests]
+        return [*self._backoff]
 
     def forget(self, place: str | None) -> None:
         """Let a place (None: every one) be tried at once, as if nothing had been heard of it."""
         if place is None:
-            self._rests.clear()
+            self._backoff.clear()
         else:
-            self._rests.pop(place, None)
+            self._backoff.pop(place, None)
 
     def failed(self, place: str, now: float, heard: RecipientOutcome | None) -> None:
         """A delivery failed at `now`; those that end while the place rests already say nothing new."""
-        rest = self._rests.setdefault(place, Rest())
-        self._rests.move_to_end(place)
+        rest = self._backoff.setdefault(place, BackedOff())
+        self._backoff.move_to_end(place)
         if rest.until > now >= rest.since:
             return
         rest.failures += 1
@@ -66,17 +66,17 @@ class Rests:
         if rest.failures >= PATIENCE or (heard is not None and heard.slow_down):
             rest.span = min(MAX_SECONDS, max(FIRST_SECONDS, rest.span * 2))
             rest.until = now + rest.span
-        if len(self._rests) > MAX_REMEMBERED:
-            self._rests.popitem(last=False)
+        if len(self._backoff) > MAX_REMEMBERED:
+            self._backoff.popitem(last=False)
 
-    def of(self, place: str, now: float) -> Rest | None:
+    def of(self, place: str, now: float) -> BackedOff | None:
         """The rest that a place has now. A clock that was set back ends it."""
-        rest = self._rests.get(place)
+        rest = self._backoff.get(place)
         return rest if rest is not None and rest.since <= now < rest.until else None
 
     def next_end(self, now: float) -> float | None:
         """When the next rest ends."""
-        ends = (rest.until for rest in self._rests.values() if rest.since <= now < rest.until)
+        ends = (rest.until for rest in self._backoff.values() if rest.since <= now < rest.until)
         return min(ends, default=None)
 
 

@@ -19,12 +19,12 @@ from typing import TypeVar
 from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.contents import MEMORY, Contents
-from letterlock.deliver.decision_cache import Decided
+from letterlock.deliver.decision_cache import DecisionCache
 from letterlock.deliver.handshake_slots import Busy
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.route_settings import RouteTerms
+from letterlock.deliver.route_settings import SettingsByRoute
 from letterlock.deliver.session import Discoverer, Ports
 from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
 from letterlock.mail.envelope import Envelope
@@ -34,12 +34,12 @@ from letterlock.queue.age import Reading
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
-from letterlock.schedule.backoff import Rests, did_well, first_trouble, was_crowded
+from letterlock.schedule.backoff import Backoff, did_well, first_trouble, was_crowded
 from letterlock.schedule.clock_watch import ClockWatch
-from letterlock.schedule.lease_keeper import KeptLease, Leases
-from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Intake
+from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper
+from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Leasing
 from letterlock.schedule.parking import Parked, Parking
-from letterlock.schedule.slots import Seats
+from letterlock.schedule.slots import Slots
 
 __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 
@@ -52,7 +52,7 @@ MAX_STORE_PAUSE_SECONDS = 60.0
 ASIDE_SECONDS = 2.0
 PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
 OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
-MAX_TERMS_REMEMBERED = 1000
+MAX_SETTINGS_REMEMBERED = 1000
 _T = TypeVar("_T")
 
 
@@ -71,7 +71,7 @@ class Deliverer:
         discoverer: Discoverer,
         dialer_from: Callable[[SourceAddresses], Dialer],
         clock: Clock,
-        terms: RouteTerms,
+        route_settings: SettingsByRoute,
         chance: random.Random,
         failed: Callable[[], None] = _nobody,
         boot: str = "",
@@ -83,31 +83,33 @@ class Deliverer:
         self._clock = clock
         self._boot = boot
         self._clock_watch = ClockWatch(clock)
-        self._terms_of = functools.lru_cache(maxsize=MAX_TERMS_REMEMBERED)(terms.of)
+        self._settings_of = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(route_settings.of)
         self._chance = chance
         self._failed = failed
         self._discoverer = discoverer
         self._dialer_from = dialer_from
         self._ways: dict[tuple[SourceAddresses, frozenset[str]], tuple[Ports, DeliverOptions]] = {}
-        self._leads_to = discoverer.leads_to
+        self._destination_key = discoverer.destination_key
         self._pool = SessionPool(clock, options)
-        self._seats = Seats(
+        self._slots = Slots(
             total=options.max_concurrent,
             each=options.max_concurrent_per_destination,
-            exceptions=terms.max_concurrent,
+            exceptions=route_settings.max_concurrent,
             max_waiting=options.max_waiting,
-            leads_to=self._leads_to,
+            destination_key=self._destination_key,
         )
-        self._rests = Rests()
+        self._backoff = Backoff()
         self._parking = Parking(options.max_waiting, options.lease_seconds / PARKED_SHARE)
-        self._pool.turns.freed = self._try_parked
+        self._pool.handshake_slots.freed = self._try_parked
         self._loop = asyncio.get_running_loop()
         self._begun: dict[str, tuple[float, Lease]] = {}  # until when they may keep their seats (event loop's time)
         self._next_look: asyncio.TimerHandle | None = None
         self._aside: set[str] = set()  # leases of deliveries that take long
-        self._decided = Decided()
-        self._leases = Leases(store, clock, options.lease_seconds)
-        self._intake = Intake(store, clock, options, self._seats, self._rests, self._leads_to, self._leases)
+        self._decision_cache = DecisionCache()
+        self._lease_keeper = LeaseKeeper(store, clock, options.lease_seconds)
+        self._leasing = Leasing(
+            store, clock, options, self._slots, self._backoff, self._destination_key, self._lease_keeper
+        )
         self._woken = asyncio.Event()
         self._stopping = False
         self._ended = asyncio.Event()
@@ -121,12 +123,12 @@ class Deliverer:
         self._tokens = (f"{prefix}-{number}" for number in itertools.count())
 
     def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
-        """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
+        """LeaseKeeper for the next hops of a message that is about to be accepted and could be tried at once."""
         if self._stopping or not self._contents.has_room(envelope.size):
             return ()
         until = self._clock.now() + self._options.lease_seconds
         hops = dict.fromkeys([mailbox.domain for mailbox in envelope.recipients])
-        return tuple([Lease(next(self._tokens), envelope.id, hop, until) for hop in hops if self._intake.room(hop)])
+        return tuple([Lease(next(self._tokens), envelope.id, hop, until) for hop in hops if self._leasing.room(hop)])
 
     def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
         """A message is on disk under these leases (and due in the queue where there is none): deliver it."""
@@ -134,7 +136,7 @@ class Deliverer:
             recipients = tuple([mailbox for mailbox in envelope.recipients if mailbox.domain == lease.next_hop])
             task = DeliveryTask(lease=lease, envelope=envelope, recipients=recipients, attempts=0)
             self._contents.keep(lease.token, envelope.id, body)
-            self._seats.wait(task, always=True)
+            self._slots.wait(task, always=True)
         self._begin_waiting()
         if len(leases) < len({mailbox.domain for mailbox in envelope.recipients}):
             self.wake()
@@ -145,13 +147,13 @@ class Deliverer:
 
     def forgive(self, next_hop: str | None) -> None:
         """Forget that mail to a next hop (None: to any) failed, at the operator's word: it is tried at once."""
-        self._rests.forget(None if next_hop is None else self._leads_to(next_hop))
-        self._seats.forgive(next_hop)
+        self._backoff.forget(None if next_hop is None else self._destination_key(next_hop))
+        self._slots.forgive(next_hop)
         self.wake()
 
     async def run(self) -> None:
         """Deliver until `stop` is called."""
-        aside = [asyncio.create_task(self._leases.run()), asyncio.create_task(self._sweep())]
+        aside = [asyncio.create_task(self._lease_keeper.run()), asyncio.create_task(self._sweep())]
         try:
             async with self._looping:
                 while not self._stopping:
@@ -172,7 +174,7 @@ class Deliverer:
         self._stopping = True
         self.wake()
         async with self._looping:
-            waiting = [*self._seats.clear(), *self._parking.clear()]
+            waiting = [*self._slots.clear(), *self._parking.clear()]
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=grace_seconds)
         for delivery in tuple(self._trying):
@@ -182,7 +184,7 @@ class Deliverer:
         self._ended.set()
         await self._pool.close()
         now = self._clock.now()
-        await self._intake.give_back([(task.lease, now) for task in waiting])
+        await self._leasing.give_back([(task.lease, now) for task in waiting])
 
     async def _fill(self) -> float:
         """Give every free seat to a task that is due; how long to wait before the next look, in seconds."""
@@ -192,12 +194,12 @@ class Deliverer:
             while not self._stopping:
                 self._begin_waiting()
                 self._behind = True
-                if self._seats.free <= 0:
+                if self._slots.free <= 0:
                     return MAX_PAUSE_SECONDS  # whoever leaves a seat wakes us
-                if not await self._intake.look():
+                if not await self._leasing.look():
                     break
             self._behind = False
-            pause = await self._intake.pause()
+            pause = await self._leasing.pause()
         except StoreFailed as error:
             return self._store_failed(f"the queue cannot be read: {error}")
         except Exception:  # else the server would end, and end again after each start
@@ -210,7 +212,7 @@ class Deliverer:
         """What waits must not wait until the clock has caught up. Raises StoreFailed."""
         log.warning("the clock was set back by %.0f seconds: mail that waits is due as before", seconds)
         await self._store.clock_set_back(self._clock.now(), seconds, lease_seconds=self._options.lease_seconds)
-        self._rests.forget(None)
+        self._backoff.forget(None)
 
     async def _sweep(self) -> None:
         """Put off what is due at places that are down, so few at a time that other mail hardly waits for it."""
@@ -225,18 +227,18 @@ class Deliverer:
             await asyncio.sleep(SWEEP_SECONDS if found else SWEPT_SECONDS)
 
     async def _sweep_once(self) -> bool:
-        tasks = await self._intake.sweep()
+        tasks = await self._leasing.sweep()
         parked = self._parking.overdue(self._clock.monotonic(), OVERDUE_BATCH)
         put_off = (*(self._put_off(task) for task in tasks), *(self._put_off_parked(each) for each in parked))
         await asyncio.gather(*put_off)  # the store writes them in one commit
         for key in self._parking.waited_for():
-            if not self._pool.turns.busy(key):
+            if not self._pool.handshake_slots.busy(key):
                 self._try_parked(key)
         return bool(tasks or parked)
 
     async def _put_off_parked(self, parked: Parked) -> None:
         """Settle a task untried, for what it needs was taken all the time."""
-        self._seats.unpark(parked.task.lease.next_hop)
+        self._slots.unpark(parked.task.lease.next_hop)
         waited = self._clock.monotonic() - parked.since
         text = f"not tried for {waited:.0f} seconds: {parked.why}"
         await self._settle_untried(parked.task, "4.4.5", text)
@@ -244,11 +246,11 @@ class Deliverer:
     async def _put_off(self, task: DeliveryTask) -> None:
         """Settle a task untried, for its place is down: so it is heard of, waits longer, and ends some day."""
         now = self._clock.now()
-        rest = self._rests.of(self._leads_to(task.lease.next_hop), now)
+        rest = self._backoff.of(self._destination_key(task.lease.next_hop), now)
         heard = rest.heard if rest is not None else None
         if rest is None or heard is None:
             self._contents.end(task.lease.token)
-            await self._intake.give_back([(task.lease, now)])
+            await self._leasing.give_back([(task.lease, now)])
             return
         text = f"not tried: {now - rest.since:.0f} seconds ago mail to the same place failed: {heard.text}"
         await self._settle_untried(task, heard.status, text)
@@ -264,7 +266,7 @@ class Deliverer:
             ended_at=now,
             outcomes=tuple(deferred(recipient, status, text) for recipient in task.recipients),
         )
-        await self._conclude(task, self._leases.hold(task.lease, _nobody), made)
+        await self._conclude(task, self._lease_keeper.hold(task.lease, _nobody), made)
 
     async def _conclude(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         """Log what an attempt led to, write it, and let the lease go."""
@@ -276,7 +278,7 @@ class Deliverer:
                 log.exception("%s: a bug, in writing the outcome; it is written without its words", made.message_id)
                 await self._write(task, kept, without_words(made))
         finally:
-            self._leases.drop(kept)
+            self._lease_keeper.drop(kept)
 
     def _log(self, task: DeliveryTask, made: Attempt) -> None:
         """Nothing that the log does changes what became of the message."""
@@ -288,7 +290,7 @@ class Deliverer:
 
     async def _write(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         now, chance = self._clock.now(), self._chance.random()
-        schedule = self._terms_of(task.lease.next_hop).schedule
+        schedule = self._settings_of(task.lease.next_hop).schedule
         reading = Reading(now, self._clock.monotonic(), self._boot)
         settlement = settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
         await self._settle(kept, settlement, made)
@@ -300,9 +302,9 @@ class Deliverer:
         return pause
 
     def _begin_waiting(self) -> None:
-        while not self._stopping and self._seats.waiting and (task := self._seats.take(self._rests_now)) is not None:
+        while not self._stopping and self._slots.waiting and (task := self._slots.take(self._backed_off)) is not None:
             if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
-                self._seats.leave(task.lease.next_hop, well=None)
+                self._slots.leave(task.lease.next_hop, well=None)
                 self._parking.tried(task.lease.token)
                 self._contents.end(task.lease.token)
                 continue
@@ -313,18 +315,18 @@ class Deliverer:
     def _try_parked(self, key: str) -> None:
         """What was taken may be free again: try the first that waits for it."""
         if not self._stopping and (task := self._parking.call(key)) is not None:
-            self._seats.unpark(task.lease.next_hop)
-            self._seats.wait(task, always=True, first=True)
+            self._slots.unpark(task.lease.next_hop)
+            self._slots.wait(task, always=True, first=True)
             self._begin_waiting()
 
     async def _park(self, task: DeliveryTask, busy: Busy) -> None:
         """Let a task wait for what others have, and hold nothing meanwhile."""
         if self._stopping or not self._parking.park(task, busy.key, busy.why, self._clock.monotonic()):
             away = 0.0 if self._stopping else GIVEN_BACK_SECONDS
-            await self._intake.give_back([(task.lease, self._clock.now() + away)])
+            await self._leasing.give_back([(task.lease, self._clock.now() + away)])
 
-    def _rests_now(self, place: str) -> bool:
-        return self._rests.of(place, self._clock.now()) is not None
+    def _backed_off(self, place: str) -> bool:
+        return self._backoff.of(place, self._clock.now()) is not None
 
     def _delivery_ended(self, delivery: asyncio.Task[None]) -> None:
         self._deliveries.discard(delivery)
@@ -333,7 +335,7 @@ class Deliverer:
 
     async def _deliver(self, task: DeliveryTask) -> None:
         me = asyncio.current_task()
-        kept = self._leases.hold(task.lease, lambda: self._cancel(me))
+        kept = self._lease_keeper.hold(task.lease, lambda: self._cancel(me))
         made: Attempt | None = None
         self._watch(task.lease)
         try:
@@ -343,7 +345,7 @@ class Deliverer:
             self._contents.end(task.lease.token)
             self._leave(task.lease, made)
             if made is None:
-                self._leases.drop(kept)
+                self._lease_keeper.drop(kept)
         if made is not None:
             await self._conclude(task, kept, made)
 
@@ -365,31 +367,31 @@ class Deliverer:
 
     def _stand_aside(self, lease: Lease) -> None:
         """It takes long: let others begin meanwhile."""
-        if self._seats.stand_aside(lease.next_hop):
+        if self._slots.stand_aside(lease.next_hop):
             self._aside.add(lease.token)
             self._begin_waiting()
-            if self._behind and self._seats.free > 0:
+            if self._behind and self._slots.free > 0:
                 self.wake()
 
     def _leave(self, lease: Lease, made: Attempt | None) -> None:
         """Give the seat to the next one, and remember how it went."""
         next_hop, aside = lease.next_hop, lease.token in self._aside
         self._aside.discard(lease.token)
-        well, place = None if made is None else did_well(made), self._leads_to(next_hop)
+        well, place = None if made is None else did_well(made), self._destination_key(next_hop)
         if lease.token in self._parking:
-            self._seats.park(next_hop, aside=aside)
+            self._slots.park(next_hop, aside=aside)
         else:
             self._parking.tried(lease.token)
-            crowded = made is not None and was_crowded(made, reached=self._seats.reached(next_hop))
-            self._seats.leave(next_hop, well=well, aside=aside, crowded=crowded)
+            crowded = made is not None and was_crowded(made, reached=self._slots.reached(next_hop))
+            self._slots.leave(next_hop, well=well, aside=aside, crowded=crowded)
         if well:
-            self._rests.went_well(place)
+            self._backoff.went_well(place)
         elif made is not None and well is not None:
-            self._rests.failed(place, self._clock.now(), first_trouble(made))
+            self._backoff.failed(place, self._clock.now(), first_trouble(made))
         self._begin_waiting()
         if lease.token not in self._parking:
             self._try_parked(MEMORY)
-        if self._intake.wants(next_hop) or (self._behind and self._seats.free > 0):
+        if self._leasing.wants(next_hop) or (self._behind and self._slots.free > 0):
             self.wake()
 
     def _cancel(self, delivery: asyncio.Task[None] | None) -> None:
@@ -403,7 +405,7 @@ class Deliverer:
             self._trying.add(me)
         try:
             self._contents.begin(task.lease.token, task.envelope.id, task.envelope.size)
-            await self._leases.freshen(kept)
+            await self._lease_keeper.freshen(kept)
             body = self._contents.body(task.envelope.id) or await self._content(task)
             if body is None:
                 return None
@@ -424,7 +426,7 @@ class Deliverer:
             if kept.lost:
                 log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
             else:
-                await self._intake.give_back([(kept.lease, self._clock.now())])
+                await self._leasing.give_back([(kept.lease, self._clock.now())])
         finally:
             if me is not None:
                 self._trying.discard(me)
@@ -432,17 +434,17 @@ class Deliverer:
 
     def _way(self, next_hop: str) -> tuple[Ports, DeliverOptions]:
         """The outside world as the route of a next hop sees it: from its source address, without what it ignores."""
-        terms = self._terms_of(next_hop)
-        way = terms.source, terms.ignore_ehlo
+        route_settings = self._settings_of(next_hop)
+        way = route_settings.source, route_settings.ignore_ehlo
         if way not in self._ways:
             ports = Ports(
                 discoverer=self._discoverer,
-                dialer=self._dialer_from(terms.source),
+                dialer=self._dialer_from(route_settings.source),
                 clock=self._clock,
                 shuffle=self._shuffled,
-                decided=self._decided,
+                decision_cache=self._decision_cache,
             )
-            options = replace(self._options, source=terms.source, ignore_ehlo=terms.ignore_ehlo)
+            options = replace(self._options, source=route_settings.source, ignore_ehlo=route_settings.ignore_ehlo)
             self._ways[way] = ports, options
         return self._ways[way]
 
@@ -459,7 +461,7 @@ class Deliverer:
         while True:
             last_chance = self._stopping or self._clock.now() + pause >= kept.lease.expires_at
             try:
-                await self._leases.revive(kept)
+                await self._lease_keeper.revive(kept)
                 await self._store.settle(kept.lease, settlement, made, now=self._clock.now())
             except LeaseLost:
                 log.warning("%s: the lease was lost before the outcome was written", made.message_id)

@@ -27,7 +27,7 @@ class KeptLease:
         self.on_loss = on_loss
 
 
-class Leases:
+class LeaseKeeper:
     """All leases in hand. `seconds` is how long each renewal makes one last."""
 
     def __init__(self, store: Store, clock: Clock, seconds: float) -> None:

@@ -14,9 +14,9 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.ports import Clock
 from letterlock.queue.store import Store, StoreFailed
 from letterlock.queue.tasks import DeliveryTask, Lease
-from letterlock.schedule.backoff import Rests
-from letterlock.schedule.lease_keeper import Leases
-from letterlock.schedule.slots import Seats
+from letterlock.schedule.backoff import Backoff
+from letterlock.schedule.lease_keeper import LeaseKeeper
+from letterlock.schedule.slots import Slots
 
 log = logging.getLogger("letterlock.deliver")
 
@@ -32,26 +32,26 @@ MAX_PAUSE_SECONDS = 60.0
 MIN_PAUSE_SECONDS = 0.05
 
 
-class Intake:
-    """Leases what is due, as far as there is room for it."""
+class Leasing:
+    """LeaseKeeper what is due, as far as there is room for it."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
         options: DeliverOptions,
-        seats: Seats,
-        rests: Rests,
-        leads_to: Callable[[str], str],
-        leases: Leases,
+        slots: Slots,
+        backoff: Backoff,
+        destination_key: Callable[[str], str],
+        leases: LeaseKeeper,
     ) -> None:
         self._store = store
         self._clock = clock
         self._options = options
-        self._seats = seats
-        self._rests = rests
-        self._leads_to = leads_to
-        self._leases = leases
+        self._slots = slots
+        self._backoff = backoff
+        self._destination_key = destination_key
+        self._lease_keeper = leases
         self._crowded: dict[str, dict[str, None]] = {}  # the crowded next hops, by the place that they lead to
         self._crowded_count = 0
         self._look_at = -math.inf  # monotonic: when to look again past the crowded
@@ -60,14 +60,14 @@ class Intake:
 
     def room(self, next_hop: str) -> bool:
         """Whether a task for a next hop may come in now; if not, the store is asked for it when there is room."""
-        if self._seats.room(next_hop) and not self._is_down(next_hop):
+        if self._slots.room(next_hop) and not self._is_down(next_hop):
             return True
         self._crowd(next_hop)
         return False
 
     def wants(self, next_hop: str) -> bool:
         """Whether there is room for a next hop that had none."""
-        return next_hop in self._crowded.get(self._leads_to(next_hop), ()) and self._wants(next_hop)
+        return next_hop in self._crowded.get(self._destination_key(next_hop), ()) and self._wants(next_hop)
 
     async def look(self) -> bool:
         """Take in what is due; whether there may be more at once. Raises StoreFailed."""
@@ -83,7 +83,7 @@ class Intake:
     async def pause(self) -> float:
         """How long to wait before the next look, in seconds. Raises StoreFailed."""
         now = self._clock.now()
-        ends = [] if (end := self._rests.next_end(now)) is None else [end - now]
+        ends = [] if (end := self._backoff.next_end(now)) is None else [end - now]
         if self._crowded:
             ends.append(self._look_at - self._clock.monotonic())
         elif (due := await self._store.next_due()) is not None:
@@ -92,9 +92,9 @@ class Intake:
 
     async def sweep(self) -> Sequence[DeliveryTask]:
         """A few tasks that are due at places that are down, from the waiting room or the store. Raises StoreFailed."""
-        if not self._rests.places:
+        if not self._backoff.places:
             return ()
-        waiting = self._seats.take_out(self._is_down, SWEEP_BATCH)
+        waiting = self._slots.take_out(self._is_down, SWEEP_BATCH)
         places = [hops for hops in self._crowded.values() if self._is_down(next(iter(hops)))]
         down = [next_hop for hops in places for next_hop in hops]
         if waiting or not down:
@@ -113,7 +113,7 @@ class Intake:
     async def _lease(
         self, limit: int, *, avoid: Sequence[str] = (), only: Sequence[str] = (), since: float = 0.0
     ) -> Sequence[DeliveryTask]:
-        await self._leases.catch_up()
+        await self._lease_keeper.catch_up()
         return await self._store.lease(
             self._clock.now(),
             limit=limit,
@@ -126,7 +126,7 @@ class Intake:
     async def _lease_crowded(self, place: str) -> Sequence[DeliveryTask]:
         """What a place that was crowded has room for; when nothing is left, it is crowded no more."""
         hops = [*self._crowded[place]]
-        limit = min(LEASE_BATCH, self._seats.space(hops[0]))
+        limit = min(LEASE_BATCH, self._slots.space(hops[0]))
         tasks = await self._lease(limit, only=hops)
         if len(tasks) < limit:
             self._crowded_count -= len(self._crowded.pop(place, ()))
@@ -150,7 +150,7 @@ class Intake:
         too_many: list[tuple[Lease, float]] = []
         for task in tasks:
             next_hop = task.lease.next_hop
-            if self._seats.queued(next_hop) < LEASE_BATCH and not self._is_down(next_hop) and self._seats.wait(task):
+            if self._slots.queued(next_hop) < LEASE_BATCH and not self._is_down(next_hop) and self._slots.wait(task):
                 continue
             away = 0.0 if self._crowd(next_hop) else GIVEN_BACK_SECONDS
             too_many.append((task.lease, now + away))
@@ -163,16 +163,16 @@ class Intake:
 
     def _wants(self, next_hop: str) -> bool:
         """Whether more tasks for a next hop should come from the store: when half of its room is empty."""
-        queued = self._seats.queued(next_hop)
-        return queued < LEASE_BATCH // 2 and queued < self._seats.space(next_hop) and not self._is_down(next_hop)
+        queued = self._slots.queued(next_hop)
+        return queued < LEASE_BATCH // 2 and queued < self._slots.space(next_hop) and not self._is_down(next_hop)
 
     def _is_down(self, next_hop: str) -> bool:
-        rest = self._rests.of(self._leads_to(next_hop), self._clock.now())
+        rest = self._backoff.of(self._destination_key(next_hop), self._clock.now())
         return rest is not None and rest.down
 
     def _crowd(self, next_hop: str) -> bool:
         """Pass a next hop over from now on; False when there are too many of those."""
-        place = self._leads_to(next_hop)
+        place = self._destination_key(next_hop)
         if next_hop in self._crowded.get(place, ()):
             return True
         if self._crowded_count >= MAX_CROWDED:

@@ -23,17 +23,16 @@ def _itself(next_hop: str) -> str:
     return next_hop
 
 
-class Seats:
-    """Seats and waiting room for tasks.
+class Slots:
+    """Which waiting task may begin, so that no next hop keeps the others waiting.
 
-    `total` tasks may be tried at once, `each` of one next hop. A next hop that did badly has half the seats the next
-    time, down to one; each time it does well it gets one back,
-    up to as many as it takes at once (`ceilings.py`). `max_waiting` bounds the waiting room; one next hop may
-    fill half of it, one that is in trouble a twentieth. Whoever finds a seat of his next hop free may always come in,
-    so that a room full of others keeps nobody out. Next hops whose mail the operator's routes lead to one place are one
-    here: `leads_to` says where that is. A quarter of all seats is kept for places that did well the last time, so that
-    many that never answer cannot hold them all; and who takes long stands aside, for the others to be seated, up to
-    four times as many as there are seats. `exceptions` are the places with more or fewer seats than the others.
+    `total` tasks may be tried at once, `each` of one next hop; `exceptions` are next hops with another limit. A next
+    hop that failed has half its slots the next time, down to one; each success gives one back, up to as many as it
+    takes at once (`ceilings.py`). `max_waiting` bounds the waiting room: one next hop may fill half of it, one in
+    trouble a twentieth. A task whose next hop has a free slot may always come in, so a room full of others keeps
+    nobody out. Next hops that the operator's routes lead to one place count as one (`destination_key`). A quarter of
+    all slots is kept for places that succeeded the last time, so many silent hosts cannot hold them all; a task that
+    takes long stands aside, which lets others begin, up to four times as many as there are slots.
     """
 
     def __init__(
@@ -42,14 +41,14 @@ class Seats:
         total: int,
         each: int,
         max_waiting: int,
-        leads_to: Callable[[str], str] = _itself,
+        destination_key: Callable[[str], str] = _itself,
         exceptions: Mapping[str, int] | None = None,
     ) -> None:
         self._total = total
         self._each = each
         self._exceptions = exceptions or {}
         self._max_waiting = max_waiting
-        self._leads_to = leads_to
+        self._destination_key = destination_key
         self._taken: Counter[str] = Counter()
         self._taken_count = 0
         self._aside: Counter[str] = Counter()  # of those who have seats at their place, but none of the total
@@ -62,7 +61,7 @@ class Seats:
 
     @property
     def free(self) -> int:
-        """Seats that nobody has."""
+        """Slots that nobody has."""
         return self._total - self._taken_count
 
     @property
@@ -72,15 +71,15 @@ class Seats:
 
     def troubled(self, next_hop: str) -> bool:
         """Whether a next hop has lost seats."""
-        return self._leads_to(next_hop) in self._fewer
+        return self._destination_key(next_hop) in self._fewer
 
     def queued(self, next_hop: str) -> int:
         """How many wait for seats of a next hop."""
-        return len(self._waiting.get(self._leads_to(next_hop), ()))
+        return len(self._waiting.get(self._destination_key(next_hop), ()))
 
     def space(self, next_hop: str) -> int:
         """How many tasks for a next hop may come in."""
-        place = self._leads_to(next_hop)
+        place = self._destination_key(next_hop)
         share = _TROUBLED_SHARE if place in self._fewer else _HEALTHY_SHARE
         queued = len(self._waiting.get(place, ()))
         waiting = min(self._max_waiting - self._waiting_count, self._max_waiting // share - queued)
@@ -97,7 +96,7 @@ class Seats:
         """
         if not always and not self.room(task.lease.next_hop):
             return False
-        next_hop = self._leads_to(task.lease.next_hop)
+        next_hop = self._destination_key(task.lease.next_hop)
         queue = self._waiting.setdefault(next_hop, deque())
         queue.insert(0 if first else len(queue), task)
         self._waiting_count += 1
@@ -141,7 +140,7 @@ class Seats:
         """Let somebody else have the seat while the delivery goes on; whether there was room to stand."""
         if self._aside_count >= _ASIDE * self._total:
             return False
-        self._aside[self._leads_to(next_hop)] += 1
+        self._aside[self._destination_key(next_hop)] += 1
         self._aside_count += 1
         self._taken_count -= 1
         return True
@@ -154,12 +153,12 @@ class Seats:
         if aside:
             self._aside_count -= 1
             return
-        self._aside[self._leads_to(next_hop)] += 1
+        self._aside[self._destination_key(next_hop)] += 1
         self._taken_count -= 1
 
     def unpark(self, next_hop: str) -> None:
         """Give the seat of the next hop back too."""
-        self._leave_place(self._leads_to(next_hop), aside=True)
+        self._leave_place(self._destination_key(next_hop), aside=True)
 
     def _leave_place(self, place: str, *, aside: bool) -> None:
         counters = (self._taken, self._aside) if aside else (self._taken,)
@@ -170,14 +169,14 @@ class Seats:
 
     def reached(self, next_hop: str) -> bool:
         """Whether a next hop did well the last time."""
-        return self._leads_to(next_hop) in self._well
+        return self._destination_key(next_hop) in self._well
 
     def leave(self, next_hop: str, *, well: bool | None, aside: bool = False, crowded: bool = False) -> None:
         """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried.
 
         `aside`: it was given back before. `crowded`: the next hop had too many connections.
         """
-        next_hop = self._leads_to(next_hop)
+        next_hop = self._destination_key(next_hop)
         taken = self._taken[next_hop]
         if aside:
             self._aside_count -= 1
@@ -192,10 +191,10 @@ class Seats:
         elif crowded:
             self._ceilings.refused(next_hop, taken)
         most = self._most(next_hop)
-        seats = self._fewer.pop(next_hop, most)
-        seats = min(most, seats + 1) if well else max(1, seats // 2)
-        if seats < most:
-            self._fewer[next_hop] = seats
+        slots = self._fewer.pop(next_hop, most)
+        slots = min(most, slots + 1) if well else max(1, slots // 2)
+        if slots < most:
+            self._fewer[next_hop] = slots
         while len(self._fewer) > MAX_REMEMBERED:
             self._fewer.popitem(last=False)
 
@@ -225,11 +224,11 @@ class Seats:
 
     def forgive(self, next_hop: str | None) -> None:
         """Give a next hop (None: every one) back the seats that it has lost."""
-        self._ceilings.forget(None if next_hop is None else self._leads_to(next_hop))
+        self._ceilings.forget(None if next_hop is None else self._destination_key(next_hop))
         if next_hop is None:
             self._fewer.clear()
         else:
-            self._fewer.pop(self._leads_to(next_hop), None)
+            self._fewer.pop(self._destination_key(next_hop), None)
 
     def clear(self) -> list[DeliveryTask]:
         """Empty the waiting room; those who waited."""

@@ -22,7 +22,7 @@ from letterlock.store.parcels import Parcel, read_parcel
 from letterlock.store.sealing import CHECK_FILE, IN_CLEAR, Seal
 from letterlock.store.segments.log import SUFFIX, sync_directory
 from letterlock.store.segments.recovery import DAMAGED_SUFFIX
-from letterlock.store.segments.segment_store import FreshStore
+from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE, QueueInUse, open_alone, take_lock
 from letterlock.store.sqlite.statements import run
 from letterlock.store.sqlite.store import SqliteStore
@@ -112,7 +112,7 @@ class Adopter:
         """Its database is of the present version then, and has all that its segments had."""
         store = await SqliteStore.open(source, self._seal)
         try:
-            fresh = await FreshStore.open(source, store, self._seal)
+            fresh = await SegmentStore.open(source, store, self._seal)
         except StoreFailed:
             await store.close()
             raise
@@ -230,7 +230,7 @@ _shrinking: set[asyncio.Future[None]] = set()  # the loop itself keeps no task a
 
 async def open_adopting(
     directory: Path, workers: int | None, seal: Seal = IN_CLEAR, *, min_free_octets: int = 0
-) -> tuple[FreshStore, Adopter]:
+) -> tuple[SegmentStore, Adopter]:
     """A queue with all that former workers left, and who sees to the rest of that; `workers` as an Adopter has it.
 
     Raises StoreFailed, QueueInUse.
@@ -244,7 +244,7 @@ async def open_adopting(
         raise
     try:
         disk = Disk(directory, min_free_octets, reserve)
-        store = await FreshStore.open(directory, kept, seal, disk, reserve.give_up)
+        store = await SegmentStore.open(directory, kept, seal, disk, reserve.give_up)
         disk.shrink = partial(_shrink, kept)
         adopter = Adopter(directory, workers, kept, disk, seal)
         await adopter.adopt()

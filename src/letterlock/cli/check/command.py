@@ -259,7 +259,7 @@ class _Run:
             )
 
             async def look(domain: str) -> Survey:
-                source = options.terms.of(domain).source
+                source = options.route_settings.of(domain).source
                 return await survey(
                     domain,
                     ports=replace(ports, dialer=TcpDialer(source)),

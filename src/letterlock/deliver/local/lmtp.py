@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from letterlock.deliver import outcomes
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
-from letterlock.deliver.reply_hints import NO_ADVICE, Advice
+from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints
 from letterlock.deliver.session import Opened, Ports, Refused, Unreachable, open_session
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.unforeseen import unforeseen
@@ -108,9 +108,9 @@ class _Delivery:
             case Refused(verdict=verdict, connected_at=connected_at):
                 self._handed.connected_at = connected_at
                 self._defer("4.7.0", "; ".join(sentence(reason) for reason in verdict.reasons))
-            case Unreachable(status=status, text=text, connected_at=connected_at, advice=advice):
+            case Unreachable(status=status, text=text, connected_at=connected_at, hints=hints):
                 self._handed.connected_at = connected_at
-                self._defer(status, text, advice)
+                self._defer(status, text, hints)
         return True
 
     def _kept_session(self) -> Opened | None:
@@ -159,12 +159,12 @@ class _Delivery:
         if done.broken:
             self._broke()
         elif done.lost is not None:
-            self._defer(done.lost.status, done.lost.text, done.lost.advice)
+            self._defer(done.lost.status, done.lost.text, done.lost.hints)
 
-    def _defer(self, status: str, text: str, advice: Advice = NO_ADVICE) -> None:
+    def _defer(self, status: str, text: str, hints: ReplyHints = NO_HINTS) -> None:
         """Whoever has no outcome yet is tried again."""
         for recipient in self._recipients:
-            outcome = outcomes.deferred(recipient, status, f"{self._server}: {text}", advice=advice)
+            outcome = outcomes.deferred(recipient, status, f"{self._server}: {text}", hints=hints)
             self._handed.outcomes.setdefault(recipient, outcome)
 
 

@@ -15,7 +15,7 @@ from letterlock.net.dns.connections import Connections
 from letterlock.net.dns.datagrams import Harassed, ask_over_udp
 from letterlock.net.dns.examination import UpstreamReport, examine
 from letterlock.net.dns.upstream import MAX_UPSTREAMS, Upstream
-from letterlock.net.dns.upstream_stats import Standing
+from letterlock.net.dns.upstream_stats import UpstreamStats
 from letterlock.net.dns.wire import MAX_MESSAGE_OCTETS, answers, mix_case, poor, refuses, restored
 from letterlock.resolver.answer import NoUpstream
 
@@ -59,7 +59,7 @@ class UpstreamTransport:
         self._timeout_seconds = timeout_seconds
         self._mixed_case = mixed_case
         self._roots = roots
-        self._standings = [Standing(upstream) for upstream in self.upstreams]
+        self._standings = [UpstreamStats(upstream) for upstream in self.upstreams]
         self._work: _Work | None = None
         self._answered_at = 0.0  # by the monotonic clock of event loops
 
@@ -136,7 +136,7 @@ class UpstreamTransport:
         for connections in self._work.connections.values():
             await connections.aclose()
 
-    def _turns(self) -> Iterator[tuple[Standing, float]]:
+    def _turns(self) -> Iterator[tuple[UpstreamStats, float]]:
         """Whom to ask, and how long to wait before the next one is asked, too."""
         now = asyncio.get_running_loop().time
         for number in range(ROUNDS):
@@ -147,7 +147,7 @@ class UpstreamTransport:
                 yield standing, FIRST_TRY_SECONDS * 2**number
 
     async def _ask(self, wire: bytes, tcp: bool) -> bytes:
-        trying: dict[asyncio.Task[bytes], Standing] = {}
+        trying: dict[asyncio.Task[bytes], UpstreamStats] = {}
         outcome: bytes | OSError = TimeoutError("no reply")
         try:
             for turn, (standing, wait) in enumerate(self._turns()):
@@ -172,7 +172,7 @@ class UpstreamTransport:
             raise outcome
         return outcome
 
-    async def _try(self, standing: Standing, wire: bytes, tcp: bool) -> bytes:
+    async def _try(self, standing: UpstreamStats, wire: bytes, tcp: bool) -> bytes:
         """One query to one upstream; how it went is written down."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -189,7 +189,7 @@ class UpstreamTransport:
             self._answered_at = loop.time()
         return reply
 
-    async def _exchange(self, standing: Standing, wire: bytes, tcp: bool) -> bytes:
+    async def _exchange(self, standing: UpstreamStats, wire: bytes, tcp: bool) -> bytes:
         upstream = standing.upstream
         query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
         fits = partial(answers, query=query, exact_case=self._mixed_case)
@@ -203,7 +203,7 @@ class UpstreamTransport:
 
 
 def _harvest(
-    done: Iterable[asyncio.Task[bytes]], trying: dict[asyncio.Task[bytes], Standing], so_far: bytes | OSError
+    done: Iterable[asyncio.Task[bytes]], trying: dict[asyncio.Task[bytes], UpstreamStats], so_far: bytes | OSError
 ) -> tuple[bytes | OSError, bool]:
     """The best outcome so far, and whether it is a good reply. A poor reply is better than an error."""
     for task in done:

@@ -11,7 +11,7 @@ _FORGET = 0.98  # an upstream that is passed over looks better each time, until 
 
 
 @dataclass(slots=True)
-class Standing:
+class UpstreamStats:
     """A smoothed round trip in seconds, failures in a row, and what is wrong with the upstream by examination."""
 
     upstream: Upstream

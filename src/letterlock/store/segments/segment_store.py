@@ -44,7 +44,7 @@ class _Fresh:
     moving: asyncio.Task[None] | None = None
 
 
-class FreshStore:
+class SegmentStore:
     """queue.store.OperatedStore over another one, which holds what is not delivered at once."""
 
     def __init__(
@@ -65,7 +65,7 @@ class FreshStore:
         seal: Seal = IN_CLEAR,
         disk: Disk | None = None,
         relief: Callable[[], bool] = nobody_helps,
-    ) -> "FreshStore":
+    ) -> "SegmentStore":
         """Begin with what the segments in a directory still have. `kept` is closed with it. Raises StoreFailed.
 
         With a `disk` that is full, messages stay in their segments, and are delivered from there.
@@ -374,11 +374,11 @@ def _heard_out(moving: asyncio.Task[None]) -> None:
         moving.exception()
 
 
-async def open_queue(directory: Path, seal: Seal = IN_CLEAR) -> FreshStore:
+async def open_queue(directory: Path, seal: Seal = IN_CLEAR) -> SegmentStore:
     """The queue of one machine: SQLite behind the fast lane. Raises StoreFailed, QueueInUse."""
     kept = await SqliteStore.open(directory, seal)
     try:
-        return await FreshStore.open(directory, kept, seal)
+        return await SegmentStore.open(directory, kept, seal)
     except StoreFailed:
         await kept.close()
         raise
