@@ -1,0 +1,128 @@
+"""Results of DKIM and ARC, and every reason why a signature did not pass, with the section of its standard."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Result(StrEnum):
+    """How a signature ended, in the words of Authentication-Results (RFC 8601 section 2.7.1)."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NEUTRAL = "neutral"  # it could not be understood
+    POLICY = "policy"  # it is beyond the limits of this verifier
+    TEMPERROR = "temperror"
+    PERMERROR = "permerror"
+
+
+class Reason(StrEnum):
+    """Why a signature did not pass. The values are stable; `explain` has the rest."""
+
+    SYNTAX = "syntax"
+    TAG_MISSING = "tag-missing"
+    VERSION = "version"
+    ALGORITHM = "algorithm"
+    SHA1 = "sha1"
+    CANONICALIZATION = "canonicalization"
+    QUERY_METHOD = "query-method"
+    IDENTITY = "identity"
+    FROM_NOT_SIGNED = "from-not-signed"
+    FORBIDDEN_FIELD = "forbidden-field"
+    TIMES = "times"
+    EXPIRED = "expired"
+    TOO_LARGE = "too-large"
+    TOO_MANY_TAGS = "too-many-tags"
+    TOO_MANY_NAMES = "too-many-names"
+    TOO_MANY_SIGNATURES = "too-many-signatures"
+    KEY_ABSENT = "key-absent"
+    KEY_LOOKUP_FAILED = "key-lookup-failed"
+    KEY_BOGUS = "key-bogus"
+    KEY_SYNTAX = "key-syntax"
+    KEY_REVOKED = "key-revoked"
+    KEY_ALGORITHM = "key-algorithm"
+    KEY_HASH = "key-hash"
+    KEY_SERVICE = "key-service"
+    KEY_STRICT = "key-strict"
+    KEY_TOO_SHORT = "key-too-short"
+    KEY_TOO_LARGE = "key-too-large"
+    BODY_CHANGED = "body-changed"
+    BODY_TOO_SHORT = "body-too-short"
+    HEADER_CHANGED = "header-changed"
+
+
+class Explanation(NamedTuple):
+    """What a reason means: the result that it causes, the section that demands it, and a sentence for people."""
+
+    result: Result
+    section: str
+    sentence: str
+
+
+_F, _N, _P = Result.FAIL, Result.NEUTRAL, Result.PERMERROR
+
+EXPLANATIONS = {
+    Reason.SYNTAX: Explanation(_N, "RFC 6376 section 3.2", "the signature field is not written by the grammar"),
+    Reason.TAG_MISSING: Explanation(_N, "RFC 6376 section 6.1.1", "the signature lacks a required tag"),
+    Reason.VERSION: Explanation(_N, "RFC 6376 section 3.5", "the signature is of another version than 1"),
+    Reason.ALGORITHM: Explanation(_N, "RFC 6376 section 3.3", "the signature's algorithm is unknown"),
+    Reason.SHA1: Explanation(_F, "RFC 8301 section 3.1", "the signature uses SHA-1, which proves nothing any more"),
+    Reason.CANONICALIZATION: Explanation(_N, "RFC 6376 section 3.5", "the signature's canonicalization is unknown"),
+    Reason.QUERY_METHOD: Explanation(_N, "RFC 6376 section 3.5", "the key is not published in DNS TXT records"),
+    Reason.IDENTITY: Explanation(_P, "RFC 6376 section 6.1.1", "the identity i= is not in the signing domain d="),
+    Reason.FROM_NOT_SIGNED: Explanation(_P, "RFC 6376 section 6.1.1", "the signature does not cover From"),
+    Reason.FORBIDDEN_FIELD: Explanation(
+        _P, "RFC 8617 section 4.1", "the signature covers a header field that it must not cover"
+    ),
+    Reason.TIMES: Explanation(_N, "RFC 6376 section 3.5", "the signature expires before it was made"),
+    Reason.EXPIRED: Explanation(_F, "RFC 6376 section 6.1.1", "the signature has expired"),
+    Reason.TOO_LARGE: Explanation(
+        Result.POLICY, "RFC 6376 section 8.4", "the signature field or key record is larger than this verifier reads"
+    ),
+    Reason.TOO_MANY_TAGS: Explanation(
+        Result.POLICY, "RFC 6376 section 8.4", "the signature or key has more tags than this verifier reads"
+    ),
+    Reason.TOO_MANY_NAMES: Explanation(
+        Result.POLICY, "RFC 6376 section 8.4", "the signature names more header fields than this verifier hashes"
+    ),
+    Reason.TOO_MANY_SIGNATURES: Explanation(
+        Result.POLICY, "RFC 6376 section 6.1", "the message has more signatures than this verifier checks"
+    ),
+    Reason.KEY_ABSENT: Explanation(_P, "RFC 6376 section 6.1.2", "the domain publishes no key under this selector"),
+    Reason.KEY_LOOKUP_FAILED: Explanation(
+        Result.TEMPERROR, "RFC 6376 section 6.1.2", "the key could not be looked up; whether there is one is unknown"
+    ),
+    Reason.KEY_BOGUS: Explanation(
+        Result.TEMPERROR, "RFC 4035 section 5.5", "the DNS answer with the key has a broken DNSSEC proof"
+    ),
+    Reason.KEY_SYNTAX: Explanation(_P, "RFC 6376 section 6.1.2", "the key record is not written by the grammar"),
+    Reason.KEY_REVOKED: Explanation(_P, "RFC 6376 section 3.6.1", "the domain has revoked the key"),
+    Reason.KEY_ALGORITHM: Explanation(_P, "RFC 6376 section 6.1.2", "the key is for another algorithm"),
+    Reason.KEY_HASH: Explanation(_P, "RFC 6376 section 3.6.1", "the key may not be used with SHA-256"),
+    Reason.KEY_SERVICE: Explanation(_P, "RFC 6376 section 3.6.1", "the key may not be used for email"),
+    Reason.KEY_STRICT: Explanation(
+        _P, "RFC 6376 section 3.6.1", "the key does not allow identities i= in subdomains (t=s)"
+    ),
+    Reason.KEY_TOO_SHORT: Explanation(_F, "RFC 8301 section 3.2", "the RSA key has fewer than 1024 bits"),
+    Reason.KEY_TOO_LARGE: Explanation(
+        Result.POLICY, "RFC 8301 section 3.2", "the RSA key is larger than this verifier computes with"
+    ),
+    Reason.BODY_CHANGED: Explanation(_F, "RFC 6376 section 6.1.3", "the body was changed after it was signed"),
+    Reason.BODY_TOO_SHORT: Explanation(_P, "RFC 6376 section 3.5", "the body is shorter than the signature's l="),
+    Reason.HEADER_CHANGED: Explanation(
+        _F, "RFC 6376 section 6.1.3", "a signed header field was changed, added or removed, or another key signed it"
+    ),
+}
+
+
+class Refused(Exception):
+    """A signature or key that cannot pass: the reason, and what was found. Never leaves this package."""
+
+    def __init__(self, reason: Reason, found: str = "") -> None:
+        super().__init__(reason.value, found)
+        self.reason = reason
+        self.found = found
+
+
+def explain(reason: Reason) -> Explanation:
+    """The result, the section and the sentence of a reason."""
+    return EXPLANATIONS[reason]
