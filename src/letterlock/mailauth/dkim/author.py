@@ -1,0 +1,32 @@
+"""The domain in From, to choose the key that signs (RFC 6376 section 5.1). Not for decisions about foreign mail."""
+
+import re
+
+from letterlock.mail.names import InvalidName, normalise
+from letterlock.mailauth.message import Message
+
+_MAX_OCTETS = 8192  # a From field of more is no address that we would sign for
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)", re.DOTALL)
+_MAX_NESTING = 8  # of comments
+_ANGLE = re.compile(rb"<[^<>]*@([^<>@]*)>")
+_BARE = re.compile(rb"[^\s,;:<>@]+@([^\s,;:<>@]+)")
+
+
+def author_domain(message: Message) -> str | None:
+    """The one domain of all authors, in A-labels; None when there is none, or several, or From is malformed."""
+    fields = message.named(b"from")
+    if len(fields) != 1 or len(fields[0].value) > _MAX_OCTETS:
+        return None
+    text = _QUOTED.sub(b"q", fields[0].value.replace(b"\r\n", b""))
+    for _ in range(_MAX_NESTING):
+        if b"(" not in text:
+            break
+        text = _COMMENT.sub(b" ", text)
+    if b"(" in text or b'"' in text:  # one that does not end, or is nested too deeply
+        return None
+    try:
+        found = {normalise(domain.strip().decode()) for domain in _ANGLE.findall(text) or _BARE.findall(text)}
+    except (InvalidName, UnicodeDecodeError):
+        return None
+    return found.pop() if len(found) == 1 else None

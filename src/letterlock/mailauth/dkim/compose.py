@@ -1,0 +1,65 @@
+"""Write signature fields, folded at 78 columns so that no later hop has a reason to fold them again."""
+
+import base64
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MAX_COLUMNS = 78  # RFC 5322 section 2.1.1
+# A seal covers the folds in the b= of an ARC-Message-Signature: this is where the signing vectors of ARC have them.
+_FIRST_OCTETS, _NEXT_OCTETS = 70, 72
+_FOLD = b"\r\n "
+
+
+class Draft(NamedTuple):
+    """A signature field with an empty b=: what stands before the signature and what after it, no final CRLF."""
+
+    head: bytes
+    tail: bytes
+
+    @property
+    def unsigned(self) -> bytes:
+        """What the signature is over."""
+        return self.head + self.tail
+
+    def signed(self, signature: bytes) -> bytes:
+        """The whole field. Its folds around and inside b= are not signed."""
+        return self.head + _folded(base64.b64encode(signature)) + self.tail
+
+
+def draft(name: bytes, before: Iterable[bytes], after: Iterable[bytes] = ()) -> Draft:
+    """A field of tags, each as `name=value`, with an empty b= between `before` and `after`."""
+    head = _filled(name + b":", [tag + b";" for tag in before])
+    rest = b";".join(after)
+    tail = b";" + _filled(b" " * MAX_COLUMNS, [tag + b";" for tag in rest.split(b";")])[MAX_COLUMNS:-1] if rest else b""
+    return Draft(head + _FOLD + b"b=", tail)
+
+
+def _filled(start: bytes, tags: list[bytes]) -> bytes:
+    """The tags after `start`, as many on a line as fit."""
+    lines = [start]
+    for tag in tags:
+        if len(lines[-1]) + 1 + len(tag) > MAX_COLUMNS:
+            lines.append(b"")
+        first, *more = _pieces(tag)
+        lines[-1] += b" " + first
+        lines.extend(b" " + piece for piece in more)
+    return b"\r\n".join(lines)
+
+
+def _pieces(tag: bytes) -> list[bytes]:
+    """A tag as it is when it fits into a line, else folded after colons, where h= may have white space."""
+    if len(tag) < MAX_COLUMNS:
+        return [tag]
+    lines = [b""]
+    for item in tag.split(b":"):
+        if lines[-1] and len(lines[-1]) + len(item) + 2 > MAX_COLUMNS:
+            lines.append(b"")
+        lines[-1] += item + b":"
+    lines[-1] = lines[-1][:-1]
+    return lines
+
+
+def _folded(text: bytes) -> bytes:
+    lines = [text[:_FIRST_OCTETS]]
+    lines += [text[at : at + _NEXT_OCTETS] for at in range(_FIRST_OCTETS, len(text), _NEXT_OCTETS)]
+    return _FOLD.join(lines)

@@ -1,0 +1,125 @@
+"""Sign messages (RFC 6376 section 5): several keys at once, and a guard against fields that are added later.
+
+    signer = Signer([key, ...])
+    content = signer.sign(split(content), now) + content
+
+The cost for a message of 4 KB: 0.1 ms for hashing and writing, and for each key what `SigningKey.sign` costs, during
+which other threads run. The body is hashed once for all keys, in blocks, without a copy.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+from letterlock.mailauth.dkim.author import author_domain
+from letterlock.mailauth.dkim.canonical import Form, body_digest, canonical_field
+from letterlock.mailauth.dkim.compose import draft
+from letterlock.mailauth.dkim.signing_key import SigningKey
+from letterlock.mailauth.message import Field, Message
+
+# Named once more than they occur, so that one more breaks the signature (RFC 6376 sections 5.4.2 and 8.15).
+# These are what a reader sees and what decides how a body is shown, whether they are there or not.
+GUARDED = (
+    b"from",
+    b"reply-to",
+    b"subject",
+    b"date",
+    b"to",
+    b"cc",
+    b"message-id",
+    b"in-reply-to",
+    b"references",
+    b"mime-version",
+    b"content-type",
+    b"content-transfer-encoding",
+)
+# Guarded in the same way, but only when they occur: lists and forwarders add them to mail of others, rightly.
+GUARDED_IF_PRESENT = (
+    b"sender",
+    b"content-disposition",
+    b"content-id",
+    b"content-description",
+    b"resent-date",
+    b"resent-from",
+    b"resent-to",
+    b"resent-cc",
+    b"resent-message-id",
+    b"list-id",
+    b"list-help",
+    b"list-unsubscribe",
+    b"list-unsubscribe-post",
+    b"list-subscribe",
+    b"list-post",
+    b"list-owner",
+    b"list-archive",
+    b"feedback-id",
+)
+# Of each name: RFC 5322 section 3.6 allows one, and Resent- blocks repeat. All names together must stay below the 256
+# that our own verifier reads. Fields above are unsigned, as they are where a message is malformed beyond that.
+MAX_INSTANCES = 7
+
+_ALWAYS = frozenset(GUARDED)
+
+
+class Signer:
+    """Signs for the domains that its keys are for, with every key of a domain."""
+
+    def __init__(self, keys: Iterable[SigningKey], *, lifetime_seconds: int | None = None) -> None:
+        """`lifetime_seconds` puts an expiry (x=) into the signatures; the queue's lifetime and a week is a good one."""
+        self._lifetime_seconds = lifetime_seconds
+        self._keys: dict[str, list[SigningKey]] = {}
+        for key in keys:
+            self._keys.setdefault(key.domain, []).append(key)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains that it can sign for."""
+        return tuple(self._keys)
+
+    def keys_for(self, domain: str) -> Sequence[SigningKey]:
+        """The keys of a domain (lower-case A-labels), or of the nearest one above it, which DMARC accepts too."""
+        while domain:
+            if domain in self._keys:
+                return self._keys[domain]
+            domain = domain.partition(".")[2]
+        return ()
+
+    def sign(self, message: Message, now: float, domain: str | None = None) -> bytes:
+        """The DKIM-Signature fields to put on top of the message, each with its CRLF; b"" when there is no key.
+
+        Without a `domain` the one in From decides; a From with several domains is not signed.
+        """
+        domain = author_domain(message) if domain is None else domain
+        keys = self.keys_for(domain) if domain else ()
+        return sign_with(keys, message, now, self._lifetime_seconds) if keys else b""
+
+
+def sign_with(keys: Sequence[SigningKey], message: Message, now: float, lifetime_seconds: int | None = None) -> bytes:
+    """The DKIM-Signature fields made with these keys, relaxed/relaxed, over the whole body."""
+    names, header = signed_part(message)
+    body_hash = base64.b64encode(body_digest(message.body, Form.RELAXED))
+    signed_at = int(now)
+    times = [b"t=%d" % signed_at] + ([b"x=%d" % (signed_at + lifetime_seconds)] if lifetime_seconds else [])
+    hashed = sha256(header)
+    fields = []
+    for key in keys:
+        names_of_key = [b"d=" + key.domain.encode(), b"s=" + key.selector.encode()]
+        tags = [b"v=1", b"a=" + key.algorithm.encode(), b"c=relaxed/relaxed", *names_of_key, *times]
+        made = draft(b"DKIM-Signature", [*tags, b"h=" + names, b"bh=" + body_hash])
+        digest = hashed.copy()
+        digest.update(canonical_field(Field(b"dkim-signature", made.unsigned), Form.RELAXED))
+        fields.append(made.signed(key.sign(digest.digest())) + b"\r\n")
+    return b"".join(fields)
+
+
+def signed_part(message: Message) -> tuple[bytes, bytes]:
+    """The value of h= for a message, and the fields that it names in their relaxed form."""
+    names: list[bytes] = []
+    parts: list[bytes] = []
+    for name in GUARDED + GUARDED_IF_PRESENT:
+        fields = message.named(name)
+        guard = len(fields) <= MAX_INSTANCES and bool(fields or name in _ALWAYS)
+        fields = fields[-MAX_INSTANCES:]
+        names += [name] * (len(fields) + guard)
+        parts += [canonical_field(field, Form.RELAXED) + b"\r\n" for field in reversed(fields)]
+    return b":".join(names), b"".join(parts)

