@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import cast
 
 from letterlock.mail.envelope import Envelope
-from letterlock.queue.store import Store
+from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
@@ -78,7 +78,7 @@ async def listener_rate(messages: int, octets: int) -> float:
     ids = itertools.count(1)
     options = ReceiveOptions(hostname="mx.example.org")
     listener = Listener(
-        options, store=cast("Store", Nowhere()), clock=Clock(), tls=None, new_id=lambda: f"{next(ids):X}"
+        options, store=cast("AcceptStore", Nowhere()), clock=Clock(), tls=None, new_id=lambda: f"{next(ids):X}"
     )
     with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as bound:
         await listener.start([bound])

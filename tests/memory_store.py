@@ -22,7 +22,7 @@ from tests.memory_messages import Kept, KeptTask, obey, tally
 
 
 class MemoryStore:
-    """queue.store.OperatedStore in dictionaries."""
+    """queue.store.Store in dictionaries."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Kept] = {}

@@ -25,7 +25,7 @@ from typing import Any
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.settle import RetrySchedule, settle
-from letterlock.queue.store import OperatedStore
+from letterlock.queue.store import Store
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
@@ -135,9 +135,7 @@ async def _wait(case: Case, store: SqliteStore, name: str) -> set[tuple[str, str
     return waiting
 
 
-async def _deliver(
-    store: OperatedStore, task: DeliveryTask, kind: OutcomeKind = OutcomeKind.DELIVERED
-) -> set[tuple[str, str]]:
+async def _deliver(store: Store, task: DeliveryTask, kind: OutcomeKind = OutcomeKind.DELIVERED) -> set[tuple[str, str]]:
     """Settle a task; whoever has the message now."""
     body = await store.body(task.envelope.id)
     made = attempt(task, *(outcome(each, kind) for each in task.recipients), at=2.0)

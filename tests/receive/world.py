@@ -10,7 +10,7 @@ from typing import cast
 
 from letterlock.mail.envelope import Envelope
 from letterlock.net.tls import ServerContext
-from letterlock.queue.store import Store
+from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
@@ -143,7 +143,7 @@ async def world(
     store, delivery, ids = FakeStore(), Delivery(), itertools.count(1)
     listener = Listener(
         options or ReceiveOptions(hostname="mx.example.org"),
-        store=cast("Store", store),
+        store=cast("AcceptStore", store),
         clock=StandingClock(),
         tls=tls,
         new_id=lambda: f"ID{next(ids)}",

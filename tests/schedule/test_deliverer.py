@@ -16,7 +16,7 @@ from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence
 from letterlock.queue.age import Age, Reading
 from letterlock.queue.settle import RetrySchedule
-from letterlock.queue.store import Store
+from letterlock.queue.store import WorkStore
 from letterlock.queue.tasks import DeliveryTask
 from letterlock.routing.domain_table import DomainTable
 from letterlock.routing.routes import NextHop
@@ -64,7 +64,7 @@ def task_for(domain: str, number: int) -> DeliveryTask:
     return make_task(Mailbox("ann", domain), message_id=f"{domain}-{number}", next_hop=domain)
 
 
-class TimedStore(Store, Protocol):
+class TimedStore(WorkStore, Protocol):
     """A store that goes by a clock of ours."""
 
     clock: HandClock

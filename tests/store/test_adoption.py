@@ -12,7 +12,7 @@ import pytest
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.queue.orders import Order, OrderKind
-from letterlock.queue.store import OperatedStore
+from letterlock.queue.store import Store
 from letterlock.queue.tasks import Lease
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
@@ -57,7 +57,7 @@ async def left_in_segment(folder: Path, name: str, body: bytes = BODY) -> None:
         path.write_bytes(content)
 
 
-async def whole(store: OperatedStore) -> list[tuple[str, bytes]]:
+async def whole(store: Store) -> list[tuple[str, bytes]]:
     """All messages that can be delivered."""
     found = [(each.id, await store.body(each.id)) for each in await store.messages(limit=1000)]
     assert {task.envelope.id for task in await store.lease(1, limit=1000, lease_seconds=60)} == {

@@ -1,4 +1,7 @@
-"""The verbs of a store. One contract suite (tests/contract/) runs over every store that speaks them."""
+"""What each room needs of a store: AcceptStore, WorkStore, NoticeStore, OperatedStore; Store is all of them.
+
+One contract suite per protocol (tests/contract/) runs over every store.
+"""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -9,31 +12,42 @@ from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedM
 
 
 class LeaseLost(Exception):
-    """The lease ran out, or the message was removed: nothing was written."""
+    """The lease expired, or the message was removed: nothing was written."""
 
 
 class StoreFailed(Exception):
-    """The disk did not take it (full, unwritable, damaged): nothing was accepted."""
+    """The disk is full, unwritable or damaged: nothing was accepted."""
 
 
 class StoreFull(StoreFailed):
-    """There is no room left on the disk; what is kept there is safe."""
+    """No space is left on the disk; the messages stored there are safe."""
 
 
-class Store(Protocol):
-    """Where messages are kept. What `accept` and `settle` wrote is on disk, fsynced, when they return.
-
-    Every verb may raise StoreFailed.
-    """
+class AcceptStore(Protocol):
+    """What `receive` needs: take responsibility for a message. Every verb may raise StoreFailed."""
 
     async def accept(
         self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
     ) -> None:
-        """Keep a message; it is durable when this returns.
+        """Store a message; it is on disk, fsynced, when this returns.
 
-        `leases` are held from the start for these of its next hops, by whoever made them; the rest is due at
+        `leases` are held from the start for these of its next hops, by whoever made them; the others are due at
         `next_attempt_at`.
         """
+
+    async def message(self, message_id: str) -> QueuedMessage | None:
+        """One queued message: whether what may have been accepted before a crash was accepted."""
+
+
+class BodyStore(Protocol):
+    """Reads the content of a message that is still queued."""
+
+    async def body(self, message_id: str) -> bytes:
+        """The message content, with CRLF line ends, as it was accepted. Raises KeyError, StoreFailed."""
+
+
+class WorkStore(BodyStore, Protocol):
+    """What `schedule` needs: claim due tasks, and record how each attempt ended. Every verb may raise StoreFailed."""
 
     async def lease(
         self,
@@ -47,46 +61,55 @@ class Store(Protocol):
     ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, oldest due first. Expired leases of others are due again.
 
-        `avoid`: none for these next hops. `only`: none but for these, if there are any. `since`: none that were
-        due before.
+        `avoid`: skip these next hops. `only`: if not empty, claim only tasks for these. `since`: skip tasks that were
+        due before then.
         """
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost."""
 
-    async def body(self, message_id: str) -> bytes:
-        """The message content, with CRLF line ends, as it was accepted. Raises KeyError."""
-
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
-        """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
+        """Write the result of an attempt, fsynced when this returns, and end the lease. Raises LeaseLost."""
 
     async def release(self, lease: Lease, *, next_attempt_at: float) -> None:
         """Give a lease back untried (shutdown). A lost lease is not an error."""
 
     async def clock_set_back(self, now: float, seconds: float, *, lease_seconds: float) -> None:
-        """The wall clock was set back to `now`, by so many seconds: what waits is due as soon as it would have been.
+        """The wall clock was set back to `now`, by so many seconds: tasks are due as soon as they would have been.
 
         Leases last for `lease_seconds` at most from then.
         """
 
+    async def next_due(self) -> float | None:
+        """When the next task is due or the next lease expires; None when nothing is queued."""
+
+
+class NoticeStore(BodyStore, Protocol):
+    """What `report` needs: which senders must be notified, and that they were. Every verb may raise StoreFailed."""
+
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
-        """Failed recipients whose sender was not told yet, by message."""
+        """Failed recipients, and relayed ones that asked for it, whose sender was not notified yet; one per message."""
 
     async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
-        """Recipients who wait after an attempt, of messages as old as that, and of whom nobody was told yet.
+        """Recipients that wait after an attempt, whose sender was not notified yet, of messages as old as that.
 
-        By message, the oldest first. A message without a sender has nobody to be told.
+        One notice per message, the oldest message first. A message with the null reverse-path has no sender to notify.
         """
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
-        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction.
+        """Accept the DSN (None: there is nobody to notify) and mark the notice done, in one transaction.
 
-        Of a recipient who waits the sender is told once. Raises KeyError when the message is gone (removed): then
-        nothing is accepted.
+        A sender is notified once of each delayed recipient. Raises KeyError when the message was removed: then the DSN
+        is not accepted.
         """
 
-    async def next_due(self) -> float | None:
-        """When the next task is due or the next lease runs out; None when nothing is queued."""
+
+class OperatedStore(Protocol):
+    """What `admin` needs: look at the queue and steer it. Every verb may raise StoreFailed.
+
+    No call occupies the store for long: the work comes in pages. A page holds as much as could be looked at in one go,
+    so it may be empty though others follow: pass its `after` to get the next one; None marks the last.
+    """
 
     async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
         """Queued messages in order of id, beginning behind `after`."""
@@ -97,31 +120,20 @@ class Store(Protocol):
     async def attempts(self, message_id: str) -> Sequence[dict[str, object]]:
         """The journal of a message as JSON-able values, oldest first; only the last ones if many.
 
-        Attempts, and what an operator ordered: those records have the key `order`.
+        Attempts, and the operator's orders: those records have the key `order`.
         """
 
-    async def close(self) -> None:
-        """Finish what is in hand and close the files."""
-
-
-class OperatedStore(Store, Protocol):
-    """A store that an operator can look at and steer. No call holds it up for long: the work comes in pages.
-
-    A page is as much as could be looked at in one go, so it may be empty though others follow: `after` of what is
-    returned is where to go on, and None at the end.
-    """
-
     async def find(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[QueuedMessage]:
-        """The messages that are wanted, in order of id, beginning behind `after`."""
+        """The messages that match, in order of id, beginning behind `after`."""
 
     async def select(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[str]:
-        """The same, but their ids only."""
+        """The same, but only their ids."""
 
     async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
-        """Do to these messages, MAX_ORDERED at most, what the operator orders; which of them that changed.
+        """Apply an operator's order to these messages, MAX_ORDERED at most; returns the ids of those it changed.
 
-        All of it is on disk when this returns. A message that is not there, or to which the order does not apply, is
-        none of them.
+        All of it is on disk when this returns. Messages that are gone, or to which the order does not apply, are left
+        out.
         """
 
     async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
@@ -129,3 +141,10 @@ class OperatedStore(Store, Protocol):
 
     async def count(self) -> int:
         """How many messages there are."""
+
+
+class Store(AcceptStore, WorkStore, NoticeStore, OperatedStore, Protocol):
+    """A whole store, as an engine provides it and the server opens it. Consumers ask for the part they need."""
+
+    async def close(self) -> None:
+        """Finish the work in hand and close the files."""

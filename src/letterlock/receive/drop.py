@@ -21,7 +21,7 @@ from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.mail.tls_required import says_no
 from letterlock.ports import Clock
-from letterlock.queue.store import Store, StoreFailed, StoreFull
+from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.receive.batch import BadBatch, Batch, read_batch
 from letterlock.receive.drop_directory import DropDirectory, Dropped, DropUnusable, Unfit
 from letterlock.receive.journal import printable
@@ -54,7 +54,7 @@ class DropCollector:
         directory: DropDirectory,
         options: ReceiveOptions,
         *,
-        store: Store,
+        store: AcceptStore,
         clock: Clock,
         new_id: Callable[[], str],
         handover: Handover,

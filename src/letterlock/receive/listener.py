@@ -11,7 +11,7 @@ from letterlock.mail.replies import Reply
 from letterlock.net.streams import TcpStream
 from letterlock.net.tls import ServerContext
 from letterlock.ports import Clock
-from letterlock.queue.store import Store
+from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import Admission, MemoryBudget
@@ -50,7 +50,7 @@ class Listener:
         self,
         options: ReceiveOptions,
         *,
-        store: Store,
+        store: AcceptStore,
         clock: Clock,
         tls: ServerContext | None,
         new_id: Callable[[], str],

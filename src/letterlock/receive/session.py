@@ -14,7 +14,7 @@ from letterlock.mail.tls_required import says_no
 from letterlock.net.limits import Limit
 from letterlock.net.tls import ServerContext, accept_tls
 from letterlock.ports import Clock, Stream
-from letterlock.queue.store import Store, StoreFailed, StoreFull
+from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import MemoryBudget
@@ -62,7 +62,7 @@ class Services:
     """What all sessions share."""
 
     options: ReceiveOptions
-    store: Store
+    store: AcceptStore
     clock: Clock
     tls: ServerContext | None
     new_id: Callable[[], str]

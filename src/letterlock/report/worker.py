@@ -11,7 +11,7 @@ from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Ret
 from letterlock.ports import Clock
-from letterlock.queue.store import Store, StoreFailed
+from letterlock.queue.store import NoticeStore, StoreFailed
 from letterlock.queue.tasks import Notice, NoticeKind
 from letterlock.report.notices import report_on
 from letterlock.routing.rules import Rules
@@ -32,7 +32,7 @@ class Reporter:
 
     def __init__(
         self,
-        store: Store,
+        store: NoticeStore,
         *,
         clock: Clock,
         hostname: str,

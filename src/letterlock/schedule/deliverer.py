@@ -32,7 +32,7 @@ from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
 from letterlock.queue.age import Reading
 from letterlock.queue.settle import settle
-from letterlock.queue.store import LeaseLost, Store, StoreFailed
+from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
 from letterlock.schedule.backoff import Backoff, did_well, first_trouble, was_crowded
 from letterlock.schedule.clock_watch import ClockWatch
@@ -67,7 +67,7 @@ class Deliverer:
         self,
         options: DeliverOptions,
         *,
-        store: Store,
+        store: WorkStore,
         discoverer: Discoverer,
         dialer_from: Callable[[SourceAddresses], Dialer],
         clock: Clock,

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from letterlock.ports import Clock
-from letterlock.queue.store import LeaseLost, Store, StoreFailed
+from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
 from letterlock.queue.tasks import Lease
 
 log = logging.getLogger("letterlock.deliver")
@@ -30,7 +30,7 @@ class KeptLease:
 class LeaseKeeper:
     """All leases in hand. `seconds` is how long each renewal makes one last."""
 
-    def __init__(self, store: Store, clock: Clock, seconds: float) -> None:
+    def __init__(self, store: WorkStore, clock: Clock, seconds: float) -> None:
         self._store = store
         self._clock = clock
         self._seconds = seconds

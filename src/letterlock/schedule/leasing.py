@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from letterlock.deliver.options import DeliverOptions
 from letterlock.ports import Clock
-from letterlock.queue.store import Store, StoreFailed
+from letterlock.queue.store import StoreFailed, WorkStore
 from letterlock.queue.tasks import DeliveryTask, Lease
 from letterlock.schedule.backoff import Backoff
 from letterlock.schedule.lease_keeper import LeaseKeeper
@@ -37,7 +37,7 @@ class Leasing:
 
     def __init__(
         self,
-        store: Store,
+        store: WorkStore,
         clock: Clock,
         options: DeliverOptions,
         slots: Slots,

@@ -16,7 +16,7 @@ from tests.memory_messages import Kept, KeptTask, tally
 
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
-from letterlock.queue.store import LeaseLost, OperatedStore, StoreFailed, StoreFull
+from letterlock.queue.store import LeaseLost, Store, StoreFailed, StoreFull
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from letterlock.sqlite.disk import Disk, nobody_helps
 from letterlock.store.envelopes import write_envelope
@@ -45,11 +45,9 @@ class _Fresh:
 
 
 class SegmentStore:
-    """queue.store.OperatedStore over another one, which holds what is not delivered at once."""
+    """queue.store.Store over another one, which holds what is not delivered at once."""
 
-    def __init__(
-        self, kept: OperatedStore, segments: SegmentLog, seal: Seal = IN_CLEAR, disk: Disk | None = None
-    ) -> None:
+    def __init__(self, kept: Store, segments: SegmentLog, seal: Seal = IN_CLEAR, disk: Disk | None = None) -> None:
         """`disk` says whether there is room for new mail; None: as long as writing succeeds."""
         self._kept = kept
         self._disk = disk
@@ -61,7 +59,7 @@ class SegmentStore:
     async def open(
         cls,
         directory: Path,
-        kept: OperatedStore,
+        kept: Store,
         seal: Seal = IN_CLEAR,
         disk: Disk | None = None,
         relief: Callable[[], bool] = nobody_helps,

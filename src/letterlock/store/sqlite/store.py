@@ -45,7 +45,7 @@ _MARKS = {NoticeKind.FAILED: "mark_told", NoticeKind.DELAYED: "mark_warned", Not
 
 
 class SqliteStore:
-    """queue.store.OperatedStore over SQLite. Open one with `SqliteStore.open`."""
+    """queue.store.Store over SQLite. Open one with `SqliteStore.open`."""
 
     def __init__(
         self, connection: sqlite3.Connection, lock: IO[bytes], seal: Seal, relief: Callable[[], bool] = nobody_helps

@@ -1,4 +1,4 @@
-"""What every store must do for an operator: find, hold, quarantine, release, retry, remove, return and count."""
+"""What every OperatedStore must do: list, find, count, and obey orders."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason
 from letterlock.queue.orders import MAX_ORDERED, OrderKind, State, Tally, TallyBy, Wanted
 from letterlock.queue.settle import settle
-from letterlock.queue.store import LeaseLost, OperatedStore
+from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import OutcomeKind, QueuedMessage
 from tests.contract.delivering import SCHEDULE, lease_one, settled
 from tests.queue.messages import ANN, BEN, BODY, CAT, SENDER, attempt, envelope, outcome
@@ -22,27 +22,27 @@ REMOVE, RETURN = OrderKind.REMOVE, OrderKind.RETURN
 HOPS = ("one.test", "two.test")
 
 
-async def accepted(store: OperatedStore, *message_ids: str, due: float = 0.0) -> None:
+async def accepted(store: Store, *message_ids: str, due: float = 0.0) -> None:
     for message_id in message_ids:
         await store.accept(envelope(message_id, ANN, CAT), BODY, next_attempt_at=due)
 
 
-async def leased(store: OperatedStore, now: float = 0.0) -> list[tuple[str, str]]:
+async def leased(store: Store, now: float = 0.0) -> list[tuple[str, str]]:
     tasks = await store.lease(now, limit=100, lease_seconds=60)
     return sorted((each.lease.message_id, each.lease.next_hop) for each in tasks)
 
 
-async def seen(store: OperatedStore, message_id: str = "M1") -> QueuedMessage:
+async def seen(store: Store, message_id: str = "M1") -> QueuedMessage:
     message = await store.message(message_id)
     assert message is not None
     return message
 
 
-async def states(store: OperatedStore, message_id: str = "M1") -> list[str]:
+async def states(store: Store, message_id: str = "M1") -> list[str]:
     return [each.state for each in (await seen(store, message_id)).recipients]
 
 
-async def ids(store: OperatedStore, wanted: Wanted, limit: int = 100) -> list[str]:
+async def ids(store: Store, wanted: Wanted, limit: int = 100) -> list[str]:
     """All pages."""
     found: list[str] = []
     after: str | None = None
@@ -55,13 +55,13 @@ async def ids(store: OperatedStore, wanted: Wanted, limit: int = 100) -> list[st
             return found
 
 
-async def tallies(store: OperatedStore, by: TallyBy, now: float = 0.0) -> dict[str, Tally]:
+async def tallies(store: Store, by: TallyBy, now: float = 0.0) -> dict[str, Tally]:
     page = await store.tally(by, now=now)
     assert page.after is None
     return {each.key: each for each in page.found}
 
 
-async def test_what_is_held_is_not_tried_and_says_since_when_and_why(store: OperatedStore) -> None:
+async def test_what_is_held_is_not_tried_and_says_since_when_and_why(store: Store) -> None:
     await accepted(store, "M1", "M2")
     assert await obey(store, HOLD, "M1", at=5, reason="ask legal") == ["M1"]
     assert await leased(store, 1e6) == [("M2", hop) for hop in HOPS]
@@ -71,14 +71,14 @@ async def test_what_is_held_is_not_tried_and_says_since_when_and_why(store: Oper
     assert await obey(store, HOLD, "M1", at=6, reason="again") == [], "it is held already"
 
 
-async def test_a_queue_with_nothing_but_held_messages_has_nothing_due(store: OperatedStore) -> None:
+async def test_a_queue_with_nothing_but_held_messages_has_nothing_due(store: Store) -> None:
     await accepted(store, "M1")
     await obey(store, HOLD, "M1")
     assert await store.next_due() is None
 
 
 @pytest.mark.parametrize("kind", [HOLD, QUARANTINE])
-async def test_what_is_released_is_due_at_once(store: OperatedStore, kind: OrderKind) -> None:
+async def test_what_is_released_is_due_at_once(store: Store, kind: OrderKind) -> None:
     await accepted(store, "M1", due=900)
     await obey(store, kind, "M1")
     assert await obey(store, RELEASE, "M1", at=20) == ["M1"]
@@ -87,7 +87,7 @@ async def test_what_is_released_is_due_at_once(store: OperatedStore, kind: Order
     assert [(each.held_at, each.held_because) for each in (await seen(store)).recipients] == [(None, None)] * 2
 
 
-async def test_only_what_goes_to_one_next_hop_can_be_held_and_released(store: OperatedStore) -> None:
+async def test_only_what_goes_to_one_next_hop_can_be_held_and_released(store: Store) -> None:
     await accepted(store, "M1")
     assert await obey(store, HOLD, "M1", next_hop="two.test") == ["M1"]
     assert await states(store) == ["queued", "held"]
@@ -97,7 +97,7 @@ async def test_only_what_goes_to_one_next_hop_can_be_held_and_released(store: Op
     assert await leased(store) == [("M1", "two.test")]
 
 
-async def test_a_hold_in_the_middle_of_an_attempt_applies_to_whoever_is_deferred_by_it(store: OperatedStore) -> None:
+async def test_a_hold_in_the_middle_of_an_attempt_applies_to_whoever_is_deferred_by_it(store: Store) -> None:
     await store.accept(envelope("M1", ANN, BEN), BODY, next_attempt_at=0)
     task = await lease_one(store)
     assert await obey(store, HOLD, "M1", at=5) == ["M1"]
@@ -110,7 +110,7 @@ async def test_a_hold_in_the_middle_of_an_attempt_applies_to_whoever_is_deferred
     assert (again.recipients, again.attempts) == ((BEN,), 1)
 
 
-async def test_a_hold_in_the_middle_of_an_attempt_that_delivers_changes_nothing(store: OperatedStore) -> None:
+async def test_a_hold_in_the_middle_of_an_attempt_that_delivers_changes_nothing(store: Store) -> None:
     await store.accept(envelope("M1"), BODY, next_attempt_at=0)
     task = await lease_one(store)
     await obey(store, HOLD, "M1")
@@ -118,7 +118,7 @@ async def test_a_hold_in_the_middle_of_an_attempt_that_delivers_changes_nothing(
     assert await store.message("M1") is None
 
 
-async def test_a_release_in_the_middle_of_an_attempt_leaves_the_lease_to_its_holder(store: OperatedStore) -> None:
+async def test_a_release_in_the_middle_of_an_attempt_leaves_the_lease_to_its_holder(store: Store) -> None:
     await store.accept(envelope("M1"), BODY, next_attempt_at=0)
     task = await lease_one(store)
     await obey(store, HOLD, "M1")
@@ -128,7 +128,7 @@ async def test_a_release_in_the_middle_of_an_attempt_leaves_the_lease_to_its_hol
     assert (await seen(store)).recipients[0].next_attempt_at == pytest.approx(310)
 
 
-async def test_a_lease_that_is_given_back_leaves_the_message_held(store: OperatedStore) -> None:
+async def test_a_lease_that_is_given_back_leaves_the_message_held(store: Store) -> None:
     await store.accept(envelope("M1"), BODY, next_attempt_at=0)
     task = await lease_one(store)
     await obey(store, HOLD, "M1")
@@ -137,7 +137,7 @@ async def test_a_lease_that_is_given_back_leaves_the_message_held(store: Operate
     assert await leased(store, 1e6) == []
 
 
-async def test_what_is_held_does_not_expire_and_has_one_attempt_when_it_is_released(store: OperatedStore) -> None:
+async def test_what_is_held_does_not_expire_and_has_one_attempt_when_it_is_released(store: Store) -> None:
     await store.accept(envelope("M1", expires_at=100), BODY, next_attempt_at=0)
     await settled(store, await lease_one(store), outcome(ANN, DEFERRED), now=1)
     await obey(store, HOLD, "M1")
@@ -150,7 +150,7 @@ async def test_what_is_held_does_not_expire_and_has_one_attempt_when_it_is_relea
     assert "gave up" in notice.outcomes[0].text
 
 
-async def test_what_is_quarantined_is_freed_by_name_only(store: OperatedStore) -> None:
+async def test_what_is_quarantined_is_freed_by_name_only(store: Store) -> None:
     await accepted(store, "M1", "M2")
     await obey(store, HOLD, "M1")
     assert await obey(store, QUARANTINE, "M1", "M2", reason="a worm") == ["M1", "M2"]
@@ -161,7 +161,7 @@ async def test_what_is_quarantined_is_freed_by_name_only(store: OperatedStore) -
     assert await ids(store, Wanted(state=State.QUARANTINED)) == ["M2"]
 
 
-async def test_the_journal_tells_what_was_ordered(store: OperatedStore) -> None:
+async def test_the_journal_tells_what_was_ordered(store: Store) -> None:
     await store.accept(envelope("M1"), BODY, next_attempt_at=0)
     await obey(store, HOLD, "M1", at=5, reason="ask legal")
     await obey(store, HOLD, "M1", at=6)
@@ -173,7 +173,7 @@ async def test_the_journal_tells_what_was_ordered(store: OperatedStore) -> None:
     assert "order" not in tried
 
 
-async def test_retry_makes_what_waits_due_and_nothing_else(store: OperatedStore) -> None:
+async def test_retry_makes_what_waits_due_and_nothing_else(store: Store) -> None:
     await accepted(store, "M1", "M2", "M3", due=1000)
     await obey(store, HOLD, "M2")
     assert await retry(store, "M1", "M2", "unknown", now=5) == ["M1"]
@@ -183,7 +183,7 @@ async def test_retry_makes_what_waits_due_and_nothing_else(store: OperatedStore)
     assert await leased(store, 6) == [("M3", "two.test")]
 
 
-async def test_a_removed_message_is_gone_and_its_lease_with_it(store: OperatedStore) -> None:
+async def test_a_removed_message_is_gone_and_its_lease_with_it(store: Store) -> None:
     await store.accept(envelope(), BODY, next_attempt_at=0)
     task = await lease_one(store)
     assert await obey(store, REMOVE, "M1", "M1") == ["M1"]
@@ -195,7 +195,7 @@ async def test_a_removed_message_is_gone_and_its_lease_with_it(store: OperatedSt
         await store.renew(task.lease, 500)
 
 
-async def test_only_what_goes_to_one_next_hop_can_be_removed(store: OperatedStore) -> None:
+async def test_only_what_goes_to_one_next_hop_can_be_removed(store: Store) -> None:
     await accepted(store, "M1")
     assert await obey(store, REMOVE, "M1", next_hop="two.test") == ["M1"]
     assert await states(store) == ["queued", "failed"]
@@ -204,7 +204,7 @@ async def test_only_what_goes_to_one_next_hop_can_be_removed(store: OperatedStor
     assert await store.message("M1") is None
 
 
-async def test_what_is_returned_has_failed_and_its_sender_is_told(store: OperatedStore) -> None:
+async def test_what_is_returned_has_failed_and_its_sender_is_told(store: Store) -> None:
     await accepted(store, "M1")
     await obey(store, HOLD, "M1")
     assert await obey(store, RETURN, "M1", reason="sent twice") == ["M1"]
@@ -220,7 +220,7 @@ async def test_what_is_returned_has_failed_and_its_sender_is_told(store: Operate
     assert await obey(store, RETURN, "M1") == []
 
 
-async def test_what_is_being_tried_is_not_returned(store: OperatedStore) -> None:
+async def test_what_is_being_tried_is_not_returned(store: Store) -> None:
     await accepted(store, "M1")
     tasks = {each.lease.next_hop: each for each in await store.lease(0, limit=10, lease_seconds=60)}
     await settled(store, tasks["one.test"], outcome(ANN, DEFERRED))
@@ -230,7 +230,7 @@ async def test_what_is_being_tried_is_not_returned(store: OperatedStore) -> None
     await settled(store, tasks["two.test"], outcome(CAT, DELIVERED))
 
 
-async def test_rfc3461_4_1_nobody_hears_of_a_return_who_does_not_want_to(store: OperatedStore) -> None:
+async def test_rfc3461_4_1_nobody_hears_of_a_return_who_does_not_want_to(store: Store) -> None:
     wishes = Wishes(recipients={ANN: RecipientWishes(frozenset()), BEN: RecipientWishes(frozenset({Event.FAILURE}))})
     await store.accept(replace(envelope("M1", ANN, BEN), wishes=wishes), BODY, next_attempt_at=0)
     await obey(store, RETURN, "M1")
@@ -238,14 +238,14 @@ async def test_rfc3461_4_1_nobody_hears_of_a_return_who_does_not_want_to(store: 
     assert [each.recipient for each in notice.outcomes] == [BEN]
 
 
-async def test_no_order_is_obeyed_for_more_messages_than_the_limit(store: OperatedStore) -> None:
+async def test_no_order_is_obeyed_for_more_messages_than_the_limit(store: Store) -> None:
     names = [f"M{number:04}" for number in range(MAX_ORDERED + 1)]
     await accepted(store, *names)
     assert await obey(store, HOLD, *names) == names[:MAX_ORDERED]
 
 
 @pytest.mark.parametrize("kind", list(OrderKind))
-async def test_orders_about_nothing_change_nothing(store: OperatedStore, kind: OrderKind) -> None:
+async def test_orders_about_nothing_change_nothing(store: Store, kind: OrderKind) -> None:
     await accepted(store, "M1")
     before = await seen(store)
     strange = ("", "M", "m1", "M1 ", "M1\x00", "\x1b[2J", "' OR 1=1 --", "%", "M1" * 10_000)
@@ -254,7 +254,7 @@ async def test_orders_about_nothing_change_nothing(store: OperatedStore, kind: O
     assert await seen(store) == before
 
 
-async def test_messages_are_found_by_state(store: OperatedStore) -> None:
+async def test_messages_are_found_by_state(store: Store) -> None:
     await accepted(store, "M1", "M2", "M3", "M4", "M5")
     for task in await store.lease(0, limit=10, lease_seconds=1e9):
         if task.lease.message_id == "M2":
@@ -278,7 +278,7 @@ async def test_messages_are_found_by_state(store: OperatedStore) -> None:
     assert await ids(store, Wanted(state=State.HELD, domain="two.test")) == ["M3"]
 
 
-async def test_messages_are_found_by_domain_sender_age_and_id(store: OperatedStore) -> None:
+async def test_messages_are_found_by_domain_sender_age_and_id(store: Store) -> None:
     await store.accept(envelope("M1", ANN), BODY, next_attempt_at=0)
     await store.accept(replace(envelope("M2", CAT), accepted_at=100), BODY, next_attempt_at=0)
     await store.accept(envelope("M3", ANN, sender=None), BODY, next_attempt_at=0)
@@ -296,7 +296,7 @@ async def test_messages_are_found_by_domain_sender_age_and_id(store: OperatedSto
     assert await ids(store, Wanted(ids=())) == []
 
 
-async def test_messages_are_found_by_what_is_said_of_why_they_wait(store: OperatedStore) -> None:
+async def test_messages_are_found_by_what_is_said_of_why_they_wait(store: Store) -> None:
     await accepted(store, "M1", "M2", "M3")
     for task in await store.lease(0, limit=4, lease_seconds=60):
         text = "greylisted" if task.lease.message_id == "M1" else "busy"
@@ -312,7 +312,7 @@ async def test_messages_are_found_by_what_is_said_of_why_they_wait(store: Operat
 
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted(domain="one.test"), Wanted(reason="4"), Wanted(state=State.HELD)])
-async def test_many_are_found_page_by_page(store: OperatedStore, wanted: Wanted) -> None:
+async def test_many_are_found_page_by_page(store: Store, wanted: Wanted) -> None:
     names = [f"M{number:02}" for number in range(11)]
     await accepted(store, *names)
     await obey(store, HOLD, *names, reason="4 reasons")
@@ -323,7 +323,7 @@ async def test_many_are_found_page_by_page(store: OperatedStore, wanted: Wanted)
     assert await store.count() == 11
 
 
-async def test_tasks_are_counted_by_next_hop(store: OperatedStore) -> None:
+async def test_tasks_are_counted_by_next_hop(store: Store) -> None:
     await accepted(store, "M1", "M2", "M3", "M4")
     tasks = await store.lease(0, limit=4, lease_seconds=1e9)
     for task in tasks[:2]:
@@ -339,7 +339,7 @@ async def test_tasks_are_counted_by_next_hop(store: OperatedStore) -> None:
     assert one.ages == (1, 0, 4, 0, 0, 0)
 
 
-async def test_tasks_are_counted_by_sender_reason_and_age(store: OperatedStore) -> None:
+async def test_tasks_are_counted_by_sender_reason_and_age(store: Store) -> None:
     ages = (300, 301, 3_600, 14_400, 86_400, 86_401)
     for number, age in enumerate(ages):
         kept = replace(envelope(f"M{number}", sender=None if number else SENDER), accepted_at=100_000 - age)
@@ -362,7 +362,27 @@ async def test_tasks_are_counted_by_sender_reason_and_age(store: OperatedStore) 
     assert found["older"].ages == (0, 0, 0, 0, 0, 1)
 
 
-async def test_an_empty_queue_has_no_counts(store: OperatedStore) -> None:
+async def test_an_empty_queue_has_no_counts(store: Store) -> None:
     assert await tallies(store, TallyBy.DOMAIN) == {}
     assert await store.count() == 0
     assert await ids(store, Wanted(state=State.HELD)) == []
+
+
+async def test_the_queue_tells_the_last_reason(store: Store) -> None:
+    await store.accept(envelope(), BODY, next_attempt_at=0)
+    await settled(store, await lease_one(store), outcome(ANN, DEFERRED, "greylisted"))
+    message = await store.message("M1")
+    assert message is not None
+    [recipient] = message.recipients
+    assert (recipient.state, recipient.attempts, recipient.last_text) == ("queued", 1, "greylisted")
+    assert recipient.next_attempt_at == pytest.approx(310)
+    [journalled] = await store.attempts("M1")
+    assert journalled["host"] == "mx.one.test"
+
+
+async def test_messages_are_listed_page_by_page(store: Store) -> None:
+    for number in range(5):
+        await store.accept(envelope(f"M{number}"), BODY, next_attempt_at=0)
+    first = await store.messages(limit=2)
+    rest = await store.messages(limit=10, after=first[-1].id)
+    assert [message.id for message in (*first, *rest)] == ["M0", "M1", "M2", "M3", "M4"]

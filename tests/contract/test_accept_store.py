@@ -1,0 +1,80 @@
+"""What every AcceptStore must do: an accepted message is all there, and due."""
+
+from dataclasses import replace
+
+import pytest
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import TlsDemand
+from letterlock.mail.wishes import Event
+from letterlock.queue.store import LeaseLost, Store
+from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
+from tests.contract.delivering import lease_one, settled, wishing
+from tests.queue.messages import ANN, BEN, BODY, CAT, envelope, outcome
+
+DELIVERED, DEFERRED, FAILED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED, OutcomeKind.FAILED
+
+
+async def test_what_was_accepted_is_leased_with_its_envelope_and_body(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, BEN), BODY, next_attempt_at=0)
+    leased = await lease_one(store)
+    assert leased.envelope == envelope("M1", ANN, BEN)
+    assert leased.recipients == (ANN, BEN)
+    assert leased.attempts == 0
+    assert await store.body("M1") == BODY
+
+
+async def test_an_envelope_beyond_ascii_comes_back_as_it_was(store: Store) -> None:
+    joerg = Mailbox("jörg", "one.test")
+    sent = replace(envelope("M1", joerg, sender=Mailbox("ömi", "two.test")), smtputf8=True)
+    await store.accept(sent, BODY, next_attempt_at=0, leases=(Lease("mine", "M1", "one.test", 5.0),))
+    [leased] = await store.lease(5, limit=10, lease_seconds=60)
+    assert leased.envelope == sent
+    assert leased.recipients == (joerg,)
+
+
+async def test_there_is_one_task_for_each_next_hop(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, CAT, BEN), BODY, next_attempt_at=0)
+    tasks = await store.lease(0, limit=10, lease_seconds=60)
+    assert {leased.lease.next_hop: leased.recipients for leased in tasks} == {
+        "one.test": (ANN, BEN),
+        "two.test": (CAT,),
+    }
+
+
+async def test_the_tasks_of_a_message_share_one_envelope_in_memory(store: Store) -> None:
+    many = [Mailbox("ann", f"d{number}.test") for number in range(30)]
+    await store.accept(envelope("M1", *many), BODY, next_attempt_at=0)
+    tasks = await store.lease(0, limit=100, lease_seconds=60)
+    assert len(tasks) == 30
+    assert len({id(task.envelope) for task in tasks}) == 1
+
+
+async def test_a_message_can_be_accepted_with_leases_that_somebody_holds_already(store: Store) -> None:
+    held = Lease("mine", "M1", "one.test", 60.0)
+    await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0, leases=(held,))
+    other = await lease_one(store)
+    assert other.lease.next_hop == "two.test", "what is leased is not due"
+    task = DeliveryTask(lease=held, envelope=envelope("M1", ANN, CAT), recipients=(ANN,), attempts=0)
+    await settled(store, task, outcome(ANN, DELIVERED))
+    with pytest.raises(LeaseLost):
+        await settled(store, task, outcome(ANN, DELIVERED))
+    await settled(store, other, outcome(CAT, DELIVERED))
+    assert await store.message("M1") is None
+
+
+async def test_the_null_reverse_path_is_kept(store: Store) -> None:
+    await store.accept(envelope("D1", sender=None), BODY, next_attempt_at=0)
+    assert (await lease_one(store)).envelope.reverse_path is None
+
+
+@pytest.mark.parametrize("demand", list(TlsDemand))
+async def test_rfc8689_4_1_what_the_sender_demands_of_tls_is_remembered(store: Store, demand: TlsDemand) -> None:
+    await store.accept(replace(envelope(), tls_demand=demand), BODY, next_attempt_at=0)
+    assert (await lease_one(store)).envelope.tls_demand is demand
+
+
+async def test_rfc3461_4_wishes_are_remembered(store: Store) -> None:
+    kept = wishing((ANN, set()), (BEN, set(Event)))
+    await store.accept(kept, BODY, next_attempt_at=0)
+    assert (await lease_one(store)).envelope == kept
