@@ -18,7 +18,7 @@ from letterlock.queue.tasks import (
     RecipientOutcome,
     Settlement,
 )
-from tests.memory_messages import Kept, KeptTask, obey, tally
+from letterlock.store.segments.messages_in_memory import Kept, KeptTask, obey, tally
 
 
 class MemoryStore:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.memory_messages import Kept, KeptTask, tally
-
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost, Store, StoreFailed, StoreFull
@@ -23,6 +21,7 @@ from letterlock.store.envelopes import write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, Seal
 from letterlock.store.segments.log import Place, Segment, SegmentLog, reopen
+from letterlock.store.segments.messages_in_memory import Kept, KeptTask, tally
 from letterlock.store.segments.records import Kind
 from letterlock.store.segments.recovery import Left, close_record, open_content, recover
 from letterlock.store.sqlite.opening import keep_log

@@ -1,4 +1,4 @@
-"""What the store in memory keeps of a message, how an operator sees it, and what his orders do to it."""
+"""Messages that have no row yet: what is known of them, how an operator sees them, what orders do to them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
