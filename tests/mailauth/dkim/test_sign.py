@@ -4,6 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from letterlock.mailauth.dkim import signing_key
 from letterlock.mailauth.dkim.author import author_domain
 from letterlock.mailauth.dkim.reasons import Reason
 from letterlock.mailauth.dkim.sign import GUARDED, GUARDED_IF_PRESENT, MAX_INSTANCES, Signer, sign_with
@@ -138,9 +139,14 @@ def test_keys_are_read_from_pem() -> None:
     assert read_signing_key(old, "example.org", "s1").record == RSA.record
 
 
-def test_rfc8301_3_2_keys_that_cannot_sign() -> None:
+def test_rfc8301_3_2_keys_that_cannot_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidKey, match="1024 bits; 2048 to 4096"):
         read_signing_key(pem(rsa_key(1024)), "example.org", "s")
+    assert read_signing_key(pem(rsa_key(1024)), "example.org", "s", min_rsa_bits=1).selector == "s"
+    with monkeypatch.context() as patched:  # a larger key takes seconds to make
+        patched.setattr(signing_key, "MAX_RSA_BITS", 1536)
+        with pytest.raises(InvalidKey, match="2048 bits; 1024 to 1536"):
+            SigningKey("example.org", "s", rsa_key(2048))
     with pytest.raises(InvalidKey, match="neither"):
         read_signing_key(pem(ec.generate_private_key(ec.SECP256R1())), "example.org", "s")
     public = ED25519.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_COLUMNS = 78  # RFC 5322 section 2.1.1
-# A seal covers the folds in the b= of an ARC-Message-Signature: this is where the signing vectors of ARC have them.
-_FIRST_OCTETS, _NEXT_OCTETS = 70, 72
+_SIGNATURE_OCTETS = 72  # of b= on a line
 _FOLD = b"\r\n "
 
 
@@ -21,9 +20,10 @@ class Draft(NamedTuple):
         """What the signature is over."""
         return self.head + self.tail
 
-    def signed(self, signature: bytes) -> bytes:
-        """The whole field. Its folds around and inside b= are not signed."""
-        return self.head + _folded(base64.b64encode(signature)) + self.tail
+    def signed(self, signature: bytes, *, in_one_line: bool = False) -> bytes:
+        """The whole field. Folds inside b= are not signed by this signature, but by a seal over the field."""
+        text = base64.b64encode(signature)
+        return self.head + (text if in_one_line else _folded(text)) + self.tail
 
 
 def draft(name: bytes, before: Iterable[bytes], after: Iterable[bytes] = ()) -> Draft:
@@ -60,6 +60,4 @@ def _pieces(tag: bytes) -> list[bytes]:
 
 
 def _folded(text: bytes) -> bytes:
-    lines = [text[:_FIRST_OCTETS]]
-    lines += [text[at : at + _NEXT_OCTETS] for at in range(_FIRST_OCTETS, len(text), _NEXT_OCTETS)]
-    return _FOLD.join(lines)
+    return _FOLD.join(text[at : at + _SIGNATURE_OCTETS] for at in range(0, len(text), _SIGNATURE_OCTETS))

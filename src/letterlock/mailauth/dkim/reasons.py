@@ -27,7 +27,8 @@ class Reason(StrEnum):
     QUERY_METHOD = "query-method"
     IDENTITY = "identity"
     FROM_NOT_SIGNED = "from-not-signed"
-    FORBIDDEN_FIELD = "forbidden-field"
+    FORBIDDEN_TAG = "forbidden-tag"
+    SEAL_SIGNED = "seal-signed"
     TIMES = "times"
     EXPIRED = "expired"
     TOO_LARGE = "too-large"
@@ -48,6 +49,11 @@ class Reason(StrEnum):
     BODY_CHANGED = "body-changed"
     BODY_TOO_SHORT = "body-too-short"
     HEADER_CHANGED = "header-changed"
+    ARC_SETS = "arc-sets"
+    ARC_TOO_LONG = "arc-too-long"
+    ARC_STATUS = "arc-status"
+    ARC_FAILED_BEFORE = "arc-failed-before"
+    ARC_SEAL_BROKEN = "arc-seal-broken"
 
 
 class Explanation(NamedTuple):
@@ -70,9 +76,8 @@ EXPLANATIONS = {
     Reason.QUERY_METHOD: Explanation(_N, "RFC 6376 section 3.5", "the key is not published in DNS TXT records"),
     Reason.IDENTITY: Explanation(_P, "RFC 6376 section 6.1.1", "the identity i= is not in the signing domain d="),
     Reason.FROM_NOT_SIGNED: Explanation(_P, "RFC 6376 section 6.1.1", "the signature does not cover From"),
-    Reason.FORBIDDEN_FIELD: Explanation(
-        _P, "RFC 8617 section 4.1", "the signature covers a header field that it must not cover"
-    ),
+    Reason.FORBIDDEN_TAG: Explanation(_P, "RFC 8617 section 4.1.3", "the seal has an h= tag"),
+    Reason.SEAL_SIGNED: Explanation(_P, "RFC 8617 section 4.1.2", "the message signature covers a seal"),
     Reason.TIMES: Explanation(_N, "RFC 6376 section 3.5", "the signature expires before it was made"),
     Reason.EXPIRED: Explanation(_F, "RFC 6376 section 6.1.1", "the signature has expired"),
     Reason.TOO_LARGE: Explanation(
@@ -110,6 +115,17 @@ EXPLANATIONS = {
     Reason.BODY_TOO_SHORT: Explanation(_P, "RFC 6376 section 3.5", "the body is shorter than the signature's l="),
     Reason.HEADER_CHANGED: Explanation(
         _F, "RFC 6376 section 6.1.3", "a signed header field was changed, added or removed, or another key signed it"
+    ),
+    Reason.ARC_SETS: Explanation(
+        _F, "RFC 8617 section 5.2", "the ARC sets are not numbered from 1 up with three fields each"
+    ),
+    Reason.ARC_TOO_LONG: Explanation(_F, "RFC 8617 section 5.2", "the message has more than 50 ARC sets"),
+    Reason.ARC_STATUS: Explanation(
+        _F, "RFC 8617 section 5.2", "a seal states another cv= than none for the first set and pass for later ones"
+    ),
+    Reason.ARC_FAILED_BEFORE: Explanation(_F, "RFC 8617 section 5.2", "an earlier hop found that the chain is broken"),
+    Reason.ARC_SEAL_BROKEN: Explanation(
+        _F, "RFC 8617 section 5.2", "a field that the seal covers was changed, or another key made the seal"
     ),
 }
 

@@ -92,13 +92,14 @@ def signature_of(field: Field, tags: dict[bytes, Tag], names: tuple[bytes, ...],
     """What DKIM-Signature and ARC-Message-Signature have in common. Raises Refused."""
     header_form, body_form = forms(tags)
     signed_at, expires_at = times(tags)
+    domain, selector = domain_and_selector(tags)
     return Signature(
         field=field,
         algorithm=algorithm(tags[b"a"].value),
         header_form=header_form,
         body_form=body_form,
-        domain=_name(tags[b"d"].value, "d"),
-        selector=selector(tags),
+        domain=domain,
+        selector=selector,
         identity=identity,
         names=names,
         body_hash=octets(tags[b"bh"].value, "bh"),
@@ -156,13 +157,13 @@ def signed_names(value: bytes) -> tuple[bytes, ...]:
     return names
 
 
-def selector(tags: dict[bytes, Tag]) -> str:
-    """The selector in s=, for a domain in d=. Raises Refused."""
-    found = _name(tags[b"s"].value, "s")
-    key_name = f"{found}._domainkey.{_name(tags[b'd'].value, 'd')}"
-    if len(key_name) > MAX_NAME_OCTETS:
-        raise Refused(Reason.SYNTAX, f"s= and d= make a DNS name of {len(key_name)} bytes")
-    return found
+def domain_and_selector(tags: dict[bytes, Tag]) -> tuple[str, str]:
+    """The domain in d= and the selector in s=, in A-labels. Raises Refused."""
+    domain, selector = _name(tags[b"d"].value, "d"), _name(tags[b"s"].value, "s")
+    octets_of_name = len(f"{selector}._domainkey.{domain}")
+    if octets_of_name > MAX_NAME_OCTETS:
+        raise Refused(Reason.SYNTAX, f"s= and d= make a DNS name of {octets_of_name} bytes")
+    return domain, selector
 
 
 def _name(value: bytes, tag: str) -> str:

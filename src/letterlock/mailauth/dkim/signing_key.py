@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from letterlock.mail.names import MAX_NAME_OCTETS, InvalidName, normalise
 from letterlock.mailauth.dkim.signature import Algorithm
 
-MIN_RSA_BITS = 2048  # RFC 8301 section 3.2: signers SHOULD use at least 2048
+LEAST_RSA_BITS = 1024  # RFC 8301 section 3.2: signers MUST use at least 1024
+MIN_RSA_BITS = 2048  # and SHOULD use at least 2048 (same section)
 MAX_RSA_BITS = 4096  # larger ones need not be verified by anybody (same section)
 TXT_STRING_OCTETS = 255  # RFC 1035 section 3.3
 
@@ -37,8 +38,7 @@ class SigningKey:
             raise InvalidKey(str(error)) from None
         if names != (self.domain, self.selector) or len(self.record_name) > MAX_NAME_OCTETS:
             raise InvalidKey(f"{self.record_name[:MAX_NAME_OCTETS]} is not a name in lower-case A-labels")
-        if isinstance(self.key, rsa.RSAPrivateKey) and not MIN_RSA_BITS <= self.key.key_size <= MAX_RSA_BITS:
-            raise InvalidKey(f"the RSA key has {self.key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} can sign")
+        _require_bits(self.key, LEAST_RSA_BITS)
 
     @property
     def algorithm(self) -> Algorithm:
@@ -68,15 +68,24 @@ class SigningKey:
         return self.key.sign(digest)
 
 
-def read_signing_key(pem: bytes, domain: str, selector: str) -> SigningKey:
-    """Read an unencrypted private key in PEM (PKCS #8, or PKCS #1 for RSA). Raises InvalidKey."""
+def read_signing_key(pem: bytes, domain: str, selector: str, *, min_rsa_bits: int = MIN_RSA_BITS) -> SigningKey:
+    """Read an unencrypted private key in PEM (PKCS #8, or PKCS #1 for RSA). Raises InvalidKey.
+
+    `min_rsa_bits` may be as low as 1024, for a domain that cannot publish a longer key yet.
+    """
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise InvalidKey("it is no unencrypted private key in PEM") from None
     if not isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
         raise InvalidKey("it is neither an RSA nor an Ed25519 key")
+    _require_bits(key, max(min_rsa_bits, LEAST_RSA_BITS))
     return SigningKey(domain, selector, key)
+
+
+def _require_bits(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey, least: int) -> None:
+    if isinstance(key, rsa.RSAPrivateKey) and not least <= key.key_size <= MAX_RSA_BITS:
+        raise InvalidKey(f"the RSA key has {key.key_size} bits; {least} to {MAX_RSA_BITS} can sign")
 
 
 def zone_line(name: str, record: str) -> str:
