@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.decision_cache import WAY_SECONDS
 from letterlock.deliver.pool import SessionPool
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
 from letterlock.net.tls import ServerContext
 from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.queue.tasks import Attempt, OutcomeKind
+from letterlock.recent import RECENT_SECONDS
 from letterlock.routing.routes import NextHop
 from tests.deliver.world import (
     ADDRESS,
@@ -80,7 +80,7 @@ async def test_within_a_second_nobody_looks_again_and_the_attempt_tells_the_same
     await sender.pool.close()
 
 
-@pytest.mark.parametrize("seconds", [WAY_SECONDS, -0.5], ids=["later", "after the clock was set back"])
+@pytest.mark.parametrize("seconds", [RECENT_SECONDS, -0.5], ids=["later", "after the clock was set back"])
 async def test_then_somebody_looks(dialer: MemoryDialer, context: ServerContext, seconds: float) -> None:
     dialer.handlers[ADDRESS] = Server(context)
     sender = Sender(dialer)
@@ -122,7 +122,7 @@ async def test_what_is_demanded_now_is_asked_for_within_a_second(dialer: MemoryD
     await sender.send()
     sender.world.hosts = {"elsewhere.example.org": ("192.0.2.99",)}
     assert delivered(await sender.send())
-    sender.clock.time += WAY_SECONDS
+    sender.clock.time += RECENT_SECONDS
     assert not delivered(await sender.send()), "nobody answers there"
     await sender.pool.close()
 
@@ -134,9 +134,9 @@ async def test_rfc7646_a_way_ends_with_the_evidence_that_it_rests_on(
     dialer.handlers[ADDRESS] = Server(context)
     sender = Sender(dialer)
     ending = answer("example.org", "MX", "10 mx.example.org.")
-    sender.world.mx = replace(ending, expires_at=sender.clock.time + WAY_SECONDS / 2)
+    sender.world.mx = replace(ending, expires_at=sender.clock.time + RECENT_SECONDS / 2)
     await sender.send()
-    sender.clock.time += WAY_SECONDS / 2
+    sender.clock.time += RECENT_SECONDS / 2
     await sender.send()
     assert len(sender.world.looked) == 2
     await sender.pool.close()

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from letterlock.discover.recent import MAX_RECENT, RECENT_SECONDS, RecentDiscoverer
+from letterlock.discover.recent import MAX_RECENT, RecentDiscoverer
 from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
+from letterlock.recent import RECENT_SECONDS
 from letterlock.resolver.answer import Answer, LookupFailure
 from letterlock.routing.destination_rule import RuleException
 from letterlock.routing.routes import NextHop

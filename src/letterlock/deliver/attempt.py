@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.decision_cache import WAY_SECONDS, Way
+from letterlock.deliver.decision_cache import Way
 from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, HostBusy
 from letterlock.deliver.local.delivery import deliver_locally
@@ -153,7 +153,6 @@ class _Try:
         if self._ground is None or not self._one_host:
             return
         evidence, target, requirement = self._ground
-        found = min(evidence.at, target.at)
         way = Way(
             host=host,
             address=address,
@@ -161,10 +160,9 @@ class _Try:
             requirement=requirement,
             relayed=self._relayed,
             lmtp=self._lmtp,
-            since=found,
-            until=min(found + WAY_SECONDS, evidence.ends_at, target.ends_at),
         )
-        self._ports.decision_cache.went(self._message, way)
+        ends_at = min(evidence.ends_at, target.ends_at)
+        self._ports.decision_cache.went(self._message, way, since=min(evidence.at, target.at), until=ends_at)
 
     def _forget(self) -> None:
         """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""

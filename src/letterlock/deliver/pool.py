@@ -9,7 +9,6 @@ fails before it took anything of a message, the message goes to a new one and no
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from letterlock.deliver.broken_offers import BrokenOffers
@@ -20,9 +19,9 @@ from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import StartTls
 from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock
+from letterlock.recent import RECENT_SECONDS
 from letterlock.smtp.client_steps import State
 
-JUDGED_SECONDS = 1.0  # for so long a verdict stands, if it is asked for under the very same requirement
 _Server = tuple[str, str, int, str | None]
 
 
@@ -47,7 +46,7 @@ class SessionPool:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._kept: dict[_Server, list[_Kept]] = {}
-        self._order: OrderedDict[int, _Kept] = OrderedDict()  # by identity, the one idle for longest first
+        self._order: dict[_Kept, None] = {}  # the one idle for longest first
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -81,7 +80,7 @@ class SessionPool:
 
     def _cleared(self, session: Opened, requirement: Requirement, now: float) -> Opened | None:
         """The session as the requirement clears it now, if it does."""
-        just_now = session.reused and 0 <= now - session.judged_at < JUDGED_SECONDS
+        just_now = session.reused and 0 <= now - session.judged_at < RECENT_SECONDS
         if just_now and session.cleared.requirement is requirement:
             return session
         if requirement.demands_certificate and session.handshake and session.handshake.sni != requirement.sni:
@@ -102,9 +101,9 @@ class SessionPool:
         server = host, address, port, source
         kept = _Kept(server, session, self._loop.time() + self._options.idle_seconds)
         self._kept.setdefault(server, []).append(kept)
-        self._order[id(kept)] = kept
+        self._order[kept] = None
         if len(self._order) > self._options.max_idle_sessions:
-            self._end(next(iter(self._order.values())))
+            self._end(next(iter(self._order)))
         if self._timer is None:
             self._timer = self._loop.call_at(kept.until, self._end_idle)
         self.handshake_slots.session_free(host)
@@ -113,7 +112,7 @@ class SessionPool:
         """End those that were idle for too long; look again when the next one has been."""
         self._timer = None
         while self._order:
-            oldest = next(iter(self._order.values()))
+            oldest = next(iter(self._order))
             if oldest.until > self._loop.time():
                 self._timer = self._loop.call_at(oldest.until, self._end_idle)
                 return
@@ -121,7 +120,7 @@ class SessionPool:
 
     async def close(self) -> None:
         """End all sessions."""
-        for kept in tuple(self._order.values()):
+        for kept in tuple(self._order):
             self._end(kept)
         if self._timer is not None:
             self._timer.cancel()
@@ -144,7 +143,7 @@ class SessionPool:
         task.add_done_callback(self._ending.discard)
 
     def _forget(self, kept: _Kept) -> None:
-        del self._order[id(kept)]
+        del self._order[kept]
         same = self._kept[kept.server]
         same.remove(kept)
         if not same:

@@ -6,17 +6,15 @@ zero, and an answer whose TTL is zero may serve the whole of the work that it wa
 What ends within the second, such as a negative trust anchor or an exception, is remembered until then.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Protocol
 
 from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
+from letterlock.recent import Recent
 from letterlock.resolver.answer import LookupFailure
 from letterlock.routing.routes import NextHop
 
-RECENT_SECONDS = 1.0
-MAX_RECENT = 1000
-_Key = TypeVar("_Key", bound=Hashable)
-_Value = TypeVar("_Value")
+MAX_RECENT = 1000  # destinations, and hosts: as many as a busy worker sends to within a second
 
 
 class FindsOut(Protocol):
@@ -40,9 +38,10 @@ class RecentDiscoverer:
 
     def __init__(self, discoverer: FindsOut, monotonic: Callable[[], float]) -> None:
         self._discoverer = discoverer
-        self._destinations: _Memory[tuple[NextHop, str | None], DestinationEvidence] = _Memory(monotonic)
+        self._monotonic = monotonic
+        self._destinations: Recent[tuple[NextHop, str | None], DestinationEvidence] = Recent(size=MAX_RECENT)
         self._led: dict[str, str] = {}  # by the operator's routes, which stay as they are
-        self._hosts: _Memory[tuple[MxHost, int], TargetHost] = _Memory(monotonic)
+        self._hosts: Recent[tuple[MxHost, int], TargetHost] = Recent(size=MAX_RECENT)
 
     def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes."""
@@ -57,11 +56,12 @@ class RecentDiscoverer:
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         """What is known of a next hop."""
         key = next_hop, sender
-        known = self._destinations.get(key)
+        known = self._destinations.get(key, self._monotonic())
         if known is None:
             known = await self._discoverer.destination(next_hop, sender)
             if not isinstance(known.mx, LookupFailure):
-                self._destinations.put(key, known, known.ends_at - known.at)
+                now = self._monotonic()
+                self._destinations.put(key, known, since=now, until=now + known.ends_at - known.at)
         return known
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
@@ -74,32 +74,10 @@ class RecentDiscoverer:
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """What is known of one of its hosts."""
         key = host, port
-        known = self._hosts.get(key)
+        known = self._hosts.get(key, self._monotonic())
         if known is None:
             known = await self._discoverer.host(host, port)
             if not any(isinstance(one, LookupFailure) for one in (*known.address_lookups, known.tlsa)):
-                self._hosts.put(key, known, known.ends_at - known.at)
+                now = self._monotonic()
+                self._hosts.put(key, known, since=now, until=now + known.ends_at - known.at)
         return known
-
-
-class _Memory(Generic[_Key, _Value]):
-    """At most MAX_RECENT values, each for RECENT_SECONDS at most."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._known: dict[_Key, tuple[float, _Value]] = {}
-
-    def get(self, key: _Key) -> _Value | None:
-        """What was put under a key within the last second."""
-        found = self._known.get(key)
-        return found[1] if found is not None and self._monotonic() < found[0] else None
-
-    def put(self, key: _Key, value: _Value, seconds: float) -> None:
-        """Remember for so long, and RECENT_SECONDS at most."""
-        if len(self._known) >= MAX_RECENT:
-            self._known.clear()
-        self._known[key] = self._monotonic() + min(RECENT_SECONDS, seconds), value
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._known.clear()

@@ -56,7 +56,7 @@ class DestinationEvidence:
     `audited` one in audit beside it that is as strict or stricter. `sts` is None where MTA-STS was not asked for.
     `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand. `relay` led mail for `recipient_domain`
     to this next hop. `expected_by`: the operator's rule that was written for this very domain, by its place in the
-    configuration; so somebody is there.
+    configuration; so somebody is there. `identity` tells this evidence from any other, a changed copy included.
     """
 
     next_hop: NextHop
@@ -69,6 +69,7 @@ class DestinationEvidence:
     relay: RelayHost | None = None
     recipient_domain: str | None = None
     expected_by: str | None = None
+    identity: object = field(init=False, repr=False, compare=False, default_factory=object)
 
     @property
     def ends_at(self) -> float:
@@ -95,7 +96,7 @@ class TargetHost:
     addresses (None when none did). `canonical_name` is where the CNAME chain of the host ends. `tlsa_base` is the TLSA
     base domain (RFC 7672 section 2.2.2) that `tlsa` answers for; both are None where TLSA was rightly not asked for.
     `ours` are the addresses at which this server itself would answer, `only_by_route` those of this machine at which
-    another host can be meant by the operator only.
+    another host can be meant by the operator only. `identity` tells it from any other, a changed copy included.
     """
 
     host: MxHost
@@ -109,6 +110,7 @@ class TargetHost:
     at: float = field(default=0.0, compare=False)
     ours: tuple[str, ...] = ()
     only_by_route: tuple[str, ...] = ()
+    identity: object = field(init=False, repr=False, compare=False, default_factory=object)
 
     @property
     def ends_at(self) -> float:

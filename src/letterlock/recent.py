@@ -1,0 +1,43 @@
+"""The one memory of a second: what was found out or decided just now is not found out or decided again."""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+RECENT_SECONDS = 1.0  # shorter than any TTL but zero, and than a message is under way: no answer outlives its record
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class Recent(Generic[_Key, _Value]):
+    """Values by key, each for `seconds` at most; at most `size` of them, the one put in first being forgotten first.
+
+    Time is an argument, in seconds of whichever clock the holder goes by. A value counts from when it was put in until
+    it ends: after a clock was set back, what was put in later than now is not known.
+    """
+
+    __slots__ = ("_known", "_seconds", "_size")
+
+    def __init__(self, *, seconds: float = RECENT_SECONDS, size: int) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._known: dict[_Key, tuple[float, float, _Value]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: _Key, now: float) -> _Value | None:
+        """The value of a key, unless it has ended."""
+        found = self._known.get(key)
+        return found[2] if found is not None and found[0] <= now < found[1] else None
+
+    def put(self, key: _Key, value: _Value, *, since: float, until: float) -> None:
+        """Remember a value that holds from `since` until `until`, and for `seconds` at most."""
+        self._known.pop(key, None)  # so that it is the last in order again
+        while len(self._known) >= self._size:
+            del self._known[next(iter(self._known))]
+        self._known[key] = since, min(until, since + self._seconds), value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()

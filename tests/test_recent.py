@@ -1,0 +1,51 @@
+"""The memory of a second: values end, are bounded in number, and no clock that is set back brings one to life."""
+
+import ast
+from pathlib import Path
+
+import letterlock
+from letterlock.recent import RECENT_SECONDS, Recent
+
+
+def test_a_value_is_known_for_its_second_and_no_longer() -> None:
+    recent: Recent[str, int] = Recent(size=2)
+    recent.put("a", 1, since=10.0, until=100.0)
+    assert recent.get("a", 10.0) == 1
+    assert recent.get("a", 10.0 + RECENT_SECONDS - 0.001) == 1
+    assert recent.get("a", 10.0 + RECENT_SECONDS) is None
+    assert recent.get("b", 10.0) is None
+
+
+def test_what_ends_sooner_is_known_until_then() -> None:
+    recent: Recent[str, int] = Recent(size=2)
+    recent.put("a", 1, since=10.0, until=10.5)
+    assert recent.get("a", 10.4) == 1
+    assert recent.get("a", 10.5) is None
+
+
+def test_after_the_clock_was_set_back_nothing_is_known() -> None:
+    recent: Recent[str, int] = Recent(size=2)
+    recent.put("a", 1, since=10.0, until=11.0)
+    assert recent.get("a", 9.9) is None
+
+
+def test_the_one_put_in_first_makes_room() -> None:
+    recent: Recent[str, int] = Recent(size=2)
+    for number, key in enumerate("abac"):
+        recent.put(key, number, since=0.0, until=1.0)
+    assert len(recent) == 2
+    assert [recent.get(key, 0.5) for key in "abc"] == [2, None, 3]
+    recent.clear()
+    assert len(recent) == 0
+
+
+def test_nothing_is_keyed_by_a_number_that_another_object_may_get() -> None:
+    home = Path(letterlock.__file__).parent
+    calls = [
+        f"{path.relative_to(home)}:{node.lineno}"
+        for room in ("deliver", "discover", "schedule", "policy")
+        for path in sorted((home / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id == "id" and isinstance(node.ctx, ast.Load)
+    ]
+    assert calls == []
