@@ -27,7 +27,7 @@ from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
-from letterlock.discover.recent import RecentDiscoverer
+from letterlock.discover.recent_discoverer import RecentDiscoverer
 from letterlock.discover.sts import StsFinder
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams

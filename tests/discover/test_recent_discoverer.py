@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from letterlock.discover.recent import MAX_RECENT, RecentDiscoverer
+from letterlock.discover.recent_discoverer import MAX_RECENT, RecentDiscoverer
 from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.recent import RECENT_SECONDS
 from letterlock.resolver.answer import Answer, LookupFailure
