@@ -23,6 +23,7 @@ import dns.name
 
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app import privileges
+from letterlock.app.chance import SecretBits
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.discover import Discoverer
@@ -282,7 +283,7 @@ class Server:
     ) -> None:
         clock = SystemClock()
         chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
-        new_id = IdMaker(clock.now, random.SystemRandom().getrandbits)  # nobody can guess what is next
+        new_id = IdMaker(clock.now, SecretBits())  # nobody can guess what is next
         self.options = options
         self.store = store
         self.upstreams = asked.upstreams
