@@ -56,7 +56,9 @@ def shown(value: object) -> str:
         return ""
     if isinstance(value, list):
         return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
-    return f"`{value}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 NAMED = ("domain", "sender", "route", "resolver.negative")  # tables that hold a table for each name

@@ -13,12 +13,12 @@ from letterlock.config.mistakes import EX_CONFIG, BadConfig, Mistake, locate
 from letterlock.config.options import Options, ResolverOptions, default_state_directory
 from letterlock.config.reading import load, parse
 from letterlock.config.sending import require_sources
-from letterlock.config.tables import DEFAULT_LISTEN, TABLES, known_keys
+from letterlock.config.tables import TABLES, known_keys
 from letterlock.config.trust import system_roots
-from letterlock.config.values import MAX_FILE_OCTETS, Endpoint
+from letterlock.config.values import Endpoint
+from letterlock.shared_defaults import MAX_FILE_OCTETS
 
 __all__ = [
-    "DEFAULT_LISTEN",
     "EX_CONFIG",
     "MAX_FILE_OCTETS",
     "TABLES",

@@ -1,43 +1,152 @@
-"""What the rooms get: their own frozen options, built from the file."""
+"""What the rooms get: their own frozen options. Each key of the file is declared here, or in the room that uses it."""
 
-import math
 import os
-import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import dns.name
-
-from letterlock.config.mistakes import Lines
-from letterlock.config.rules import rules
-from letterlock.config.sending import Sources, route_settings, sources
-from letterlock.config.tables import FileTable
-from letterlock.config.values import Endpoint
+from letterlock.config.key_file import KeyFile
+from letterlock.config.trust import Roots
+from letterlock.config.values import (
+    AnchorFile,
+    DomainName,
+    DropPath,
+    FilePath,
+    IpAddress,
+    ListenEndpoint,
+    Port,
+    UserName,
+    Workers,
+    endpoint,
+)
 from letterlock.deliver.options import DeliverOptions, Timeouts
-from letterlock.deliver.route_settings import SettingsByRoute
-from letterlock.identity.trust import TrustRoots
-from letterlock.machine import content_octets
-from letterlock.mail.names import InvalidName, normalise
+from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
+from letterlock.keys import Key
 from letterlock.net.dns import Upstream
+from letterlock.net.sources import SourceAddresses
 from letterlock.net.tls import ServerContext
+from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.options import ReceiveOptions
-from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor, TrustAnchor
+from letterlock.resolver import ALGORITHMS, NegativeAnchor, TrustAnchor
 from letterlock.routing.local_targets import Maildir
 from letterlock.routing.rules import Rules
-from letterlock.shares import EACH
+from letterlock.shared_defaults import DEFAULT_LISTEN, SYSTEM_STATE
+from letterlock.shares import DIVIDED, EACH
 
-DROP = "-drop"  # as letterlock-sendmail has it
-FREE_MESSAGES = 1.5  # largest messages for which a disk must have room, as Postfix advises for queue_minfree
+Sources = tuple[tuple[str, int | None, SourceAddresses], ...]
+"""Keys of the file with their lines, and the addresses that they name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposedKeys:
+    """Keys that fill no field as they stand: `building` makes the options' fields of them, most of several."""
+
+    hostname: Annotated[
+        DomainName | None,
+        Key(
+            "hostname",
+            "The name this server goes by: greeting, EHLO, Received, DSNs. Unset: the system's.",
+            restart=True,
+        ),
+    ] = None
+    workers: Annotated[
+        Literal["auto"] | Workers,
+        Key(
+            "workers",
+            'Processes that share the work, each with a queue of its own; `"auto"`: one per processor. '
+            "Each has an equal part of every limit on connections and deliveries, but at least one.",
+            restart=True,
+        ),
+    ] = 1
+    memory_octets: Annotated[
+        int | None,
+        DIVIDED,
+        Key(
+            "memory_octets",
+            "Most memory for the contents of messages, half of it for mail that comes in and half for mail "
+            "that goes out: beyond it, mail waits or is put off with 452. One largest message of each always fits. "
+            "Unset: a quarter of the memory of the machine or its control group, between 128 MiB and 1 GiB.",
+            least=1 << 20,
+            most=1 << 40,
+            restart=True,
+        ),
+    ] = None
+    certificate: Annotated[
+        FilePath | None,
+        Key(
+            "smtp.certificate",
+            "PEM file of the server's certificate and its intermediates; with `key`, STARTTLS is offered.",
+        ),
+    ] = None
+    key: Annotated[FilePath | None, Key("smtp.key", "PEM file of the private key.")] = None
+    directory: Annotated[
+        FilePath | None,
+        Key(
+            "queue.directory",
+            "Where the queue lives. Unset: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.",
+            restart=True,
+        ),
+    ] = None
+    drop_directory: Annotated[
+        DropPath,
+        Key(
+            "queue.drop_directory",
+            "Where `letterlock-sendmail` leaves mail while the server takes none; everybody may write there. "
+            "`false`: nowhere. Unset: beside the queue's directory, with `-drop` at its name.",
+            restart=True,
+        ),
+    ] = None
+    min_free_octets: Annotated[
+        int | None,
+        EACH,  # all workers write on the same disk
+        Key(
+            "queue.min_free_octets",
+            "New mail is answered with 452 while the disk has less room than this. "
+            "Unset: one and a half times `[smtp] max_message_octets`.",
+            least=0,
+            most=1 << 50,
+            restart=True,
+        ),
+    ] = None
+    anchors: Annotated[
+        tuple[AnchorFile, ...],
+        Key(
+            "resolver.anchors",
+            "Files of DS or DNSKEY records to trust. Unset: the root's keys of 2017 and 2024.",
+            most=16,
+            restart=True,
+        ),
+    ] = ()
+    sha1: Annotated[
+        bool,
+        Key(
+            "resolver.sha1",
+            "Accept signatures with SHA-1 (algorithms 5 and 7). Off: such zones are insecure.",
+            restart=True,
+        ),
+    ] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolverOptions:
     """Whom to ask, and what to trust. No upstreams: those of the system. No anchors: the root's, as shipped."""
 
-    upstreams: tuple[Upstream, ...]
-    anchors: tuple[TrustAnchor, ...]
-    timeout_seconds: float
+    upstreams: Annotated[
+        tuple[Upstream, ...],
+        Key(
+            "resolver.upstream",
+            "Resolvers to ask: `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`, or over TLS (RFC 7858) "
+            "`tls://ADDRESS#NAME`, `tls://ADDRESS#pin-sha256=BASE64`. A link-local address needs its interface: "
+            "`fe80::1%eth0`. Unset: those of /etc/resolv.conf.",
+            most=16,
+            restart=True,
+        ),
+    ] = ()
+    anchors: tuple[TrustAnchor, ...] = ()
+    timeout_seconds: Annotated[
+        float,
+        Key("resolver.timeout_seconds", "How long one query may take.", least=0.1, most=60, restart=True),
+    ] = 10
     negative_anchors: tuple[NegativeAnchor, ...] = ()
     algorithms: frozenset[int] = ALGORITHMS
 
@@ -48,31 +157,92 @@ class Options:
 
     source: str
     hostname: str
-    user: str | None
+    user: Annotated[
+        UserName | None,
+        Key(
+            "user",
+            "Started as root, become this user once the sockets are bound and the keys are read.",
+            restart=True,
+        ),
+    ] = None
     workers: int
-    listen: tuple[Endpoint, ...]
+    listen: Annotated[
+        tuple[ListenEndpoint, ...],
+        Key(
+            "smtp.listen",
+            "Addresses and ports to listen on. A link-local address needs its interface: `[fe80::1%eth0]:25`. "
+            'An IPv6 address, `[::]` too, takes IPv6 only: for both write `["0.0.0.0:25", "[::]:25"]`.',
+            least=1,
+            restart=True,
+        ),
+    ] = tuple(endpoint(each) for each in DEFAULT_LISTEN)
     server_context: ServerContext | None
     receive: ReceiveOptions
     queue_directory: Path
     state_directory: Path  # what all workers share: MTA-STS policies, trust anchors
     drop_directory: Path | None  # where local programs leave mail while no server takes it
     min_free_octets: Annotated[int, EACH]  # on the disk, and all workers write on the same one
-    delay_notice_seconds: float
+    delay_notice_seconds: Annotated[
+        float,
+        Key(
+            "queue.delay_notice_seconds",
+            "When a sender is told, once, that a message waits; 0: never.",
+            least=0,
+            most=30 * 86400,
+        ),
+    ] = 4 * 3600
     resolver: ResolverOptions
     deliver: DeliverOptions
     rules: Rules
     route_settings: SettingsByRoute
     sources: Sources
-    own_addresses: tuple[str, ...] = ()
-    loopback_hosts: bool = False
+    own_addresses: Annotated[
+        tuple[IpAddress, ...],
+        Key(
+            "smtp.own_addresses",
+            "Public addresses that lead to this server where a router translates them (NAT): mail whose MX "
+            "host has one of them would come back here, and is not sent. The addresses of this machine are known.",
+            most=100,
+            restart=True,
+        ),
+    ] = ()
+    loopback_hosts: Annotated[
+        bool,
+        Key(
+            "delivery.loopback_hosts",
+            "Send to MX hosts and address literals on this machine (127.0.0.0/8, `::1`, `0.0.0.0`, `::`), "
+            "for a laboratory. Off: only a `[route]` leads to them; such an address is else a mistake or an attack.",
+            restart=True,
+        ),
+    ] = False
     maildirs: tuple[Maildir, ...] = ()
-    mta_sts: bool = True
-    mta_sts_port: int = 443
-    public_roots: TrustRoots | None = None
-    queue_key: bytes | None = field(default=None, repr=False)  # contents on the disk are encrypted with it
-
-
-SYSTEM_STATE = Path("/var/lib/letterlock")  # as the packages and the systemd unit have it
+    mta_sts: Annotated[
+        bool, Key("delivery.mta_sts", "Honour the MTA-STS policies of domains (RFC 8461).", restart=True)
+    ] = True
+    mta_sts_port: Annotated[
+        Port,
+        Key(
+            "delivery.mta_sts_port",
+            "Port of the hosts that serve the policies; another for a laboratory.",
+            restart=True,
+        ),
+    ] = 443
+    public_roots: Annotated[
+        Roots | None,
+        Key(
+            "delivery.public_roots",
+            "PEM file with the authorities that MTA-STS and REQUIRETLS trust. Unset: the system's.",
+            restart=True,
+        ),
+    ] = None
+    queue_key: Annotated[
+        KeyFile,
+        Key(
+            "queue.key_file",
+            "A file with a key of 32 octets in base64: contents are encrypted on the disk with it. Addresses are not.",
+            restart=True,
+        ),
+    ] = field(default=None, repr=False)
 
 
 def default_state_directory() -> Path:
@@ -83,96 +253,18 @@ def default_state_directory() -> Path:
     try:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     except RuntimeError:  # as pathlib has it for a home that cannot be found
-        return SYSTEM_STATE
+        return Path(SYSTEM_STATE)
     return state / "letterlock"
 
 
-def _system_hostname() -> str:
-    try:
-        return normalise(socket.gethostname())
-    except InvalidName:
-        return "localhost"
-
-
-def _drop_directory(file: FileTable) -> Path | None:
-    """As configured; else beside the queue's, which nobody else may enter."""
-    queue = file.queue
-    if "drop_directory" in queue.model_fields_set:
-        return queue.drop_directory
-    directory = queue.directory or default_state_directory()
-    return Path(f"{directory}{DROP}")
-
-
-def options(file: FileTable, source: str, lines: Lines) -> Options:
-    """Everything that the server needs, from a file that was checked; `lines` say where its tables stand."""
-    hostname = file.hostname or _system_hostname()
-    smtp, queue, delivery = file.smtp, file.queue, file.delivery
-    content = file.memory_octets or content_octets()  # half of it for what comes in, half for what goes out
-    return Options(
-        source=source,
-        hostname=hostname,
-        user=file.user,
-        workers=(os.cpu_count() or 1) if file.workers == "auto" else file.workers,
-        listen=tuple(smtp.listen),
-        server_context=smtp.context,
-        receive=ReceiveOptions(
-            hostname=hostname,
-            postmaster=smtp.postmaster,
-            relay_networks=tuple(smtp.relay_networks),
-            relay_own_machine="relay_networks" not in smtp.model_fields_set,
-            tls_required_no_networks=None
-            if smtp.tls_required_no_networks is None
-            else tuple(smtp.tls_required_no_networks),
-            max_message_octets=smtp.max_message_octets,
-            max_text_line_octets=smtp.max_line_octets,
-            accept_nul=smtp.accept_nul,
-            max_recipients=smtp.max_recipients,
-            max_connections=smtp.max_connections,
-            max_inflight_octets=content // 2,
-            max_connections_per_client=smtp.max_connections_per_client,
-            command_timeout_seconds=smtp.command_timeout_seconds,
-            message_timeout_seconds=smtp.message_timeout_seconds,
-            expire_seconds=queue.lifetime_seconds,
-        ),
-        queue_directory=queue.directory or default_state_directory(),
-        state_directory=queue.directory or default_state_directory(),
-        drop_directory=_drop_directory(file),
-        min_free_octets=math.ceil(
-            FREE_MESSAGES * smtp.max_message_octets if queue.min_free_octets is None else queue.min_free_octets
-        ),
-        delay_notice_seconds=queue.delay_notice_seconds,
-        resolver=ResolverOptions(
-            upstreams=tuple(file.resolver.upstream),
-            anchors=tuple(anchor for anchors in file.resolver.anchors for anchor in anchors),
-            timeout_seconds=file.resolver.timeout_seconds,
-            negative_anchors=tuple(
-                NegativeAnchor(zone=dns.name.from_text(zone), reason=each.reason, until=each.until)
-                for zone, each in file.resolver.negative.items()
-            ),
-            algorithms=ALGORITHMS if file.resolver.sha1 else ALGORITHMS - SHA1_ALGORITHMS,
-        ),
-        deliver=DeliverOptions(
-            hostname=hostname,
-            port=delivery.port,
-            max_concurrent=delivery.max_concurrent,
-            max_content_octets=content // 2,
-            max_concurrent_per_destination=delivery.max_concurrent_per_destination,
-            max_handshakes_per_host=delivery.max_handshakes_per_host,
-            idle_seconds=delivery.idle_seconds,
-            timeouts=Timeouts(connect=delivery.connect_timeout_seconds),
-        ),
-        rules=rules(file.domain, file.sender, file.route, source, lines),
-        route_settings=route_settings(file),
-        sources=sources(file, lines),
-        own_addresses=tuple(smtp.own_addresses),
-        loopback_hosts=delivery.loopback_hosts,
-        maildirs=tuple(
-            replace(table.next_hop, create=table.create_mailboxes)
-            for table in file.route.values()
-            if isinstance(table.next_hop, Maildir)
-        ),
-        mta_sts=delivery.mta_sts,
-        mta_sts_port=delivery.mta_sts_port,
-        public_roots=delivery.public_roots,
-        queue_key=queue.key_file,
-    )
+CONSUMERS = (
+    Options,
+    ComposedKeys,
+    ReceiveOptions,
+    ResolverOptions,
+    DeliverOptions,
+    Timeouts,
+    RetrySchedule,
+    RouteSettings,
+)
+"""Who declares keys."""

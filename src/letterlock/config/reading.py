@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from letterlock.config.building import options
 from letterlock.config.key_file import SECRETS
 from letterlock.config.mistakes import BadConfig, Mistake, locate, placed
-from letterlock.config.options import Options, options
+from letterlock.config.options import Options
 from letterlock.config.tables import FileTable, known_keys
-from letterlock.config.values import MAX_FILE_OCTETS
+from letterlock.shared_defaults import MAX_FILE_OCTETS
 
 
 def load(path: Path | None, *, secrets: bool = True) -> Options:

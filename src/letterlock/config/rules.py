@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from letterlock.config.declared import Table
 from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust import Roots, system_roots
 from letterlock.config.values import DomainName, EhloKeywords, Moment, Port, Seconds, Sources, domain_name, text_of
@@ -18,12 +19,6 @@ from letterlock.routing.rules import Rules
 
 MAX_RULES = 100_000
 _T = TypeVar("_T")
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys are mistakes, and nothing is turned into another type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 _TLS_RULES = [rule.value for rule in TlsRule]

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+from letterlock.config.declared import filled
 from letterlock.config.mistakes import BadConfig, Mistake
+from letterlock.config.options import Sources
 from letterlock.config.rules import RouteTable, next_hop_name
 from letterlock.config.tables import FileTable
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
-from letterlock.net.sources import ANY_SOURCE, SourceAddresses, unusable
+from letterlock.net.sources import ANY_SOURCE, unusable
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.domain_table import DomainTable
 from letterlock.routing.local_targets import FinalHop
@@ -14,10 +16,7 @@ from letterlock.routing.local_targets import FinalHop
 
 def route_settings(file: FileTable) -> SettingsByRoute:
     """The terms of all mail and of each route."""
-    queue = file.queue
-    schedule = RetrySchedule(first_seconds=queue.retry_first_seconds, maximum_seconds=queue.retry_max_seconds)
-    ignored = frozenset(file.delivery.ignore_ehlo)
-    usual = RouteSettings(schedule=schedule, source=file.delivery.source_address, ignore_ehlo=ignored)
+    usual = filled(RouteSettings, file, schedule=filled(RetrySchedule, file))
     return SettingsByRoute(
         usual=usual,
         routes=DomainTable({domain: _of_route(table, usual) for domain, table in file.route.items()}),
@@ -48,10 +47,6 @@ def _max_concurrent(routes: Mapping[str, RouteTable]) -> dict[str, int]:
     return found
 
 
-Sources = tuple[tuple[str, int | None, SourceAddresses], ...]
-"""Keys of the file with their lines, and the addresses that they name."""
-
-
 def sources(file: FileTable, lines: Mapping[tuple[str, ...], int]) -> Sources:
     """Where the file names addresses to send from."""
 
@@ -59,7 +54,7 @@ def sources(file: FileTable, lines: Mapping[tuple[str, ...], int]) -> Sources:
         dotted = f'{path[0]}."{path[1]}".{path[2]}' if len(path) > 2 else ".".join(path)
         return dotted, next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), None)
 
-    found = [(*named("delivery", "source_address"), file.delivery.source_address)]
+    found = [(*named("delivery", "source_address"), filled(RouteSettings, file).source)]
     for domain, table in file.route.items():
         if table.source_address is not None:
             found.append((*named("route", domain, "source_address"), table.source_address))

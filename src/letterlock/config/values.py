@@ -15,8 +15,7 @@ from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
 from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
-
-MAX_FILE_OCTETS = 4 << 20
+from letterlock.shared_defaults import MAX_FILE_OCTETS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -155,6 +154,7 @@ def _moment(value: object) -> float:
 Octets = Annotated[int, Field(ge=1024, le=1 << 30)]
 Seconds = Annotated[float, Field(gt=0, le=60 * 86400)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Workers = Annotated[int, Field(ge=1, le=64)]  # each has a queue, sockets and caches of its own
 Moment = Annotated[float, PlainValidator(_moment)]
 FilePath = Annotated[Path, PlainValidator(path_of)]
 DropPath = Annotated[Path | None, PlainValidator(drop_directory)]

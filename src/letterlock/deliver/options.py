@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from letterlock.keys import MAX_SECONDS, Key
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.shares import DIVIDED, EACH
 from letterlock.smtp.client_steps import Step
@@ -29,7 +30,15 @@ class Timeouts:
     `session` everything from the connection to the last answer.
     """
 
-    connect: float = 30.0
+    connect: Annotated[
+        float,
+        Key(
+            "delivery.connect_timeout_seconds",
+            "How long a connection may take to be made.",
+            above=0,
+            most=MAX_SECONDS,
+        ),
+    ] = 30.0
     greeting: float = 300.0
     hello: float = 300.0
     starttls: float = 120.0
@@ -63,10 +72,33 @@ class DeliverOptions:
     """
 
     hostname: str
-    port: int = 25
-    max_concurrent: Annotated[int, DIVIDED] = 50
-    max_concurrent_per_destination: Annotated[int, DIVIDED] = 10
-    max_handshakes_per_host: Annotated[int, DIVIDED] = 4
+    port: Annotated[
+        int,
+        Key("delivery.port", "Port of the MX hosts; TLSA records are asked for this port.", least=1, most=65535),
+    ] = 25
+    max_concurrent: Annotated[
+        int, DIVIDED, Key("delivery.max_concurrent", "Most deliveries at once.", least=1, most=10_000)
+    ] = 50
+    max_concurrent_per_destination: Annotated[
+        int,
+        DIVIDED,
+        Key(
+            "delivery.max_concurrent_per_destination",
+            "Most deliveries at once to a domain, or to where routes lead several.",
+            least=1,
+            most=10_000,
+        ),
+    ] = 10
+    max_handshakes_per_host: Annotated[
+        int,
+        DIVIDED,
+        Key(
+            "delivery.max_handshakes_per_host",
+            "Most sessions being set up at once with one host name, and with one address: TCP, greeting, TLS.",
+            least=1,
+            most=10_000,
+        ),
+    ] = 4
     source: SourceAddresses = ANY_SOURCE
     max_waiting: Annotated[int, DIVIDED] = 10_000
     max_hosts: Annotated[int, EACH] = 10
@@ -74,7 +106,15 @@ class DeliverOptions:
     max_sessions: Annotated[int, EACH] = 12
     max_content_octets: Annotated[int, DIVIDED] = 1 << 28
     lease_seconds: float = 300.0
-    idle_seconds: float = 5.0
+    idle_seconds: Annotated[
+        float,
+        Key(
+            "delivery.idle_seconds",
+            "How long a session is kept for the next message; 0: a session for each message.",
+            least=0,
+            most=300,
+        ),
+    ] = 5.0
     max_idle_sessions: Annotated[int, DIVIDED] = 100
     max_session_age_seconds: Annotated[float, EACH] = 300.0
     ignore_ehlo: frozenset[str] = frozenset()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from letterlock.keys import Key
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.domain_table import DomainTable
@@ -15,8 +16,22 @@ class RouteSettings:
     """The terms of one route, or of mail that goes by MX."""
 
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
-    source: SourceAddresses = ANY_SOURCE
-    ignore_ehlo: frozenset[str] = frozenset()
+    source: Annotated[
+        SourceAddresses,
+        Key(
+            "delivery.source_address",
+            "Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
+            "is not used. Unset: the system chooses.",
+        ),
+    ] = ANY_SOURCE
+    ignore_ehlo: Annotated[
+        frozenset[str],
+        Key(
+            "delivery.ignore_ehlo",
+            'Extensions that are not used though servers offer them, such as `"CHUNKING"`. A server that '
+            "breaks on CHUNKING or PIPELINING is found out without this.",
+        ),
+    ] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
+from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
@@ -26,8 +28,18 @@ class RetrySchedule:
     envelope allows, or for `lifetime_seconds`, if that is less.
     """
 
-    first_seconds: float = 300.0
-    maximum_seconds: float = 4000.0
+    first_seconds: Annotated[
+        float,
+        Key(
+            "queue.retry_first_seconds",
+            "Wait before the second attempt; it grows from there.",
+            above=0,
+            most=MAX_SECONDS,
+        ),
+    ] = 300.0
+    maximum_seconds: Annotated[
+        float, Key("queue.retry_max_seconds", "Longest wait between two attempts.", above=0, most=MAX_SECONDS)
+    ] = 4000.0
     lifetime_seconds: float | None = None
 
     def delay(self, attempts: int, chance: float = 0.0) -> float:

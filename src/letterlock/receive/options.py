@@ -4,7 +4,9 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Annotated
 
+from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
+from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -26,20 +28,94 @@ class ReceiveOptions:
     """
 
     hostname: str
-    postmaster: Mailbox | None = None
-    relay_networks: tuple[Network, ...] = LOOPBACK
+    postmaster: Annotated[
+        Mailbox | None,
+        Key(
+            "smtp.postmaster",
+            "Who gets mail for `<postmaster>`, which every server must accept, from anybody (RFC 5321 section 4.5.1). "
+            "Unset: `postmaster@` and the `hostname`, wherever mail for that name goes.",
+        ),
+    ] = None
+    relay_networks: Annotated[
+        tuple[Network, ...],
+        Key(
+            "smtp.relay_networks",
+            "Clients that may send to anybody. Nobody else may relay. Unset: this machine, by loopback or by "
+            "whichever of its addresses it comes to.",
+        ),
+    ] = LOOPBACK
     relay_own_machine: bool = False
-    tls_required_no_networks: tuple[Network, ...] | None = None
-    max_message_octets: Annotated[int, EACH] = 26_214_400
-    max_text_line_octets: Annotated[int, EACH] = 1000
-    accept_nul: bool = False
-    max_recipients: Annotated[int, EACH] = 1000
+    tls_required_no_networks: Annotated[
+        tuple[Network, ...] | None,
+        Key(
+            "smtp.tls_required_no_networks",
+            "Clients whose header `TLS-Required: No` (RFC 8689) counts; `[]`: nobody's. It lifts DANE and "
+            "MTA-STS for that message, and never your own rules unless they say so. Unset: all that may relay.",
+        ),
+    ] = None
+    max_message_octets: Annotated[
+        int, EACH, Key("smtp.max_message_octets", "Largest message accepted (SIZE).", least=1024, most=1 << 30)
+    ] = DEFAULT_MAX_MESSAGE_OCTETS
+    max_text_line_octets: Annotated[
+        int,
+        EACH,
+        Key(
+            "smtp.max_line_octets",
+            "Longest line of a message, its end included. RFC 5321 section 4.5.3.1.6 promises 1000, and other "
+            "servers may refuse more. Longer lines are passed on as they are, for a signature to stay valid.",
+            least=1000,
+            most=1 << 20,
+        ),
+    ] = 1000
+    accept_nul: Annotated[
+        bool,
+        Key(
+            "smtp.accept_nul",
+            "Accept messages with NUL octets and pass them on. MIME forbids them (RFC 2045 section 2.8), and "
+            "some servers end the message at the first.",
+        ),
+    ] = False
+    max_recipients: Annotated[
+        int, EACH, Key("smtp.max_recipients", "Most recipients of one message.", least=100, most=100_000)
+    ] = 1000
     max_bad_commands: Annotated[int, EACH] = 20
     max_idle_commands: Annotated[int, EACH] = 100
-    max_connections: Annotated[int, DIVIDED] = 500
-    max_connections_per_client: Annotated[int, DIVIDED] = 100
+    max_connections: Annotated[
+        int, DIVIDED, Key("smtp.max_connections", "Most connections at once.", least=1, most=100_000)
+    ] = 500
+    max_connections_per_client: Annotated[
+        int,
+        DIVIDED,
+        Key(
+            "smtp.max_connections_per_client",
+            "Most connections of one client at once. With several workers each takes its part, at least one, "
+            "and may turn a client away that has not reached the sum.",
+            least=1,
+            most=100_000,
+        ),
+    ] = 100
     max_inflight_octets: Annotated[int, DIVIDED] = 268_435_456
-    command_timeout_seconds: float = 300
-    message_timeout_seconds: float = 3600
+    command_timeout_seconds: Annotated[
+        float,
+        Key(
+            "smtp.command_timeout_seconds",
+            "How long a client may be silent (RFC 5321 4.5.3.2).",
+            above=0,
+            most=MAX_SECONDS,
+        ),
+    ] = 300
+    message_timeout_seconds: Annotated[
+        float,
+        Key("smtp.message_timeout_seconds", "How long one message may take to arrive.", above=0, most=MAX_SECONDS),
+    ] = 3600
     tls_timeout_seconds: float = 60
-    expire_seconds: float = 5 * 86400
+    expire_seconds: Annotated[
+        float,
+        Key(
+            "queue.lifetime_seconds",
+            "How long delivery is tried, from the first attempt; then mail goes back. "
+            "No time passes while the machine is off.",
+            above=0,
+            most=MAX_SECONDS,
+        ),
+    ] = 5 * 86400

@@ -8,19 +8,25 @@ are read by `plain_keys`, which gives up on everything that it is not sure of; o
 import os
 
 from letterlock.sendmail.exits import CONFIG, Failure
+from letterlock.shared_defaults import DROP, ENVIRONMENT, MAX_FILE_OCTETS, SENDMAIL_KEYS, SYSTEM_CONFIG, SYSTEM_STATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SYSTEM_CONFIG = "/etc/letterlock/letterlock.toml"
-SYSTEM_STATE = "/var/lib/letterlock"
 CONTROL_SOCKET = "control.sock"
-DROP = "-drop"  # the drop directory is beside the queue's, which is for the server only
-DEFAULT_LISTEN = ("127.0.0.1:2525",)
-DEFAULT_MAX_MESSAGE_OCTETS = 26_214_400
-MAX_FILE_OCTETS = 4 << 20
-_WANTED = {"": ("hostname",), "smtp": ("listen", "max_message_octets"), "queue": ("directory", "drop_directory")}
+
+
+def _wanted() -> "dict[str, tuple[str, ...]]":
+    """The keys to look for, by table."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in SENDMAIL_KEYS:
+        table, _, name = path.rpartition(".")
+        found[table] = (*found.get(table, ()), name)
+    return found
+
+
+_WANTED = _wanted()
 _NOT_NAMES = ("true", "false", "inf", "nan")  # inside an array of arrays these look like the name of a table
 
 
@@ -33,11 +39,13 @@ class Settings:
     __slots__ = ("directory", "drop_directory", "hostname", "listen", "max_message_octets")
 
     def __init__(self, keys: "dict[str, object]", base: str) -> None:
-        self.hostname = _text(keys.get("hostname", _system_hostname()), "hostname")
-        self.listen = _texts(keys.get("smtp.listen", DEFAULT_LISTEN))
-        self.max_message_octets = _count(keys.get("smtp.max_message_octets", DEFAULT_MAX_MESSAGE_OCTETS))
-        self.directory = _path(keys.get("queue.directory"), base, "directory")
-        drop = keys.get("queue.drop_directory")
+        keys = SENDMAIL_KEYS | keys
+        hostname = keys["hostname"]
+        self.hostname = _system_hostname() if hostname is None else _text(hostname, "hostname")
+        self.listen = _texts(keys["smtp.listen"])
+        self.max_message_octets = _count(keys["smtp.max_message_octets"])
+        self.directory = _path(keys["queue.directory"], base, "directory")
+        drop = keys["queue.drop_directory"]
         self.drop_directory = False if drop is False else _path(drop, base, "drop_directory")
 
     def drop_directories(self) -> list[str]:
@@ -72,7 +80,7 @@ def _path(value: object, base: str, name: str) -> str | None:
 
 def settings(path: str | None) -> Settings:
     """Read the configuration. Raises Failure (CONFIG)."""
-    path = path or os.environ.get("LETTERLOCK_CONFIG")
+    path = path or os.environ.get(ENVIRONMENT)
     if path is None:
         if not os.path.exists(SYSTEM_CONFIG):
             return Settings({}, "")

@@ -1,0 +1,107 @@
+"""From the file to the options of the rooms."""
+
+import math
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import dns.name
+
+from letterlock.config.declared import filled, is_written
+from letterlock.config.mistakes import Lines
+from letterlock.config.options import ComposedKeys, Options, ResolverOptions, default_state_directory
+from letterlock.config.rules import rules
+from letterlock.config.sending import route_settings, sources
+from letterlock.config.tables import FileTable
+from letterlock.deliver.options import DeliverOptions, Timeouts
+from letterlock.keys import Key, declared
+from letterlock.machine import content_octets
+from letterlock.mail.names import InvalidName, normalise
+from letterlock.receive.options import ReceiveOptions
+from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
+from letterlock.routing.local_targets import Maildir
+from letterlock.shared_defaults import DROP
+
+FREE_MESSAGES = 1.5  # largest messages for which a disk must have room, as Postfix advises for queue_minfree
+
+
+def options(file: FileTable, source: str, lines: Lines) -> Options:
+    """Everything that the server needs, from a file that was checked; `lines` say where its tables stand."""
+    keys = filled(ComposedKeys, file)
+    hostname = keys.hostname or _system_hostname()
+    directory = keys.directory or default_state_directory()
+    content = (keys.memory_octets or content_octets()) // 2  # half for what comes in, half for what goes out
+    receive = _receive(file, hostname, content)
+    free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
+    return filled(
+        Options,
+        file,
+        source=source,
+        hostname=hostname,
+        workers=(os.cpu_count() or 1) if keys.workers == "auto" else keys.workers,
+        server_context=file.smtp.context,
+        receive=receive,
+        queue_directory=directory,
+        state_directory=directory,
+        drop_directory=_drop_directory(file, keys, directory),
+        min_free_octets=math.ceil(free),
+        resolver=_resolver(file, keys),
+        deliver=filled(
+            DeliverOptions, file, hostname=hostname, max_content_octets=content, timeouts=filled(Timeouts, file)
+        ),
+        rules=rules(file.domain, file.sender, file.route, source, lines),
+        route_settings=route_settings(file),
+        sources=sources(file, lines),
+        maildirs=_maildirs(file),
+    )
+
+
+def _receive(file: FileTable, hostname: str, content: int) -> ReceiveOptions:
+    return filled(
+        ReceiveOptions,
+        file,
+        hostname=hostname,
+        relay_own_machine=not is_written(file, _key(ReceiveOptions, "relay_networks")),
+        max_inflight_octets=content,
+    )
+
+
+def _resolver(file: FileTable, keys: ComposedKeys) -> ResolverOptions:
+    negative = file.resolver.negative
+    return filled(
+        ResolverOptions,
+        file,
+        anchors=tuple(anchor for anchors in keys.anchors for anchor in anchors),
+        negative_anchors=tuple(
+            NegativeAnchor(zone=dns.name.from_text(zone), reason=each.reason, until=each.until)
+            for zone, each in negative.items()
+        ),
+        algorithms=ALGORITHMS if keys.sha1 else ALGORITHMS - SHA1_ALGORITHMS,
+    )
+
+
+def _maildirs(file: FileTable) -> tuple[Maildir, ...]:
+    return tuple(
+        replace(table.next_hop, create=table.create_mailboxes)
+        for table in file.route.values()
+        if isinstance(table.next_hop, Maildir)
+    )
+
+
+def _drop_directory(file: FileTable, keys: ComposedKeys, directory: Path) -> Path | None:
+    """As configured; else beside the queue's, which nobody else may enter."""
+    if is_written(file, _key(ComposedKeys, "drop_directory")):
+        return keys.drop_directory
+    return Path(f"{directory}{DROP}")
+
+
+def _key(consumer: type, name: str) -> Key:
+    return declared(consumer)[name].key
+
+
+def _system_hostname() -> str:
+    try:
+        return normalise(socket.gethostname())
+    except InvalidName:
+        return "localhost"

@@ -1,0 +1,107 @@
+"""From keys declared beside their fields (`letterlock.keys`) to the tables of the file, and back to the options."""
+
+import ipaddress
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from letterlock.config.values import (
+    ClientNetwork,
+    EhloKeywords,
+    FilePath,
+    MailAddress,
+    Sources,
+    UpstreamAddress,
+)
+from letterlock.keys import Declared, Key, declared
+from letterlock.mail.addresses import Mailbox
+from letterlock.net.dns import Upstream
+from letterlock.net.sources import SourceAddresses
+
+_T = TypeVar("_T")
+_READERS: Mapping[Any, Any] = {
+    ipaddress.IPv4Network | ipaddress.IPv6Network: ClientNetwork,
+    frozenset[str]: EhloKeywords,
+    Mailbox: MailAddress,
+    Path: FilePath,
+    SourceAddresses: Sources,
+    Upstream: UpstreamAddress,
+}
+"""How a value of a type that TOML does not have is read from the file."""
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are mistakes, and nothing is turned into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+def keys_of(table: str, consumers: Iterable[type]) -> type[Table]:
+    """A model of one table, with the keys that consumers declare for it."""
+    found = [each for consumer in consumers for each in declared(consumer).values() if each.key.table == table]
+    names = [each.key.name for each in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise TypeError(f"declared twice in [{table}]: {', '.join(sorted(twice))}")
+    made: dict[str, Any] = {each.key.name: (_as_written(each.kind), _field(each)) for each in found}
+    model: type[Table] = create_model(f"{table.capitalize()}Keys", __base__=Table, **made)
+    return model
+
+
+def filled(consumer: type[_T], file: BaseModel, **composed: Any) -> _T:
+    """Options with the values of the file for the keys that they declare, and others that were made of several."""
+    plain: type = consumer
+    values = {name: _as_held(each.kind, value_of(file, each.key)) for name, each in declared(plain).items()}
+    return consumer(**values | composed)
+
+
+def value_of(file: BaseModel, key: Key) -> Any:
+    """What the file says for a key, or the key's default."""
+    return getattr(table_in(file, key), key.name)
+
+
+def is_written(file: BaseModel, key: Key) -> bool:
+    """Whether the file says anything for a key."""
+    return key.name in table_in(file, key).model_fields_set
+
+
+def table_in(file: BaseModel, key: Key) -> BaseModel:
+    """The table of the file that holds a key."""
+    table: BaseModel = getattr(file, key.table) if key.table else file
+    return table
+
+
+def _as_written(kind: Any) -> Any:
+    """The type that pydantic reads for a field's type."""
+    if kind in _READERS:
+        return _READERS[kind]
+    if isinstance(kind, types.UnionType) or (get_origin(kind) is not None and type(None) in get_args(kind)):
+        inner: Any = None
+        for each in get_args(kind):
+            written = None if each is type(None) else _as_written(each)
+            inner = written if inner is None and written is not None else inner | written
+        return inner
+    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
+        item = _as_written(get_args(kind)[0])
+        return list[item]  # type: ignore[valid-type]  # made when it runs
+    return kind
+
+
+def _as_held(kind: Any, value: Any) -> Any:
+    """A list of the file as options hold it: unchangeable."""
+    if not isinstance(value, list):
+        return value
+    return frozenset(value) if get_origin(kind) is frozenset else tuple(value)
+
+
+def _field(each: Declared) -> Any:
+    key = each.key
+    length = get_origin(each.kind) is tuple
+    bounds = {"min_length" if length else "ge": key.least, "max_length" if length else "le": key.most, "gt": key.above}
+    limits: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
+    if each.is_required:
+        return Field(description=key.text, **limits)
+    default = each.default
+    return Field(list(default) if isinstance(default, tuple | frozenset) else default, description=key.text, **limits)
