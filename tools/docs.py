@@ -1,4 +1,4 @@
-"""Keeps docs/ and the code equal: writes docs/reference/, or with --check says what differs.
+"""Keeps docs/ and the code equal: writes docs/reference/ and the manual pages, or with --check says what differs.
 
 The references are made from the code itself: the commands' help, the configuration's models, the table of reasons, and
 the names of the tests that hold a section of a standard. The check also follows every relative link in the Markdown
@@ -23,17 +23,18 @@ from letterlock.policy.reasons import all_codes, explain
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tests are no package that is installed
 from tests.checklist import CHECKLIST  # noqa: E402
+from tools.manual import packaged  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
+PACKAGING = ROOT / "packaging"
 NOTE = "<!-- Made by tools/docs.py from the code; do not edit. -->\n"
 WIDTH = 100
 
 
 def commands(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """Every command's path and its help text, a group before its verbs."""
-    context = click.Context(
-        command, info_name=path.rpartition(" ")[2], parent=parent, max_content_width=WIDTH, terminal_width=WIDTH
-    )
+    settings = {**command.context_settings, "max_content_width": WIDTH, "terminal_width": WIDTH}
+    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings)
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -194,20 +195,30 @@ def bad_examples() -> Iterator[str]:
             yield from (f"{page.relative_to(ROOT)}: example has the unknown key {key}" for key in unknown_keys(data))
 
 
+def generated() -> dict[Path, str]:
+    """Every file that is made from the code, and what it must hold."""
+    pages = {REFERENCE / name: make() for name, make in PAGES.items()}
+    return pages | {PACKAGING / name: text for name, text in packaged().items()}
+
+
 def main() -> int:
     """Write the references, or check everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something differs")
     check = parser.parse_args().check
     problems: list[str] = []
-    REFERENCE.mkdir(parents=True, exist_ok=True)
-    for name, make in PAGES.items():
-        path = REFERENCE / name
-        text = make()
+    made = generated()
+    for path, text in made.items():
         if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
-            problems.append(f"docs/reference/{name} is out of date\n  hint: .venv/bin/python tools/docs.py")
+            problems.append(f"{path.relative_to(ROOT)} is out of date\n  hint: .venv/bin/python tools/docs.py")
+    for path in set((PACKAGING / "man").glob("*")) - set(made):  # of a verb that is gone
+        if check:
+            problems.append(f"{path.relative_to(ROOT)} belongs to no verb\n  hint: .venv/bin/python tools/docs.py")
+        else:
+            path.unlink()
     problems += [*broken_links(), *bad_examples()]
     print("\n".join(problems) or "docs and code agree", file=sys.stderr)
     return 1 if problems else 0

@@ -27,6 +27,7 @@ PACKAGES = {
     "knotd": "knot",
     "ldns-key2ds": "ldnsutils",
     "ldns-keygen": "ldnsutils",
+    "groff": "groff-base",
     "ldns-signzone": "ldnsutils",
     "named": "bind9",
     "nsd": "nsd",

@@ -10,6 +10,7 @@ import pytest
 from letterlock.admin.requests import PAGE
 from letterlock.mail.addresses import Mailbox
 from letterlock.queue.orders import OrderKind
+from letterlock.sendmail.mailq import HELP
 from tests.cli.queue_server import DEMANDED, Queue, serving
 from tests.queue.messages import ANN, BEN, BODY, CAT, envelope
 from tests.queue.orders import obey
@@ -95,6 +96,11 @@ async def test_without_a_server_it_is_ex_unavailable(tmp_path: Path) -> None:
     ran = await mailq(tmp_path)
     assert (ran.status, ran.out) == (69, "")
     assert "no server answers" in ran.err
+
+
+async def test_help_is_printed(tmp_path: Path) -> None:
+    ran = await run("mailq", "--help", stdin=b"", home=tmp_path, config=None)
+    assert (ran.status, ran.out, ran.err) == (0, HELP, "")
 
 
 async def test_an_unknown_option_is_ex_usage(tmp_path: Path) -> None:

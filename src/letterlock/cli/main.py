@@ -1,6 +1,7 @@
 """The command `letterlock` and its verbs."""
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import letterlock
 from letterlock.app.output import guarded_streams
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell shows
+COMPLETION = "_LETTERLOCK_COMPLETE"  # set by the scripts in packaging/completions when a shell completes a command line
 
 VERBS = {
     "serve": "letterlock.cli.serve",
@@ -36,7 +38,9 @@ class LazyGroup(click.Group):
         return command
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command with its output guarded."""
+        """Run the command with its output guarded; completion prints nothing but our own words, and as bytes."""
+        if COMPLETION in os.environ:
+            return super().main(*args, **extra)
         with guarded_streams():
             return super().main(*args, **extra)
 

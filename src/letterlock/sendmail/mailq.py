@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+HELP = """\
+usage: letterlock-mailq [-C FILE]
+
+  -C FILE            the server's configuration
+
+Prints the queue of the running server as Postfix's mailq prints its own. Only root and the server's user may ask.
+"""
 WORKER = "worker-"
 MAX_ANSWER_OCTETS = 64 << 20
 READ_OCTETS = 1 << 18
@@ -55,6 +62,9 @@ def main() -> int:
     """Run the command with the program's arguments; its exit status."""
     prepare_streams()
     try:
+        if sys.argv[1:] == ["--help"]:
+            sys.stdout.write(HELP)
+            return OK
         return show(_config(sys.argv[1:]))
     except Failure as failure:
         sys.stderr.write(f"letterlock-mailq: {failure}\n")

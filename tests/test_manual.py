@@ -1,0 +1,67 @@
+"""Manual pages and completions: made from the commands, and fit for the programs that read them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from tools.manual import packaged, subcommands
+
+from letterlock.cli.main import main as letterlock_command
+from tests.interop.programs import find, run, try_run
+
+PACKAGING = Path(__file__).resolve().parent.parent / "packaging"
+PAGES = sorted((PACKAGING / "man").glob("*.1"))
+
+
+def every_command(command: click.Command, name: str, parent: click.Context | None = None) -> list[click.Context]:
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
+    found = [context]
+    if isinstance(command, click.Group):
+        for verb, each in subcommands(command, context):
+            found += every_command(each, verb, context)
+    return found
+
+
+def test_the_files_are_those_that_the_code_makes() -> None:
+    for name, text in packaged().items():
+        assert (PACKAGING / name).read_text() == text, f"{name}: run tools/docs.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_is_formatted_without_a_warning(page: Path) -> None:
+    status, out, complaints = try_run("groff", "-man", "-ww", "-Tutf8", "-z", page)
+    assert (status, out, complaints) == (0, "", "")
+
+
+def test_every_option_of_every_verb_is_in_its_page() -> None:
+    for context in every_command(letterlock_command, "letterlock"):
+        page = PACKAGING / "man" / f"{context.command_path.replace(' ', '-')}.1"
+        shown = page.read_text().replace("\\-", "-")
+        options = [each for each in context.command.get_params(context) if isinstance(each, click.Option)]
+        assert all(name in shown for each in options if not each.hidden for name in each.opts), page.name
+
+
+@pytest.mark.parametrize(("shell", "check"), [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")])
+def test_a_completion_file_is_in_the_language_of_its_shell(shell: str, check: str) -> None:
+    [file] = (PACKAGING / "completions" / shell).iterdir()
+    assert run(shell, check, file) == ""
+
+
+def test_bash_completes_the_verbs_of_a_group() -> None:
+    file = PACKAGING / "completions/bash/letterlock"
+    asked = "COMP_WORDS=(letterlock queue re); COMP_CWORD=2; _letterlock_completion letterlock"
+    script = f'. "{file}"; {asked}; echo "${{COMPREPLY[@]}}"'
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run([find("bash"), "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.split()) == ["release", "remove", "retry"]
+
+
+def test_fish_completes_the_verbs_of_a_group() -> None:
+    file = PACKAGING / "completions/fish/letterlock.fish"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [find("fish"), "--no-config", "-c", f'source "{file}"; complete -C "letterlock queue re"']
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == ["release", "remove", "retry"]
