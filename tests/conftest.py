@@ -1,10 +1,40 @@
-"""What every test owes the others: nothing that it started stays behind."""
+"""What every test owes the others: it leaves no process behind, and it runs in a network that no other worker sees."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.isolation import enter_own_network, why_not
+
+# Folders whose files take longest: started first, so that no worker is left with one of them at the end.
+LONGEST = ("interop", "agreement", "soak", "cli", "badinput", "lab")
+WORKERS = max(2, len(os.sched_getaffinity(0)))  # tests wait for timers and programs too: never fewer than two
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `-n auto`: one worker a processor; a single one where workers cannot have networks of their own."""
+    reason = why_not()
+    if not reason:
+        return WORKERS
+    config.get_terminal_writer().line(
+        f"no network namespaces here ({reason}): the tests run one after the other; as root they run side by side",
+        yellow=True,
+    )
+    return 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest folders first where workers share the files; a plain run keeps the order of the folders."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Isolate a worker of pytest-xdist before it imports any test; a plain run stays where it is."""
+    if hasattr(config, "workerinput") and not why_not():
+        enter_own_network()
 
 
 def children() -> list[str]:

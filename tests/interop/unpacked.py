@@ -16,19 +16,10 @@ FIRST_ID = 61_000
 
 
 def unpacked(package: str, program: str) -> Path:
-    """The folder that a package was unpacked in; `program` is a file in it. Raises Unusable."""
+    """The folder that tools/debian-packages unpacked a package in; `program` is a file in it. Raises Unusable."""
     folder = _ROOT / package
     if not (folder / program).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [find("apt-get"), "download", "-qq", package], cwd=folder, capture_output=True, text=True, check=False
-        )
-        found = sorted(folder.glob("*.deb"))
-        if done.returncode != 0 or not found:
-            raise Unusable(f"could not fetch the package {package}: run 'apt-get update' as root\n{done.stderr}")
-        subprocess.run([find("dpkg"), "-x", found[-1], folder], check=True)
-        for each in found:
-            each.unlink()
+        raise Unusable(f"the package {package} is not unpacked: run tools/debian-packages")
     done = subprocess.run([find("ldd"), folder / program], capture_output=True, text=True, check=True)
     missing = [line.split()[0] for line in done.stdout.splitlines() if "not found" in line]
     if missing:
