@@ -90,6 +90,7 @@ def test_rfc8617_5_2_a_field_twice() -> None:
     content = chain(1)
     field = next(line for line in content.split(b"\r\n") if line.startswith(b"ARC-Authentication-Results"))
     assert judged(field + b"\r\n" + content).reason is Reason.ARC_SETS
+    assert judged(b"no field\r\n" + content).reason is Reason.MALFORMED_HEADER
     assert judged(b"ARC-Seal: nonsense\r\n" + MESSAGE).reason is Reason.SYNTAX
 
 

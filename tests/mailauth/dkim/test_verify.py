@@ -264,6 +264,13 @@ def test_rfc6376_5_4_2_instances_are_taken_from_the_bottom() -> None:
     assert verdict(signed.replace(b"Received: 2", b"Received: x")).reason is Reason.HEADER_CHANGED
 
 
+def test_rfc6376_8_15_a_from_field_that_is_not_signed() -> None:
+    added = b"From: boss@example.org\r\n"
+    assert verdict(added + forged()).reason is Reason.FROM_ADDED
+    assert verdict(forged({"h": "from:from"}, added + MESSAGE)).passed
+    assert verdict(added + forged({"h": "from:from"}, added + MESSAGE)).reason is Reason.FROM_ADDED
+
+
 def test_rfc6376_3_5_its_own_field_is_none_of_those_that_it_names() -> None:
     inner = forged()
     outer = forged({"h": "from:dkim-signature"}, inner)
@@ -343,6 +350,13 @@ def test_each_reason_is_explained() -> None:
     assert str(found) == (
         "the identity i= is not in the signing domain d=: i='@example.com', d=example.org (RFC 6376 section 6.1.1)"
     )
+
+
+@pytest.mark.parametrize("line", [b"no field", b"two words: x", b">From x", b";x=y"])
+def test_rfc6376_3_8_a_line_that_is_no_field_ends_all_trust(line: bytes) -> None:
+    found = verdict(line + b"\r\n" + forged())
+    assert (found.result, found.reason) == (Result.PERMERROR, Reason.MALFORMED_HEADER)
+    assert verdict(forged() + line).reason is Reason.BODY_CHANGED
 
 
 def test_a_message_without_signatures_needs_nothing() -> None:

@@ -17,7 +17,7 @@ from letterlock.mailauth.dkim.canonical import Form, canonical_field
 from letterlock.mailauth.dkim.keys import PublicKey, read_key
 from letterlock.mailauth.dkim.reasons import Reason, Refused, Result, explain
 from letterlock.mailauth.dkim.signature import Signature
-from letterlock.mailauth.dkim.verify import Bodies, Headers, check, key_records, require_unexpired
+from letterlock.mailauth.dkim.verify import Bodies, Headers, check, key_records, require_unexpired, require_well_formed
 from letterlock.mailauth.message import Message
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 
@@ -94,6 +94,7 @@ def examine(message: Message) -> ChainExamination:
         return ChainExamination(message, ())
     sets: tuple[ArcSet, ...] = ()
     try:
+        require_well_formed(message)
         sets = arc_sets(message)
         _check_statuses(sets)
     except Refused as refused:

@@ -18,6 +18,7 @@ class Result(StrEnum):
 class Reason(StrEnum):
     """Why a signature did not pass. The values are stable; `explain` has the rest."""
 
+    MALFORMED_HEADER = "malformed-header"
     SYNTAX = "syntax"
     TAG_MISSING = "tag-missing"
     VERSION = "version"
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     QUERY_METHOD = "query-method"
     IDENTITY = "identity"
     FROM_NOT_SIGNED = "from-not-signed"
+    FROM_ADDED = "from-added"
     FORBIDDEN_TAG = "forbidden-tag"
     SEAL_SIGNED = "seal-signed"
     TIMES = "times"
@@ -67,6 +69,9 @@ class Explanation(NamedTuple):
 _F, _N, _P = Result.FAIL, Result.NEUTRAL, Result.PERMERROR
 
 EXPLANATIONS = {
+    Reason.MALFORMED_HEADER: Explanation(
+        _P, "RFC 6376 section 3.8", "the header has a line that is no field, where some readers see the body begin"
+    ),
     Reason.SYNTAX: Explanation(_N, "RFC 6376 section 3.2", "the signature field is not written by the grammar"),
     Reason.TAG_MISSING: Explanation(_N, "RFC 6376 section 6.1.1", "the signature lacks a required tag"),
     Reason.VERSION: Explanation(_N, "RFC 6376 section 3.5", "the signature is of another version than 1"),
@@ -76,6 +81,9 @@ EXPLANATIONS = {
     Reason.QUERY_METHOD: Explanation(_N, "RFC 6376 section 3.5", "the key is not published in DNS TXT records"),
     Reason.IDENTITY: Explanation(_P, "RFC 6376 section 6.1.1", "the identity i= is not in the signing domain d="),
     Reason.FROM_NOT_SIGNED: Explanation(_P, "RFC 6376 section 6.1.1", "the signature does not cover From"),
+    Reason.FROM_ADDED: Explanation(
+        _F, "RFC 6376 section 8.15", "the message has a From field that the signature does not cover"
+    ),
     Reason.FORBIDDEN_TAG: Explanation(_P, "RFC 8617 section 4.1.3", "the seal has an h= tag"),
     Reason.SEAL_SIGNED: Explanation(_P, "RFC 8617 section 4.1.2", "the message signature covers a seal"),
     Reason.TIMES: Explanation(_N, "RFC 6376 section 3.5", "the signature expires before it was made"),

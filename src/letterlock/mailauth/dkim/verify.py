@@ -15,6 +15,7 @@ from letterlock.mailauth.dkim.canonical import BodyHash, Form, canonical_field
 from letterlock.mailauth.dkim.keys import PublicKey, read_key
 from letterlock.mailauth.dkim.reasons import Reason, Refused, Result, explain
 from letterlock.mailauth.dkim.signature import FIELD_NAME, Algorithm, Signature, parse_signature
+from letterlock.mailauth.dkim.tags import shown
 from letterlock.mailauth.message import Field, Message
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 
@@ -90,12 +91,23 @@ class Examination:
 def examine(message: Message) -> Examination:
     """Read the signatures of a message and say which keys they need. Never raises for what a message contains."""
     fields = message.named(FIELD_NAME)
+    try:
+        require_well_formed(message)
+    except Refused as refused:
+        return Examination(message, tuple(refusal(field, refused) for field in fields))
     read = tuple(_read(field) for field in fields[:MAX_SIGNATURES])
     unread = tuple(
         refusal(field, Refused(Reason.TOO_MANY_SIGNATURES, f"{len(fields)} signatures"))
         for field in fields[MAX_SIGNATURES:]
     )
     return Examination(message, read + unread)
+
+
+def require_well_formed(message: Message) -> None:
+    """Raises Refused when a line of the header is no field: nobody knows what a reader makes of what follows it."""
+    malformed = message.named(b"")
+    if malformed:
+        raise Refused(Reason.MALFORMED_HEADER, shown(malformed[0].raw))
 
 
 def _read(field: Field) -> Signature | Verdict:
@@ -148,6 +160,10 @@ class Headers:
     def __init__(self, message: Message) -> None:
         self._message = message
         self._made: dict[tuple[int, Form], bytes] = {}
+
+    def count(self, name: bytes) -> int:
+        """How many fields of a name the message has."""
+        return len(self._message.named(name))
 
     def canonical(self, field: Field, form: Form) -> bytes:
         """A field of the message in its canonical form, with the final CRLF."""
@@ -213,6 +229,9 @@ def check(signature: Signature, key: PublicKey, bodies: Bodies, headers: Headers
         raise Refused(Reason.BODY_CHANGED)
     if not key.verifies(signature.signature, headers.digest(signature)):
         raise Refused(Reason.HEADER_CHANGED)
+    count = headers.count(b"from")
+    if count > signature.names.count(b"from"):  # readers may show the one above those that are signed
+        raise Refused(Reason.FROM_ADDED, f"{count} From fields")
 
 
 def key_records(answer: Answer | LookupFailure) -> list[bytes]:
