@@ -66,9 +66,11 @@ NAMED = ("domain", "sender", "route", "resolver.negative")  # tables that hold a
 TITLES = {
     "": "Top of the file",
     "domain.exception": '`[domain."example.org".exception]`',
+    "listener": "`[[listener]]`",
     **{table: f'`[{table}."example.org"]`' for table in NAMED},
 }
 NOTES = {
+    "listener": "[Listeners and the pipeline](../concepts/pipeline.md) explains the roles.\n",
     "domain": '`"*.example.org"` is every name below example.org, `"*"` any domain; the most exact one holds.\n',
     "domain.exception": 'The same below `[route."example.org"]`.\n',
     "route": "[The guide](../guides/rules-and-routes.md) tells how the rules of a message meet.\n",

@@ -28,8 +28,8 @@ def test_our_addresses_behind_nat_are_addresses() -> None:
 
 
 def test_this_machine_may_relay_unless_networks_are_named() -> None:
-    assert parse("", "t.toml").receive.relay_own_machine
-    assert not parse('[smtp]\nrelay_networks = ["192.0.2.0/24"]', "t.toml").receive.relay_own_machine
+    assert parse("", "t.toml").profiles[0].relay_own_machine
+    assert not parse('[smtp]\nrelay_networks = ["192.0.2.0/24"]', "t.toml").profiles[0].relay_own_machine
 
 
 async def test_a_server_on_ipv6_everywhere_says_that_ipv4_is_left_out(tmp_path: Path) -> None:

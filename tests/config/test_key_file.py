@@ -119,7 +119,7 @@ def test_whoever_asks_the_server_need_not_be_able_to_read_its_keys(tmp_path: Pat
         load(config)
     assert len(caught.value.mistakes) == 2
     options = load(config, secrets=False)
-    assert (options.queue_key, options.server_context) == (None, None)
+    assert (options.queue_key, options.profiles[0].tls) == (None, None)
 
 
 def _texts(path: Path) -> Iterator[str]:

@@ -21,8 +21,11 @@ def mistakes(text: str, base: Path | None = None) -> list[tuple[int | None, str,
 def test_without_a_file_the_server_listens_on_loopback_and_relays_for_nobody_else() -> None:
     options = load(None)
     assert options.listen == (Endpoint("127.0.0.1", 2525),)
-    assert options.server_context is None
-    assert set(options.receive.relay_networks) == {ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")}
+    assert options.profiles[0].tls is None
+    assert set(options.profiles[0].relay_networks) == {
+        ipaddress.ip_network("127.0.0.0/8"),
+        ipaddress.ip_network("::1/128"),
+    }
 
 
 def test_the_queue_goes_below_the_users_state_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -75,7 +78,7 @@ def test_a_certificate_without_its_key_is_a_mistake(tmp_path: Path) -> None:
     [(line, key, message, hint)] = mistakes('[smtp]\ncertificate = "c.pem"\n', tmp_path)
     assert (line, key) == (2, "smtp.certificate")
     assert "key is not" in message
-    assert hint == "STARTTLS needs both"
+    assert hint == "TLS needs both"
 
 
 def test_a_key_of_another_certificate_is_a_mistake(tmp_path: Path) -> None:

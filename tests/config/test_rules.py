@@ -45,10 +45,10 @@ def test_stronger_rules_reach_the_policy() -> None:
 def test_what_the_header_tls_required_no_may_do_is_written_by_rule_and_by_client() -> None:
     text = '[smtp]\ntls_required_no_networks = ["192.0.2.0/24"]\n[domain."a.test"]\ntls = "verify"\n'
     options = parse(text + 'tls_required_no = "lift"\n[domain."b.test"]\ntls = "verify"\n', "letterlock.toml")
-    assert [str(each) for each in options.receive.tls_required_no_networks or ()] == ["192.0.2.0/24"]
+    assert [str(each) for each in options.profiles[0].tls_required_no_networks or ()] == ["192.0.2.0/24"]
     lifted = [options.rules.for_message(name, None).rule for name in ("a.test", "b.test")]
     assert [each and each.lifted_by_header for each in lifted] == [True, False]
-    assert parse("", "letterlock.toml").receive.tls_required_no_networks is None
+    assert parse("", "letterlock.toml").profiles[0].tls_required_no_networks is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.receive import drop_directory
-from letterlock.receive.drop import DropCollector, may_local_users_send
+from letterlock.receive.drop import DropCollector
 from letterlock.receive.drop_directory import (
     MAX_REFUSED,
     MAX_REFUSED_OCTETS,
@@ -30,6 +29,7 @@ from letterlock.receive.drop_directory import (
     close_drop_directory,
 )
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile, profile_of_local_users
 from letterlock.sendmail.drop import leave
 from letterlock.sendmail.transfer import Envelope as Letter
 from tests.memory_store import MemoryStore
@@ -65,8 +65,8 @@ class CountingStore(MemoryStore):
 class Drop:
     """A drop directory, a store, and a collector that can be killed and started again."""
 
-    def __init__(self, path: Path, options: ReceiveOptions = OPTIONS) -> None:
-        self.path, self.options = path, options
+    def __init__(self, path: Path, options: ReceiveOptions = OPTIONS, *, profile: Profile | None = None) -> None:
+        self.path, self.options, self.profile = path, options, profile or Profile()
         self.store, self.delivery = CountingStore(), Delivery()
         self._ids = itertools.count(1)
         self.start()
@@ -76,6 +76,7 @@ class Drop:
         self.collector = DropCollector(
             self.directory,
             self.options,
+            self.profile,
             store=self.store,
             clock=StandingClock(),
             new_id=lambda: f"ID{next(self._ids)}",
@@ -441,7 +442,7 @@ async def test_it_looks_at_its_start_and_stops_when_told(drop: Drop, monkeypatch
 async def test_rfc8689_3_the_header_counts_where_it_counts_from_this_machine(
     tmp_path: Path, networks: tuple[()] | None, demand: TlsDemand
 ) -> None:
-    drop = Drop(tmp_path / "queue-drop", replace(OPTIONS, tls_required_no_networks=networks))
+    drop = Drop(tmp_path / "queue-drop", profile=Profile(tls_required_no_networks=networks))
     drop.leave(content=b"TLS-Required: No\r\n\r\nhi\r\n")
     await drop.collect()
     assert drop.store.accepted[0][0].tls_demand is demand
@@ -449,8 +450,8 @@ async def test_rfc8689_3_the_header_counts_where_it_counts_from_this_machine(
 
 
 def test_local_users_may_send_where_the_loopback_may_relay() -> None:
-    assert may_local_users_send(OPTIONS)
-    assert not may_local_users_send(replace(OPTIONS, relay_networks=()))
+    assert profile_of_local_users([Profile()])
+    assert not profile_of_local_users([Profile(relay_networks=())])
 
 
 def test_a_drop_directory_of_somebody_else_is_not_used(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 from tests.receive.world import ENVELOPE, NOW, Client, World, world
 
 HOSTNAME = "mx.example.org"
@@ -94,8 +95,8 @@ async def test_over_ipv6() -> None:
 
 async def test_relaying_is_denied_to_strangers(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    options = ReceiveOptions(hostname=HOSTNAME, relay_networks=(ipaddress.ip_network("192.0.2.0/24"),))
-    async with world(options) as server, server.client() as client:
+    profile = Profile(relay_networks=(ipaddress.ip_network("192.0.2.0/24"),))
+    async with world(profile=profile) as server, server.client() as client:
         await client.reply()
         await client.ask(b"EHLO client.example\r\n")
         await client.send(b"MAIL FROM:<>\r\nRCPT TO:<bob@example.net>\r\nRCPT TO:<b@[127.0.0.1]>\r\nDATA\r\n")
@@ -109,8 +110,8 @@ async def test_relaying_is_denied_to_strangers(caplog: pytest.LogCaptureFixture)
 
 
 async def test_rfc5321_4_5_1_anybody_may_write_to_our_postmaster() -> None:
-    options = ReceiveOptions(hostname=HOSTNAME, relay_networks=(), postmaster=Mailbox("ops", "example.com"))
-    async with world(options) as server, server.client() as client:
+    options = ReceiveOptions(hostname=HOSTNAME, postmaster=Mailbox("ops", "example.com"))
+    async with world(options, Profile(relay_networks=())) as server, server.client() as client:
         await client.reply()
         await client.ask(b"EHLO client.example\r\n")
         await client.send(b"MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nRCPT TO:<PostMaster>\r\nDATA\r\n")

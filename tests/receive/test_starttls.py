@@ -12,6 +12,7 @@ import pytest
 from letterlock.mail.envelope import TlsDemand
 from letterlock.net.tls import ServerContext
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 from tests.certificates import authority
 from tests.receive.world import ENVELOPE, PATIENCE_SECONDS, Client, world
 
@@ -59,7 +60,7 @@ def _secure_talk(address: tuple[str, int]) -> list[bytes]:
 
 async def test_rfc3207_a_message_inside_tls(context: ServerContext, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    async with world(tls=context) as server:
+    async with world(profile=Profile(tls=context)) as server:
         said = await asyncio.to_thread(_secure_talk, server.address)
         await server.empty()
     assert b"250-STARTTLS\r\n" in said[1]
@@ -74,7 +75,7 @@ async def test_rfc3207_a_message_inside_tls(context: ServerContext, caplog: pyte
 
 
 async def test_cve_2011_0411_injected_commands_are_never_obeyed(context: ServerContext) -> None:
-    async with world(tls=context) as server, server.client() as client:
+    async with world(profile=Profile(tls=context)) as server, server.client() as client:
         await client.reply()
         await client.ask(b"EHLO client.example\r\n")
         assert await client.ask(b"STARTTLS\r\nEHLO evil\r\nMAIL FROM:<>\r\n") == (
@@ -87,7 +88,7 @@ async def test_cve_2011_0411_octets_after_220_break_the_handshake(
     context: ServerContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with world(tls=context) as server, server.client() as client:
+    async with world(profile=Profile(tls=context)) as server, server.client() as client:
         await client.reply()
         await client.ask(b"EHLO client.example\r\n")
         assert (await client.ask(b"STARTTLS\r\n")).startswith(b"220 ")
@@ -107,7 +108,7 @@ async def _rest_or_reset(client: Client) -> bytes:
 async def test_a_handshake_that_stalls_is_left(context: ServerContext, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     options = ReceiveOptions(hostname=NAME, tls_timeout_seconds=0.05)
-    async with world(options, tls=context) as server, server.client() as client:
+    async with world(options, Profile(tls=context)) as server, server.client() as client:
         await client.reply()
         await client.ask(b"EHLO client.example\r\n")
         await client.ask(b"STARTTLS\r\n")
@@ -117,7 +118,7 @@ async def test_a_handshake_that_stalls_is_left(context: ServerContext, caplog: p
 
 
 async def test_a_stop_inside_tls_says_421(context: ServerContext) -> None:
-    async with world(tls=context) as server:
+    async with world(profile=Profile(tls=context)) as server:
         reader, writer = await asyncio.open_connection(*server.address)
         await reader.readline()
         for line in (b"EHLO client.example\r\n", b"STARTTLS\r\n"):
@@ -154,7 +155,7 @@ def _send_with(address: tuple[str, int], parameters: bytes, content: bytes) -> l
 async def test_rfc8689_4_1_what_the_sender_demands_is_kept_and_requiretls_outranks_the_header(
     context: ServerContext, parameters: bytes, content: bytes, demand: TlsDemand
 ) -> None:
-    async with world(tls=context) as server:
+    async with world(profile=Profile(tls=context)) as server:
         replies = await asyncio.to_thread(_send_with, server.address, parameters, content)
         assert replies[-1].startswith(b"250 ")
         [(envelope, _, _)] = server.store.kept
@@ -174,7 +175,7 @@ async def test_rfc8689_3_the_header_counts_from_the_clients_that_the_operator_na
     context: ServerContext, networks: tuple[str, ...] | None, demand: TlsDemand
 ) -> None:
     named = None if networks is None else tuple(ipaddress.ip_network(each) for each in networks)
-    async with world(ReceiveOptions(hostname="mx.example", tls_required_no_networks=named), tls=context) as server:
+    async with world(profile=Profile(tls_required_no_networks=named, tls=context)) as server:
         replies = await asyncio.to_thread(_send_with, server.address, b"", b"TLS-Required: No\r\n\r\nx\r\n")
         assert replies[-1].startswith(b"250 ")
         [(envelope, _, _)] = server.store.kept
@@ -183,7 +184,7 @@ async def test_rfc8689_3_the_header_counts_from_the_clients_that_the_operator_na
 
 async def test_rfc3207_4_mail_without_tls_is_taken_though_tls_is_offered(context: ServerContext) -> None:
     """A public server must not demand STARTTLS for mail to be delivered."""
-    async with world(tls=context) as server, server.client() as client:
+    async with world(profile=Profile(tls=context)) as server, server.client() as client:
         assert (await client.reply()).startswith(b"220 ")
         assert b"STARTTLS" in await client.ask(b"EHLO client.example\r\n")
         for line in ENVELOPE.splitlines(keepends=True):
@@ -194,7 +195,7 @@ async def test_rfc3207_4_mail_without_tls_is_taken_though_tls_is_offered(context
 
 async def test_rfc8689_4_3_a_message_is_not_submitted_in_clear_with_requiretls(context: ServerContext) -> None:
     """Whoever submits learns it at once, and nothing is kept; without the parameter the session goes on."""
-    async with world(tls=context) as server, server.client() as client:
+    async with world(profile=Profile(tls=context)) as server, server.client() as client:
         await client.reply()
         assert b"REQUIRETLS" not in await client.ask(b"EHLO client.example\r\n")
         assert (await client.ask(b"MAIL FROM:<ann@example.org> REQUIRETLS\r\n")).startswith(b"530 5.7.10 ")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from letterlock.mail.envelope import Envelope
-from letterlock.net.tls import ServerContext
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 
 NOW = 1_790_000_000.0
 PATIENCE_SECONDS = 20.0  # a test that waits longer hangs
@@ -137,20 +137,19 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    options: ReceiveOptions | None = None, *, tls: ServerContext | None = None, host: str = "127.0.0.1"
+    options: ReceiveOptions | None = None, profile: Profile | None = None, *, host: str = "127.0.0.1"
 ) -> AsyncIterator[World]:
-    """A listener with these options, stopped at the end."""
+    """A listener with these options and this profile, stopped at the end."""
     store, delivery, ids = FakeStore(), Delivery(), itertools.count(1)
     listener = Listener(
         options or ReceiveOptions(hostname="mx.example.org"),
         store=cast("AcceptStore", store),
         clock=StandingClock(),
-        tls=tls,
         new_id=lambda: f"ID{next(ids)}",
         handover=delivery,
     )
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
-        await listener.start([bound])
+        await listener.start([bound], profile or Profile())
         try:
             yield World(listener, store, bound.getsockname()[:2], delivery)
         finally:

@@ -21,6 +21,7 @@ from letterlock.net.streams import TcpStream
 from letterlock.queue.ids import IdMaker
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 from letterlock.report.worker import Reporter
 from letterlock.routing.rules import Rules
 from letterlock.schedule.deliverer import Deliverer
@@ -91,7 +92,6 @@ class Post:
             ReceiveOptions(hostname="mx.example.net"),
             store=store,
             clock=self.clock,
-            tls=None,
             new_id=new_id,
             handover=self.deliverer,
         )
@@ -103,7 +103,7 @@ class Post:
     async def running(self) -> AsyncIterator[tuple[str, int]]:
         """From start to stop; where it listens."""
         with socket.create_server(("127.0.0.1", 0)) as bound:
-            await self.listener.start([bound])
+            await self.listener.start([bound], Profile())
             tasks = [asyncio.create_task(self.deliverer.run()), asyncio.create_task(self.reporter.run())]
             try:
                 yield bound.getsockname()[:2]

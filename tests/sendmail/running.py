@@ -10,6 +10,7 @@ from pathlib import Path
 
 from letterlock.mail.envelope import Envelope
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 from tests.receive.world import World, world
 
 SECONDS = 60.0
@@ -92,8 +93,13 @@ def write_config(directory: Path, address: tuple[str, int], more: str = "") -> P
 
 @contextlib.asynccontextmanager
 async def desk(
-    directory: Path, options: ReceiveOptions | None = None, *, more: str = "", host: str = "127.0.0.1"
+    directory: Path,
+    options: ReceiveOptions | None = None,
+    *,
+    profile: Profile | None = None,
+    more: str = "",
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Desk]:
     """A listener, and somebody who sends."""
-    async with world(options, host=host) as served:
+    async with world(options, profile, host=host) as served:
         yield Desk(directory, write_config(directory, served.address, more), served)

@@ -15,6 +15,7 @@ from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.wishes import Event, Ret
 from letterlock.queue.store import StoreFailed
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 from letterlock.sendmail.arguments import Arguments
 from letterlock.sendmail.command import _Person
 from letterlock.sendmail.settings import Settings, state_home
@@ -267,7 +268,7 @@ async def test_a_refused_recipient_is_named_and_the_others_get_the_message(tmp_p
 
 
 async def test_relaying_that_is_denied_is_ex_noperm(tmp_path: Path) -> None:
-    async with desk(tmp_path, ReceiveOptions(hostname="mx.example.org", relay_networks=())) as user:
+    async with desk(tmp_path, profile=Profile(relay_networks=())) as user:
         assert (await user.sendmail("bob@example.net", stdin=MESSAGE)).status == 77
 
 

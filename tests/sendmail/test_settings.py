@@ -24,6 +24,9 @@ LINES = [
     "[smtp.x]",
     "[queue]",
     "[domain.smtp]",
+    "[[listener]]",
+    '["listener"]',
+    "listener = []",
     '[domain."a]b"]',
     "x = [",
     "]",
@@ -86,6 +89,20 @@ def test_a_plain_file_needs_no_tomllib_and_another_gives_the_same(tmp_path: Path
         assert found.queue_directory() == str(load(path).queue_directory)
 
 
+def test_of_several_listeners_those_that_relay_without_tls_are_asked(tmp_path: Path) -> None:
+    path = tmp_path / "letterlock.toml"
+    path.write_text(
+        '[[listener]]\nlisten = ["127.0.0.1:26"]\n[[listener]]\nrole = "mx"\nlisten = ["192.0.2.1:25"]\n'
+        'domains = ["a.test"]\n[[listener]]\nrole = "relay"\nlisten = ["127.0.0.2:26"]\n'
+    )
+    assert plain_keys(path.read_text()) is None
+    assert settings(str(path)).listen == ("127.0.0.1:26", "127.0.0.2:26")
+    assert [str(each.endpoints[0]) for each in load(path).listeners if each.profile.role == "relay"] == [
+        "127.0.0.1:26",
+        "127.0.0.2:26",
+    ]
+
+
 def test_without_a_file_the_defaults_are_the_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LETTERLOCK_CONFIG", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -99,7 +116,16 @@ def test_without_a_file_the_defaults_are_the_servers(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "smtp = 1", "[smtp]\nlisten = 1", "[smtp]\nmax_message_octets = 'x'", "hostname = 1", 'hostname = "\\u0007"'],
+    [
+        "x",
+        "smtp = 1",
+        "[smtp]\nlisten = 1",
+        "[smtp]\nmax_message_octets = 'x'",
+        "hostname = 1",
+        "listener = 1",
+        "[[listener]]\nlisten = 1",
+        'hostname = "\\u0007"',
+    ],
 )
 def test_what_is_wrong_is_ex_config(tmp_path: Path, text: str) -> None:
     path = tmp_path / "wrong.toml"

@@ -38,9 +38,10 @@ from letterlock.net.socket_address import socket_address
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.store import StoreFailed
-from letterlock.receive.drop import DropCollector, may_local_users_send
+from letterlock.receive.drop import DropCollector
 from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
 from letterlock.receive.listener import Listener
+from letterlock.receive.profiles import profile_of_local_users
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
 from letterlock.schedule.deliverer import Deliverer
@@ -107,10 +108,10 @@ def _bound(endpoint: Endpoint, *, shared: bool) -> socket.socket:
 
 def _bind_hint(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program has this port; stop it, or choose another one in [smtp] listen"
+        return "another program has this port; stop it, or choose another one in `listen`"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "ports below 1024 need root (and `user`, to give it up again), or systemd's AmbientCapabilities"
-    return "[smtp] listen takes addresses of this machine"
+    return "`listen` takes addresses of this machine"
 
 
 def spare_collector() -> None:
@@ -136,7 +137,7 @@ def take_directory(options: Options) -> None:
 def _make_drop(options: Options) -> None:
     drop = options.drop_directory
     try:
-        if drop is not None and may_local_users_send(options.receive):
+        if drop is not None and profile_of_local_users(options.profiles):
             privileges.make_for_user(drop, options.user)
     except privileges.NotPermitted as error:
         log.warning("the drop cannot be made: %s", error)
@@ -159,7 +160,7 @@ def _open_drop(options: Options) -> DropDirectory | None:
     """The drop directory, open to everybody; closed, where local users may not send. The server runs without it too."""
     if options.drop_directory is None or options.queue_directory != options.state_directory:  # the first worker's
         return None
-    if not may_local_users_send(options.receive):
+    if not profile_of_local_users(options.profiles):
         close_drop_directory(options.drop_directory)
         return None
     try:
@@ -309,17 +310,16 @@ class Server:
             failed=self.reporter.wake,
             boot=boot_id(),
         )
-        drop = _open_drop(options)
+        drop, local = _open_drop(options), profile_of_local_users(options.profiles)
         self.collector: DropCollector | None = None
-        if drop is not None:
+        if drop is not None and local is not None:
             self.collector = DropCollector(
-                drop, options.receive, store=store, clock=clock, new_id=new_id, handover=self.deliverer
+                drop, options.receive, local, store=store, clock=clock, new_id=new_id, handover=self.deliverer
             )
         self.listener = Listener(
             options.receive,
             store=store,
             clock=clock,
-            tls=options.server_context,
             new_id=new_id,
             handover=self.deliverer,
             has_room=store.has_room,
@@ -340,6 +340,12 @@ class Server:
         """Look at the queue now: something in it changed."""
         self.deliverer.wake()
         self.reporter.wake()
+
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections; the sockets are in the order of `options.listen`."""
+        bound = iter(sockets)
+        for each in self.options.listeners:
+            await self.listener.start([next(bound) for _ in each.endpoints], each.profile)
 
     async def work(self) -> None:
         """Deliver and report until `stop`; a bug in either ends both, loudly."""
@@ -397,7 +403,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             group.create_task(server.work())
             group.create_task(adopter.keep_trying(server.wake))
             aside = [group.create_task(_examine_upstreams(asked)), group.create_task(keeper.run())]
-            await server.listener.start(sockets)
+            await server.listen(sockets)
             try:
                 yield server
             finally:

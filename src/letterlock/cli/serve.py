@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ from letterlock.app.supervisor import Worker, supervise
 from letterlock.cli.allocator import give_back_large_blocks
 from letterlock.cli.drop_in import drop_in
 from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
+from letterlock.receive.profiles import Profile
 
 log = logging.getLogger("letterlock.serve")
 
@@ -137,21 +139,29 @@ def _only_ipv6(addresses: Sequence[tuple[str, int]]) -> list[int]:
     return [port for address, port in addresses if address == "::" and port not in ipv4]
 
 
+def _in_words(profile: Profile) -> str:
+    """What a listener offers, and to whom."""
+    if profile.implicit_tls:
+        tls = "implicit TLS"
+    elif profile.tls is None:
+        tls = "STARTTLS not offered: no certificate"
+    else:
+        tls = "STARTTLS required" if profile.requires_tls else "STARTTLS offered"
+    clients = [str(network) for network in profile.relay_networks] + ["this machine"] * profile.relay_own_machine
+    relaying = f"relaying for {', '.join(clients)}; nobody else" if clients else "relaying for nobody"
+    domains = f", accepting mail for {len(profile.domains)} domain(s)" if profile.domains else ""
+    return f"{profile.role}, {tls}, {relaying}{domains}"
+
+
 def _announce(server: Server) -> None:
     """Say what is running, in a few lines that answer a newcomer's questions."""
     options = server.options
-    networks = ", ".join(str(network) for network in options.receive.relay_networks)
     log.info("letterlock: %s, configuration: %s", options.hostname, options.source)
-    for address, port in server.smtp_addresses:
-        log.info(
-            "listening on %s port %d, STARTTLS %s",
-            address,
-            port,
-            "offered" if options.server_context else "not offered: no certificate",
-        )
-    here = " and this machine" if options.receive.relay_own_machine else ""
-    log.info("relaying for %s%s; nobody else", networks, here)
+    bound = iter(server.smtp_addresses)
+    for each in options.listeners:
+        for address, port in islice(bound, len(each.endpoints)):
+            log.info("listening on %s port %d, %s", address, port, _in_words(each.profile))
     for at in _only_ipv6(server.smtp_addresses):
-        log.info("[::]:%d takes IPv6 only: for IPv4 add 0.0.0.0:%d to [smtp] listen", at, at)
+        log.info("[::]:%d takes IPv6 only: for IPv4 add 0.0.0.0:%d to its `listen`", at, at)
     log.info("queue in %s", options.queue_directory)
     log.info("DNS validated here, asking %s", ", ".join(str(upstream) for upstream in server.upstreams))

@@ -9,6 +9,7 @@ from pathlib import Path
 import dns.name
 
 from letterlock.config.declared import filled, is_written
+from letterlock.config.listeners import listeners
 from letterlock.config.mistakes import Lines
 from letterlock.config.options import ComposedKeys, Options, ResolverOptions, default_state_directory
 from letterlock.config.rules import rules
@@ -40,7 +41,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         source=source,
         hostname=hostname,
         workers=(os.cpu_count() or 1) if keys.workers == "auto" else keys.workers,
-        server_context=file.smtp.context,
+        listeners=listeners(file),
         receive=receive,
         queue_directory=directory,
         state_directory=directory,
@@ -62,7 +63,6 @@ def _receive(file: FileTable, hostname: str, content: int) -> ReceiveOptions:
         ReceiveOptions,
         file,
         hostname=hostname,
-        relay_own_machine=not is_written(file, _key(ReceiveOptions, "relay_networks")),
         max_inflight_octets=content,
     )
 

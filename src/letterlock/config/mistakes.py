@@ -3,6 +3,7 @@
 import difflib
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class BadConfig(Exception):
         return "\n".join(lines)
 
 
-def wrong(message: str, hint: str = "", at: str | tuple[str, ...] = ()) -> PydanticCustomError:
+def wrong(message: str, hint: str = "", at: str | tuple[str | int, ...] = ()) -> PydanticCustomError:
     """A mistake for pydantic to place; `at` is the path of the key inside a table that was checked as a whole."""
     return PydanticCustomError(
         "letterlock", "{message}", {"message": message, "hint": hint, "at": (at,) if isinstance(at, str) else at}
@@ -59,13 +60,20 @@ def guess(text: str, known: Iterable[str]) -> str:
 
 
 def locate(text: str) -> dict[tuple[str, ...], int]:
-    """The line (from 1) on which each key and table of a TOML text is first named."""
+    """The line (from 1) on which each key and table of a TOML text is first named.
+
+    Of tables in a list, as under `[[listener]]`, each has its number in the path: `("listener", "0", "role")`.
+    """
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
+    counts: Counter[tuple[str, ...]] = Counter()
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("["):
             table = _key_path(stripped + "\n") or table
+            if stripped.startswith("[[") and "=" not in stripped:
+                counts[table] += 1
+                table = (*table, str(counts[table] - 1))
             path = table
         else:
             path = table + _key_path(stripped.partition("=")[0] + "= 0") if "=" in stripped else ()
@@ -96,7 +104,8 @@ def placed(details: ErrorDetails, lines: Lines, known_keys: KnownKeys) -> Mistak
     place = tuple(part for part in place if part != "[key]")
     names = tuple(part for part in place if isinstance(part, str))
     message, hint = _words(details, names, known_keys)
-    line = next((lines[names[:depth]] for depth in range(len(names), 0, -1) if names[:depth] in lines), None)
+    path = tuple(map(str, place))
+    line = next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), None)
     return Mistake(key=_dotted(place), message=message, hint=hint or None, line=line)
 
 

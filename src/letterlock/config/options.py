@@ -11,6 +11,7 @@ from letterlock.config.values import (
     AnchorFile,
     DomainName,
     DropPath,
+    Endpoint,
     FilePath,
     IpAddress,
     ListenEndpoint,
@@ -24,9 +25,9 @@ from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.keys import Key
 from letterlock.net.dns import Upstream
 from letterlock.net.sources import SourceAddresses
-from letterlock.net.tls import ServerContext
 from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 from letterlock.resolver import ALGORITHMS, NegativeAnchor, TrustAnchor
 from letterlock.routing.local_targets import Maildir
 from letterlock.routing.rules import Rules
@@ -71,11 +72,22 @@ class ComposedKeys:
             restart=True,
         ),
     ] = None
+    listen: Annotated[
+        tuple[ListenEndpoint, ...],
+        Key(
+            "smtp.listen",
+            "Addresses and ports of the only listener, a `relay`: the short form of one `[[listener]]`. "
+            "A link-local address needs its interface: `[fe80::1%eth0]:25`. "
+            'An IPv6 address, `[::]` too, takes IPv6 only: for both write `["0.0.0.0:25", "[::]:25"]`.',
+            least=1,
+            restart=True,
+        ),
+    ] = tuple(endpoint(each) for each in DEFAULT_LISTEN)
     certificate: Annotated[
         FilePath | None,
         Key(
             "smtp.certificate",
-            "PEM file of the server's certificate and its intermediates; with `key`, STARTTLS is offered.",
+            "PEM file of the server's certificate and its intermediates; with `key`, TLS is offered.",
         ),
     ] = None
     key: Annotated[FilePath | None, Key("smtp.key", "PEM file of the private key.")] = None
@@ -151,6 +163,14 @@ class ResolverOptions:
     algorithms: frozenset[int] = ALGORITHMS
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A listener: its addresses and its profile."""
+
+    endpoints: tuple[Endpoint, ...]
+    profile: Profile
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Everything that the server needs to know, checked."""
@@ -166,17 +186,7 @@ class Options:
         ),
     ] = None
     workers: int
-    listen: Annotated[
-        tuple[ListenEndpoint, ...],
-        Key(
-            "smtp.listen",
-            "Addresses and ports to listen on. A link-local address needs its interface: `[fe80::1%eth0]:25`. "
-            'An IPv6 address, `[::]` too, takes IPv6 only: for both write `["0.0.0.0:25", "[::]:25"]`.',
-            least=1,
-            restart=True,
-        ),
-    ] = tuple(endpoint(each) for each in DEFAULT_LISTEN)
-    server_context: ServerContext | None
+    listeners: tuple[Listening, ...]
     receive: ReceiveOptions
     queue_directory: Path
     state_directory: Path  # what all workers share: MTA-STS policies, trust anchors
@@ -244,6 +254,16 @@ class Options:
         ),
     ] = field(default=None, repr=False)
 
+    @property
+    def listen(self) -> tuple[Endpoint, ...]:
+        """Where all listeners listen, in their order."""
+        return tuple(endpoint for each in self.listeners for endpoint in each.endpoints)
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """What the listeners are."""
+        return tuple(each.profile for each in self.listeners)
+
 
 def default_state_directory() -> Path:
     """Where the queue lives when nobody said: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.
@@ -261,6 +281,7 @@ CONSUMERS = (
     Options,
     ComposedKeys,
     ReceiveOptions,
+    Profile,
     ResolverOptions,
     DeliverOptions,
     Timeouts,

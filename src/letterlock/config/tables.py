@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.config.declared import Table, filled, keys_of
+from letterlock.config.declared import Table, filled, is_written, keys_of
 from letterlock.config.key_file import reads_secrets
+from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.mistakes import wrong
-from letterlock.config.options import CONSUMERS
+from letterlock.config.options import CONSUMERS, ComposedKeys
 from letterlock.config.rules import ByDomain, RouteTable, RuleExceptionTable, RuleTable, SenderTable
 from letterlock.config.values import DomainName, Moment
 from letterlock.keys import declared
-from letterlock.net.tls import BadCertificate, ServerContext
+from letterlock.net.tls import ServerContext
 from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import SUBMITS
 
 if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
     SmtpKeys = Table
@@ -32,7 +34,7 @@ else:
 
 
 class SmtpTable(SmtpKeys):
-    """Receiving mail."""
+    """Receiving mail. With `[[listener]]`, what all listeners share and what they inherit; else the only listener."""
 
     _context: ServerContext | None = PrivateAttr(None)
 
@@ -44,14 +46,7 @@ class SmtpTable(SmtpKeys):
     @model_validator(mode="after")
     def _load_certificate(self, info: ValidationInfo) -> "SmtpTable":
         certificate, key = (getattr(self, name) for name in ("certificate", "key"))
-        if (certificate is None) != (key is None):
-            given, missing = ("certificate", "key") if key is None else ("key", "certificate")
-            raise wrong(f"{given} is given, but {missing} is not", "STARTTLS needs both", at=given)
-        if certificate and key and reads_secrets(info):
-            try:
-                self._context = ServerContext.load(certificate, key)
-            except BadCertificate as error:
-                raise wrong(str(error), at="certificate") from None
+        self._context = load_context(certificate, key, info)
         return self
 
 
@@ -80,12 +75,33 @@ class FileTable(TopKeys):
     """The top of the file."""
 
     smtp: SmtpTable = Field(default_factory=lambda: SmtpTable.model_validate({}))
+    listener: list[ListenerTable] = Field([], max_length=100)
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))
     resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))
     delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
     route: ByDomain[RouteTable] = Field({})
+
+    @model_validator(mode="after")
+    def _listeners_fit(self, info: ValidationInfo) -> "FileTable":
+        keys = filled(ComposedKeys, self)
+        if self.listener and is_written(self, declared(ComposedKeys)["listen"].key):
+            addresses = ", ".join(f'"{each}"' for each in keys.listen)
+            raise wrong(
+                "is given together with [[listener]]",
+                f'replace it by a table of its own: [[listener]] with role = "relay" and listen = [{addresses}]',
+                at=("smtp", "listen"),
+            )
+        for number, each in enumerate(self.listener):
+            has_tls = each.certificate or keys.certificate
+            if each.role in SUBMITS and not has_tls and reads_secrets(info):
+                raise wrong(
+                    f"a {each.role} listener needs a certificate",
+                    "give certificate and key here or in [smtp]",
+                    at=("listener", number, "role"),
+                )
+        return self
 
     @model_validator(mode="after")
     def _schedules_fit(self) -> "FileTable":
@@ -113,6 +129,7 @@ def _fits(first: float, longest: float, *at: str) -> None:
 TABLES: dict[str, type[BaseModel]] = {
     "": FileTable,
     "smtp": SmtpTable,
+    "listener": ListenerTable,
     "queue": QueueTable,
     "resolver": ResolverTable,
     "resolver.negative": NegativeAnchorTable,

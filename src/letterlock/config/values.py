@@ -9,11 +9,12 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, ValidationInfo
 
-from letterlock.config.mistakes import wrong
+from letterlock.config.mistakes import guess, wrong
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
 from letterlock.net.sources import SourceAddresses, parse_sources
+from letterlock.receive.profiles import Role
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
 from letterlock.shared_defaults import MAX_FILE_OCTETS
 
@@ -151,6 +152,14 @@ def _moment(value: object) -> float:
     raise wrong(f"must be a date without quotes, not {value!r}", "write until = 2027-01-31")
 
 
+def _role(value: object) -> Role:
+    text = text_of(value)
+    roles = [role.value for role in Role]
+    if text not in roles:
+        raise wrong(f"unknown role {text!r}; one of: {', '.join(roles)}", guess(text, roles))
+    return Role(text)
+
+
 Octets = Annotated[int, Field(ge=1024, le=1 << 30)]
 Seconds = Annotated[float, Field(gt=0, le=60 * 86400)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -160,6 +169,7 @@ FilePath = Annotated[Path, PlainValidator(path_of)]
 DropPath = Annotated[Path | None, PlainValidator(drop_directory)]
 DomainName = Annotated[str, PlainValidator(domain_name)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
+ListenerRole = Annotated[Role, PlainValidator(_role)]
 ClientNetwork = Annotated[Network, PlainValidator(_network)]
 IpAddress = Annotated[str, PlainValidator(_address)]
 MailAddress = Annotated[Mailbox, PlainValidator(_mailbox)]

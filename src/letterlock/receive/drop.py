@@ -17,19 +17,20 @@ from contextlib import suppress
 
 from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
+from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.replies import Reply
-from letterlock.mail.tls_required import says_no
 from letterlock.ports import Clock
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.receive.batch import BadBatch, Batch, read_batch
 from letterlock.receive.drop_directory import DropDirectory, Dropped, DropUnusable, Unfit
 from letterlock.receive.journal import printable
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.relay import is_within
+from letterlock.receive.pipeline import Draft, Facts, Pipeline
+from letterlock.receive.profiles import Profile
+from letterlock.receive.relay import THIS_MACHINE
 from letterlock.receive.session import Handover
-from letterlock.receive.trace import local_received_field
-from letterlock.smtp.server_events import MessageReceived, ServerLimits
+from letterlock.receive.steps import message_steps
+from letterlock.smtp.server_events import ServerLimits
 
 POLL_SECONDS = 10.0  # seldom needed while the server runs: then `sendmail` speaks to it
 MAX_AT_ONCE = 100  # messages of one look
@@ -37,22 +38,17 @@ MAX_RECIPIENTS = 1000  # what `sendmail` puts into one file
 UNLEASED_SECONDS = 30.0
 """When next hops are due that delivery has no room for now. It must not take them before the file is removed: a kill
 between the two would send the message twice."""
-_OURSELVES = ("127.0.0.1", "::1")
 log = logging.getLogger("letterlock.drop")
 
 
-def may_local_users_send(options: ReceiveOptions) -> bool:
-    """Whether a client on this machine may relay, and so a local user without a connection."""
-    return any(is_within(address, options.relay_networks) for address in _OURSELVES)
-
-
 class DropCollector:
-    """Empties a drop directory: `run` in a task until `stop`."""
+    """Empties a drop directory: `run` in a task until `stop`. `profile` is that by which local users may send."""
 
     def __init__(
         self,
         directory: DropDirectory,
         options: ReceiveOptions,
+        profile: Profile,
         *,
         store: AcceptStore,
         clock: Clock,
@@ -61,6 +57,7 @@ class DropCollector:
     ) -> None:
         self._directory = directory
         self._options = options
+        self._steps = Pipeline(message_steps(profile, options)).message
         self._store = store
         self._clock = clock
         self._new_id = new_id
@@ -160,20 +157,46 @@ class DropCollector:
     async def _accept(self, message_id: str, dropped: Dropped, batch: Batch) -> None:
         sender = "" if batch.reverse_path is None else printable(str(batch.reverse_path))
         log.info("%s: uid=%d from=<%s>", message_id, dropped.uid, sender)
+        about, draft = b"", None
+        if batch.message is not None:
+            about = batch.message.content
+            draft = Draft.of(batch.message, message_id, self._clock.now())
+            refusal = await self._refusal(draft, dropped.uid)
+            if refusal is not None and refusal.transient:
+                log.info("%s: waits in the drop: %s", message_id, printable(str(refusal)))
+                return
+            if refusal is not None:
+                batch.refused += [(str(recipient), refusal) for recipient in batch.recipients]
+                draft = None
         for recipient, reply in batch.refused:
             log.info("%s: reject: to=<%s>: %s", message_id, printable(recipient), printable(str(reply)))
         if batch.refused:
-            await self._tell_sender(batch)  # first: a kill in between tells it twice, and never not at all
-        if batch.message is None:
+            await self._tell_sender(batch, about)  # first: a kill in between tells it twice, and never not at all
+        if draft is None:
             await self._finish(message_id)
-            return
-        envelope, body = self._prepared(message_id, dropped.uid, batch.message)
+        else:
+            await self._keep(*draft.finish(f"local[uid={dropped.uid}]", self._options.expire_seconds))
+
+    async def _refusal(self, draft: Draft, uid: int) -> Reply | None:
+        """Run the message steps, as for a client on this machine; the reply that refuses the message, or None."""
+        facts = Facts(
+            client=THIS_MACHINE[0],
+            client_label=f"local[uid={uid}]",
+            may_relay=True,
+            recipients=draft.recipients,
+            local_uid=uid,
+        )
+        return await self._steps.run_waiting(facts, draft)
+
+    async def _keep(self, envelope: Envelope, body: bytes) -> None:
+        """Put a message on disk, remove its file, and only then let it be delivered. Raises StoreFailed."""
         leases = self._handover.prepare(envelope)
         later = envelope.accepted_at + UNLEASED_SECONDS
         await self._store.accept(envelope, body, next_attempt_at=later, leases=leases)
-        self._unfinished.add(message_id)
-        await self._finish(message_id)
-        facts = message_id, sender, envelope.size, len(envelope.recipients)
+        self._unfinished.add(envelope.id)
+        await self._finish(envelope.id)
+        sender = "" if envelope.reverse_path is None else printable(str(envelope.reverse_path))
+        facts = envelope.id, sender, envelope.size, len(envelope.recipients)
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", *facts)
         self._handover.take(envelope, body, leases)
 
@@ -186,30 +209,7 @@ class DropCollector:
         else:
             self._unfinished.discard(message_id)
 
-    def _prepared(self, message_id: str, uid: int, message: MessageReceived) -> tuple[Envelope, bytes]:
-        now = self._clock.now()
-        body = message.content.below(local_received_field(uid, self._options.hostname, message_id, now))
-        envelope = Envelope(
-            id=message_id,
-            reverse_path=message.reverse_path,
-            recipients=message.recipients,
-            size=len(body),
-            accepted_at=now,
-            expires_at=now + self._options.expire_seconds,
-            body_type=message.body_type if message.content.isascii() else BodyType.EIGHT_BIT_MIME,
-            tls_demand=self._demand(message),
-            client=f"local[uid={uid}]",
-            wishes=message.wishes,
-            smtputf8=message.smtputf8,
-        )
-        return envelope, body
-
-    def _demand(self, message: MessageReceived) -> TlsDemand:
-        networks = self._options.tls_required_no_networks
-        heeded = networks is None or any(is_within(address, networks) for address in _OURSELVES)
-        return TlsDemand.TLS_REQUIRED_NO if heeded and says_no(message.content) else TlsDemand.NONE
-
-    async def _tell_sender(self, batch: Batch) -> None:
+    async def _tell_sender(self, batch: Batch, about: bytes) -> None:
         """What is refused for good: its sender is gone, and is told by mail."""
         sender = batch.reverse_path
         if sender is None:
@@ -217,7 +217,6 @@ class DropCollector:
         now, dsn_id = self._clock.now(), self._new_id()
         told = tuple(_told(recipient, reply, now) for recipient, reply in batch.refused)
         report = Report(sender=sender, fate=Fate.FAILED, accepted_at=now, recipients=told)
-        about = batch.message.content if batch.message is not None else b""
         content = compose(report, about, hostname=self._options.hostname, message_id=dsn_id, now=now)
         envelope = Envelope(
             id=dsn_id,

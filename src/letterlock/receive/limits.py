@@ -2,11 +2,17 @@
 
 import ipaddress
 from collections import Counter
+from collections.abc import Callable
 
 from letterlock.mail.replies import Reply
+from letterlock.receive.pipeline import Facts
+from letterlock.smtp.server_events import SenderOffered
 
 TOO_MANY = Reply(421, ("4.3.2 Too many connections, try again later",))
 TOO_MANY_FROM_YOU = Reply(421, ("4.7.0 Too many connections from your address",))
+NO_MEMORY = Reply(452, ("4.3.1 Too much mail at once, try again later",))
+STORE_FULL = Reply(452, ("4.3.1 Insufficient system storage",))
+COPIES = 2  # of a message in memory: as it came, and as it goes to disk
 _IPV6_CLIENT_PREFIX = 64
 
 
@@ -63,3 +69,18 @@ class MemoryBudget:
             return False
         self._held += after - before
         return True
+
+
+class RequireRoom:
+    """Refuses a sender whose message, at its declared SIZE, fits neither the disk nor the memory now."""
+
+    def __init__(self, memory: MemoryBudget, has_room_on_disk: Callable[[int], bool]) -> None:
+        self._memory = memory
+        self._has_room_on_disk = has_room_on_disk
+
+    def sender(self, _facts: Facts, offer: SenderOffered) -> Reply | None:
+        """452 while there is no room (RFC 1870 section 6.1)."""
+        octets = offer.size or 0
+        if not self._has_room_on_disk(octets):
+            return STORE_FULL
+        return None if self._memory.has_room(COPIES * octets) else NO_MEMORY

@@ -9,14 +9,16 @@ from contextlib import suppress
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.net.streams import TcpStream
-from letterlock.net.tls import ServerContext
 from letterlock.ports import Clock
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
-from letterlock.receive.limits import Admission, MemoryBudget
+from letterlock.receive.limits import COPIES, Admission, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.session import CONTENT_OCTETS, COPIES, FAREWELL_SECONDS, Handover, Services, Session
+from letterlock.receive.pipeline import Pipeline
+from letterlock.receive.profiles import Profile
+from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handover, Service, Services, Session
+from letterlock.receive.steps import steps_of
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
 log = logging.getLogger("letterlock.receive")
@@ -41,7 +43,7 @@ def _always(_octets: int) -> bool:
 
 
 class Listener:
-    """The receiving service. `tls` None: STARTTLS is not offered. `handover` gets what is on disk.
+    """The receiving service, on the sockets of all listeners. `handover` gets what is on disk.
 
     `has_room`: whether the disk has room for a message of so many octets.
     """
@@ -52,7 +54,6 @@ class Listener:
         *,
         store: AcceptStore,
         clock: Clock,
-        tls: ServerContext | None,
         new_id: Callable[[], str],
         handover: Handover = _NOBODY,
         has_room: Callable[[int], bool] = _always,
@@ -64,12 +65,11 @@ class Listener:
             options=options,
             store=store,
             clock=clock,
-            tls=tls,
             new_id=new_id,
             handover=handover,
             memory=memory,
-            has_room=has_room,
         )
+        self._has_room = has_room
         self._admission = Admission(
             max_connections=options.max_connections, max_per_client=options.max_connections_per_client
         )
@@ -81,11 +81,13 @@ class Listener:
         """How many sessions there are now."""
         return len(self._sessions)
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept on bound, listening sockets until `stop`. They stay the caller's to close."""
+    async def start(self, sockets: Sequence[socket.socket], profile: Profile) -> None:
+        """Accept on bound, listening sockets until `stop`, as the profile says. They stay the caller's to close."""
+        steps = steps_of(profile, self._services.options, self._services.memory, self._has_room)
+        service = Service(profile, Pipeline(steps))
         for listening in sockets:
             listening.setblocking(False)
-            self._accepting.append(asyncio.create_task(self._accept_from(listening)))
+            self._accepting.append(asyncio.create_task(self._accept_from(listening, service)))
 
     async def stop(self, grace_seconds: float) -> None:
         """Accept no more connections, let open mail transactions end within the grace, then drop what is left."""
@@ -103,7 +105,7 @@ class Listener:
                 task.cancel()
             await asyncio.gather(*left_over, return_exceptions=True)
 
-    async def _accept_from(self, listening: socket.socket) -> None:
+    async def _accept_from(self, listening: socket.socket, service: Service) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -112,9 +114,9 @@ class Listener:
                 log.warning("cannot accept a connection: %s", error)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
             else:
-                self._welcome(connection)
+                self._welcome(connection, service)
 
-    def _welcome(self, connection: socket.socket) -> None:
+    def _welcome(self, connection: socket.socket, service: Service) -> None:
         try:
             stream = TcpStream(connection)
         except OSError:  # gone before we looked
@@ -124,7 +126,7 @@ class Listener:
         if reply is not None:
             _turn_away(connection, stream, reply)
             return
-        session = Session(stream, self._services, met_at=connection.getsockname()[0])
+        session = Session(stream, self._services, service, met_at=connection.getsockname()[0])
         task = asyncio.create_task(session.run())
         self._sessions[task] = session
         task.add_done_callback(lambda task: self._see_off(task, stream.peer))

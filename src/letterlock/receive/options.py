@@ -1,6 +1,5 @@
-"""What the listener is told."""
+"""What all listeners share."""
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,22 +8,17 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiveOptions:
-    """Names, limits and time-outs of receiving. Sizes are octets, times are seconds.
+    """Names, limits and time-outs of receiving, over all listeners. Sizes are bytes, times are seconds.
 
-    `relay_own_machine`: clients on this machine may relay too, by whichever of its addresses they come.
     `postmaster` gets what comes for `<postmaster>`; None: the postmaster of `hostname`.
     `command_timeout_seconds` bounds every silence, and the time that one command line may take (RFC 5321 section
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
     `max_inflight_octets` bounds the envelopes and contents of unaccepted messages of all sessions together, as they
     arrive, each twice, for a copy is made while it goes to disk; one largest message always fits. `expire_seconds` is
-    how long delivery is tried. IPv6 clients are counted by /64. `tls_required_no_networks` are the clients whose header
-    `TLS-Required: No` counts; None: everybody's who may relay.
+    how long delivery is tried. IPv6 clients are counted by /64.
     """
 
     hostname: str
@@ -34,23 +28,6 @@ class ReceiveOptions:
             "smtp.postmaster",
             "Who gets mail for `<postmaster>`, which every server must accept, from anybody (RFC 5321 section 4.5.1). "
             "Unset: `postmaster@` and the `hostname`, wherever mail for that name goes.",
-        ),
-    ] = None
-    relay_networks: Annotated[
-        tuple[Network, ...],
-        Key(
-            "smtp.relay_networks",
-            "Clients that may send to anybody. Nobody else may relay. Unset: this machine, by loopback or by "
-            "whichever of its addresses it comes to.",
-        ),
-    ] = LOOPBACK
-    relay_own_machine: bool = False
-    tls_required_no_networks: Annotated[
-        tuple[Network, ...] | None,
-        Key(
-            "smtp.tls_required_no_networks",
-            "Clients whose header `TLS-Required: No` (RFC 8689) counts; `[]`: nobody's. It lifts DANE and "
-            "MTA-STS for that message, and never your own rules unless they say so. Unset: all that may relay.",
         ),
     ] = None
     max_message_octets: Annotated[

@@ -1,21 +1,16 @@
-"""Who may send where. There are no local mailboxes yet, so every recipient is a request to relay."""
+"""Who may send where: a step that refuses recipients."""
 
 import ipaddress
 from collections.abc import Iterable
 
 from letterlock.mail.replies import Reply
-from letterlock.receive.options import Network
+from letterlock.receive.pipeline import Facts
+from letterlock.smtp.server_events import RecipientOffered
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+THIS_MACHINE = ("127.0.0.1", "::1")  # as which a local user counts, who has no connection
 DENIED = Reply(550, ("5.7.1 relaying denied",))
-
-
-def refuse_relaying(client: str, networks: Iterable[Network], *, met_at: str | None = None) -> Reply | None:
-    """The reply that refuses a recipient to a client, by its IP address; None when it may relay.
-
-    An IPv4 client that came over an IPv6 socket counts as IPv4. `met_at` is the address that the client came to, where
-    this machine may relay: a client that has that address itself is this machine.
-    """
-    return None if client == met_at or is_within(client, networks) else DENIED
 
 
 def is_within(client: str, networks: Iterable[Network]) -> bool:
@@ -24,3 +19,16 @@ def is_within(client: str, networks: Iterable[Network]) -> bool:
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     subject = mapped or address
     return any(subject in network for network in networks)
+
+
+class RefuseRelaying:
+    """Refuses recipients to clients that may not relay, except the postmaster and the listener's own domains."""
+
+    def __init__(self, domains: frozenset[str] = frozenset()) -> None:
+        self._domains = domains
+
+    def recipient(self, facts: Facts, offer: RecipientOffered) -> Reply | None:
+        """550 for a recipient elsewhere."""
+        if facts.may_relay or offer.postmaster or offer.recipient.domain in self._domains:
+            return None
+        return DENIED

@@ -6,21 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
+from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
-from letterlock.mail.tls_required import says_no
 from letterlock.net.limits import Limit
-from letterlock.net.tls import ServerContext, accept_tls
+from letterlock.net.tls import accept_tls
 from letterlock.ports import Clock, Stream
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease
 from letterlock.receive.journal import SessionJournal
-from letterlock.receive.limits import MemoryBudget
+from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.relay import is_within, refuse_relaying
-from letterlock.receive.trace import received_field
+from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
+from letterlock.receive.profiles import Profile
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
     End,
@@ -35,13 +33,10 @@ from letterlock.smtp.server_events import (
 )
 from letterlock.smtp.server_transaction import recipient_octets
 
-READ_OCTETS = 1 << 14
-CONTENT_OCTETS = 1 << 18
-COPIES = 2  # of a message: as it came, and as it goes to disk
+READ_OCTETS = 1 << 14  # of commands: many more than a client pipelines
+CONTENT_OCTETS = 1 << 18  # of a message at once: few wake-ups for a large one, and no more than a cache holds
 FAREWELL_SECONDS = 2.0  # how long a last reply may take to be written
 
-NO_MEMORY = Reply(452, ("4.3.1 Too much mail at once, try again later",))
-STORE_FULL = Reply(452, ("4.3.1 Insufficient system storage",))
 STORE_FAILED = Reply(451, ("4.3.0 The message could not be stored, try again later",))
 TIMED_OUT = Reply(421, ("4.4.2 Time-out; closing",))
 SHUTTING_DOWN = Reply(421, ("4.3.2 Shutting down; try again later",))
@@ -64,18 +59,25 @@ class Services:
     options: ReceiveOptions
     store: AcceptStore
     clock: Clock
-    tls: ServerContext | None
     new_id: Callable[[], str]
     handover: Handover
     memory: MemoryBudget
-    has_room: Callable[[int], bool]  # on the disk, for a message of so many octets
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the sessions of one listener share: its profile, and the steps that were made from it."""
+
+    profile: Profile
+    pipeline: Pipeline
 
 
 class Session:
     """One connection, from greeting to close. The stream becomes the session's own."""
 
-    def __init__(self, stream: Stream, services: Services, *, met_at: str | None = None) -> None:
+    def __init__(self, stream: Stream, services: Services, service: Service, *, met_at: str | None = None) -> None:
         """`met_at`: the address of ours that the client came to."""
+        profile = service.profile
         options = services.options
         limits = ServerLimits(
             max_message_octets=options.max_message_octets,
@@ -89,12 +91,21 @@ class Session:
         self._services = services
         self._options = options
         self._smtp = SmtpServer(
-            options.hostname, limits, starttls=services.tls is not None, postmaster=options.postmaster
+            options.hostname,
+            limits,
+            starttls=profile.tls is not None and not profile.implicit_tls,
+            secure=profile.implicit_tls,
+            postmaster=options.postmaster,
         )
+        self._profile = profile
+        self._pipeline = service.pipeline
         self._journal = SessionJournal(stream.peer)
-        here = met_at if options.relay_own_machine else None
-        self._refusal = refuse_relaying(stream.peer, options.relay_networks, met_at=here)
-        self._tls: Completed | None = None
+        self._facts = Facts(
+            client=stream.peer,
+            client_label=self._journal.client,
+            met_at=met_at,
+            may_relay=profile.may_relay(stream.peer, met_at=met_at),
+        )
         self._held_octets = 0
         self._patience = _Patience(options)
         self._loop = asyncio.get_running_loop()
@@ -107,7 +118,8 @@ class Session:
         """Serve the client until either side ends it. Raises nothing that a client can cause."""
         self._journal.connected()
         try:
-            await self._converse()
+            if not self._profile.implicit_tls or await self._shake_hands():
+                await self._converse()
             await self._stream.close()
         except OSError:
             self._journal.lost(self._smtp.last_step)
@@ -147,9 +159,15 @@ class Session:
         while (event := self._next_event()) is not None:
             match event:
                 case SenderOffered():
-                    self._judge_sender(event)
+                    self._facts.hello, self._facts.protocol = self._smtp.hello or "unknown", self._smtp.protocol
+                    if self._pipeline.sender.waits:
+                        return event
+                    self._settle_sender(event, self._pipeline.sender.run(self._facts, event))
                 case RecipientOffered():
-                    self._judge_recipient(event)
+                    self._facts.recipients = self._smtp.recipients
+                    if self._pipeline.recipient.waits:
+                        return event
+                    self._settle_recipient(event, self._pipeline.recipient.run(self._facts, event))
                 case Refused(what, reply, reverse_path):
                     self._reject(what, reply, reverse_path)
                 case _:
@@ -228,24 +246,24 @@ class Session:
     async def _deal_with(self, event: Event) -> bool:
         """Do what has to be waited for; False when the connection is of no more use."""
         match event:
+            case SenderOffered():
+                self._settle_sender(event, await self._pipeline.sender.run_waiting(self._facts, event))
+            case RecipientOffered():
+                self._settle_recipient(event, await self._pipeline.recipient.run_waiting(self._facts, event))
             case MessageReceived():
-                await self._keep(event)
+                await self._take(event)
             case StartTlsRequested():
                 return await self._start_tls()
         return True
 
-    def _judge_sender(self, offer: SenderOffered) -> None:
-        refusal = None if self._services.memory.has_room(COPIES * (offer.size or 0)) else NO_MEMORY
-        if not self._services.has_room(offer.size or 0):
-            refusal = STORE_FULL
+    def _settle_sender(self, offer: SenderOffered, refusal: Answer) -> None:
         if refusal is None:
             self._smtp.accept()
             return
         self._reject("MAIL", refusal, offer.reverse_path)
         self._smtp.refuse(refusal)
 
-    def _judge_recipient(self, offer: RecipientOffered) -> None:
-        refusal = None if offer.postmaster else self._refusal
+    def _settle_recipient(self, offer: RecipientOffered, refusal: Answer) -> None:
         if refusal is None and self._hold(self._held_octets + recipient_octets(offer.recipient, offer.wishes)):
             self._smtp.accept()
             return
@@ -262,74 +280,50 @@ class Session:
             hello=self._smtp.hello,
         )
 
-    async def _keep(self, message: MessageReceived) -> None:
-        """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
-        now, message_id = self._services.clock.now(), self._services.new_id()
-        field = self._received_field(message, message_id, now)
-        envelope = self._envelope(message, message_id, size=len(field) + len(message.content), now=now)
-        body = message.take_content().below(field)
-        try:
-            leases = self._services.handover.prepare(envelope)
-            await self._services.store.accept(envelope, body, next_attempt_at=now, leases=leases)
-        except StoreFailed as error:
-            self._journal.not_queued(message_id, str(error))
-            self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
+    async def _take(self, message: MessageReceived) -> None:
+        """Run the message steps; then put the message on disk, unless one refused it."""
+        draft = Draft.of(message, self._services.new_id(), self._services.clock.now())
+        stage = self._pipeline.message
+        refusal = await stage.run_waiting(self._facts, draft) if stage.waits else stage.run(self._facts, draft)
+        if refusal is None:
+            await self._keep(*draft.finish(self._facts.client_label, self._options.expire_seconds))
         else:
-            self._smtp.accept(f"queued as {message_id}")
-            self._journal.queued(envelope)
-            self._services.handover.take(envelope, body, leases)
+            self._reject("END-OF-MESSAGE", refusal, message.reverse_path)
+            self._smtp.refuse(refusal)
         self._hold(0)
 
-    def _received_field(self, message: MessageReceived, message_id: str, now: float) -> bytes:
-        return received_field(
-            hello=self._smtp.hello or "unknown",
-            client=self._stream.peer,
-            hostname=self._options.hostname,
-            protocol=self._smtp.protocol,
-            tls=self._tls,
-            message_id=message_id,
-            recipients=message.recipients,
-            now=now,
-        )
-
-    def _envelope(self, message: MessageReceived, message_id: str, *, size: int, now: float) -> Envelope:
-        """What was said, but for the body type: octets above 127 are 8BITMIME, whatever the client called them."""
-        return Envelope(
-            id=message_id,
-            reverse_path=message.reverse_path,
-            recipients=message.recipients,
-            size=size,
-            accepted_at=now,
-            expires_at=now + self._options.expire_seconds,
-            body_type=message.body_type if message.content.isascii() else BodyType.EIGHT_BIT_MIME,
-            tls_demand=self._demand(message),
-            client=self._journal.client,
-            wishes=message.wishes,
-            smtputf8=message.smtputf8,
-        )
-
-    def _demand(self, message: MessageReceived) -> TlsDemand:
-        """REQUIRETLS outranks the header (RFC 8689 section 4.1), which does not count from everybody."""
-        if message.requiretls:
-            return TlsDemand.REQUIRETLS
-        if not says_no(message.content):
-            return TlsDemand.NONE
-        networks = self._options.tls_required_no_networks
-        heeded = networks is None or is_within(self._stream.peer, networks)
-        return TlsDemand.TLS_REQUIRED_NO if heeded else TlsDemand.NONE
+    async def _keep(self, envelope: Envelope, body: bytes) -> None:
+        """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
+        try:
+            leases = self._services.handover.prepare(envelope)
+            await self._services.store.accept(envelope, body, next_attempt_at=envelope.accepted_at, leases=leases)
+        except StoreFailed as error:
+            self._journal.not_queued(envelope.id, str(error))
+            self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
+        else:
+            self._smtp.accept(f"queued as {envelope.id}")
+            self._journal.queued(envelope)
+            self._services.handover.take(envelope, body, leases)
 
     async def _start_tls(self) -> bool:
-        if self._services.tls is None:
-            raise AssertionError("STARTTLS was not offered")
+        """Answer STARTTLS; False when the connection is of no more use."""
         await self._write()
+        if not await self._shake_hands():
+            return False
+        self._smtp.tls_established()
+        return True
+
+    async def _shake_hands(self) -> bool:
+        """Do the TLS handshake; False, with the connection dropped, when it fails."""
+        if self._profile.tls is None:
+            raise AssertionError("TLS was not offered")
         try:
             async with asyncio.timeout(self._options.tls_timeout_seconds):
-                self._stream, self._tls = await accept_tls(self._stream, self._services.tls)
+                self._stream, self._facts.tls = await accept_tls(self._stream, self._profile.tls)
         except OSError as error:
             self._journal.tls_failed(str(error) or "time-out")
             return False
-        self._journal.secured(self._tls)
-        self._smtp.tls_established()
+        self._journal.secured(self._facts.tls)
         return True
 
 

@@ -27,6 +27,7 @@ def _wanted() -> "dict[str, tuple[str, ...]]":
 
 
 _WANTED = _wanted()
+_LISTENER = "listener"  # a list of tables: left to tomllib
 _NOT_NAMES = ("true", "false", "inf", "nan")  # inside an array of arrays these look like the name of a table
 
 
@@ -117,7 +118,23 @@ def _parsed_keys(text: str, path: str) -> "dict[str, object]":
         if not isinstance(values, dict):
             raise Failure(CONFIG, f"{path}: {table} is not a table")
         found |= {f"{table}.{name}" if table else name: values[name] for name in names if name in values}
+    if _LISTENER in data:
+        found["smtp.listen"] = _relay_addresses(data[_LISTENER], path)
     return found
+
+
+def _relay_addresses(tables: object, path: str) -> "list[object]":
+    """Where the listeners are that relay for this machine without TLS; none: only the drop directory is left."""
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise Failure(CONFIG, f"{path}: listener must be tables, each under [[listener]]")
+    relays = [each for each in tables if each.get("role", "relay") == "relay"]
+    return [address for each in relays for address in _list(each.get("listen"))]
+
+
+def _list(value: object) -> "list[object]":
+    if not isinstance(value, list):
+        raise Failure(CONFIG, "the configuration's listener.listen must be a list of addresses")
+    return value
 
 
 def plain_keys(text: str) -> "dict[str, object] | None":
@@ -167,6 +184,8 @@ def _plain_header(line: str) -> str | None:
     brackets = 2 if header.startswith("[[") else 1
     if header != "[" * brackets + name + "]" * brackets or not name[:1].isalpha() or "," in name or name in _NOT_NAMES:
         return None
+    if name.partition(".")[0].strip() == _LISTENER:
+        return None
     if name.partition(".")[0].strip() in _WANTED and (brackets == 2 or name not in _WANTED):
         return None
     return name
@@ -176,7 +195,7 @@ def _is_doubtful(table: str, key: str) -> bool:
     """A key that could be a wanted one written another way: quoted, dotted, or a table in braces."""
     if key[:1] in ('"', "'"):
         return table in _WANTED
-    return not table and key.partition(".")[0].strip() in _WANTED
+    return not table and key.partition(".")[0].strip() in (*_WANTED, _LISTENER)
 
 
 def _plain_value(value: str) -> "str | int | list[str] | None":
@@ -212,7 +231,7 @@ def _text(value: object, name: str) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not value:
+    if not isinstance(value, list | tuple):
         raise Failure(CONFIG, "the configuration's smtp.listen must be a list of addresses")
     return tuple(_text(each, "smtp.listen") for each in value)
 

@@ -7,7 +7,7 @@ can cause replies, an end of the session, and nothing else.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ClassVar
 
 from letterlock.mail.addresses import Mailbox
@@ -52,11 +52,18 @@ _ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP
 class SmtpServer:
     """One session. `hostname` is our name in greeting and EHLO; `starttls` whether STARTTLS is offered.
 
+    `secure`: the session is inside TLS from its first byte (RFC 8314 section 3.3).
     `postmaster` gets what comes for `<postmaster>` and for the postmaster of `hostname`; None: the latter.
     """
 
     def __init__(
-        self, hostname: str, limits: ServerLimits, *, starttls: bool, postmaster: Mailbox | None = None
+        self,
+        hostname: str,
+        limits: ServerLimits,
+        *,
+        starttls: bool,
+        secure: bool = False,
+        postmaster: Mailbox | None = None,
     ) -> None:
         self._hostname = hostname
         self._postmaster = postmaster or Mailbox(POSTMASTER, hostname)
@@ -69,7 +76,7 @@ class SmtpServer:
         self._decision: Decision | None = None
         self._ended: Ended | None = None
         self._client_gone = False
-        self._secure = False
+        self._secure = secure
         self._bad_commands = 0
         self._idle_commands = 0
         self._commands = 0
@@ -103,6 +110,11 @@ class SmtpServer:
         """The keyword of a Received field's `with` (RFC 3848, RFC 6531 section 4.3)."""
         name = "UTF8SMTP" if self._mail.smtputf8 else "ESMTP" if self._extended else "SMTP"
         return name + "S" if self._secure and self._extended else name
+
+    @property
+    def recipients(self) -> Collection[Mailbox]:
+        """The recipients accepted so far in the mail transaction; the collection changes with it."""
+        return self._mail.recipients
 
     @property
     def in_transaction(self) -> bool:

@@ -1,0 +1,84 @@
+"""`[[listener]]` as pydantic reads it."""
+
+from pathlib import Path
+
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+
+from letterlock.config.declared import Table
+from letterlock.config.key_file import reads_secrets
+from letterlock.config.mistakes import wrong
+from letterlock.config.values import ClientNetwork, DomainName, FilePath, ListenEndpoint, ListenerRole
+from letterlock.net.tls import BadCertificate, ServerContext
+from letterlock.receive.profiles import SUBMITS, Role
+
+
+class ListenerTable(Table):
+    """One listener: `[[listener]]` for each. What it does not say holds as `[smtp]` has it."""
+
+    role: ListenerRole = Field(
+        Role.RELAY,
+        description="What it is for. `relay`: clients in `relay_networks` send to anybody. `mx`: anybody sends to "
+        "`domains`. `submission`: clients in `relay_networks` hand in new mail after STARTTLS (RFC 6409): nothing is "
+        "accepted in clear, missing Date, Message-ID and From are added, and Bcc is removed. `submissions`: the same "
+        "inside TLS from the first byte (RFC 8314).",
+    )
+    listen: list[ListenEndpoint] = Field(
+        min_length=1,
+        max_length=100,
+        description="Addresses and ports to listen on, as in `[smtp] listen`. The usual ports: 25 for `relay` and "
+        "`mx`, 587 for `submission`, 465 for `submissions`.",
+    )
+    domains: list[DomainName] = Field(
+        [],
+        max_length=10_000,
+        description="For `mx`: domains whose mail is accepted from anybody; a `[route]` says where it goes. Unknown "
+        "recipients are refused by the next hop, not here.",
+    )
+    relay_networks: list[ClientNetwork] | None = Field(
+        None,
+        max_length=1000,
+        description="Clients that may send to anybody through this listener. Unset: for `relay` those of `[smtp]`, for "
+        "`mx` nobody; `submission` and `submissions` need them.",
+    )
+    certificate: FilePath | None = Field(
+        None, description="PEM file of this listener's certificate and its intermediates. Unset: that of `[smtp]`."
+    )
+    key: FilePath | None = Field(None, description="PEM file of the private key.")
+    _context: ServerContext | None = PrivateAttr(None)
+
+    @property
+    def context(self) -> ServerContext | None:
+        """The listener's own certificate and its key, loaded."""
+        return self._context
+
+    @model_validator(mode="after")
+    def _load_certificate(self, info: ValidationInfo) -> "ListenerTable":
+        self._context = load_context(self.certificate, self.key, info)
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_may_send(self) -> "ListenerTable":
+        if self.role is Role.MX and not self.domains:
+            raise wrong("nobody could send here: an mx needs domains", 'add domains = ["example.org"]', at="role")
+        if self.role in SUBMITS and not self.relay_networks:
+            raise wrong(
+                f"nobody could send here: a {self.role} listener needs relay_networks",
+                'add relay_networks = ["192.0.2.0/24"]',
+                at="role",
+            )
+        if self.role is not Role.MX and self.domains:
+            raise wrong("only an mx has domains", 'write role = "mx"', at="domains")
+        return self
+
+
+def load_context(certificate: Path | None, key: Path | None, info: ValidationInfo) -> ServerContext | None:
+    """A certificate with its key, where secrets are read at all; both or none must be given."""
+    if (certificate is None) != (key is None):
+        given, missing = ("certificate", "key") if key is None else ("key", "certificate")
+        raise wrong(f"{given} is given, but {missing} is not", "TLS needs both", at=given)
+    if certificate is None or key is None or not reads_secrets(info):
+        return None
+    try:
+        return ServerContext.load(certificate, key)
+    except BadCertificate as error:
+        raise wrong(str(error), at="certificate") from None

@@ -1,0 +1,39 @@
+"""The listeners, from their tables: where each listens, and what it is."""
+
+from letterlock.config.declared import filled, is_written
+from letterlock.config.listener_table import ListenerTable
+from letterlock.config.options import ComposedKeys, Listening
+from letterlock.config.tables import FileTable
+from letterlock.keys import declared
+from letterlock.receive.profiles import Profile, Role
+
+
+def listeners(file: FileTable) -> tuple[Listening, ...]:
+    """Those of `[[listener]]`; without any, the one that `[smtp]` describes."""
+    relay = _relay(file)
+    if not file.listener:
+        return (Listening(filled(ComposedKeys, file).listen, relay),)
+    return tuple(Listening(tuple(each.listen), _profile(each, relay)) for each in file.listener)
+
+
+def _relay(file: FileTable) -> Profile:
+    return filled(
+        Profile,
+        file,
+        role=Role.RELAY,
+        tls=file.smtp.context,
+        relay_own_machine=not is_written(file, declared(Profile)["relay_networks"].key),
+    )
+
+
+def _profile(table: ListenerTable, relay: Profile) -> Profile:
+    """What a table says; for the rest, what `relay` has from `[smtp]`."""
+    inherits = table.role is Role.RELAY and table.relay_networks is None
+    return Profile(
+        role=table.role,
+        tls=table.context or relay.tls,
+        relay_networks=relay.relay_networks if inherits else tuple(table.relay_networks or ()),
+        relay_own_machine=inherits and relay.relay_own_machine,
+        domains=frozenset(table.domains),
+        tls_required_no_networks=relay.tls_required_no_networks,
+    )

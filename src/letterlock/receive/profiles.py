@@ -1,0 +1,80 @@
+"""What a listener is: its role, its TLS, and who may send where through it.
+
+A `Profile` is data. When the listener starts, `letterlock.receive.steps` turns it into the steps that run for each of
+its sessions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from letterlock.keys import Key
+from letterlock.net.tls import ServerContext
+from letterlock.receive.relay import LOOPBACK, THIS_MACHINE, Network, is_within
+
+
+class Role(StrEnum):
+    """What a listener is for."""
+
+    RELAY = "relay"  # clients in `relay_networks` send to anybody
+    MX = "mx"  # anybody sends to the listener's own domains (RFC 5321)
+    SUBMISSION = "submission"  # people and devices hand in new mail, after STARTTLS (RFC 6409)
+    SUBMISSIONS = "submissions"  # the same, inside TLS from the first byte (RFC 8314 section 3.3)
+
+
+SUBMITS = frozenset({Role.SUBMISSION, Role.SUBMISSIONS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One listener. `tls` None: no TLS.
+
+    `relay_networks` are the clients that may send to anybody; with `relay_own_machine` also those on this machine, by
+    whichever of its addresses they come. `domains` are the recipients' domains that anybody may send to.
+    `tls_required_no_networks` are the clients whose header `TLS-Required: No` counts; None: everybody's who may relay.
+    """
+
+    role: Role = Role.RELAY
+    tls: ServerContext | None = None
+    relay_networks: Annotated[
+        tuple[Network, ...],
+        Key(
+            "smtp.relay_networks",
+            "Clients that may send to anybody. Nobody else may relay. Unset: this machine, by loopback or by "
+            "whichever of its addresses it comes to.",
+        ),
+    ] = LOOPBACK
+    relay_own_machine: bool = False
+    domains: frozenset[str] = frozenset()
+    tls_required_no_networks: Annotated[
+        tuple[Network, ...] | None,
+        Key(
+            "smtp.tls_required_no_networks",
+            "Clients whose header `TLS-Required: No` (RFC 8689) counts; `[]`: nobody's. It lifts DANE and "
+            "MTA-STS for that message, and never your own rules unless they say so. Unset: all that may relay.",
+        ),
+    ] = None
+
+    @property
+    def implicit_tls(self) -> bool:
+        """Whether the TLS handshake comes before the greeting."""
+        return self.role is Role.SUBMISSIONS
+
+    @property
+    def requires_tls(self) -> bool:
+        """Whether MAIL is refused in clear. An MX must not do that (RFC 3207 section 4); a submission server should."""
+        return self.role in SUBMITS
+
+    def may_relay(self, client: str, *, met_at: str | None = None) -> bool:
+        """Whether a client may send to anybody, by its IP address.
+
+        `met_at` is the address that the client came to: a client that has that address itself is this machine.
+        """
+        own_machine = self.relay_own_machine and client == met_at
+        return own_machine or is_within(client, self.relay_networks)
+
+
+def profile_of_local_users(profiles: Iterable[Profile]) -> Profile | None:
+    """The first profile by which clients on this machine may relay, and so local users without a connection."""
+    return next((each for each in profiles if any(map(each.may_relay, THIS_MACHINE))), None)

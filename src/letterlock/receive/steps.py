@@ -1,0 +1,36 @@
+"""Which steps a listener runs. This list is the order of the pipeline; each step is in a module of its own."""
+
+from collections.abc import Callable, Iterator
+
+from letterlock.receive.header_duties import CompleteHeader
+from letterlock.receive.limits import MemoryBudget, RequireRoom
+from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.pipeline import Step
+from letterlock.receive.profiles import SUBMITS, Profile
+from letterlock.receive.relay import RefuseRelaying
+from letterlock.receive.tls_required import HeedTlsRequiredNo, RequireTls
+from letterlock.receive.trace import AddReceived
+
+
+def steps_of(
+    profile: Profile, options: ReceiveOptions, memory: MemoryBudget, has_room_on_disk: Callable[[int], bool]
+) -> Iterator[Step]:
+    """The steps of a listener, in the order in which they run."""
+    if profile.requires_tls and not profile.implicit_tls:
+        yield RequireTls()
+    yield RequireRoom(memory, has_room_on_disk)
+    yield RefuseRelaying(profile.domains)
+    yield from message_steps(profile, options)
+
+
+def message_steps(profile: Profile, options: ReceiveOptions) -> Iterator[Step]:
+    """The steps that decide on messages; they also run for what local users leave in the drop directory.
+
+    A new step goes where what it needs is there: what reads or changes the header comes before AddReceived, so that our
+    Received field stays on top; a signature comes last.
+    """
+    if profile.tls_required_no_networks != ():  # an empty list: the header counts from nobody
+        yield HeedTlsRequiredNo(profile.tls_required_no_networks)
+    if profile.role in SUBMITS:
+        yield CompleteHeader(options.hostname)
+    yield AddReceived(options.hostname)
