@@ -76,7 +76,8 @@ async def test_within_a_second_nobody_looks_again_and_the_attempt_tells_the_same
     first, second = await sender.send(), await sender.send()
     assert delivered(first)
     assert len(sender.world.looked) == 1
-    assert second == replace(first, ready_at=second.ready_at)
+    assert second == replace(first, ready_at=second.ready_at, sessions=second.sessions)
+    assert [session.reused for session in (*first.sessions, *second.sessions)] == [False, True]
     await sender.pool.close()
 
 

@@ -2,19 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
 import pytest
 
+from letterlock.deliver.log import DeliveryLog
 from letterlock.deliver.options import Timeouts
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.sources import SourceAddresses
 from letterlock.policy.evidence import DestinationEvidence
 from letterlock.queue.age import Age, Reading
+from letterlock.queue.observing import Observer, Observers
 from letterlock.queue.settle import RetrySchedule
 from letterlock.queue.store import WorkStore
 from letterlock.queue.tasks import DeliveryTask
@@ -78,6 +80,7 @@ async def working(
     grace: float = 5.0,
     route_settings: SettingsByRoute | None = None,
     asked: list[SourceAddresses] | None = None,
+    observers: Sequence[Observer] = (DeliveryLog(),),
     **changes: float | Timeouts,
 ) -> AsyncIterator[Deliverer]:
     """A deliverer at work; it is stopped at the end. `asked`: from which addresses it wished to dial."""
@@ -95,6 +98,7 @@ async def working(
         clock=store.clock,
         route_settings=route_settings or SettingsByRoute(),
         chance=random.Random(1),
+        observers=Observers(observers),
     )
     running = asyncio.create_task(deliverer.run())
     try:

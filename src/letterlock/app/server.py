@@ -26,6 +26,7 @@ from letterlock.app import privileges
 from letterlock.app.chance import SecretBits
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
+from letterlock.deliver.log import DeliveryLog
 from letterlock.discover import Discoverer
 from letterlock.discover.anchors import AnchorKeeper
 from letterlock.discover.recent_discoverer import RecentDiscoverer
@@ -37,6 +38,7 @@ from letterlock.net.ourselves import Ourselves
 from letterlock.net.socket_address import socket_address
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
+from letterlock.queue.observing import Observers
 from letterlock.queue.store import StoreFailed
 from letterlock.receive.drop import DropCollector
 from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
@@ -270,6 +272,10 @@ async def _refresh(finder: StsFinder, clock: SystemClock) -> None:
         await asyncio.sleep(REFRESH_PAUSE_SECONDS)
 
 
+def _report_loss(error: Exception, lost: int) -> None:
+    log.error("a bug, in an observer: %d events since the last such line are lost to it", lost, exc_info=error)
+
+
 class Server:
     """A running server: where it listens, and the parts that tests and the lab look at."""
 
@@ -288,6 +294,7 @@ class Server:
         self.options = options
         self.store = store
         self.upstreams = asked.upstreams
+        self.observers = Observers((DeliveryLog(),), monotonic=clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
         self.reporter = Reporter(
             store,
@@ -302,13 +309,14 @@ class Server:
         self.deliverer = Deliverer(
             options.deliver,
             store=store,
-            discoverer=RecentDiscoverer(discoverer, clock.monotonic),
+            discoverer=RecentDiscoverer(discoverer, clock.monotonic, self.observers),
             dialer_from=TcpDialer,
             clock=clock,
             route_settings=options.route_settings,
             chance=chance,
             failed=self.reporter.wake,
             boot=boot_id(),
+            observers=self.observers,
         )
         drop, local = _open_drop(options), profile_of_local_users(options.profiles)
         self.collector: DropCollector | None = None

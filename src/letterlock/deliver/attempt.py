@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.decision_cache import Way
@@ -11,6 +12,7 @@ from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, Ho
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.seen import Seen
 from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.troubles import Trouble, sum_up
@@ -19,7 +21,7 @@ from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
-from letterlock.policy.decision import Achieved, Defer, Refuse, Requirement, SkipHost, SkipKind
+from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, MxHost, Route, TargetHost
 from letterlock.policy.reasons import Finding, Reason, finding, sentence, status
 from letterlock.policy.require import exhausted
@@ -78,7 +80,7 @@ class _Try:
         self._one_host = False
         self._ground: tuple[DestinationEvidence, TargetHost, Requirement] | None = None  # of the session in use
         self._sessions_left = options.max_sessions
-        self._seen = _Seen(started_at=ports.clock.now())
+        self._seen = Seen(ports.clock.now())
         sender = task.envelope.reverse_path
         sender_domain = None if sender is None else sender.domain
         self._message = task.lease.next_hop, sender_domain, task.envelope.tls_demand
@@ -139,7 +141,7 @@ class _Try:
             if kept is None:
                 return False
             self._relayed, self._lmtp = way.relayed, way.lmtp
-            self._saw(way.host, way.address, kept.connected_at, kept.handshake)
+            self._seen.reused(way.host, way.address, way.port, kept, self._seen.started_at)
             return bool(await self._transact(kept, way.host, way.address))
         finally:
             if self._pending():
@@ -287,7 +289,7 @@ class _Try:
             return False
         for address in tuple(addresses):
             while (kept := self._kept_session(self._pool, host, address, requirement)) is not None:
-                self._saw(host, address, kept.connected_at, kept.handshake)
+                self._seen.reused(host, address, self._options.port, kept, self._ports.clock.now())
                 over = await self._transact(kept, host, address)
                 if over is not None:
                     addresses.remove(address)
@@ -304,7 +306,8 @@ class _Try:
         race = await connect(turn.addresses, self._options.port, self._ports.dialer, limit_seconds=limit)
         for address, why in race.failed:
             addresses.remove(address)
-            self._saw(host, address, None, None)
+            now = self._ports.clock.now()
+            self._seen.not_reached(host, address, self._options.port, requirement, now, why)
             self._troubles.append(Trouble("4.4.1", f"{host}[{address}]: {why}", by_policy=False))
         self._sessions_left -= len(race.failed)
         if race.address is None or race.stream is None:
@@ -318,16 +321,16 @@ class _Try:
         server = f"{host}[{address}]"
         match result:
             case Opened() as session:
-                self._saw(host, address, session.connected_at, session.handshake)
+                self._seen.meet(host, address, session.connected_at, session.handshake)
                 return bool(await self._transact(session, host, address))
             case Refused(verdict=verdict, evidence=evidence, connected_at=connected_at):
                 tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
-                self._saw(host, address, connected_at, tls)
+                self._seen.meet(host, address, connected_at, tls)
                 if isinstance(verdict, SkipHost) and verdict.kind is SkipKind.REQUIRETLS_NOT_OFFERED:
                     self._unable.add(host)
                 return self._held(server, verdict)
             case Unreachable(status=code, text=text, connected_at=connected_at, hints=hints):
-                self._saw(host, address, connected_at, None)
+                self._seen.meet(host, address, connected_at, None)
                 self._troubles.append(Trouble(code, f"{server}: {text}", by_policy=False, hints=hints))
         return False
 
@@ -348,11 +351,12 @@ class _Try:
             options=options,
             lmtp=self._lmtp,
             stream=stream,
-            count=self._count_session,
+            tried=partial(self._tried, host, address),
         )
 
-    def _count_session(self) -> None:
+    def _tried(self, host: str, address: str, requirement: Requirement, result: OpenResult) -> None:
         self._sessions_left -= 1
+        self._seen.tried(host, address, self._options.port, requirement, self._ports.clock.now(), result)
 
     async def _transact(self, session: Opened, host: str, address: str) -> bool | None:
         """Whether the attempt is over; None when a session that was kept turned out to have ended meanwhile."""
@@ -416,12 +420,6 @@ class _Try:
         self._troubles.append(Trouble(code, text, by_policy=True))
         return isinstance(verdict, Defer)
 
-    def _saw(self, host: str, address: str, connected_at: float | None, handshake: Completed | None) -> None:
-        if connected_at is not None:
-            self._seen.host, self._seen.address, self._seen.connected_at = host, address, connected_at
-            self._seen.handshake = handshake
-        self._seen.ready_at, self._seen.achieved, self._seen.cleared = None, None, ()
-
     def _pending(self) -> list[Mailbox]:
         if not self._outcomes:
             return list(self._task.recipients)
@@ -435,12 +433,15 @@ class _Try:
                     recipient, trouble.status, trouble.text, hints=trouble.hints
                 )
         seen = self._seen
+        made = [self._outcomes[recipient] for recipient in self._task.recipients]
+        if self._relayed:
+            made = [self._told(outcome) for outcome in made]
         return Attempt(
             message_id=self._task.envelope.id,
             next_hop=self._task.lease.next_hop,
             started_at=seen.started_at,
             ended_at=self._ports.clock.now(),
-            outcomes=tuple([self._told(self._outcomes[recipient]) for recipient in self._task.recipients]),
+            outcomes=tuple(made),
             connected_at=seen.connected_at,
             ready_at=seen.ready_at,
             host=seen.host,
@@ -450,6 +451,7 @@ class _Try:
             handshake=seen.handshake,
             reasons=self._reasons(),
             broken=self._broken and seen.connected_at is None,
+            sessions=tuple(seen.sessions),
         )
 
     def _reasons(self) -> tuple[Reason, ...]:
@@ -461,23 +463,9 @@ class _Try:
 
     def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:
         """The outcome; where mail did not arrive, with the route that it was to take."""
-        if outcome.kind is OutcomeKind.DELIVERED or not self._relayed:
+        if outcome.kind is OutcomeKind.DELIVERED:
             return outcome
         route_taken = "; ".join(sentence(reason) for reason in self._relayed)
         if route_taken in outcome.text:
             return outcome
         return replace(outcome, text=f"{outcome.text}; {route_taken}")
-
-
-@dataclass(slots=True, kw_only=True)
-class _Seen:
-    """What the last session showed."""
-
-    started_at: float
-    connected_at: float | None = None
-    ready_at: float | None = None
-    host: str | None = None
-    address: str | None = None
-    achieved: Achieved | None = None
-    handshake: Completed | None = None
-    cleared: tuple[Reason, ...] = ()

@@ -1,12 +1,29 @@
-"""One line a recipient, in the words and the order of Postfix, so that its log tools read it; why, at the end. Pure."""
+"""Deliveries in the log: one line per recipient, in Postfix's words and order, so that its log tools read it.
+
+The reason stands at the end of the line.
+"""
+
+import logging
 
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved
 from letterlock.policy.reasons import Finding, Reason, finding
-from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
+from letterlock.queue.observing import Watcher
+from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
-MAX_TEXT_CHARACTERS = 600
+log = logging.getLogger("letterlock.deliver")
+
+MAX_TEXT_CHARACTERS = 600  # of what a server said: several replies fit, and a line stays well below syslog's 2 KiB
 _STATUS = {OutcomeKind.DELIVERED: "sent", OutcomeKind.DEFERRED: "deferred", OutcomeKind.FAILED: "bounced"}
+
+
+class DeliveryLog(Watcher):
+    """The observer that writes the log of deliveries."""
+
+    def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
+        """Log each recipient's outcome."""
+        for line in lines(attempt, accepted_at=task.envelope.accepted_at):
+            log.info("%s", line)
 
 
 def lines(attempt: Attempt, *, accepted_at: float) -> list[str]:

@@ -106,8 +106,8 @@ class Unreachable:
 OpenResult = Opened | Refused | Unreachable
 
 
-def _uncounted() -> None:
-    """Nobody counts the sessions."""
+def _unrecorded(_requirement: Requirement, _result: OpenResult) -> None:
+    """Nobody keeps a record of the sessions."""
 
 
 async def open_with_fallback(
@@ -119,19 +119,19 @@ async def open_with_fallback(
     implicit: bool = False,
     lmtp: bool = False,
     stream: Stream | None = None,
-    count: Callable[[], None] = _uncounted,
+    tried: Callable[[Requirement, OpenResult], None] = _unrecorded,
 ) -> OpenResult:
     """A session with one judged address under a requirement, or under the fallback that the requirement has earned.
 
     After a handshake that failed comes a second one, under the same requirement: with a smaller ClientHello and, where
     no certificate is demanded, without a server name. Only when that has failed too, the requirement's own fallback is
-    tried, if it has one (RFC 7672 section 2.2). There is no other way from TLS to cleartext. `count` is called before
-    each session. Never raises for the peer; the rest is as in `open_session`.
+    tried, if it has one (RFC 7672 section 2.2). There is no other way from TLS to cleartext. `tried` is called after
+    each session, with what it had to hold and how it ended. Never raises for the peer; the rest is as in
+    `open_session`.
     """
 
     async def opened(required: Requirement, *, compatible: bool = False, over: Stream | None = None) -> OpenResult:
-        count()
-        return await open_session(
+        result = await open_session(
             address,
             required,
             ports=ports,
@@ -141,6 +141,8 @@ async def open_with_fallback(
             lmtp=lmtp,
             stream=over,
         )
+        tried(required, result)
+        return result
 
     result = await opened(requirement, over=stream)
     if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):

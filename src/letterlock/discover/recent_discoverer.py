@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
+from letterlock.queue.observing import NOBODY, Observers
 from letterlock.recent import Recent
 from letterlock.resolver.answer import LookupFailure
 from letterlock.routing.routes import NextHop
@@ -36,9 +37,11 @@ class FindsOut(Protocol):
 class RecentDiscoverer:
     """A Discoverer with a memory of a second. What could not be found out is not remembered."""
 
-    def __init__(self, discoverer: FindsOut, monotonic: Callable[[], float]) -> None:
+    def __init__(self, discoverer: FindsOut, monotonic: Callable[[], float], observers: Observers = NOBODY) -> None:
+        """`observers` are shown what was looked up, and not what was remembered."""
         self._discoverer = discoverer
         self._monotonic = monotonic
+        self._observers = observers
         self._destinations: Recent[tuple[NextHop, str | None], DestinationEvidence] = Recent(size=MAX_RECENT)
         self._led: dict[str, str] = {}  # by the operator's routes, which stay as they are
         self._hosts: Recent[tuple[MxHost, int], TargetHost] = Recent(size=MAX_RECENT)
@@ -59,6 +62,7 @@ class RecentDiscoverer:
         known = self._destinations.get(key, self._monotonic())
         if known is None:
             known = await self._discoverer.destination(next_hop, sender)
+            self._observers.looked_up(known)
             if not isinstance(known.mx, LookupFailure):
                 now = self._monotonic()
                 self._destinations.put(key, known, since=now, until=now + known.ends_at - known.at)

@@ -9,6 +9,7 @@ from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.policy.decision import Achieved
 from letterlock.policy.reasons import Reason
 from letterlock.queue.age import NEW, Age
+from letterlock.queue.sessions import SessionTried
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Attempt:
 
     Times are seconds since 1970; `connected_at` is None when no connection was made. `host` and `address` are the last
     ones spoken to. `achieved`, `handshake` say what TLS reached; `reasons` why. `broken`: a bug or the queue ended it
-    before there was a connection, and nothing is known of the next hop.
+    before there was a connection, and nothing is known of the next hop. `sessions` has one record per session tried, in
+    their order: of more than `letterlock.deliver.seen.MAX_SESSIONS`, the first ones and the last.
     """
 
     message_id: str
@@ -85,6 +87,7 @@ class Attempt:
     handshake: Completed | None = None
     reasons: tuple[Reason, ...] = ()
     broken: bool = False
+    sessions: tuple[SessionTried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from letterlock.deliver import log as delivery_log
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.contents import MEMORY, Contents
 from letterlock.deliver.decision_cache import DecisionCache
@@ -31,6 +30,7 @@ from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
 from letterlock.queue.age import Reading
+from letterlock.queue.observing import NOBODY, Observers
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
@@ -75,9 +75,10 @@ class Deliverer:
         chance: random.Random,
         failed: Callable[[], None] = _nobody,
         boot: str = "",
+        observers: Observers = NOBODY,
     ) -> None:
         """`dialer_from` makes who dials from given addresses; `failed` is called when a recipient failed for good and
-        that is on disk. `boot` names what the monotonic clock counts from."""
+        that is on disk. `boot` names what the monotonic clock counts from. `observers` are shown every attempt."""
         self._options = options
         self._store = store
         self._clock = clock
@@ -86,6 +87,7 @@ class Deliverer:
         self._settings_of = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(route_settings.of)
         self._chance = chance
         self._failed = failed
+        self._observers = observers
         self._discoverer = discoverer
         self._dialer_from = dialer_from
         self._ways: dict[tuple[SourceAddresses, frozenset[str]], tuple[Ports, DeliverOptions]] = {}
@@ -269,9 +271,9 @@ class Deliverer:
         await self._conclude(task, self._lease_keeper.hold(task.lease, _nobody), made)
 
     async def _conclude(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
-        """Log what an attempt led to, write it, and let the lease go."""
+        """Show the observers what an attempt led to, write it, and let the lease go."""
         try:
-            self._log(task, made)
+            self._observers.attempted(task, made)
             try:
                 await self._write(task, kept, made)
             except Exception:
@@ -279,14 +281,6 @@ class Deliverer:
                 await self._write(task, kept, without_words(made))
         finally:
             self._lease_keeper.drop(kept)
-
-    def _log(self, task: DeliveryTask, made: Attempt) -> None:
-        """Nothing that the log does changes what became of the message."""
-        try:
-            for line in delivery_log.lines(made, accepted_at=task.envelope.accepted_at):
-                log.info("%s", line)
-        except Exception:
-            log.exception("%s: a bug, in the lines of the log", made.message_id)
 
     async def _write(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         now, chance = self._clock.now(), self._chance.random()

@@ -1,0 +1,121 @@
+"""The port that attempts, messages and lookups reach: whoever watches is shown them, and none of it is on their path.
+
+The log, statistics and reports are projections of what observers are shown.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from letterlock.identity.handshake import Completed
+from letterlock.mail.envelope import Envelope
+from letterlock.policy.evidence import DestinationEvidence
+from letterlock.queue.tasks import Attempt, DeliveryTask
+
+LOSS_REPORT_SECONDS = 60.0  # between two complaints about failing observers: a broken one fails for each message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """How an accepted message came in. `client` is `name[address]`; `hello` is what the client called itself.
+
+    `message_id` is the Message-ID field's value, if the header has one; `user` who authenticated, if anybody did.
+    """
+
+    client: str
+    protocol: str
+    hello: str | None = None
+    handshake: Completed | None = None
+    message_id: str | None = None
+    user: str | None = None
+
+
+class Observer(Protocol):
+    """Is shown what happened, in the event loop, after it happened.
+
+    An observer works in memory, within microseconds, and keeps no more than it has bounds for: one that writes to a
+    disk or a peer puts what it needs into a queue of its own. Whatever it raises is a loss of its own.
+    """
+
+    def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
+        """An attempt is over, and is about to be settled; or it was never made, and has no sessions."""
+
+    def received(self, envelope: Envelope, arrival: Arrival) -> None:
+        """A message is on disk."""
+
+    def looked_up(self, evidence: DestinationEvidence) -> None:
+        """A destination was looked up anew."""
+
+
+class Watcher:
+    """An observer that looks at nothing: what others override."""
+
+    def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
+        """Look away."""
+
+    def received(self, envelope: Envelope, arrival: Arrival) -> None:
+        """Look away."""
+
+    def looked_up(self, evidence: DestinationEvidence) -> None:
+        """Look away."""
+
+
+def _unreported(_error: Exception, _lost: int) -> None:
+    """Nobody is told of losses."""
+
+
+class Observers:
+    """All observers as one that never raises: what one of them fails to take is counted, and lost to it alone.
+
+    `report` is called with the exception and the number of losses since it was called last: at the first one, and then
+    no sooner than LOSS_REPORT_SECONDS later.
+    """
+
+    def __init__(
+        self,
+        observers: Sequence[Observer] = (),
+        *,
+        monotonic: Callable[[], float] = lambda: 0.0,
+        report: Callable[[Exception, int], None] = _unreported,
+    ) -> None:
+        self._observers = tuple(observers)
+        self._monotonic = monotonic
+        self._report = report
+        self._report_from: float | None = None
+        self._unreported = 0
+        self.lost = 0
+
+    def __bool__(self) -> bool:
+        """Whether anybody watches: what only observers need is not made for nobody."""
+        return bool(self._observers)
+
+    def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
+        """Show an attempt."""
+        self._show(lambda observer: observer.attempted(task, attempt))
+
+    def received(self, envelope: Envelope, arrival: Arrival) -> None:
+        """Show a message."""
+        self._show(lambda observer: observer.received(envelope, arrival))
+
+    def looked_up(self, evidence: DestinationEvidence) -> None:
+        """Show a lookup."""
+        self._show(lambda observer: observer.looked_up(evidence))
+
+    def _show(self, what: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                what(observer)
+            except Exception as error:  # noqa: BLE001  # whatever it is: it is this observer's loss, and is counted
+                self._count_loss(error)
+
+    def _count_loss(self, error: Exception) -> None:
+        self.lost += 1
+        self._unreported += 1
+        now = self._monotonic()
+        if self._report_from is None or now >= self._report_from:
+            self._report_from = now + LOSS_REPORT_SECONDS
+            lost, self._unreported = self._unreported, 0
+            self._report(error, lost)
+
+
+NOBODY = Observers()

@@ -1,0 +1,40 @@
+"""A session as an attempt remembers it: what had to hold, what was shown, and whether it held."""
+
+from typing import NamedTuple
+
+from letterlock.policy.decision import Cleared, Defer, Demander, Encryption, Refuse, Requirement, SkipHost
+from letterlock.policy.evidence import SessionEvidence
+from letterlock.policy.reasons import Reason
+
+
+class SessionTried(NamedTuple):
+    """One session with one address, or one connection that could not be made.
+
+    `requirement` says what had to hold, `evidence` what the session showed, and `verdict` whether it held. Without
+    evidence there is no verdict, and `trouble` says why. `reused`: an earlier message had opened the session; the
+    evidence is that of its beginning. Times are seconds since 1970: `began_at` the connection (None: there was none),
+    `ended_at` the verdict.
+    """
+
+    host: str
+    address: str
+    port: int
+    requirement: Requirement
+    began_at: float | None
+    ended_at: float
+    evidence: SessionEvidence | None = None
+    verdict: Cleared | SkipHost | Defer | Refuse | None = None
+    trouble: str | None = None
+    reused: bool = False
+
+    @property
+    def policies(self) -> frozenset[Demander]:
+        """Who demanded TLS: the operator's rule, where nobody else did; nobody at all, where it was opportunistic."""
+        required = self.requirement
+        by_rule = required.encryption is Encryption.MANDATORY and not required.demanders
+        return frozenset({Demander.RULE}) if by_rule else required.demanders
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the verdict is what it is."""
+        return () if self.verdict is None else self.verdict.reasons
