@@ -196,6 +196,13 @@ class MemoryStore:
         """How many messages there are."""
         return len(self._kept)
 
+    def has_room(self, _octets: int, /) -> bool:
+        """Always: until memory ends."""
+        return True
+
+    def started(self) -> None:
+        """Nothing is held in reserve."""
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -17,6 +17,7 @@ SENDMAIL_KEYS: "dict[str, object]" = {
     "smtp.listen": DEFAULT_LISTEN,
     "smtp.max_message_octets": DEFAULT_MAX_MESSAGE_OCTETS,
     "queue.directory": None,
+    "queue.store": None,
     "queue.drop_directory": None,
 }
 """The keys that `sendmail` reads, with the server's defaults; None: found out when it is needed."""

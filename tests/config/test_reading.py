@@ -33,6 +33,27 @@ def test_the_queue_goes_below_the_users_state_directory(monkeypatch: pytest.Monk
     assert load(None).queue_directory == tmp_path / "letterlock"
 
 
+def test_the_store_names_the_servers_directory(tmp_path: Path) -> None:
+    (tmp_path / "l.toml").write_text('[queue]\nstore = "sqlite:mail"\n')
+    options = load(tmp_path / "l.toml")
+    assert options.store.engine == "sqlite"
+    assert options.queue_directory == options.state_directory == tmp_path / "mail"
+    assert options.drop_directory == tmp_path / "mail-drop"
+
+
+@pytest.mark.parametrize(
+    ("queue", "message"),
+    [
+        ('store = "postgres:x"', "there is no store engine 'postgres'; one of: sqlite"),
+        ("store = 1", "must be text in quotes, not 1"),
+        ('directory = "/a"\nstore = "sqlite:/b"', "names another directory than `directory` (/a)"),
+    ],
+)
+def test_a_store_that_cannot_be_meant_is_a_mistake(queue: str, message: str) -> None:
+    [(line, key, told, _)] = mistakes(f"[queue]\n{queue}\n")
+    assert (line, key, told) == (queue.count("\n") + 2, "queue.store", message)
+
+
 def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
     text = """\
 hostname = "mx.example.org"

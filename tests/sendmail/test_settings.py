@@ -103,6 +103,19 @@ def test_of_several_listeners_those_that_relay_without_tls_are_asked(tmp_path: P
     ]
 
 
+@pytest.mark.parametrize(
+    "queue",
+    ['store = "sqlite:q"', 'store = "sqlite:~/q"', 'store = "sqlite:"\ndirectory = "d"', 'store = "sqlite:"', ""],
+)
+def test_the_directory_of_the_store_is_the_servers(tmp_path: Path, queue: str) -> None:
+    path = tmp_path / "store.toml"
+    path.write_text(f"[queue]\n{queue}\n")
+    found, server = settings(str(path)), load(path)
+    assert (found.directory is None) == (queue in ("", 'store = "sqlite:"'))
+    assert found.directory is None or found.directory == str(server.queue_directory)
+    assert str(server.drop_directory) in found.drop_directories()
+
+
 def test_without_a_file_the_defaults_are_the_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LETTERLOCK_CONFIG", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -170,7 +170,7 @@ async def test_a_record_that_finds_no_room_is_written_when_the_reserve_was_given
 async def full_queue(directory: Path, room: Room, *names: str) -> SegmentStore:
     """A queue with fresh messages that are being tried; then its disk is full."""
     store, _ = await open_adopting(directory, 1)
-    store.hold_reserve()
+    store.started()
     for name in names:
         lease = Lease(f"token-{name}", name, ANN.domain, 60.0)
         await store.accept(envelope(name, ANN), BODY, next_attempt_at=0, leases=(lease,))

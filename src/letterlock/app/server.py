@@ -39,7 +39,7 @@ from letterlock.net.socket_address import socket_address
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.observing import Observers
-from letterlock.queue.store import StoreFailed
+from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.receive.drop import DropCollector
 from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
 from letterlock.receive.listener import Listener
@@ -49,10 +49,7 @@ from letterlock.resolver import Resolver
 from letterlock.schedule.deliverer import Deliverer
 from letterlock.state.policies import PolicyStore
 from letterlock.state.trust_points import TrustPointFile
-from letterlock.store.adoption import Adopter, open_adopting
-from letterlock.store.sealing import Seal
-from letterlock.store.segments.segment_store import SegmentStore
-from letterlock.store.sqlite.store import QueueInUse
+from letterlock.store.engines import OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
 STOP_GRACE_SECONDS = 20.0
@@ -282,17 +279,16 @@ class Server:
     def __init__(
         self,
         options: Options,
-        store: SegmentStore,
+        opened: OpenedStore,
         asked: Dns,
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
-        adopter: Adopter,
     ) -> None:
         clock = SystemClock()
         chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
         new_id = IdMaker(clock.now, SecretBits())  # nobody can guess what is next
         self.options = options
-        self.store = store
+        self.store = store = opened.store
         self.upstreams = asked.upstreams
         self.observers = Observers((DeliveryLog(),), monotonic=clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
@@ -338,7 +334,7 @@ class Server:
             clock=clock,
             wake=self.wake,
             forgive=self.deliverer.forgive,
-            problems=lambda: adopter.problems,
+            problems=lambda: opened.leftovers.problems,
         )
 
     def _wake_deliverer(self) -> None:
@@ -373,14 +369,14 @@ class Server:
         await self.control.stop()
 
 
-async def _open_store(options: Options) -> tuple[SegmentStore, Adopter]:
-    """The queue; of several workers the first also takes over what former ones left. Raises StoreFailed, QueueInUse."""
-    seal = Seal(options.queue_key)
+def _store_options(options: Options) -> StoreOptions:
+    """Of several workers the first also takes over the messages of former ones."""
     is_first = options.queue_directory == options.state_directory
-    return await open_adopting(
-        options.queue_directory,
-        options.workers if is_first else None,
-        seal,
+    return StoreOptions(
+        address=options.store,
+        directory=options.queue_directory,
+        workers=options.workers if is_first else None,
+        key=options.queue_key,
         min_free_octets=options.min_free_octets,
     )
 
@@ -396,12 +392,12 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             take_directory(options)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
-            store, adopter = await _open_store(options)
-            stack.push_async_callback(store.close)
+            opened = await open_store(_store_options(options))
+            stack.push_async_callback(opened.store.close)
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
-            server = Server(options, store, asked, discoverer, sockets, adopter)
+            server = Server(options, opened, asked, discoverer, sockets)
             await server.control.start()
-            store.hold_reserve()
+            opened.store.started()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
         _warn_of_unwritable_maildirs(options)
@@ -409,7 +405,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
         keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
-            group.create_task(adopter.keep_trying(server.wake))
+            group.create_task(opened.leftovers.keep_trying(server.wake))
             aside = [group.create_task(_examine_upstreams(asked)), group.create_task(keeper.run())]
             await server.listen(sockets)
             try:
@@ -417,5 +413,5 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             finally:
                 for task in aside:
                     task.cancel()
-                adopter.stop()
+                opened.leftovers.stop()
                 await server.stop()

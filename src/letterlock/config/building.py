@@ -23,6 +23,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
 from letterlock.routing.local_targets import Maildir
 from letterlock.shared_defaults import DROP
+from letterlock.store.engines import StoreAddress
 
 FREE_MESSAGES = 1.5  # largest messages for which a disk must have room, as Postfix advises for queue_minfree
 
@@ -31,7 +32,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     """Everything that the server needs, from a file that was checked; `lines` say where its tables stand."""
     keys = filled(ComposedKeys, file)
     hostname = keys.hostname or _system_hostname()
-    directory = keys.directory or default_state_directory()
+    directory = keys.own_directory or default_state_directory()
     content = (keys.memory_octets or content_octets()) // 2  # half for what comes in, half for what goes out
     receive = _receive(file, hostname, content)
     free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
@@ -43,6 +44,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         workers=(os.cpu_count() or 1) if keys.workers == "auto" else keys.workers,
         listeners=listeners(file),
         receive=receive,
+        store=keys.store or StoreAddress(),
         queue_directory=directory,
         state_directory=directory,
         drop_directory=_drop_directory(file, keys, directory),

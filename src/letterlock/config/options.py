@@ -16,6 +16,7 @@ from letterlock.config.values import (
     IpAddress,
     ListenEndpoint,
     Port,
+    StoreText,
     UserName,
     Workers,
     endpoint,
@@ -33,6 +34,7 @@ from letterlock.routing.local_targets import Maildir
 from letterlock.routing.rules import Rules
 from letterlock.shared_defaults import DEFAULT_LISTEN, SYSTEM_STATE
 from letterlock.shares import DIVIDED, EACH
+from letterlock.store.engines import ENGINES, StoreAddress
 
 Sources = tuple[tuple[str, int | None, SourceAddresses], ...]
 """Keys of the file with their lines, and the addresses that they name."""
@@ -99,6 +101,14 @@ class ComposedKeys:
             restart=True,
         ),
     ] = None
+    store: Annotated[
+        StoreText | None,
+        Key(
+            "queue.store",
+            "Which engine stores messages, and where: `sqlite:DIRECTORY`. Unset: SQLite in `directory`.",
+            restart=True,
+        ),
+    ] = None
     drop_directory: Annotated[
         DropPath,
         Key(
@@ -137,6 +147,13 @@ class ComposedKeys:
             restart=True,
         ),
     ] = True
+
+    @property
+    def own_directory(self) -> Path | None:
+        """The server's own directory, by either key that can name it; None: the default."""
+        if self.store is not None and ENGINES[self.store.engine].in_directory and self.store.location:
+            return Path(self.store.location)
+        return self.directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +205,7 @@ class Options:
     workers: int
     listeners: tuple[Listening, ...]
     receive: ReceiveOptions
+    store: StoreAddress
     queue_directory: Path
     state_directory: Path  # what all workers share: MTA-STS policies, trust anchors
     drop_directory: Path | None  # where local programs leave mail while no server takes it

@@ -84,6 +84,14 @@ class FileTable(TopKeys):
     route: ByDomain[RouteTable] = Field({})
 
     @model_validator(mode="after")
+    def _one_directory(self) -> "FileTable":
+        keys = filled(ComposedKeys, self)
+        if keys.directory not in (None, keys.own_directory):
+            message = f"names another directory than `directory` ({keys.directory})"
+            raise wrong(message, "remove one of the two", at=("queue", "store"))
+        return self
+
+    @model_validator(mode="after")
     def _listeners_fit(self, info: ValidationInfo) -> "FileTable":
         keys = filled(ComposedKeys, self)
         if self.listener and is_written(self, declared(ComposedKeys)["listen"].key):

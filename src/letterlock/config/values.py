@@ -3,7 +3,7 @@
 import datetime as dt
 import ipaddress
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.receive.profiles import Role
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
 from letterlock.shared_defaults import MAX_FILE_OCTETS
+from letterlock.store.engines import ENGINES, StoreAddress, UnknownEngine, parse_store
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -53,6 +54,17 @@ def path_of(value: object, info: ValidationInfo) -> Path:
 def drop_directory(value: object, info: ValidationInfo) -> Path | None:
     """A path, or `false`: there is none."""
     return None if value is False else path_of(value, info)
+
+
+def store_address(value: object, info: ValidationInfo) -> StoreAddress:
+    """`ENGINE:LOCATION`; a directory is taken from the folder of the configuration, as every path."""
+    try:
+        address = parse_store(text_of(value))
+    except UnknownEngine as error:
+        raise wrong(str(error), 'write "sqlite:/var/lib/letterlock", or remove the key') from None
+    if ENGINES[address.engine].in_directory and address.location:
+        return replace(address, location=str(path_of(address.location, info)))
+    return address
 
 
 def read(path: Path) -> bytes:
@@ -166,6 +178,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Workers = Annotated[int, Field(ge=1, le=64)]  # each has a queue, sockets and caches of its own
 Moment = Annotated[float, PlainValidator(_moment)]
 FilePath = Annotated[Path, PlainValidator(path_of)]
+StoreText = Annotated[StoreAddress, PlainValidator(store_address)]
 DropPath = Annotated[Path | None, PlainValidator(drop_directory)]
 DomainName = Annotated[str, PlainValidator(domain_name)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]

@@ -19,6 +19,10 @@ class StoreFailed(Exception):
     """The disk is full, unwritable or damaged: nothing was accepted."""
 
 
+class QueueInUse(Exception):
+    """Another server uses this queue."""
+
+
 class StoreFull(StoreFailed):
     """No space is left on the disk; the messages stored there are safe."""
 
@@ -34,6 +38,9 @@ class AcceptStore(Protocol):
         `leases` are held from the start for these of its next hops, by whoever made them; the others are due at
         `next_attempt_at`.
         """
+
+    def has_room(self, octets: int, /) -> bool:
+        """Whether there is room for a new message of this size: a guess that may be wrong either way."""
 
     async def message(self, message_id: str) -> QueuedMessage | None:
         """One queued message: whether what may have been accepted before a crash was accepted."""
@@ -145,6 +152,9 @@ class OperatedStore(Protocol):
 
 class Store(AcceptStore, WorkStore, NoticeStore, OperatedStore, Protocol):
     """A whole store, as an engine provides it and the server opens it. Consumers ask for the part they need."""
+
+    def started(self) -> None:
+        """The server has opened everything: hold back now what the store needs in reserve."""
 
     async def close(self) -> None:
         """Finish the work in hand and close the files."""

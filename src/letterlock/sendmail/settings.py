@@ -45,7 +45,7 @@ class Settings:
         self.hostname = _system_hostname() if hostname is None else _text(hostname, "hostname")
         self.listen = _texts(keys["smtp.listen"])
         self.max_message_octets = _count(keys["smtp.max_message_octets"])
-        self.directory = _path(keys["queue.directory"], base, "directory")
+        self.directory = _path(keys["queue.directory"] or _stored_in(keys["queue.store"]), base, "directory")
         drop = keys["queue.drop_directory"]
         self.drop_directory = False if drop is False else _path(drop, base, "drop_directory")
 
@@ -67,6 +67,12 @@ class Settings:
         own = os.path.join(home, "letterlock")
         system = os.path.exists(os.path.join(SYSTEM_STATE, CONTROL_SOCKET))
         return SYSTEM_STATE if system and not os.path.exists(os.path.join(own, CONTROL_SOCKET)) else own
+
+
+def _stored_in(store: object) -> str | None:
+    """The directory in `store = "sqlite:DIRECTORY"`, which is the server's own."""
+    engine, _, directory = _text(store or "", "store").partition(":")
+    return directory if engine == "sqlite" and directory else None
 
 
 def state_home() -> str | None:

@@ -1,8 +1,9 @@
-"""Where messages are kept. What a store has answered for is on disk, fsynced (RFC 5321 section 6.1).
+"""Where messages are stored. An accepted message is on disk, fsynced (RFC 5321 section 6.1).
 
-The queue of one machine (`fresh.open_queue`) has two parts. What is about to be delivered is appended to segments
-(`segments`, `segment_log`), and most of it ends there; whatever else becomes of a message, it moves into a SQLite file
-(`sqlite`, its SQL in files). `recovery` moves what a dead server left. `memory` is for tests. All of them speak the
-same verbs (letterlock.queue.store), and one contract suite holds them to it. Contents have a checksum on the disk, and
-with the operator's key they are encrypted (`sealing`). What is damaged is told of and set aside, never served.
+`engines` opens the store that the configuration names. The SQLite engine has two parts. A message that is about to be
+delivered is appended to segments (`segments`), and most messages end there; one that has to wait moves into a SQLite
+file (`sqlite`, its SQL in files). `adoption` takes over the queues of former workers. Every store implements the
+protocols of letterlock.queue.store, and one contract suite per protocol holds it to them. Contents have a checksum on
+the disk, and with the operator's key they are encrypted (`sealing`). A damaged message is reported and set aside, never
+served.
 """

@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
-from letterlock.queue.store import StoreFailed
+from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.sqlite.disk import RESERVE_FILE, Disk, Reserve
 from letterlock.store.parcels import Parcel, read_parcel
 from letterlock.store.sealing import CHECK_FILE, IN_CLEAR, Seal
 from letterlock.store.segments.log import SUFFIX, sync_directory
 from letterlock.store.segments.recovery import DAMAGED_SUFFIX
 from letterlock.store.segments.segment_store import SegmentStore
-from letterlock.store.sqlite.opening import FILE, LOCK_FILE, QueueInUse, open_alone, take_lock
+from letterlock.store.sqlite.opening import FILE, LOCK_FILE, open_alone, take_lock
 from letterlock.store.sqlite.statements import run
 from letterlock.store.sqlite.store import SqliteStore
 

@@ -90,14 +90,14 @@ class SegmentStore:
         if self._disk is not None:
             self._disk.accepted(place.octets)
 
-    def has_room(self, octets: int) -> bool:
+    def has_room(self, octets: int, /) -> bool:
         """Whether there is room on the disk for a new message of this size."""
         return self._disk is None or self._disk.has_room(octets)
 
     # --- the fast lane -----------------------------------------------------------------------------------------------
 
-    def hold_reserve(self) -> None:
-        """Everything is open: what the disk can spare is held for when it is full."""
+    def started(self) -> None:
+        """The server has opened everything: reserve what the disk can spare for when it is full."""
         if self._disk is not None:
             keep_log(self._disk.directory)
             self._disk.hold_reserve()

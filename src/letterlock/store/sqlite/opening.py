@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from letterlock.machine import memory_octets
-from letterlock.queue.store import StoreFailed
+from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.sqlite.disk import disk_octets, free_octets
 from letterlock.store.sqlite.statements import SCHEMA, SQL
 
@@ -24,10 +24,6 @@ MAX_LOG_PAGES = 1000  # SQLite's own choice: 4 MB of log, before it is written b
 MIN_LOG_PAGES = 25
 LOG_SHARE = 64  # of a small disk the log takes no more than a sixty-fourth: to write it back takes as much again
 MAX_REWRITTEN_OCTETS = 1 << 24  # of an older version's database: rewriting one that is larger would delay the start
-
-
-class QueueInUse(Exception):
-    """Another server has this queue."""
 
 
 def take_lock(directory: Path) -> IO[bytes]:

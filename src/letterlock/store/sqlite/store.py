@@ -28,7 +28,7 @@ from letterlock.store.parcels import Parcel, take_parcel
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
 from letterlock.store.sealing import IN_CLEAR, Seal, check_key
 from letterlock.store.sqlite import orders
-from letterlock.store.sqlite.opening import FILE, VERSION, QueueInUse, connect, take_lock
+from letterlock.store.sqlite.opening import FILE, VERSION, connect, take_lock
 from letterlock.store.sqlite.reading import (
     MAX_ATTEMPTS_SHOWN,
     find_delays,
@@ -239,6 +239,13 @@ class SqliteStore:
         """Give room that is not used back to the disk. Raises StoreFailed."""
         await self._writer.shrink(SHRUNK_PAGES)
 
+    def has_room(self, _octets: int, /) -> bool:
+        """Always: the store in front of this one watches the disk."""
+        return True
+
+    def started(self) -> None:
+        """Nothing is held in reserve."""
+
     async def close(self) -> None:
         """Finish what is in hand and close the files."""
         await self._writer.close()
@@ -352,4 +359,4 @@ def _settle(db: sqlite3.Connection, lease: Lease, settlement: Settlement, attemp
         run(db, "delete_finished", lease.message_id)
 
 
-__all__ = ["FILE", "VERSION", "QueueInUse", "SqliteStore"]
+__all__ = ["FILE", "VERSION", "SqliteStore"]
