@@ -1,5 +1,7 @@
 """How many messages a second the receiving side takes: `python -m bench.smtp_server [--messages N] [--octets N]`.
 
+With `--dkim ed25519`, `rsa` or `both` the listener signs each message.
+
 `protocol` is the sans-IO server alone on one core. `listener` is the listener over loopback with a store that keeps
 nothing, its clients in a process of their own: what is left for the disk to take. Its CPU time a message hardly depends
 on what else the machine does: compare that between versions.
@@ -15,7 +17,11 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import cast
 
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
 from letterlock.mail.envelope import Envelope
+from letterlock.mailauth.dkim.sign import Signer
+from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.listener import Listener
@@ -51,7 +57,7 @@ class Nowhere:
 
 def content(octets: int) -> bytes:
     """A message of about that size, in lines of 72 octets, with its end."""
-    return b"Subject: bench\r\n\r\n" + (b"x" * 70 + b"\r\n") * (octets // 72) + b".\r\n"
+    return b"From: ann@example.org\r\nSubject: bench\r\n\r\n" + (b"x" * 70 + b"\r\n") * (octets // 72) + b".\r\n"
 
 
 def protocol_rate(messages: int, octets: int) -> float:
@@ -75,10 +81,20 @@ def _answer(server: SmtpServer, data: bytes) -> None:
     assert server.take_output()[:1] in b"23"
 
 
-async def listener_rate(messages: int, octets: int) -> tuple[float, float]:
+def signer(kinds: str) -> Signer | None:
+    """With a new key of each kind that the command line names."""
+    keys: list[SigningKey] = []
+    if kinds in ("ed25519", "both"):
+        keys.append(SigningKey("example.org", "e1", ed25519.Ed25519PrivateKey.generate()))
+    if kinds in ("rsa", "both"):
+        keys.append(SigningKey("example.org", "r1", rsa.generate_private_key(65537, 2048)))
+    return Signer(keys) if keys else None
+
+
+async def listener_rate(messages: int, octets: int, dkim: str) -> tuple[float, float]:
     """Messages a second through the listener, from CONNECTIONS clients at once, and our CPU time a message in µs."""
     ids = itertools.count(1)
-    options = ReceiveOptions(hostname="mx.example.org")
+    options = ReceiveOptions(hostname="mx.example.org", signer=signer(dkim))
     listener = Listener(options, store=cast("AcceptStore", Nowhere()), clock=Clock(), new_id=lambda: f"{next(ids):X}")
     with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as bound:
         await listener.start([bound], Profile())
@@ -124,9 +140,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--octets", type=int, default=4096)
+    parser.add_argument("--dkim", choices=["none", "ed25519", "rsa", "both"], default="none")
     given = parser.parse_args()
     print(f"protocol  {protocol_rate(given.messages, given.octets):8.0f} messages/s of {given.octets} octets")
-    rate, cpu = asyncio.run(listener_rate(given.messages, given.octets))
+    rate, cpu = asyncio.run(listener_rate(given.messages, given.octets, given.dkim))
     print(f"listener  {rate:8.0f} messages/s, {CONNECTIONS} clients, {cpu:.1f} µs of CPU a message")
 
 

@@ -62,7 +62,8 @@ def shown(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-NAMED = ("domain", "sender", "route", "resolver.negative")  # tables that hold a table for each name
+NAMED = ("domain", "sender", "route", "resolver.negative", "dkim")  # tables that hold a table for each name
+OPERATORS_NAMES = ("selectors",)  # keys whose values are tables with names that the operator chooses
 TITLES = {
     "": "Top of the file",
     "domain.exception": '`[domain."example.org".exception]`',
@@ -181,7 +182,7 @@ def unknown_keys(data: dict[str, object], *place: str) -> Iterator[str]:
     for key, value in data.items():
         if not named and key not in known_keys(place):
             yield ".".join((*place, key))
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and key not in OPERATORS_NAMES:
             yield from unknown_keys(value, *place, key)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import dns.name
 
-from letterlock.config.declared import filled, is_written
+from letterlock.config.declared import filled, is_written, value_of
+from letterlock.config.dkim import signer
 from letterlock.config.listeners import listeners
 from letterlock.config.mistakes import Lines
 from letterlock.config.options import ComposedKeys, Options, ResolverOptions, default_state_directory
@@ -66,6 +67,7 @@ def _receive(file: FileTable, hostname: str, content: int) -> ReceiveOptions:
         file,
         hostname=hostname,
         max_inflight_octets=content,
+        signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),
     )
 
 

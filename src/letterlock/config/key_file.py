@@ -59,7 +59,7 @@ def _read(path: Path) -> tuple[bytes, bool]:
     """The file's bytes, and whether others can read them, too; or a mistake that tells what hinders."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_KEY_FILE_OCTETS + 1), _is_shared(file.fileno())
+            return file.read(MAX_KEY_FILE_OCTETS + 1), is_shared(file.fileno())
     except FileNotFoundError:
         make = f"sh -Cc 'umask 077; openssl rand -base64 {KEY_OCTETS} > {path}'"
         hint = f"for a new queue: {make}; if mail waits, restore the key that it was encrypted with"
@@ -72,7 +72,7 @@ def _read(path: Path) -> tuple[bytes, bool]:
         raise wrong(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _is_shared(descriptor: int) -> bool:
+def is_shared(descriptor: int) -> bool:
     """Whether the mode lets a group or everybody at the file.
 
     Under an access control list the group's bits are only a mask: systemd gives credentials to the service's user that

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
 from letterlock.config.declared import Table, filled, is_written, keys_of
+from letterlock.config.dkim import DkimTable
 from letterlock.config.key_file import reads_secrets
 from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.mistakes import wrong
@@ -81,6 +82,7 @@ class FileTable(TopKeys):
     delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
+    dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
     route: ByDomain[RouteTable] = Field({})
 
     @model_validator(mode="after")
@@ -145,6 +147,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "domain": RuleTable,
     "domain.exception": RuleExceptionTable,
     "sender": SenderTable,
+    "dkim": DkimTable,
     "route": RouteTable,
 }
 

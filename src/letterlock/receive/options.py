@@ -5,6 +5,7 @@ from typing import Annotated
 
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
+from letterlock.mailauth.dkim.sign import Signer
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
 
@@ -18,10 +19,12 @@ class ReceiveOptions:
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
     `max_inflight_octets` bounds the envelopes and contents of unaccepted messages of all sessions together, as they
     arrive, each twice, for a copy is made while it goes to disk; one largest message always fits. `expire_seconds` is
-    how long delivery is tried. IPv6 clients are counted by /64.
+    how long delivery is tried. IPv6 clients are counted by /64. `signer` signs
+    with DKIM; None: nobody does.
     """
 
     hostname: str
+    signer: Signer | None = None
     postmaster: Annotated[
         Mailbox | None,
         Key(

@@ -66,6 +66,11 @@ class Profile:
         """Whether MAIL is refused in clear. An MX must not do that (RFC 3207 section 4); a submission server should."""
         return self.role in SUBMITS
 
+    @property
+    def relays(self) -> bool:
+        """Whether there are clients that may send to anybody."""
+        return self.relay_own_machine or bool(self.relay_networks)
+
     def may_relay(self, client: str, *, met_at: str | None = None) -> bool:
         """Whether a client may send to anybody, by its IP address.
 

@@ -8,6 +8,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Step
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.relay import RefuseRelaying
+from letterlock.receive.sign_dkim import SignDkim
 from letterlock.receive.tls_required import HeedTlsRequiredNo, RequireTls
 from letterlock.receive.trace import AddReceived
 
@@ -34,3 +35,5 @@ def message_steps(profile: Profile, options: ReceiveOptions) -> Iterator[Step]:
     if profile.role in SUBMITS:
         yield CompleteHeader(options.hostname)
     yield AddReceived(options.hostname)
+    if options.signer is not None and profile.relays:
+        yield SignDkim(options.signer)
