@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[tuple[str, ...], int]] = {
     "explain --json": (("explain", "--json"), 0),
     "resolve": (("resolve", *NOBODY, "a.test", "MX"), 3),
     "resolve --json": (("resolve", "--json", *NOBODY, "a.test", "MX"), 3),
+    "dkim check": (("dkim", "check", *NOBODY, "a.test", "s1"), 3),
+    "dkim check --json": (("dkim", "check", "--json", *NOBODY, "a.test", "s1"), 3),
     "check": (("check", *NOBODY, "a.test"), 3),
     "check --brief": (("check", "--brief", *NOBODY, "a.test", "b.test"), 3),
     "check --json": (("check", "--json", *NOBODY, "a.test"), 3),

@@ -19,6 +19,7 @@ VERBS = {
     "explain": "letterlock.cli.explain",
     "resolve": "letterlock.cli.resolve",
     "queue": "letterlock.cli.queue.command",
+    "dkim": "letterlock.cli.dkim",
     "lab": "letterlock.cli.lab",
 }
 

@@ -1,0 +1,94 @@
+"""DKIM for programs: verify a message, sign one, make keys (RFC 6376, 8301, 8463, 8616). Part of the public promise.
+
+    verdicts = await verify(content, resolver, time.time())
+    for verdict in verdicts:
+        print(verdict.result, verdict)
+
+    signer = Signer([read_signing_key(pem, "example.org", "s2026")])
+    content = signer.sign(split(content), time.time()) + content
+
+`resolver` is anything with the method of `letterlock.ports.Resolver`, such as `letterlock.resolver.Resolver`. Without
+one, in two steps and without any waiting: `examine(split(content))` names the TXT records that are needed, and its
+`judge(answers, now)` gives the verdicts. Contents are bytes with CRLF line ends; `with_crlf` makes them of a file.
+
+`verify` and `split` raise OversizedHeader for a header of more than 1 MiB or 10,000 fields, nothing else. Each verdict
+has a result in the words of Authentication-Results (RFC 8601), a reason from `Reason` unless the signature holds
+(`explain` gives its section and a sentence; so does `str(verdict)`), and the DNSSEC state of the key's answer.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import dns.rdatatype
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from letterlock.mailauth.dkim.canonical import BodyHash, Form
+from letterlock.mailauth.dkim.published import PublishedKey, published_key
+from letterlock.mailauth.dkim.reasons import Explanation, Reason, Result, explain
+from letterlock.mailauth.dkim.sign import Signer, sign_with
+from letterlock.mailauth.dkim.signature import Algorithm, Signature
+from letterlock.mailauth.dkim.signing_key import MIN_RSA_BITS, InvalidKey, SigningKey, read_signing_key, zone_line
+from letterlock.mailauth.dkim.verify import Examination, Verdict, examine
+from letterlock.mailauth.message import Message, OversizedHeader, split, with_crlf
+from letterlock.ports import Resolver
+from letterlock.resolver.answer import Answer, LookupFailure
+
+__all__ = [
+    "Algorithm",
+    "BodyHash",
+    "Examination",
+    "Explanation",
+    "Form",
+    "InvalidKey",
+    "Message",
+    "OversizedHeader",
+    "PublishedKey",
+    "Reason",
+    "Result",
+    "Signature",
+    "Signer",
+    "SigningKey",
+    "Verdict",
+    "answers_for",
+    "examine",
+    "explain",
+    "generate_key",
+    "published_key",
+    "read_signing_key",
+    "sign_with",
+    "split",
+    "verify",
+    "with_crlf",
+    "zone_line",
+]
+
+_MAX_LOOKUPS = 10  # at a time, for one message: a chain of 50 seals must not crowd out other messages' lookups
+
+
+async def verify(content: bytes | Message, resolver: Resolver, now: float) -> tuple[Verdict, ...]:
+    """The verdicts on the signatures of a message, from the top. Raises OversizedHeader."""
+    examination = examine(content if isinstance(content, Message) else split(content))
+    return examination.judge(await answers_for(resolver, examination.key_names), now)
+
+
+async def answers_for(resolver: Resolver, names: Iterable[str]) -> dict[str, Answer | LookupFailure]:
+    """The TXT records of these names, looked up side by side."""
+    slots = asyncio.Semaphore(_MAX_LOOKUPS)
+
+    async def answer(name: str) -> Answer | LookupFailure:
+        async with slots:
+            return await resolver.resolve(name, dns.rdatatype.TXT)
+
+    asked = tuple(names)
+    return dict(zip(asked, await asyncio.gather(*map(answer, asked)), strict=True))
+
+
+def generate_key(algorithm: Algorithm = Algorithm.ED25519_SHA256, *, rsa_bits: int = MIN_RSA_BITS) -> bytes:
+    """A new private key in PEM (PKCS #8, unencrypted), from the system's randomness."""
+    key = (
+        ed25519.Ed25519PrivateKey.generate()
+        if algorithm is Algorithm.ED25519_SHA256
+        else rsa.generate_private_key(public_exponent=65537, key_size=rsa_bits)
+    )
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
