@@ -1,0 +1,62 @@
+"""DMARC (RFC 9989): does what SPF and DKIM authenticated speak for the author, and what does the author's domain want?
+
+    signed = Identifier(Mechanism.DKIM, "example.org", Outcome.PASS)
+    evidence = Evidence(authors=author_domains(message), identifiers=(signed,))
+    verdict = await check(evidence, resolver)
+    print(verdict.result, verdict.reason, disposition(verdict, Choice()).action)
+
+`evaluate` is the same without asyncio: a generator that yields the DNS questions it has, is resumed with a mapping of
+each to its `Answer` or `LookupFailure`, and returns the verdict.
+"""
+
+from letterlock.discover.authentication import answered
+from letterlock.mailauth.dmarc.actions import OBSERVE, Action, Choice, Disposition, Override, disposition
+from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
+from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, Verdict, evaluate
+from letterlock.mailauth.dmarc.reasons import Code, Reason, Result
+from letterlock.mailauth.dmarc.record import (
+    Alignment,
+    InvalidRecord,
+    Policy,
+    PublicSuffix,
+    Record,
+    dmarc_records,
+    parse_record,
+)
+from letterlock.mailauth.dmarc.walk import Walk, walk
+from letterlock.ports import Resolver
+
+__all__ = [
+    "OBSERVE",
+    "Action",
+    "Alignment",
+    "Choice",
+    "Code",
+    "Disposition",
+    "Evidence",
+    "Identifier",
+    "InvalidRecord",
+    "Mechanism",
+    "NoAuthor",
+    "Outcome",
+    "Override",
+    "Policy",
+    "PublicSuffix",
+    "Reason",
+    "Record",
+    "Result",
+    "Verdict",
+    "Walk",
+    "author_domains",
+    "check",
+    "disposition",
+    "dmarc_records",
+    "evaluate",
+    "parse_record",
+    "walk",
+]
+
+
+async def check(evidence: Evidence, resolver: Resolver) -> Verdict:
+    """Check a message with a resolver, such as `letterlock.resolver.Resolver`. Never raises for DNS."""
+    return await answered(evaluate(evidence), resolver)
