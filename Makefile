@@ -1,5 +1,5 @@
 # The two commands: `make demo` (the lab: an internet in a box, and attackers) and `make test` (everything).
-.PHONY: demo test quick lint types imports docs unit man dist soak bench mutation clean help
+.PHONY: demo test quick lint types imports docs unit man dist deb deb-check soak bench mutation clean help
 BIN := .venv/bin
 CHECKS := lint types imports docs
 # The folders whose tests start programs or servers by the hundred take minutes; these take seconds.
@@ -13,6 +13,8 @@ help:
 	@echo "make lint types imports docs unit   one check at a time"
 	@echo "make man    manual pages and shell completions, from the commands (packaging/man, packaging/completions)"
 	@echo "make dist   source distribution and wheel, built twice and compared, checked, installed and run"
+	@echo "make deb    a package for Debian 12, from make dist"
+	@echo "make deb-check   install, use, upgrade, remove and purge it in a Debian of its own (as root; about 10 minutes)"
 	@echo "make soak   500 SIGKILLs, bad disks, clocks, receivers, power cuts: nothing may be lost (about 15 minutes)"
 	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 6 minutes)"
 	@echo "make mutation   mutants of the decision and of identities (about 15 minutes)"
@@ -66,6 +68,14 @@ man: .make/dev
 
 dist: .make/dev
 	tools/dist
+
+deb: dist
+	tools/deb
+
+deb-check: dist
+	tools/deb 1
+	tools/deb 2
+	tools/deb-check
 
 soak: .make/dev .make/debian
 	$(BIN)/python -m tests.soak.run --kills 500 --workers 3 --seed 1
