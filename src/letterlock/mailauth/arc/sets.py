@@ -12,6 +12,7 @@ from letterlock.mailauth.dkim.signature import (
     domain_and_selector,
     signature_of,
     signed_names,
+    times,
     value_span,
 )
 from letterlock.mailauth.dkim.tags import Tag, octets, parse_tags, shown
@@ -131,6 +132,7 @@ def parse_seal(field: Field) -> Seal:
     _require(tags, _SEAL_TAGS)
     if b"h" in tags:
         raise Refused(Reason.FORBIDDEN_TAG)
+    times(tags)  # nothing depends on them, but a seal that is not by the grammar is none
     domain, selector = domain_and_selector(tags)
     return Seal(
         field=field,
