@@ -3,14 +3,14 @@
     signed = Identifier(Mechanism.DKIM, "example.org", Outcome.PASS)
     evidence = Evidence(authors=author_domains(message), identifiers=(signed,))
     verdict = await check(evidence, resolver)
-    print(verdict.result, verdict.reason, disposition(verdict, Choice()).action)
+    print(verdict.result, verdict.reason, disposition(verdict, FOLLOW).action)
 
 `evaluate` is the same without asyncio: a generator that yields the DNS questions it has, is resumed with a mapping of
 each to its `Answer` or `LookupFailure`, and returns the verdict.
 """
 
 from letterlock.discover.authentication import answered
-from letterlock.mailauth.dmarc.actions import OBSERVE, Action, Choice, Disposition, Override, disposition
+from letterlock.mailauth.dmarc.actions import FOLLOW, OBSERVE, Action, Choice, Disposition, Override, disposition
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, Verdict, evaluate
 from letterlock.mailauth.dmarc.reasons import Code, Reason, Result
@@ -27,6 +27,7 @@ from letterlock.mailauth.dmarc.walk import Walk, walk
 from letterlock.ports import Resolver
 
 __all__ = [
+    "FOLLOW",
     "OBSERVE",
     "Action",
     "Alignment",

@@ -34,6 +34,8 @@ VERBS: dict[str, tuple[tuple[str, ...], int]] = {
     "check --brief": (("check", "--brief", *NOBODY, "a.test", "b.test"), 3),
     "check --json": (("check", "--json", *NOBODY, "a.test"), 3),
     "check --jsonl": (("check", "--jsonl", *NOBODY, "a.test"), 3),
+    "check-mail": (("check-mail", *NOBODY, "-"), 1),
+    "check-mail --json": (("check-mail", "--json", *NOBODY, "-"), 1),
     "probe": (("probe", SILENT), 3),
     "probe --json": (("probe", "--json", SILENT), 3),
     "queue list": (("queue", "list"), 0),

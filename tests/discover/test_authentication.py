@@ -1,24 +1,7 @@
 """The driver of the checks: all questions of a step at once, failures as values."""
 
-import dns.rdatatype
-
-from letterlock.resolver.answer import Answer, LookupFailure, Question
-from letterlock.spf import Result, check, mail_from_request, question
-from tests.mailauth.dns_world import World
-
-
-class FakeResolver:
-    """Answers from a world; refuses names as the real one does, by ValueError."""
-
-    def __init__(self, world: World, refused: str = "") -> None:
-        self.world, self.refused = world, refused
-
-    async def resolve(self, name: str, rdtype: dns.rdatatype.RdataType) -> Answer | LookupFailure:
-        if name == self.refused:
-            raise ValueError("not a name")
-        asked = question(name, rdtype)
-        assert isinstance(asked, Question)
-        return self.world.answer(asked)
+from letterlock.spf import Result, check, mail_from_request
+from tests.mailauth.dns_world import FakeResolver, World
 
 
 async def test_a_check_runs_over_a_resolver() -> None:

@@ -103,3 +103,17 @@ def drive(steps: Steps[_T], world: World) -> _T:
     except StopIteration as end:
         result: _T = end.value
         return result
+
+
+class FakeResolver:
+    """Answers from a world; refuses names as the real one does, by ValueError."""
+
+    def __init__(self, world: World, refused: str = "") -> None:
+        self.world, self.refused = world, refused
+
+    async def resolve(self, name: str, rdtype: dns.rdatatype.RdataType) -> Answer | LookupFailure:
+        if name == self.refused:
+            raise ValueError("not a name")
+        asked = literal_question(name, rdtype)
+        assert asked is not None
+        return self.world.answer(asked)

@@ -15,6 +15,7 @@ COMPLETION = "_LETTERLOCK_COMPLETE"  # set by the scripts in packaging/completio
 VERBS = {
     "serve": "letterlock.cli.serve",
     "check": "letterlock.cli.check.command",
+    "check-mail": "letterlock.cli.check_mail.command",
     "probe": "letterlock.cli.probe.command",
     "explain": "letterlock.cli.explain",
     "resolve": "letterlock.cli.resolve",
@@ -35,7 +36,7 @@ class LazyGroup(click.Group):
         """The click command of a verb."""
         if name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(VERBS[name]), name)
+        command: click.Command = getattr(importlib.import_module(VERBS[name]), name.replace("-", "_"))
         return command
 
     def main(self, *args: Any, **extra: Any) -> Any:

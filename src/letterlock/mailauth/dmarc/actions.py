@@ -38,6 +38,9 @@ class Choice:
     permerror: Action = Action.ACCEPT
 
 
+FOLLOW = Choice()
+"""Does what the author's domain wants."""
+
 OBSERVE = Choice(quarantine=Action.ACCEPT, reject=Action.ACCEPT)
 """Checks and reports, and changes nothing."""
 
