@@ -121,7 +121,7 @@ def supervisor(worker: Worker) -> _Supervisor:
 
 def test_a_worker_that_stands_still_is_killed_and_one_that_moves_is_not() -> None:
     with sleeper() as process:
-        worker = Worker(0, parse("", "t.toml"), [], -1, -1, pid=process.pid)
+        worker = Worker(0, parse("", "t.toml"), Path("queue"), [], -1, -1, pid=process.pid)
         watching = supervisor(worker)
         worker.tell_alive()
         watching._look_for_signs()
@@ -135,7 +135,7 @@ def test_a_worker_that_stands_still_is_killed_and_one_that_moves_is_not() -> Non
 
 def test_a_worker_that_still_starts_is_left_alone() -> None:
     with sleeper() as process:
-        worker = Worker(0, parse("", "t.toml"), [], -1, -1, pid=process.pid)
+        worker = Worker(0, parse("", "t.toml"), Path("queue"), [], -1, -1, pid=process.pid)
         supervisor(worker)._kill_still()
         assert process.poll() is None
 
@@ -151,7 +151,7 @@ async def test_the_service_manager_is_notified(tmp_path: Path, monkeypatch: pyte
         monkeypatch.delenv("WATCHDOG_PID", raising=False)
         said = list[bytes]()
         async with serving(configuration(tmp_path, port, 9, workers), ready="listening on") as server:
-            while said.count(b"WATCHDOG=1") < 2:
+            while said.count(b"WATCHDOG=1") < 2 or b"READY=1" not in said:
                 said.append(await asyncio.to_thread(manager.recv, 100))
             assert await server.stop() == 0
         while b"STOPPING=1" not in said:

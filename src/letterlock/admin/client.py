@@ -45,6 +45,10 @@ class Queues:
         """Folders with mail that nobody serves, because it could not be taken over, and why."""
         return {str(name): str(why) for name, why in self._clients[0].ask("queue.problems")["problems"].items()}
 
+    def reload(self) -> dict[str, Any]:
+        """Have the server read its configuration again."""
+        return self._clients[0].ask("reload")
+
     def messages(self, wanted: Wanted = EVERYTHING) -> Iterator[dict[str, Any]]:
         """The messages that are wanted, in order of id, page by page."""
         parts = (client.pages("queue.list", wanted=_values(wanted)) for client in self._clients)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,12 +43,14 @@ def no_problems() -> Mapping[str, str]:
 class Hooks:
     """Whom the server calls: `wake` when messages became due, `forgive` when a next hop (None: all) is flushed.
 
-    `problems` has folders with mail that is neither listed nor delivered, and why.
+    `problems` has folders with mail that is neither listed nor delivered, and why. `reload` reads the configuration
+    again.
     """
 
     wake: Callable[[], None]
     forgive: Callable[[str | None], None] = forgive_nobody
     problems: Callable[[], Mapping[str, str]] = no_problems
+    reload: Callable[[], Awaitable[dict[str, object]]] | None = None
 
 
 async def answer(request: object, store: OperatedStore, clock: Clock, hooks: Hooks) -> dict[str, object]:
@@ -65,6 +67,8 @@ async def answer(request: object, store: OperatedStore, clock: Clock, hooks: Hoo
             return {"count": len(ids.found), "after": ids.after}
         case {"verb": "queue.problems"}:
             return {"problems": dict(hooks.problems())}
+        case {"verb": "reload"} if hooks.reload is not None:
+            return await hooks.reload()
         case {"verb": "queue.size"}:
             return {"count": await store.count()}
         case {"verb": "queue.order", "order": str(name), "wanted": dict(wanted), **given}:

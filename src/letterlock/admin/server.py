@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class ControlServer:
         wake: Callable[[], None],
         forgive: Callable[[str | None], None] = forgive_nobody,
         problems: Callable[[], Mapping[str, str]] = no_problems,
+        reload: Callable[[], Awaitable[dict[str, object]]] | None = None,
     ) -> None:
         """`wake` is called when messages became due; `forgive` when a next hop (None: all) is to be flushed.
 
@@ -44,7 +45,7 @@ class ControlServer:
         self._store = store
         self._path = path
         self._clock = clock
-        self._hooks = Hooks(wake, forgive, problems)
+        self._hooks = Hooks(wake, forgive, problems, reload)
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.Task[None]] = set()
 

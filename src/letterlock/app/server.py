@@ -13,7 +13,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ import dns.name
 
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app import privileges
+from letterlock.app.certificates import CertificateWatch
 from letterlock.app.chance import SecretBits
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
@@ -54,6 +55,10 @@ from letterlock.store.engines import OpenedStore, StoreOptions, open_store
 log = logging.getLogger("letterlock.app.server")
 STOP_GRACE_SECONDS = 20.0
 BACKLOG = 512
+
+
+Reload = Callable[[], Awaitable[dict[str, object]]]
+"""Reads the configuration again; what became of it, for the command line."""
 
 
 class StartFailed(Exception):
@@ -289,6 +294,10 @@ class Server:
         new_id = IdMaker(clock.now, SecretBits())  # nobody can guess what is next
         self.options = options
         self.store = store = opened.store
+        self.discoverer = discoverer
+        self.clock = clock
+        self.certificates = CertificateWatch(lambda: self.options, self.reload)
+        self.reload_configuration: Reload | None = None
         self.upstreams = asked.upstreams
         self.observers = Observers((DeliveryLog(),), monotonic=clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
@@ -335,7 +344,29 @@ class Server:
             wake=self.wake,
             forgive=self.deliverer.forgive,
             problems=lambda: opened.leftovers.problems,
+            reload=self._reload_configuration,
         )
+
+    async def _reload_configuration(self) -> dict[str, object]:
+        """Read the configuration again, for an operator; a server that was built from options has none."""
+        if self.reload_configuration is None:
+            return {"mistakes": "this server has no configuration file", "restart": []}
+        return await self.reload_configuration()
+
+    def reload(self, options: Options) -> None:
+        """Follow other options, as far as a running server can (`config.reloading`)."""
+        self.options = options
+        self.discoverer = self.discoverer.with_rules(options.rules)
+        recent = RecentDiscoverer(self.discoverer, self.clock.monotonic)
+        self.deliverer.reload(options.deliver, options.route_settings, recent)
+        self.reporter.reload(
+            options.rules,
+            lifetime_seconds=options.receive.expire_seconds,
+            delay_notice_seconds=options.delay_notice_seconds,
+        )
+        self.listener.reload(options.receive, options.profiles)
+        if self.collector is not None:
+            self.collector.reload(options.receive, profile_of_local_users(options.profiles))
 
     def _wake_deliverer(self) -> None:
         self.deliverer.wake()
@@ -406,7 +437,10 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
             group.create_task(opened.leftovers.keep_trying(server.wake))
-            aside = [group.create_task(_examine_upstreams(asked)), group.create_task(keeper.run())]
+            server.certificates.warn(time.time())
+            aside = [
+                group.create_task(each) for each in (_examine_upstreams(asked), keeper.run(), server.certificates.run())
+            ]
             await server.listen(sockets)
             try:
                 yield server

@@ -23,9 +23,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from letterlock.app.reloading import log_mistakes, notify_reloading
 from letterlock.app.server import STOP_GRACE_SECONDS, bind, take_directory
 from letterlock.app.service_manager import notify, watched
-from letterlock.config import Endpoint, Options
+from letterlock.config import BadConfig, Endpoint, Options
+from letterlock.config.reloading import reloaded
 from letterlock.queue.folders import WORKER
 from letterlock.shares import share
 
@@ -35,7 +37,9 @@ MAX_PAUSE_SECONDS = 60.0
 LONG_LIFE_SECONDS = 60.0
 STILL_SECONDS = 60.0  # without a sign of life, which comes every second: no decision takes so long
 STOP_SECONDS = 2 * STOP_GRACE_SECONDS + 10
-_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+RELOADED = 128  # added to a worker's number (below 64) in its sign that it has read the configuration again
+RELOAD_SECONDS = 30.0  # after which the service manager is told that reloading is over, whoever has not said so
 
 
 @dataclass(slots=True)
@@ -47,7 +51,8 @@ class Worker:
     """
 
     number: int
-    options: Options
+    options: Options  # of the whole server
+    directory: Path
     sockets: Sequence[socket.socket]
     supervisor_gone: int
     alive: int
@@ -58,14 +63,26 @@ class Worker:
     pause: float = FIRST_PAUSE_SECONDS
     due_at: float = field(default=0.0)
 
+    def share_of(self, options: Options) -> Options:
+        """This worker's part of the whole server's options, with a queue of its own."""
+        return replace(share(options, options.workers, self.number), queue_directory=self.directory)
+
+    def tell_reloaded(self) -> None:
+        """Tell the supervisor that the configuration was read again."""
+        with suppress(BlockingIOError):
+            os.write(self.alive, bytes([RELOADED + self.number]))
+
     def tell_alive(self) -> None:
         """Tell the supervisor that work has begun, and then that it goes on."""
         with suppress(BlockingIOError):  # it has not read for hours, or is gone
             os.write(self.alive, bytes([self.number]))
 
 
-def supervise(options: Options, work: Callable[[Worker], int]) -> int:
-    """Run `options.workers` workers until SIGTERM or SIGINT; the exit status. Raises StartFailed."""
+def supervise(options: Options, work: Callable[[Worker], int], read: Callable[[], Options] | None = None) -> int:
+    """Run `options.workers` workers until SIGTERM or SIGINT; the exit status. Raises StartFailed.
+
+    `read` reads the configuration again, at SIGHUP.
+    """
     sockets = _bind_for_all(options)
     directories = [options.queue_directory, *(_directory(options, number) for number in range(1, options.workers))]
     take_directory(options)
@@ -75,20 +92,24 @@ def supervise(options: Options, work: Callable[[Worker], int]) -> int:
     signs, tell = os.pipe()
     os.set_blocking(tell, False)
     workers = [
-        Worker(
-            number,
-            replace(share(options, options.workers, number), queue_directory=directory),
-            sockets[number],
-            gone,
-            tell,
-        )
-        for number, directory in enumerate(directories)
+        Worker(number, options, directory, sockets[number], gone, tell) for number, directory in enumerate(directories)
     ]
-    return _Supervisor(workers, work, alive=alive, signs=signs).run()
+    return _Supervisor(workers, work, alive=alive, signs=signs, read=read).run()
 
 
 class _Supervisor:
-    def __init__(self, workers: list[Worker], work: Callable[[Worker], int], *, alive: int, signs: int) -> None:
+    def __init__(
+        self,
+        workers: list[Worker],
+        work: Callable[[Worker], int],
+        *,
+        alive: int,
+        signs: int,
+        read: Callable[[], Options] | None = None,
+    ) -> None:
+        self._read = read
+        self._reloading: set[int] = set()  # the workers that have not yet read the configuration again
+        self._reload_began = 0.0
         self._workers = workers
         self._work = work
         self._alive = alive
@@ -106,7 +127,10 @@ class _Supervisor:
         while any(worker.pid for worker in self._workers) or self._stopping_at is None:
             self._wait()
             self._bury()
+            was_reloading = bool(self._reloading)
             self._look_for_signs()
+            if was_reloading:
+                self._end_reload()
             self._restart_due()
             self._kill_overdue()
             self._kill_still()
@@ -119,6 +143,37 @@ class _Supervisor:
         number = signal.sigtimedwait(_SIGNALS, 0.5)
         if number is not None and number.si_signo in (signal.SIGTERM, signal.SIGINT):
             self._stop()
+        if number is not None and number.si_signo == signal.SIGHUP:
+            self._reload()
+
+    def _reload(self) -> None:
+        """Read the configuration; only if it has no mistakes, let the workers read it too."""
+        if self._read is None or self._stopping_at is not None:
+            return
+        notify_reloading()
+        try:
+            read = self._read()
+        except BadConfig as error:
+            log_mistakes(error)
+            notify("READY=1")
+            return
+        whole = reloaded(self._workers[0].options, read)
+        self._reload_began = time.monotonic()
+        for worker in self._workers:
+            worker.options = whole  # for its next start, too
+            if worker.pid:
+                self._reloading.add(worker.number)
+                os.kill(worker.pid, signal.SIGHUP)
+
+    def _end_reload(self) -> None:
+        """Tell the service manager once all workers have read the configuration, or had time enough to."""
+        alive = {worker.number for worker in self._workers if worker.pid}
+        self._reloading &= alive
+        if self._reloading and time.monotonic() - self._reload_began > RELOAD_SECONDS:
+            log.error("workers that have not read the configuration again: %s", sorted(self._reloading))
+            self._reloading.clear()
+        if not self._reloading:
+            notify("READY=1")
 
     def _start(self, worker: Worker) -> None:
         sys.stderr.flush()
@@ -128,7 +183,7 @@ class _Supervisor:
             try:
                 os.close(self._alive)
                 os.close(self._signs)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})  # it waits for a handler
                 status = self._work(worker)
             finally:
                 logging.shutdown()
@@ -173,6 +228,9 @@ class _Supervisor:
         with suppress(BlockingIOError):
             now = time.monotonic()
             for number in os.read(self._signs, 4096):
+                if number >= RELOADED:
+                    self._reloading.discard(number - RELOADED)
+                    continue
                 self._workers[number].moved_at = now
                 self._workers[number].was_ready = True
         if not self._all_ready and all(worker.was_ready for worker in self._workers):

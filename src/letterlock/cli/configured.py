@@ -1,21 +1,45 @@
-"""Reading the configuration for a verb, and telling its mistakes."""
+"""Finding and reading the configuration for a verb, and telling its mistakes."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
+from letterlock.config import EX_CONFIG, BadConfig, Options, find, load, require_sources
+from letterlock.shared_defaults import ENVIRONMENT, SYSTEM_CONFIG
+
+
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--config`, and `-v` to say which file was read."""
+    help_text = f"The server's configuration.  [default: ${ENVIRONMENT}, else {SYSTEM_CONFIG}]"
+    path = click.option("--config", "config_path", type=click.Path(path_type=Path), help=help_text)
+    verbose = click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_note, help="Say which configuration was read."
+    )
+    return path(verbose(command))
+
+
+_VERBOSE = "letterlock.verbose"
+
+
+def _note(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    context.meta[_VERBOSE] = value
 
 
 def configured(path: Path | None, *, sending: bool = False) -> Options:
-    """The options of a configuration file, or the safe defaults. Ends the program with status 78 on mistakes.
+    """The options of the configuration file that counts, or the safe defaults. Ends with status 78 on mistakes.
 
     Secret keys are not read: whoever asks the server or checks a domain need not be able to.
     `sending`: that this machine lacks an address to send from is one.
     """
+    found = find(path)
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_VERBOSE):
+        click.echo(f"configuration: {found or 'built-in defaults'}", err=True)
     try:
-        options = load(path, secrets=False)
+        options = load(found, secrets=False)
         if sending:
             require_sources(options.source, options.sources)
     except BadConfig as error:

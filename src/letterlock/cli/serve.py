@@ -16,12 +16,13 @@ import uvloop
 from letterlock.app.descriptors import raise_limit
 from letterlock.app.heartbeat import beating
 from letterlock.app.logs import start_log
+from letterlock.app.reloading import Reloading, announced, read_again
 from letterlock.app.server import Server, StartFailed, running, spare_collector
 from letterlock.app.service_manager import notify, watched
 from letterlock.app.supervisor import Worker, supervise
 from letterlock.cli.allocator import give_back_large_blocks
 from letterlock.cli.drop_in import drop_in
-from letterlock.config import EX_CONFIG, BadConfig, Options, load, require_sources
+from letterlock.config import EX_CONFIG, BadConfig, Options, find
 from letterlock.receive.profiles import Profile
 
 log = logging.getLogger("letterlock.serve")
@@ -35,7 +36,8 @@ SWITCH_SECONDS = 0.0003
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    help="Configuration file (TOML). Without one: safe defaults, on loopback.",
+    help="Configuration file (TOML); else $LETTERLOCK_CONFIG, else /etc/letterlock/letterlock.toml. Without one: "
+    "safe defaults, on loopback.",
 )
 @click.option("--check-config", is_flag=True, help="Read the configuration, tell every mistake, and stop.")
 @click.option(
@@ -55,13 +57,14 @@ SWITCH_SECONDS = 0.0003
 def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log_format: str, verbose: bool) -> None:
     """Receive mail from your networks, keep it safely, and deliver it by MX.
 
-    Runs in the foreground and logs to stderr. SIGTERM or Ctrl-C finishes what is in hand and stops.
+    Runs in the foreground and logs to stderr. SIGTERM or Ctrl-C finishes what is in hand and stops. SIGHUP, or
+    `letterlock reload`, reads the configuration and the certificates again.
 
     Exit status: 0 stopped in order; 1 could not start; 2 usage; 78 mistakes in the configuration.
     """
     try:
-        options = load(config_path)
-        require_sources(options.source, options.sources)
+        path = find(config_path)
+        options = read_again(path)
     except BadConfig as error:
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)
@@ -71,36 +74,40 @@ def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log
     if print_drop_in:
         click.echo(drop_in(options), nl=False)
         return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # it waits until there is a handler
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
     raise_limit(options)
     sys.setswitchinterval(SWITCH_SECONDS)
     give_back_large_blocks()
     try:
         if options.workers > 1 or os.getpid() == 1:  # process 1 has to wait for the children of others
-            sys.exit(supervise(options, _work))
-        uvloop.run(_serve(options))
+            sys.exit(supervise(options, partial(_work, path), partial(read_again, path)))
+        uvloop.run(_serve(path, options))
     except StartFailed as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
 
 
-def _work(worker: Worker) -> int:
+def _work(path: Path | None, worker: Worker) -> int:
     """One worker, in a process of its own; its exit status."""
     try:
-        uvloop.run(_serve(worker.options, worker))
+        uvloop.run(_serve(path, worker.options, worker))
     except StartFailed as error:
         click.echo(f"error: worker {worker.number}: {error}", err=True)
         return 1
     return 0
 
 
-async def _serve(options: Options, worker: Worker | None = None) -> None:
+async def _serve(path: Path | None, options: Options, worker: Worker | None = None) -> None:
+    """Serve until a signal ends it. `options` are the whole server's."""
     stop, begun = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     sockets = worker.sockets if worker else None
-    async with beating(_signs_of_life(worker, begun)), running(options, sockets) as server:
+    own = worker.share_of(options) if worker else options
+    async with beating(_signs_of_life(worker, begun)), running(own, sockets) as server:
+        _reload_by_signal(server, path, options, worker)
         if worker is None or worker.number == 0:
             _announce(server)
         spare_collector()
@@ -115,6 +122,35 @@ async def _serve(options: Options, worker: Worker | None = None) -> None:
             notify("STOPPING=1")
         log.info("stopping: finishing what is in hand")
     log.info("stopped")
+
+
+def _reload_by_signal(server: Server, path: Path | None, options: Options, worker: Worker | None) -> None:
+    """From now on, read the configuration again at SIGHUP, and when an operator asks for it."""
+    tasks: set[asyncio.Task[object]] = set()
+    if worker is None:
+        reloading = Reloading(path, options, server.reload)
+    else:
+        ask = partial(os.kill, os.getppid(), signal.SIGHUP)
+        reloading = Reloading(path, options, lambda whole: server.reload(worker.share_of(whole)), ask)
+
+    async def at_signal() -> None:
+        if worker is None:
+            await announced(reloading.reload)
+        else:
+            await reloading.reload()
+            worker.tell_reloaded()
+
+    def begin() -> None:
+        task = asyncio.create_task(at_signal())
+        tasks.add(task)  # the loop holds tasks only weakly
+        task.add_done_callback(tasks.discard)
+
+    async def at_request() -> dict[str, object]:
+        return (await reloading.request()).values()
+
+    server.reload_configuration = at_request
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def _signs_of_life(worker: Worker | None, begun: asyncio.Event) -> Callable[[], None]:

@@ -11,7 +11,7 @@ What this room refuses: keys that it does not know, values of another type, rule
 
 from letterlock.config.mistakes import EX_CONFIG, BadConfig, Mistake, locate
 from letterlock.config.options import Options, ResolverOptions, default_state_directory
-from letterlock.config.reading import load, parse
+from letterlock.config.reading import find, load, parse, queue_directory
 from letterlock.config.sending import require_sources
 from letterlock.config.tables import TABLES, known_keys
 from letterlock.config.trust import system_roots
@@ -28,10 +28,12 @@ __all__ = [
     "Options",
     "ResolverOptions",
     "default_state_directory",
+    "find",
     "known_keys",
     "load",
     "locate",
     "parse",
+    "queue_directory",
     "require_sources",
     "system_roots",
 ]

@@ -58,6 +58,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         route_settings=route_settings(file),
         sources=sources(file, lines),
         maildirs=_maildirs(file),
+        keys=keys,
     )
 
 

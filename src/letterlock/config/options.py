@@ -263,6 +263,8 @@ class Options:
             restart=True,
         ),
     ] = None
+    keys: ComposedKeys = field(default_factory=ComposedKeys, repr=False)  # as the file has them
+    digest: str = ""  # of the file's text: whether two processes have read the same
     queue_key: Annotated[
         KeyFile,
         Key(

@@ -1,7 +1,10 @@
 """Reading: from a file, or from text, to Options or every mistake at once."""
 
+import hashlib
+import os
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,7 +14,20 @@ from letterlock.config.key_file import SECRETS
 from letterlock.config.mistakes import BadConfig, Mistake, locate, placed
 from letterlock.config.options import Options
 from letterlock.config.tables import FileTable, known_keys
-from letterlock.shared_defaults import MAX_FILE_OCTETS
+from letterlock.shared_defaults import ENVIRONMENT, MAX_FILE_OCTETS, SYSTEM_CONFIG
+
+
+def find(path: Path | None) -> Path | None:
+    """The configuration file that counts: the one that was named, else `$LETTERLOCK_CONFIG`, else the system's.
+
+    None where there is none of these: then the built-in defaults hold. The same for all verbs, and for `sendmail`.
+    """
+    named = os.environ.get(ENVIRONMENT)
+    if path is None and named:
+        return Path(named)
+    if path is None and Path(SYSTEM_CONFIG).exists():
+        return Path(SYSTEM_CONFIG)
+    return path
 
 
 def load(path: Path | None, *, secrets: bool = True) -> Options:
@@ -36,6 +52,17 @@ def load(path: Path | None, *, secrets: bool = True) -> Options:
     return parse(text, str(path), base=path.parent, secrets=secrets)
 
 
+def queue_directory(path: Path) -> Path | None:
+    """Where a server with this file has its queue, though the file may have mistakes elsewhere; None: who knows."""
+    try:
+        queue = tomllib.loads(path.read_text()).get("queue", {})
+        wanted = {name: queue[name] for name in ("directory", "store") if name in queue}
+        file = FileTable.model_validate({"queue": wanted}, context={"base": path.parent, SECRETS: False})
+    except (OSError, ValueError, AttributeError):  # not there, no TOML, or no table: `load` tells what is wrong
+        return None
+    return options(file, str(path), {}).queue_directory
+
+
 def parse(text: str, source: str, *, base: Path | None = None, secrets: bool = True) -> Options:
     """Turn TOML text into Options. Relative paths are taken from `base` (default: the working directory).
 
@@ -52,4 +79,4 @@ def parse(text: str, source: str, *, base: Path | None = None, secrets: bool = T
         file = FileTable.model_validate(data, context={"base": base or Path(), SECRETS: secrets})
     except ValidationError as error:
         raise BadConfig(source, [placed(details, lines, known_keys) for details in error.errors()]) from None
-    return options(file, source, lines)
+    return replace(options(file, source, lines), digest=hashlib.sha256(text.encode()).hexdigest())

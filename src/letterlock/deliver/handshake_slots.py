@@ -39,6 +39,10 @@ class HandshakeSlots:
         self._each = each
         self._taken: Counter[str] = Counter()
 
+    def reload(self, each: int) -> None:
+        """Take another limit from now on."""
+        self._each = each
+
     def take(self, host: str, addresses: Sequence[str], port: int) -> "HandshakeSlot":
         """A turn at a host, for those of its addresses that are not busy themselves. Raises HostBusy."""
         keys = {address: f"[{address}]:{port}" for address in addresses}

@@ -50,6 +50,11 @@ class SessionPool:
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
+    def reload(self, options: DeliverOptions) -> None:
+        """Keep sessions by other limits from now on; those that are kept end in their time."""
+        self._options = options
+        self.handshake_slots.reload(options.max_handshakes_per_host)
+
     def take(
         self,
         host: str,

@@ -1,6 +1,7 @@
 """The lookups for one next hop and for one host (RFC 5321 section 5.1, RFC 7672 section 2.2)."""
 
 import asyncio
+import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -69,6 +70,12 @@ class Discoverer:
         self._sts = sts
         self._public_roots = public_roots
         self._ourselves = ourselves
+
+    def with_rules(self, rules: Rules) -> "Discoverer":
+        """The same, for other rules."""
+        other = copy.copy(self)
+        other._rules = rules  # noqa: SLF001  # a copy of our own
+        return other
 
     def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes: the next hop of its route, else the domain itself. Asks nobody."""

@@ -32,6 +32,7 @@ MAX_PEM_OCTETS = 1 << 20
 MAX_RECORDS_AT_ONCE = 64  # costs 1 ms if each is a KeyUpdate; 64 KiB could hold 2,400 of them
 MAX_IDLE_RECORDS = 100  # without data, in one session: servers send up to ten tickets; KeyUpdates are rarer still
 CLOSE_SECONDS = 2.0
+EXPIRY_WARNING_SECONDS = 21 * 86400  # ACME clients renew 30 days ahead: with 21 left, renewing has failed for a while
 _READ_OCTETS = 1 << 16
 _HANDSHAKE_READ_OCTETS = 1 << 14  # a flight has 4 KiB; what a hostile one costs before the loop turns is bounded so
 _WRITE_OCTETS = 1 << 16
@@ -344,8 +345,10 @@ class ServerContext:
     """
 
     certificate_path: Path
+    key_path: Path
     not_before: float
     not_after: float
+    files: "tuple[FileState, ...]"
     openssl: SSL.Context = field(repr=False, compare=False)
 
     @classmethod
@@ -354,23 +357,46 @@ class ServerContext:
 
         Raises BadCertificate.
         """
+        files = file_states(certificate_path, key_path)  # before reading: what changes meanwhile is read again
         chain = _load_chain(certificate_path)
         key = _load_key(key_path)
         if not _fits(chain[0], key):
             raise BadCertificate(f"the key in {key_path} does not belong to the certificate in {certificate_path}")
         return cls(
             certificate_path=certificate_path,
+            key_path=key_path,
             not_before=chain[0].not_valid_before_utc.timestamp(),
             not_after=chain[0].not_valid_after_utc.timestamp(),
+            files=files,
             openssl=_server_context(certificate_path, chain, key),
         )
 
     def warning(self, now: float) -> str | None:
-        """What is wrong with the certificate though it can be used: expired, or not valid yet."""
+        """What is wrong with the certificate though it can be used: expired, not valid yet, or about to expire."""
         if self.not_before <= now <= self.not_after:
-            return None
+            left = self.not_after - now
+            if left > EXPIRY_WARNING_SECONDS:
+                return None
+            return f"the certificate in {self.certificate_path} expires in {left / 86400:.0f} days: renew it"
         fault = "has expired" if now > self.not_after else "is not valid yet"
         return f"the certificate in {self.certificate_path} {fault}; senders that verify it hold their mail back"
+
+
+FileState = tuple[int, int, int, int] | None
+"""What changes when a file is written or replaced (device, inode, time, size); None when it is not there."""
+
+
+def file_states(*paths: Path) -> tuple[FileState, ...]:
+    """The states of files, to find out later whether they have changed."""
+    return tuple(_file_state(path) for path in paths)
+
+
+def _file_state(path: Path) -> FileState:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey) -> SSL.Context:

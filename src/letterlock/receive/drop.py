@@ -56,12 +56,23 @@ class DropCollector:
         handover: Handover,
     ) -> None:
         self._directory = directory
-        self._options = options
-        self._steps = Pipeline(message_steps(profile, options)).message
+        self.reload(options, profile)
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._handover = handover
+        self._broken: set[str] = set()
+        self._unfinished: set[str] = set()  # accepted, but the file cannot be removed
+        self._closed = False
+        self._stopping = asyncio.Event()
+        self._looking = asyncio.Lock()
+
+    def reload(self, options: ReceiveOptions, profile: Profile | None) -> None:
+        """Accept by these options from now on; without a profile nothing, for local users may not send."""
+        self._options = options
+        self._allowed = profile is not None
+        if profile is not None:
+            self._steps = Pipeline(message_steps(profile, options)).message
         self._limits = ServerLimits(
             max_message_octets=options.max_message_octets,
             max_text_line_octets=options.max_text_line_octets,
@@ -70,11 +81,6 @@ class DropCollector:
         )
         # Dots are doubled, and before the message stand its recipients.
         self._max_octets = 2 * options.max_message_octets + (1 << 20)
-        self._broken: set[str] = set()
-        self._unfinished: set[str] = set()  # accepted, but the file cannot be removed
-        self._closed = False
-        self._stopping = asyncio.Event()
-        self._looking = asyncio.Lock()
 
     async def run(self) -> None:
         """Look now, and every POLL_SECONDS."""
@@ -93,6 +99,8 @@ class DropCollector:
 
     async def collect(self) -> bool:
         """Take in what is there; whether there may be more. Never raises for the disk or the store."""
+        if not self._allowed:
+            return False
         try:
             async with self._looking:
                 return await self._collect()

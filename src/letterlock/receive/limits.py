@@ -25,6 +25,10 @@ class Admission:
         self._clients: Counter[str] = Counter()
         self._connections = 0
 
+    def reload(self, *, max_connections: int, max_per_client: int) -> None:
+        """Take other limits from now on. Whoever is here stays."""
+        self._max_connections, self._max_per_client = max_connections, max_per_client
+
     def admit(self, address: str) -> Reply | None:
         """Count a connection in; or the reply that turns it away, uncounted."""
         client = _client(address)
@@ -58,6 +62,10 @@ class MemoryBudget:
     def __init__(self, max_octets: int) -> None:
         self._max_octets = max_octets
         self._held = 0
+
+    def reload(self, max_octets: int) -> None:
+        """Take another limit from now on; what is held beyond it stays held."""
+        self._max_octets = max_octets
 
     def has_room(self, octets: int) -> bool:
         """Whether that much more would fit."""

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
@@ -42,6 +43,12 @@ def _always(_octets: int) -> bool:
     return True
 
 
+def _memory(options: ReceiveOptions) -> int:
+    """One message of the largest size always fits, with every line dot-stuffed and with what was read behind it."""
+    largest = COPIES * (options.max_message_octets * 4 // 3 + CONTENT_OCTETS)
+    return max(options.max_inflight_octets, largest)
+
+
 class Listener:
     """The receiving service, on the sockets of all listeners. `handover` gets what is on disk.
 
@@ -58,9 +65,7 @@ class Listener:
         handover: Handover = _NOBODY,
         has_room: Callable[[int], bool] = _always,
     ) -> None:
-        # One message of the largest size always fits, with every line dot-stuffed and with what was read behind it.
-        largest = COPIES * (options.max_message_octets * 4 // 3 + CONTENT_OCTETS)
-        memory = MemoryBudget(max(options.max_inflight_octets, largest))
+        memory = MemoryBudget(_memory(options))
         self._services = Services(
             options=options,
             store=store,
@@ -73,6 +78,7 @@ class Listener:
         self._admission = Admission(
             max_connections=options.max_connections, max_per_client=options.max_connections_per_client
         )
+        self._started: list[Service] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._sessions: dict[asyncio.Task[None], Session] = {}
 
@@ -81,13 +87,29 @@ class Listener:
         """How many sessions there are now."""
         return len(self._sessions)
 
+    def reload(self, options: ReceiveOptions, profiles: Sequence[Profile]) -> None:
+        """Meet new connections by other options and profiles, in the order of the starts; sessions go on as they began.
+
+        Their steps are those of their beginning, too.
+        """
+        self._services = replace(self._services, options=options)
+        self._services.memory.reload(_memory(options))
+        self._admission.reload(
+            max_connections=options.max_connections, max_per_client=options.max_connections_per_client
+        )
+        self._started = [self._service(profile) for profile in profiles]
+
+    def _service(self, profile: Profile) -> Service:
+        steps = steps_of(profile, self._services.options, self._services.memory, self._has_room)
+        return Service(profile, Pipeline(steps))
+
     async def start(self, sockets: Sequence[socket.socket], profile: Profile) -> None:
         """Accept on bound, listening sockets until `stop`, as the profile says. They stay the caller's to close."""
-        steps = steps_of(profile, self._services.options, self._services.memory, self._has_room)
-        service = Service(profile, Pipeline(steps))
+        number = len(self._started)
+        self._started.append(self._service(profile))
         for listening in sockets:
             listening.setblocking(False)
-            self._accepting.append(asyncio.create_task(self._accept_from(listening, service)))
+            self._accepting.append(asyncio.create_task(self._accept_from(listening, number)))
 
     async def stop(self, grace_seconds: float) -> None:
         """Accept no more connections, let open mail transactions end within the grace, then drop what is left."""
@@ -105,7 +127,8 @@ class Listener:
                 task.cancel()
             await asyncio.gather(*left_over, return_exceptions=True)
 
-    async def _accept_from(self, listening: socket.socket, service: Service) -> None:
+    async def _accept_from(self, listening: socket.socket, number: int) -> None:
+        """`number`: whose sockets they are, in the order of the starts."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -114,7 +137,7 @@ class Listener:
                 log.warning("cannot accept a connection: %s", error)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
             else:
-                self._welcome(connection, service)
+                self._welcome(connection, self._started[number])
 
     def _welcome(self, connection: socket.socket, service: Service) -> None:
         try:

@@ -53,6 +53,11 @@ class Reporter:
         self._woken = asyncio.Event()
         self._stopping = False
 
+    def reload(self, rules: Rules, *, lifetime_seconds: float, delay_notice_seconds: float) -> None:
+        """Report by other rules and times from now on."""
+        self._rules = rules
+        self._lifetime_seconds, self._delay_notice_seconds = lifetime_seconds, delay_notice_seconds
+
     def wake(self) -> None:
         """Look now: something may have failed for good."""
         self._woken.set()

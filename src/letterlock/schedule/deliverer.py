@@ -7,24 +7,21 @@ due is put off, a little at a time. Nothing is lost here: what is not settled co
 """
 
 import asyncio
-import functools
 import itertools
 import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
 
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.contents import MEMORY, Contents
-from letterlock.deliver.decision_cache import DecisionCache
 from letterlock.deliver.handshake_slots import Busy
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.route_settings import SettingsByRoute
-from letterlock.deliver.session import Discoverer, Ports
+from letterlock.deliver.session import Discoverer
 from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
@@ -39,7 +36,9 @@ from letterlock.schedule.clock_watch import ClockWatch
 from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper
 from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Leasing
 from letterlock.schedule.parking import Parked, Parking
+from letterlock.schedule.places import Places
 from letterlock.schedule.slots import Slots
+from letterlock.schedule.ways import Ways
 
 __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 
@@ -52,8 +51,6 @@ MAX_STORE_PAUSE_SECONDS = 60.0
 ASIDE_SECONDS = 2.0
 PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
 OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
-MAX_SETTINGS_REMEMBERED = 1000
-_T = TypeVar("_T")
 
 
 def _nobody() -> None:
@@ -84,14 +81,13 @@ class Deliverer:
         self._clock = clock
         self._boot = boot
         self._clock_watch = ClockWatch(clock)
-        self._settings_of = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(route_settings.of)
         self._chance = chance
         self._failed = failed
         self._observers = observers
-        self._discoverer = discoverer
-        self._dialer_from = dialer_from
-        self._ways: dict[tuple[SourceAddresses, frozenset[str]], tuple[Ports, DeliverOptions]] = {}
-        self._destination_key = discoverer.destination_key
+        self._ways = Ways(dialer_from, clock, chance)
+        self._ways.reload(options, route_settings, discoverer)
+        self._places = Places(discoverer.destination_key)
+        self._destination_key = self._places.of
         self._pool = SessionPool(clock, options)
         self._slots = Slots(
             total=options.max_concurrent,
@@ -107,7 +103,6 @@ class Deliverer:
         self._begun: dict[str, tuple[float, Lease]] = {}  # until when they may keep their seats (event loop's time)
         self._next_look: asyncio.TimerHandle | None = None
         self._aside: set[str] = set()  # leases of deliveries that take long
-        self._decision_cache = DecisionCache()
         self._lease_keeper = LeaseKeeper(store, clock, options.lease_seconds)
         self._leasing = Leasing(
             store, clock, options, self._slots, self._backoff, self._destination_key, self._lease_keeper
@@ -142,6 +137,24 @@ class Deliverer:
         self._begin_waiting()
         if len(leases) < len({mailbox.domain for mailbox in envelope.recipients}):
             self.wake()
+
+    def reload(self, options: DeliverOptions, route_settings: SettingsByRoute, discoverer: Discoverer) -> None:
+        """Deliver by other options, routes and rules from now on; what is in hand goes on as it began."""
+        self._options = options
+        self._ways.reload(options, route_settings, discoverer)
+        self._pool.reload(options)
+        self._places.follow(discoverer.destination_key, self._in_hand())
+        self._slots.reload(
+            total=options.max_concurrent,
+            each=options.max_concurrent_per_destination,
+            exceptions=route_settings.max_concurrent,
+        )
+        self._leasing.look_anew()
+        self.wake()
+
+    def _in_hand(self) -> set[str]:
+        """The next hops of deliveries that have seats; the name of each task is its next hop."""
+        return {delivery.get_name() for delivery in self._deliveries} | self._parking.next_hops()
 
     def wake(self) -> None:
         """Look at the queue now: something became due."""
@@ -284,7 +297,7 @@ class Deliverer:
 
     async def _write(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         now, chance = self._clock.now(), self._chance.random()
-        schedule = self._settings_of(task.lease.next_hop).schedule
+        schedule = self._ways.settings(task.lease.next_hop).schedule
         reading = Reading(now, self._clock.monotonic(), self._boot)
         settlement = settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
         await self._settle(kept, settlement, made)
@@ -302,7 +315,7 @@ class Deliverer:
                 self._parking.tried(task.lease.token)
                 self._contents.end(task.lease.token)
                 continue
-            delivery = asyncio.create_task(self._deliver(task))
+            delivery = asyncio.create_task(self._deliver(task), name=task.lease.next_hop)
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._delivery_ended)
 
@@ -324,6 +337,7 @@ class Deliverer:
 
     def _delivery_ended(self, delivery: asyncio.Task[None]) -> None:
         self._deliveries.discard(delivery)
+        self._places.given_back(delivery.get_name(), self._in_hand)
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.critical("a delivery could not be settled, for a bug; its lease will run out", exc_info=error)
 
@@ -404,7 +418,7 @@ class Deliverer:
             if body is None:
                 return None
             self._contents.read(task.envelope.id, body)
-            ports, options = self._way(task.lease.next_hop)
+            ports, options = self._ways.of(task.lease.next_hop)
             return await attempt(task, body, ports=ports, options=options, pool=self._pool)
         except Busy as busy:
             await self._park(replace(task, lease=kept.lease), busy)
@@ -425,22 +439,6 @@ class Deliverer:
             if me is not None:
                 self._trying.discard(me)
         return None
-
-    def _way(self, next_hop: str) -> tuple[Ports, DeliverOptions]:
-        """The outside world as the route of a next hop sees it: from its source address, without what it ignores."""
-        route_settings = self._settings_of(next_hop)
-        way = route_settings.source, route_settings.ignore_ehlo
-        if way not in self._ways:
-            ports = Ports(
-                discoverer=self._discoverer,
-                dialer=self._dialer_from(route_settings.source),
-                clock=self._clock,
-                shuffle=self._shuffled,
-                decision_cache=self._decision_cache,
-            )
-            options = replace(self._options, source=route_settings.source, ignore_ehlo=route_settings.ignore_ehlo)
-            self._ways[way] = ports, options
-        return self._ways[way]
 
     async def _content(self, task: DeliveryTask) -> bytes | None:
         try:
@@ -473,6 +471,3 @@ class Deliverer:
                 return
             await asyncio.sleep(pause)
             pause *= 2
-
-    def _shuffled(self, items: Sequence[_T], /) -> Sequence[_T]:
-        return self._chance.sample(items, len(items)) if len(items) > 1 else items

@@ -80,6 +80,12 @@ class Leasing:
         await self._take_in(tasks)
         return bool(tasks or roomy)
 
+    def look_anew(self) -> None:
+        """Forget which next hops were passed over: by other routes they may lead to other places."""
+        self._crowded.clear()
+        self._crowded_count = 0
+        self._look_at = self._look_at_all_at = -math.inf
+
     async def pause(self) -> float:
         """How long to wait before the next look, in seconds. Raises StoreFailed."""
         now = self._clock.now()

@@ -60,6 +60,10 @@ class Parking:
         """A task needs its place in the line no more."""
         self._called.pop(token, None)
 
+    def next_hops(self) -> set[str]:
+        """The next hops of the tasks that wait here: each keeps the seat of its place."""
+        return {parked.task.lease.next_hop for line in self._lines.values() for parked in line}
+
     def waited_for(self) -> list[str]:
         """What tasks wait for."""
         return list(self._lines)

@@ -59,6 +59,12 @@ class Slots:
         self._ceilings = Ceilings()
         self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the seats that they have
 
+    def reload(self, *, total: int, each: int, exceptions: Mapping[str, int]) -> None:
+        """Take other limits and routes from now on. Seats that are too many are not given again once they are free."""
+        self._total, self._each, self._exceptions = total, each, exceptions
+        for task in self.clear():
+            self.wait(task, always=True)
+
     @property
     def free(self) -> int:
         """Slots that nobody has."""

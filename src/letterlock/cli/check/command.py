@@ -22,7 +22,7 @@ from letterlock.cli.check.domains import MAX_DOMAINS, BadDomains, parse_domain, 
 from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, Page, Table
 from letterlock.cli.check.run import run_surveys
 from letterlock.cli.check.table import draw_count, heading
-from letterlock.cli.configured import configured
+from letterlock.cli.configured import config_option, configured
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.config import Options
@@ -71,12 +71,7 @@ class DomainParam(click.ParamType[str]):
     "--file", "listed", type=click.File("rb"), help="More domains, one a line, # for comments; - for standard input."
 )
 @click.option("--jobs", type=click.IntRange(1, MAX_JOBS), default=20, show_default=True, help="Domains at a time.")
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    help="The server's configuration: rules, resolver, port.",
-)
+@config_option
 @click.option("--upstream", "upstreams", type=UpstreamParam(), multiple=True, help="Resolver to ask; may be repeated.")
 @click.option(
     "--anchor", "anchors", type=AnchorParam(), multiple=True, help="DS or DNSKEY records to trust; may be repeated."

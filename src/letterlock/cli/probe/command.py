@@ -15,7 +15,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from letterlock.app.output import json_text
 from letterlock.app.server import StartFailed, SystemClock, validated_dns
-from letterlock.cli.configured import configured
+from letterlock.cli.configured import config_option, configured
 from letterlock.cli.probe.chain import look_at
 from letterlock.cli.probe.params import (
     MessageParam,
@@ -74,9 +74,7 @@ EXIT_NOT_CLEARED, EXIT_UNKNOWN = 1, 3
 @click.option("--send", "content", type=MessageParam(), help="Message to send, if the verdict clears it.")
 @click.option("--from", "reverse_path", type=SenderParam(), help="Its sender, or <> for none.")
 @click.option("--to", "recipients", type=RecipientParam(), multiple=True, help="Its recipient; may be repeated.")
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="The server's configuration: resolver, port."
-)
+@config_option
 @click.option("--upstream", "upstreams", type=UpstreamParam(), multiple=True, help="Resolver to ask; may be repeated.")
 @click.option(
     "--anchor", "anchors", type=AnchorParam(), multiple=True, help="DS or DNSKEY records to trust; may be repeated."

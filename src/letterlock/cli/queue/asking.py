@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from letterlock.admin.client import NotRunning, Queues, ServerError
-from letterlock.cli.configured import configured
+from letterlock.cli.configured import config_option, configured
 from letterlock.deliver.log import safe
 from letterlock.mail.addresses import InvalidAddress, parse_mailbox
 from letterlock.queue.orders import State, Wanted
@@ -28,7 +28,7 @@ STATES = [state.value for state in State if state is not State.DELIVERED]
 def with_server(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command its connection to the server, and tell plainly when there is none."""
 
-    @click.option("--config", "config_path", type=click.Path(path_type=Path), help="The server's configuration file.")
+    @config_option
     @click.option("--queue", "directory", type=click.Path(path_type=Path), help="The queue directory, instead.")
     @wraps(command)
     def run(*, config_path: Path | None, directory: Path | None, **others: Any) -> None:
