@@ -1,6 +1,7 @@
 """What every test owes the others: it leaves no process behind, and it runs in a network that no other worker sees."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     reason = why_not()
     if not reason:
         return WORKERS
-    config.get_terminal_writer().line(
-        f"no network namespaces here ({reason}): the tests run one after the other; as root they run side by side",
-        yellow=True,
+    sys.stderr.write(
+        f"no network namespaces here ({reason}): the tests run one after the other; as root they run side by side\n"
     )
     return 0
 
