@@ -9,10 +9,19 @@ from pathlib import Path
 from tests.mailauth.agreement.compare import FORMS, KEYS, Tally, changed, compared, signed_by_us, verified
 from tests.mailauth.agreement.messages import message
 from tests.mailauth.agreement.peers import Dkimpy, OpenDkim
+from tests.mailauth.agreement.rspamd import running_rspamd
 
 
 def run(cases: int, seed: int, folder: Path) -> list[Tally]:
-    """All ways with both peers."""
+    """All ways with all peers; rspamd only verifies."""
+    once = signed_by_us(cases, seed, repeated=False)
+    rspamd_folder = folder / "rspamd"
+    rspamd_folder.mkdir()
+    with running_rspamd(KEYS, rspamd_folder) as rspamd:
+        by_rspamd = [
+            compared("signed by us, verified by rspamd", once, rspamd),
+            compared("the same after changes, rspamd", changed(once, seed), rspamd),
+        ]
     dkimpy, opendkim = Dkimpy(KEYS), OpenDkim(KEYS, folder)
     sent = signed_by_us(cases, seed)
     on_way = changed(sent, seed)
@@ -31,6 +40,7 @@ def run(cases: int, seed: int, folder: Path) -> list[Tally]:
         verified("signed by opendkim, verified by us", from_opendkim, opendkim),
         compared("signed by dkimpy, after changes", changed(from_dkimpy, seed), dkimpy),
         compared("signed by opendkim, after changes", changed(from_opendkim, seed), opendkim),
+        *by_rspamd,
     ]
 
 

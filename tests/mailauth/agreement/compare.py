@@ -56,12 +56,12 @@ def ours(content: bytes) -> bool:
     return any(verdict.passed for verdict in examination.judge(answers, SIGNED_AT))
 
 
-def signed_by_us(cases: int, seed: int) -> list[bytes]:
+def signed_by_us(cases: int, seed: int, *, repeated: bool = True) -> list[bytes]:
     """Messages with our signatures: one or both algorithms."""
     chance = random.Random(seed)
     contents = []
     for _ in range(cases):
-        content = message(chance)
+        content = message(chance, repeated=repeated)
         keys = chance.choice([KEYS[:1], KEYS[1:], KEYS])
         contents.append(sign_with(keys, split(content), SIGNED_AT) + content)
     return contents
@@ -129,11 +129,38 @@ def _semicolon_in_name(content: bytes) -> bool:
     return re.search(rb"^[!-9;-~]*;[!-9;-~]*:", _header(content), re.MULTILINE) is not None
 
 
+def _repeated_name(content: bytes) -> bool:
+    names = [name.lower() for name in re.findall(rb"^([!-9;-~]+)[ \t]*:", _header(content), re.MULTILINE)]
+    return len(set(names) - _MAY_REPEAT) < len([name for name in names if name not in _MAY_REPEAT])
+
+
+def _blank_value(content: bytes) -> bool:
+    return re.search(rb"^[!-9;-~]+:[ \t]+\r$", _header(content), re.MULTILINE) is not None
+
+
+def _other_blanks(content: bytes) -> bool:
+    return b"\x0b" in content or b"\x0c" in content
+
+
+def _empty_body(content: bytes) -> bool:
+    return not content.partition(b"\r\n\r\n")[2].strip(b" \t\r\n")
+
+
+_MAY_REPEAT = {b"dkim-signature", b"received", b"x-test", b"list-id"}
+
+
 EXPLANATIONS: list[tuple[str, str, Callable[[bytes], bool]]] = [
     ("dkimpy", "white space before a colon, obsolete syntax, refused (RFC 5322 section 4.5)", _blank_before_colon),
     ("dkimpy", "keeps blanks at the end of a last line without CRLF (RFC 6376 section 3.4.4)", _blanks_at_the_very_end),
     ("opendkim", "adds no CRLF to a relaxed body that lacks one (RFC 6376 section 3.4.4)", _no_final_line_end),
     ("dkimpy", "takes a line without a name for a field (RFC 5322 section 2.2)", _empty_name),
     ("opendkim", "takes a line without a name for a field (RFC 5322 section 2.2)", _empty_name),
+    ("rspamd", "refuses fields that should be there once only (RFC 5322 section 3.6)", _repeated_name),
+    ("rspamd", "refuses white space before a colon (RFC 6376 section 3.4.2 deletes it)", _blank_before_colon),
+    ("rspamd", "adds no CRLF to a body that lacks one (RFC 6376 section 3.4.4)", _no_final_line_end),
+    ("rspamd", "hashes blanks of a field without a value (RFC 6376 section 3.4.2)", _blank_value),
+    ("rspamd", "takes VT and FF for white space (RFC 6376 section 2.8: only SP and TAB are)", _other_blanks),
+    ("rspamd", "hashes a CRLF for a relaxed body that is empty (RFC 6376 section 3.4.4)", _empty_body),
+    ("rspamd", "keeps blanks at the end of a last line without CRLF (RFC 6376 section 3.4.4)", _blanks_at_the_very_end),
     ("opendkim", "refuses a semicolon in a name, which is allowed (RFC 5322 section 3.6.8)", _semicolon_in_name),
 ]

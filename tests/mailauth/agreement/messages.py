@@ -39,13 +39,18 @@ LINES = [
 ]
 
 
-def message(chance: random.Random) -> bytes:
-    """A message with one From, CRLF line ends, and without bare CR or LF, which never travel."""
+def message(chance: random.Random, *, repeated: bool = True) -> bytes:
+    """A message with one From, CRLF line ends, and without bare CR or LF, which never travel.
+
+    Without `repeated`, each name occurs once only.
+    """
     fields = ["From: " + chance.choice(["a@example.org", "Ann <a@example.org>", "grüß <a@example.org>"])]
     fields += [chance.choice(NAMES) + ":" + _value(chance) for _ in range(chance.randrange(9))]
     if chance.random() < 0.1:
         fields.append("Subject : " + _value(chance).strip())
     chance.shuffle(fields)
+    if not repeated:
+        fields = list({field.partition(":")[0].strip().lower(): field for field in fields}.values())
     return ("\r\n".join(fields) + "\r\n\r\n" + _body(chance)).encode()
 
 

@@ -1,0 +1,131 @@
+"""rspamd, as a server of its own with nothing but its DKIM filter, asked over HTTP; keys from a DNS server of ours."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.rcode
+import dns.rrset
+
+from letterlock.mailauth.dkim.signing_key import SigningKey, zone_line
+from tests.mailauth.agreement.peers import with_one_signature
+
+START_SECONDS = 60
+USER = "_rspamd"  # of the Debian package
+CONFIGURATION = """
+options {{
+  filters = "dkim"; pidfile = "{folder}/pid"; cache_file = "{folder}/cache"; tempdir = "{folder}";
+  dynamic_conf = "{folder}/dynamic"; history_file = "{folder}/history"; explicit_modules = []; task_timeout = 30s;
+  url_tld = "/usr/share/rspamd/effective_tld_names.dat"; dns {{ nameserver = "127.0.0.1:{dns}"; timeout = 2s; }}
+}}
+logging {{ type = "file"; filename = "{folder}/log"; level = "warning"; }}
+worker "normal" {{ bind_socket = "127.0.0.1:{http}"; count = 1; }}
+dkim {{ skip_multi = false; }}
+metric "default" {{ symbol "R_DKIM_ALLOW" {{ weight = 0; }} symbol "R_DKIM_REJECT" {{ weight = 0; }} }}
+"""
+
+
+class Rspamd:
+    """A running rspamd."""
+
+    name = "rspamd"
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def passes(self, contents: Sequence[bytes]) -> list[bool]:
+        """Whether any signature of each message holds. One that it cannot read would end the others with it."""
+        return [any(self._asked(each) for each in with_one_signature(content)) for content in contents]
+
+    def _asked(self, content: bytes) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=START_SECONDS)
+        try:
+            connection.request("POST", "/checkv2", content, {"From": "a@example.org"})
+            return "R_DKIM_ALLOW" in json.loads(connection.getresponse().read()).get("symbols", {})
+        finally:
+            connection.close()
+
+    def wait(self) -> None:
+        """Return when it answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(OSError, ValueError):
+                self._asked(b"From: a@example.org\r\n\r\n")
+                return
+            time.sleep(0.1)
+        raise TimeoutError("rspamd does not answer")
+
+
+@contextmanager
+def running_rspamd(keys: Sequence[SigningKey], folder: Path) -> Iterator[Rspamd]:
+    """Start it, wait for it, and end it."""
+    with _names(keys) as names:
+        port = _free_port()
+        (folder / "conf").write_text(CONFIGURATION.format(folder=folder, dns=names, http=port))
+        command = ["rspamd", "-c", f"{folder}/conf", "-f", *_as_its_user(folder)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            server = Rspamd(port)
+            server.wait()
+            yield server
+        finally:
+            process.terminate()
+            process.wait(START_SECONDS)
+
+
+def _as_its_user(folder: Path) -> list[str]:
+    """The options with which root starts it: it refuses to be root, and must reach its folder."""
+    if os.getuid() != 0:
+        return []
+    shutil.chown(folder, USER, USER)
+    for parent in folder.parents[:2]:  # pytest makes them for root alone
+        parent.chmod(0o755)
+    return ["-u", USER, "-g", USER]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def _names(keys: Sequence[SigningKey]) -> Iterator[int]:
+    """A DNS server that knows the keys' records and nothing else; its port."""
+    records = {}
+    for key in keys:
+        line = zone_line(key.record_name, key.record).partition("( ")[2].removesuffix(" )")
+        records[key.record_name] = dns.rrset.from_text(f"{key.record_name}.", 300, "IN", "TXT", line)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=_answer, args=(server, records), daemon=True)
+        thread.start()
+        yield int(server.getsockname()[1])
+        server.sendto(b"", server.getsockname())
+        thread.join(START_SECONDS)
+
+
+def _answer(server: socket.socket, records: dict[str, dns.rrset.RRset]) -> None:
+    """Answer until an empty datagram comes."""
+    while True:
+        wire, client = server.recvfrom(4096)
+        if not wire:
+            return
+        with suppress(dns.exception.DNSException, IndexError):
+            query = dns.message.from_wire(wire)
+            reply = dns.message.make_response(query)
+            found = records.get(str(query.question[0].name).rstrip(".").lower())
+            if found and query.question[0].rdtype == found.rdtype:
+                reply.answer.append(found)
+            else:
+                reply.set_rcode(dns.rcode.NXDOMAIN)
+            server.sendto(reply.to_wire(), client)
