@@ -11,8 +11,10 @@ each to its `Answer` or `LookupFailure`, and returns the verdict.
 
 from letterlock.discover.authentication import answered
 from letterlock.mailauth.dmarc.actions import FOLLOW, OBSERVE, Action, Choice, Disposition, Override, disposition
+from letterlock.mailauth.dmarc.aggregate import AggregateReport, PublishedPolicy, Row, SenderResult, SignatureResult
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, Verdict, evaluate
+from letterlock.mailauth.dmarc.reading import read_report
 from letterlock.mailauth.dmarc.reasons import Code, Reason, Result
 from letterlock.mailauth.dmarc.record import (
     Alignment,
@@ -23,13 +25,25 @@ from letterlock.mailauth.dmarc.record import (
     dmarc_records,
     parse_record,
 )
+from letterlock.mailauth.dmarc.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.walk import Walk, walk
+from letterlock.mailauth.dmarc.writing import (
+    Observation,
+    Reporter,
+    build,
+    file_name,
+    observation,
+    packed,
+    subject,
+    to_xml,
+)
 from letterlock.ports import Resolver
 
 __all__ = [
     "FOLLOW",
     "OBSERVE",
     "Action",
+    "AggregateReport",
     "Alignment",
     "Choice",
     "Code",
@@ -37,23 +51,37 @@ __all__ = [
     "Evidence",
     "Identifier",
     "InvalidRecord",
+    "InvalidReport",
     "Mechanism",
     "NoAuthor",
+    "Observation",
     "Outcome",
     "Override",
     "Policy",
     "PublicSuffix",
+    "PublishedPolicy",
     "Reason",
     "Record",
+    "Reporter",
     "Result",
+    "Row",
+    "SenderResult",
+    "SignatureResult",
     "Verdict",
     "Walk",
     "author_domains",
+    "build",
     "check",
     "disposition",
     "dmarc_records",
     "evaluate",
+    "file_name",
+    "observation",
+    "packed",
     "parse_record",
+    "read_report",
+    "subject",
+    "to_xml",
     "walk",
 ]
 
