@@ -12,7 +12,7 @@ from tests.certificates import Authority, Credential, authority
 from tests.interop import nameservers, postfix
 from tests.interop.nameservers import Place
 from tests.interop.postfix import Postfix
-from tests.interop.programs import loopback_prefix
+from tests.interop.programs import loopback_prefix, try_run
 from tests.interop.zones import Zone, signed_by_bind, signed_by_ldns, unknown_ds, unsigned, wrong_ds
 
 DOMAINS = ("nsec.test", "nsec3.test", "plain.test", "verify.test", "bogus.test", "expired.test")
@@ -85,6 +85,20 @@ def write_with_root(credential: Credential, ca: Authority, directory: Path, name
         certificate=credential.certificate, key=credential.key, issuers=(*credential.issuers, ca.credential.certificate)
     )
     return whole.write(directory, name)
+
+
+def delv(lab: Lab, name: str, rdtype: str) -> str:
+    """What BIND's delv says about a name, asking Unbound and trusting the lab's root."""
+    owner, _, _, algorithm_and_digest = lab.anchor.read_text().split(maxsplit=3)
+    fields = algorithm_and_digest.split()
+    anchors = lab.directory / "delv.conf"
+    tag, algorithm, digest_type, digest = fields
+    anchors.write_text(f'trust-anchors {{ "{owner}" static-ds {tag} {algorithm} {digest_type} "{digest}"; }};\n')
+    place = lab.unbound
+    _, stdout, stderr = try_run(
+        "delv", "-a", anchors, "+root=.", f"@{place.address}", "-p", str(place.port), "+cd", name, rdtype
+    )
+    return stdout + stderr
 
 
 def _start_dns(stack: ExitStack, directory: Path, prefix: str, zones: dict[str, Zone], anchor: Path) -> Place:

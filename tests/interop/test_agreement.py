@@ -16,7 +16,7 @@ import pytest_asyncio
 from letterlock.net.dns import UpstreamTransport, parse_upstream
 from letterlock.resolver import Resolver, parse_anchors
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
-from tests.interop.lab import Lab
+from tests.interop.lab import Lab, delv
 from tests.interop.nameservers import ask
 
 pytestmark = pytest.mark.interop
@@ -54,6 +54,16 @@ def state_by_letterlock(result: Answer | LookupFailure) -> str:
     if isinstance(result, LookupFailure):
         return "bogus" if result.kind is FailureKind.BOGUS else f"failure: {result.kind} {result.detail}"
     return f"{result.security.value} {result.absence.value if result.absence else 'records'}"
+
+
+def made_by_dname(lab: Lab, name: str, rdtype: str, ours: str, theirs: str) -> bool:
+    """Whether this is the CNAME that a DNAME makes, which Unbound fails on as it looks for DS records at the name.
+
+    The DNAME is sufficient proof of it (RFC 6672 section 5.3.1), and delv has to agree with us
+    (tests/agreement/exceptions.py has the same exception for generated zones).
+    """
+    below = rdtype == "CNAME" and name.endswith(".tree.nsec3.test.")
+    return below and (ours, theirs) == ("secure records", "bogus") and "fully validated" in delv(lab, name, rdtype)
 
 
 def names(lab: Lab) -> Iterable[str]:
@@ -99,7 +109,7 @@ async def test_our_validator_and_unbounds_agree_on_every_name_of_the_lab(lab: La
         theirs = await asyncio.to_thread(state_by_unbound, lab, name, rdtype)
         ours = state_by_letterlock(await resolver.resolve(name, dns.rdatatype.from_text(rdtype)))
         seen[theirs] += 1
-        if ours != theirs:
+        if ours != theirs and not made_by_dname(lab, name, rdtype, ours, theirs):
             disagreements.append(f"{name} {rdtype}: Letterlock {ours}, Unbound {theirs}")
     assert not disagreements, "\n".join(disagreements)
     every = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.interop.lab import Lab
-from tests.interop.programs import run, try_run, wait_until
+from tests.interop.lab import Lab, delv
+from tests.interop.programs import run, wait_until
 
 pytestmark = pytest.mark.interop
 
@@ -23,20 +23,6 @@ pytestmark = pytest.mark.interop
 )
 def test_delv_finds_every_state_that_the_lab_was_built_for(lab: Lab, name: str, rdtype: str, expected: str) -> None:
     assert expected in delv(lab, name, rdtype)
-
-
-def delv(lab: Lab, name: str, rdtype: str) -> str:
-    """What BIND's delv says about a name, asking Unbound and trusting the lab's root."""
-    owner, _, _, algorithm_and_digest = lab.anchor.read_text().split(maxsplit=3)
-    fields = algorithm_and_digest.split()
-    anchors = lab.directory / "delv.conf"
-    tag, algorithm, digest_type, digest = fields
-    anchors.write_text(f'trust-anchors {{ "{owner}" static-ds {tag} {algorithm} {digest_type} "{digest}"; }};\n')
-    place = lab.unbound
-    _, stdout, stderr = try_run(
-        "delv", "-a", anchors, "+root=.", f"@{place.address}", "-p", str(place.port), "+cd", name, rdtype
-    )
-    return stdout + stderr
 
 
 def test_swaks_hands_postfix_a_message_over_tls(lab: Lab) -> None:
