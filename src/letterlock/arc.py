@@ -10,7 +10,9 @@ Without a resolver, in two steps: `examine(split(content))` names the TXT record
 the trust in each of them, and no result of DKIM or SPF changes because of it.
 """
 
-from letterlock.dkim import answers_for
+from functools import partial
+
+from letterlock.dkim import answers_for, judged_aside
 from letterlock.mailauth.arc.seal import own_results, seal
 from letterlock.mailauth.arc.sets import ArcSet, Seal, Status
 from letterlock.mailauth.arc.verify import ChainExamination, ChainVerdict, examine
@@ -37,4 +39,5 @@ __all__ = [
 async def verify(content: bytes | Message, resolver: Resolver, now: float) -> ChainVerdict:
     """The verdict on the chain of a message. Raises OversizedHeader."""
     examination = examine(content if isinstance(content, Message) else split(content))
-    return examination.judge(await answers_for(resolver, examination.key_names), now)
+    answers = await answers_for(resolver, examination.key_names)
+    return await judged_aside(examination.message, partial(examination.judge, answers, now))

@@ -17,7 +17,9 @@ has a result in the words of Authentication-Results (RFC 8601), a reason from `R
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
 
 import dns.rdatatype
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -54,6 +56,7 @@ __all__ = [
     "examine",
     "explain",
     "generate_key",
+    "judged_aside",
     "published_key",
     "read_signing_key",
     "sign_with",
@@ -63,13 +66,25 @@ __all__ = [
     "zone_line",
 ]
 
+_Verdict = TypeVar("_Verdict")
+
+# Hashing so much takes about a millisecond. More is hashed in a thread, so that the event loop does not stand still.
+_MAX_OCTETS_AT_ONCE = 1 << 18
 _MAX_LOOKUPS = 10  # at a time, for one message: a chain of 50 seals must not crowd out other messages' lookups
 
 
 async def verify(content: bytes | Message, resolver: Resolver, now: float) -> tuple[Verdict, ...]:
     """The verdicts on the signatures of a message, from the top. Raises OversizedHeader."""
     examination = examine(content if isinstance(content, Message) else split(content))
-    return examination.judge(await answers_for(resolver, examination.key_names), now)
+    answers = await answers_for(resolver, examination.key_names)
+    return await judged_aside(examination.message, partial(examination.judge, answers, now))
+
+
+async def judged_aside(message: Message, judge: Callable[[], _Verdict]) -> _Verdict:
+    """What `judge` returns, from a thread of its own when the message is large."""
+    if len(message.body) <= _MAX_OCTETS_AT_ONCE:
+        return judge()
+    return await asyncio.to_thread(judge)
 
 
 async def answers_for(resolver: Resolver, names: Iterable[str]) -> dict[str, Answer | LookupFailure]:

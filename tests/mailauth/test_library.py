@@ -1,6 +1,7 @@
 """The public doors, as the guide shows them."""
 
 import asyncio
+import threading
 
 import dns.rdatatype
 import pytest
@@ -69,6 +70,31 @@ async def test_seal_and_verify_with_bounded_lookups() -> None:
     assert (await arc.verify(content, resolver, NOW)).passed
     assert sorted(resolver.asked) == sorted(key.record_name for key in keys)
     assert resolver.most == 10
+
+
+async def test_large_messages_are_hashed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = made("example.org")
+    content = CONTENT + b"x" * 300_000
+    signed = dkim.sign_with([key], dkim.split(content), NOW) + content
+    sealed = arc.seal(arc.split(signed), arc.examine(arc.split(signed)).judge({}, NOW), b"mx.test; none", key, NOW)
+    resolver = Names(txt(key.record_name, key.record))
+    threads: list[bool] = []
+    canonicalize = dkim.BodyHash.update_view
+
+    def noted(self: dkim.BodyHash, body: memoryview) -> None:
+        threads.append(threading.current_thread() is threading.main_thread())
+        canonicalize(self, body)
+
+    monkeypatch.setattr(dkim.BodyHash, "update_view", noted)
+    (verdict,) = await dkim.verify(signed, resolver, NOW)
+    assert verdict.passed
+    assert (await arc.verify(sealed + signed, resolver, NOW)).passed
+    small = dkim.sign_with([key], dkim.split(CONTENT), NOW) + CONTENT
+    threads.clear()
+    await dkim.verify(small, resolver, NOW)
+    assert threads == [True]
+    await dkim.verify(signed, resolver, NOW)
+    assert threads == [True, False]
 
 
 async def test_an_oversized_header_is_the_only_exception() -> None:
