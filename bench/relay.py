@@ -46,9 +46,9 @@ def parts(choice: Choice) -> list[Part]:
     """What to measure."""
     count = choice.messages
     found = [
-        Part(name="clear", title="4 KB in clear", octets=4096, messages=count),
+        Part(name="clear", title="4 KB in cleartext", octets=4096, messages=count),
         Part(name="tls", title="4 KB, STARTTLS in, DANE out", octets=4096, messages=max(1, count // 2), tls=True),
-        Part(name="large", title="1 MB in clear", octets=MEBIBYTE, messages=max(20, count // 40)),
+        Part(name="large", title="1 MB in cleartext", octets=MEBIBYTE, messages=max(20, count // 40)),
     ]
     found += [
         Part(
@@ -135,7 +135,7 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__.partition("\n")[0])
     parser.add_argument("--part", choices=("clear", "tls", "latency", "large", "all"), default="all")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=8000, help="of the part in clear; half with TLS, 1/40 of 1 MB")
+    parser.add_argument("--messages", type=int, default=8000, help="of the cleartext part; half with TLS, 1/40 of 1 MB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     parser.add_argument("--write-doc", action="store_true", help="write docs/reference/benchmarks-relay.md; all parts")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108  # a real disk, unlike /tmp

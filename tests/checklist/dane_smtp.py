@@ -96,7 +96,7 @@ RFC7672 = (
     ),
     Rule(
         "2.2",
-        "only a proven absence earns a second try in clear after a TLS failure",
+        "only a proven absence earns a second try in cleartext after a TLS failure",
         (
             "test_rfc7672_2_2_only_an_earned_fallback_follows_a_failed_handshake",
             "test_rfc7672_2_2_a_failed_handshake_is_retried_in_clear_only_where_that_was_earned",

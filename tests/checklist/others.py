@@ -286,7 +286,7 @@ RFC3207 = (
     ),
     Rule(
         "4.2",
-        "octets behind 220 in clear end the session (CVE-2011-0411)",
+        "octets behind 220 in cleartext end the session (CVE-2011-0411)",
         (
             "test_rfc3207_4_2_plaintext_injected_after_220_breaks_the_handshake",
             "test_rfc3207_4_2_injected_octets_end_the_session_whatever_is_required",

@@ -21,7 +21,7 @@ from tests.deliver.world import HandClock
 from tests.memory_store import MemoryStore
 from tests.queue.messages import BODY, attempt, envelope, outcome
 
-DEMANDED = "STARTTLS was not offered though TLSA records demand it; an attacker on the path may have removed it"
+DEMANDED = "STARTTLS was not offered although TLSA records demand it; an attacker on the path may have removed it"
 
 
 class Queue:

@@ -115,7 +115,7 @@ async def test_rfc8461_5_a_certificate_that_the_policy_does_not_let_pass_is_advi
         ran = await letterlock("check", "--config", write_config(box, "127.0.0.1:0"), "--json", "sts.example")
     assert ran.status == 1
     assert ran.data["domains"][0]["protection"] == "held"
-    assert ran.data["domains"][0]["advice"][0]["kind"] == "mend-certificate"
+    assert ran.data["domains"][0]["advice"][0]["kind"] == "fix-certificate"
 
 
 @pytest.mark.parametrize("domain", ["nobody.test", "test"])

@@ -103,7 +103,7 @@ def test_an_unknown_code_is_one_message_with_a_hint(text: str, message: str) -> 
         ("rfc7672-6-insecure-mx", False, "your own configuration"),
         ("rfc7672-2.1.1-indeterminate", False, "your own configuration"),
         ("rfc5321-5.1-no-such-domain", False, "a mistaken address"),
-        ("rfc7672-3.1.1-dane-ee", False, "nobody: it is as it should be"),
+        ("rfc7672-3.1.1-dane-ee", False, "nobody: this is as intended"),
     ],
 )
 def test_who_can_cause_it(code: str, attacker: bool, cause: str) -> None:

@@ -407,7 +407,7 @@ async def test_a_flood_is_cut(dialer: MemoryDialer) -> None:
 async def test_nothing_required_is_cleared_in_clear_and_after_a_failed_handshake(dialer: MemoryDialer) -> None:
     plain, shown = await look(dialer, Server(), by_hand(Demand.NONE), OPTIONS)
     assert plain.conclusion is Conclusion.CLEARED
-    assert "a message would be sent here, in clear" in shown
+    assert "a message would be sent here, in cleartext" in shown
     broken = Server(extensions=("STARTTLS",))
     fallen, shown = await look(dialer, broken, by_hand(Demand.NONE))
     assert fallen.conclusion is Conclusion.CLEARED

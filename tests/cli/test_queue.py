@@ -86,7 +86,7 @@ async def test_filters_pick_by_domain_sender_age_and_reason(queue: Queue) -> Non
     assert await found("--reason", "starttls-required") == ["M1", "M2"]
     assert await found("--older", "1") == ["M1", "M2", "M3"]
     assert await found("--older", "900000000") == []
-    assert (await queue.run("list", "--domain", "no.test")).out == "No message in the queue is like that.\n"
+    assert (await queue.run("list", "--domain", "no.test")).out == "No message in the queue matches.\n"
 
 
 async def test_many_messages_come_page_by_page(queue: Queue) -> None:

@@ -40,7 +40,7 @@ async def test_what_cannot_be_changed_is_named(queue: Queue) -> None:
     ran = await queue.run("release", "M1", "M2")
     assert ran.status == 1
     assert "0 messages released\n" in ran.err
-    assert "not released: M1, M2: no such message, or nothing of it to change\n  hint: " in ran.err
+    assert "not released: M1, M2: no such message, or nothing to change\n  hint: " in ran.err
     ran = await queue.run("hold", "M1", "M2", "--json")
     assert (ran.status, ran.data) == (1, {"changed": 1, "ids": ["M1"]})
 

@@ -63,7 +63,7 @@ async def test_delivered_encrypted(dialer: MemoryDialer, context: ServerContext)
     assert made.handshake.group == "X25519MLKEM768"
     assert (made.host, made.address, made.port) == ("mx.example.org", ADDRESS, 25)
     assert made.reasons
-    assert server.clear == ["EHLO client.example", "STARTTLS"], "nothing of the message in clear"
+    assert server.clear == ["EHLO client.example", "STARTTLS"], "nothing of the message in cleartext"
 
 
 async def test_rfc7672_2_2_dane_authenticates(

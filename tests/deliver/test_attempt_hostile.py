@@ -1,4 +1,4 @@
-"""Attempts against attackers and broken servers: nothing in clear that must not be, no hanging, no false `sent`."""
+"""Attempts against attackers and broken servers: nothing in cleartext that must not be, no hanging, no false `sent`."""
 
 import asyncio
 import random
@@ -48,7 +48,7 @@ BEFORE_TLS: dict[str, Callable[[], Handler]] = {
     "injected with 220": lambda: raw(GREETING, EHLO, b"220 go\r\n" + EHLO),
     "injected after 220": lambda: raw(GREETING, EHLO, b"220 go\r\n", EHLO + OK * 3),
     "220 and then silence": lambda: raw(GREETING, EHLO, b"220 go\r\n"),
-    "220 and then the protocol goes on in clear": lambda: Server(extensions=("STARTTLS",)),
+    "220 and then the protocol goes on in cleartext": lambda: Server(extensions=("STARTTLS",)),
     "TLS alert": lambda: raw(GREETING, EHLO, b"220 go\r\n", b"\x15\x03\x03\x00\x02\x02\x28"),
     "EHLO unknown": lambda: Server(answers={"EHLO": [b"502 what?\r\n"]}),
     "EHLO refused": lambda: Server(answers={"EHLO": [b"550 5.7.1 not you\r\n"]}),

@@ -92,7 +92,7 @@ def test_rfc3464_2_3_the_fields_of_a_recipient_who_was_refused() -> None:
 
 
 def test_rfc3464_2_3_3_and_2_3_9_a_delay_says_until_when_it_is_tried() -> None:
-    why = "STARTTLS was not offered though TLSA records demand it; an attacker on the path may have removed it"
+    why = "STARTTLS was not offered although TLSA records demand it; an attacker on the path may have removed it"
     waiting = ToldRecipient(recipient=BOB, status="4.7.5", text=why)
     message = parsed(report(waiting, fate=Fate.DELAYED, retry_until=NOW + 86_400))
     _, bob = groups(message)

@@ -87,7 +87,7 @@ def play(case: Case, chance: random.Random | None) -> Outcome:
             if driver.events and isinstance(driver.events[-1], StartTlsRequested):
                 driver.server.tls_established()
                 driver.events.append(Ended(End.LOST))
-                break  # what else the client sent in clear does not exist
+                break  # what else the client sent in cleartext does not exist
             assert driver.server.held_octets <= LIMITS.max_message_octets * 4 // 3 + 8 + MAX_PIECE
     _check_messages(driver)
     output = b"".join(said)

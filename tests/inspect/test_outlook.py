@@ -91,7 +91,7 @@ def test_a_host_that_cannot_be_found_out_gets_nothing_now() -> None:
     assert read_by(evidence(), lost) == "-----"
     found = summary(evidence(), lost)
     assert found.protection is Protection.UNKNOWN
-    assert found.sentence.startswith("nothing is sent there: could not find out the TLSA records")
+    assert found.sentence.startswith("nothing is sent there: could not look up the TLSA records")
 
 
 def test_a_forged_mx_takes_the_mail_even_from_a_host_that_is_skipped() -> None:
@@ -106,7 +106,9 @@ def test_an_address_literal_is_open_to_the_path_and_not_to_dns() -> None:
 
 
 def test_the_sentence_says_what_an_attacker_could_still_do() -> None:
-    assert summary(evidence(), target(GOOD_TLSA)).sentence == "an attacker on the path can delay the mail, not read it"
+    assert (
+        summary(evidence(), target(GOOD_TLSA)).sentence == "an attacker on the path can delay the mail but not read it"
+    )
     assert "remove STARTTLS and read everything" in summary(evidence(), PLAIN).sentence
     assert "another certificate" in summary(evidence(TlsRule.REQUIRE_TLS), PLAIN).sentence
     assert "forges the unsigned DNS" in summary(evidence(signed=False), target(GOOD_TLSA, mx_secure=False)).sentence

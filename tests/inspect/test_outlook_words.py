@@ -31,10 +31,10 @@ from tests.policy.evidence import (
 from tests.policy.test_sts import plain_host, policy, with_policy
 
 SYSTEM = TrustRoots("system", (ROOT.der,))
-FIRST_CONTACT = "who has never seen a policy is not protected: "
+FIRST_CONTACT = "a sender that has never seen the policy is not protected: "
 UNSIGNED_MX = target(mx_secure=False)
 UNSIGNED_ADDRESS = target(base=None, address_security=INSECURE)
-NOTICED = "forged answers are noticed, or lead to a server that proves nothing"
+NOTICED = "forged answers are detected, or point to a server that cannot prove its identity"
 NO_MEMORY = "nothing here rests on memory"
 
 
@@ -81,11 +81,11 @@ PINNED = replace(evidence(), rule=replace(rule(TlsRule.VERIFY), fingerprints=(by
             evidence(),
             target(),
             (
-                "sent in clear: nothing demands TLS",
+                "sent in cleartext: nothing demands TLS",
                 "any certificate is accepted",
                 NOTICED,
                 "any certificate is accepted",
-                FIRST_CONTACT + "sent in clear: nothing demands TLS",
+                FIRST_CONTACT + "sent in cleartext: nothing demands TLS",
             ),
         ),
         (
@@ -116,9 +116,9 @@ PINNED = replace(evidence(), rule=replace(rule(TlsRule.VERIFY), fingerprints=(by
             (
                 "held and tried again: TLS is demanded",
                 "held: no trusted authority issued it",
-                "the MX records are not signed: a forger chooses the host",
+                "the MX records are not signed: an attacker who forges them chooses the host",
                 "public authorities are trusted",
-                FIRST_CONTACT + "the MX records are not signed: a forger chooses the host",
+                FIRST_CONTACT + "the MX records are not signed: an attacker who forges them chooses the host",
             ),
         ),
         (
@@ -162,7 +162,7 @@ PINNED = replace(evidence(), rule=replace(rule(TlsRule.VERIFY), fingerprints=(by
                 "held: no trusted authority issued it",
                 "held: the MTA-STS policy says which hosts are the domain's",
                 "public authorities are trusted",
-                FIRST_CONTACT + "sent in clear: nothing demands TLS",
+                FIRST_CONTACT + "sent in cleartext: nothing demands TLS",
             ),
         ),
         (
@@ -180,11 +180,11 @@ PINNED = replace(evidence(), rule=replace(rule(TlsRule.VERIFY), fingerprints=(by
             with_policy(policy(Mode.TESTING)),
             plain_host(),
             (
-                "sent in clear: nothing demands TLS",
+                "sent in cleartext: nothing demands TLS",
                 "any certificate is accepted",
-                "the MX records are not signed: a forger chooses the host",
+                "the MX records are not signed: an attacker who forges them chooses the host",
                 "any certificate is accepted",
-                FIRST_CONTACT + "sent in clear: nothing demands TLS",
+                FIRST_CONTACT + "sent in cleartext: nothing demands TLS",
             ),
         ),
     ],
@@ -225,7 +225,7 @@ def test_rfc8689_a_certificate_that_only_the_message_demands_is_not_remembered()
 @pytest.mark.parametrize(
     ("found", "host", "verdict", "sentence"),
     [
-        (evidence(), target(GOOD_TLSA), "protected", "an attacker on the path can delay the mail, not read it"),
+        (evidence(), target(GOOD_TLSA), "protected", "an attacker on the path can delay the mail but not read it"),
         (evidence(), target(), "unprotected", "an attacker on the path can remove STARTTLS and read everything"),
         (
             evidence(TlsRule.REQUIRE_TLS),

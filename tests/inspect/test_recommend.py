@@ -83,23 +83,23 @@ def test_where_nothing_is_missing_nothing_is_advised() -> None:
 @pytest.mark.parametrize(
     ("given", "kind"),
     [
-        (advised(target(answered=failure(f"_25._tcp.{HOST}", "TLSA"))), "mend-tlsa-lookup"),
+        (advised(target(answered=failure(f"_25._tcp.{HOST}", "TLSA"))), "fix-tlsa-lookup"),
         (
             advised(target(addresses=(), base=None, lookups=(failure(HOST, "A"),))),
-            "mend-address-lookup",
+            "fix-address-lookup",
         ),
         (advised(target(addresses=(), base=None)), "give-address"),
         (advised(None, "rfc7672-2.2.3-starttls-required"), "offer-starttls"),
         (advised(None, "rfc8461-5-starttls-refused"), "offer-starttls"),
         (advised(None, "rfc7435-3-clear"), "offer-starttls"),
-        (advised(None, "rfc7672-3.2-dane-mismatch"), "mend-tlsa"),
-        (advised(None, "rfc7672-3.1.2-dane-expired"), "mend-dane-ta-certificate"),
-        (advised(None, "rfc8461-4.2-wrong-name"), "mend-certificate"),
-        (advised(None, "rfc8461-5-would-hold", sts=known(Mode.TESTING)), "mend-before-enforcing"),
-        (advised(sts=known(trouble="the TXT record has gone")), "mend-mta-sts"),
-        (advised(sts=Unreachable("no answer")), "mend-mta-sts"),
-        (advised(sts=Absent("two records")), "mend-mta-sts"),
-        (advised(sts=odd("it begins with a byte order mark")), "mend-mta-sts-text"),
+        (advised(None, "rfc7672-3.2-dane-mismatch"), "fix-tlsa"),
+        (advised(None, "rfc7672-3.1.2-dane-expired"), "fix-dane-ta-certificate"),
+        (advised(None, "rfc8461-4.2-wrong-name"), "fix-certificate"),
+        (advised(None, "rfc8461-5-would-hold", sts=known(Mode.TESTING)), "fix-before-enforcing"),
+        (advised(sts=known(trouble="the TXT record has gone")), "fix-mta-sts"),
+        (advised(sts=Unreachable("no answer")), "fix-mta-sts"),
+        (advised(sts=Absent("two records")), "fix-mta-sts"),
+        (advised(sts=odd("it begins with a byte order mark")), "fix-mta-sts-text"),
         (advised(sts=known(Mode.ENFORCE, "other.example.org")), "name-host-in-mta-sts"),
         (advised(UNSIGNED, signed=False), "sign-domain"),
         (advised(target(name="mx.example.net", base=None, address_security=INSECURE)), "sign-host"),
@@ -121,7 +121,7 @@ def test_each_fault_has_its_advice(given: tuple[Advice, ...], kind: str) -> None
 def test_what_is_broken_comes_first_then_dane_then_mta_sts_then_reports() -> None:
     host = target(name=HOST, mx_secure=False)
     given = advised(host, "rfc8461-4.2-expired", signed=False, sts=known(Mode.TESTING), reporting=NoRecord())
-    assert kinds(given) == ["mend-certificate", "sign-domain", "publish-tlsa", "enforce-mta-sts", "ask-for-reports"]
+    assert kinds(given) == ["fix-certificate", "sign-domain", "publish-tlsa", "enforce-mta-sts", "ask-for-reports"]
 
 
 def test_rfc7672_3_1_the_record_to_publish_is_3_1_1_of_the_key_that_was_shown() -> None:
@@ -137,7 +137,7 @@ def test_without_a_chain_no_record_is_made_up() -> None:
 
 def test_a_host_of_somebody_else_is_asked_for() -> None:
     [advice] = advised(target(name="mx.example.net", base="mx.example.net"))
-    assert advice.what.startswith("ask who runs mx.example.net")
+    assert advice.what.startswith("ask the operator of mx.example.net")
 
 
 def test_rfc8461_3_the_policy_to_publish_names_the_hosts_and_begins_in_testing() -> None:
@@ -155,16 +155,16 @@ def test_mta_sts_that_is_not_asked_for_is_not_advised_on() -> None:
 
 def test_an_mx_lookup_that_fails_is_all_there_is_to_mend() -> None:
     evidence = replace(destination(f"10 {HOST}."), mx=failure(DOMAIN, "MX"))
-    assert kinds(advise(Seen(evidence=evidence, hosts=()))) == ["mend-mx-lookup"]
+    assert kinds(advise(Seen(evidence=evidence, hosts=()))) == ["fix-mx-lookup"]
 
 
 def test_a_resolver_that_is_silent_is_what_to_look_at_and_not_the_domain() -> None:
     mx = DestinationEvidence(
         next_hop=NextHop(DOMAIN), mx=failure(DOMAIN, "MX", FailureKind.NO_UPSTREAM), rule=None, at=NOW
     )
-    assert kinds(advise(Seen(evidence=mx, hosts=()))) == ["mend-resolver"]
+    assert kinds(advise(Seen(evidence=mx, hosts=()))) == ["fix-resolver"]
     silent = failure(f"_25._tcp.{HOST}", "TLSA", FailureKind.NO_UPSTREAM)
-    assert kinds(advised(target(answered=silent), shown=False)) == ["mend-resolver"]
+    assert kinds(advised(target(answered=silent), shown=False)) == ["fix-resolver"]
 
 
 def test_who_takes_no_mail_or_has_no_domain_gets_no_advice() -> None:
@@ -201,7 +201,7 @@ def looked(host: TargetHost, *told: str, sts: StsEvidence, **shown: Any) -> list
 @pytest.mark.parametrize(
     ("told", "shown", "first"),
     [
-        (("rfc7435-3-handshake-failed",), {"broken": ("the peer refused with an alert",)}, "mend-tls"),
+        (("rfc7435-3-handshake-failed",), {"broken": ("the peer refused with an alert",)}, "fix-tls"),
         (("rfc7435-3-clear",), {}, "offer-starttls"),
         (("rfc8461-5-starttls-required",), {}, "offer-starttls"),
     ],

@@ -30,7 +30,7 @@ from tests.policy.evidence import (
 
 OTHER = "mx.example.net"
 LINE = f"_25._tcp.{HOST}. IN TLSA {GOOD_TLSA}"
-SHOWN_NOW = "; take the digest from the key on the server, for this one is of what was shown just now"
+SHOWN_NOW = "; take the digest from the key on the server, because this one is of the certificate shown just now"
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
         (
             advised(target(answered=failure(f"_25._tcp.{HOST}", "TLSA"))),
             Advice(
-                kind="mend-tlsa-lookup",
+                kind="fix-tlsa-lookup",
                 subject=HOST,
                 what="fix the TLSA lookup of mx.example.org (servfail: no luck)",
-                why="the host receives nothing from anyone who checks DANE",
+                why="the host receives no mail from senders that check DANE",
             ),
         ),
         (
             advised(target(addresses=(), base=None, lookups=(failure(HOST, "A"),))),
             Advice(
-                kind="mend-address-lookup",
+                kind="fix-address-lookup",
                 subject=HOST,
-                what="fix the DNS of mx.example.org: could not find out its addresses (servfail: no luck)",
-                why="the host receives nothing from anyone who validates DNSSEC",
+                what="fix the DNS of mx.example.org: could not look up its addresses (servfail: no luck)",
+                why="the host receives no mail from senders that validate DNSSEC",
             ),
         ),
         (
@@ -59,17 +59,17 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
             Advice(
                 kind="give-address",
                 subject=HOST,
-                what="give mx.example.org an address, or take it out of the MX records",
-                why="every sender tries it in vain",
+                what="give mx.example.org an address, or remove it from the MX records",
+                why="no sender can reach it",
             ),
         ),
         (
             advised(None, "rfc7672-3.2-dane-mismatch"),
             Advice(
-                kind="mend-tlsa",
+                kind="fix-tlsa",
                 subject=HOST,
                 what="make the TLSA records of mx.example.org match its certificate",
-                why="the host receives nothing from anyone who checks DANE. Compare with the key on the server itself "
+                why="the host receives no mail from senders that check DANE. Compare with the key on the server itself "
                 "first: an attacker may have shown this one",
                 publish=(LINE,),
             ),
@@ -77,10 +77,10 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
         (
             advised(sts=known(trouble="the TXT record has gone")),
             Advice(
-                kind="mend-mta-sts",
+                kind="fix-mta-sts",
                 subject=DOMAIN,
                 what="fix the MTA-STS policy of example.org: the TXT record has gone",
-                why="senders that do not remember it are not protected by it; if it is in order, somebody blocks it",
+                why="it does not protect senders that have not seen it before; if it is correct, something blocks it",
             ),
         ),
         (
@@ -89,7 +89,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
                 kind="name-host-in-mta-sts",
                 subject=HOST,
                 what="add mx.example.org to the MTA-STS policy of example.org, and give its TXT record a new id",
-                why="whoever follows the policy does not deliver there",
+                why="senders that follow the policy do not deliver there",
                 publish=("mx: mx.example.org",),
             ),
         ),
@@ -99,7 +99,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
                 kind="sign-domain",
                 subject=DOMAIN,
                 what="sign example.org with DNSSEC",
-                why="unsigned MX records can be forged, and DANE cannot protect what they lead to",
+                why="unsigned MX records can be forged, and DANE cannot protect the hosts they name",
             ),
         ),
         (
@@ -107,9 +107,9 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
             Advice(
                 kind="sign-host",
                 subject=OTHER,
-                what="ask who runs mx.example.net to sign its zone and publish TLSA records, or take a host that has "
-                "them",
-                why="without signed addresses nobody looks for TLSA records (RFC 7672 section 2.2.2)",
+                what="ask the operator of mx.example.net to sign its zone and publish TLSA records, or use a host "
+                "with both",
+                why="without signed addresses no sender looks for TLSA records (RFC 7672 section 2.2.2)",
             ),
         ),
         (
@@ -118,7 +118,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
                 kind="sign-host",
                 subject=HOST,
                 what="sign the zone of mx.example.org with DNSSEC",
-                why="without signed addresses nobody looks for TLSA records (RFC 7672 section 2.2.2)",
+                why="without signed addresses no sender looks for TLSA records (RFC 7672 section 2.2.2)",
             ),
         ),
         (
@@ -127,7 +127,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
                 kind="publish-tlsa",
                 subject=HOST,
                 what="publish a TLSA record for mx.example.org (its zone is signed already)",
-                why="then nobody on the path can read or take mail to it" + SHOWN_NOW,
+                why="then no attacker on the path can read or intercept its mail" + SHOWN_NOW,
                 publish=(LINE,),
             ),
         ),
@@ -136,9 +136,9 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
             Advice(
                 kind="publish-tlsa",
                 subject=OTHER,
-                what="ask who runs mx.example.net to publish a TLSA record for mx.example.net (its zone is signed "
-                "already)",
-                why="then nobody on the path can read or take mail to it",
+                what="ask the operator of mx.example.net to publish a TLSA record for mx.example.net (its zone is "
+                "signed already)",
+                why="then no attacker on the path can read or intercept its mail",
             ),
         ),
         (
@@ -167,7 +167,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
                 kind="publish-mta-sts",
                 subject=DOMAIN,
                 what="publish an MTA-STS policy for example.org, in mode testing first",
-                why="it protects the mail of senders that do not check DANE, once they have seen it",
+                why="it protects mail from senders that do not check DANE, once they have seen it",
                 publish=(
                     '_mta-sts.example.org. IN TXT "v=STSv1; id=1;"',
                     "https://mta-sts.example.org/.well-known/mta-sts.txt:",
@@ -184,7 +184,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
                 kind="enforce-mta-sts",
                 subject=DOMAIN,
                 what="set the MTA-STS policy of example.org from none to enforce when the TLS reports are clean",
-                why="until then senders deliver whatever the server shows",
+                why="until then senders deliver whatever certificate the server presents",
                 publish=("mode: enforce",),
             ),
         ),
@@ -193,7 +193,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
             Advice(
                 kind="lengthen-mta-sts",
                 subject=DOMAIN,
-                what="let the MTA-STS policy of example.org hold for longer than 86400 seconds",
+                what="make the MTA-STS policy of example.org last longer than 86400 seconds",
                 why="an attacker who blocks it only needs to wait that long",
                 publish=("max_age: 7776000",),
             ),
@@ -204,7 +204,7 @@ SHOWN_NOW = "; take the digest from the key on the server, for this one is of wh
                 kind="ask-for-reports",
                 subject=DOMAIN,
                 what="ask for TLS reports",
-                why="senders then tell you when deliveries fail, and an attack is seen (RFC 8460)",
+                why="senders then report failed deliveries to you, and attacks become visible (RFC 8460)",
                 publish=('_smtp._tls.example.org. IN TXT "v=TLSRPTv1; rua=mailto:tls-reports@example.org"',),
             ),
         ),
@@ -239,7 +239,7 @@ def test_starttls_that_is_missing_though_demanded(code: str) -> None:
             kind="offer-starttls",
             subject=HOST,
             what="offer STARTTLS at mx.example.org: what is published for it demands TLS",
-            why="whoever checks sends it nothing. If it does offer STARTTLS, something on the path removes it",
+            why="senders that check it deliver nothing. If it does offer STARTTLS, something on the path removes it",
         ),
     )
 
@@ -251,7 +251,7 @@ def test_starttls_that_is_missing_and_nobody_demands(code: str) -> None:
             kind="offer-starttls",
             subject=HOST,
             what="offer STARTTLS at mx.example.org",
-            why="mail to it goes out in clear: everybody on the path reads it, without an attack",
+            why="mail to it goes out in cleartext: everybody on the path can read it without an active attack",
         ),
     )
 
@@ -261,16 +261,16 @@ def test_starttls_that_is_missing_and_nobody_demands(code: str) -> None:
 )
 def test_a_certificate_that_dane_ta_does_not_take(code: str) -> None:
     [advice] = advised(None, code)
-    assert (advice.kind, advice.subject) == ("mend-dane-ta-certificate", HOST)
+    assert (advice.kind, advice.subject) == ("fix-dane-ta-certificate", HOST)
     why = sentence(Reason(code=Code(code), subject=HOST, facts=(("detail", "so it is"),)))
-    assert advice.what == f"give mx.example.org a certificate that its TLSA record stands for: {why}"
-    assert advice.why == "the host receives nothing from anyone who checks DANE"
+    assert advice.what == f"give mx.example.org a certificate that its TLSA record vouches for: {why}"
+    assert advice.why == "the host receives no mail from senders that check DANE"
 
 
 @pytest.mark.parametrize("code", ["rfc8461-4.2-untrusted", "rfc8461-4.2-expired", "rfc8461-4.2-wrong-name"])
 def test_a_certificate_that_mta_sts_does_not_take(code: str) -> None:
     [advice] = advised(None, code)
-    assert (advice.kind, advice.subject) == ("mend-certificate", HOST)
+    assert (advice.kind, advice.subject) == ("fix-certificate", HOST)
     why = sentence(Reason(code=Code(code), subject=HOST, facts=(("detail", "so it is"),)))
     assert advice.what == f"give mx.example.org a certificate of a public authority for its name: {why}"
     assert advice.why == "the MTA-STS policy of example.org demands one"
@@ -278,9 +278,9 @@ def test_a_certificate_that_mta_sts_does_not_take(code: str) -> None:
 
 def test_what_testing_would_hold_is_mended_before_it_is_enforced() -> None:
     mend, enforce = advised(None, "rfc8461-5-would-hold", sts=known(Mode.TESTING))
-    assert (mend.kind, mend.subject) == ("mend-before-enforcing", HOST)
-    assert mend.what.startswith("fix mx.example.org before the policy is enforced: would have been held")
-    assert mend.why == "from then on whoever follows the policy does not deliver there"
+    assert (mend.kind, mend.subject) == ("fix-before-enforcing", HOST)
+    assert mend.what.startswith("fix mx.example.org before the policy is enforced: ? would have held this mail")
+    assert mend.why == "from then on senders that follow the policy do not deliver there"
     assert enforce.what.startswith("set the MTA-STS policy of example.org from testing to enforce")
 
 
@@ -288,10 +288,10 @@ def test_an_mx_lookup_that_fails() -> None:
     evidence = replace(destination(f"10 {HOST}."), mx=failure(DOMAIN, "MX"))
     assert advise(Seen(evidence=evidence, hosts=())) == (
         Advice(
-            kind="mend-mx-lookup",
+            kind="fix-mx-lookup",
             subject=DOMAIN,
             what="fix the DNS of example.org: its MX lookup fails (servfail: no luck)",
-            why="whoever validates DNSSEC can send it nothing",
+            why="senders that validate DNSSEC cannot deliver to it",
         ),
     )
 
@@ -306,7 +306,7 @@ def test_the_last_step_of_the_proof_says_why_mx_records_are_not_signed() -> None
     evidence = replace(found, mx=replace(found.mx, proof=steps), sts=known())
     host = SeenHost(target=UNSIGNED, required=require(evidence, UNSIGNED))
     advice = advise(Seen(evidence=evidence, hosts=(host,), reporting=REPORTS))
-    assert advice[0].why.endswith("cannot protect what they lead to (the zone has no DS)")
+    assert advice[0].why.endswith("cannot protect the hosts they name (the zone has no DS)")
 
 
 def test_the_host_within_an_unsigned_domain_is_signed_with_it_and_another_is_not() -> None:
@@ -360,12 +360,12 @@ def test_several_hosts_each_get_their_own_advice() -> None:
     hosts = tuple(SeenHost(target=one, required=require(evidence, one), told=bad) for one in (first, second))
     given = advise(Seen(evidence=evidence, hosts=hosts, reporting=REPORTS))
     assert [(one.kind, one.subject) for one in given] == [
-        ("mend-dane-ta-certificate", HOST),
-        ("mend-dane-ta-certificate", OTHER),
+        ("fix-dane-ta-certificate", HOST),
+        ("fix-dane-ta-certificate", OTHER),
         ("name-host-in-mta-sts", HOST),
-        ("mend-certificate", HOST),
+        ("fix-certificate", HOST),
         ("name-host-in-mta-sts", OTHER),
-        ("mend-certificate", OTHER),
+        ("fix-certificate", OTHER),
         ("replace-tlsa", OTHER),
     ]
 

@@ -93,8 +93,8 @@ async def test_what_dns_promises_is_held_against_what_the_server_shows(
     tlsa = answer("_25._tcp.mx.example.org", "TLSA", record, security=Security.SECURE)
     found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
     assert found.summary.protection is verdict
-    assert [each.kind for each in found.advice if each.kind == "mend-tlsa"] == (
-        [] if verdict is Protection.PROTECTED else ["mend-tlsa"]
+    assert [each.kind for each in found.advice if each.kind == "fix-tlsa"] == (
+        [] if verdict is Protection.PROTECTED else ["fix-tlsa"]
     )
 
 
@@ -194,7 +194,9 @@ async def test_what_is_protected_and_weak_says_both(context: ServerContext, cred
     found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}))
     await dialer.aclose()
     assert found.summary.protection is Protection.PROTECTED
-    assert found.summary.sentence.startswith("an attacker on the path can delay the mail, not read it. But no forward")
+    assert found.summary.sentence.startswith(
+        "an attacker on the path can delay the mail but not read it. But no forward"
+    )
     assert "offer-forward-secrecy" in [each.kind for each in found.advice]
     [session] = cast("list[Any]", survey_values(found)["hosts"])[0]["sessions"]
     assert (session["tls"]["forward_secret"], session["tls"]["weaknesses"]) == (False, ["no-forward-secrecy"])
@@ -208,4 +210,4 @@ async def test_a_host_whose_tls_does_not_work_is_advised_on_that_and_on_no_polic
     tlsa = answer("_25._tcp.mx.example.org", "TLSA", dane_ee(credential), security=Security.SECURE)
     found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}, sts=Absent()))
     assert found.summary.protection is Protection.HELD
-    assert [each.kind for each in found.advice] == ["mend-tls", "ask-for-reports"]
+    assert [each.kind for each in found.advice] == ["fix-tls", "ask-for-reports"]

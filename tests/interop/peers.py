@@ -112,7 +112,7 @@ def exim(directory: Path, address: str, *, certificate: Path, key: Path) -> Iter
 
 @contextmanager
 def opensmtpd(directory: Path, address: str) -> Iterator[Peer]:
-    """Debian's OpenSMTPD; in clear only, for its TLS server fails with OpenSSL 3 (its issue 1171). Offers neither
+    """Debian's OpenSMTPD; in cleartext only, for its TLS server fails with OpenSSL 3 (its issue 1171). Offers neither
     PIPELINING nor CHUNKING."""
     directory.mkdir(mode=0o755)
     folder = unpacked("opensmtpd", "usr/sbin/smtpd")

@@ -1,4 +1,4 @@
-"""Letterlock's client delivers to foreign servers: in clear, by STARTTLS, by implicit TLS, each with and without
+"""Letterlock's client delivers to foreign servers: in cleartext, by STARTTLS, by implicit TLS, each with and without
 PIPELINING and CHUNKING, be it that the server does not offer them or that the client may not use them.
 
 Each server keeps what it gets, and every octet of the content is looked at: dots, 8-bit text, long lines, much. The

@@ -117,7 +117,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(script: Script, directory: Path, credential: Credential | None = GOOD) -> AsyncIterator[Server]:
-    """A server on 127.0.0.1 with this certificate; without one, it speaks in clear, unasked."""
+    """A server on 127.0.0.1 with this certificate; without one, it speaks in cleartext, unasked."""
     server = Server(script, ServerContext.load(*credential.write(directory)) if credential else None)
     task = asyncio.create_task(server.run())
     try:

@@ -1,4 +1,4 @@
-"""Stream.converse: answers where the octets come in, in clear and inside TLS, and through any kind of stream."""
+"""Stream.converse: answers where the octets come in, in cleartext and inside TLS, and through any kind of stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -274,7 +274,7 @@ async def test_an_endless_handshake_is_cut_off() -> None:
 
 async def test_garbage_from_a_client_is_tls_broken(context: ServerContext) -> None:
     async with connected_streams() as (left, right):
-        await left.write(b"EHLO in clear\r\n")
+        await left.write(b"EHLO in cleartext\r\n")
         with pytest.raises(TlsBroken):
             await accept_tls(right, context)
         with pytest.raises(ConnectionAbortedError):

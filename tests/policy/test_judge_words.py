@@ -97,9 +97,9 @@ def told(requirement: Requirement, shown: SessionEvidence) -> str:
 @pytest.mark.parametrize(
     ("requirement", "shown", "expected"),
     [
-        (DANE, FAILED, "the TLS handshake failed (no shared cipher?) though TLSA records demand it"),
-        (DANE, session(), "the TLS handshake failed (it was not finished) though TLSA records demand it"),
-        (REQUIRE_TLS, FAILED, "the TLS handshake failed (no shared cipher?) though a rule demands TLS"),
+        (DANE, FAILED, "the TLS handshake failed (no shared cipher?) although TLSA records demand TLS"),
+        (DANE, session(), "the TLS handshake failed (it was not finished) although TLSA records demand TLS"),
+        (REQUIRE_TLS, FAILED, "the TLS handshake failed (no shared cipher?) although a rule demands TLS"),
         (OPPORTUNISTIC, FAILED, "the TLS handshake failed (no shared cipher?)"),
         (REQUIRETLS, FAILED, "REQUIRETLS: there is no TLS session with the server: no shared cipher?"),
         (REQUIRETLS, NOT_OFFERED, "REQUIRETLS: there is no TLS session with the server: STARTTLS was not offered"),
@@ -117,15 +117,15 @@ def told(requirement: Requirement, shown: SessionEvidence) -> str:
             DANE,
             TURNED_DOWN,
             (
-                "STARTTLS was refused (454 4.7.0 TLS not available) though TLSA records demand it; an attacker on the "
-                "path may have answered"
+                "STARTTLS was refused (454 4.7.0 TLS not available) although TLSA records demand it; an attacker on "
+                "the path may have answered"
             ),
         ),
-        (OPPORTUNISTIC, NOT_OFFERED, "sent in clear: the server did not offer TLS, and nothing demands it"),
+        (OPPORTUNISTIC, NOT_OFFERED, "sent in cleartext: the server did not offer TLS, and nothing demands it"),
         (
             OPPORTUNISTIC,
             TURNED_DOWN,
-            "sent in clear: the server refused STARTTLS (454 4.7.0 TLS not available), and nothing demands it",
+            "sent in cleartext: the server refused STARTTLS (454 4.7.0 TLS not available), and nothing demands it",
         ),
         (
             NEWEST,
@@ -134,7 +134,7 @@ def told(requirement: Requirement, shown: SessionEvidence) -> str:
         ),
         (REQUIRETLS, STRANGER, f"REQUIRETLS: the certificate proves nothing: {UNTRUSTED}"),
         (VERIFY, STRANGER, f"the certificate is not trusted: {UNTRUSTED}"),
-        (OPPORTUNISTIC, GOOD, "encrypted to whoever answered; the certificate proves nothing here"),
+        (OPPORTUNISTIC, GOOD, "encrypted, but to an unidentified server: the certificate proves nothing here"),
     ],
 )
 def test_why_a_session_holds_nothing_or_not_enough(
@@ -233,17 +233,17 @@ def test_a_fingerprint_that_does_not_match_says_what_was_wanted() -> None:
             AUDITED,
             NOT_OFFERED,
             (
-                "would have been held under the rule letterlock.toml:7, which is in audit: STARTTLS was not offered "
-                "though a rule demands it; an attacker on the path may have removed it"
+                "the rule letterlock.toml:7 would have held this mail if it were not in audit mode: STARTTLS was not "
+                "offered although a rule demands it; an attacker on the path may have removed it"
             ),
         ),
-        (AUDITED, GOOD, "would have passed under the rule letterlock.toml:7, which is in audit"),
-        (TESTING, GOOD, "would have passed under the MTA-STS policy of example.org, were it enforced"),
+        (AUDITED, GOOD, "the rule letterlock.toml:7, in audit mode, would have let this mail pass"),
+        (TESTING, GOOD, "the MTA-STS policy of example.org would have let this mail pass if it were enforced"),
         (
             TESTING,
             STRANGER,
             (
-                "would have been held under the MTA-STS policy of example.org, were it enforced: the certificate is "
+                "the MTA-STS policy of example.org would have held this mail if it were enforced: the certificate is "
                 f"not one that the MTA-STS policy lets pass: {UNTRUSTED}"
             ),
         ),
@@ -253,7 +253,7 @@ def test_a_fingerprint_that_does_not_match_says_what_was_wanted() -> None:
                 audits=(Audit(what="the rule x", by=Demander.RULE, required=SkipHost(kind=SkipKind.RULE, reasons=())),),
             ),
             GOOD,
-            "would have been held under the rule x, which is in audit: no reason given",
+            "the rule x would have held this mail if it were not in audit mode: no reason given",
         ),
     ],
 )

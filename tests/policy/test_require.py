@@ -71,7 +71,7 @@ def test_rfc7672_2_2_usable_secure_records_demand_authenticated_tls() -> None:
     assert [str(record) for record in dane_of(found).records] == [GOOD_TLSA]
     assert dane_of(found).names_secure
     assert codes(found) == ["rfc7672-2.2-usable"]
-    told = f"the signed TLSA records at _25._tcp.{HOST} say who the server is (1 usable)"
+    told = f"the signed TLSA records at _25._tcp.{HOST} identify the server (1 usable)"
     assert sentence(found.reasons[0]) == told
 
 

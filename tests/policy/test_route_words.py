@@ -25,20 +25,19 @@ def routed(evidence: DestinationEvidence) -> Route:
     [
         (
             failure(DOMAIN, "MX"),
-            "could not find out the MX records (servfail: no luck); a failed lookup does not mean that there are none",
+            "could not look up the MX records (servfail: no luck); a failed lookup does not mean that there are none",
         ),
         (
             failure(DOMAIN, "MX", FailureKind.BOGUS),
-            "the MX answer does not bear its signatures (no luck); it may be forged",
+            "the MX answer fails DNSSEC validation (no luck); it may be forged",
         ),
         (
             answer(DOMAIN, "MX", security=INDETERMINATE),
-            "could not find out whether the MX answer should be signed: no trust anchor covers the name",
+            "could not determine whether the MX answer should be signed: no trust anchor covers the name",
         ),
         (
             answer(DOMAIN, "MX", *(f"10 a{number}_.b\\032c." for number in range(6))),
-            "no MX record names a host that can be asked for: "
-            + ", ".join(f"a{number}_.b\\032c." for number in range(5)),
+            "no MX record names a usable host: " + ", ".join(f"a{number}_.b\\032c." for number in range(5)),
         ),
     ],
 )
@@ -51,7 +50,7 @@ def test_why_mail_waits_for_a_route(mx: Answer | LookupFailure, expected: str) -
 def test_rfc5321_2_3_5_an_address_instead_of_a_name_is_told() -> None:
     found = routed(destination("10 192.0.2.1.", f"20 {HOST}."))
     assert [(one.subject, sentence(one)) for one in found.reasons] == [
-        (DOMAIN, "an MX record names the IP address 192.0.2.1, for which DANE does not exist"),
+        (DOMAIN, "an MX record names the IP address 192.0.2.1, and DANE needs a host name"),
     ]
 
 

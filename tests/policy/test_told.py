@@ -32,11 +32,11 @@ from tests.policy.test_sts import plain_host, policy, with_policy
 
 OPPORTUNISTIC = "nothing demands TLS: it is used if the server offers it, with any certificate"
 NO_TLSA = "there are no TLSA records at _25._tcp.mx.example.org (proven)"
-UNSIGNED_MX = "the MX record that names it is not signed: whoever forges it chooses the host"
-UNSIGNED_ADDRESS = "its addresses are not signed, so there can be no DANE"
-USABLE = "the signed TLSA records at _25._tcp.mx.example.org say who the server is ({} usable)"
+UNSIGNED_MX = "the MX record that names it is not signed: an attacker who forges it chooses the host"
+UNSIGNED_ADDRESS = "its addresses are not signed, so DANE does not apply"
+USABLE = "the signed TLSA records at _25._tcp.mx.example.org identify the server ({} usable)"
 ENFORCED = "the MTA-STS policy 20270101 of example.org demands TLS with a certificate for the host"
-BLOCKED = "the remembered MTA-STS policy of example.org is used, because it cannot be confirmed now: no TXT"
+BLOCKED = "the remembered MTA-STS policy of example.org is used because it cannot be confirmed at the moment: no TXT"
 LITERAL = target(origin=Origin.LITERAL, base=None, name="192.0.2.1", mx_secure=False)
 
 
@@ -69,14 +69,14 @@ def told(found: DestinationEvidence, host: TargetHost, demand: TlsDemand = TlsDe
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (failure(HOST, "A"), "could not find out its addresses (servfail: no luck)"),
+        (failure(HOST, "A"), "could not look up its addresses (servfail: no luck)"),
         (
             failure(HOST, "A", FailureKind.BOGUS),
-            "the answer for its addresses does not bear its signatures (no luck); it may be forged",
+            "the answer for its addresses fails DNSSEC validation (no luck); it may be forged",
         ),
         (
             answer(HOST, "A", security=INDETERMINATE),
-            "could not find out whether its address should be signed: no trust anchor covers the name",
+            "could not determine whether its address should be signed: no trust anchor covers the name",
         ),
         (answer(HOST, "A"), "it has no address"),
     ],
@@ -91,15 +91,15 @@ def test_rfc7672_2_1_why_a_host_has_no_address_to_use(found: object, expected: s
     [
         (
             target(answered=failure(HOST, "TLSA")),
-            ("could not find out the TLSA records (servfail: no luck); an attacker may be hiding them",),
+            ("could not look up the TLSA records (servfail: no luck); an attacker may be hiding them",),
         ),
         (
             target(answered=failure(HOST, "TLSA", FailureKind.BOGUS)),
-            ("the TLSA answer does not bear its signatures (no luck); it may be forged",),
+            ("the TLSA answer fails DNSSEC validation (no luck); it may be forged",),
         ),
         (
             target(answered=answer(HOST, "TLSA", security=INDETERMINATE)),
-            ("could not find out whether its TLSA answer should be signed: no trust anchor covers the name",),
+            ("could not determine whether its TLSA answer should be signed: no trust anchor covers the name",),
         ),
         (target(GOOD_TLSA), (USABLE.format(1),)),
         (target(GOOD_TLSA, TA_TLSA), (USABLE.format(2),)),
@@ -108,7 +108,7 @@ def test_rfc7672_2_1_why_a_host_has_no_address_to_use(found: object, expected: s
             (
                 (
                     "TLSA records at _25._tcp.mx.example.org are signed, but none is usable (0 0 1 aaaaaaaa, "
-                    "0 0 1 bbbbbbbb, 0 0 1 cccccccc): TLS is demanded, a certificate cannot be"
+                    "0 0 1 bbbbbbbb, 0 0 1 cccccccc): TLS is required, but no certificate can be"
                 ),
             ),
         ),
@@ -122,10 +122,10 @@ def test_rfc7672_2_1_why_a_host_has_no_address_to_use(found: object, expected: s
         ),
         (
             target(answered=answer(HOST, "TLSA", GOOD_TLSA, security=INSECURE)),
-            ("the TLSA records at _25._tcp.mx.example.org are not signed, and so prove nothing", OPPORTUNISTIC),
+            ("the TLSA records at _25._tcp.mx.example.org are not signed and prove nothing", OPPORTUNISTIC),
         ),
         (target(base=None, address_security=INSECURE), (UNSIGNED_ADDRESS, OPPORTUNISTIC)),
-        (LITERAL, ("it is an IP address, for which there is no DANE", OPPORTUNISTIC)),
+        (LITERAL, ("it is an IP address, and DANE needs a host name", OPPORTUNISTIC)),
     ],
 )
 def test_rfc7672_2_2_what_tlsa_demands(host: TargetHost, expected: tuple[str, ...]) -> None:
@@ -174,7 +174,7 @@ def test_rfc7672_2_2_what_tlsa_demands(host: TargetHost, expected: tuple[str, ..
                     "the rule letterlock.toml:7 demands a certificate, and an IP address has no name that could stand "
                     "in one"
                 ),
-                "it is an IP address, for which there is no DANE",
+                "it is an IP address, and DANE needs a host name",
             ),
         ),
         (
@@ -249,7 +249,7 @@ def test_what_a_rule_demands(found: DestinationEvidence, host: TargetHost, expec
             (
                 UNSIGNED_ADDRESS,
                 UNSIGNED_MX,
-                f"{DOMAIN}: the MTA-STS policy 20270101 of example.org has mode none, and demands nothing",
+                f"{DOMAIN}: the MTA-STS policy 20270101 of example.org has mode none and demands nothing",
                 OPPORTUNISTIC,
             ),
         ),
@@ -260,7 +260,7 @@ def test_what_a_rule_demands(found: DestinationEvidence, host: TargetHost, expec
                 UNSIGNED_ADDRESS,
                 UNSIGNED_MX,
                 (
-                    f"{DOMAIN}: whether example.org has an MTA-STS policy could not be found out, and none is "
+                    f"{DOMAIN}: could not determine whether example.org has an MTA-STS policy, and none is "
                     "remembered: timeout?"
                 ),
                 OPPORTUNISTIC,
@@ -277,7 +277,7 @@ def test_rfc8461_5_what_a_policy_demands(
 def test_rfc8689_4_2_what_a_message_demands() -> None:
     found = replace(evidence(), public_roots=ROOTS)
     assert told(found, target(GOOD_TLSA), TlsDemand.TLS_REQUIRED_NO) == (
-        "the message says TLS-Required: No: it is rather delivered than protected",
+        "the message has the header TLS-Required: No: its sender prefers delivery to protection",
         OPPORTUNISTIC,
     )
     assert told(found, target(GOOD_TLSA), TlsDemand.REQUIRETLS) == (

@@ -65,7 +65,7 @@ async def test_rfc3207_a_message_inside_tls(context: ServerContext, caplog: pyte
         await server.empty()
     assert b"250-STARTTLS\r\n" in said[1]
     assert said[2] == b"220 2.0.0 Ready to start TLS\r\n"
-    assert said[3].startswith(b"503 "), "the EHLO in clear is forgotten"
+    assert said[3].startswith(b"503 "), "the EHLO in cleartext is forgotten"
     assert b"STARTTLS" not in said[4]
     assert [reply[:3] for reply in said[5:]] == [b"250", b"250", b"354", b"250", b"221"]
     body = server.store.kept[0][1]

@@ -118,7 +118,7 @@ async def test_rfc5321_4_5_5_nobody_is_told_that_a_notification_failed_or_waits(
 
 async def test_what_waits_for_hours_is_told_once_with_the_reason_of_the_log(world: World) -> None:
     await world.accept(envelope("M1", ANN, BEN, expires_at=LATER))
-    await world.try_all(OutcomeKind.DEFERRED, "STARTTLS was not offered though TLSA records demand it")
+    await world.try_all(OutcomeKind.DEFERRED, "STARTTLS was not offered although TLSA records demand it")
     world.clock.time = DELAY - 1
     assert not await world.reporter.report_due()
     world.clock.time = DELAY
@@ -126,7 +126,7 @@ async def test_what_waits_for_hours_is_told_once_with_the_reason_of_the_log(worl
     await retry(world.store, "M1", now=LATER)
     _, message = await world.notification()
     assert message["Subject"].startswith("Delayed")
-    assert "STARTTLS was not offered though TLSA records demand it (4.2.0)" in first_part(message)
+    assert "STARTTLS was not offered although TLSA records demand it (4.2.0)" in first_part(message)
     assert "these 2 recipients" in first_part(message)
     world.clock.time = 10 * DELAY
     assert not await world.reporter.report_due()
@@ -428,7 +428,7 @@ async def test_a_refusal_names_the_message_tells_the_reply_once_and_gives_advice
             None,
         ),
         (
-            failed("one.test: could not find out the MX records (timeout: 127.0.0.1:1 …)", "5.4.7"),
+            failed("one.test: could not look up the MX records (timeout: 127.0.0.1:1 …)", "5.4.7"),
             (
                 Reason(
                     code=Code.RFC7672_2_1_2_MX_LOOKUP_FAILED,

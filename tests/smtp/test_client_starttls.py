@@ -58,7 +58,9 @@ def in_tls(hello: bytes) -> SmtpClient:
     return client
 
 
-@pytest.mark.parametrize("client", [ready(OFFERING), in_tls(ALL)], ids=["offered in clear", "not offered inside TLS"])
+@pytest.mark.parametrize(
+    "client", [ready(OFFERING), in_tls(ALL)], ids=["offered in cleartext", "not offered inside TLS"]
+)
 def test_rfc8689_2_the_parameter_is_used_inside_tls_and_where_it_is_offered_only(client: SmtpClient) -> None:
     with pytest.raises(LocalProtocolError, match="REQUIRETLS"):
         client.begin(SENDER, [ANN], size=1, requiretls=True)

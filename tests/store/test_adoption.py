@@ -87,7 +87,7 @@ async def test_a_worker_that_is_not_the_first_takes_nothing_over(tmp_path: Path)
     await store.close()
 
 
-@pytest.mark.parametrize("seal", [IN_CLEAR, Seal(KEY)], ids=["in clear", "encrypted"])
+@pytest.mark.parametrize("seal", [IN_CLEAR, Seal(KEY)], ids=["in cleartext", "encrypted"])
 async def test_two_messages_with_one_id_stay_two_messages(tmp_path: Path, seal: Seal) -> None:
     for number, folder in enumerate((tmp_path, tmp_path / "worker-1", tmp_path / "worker-2")):
         folder.mkdir(exist_ok=True)

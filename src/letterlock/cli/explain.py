@@ -39,14 +39,14 @@ _SUBJECTS = {
 
 @click.command()
 @click.argument("text", metavar="[CODE]...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="The same as data.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(text: tuple[str, ...], as_json: bool) -> None:
-    """Tell what a reason CODE means, who can cause it, and what to do about it.
+    """Explain what a reason CODE means, who can cause it, and what to do about it.
 
-    CODE may be a part of a code, or a whole line of the log: every code in it is explained. Without one, all codes are
+    CODE may also be part of a code, or a whole log line: every code in it is explained. Without CODE, all codes are
     listed.
 
-    Exit status: 0; 2 when there is no such code.
+    Exit status: 0; 2 if there is no such code.
     """
     wanted = " ".join(text).strip()
     codes, whole = _find(wanted)
@@ -151,9 +151,9 @@ def _passes(entry: Explanation) -> bool:
 def _attack(entry: Explanation) -> bool:
     """Whether an attacker can bring it about.
 
-    Where the table says so; and whoever is on the path, or forges DNS, can make each of those sessions and lookups fail
-    that TLS reports tell of, and can make what nothing protects go out in clear. A rule or an anchor of ours is nobody
-    else's doing.
+    The table names an attacker for some codes. In addition, an attacker on the path, or one who forges DNS, can make
+    all sessions and lookups fail that TLS reports count, and can force unprotected mail into cleartext. Only our own
+    operator can cause a reason about one of our rules or anchors.
     """
     if _passes(entry):
         return "attacker" in entry.advice or entry.finding in (Finding.IN_CLEAR, Finding.CLEAR_ALLOWED)
@@ -163,7 +163,7 @@ def _attack(entry: Explanation) -> bool:
 
 
 def _faults(entry: Explanation) -> Iterator[str]:
-    """Whose mistake or choice it can be, as far as the table says who can mend it."""
+    """Whose mistake or choice it can be, as far as the table says who can fix it."""
     if "recipient's address" in entry.advice:
         yield "a mistaken address"
     if "sender chose" in entry.advice:
@@ -178,9 +178,9 @@ def _faults(entry: Explanation) -> Iterator[str]:
 
 def _cause(entry: Explanation) -> str:
     if entry.advice.startswith("nothing"):
-        return "nobody: it is as it should be"
+        return "nobody: this is as intended"
     if "{reason}" in entry.sentence:
-        return "whoever can cause the reason that it names"
+        return "anyone who can cause the reason that it names"
     causes = (["an attacker"] if _attack(entry) else []) + list(_faults(entry))
     return ", or ".join(causes) or "not known from the code alone"
 

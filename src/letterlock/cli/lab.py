@@ -25,20 +25,22 @@ _PROTECTIONS = click.Choice([protection.value for protection in Protection])
 
 
 @click.group(invoke_without_command=True)
-@click.option("--attack", "attacks", type=_ATTACKS, multiple=True, help="Run this attack only. May be repeated.")
-@click.option("--protection", "protections", type=_PROTECTIONS, multiple=True, help="This protection only, likewise.")
+@click.option("--attack", "attacks", type=_ATTACKS, multiple=True, help="Run only this attack; may be repeated.")
+@click.option(
+    "--protection", "protections", type=_PROTECTIONS, multiple=True, help="Run only this protection; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the cells as JSON.")
-@click.option("--verbose", "-v", is_flag=True, help="Print each cell's reasons, too.")
+@click.option("--verbose", "-v", is_flag=True, help="Also print the reasons for each cell.")
 @click.pass_context
 def lab(
     context: click.Context, attacks: Sequence[str], protections: Sequence[str], *, as_json: bool, verbose: bool
 ) -> None:
-    """Attack your mail in an internet in a box, and see what each protection is worth.
+    """Attack your own mail on a simulated internet, and see what each protection is worth.
 
     Everything runs on loopback, without root, and sends mail through the real server: a signed root, signed and
     unsigned domains, receiving servers, and attackers on the path and in the DNS.
 
-    Exit status: 0 when every cell is as theory says, 1 when not, 2 on usage.
+    Exit status: 0 if every cell is as theory predicts; 1 if not; 2 usage error.
     """
     if context.invoked_subcommand is not None:
         if attacks or protections or as_json or verbose:
@@ -60,11 +62,11 @@ def lab(
 
 
 @lab.command()
-@click.option("--attack", type=_ATTACKS, default=Attack.NONE.value, show_default=True, help="What the attacker does.")
+@click.option("--attack", type=_ATTACKS, default=Attack.NONE.value, show_default=True, help="The attack to run.")
 def up(attack: str) -> None:
-    """Keep the box running, with a server in it, and tell how to send a mail into it by hand.
+    """Keep the lab running with a server in it, and show how to send mail through it by hand.
 
-    Prints commands with the box's real addresses, then what happens, until Ctrl-C.
+    Prints commands with the real addresses of this run, then logs events until Ctrl-C.
     """
     try:
         asyncio.run(stay(Attack(attack), click.echo))

@@ -61,9 +61,9 @@ class LazyGroup(click.Group):
 def main() -> None:
     """A mail transfer agent whose deliveries cannot be downgraded.
 
-    It validates DNSSEC itself, applies DANE and the operator's own rules, falls back only where falling back is
-    proven safe, and explains every decision.
+    It validates DNSSEC itself, enforces DANE, MTA-STS and your own rules, falls back only where that is proven safe,
+    and explains every decision.
 
-    Every verb also ends with status 74 when its output cannot be written, 130 when it is interrupted, and 141 when the
+    Every command also exits with status 74 if its output cannot be written, 130 if it is interrupted, and 141 if the
     reader of its output has gone.
     """

@@ -91,18 +91,20 @@ class TypeParam(click.ParamType[dns.rdatatype.RdataType]):
     "upstreams",
     type=UpstreamParam(),
     multiple=True,
-    help="Resolver to ask; may be repeated. Default: the system's.",
+    help="Resolver to query; may be repeated. Default: the system's.",
 )
 @click.option(
     "--anchor",
     "anchors",
     type=AnchorParam(),
     multiple=True,
-    help="DS or DNSKEY records to trust; may be repeated. Default: the root's keys.",
+    help="File of DS or DNSKEY records to trust; may be repeated. Default: the root's keys.",
 )
-@click.option("--now", type=TimeParam(), help="Validate as of this moment (Unix seconds or ISO 8601).")
-@click.option("--timeout", type=click.FloatRange(0.1, 60), default=10, show_default=True, help="Seconds for one query.")
-@click.option("--json", "as_json", is_flag=True, help="The same as data.")
+@click.option("--now", type=TimeParam(), help="Validate as of this time (Unix seconds or ISO 8601).")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 60), default=10, show_default=True, help="Seconds for each query."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def resolve(
     name: str,
     rdtype: dns.rdatatype.RdataType,
@@ -114,7 +116,7 @@ def resolve(
 ) -> None:
     """Look NAME up, validate the answer, and show the chain of trust behind it.
 
-    The upstream is only asked for data and signatures; whether they hold is found out here. Secure: proven from a
+    The upstream resolver only supplies data and signatures; they are validated here. Secure: proven from a
     trust anchor down. Insecure: proven to be unsigned. Bogus: signed, but the proof is broken.
 
     Exit status: 0 secure or insecure, there or absent; 1 bogus; 2 usage; 3 could not find out.

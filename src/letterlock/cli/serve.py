@@ -36,14 +36,14 @@ SWITCH_SECONDS = 0.0003
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    help="Configuration file (TOML); else $LETTERLOCK_CONFIG, else /etc/letterlock/letterlock.toml. Without one: "
-    "safe defaults, on loopback.",
+    help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe defaults on "
+    "loopback.",
 )
-@click.option("--check-config", is_flag=True, help="Read the configuration, tell every mistake, and stop.")
+@click.option("--check-config", is_flag=True, help="Check the configuration, report every mistake, and exit.")
 @click.option(
     "--print-drop-in",
     is_flag=True,
-    help="Print what the systemd unit has to allow for this configuration, as a drop-in for it, and stop.",
+    help="Print a systemd drop-in with the paths that this configuration needs to write, and exit.",
 )
 @click.option(
     "--log",
@@ -51,16 +51,16 @@ SWITCH_SECONDS = 0.0003
     type=click.Choice(["postfix", "json"]),
     default="postfix",
     show_default=True,
-    help="Form of the log on stderr.",
+    help="Format of the log on standard error.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Log every lookup and session too.")
+@click.option("--verbose", "-v", is_flag=True, help="Also log every lookup and session.")
 def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log_format: str, verbose: bool) -> None:
-    """Receive mail from your networks, keep it safely, and deliver it by MX.
+    """Run the server: accept mail from your networks, queue it durably, and deliver it.
 
-    Runs in the foreground and logs to stderr. SIGTERM or Ctrl-C finishes what is in hand and stops. SIGHUP, or
-    `letterlock reload`, reads the configuration and the certificates again.
+    help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe defaults on "
+    "loopback.",
 
-    Exit status: 0 stopped in order; 1 could not start; 2 usage; 78 mistakes in the configuration.
+    Exit status: 0 stopped cleanly; 1 could not start; 2 usage error; 78 mistakes in the configuration.
     """
     try:
         path = find(config_path)

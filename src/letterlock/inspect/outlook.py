@@ -105,7 +105,7 @@ def protection(evidence: DestinationEvidence, target: TargetHost, required: Requ
         return Summary(Protection.ONCE_KNOWN, _DANGERS[Attacker.FIRST_CONTACT])
     if prospects[Attacker.BOUGHT_CERTIFICATE].who_can_read is Reader.ATTACKER:
         return Summary(Protection.PROTECTED, _DANGERS[Attacker.BOUGHT_CERTIFICATE])
-    return Summary(Protection.PROTECTED, "an attacker on the path can delay the mail, not read it")
+    return Summary(Protection.PROTECTED, "an attacker on the path can delay the mail but not read it")
 
 
 def but(promised: Summary, weaknesses: Iterable[str]) -> Summary:
@@ -172,7 +172,7 @@ def _first_contact(hidden: tuple[Prospect, ...], safe: str) -> Prospect:
     if read is None:
         return Prospect(Attacker.FIRST_CONTACT, Reader.NOBODY, safe)
     return Prospect(
-        Attacker.FIRST_CONTACT, Reader.ATTACKER, f"who has never seen a policy is not protected: {read.why}"
+        Attacker.FIRST_CONTACT, Reader.ATTACKER, f"a sender that has never seen the policy is not protected: {read.why}"
     )
 
 
@@ -196,10 +196,14 @@ _DANGERS = {
 }
 
 
+_CHOOSES_THE_HOST = "the MX records are not signed: an attacker who forges them chooses the host"
+_FORGERY_DETECTED = "forged answers are detected, or point to a server that cannot prove its identity"
+
+
 def _removing_starttls(requirement: Requirement) -> Prospect:
     if requirement.encryption is Encryption.MANDATORY:
         return Prospect(Attacker.REMOVES_STARTTLS, Reader.NOBODY, "held and tried again: TLS is demanded")
-    return Prospect(Attacker.REMOVES_STARTTLS, Reader.ATTACKER, "sent in clear: nothing demands TLS")
+    return Prospect(Attacker.REMOVES_STARTTLS, Reader.ATTACKER, "sent in cleartext: nothing demands TLS")
 
 
 def _with_own_certificate(requirement: Requirement) -> Prospect:
@@ -243,7 +247,7 @@ def _forging_dns(evidence: DestinationEvidence, target: TargetHost, required: Re
             return Prospect(attacker, Reader.NOBODY, "held: it has none of the fingerprints")
         if isinstance(proven, PkixAuthentication) and proven.demander is Demander.RULE and rule and rule.names:
             return Prospect(attacker, Reader.NOBODY, "held: the certificate must have a name that the rule gives")
-        return Prospect(attacker, Reader.ATTACKER, "the MX records are not signed: a forger chooses the host")
+        return Prospect(attacker, Reader.ATTACKER, _CHOOSES_THE_HOST)
     if exposed and target.host.origin is not Origin.LITERAL and target.address_security is not Security.SECURE:
         return Prospect(attacker, Reader.ATTACKER, "the addresses are not signed, and nothing proves the server")
-    return Prospect(attacker, Reader.NOBODY, "forged answers are noticed, or lead to a server that proves nothing")
+    return Prospect(attacker, Reader.NOBODY, _FORGERY_DETECTED)

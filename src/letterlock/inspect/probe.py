@@ -69,7 +69,7 @@ class ByHand:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line of a session, without its CRLF, as octets; `ours` or the server's, in clear or inside TLS."""
+    """One line of a session, without its CRLF, as octets; `ours` or the server's, in cleartext or inside TLS."""
 
     octets: bytes
     ours: bool

@@ -80,15 +80,15 @@ def advise(seen: Seen) -> tuple[Advice, ...]:
     if mx is None:
         return ()
     if isinstance(mx, LookupFailure):
-        return (_mend_mx(domain, mx),)
+        return (_fix_mx(domain, mx),)
     hosts = tuple(host for host in seen.hosts if host.target.host.origin is not Origin.LITERAL)
     if not seen.hosts:
         return ()
     if all(_has_no_address(host) for host in seen.hosts):
         return tuple(_without_addresses(domain, hosts))
     found = (
-        *_mend_hosts(hosts),
-        *_mend_sts(domain, seen.evidence.sts, hosts),
+        *_fix_hosts(hosts),
+        *_fix_sts(domain, seen.evidence.sts, hosts),
         *_strengthen(hosts),
         *_sign(domain, mx, hosts),
         *_publish_tlsa(domain, hosts),
@@ -101,23 +101,23 @@ def advise(seen: Seen) -> tuple[Advice, ...]:
 # --- what is broken --------------------------------------------------------------------------------------------------
 
 
-def _mend_resolver(detail: str) -> Advice:
+def _fix_resolver(detail: str) -> Advice:
     return Advice(
-        kind="mend-resolver",
+        kind="fix-resolver",
         subject="the DNS resolver",
-        what=f"look at the DNS resolver that this machine asks ({detail})",
-        why="it answers nothing, so this says nothing about the domain",
+        what=f"check the DNS resolver that this machine uses ({detail})",
+        why="it does not answer, so this says nothing about the domain",
     )
 
 
-def _mend_mx(domain: str, failed: LookupFailure) -> Advice:
+def _fix_mx(domain: str, failed: LookupFailure) -> Advice:
     if failed.kind is FailureKind.NO_UPSTREAM:
-        return _mend_resolver(failed.detail)
+        return _fix_resolver(failed.detail)
     return Advice(
-        kind="mend-mx-lookup",
+        kind="fix-mx-lookup",
         subject=domain,
         what=f"fix the DNS of {domain}: its MX lookup fails ({failed.kind}: {failed.detail})",
-        why="whoever validates DNSSEC can send it nothing",
+        why="senders that validate DNSSEC cannot deliver to it",
     )
 
 
@@ -125,26 +125,26 @@ def _no_upstream(lookup: Answer | LookupFailure | None) -> TypeGuard[LookupFailu
     return isinstance(lookup, LookupFailure) and lookup.kind is FailureKind.NO_UPSTREAM
 
 
-def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
+def _fix_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
     for host in hosts:
         name, target = host.target.host.name, host.target
         found = {finding(reason) for reason in host.told}
         silent = next((each.detail for each in (*target.address_lookups, target.tlsa) if _no_upstream(each)), None)
         if isinstance(host.required, SkipHost) and silent is not None:
-            yield _mend_resolver(silent)
+            yield _fix_resolver(silent)
         elif isinstance(target.tlsa, LookupFailure):
             yield Advice(
-                kind="mend-tlsa-lookup",
+                kind="fix-tlsa-lookup",
                 subject=name,
                 what=f"fix the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
-                why="the host receives nothing from anyone who checks DANE",
+                why="the host receives no mail from senders that check DANE",
             )
         elif isinstance(host.required, SkipHost) and host.required.kind is SkipKind.ADDRESS_UNKNOWN:
             yield Advice(
-                kind="mend-address-lookup",
+                kind="fix-address-lookup",
                 subject=name,
                 what=f"fix the DNS of {name}: {sentence(host.required.reasons[0])}",
-                why="the host receives nothing from anyone who validates DNSSEC",
+                why="the host receives no mail from senders that validate DNSSEC",
             )
         elif _has_no_address(host):
             yield _give_address(name)
@@ -153,38 +153,39 @@ def _mend_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
                 kind="offer-starttls",
                 subject=name,
                 what=f"offer STARTTLS at {name}: what is published for it demands TLS",
-                why="whoever checks sends it nothing. If it does offer STARTTLS, something on the path removes it",
+                why="senders that check it deliver nothing. If it does offer STARTTLS, something on the path removes "
+                "it",
             )
         elif Finding.IN_CLEAR in found:
             yield Advice(
                 kind="offer-starttls",
                 subject=name,
                 what=f"offer STARTTLS at {name}",
-                why="mail to it goes out in clear: everybody on the path reads it, without an attack",
+                why="mail to it goes out in cleartext: everybody on the path can read it without an active attack",
             )
         for detail in host.broken[:1]:
             yield Advice(
-                kind="mend-tls",
+                kind="fix-tls",
                 subject=name,
                 what=f"make TLS work at {name}, with version 1.2 or later: the handshake failed ({detail})",
-                why="whoever demands TLS sends it nothing, and everybody else sends in clear",
+                why="senders that demand TLS deliver nothing, and all others send in cleartext",
             )
         if Finding.DANE_MISMATCH in found:
             yield Advice(
-                kind="mend-tlsa",
+                kind="fix-tlsa",
                 subject=name,
                 what=f"make the TLSA records of {name} match its certificate",
-                why="the host receives nothing from anyone who checks DANE. Compare with the key on the server itself "
+                why="the host receives no mail from senders that check DANE. Compare with the key on the server itself "
                 "first: an attacker may have shown this one",
                 publish=_tlsa_lines(host),
             )
         for reason in host.told:
             if finding(reason) is Finding.DANE_CHAIN:
                 yield Advice(
-                    kind="mend-dane-ta-certificate",
+                    kind="fix-dane-ta-certificate",
                     subject=name,
-                    what=f"give {name} a certificate that its TLSA record stands for: {sentence(reason)}",
-                    why="the host receives nothing from anyone who checks DANE",
+                    what=f"give {name} a certificate that its TLSA record vouches for: {sentence(reason)}",
+                    why="the host receives no mail from senders that check DANE",
                 )
 
 
@@ -196,8 +197,8 @@ def _give_address(name: str) -> Advice:
     return Advice(
         kind="give-address",
         subject=name,
-        what=f"give {name} an address, or take it out of the MX records",
-        why="every sender tries it in vain",
+        what=f"give {name} an address, or remove it from the MX records",
+        why="no sender can reach it",
     )
 
 
@@ -207,30 +208,30 @@ def _without_addresses(domain: str, hosts: Sequence[SeenHost]) -> Iterator[Advic
     yield Advice(
         kind="publish-null-mx",
         subject=domain,
-        what=f"publish a null MX record for {domain}, if it is to take no mail",
-        why="senders then return mistaken mail at once (RFC 7505)",
+        what=f"publish a null MX record for {domain} if it should accept no mail",
+        why="senders then return misaddressed mail at once (RFC 7505)",
         publish=(f"{domain}. IN MX 0 .",),
     )
 
 
-def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
+def _fix_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
     """A policy that cannot be had, does not name a host, or demands a certificate that a host does not have."""
     trouble = _sts_trouble(sts)
     if trouble:
         yield Advice(
-            kind="mend-mta-sts",
+            kind="fix-mta-sts",
             subject=domain,
             what=f"fix the MTA-STS policy of {domain}: {trouble}",
-            why="senders that do not remember it are not protected by it; if it is in order, somebody blocks it",
+            why="it does not protect senders that have not seen it before; if it is correct, something blocks it",
         )
     if not isinstance(sts, Known) or sts.policy.mode is Mode.NONE:
         return
     if sts.policy.oddities:
         yield Advice(
-            kind="mend-mta-sts-text",
+            kind="fix-mta-sts-text",
             subject=domain,
             what=f"correct the text of the MTA-STS policy of {domain}: {'; '.join(sts.policy.oddities)}",
-            why="senders that are strict take such a text for no policy (RFC 8461 section 3.2)",
+            why="strict senders treat such a text as no policy at all (RFC 8461 section 3.2)",
         )
     for host in hosts:
         name = host.target.host.name
@@ -239,23 +240,23 @@ def _mend_sts(domain: str, sts: StsEvidence | None, hosts: Iterable[SeenHost]) -
                 kind="name-host-in-mta-sts",
                 subject=name,
                 what=f"add {name} to the MTA-STS policy of {domain}, and give its TXT record a new id",
-                why="whoever follows the policy does not deliver there",
+                why="senders that follow the policy do not deliver there",
                 publish=(f"mx: {name}",),
             )
         for reason in host.told:
             if finding(reason) is Finding.PUBLIC_CHAIN:
                 yield Advice(
-                    kind="mend-certificate",
+                    kind="fix-certificate",
                     subject=name,
                     what=f"give {name} a certificate of a public authority for its name: {sentence(reason)}",
                     why=f"the MTA-STS policy of {domain} demands one",
                 )
             elif finding(reason) is Finding.POLICY_WOULD_HOLD:
                 yield Advice(
-                    kind="mend-before-enforcing",
+                    kind="fix-before-enforcing",
                     subject=name,
                     what=f"fix {name} before the policy is enforced: {sentence(reason)}",
-                    why="from then on whoever follows the policy does not deliver there",
+                    why="from then on senders that follow the policy do not deliver there",
                 )
 
 
@@ -269,14 +270,14 @@ def _strengthen(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
                 kind="lengthen-key",
                 subject=name,
                 what=f"give {name} a longer key: RSA with 2048 bits or more, or EC P-256 (it has {found.key})",
-                why="the key can be broken with known means; then its owner's mail can be read and taken",
+                why="the key can be broken with known methods; an attacker can then read and intercept the mail",
             )
         if (found := weak.get(Weakness.NO_FORWARD_SECRECY)) is not None:
             yield Advice(
                 kind="offer-forward-secrecy",
                 subject=name,
                 what=f"offer ECDHE key exchange, or TLS 1.3, at {name} (it chose {found.cipher})",
-                why="whoever gets its key later can read all mail that was recorded until then",
+                why="an attacker who gets the key later can read all mail recorded until then",
             )
 
 
@@ -300,7 +301,7 @@ def _sign(domain: str, mx: Answer, hosts: Iterable[SeenHost]) -> Iterator[Advice
             kind="sign-domain",
             subject=domain,
             what=f"sign {domain} with DNSSEC",
-            why="unsigned MX records can be forged, and DANE cannot protect what they lead to"
+            why="unsigned MX records can be forged, and DANE cannot protect the hosts they name"
             + (f" ({mx.proof[-1].detail})" if mx.proof else ""),
         )
     for host in hosts:
@@ -313,8 +314,8 @@ def _sign(domain: str, mx: Answer, hosts: Iterable[SeenHost]) -> Iterator[Advice
                 subject=name,
                 what=f"sign the zone of {name} with DNSSEC"
                 if _within(name, domain)
-                else f"ask who runs {name} to sign its zone and publish TLSA records, or take a host that has them",
-                why="without signed addresses nobody looks for TLSA records (RFC 7672 section 2.2.2)",
+                else f"ask the operator of {name} to sign its zone and publish TLSA records, or use a host with both",
+                why="without signed addresses no sender looks for TLSA records (RFC 7672 section 2.2.2)",
             )
 
 
@@ -331,14 +332,14 @@ def _publish_tlsa(domain: str, hosts: Iterable[SeenHost]) -> Iterator[Advice]:
         if host.without_tls:
             continue  # TLS comes first: with TLSA records, nobody who checks them would send it anything
         lines = _tlsa_lines(host)
-        digest = "; take the digest from the key on the server, for this one is of what was shown just now"
+        digest = "; take the digest from the key on the server, because this one is of the certificate shown just now"
         if not tlsa.records:
-            who = "publish" if _within(name, domain) else f"ask who runs {name} to publish"
+            who = "publish" if _within(name, domain) else f"ask the operator of {name} to publish"
             yield Advice(
                 kind="publish-tlsa",
                 subject=name,
                 what=f"{who} a TLSA record for {name} (its zone is signed already)",
-                why="then nobody on the path can read or take mail to it" + (digest if lines else ""),
+                why="then no attacker on the path can read or intercept its mail" + (digest if lines else ""),
                 publish=lines,
             )
         elif not usable_records(tlsa_records(tlsa)):
@@ -379,14 +380,14 @@ def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost])
                 kind="enforce-mta-sts",
                 subject=domain,
                 what=f"set the MTA-STS policy of {domain} from {policy.mode} to enforce when the TLS reports are clean",
-                why="until then senders deliver whatever the server shows",
+                why="until then senders deliver whatever certificate the server presents",
                 publish=("mode: enforce",),
             )
         case Known(policy=policy) if policy.max_age_seconds < SHORT_MAX_AGE_SECONDS:
             yield Advice(
                 kind="lengthen-mta-sts",
                 subject=domain,
-                what=f"let the MTA-STS policy of {domain} hold for longer than {policy.max_age_seconds} seconds",
+                what=f"make the MTA-STS policy of {domain} last longer than {policy.max_age_seconds} seconds",
                 why="an attacker who blocks it only needs to wait that long",
                 publish=(f"max_age: {ADVISED_MAX_AGE_SECONDS}",),
             )
@@ -398,7 +399,7 @@ def _new_policy(domain: str, hosts: Sequence[SeenHost]) -> Advice:
         kind="publish-mta-sts",
         subject=domain,
         what=f"publish an MTA-STS policy for {domain}, in mode testing first",
-        why="it protects the mail of senders that do not check DANE, once they have seen it",
+        why="it protects mail from senders that do not check DANE, once they have seen it",
         publish=(
             f'_mta-sts.{domain}. IN TXT "v=STSv1; id=1;"',
             f"https://mta-sts.{domain}/.well-known/mta-sts.txt:",
@@ -419,6 +420,6 @@ def _ask_for_reports(domain: str, reporting: Reporting | None) -> Iterator[Advic
         kind="ask-for-reports",
         subject=domain,
         what=f"ask for TLS reports{fault}",
-        why="senders then tell you when deliveries fail, and an attack is seen (RFC 8460)",
+        why="senders then report failed deliveries to you, and attacks become visible (RFC 8460)",
         publish=(f'_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=mailto:tls-reports@{domain}"',),
     )

@@ -67,7 +67,7 @@ class Shown:
 
     @property
     def by_fallback(self) -> bool:
-        """Whether it is what came of a requirement's fallback, in clear on purpose."""
+        """Whether it is what came of a requirement's fallback, in cleartext on purpose."""
         return self.evidence.starttls is StartTls.NOT_TRIED
 
 

@@ -206,7 +206,7 @@ def _broken(evidence: SessionEvidence) -> str | None:
     """How the handshake failed; of a session that is the fallback, only that it did."""
     if isinstance(evidence.handshake, HandshakeFailed):
         return evidence.handshake.detail
-    return "twice, before a session in clear" if evidence.starttls is StartTls.NOT_TRIED else None
+    return "twice, before a session in cleartext" if evidence.starttls is StartTls.NOT_TRIED else None
 
 
 def _without_route(verdict: Defer | Refuse) -> Summary:

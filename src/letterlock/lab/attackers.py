@@ -74,9 +74,8 @@ class OnPath(ABC):
         while line != b".\r\n":
             line = await self._overhear(session.victim)
             await session.honest.write(line)
-        self._tell(
-            f"attacker on the path: read a message, {'inside his own TLS' if session.victim.encrypted else 'in clear'}"
-        )
+        how = "inside the attacker's own TLS" if session.victim.encrypted else "in cleartext"
+        self._tell(f"attacker on the path: read a message, {how}")
         await session.victim.write(await session.honest.read_reply())
 
 
@@ -116,7 +115,7 @@ class Impostor(OnPath):
 
 
 class Injector(OnPath):
-    """Sends a reply to EHLO in clear right behind `220`, then passes on TLS between victim and honest server.
+    """Sends a reply to EHLO in cleartext right behind `220`, then passes on TLS between victim and honest server.
 
     A victim that keeps the injected octets takes them for the honest server's words inside TLS (CVE-2011-0411 and its
     kin of 2021).
@@ -127,7 +126,7 @@ class Injector(OnPath):
     async def _starttls(self, session: Session) -> None:
         await session.honest.write(b"STARTTLS\r\n")
         await session.victim.write(await session.honest.read_reply() + self.INJECTED)
-        self._tell("attacker on the path: injected replies in clear behind 220")
+        self._tell("attacker on the path: injected replies in cleartext behind 220")
         upstream = asyncio.create_task(self._pump(session.victim, session.honest))
         try:
             await self._pump(session.honest, session.victim)

@@ -72,5 +72,5 @@ class MailServer:
                 await wire.write(b"552 5.3.4 Message too big\r\n")
                 return
         self.mailbox.append(Arrival(bytes(content), wire.encrypted))
-        self.tell(f"{self.host} took a message, {'encrypted' if wire.encrypted else 'in clear'}")
+        self.tell(f"{self.host} took a message, {'encrypted' if wire.encrypted else 'in cleartext'}")
         await wire.write(b"250 2.0.0 Ok: in the mailbox\r\n")

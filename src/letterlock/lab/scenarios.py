@@ -82,7 +82,7 @@ ATTACK_STORIES = {
     Attack.MX_FORGED: "in the DNS: forges the MX to a host of his own, which has a valid certificate for its own name",
     Attack.TLSA_REMOVED: "in the DNS: answers that there is no TLSA; on the path: as with the self-signed one",
     Attack.TLSA_LOOKUP_FAILED: "in the DNS: answers SERVFAIL for TLSA; on the path: as with the self-signed one",
-    Attack.PLAINTEXT_INJECTED: "on the path to the MX host: sends replies in clear right behind the 220 to STARTTLS",
+    Attack.PLAINTEXT_INJECTED: "on the path to the MX host: sends replies in cleartext right after the 220 to STARTTLS",
     Attack.STS_HIDDEN: "in the DNS: answers that there is no _mta-sts record and no policy host; on the path: as with "
     "the self-signed one. The server has seen the policy before",
     Attack.STS_HIDDEN_FIRST: "the same, against a server that has never seen the policy",

@@ -1,4 +1,4 @@
-"""One SMTP connection as the lab's servers and attackers see it: raw lines, in clear or inside TLS (stdlib ssl).
+"""One SMTP connection as the lab's servers and attackers see it: raw lines, in cleartext or inside TLS (stdlib ssl).
 
 Deliberately naive, and deliberately not `letterlock.net`: a second, independent reading of the protocol.
 """

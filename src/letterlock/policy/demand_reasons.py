@@ -3,9 +3,9 @@
 from letterlock.policy.codes import Code
 from letterlock.policy.explanation import NOTHING, OUR_RULE, UNDER_ATTACK, Finding, ResultType, row
 
-_STS_HOST = "the operator of the domain must mend the host or the MTA-STS policy; the mail is tried again until then"
+_STS_HOST = "the operator of the domain must fix the host or the MTA-STS policy; delivery is tried again until then"
 _CANNOT_PROTECT = (
-    "send it without REQUIRETLS if it may be read on the way, or ask the operator for TLS that can be verified"
+    "send it without REQUIRETLS if it may be read in transit, or ask the operator for TLS that can be verified"
 )
 
 _STS = (
@@ -20,14 +20,14 @@ _STS = (
         Code.RFC8461_5_TESTING,
         "RFC 8461 section 5",
         "2.0.0",
-        "the MTA-STS policy {id} of {domain} is in testing: what it demands is looked at, and not enforced",
+        "the MTA-STS policy {id} of {domain} is in testing mode: its demands are checked but not enforced",
         "the operator of the domain should change to mode enforce once its reports are clean",
     ),
     row(
         Code.RFC8461_5_WOULD_HOLD,
         "RFC 8461 section 5",
         "2.0.0",
-        "would have been held under {what}, were it enforced: {reason}",
+        "{what} would have held this mail if it were enforced: {reason}",
         _STS_HOST,
         ResultType.VALIDATION_FAILURE,
         finding=Finding.POLICY_WOULD_HOLD,
@@ -36,7 +36,7 @@ _STS = (
         Code.RFC8461_5_WOULD_PASS,
         "RFC 8461 section 5",
         "2.0.0",
-        "would have passed under {what}, were it enforced",
+        "{what} would have let this mail pass if it were enforced",
         NOTHING,
         finding=Finding.AUDITED,
     ),
@@ -44,7 +44,7 @@ _STS = (
         Code.RFC8461_5_NONE,
         "RFC 8461 section 5",
         "2.0.0",
-        "the MTA-STS policy {id} of {domain} has mode none, and demands nothing",
+        "the MTA-STS policy {id} of {domain} has mode none and demands nothing",
         NOTHING,
     ),
     row(
@@ -60,16 +60,16 @@ _STS = (
         Code.RFC8461_10_2_BLOCKED,
         "RFC 8461 section 10.2",
         "2.0.0",
-        "the remembered MTA-STS policy of {domain} is used, because it cannot be confirmed now: {detail}",
-        "an attacker who blocks the lookup looks like this, and so does a mistake: compare from another network",
+        "the remembered MTA-STS policy of {domain} is used because it cannot be confirmed at the moment: {detail}",
+        "this is what an attacker who blocks the lookup looks like, and also a mistake: compare with another network",
         ResultType.STS_POLICY_FETCH_ERROR,
     ),
     row(
         Code.RFC8461_3_3_UNREACHABLE,
         "RFC 8461 section 3.3",
         "2.0.0",
-        "whether {domain} has an MTA-STS policy could not be found out, and none is remembered: {detail}",
-        "the operator of the domain must mend the TXT record or the policy host; an attacker can cause this too",
+        "could not determine whether {domain} has an MTA-STS policy, and none is remembered: {detail}",
+        "the operator of the domain must fix the TXT record or the policy host; an attacker can cause this too",
         ResultType.STS_POLICY_FETCH_ERROR,
     ),
     row(
@@ -77,14 +77,15 @@ _STS = (
         "RFC 8461 section 4.1",
         "4.7.5",
         "the MTA-STS policy {id} of {domain} does not name this host; it names {patterns}",
-        "whoever forges the MX record causes this; else the operator of the domain must add the host to the policy",
+        "an attacker who forges the MX record causes this; otherwise the operator of the domain must add the host to "
+        "the policy",
         ResultType.VALIDATION_FAILURE,
     ),
     row(
         Code.RFC8461_5_STARTTLS_REQUIRED,
         "RFC 8461 section 5",
         "4.7.5",
-        "STARTTLS was not offered though the MTA-STS policy demands it; an attacker on the path may have removed it",
+        "STARTTLS was not offered although the MTA-STS policy demands it; an attacker on the path may have removed it",
         UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
         finding=Finding.STARTTLS_MISSING,
@@ -93,7 +94,7 @@ _STS = (
         Code.RFC8461_5_STARTTLS_REFUSED,
         "RFC 8461 section 5",
         "4.7.5",
-        "STARTTLS was refused ({reply}) though the MTA-STS policy demands it",
+        "STARTTLS was refused ({reply}) although the MTA-STS policy demands it",
         UNDER_ATTACK,
         ResultType.STARTTLS_NOT_SUPPORTED,
         finding=Finding.STARTTLS_MISSING,
@@ -110,7 +111,7 @@ _STS = (
         Code.RFC8461_4_2_UNTRUSTED,
         "RFC 8461 section 4.2",
         "4.7.5",
-        "the certificate is not one that the MTA-STS policy lets pass: {detail}",
+        "the certificate does not satisfy the MTA-STS policy: {detail}",
         _STS_HOST,
         ResultType.CERTIFICATE_NOT_TRUSTED,
         finding=Finding.PUBLIC_CHAIN,
@@ -155,8 +156,8 @@ _RULES = (
         Code.RULE_ROUTE_NOWHERE,
         "operator's rule",
         "4.3.5",
-        "the next hop of the route takes no mail, by a mistake in the route or at the relay host",
-        "mend the next_hop of the route, or have the operator of the relay host mend its DNS; the mail waits",
+        "the next hop of the route accepts no mail: the route is wrong, or the relay host is",
+        "correct the next_hop of the route, or ask the operator of the relay host to fix its DNS; the mail waits",
     ),
     row(
         Code.RULE_TLS_VERSION,
@@ -178,7 +179,7 @@ _RULES = (
         "operator's rule",
         "4.7.5",
         "neither the certificate nor its key has a fingerprint that the rule names: {detail}",
-        "if the server changed its key, take the new fingerprint from its operator by another way",
+        "if the server changed its key, get the new fingerprint from its operator through another channel",
         ResultType.VALIDATION_FAILURE,
     ),
     row(
@@ -199,16 +200,16 @@ _RULES = (
         Code.RULE_AUDIT_WOULD_HOLD,
         "operator's rule",
         "2.0.0",
-        "would have been held under {what}, which is in audit: {reason}",
-        "mend this before the rule is enforced",
+        "{what} would have held this mail if it were not in audit mode: {reason}",
+        "fix this before you enforce the rule",
         finding=Finding.AUDITED,
     ),
     row(
         Code.RULE_AUDIT_WOULD_PASS,
         "operator's rule",
         "2.0.0",
-        "would have passed under {what}, which is in audit",
-        "enforce the rule once nothing is told any more",
+        "{what}, in audit mode, would have let this mail pass",
+        "enforce the rule once nothing would be held any more",
         finding=Finding.AUDITED,
     ),
 )
@@ -269,8 +270,8 @@ _MESSAGE = (
         Code.RFC8689_4_2_2_TLS_REQUIRED_NO,
         "RFC 8689 section 4.2.2",
         "2.0.0",
-        "the message says TLS-Required: No: it is rather delivered than protected",
-        "the sender chose this; the header should be for reports about broken TLS only",
+        "the message has the header TLS-Required: No: its sender prefers delivery to protection",
+        "the sender chose this; the header is meant for reports about broken TLS",
         finding=Finding.SENDERS_DEMAND,
     ),
 )

@@ -54,12 +54,12 @@ class Explanation:
     finding: Finding | None = None
 
 
-NOTHING = "nothing: this is as it should be"
-THEIR_DNS = "the operator of the domain must mend its DNSSEC or its name servers; the mail is tried again until then"
-OUR_RULE = "look at the rule in the configuration; change it only if the demand was wrong"
+NOTHING = "nothing: this is as intended"
+THEIR_DNS = "the operator of the domain must fix its DNSSEC or its name servers; delivery is tried again until then"
+OUR_RULE = "review the rule in the configuration; change it only if its demand was wrong"
 UNDER_ATTACK = (
-    "if the server is known to offer TLS, something on the path removes it: compare from another network; "
-    "the mail is tried again"
+    "if the server is known to offer TLS, something on the path removes it: compare with another network; "
+    "delivery is tried again"
 )
 
 

@@ -28,7 +28,7 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle, own: str | None = Non
     Whether a host has TLSA records never changes the order (RFC 7672 section 2.2.1). The domain itself is the host
     (implicit MX) only where the MX answer says that there is none, never after a lookup that failed. The operator's
     route, where there is one, is told last; mail waits while it leads nowhere, for that is no fault of the recipient.
-    `own` is the name of this server: hosts that are no better than it are left out, or mail would go round in a circle.
+    `own` is the name of this server: hosts that are no better than it are left out, or mail would loop.
     """
     routed = _without_own(_by_mx(evidence, shuffle), own)
     if evidence.relay is not None and isinstance(routed, Refuse):

@@ -68,13 +68,28 @@ class DomainParam(click.ParamType[str]):
 @click.command()
 @click.argument("domains", metavar="[DOMAIN]...", type=DomainParam(), nargs=-1)
 @click.option(
-    "--file", "listed", type=click.File("rb"), help="More domains, one a line, # for comments; - for standard input."
+    "--file",
+    "listed",
+    type=click.File("rb"),
+    help="Read more domains, one per line, # for comments; - is standard input.",
 )
-@click.option("--jobs", type=click.IntRange(1, MAX_JOBS), default=20, show_default=True, help="Domains at a time.")
-@config_option
-@click.option("--upstream", "upstreams", type=UpstreamParam(), multiple=True, help="Resolver to ask; may be repeated.")
 @click.option(
-    "--anchor", "anchors", type=AnchorParam(), multiple=True, help="DS or DNSKEY records to trust; may be repeated."
+    "--jobs",
+    type=click.IntRange(1, MAX_JOBS),
+    default=20,
+    show_default=True,
+    help="Number of domains to check at once.",
+)
+@config_option
+@click.option(
+    "--upstream", "upstreams", type=UpstreamParam(), multiple=True, help="Resolver to query; may be repeated."
+)
+@click.option(
+    "--anchor",
+    "anchors",
+    type=AnchorParam(),
+    multiple=True,
+    help="File of DS or DNSKEY records to trust; may be repeated.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the MX hosts.  [default: 25]")
 @click.option(
@@ -82,12 +97,19 @@ class DomainParam(click.ParamType[str]):
     type=click.FloatRange(1, 300),
     default=15,
     show_default=True,
-    help="Seconds for one connection or answer.",
+    help="Seconds for each connection and reply.",
 )
-@click.option("--full/--brief", "full", default=None, help="A block or a line each.  [default: a line from 4 on]")
-@click.option("--json", "form", flag_value="json", help="The same as data: one JSON document.")
-@click.option("--jsonl", "form", flag_value="jsonl", help="The same as data: one JSON object a line, as they come.")
-@click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to this file too.")
+@click.option(
+    "--full/--brief",
+    "full",
+    default=None,
+    help="Print a block or a line per domain.  [default: a line if there are 4 or more]",
+)
+@click.option("--json", "form", flag_value="json", help="Print one JSON document.")
+@click.option("--jsonl", "form", flag_value="jsonl", help="Print one JSON object per line, as results arrive.")
+@click.option(
+    "--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Also write an HTML page to this file."
+)
 def check(
     domains: tuple[str, ...],
     listed: BinaryIO | None,
@@ -103,18 +125,18 @@ def check(
 ) -> None:
     """Show what protects mail to each DOMAIN, and what an attacker on the path could still do.
 
-    Speaks to the MX hosts as delivery would, up to the moment before MAIL FROM; nothing is sent. Ends with what the
-    domain's owner should do next, in order of worth.
+    Connects to the MX hosts as delivery would, but stops before MAIL FROM, so nothing is sent. Ends with what the
+    domain's owner should do next, most valuable step first.
 
     \b
     Exit status; with several domains the worst counts, 1 before 3:
        0  protected, or there is no mail to protect
-       1  not protected, or a host does not hold what it promised
-       2  usage
+       1  not protected, or a host does not keep what is promised for it
+       2  usage error
        3  could not find out
-      74  what was found could not be written
+      74  the result could not be written
       78  mistakes in the configuration
-     130  interrupted (143 by SIGTERM): what was finished is shown
+     130  interrupted (143 by SIGTERM); finished domains are shown
     """
     asked = _all_domains(domains, listed)
     options = _overridden(configured(config_path, sending=True), upstreams, anchors, port, timeout)

@@ -60,33 +60,39 @@ EXIT_NOT_CLEARED, EXIT_UNKNOWN = 1, 3
     type=click.Choice([each.value for each in Demand]),
     default=Demand.TLS.value,
     show_default=True,
-    help="What must hold: nothing, TLS with any certificate, a verified certificate, a TLSA record.",
+    help="What to require: nothing, TLS with any certificate, a verified certificate, or a TLSA match.",
 )
 @click.option(
-    "--name", "names", type=NameParam(), multiple=True, help="Name the certificate must have; may be repeated."
+    "--name", "names", type=NameParam(), multiple=True, help="Name that the certificate must have; may be repeated."
 )
 @click.option(
-    "--tlsa", "records", type=TlsaParam(), multiple=True, help="TLSA record, in place of DNS; may be repeated."
+    "--tlsa", "records", type=TlsaParam(), multiple=True, help="TLSA record to use instead of DNS; may be repeated."
 )
-@click.option("--ca", "roots", type=RootsParam(), help="Authorities to trust, as PEM.  [default: the system's]")
-@click.option("--implicit", is_flag=True, help="TLS from the first octet, without STARTTLS.")
-@click.option("--sni", type=NameParam(), help="Server name to ask for.  [default: the first name]")
-@click.option("--send", "content", type=MessageParam(), help="Message to send, if the verdict clears it.")
-@click.option("--from", "reverse_path", type=SenderParam(), help="Its sender, or <> for none.")
-@click.option("--to", "recipients", type=RecipientParam(), multiple=True, help="Its recipient; may be repeated.")
+@click.option("--ca", "roots", type=RootsParam(), help="PEM file of authorities to trust.  [default: the system's]")
+@click.option("--implicit", is_flag=True, help="Start TLS at once, without STARTTLS.")
+@click.option("--sni", type=NameParam(), help="Server name (SNI) to send.  [default: the first name]")
+@click.option("--send", "content", type=MessageParam(), help="Message file to send if the session is cleared.")
+@click.option("--from", "reverse_path", type=SenderParam(), help="Envelope sender; <> for the null reverse-path.")
+@click.option("--to", "recipients", type=RecipientParam(), multiple=True, help="Envelope recipient; may be repeated.")
 @config_option
-@click.option("--upstream", "upstreams", type=UpstreamParam(), multiple=True, help="Resolver to ask; may be repeated.")
 @click.option(
-    "--anchor", "anchors", type=AnchorParam(), multiple=True, help="DS or DNSKEY records to trust; may be repeated."
+    "--upstream", "upstreams", type=UpstreamParam(), multiple=True, help="Resolver to query; may be repeated."
+)
+@click.option(
+    "--anchor",
+    "anchors",
+    type=AnchorParam(),
+    multiple=True,
+    help="File of DS or DNSKEY records to trust; may be repeated.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(1, 300),
     default=15,
     show_default=True,
-    help="Seconds for one connection or answer; four times that for the whole session.",
+    help="Seconds for each connection and reply; the whole session gets four times as long.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as data.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def probe(
     place: Place,
     demand: str,
@@ -104,13 +110,13 @@ def probe(
     timeout: float,  # click's option of that name
     as_json: bool,
 ) -> None:
-    """Speak to one server as delivery would, under a requirement given by hand, and show what was found.
+    """Connect to one server as delivery would, under a requirement that you choose, and show what was found.
 
-    HOST is a name, whose addresses and TLSA records come from validated DNS, or an IP address. The port is 25, with
-    --implicit 465. Without --send nothing is sent: the session ends before MAIL FROM.
+    HOST is an IP address, or a name whose addresses and TLSA records are looked up in validated DNS. The port is 25, or
+    465 with --implicit. Without --send nothing is sent: the session ends before MAIL FROM.
 
-    Exit status: 0 cleared, and sent if asked to; 1 not cleared, or not taken; 2 usage; 3 could not connect or find
-    out; 78 mistakes in the configuration.
+    Exit status: 0 cleared, and sent if requested; 1 not cleared, or not accepted; 2 usage error; 3 could not connect,
+    or a lookup failed; 78 mistakes in the configuration.
     """
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # about some of the system's roots, not about mail
     by_hand = ByHand(

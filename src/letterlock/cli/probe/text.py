@@ -123,7 +123,7 @@ def _draw_session(session: Session, style: Style, number: int | None) -> Iterato
     clear = [each for each in session.said if not each.secure]
     secure = [each for each in session.said if each.secure]
     if clear:
-        yield f"    {style('in clear', 'warn')}"
+        yield f"    {style('in cleartext', 'warn')}"
         yield from _draw_said(clear)
     match session.handshake:
         case Completed(version=version, cipher=cipher, group=group, sni=sni) as done:
@@ -268,6 +268,6 @@ def _draw_sending(probed: Probe, mail: Mail | None, style: Style) -> Iterator[st
 def would_be_sent(probed: Probe, mail: Mail | None) -> str:
     """What delivery would do in such a session."""
     if isinstance(probed.result, Opened):
-        tls = "inside TLS" if probed.result.handshake else "in clear"
+        tls = "inside TLS" if probed.result.handshake else "in cleartext"
         return f"a message would be sent here, {tls}"
     return "nothing was sent" if mail else "nothing would be sent: MAIL FROM never leaves"

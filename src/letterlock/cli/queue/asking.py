@@ -29,7 +29,9 @@ def with_server(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command its connection to the server, and tell plainly when there is none."""
 
     @config_option
-    @click.option("--queue", "directory", type=click.Path(path_type=Path), help="The queue directory, instead.")
+    @click.option(
+        "--queue", "directory", type=click.Path(path_type=Path), help="The queue directory, instead of --config."
+    )
     @wraps(command)
     def run(*, config_path: Path | None, directory: Path | None, **others: Any) -> None:
         client = Queues(directory or configured(config_path).queue_directory)
@@ -82,10 +84,10 @@ class Domain(click.ParamType[str]):
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _FILTERS: list[_Decorator] = [
-    click.option("--domain", type=Domain(), help="Only messages that wait for recipients in this domain."),
-    click.option("--sender", help="Only messages from this address, or from this domain; <> for notifications."),
-    click.option("--older", type=Age(), help="Only messages that were accepted so long ago: 15m, 4h, 2d; 4 is 4h."),
-    click.option("--reason", help="Only messages whose last statuses or reasons hold this text, or code."),
+    click.option("--domain", type=Domain(), help="Only messages with waiting recipients in this domain."),
+    click.option("--sender", help="Only messages from this address or domain; <> for notifications."),
+    click.option("--older", type=Age(), help="Only messages older than this: 15m, 4h, 2d; a plain 4 means 4h."),
+    click.option("--reason", help="Only messages whose last status or reason contains this text or code."),
     click.option("--state", type=click.Choice(STATES), help="Only messages with a recipient in this state."),
 ]
 

@@ -19,13 +19,13 @@ from letterlock.queue.orders import Wanted
 
 @click.group()
 def queue() -> None:
-    """Look at the running server's queue, and steer it.
+    """Inspect and manage the queue of the running server.
 
     \b
     Exit status:
        0  done
-       1  no such message, nothing to change about it, or the server could not
-       2  usage
+       1  no such message, nothing to change, or the server reported an error
+       2  usage error
        3  no server answers
       78  mistakes in the configuration
     """
@@ -33,19 +33,19 @@ def queue() -> None:
 
 @queue.command("list")
 @filtered
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with all messages.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all messages.")
 @with_server
 def list_(client: Queues, *, wanted: Wanted, as_json: bool) -> None:
-    """Show every message that waits, and why.
+    """List the waiting messages and the reasons why they wait.
 
-    Exit status: 0 also when there is none; 1 when mail of former workers could not be taken over, and is not shown.
+    Exit status: 0, also if no message waits; 1 if mail of former workers could not be taken over and is not shown.
     """
     messages, problems = client.messages(wanted), client.problems()
     count = _print_json(messages, problems) if as_json else print_messages(messages, time.time())
     if count or as_json:
         click.echo(plural(count), err=True)
     else:
-        click.echo("The queue is empty." if wanted == EVERYTHING else "No message in the queue is like that.")
+        click.echo("The queue is empty." if wanted == EVERYTHING else "No message in the queue matches.")
     tell_problems(problems)
 
 
@@ -61,12 +61,12 @@ def _print_json(messages: Iterable[dict[str, Any]], problems: dict[str, str]) ->
 
 @queue.command()
 @click.argument("message_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @with_server
 def show(client: Queues, *, message_id: str, as_json: bool) -> None:
     """Show one message: envelope, recipients, and every attempt with its reasons.
 
-    `letterlock queue trace ID` tells the whole story.
+    `letterlock queue trace ID` shows its whole history.
     """
     message = _found(client, message_id)
     if as_json:
@@ -77,12 +77,13 @@ def show(client: Queues, *, message_id: str, as_json: bool) -> None:
 
 @queue.command()
 @click.argument("message_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="The same, as JSON: envelope, events, what comes next.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: envelope, events, what happens next.")
 @with_server
 def trace(client: Queues, *, message_id: str, as_json: bool) -> None:
-    """Tell the whole story of one message, in order of time.
+    """Show the whole history of one message in order of time.
 
-    From whom it came, each attempt with hosts, levels, reasons, replies, what you ordered, and what comes next.
+    Shows which client sent it, each attempt with hosts, security levels, reasons and replies, your own orders, and what
+    happens next.
     """
     message = _found(client, message_id)
     if as_json:
@@ -94,7 +95,7 @@ def trace(client: Queues, *, message_id: str, as_json: bool) -> None:
 def _found(client: Queues, message_id: str) -> dict[str, Any]:
     message = client.message(message_id)
     if message is None:
-        gone = "it was delivered, returned or removed (the log tells), or never was: see `letterlock queue list`"
+        gone = "it was delivered, returned or removed (see the log), or never existed; see `letterlock queue list`"
         raise ServerError(f"no message {safe(message_id)} in the queue\n  hint: {gone}")
     return message
 

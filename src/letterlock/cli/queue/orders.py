@@ -34,9 +34,9 @@ def _many(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command ids, filters, --all, --yes and --json."""
     decorators: list[_Decorator] = [
         with_server,
-        click.option("--json", "as_json", is_flag=True, help='What was changed: {"ids": [...], "changed": n}.'),
-        click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--all", "everything", is_flag=True, help="Every message to which it applies."),
+        click.option("--json", "as_json", is_flag=True, help='Print what was changed: {"ids": [...], "changed": n}.'),
+        click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
+        click.option("--all", "everything", is_flag=True, help="Apply to every message that qualifies."),
         filtered,
         click.argument("ids", nargs=-1, metavar="[ID]..."),
     ]
@@ -58,49 +58,49 @@ def _printable(_context: click.Context, _option: click.Parameter, text: str | No
 @click.command()
 @_many
 def retry(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, **how: Any) -> None:
-    """Try messages again now.
+    """Make messages due now.
 
-    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+    Select messages by ID (- reads IDs from standard input), with filters, or with --all.
 
-    What is held stays held. With --domain, only what goes there is tried.
+    Held messages stay held. With --domain, only deliveries to that domain are tried.
 
-    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
     _carry_out(client, Verb("retry", "Try", "due now"), wanted, ids, everything=everything, **how)
 
 
 @click.command()
-@_because("Your reason, kept with the message and shown with it.")
+@_because("Your reason; it is stored and shown with the message.")
 @_many
 def hold(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
 ) -> None:
     """Hold messages until they are released.
 
-    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+    Select messages by ID (- reads IDs from standard input), with filters, or with --all.
 
-    What is held is not tried and does not expire until you release it. With --domain, only what goes there is held. An
-    attempt that is under way ends first; whoever is deferred by it is held then.
+    Held messages are not tried and do not expire. With --domain, only deliveries to that domain are held. An attempt in
+    progress is not interrupted; recipients that it defers are held afterwards.
 
-    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
     _carry_out(client, Verb("hold", "Hold", "held", because=because), wanted, ids, everything=everything, **how)
 
 
 @click.command()
-@_because("Your reason, kept with the message and shown with it.")
+@_because("Your reason; it is stored and shown with the message.")
 @_many
 def quarantine(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
 ) -> None:
-    """Set messages aside, to be looked at.
+    """Set messages aside for inspection.
 
-    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+    Select messages by ID (- reads IDs from standard input), with filters, or with --all.
 
-    Like hold, but `release` with filters or --all leaves them where they are, unless you say --state quarantined.
-    Messages whose rows are damaged are there by themselves.
+    Like hold, but `release` with filters or --all does not release them, unless you add --state quarantined. The server
+    itself quarantines messages whose rows in the queue are damaged.
 
-    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
     verb = Verb("quarantine", "Quarantine", "quarantined", because=because)
     _carry_out(client, verb, wanted, ids, everything=everything, **how)
@@ -109,24 +109,24 @@ def quarantine(
 @click.command()
 @_many
 def release(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, **how: Any) -> None:
-    """Release what is held: it is due now.
+    """Release held messages, so that they are due now.
 
-    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+    Select messages by ID (- reads IDs from standard input), with filters, or with --all.
 
-    Messages in quarantine are released by ID, or with --state quarantined. A message that has expired meanwhile has one
-    more attempt, and is returned if that fails.
+    Quarantined messages are released by ID or with --state quarantined. A message that has expired in the meantime gets
+    one more attempt, and is returned to its sender if that fails.
 
-    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
     if wanted.state not in (None, *_FREED):
-        raise click.UsageError("only what is held or quarantined can be released")
+        raise click.UsageError("only held or quarantined messages can be released")
     only = wanted.state if ids else wanted.state or State.HELD
     _carry_out(client, Verb("release", "Release", "released", only=only), wanted, ids, everything=everything, **how)
 
 
 @click.command()
-@click.option("--bounce", is_flag=True, help="Return them to their senders (5.0.0), instead of telling nobody.")
-@_because("With --bounce: what the sender is told beside that it was the operator.")
+@click.option("--bounce", is_flag=True, help="Return the messages to their senders (5.0.0).")
+@_because("With --bounce: your reason, quoted to the sender.")
 @_many
 def remove(
     client: Queues,
@@ -138,34 +138,34 @@ def remove(
     because: str | None,
     **how: Any,
 ) -> None:
-    """Remove messages; nobody is told, but by --bounce.
+    """Remove messages, without notice to anybody unless --bounce is given.
 
-    Name messages by ID (- reads IDs from standard input), by filters, or take --all.
+    Select messages by ID (- reads IDs from standard input), with filters, or with --all.
 
-    With --domain, only recipients there are removed. What is being tried now is not bounced: it may be delivered yet.
-    Without a terminal, filters and --all need --yes.
+    With --domain, only recipients in that domain are removed. Messages being tried now are not bounced, because they
+    may still be delivered. Without a terminal, filters and --all need --yes.
 
-    Exit status: 0 done; 1 there is nothing to change about a message that was named.
+    Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
     if because is not None and not bounce:
-        raise click.UsageError("--because is what the sender is told: it needs --bounce")
+        raise click.UsageError("--because is quoted to the sender, so it needs --bounce")
     if bounce:
         verb = Verb("return", "Return", "returned to their senders", unasked=False, because=because)
     else:
-        verb = Verb("remove", "Remove, and tell nobody of,", "removed", unasked=False)
+        verb = Verb("remove", "Remove without notice", "removed", unasked=False)
     _carry_out(client, verb, wanted, ids, everything=everything, **how)
 
 
 @click.command()
-@click.option("--domain", type=Domain(), help="Only what goes there.")
-@click.option("--json", "as_json", is_flag=True, help='What was changed: {"ids": [...], "changed": n}.')
+@click.option("--domain", type=Domain(), help="Only deliveries to this domain.")
+@click.option("--json", "as_json", is_flag=True, help='Print what was changed: {"ids": [...], "changed": n}.')
 @with_server
 def flush(client: Queues, *, domain: str | None, as_json: bool) -> None:
-    """Try everything that waits now.
+    """Make everything that waits due now.
 
-    What is held stays held.
+    Held messages stay held.
 
-    Exit status: 0 done, also when nothing waits.
+    Exit status: 0 done, also if nothing waits.
     """
     verb, wanted = Verb("flush", "Flush", "due now"), Wanted(domain=domain)
     total = client.count(wanted) if sys.stderr.isatty() else None
@@ -178,9 +178,9 @@ def _carry_out(
     """Ask if need be, do it page by page, and tell of it."""
     ids = named_ids(words)
     if ids is None and everything == (wanted != EVERYTHING):
-        raise click.UsageError("name messages by ID, or by filters, or take --all")
+        raise click.UsageError("select messages by ID, with filters, or with --all")
     if ids is not None and everything:
-        raise click.UsageError("take IDs, or --all")
+        raise click.UsageError("use either IDs or --all")
     if ids is None and verb.only is not None:
         wanted = replace(wanted, state=verb.only)
     meant = among(wanted, ids)
@@ -198,7 +198,7 @@ def _confirmed(client: Queues, verb: Verb, wanted: Wanted) -> int | None:
     """Ask, on a terminal; how many messages it is about. Ends the program when the answer is no."""
     if not sys.stdin.isatty():
         if not verb.unasked:
-            raise click.UsageError("without a terminal to ask on, this needs --yes")
+            raise click.UsageError("without a terminal to ask on, this command needs --yes")
         return None
     total = client.count(wanted)
     if total:
@@ -235,8 +235,8 @@ def _tell(verb: Verb, pages: Iterable[list[str]], *, as_json: bool, keep: bool =
 def _absence(verb: Verb, absent: list[str]) -> str:
     names = ", ".join(safe(each) for each in absent[:MAX_ABSENT_SHOWN])
     more = f" and {len(absent) - MAX_ABSENT_SHOWN:,} more" if len(absent) > MAX_ABSENT_SHOWN else ""
-    hint = "`letterlock queue show ID` tells whether it is in the queue, and its state"
-    return f"not {verb.done}: {names}{more}: no such message, or nothing of it to change\n  hint: {hint}"
+    hint = "`letterlock queue show ID` shows whether it is in the queue, and its state"
+    return f"not {verb.done}: {names}{more}: no such message, or nothing to change\n  hint: {hint}"
 
 
 ORDERS = (retry, hold, quarantine, release, remove, flush)

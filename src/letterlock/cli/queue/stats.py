@@ -35,19 +35,18 @@ class _Column:
     type=click.Choice([each.value for each in TallyBy]),
     default="domain",
     show_default=True,
-    help="What to count by.",
+    help="How to group the counts.",
 )
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows, the largest first.")
-@click.option("--json", "as_json", is_flag=True, help="The same, as JSON; oldest_at in seconds since 1970.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Number of rows, largest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; oldest_at is in seconds since 1970.")
 @with_server
 def stats(client: Queues, *, by: str, top: int, as_json: bool) -> None:
-    """Count what waits: in which state, how large, and how old.
+    """Count the waiting deliveries by state, size and age.
 
-    What is counted are deliveries: a message that waits for two next hops counts for each. WAIT waits for its first
-    attempt, TRY is being tried now, DEFER waits for another attempt, HELD and QUAR wait for you.
+    A message with two next hops counts as two deliveries. WAIT: waiting for the first attempt. TRY: being tried now.
+    DEFER: waiting for another attempt. HELD and QUAR: waiting for you.
 
-    Exit status: 0 done, also when the queue is empty; 1 when mail of former workers could not be taken over, and is not
-    counted.
+    Exit status: 0, also if the queue is empty; 1 if mail of former workers could not be taken over and is not counted.
     """
     problems = client.problems()
     total, groups = _collected(client, TallyBy(by))

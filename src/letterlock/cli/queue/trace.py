@@ -38,8 +38,8 @@ def _next(recipient: dict[str, Any], expires_at: float) -> str:
     match recipient["state"]:
         case "queued":
             due = recipient["next_attempt_at"]
-            last = " (the last time: then it has expired)" if due >= expires_at else ""
-            return f"is tried at {utc(due)}{last}"
+            last = " (the last one before it expires)" if due >= expires_at else ""
+            return f"next try {utc(due)}{last}"
         case "leased":
             return "is being tried now"
         case "held" | "quarantined":
@@ -52,7 +52,7 @@ def _next(recipient: dict[str, Any], expires_at: float) -> str:
 def _notices(recipient: dict[str, Any], sender: str) -> str:
     """What the sender was told, or is to be told, of a recipient."""
     if not sender:
-        return "none: there is no sender to tell"
+        return "none: the reverse-path is null"
     if recipient["owed"]:
         return "that it was relayed: pending"
     if recipient["state"] == "delivered":
