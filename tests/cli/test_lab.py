@@ -50,13 +50,13 @@ async def test_two_labs_at_once_do_not_disturb_each_other() -> None:
     results = await asyncio.gather(*(run_lab("--attack", "mx-forged") for _ in range(2)))
     for status, output, _ in results:
         assert status == 0
-        assert output.splitlines()[-1] == "6 cells as theory says, 0 worse"
+        assert output.splitlines()[-1] == "6 cells as theory predicts, 0 worse"
 
 
 async def test_verbose_gives_the_reasons_below_the_table() -> None:
     status, output, _ = await run_lab("--attack", "self-signed", "--protection", "dane-ee", "-v")
     assert status == 0
-    assert "1 cell as theory says, 0 worse" in output
+    assert "1 cell as theory predicts, 0 worse" in output
     assert "self-signed: on the path" in output
     assert "\x1b" not in output
 

@@ -17,7 +17,7 @@ DANE = (Protection.DANE_EE, Protection.DANE_TA)
 def make_cell(
     attack: Attack, protection: Protection, *, outcome: Outcome | None = None, readable: bool | None = None
 ) -> Cell:
-    """A cell that is as theory says, unless told otherwise."""
+    """A cell that is as theory predicts, unless told otherwise."""
     theory = expected(attack, protection)
     return Cell(
         attack=attack,
@@ -73,7 +73,7 @@ def test_the_table_is_aligned_and_readable_without_colour() -> None:
     start = table[0].index("none")
     assert all(line[start - 1] == " " and line[start] != " " for line in table)
     assert all(len(line) <= 100 for line in lines)
-    assert lines[-1] == "78 cells as theory says, 0 worse"
+    assert lines[-1] == "78 cells as theory predicts, 0 worse"
     assert not any("\x1b" in line for line in lines)
 
 
@@ -81,7 +81,7 @@ def test_the_table_shows_only_what_was_run() -> None:
     lines = draw([make_cell(Attack.NONE, Protection.DANE_EE)])
     assert lines[0].split() == ["attack", "\\", "protection", "dane-ee"]
     assert lines[1].split() == ["nobody", "attacks", "authenticated"]
-    assert lines[-1] == "1 cell as theory says, 0 worse"
+    assert lines[-1] == "1 cell as theory predicts, 0 worse"
 
 
 def test_a_cell_that_theory_forbids_is_marked_and_counted() -> None:
@@ -91,7 +91,7 @@ def test_a_cell_that_theory_forbids_is_marked_and_counted() -> None:
     assert word(late) == "held !"
     assert leak.worse
     assert not late.worse
-    assert summary([leak, late]) == "0 cells as theory says, 1 worse, 1 different"
+    assert summary([leak, late]) == "0 cells as theory predicts, 1 worse, 1 different"
 
 
 def test_reasons_are_explained_attack_by_attack() -> None:

@@ -3,7 +3,7 @@
 One message of three parts (RFC 3462, RFC 3464): an explanation for people, the status of each recipient for programs,
 and the header of the message that it is about. The body goes back only to a sender who asked for it (RET=FULL, RFC 3461
 section 4.3) and only of what has failed and is not large. Whatever a stranger said is quoted, bounded and without
-control characters; the boundary is in no part, so that nobody can add parts of his own. Pure: the date and the ids are
+control characters; the boundary is in no part, so that nobody can add parts. Pure: the date and the ids are
 handed in.
 """
 

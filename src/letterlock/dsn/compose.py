@@ -83,7 +83,7 @@ def _attached(content: bytes, *, full: bool) -> str:
 
 
 def _boundary(message_id: str, parts: Iterable[bytes]) -> str:
-    """A boundary that is in no part: a sender who guesses one must not be able to add parts of his own."""
+    """A boundary that is in no part: a sender who guesses one must not be able to add parts."""
     whole = b"".join(parts)
     return next(made for number in itertools.count() if (made := f"=_{message_id}_{number}").encode() not in whole)
 

@@ -246,7 +246,7 @@ def _with(by_hand: ByHand, required: Requirement | SkipHost) -> Requirement | Sk
 
 
 def _dane_by_hand(by_hand: ByHand, target: TargetHost) -> Requirement | SkipHost:
-    """The records are as good as signed ones: whoever gave them knows where he has them from."""
+    """The records count as signed: the person who gave them knows where they come from."""
     usable, source = usable_records(by_hand.records), f"{SOURCE} {by_hand.demand}"
     subject = target.host.name
     if not usable:

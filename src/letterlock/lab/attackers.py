@@ -1,7 +1,7 @@
 """Attackers on the path: whoever connects to the MX host's address gets them, and they talk to the honest server.
 
-Each relays the session turn by turn, so that the victim gets the honest server's own words, and changes what his
-attack needs. `loot` is every octet that he saw and could read, encrypted ones included as they are.
+Each relays the session turn by turn, so that the victim gets the honest server's own words, and changes what the
+attack needs. `loot` is every octet that the attacker saw, encrypted ones as they are.
 """
 
 import asyncio
@@ -100,7 +100,7 @@ class Refuser(OnPath):
 
 
 class Impostor(OnPath):
-    """Ends TLS himself, with a certificate of his own, and speaks TLS to the honest server: nobody notices a thing."""
+    """Terminates TLS with its own certificate and speaks TLS to the honest server, so that neither side notices."""
 
     def __init__(self, address: str, port: int, context: ssl.SSLContext, tell: Tell = say_nothing) -> None:
         super().__init__(address, port, tell)
@@ -109,7 +109,7 @@ class Impostor(OnPath):
     async def _starttls(self, session: Session) -> None:
         await session.honest.write(b"STARTTLS\r\n")
         await session.victim.write(await session.honest.read_reply())
-        self._tell("attacker on the path: ends TLS with his own certificate")
+        self._tell("attacker on the path: terminates TLS with another certificate")
         await session.honest.start_tls(accept_any_context(), server=False)
         await session.victim.start_tls(self._context, server=True)
 

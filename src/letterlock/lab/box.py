@@ -68,7 +68,7 @@ class Box:
         return self.honest[protection].holds(secret)
 
     def stolen(self, protection: Protection, secret: bytes) -> bool:
-        """Whether an attacker of a domain has the secret in a form that he can read."""
+        """Whether an attacker of a domain has the secret in readable form."""
         attacker = self.on_path.get(protection)
         return self.attacker_server.holds(secret) or (attacker is not None and attacker.holds(secret))
 
@@ -139,7 +139,7 @@ def _talk_of(peace: asyncio.Event, honest: MailServer, front: MailServer | OnPat
 
 
 def _policy_servers(world: World, directory: Path, tell: Tell) -> dict[int, PolicyServer]:
-    """The attacker's: one that forges the policy host, and one under his own name. Both name his own MX host."""
+    """The attacker's: one forges the policy host, one has the attacker's name. Both name the attacker's MX."""
     policy = world.policy(world.attacker_host)
     return {
         FORGED_POLICY_BERTH: PolicyServer(world.forged_policy_credential.server_context(directory), policy, tell),

@@ -78,20 +78,20 @@ ATTACK_TITLES = {
 ATTACK_STORIES = {
     Attack.STARTTLS_STRIPPED: "on the path to the MX host: removes STARTTLS from the reply to EHLO, relays the rest",
     Attack.STARTTLS_REFUSED: "on the path to the MX host: answers 454 to STARTTLS, relays the rest",
-    Attack.SELF_SIGNED: "on the path to the MX host: ends TLS with a certificate of his own, relays to the real host",
-    Attack.MX_FORGED: "in the DNS: forges the MX to a host of his own, which has a valid certificate for its own name",
+    Attack.SELF_SIGNED: "on the path to the MX host: terminates TLS with its own certificate, relays to the real host",
+    Attack.MX_FORGED: "in the DNS: forges the MX to the attacker's host, which has a valid certificate for its name",
     Attack.TLSA_REMOVED: "in the DNS: answers that there is no TLSA; on the path: as with the self-signed one",
     Attack.TLSA_LOOKUP_FAILED: "in the DNS: answers SERVFAIL for TLSA; on the path: as with the self-signed one",
     Attack.PLAINTEXT_INJECTED: "on the path to the MX host: sends replies in cleartext right after the 220 to STARTTLS",
     Attack.STS_HIDDEN: "in the DNS: answers that there is no _mta-sts record and no policy host; on the path: as with "
     "the self-signed one. The server has seen the policy before",
     Attack.STS_HIDDEN_FIRST: "the same, against a server that has never seen the policy",
-    Attack.STS_FORGED: "in the DNS: forges the MX, a new policy id, and the address of the policy host, where he "
-    "serves a policy that names his own host, with a self-signed certificate",
+    Attack.STS_FORGED: "in the DNS: forges the MX, a new policy id, and the address of the policy host, which "
+    "serves a policy that names the attacker's host, with a self-signed certificate",
     Attack.STS_REDIRECTED: "in the DNS: forges the MX and a new policy id; the true policy host, with its valid "
-    "certificate, was brought to redirect to a policy that names his own host",
+    "certificate, is made to redirect to a policy that names the attacker's host",
     Attack.BOUGHT_CERTIFICATE: "on the path to the MX host: ends TLS with a certificate for the host that a public "
-    "authority gave him",
+    "authority issued to the attacker",
     Attack.NONE: "everybody is honest",
 }
 

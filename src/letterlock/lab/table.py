@@ -14,11 +14,11 @@ _WORDS = {
     Outcome.UNDECIDED: "UNDECIDED",
 }
 _LEGEND = (
-    ("READ tls", "delivered inside TLS, and the attacker read it: the other end was his"),
+    ("READ tls", "delivered inside TLS, and the attacker read it: TLS ended at the attacker"),
     ("READ clear", "delivered without TLS, and the attacker read it"),
-    ("held", "kept in the queue with the reason, and tried again; nobody else has it"),
-    ("encrypted", "delivered inside TLS, to whoever answered; here that was the right server"),
-    ("authenticated", "delivered inside TLS, to the server that signed DNS or the MTA-STS policy names"),
+    ("held", "kept in the queue with the reason and tried again; nobody else has it"),
+    ("encrypted", "delivered inside TLS to an unidentified server; here it was the right one"),
+    ("authenticated", "delivered inside TLS to the server that signed DNS or the MTA-STS policy names"),
 )
 _HEAD = "attack \\ protection"
 _GAP = 2
@@ -52,7 +52,7 @@ def summary(cells: Sequence[Cell]) -> str:
     right = sum(cell.passed for cell in cells)
     worse = sum(cell.worse for cell in cells)
     other = len(cells) - right - worse
-    text = f"{right} {'cell' if right == 1 else 'cells'} as theory says, {worse} worse"
+    text = f"{right} {'cell' if right == 1 else 'cells'} as theory predicts, {worse} worse"
     return f"{text}, {other} different" if other else text
 
 
@@ -67,7 +67,7 @@ def explain(cells: Sequence[Cell]) -> list[str]:
             lines.append(f"  {cell.protection:<13}{word(cell)}")
             lines += [f"      {reason['code']}: {reason['text']}" for reason in cell.reasons]
             if not cell.passed:
-                lines.append(f"      theory says: {_theory(cell)}")
+                lines.append(f"      theory predicts: {_theory(cell)}")
     return lines
 
 

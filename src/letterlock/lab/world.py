@@ -51,7 +51,7 @@ class World:
     sites: dict[Protection, Site]
     public_authority: Credential
     attacker_host: str
-    attacker_credential: Credential  # valid, for his own name
+    attacker_credential: Credential  # valid, for the attacker's own name
     impostor_credentials: dict[Protection, Credential]  # self-signed, for the victims' names
     bought_credentials: dict[Protection, Credential]  # for the victims' names, from the public authority
     policy_credential: Credential
@@ -65,7 +65,7 @@ class World:
 
     @property
     def lure_host(self) -> str:
-        """The attacker's own policy host, to which he redirects."""
+        """The attacker's own policy host, the target of redirects."""
         return f"mta-sts.{ATTACKER_DOMAIN}"
 
     def policy(self, mx: str) -> bytes:

@@ -48,7 +48,7 @@ class RecipientWishes:
     orcpt: str | None = None
 
     def wants(self, event: Event) -> bool:
-        """Whether the sender is to be told; unless he says otherwise, of failure and delay (RFC 3461 section 4.1)."""
+        """Whether the sender is notified; by default, of failure and delay (RFC 3461 section 4.1)."""
         return event is not Event.SUCCESS if self.notify is None else event in self.notify
 
     @property

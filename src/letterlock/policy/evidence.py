@@ -52,7 +52,7 @@ class Route:
 class DestinationEvidence:
     """What is known of a next hop, `at` a moment (seconds since 1970).
 
-    `mx` is None for an address literal and for a host that a route names. `rule` is the operator's, if he gave one;
+    `mx` is None for an address literal and for a host that a route names. `rule` is the operator's, if there is one;
     `audited` one in audit beside it that is as strict or stricter. `sts` is None where MTA-STS was not asked for.
     `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand. `relay` led mail for `recipient_domain`
     to this next hop. `expected_by`: the operator's rule that was written for this very domain, by its place in the

@@ -293,7 +293,7 @@ def _with_fallback_told(target: TargetHost, required: Requirement | SkipHost) ->
 
 
 def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reason, ...]) -> Requirement | SkipHost:
-    """The fingerprints that the operator gave, else PKIX for the names that he gave, else for the host.
+    """The operator's fingerprints; without any, PKIX for the operator's names; without those, PKIX for the host.
 
     The host's name can be believed when it came by signed DNS, or when it is the next-hop domain itself (implicit MX).
     """

@@ -1,4 +1,4 @@
-"""What an operator looks for, what he orders, and what he counts. Pure."""
+"""What an operator searches for, orders and counts. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,14 +96,14 @@ class OrderKind(StrEnum):
     QUARANTINE = "quarantine"  # the same for what waits or is held, and meant to be looked at
     RELEASE = "release"  # what is held or quarantined is due now
     REMOVE = "remove"  # nobody is told
-    RETURN = "return"  # recipients who wait have failed, and the sender is told as he wishes
+    RETURN = "return"  # waiting recipients fail, and the sender is notified as requested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """An operator's order, given at `at` (seconds since 1970).
 
-    `next_hop`: only what goes there. `reason`: his own words. `only`: RELEASE frees nothing but what is in this state.
+    `next_hop`: only what goes there. `reason`: the operator's words. `only`: RELEASE frees only what is in this state.
     """
 
     kind: OrderKind

@@ -47,7 +47,7 @@ class RecipientOutcome:
 
     `status` is an enhanced status code (RFC 3463); `text` says why, for people; `remote_reply` is the server's reply
     if it was the server that decided. `in_doubt`: the connection ended after the final dot and before the reply, so
-    the message may have been delivered. `confirms`: the server offers DSN, and tells the sender what he wished to know.
+    the message may have been delivered. `confirms`: the server offers DSN, and notifies the sender as requested.
     `retry_after`: what the server wishes us to wait, in seconds, or what is wise after what it said. `slow_down`: it
     wants fewer connections or less mail from us, whatever the message.
     """
@@ -148,10 +148,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRecipient:
-    """A recipient as an operator sees him.
+    """A recipient as an operator sees it.
 
-    `state`: queued, leased (being tried now), held, quarantined, delivered or failed. `told`, `warned`: nobody is to be
-    told of his failure or delay any more; `owed`: the sender is still to be told that it was relayed.
+    `state`: queued, leased (being tried now), held, quarantined, delivered or failed. `told`, `warned`: no
+    notice of failure or delay is due any more; `owed`: the sender is still to be told that it was relayed.
     """
 
     recipient: str

@@ -17,7 +17,7 @@ class TlsRule(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleException:
-    """What the operator lets pass for a while though more is demanded, with his reason. `until`: seconds since 1970."""
+    """Less than is demanded, which the operator allows for a while and for a reason. `until`: seconds since 1970."""
 
     allow_clear: bool  # False: TLS stays mandatory, with any certificate
     why: str

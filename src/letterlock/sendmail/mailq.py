@@ -135,7 +135,7 @@ def _entry(message: "dict[str, Any]") -> str:
 
 
 def _reason(recipient: "dict[str, Any]") -> str:
-    """Why a recipient waits: the operator's words if he holds him."""
+    """Why a recipient waits: the operator's words if the operator holds it."""
     return str(recipient.get("held_because") or recipient["reason"] or "")
 
 

@@ -201,7 +201,7 @@ class Writer:
             piece.results = [piece.work(self._connection)]
         except sqlite3.Error as error:
             piece.error = explain(error)
-        except Exception as error:  # noqa: BLE001  # it is the caller's own, and goes to him
+        except Exception as error:  # noqa: BLE001  # it is the caller's own error, and is raised there
             piece.error = error
         if piece.error is not None:
             # a full disk has already ended the whole transaction: then this raises, and the group fails together
