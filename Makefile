@@ -1,7 +1,7 @@
 # The two commands: `make demo` (the lab: an internet in a box, and attackers) and `make test` (everything).
-.PHONY: demo test quick lint types imports docs unit man dist deb deb-check soak bench mutation clean help
+.PHONY: demo test quick lint types imports docs prose unit man dist deb deb-check soak bench mutation clean help
 BIN := .venv/bin
-CHECKS := lint types imports docs
+CHECKS := lint types imports docs prose
 # The folders whose tests start programs or servers by the hundred take minutes; these take seconds.
 QUICK := $(addprefix tests/,config deliver discover dsn identity inspect mail mailauth mtasts policy queue receive report \
 	resolver routing schedule smtp state tlsrpt)
@@ -10,7 +10,7 @@ help:
 	@echo "make demo   set up, then run the attack lab"
 	@echo "make test   set up, real peers included, then run every check and test"
 	@echo "make quick  the tests that a change breaks most often, within a minute"
-	@echo "make lint types imports docs unit   one check at a time"
+	@echo "make lint types imports docs prose unit   one check at a time"
 	@echo "make man    manual pages and shell completions, from the commands (packaging/man, packaging/completions)"
 	@echo "make dist   source distribution and wheel, built twice and compared, checked, installed and run"
 	@echo "make deb    a package for Debian 12, from make dist"
@@ -57,6 +57,9 @@ imports: .make/dev
 
 docs: .make/dev
 	$(BIN)/python tools/docs.py --check
+
+prose: .make/dev
+	$(BIN)/python tools/prose.py
 
 unit: .make/dev .make/debian
 	@rm -f .coverage .coverage.*

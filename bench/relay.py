@@ -53,7 +53,7 @@ def parts(choice: Choice) -> list[Part]:
     found += [
         Part(
             name=f"latency-{rate}",
-            title=f"4 KB, {rate} a second",
+            title=f"4 KB, {rate} per second",
             octets=4096,
             messages=rate * LATENCY_SECONDS,
             messages_per_second=rate,

@@ -17,43 +17,44 @@ WIDTH, LEFT, RIGHT = 760, 120, 150
 BAR, GAP, TITLE = 18, 6, 34
 
 HEAD = """\
-# Relays side by side
+# Relays compared
 
-<!-- Made by `python -m bench.relay --write-doc`, but for what stands between the markers. -->
+<!-- Made by `python -m bench.relay --write-doc`, except the text between the markers. -->
 
 Postfix, OpenSMTPD and Letterlock relay the same messages on the same machine in one run of `python -m bench.relay`
-(as root: it makes name spaces of its own), each alone while it is measured, {rounds} rounds in turn. Shown is the
-median, and the least and the most in brackets.
+(as root, because it creates network namespaces). Each is measured alone, in {rounds} alternating rounds. The tables
+show the median, with the minimum and maximum in brackets.
 
-![Messages a second of each relay]({picture})
+![Messages per second of each relay]({picture})
 """
 
 HOW = """\
 ## How it is measured
 
-- **Throughput** is from the first byte in to the last message out: 20 connections bring messages one after the other
-  (`smtp-source -d -s 20`), 20 at most take them on. In clear, the source is Postfix's `smtp-source` and the sink its
-  `smtp-sink`. Those know no TLS, and take 5 ms of CPU for 1 MB; there, and for latency, source and sink are our own
-  (`bench/relay_source.py`, `bench/relay_sink.py`), which speak as they do: a command, its reply, the next.
-- **TLS**: STARTTLS with TLS 1.3 on both sides, P-256 certificates of one authority. The next hop is found by its MX in
-  a signed zone, and authenticated by a `3 1 1` TLSA record. Postfix (`smtp_tls_security_level = dane`) asks a
+- **Throughput** is from the first byte in to the last message out: 20 connections send messages one after the other
+  (`smtp-source -d -s 20`), and at most 20 receive them. In cleartext, the source is Postfix's `smtp-source` and the
+  sink its `smtp-sink`. Those know no TLS, and take 5 ms of CPU for 1 MB; there, and for latency, source and sink
+  are our own (`bench/relay_source.py`, `bench/relay_sink.py`), which speak as they do: a command, its reply, the
+  next.
+- **TLS**: STARTTLS with TLS 1.3 on both sides, P-256 certificates of one authority. The next hop is found by its MX
+  in a signed zone, and authenticated by a `3 1 1` TLSA record. Postfix (`smtp_tls_security_level = dane`) asks a
   validating Unbound on loopback; Letterlock demands `dane-only`, asks the same Unbound, and validates by itself.
-- **Latency** is from the `250` that the source received to the last octet of the message at the sink, both read from
-  the same clock, while messages come at a fixed rate whatever becomes of those before.
-- **Costs**: CPU time of the server's whole process tree with children that have ended, and the peak of its proportional
-  set size (samples every quarter second). Source, sink and Unbound are not in it. Disk flushes are those that the disk
-  completed meanwhile, whoever asked for them.
-- **The sink is not the bottleneck**: "source and sink alone" is the rate with nobody between, and "sink busy" the most
-  that the sink used of the CPUs that it could use (one for `smtp-sink`, two for ours).
-- The peers' configurations are in `bench/peers/`, tuned as their documentation says. Before it is measured, a server
-  relays 500 messages, but for OpenSMTPD, which is faster from a fresh start.
-- The queues are on a real disk; the run refuses tmpfs and overlays. Loopback acknowledges TCP segments at once, for a
-  relay without TCP_NODELAY would otherwise wait 40 ms for each message.
+- **Latency** is from the `250` that the source received to the last octet of the message at the sink, both read
+  from the same clock, while messages arrive at a fixed rate, regardless of the fate of earlier ones.
+- **Costs**: CPU time of the server's whole process tree with children that have ended, and the peak of its
+  proportional set size (samples every quarter second). Source, sink and Unbound are not in it. Disk flushes are all
+  those that the disk completed in that time.
+- **The sink is not the bottleneck**: "source and sink alone" is the rate with nobody between, and "sink busy" the
+  largest share of its available CPUs that the sink used (one for `smtp-sink`, two for ours).
+- The peers' configurations are in `bench/peers/`, tuned as their documentation says. Each server relays 500
+  messages before it is measured, except OpenSMTPD, which is faster right after a start.
+- The queues are on a real disk; the run refuses tmpfs and overlays. Loopback acknowledges TCP segments at once;
+  otherwise a relay without TCP_NODELAY would wait 40 ms for each message.
 
-Of OpenSMTPD 6.8 as Debian 12 has it one must know: it does not flush what it has accepted to the disk (traced; see its
-flushes), so that its figures are not of durable mail; its relay waits at times up to 10 seconds, hard-coded, before it
-makes new connections; it knows no DANE, and with OpenSSL 3 its STARTTLS fails as a server
-([issue 1171](https://github.com/OpenSMTPD/OpenSMTPD/issues/1171)), hence no figures with TLS.
+OpenSMTPD 6.8 in Debian 12 has three peculiarities. It does not flush accepted messages to disk (traced; see its
+flushes), so its figures are not for durable mail. Its relay sometimes waits up to 10 seconds, hard-coded, before it
+makes new connections. It does not support DANE, and with OpenSSL 3 its STARTTLS fails as a server ([issue
+1171](https://github.com/OpenSMTPD/OpenSMTPD/issues/1171)), hence no figures with TLS.
 """
 
 
@@ -74,7 +75,7 @@ def _tables(report: Report) -> Iterator[str]:
         heading, cells = rows(report, part)
         direct = report.direct_of(part)
         alone = f" Source and sink alone: {direct.rate:,.0f} messages/s." if direct else ""
-        lines = [f"## {part.title}\n\n{part.messages:,} messages a round.{alone}\n"]
+        lines = [f"## {part.title}\n\n{part.messages:,} messages per round.{alone}\n"]
         lines += [f"| {' | '.join(row)} |" for row in (heading, ["---"] * len(heading), *cells)]
         yield "\n".join([*lines, ""])
 
@@ -100,7 +101,7 @@ def picture(report: Report) -> str:
             for peer in report.peers
             if (outcomes := report.rounds_of(part, peer))
         }
-        body.append(f'<text x="16" y="{y + 16}" font-weight="600">{escape(part.title)}, messages a second</text>')
+        body.append(f'<text x="16" y="{y + 16}" font-weight="600">{escape(part.title)}, messages per second</text>')
         y += TITLE
         scale = (WIDTH - LEFT - RIGHT) / max(rate.most for rate in rates.values())
         for peer, rate in rates.items():
@@ -109,7 +110,7 @@ def picture(report: Report) -> str:
         y += GAP
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 8}" width="{WIDTH}" height="{y + 8}" '
-        'role="img" aria-label="Messages a second of each relay" font-family="system-ui, sans-serif" font-size="13">'
+        'role="img" aria-label="Messages per second of each relay" font-family="system-ui, sans-serif" font-size="13">'
     )
     ground = f'<rect width="{WIDTH}" height="{y + 8}" rx="8" fill="#ffffff"/>'
     return "\n".join([opening, ground, '<g fill="#1c2024">', *body, "</g>", "</svg>", ""])

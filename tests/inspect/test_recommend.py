@@ -127,7 +127,7 @@ def test_what_is_broken_comes_first_then_dane_then_mta_sts_then_reports() -> Non
 def test_rfc7672_3_1_the_record_to_publish_is_3_1_1_of_the_key_that_was_shown() -> None:
     [advice] = advised(target())
     assert advice.publish == (f"_25._tcp.{HOST}. IN TLSA {GOOD_TLSA}",)
-    assert "of what was shown just now" in advice.why
+    assert "of the certificate shown just now" in advice.why
 
 
 def test_without_a_chain_no_record_is_made_up() -> None:

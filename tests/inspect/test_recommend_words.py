@@ -320,7 +320,7 @@ def test_the_host_within_an_unsigned_domain_is_signed_with_it_and_another_is_not
 def test_a_name_that_only_ends_alike_is_not_within_the_domain() -> None:
     name = "mxexample.org"
     [advice] = advised(target(name=name, base=None, address_security=INSECURE))
-    assert advice.what.startswith(f"ask who runs {name} ")
+    assert advice.what.startswith(f"ask the operator of {name} ")
     [advice] = advised(target(name=DOMAIN, base=None, address_security=INSECURE))
     assert advice.what == f"sign the zone of {DOMAIN} with DNSSEC"
 

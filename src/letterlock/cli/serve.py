@@ -36,8 +36,8 @@ SWITCH_SECONDS = 0.0003
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe defaults on "
-    "loopback.",
+    help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe defaults, "
+    "loopback only.",
 )
 @click.option("--check-config", is_flag=True, help="Check the configuration, report every mistake, and exit.")
 @click.option(
@@ -57,8 +57,8 @@ SWITCH_SECONDS = 0.0003
 def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log_format: str, verbose: bool) -> None:
     """Run the server: accept mail from your networks, queue it durably, and deliver it.
 
-    help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe defaults on "
-    "loopback.",
+    Runs in the foreground and logs to standard error. On SIGTERM or Ctrl-C it finishes the deliveries in progress and
+    stops. On SIGHUP, or `letterlock reload`, it reads the configuration and the certificates again.
 
     Exit status: 0 stopped cleanly; 1 could not start; 2 usage error; 78 mistakes in the configuration.
     """
