@@ -74,7 +74,7 @@ NOTES = {
     "listener": "[Listeners and the pipeline](../concepts/pipeline.md) explains the roles.\n",
     "domain": '`"*.example.org"` is every name below example.org, `"*"` any domain; the most exact one holds.\n',
     "domain.exception": 'The same below `[route."example.org"]`.\n',
-    "route": "[The guide](../guides/rules-and-routes.md) tells how the rules of a message meet.\n",
+    "route": "[The guide](../guides/rules-and-routes.md) describes how the rules of a message combine.\n",
 }
 
 
@@ -83,8 +83,8 @@ def configuration_page() -> str:
     parts = [
         NOTE,
         "# Configuration\n",
-        "One TOML file: `letterlock serve --config letterlock.toml`. Everything has a safe default; mistakes are told",
-        "all at once, with their lines, and nothing is started. Relative paths start at the file's own folder.\n",
+        "One TOML file: `letterlock serve --config letterlock.toml`. Every key has a safe default. Mistakes are",
+        "reported all at once, with their lines, and nothing is started. Relative paths start at the file's directory.\n",
     ]
     for table, model in TABLES.items():
         title = TITLES.get(table, f"`[{table}]`")

@@ -5,4 +5,4 @@ rules, else opportunistic TLS), keeps what it accepted, and explains every decis
 import whom are drawn in docs/concepts/architecture.md; `app/server.py` is the only place that builds things.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

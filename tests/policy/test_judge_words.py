@@ -243,8 +243,8 @@ def test_a_fingerprint_that_does_not_match_says_what_was_wanted() -> None:
             TESTING,
             STRANGER,
             (
-                "the MTA-STS policy of example.org would have held this mail if it were enforced: the certificate is "
-                f"not one that the MTA-STS policy lets pass: {UNTRUSTED}"
+                "the MTA-STS policy of example.org would have held this mail if it were enforced: the certificate "
+                f"does not satisfy the MTA-STS policy: {UNTRUSTED}"
             ),
         ),
         (

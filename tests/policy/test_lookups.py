@@ -35,8 +35,7 @@ def test_a_resolver_that_is_silent_is_not_blamed_on_the_domain() -> None:
     assert found is not None
     assert (found.code, status(found)) == ("rfc7672-2.1.2-no-resolver", "4.4.3")
     assert sentence(found) == (
-        "could not look up its address: no DNS resolver answers this server (no luck); that says nothing"
-        " about the domain"
+        "could not look up its address: no DNS resolver answers this server (no luck); the domain is not at fault"
     )
 
 

@@ -170,10 +170,7 @@ def test_rfc7672_2_2_what_tlsa_demands(host: TargetHost, expected: tuple[str, ..
             evidence(TlsRule.VERIFY),
             LITERAL,
             (
-                (
-                    "the rule letterlock.toml:7 demands a certificate, and an IP address has no name that could stand "
-                    "in one"
-                ),
+                ("the rule letterlock.toml:7 demands a certificate, and an IP address has no name to verify it for"),
                 "it is an IP address, and DANE needs a host name",
             ),
         ),
@@ -236,8 +233,8 @@ def test_what_a_rule_demands(found: DestinationEvidence, host: TargetHost, expec
                 UNSIGNED_ADDRESS,
                 UNSIGNED_MX,
                 (
-                    f"{DOMAIN}: the MTA-STS policy 20270101 of example.org is in testing: what it demands is looked "
-                    "at, and not enforced"
+                    f"{DOMAIN}: the MTA-STS policy 20270101 of example.org is in testing mode: its demands are "
+                    "checked but not enforced"
                 ),
                 f"{DOMAIN}: {BLOCKED}",
                 OPPORTUNISTIC,

@@ -13,14 +13,14 @@ from letterlock.receive.profiles import SUBMITS, Role
 
 
 class ListenerTable(Table):
-    """One listener: `[[listener]]` for each. What it does not say holds as `[smtp]` has it."""
+    """One listener; repeat `[[listener]]` for each. Keys that are left out are inherited from `[smtp]`."""
 
     role: ListenerRole = Field(
         Role.RELAY,
-        description="What it is for. `relay`: clients in `relay_networks` send to anybody. `mx`: anybody sends to "
-        "`domains`. `submission`: clients in `relay_networks` hand in new mail after STARTTLS (RFC 6409): nothing is "
-        "accepted in clear, missing Date, Message-ID and From are added, and Bcc is removed. `submissions`: the same "
-        "inside TLS from the first byte (RFC 8314).",
+        description="The purpose of the listener. `relay`: clients in `relay_networks` send to anybody. `mx`: anybody "
+        "sends to `domains`. `submission`: clients in `relay_networks` hand in new mail after STARTTLS (RFC 6409): "
+        "nothing is accepted in cleartext, missing Date, Message-ID and From are added, and Bcc is removed. "
+        "`submissions`: the same inside TLS from the first byte (RFC 8314).",
     )
     listen: list[ListenEndpoint] = Field(
         min_length=1,

@@ -97,7 +97,7 @@ class ComposedKeys:
         FilePath | None,
         Key(
             "queue.directory",
-            "Where the queue lives. Unset: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.",
+            "The queue's directory. Unset: `$XDG_STATE_HOME/letterlock`, or `~/.local/state/letterlock`.",
             restart=True,
         ),
     ] = None
@@ -114,7 +114,7 @@ class ComposedKeys:
         Key(
             "queue.drop_directory",
             "Where `letterlock-sendmail` leaves mail while the server takes none; everybody may write there. "
-            "`false`: nowhere. Unset: beside the queue's directory, with `-drop` at its name.",
+            "`false`: nowhere. Unset: the name of the queue's directory plus `-drop`.",
             restart=True,
         ),
     ] = None
@@ -214,7 +214,7 @@ class Options:
         float,
         Key(
             "queue.delay_notice_seconds",
-            "When a sender is told, once, that a message waits; 0: never.",
+            "When a sender is notified, once, that a message waits; 0: never.",
             least=0,
             most=30 * 86400,
         ),

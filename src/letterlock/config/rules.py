@@ -86,7 +86,7 @@ ByDomain = Annotated[dict[_RuleDomain, _T], BeforeValidator(_distinct), Field(ma
 
 
 class RuleExceptionTable(Table):
-    """What you let pass for a while though more is demanded: the only thing that lowers what a standard demands."""
+    """Less than is demanded, which you allow for a while: the only way to lower what a standard demands."""
 
     reason: str = Field(min_length=1, max_length=200, description="Why; shown wherever the exception is used.")
     until: Moment = Field(description="The date at which it ends, UTC.")
@@ -96,10 +96,10 @@ class RuleExceptionTable(Table):
 
 
 class RuleTable(Table):
-    """What you demand for mail to a domain, beyond what the standards demand by themselves."""
+    """Your demands on mail to a domain, in addition to what the standards demand."""
 
     tls: Annotated[TlsRule, PlainValidator(_tls_rule)] = Field(
-        description="`may`: DANE where it applies, else opportunistic. `require-tls`: encryption, any certificate. "
+        description="`may`: DANE if it applies, otherwise opportunistic. `require-tls`: encryption, any certificate. "
         "`verify`: a certificate that PKIX verifies. `dane-only`: DANE or nothing."
     )
     names: list[DomainName] = Field(
@@ -120,7 +120,7 @@ class RuleTable(Table):
     )
     tls_required_no: Literal["hold", "lift"] = Field(
         "hold",
-        description="What the header `TLS-Required: No` (RFC 8689) does to this rule. `hold`: nothing; the header "
+        description="The effect of the header `TLS-Required: No` (RFC 8689) on this rule. `hold`: none; the header "
         "lifts only what the recipients' domain asserts, DANE and MTA-STS. `lift`: the message goes without it.",
     )
     exception: RuleExceptionTable | None = None
@@ -137,7 +137,7 @@ class RuleTable(Table):
 
 
 class SenderTable(RuleTable):
-    """The same for mail from a domain, wherever it goes. Of several rules for a message the strictest one holds."""
+    """The same for mail from a domain, wherever it goes. If several rules apply, the strictest one counts."""
 
     @model_validator(mode="after")
     def _no_exception(self) -> "SenderTable":
@@ -201,12 +201,12 @@ class RouteTable(RuleTable):
         "server on another host, which must offer TLS."
     )
     create_mailboxes: bool = Field(
-        False, description="With `maildir:`: make a mailbox when its first mail comes; else unknown addresses fail."
+        False, description="With `maildir:`: create a mailbox when its first mail arrives. Off: unknown addresses fail."
     )
     port: Port | None = Field(None, description="Its port; TLSA records are asked for it. Unset: `[delivery] port`.")
     tls: Annotated[TlsRule, PlainValidator(_tls_rule)] = Field(
         TlsRule.MAY,
-        description="What you demand of the next hop; the same words as for a domain. Unset, with LMTP on another "
+        description="The demand on the next hop; the same values as for a domain. Unset, with LMTP on another "
         "host: `require-tls`.",
     )
     retry_first_seconds: Seconds | None = Field(

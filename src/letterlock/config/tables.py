@@ -35,7 +35,7 @@ else:
 
 
 class SmtpTable(SmtpKeys):
-    """Receiving mail. With `[[listener]]`, what all listeners share and what they inherit; else the only listener."""
+    """Receiving mail: the only listener or, with `[[listener]]`, what all listeners share and inherit."""
 
     _context: ServerContext | None = PrivateAttr(None)
 

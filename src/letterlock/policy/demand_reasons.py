@@ -51,8 +51,8 @@ _STS = (
         Code.RFC8461_10_2_VANISHED,
         "RFC 8461 section 10.2",
         "4.7.5",
-        "unsigned DNS has it that nobody takes mail for {domain} ({what}), and its MTA-STS policy {id} says otherwise: "
-        "the answer may be forged",
+        "unsigned DNS says that {domain} accepts no mail ({what}), but its MTA-STS policy {id} says otherwise: the "
+        "answer may be forged",
         "compare with DNS from another network; the operator of the domain can sign it with DNSSEC",
         ResultType.VALIDATION_FAILURE,
     ),

@@ -92,8 +92,8 @@ _ROUTE = (
         Code.RULE_VANISHED,
         "operator's rule",
         "4.7.5",
-        "unsigned DNS has it that nobody takes mail for {domain} ({what}), and the rule {source} is written for that "
-        "domain: the answer may be forged",
+        "unsigned DNS says that {domain} accepts no mail ({what}), but the rule {source} is written for that domain: "
+        "the answer may be forged",
         "compare with DNS from another network; if the domain has gone for good, remove the rule",
     ),
     row(

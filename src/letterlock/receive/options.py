@@ -29,7 +29,7 @@ class ReceiveOptions:
         Mailbox | None,
         Key(
             "smtp.postmaster",
-            "Who gets mail for `<postmaster>`, which every server must accept, from anybody (RFC 5321 section 4.5.1). "
+            "The recipient of mail for `<postmaster>`, which every server must accept (RFC 5321 section 4.5.1). "
             "Unset: `postmaster@` and the `hostname`, wherever mail for that name goes.",
         ),
     ] = None
