@@ -84,7 +84,7 @@ def configuration_page() -> str:
         NOTE,
         "# Configuration\n",
         "One TOML file: `letterlock serve --config letterlock.toml`. Every key has a safe default. Mistakes are",
-        "reported all at once, with their lines, and nothing is started. Relative paths start at the file's directory.\n",
+        "reported all at once, with their lines, and nothing is started. Relative paths start at the file's folder.\n",
     ]
     for table, model in TABLES.items():
         title = TITLES.get(table, f"`[{table}]`")

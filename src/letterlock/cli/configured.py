@@ -13,7 +13,7 @@ from letterlock.shared_defaults import ENVIRONMENT, SYSTEM_CONFIG
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--config`, and `-v` to say which file was read."""
-    help_text = f"The server's configuration.  [default: ${ENVIRONMENT}, else {SYSTEM_CONFIG}]"
+    help_text = f"The server's configuration.  [default: ${ENVIRONMENT}, or {SYSTEM_CONFIG}]"
     path = click.option("--config", "config_path", type=click.Path(path_type=Path), help=help_text)
     verbose = click.option(
         "-v", "--verbose", is_flag=True, expose_value=False, callback=_note, help="Say which configuration was read."

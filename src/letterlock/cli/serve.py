@@ -36,8 +36,8 @@ SWITCH_SECONDS = 0.0003
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe defaults, "
-    "loopback only.",
+    help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe "
+    "defaults on loopback.",
 )
 @click.option("--check-config", is_flag=True, help="Check the configuration, report every mistake, and exit.")
 @click.option(
