@@ -58,7 +58,7 @@ def queue_directory(path: Path) -> Path | None:
         queue = tomllib.loads(path.read_text()).get("queue", {})
         wanted = {name: queue[name] for name in ("directory", "store") if name in queue}
         file = FileTable.model_validate({"queue": wanted}, context={"base": path.parent, SECRETS: False})
-    except (OSError, ValueError, AttributeError):  # not there, no TOML, or no table: `load` tells what is wrong
+    except (OSError, ValueError, AttributeError, TypeError):  # absent, no TOML, or no table: `load` reports the mistake
         return None
     return options(file, str(path), {}).queue_directory
 
