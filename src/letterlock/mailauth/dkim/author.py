@@ -6,11 +6,12 @@ from letterlock.mail.names import InvalidName, normalise
 from letterlock.mailauth.message import Message
 
 _MAX_OCTETS = 8192  # a From field of more is no address that we would sign for
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)", re.DOTALL)
+# What has no end is matched as well, up to where it must have ended: looked through once, not from each beginning.
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(")?', re.DOTALL)
+_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+(\))?", re.DOTALL)
 _MAX_NESTING = 8  # of comments
 _ANGLE = re.compile(rb"<[^<>]*@([^<>@]*)>")
-_BARE = re.compile(rb"[^\s,;:<>@]+@([^\s,;:<>@]+)")
+_BARE = re.compile(rb"(?<=[^\s,;:<>@])@([^\s,;:<>@]+)")
 
 
 def author_domain(message: Message) -> str | None:
@@ -18,11 +19,11 @@ def author_domain(message: Message) -> str | None:
     fields = message.named(b"from")
     if len(fields) != 1 or len(fields[0].value) > _MAX_OCTETS:
         return None
-    text = _QUOTED.sub(b"q", fields[0].value.replace(b"\r\n", b""))
+    text = _QUOTED.sub(lambda found: b"q" if found[1] else b'"', fields[0].value.replace(b"\r\n", b""))
     for _ in range(_MAX_NESTING):
         if b"(" not in text:
             break
-        text = _COMMENT.sub(b" ", text)
+        text = _COMMENT.sub(lambda found: b" " if found[1] else found[0], text)
     if b"(" in text or b'"' in text:  # one that does not end, or is nested too deeply
         return None
     try:
