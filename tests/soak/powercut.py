@@ -59,7 +59,7 @@ def record(directory: Path, messages: int, seed: int) -> tuple[Path, dict[str, s
     prefix = loopback_prefix()
     place, ledger, log = Place.free(f"{prefix}.1"), Ledger(), directory / "strace.log"
     with Sink(f"{prefix}.2", f"{prefix}.3", mischief=Mischief(seed, MISCHIEF_RATE)) as sink:
-        marks = {"@PORT@": str(sink.port), "@WORKERS@": "1"}
+        marks = {"@PORT@": str(sink.port), "@WORKERS@": "1", "@UPSTREAM@": "127.0.0.1:9"}
         text = CONFIG
         for mark, value in marks.items():
             text = text.replace(mark, value)

@@ -4,8 +4,10 @@
 
 Connections send without end. Meanwhile processes are killed (SIGKILL, at random moments, during start-up too), system
 calls on the queue's files fail (`disk`), the disk fills up (`full`), the clock jumps (`clock`), and the receiving
-server stalls, resets, and answers nonsense at each step of the protocol (`receiver`). At the end every message that
-was answered 250 must have arrived unchanged, or, if the receiver refused it for good, its sender must have been told.
+server stalls, resets, and answers nonsense at each step of the protocol (`receiver`). Mail for hosts that never answer
+or show chains made to cost, and for names whose DNS replies are made to cost, is in the mix (`strangers`). At the end
+every message that was answered 250 must have arrived unchanged, or, if the receiver refused it for good, its sender
+must have been told; what is for strangers must wait, and no event loop may have stood still.
 What arrived twice needs a reason (arrivals.py). Needs root, for the small disk and for strace.
 """
 
@@ -19,7 +21,7 @@ from pathlib import Path
 from tests.interop.programs import find
 from tests.soak.soaking import MISCHIEF_RATE, Outcome, Plan, soak
 
-FAULTS = ("receiver", "disk", "full", "clock")
+FAULTS = ("receiver", "disk", "full", "clock", "strangers")
 INSIDE = "--inside"  # what the command calls itself with, once it is in a mount namespace of its own
 
 

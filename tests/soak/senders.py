@@ -102,12 +102,22 @@ class Sender(threading.Thread):
                 self._stop_asked.wait(self._chance.uniform(0, 2 * self._pause))
             connection.sendall(b"QUIT\r\n")
 
+    def _recipient(self, number: str) -> str:
+        return f"r-{number}@[{self._chance.choice(self._sinks)}]"
+
     def _send(self, connection: socket.socket, readline: Callable[[int], bytes]) -> None:
         number = f"{self._number}-{next(self._counter)}"
         self._ledger.begin()
-        back, sink = f"s-{number}@[{self._sinks[0]}]", self._chance.choice(self._sinks)
-        connection.sendall(f"MAIL FROM:<{back}>\r\nRCPT TO:<r-{number}@[{sink}]>\r\nDATA\r\n".encode())
-        for code in (b"250", b"250", b"354"):
+        back, to = f"s-{number}@[{self._sinks[0]}]", self._recipient(number)
+        connection.sendall(f"MAIL FROM:<{back}>\r\nRCPT TO:<{to}>\r\nDATA\r\n".encode())
+        answer = readline(1024)
+        if answer.startswith(_REFUSALS) and answer.endswith(b"\n"):  # no room: said before the message is sent
+            self._ledger.refuse(number, answer)
+            for _ in range(2):
+                expect(readline(1024), b"503")
+            return
+        expect(answer, b"250")
+        for code in (b"250", b"354"):
             expect(readline(1024), code)
         payload = b"".join(b"%032x\r\n" % self._chance.getrandbits(128) for _ in range(self._chance.randrange(1, 200)))
         header = f"X-Soak: {number}\r\nX-Soak-Digest: {digest(payload).decode()}\r\nSubject: soak\r\n\r\n".encode()

@@ -1,5 +1,6 @@
 """One run of the soak: what is planned, how it goes, and what came out."""
 
+import json
 import random
 import statistics
 import time
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.interop.letterlock import letterlock
 from tests.interop.nameservers import Place
 from tests.interop.programs import loopback_prefix
 from tests.soak.arrivals import Disasters, Doubt, Duplicates, explain_all
@@ -16,6 +18,7 @@ from tests.soak.disk import SmallDisk
 from tests.soak.faults import Kind, Mischief, Step
 from tests.soak.senders import Ledger, Sender
 from tests.soak.sink import Sink
+from tests.soak.strangers import DNS_PORT, Strangers, StrangersSender
 from tests.soak.victim import START_SECONDS, Victim
 from tests.soak.weather import Blow, Weather
 
@@ -23,13 +26,14 @@ DRAIN_SECONDS = 120.0
 STANDSTILL_SECONDS = 60.0
 MAX_BACKLOG = 400
 NEXT_HOPS = 6
+STRANGERS_SENDERS = 3
 MISCHIEF_RATE = 0.01  # at each step of the protocol
 AWAIT_SHARE = 0.8  # of the turns begin with a server that is up; the others hit it as it starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do. `faults` beside kills: some of receiver, disk, full, clock."""
+    """What to do. `faults` beside kills: some of receiver, disk, full, clock, strangers."""
 
     kills: int
     connections: int
@@ -58,6 +62,8 @@ class Outcome:
     unexpected_stops: tuple[str, ...]
     idle_refusals: tuple[str, ...]
     tracebacks: int
+    stalls: tuple[str, ...]
+    strangers: "StrangersMail"
     seconds: float
 
     @property
@@ -84,6 +90,9 @@ class Outcome:
         found += [f"refused for no reason: {each}" for each in self.idle_refusals]
         found += [f"ended by itself: {each}" for each in self.unexpected_stops]
         found += self.duplicates.unexplained
+        if "disk" not in self.plan.faults:  # strace holds a traced process for seconds
+            found += [f"stood still: {each}" for each in self.stalls]
+        found += self.strangers.problems(self.bounced)
         return found + ([f"{self.tracebacks} tracebacks in the log"] if self.tracebacks else [])
 
     def rows(self) -> Iterator[tuple[str, str]]:
@@ -99,6 +108,8 @@ class Outcome:
             if steps:
                 where = ", ".join(f"{step.value} {steps[step]}" for step in Step if step in steps)
                 yield f"the receiver: {kind.value}", where
+        yield from self.strangers.rows()
+        yield "the event loop stood still", f"{len(self.stalls):,} times"
         yield "ended by itself (disk), and was started again", f"{len(self.stops):,}"
         yield "messages begun", f"{self.ledger.begun:,}"
         yield "refused with 451 or 452", f"{len(self.ledger.refused):,}, of which arrived {kept_though_refused:,}"
@@ -113,6 +124,33 @@ class Outcome:
             yield f"  {doubt.value}", f"{count:,}{gaps}"
         yield "  for no reason", f"{len(self.duplicates.unexplained):,}"
         yield "seconds", f"{self.seconds:.0f}"
+
+
+@dataclass(slots=True)
+class StrangersMail:
+    """Mail to hostile strangers: it waits in the end, or has come back; nobody has it, and none is lost."""
+
+    strangers: Strangers
+    ledger: Ledger
+    waiting: frozenset[str] = frozenset()
+
+    def problems(self, bounced: Counter[str]) -> list[str]:
+        """Everything that must not be."""
+        lost = self.ledger.accepted - self.waiting - bounced.keys()
+        found = [f"lost on the way to a stranger: {each}, taken as {self.ledger.ids[each]}" for each in sorted(lost)]
+        found += [f"sent to the host with the wrong chain: {each!r}" for each in self.strangers.leaked]
+        return found + [f"surprise: {each}" for each in self.ledger.surprises]
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Their part of the table."""
+        if self.ledger.begun:
+            yield "hostile strangers: DNS queries answered", f"{self.strangers.queries:,}"
+            yield "hostile strangers: handshakes with the dear chain", f"{self.strangers.handshakes:,}"
+            waiting = len(self.ledger.accepted & self.waiting)
+            yield (
+                "mail to strangers answered 250",
+                f"{len(self.ledger.accepted):,}, of which {waiting:,} wait",
+            )
 
 
 def _spread(seconds: list[float]) -> str:
@@ -131,10 +169,24 @@ def soak(directory: Path, plan: Plan) -> Outcome:
     place, ledger, disasters = Place.free(f"{prefix}.1"), Ledger(), Disasters()
     addresses = [f"{prefix}.{number}" for number in range(2, 2 + NEXT_HOPS)]
     mischief = Mischief(plan.seed, plan.mischief_rate if "receiver" in plan.faults else 0.0)
-    with Sink(*addresses, mischief=mischief) as sink:
-        victim = Victim(directory, place, sink.port, plan.workers, clock.environment if clock else None)
+    hostile = "strangers" in plan.faults
+    with Sink(*addresses, mischief=mischief) as sink, Strangers(prefix, directory) as strangers:
+        victim = Victim(
+            directory,
+            place,
+            sink.port,
+            plan.workers,
+            clock.environment if clock else None,
+            upstream=f"{strangers.dns}:{DNS_PORT}" if hostile else "127.0.0.1:9",
+            rules=strangers.begin(sink.port).rules if hostile else "",
+        )
         weather = Weather(victim, directory, disasters, chance, plan.faults, disk=disk, clock=clock)
         senders = [Sender(n, place, addresses, ledger, plan.seed, plan.pause_seconds) for n in range(plan.connections)]
+        mail = StrangersMail(strangers, Ledger())
+        if hostile:
+            numbers = range(plan.connections, plan.connections + STRANGERS_SENDERS)
+            back = addresses[0]
+            senders += [StrangersSender(n, place, back, strangers, mail.ledger, plan.seed) for n in numbers]
         try:
             for sender in senders:
                 sender.start()
@@ -147,6 +199,7 @@ def soak(directory: Path, plan: Plan) -> Outcome:
             _calm_down(weather, mischief, victim)
             _finish(senders)
             _drain(sink, ledger, victim)
+            mail.waiting = _waiting(victim) if hostile else frozenset()
         finally:
             _finish(senders)
             weather.clear_up()
@@ -155,11 +208,18 @@ def soak(directory: Path, plan: Plan) -> Outcome:
                 disk.close(directory / "queue-in-the-end")
     events = "\n".join(map(str, (*disasters.kills, *disasters.jumps, *disasters.disk, *sink.arrivals)))
     (directory / "events").write_text(f"monotonic and wall time: {time.monotonic()} {time.time()}\n{events}\n")
-    return _outcome(plan, ledger, sink, disasters, weather, victim, time.monotonic() - started)
+    return _outcome(plan, ledger, sink, disasters, weather, victim, mail, time.monotonic() - started)
 
 
 def _outcome(
-    plan: Plan, ledger: Ledger, sink: Sink, disasters: Disasters, weather: Weather, victim: Victim, seconds: float
+    plan: Plan,
+    ledger: Ledger,
+    sink: Sink,
+    disasters: Disasters,
+    weather: Weather,
+    victim: Victim,
+    mail: "StrangersMail",
+    seconds: float,
 ) -> Outcome:
     return Outcome(
         plan=plan,
@@ -167,7 +227,7 @@ def _outcome(
         arrived=sink.arrived,
         damaged=tuple(sink.damaged),
         bounced=sink.bounced,
-        refused_for_good=frozenset(sink.refused),
+        refused_for_good=frozenset(sink.refused) | mail.ledger.accepted,
         duplicates=explain_all(sink.arrivals, disasters),
         mischief=sink.mischief.counts,
         blows=weather.counts,
@@ -178,6 +238,8 @@ def _outcome(
             f"{number}: {reply!r}" for number, (at, reply) in ledger.refused.items() if not disasters.disk_failed_at(at)
         ),
         tracebacks=victim.text().count("Traceback"),
+        stalls=tuple(line for line in victim.text().splitlines() if "has stood still for" in line),
+        strangers=mail,
         seconds=seconds,
     )
 
@@ -198,6 +260,13 @@ def _calm_down(weather: Weather, mischief: Mischief, victim: Victim) -> None:
     mischief.rate = 0.0
     weather.kill_all()
     victim.await_ready()
+
+
+def _waiting(victim: Victim) -> frozenset[str]:
+    """The numbers of the messages that wait in the queue, by their senders."""
+    done = letterlock("queue", "list", "--config", str(victim.config), "--json")
+    senders = [str(message["sender"]) for message in json.loads(done.stdout)["messages"]]
+    return frozenset(sender.partition("@")[0].removeprefix("s-") for sender in senders)
 
 
 def _finish(senders: list[Sender]) -> None:

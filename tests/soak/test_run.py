@@ -32,4 +32,5 @@ def test_nothing_answered_250_is_lost_whatever_happens_to_the_server() -> None:
     missing = {blow.value for blow in Blow} - {Blow.NONE.value} - rows.keys()
     missing |= {kind.value for kind in Kind if f"the receiver: {kind.value}" not in rows}
     assert not missing, told
+    assert int(rows["hostile strangers: DNS queries answered"]) > 0, told
     assert all("calls failed" in rows[blow.value] for blow in FAILING_CALLS), told

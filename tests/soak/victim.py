@@ -27,11 +27,13 @@ retry_first_seconds = 1
 retry_max_seconds = 2
 delay_notice_seconds = 0
 [resolver]
-upstream = ["127.0.0.1:9"]
+upstream = ["@UPSTREAM@"]
+timeout_seconds = 1
 [delivery]
 loopback_hosts = true
 port = @PORT@
 mta_sts = false
+connect_timeout_seconds = 2
 """
 
 
@@ -42,17 +44,28 @@ class Victim:
     """
 
     def __init__(
-        self, directory: Path, place: Place, sink_port: int, workers: int, environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        place: Place,
+        sink_port: int,
+        workers: int,
+        environment: Mapping[str, str] | None = None,
+        *,
+        upstream: str = "127.0.0.1:9",  # nobody
+        rules: str = "",
     ) -> None:
         self._place = place
         self._workers = workers
         self._environment = {**os.environ, **(environment or {})}
         self.log = directory / "letterlock.log"
         self.stops: list[tuple[float, str]] = []
-        config = write_config(
-            directory, place, CONFIG.replace("@PORT@", str(sink_port)).replace("@WORKERS@", str(workers))
+        self.config = write_config(
+            directory,
+            place,
+            CONFIG.replace("@PORT@", str(sink_port)).replace("@WORKERS@", str(workers)).replace("@UPSTREAM@", upstream)
+            + rules,
         )
-        serve = [sys.executable, "-m", "tests.soak.hurried", "serve", "--config", str(config)]
+        serve = [sys.executable, "-m", "tests.soak.hurried", "serve", "--config", str(self.config)]
         self._command = [find("setpriv"), "--pdeathsig", "KILL", *serve]
         self._process = self._start()
 

@@ -17,7 +17,7 @@ from tests.soak.victim import Victim
 KILL_IN_THE_MIDST = 0.3
 KILLS_A_TURN = (1, 1, 2, 3)  # once every disaster has been there
 FAIR_TURNS = 6
-INJECTION_SECONDS = 2.0
+INJECTION_SECONDS = 8.0  # a loaded machine may need them to write anything at all
 HOURS_AHEAD, HOURS_BACK = 72, 12  # together far less than the five days after which mail is returned
 
 
