@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.isolation import enter_own_network, why_not
 
@@ -13,9 +14,17 @@ from tests.isolation import enter_own_network, why_not
 LONGEST = ("interop", "agreement", "soak", "cli", "badinput", "lab")
 WORKERS = max(2, len(os.sched_getaffinity(0)))  # tests wait for timers and programs too: never fewer than two
 
+# What a property test shows does not depend on how busy the machine is: no deadline for a case, nor for making cases.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For `-n auto`: one worker a processor; a single one where workers cannot have networks of their own."""
+    """For `-n auto`: one worker a processor; a single one where workers cannot have networks of their own.
+
+    Optional, as pytest also runs without the plugin (tests/mutation/sandbox.py).
+    """
     reason = why_not()
     if not reason:
         return WORKERS

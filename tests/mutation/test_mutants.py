@@ -14,7 +14,7 @@ from tests.mutation.sandbox import ROOT, CannotTry, Sandbox
 
 KILLED = Result("policy/judge.py", 3, "judge", "a → b", "killed")
 LATE = Result("policy/judge.py", 4, "judge", "b → c", "timeout")
-SURVIVED = Result("routing/rules.py", 5, "Rules.find", "c → d", "survived")
+SURVIVED = Result("policy/sts.py", 5, "Rules.find", "c → d", "survived")
 
 
 def changes(source: str) -> list[str]:
