@@ -102,7 +102,7 @@ def test_rfc3464_2_3_3_and_2_3_9_a_delay_says_until_when_it_is_tried() -> None:
     text = " ".join(next(message.iter_parts()).get_content().split())
     assert why in text
     assert "tried again until Sat, 16 Jan 2027" in text
-    assert "nothing that you need to do" in text
+    assert "you do not need to do anything" in text
 
 
 def test_rfc3464_2_3_6_what_no_server_said_is_not_called_smtp() -> None:
@@ -200,7 +200,7 @@ def test_rfc3464_2_3_3_relayed_is_neither_failed_nor_promised() -> None:
     _, bob = groups(message)
     assert (bob["Action"], bob["Status"]) == ("relayed", "2.0.0")
     assert message["Subject"].startswith("Relayed")
-    assert "confirms no delivery" in " ".join(next(message.iter_parts()).get_content().split())
+    assert "does not confirm delivery" in " ".join(next(message.iter_parts()).get_content().split())
 
 
 def test_rfc3464_2_4_the_reasons_stand_there_for_people_and_for_machines() -> None:

@@ -38,11 +38,11 @@ def test_reasons_that_let_mail_pass_are_not_told() -> None:
     [
         ("5.1.1", True, "Check the address"),
         ("5.1.10", False, "Check the address"),
-        ("5.2.2", True, "make room"),
+        ("5.2.2", True, "free space"),
         ("5.3.4", True, "smaller message"),
         ("5.4.7", False, "behind the @"),
         ("5.6.7", False, "ASCII characters only"),
-        ("5.7.1", True, "by a rule of its own"),
+        ("5.7.1", True, "rejects it by policy"),
         ("5.7.5", False, "forward this notification"),
         ("5.0.0", True, "forward this notification"),
     ],

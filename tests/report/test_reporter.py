@@ -342,7 +342,7 @@ async def test_the_reasons_that_kept_it_back_stand_in_the_notification(world: Wo
     words = f"mx.one.test: {sentence(why)} (RFC 7672 section 2.2.3; {why.code})"
     assert first_part(message).count(sentence(why)) == 1
     assert f"- mx.one.test: RFC 7672 section 2.2.3; {why.code}" in first_part(message)
-    assert "nothing that you need to do" in first_part(message)
+    assert "you do not need to do anything" in first_part(message)
     assert "What you can do" not in first_part(message)
     ann = status(message)[1]
     assert ann["X-Letterlock-Reason"] == words

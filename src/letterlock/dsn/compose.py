@@ -69,7 +69,7 @@ def compose(report: Report, content: bytes, *, hostname: str, message_id: str, n
 
 
 def _thread(original: Original) -> list[tuple[str, str]]:
-    """What puts the notification beside the message it is about (RFC 5322 section 3.6.4, RFC 3834 section 3.1.6)."""
+    """Links the notification to the message it is about (RFC 5322 section 3.6.4, RFC 3834 section 3.1.6)."""
     if not original.message_id:
         return []
     return [("In-Reply-To", original.message_id), ("References", "\r\n ".join(original.thread))]

@@ -49,7 +49,7 @@ class ToldRecipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a sender is told of: a message that was accepted at a time (seconds since 1970), and what became of whom.
+    """The content of a notification: a message accepted at a time (seconds since 1970), and the fate of each recipient.
 
     `envelope_id` is what the sender named the message (ENVID, decoded). `retry_until`: until when it is tried again,
     of what is delayed. `smtputf8`: the message had an address beyond ASCII, so the sender reads UTF-8 (RFC 6533).

@@ -1,6 +1,6 @@
 """A notification with 8-bit parts on its way to a server that takes 7 bits only (RFC 6152 section 3).
 
-It must not be lost: nobody would be told of that. What may be encoded is; a message may not (RFC 2046 section 5.2.1),
+It must not be lost: nobody would learn of it. What may be encoded is; a message may not (RFC 2046 section 5.2.1),
 and of it the header goes on, as for RET=HDRS (RFC 3461 section 4.3).
 """
 

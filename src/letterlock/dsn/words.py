@@ -30,7 +30,7 @@ def text_for_people(report: Report, hostname: str, original: Original, *, attach
 
 
 def _names(original: Original) -> list[str]:
-    """Which message it is: nobody remembers the second at which it was sent."""
+    """The message's subject and ID, because nobody remembers the second at which it was sent."""
     lines = [f"  Subject:    {original.subject}"] if original.subject else []
     lines += [f"  Message-ID: {original.message_id}"] if original.message_id else []
     return ["\n".join(lines)] if lines else []
@@ -69,14 +69,14 @@ def _what_became_of_it(report: Report) -> str:
     message = f"Your message of {date(report.accepted_at)}"
     if report.fate is Fate.RELAYED:
         return (
-            f"{message} was handed to the next mail server of {whom}, which confirms no delivery: you are not told "
-            "when it arrives. If it fails, you should be told by that server."
+            f"{message} was handed to the next mail server of {whom}, which does not confirm "
+            "delivery: you get no further notice when it arrives. If delivery fails, that server should notify you."
         )
     if report.retry_until is None:
         return f"{message} could not be delivered to {whom}. It is not tried again."
     return (
-        f"{message} could not be delivered to {whom} yet. It is tried again until {date(report.retry_until)}; there is "
-        "nothing that you need to do, and you are told if it fails."
+        f"{message} could not be delivered to {whom} yet. It is tried again until {date(report.retry_until)}; you do "
+        "not need to do anything, and you will be notified if it fails."
     )
 
 
@@ -97,7 +97,7 @@ def _told(recipient: ToldRecipient, fate: Fate, *, with_advice: bool) -> str:
 
 
 def _reason(reason: ToldReason, told: str) -> str:
-    """A reason, but for its sentence where that was told already."""
+    """A reason, without its sentence if the text above already has it."""
     words = f"{reason.subject}: {reason.section}; {reason.code}" if reason.sentence in told else str(reason)
     return _wrapped(f"- {safe(words)}", "    ", hanging="      ")
 

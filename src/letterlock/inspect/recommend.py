@@ -1,8 +1,8 @@
-"""What the owner of a domain should do next so that mail to it is protected, in order of worth, for `letterlock check`.
+"""Advice for the owner of a domain, most valuable step first, for `letterlock check`.
 
-First what is broken: it costs mail today, from everybody who checks. Then what protects against every attacker on the
-path and at the DNS (DNSSEC, then DANE), then what protects once it is known (MTA-STS), then what tells when it fails
-(TLS reports). Each piece of advice comes with the records to publish, where they can be known from outside.
+Repairs come first, because faults cost mail today, from every sender that checks. Then comes protection against every
+attacker on the path or forging DNS (DNSSEC, then DANE), then protection once known (MTA-STS), then the reporting of
+failures (TLS reports). Each piece of advice includes the records to publish, as far as they can be known from outside.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

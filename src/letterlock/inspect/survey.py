@@ -59,7 +59,7 @@ class Contact:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """What the session itself showed, beside what the requirement says."""
+        """The reasons from the session itself, without those of the requirement."""
         match self.result:
             case Met(cleared=cleared):
                 return tuple(each for each in cleared.reasons if each not in cleared.requirement.reasons)

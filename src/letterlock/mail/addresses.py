@@ -1,4 +1,4 @@
-"""Mailboxes as they stand in MAIL FROM and RCPT TO (RFC 5321 section 4.1.2)."""
+"""Mailboxes as written in MAIL FROM and RCPT TO (RFC 5321 section 4.1.2)."""
 
 import functools
 import re
@@ -38,7 +38,7 @@ class Mailbox:
         return not self.local_part.isascii()
 
 
-@functools.lru_cache(maxsize=4096)  # a text is bounded by the command line that it came in; a server hears few names
+@functools.lru_cache(maxsize=4096)  # a text is bounded by the command line that it came in; a server sees few names
 def parse_mailbox(text: str) -> Mailbox:
     """Parse `local@domain`; a source route before it is ignored (RFC 5321 appendix C).
 

@@ -1,4 +1,4 @@
-"""The envelope: what SMTP says about a message, beside the message content (RFC 5321 section 2.3.1)."""
+"""The envelope: everything SMTP conveys about a message except its content (RFC 5321 section 2.3.1)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,7 +28,7 @@ class Envelope:
 
     `id` names the message in the queue, the log and the 250 reply. `reverse_path` None is the null reverse-path `<>`.
     Times are seconds since 1970 (UTC). `size` is the message content's octets. `client` says where it came from, for
-    the log: `name[address]`; `wishes` what its sender wants to be told. `smtputf8`: it came with SMTPUTF8 (RFC 6531),
+    the log: `name[address]`; `wishes` the notifications requested. `smtputf8`: it came with SMTPUTF8 (RFC 6531),
     so its header may have UTF-8.
     """
 

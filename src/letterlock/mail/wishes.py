@@ -1,4 +1,4 @@
-"""What a sender wishes to be told of a message: NOTIFY, ORCPT, RET and ENVID (RFC 3461 section 4).
+"""The notifications that a sender requests: NOTIFY, ORCPT, RET and ENVID (RFC 3461 section 4).
 
 ORCPT and ENVID are kept as they came, in xtext, and go on as they came; only a notification shows what they mean. An
 ORCPT in UTF-8 is the exception: it is kept, and goes on, in the 7-bit form of RFC 6533 section 3, which every server
@@ -26,7 +26,7 @@ class NotRfc3461(ValueError):
 
 
 class Event(StrEnum):
-    """What a sender may ask to be told of (RFC 3461 section 4.1), in the order in which we write it."""
+    """The events that a sender may request notice of (RFC 3461 section 4.1), in the order in which we write them."""
 
     SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"

@@ -92,7 +92,7 @@ class Requirement:
     """What must hold before MAIL FROM may be sent to a host.
 
     `fallback` is what may be tried instead when the TLS handshake of an OPTIONAL requirement fails; only a proven
-    absence of TLSA records earns one (RFC 7672 section 2.2). `also` must hold beside `authentication`: DANE first, then
+    absence of TLSA records earns one (RFC 7672 section 2.2). `also` must hold as well: DANE comes first, then
     what MTA-STS demands of the same chain. `demanders` are those who demand that there be TLS. `minimum_version` is
     `TLSv1.2` or `TLSv1.3`, by the rule `minimum_source`. `requiretls`: the server must offer REQUIRETLS after the
     handshake (RFC 8689 section 4.2.1). `audits` are what would be demanded, were it enforced: they are judged too, and

@@ -53,10 +53,10 @@ class DestinationEvidence:
     """What is known of a next hop, `at` a moment (seconds since 1970).
 
     `mx` is None for an address literal and for a host that a route names. `rule` is the operator's, if there is one;
-    `audited` one in audit beside it that is as strict or stricter. `sts` is None where MTA-STS was not asked for.
+    `audited` one in audit that is as strict or stricter. `sts` is None if MTA-STS was not looked up.
     `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand. `relay` led mail for `recipient_domain`
     to this next hop. `expected_by`: the operator's rule that was written for this very domain, by its place in the
-    configuration; so somebody is there. `identity` tells this evidence from any other, a changed copy included.
+    configuration; so somebody is there. `identity` distinguishes this evidence from any other, even a changed copy.
     """
 
     next_hop: NextHop
@@ -96,7 +96,7 @@ class TargetHost:
     addresses (None when none did). `canonical_name` is where the CNAME chain of the host ends. `tlsa_base` is the TLSA
     base domain (RFC 7672 section 2.2.2) that `tlsa` answers for; both are None where TLSA was rightly not asked for.
     `ours` are the addresses at which this server itself would answer, `only_by_route` those of this machine at which
-    another host can be meant by the operator only. `identity` tells it from any other, a changed copy included.
+    another host can be meant by the operator only. `identity` distinguishes it from any other, even a changed copy.
     """
 
     host: MxHost

@@ -23,7 +23,7 @@ class ResultType(StrEnum):
 
 
 class Finding(StrEnum):
-    """What kind of thing a reason tells, where somebody has to know: advice, notifications, the log."""
+    """The kind of fact behind a reason, for other code that needs it: advice, notifications, the log."""
 
     STARTTLS_MISSING = "starttls-missing"  # though DANE or MTA-STS demands it
     IN_CLEAR = "in-clear"
@@ -32,7 +32,7 @@ class Finding(StrEnum):
     DANE_CHAIN = "dane-chain"  # the chain to an authority that a TLSA record names is not in order
     PUBLIC_CHAIN = "public-chain"  # the chain that an MTA-STS policy demands is not in order
     POLICY_WOULD_HOLD = "policy-would-hold"  # an MTA-STS policy in testing
-    AUDITED = "audited"  # what else is told of demands that are not enforced
+    AUDITED = "audited"  # anything else about demands that are not enforced
     SENDERS_DEMAND = "senders-demand"
     ROUTED = "routed"  # the operator chose the way
 

@@ -86,7 +86,7 @@ def judge(requirement: Requirement, session: SessionEvidence, now: float) -> Ver
 
     Injected octets end the session whatever was required (RFC 3207 section 4.2). A handshake that failed is never
     cleared: what may be tried instead says `next_requirement`. Every SkipHost is temporary: whatever the path shows, an
-    attacker may have shown it. What would only be demanded (`audits`) is judged too, and told in the reasons.
+    attacker may have shown it. Demands in audit (`audits`) are judged too, and reported in the reasons.
     """
     verdict = _judge(requirement, session, now)
     if not isinstance(verdict, Cleared) or not requirement.audits:

@@ -26,6 +26,6 @@ def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: 
 
 
 def said(text: str) -> str:
-    """A text from outside, fit to stand in a sentence: printable, one line, at most 200 characters."""
+    """A text from outside, made fit for a sentence: printable, one line, at most 200 characters."""
     clean = "".join(character if character.isprintable() else "?" for character in text[: _MAX_DETAIL + 1])
     return clean if len(clean) <= _MAX_DETAIL else clean[:_MAX_DETAIL] + "..."

@@ -1,4 +1,4 @@
-"""Why: one code for everything a decision rests on, with the standard, the status and a sentence for people."""
+"""Reasons: one code for each ground of a decision, with the standard, the status and a sentence for people."""
 
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ def result_type(reason: Reason) -> ResultType | None:
 
 
 def finding(reason: Reason) -> Finding | None:
-    """What kind of thing the reason tells, where somebody has to know. Raises KeyError for an unknown code."""
+    """The kind of fact behind a reason, if other code needs it. Raises KeyError for an unknown code."""
     return explain(reason.code).finding
 
 

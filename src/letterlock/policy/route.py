@@ -27,7 +27,7 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle, own: str | None = Non
 
     Whether a host has TLSA records never changes the order (RFC 7672 section 2.2.1). The domain itself is the host
     (implicit MX) only where the MX answer says that there is none, never after a lookup that failed. The operator's
-    route, where there is one, is told last; mail waits while it leads nowhere, for that is no fault of the recipient.
+    route, where there is one, comes last; mail waits while it leads nowhere, because the recipient is not at fault.
     `own` is the name of this server: hosts that are no better than it are left out, or mail would loop.
     """
     routed = _without_own(_by_mx(evidence, shuffle), own)
@@ -127,7 +127,7 @@ def _mx_route(evidence: DestinationEvidence, mx: Answer, shuffle: Shuffle) -> Ro
 
 
 def _hosts(records: Sequence[MX], *, secure: bool) -> list[MxHost]:
-    """One host a name, at its best preference. A root name beside others is no host (RFC 7505 section 3)."""
+    """One host per name, at its best preference. A root name among others is not a host (RFC 7505 section 3)."""
     hosts: dict[str, MxHost] = {}
     for record in sorted(records, key=lambda one: one.preference):
         try:

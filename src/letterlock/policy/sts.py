@@ -1,4 +1,4 @@
-"""What MTA-STS demands of a host beside everything else (RFC 8461): after DANE, never instead of it (section 2)."""
+"""The demands of MTA-STS on a host (RFC 8461): in addition to DANE, never instead of it (section 2)."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def with_sts(
     """The same requirement with what the domain's MTA-STS policy adds for this host.
 
     `enforce`: the policy must name the host, and the chain must be one that WebPKI verifies for it, beside what DANE
-    demands. `testing`: that is judged and told. `none`, absent and could not find out: nothing is added, for section
+    demands. `testing`: judged and reported only. `none`, absent and could not find out: nothing is added, for section
     3.3 says so of a domain that no policy is remembered of.
     """
     sts, domain = evidence.sts, evidence.next_hop.domain

@@ -1,4 +1,4 @@
-"""From what the queue knows of recipients to what their sender is told."""
+"""From the queue's record of recipients to the notification for their sender."""
 
 from letterlock.dsn import Fate, Report, ToldReason, ToldRecipient
 from letterlock.mail.addresses import Mailbox
@@ -13,7 +13,7 @@ _FATES = {NoticeKind.FAILED: Fate.FAILED, NoticeKind.DELAYED: Fate.DELAYED, Noti
 
 
 def report_on(notice: Notice, sender: Mailbox, *, now: float) -> Report:
-    """What the sender of a message is told; each recipient with the last attempt at its next hop."""
+    """The notification for the sender of a message; each recipient with the last attempt at its next hop."""
     about, last = notice.envelope, {each.next_hop: each for each in notice.last_attempts}
     return Report(
         sender=sender,

@@ -1,4 +1,4 @@
-"""What a sender may be told. The log and the queue have all that the operator needs; a notification goes to strangers.
+"""The words for senders. The log and the queue have everything for the operator; a notification goes to strangers.
 
 It names nothing that is the operator's own: no file of the configuration, no line of it, no host that mail is routed
 to, no resolver. And it gives one piece of advice, which fits what happened: to the sender, not to an operator.
@@ -18,7 +18,7 @@ SENTENCES: dict[str, str] = {
     Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED: f"the mail server's TLSA records could not be looked up: {_LOOKUP}",
     Code.RFC7672_6_INSECURE_MX: "mail to this domain is sent with DANE only, and its MX records are not signed",
     Code.RFC7672_6_NO_USABLE_TLSA: "mail to this domain is sent with DANE only, and there is no usable TLSA record",
-    Code.RULE_VERIFY_NO_NAME: "a certificate is demanded, and an IP address has no name that could stand in one",
+    Code.RULE_VERIFY_NO_NAME: "a certificate is demanded, and an IP address has no name to verify it for",
     Code.RULE_ROUTE_NOWHERE: "this mail system could not pass it on",
     Code.RULE_TLS_VERSION: "the mail server's TLS version is older than this mail system demands",
     Code.RULE_FINGERPRINT_MISMATCH: "the mail server's certificate is not the one that this mail system expects",
@@ -32,37 +32,37 @@ words."""
 _OPERATORS = ("source", "next_hop")  # facts that are places in the configuration, and hosts of routes
 
 _WHAT_FAILED = {
-    "1.1": "there is no such mailbox",
-    "1.2": "there is no such domain",
+    "1.1": "the mailbox does not exist",
+    "1.2": "the domain does not exist",
     "2.2": "the mailbox is full",
-    "3.1": "there is no room for the message",
+    "3.1": "there is no space for the message",
     "3.4": "the message is too large",
     "4.1": "the mail server did not answer",
     "4.2": "the connection to the mail server was lost",
     "4.4": "no mail server could be found",
-    "4.6": "mail for the domain goes round in a circle",
+    "4.6": "mail for the domain loops",
     "1": "the address cannot be used",
-    "2": "the mailbox does not take the message",
+    "2": "the mailbox does not accept the message",
     "3": "a mail system on the way has a problem",
     "4": "the mail server could not be reached",
     "5": "the mail servers did not understand each other",
     "6": "the message cannot be passed on in this form",
-    "7": "the connection could not be made as safe as it has to be",
+    "7": "the connection could not be made as secure as required",
 }
 
 _ASK = "Your postmaster can find out more: forward this notification."
 _ADVICE = {
-    "1": "Check the address for mistakes, or ask the recipient for the right one in another way.",
-    "2.2": "The recipient has to make room; send it again later.",
+    "1": "Check the address for mistakes, or ask the recipient for the right one through another channel.",
+    "2.2": "The recipient has to free space; send it again later.",
     "2.3": "Send a smaller message, or a link instead of an attachment.",
-    "2": "Reach the recipient in another way, or send it again later.",
+    "2": "Contact the recipient through another channel, or send it again later.",
     "3.4": "Send a smaller message, or a link instead of an attachment.",
     "3": "Send it again later; if it fails again, forward this notification to your postmaster.",
     "4": "Check the part of the address behind the @; if it is right, send it again later.",
-    "6.7": "Ask the recipient for an address that has ASCII characters only.",
+    "6.7": "Ask the recipient for an address with ASCII characters only.",
     "6": "Send it in a simpler form, such as plain text.",
 }
-_REFUSED_BY_POLICY = "The other mail system refuses it by a rule of its own; its postmaster can say why."
+_REFUSED_BY_POLICY = "The other mail system rejects it by policy; its postmaster can explain why."
 
 
 def why_told(whys: tuple[Why, ...]) -> tuple[Why, ...]:

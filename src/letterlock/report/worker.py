@@ -1,4 +1,4 @@
-"""The reporter: tells senders what could not be delivered, and what waits."""
+"""The reporter: notifies senders of mail that failed or waits."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ class Reporter:
     """Sends notifications until it is stopped: `run()` in a task, `wake()` when something failed, `stop()` once.
 
     The text of a message goes back only where `rules` demand as much of that way as they did of the message's own.
-    Of what waits for `delay_notice_seconds` the sender is told once; 0: never. `wake_deliverer` is called when a
+    After `delay_notice_seconds` senders are notified once of waiting mail; 0: never. `wake_deliverer` is called when a
     notification was accepted, so that somebody delivers it.
     """
 
@@ -90,7 +90,7 @@ class Reporter:
         return any(done)
 
     async def _tell(self, notice: Notice) -> bool:
-        """Whether a sender has been told. A bug in what would be said leaves the words out, and no other waits."""
+        """Whether a sender was notified. A bug in composing a notification costs its details and delays no other."""
         message_id = notice.envelope.id
         for told, what in (
             (notice, "the notification"),
@@ -108,7 +108,7 @@ class Reporter:
 
     async def _report(self, notice: Notice, original: bytes | None) -> None:
         now, about = self._clock.now(), notice.envelope
-        if about.reverse_path is None:  # RFC 5321 section 4.5.5: nobody is told that a notification failed
+        if about.reverse_path is None:  # RFC 5321 section 4.5.5: nobody is notified that a notification failed
             failed = ", ".join(str(outcome.recipient) for outcome in notice.outcomes)
             log.warning("%s: a notification could not be delivered to %s: dropped", about.id, failed)
             await self._notified(notice, None, now)
@@ -144,7 +144,7 @@ class Reporter:
         return True
 
     async def _original(self, message_id: str) -> bytes:
-        """The content; nothing when it is damaged (its sender is told all the same) or the message gone."""
+        """The content; nothing when it is damaged (its sender is notified all the same) or the message gone."""
         try:
             return await self._store.body(message_id)
         except KeyError:

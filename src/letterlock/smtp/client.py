@@ -463,13 +463,13 @@ class SmtpClient:
 
 def _utf8(text: str) -> bytes:
     if not text.isprintable():
-        raise LocalProtocolError(f"{text!r} cannot stand in an SMTP command")
+        raise LocalProtocolError(f"{text!r} cannot be part of an SMTP command")
     return text.encode()
 
 
 def _ascii(text: str) -> bytes:
     if not (text.isascii() and text.isprintable()):
-        raise LocalProtocolError(f"{text!r} cannot stand in an SMTP command")
+        raise LocalProtocolError(f"{text!r} cannot be part of an SMTP command")
     return text.encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""What the SMTP client tells its driver, what it raises, and what a server can do."""
+"""The events that the SMTP client reports to its driver, its exceptions, and a server's capabilities."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

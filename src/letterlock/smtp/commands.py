@@ -90,7 +90,7 @@ class MailArguments:
 
 @dataclass(frozen=True, slots=True)
 class RcptArguments:
-    """RCPT TO, and what the sender wishes to be told of this recipient; None is `<postmaster>`, without a domain."""
+    """RCPT TO, and the notifications requested for this recipient; None is `<postmaster>`, without a domain."""
 
     recipient: Mailbox | None
     wishes: RecipientWishes
@@ -168,7 +168,7 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
 
 
 def parse_bdat(argument: bytes) -> BdatArguments:
-    """`octets [LAST]`. Raises BadCommand, fatal: what follows cannot be told from commands."""
+    """`octets [LAST]`. Raises BadCommand, fatal: the data that follows cannot be distinguished from commands."""
     found = _BDAT.fullmatch(argument.decode("ascii", "replace"))
     if not found:
         raise BadCommand(say.BAD_BDAT, fatal=True)

@@ -1,4 +1,4 @@
-"""What the SMTP server tells its driver, and the limits it keeps."""
+"""The events that the SMTP server reports to its driver, and its limits."""
 
 from dataclasses import dataclass
 from enum import StrEnum

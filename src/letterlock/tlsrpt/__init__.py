@@ -1,4 +1,4 @@
-"""TLS reports: where a domain wants to be told how deliveries to it went (RFC 8460).
+"""TLS reports: where a domain wants reports about deliveries to it (RFC 8460).
 
 Today this room reads the announcement only, the TXT record at `_smtp._tls.<domain>`: `find_addresses`. `check` shows
 it. Reports themselves are not written yet.

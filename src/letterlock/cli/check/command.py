@@ -58,7 +58,7 @@ class DomainParam(click.ParamType[str]):
     name = "DOMAIN"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Normalise it, or tell what is wrong. The part before an `@` is left out."""
+        """Normalise it, or report the mistake. The part before an `@` is dropped."""
         try:
             return parse_domain(str(value))
         except InvalidName as error:
@@ -295,7 +295,7 @@ class _Run:
         """What nobody foresaw at one domain ends neither the others nor their results."""
         try:
             return await look(domain)
-        except Exception as error:  # noqa: BLE001  # shown as a result, and told where it happened
+        except Exception as error:  # noqa: BLE001  # shown as a result, with the place where it happened
             where = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(where.filename).name}:{where.lineno}"
             click.echo(f"warning: {domain}: a bug in Letterlock ({type(error).__name__} at {place})", err=True)

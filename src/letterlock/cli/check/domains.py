@@ -10,7 +10,7 @@ MAX_MISTAKES_TOLD = 10
 
 
 class BadDomains(ValueError):
-    """A file names what is no domain. `str()` tells every mistake with its line."""
+    """A file has lines that are not domains. `str()` lists every mistake with its line."""
 
 
 def parse_domain(text: str) -> str:

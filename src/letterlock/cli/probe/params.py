@@ -1,4 +1,4 @@
-"""What `letterlock probe` takes on its command line: each a type that reads it, or tells what is wrong."""
+"""The parameters of `letterlock probe`: each is a type that parses a word or reports the mistake."""
 
 from dataclasses import dataclass
 from pathlib import Path

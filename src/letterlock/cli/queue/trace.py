@@ -50,7 +50,7 @@ def _next(recipient: dict[str, Any], expires_at: float) -> str:
 
 
 def _notices(recipient: dict[str, Any], sender: str) -> str:
-    """What the sender was told, or is to be told, of a recipient."""
+    """The notices about a recipient that the sender got or will get."""
     if not sender:
         return "none: the reverse-path is null"
     if recipient["owed"]:
@@ -86,7 +86,7 @@ def print_trace(story: dict[str, Any], now: float) -> None:
 
 
 def _with(story: dict[str, Any]) -> str:
-    """What the envelope says beside who and to whom."""
+    """The envelope's parameters, without sender and recipients."""
     parts = [story["body_type"]]
     if story["tls_demand"] != "none":
         parts.append(str(story["tls_demand"]).upper())
