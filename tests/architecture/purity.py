@@ -20,7 +20,7 @@ DRIVERS = ("resolver/driver.py", "resolver/fair_slots.py")
 ALLOWED_MODULES = {
     "__future__", "base64", "binascii", "collections", "contextlib", "dataclasses", "datetime", "email", "enum",
     "functools", "hashlib", "hmac", "ipaddress", "itertools", "json", "math", "operator", "quopri", "re", "string",
-    "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "warnings", "zlib",
+    "stringprep", "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "warnings", "zlib",
 }  # fmt: skip
 ALLOWED_LIBRARIES = {"OpenSSL", "cryptography", "dns", "idna", "letterlock"}
 IMPURE_PARTS = {"dns.query", "dns.resolver", "dns.asyncquery", "dns.asyncresolver", "dns.zone", "OpenSSL.rand"}

@@ -75,7 +75,7 @@ def test_both_forms_at_once_are_one_mistake_that_shows_the_new_form() -> None:
         (
             'listen = ["127.0.0.1:25"]\nrole = "submission"',
             "listener[0].role",
-            'add relay_networks = ["192.0.2.0/24"]',
+            'add [accounts] with file = "users", or relay_networks = ["192.0.2.0/24"] here',
         ),
         (
             'listen = ["127.0.0.1:25"]\nrole = "submissions"\nrelay_networks = ["192.0.2.0/24"]',

@@ -23,6 +23,7 @@ LINES = {
     Verb.HELP: b"HELP",
     Verb.QUIT: b"QUIT",
     Verb.STARTTLS: b"STARTTLS",
+    Verb.AUTH: b"AUTH PLAIN AGEAYg==",
 }
 WAY = {State.HELLO: (), State.READY: (Verb.EHLO,)}
 WAY[State.SENDER] = (*WAY[State.READY], Verb.MAIL)
@@ -38,6 +39,7 @@ CODE = {
     Effect.ANSWER: b"2",
     Effect.SECURE: b"220",
     Effect.LEAVE: b"221",
+    Effect.PROVE: b"5",  # in clear; inside TLS without users it is not implemented
 }
 
 

@@ -22,6 +22,7 @@ VERBS = {
     "reload": "letterlock.cli.reload",
     "queue": "letterlock.cli.queue.command",
     "dkim": "letterlock.cli.dkim",
+    "users": "letterlock.cli.users",
     "lab": "letterlock.cli.lab",
 }
 

@@ -44,6 +44,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         hostname=hostname,
         workers=(os.cpu_count() or 1) if keys.workers == "auto" else keys.workers,
         listeners=listeners(file),
+        users_file=keys.users_file,
         receive=receive,
         store=keys.store or StoreAddress(),
         queue_directory=directory,
@@ -68,6 +69,7 @@ def _receive(file: FileTable, hostname: str, content: int) -> ReceiveOptions:
         file,
         hostname=hostname,
         max_inflight_octets=content,
+        users=file.accounts.users,
         signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),
     )
 

@@ -9,7 +9,7 @@ from letterlock.config.key_file import reads_secrets
 from letterlock.config.mistakes import wrong
 from letterlock.config.values import ClientNetwork, DomainName, FilePath, ListenEndpoint, ListenerRole
 from letterlock.net.tls import BadCertificate, ServerContext
-from letterlock.receive.profiles import SUBMITS, Role
+from letterlock.receive.profiles import Role
 
 
 class ListenerTable(Table):
@@ -18,7 +18,8 @@ class ListenerTable(Table):
     role: ListenerRole = Field(
         Role.RELAY,
         description="The purpose of the listener. `relay`: clients in `relay_networks` send to anybody. `mx`: anybody "
-        "sends to `domains`. `submission`: clients in `relay_networks` hand in new mail after STARTTLS (RFC 6409): "
+        "sends to `domains`. `submission`: users who log in, and clients in `relay_networks`, submit new mail after "
+        "STARTTLS (RFC 6409): "
         "nothing is accepted in cleartext, missing Date, Message-ID and From are added, and Bcc is removed. "
         "`submissions`: the same inside TLS from the first byte (RFC 8314).",
     )
@@ -38,7 +39,7 @@ class ListenerTable(Table):
         None,
         max_length=1000,
         description="Clients that may send to anybody through this listener. Unset: for `relay` those of `[smtp]`, for "
-        "`mx` nobody; `submission` and `submissions` need them.",
+        "`mx`, `submission` and `submissions` nobody.",
     )
     certificate: FilePath | None = Field(
         None, description="PEM file of this listener's certificate and its intermediates. Unset: that of `[smtp]`."
@@ -60,12 +61,6 @@ class ListenerTable(Table):
     def _somebody_may_send(self) -> "ListenerTable":
         if self.role is Role.MX and not self.domains:
             raise wrong("nobody could send here: an mx needs domains", 'add domains = ["example.org"]', at="role")
-        if self.role in SUBMITS and not self.relay_networks:
-            raise wrong(
-                f"nobody could send here: a {self.role} listener needs relay_networks",
-                'add relay_networks = ["192.0.2.0/24"]',
-                at="role",
-            )
         if self.role is not Role.MX and self.domains:
             raise wrong("only an mx has domains", 'write role = "mx"', at="domains")
         return self

@@ -130,6 +130,14 @@ class ComposedKeys:
             restart=True,
         ),
     ] = None
+    users_file: Annotated[
+        FilePath | None,
+        Key(
+            "accounts.file",
+            "The users who may log in on `submission` and `submissions` listeners; `letterlock users` writes it, and "
+            "the server sees changes at once. Unset: nobody logs in.",
+        ),
+    ] = None
     anchors: Annotated[
         tuple[AnchorFile, ...],
         Key(
@@ -204,6 +212,7 @@ class Options:
     ] = None
     workers: int
     listeners: tuple[Listening, ...]
+    users_file: Path | None = None  # where the users are who may log in
     receive: ReceiveOptions
     store: StoreAddress
     queue_directory: Path

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
+from letterlock.accounts.users import BadUsers, Users
 from letterlock.config.declared import Table, filled, is_written, keys_of
 from letterlock.config.dkim import DkimTable
 from letterlock.config.key_file import reads_secrets
@@ -25,12 +26,13 @@ from letterlock.receive.profiles import SUBMITS
 if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
     SmtpKeys = Table
     QueueKeys = Table
+    AccountsKeys = Table
     ResolverKeys = Table
     DeliveryKeys = Table
     TopKeys = Table
 else:
-    SmtpKeys, QueueKeys, ResolverKeys, DeliveryKeys, TopKeys = (
-        keys_of(table, CONSUMERS) for table in ("smtp", "queue", "resolver", "delivery", "")
+    SmtpKeys, QueueKeys, AccountsKeys, ResolverKeys, DeliveryKeys, TopKeys = (
+        keys_of(table, CONSUMERS) for table in ("smtp", "queue", "accounts", "resolver", "delivery", "")
     )
 
 
@@ -48,6 +50,28 @@ class SmtpTable(SmtpKeys):
     def _load_certificate(self, info: ValidationInfo) -> "SmtpTable":
         certificate, key = (getattr(self, name) for name in ("certificate", "key"))
         self._context = load_context(certificate, key, info)
+        return self
+
+
+class AccountsTable(AccountsKeys):
+    """Who may log in."""
+
+    _users: Users | None = PrivateAttr(None)
+
+    @property
+    def users(self) -> Users | None:
+        """The users, read."""
+        return self._users
+
+    @model_validator(mode="after")
+    def _read_users(self, info: ValidationInfo) -> "AccountsTable":
+        path = getattr(self, "file", None)
+        if path is not None and reads_secrets(info):
+            try:
+                self._users = Users(path)
+            except BadUsers as error:
+                hint = "letterlock users add NAME makes the file and its first user"
+                raise wrong(str(error), hint, at="file") from None
         return self
 
 
@@ -77,6 +101,7 @@ class FileTable(TopKeys):
 
     smtp: SmtpTable = Field(default_factory=lambda: SmtpTable.model_validate({}))
     listener: list[ListenerTable] = Field([], max_length=100)
+    accounts: AccountsTable = Field(default_factory=lambda: AccountsTable.model_validate({}))
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))
     resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))
     delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
@@ -104,6 +129,12 @@ class FileTable(TopKeys):
                 at=("smtp", "listen"),
             )
         for number, each in enumerate(self.listener):
+            if each.role in SUBMITS and not (each.relay_networks or keys.users_file):
+                raise wrong(
+                    f"nobody could send here: a {each.role} listener needs users or relay_networks",
+                    'add [accounts] with file = "users", or relay_networks = ["192.0.2.0/24"] here',
+                    at=("listener", number, "role"),
+                )
             has_tls = each.certificate or keys.certificate
             if each.role in SUBMITS and not has_tls and reads_secrets(info):
                 raise wrong(
@@ -140,6 +171,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "": FileTable,
     "smtp": SmtpTable,
     "listener": ListenerTable,
+    "accounts": AccountsTable,
     "queue": QueueTable,
     "resolver": ResolverTable,
     "resolver.negative": NegativeAnchorTable,

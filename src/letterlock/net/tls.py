@@ -77,6 +77,12 @@ class TlsStream:
         """The peer's IP address."""
         return self._stream.peer
 
+    def exporter_binding(self) -> bytes | None:
+        """The tls-exporter channel binding (RFC 9266); None before TLS 1.3, where it may not be unique."""
+        if self._connection.get_protocol_version() < SSL.TLS1_3_VERSION:
+            return None
+        return self._connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
+
     @property
     def quiet(self) -> bool:
         """Whether nothing has come that was not read, not even the end."""

@@ -31,6 +31,7 @@ class SessionJournal:
     def __init__(self, address: str) -> None:
         self.client = f"unknown[{address}]"
         self._messages = 0
+        self._login = ""
 
     def connected(self) -> None:
         """A connection was accepted."""
@@ -50,10 +51,19 @@ class SessionJournal:
         """STARTTLS did not lead to TLS."""
         log.info("SSL_accept error from %s: %s", self.client, printable(why))
 
+    def authenticated(self, mechanism: str, user: str) -> None:
+        """A user logged in: from now on Postfix's words for their messages."""
+        self._login = f", sasl_method={mechanism}, sasl_username={printable(user)}"
+
+    def auth_failed(self, mechanism: str, user: str | None, why: str) -> None:
+        """A login failed. Tools such as fail2ban look for this line."""
+        name = f", sasl_username={printable(user)}" if user else ""
+        log.warning("%s: SASL %s authentication failed: %s%s", self.client, mechanism, printable(why), name)
+
     def queued(self, envelope: Envelope) -> None:
         """A message is on disk."""
         self._messages += 1
-        log.info("%s: client=%s", envelope.id, self.client)
+        log.info("%s: client=%s%s", envelope.id, self.client, self._login)
         facts = envelope.id, _path(envelope.reverse_path), envelope.size, len(envelope.recipients)
         log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", *facts)
 

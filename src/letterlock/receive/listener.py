@@ -13,6 +13,7 @@ from letterlock.net.streams import TcpStream
 from letterlock.ports import Clock
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
+from letterlock.receive.auth import Authenticator
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import COPIES, Admission, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
@@ -49,6 +50,10 @@ def _memory(options: ReceiveOptions) -> int:
     return max(options.max_inflight_octets, largest)
 
 
+def _authenticator(options: ReceiveOptions, clock: Clock) -> Authenticator | None:
+    return None if options.users is None else Authenticator(options.users, clock)
+
+
 class Listener:
     """The receiving service, on the sockets of all listeners. `handover` gets what is on disk.
 
@@ -73,6 +78,7 @@ class Listener:
             new_id=new_id,
             handover=handover,
             memory=memory,
+            authenticator=_authenticator(options, clock),
         )
         self._has_room = has_room
         self._admission = Admission(
@@ -92,7 +98,10 @@ class Listener:
 
         Their steps are those of their beginning, too.
         """
-        self._services = replace(self._services, options=options)
+        known, authenticator = self._services.authenticator, _authenticator(options, self._services.clock)
+        if known is not None and options.users is not None:
+            authenticator = known.with_users(options.users)
+        self._services = replace(self._services, options=options, authenticator=authenticator)
         self._services.memory.reload(_memory(options))
         self._admission.reload(
             max_connections=options.max_connections, max_per_client=options.max_connections_per_client

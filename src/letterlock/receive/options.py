@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from letterlock.accounts.users import Users
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
 from letterlock.mailauth.dkim.sign import Signer
@@ -20,11 +21,12 @@ class ReceiveOptions:
     `max_inflight_octets` bounds the envelopes and contents of unaccepted messages of all sessions together, as they
     arrive, each twice, for a copy is made while it goes to disk; one largest message always fits. `expire_seconds` is
     how long delivery is tried. IPv6 clients are counted by /64. `signer` signs
-    with DKIM; None: nobody does.
+    with DKIM; None: nobody does. `users` may log in on submission listeners.
     """
 
     hostname: str
     signer: Signer | None = None
+    users: Users | None = None
     postmaster: Annotated[
         Mailbox | None,
         Key(

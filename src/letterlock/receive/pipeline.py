@@ -36,9 +36,9 @@ class Facts:
     """What is known of a session. It is the session's own and kept up to date by it; steps only read it.
 
     `client` is an IP address, `client_label` the same as `name[address]` for the log. `met_at` is the address of ours
-    that the client came to. `hello` is what the client called itself: a claim. `protocol` is the keyword of RFC 3848.
-    `recipients` are those accepted so far, when a recipient is decided on. `local_uid` is set for a message that a
-    local user left in the drop directory: then there is no connection.
+    that the client came to. `user` is who logged in. `hello` is what the client called itself: a claim. `protocol` is
+    the keyword of RFC 3848. `recipients` are those accepted so far, when a recipient is decided on. `local_uid` is set
+    for a message that a local user left in the drop directory: then there is no connection.
     """
 
     client: str
@@ -46,6 +46,7 @@ class Facts:
     met_at: str | None = None
     may_relay: bool = False
     tls: Completed | None = None
+    user: str | None = None
     hello: str = "unknown"
     protocol: str = "SMTP"
     recipients: Collection[Mailbox] = ()

@@ -68,8 +68,8 @@ class Profile:
 
     @property
     def relays(self) -> bool:
-        """Whether there are clients that may send to anybody."""
-        return self.relay_own_machine or bool(self.relay_networks)
+        """Whether there are clients that may send to anybody, by their address or by a login."""
+        return self.relay_own_machine or bool(self.relay_networks) or self.role in SUBMITS
 
     def may_relay(self, client: str, *, met_at: str | None = None) -> bool:
         """Whether a client may send to anybody, by its IP address.

@@ -10,17 +10,22 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.net.limits import Limit
-from letterlock.net.tls import accept_tls
+from letterlock.net.tls import TlsStream, accept_tls
 from letterlock.ports import Clock, Stream
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease
+from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authentication, Authenticator
 from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
-from letterlock.receive.profiles import Profile
+from letterlock.receive.profiles import SUBMITS, Profile
+from letterlock.sasl.steps import Accepted, Challenge, Rejected
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
+    MAX_COMMAND_OCTETS,
+    AuthAnswered,
+    AuthOffered,
     End,
     Ended,
     Event,
@@ -35,6 +40,7 @@ from letterlock.smtp.server_transaction import recipient_octets
 
 READ_OCTETS = 1 << 14  # of commands: many more than a client pipelines
 CONTENT_OCTETS = 1 << 18  # of a message at once: few wake-ups for a large one, and no more than a cache holds
+MAX_AUTH_LINE_OCTETS = 12_288  # RFC 4954 section 4
 FAREWELL_SECONDS = 2.0  # how long a last reply may take to be written
 
 STORE_FAILED = Reply(451, ("4.3.0 The message could not be stored, try again later",))
@@ -62,6 +68,7 @@ class Services:
     new_id: Callable[[], str]
     handover: Handover
     memory: MemoryBudget
+    authenticator: Authenticator | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,7 @@ class Session:
             max_message_octets=options.max_message_octets,
             max_text_line_octets=options.max_text_line_octets,
             max_recipients=options.max_recipients,
+            max_command_octets=MAX_AUTH_LINE_OCTETS if profile.role in SUBMITS else MAX_COMMAND_OCTETS,
             max_bad_commands=options.max_bad_commands,
             max_idle_commands=options.max_idle_commands,
             accept_nul=options.accept_nul,
@@ -106,6 +114,8 @@ class Session:
             met_at=met_at,
             may_relay=profile.may_relay(stream.peer, met_at=met_at),
         )
+        self._auth: Authentication | None = None
+        self._mechanism = ""
         self._held_octets = 0
         self._patience = _Patience(options)
         self._loop = asyncio.get_running_loop()
@@ -119,6 +129,8 @@ class Session:
         self._journal.connected()
         try:
             if not self._profile.implicit_tls or await self._shake_hands():
+                if self._profile.implicit_tls:
+                    self._offer_auth()
                 await self._converse()
             await self._stream.close()
         except OSError:
@@ -252,6 +264,10 @@ class Session:
                 self._settle_recipient(event, await self._pipeline.recipient.run_waiting(self._facts, event))
             case MessageReceived():
                 await self._take(event)
+            case AuthOffered(mechanism, response):
+                await self._begin_auth(mechanism, response)
+            case AuthAnswered(response):
+                await self._go_on_with_auth(response)
             case StartTlsRequested():
                 return await self._start_tls()
         return True
@@ -311,7 +327,46 @@ class Session:
         if not await self._shake_hands():
             return False
         self._smtp.tls_established()
+        self._offer_auth()
         return True
+
+    def _offer_auth(self) -> None:
+        """Inside TLS, on listeners where users log in."""
+        if self._services.authenticator is not None and self._profile.role in SUBMITS:
+            plus = (PLUS,) if self._binding() else ()
+            self._smtp.offer_auth((*plus, *MECHANISMS))
+
+    def _binding(self) -> bytes | None:
+        """What channel binding ties a login to (RFC 9266)."""
+        return self._stream.exporter_binding() if isinstance(self._stream, TlsStream) else None
+
+    async def _begin_auth(self, mechanism: str, response: bytes | None) -> None:
+        authenticator = self._services.authenticator
+        if authenticator is None:
+            raise AssertionError("AUTH was not offered")
+        if authenticator.is_put_off(self._facts.client):
+            self._journal.auth_failed(mechanism, None, "too many failed attempts")
+            self._smtp.refuse(PUT_OFF)
+            return
+        self._mechanism = mechanism
+        self._auth = authenticator.begin(mechanism, self._facts.client, self._binding())
+        await self._go_on_with_auth(response)
+
+    async def _go_on_with_auth(self, response: bytes | None) -> None:
+        auth = self._auth
+        if auth is None:
+            raise AssertionError("no authentication is going on")
+        match await auth.step(response):
+            case Challenge(data):
+                self._smtp.challenge(data)
+            case Accepted(user):
+                self._facts.user, self._facts.may_relay = user, True
+                self._journal.authenticated(self._mechanism, user)
+                self._smtp.accept()
+            case Rejected(why, user):
+                self._journal.auth_failed(self._mechanism, user or auth.user, why)
+                await auth.authenticator.slow_down(self._facts.client, user or auth.user)
+                self._smtp.refuse(FAILED)
 
     async def _shake_hands(self) -> bool:
         """Do the TLS handshake; False, with the connection dropped, when it fails."""

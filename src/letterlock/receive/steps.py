@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from letterlock.receive.auth import RequireLogin, RequireOwnSender
 from letterlock.receive.header_duties import CompleteHeader
 from letterlock.receive.limits import MemoryBudget, RequireRoom
 from letterlock.receive.options import ReceiveOptions
@@ -19,6 +20,9 @@ def steps_of(
     """The steps of a listener, in the order in which they run."""
     if profile.requires_tls and not profile.implicit_tls:
         yield RequireTls()
+    if profile.role in SUBMITS and options.users is not None:
+        yield RequireLogin()
+        yield RequireOwnSender(options.users)
     yield RequireRoom(memory, has_room_on_disk)
     yield RefuseRelaying(profile.domains)
     yield from message_steps(profile, options)

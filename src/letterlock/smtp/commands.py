@@ -1,5 +1,6 @@
 """Command lines into values (RFC 5321 section 4.1.1). What cannot be one is a BadCommand, which carries its reply."""
 
+import base64
 import functools
 import re
 from collections.abc import Callable
@@ -19,7 +20,8 @@ _TO = re.compile(rf"TO: ?{_PATH}(?: +(.*))?", re.IGNORECASE)
 _HELLO_NAME = re.compile(r"[A-Za-z0-9._:/\[\]-]{1,255}")
 _BDAT = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~{BEYOND_ASCII}]+))?")
-_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID", "SMTPUTF8"})
+_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "REQUIRETLS", "RET", "ENVID", "SMTPUTF8", "AUTH"})
+_MECHANISM = re.compile(rb"[A-Z0-9_-]{1,20}")  # RFC 4422 section 3.1
 _TAKE_NO_VALUE = ("REQUIRETLS", "SMTPUTF8")
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 _Value = TypeVar("_Value")
@@ -43,12 +45,11 @@ class Verb(StrEnum):
     HELP = "HELP"
     QUIT = "QUIT"
     STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
 
 
 _VERBS = {verb.value.encode(): verb for verb in Verb}
-_NOT_IMPLEMENTED = frozenset(
-    {b"EXPN", b"AUTH", b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"BURL"}
-)
+_NOT_IMPLEMENTED = frozenset({b"EXPN", b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"BURL"})
 _TAKES_NOTHING = frozenset({Verb.DATA, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
 # A browser or a client that sends content where nobody asked for it: what follows must not be read as commands.
 _FATAL = {
@@ -94,6 +95,14 @@ class RcptArguments:
 
     recipient: Mailbox | None
     wishes: RecipientWishes
+
+
+@dataclass(frozen=True, slots=True)
+class AuthArguments:
+    """AUTH (RFC 4954 section 4): a mechanism, and the client's initial response, if it sent one."""
+
+    mechanism: str
+    response: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,23 @@ def parse_bdat(argument: bytes) -> BdatArguments:
     if not found:
         raise BadCommand(say.BAD_BDAT, fatal=True)
     return BdatArguments(int(found[1]), found[2] is not None)
+
+
+def parse_auth(argument: bytes) -> AuthArguments:
+    """`mechanism [initial-response]`; a response of `=` is an empty one. Raises BadCommand."""
+    mechanism, _, text = argument.partition(b" ")
+    if not _MECHANISM.fullmatch(mechanism.upper()):
+        raise BadCommand(say.BAD_AUTH)
+    response = None if not text else b"" if text == b"=" else parse_sasl(text)
+    return AuthArguments(mechanism.decode("ascii").upper(), response)
+
+
+def parse_sasl(line: bytes) -> bytes:
+    """A client's response in base64 (RFC 4954 section 4). Raises BadCommand."""
+    try:
+        return base64.b64decode(line, validate=True)
+    except ValueError:
+        raise BadCommand(say.BAD_BASE64) from None
 
 
 def _text(argument: bytes) -> str:

@@ -6,11 +6,10 @@ are answered with `accept` or `refuse` before the next event. Misuse by the driv
 can cause replies, an end of the session, and nothing else.
 """
 
-from collections import deque
-from collections.abc import Callable, Collection
+import base64
+from collections.abc import Callable
 from typing import ClassVar
 
-from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import CheckedContent, DotlessContent
 from letterlock.mail.replies import Reply
 from letterlock.smtp import server_replies as say
@@ -20,15 +19,19 @@ from letterlock.smtp.commands import (
     BadCommand,
     Command,
     Verb,
+    parse_auth,
     parse_bdat,
     parse_command,
     parse_hello,
     parse_mail,
     parse_rcpt,
+    parse_sasl,
 )
 from letterlock.smtp.content import unstuff_dots
-from letterlock.smtp.lines import Input, LineFault
+from letterlock.smtp.lines import LineFault
 from letterlock.smtp.server_events import (
+    AuthAnswered,
+    AuthOffered,
     Decision,
     End,
     Ended,
@@ -37,115 +40,18 @@ from letterlock.smtp.server_events import (
     RecipientOffered,
     Refused,
     SenderOffered,
-    ServerLimits,
     StartTlsRequested,
 )
+from letterlock.smtp.server_session import ServerSession
 from letterlock.smtp.server_table import TABLE, Effect, State
 from letterlock.smtp.server_transaction import Chunk, Transaction, fault_of
 
 _UNREADY = frozenset({State.NEW, State.HANDSHAKE})
-_IN_TRANSACTION = frozenset({State.SENDER, State.RECIPIENTS, State.CONTENT, State.CHUNKS})
-_RECEIVING = frozenset({State.CONTENT, State.CHUNK, State.CHUNKS})
 _ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP}
 
 
-class SmtpServer:
-    """One session. `hostname` is our name in greeting and EHLO; `starttls` whether STARTTLS is offered.
-
-    `secure`: the session is inside TLS from its first byte (RFC 8314 section 3.3).
-    `postmaster` gets what comes for `<postmaster>` and for the postmaster of `hostname`; None: the latter.
-    """
-
-    def __init__(
-        self,
-        hostname: str,
-        limits: ServerLimits,
-        *,
-        starttls: bool,
-        secure: bool = False,
-        postmaster: Mailbox | None = None,
-    ) -> None:
-        self._hostname = hostname
-        self._postmaster = postmaster or Mailbox(POSTMASTER, hostname)
-        self._limits = limits
-        self._starttls = starttls
-        self._input = Input(max_command_octets=limits.max_command_octets)
-        self._output: list[bytes] = []
-        self._events: deque[Event] = deque()
-        self._state = State.NEW
-        self._decision: Decision | None = None
-        self._ended: Ended | None = None
-        self._client_gone = False
-        self._secure = secure
-        self._bad_commands = 0
-        self._idle_commands = 0
-        self._commands = 0
-        self._last_step = "CONNECT"
-        self._hello: str | None = None
-        self._extended = False
-        self._discarding: Reply | None = None
-        self._chunk: Chunk | None = None
-        self._back_to = State.READY
-        self._mail = Transaction()
-
-    # --- what the driver may ask -------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> State:
-        """Where the session stands."""
-        return self._state
-
-    @property
-    def secure(self) -> bool:
-        """Whether the session is inside TLS."""
-        return self._secure
-
-    @property
-    def hello(self) -> str | None:
-        """What the client called itself in EHLO or HELO: a claim, never checked."""
-        return self._hello
-
-    @property
-    def protocol(self) -> str:
-        """The keyword of a Received field's `with` (RFC 3848, RFC 6531 section 4.3)."""
-        name = "UTF8SMTP" if self._mail.smtputf8 else "ESMTP" if self._extended else "SMTP"
-        return name + "S" if self._secure and self._extended else name
-
-    @property
-    def recipients(self) -> Collection[Mailbox]:
-        """The recipients accepted so far in the mail transaction; the collection changes with it."""
-        return self._mail.recipients
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a mail transaction is open."""
-        return self._state in _IN_TRANSACTION or (self._chunk is not None and self._chunk.wanted)
-
-    @property
-    def receiving(self) -> bool:
-        """Whether message content is arriving, or a part of it is here."""
-        return self._state in _RECEIVING
-
-    @property
-    def commands(self) -> int:
-        """How many command lines were read: whether a silent client gets on."""
-        return self._commands
-
-    @property
-    def last_step(self) -> str:
-        """The last command that was read, CONNECT before the first, or END-OF-MESSAGE: where a client got lost."""
-        return self._last_step
-
-    @property
-    def held_octets(self) -> int:
-        """The octets of unfinished input, message content in the main, and of the envelope."""
-        return len(self._input) + len(self._mail.content) + self._mail.envelope_octets
-
-    def take_output(self) -> bytes:
-        """The octets to send now; they are handed out once."""
-        output = b"".join(self._output)
-        self._output.clear()
-        return output
+class SmtpServer(ServerSession):
+    """One session: see ServerSession for its arguments, and for what the driver may ask."""
 
     # --- what the driver does ----------------------------------------------------------------------------------------
 
@@ -197,6 +103,10 @@ class SmtpServer:
                 self._mail.add(recipient, wishes)
                 self._state = State.RECIPIENTS
                 self._say(say.RECIPIENT_OK)
+            case AuthOffered() | AuthAnswered():
+                self._authenticated = True
+                self._state = State.READY
+                self._say(say.AUTHENTICATED)
             case MessageReceived():
                 self._bad_commands = self._idle_commands = 0
                 self._end_transaction(Reply(250, (f"2.0.0 Ok: {note}" if note else "2.0.0 Ok",)))
@@ -209,6 +119,8 @@ class SmtpServer:
         if not (reply.transient or reply.permanent):
             raise LocalProtocolError(f"{reply} does not refuse")
         decision = self._take_decision()
+        if isinstance(decision, AuthOffered | AuthAnswered):
+            self._state = State.READY
         if isinstance(decision, MessageReceived):
             self._end_transaction(reply)
         else:
@@ -217,6 +129,23 @@ class SmtpServer:
             self._end(End.REFUSED)
         else:
             self._count_mistake(reply)
+
+    def offer_auth(self, mechanisms: tuple[str, ...]) -> None:
+        """Offer AUTH from the next EHLO on. Raises LocalProtocolError outside TLS: passwords do not travel in clear."""
+        if not self._secure:
+            raise LocalProtocolError("AUTH is for inside TLS")
+        self._mechanisms = mechanisms
+
+    def challenge(self, data: bytes) -> None:
+        """Answer AUTH, or the client's answer to a challenge, with another challenge (334).
+
+        Raises LocalProtocolError when neither is due.
+        """
+        if not isinstance(self._decision, AuthOffered | AuthAnswered):
+            raise LocalProtocolError("no authentication is going on")
+        self._decision = None
+        self._state = State.SASL
+        self._say(Reply(334, (base64.b64encode(data).decode("ascii"),)))
 
     def discard_content(self, reply: Reply) -> None:
         """Keep no more of the message that is arriving; `reply` (4yz or 5yz) answers its end.
@@ -276,7 +205,10 @@ class SmtpServer:
             return False
         self._commands += 1
         try:
-            self._obey(line)
+            if self._state is State.SASL:
+                self._hear_sasl(line)
+            else:
+                self._obey(line)
         except BadCommand as bad:
             self._refuse_command(bad)
         return True
@@ -342,7 +274,13 @@ class SmtpServer:
 
     def _offers(self) -> tuple[str, ...]:
         size = self._limits.max_message_octets
-        return say.offers(self._hostname, size, starttls=self._starttls and not self._secure, secure=self._secure)
+        return say.offers(
+            self._hostname,
+            size,
+            starttls=self._starttls and not self._secure,
+            secure=self._secure,
+            mechanisms=self._mechanisms,
+        )
 
     def _offer_sender(self, command: Command) -> None:
         mail = parse_mail(command.argument)
@@ -395,6 +333,30 @@ class SmtpServer:
         self._state = State.HANDSHAKE
         self._events.append(StartTlsRequested())
 
+    def _begin_auth(self, command: Command) -> None:
+        self._be_last()
+        if not self._mechanisms:
+            raise BadCommand(say.AUTH_IN_CLEAR if self._starttls and not self._secure else say.NOT_IMPLEMENTED)
+        if self._authenticated:
+            raise BadCommand(say.ALREADY_AUTHENTICATED)
+        asked = parse_auth(command.argument)
+        if asked.mechanism not in self._mechanisms:
+            raise BadCommand(say.NO_SUCH_MECHANISM)
+        if self._count_idle():
+            self._decide(AuthOffered(asked.mechanism, asked.response))
+
+    def _hear_sasl(self, line: bytes | LineFault) -> None:
+        """The client's answer to a challenge is no command. Whatever is wrong with it ends the authentication."""
+        self._last_step = Verb.AUTH
+        self._state = State.READY
+        if isinstance(line, LineFault):
+            fatal = line is LineFault.BARE_LINE_END
+            raise BadCommand(say.BARE_LINE_END if fatal else say.LINE_TOO_LONG, fatal=fatal)
+        self._be_last()
+        if line == b"*":
+            raise BadCommand(say.AUTH_CANCELLED)
+        self._decide(AuthAnswered(parse_sasl(line)))
+
     def _leave(self, _: Command) -> None:
         self._say(say.BYE)
         self._end(End.QUIT)
@@ -407,6 +369,7 @@ class SmtpServer:
         Effect.RESET: _reset,
         Effect.ANSWER: _answer_only,
         Effect.SECURE: _start_tls,
+        Effect.PROVE: _begin_auth,
         Effect.LEAVE: _leave,
     }
 
@@ -495,8 +458,3 @@ class SmtpServer:
     def _end(self, why: End) -> None:
         self._state = State.CLOSED
         self._ended = Ended(why)
-
-    def _say(self, reply: Reply) -> None:
-        for line in reply.lines[:-1]:
-            self._output.append(b"%d-%b\r\n" % (reply.code, line.encode("ascii")))
-        self._output.append(b"%d %b\r\n" % (reply.code, reply.lines[-1].encode("ascii")))

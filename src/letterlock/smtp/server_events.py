@@ -1,6 +1,6 @@
 """The events that the SMTP server reports to its driver, and its limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
@@ -8,6 +8,8 @@ from letterlock.mail.content import CheckedContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES, NOTHING_SAID, RecipientWishes, Wishes
+
+MAX_COMMAND_OCTETS = 2048  # RFC 5321 section 4.5.3.1.4 has 512, and parameters of extensions need more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,7 @@ class ServerLimits:
     """
 
     max_message_octets: int
-    max_command_octets: int = 2048
+    max_command_octets: int = MAX_COMMAND_OCTETS
     max_text_line_octets: int = 1000
     max_recipients: int = 1000
     max_bad_commands: int = 20
@@ -46,6 +48,21 @@ class RecipientOffered:
     recipient: Mailbox
     wishes: RecipientWishes = NOTHING_SAID
     postmaster: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuthOffered:
+    """AUTH with a mechanism that we offer. Answer with `challenge`, `accept` or `refuse`."""
+
+    mechanism: str
+    response: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthAnswered:
+    """The client's answer to a challenge. Answer with `challenge`, `accept` or `refuse`."""
+
+    response: bytes = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,5 +112,5 @@ class Ended:
     why: End
 
 
-Decision = SenderOffered | RecipientOffered | MessageReceived
+Decision = SenderOffered | RecipientOffered | MessageReceived | AuthOffered | AuthAnswered
 Event = Decision | StartTlsRequested | Refused | Ended

@@ -8,12 +8,16 @@ def reply(code: int, *lines: str) -> Reply:
     return Reply(code, lines)
 
 
-def offers(hostname: str, max_message_octets: int, *, starttls: bool, secure: bool) -> tuple[str, ...]:
+def offers(
+    hostname: str, max_message_octets: int, *, starttls: bool, secure: bool, mechanisms: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """The lines of the reply to EHLO."""
     words = [hostname, "PIPELINING", f"SIZE {max_message_octets}", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN"]
     words += ["CHUNKING", "SMTPUTF8"]
     if starttls:
         words.append("STARTTLS")
+    if mechanisms:
+        words.append(f"AUTH {' '.join(mechanisms)}")
     if secure:
         words.append("REQUIRETLS")  # RFC 8689 section 2: inside TLS only
     return (*words, "HELP")
@@ -44,6 +48,14 @@ UNKNOWN_PARAMETER = reply(555, "5.5.4 Parameter not supported")
 REQUIRETLS_IN_CLEAR = reply(530, "5.7.10 REQUIRETLS needs TLS: STARTTLS first")  # RFC 8689 section 4.1
 NEEDS_SMTPUTF8 = reply(553, "5.6.7 An address beyond ASCII needs SMTPUTF8 in MAIL")  # RFC 6531 section 3.5
 NOT_UTF8 = reply(501, "5.5.4 This is not UTF-8")
+
+AUTHENTICATED = reply(235, "2.7.0 Authentication successful")
+BAD_AUTH = reply(501, "5.5.4 Syntax: AUTH mechanism [initial-response]")
+BAD_BASE64 = reply(501, "5.5.2 This is not base64")
+AUTH_CANCELLED = reply(501, "5.7.0 Authentication cancelled")
+AUTH_IN_CLEAR = reply(538, "5.7.11 Encryption required: STARTTLS first")  # RFC 4954 section 6
+NO_SUCH_MECHANISM = reply(504, "5.5.4 This mechanism is not offered")
+ALREADY_AUTHENTICATED = reply(503, "5.5.1 You are authenticated already")  # RFC 4954 section 4
 
 HELLO_FIRST = reply(503, "5.5.1 Send EHLO or HELO first")
 MAIL_FIRST = reply(503, "5.5.1 Send MAIL first")

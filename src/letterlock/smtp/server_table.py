@@ -18,6 +18,7 @@ class State(StrEnum):
     CONTENT = "content"  # DATA was accepted
     CHUNK = "chunk"  # the octets of a BDAT
     CHUNKS = "chunks"  # between two BDAT
+    SASL = "sasl"  # AUTH was begun
     HANDSHAKE = "handshake"  # tls_established
     CLOSED = "closed"
 
@@ -33,6 +34,7 @@ class Effect(StrEnum):
     RESET = "end the mail transaction"
     ANSWER = "answer only"
     SECURE = "start TLS"
+    PROVE = "authenticate"
     LEAVE = "end the session"
 
 
@@ -52,6 +54,7 @@ TABLE: dict[Verb, dict[State, Effect | Reply]] = {
     Verb.DATA: _row(say.HELLO_FIRST, say.MAIL_FIRST, say.RCPT_FIRST, Effect.TAKE, say.NOT_BETWEEN_CHUNKS),
     Verb.BDAT: _row(say.HELLO_FIRST, say.MAIL_FIRST, say.RCPT_FIRST_BDAT, Effect.CHUNK, Effect.CHUNK),
     Verb.STARTTLS: _row(say.HELLO_FIRST, Effect.SECURE, say.NOT_DURING_MAIL, say.NOT_DURING_MAIL, say.NOT_DURING_MAIL),
+    Verb.AUTH: _row(say.HELLO_FIRST, Effect.PROVE, say.NOT_DURING_MAIL, say.NOT_DURING_MAIL, say.NOT_DURING_MAIL),
     Verb.RSET: _row(Effect.RESET),
     Verb.NOOP: _row(Effect.ANSWER),
     Verb.VRFY: _row(Effect.ANSWER),

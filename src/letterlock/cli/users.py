@@ -1,0 +1,115 @@
+"""`letterlock users`: who may log in to submit mail."""
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import click
+
+from letterlock.accounts.users import BadUsers, UsersFile, make_user, new_file, read_users, write_users
+from letterlock.cli.configured import configured
+from letterlock.config import Options
+
+
+@click.group()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file; [accounts] file.")
+@click.pass_context
+def users(context: click.Context, config_path: Path | None) -> None:
+    """Add, change, list and remove the users who may log in to submit mail."""
+    context.obj = configured(config_path)
+
+
+@users.command()
+@click.argument("name")
+@click.option("--sends-as", multiple=True, metavar="ADDRESS", help="An address, or @DOMAIN for all of it. Repeatable.")
+@click.pass_obj
+def add(options: Options, name: str, sends_as: tuple[str, ...]) -> None:
+    """Add a user; without --sends-as NAME must be the address that they send as.
+
+    The password is asked for, or read as the first line of standard input.
+    """
+    path = _path(options)
+    content = _content(path)
+    if name in content.users:
+        raise click.ClickException(f"{name} exists; `letterlock users passwd {name}` changes the password")
+    _store(options, path, content, name, sends_as or (name,))
+    click.echo(f"added {name}")
+
+
+@users.command()
+@click.argument("name")
+@click.option("--sends-as", multiple=True, metavar="ADDRESS", help="Other addresses from now on. Repeatable.")
+@click.pass_obj
+def passwd(options: Options, name: str, sends_as: tuple[str, ...]) -> None:
+    """Change a user's password, which is asked for or read from standard input."""
+    path = _path(options)
+    content = _content(path)
+    _store(options, path, content, name, sends_as or _known(content, name))
+    click.echo(f"changed {name}")
+
+
+@users.command("list")
+@click.pass_obj
+def list_users(options: Options) -> None:
+    """List the users, each with the addresses that they send as."""
+    for user in _content(_path(options)).users.values():
+        click.echo(f"{user.name}  {', '.join(user.addresses)}")
+
+
+@users.command()
+@click.argument("name")
+@click.pass_obj
+def remove(options: Options, name: str) -> None:
+    """Remove a user: the next login fails, and so does the next MAIL of a session that is open."""
+    path = _path(options)
+    content = _content(path)
+    _known(content, name)
+    del content.users[name]
+    _write(options, path, content)
+    click.echo(f"removed {name}")
+
+
+def _path(options: Options) -> Path:
+    if options.users_file is None:
+        raise click.ClickException('the configuration has no file of users\n  hint: [accounts] file = "users"')
+    return options.users_file
+
+
+def _content(path: Path) -> UsersFile:
+    try:
+        return read_users(path) if path.exists() else new_file()
+    except BadUsers as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _known(content: UsersFile, name: str) -> tuple[str, ...]:
+    if name not in content.users:
+        raise click.ClickException(f"there is no user {name}")
+    return content.users[name].addresses
+
+
+def _store(options: Options, path: Path, content: UsersFile, name: str, sends_as: tuple[str, ...]) -> None:
+    try:
+        user = make_user(name, _password(), sends_as)
+    except BadUsers as error:
+        raise click.ClickException(str(error)) from None
+    content.users[user.name] = user
+    _write(options, path, content)
+
+
+def _password() -> str:
+    """From the terminal, twice; else the first line of standard input. Never from the command line, which all see."""
+    if sys.stdin.isatty():
+        password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return password
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _write(options: Options, path: Path, content: UsersFile) -> None:
+    """A file that root makes belongs to the user that the server runs as, which reads it again after changes."""
+    owner = pwd.getpwnam(options.user).pw_uid if options.user and os.geteuid() == 0 else None
+    try:
+        write_users(path, content, owner)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
