@@ -23,14 +23,15 @@ class CertificateWatch:
         self._options = options
         self._apply = apply
         self._refused: dict[tuple[Path, Path], tuple[FileState, ...]] = {}  # as they could not be used
-        self._warned_at: float | None = None
+        self._warned_at = time.time()  # at start, they are among the dangerous settings
 
-    async def run(self) -> None:
-        """Look again and again."""
+    async def run(self, *, warns: bool) -> None:
+        """Look again and again; `warns`: and say once a day what is wrong, which one of several workers does."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self.look()
-            self.warn(time.time())
+            if warns:
+                self.warn(time.time())
 
     def look(self) -> None:
         """Read again what has changed since it was read. A pair that does not fit is left until it changes again."""
@@ -49,7 +50,7 @@ class CertificateWatch:
 
     def warn(self, now: float) -> None:
         """Say once a day what is wrong with a certificate, or soon will be."""
-        if self._warned_at is not None and 0 <= now - self._warned_at < WARN_SECONDS:
+        if 0 <= now - self._warned_at < WARN_SECONDS:
             return
         self._warned_at = now
         for context in contexts(self._options()):

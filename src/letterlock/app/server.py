@@ -412,6 +412,11 @@ def _store_options(options: Options) -> StoreOptions:
     )
 
 
+def _is_first(options: Options) -> bool:
+    """Whether this process is the first of several workers, or the only one."""
+    return options.queue_directory == options.state_directory
+
+
 @asynccontextmanager
 async def running(options: Options, sockets: Sequence[socket.socket] | None = None) -> AsyncIterator[Server]:
     """A server from start to orderly end, on sockets that a supervisor has bound, or on its own. Raises StartFailed."""
@@ -437,10 +442,8 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
             group.create_task(opened.leftovers.keep_trying(server.wake))
-            server.certificates.warn(time.time())
-            aside = [
-                group.create_task(each) for each in (_examine_upstreams(asked), keeper.run(), server.certificates.run())
-            ]
+            watching = server.certificates.run(warns=_is_first(options))
+            aside = [group.create_task(each) for each in (_examine_upstreams(asked), keeper.run(), watching)]
             await server.listen(sockets)
             try:
                 yield server

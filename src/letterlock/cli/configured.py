@@ -28,16 +28,22 @@ def _note(context: click.Context, _parameter: click.Parameter, value: bool) -> N
     context.meta[_VERBOSE] = value
 
 
+def found_configuration(path: Path | None) -> Path | None:
+    """The configuration file that counts; with `-v` it is named on stderr."""
+    found = find(path)
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_VERBOSE):
+        click.echo(f"configuration: {found or 'built-in defaults'}", err=True)
+    return found
+
+
 def configured(path: Path | None, *, sending: bool = False) -> Options:
     """The options of the configuration file that counts, or the safe defaults. Ends with status 78 on mistakes.
 
     Secret keys are not read: whoever asks the server or checks a domain need not be able to.
     `sending`: that this machine lacks an address to send from is one.
     """
-    found = find(path)
-    context = click.get_current_context(silent=True)
-    if context is not None and context.meta.get(_VERBOSE):
-        click.echo(f"configuration: {found or 'built-in defaults'}", err=True)
+    found = found_configuration(path)
     try:
         options = load(found, secrets=False)
         if sending:

@@ -19,6 +19,7 @@ VERBS = {
     "probe": "letterlock.cli.probe.command",
     "explain": "letterlock.cli.explain",
     "resolve": "letterlock.cli.resolve",
+    "config": "letterlock.cli.config",
     "reload": "letterlock.cli.reload",
     "queue": "letterlock.cli.queue.command",
     "dkim": "letterlock.cli.dkim",

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from letterlock.admin.client import NotRunning, Queues, ServerError
-from letterlock.cli.configured import config_option, configured
-from letterlock.config import EX_CONFIG, find, queue_directory
+from letterlock.cli.configured import config_option, configured, found_configuration
+from letterlock.config import EX_CONFIG, queue_directory
 
 EXIT_NOT_RUNNING = 3
 
@@ -47,5 +47,5 @@ def reload(config_path: Path | None, directory: Path | None) -> None:
 
 def _queue_directory(path: Path | None) -> Path:
     """Where the server is, also by a file with mistakes: the server reports and logs them."""
-    found = find(path)
+    found = found_configuration(path)
     return (None if found is None else queue_directory(found)) or configured(found).queue_directory

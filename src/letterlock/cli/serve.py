@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -23,6 +24,7 @@ from letterlock.app.supervisor import Worker, supervise
 from letterlock.cli.allocator import give_back_large_blocks
 from letterlock.cli.drop_in import drop_in
 from letterlock.config import EX_CONFIG, BadConfig, Options, find
+from letterlock.config.dangers import dangers
 from letterlock.receive.profiles import Profile
 
 log = logging.getLogger("letterlock.serve")
@@ -39,7 +41,11 @@ SWITCH_SECONDS = 0.0003
     help="Configuration file (TOML). Default: $LETTERLOCK_CONFIG, or /etc/letterlock/letterlock.toml, or safe "
     "defaults on loopback.",
 )
-@click.option("--check-config", is_flag=True, help="Check the configuration, report every mistake, and exit.")
+@click.option(
+    "--check-config",
+    is_flag=True,
+    help="Check the configuration, report every mistake, and exit; `letterlock config check` checks more.",
+)
 @click.option(
     "--print-drop-in",
     is_flag=True,
@@ -199,5 +205,7 @@ def _announce(server: Server) -> None:
             log.info("listening on %s port %d, %s", address, port, _in_words(each.profile))
     for at in _only_ipv6(server.smtp_addresses):
         log.info("[::]:%d takes IPv6 only: for IPv4 add 0.0.0.0:%d to its `listen`", at, at)
+    for danger in dangers(options, time.time()):
+        log.warning("%s", danger)
     log.info("queue in %s", options.queue_directory)
     log.info("DNS validated here, asking %s", ", ".join(str(upstream) for upstream in server.upstreams))

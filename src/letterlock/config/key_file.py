@@ -52,7 +52,7 @@ def _key(value: object, info: ValidationInfo) -> bytes | None:
     return key
 
 
-KeyFile = Annotated[bytes | None, PlainValidator(_key)]
+KeyFile = Annotated[bytes | None, PlainValidator(_key, json_schema_input_type=str)]
 
 
 def _read(path: Path) -> tuple[bytes, bool]:

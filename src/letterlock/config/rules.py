@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 
 
 _TLS_RULES = [rule.value for rule in TlsRule]
+_TlsWord = Literal["may", "require-tls", "verify", "dane-only"]  # what editors offer; a test holds it to TlsRule
+_VersionWord = Literal["1.2", "1.3"]
 _VERSIONS = {"1.2": "TLSv1.2", "1.3": "TLSv1.3"}
 
 
@@ -81,7 +83,7 @@ def _distinct(value: object) -> object:
     return value
 
 
-_RuleDomain = Annotated[str, PlainValidator(_rule_domain)]
+_RuleDomain = Annotated[str, PlainValidator(_rule_domain, json_schema_input_type=str)]
 ByDomain = Annotated[dict[_RuleDomain, _T], BeforeValidator(_distinct), Field(max_length=MAX_RULES)]
 
 
@@ -98,7 +100,7 @@ class RuleExceptionTable(Table):
 class RuleTable(Table):
     """Your demands on mail to a domain, in addition to what the standards demand."""
 
-    tls: Annotated[TlsRule, PlainValidator(_tls_rule)] = Field(
+    tls: Annotated[TlsRule, PlainValidator(_tls_rule, json_schema_input_type=_TlsWord)] = Field(
         description="`may`: DANE if it applies, otherwise opportunistic. `require-tls`: encryption, any certificate. "
         "`verify`: a certificate that PKIX verifies. `dane-only`: DANE or nothing."
     )
@@ -108,10 +110,10 @@ class RuleTable(Table):
     trust: Roots | None = Field(
         None, description='With `verify`: `"system"` (the default), or a PEM file with your own CA.'
     )
-    fingerprints: list[Annotated[bytes, PlainValidator(_fingerprint)]] = Field(
+    fingerprints: list[Annotated[bytes, PlainValidator(_fingerprint, json_schema_input_type=str)]] = Field(
         [], max_length=20, description="With `verify`: SHA-256 of the certificate or its key, instead of any CA."
     )
-    minimum_version: Annotated[str, PlainValidator(_tls_version)] | None = Field(
+    minimum_version: Annotated[str, PlainValidator(_tls_version, json_schema_input_type=_VersionWord)] | None = Field(
         None, description='The oldest TLS version that will do, `"1.2"` or `"1.3"`; with any rule but `may`.'
     )
     mode: Literal["enforce", "audit"] = Field(
@@ -193,7 +195,7 @@ _MEANT_ANYWHERE = {
 class RouteTable(RuleTable):
     """Where mail for a domain goes instead of its own MX hosts, and what you demand there; `"*"` is all other mail."""
 
-    next_hop: Annotated[_NextHop, PlainValidator(_next_hop)] = Field(
+    next_hop: Annotated[_NextHop, PlainValidator(_next_hop, json_schema_input_type=str)] = Field(
         description='`"relay.example.net"`: the MX hosts of that domain. `"[relay.example.net]"`: that host itself. '
         '`"[192.0.2.1]"`, `"[IPv6:2001:db8::1]"`: that address, for which there is no DANE. Where mail ends: '
         '`"lmtp:/run/dovecot/lmtp"` or `"lmtp:[127.0.0.1]:24"`, an LMTP server on this machine; '
@@ -204,7 +206,7 @@ class RouteTable(RuleTable):
         False, description="With `maildir:`: create a mailbox when its first mail arrives. Off: unknown addresses fail."
     )
     port: Port | None = Field(None, description="Its port; TLSA records are asked for it. Unset: `[delivery] port`.")
-    tls: Annotated[TlsRule, PlainValidator(_tls_rule)] = Field(
+    tls: Annotated[TlsRule, PlainValidator(_tls_rule, json_schema_input_type=_TlsWord)] = Field(
         TlsRule.MAY,
         description="The demand on the next hop; the same values as for a domain. Unset, with LMTP on another "
         "host: `require-tls`.",

@@ -28,7 +28,7 @@ def _roots(value: object, info: ValidationInfo) -> TrustRoots:
     return _own_roots(read(path), path)
 
 
-Roots = Annotated[TrustRoots, PlainValidator(_roots)]
+Roots = Annotated[TrustRoots, PlainValidator(_roots, json_schema_input_type=str)]
 
 
 def _own_roots(raw: bytes, path: Path) -> TrustRoots:

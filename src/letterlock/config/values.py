@@ -177,19 +177,19 @@ Seconds = Annotated[float, Field(gt=0, le=60 * 86400)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Workers = Annotated[int, Field(ge=1, le=64)]  # each has a queue, sockets and caches of its own
 Moment = Annotated[float, PlainValidator(_moment)]
-FilePath = Annotated[Path, PlainValidator(path_of)]
-StoreText = Annotated[StoreAddress, PlainValidator(store_address)]
-DropPath = Annotated[Path | None, PlainValidator(drop_directory)]
-DomainName = Annotated[str, PlainValidator(domain_name)]
-ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint)]
-ListenerRole = Annotated[Role, PlainValidator(_role)]
-ClientNetwork = Annotated[Network, PlainValidator(_network)]
-IpAddress = Annotated[str, PlainValidator(_address)]
-MailAddress = Annotated[Mailbox, PlainValidator(_mailbox)]
-UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream)]
-UserName = Annotated[str, PlainValidator(_user)]
-Sources = Annotated[SourceAddresses, PlainValidator(_sources)]
-AnchorFile = Annotated[tuple[TrustAnchor, ...], PlainValidator(_anchors)]
+FilePath = Annotated[Path, PlainValidator(path_of, json_schema_input_type=str)]
+StoreText = Annotated[StoreAddress, PlainValidator(store_address, json_schema_input_type=str)]
+DropPath = Annotated[Path | None, PlainValidator(drop_directory, json_schema_input_type=str | bool)]
+DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]
+ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint, json_schema_input_type=str)]
+ListenerRole = Annotated[Role, PlainValidator(_role, json_schema_input_type=str)]
+ClientNetwork = Annotated[Network, PlainValidator(_network, json_schema_input_type=str)]
+IpAddress = Annotated[str, PlainValidator(_address, json_schema_input_type=str)]
+MailAddress = Annotated[Mailbox, PlainValidator(_mailbox, json_schema_input_type=str)]
+UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream, json_schema_input_type=str)]
+UserName = Annotated[str, PlainValidator(_user, json_schema_input_type=str)]
+Sources = Annotated[SourceAddresses, PlainValidator(_sources, json_schema_input_type=list[str])]
+AnchorFile = Annotated[tuple[TrustAnchor, ...], PlainValidator(_anchors, json_schema_input_type=str)]
 
 
 MAX_EHLO_KEYWORDS = 100  # as many as an EHLO reply may have lines, roughly; far more than anybody ignores
@@ -206,4 +206,6 @@ def ehlo_keyword(value: object) -> str:
     return keyword
 
 
-EhloKeywords = Annotated[list[Annotated[str, PlainValidator(ehlo_keyword)]], Field(max_length=MAX_EHLO_KEYWORDS)]
+EhloKeywords = Annotated[
+    list[Annotated[str, PlainValidator(ehlo_keyword, json_schema_input_type=str)]], Field(max_length=MAX_EHLO_KEYWORDS)
+]

@@ -1,6 +1,6 @@
 """What the operator wrote by domain: of several entries the most specific one holds, whole."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 from letterlock.mail.names import InvalidName, canonical
@@ -16,6 +16,10 @@ class DomainTable(Generic[_T]):
     def __init__(self, entries: Mapping[str, _T]) -> None:
         """Take entries by the domain or address literal they are written for, however that is spelled."""
         self._entries = {_key(domain): entry for domain, entry in entries.items()}
+
+    def __iter__(self) -> Iterator[_T]:
+        """All entries."""
+        return iter(self._entries.values())
 
     def find(self, domain: str) -> _T | None:
         """The entry for a domain or address literal; None when there is none."""

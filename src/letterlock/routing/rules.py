@@ -16,7 +16,7 @@ is lowered by another, so a route never lowers what was demanded without it:
   rule and the standards demand, and counts only while no rule of another table demands anything.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.routing.destination_rule import DestinationRule, TlsRule
@@ -50,6 +50,12 @@ class Rules:
         self._rules = DomainTable(rules)
         self._senders = DomainTable(senders or {})
         self._relays = DomainTable(relays or {})
+
+    def written(self) -> Iterator[DestinationRule]:
+        """Every rule: by domain, by sender, and of routes."""
+        yield from self._rules
+        yield from self._senders
+        yield from (relay.rule for relay in self._relays if relay.rule is not None)
 
     def relay_for(self, domain: str) -> RelayHost | None:
         """The route for a domain or address literal; None when its mail goes by MX.

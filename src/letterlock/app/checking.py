@@ -1,0 +1,205 @@
+"""What `serve` would do, short of serving: whatever can be found out before the first message depends on it."""
+
+import asyncio
+import ctypes
+import ipaddress
+import os
+import pwd
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from letterlock.app.server import UNFIT_HINT, StartFailed, bind, validated_dns
+from letterlock.config import BadConfig, Options, load
+from letterlock.config.dangers import dangers
+from letterlock.deliver.local.maildir import why_unwritable
+from letterlock.queue.folders import CONTROL_SOCKET
+from letterlock.store.sqlite.opening import FILE
+
+EXAMINE_SECONDS = 20.0  # two rounds of questions to each upstream
+_TIME_ERROR = 5  # of adjtimex(2): nobody keeps the clock right
+_TIMEX_OCTETS = 512  # more than struct timex has on any machine
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing that was looked at. `level` is ok, warning or error: with an error `serve` would not start."""
+
+    level: str
+    text: str
+
+
+def check_all(options: Options, path: Path | None) -> Iterator[Found]:
+    """Look at everything, one after the other. `options` are those of the file, read with its secrets."""
+    yield Found("ok", f"{options.source}: no mistakes")
+    yield from _keys(options, path)
+    yield from _queue(options)
+    yield from _binds(options)
+    yield from _upstreams(options)
+    yield from (
+        Found("warning", f"mail for {target} will wait: {why}")
+        for target in options.maildirs
+        if (why := why_unwritable(target))
+    )
+    yield from (Found("warning", text) for text in dangers(options, time.time()))
+    yield _clock()
+    yield from _reverse_names(options)
+
+
+def _keys(options: Options, path: Path | None) -> Iterator[Found]:
+    """Whether the service's user can read what a reload will read; at start, root reads it."""
+    if options.user is None or os.geteuid() != 0:
+        return
+    mistakes = _as_user(options.user, path)
+    if mistakes is None:
+        yield Found("ok", f"user {options.user} can read the configuration and its keys")
+    else:
+        yield Found("warning", f"user {options.user} cannot reload this configuration: {mistakes}")
+
+
+def _as_user(user: str, path: Path | None) -> str | None:
+    """Read the configuration as another user, in a process of its own; the mistakes."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        text = ""
+        try:
+            entry = pwd.getpwnam(user)
+            os.initgroups(user, entry.pw_gid)
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+            load(path)
+        except BadConfig as error:
+            text = "; ".join(f"{each.key} {each.message}" for each in error.mistakes)
+        except OSError as error:
+            text = str(error.strerror)
+        finally:
+            os.write(writing, text.encode()[:4096])
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        text = pipe.read().decode(errors="replace")
+    os.waitpid(pid, 0)
+    return text or None
+
+
+def _queue(options: Options) -> Iterator[Found]:
+    directory = options.queue_directory
+    if not directory.exists():
+        yield Found("ok", f"the queue's directory {directory} does not exist yet: `serve` makes it")
+        return
+    if not os.access(directory, os.R_OK | os.X_OK):
+        yield Found("error", f"the queue's directory {directory} cannot be read by this user")
+        return
+    file = directory / FILE
+    if not file.exists():
+        yield Found("ok", f"the queue in {directory} is empty")
+        return
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        yield Found("error", f"the queue in {file} cannot be opened: {error}")
+    else:
+        yield Found("ok", f"the queue in {directory} can be opened")
+
+
+def _binds(options: Options) -> Iterator[Found]:
+    if is_running(options):
+        yield Found("ok", "a server of this configuration is running, and has the addresses")
+        return
+    try:
+        sockets = bind(options.listen)
+    except StartFailed as error:
+        yield Found("error", str(error))
+        return
+    for each in sockets:
+        each.close()
+    yield Found("ok", f"can listen on {', '.join(map(str, options.listen))}")
+
+
+def is_running(options: Options) -> bool:
+    """Whether a server answers on this queue's control socket."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+        connection.settimeout(1.0)
+        with suppress(OSError):
+            connection.connect(os.fspath(options.queue_directory / CONTROL_SOCKET))
+            return True
+    return False
+
+
+def _upstreams(options: Options) -> Iterator[Found]:
+    async def examine() -> list[Found]:
+        async with asyncio.timeout(EXAMINE_SECONDS), validated_dns(options.resolver) as asked:
+            return [
+                Found("warning", f"upstream {report}; {UNFIT_HINT}")
+                if report.findings
+                else Found("ok", f"upstream {report}")
+                for report in await asked.examine()
+            ]
+
+    try:
+        yield from asyncio.run(examine())
+    except StartFailed as error:
+        yield Found("error", str(error))
+    except TimeoutError:
+        yield Found("warning", f"the upstreams did not answer within {EXAMINE_SECONDS:.0f} seconds")
+
+
+def clock_is_synchronised() -> bool | None:
+    """Whether somebody keeps the clock right; None where the system does not tell (adjtimex(2))."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_OCTETS))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def _clock() -> Found:
+    kept = clock_is_synchronised()
+    if kept is None:
+        return Found("ok", "the system does not tell whether the clock is synchronised")
+    if not kept:
+        why = "signatures and certificates are judged by it"
+        return Found("warning", f"the clock is not synchronised, and {why}: run chrony or systemd-timesyncd")
+    return Found("ok", "the clock is synchronised")
+
+
+def _reverse_names(options: Options) -> Iterator[Found]:
+    """Many servers refuse mail from an address without a name, so public addresses should have one."""
+    for address in _sending_addresses(options):
+        try:
+            name = socket.gethostbyaddr(address)[0]
+        except OSError:
+            yield Found("warning", f"{address} has no reverse name: many servers refuse mail from it; ask its provider")
+        else:
+            yield Found("ok", f"{address} has the reverse name {name}")
+
+
+def _sending_addresses(options: Options) -> Iterator[str]:
+    source = options.route_settings.usual.source
+    for family, target, fixed in (
+        (socket.AF_INET, "198.41.0.4", source.ipv4),  # a.root-servers.net: nothing is sent there
+        (socket.AF_INET6, "2001:503:ba3e::2:30", source.ipv6),
+    ):
+        address = fixed or _address_towards(family, target)
+        if address is not None and not _is_private(address):
+            yield address
+
+
+def _address_towards(family: socket.AddressFamily, target: str) -> str | None:
+    with closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect((target, 53))
+        except OSError:
+            return None
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _is_private(address: str) -> bool:
+    return not ipaddress.ip_address(address).is_global

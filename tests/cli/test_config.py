@@ -1,0 +1,193 @@
+"""`letterlock config`: what is in effect and why, the schema, and what `serve` would stumble over."""
+
+import importlib
+import json
+import socket
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from letterlock.app import checking
+from letterlock.app.checking import check_all
+from letterlock.cli.config import config
+from letterlock.config import load, parse
+from letterlock.config.dangers import dangers
+from letterlock.config.showing import json_schema
+from letterlock.routing.destination_rule import TlsRule
+from letterlock.shared_defaults import ENVIRONMENT
+from letterlock.store.sqlite.opening import FILE
+from tests.certificates import self_signed
+
+jsonschema: Any = importlib.import_module("jsonschema")  # it has no type stubs
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(config, arguments)
+
+
+@pytest.fixture(name="path")
+def path_fixture(tmp_path: Path) -> Path:
+    self_signed("mx.example").write(tmp_path)
+    (tmp_path / "server.key").chmod(0o600)
+    path = tmp_path / "letterlock.toml"
+    path.write_text(
+        'hostname = "mx.example.org"\n[smtp]\nlisten = ["127.0.0.1:0"]\n'
+        'certificate = "server.pem"\nkey = "server.key"\n'
+        '[queue]\ndirectory = "q"\nkey_file = "queue.key"\n[domain."*.example.net"]\ntls = "verify"\n'
+    )
+    (tmp_path / "queue.key").write_text("QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\n")
+    (tmp_path / "queue.key").chmod(0o600)
+    return path
+
+
+def test_show_names_the_line_or_the_default_and_no_secret(path: Path) -> None:
+    done = run("show", "--config", str(path))
+    lines = done.stdout.splitlines()
+    assert f'hostname = "mx.example.org"  # {path}:1' in lines
+    assert f'queue.key_file = "queue.key"  # {path}:8' in lines
+    assert "smtp.max_recipients = 1000  # default" in lines
+    assert f'domain."*.example.net" = {{ tls = "verify" }}  # {path}:9' in lines
+    assert "AAAA" not in done.stdout
+    assert "QUFB" not in done.stdout
+
+
+def test_show_finds_the_values_that_the_server_finds(path: Path) -> None:
+    values = {each["key"]: each for each in json.loads(run("show", "--json", "--config", str(path)).stdout)["keys"]}
+    assert values["queue.drop_directory"]["value"] == f"{path.parent}/q-drop"
+    assert values["queue.min_free_octets"] == {"key": "queue.min_free_octets", "value": 39321600, "from": "default"}
+
+
+def test_a_file_with_mistakes_is_reported_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("a = 1\nb = 2\n")
+    for verb in ("show", "check"):
+        done = run(verb, "--config", str(path))
+        assert done.exit_code == 78
+        assert "2 mistakes" in done.stderr
+
+
+def toml_examples() -> Iterator[tuple[str, str]]:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for number, block in enumerate(page.read_text().split("```toml\n")[1:]):
+            yield f"{page.stem}-{number}", block.partition("```")[0]
+
+
+def test_the_schema_knows_every_tls_rule() -> None:
+    words = json_schema()["$defs"]["RuleTable"]["properties"]["tls"]["enum"]
+    assert words == [rule.value for rule in TlsRule]
+
+
+def jsonable(data: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(data, default=str))
+
+
+def validator() -> Any:
+    schema = json.loads(run("schema").stdout)
+    assert schema == json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_schema_takes_every_example_of_the_documentation() -> None:
+    valid = validator()
+    for name, text in toml_examples():
+        errors = [error.message for error in valid.iter_errors(jsonable(tomllib.loads(text)))]
+        assert not errors, (name, errors)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hostnme = 'x'",
+        "workers = 'many'",
+        "[smtp]\nmax_recipients = 'x'",
+        "[smtp]\nmax_recipients = 5",
+        "[smtp]\nlisten = '127.0.0.1:25'",
+        "[domain.x]\nmode = 'audit'",
+        "[domain.x]\ntls = 'verfy'",
+        "[route.x]\ntls = 'may'",
+    ],
+)
+def test_the_schema_refuses_what_the_server_refuses(text: str) -> None:
+    assert list(validator().iter_errors(jsonable(tomllib.loads(text))))
+
+
+def test_check_says_what_is_well_and_what_is_not(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_upstreams", lambda _: iter(()))
+    monkeypatch.setattr(checking, "_reverse_names", lambda _: iter(()))
+    monkeypatch.setattr(checking, "clock_is_synchronised", lambda: True)
+    done = run("check", "--config", str(path))
+    assert done.exit_code == 0, done.output
+    assert "can listen on 127.0.0.1:0" in done.output
+    monkeypatch.setattr(checking, "clock_is_synchronised", lambda: False)
+    (path.parent / "server.key").chmod(0o644)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))
+        done = run("check", "--config", str(path))
+    assert done.exit_code == 1
+    assert "error    cannot listen on 127.0.0.1" in done.output
+    assert "warning  the clock is not synchronised" in done.output
+    assert f"can be read by others: chmod 600 {path.parent}/server.key" in done.output
+
+
+def test_a_queue_that_is_no_queue_is_an_error_and_stays_as_it_is(path: Path) -> None:
+    (path.parent / "q").mkdir()
+    file = path.parent / "q" / FILE
+    file.write_bytes(b"this is no database" * 100)
+    found = list(checking._queue(load(path)))
+    assert [each.level for each in found] == ["error"]
+    assert file.read_bytes() == b"this is no database" * 100
+
+
+def test_an_upstream_that_does_not_answer_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = parse('[resolver]\nupstream = ["127.0.0.1:9"]\ntimeout_seconds = 0.1', "t.toml")
+    (found,) = checking._upstreams(options)
+    assert found.level == "warning"
+    assert "127.0.0.1:9" in found.text
+
+
+def test_all_of_it_begins_with_the_file(path: Path) -> None:
+    first = next(check_all(load(path), path))
+    assert (first.level, first.text) == ("ok", f"{path}: no mistakes")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('hostname = "mx"', "the host name mx has no dot"),
+        ('[smtp]\nrelay_networks = ["0.0.0.0/0"]', "relay_networks has 0.0.0.0/0, which is public"),
+        ('[smtp]\nrelay_networks = ["203.0.113.0/24", "9.9.0.0/16"]', "relay_networks has 9.9.0.0/16"),
+        (
+            '[domain."x.example".exception]\nreason = "r"\nuntil = 2020-01-01\n[domain."x.example"]\ntls = "verify"',
+            "the exception for x.example ended on 2020-01-01",
+        ),
+        (
+            '[resolver.negative."x.example"]\nreason = "r"\nuntil = 2020-01-01',
+            "the negative trust anchor for x.example. ended on 2020-01-01",
+        ),
+    ],
+)
+def test_dangerous_settings_are_warned_of(text: str, words: str) -> None:
+    warnings = list(dangers(parse(text if "hostname" in text else f'hostname = "a.b"\n{text}', "t.toml"), time.time()))
+    assert len(warnings) == 1
+    assert words in warnings[0]
+
+
+def test_private_networks_and_running_exceptions_are_fine() -> None:
+    text = (
+        'hostname = "a.b"\n[smtp]\nrelay_networks = ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8", "::1/128"]\n'
+        '[domain."x.example"]\ntls = "verify"\n[domain."x.example".exception]\nreason = "r"\nuntil = 9999-01-01\n'
+    )
+    assert not list(dangers(parse(text, "t.toml"), time.time()))
+
+
+def test_with_v_it_says_which_configuration_was_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, str(path))
+    done = run("show", "-v")
+    assert f"configuration: {path}" in done.stderr
