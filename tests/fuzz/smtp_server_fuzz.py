@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from letterlock.smtp.content import has_bare_line_ends
 from letterlock.smtp.server_events import End, Ended, ServerLimits, StartTlsRequested
 from letterlock.smtp.server_table import State
+from letterlock.smtp.server_transaction import RECIPIENT_OCTETS
 from tests.smtp.server_driver import Driver
 
 LIMITS = ServerLimits(max_message_octets=2000, max_command_octets=512, max_recipients=100)
+MAX_ENVELOPE_OCTETS = LIMITS.max_recipients * (RECIPIENT_OCTETS + LIMITS.max_command_octets)
 MAX_PIECE = 700
 PHRASES = (
     *(b"EHLO a.example\r\n", b"HELO [192.0.2.1]\r\n", b"MAIL FROM:<a@example.org>\r\n", b"MAIL FROM:<> SIZE=3000\r\n"),
@@ -88,7 +90,9 @@ def play(case: Case, chance: random.Random | None) -> Outcome:
                 driver.server.tls_established()
                 driver.events.append(Ended(End.LOST))
                 break  # what else the client sent in cleartext does not exist
-            assert driver.server.held_octets <= LIMITS.max_message_octets * 4 // 3 + 8 + MAX_PIECE
+            envelope = driver.server._mail.envelope_octets
+            assert envelope <= MAX_ENVELOPE_OCTETS
+            assert driver.server.held_octets - envelope <= LIMITS.max_message_octets * 4 // 3 + 8 + MAX_PIECE
     _check_messages(driver)
     output = b"".join(said)
     assert all(line[:3].isdigit() and line[3:4] in b" -" for line in output.splitlines())

@@ -26,8 +26,15 @@ def _short_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "FIRST_TRY_SECONDS", 0.08)
 
 
-async def test_every_query_has_a_port_of_its_own() -> None:
-    async with serving() as server, asking(server) as transport:
+async def test_every_query_has_a_port_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "FIRST_TRY_SECONDS", 60)  # a second try would have a port of its own too
+    all_asked = asyncio.Barrier(20)  # nobody is answered before all have asked: a port that was closed may come again
+
+    async def good_once_all_have_asked(wire: bytes) -> list[bytes]:
+        await all_asked.wait()
+        return [reply(wire)]
+
+    async with serving(good_once_all_have_asked) as server, asking(server, timeout_seconds=60) as transport:
         replies = await asyncio.gather(*(transport(query(f"n{number}.example."), False) for number in range(20)))
     assert {text_of(each) for each in replies} == {"good"}
     assert len(server.ports) == 20
