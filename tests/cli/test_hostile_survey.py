@@ -10,7 +10,7 @@ import dns.rdatatype
 import pytest
 
 from letterlock.app.output import harmless
-from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, Page, Table
+from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, PageOutput, TableOutput
 from letterlock.cli.check.values import survey_values
 from letterlock.cli.style import Style
 from letterlock.inspect.recommend import Reporting
@@ -20,7 +20,7 @@ from letterlock.mtasts import Absent, Known
 from letterlock.mtasts.policy import Mode, StsPolicy
 from letterlock.net.tls import ServerContext
 from letterlock.resolver.answer import Answer, Security
-from letterlock.tlsrpt import InvalidRecord, ReportAddresses
+from letterlock.tlsrpt import InvalidTLSRPTRecord, ReportAddresses
 from tests.certificates import authority
 from tests.deliver.world import HandDiscoverer, MemoryDialer, Server, answer, make_ports
 from tests.inspect.test_survey import WIDE
@@ -28,7 +28,7 @@ from tests.inspect.test_survey import WIDE
 EVIL = "\x1b[2J\x07\x7f\x9b31m\u202e\u2066\u2028<script>alert(1)</script>"
 WIRE = EVIL.encode()
 SHORT = 30  # a common name has 64 octets at most (RFC 5280 appendix A)
-REPORTING: tuple[Reporting, ...] = (InvalidRecord(EVIL), ReportAddresses((f"mailto:{EVIL}",)))
+REPORTING: tuple[Reporting, ...] = (InvalidTLSRPTRecord(EVIL), ReportAddresses((f"mailto:{EVIL}",)))
 POLICY = StsPolicy(mode=Mode.TESTING, max_age_seconds=9, mx=(EVIL,))
 STS = (
     Absent(EVIL),
@@ -36,7 +36,7 @@ STS = (
 )
 FORMS: dict[str, Callable[[Callable[[str], None]], Output]] = {
     "blocks": lambda write: Blocks(write, Style(colour=False)),
-    "table": lambda write: Table(write, Style(colour=False)),
+    "table": lambda write: TableOutput(write, Style(colour=False)),
     "json": Json,
     "jsonl": JsonLines,
 }
@@ -92,7 +92,7 @@ async def test_nothing_from_outside_steers_the_terminal(hostile: Survey, form: s
 
 
 async def test_the_page_runs_nothing_and_turns_nothing_round(hostile: Survey, tmp_path: Path) -> None:
-    page = Page(tmp_path / "page.html")
+    page = PageOutput(tmp_path / "page.html")
     page.add(hostile)
     page.end(whole=True)
     text = (tmp_path / "page.html").read_text()

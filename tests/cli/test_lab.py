@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.lab.scenarios import Attack, Protection
+from letterlock.lab.scenarios import Attack, SiteProtection
 
 LETTERLOCK = (sys.executable, "-m", "letterlock")
 
@@ -37,7 +37,7 @@ async def run(*arguments: str) -> tuple[int, str, str]:
 async def test_every_attack_against_every_protection_is_as_theory_says() -> None:
     status, output, errors = await run_lab("--json")
     cells = json.loads(output)["cells"]
-    assert [(cell["attack"], cell["protection"]) for cell in cells] == [(a, p) for a in Attack for p in Protection]
+    assert [(cell["attack"], cell["protection"]) for cell in cells] == [(a, p) for a in Attack for p in SiteProtection]
     assert [cell for cell in cells if not cell["pass"]] == []
     assert all(reason["code"] and reason["text"] for cell in cells for reason in cell["reasons"])
     assert all(cell["reasons"] for cell in cells if cell["outcome"] == "held")

@@ -17,11 +17,11 @@ from letterlock.cli.probe.values import probe_values
 from letterlock.cli.style import Style
 from letterlock.deliver.options import DeliverOptions
 from letterlock.identity.trust import TrustRoots
-from letterlock.inspect.probe import ByHand, Conclusion, Demand, Mail, Probe, probe
+from letterlock.inspect.probe import ByHand, Demand, Mail, Probe, ProbeConclusion, probe
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.certificates import make_self_signed
 from letterlock.lab.mail_server import MailServer
-from letterlock.lab.scenarios import Attack, Protection
+from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.wire import Wire, listening
 from letterlock.net.tls import ServerContext
 from letterlock.policy.evidence import MxHost, Origin, TargetHost
@@ -58,7 +58,7 @@ def codes(ran: Ran) -> list[str]:
     return [reason["code"] for reason in ran.data["reasons"]]
 
 
-def tlsa(box: Box, protection: Protection = Protection.DANE_EE) -> str:
+def tlsa(box: Box, protection: SiteProtection = SiteProtection.DANE_EE) -> str:
     return box.world.sites[protection].credential.tlsa_end_entity()
 
 
@@ -84,7 +84,7 @@ async def test_a_healthy_dane_server_is_cleared_and_everything_is_shown() -> Non
 async def test_the_data_is_complete() -> None:
     async with running_box(Attack.NONE) as box:
         ran = await probing(box, "mx.dane-ta.example", "--require", "dane", "--json")
-        anchor = box.world.sites[Protection.DANE_TA].credential.issuer
+        anchor = box.world.sites[SiteProtection.DANE_TA].credential.issuer
     data = ran.data
     assert ran.status == 0
     assert (data["verdict"], data["level"], data["by"]) == ("cleared", "authenticated", "dane-ta")
@@ -123,8 +123,8 @@ async def test_an_attacked_server_is_not_cleared_and_gets_no_mail_from(
     sending = ("--send", letter, "--from", "a@client.example", "--to", "b@dane-ee.test")
     async with running_box(attack) as box:
         ran = await probing(box, "mx.dane-ee.test", "--ca", box.authority_file, *arguments, *sending, "--json")
-        assert b"MAIL" not in box.on_path[Protection.DANE_EE].loot
-        assert not box.delivered(Protection.DANE_EE, b"a probe")
+        assert b"MAIL" not in box.on_path[SiteProtection.DANE_EE].loot
+        assert not box.delivered(SiteProtection.DANE_EE, b"a probe")
     assert ran.status == 1
     assert ran.data["verdict"] == "not-cleared"
     assert codes(ran) == [because]
@@ -135,7 +135,7 @@ async def test_an_attacked_server_is_not_cleared_and_gets_no_mail_from(
 async def test_records_by_hand_stand_in_for_dns() -> None:
     async with running_box(Attack.NONE) as box:
         right, wrong = tlsa(box), await probing(box, "mx.dane-ee.test", "--require", "dane", "--tlsa", WRONG)
-        good = await probing(box, "mx.none.test", "--require", "dane", "--tlsa", tlsa(box, Protection.NONE))
+        good = await probing(box, "mx.none.test", "--require", "dane", "--tlsa", tlsa(box, SiteProtection.NONE))
         shown = await probing(box, "mx.dane-ee.test", "--tlsa", WRONG, "--tlsa", right, "--tlsa", f"0 0 1 {'ab' * 32}")
         unusable = await probing(box, "mx.dane-ee.test", "--require", "dane", "--tlsa", f"1 1 1 {'ab' * 32}")
     assert wrong.status == 1
@@ -171,7 +171,7 @@ async def test_send_delivers_to_every_recipient_inside_tls(tmp_path: Path) -> No
     recipients = ("--to", "b@dane-ee.test", "--to", "<c@dane-ee.test>")
     async with running_box(Attack.NONE) as box:
         ran = await probing(box, "mx.dane-ee.test", "--require", "dane", "--send", letter, "--from", "<>", *recipients)
-        [arrival] = box.honest[Protection.DANE_EE].mailbox
+        [arrival] = box.honest[SiteProtection.DANE_EE].mailbox
     assert ran.status == 0
     assert arrival.content == MESSAGE.replace("\n", "\r\n").encode()
     assert arrival.encrypted
@@ -181,7 +181,7 @@ async def test_send_delivers_to_every_recipient_inside_tls(tmp_path: Path) -> No
 
 async def test_an_address_needs_no_dns_and_a_name_for_it_can_be_asked_for() -> None:
     async with running_box(Attack.NONE) as box:
-        site = box.world.sites[Protection.DANE_EE]
+        site = box.world.sites[SiteProtection.DANE_EE]
         address = box.berths.address(site.berth)
         nobody = ("--upstream", "127.0.0.1:1")
         by_hand = await letterlock(
@@ -362,7 +362,7 @@ async def test_rfc3207_4_1_a_hostile_server_ends_in_time_and_gets_no_mail_from(
     dialer: MemoryDialer, attack: str
 ) -> None:
     probed, shown = await look(dialer, BEFORE_TLS[attack](), by_hand())
-    assert probed.conclusion in (Conclusion.NOT_CLEARED, Conclusion.UNKNOWN)
+    assert probed.conclusion in (ProbeConclusion.NOT_CLEARED, ProbeConclusion.UNKNOWN)
     assert shown.splitlines()[1].strip()
     assert len(shown) < 20_000
     for client in dialer.clients:
@@ -373,7 +373,7 @@ async def test_rfc3207_4_1_a_hostile_server_ends_in_time_and_gets_no_mail_from(
 @pytest.mark.parametrize("octets", [b"220 mx ESMTP\r\n", b"\0" * 5000, b"\x16\x03\x01\xff\xff" + b"x" * 70_000, b""])
 async def test_rfc8314_3_garbage_instead_of_a_handshake_is_a_clear_line(dialer: MemoryDialer, octets: bytes) -> None:
     probed, shown = await look(dialer, raw(octets), by_hand(implicit=True))
-    assert probed.conclusion is Conclusion.NOT_CLEARED
+    assert probed.conclusion is ProbeConclusion.NOT_CLEARED
     assert "the TLS handshake failed" in shown.splitlines()[1]
     assert all(b"EHLO" not in client.written for client in dialer.clients)
 
@@ -388,7 +388,7 @@ async def test_octets_of_the_server_never_reach_the_terminal_as_they_are(
         answers={"EHLO": [b"250-mx " + evil + b"\r\n250 STARTTLS\r\n"], "EHLO/TLS": [b"554 " + evil + b"\r\n"]},
     )
     probed, shown = await look(dialer, server, by_hand(), OPTIONS)
-    assert probed.conclusion is Conclusion.UNKNOWN
+    assert probed.conclusion is ProbeConclusion.UNKNOWN
     assert "< 220 \\x1b[2J" in shown
     assert "0  \\x1b]0;owned\\x07" in shown
     assert "issuer    Root \\x1b[31m" in shown
@@ -398,7 +398,7 @@ async def test_a_flood_is_cut(dialer: MemoryDialer) -> None:
     greeting = b"".join(b"220-%d\r\n" % number for number in range(90)) + b"220 " + b"x" * 500 + b"\r\n"
     ehlo = b"".join(b"250-X%d %s\r\n" % (number, b"y" * 480) for number in range(90)) + b"250 end\r\n"
     probed, shown = await look(dialer, raw(greeting, ehlo), by_hand())
-    assert probed.conclusion is Conclusion.NOT_CLEARED
+    assert probed.conclusion is ProbeConclusion.NOT_CLEARED
     assert probed.sessions[0].cut
     assert "… and more, which is not kept" in shown
     assert max(len(line) for line in shown.splitlines()) < 700
@@ -406,11 +406,11 @@ async def test_a_flood_is_cut(dialer: MemoryDialer) -> None:
 
 async def test_nothing_required_is_cleared_in_clear_and_after_a_failed_handshake(dialer: MemoryDialer) -> None:
     plain, shown = await look(dialer, Server(), by_hand(Demand.NONE), OPTIONS)
-    assert plain.conclusion is Conclusion.CLEARED
+    assert plain.conclusion is ProbeConclusion.CLEARED
     assert "a message would be sent here, in cleartext" in shown
     broken = Server(extensions=("STARTTLS",))
     fallen, shown = await look(dialer, broken, by_hand(Demand.NONE))
-    assert fallen.conclusion is Conclusion.CLEARED
+    assert fallen.conclusion is ProbeConclusion.CLEARED
     assert [session.handshake is None for session in fallen.sessions] == [False, False, True]
     assert "  Session 2, once more with a small ClientHello" in shown.splitlines()
     assert "  Session 3" in shown.splitlines()

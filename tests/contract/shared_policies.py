@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import dns.rdatatype
 
-from letterlock.discover.sts import Policies
+from letterlock.discover.sts import PolicyMemory
 from letterlock.mtasts import Fetched, FetchFailed, Known, KnownPolicy, Mode, StsEvidence, StsPolicy
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from tests.contract.interleaving import Gate
@@ -53,7 +53,7 @@ class DictPolicies:
 class GatedPolicies:
     """The same policies, with a gate before each verb."""
 
-    def __init__(self, shared: Policies, gate: Gate) -> None:
+    def __init__(self, shared: PolicyMemory, gate: Gate) -> None:
         self._shared = shared
         self._gate = gate
 
@@ -73,7 +73,7 @@ class GatedPolicies:
 class Side(World):
     """One worker with its own network and its own finder, over the shared policies and one clock."""
 
-    def __init__(self, shared: Policies, clock: Clock) -> None:
+    def __init__(self, shared: PolicyMemory, clock: Clock) -> None:
         self.door = Gate()
         super().__init__(GatedPolicies(shared, self.door))
         self.clock = clock
@@ -112,7 +112,7 @@ class Told:
 class Race:
     """Two workers and what they did; `check` says whether protection was lost."""
 
-    def __init__(self, shared: Policies) -> None:
+    def __init__(self, shared: PolicyMemory) -> None:
         self.shared = shared
         self.clock = Clock()
         self.sides = (Side(shared, self.clock), Side(shared, self.clock))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.discover.sts import Policies
+from letterlock.discover.sts import PolicyMemory
 from letterlock.mtasts import KnownPolicy
 from letterlock.state.policies import PolicyStore
 from tests.contract.interleaving import Chooser, Gate, in_every_order, race
@@ -18,7 +18,7 @@ NEW, OTHER = replace(OLD, id="2", fetched_at=NOW), replace(OLD, id="3", fetched_
 
 
 @pytest.fixture(params=["dict", "memory", "file"])
-async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Policies, Policies]]:
+async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[PolicyMemory, PolicyMemory]]:
     """One place for policies as two workers see it."""
     if request.param == "dict":
         policies = DictPolicies()
@@ -35,7 +35,10 @@ async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 @pytest.mark.parametrize("ours", [None, OLD, NEW])
 @pytest.mark.parametrize("theirs", [None, OLD, NEW, OTHER])
 async def test_of_two_who_read_the_same_row_one_replaces_it(
-    both: tuple[Policies, Policies], before: KnownPolicy | None, ours: KnownPolicy | None, theirs: KnownPolicy | None
+    both: tuple[PolicyMemory, PolicyMemory],
+    before: KnownPolicy | None,
+    ours: KnownPolicy | None,
+    theirs: KnownPolicy | None,
 ) -> None:
     one, other = both
     assert await one.swap(DOMAIN, None, before, NOW)
@@ -47,7 +50,7 @@ async def test_of_two_who_read_the_same_row_one_replaces_it(
     assert list(await other.due(NOW, 10)) == ([held] if held is not None else [])
 
 
-async def _lay_down(shared: Policies, prior: KnownPolicy | None) -> None:
+async def _lay_down(shared: PolicyMemory, prior: KnownPolicy | None) -> None:
     assert await shared.swap(DOMAIN, await shared.load(DOMAIN), prior, NOW)
 
 

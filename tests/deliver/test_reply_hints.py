@@ -11,7 +11,7 @@ from letterlock.deliver.reply_hints import (
     NO_HINTS,
     SOON_SECONDS,
     ReplyHints,
-    Said,
+    ReplySubject,
     advise,
     together,
     too_many_recipients,
@@ -34,7 +34,7 @@ from letterlock.mail.replies import Reply
     ],
 )
 def test_rfc6647_greylisting_is_waited_for_and_no_longer(code: int, text: str, wait: float) -> None:
-    assert advise(Reply(code, (text,)), Said.RECIPIENT) == ReplyHints(retry_after=wait)
+    assert advise(Reply(code, (text,)), ReplySubject.RECIPIENT) == ReplyHints(retry_after=wait)
 
 
 @pytest.mark.parametrize(
@@ -47,21 +47,21 @@ def test_rfc6647_greylisting_is_waited_for_and_no_longer(code: int, text: str, w
     ],
 )
 def test_too_many_connections_means_fewer_of_them_and_soon(text: str) -> None:
-    assert advise(Reply(421, (text,)), Said.SESSION) == ReplyHints(retry_after=SOON_SECONDS, slow_down=True)
+    assert advise(Reply(421, (text,)), ReplySubject.SESSION) == ReplyHints(retry_after=SOON_SECONDS, slow_down=True)
 
 
 @pytest.mark.parametrize(
     ("code", "text", "about"),
     [
-        (421, "4.7.28 Our system has detected an unusual rate of unsolicited mail", Said.MESSAGE),
-        (450, "4.7.1 Error: too much mail from 192.0.2.9", Said.MESSAGE),
-        (451, "4.7.500 Server busy, throttled", Said.RECIPIENT),
-        (452, "4.3.2 rate limit exceeded", Said.MESSAGE),
-        (421, "4.7.0 [TSS04] Messages from 192.0.2.9 temporarily deferred", Said.SESSION),
-        (421, "4.3.2 Service not available", Said.SESSION),
+        (421, "4.7.28 Our system has detected an unusual rate of unsolicited mail", ReplySubject.MESSAGE),
+        (450, "4.7.1 Error: too much mail from 192.0.2.9", ReplySubject.MESSAGE),
+        (451, "4.7.500 Server busy, throttled", ReplySubject.RECIPIENT),
+        (452, "4.3.2 rate limit exceeded", ReplySubject.MESSAGE),
+        (421, "4.7.0 [TSS04] Messages from 192.0.2.9 temporarily deferred", ReplySubject.SESSION),
+        (421, "4.3.2 Service not available", ReplySubject.SESSION),
     ],
 )
-def test_a_rate_that_is_exceeded_slows_down_all_mail_to_that_place(code: int, text: str, about: Said) -> None:
+def test_a_rate_that_is_exceeded_slows_down_all_mail_to_that_place(code: int, text: str, about: ReplySubject) -> None:
     assert advise(Reply(code, (text,)), about) == ReplyHints(slow_down=True)
 
 
@@ -71,21 +71,21 @@ def test_a_rate_that_is_exceeded_slows_down_all_mail_to_that_place(code: int, te
         (
             450,
             "4.2.1 The user you are trying to contact is receiving mail at a rate of too many messages",
-            Said.RECIPIENT,
+            ReplySubject.RECIPIENT,
         ),
-        (452, "4.2.2 Mailbox full", Said.RECIPIENT),
-        (451, "4.3.0 scanner down", Said.MESSAGE),
-        (550, "5.7.1 greylisted for ever, too many connections", Said.RECIPIENT),
-        (554, "5.7.1 too many connections", Said.SESSION),
-        (250, "2.0.0 rate limit", Said.MESSAGE),
+        (452, "4.2.2 Mailbox full", ReplySubject.RECIPIENT),
+        (451, "4.3.0 scanner down", ReplySubject.MESSAGE),
+        (550, "5.7.1 greylisted for ever, too many connections", ReplySubject.RECIPIENT),
+        (554, "5.7.1 too many connections", ReplySubject.SESSION),
+        (250, "2.0.0 rate limit", ReplySubject.MESSAGE),
     ],
 )
-def test_what_concerns_one_recipient_or_is_final_asks_for_nothing(code: int, text: str, about: Said) -> None:
+def test_what_concerns_one_recipient_or_is_final_asks_for_nothing(code: int, text: str, about: ReplySubject) -> None:
     assert advise(Reply(code, (text,)), about) == NO_HINTS
 
 
-@given(code=st.integers(200, 599), text=st.text(max_size=3000), about=st.sampled_from(Said))
-def test_any_words_are_borne_and_waits_are_bounded(code: int, text: str, about: Said) -> None:
+@given(code=st.integers(200, 599), text=st.text(max_size=3000), about=st.sampled_from(ReplySubject))
+def test_any_words_are_borne_and_waits_are_bounded(code: int, text: str, about: ReplySubject) -> None:
     found = advise(Reply(code, (text,)), about)
     assert found.retry_after is None or SOON_SECONDS <= found.retry_after <= MAX_WAIT_SECONDS
 

@@ -4,7 +4,7 @@ import dns.rdatatype
 
 from letterlock.discover.reporting import find_reporting
 from letterlock.resolver.answer import Answer, LookupFailure
-from letterlock.tlsrpt import NoRecord, ReportAddresses
+from letterlock.tlsrpt import NoTLSRPTRecord, ReportAddresses
 from tests.policy.evidence import answer, failure
 
 
@@ -34,5 +34,5 @@ async def test_a_lookup_that_failed_is_no_absence() -> None:
 async def test_neither_an_address_nor_a_name_without_room_is_asked_for() -> None:
     dns_ = Dns(failure("example.org", "TXT"))
     assert await find_reporting(dns_, "[192.0.2.1]") is None
-    assert await find_reporting(dns_, ".".join(["a" * 60] * 4)) == NoRecord()
+    assert await find_reporting(dns_, ".".join(["a" * 60] * 4)) == NoTLSRPTRecord()
     assert dns_.asked == []

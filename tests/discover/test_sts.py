@@ -9,7 +9,7 @@ from pathlib import Path
 import dns.rdatatype
 import pytest
 
-from letterlock.discover.sts import MAX_REFRESHES, Policies, StsFinder
+from letterlock.discover.sts import MAX_REFRESHES, PolicyMemory, StsFinder
 from letterlock.mtasts import (
     Absent,
     Fetched,
@@ -18,9 +18,9 @@ from letterlock.mtasts import (
     Known,
     KnownPolicy,
     Mode,
+    PolicyTrouble,
+    PolicyUnavailable,
     StsEvidence,
-    Trouble,
-    Unreachable,
 )
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
@@ -52,7 +52,7 @@ class Clock:
 class World:
     """DNS, HTTPS and disk, as a test sets them, and what was asked of them."""
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: PolicyMemory) -> None:
         self.clock = Clock()
         self.policies = policies
         self.records: dict[str, Answer | LookupFailure] = {}
@@ -166,7 +166,7 @@ async def test_input_24_a_record_that_is_nearly_one_is_no_policy_and_says_why(wo
 async def test_rfc8461_3_1_a_failed_txt_lookup_is_not_an_absence(kind: FailureKind, world: World) -> None:
     world.put(failure(f"_mta-sts.{DOMAIN}", "TXT", kind))
     found = await world.finder.find(DOMAIN)
-    assert isinstance(found, Unreachable)
+    assert isinstance(found, PolicyUnavailable)
     assert found.kind is None
     assert kind.value in found.detail
 
@@ -191,14 +191,14 @@ async def test_what_cannot_have_a_policy_is_not_asked_for(domain: str, world: Wo
 
 async def test_rfc8461_3_3_no_address_is_a_failed_fetch(world: World) -> None:
     world.put(answer(HOST, "A"), answer(HOST, "AAAA"))
-    assert await world.finder.find(DOMAIN) == Unreachable(f"{HOST} has no address", FetchFailure.FETCH)
+    assert await world.finder.find(DOMAIN) == PolicyUnavailable(f"{HOST} has no address", FetchFailure.FETCH)
     assert world.fetches == []
 
 
 async def test_bogus_addresses_of_the_policy_host_are_not_used(world: World) -> None:
     world.put(failure(HOST, "A", FailureKind.BOGUS), failure(HOST, "AAAA", FailureKind.BOGUS))
     found = await world.finder.find(DOMAIN)
-    assert isinstance(found, Unreachable)
+    assert isinstance(found, PolicyUnavailable)
     assert found.kind is FetchFailure.FETCH
     assert "bogus" in found.detail
     world.clock.time += 300
@@ -210,7 +210,7 @@ async def test_bogus_addresses_of_the_policy_host_are_not_used(world: World) -> 
 async def test_rfc8461_3_3_a_failed_fetch_is_not_tried_again_within_five_minutes(world: World) -> None:
     world.outcome = BLOCKED
     for _ in range(3):
-        assert await world.finder.find(DOMAIN) == Unreachable("no answer", FetchFailure.FETCH)
+        assert await world.finder.find(DOMAIN) == PolicyUnavailable("no answer", FetchFailure.FETCH)
     world.clock.time += 299
     await world.finder.find(DOMAIN)
     assert len(world.fetches) == 1
@@ -224,7 +224,7 @@ async def test_rfc8461_3_3_a_body_that_is_no_policy_waits_too(world: World) -> N
     world.outcome = Fetched(b"<html>")
     for _ in range(2):
         found = await world.finder.find(DOMAIN)
-        assert isinstance(found, Unreachable)
+        assert isinstance(found, PolicyUnavailable)
         assert found.kind is FetchFailure.INVALID
     assert len(world.fetches) == 1
 
@@ -252,7 +252,7 @@ async def test_rfc8461_10_2_a_removed_txt_record_does_not_shake_off_the_policy(
     world.withhold()
     for _ in range(3):
         found = await world.known()
-        assert (found.policy.mode, found.sign, found.suspicious) == (Mode.ENFORCE, Trouble.TXT_MISSING, True)
+        assert (found.policy.mode, found.sign, found.suspicious) == (Mode.ENFORCE, PolicyTrouble.TXT_MISSING, True)
     assert caplog.text.count("an attacker may be blocking it") == 1  # told when it begins, and not with each mail
     world.restarted()
     assert (await world.known()).since == NOW
@@ -266,7 +266,7 @@ async def test_rfc8461_10_2_a_blocked_fetch_does_not_shake_off_the_policy(
     world.outcome = BLOCKED
     for _ in range(3):
         found = await world.known()
-        assert (found.policy.mode, found.sign, found.suspicious) == (Mode.ENFORCE, Trouble.REFRESH_FAILED, True)
+        assert (found.policy.mode, found.sign, found.suspicious) == (Mode.ENFORCE, PolicyTrouble.REFRESH_FAILED, True)
     assert len(world.fetches) == 2
     assert caplog.text.count("an attacker may be blocking it") == 1
 
@@ -279,7 +279,7 @@ async def test_rfc8461_10_2_blocking_everything_works_only_after_the_policy_expi
         world.clock.time += 3_600
         assert (await world.known()).suspicious
     world.clock.time += 3_600
-    assert isinstance(await world.finder.find(DOMAIN), Unreachable)
+    assert isinstance(await world.finder.find(DOMAIN), PolicyUnavailable)
 
 
 async def test_rfc8461_8_3_a_withdrawn_policy_is_forgotten_without_alarm(
@@ -363,7 +363,7 @@ async def test_a_broken_disk_is_no_absence_and_policies_hold_in_memory(caplog: p
     world = World(BrokenPolicies())
     world.withhold()
     found = await world.finder.find(DOMAIN)
-    assert isinstance(found, Unreachable)
+    assert isinstance(found, PolicyUnavailable)
     assert "cannot read" in found.detail
     world.publish("1")
     await world.known()

@@ -6,7 +6,7 @@ from pathlib import Path
 import dns.rdatatype
 
 from letterlock.discover.sts import StsFinder
-from letterlock.mtasts import FetchFailure, Known, Mode, StsEvidence, Trouble, Unreachable
+from letterlock.mtasts import FetchFailure, Known, Mode, PolicyTrouble, PolicyUnavailable, StsEvidence
 from letterlock.net.dial import TcpDialer
 from letterlock.net.https import fetch_policy
 from letterlock.resolver.answer import Answer
@@ -79,7 +79,7 @@ async def test_rfc8461_5_1_a_policy_is_found_held_against_attackers_and_replaced
     attacked = await domain.find(weaker, impostor)
     assert isinstance(attacked, Known)
     assert (attacked.policy, attacked.id, attacked.from_cache) == (first.policy, "1", True)
-    assert (attacked.sign, attacked.suspicious) == (Trouble.UPDATE_FAILED, True)
+    assert (attacked.sign, attacked.suspicious) == (PolicyTrouble.UPDATE_FAILED, True)
 
     domain.clock.time += 300
     replaced = await domain.find(weaker)
@@ -109,6 +109,6 @@ async def test_rfc8460_4_3_2_2_what_a_fetch_failed_with_is_known(tmp_path: Path)
         (saying(ok(b"<html>")), GOOD),
     ):
         found = await Domain(tmp_path).find(script, credential)
-        assert isinstance(found, Unreachable)
+        assert isinstance(found, PolicyUnavailable)
         kinds.append(found.kind)
     assert kinds == [FetchFailure.FETCH, FetchFailure.WEBPKI, FetchFailure.INVALID]

@@ -29,7 +29,7 @@ from letterlock.queue.store import Store
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
-from letterlock.store.sealing import Seal
+from letterlock.store.sealing import ContentSeal
 from letterlock.store.segments.log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE
@@ -55,7 +55,7 @@ class Case:
 
     directory: Path
     chance: random.Random
-    seal: Seal
+    seal: ContentSeal
     expected: set[tuple[str, str]] = field(default_factory=set)
     excused: set[tuple[str, str]] = field(default_factory=set)
     in_database: dict[Path, set[tuple[str, str]]] = field(default_factory=dict)
@@ -172,7 +172,7 @@ def _damage(case: Case, folder: Path) -> None:
 
 def make_case(directory: Path, chance: random.Random) -> Case:
     """A queue directory with up to MAX_WORKERS queues in it, and other things."""
-    case = Case(directory, chance, Seal(KEY if chance.random() < 0.3 else None))
+    case = Case(directory, chance, ContentSeal(KEY if chance.random() < 0.3 else None))
     folders = [
         directory,
         *(directory / f"worker-{number}" for number in range(1, chance.randrange(1, MAX_WORKERS + 1))),
@@ -266,7 +266,7 @@ def _killed_server(case: Case, workers: int, deliveries: int, steps: int) -> lis
     return [(body, mailbox) for body, mailbox in json.loads(text)] if text else []
 
 
-async def _waiting(directory: Path, seal: Seal) -> list[tuple[str, str]]:
+async def _waiting(directory: Path, seal: ContentSeal) -> list[tuple[str, str]]:
     """Whoever waits in a queue, with the content."""
     store = await SqliteStore.open(directory, seal)
     found = [

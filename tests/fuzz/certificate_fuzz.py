@@ -25,7 +25,7 @@ from letterlock.identity.certificates import InvalidCertificate, _parse_small, d
 from letterlock.identity.dane import DaneMatch, match_dane
 from letterlock.identity.path import Anchors, CertificationPath
 from letterlock.identity.pkix import PkixMatch, readable, verify_pkix
-from letterlock.identity.signature import MAX_SIGNATURE_CHECKS, Budget
+from letterlock.identity.signature import MAX_SIGNATURE_CHECKS, SignatureBudget
 from letterlock.identity.strength import session_strength
 from letterlock.identity.tlsa import DANE_TA, TLSARecord
 from letterlock.identity.trust import TrustRoots
@@ -183,7 +183,7 @@ def _compare(meter: Meter, chain: Sequence[bytes], roots: TrustRoots, *, whole: 
     except InvalidCertificate:
         return
     anchors = readable(roots.certificates)
-    search = path._Search(readable(chain[1:]), Anchors(anchors), NOW, Budget())
+    search = path._Search(readable(chain[1:]), Anchors(anchors), NOW, SignatureBudget())
     found = search.run(leaf)
     if isinstance(found, CertificationPath):
         ours = [one.public_bytes(Encoding.DER) for one in found.certificates]

@@ -28,7 +28,7 @@ from letterlock.sendmail.addresses import readable_addresses
 from letterlock.sendmail.arguments import parse
 from letterlock.sendmail.exits import USAGE, Failure
 from letterlock.sendmail.folding import MAX_LINE_OCTETS, break_lines, fold_field
-from letterlock.sendmail.transfer import Envelope as Letter
+from letterlock.sendmail.transfer import SubmittedEnvelope as Letter
 from letterlock.smtp.commands import BadCommand, parse_rcpt
 from letterlock.smtp.server_events import ServerLimits
 from letterlock.store.envelopes import read_whole_envelope, write_envelope

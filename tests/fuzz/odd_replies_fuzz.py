@@ -24,10 +24,10 @@ from dns.rdatatype import RdataType
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.zones import Denial
 from letterlock.policy.require import tlsa_records
-from letterlock.resolver import Answer, Ask, Lookup, LookupFailure, Question, Settings
+from letterlock.resolver import Answer, Ask, InquirySettings, Lookup, LookupFailure, Question
 from letterlock.resolver.anchors import as_anchors
 from letterlock.resolver.cache import Zones
-from letterlock.resolver.message import Fault, Reply, query_wire, read_reply
+from letterlock.resolver.message import DNSReply, Fault, query_wire, read_reply
 from tests.resolver.odd import NOW, RIGHT, OddWorld, raw, rdata_of, record, with_additional, with_options
 
 ID = 4711
@@ -59,7 +59,7 @@ class Arena:
 
     def __init__(self, denial: Denial, chance: random.Random) -> None:
         self._names = _world(denial, chance)
-        self._settings = Settings(anchors=as_anchors([self._names.anchor()]))
+        self._settings = InquirySettings(anchors=as_anchors([self._names.anchor()]))
         self._replies: dict[Question, dns.message.Message] = {}
         self.questions = [Question(dns.name.from_text(name), dns.rdatatype.from_text(kind)) for name, kind in QUESTIONS]
         self.truth = {each: self.look_up(each, None) for each in self.questions}
@@ -69,7 +69,7 @@ class Arena:
     def look_up(self, question: Question, chance: random.Random | None) -> Answer | LookupFailure:
         """One lookup, with odd things in every reply where there is chance."""
         steps = Lookup(question, self._settings, Zones(), NOW).run()
-        replies: Mapping[Question, Reply | Fault] = {}
+        replies: Mapping[Question, DNSReply | Fault] = {}
         wanted = next(steps)
         while True:
             if isinstance(wanted, Ask):

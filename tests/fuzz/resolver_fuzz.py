@@ -16,10 +16,10 @@ import dns.name
 import dns.rdatatype
 
 from letterlock.lab.zones import Denial
-from letterlock.resolver import Answer, Ask, Lookup, LookupFailure, Question, Security, Settings
+from letterlock.resolver import Answer, Ask, InquirySettings, Lookup, LookupFailure, Question, Security
 from letterlock.resolver.anchors import as_anchors
 from letterlock.resolver.cache import Zones
-from letterlock.resolver.message import Fault, Reply, query_wire, read_reply
+from letterlock.resolver.message import DNSReply, Fault, query_wire, read_reply
 from tests.resolver.test_attacks import NOW, SERVICE, World
 
 ID = 4711
@@ -45,7 +45,7 @@ class Arena:
 
     def __init__(self, denial: Denial) -> None:
         self._names = World(denial).names
-        self._settings = Settings(anchors=as_anchors([self._names.anchor()]))
+        self._settings = InquirySettings(anchors=as_anchors([self._names.anchor()]))
         self._wires: dict[Question, bytes] = {}
         self.questions = [Question(dns.name.from_text(name), dns.rdatatype.from_text(kind)) for name, kind in QUESTIONS]
         self.truth = {each: self.look_up(each, None) for each in self.questions}
@@ -60,7 +60,7 @@ class Arena:
     def look_up(self, question: Question, chance: random.Random | None) -> Answer | LookupFailure:
         """One lookup, with some replies damaged where there is chance."""
         steps = Lookup(question, self._settings, Zones(), NOW).run()
-        replies: Mapping[Question, Reply | Fault] = {}
+        replies: Mapping[Question, DNSReply | Fault] = {}
         wanted = next(steps)
         while True:
             if isinstance(wanted, Ask):
@@ -71,7 +71,7 @@ class Arena:
                 result: Answer | LookupFailure = end.value
                 return result
 
-    def _reply(self, question: Question, chance: random.Random | None) -> Reply | Fault:
+    def _reply(self, question: Question, chance: random.Random | None) -> DNSReply | Fault:
         wire = self.honest(question)
         if chance is not None and chance.random() < 0.12:
             wire = damaged(wire, self._wires, chance)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from letterlock.discover.sts import Policies
+from letterlock.discover.sts import PolicyMemory
 from letterlock.mtasts import Fetched, FetchFailed, Known, KnownPolicy, Mode, StsEvidence
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver.rollover import KeyState, TrustPoint
@@ -67,7 +67,7 @@ def number_of(evidence: Known) -> int:
 class Faulty:
     """The way of one worker to the policies, which fails at times."""
 
-    def __init__(self, shared: Policies, chance: random.Random) -> None:
+    def __init__(self, shared: PolicyMemory, chance: random.Random) -> None:
         self._shared = shared
         self._chance = chance
         self.failing = 0.0

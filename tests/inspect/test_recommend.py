@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from letterlock.identity.strength import KeyFacts, SessionStrength
-from letterlock.inspect.recommend import Advice, Reporting, Seen, SeenHost, advise
-from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
+from letterlock.inspect.recommend import Advice, Reporting, SeenHost, SurveyedDestination, advise
+from letterlock.mtasts.evidence import Absent, Known, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.policy import Mode, StsPolicy
 from letterlock.policy.codes import Code
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
@@ -15,7 +15,7 @@ from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Absence, FailureKind
 from letterlock.routing.routes import NextHop
-from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses, find_addresses
+from letterlock.tlsrpt import InvalidTLSRPTRecord, NoTLSRPTRecord, ReportAddresses, find_addresses
 from tests.policy.evidence import (
     DOMAIN,
     GOOD_TLSA,
@@ -69,7 +69,7 @@ def advised(
         told=tuple(Reason(code=Code(code), subject=HOST, facts=(("detail", "so it is"),)) for code in told),
         chains=((LEAF.der,),) if shown else (),
     )
-    return advise(Seen(evidence=evidence, hosts=(seen,), reporting=reporting))
+    return advise(SurveyedDestination(evidence=evidence, hosts=(seen,), reporting=reporting))
 
 
 def kinds(advice: tuple[Advice, ...]) -> list[str]:
@@ -97,7 +97,7 @@ def test_where_nothing_is_missing_nothing_is_advised() -> None:
         (advised(None, "rfc8461-4.2-wrong-name"), "fix-certificate"),
         (advised(None, "rfc8461-5-would-hold", sts=known(Mode.TESTING)), "fix-before-enforcing"),
         (advised(sts=known(trouble="the TXT record has gone")), "fix-mta-sts"),
-        (advised(sts=Unreachable("no answer")), "fix-mta-sts"),
+        (advised(sts=PolicyUnavailable("no answer")), "fix-mta-sts"),
         (advised(sts=Absent("two records")), "fix-mta-sts"),
         (advised(sts=odd("it begins with a byte order mark")), "fix-mta-sts-text"),
         (advised(sts=known(Mode.ENFORCE, "other.example.org")), "name-host-in-mta-sts"),
@@ -109,8 +109,8 @@ def test_where_nothing_is_missing_nothing_is_advised() -> None:
         (advised(sts=known(Mode.TESTING)), "enforce-mta-sts"),
         (advised(sts=known(Mode.NONE)), "enforce-mta-sts"),
         (advised(sts=known(max_age=86_400)), "lengthen-mta-sts"),
-        (advised(reporting=NoRecord()), "ask-for-reports"),
-        (advised(reporting=InvalidRecord("no rua")), "ask-for-reports"),
+        (advised(reporting=NoTLSRPTRecord()), "ask-for-reports"),
+        (advised(reporting=InvalidTLSRPTRecord("no rua")), "ask-for-reports"),
     ],
 )
 def test_each_fault_has_its_advice(given: tuple[Advice, ...], kind: str) -> None:
@@ -120,7 +120,7 @@ def test_each_fault_has_its_advice(given: tuple[Advice, ...], kind: str) -> None
 
 def test_what_is_broken_comes_first_then_dane_then_mta_sts_then_reports() -> None:
     host = target(name=HOST, mx_secure=False)
-    given = advised(host, "rfc8461-4.2-expired", signed=False, sts=known(Mode.TESTING), reporting=NoRecord())
+    given = advised(host, "rfc8461-4.2-expired", signed=False, sts=known(Mode.TESTING), reporting=NoTLSRPTRecord())
     assert kinds(given) == ["fix-certificate", "sign-domain", "publish-tlsa", "enforce-mta-sts", "ask-for-reports"]
 
 
@@ -150,41 +150,46 @@ def test_rfc8461_3_the_policy_to_publish_names_the_hosts_and_begins_in_testing()
 def test_mta_sts_that_is_not_asked_for_is_not_advised_on() -> None:
     evidence = destination(f"10 {HOST}.")
     host = SeenHost(target=target(GOOD_TLSA), required=require(evidence, target(GOOD_TLSA)))
-    assert advise(Seen(evidence=evidence, hosts=(host,))) == ()
+    assert advise(SurveyedDestination(evidence=evidence, hosts=(host,))) == ()
 
 
 def test_an_mx_lookup_that_fails_is_all_there_is_to_mend() -> None:
     evidence = replace(destination(f"10 {HOST}."), mx=failure(DOMAIN, "MX"))
-    assert kinds(advise(Seen(evidence=evidence, hosts=()))) == ["fix-mx-lookup"]
+    assert kinds(advise(SurveyedDestination(evidence=evidence, hosts=()))) == ["fix-mx-lookup"]
 
 
 def test_a_resolver_that_is_silent_is_what_to_look_at_and_not_the_domain() -> None:
     mx = DestinationEvidence(
         next_hop=NextHop(DOMAIN), mx=failure(DOMAIN, "MX", FailureKind.NO_UPSTREAM), rule=None, at=NOW
     )
-    assert kinds(advise(Seen(evidence=mx, hosts=()))) == ["fix-resolver"]
+    assert kinds(advise(SurveyedDestination(evidence=mx, hosts=()))) == ["fix-resolver"]
     silent = failure(f"_25._tcp.{HOST}", "TLSA", FailureKind.NO_UPSTREAM)
     assert kinds(advised(target(answered=silent), shown=False)) == ["fix-resolver"]
 
 
 def test_who_takes_no_mail_or_has_no_domain_gets_no_advice() -> None:
-    assert advise(Seen(evidence=destination("0 ."), hosts=(), reporting=NoRecord())) == ()
+    assert advise(SurveyedDestination(evidence=destination("0 ."), hosts=(), reporting=NoTLSRPTRecord())) == ()
     gone = replace(destination(), mx=answer(DOMAIN, "MX", absence=Absence.NXDOMAIN))
-    assert advise(Seen(evidence=gone, hosts=(), reporting=NoRecord())) == ()
+    assert advise(SurveyedDestination(evidence=gone, hosts=(), reporting=NoTLSRPTRecord())) == ()
     literal = DestinationEvidence(next_hop=NextHop("[192.0.2.1]"), mx=None, rule=None)
     host = target(origin=Origin.LITERAL, name="192.0.2.1", mx_secure=False, base=None, address_security=INSECURE)
-    assert advise(Seen(evidence=literal, hosts=(SeenHost(target=host, required=require(literal, host)),))) == ()
+    assert (
+        advise(SurveyedDestination(evidence=literal, hosts=(SeenHost(target=host, required=require(literal, host)),)))
+        == ()
+    )
 
 
 def test_the_same_advice_is_given_once() -> None:
     evidence = replace(destination(f"10 {HOST}.", f"20 {HOST}."), sts=known())
     host = SeenHost(target=target(), required=require(evidence, target()), chains=((LEAF.der,),))
-    assert kinds(advise(Seen(evidence=evidence, hosts=(host, host), reporting=REPORTS))) == ["publish-tlsa"]
+    assert kinds(advise(SurveyedDestination(evidence=evidence, hosts=(host, host), reporting=REPORTS))) == [
+        "publish-tlsa"
+    ]
 
 
 def test_a_record_that_is_nearly_one_is_in_the_advice() -> None:
     near = find_addresses([[b"v=TLSRPTV1; rua=mailto:a@example.org"]])
-    assert isinstance(near, NoRecord)
+    assert isinstance(near, NoTLSRPTRecord)
     [asking] = [each for each in advised(reporting=near) if each.kind == "ask-for-reports"]
     assert "upper and lower case matter" in asking.what
 
@@ -194,7 +199,7 @@ def looked(host: TargetHost, *told: str, sts: StsEvidence, **shown: Any) -> list
     evidence = replace(destination(f"10 {HOST}."), sts=sts)
     reasons = tuple(Reason(code=Code(code), subject=HOST) for code in told)
     seen = SeenHost(target=host, required=require(evidence, host), told=reasons, **shown)
-    return kinds(advise(Seen(evidence=evidence, hosts=(seen,), reporting=REPORTS)))
+    return kinds(advise(SurveyedDestination(evidence=evidence, hosts=(seen,), reporting=REPORTS)))
 
 
 @pytest.mark.parametrize("sts", [Absent(), known(Mode.TESTING)])

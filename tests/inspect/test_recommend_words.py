@@ -4,15 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from letterlock.inspect.recommend import ADVISED_MAX_AGE_SECONDS, SHORT_MAX_AGE_SECONDS, Advice, Seen, SeenHost, advise
-from letterlock.mtasts.evidence import Absent, Unreachable
+from letterlock.inspect.recommend import (
+    ADVISED_MAX_AGE_SECONDS,
+    SHORT_MAX_AGE_SECONDS,
+    Advice,
+    SeenHost,
+    SurveyedDestination,
+    advise,
+)
+from letterlock.mtasts.evidence import Absent, PolicyUnavailable
 from letterlock.mtasts.policy import Mode
 from letterlock.policy.codes import Code
 from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Reason, sentence
 from letterlock.policy.require import require
 from letterlock.resolver.answer import ProofStep, Security
-from letterlock.tlsrpt import InvalidRecord, NoRecord
+from letterlock.tlsrpt import InvalidTLSRPTRecord, NoTLSRPTRecord
 from tests.certificates import authority
 from tests.inspect.test_recommend import REPORTS, UNSIGNED, advised, kinds, known
 from tests.policy.evidence import (
@@ -199,7 +206,7 @@ SHOWN_NOW = "; take the digest from the key on the server, because this one is o
             ),
         ),
         (
-            advised(reporting=NoRecord()),
+            advised(reporting=NoTLSRPTRecord()),
             Advice(
                 kind="ask-for-reports",
                 subject=DOMAIN,
@@ -215,13 +222,13 @@ def test_the_first_advice_is(given: tuple[Advice, ...], expected: Advice) -> Non
     assert given[0] == expected
 
 
-@pytest.mark.parametrize("trouble", [Unreachable("two records"), Absent("two records")])
-def test_why_a_policy_cannot_be_had_is_told(trouble: Unreachable | Absent) -> None:
+@pytest.mark.parametrize("trouble", [PolicyUnavailable("two records"), Absent("two records")])
+def test_why_a_policy_cannot_be_had_is_told(trouble: PolicyUnavailable | Absent) -> None:
     assert advised(sts=trouble)[0].what == "fix the MTA-STS policy of example.org: two records"
 
 
 def test_why_a_reporting_record_is_bad_is_told() -> None:
-    assert advised(reporting=InvalidRecord("no rua"))[0].what == "ask for TLS reports (no rua)"
+    assert advised(reporting=InvalidTLSRPTRecord("no rua"))[0].what == "ask for TLS reports (no rua)"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +293,7 @@ def test_what_testing_would_hold_is_mended_before_it_is_enforced() -> None:
 
 def test_an_mx_lookup_that_fails() -> None:
     evidence = replace(destination(f"10 {HOST}."), mx=failure(DOMAIN, "MX"))
-    assert advise(Seen(evidence=evidence, hosts=())) == (
+    assert advise(SurveyedDestination(evidence=evidence, hosts=())) == (
         Advice(
             kind="fix-mx-lookup",
             subject=DOMAIN,
@@ -305,7 +312,7 @@ def test_the_last_step_of_the_proof_says_why_mx_records_are_not_signed() -> None
     )
     evidence = replace(found, mx=replace(found.mx, proof=steps), sts=known())
     host = SeenHost(target=UNSIGNED, required=require(evidence, UNSIGNED))
-    advice = advise(Seen(evidence=evidence, hosts=(host,), reporting=REPORTS))
+    advice = advise(SurveyedDestination(evidence=evidence, hosts=(host,), reporting=REPORTS))
     assert advice[0].why.endswith("cannot protect the hosts they name (the zone has no DS)")
 
 
@@ -313,7 +320,7 @@ def test_the_host_within_an_unsigned_domain_is_signed_with_it_and_another_is_not
     other = target(name=OTHER, mx_secure=False, base=None, address_security=INSECURE)
     evidence = replace(destination(f"10 {HOST}.", security=INSECURE), sts=known(Mode.ENFORCE, HOST, OTHER))
     hosts = tuple(SeenHost(target=one, required=require(evidence, one)) for one in (UNSIGNED, other))
-    advice = advise(Seen(evidence=evidence, hosts=hosts, reporting=REPORTS))
+    advice = advise(SurveyedDestination(evidence=evidence, hosts=hosts, reporting=REPORTS))
     assert [(one.kind, one.subject) for one in advice] == [("sign-domain", DOMAIN), ("sign-host", OTHER)]
 
 
@@ -346,7 +353,7 @@ def test_a_record_for_each_key_that_was_shown_at_most_four() -> None:
     evidence = replace(destination(f"10 {HOST}."), sts=known())
     shown = ((), (b"no certificate",), (LEAF.der,), (LEAF.der,), *((leaf.der,) for leaf in leaves))
     host = SeenHost(target=target(), required=require(evidence, target()), chains=shown)
-    [advice] = advise(Seen(evidence=evidence, hosts=(host,), reporting=REPORTS))
+    [advice] = advise(SurveyedDestination(evidence=evidence, hosts=(host,), reporting=REPORTS))
     assert len(advice.publish) == 4
     assert advice.publish[0] == LINE
 
@@ -358,7 +365,7 @@ def test_several_hosts_each_get_their_own_advice() -> None:
     expired = Code.RFC8461_4_2_EXPIRED, Code.RFC7672_3_1_2_DANE_EXPIRED
     bad = tuple(Reason(code=code, subject=HOST) for code in expired)
     hosts = tuple(SeenHost(target=one, required=require(evidence, one), told=bad) for one in (first, second))
-    given = advise(Seen(evidence=evidence, hosts=hosts, reporting=REPORTS))
+    given = advise(SurveyedDestination(evidence=evidence, hosts=hosts, reporting=REPORTS))
     assert [(one.kind, one.subject) for one in given] == [
         ("fix-dane-ta-certificate", HOST),
         ("fix-dane-ta-certificate", OTHER),
@@ -374,7 +381,7 @@ def test_a_host_in_an_unsigned_zone_does_not_hide_the_next_that_only_lacks_recor
     unsigned, bare = target(base=None, address_security=INSECURE), target(name=OTHER, base=OTHER)
     evidence = replace(destination(f"10 {HOST}.", f"20 {OTHER}."), sts=known(Mode.ENFORCE, HOST, OTHER))
     hosts = tuple(SeenHost(target=one, required=require(evidence, one)) for one in (unsigned, bare))
-    given = advise(Seen(evidence=evidence, hosts=hosts, reporting=REPORTS))
+    given = advise(SurveyedDestination(evidence=evidence, hosts=hosts, reporting=REPORTS))
     assert [(one.kind, one.subject) for one in given] == [("sign-host", HOST), ("publish-tlsa", OTHER)]
 
 
@@ -386,7 +393,7 @@ def test_a_literal_among_the_hosts_is_left_out() -> None:
     literal = target(origin=Origin.LITERAL, name="192.0.2.1", mx_secure=False, base=None, address_security=INSECURE)
     evidence = replace(destination(f"10 {HOST}."), sts=Absent())
     hosts = tuple(SeenHost(target=one, required=require(evidence, one)) for one in (literal, target(GOOD_TLSA)))
-    [advice] = advise(Seen(evidence=evidence, hosts=hosts, reporting=REPORTS))
+    [advice] = advise(SurveyedDestination(evidence=evidence, hosts=hosts, reporting=REPORTS))
     assert [line for line in advice.publish if "mx:" in line] == [f"  mx: {HOST}"]
 
 

@@ -24,7 +24,7 @@ from letterlock.policy.evidence import DestinationEvidence
 from letterlock.ports import Stream
 from letterlock.resolver.answer import Answer, Security
 from letterlock.routing.routes import NextHop, RelayHost
-from letterlock.tlsrpt import NoRecord
+from letterlock.tlsrpt import NoTLSRPTRecord
 from tests.certificates import Credential
 from tests.deliver.world import (
     HandDiscoverer,
@@ -64,7 +64,7 @@ async def test_every_address_of_every_host_is_looked_at_and_nothing_is_sent(
     assert shown == set(servers)
     assert sorted(dialer.dialled) == sorted(servers)
     assert not any(line.startswith("MAIL") for server in servers.values() for line in server.clear + server.secret)
-    assert found.reporting == NoRecord()
+    assert found.reporting == NoTLSRPTRecord()
 
 
 async def test_only_so_many_sessions_at_a_time(dialer: MemoryDialer) -> None:

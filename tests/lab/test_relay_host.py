@@ -8,8 +8,8 @@ import pytest
 from letterlock.app import server as app
 from letterlock.config import load
 from letterlock.lab.box import Box, running_box
-from letterlock.lab.scenarios import Attack, Protection
-from letterlock.lab.subject import Record, State, Subject, write_config
+from letterlock.lab.scenarios import Attack, SiteProtection
+from letterlock.lab.subject import OperatorRecord, RecipientState, Subject, write_config
 from letterlock.policy.decision import Level
 
 SECRET = "swordfish"
@@ -31,7 +31,7 @@ async def sending(box: Box, tables: str) -> AsyncIterator[Subject]:
         yield Subject(server)
 
 
-async def tried(box: Box, tables: str) -> Record:
+async def tried(box: Box, tables: str) -> OperatorRecord:
     """The first attempt at mail for RECIPIENT."""
     async with sending(box, tables) as subject:
         message_id = await subject.submit(RECIPIENT, SECRET)
@@ -42,12 +42,14 @@ async def tried(box: Box, tables: str) -> Record:
 
 
 @pytest.mark.parametrize(
-    ("tables", "by"), [(BY_HOST, Protection.DANE_EE), (BY_DOMAIN, Protection.DANE_TA)], ids=["host", "domain"]
+    ("tables", "by"), [(BY_HOST, SiteProtection.DANE_EE), (BY_DOMAIN, SiteProtection.DANE_TA)], ids=["host", "domain"]
 )
-async def test_rfc7672_2_2_2_mail_arrives_at_the_relay_host_authenticated_by_dane(tables: str, by: Protection) -> None:
+async def test_rfc7672_2_2_2_mail_arrives_at_the_relay_host_authenticated_by_dane(
+    tables: str, by: SiteProtection
+) -> None:
     async with running_box(Attack.NONE) as box:
         record = await tried(box, tables)
-        assert (record.state, record.level) == (State.DELIVERED, Level.AUTHENTICATED)
+        assert (record.state, record.level) == (RecipientState.DELIVERED, Level.AUTHENTICATED)
         assert box.delivered(by, SECRET.encode())
 
 
@@ -55,12 +57,12 @@ async def test_rfc7672_2_2_2_mail_arrives_at_the_relay_host_authenticated_by_dan
 async def test_rfc7672_2_2_2_nothing_goes_to_who_attacks_the_way_to_the_relay_host(attack: Attack) -> None:
     async with running_box(attack) as box:
         record = await tried(box, BY_HOST)
-        assert record.state is State.DEFERRED
-        assert not box.stolen(Protection.DANE_EE, SECRET.encode())
+        assert record.state is RecipientState.DEFERRED
+        assert not box.stolen(SiteProtection.DANE_EE, SECRET.encode())
 
 
 async def test_a_route_to_an_unprotected_host_does_not_lower_what_the_recipients_rule_demands() -> None:
     async with running_box(Attack.NONE) as box:
         record = await tried(box, UNPROTECTED + DEMANDING)
-        assert record.state is State.DEFERRED
-        assert not box.delivered(Protection.NONE, SECRET.encode())
+        assert record.state is RecipientState.DEFERRED
+        assert not box.delivered(SiteProtection.NONE, SECRET.encode())

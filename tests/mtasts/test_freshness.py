@@ -14,26 +14,26 @@ from letterlock.mtasts import (
     Fetched,
     FetchFailed,
     FetchFailure,
-    InvalidRecord,
+    InvalidSTSRecord,
     Known,
     KnownPolicy,
     Mode,
-    NoRecord,
+    NoSTSRecord,
     PastFailure,
+    PolicyTrouble,
+    PolicyUnavailable,
     StsPolicy,
     StsRecord,
-    Trouble,
     TxtFailed,
     TxtResult,
-    Unreachable,
     after_fetch,
     next_step,
 )
 
 DOMAIN, NOW, DAY = "example.org", 1_800_000_000.0, 86_400.0
 BLOCKED = FetchFailed(FetchFailure.FETCH, "no answer")
-MISSING, INVALID, FAILED = NoRecord(), InvalidRecord("two records"), TxtFailed("timeout")
-NOT_THERE: tuple[NoRecord | InvalidRecord | TxtFailed, ...] = (MISSING, INVALID, FAILED)
+MISSING, INVALID, FAILED = NoSTSRecord(), InvalidSTSRecord("two records"), TxtFailed("timeout")
+NOT_THERE: tuple[NoSTSRecord | InvalidSTSRecord | TxtFailed, ...] = (MISSING, INVALID, FAILED)
 
 
 def text(mode: str = "enforce", max_age: int = 604_800, mx: str = "mx.example.org") -> Fetched:
@@ -96,7 +96,7 @@ def test_rfc8461_3_1_without_a_record_there_is_no_policy() -> None:
 
 
 def test_rfc8461_3_1_a_failed_lookup_is_not_an_absence() -> None:
-    assert concluded(None, FAILED) == Conclusion(Unreachable("timeout"), None)
+    assert concluded(None, FAILED) == Conclusion(PolicyUnavailable("timeout"), None)
 
 
 def test_rfc8461_3_3_a_new_policy_is_fetched_and_kept() -> None:
@@ -137,13 +137,13 @@ def test_rfc8461_3_3_no_policy_and_none_remembered_is_as_without_mta_sts(
     before: KnownPolicy | None, kind: FetchFailure
 ) -> None:
     conclusion = fetched(before, StsRecord("1"), FetchFailed(kind, "no"))
-    assert conclusion.evidence == Unreachable("no", kind)
+    assert conclusion.evidence == PolicyUnavailable("no", kind)
     assert conclusion.failure == FetchFailed(kind, "no")
 
 
 def test_rfc8461_3_3_a_text_that_is_no_policy_is_a_failed_fetch() -> None:
     conclusion = fetched(None, StsRecord("1"), Fetched(b"<html>"))
-    assert isinstance(conclusion.evidence, Unreachable)
+    assert isinstance(conclusion.evidence, PolicyUnavailable)
     assert conclusion.evidence.kind is FetchFailure.INVALID
     assert conclusion.failure is not None
     kept = fetched(known(), StsRecord("2"), Fetched(b"<html>"))
@@ -162,11 +162,11 @@ def test_rfc8461_10_2_a_blocked_txt_lookup_does_not_shake_off_the_policy(txt: Tx
 
 def test_rfc8461_10_2_each_kind_of_blocking_has_its_sign() -> None:
     signs = [policy_of(concluded(known(), txt)).sign for txt in NOT_THERE]
-    assert signs == [Trouble.TXT_MISSING, Trouble.TXT_INVALID, Trouble.TXT_FAILED]
+    assert signs == [PolicyTrouble.TXT_MISSING, PolicyTrouble.TXT_INVALID, PolicyTrouble.TXT_FAILED]
     due = known(refresh_at=NOW)
-    assert policy_of(fetched(due, StsRecord("1"), BLOCKED)).sign is Trouble.REFRESH_FAILED
-    assert policy_of(fetched(due, StsRecord("2"), BLOCKED)).sign is Trouble.UPDATE_FAILED
-    assert policy_of(fetched(due, FAILED, BLOCKED)).sign is Trouble.TXT_FAILED
+    assert policy_of(fetched(due, StsRecord("1"), BLOCKED)).sign is PolicyTrouble.REFRESH_FAILED
+    assert policy_of(fetched(due, StsRecord("2"), BLOCKED)).sign is PolicyTrouble.UPDATE_FAILED
+    assert policy_of(fetched(due, FAILED, BLOCKED)).sign is PolicyTrouble.TXT_FAILED
 
 
 @pytest.mark.parametrize("txt", NOT_THERE)
@@ -205,19 +205,19 @@ def test_rfc8461_10_2_a_blocked_fetch_does_not_shake_off_the_policy(policy_id: s
 def test_rfc8461_10_2_between_two_tries_the_trouble_stays_visible_and_a_good_fetch_ends_it() -> None:
     before = known(last_failure="no answer", https_blocked_since=NOW - 60, refresh_at=NOW + 1)
     evidence = policy_of(concluded(before, StsRecord("1")))
-    assert (evidence.sign, evidence.since, evidence.suspicious) == (Trouble.REFRESH_FAILED, NOW - 60, True)
+    assert (evidence.sign, evidence.since, evidence.suspicious) == (PolicyTrouble.REFRESH_FAILED, NOW - 60, True)
     entry = remembered(fetched(replace(before, refresh_at=NOW), StsRecord("1"), text()))
     assert (entry.last_failure, entry.https_blocked_since) == (None, None)
 
 
 def test_rfc8461_3_3_a_failed_fetch_waits_five_minutes() -> None:
-    for before, expected in ((None, Unreachable), (EXPIRED, Unreachable), (known(), Known)):
+    for before, expected in ((None, PolicyUnavailable), (EXPIRED, PolicyUnavailable), (known(), Known)):
         recent = PastFailure(at=NOW - 299.9, failure=BLOCKED)
         assert isinstance(concluded(before, StsRecord("2"), recent).evidence, expected)
         assert isinstance(step(before, StsRecord("2"), replace(recent, at=NOW - 300)), Fetch)
         assert isinstance(step(before, StsRecord("2"), replace(recent, at=NOW + 1)), Fetch)  # the clock was set back
     waiting = concluded(known(refresh_at=NOW), FAILED, PastFailure(at=NOW - 1, failure=BLOCKED))
-    assert policy_of(waiting).sign is Trouble.TXT_FAILED
+    assert policy_of(waiting).sign is PolicyTrouble.TXT_FAILED
 
 
 def test_rfc8461_8_3_mode_none_and_then_no_record_is_a_withdrawal() -> None:

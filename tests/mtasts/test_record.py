@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letterlock.mail.txt_records import Slip
-from letterlock.mtasts import InvalidRecord, NoRecord, StsRecord, find_id
+from letterlock.mtasts import InvalidSTSRecord, NoSTSRecord, StsRecord, find_id
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_rfc8461_3_1_strings_of_one_record_are_joined_without_spaces() -> None:
     ],
 )
 def test_rfc8461_3_1_what_does_not_begin_as_it_must_does_not_count(records: list[list[bytes]]) -> None:
-    assert isinstance(find_id(records), NoRecord)
+    assert isinstance(find_id(records), NoSTSRecord)
     assert find_id([*records, [b"v=STSv1; id=1;"]]) == StsRecord("1")
 
 
@@ -77,14 +77,14 @@ def test_rfc8461_3_1_what_does_not_begin_as_it_must_does_not_count(records: list
 )
 def test_a_record_that_is_nearly_one_is_told_of(record: bytes, slip: Slip | None) -> None:
     found = find_id([[b"v=spf1 -all"], [record]])
-    near = found.nearly if isinstance(found, NoRecord) else None
+    near = found.nearly if isinstance(found, NoSTSRecord) else None
     assert (near.slip if near is not None else None) is slip
     assert near is None or str(near).isprintable()
 
 
 def test_rfc8461_3_1_two_records_are_no_policy() -> None:
     found = find_id([[b"v=STSv1; id=1;"], [b"v=STSv1; id=1;"]])
-    assert found == InvalidRecord("2 TXT records begin with v=STSv1; where one may")
+    assert found == InvalidSTSRecord("2 TXT records begin with v=STSv1; where one may")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_rfc8461_3_1_two_records_are_no_policy() -> None:
 )
 def test_rfc8461_3_1_a_record_against_the_grammar_is_no_policy(record: bytes) -> None:
     found = find_id([[record]])
-    assert isinstance(found, InvalidRecord)
+    assert isinstance(found, InvalidSTSRecord)
     assert found.detail.isprintable()
     assert len(found.detail) < 200
 

@@ -8,7 +8,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from letterlock.net.dns import Finding, Upstream, UpstreamReport
+from letterlock.net.dns import Upstream, UpstreamFinding, UpstreamReport
 from letterlock.net.dns import examination as examination_module
 from tests.net.dns_servers import Script, asking, query, serving, silent, text_of
 
@@ -74,26 +74,26 @@ async def cutting(wire: bytes) -> list[bytes]:
     [
         (fit, fit, ()),
         (cutting, fit, ()),
-        (fit, None, (Finding.NO_TCP,)),
-        (stripping, stripping, (Finding.STRIPS_SIGNATURES, Finding.STRIPS_DENIALS)),
-        (choking, fit, (Finding.CHOKES_ON_DO,)),
-        (confused, fit, (Finding.CHOKES_ON_DO,)),
-        (refusing, fit, (Finding.REFUSES,)),
-        (silent, None, (Finding.SILENT,)),
-        (shouting, None, (Finding.SILENT,)),
+        (fit, None, (UpstreamFinding.NO_TCP,)),
+        (stripping, stripping, (UpstreamFinding.STRIPS_SIGNATURES, UpstreamFinding.STRIPS_DENIALS)),
+        (choking, fit, (UpstreamFinding.CHOKES_ON_DO,)),
+        (confused, fit, (UpstreamFinding.CHOKES_ON_DO,)),
+        (refusing, fit, (UpstreamFinding.REFUSES,)),
+        (silent, None, (UpstreamFinding.SILENT,)),
+        (shouting, None, (UpstreamFinding.SILENT,)),
     ],
 )
 async def test_what_is_wrong_is_named(
-    udp: Script, tcp: Script | None, findings: tuple[Finding, ...], monkeypatch: pytest.MonkeyPatch
+    udp: Script, tcp: Script | None, findings: tuple[UpstreamFinding, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(examination_module, "PROBE_SECONDS", 0.1)
     async with serving(udp, tcp) as server, asking(server) as transport:
         (report,) = await transport.examine()
     assert report.findings == findings
-    assert report.fit == (not set(findings) - {Finding.NO_TCP})
+    assert report.fit == (not set(findings) - {UpstreamFinding.NO_TCP})
     assert all(finding.sentence in str(report) for finding in findings)
     assert (report.round_trip is None) == (
-        report.findings in ((Finding.SILENT,), (Finding.CHOKES_ON_DO,)) and udp != confused
+        report.findings in ((UpstreamFinding.SILENT,), (UpstreamFinding.CHOKES_ON_DO,)) and udp != confused
     )
 
 

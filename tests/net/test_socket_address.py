@@ -11,7 +11,7 @@ from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import UpstreamTransport, parse_upstream
 from letterlock.net.dns.datagrams import ask_over_udp
 from letterlock.net.socket_address import socket_address
-from letterlock.sendmail.session import Session
+from letterlock.sendmail.session import SubmissionSession
 from tests.net.dns_servers import query, serving, text_of
 
 LOOPBACK = "lo"  # an address of the loopback may have its zone, and every machine has that
@@ -81,5 +81,5 @@ async def test_sendmail_finds_a_listener_with_a_zone() -> None:
 
     async with await asyncio.start_server(converse, "::1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        session = await asyncio.to_thread(Session, (f"[::1%{LOOPBACK}]:{port}",))
+        session = await asyncio.to_thread(SubmissionSession, (f"[::1%{LOOPBACK}]:{port}",))
         session.close()

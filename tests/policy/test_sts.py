@@ -9,7 +9,7 @@ import pytest
 from letterlock.identity.handshake import HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.inspect.outlook import Attacker, Protection, Reader, outlook, protection
-from letterlock.mtasts import Absent, Known, Mode, StsPolicy, Unreachable
+from letterlock.mtasts import Absent, Known, Mode, PolicyUnavailable, StsPolicy
 from letterlock.policy.decision import (
     Cleared,
     DaneAuthentication,
@@ -62,7 +62,7 @@ def policy(mode: Mode = Mode.ENFORCE, *mx: str, trouble: str | None = None) -> K
 
 
 def with_policy(
-    sts: Known | Absent | Unreachable | None, *, signed: bool = False, tls_rule: TlsRule | None = None
+    sts: Known | Absent | PolicyUnavailable | None, *, signed: bool = False, tls_rule: TlsRule | None = None
 ) -> DestinationEvidence:
     demand = rule(tls_rule) if tls_rule else None
     made = destination(f"10 {HOST}.", demand=demand) if signed else destination(f"10 {HOST}.", security=INSECURE)
@@ -248,7 +248,7 @@ def test_rfc8461_5_without_a_policy_nothing_is_added(sts: Known | Absent | None)
 
 
 def test_rfc8461_3_3_what_could_not_be_found_out_is_told_and_not_called_absent() -> None:
-    found = demanded(with_policy(Unreachable("the policy host does not answer")), plain_host())
+    found = demanded(with_policy(PolicyUnavailable("the policy host does not answer")), plain_host())
     assert found.encryption is Encryption.OPTIONAL
     assert "rfc8461-3.3-unreachable" in codes(found.reasons)
 

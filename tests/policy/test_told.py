@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.mail.envelope import TlsDemand
-from letterlock.mtasts import Mode, Unreachable
+from letterlock.mtasts import Mode, PolicyUnavailable
 from letterlock.policy.decision import Requirement, SkipHost
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import sentence
@@ -251,7 +251,7 @@ def test_what_a_rule_demands(found: DestinationEvidence, host: TargetHost, expec
             ),
         ),
         (
-            with_policy(Unreachable("timeout\n")),
+            with_policy(PolicyUnavailable("timeout\n")),
             plain_host(),
             (
                 UNSIGNED_ADDRESS,

@@ -10,7 +10,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.wishes import Event, Ret
 from letterlock.receive.batch import BadBatch, Batch, read_batch
-from letterlock.sendmail.transfer import Envelope
+from letterlock.sendmail.transfer import SubmittedEnvelope
 from letterlock.smtp.server_events import ServerLimits
 
 LIMITS = ServerLimits(max_message_octets=10_000)
@@ -23,7 +23,7 @@ def read(octets: bytes, limits: ServerLimits = LIMITS) -> Batch:
 
 
 def batch(*recipients: str, sender: str = "ann@example.org", content: bytes = CONTENT, **more: str) -> bytes:
-    envelope = Envelope(sender, list(recipients), body_type="8BITMIME", **more)
+    envelope = SubmittedEnvelope(sender, list(recipients), body_type="8BITMIME", **more)
     return envelope.batch(list(recipients), content, "host.example.org")
 
 

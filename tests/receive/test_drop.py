@@ -31,7 +31,7 @@ from letterlock.receive.drop_directory import (
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, profile_of_local_users
 from letterlock.sendmail.drop import leave
-from letterlock.sendmail.transfer import Envelope as Letter
+from letterlock.sendmail.transfer import SubmittedEnvelope as Letter
 from tests.memory_store import MemoryStore
 from tests.receive.world import NOW, Delivery, StandingClock
 

@@ -24,18 +24,18 @@ from letterlock.resolver import (
     Breathe,
     Budget,
     FailureKind,
+    InquirySettings,
     Lookup,
     LookupFailure,
     Question,
     Resolver,
-    Settings,
 )
 from letterlock.resolver.anchors import as_anchors
 from letterlock.resolver.budget import Spending
 from letterlock.resolver.cache import Zones
 from letterlock.resolver.denial import Denials, deny_name
 from letterlock.resolver.inquiry import Ask, Steps
-from letterlock.resolver.message import Fault, Reply, SignedRRset, read_reply
+from letterlock.resolver.message import DNSReply, Fault, SignedRRset, read_reply
 from letterlock.resolver.rdata import RRset
 from letterlock.resolver.signatures import Unverified, key_tag, verify
 from letterlock.resolver.wire import MAX_RECORDS
@@ -131,7 +131,7 @@ async def test_a_long_chain_of_aliases_ends_in_a_named_failure() -> None:
 
 def driven(steps: Steps[Answer | LookupFailure], names: NameSpace) -> Iterator[Ask | Breathe]:
     """Drive a lookup to its end, and show everything that it wanted."""
-    replies: dict[Question, Reply | Fault] = {}
+    replies: dict[Question, DNSReply | Fault] = {}
     wanted = next(steps)
     while True:
         yield wanted
@@ -161,7 +161,7 @@ def test_work_between_two_breaths_is_one_check() -> None:
         made.publish(Validity.around(NOW))
     names = NameSpace([root, zone])
     question = Question(dns.name.from_text("mx.test."), dns.rdatatype.A)
-    steps = Lookup(question, Settings(anchors=as_anchors([names.anchor()])), Zones(), NOW).run()
+    steps = Lookup(question, InquirySettings(anchors=as_anchors([names.anchor()])), Zones(), NOW).run()
     breaths = sum(isinstance(wanted, Breathe) for wanted in driven(steps, names))
     assert breaths >= 4  # keys of the root, DS of test, keys of test, the answer
 

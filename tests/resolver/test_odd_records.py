@@ -13,7 +13,7 @@ from letterlock.lab.authority import Validity
 from letterlock.lab.zones import Denial
 from letterlock.resolver import Absence, FailureKind, LookupFailure, Security
 from letterlock.resolver.answer import Question
-from letterlock.resolver.message import Fault, Reply, read_reply
+from letterlock.resolver.message import DNSReply, Fault, read_reply
 from letterlock.resolver.wire import MAX_RECORDS
 from tests.resolver.odd import (
     NOW,
@@ -236,7 +236,7 @@ def test_compressed_names_are_expanded_before_they_are_read_and_signed() -> None
     rdata = b"\0\x0a\2MX\xc0\x0c"
     head = b"\xc0\x0c" + struct.pack("!HHIH", dns.rdatatype.MX, 1, 300, len(rdata))
     reply = read_reply(reply_to(question, head, rdata, counts=(1, 0, 0)), question, 1)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, DNSReply)
     rrset = reply.answer[question.name, question.rdtype].rrset
     assert [one.to_text() for one in rrset] == ["10 MX.odd.test."]
     assert rrset.canonical == (b"\0\x0a\2mx\3odd\4test\0",)
@@ -256,7 +256,7 @@ def test_a_name_of_many_pointers_costs_nothing_and_is_refused() -> None:
     begun = time.thread_time()
     reply = read_reply(reply_to(question, first, records, counts=(MAX_RECORDS, 0, 0)), question, 1)
     assert time.thread_time() - begun < 0.25  # 250 names times 8,000 pointers would be a second or more
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, DNSReply)
     owner = last + struct.pack("!HHIH", 1, 1, 300, 4) + bytes(4)
     fault = read_reply(reply_to(question, first, owner, counts=(2, 0, 0)), question, 1)
     assert isinstance(fault, Fault)

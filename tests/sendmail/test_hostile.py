@@ -131,7 +131,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_that_hangs_or_trickles_is_waited_for_a_bounded_time(trickled: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()[:2]
-        talk = session.Session((f"{host}:{port}",))
+        talk = session.SubmissionSession((f"{host}:{port}",))
         accepted, _ = server.accept()
         stop = threading.Event()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from letterlock.sendmail.exits import Failure
 from letterlock.sendmail.folding import MAX_LINE_OCTETS
-from letterlock.sendmail.message import MAX_FIELDS, Message, display_name, read_message
+from letterlock.sendmail.message import MAX_FIELDS, SubmittedMessage, display_name, read_message
 
 OCTETS = st.lists(
     st.sampled_from([b"\n", b"\r", b"\r\n", b".", b"a", b"A: b", b"Bcc: c", b" ", b":", b"\0", b"\xff", b"y" * 1000]),
@@ -73,7 +73,7 @@ def test_the_limit_is_kept_whatever_comes(tmp_path: Path) -> None:
 
 @given(OCTETS)
 def test_what_is_sent_can_neither_end_nor_break_the_transaction(octets: bytes) -> None:
-    message = Message(octets.replace(b"\r\n", b"\n").replace(b"\r", b" "))
+    message = SubmittedMessage(octets.replace(b"\r\n", b"\n").replace(b"\r", b" "))
     message.complete(sender="a@b.example", full_name="", hostname="h.example")
     wire = message.wire()
     lines = wire.split(b"\r\n")
@@ -90,11 +90,11 @@ def test_what_is_sent_can_neither_end_nor_break_the_transaction(octets: bytes) -
 
 def test_too_many_fields_are_refused() -> None:
     with pytest.raises(Failure):
-        Message(b"A: b\n" * (MAX_FIELDS + 1))
+        SubmittedMessage(b"A: b\n" * (MAX_FIELDS + 1))
 
 
 def test_a_message_that_only_a_hidden_reader_gets_again_is_still_marked_as_sent_again() -> None:
-    message = Message(b"From: a@b.example\nResent-Bcc: c@d.example\n\n")
+    message = SubmittedMessage(b"From: a@b.example\nResent-Bcc: c@d.example\n\n")
     message.complete(sender="a@b.example", full_name="", hostname="h.example")
     assert b"Resent-From: a@b.example\r\n" in message.wire()
 

@@ -10,7 +10,7 @@ import pytest
 from letterlock.app import server as app
 from letterlock.config import load
 from letterlock.sendmail.drop import leave
-from letterlock.sendmail.transfer import Envelope
+from letterlock.sendmail.transfer import SubmittedEnvelope
 from tests.sendmail.running import run
 
 CONFIG = """\
@@ -77,7 +77,10 @@ async def test_a_server_killed_while_it_takes_mail_from_the_drop_has_it_once(tmp
     wire = b"Subject: x\r\n\r\nhi\r\n"
     names = [f"u{number}@example.net" for number in range(40)]
     for name in names:
-        leave(str(tmp_path / "queue-drop"), [Envelope("", [name], body_type="7BIT").batch([name], wire, "h.example")])
+        leave(
+            str(tmp_path / "queue-drop"),
+            [SubmittedEnvelope("", [name], body_type="7BIT").batch([name], wire, "h.example")],
+        )
     for kill in range(4):
         server = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "letterlock", "serve", "--config", str(config)), stderr=asyncio.subprocess.PIPE

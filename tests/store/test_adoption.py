@@ -16,7 +16,7 @@ from letterlock.queue.store import Store
 from letterlock.queue.tasks import Lease
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
-from letterlock.store.sealing import IN_CLEAR, Seal
+from letterlock.store.sealing import IN_CLEAR, ContentSeal
 from letterlock.store.segments.log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore, open_queue
 from letterlock.store.sqlite.statements import run
@@ -37,7 +37,7 @@ def made(folder: Path) -> Path:
     return folder
 
 
-async def left(folder: Path, *names: str, body: bytes = BODY, seal: Seal = IN_CLEAR) -> None:
+async def left(folder: Path, *names: str, body: bytes = BODY, seal: ContentSeal = IN_CLEAR) -> None:
     """A queue with messages in its database."""
     store = await SqliteStore.open(made(folder), seal)
     for name in names:
@@ -87,8 +87,8 @@ async def test_a_worker_that_is_not_the_first_takes_nothing_over(tmp_path: Path)
     await store.close()
 
 
-@pytest.mark.parametrize("seal", [IN_CLEAR, Seal(KEY)], ids=["in cleartext", "encrypted"])
-async def test_two_messages_with_one_id_stay_two_messages(tmp_path: Path, seal: Seal) -> None:
+@pytest.mark.parametrize("seal", [IN_CLEAR, ContentSeal(KEY)], ids=["in cleartext", "encrypted"])
+async def test_two_messages_with_one_id_stay_two_messages(tmp_path: Path, seal: ContentSeal) -> None:
     for number, folder in enumerate((tmp_path, tmp_path / "worker-1", tmp_path / "worker-2")):
         folder.mkdir(exist_ok=True)
         store = await SqliteStore.open(folder, seal)
@@ -254,10 +254,10 @@ async def test_one_message_that_cannot_be_read_does_not_keep_the_others_back(tmp
 
 
 async def test_a_queue_with_another_key_is_not_touched(tmp_path: Path) -> None:
-    await left(tmp_path / "worker-1", "M1", seal=Seal(KEY))
-    store, adopter = await open_adopting(tmp_path, 1, Seal(bytes(32)))
+    await left(tmp_path / "worker-1", "M1", seal=ContentSeal(KEY))
+    store, adopter = await open_adopting(tmp_path, 1, ContentSeal(bytes(32)))
     assert "encrypted with another key" in adopter.problems["worker-1"]
     await store.close()
-    old = await SqliteStore.open(tmp_path / "worker-1", Seal(KEY))
+    old = await SqliteStore.open(tmp_path / "worker-1", ContentSeal(KEY))
     assert await whole(old) == [("M1", BODY)]
     await old.close()

@@ -19,8 +19,8 @@ from letterlock.queue.store import LeaseLost, StoreFailed, StoreFull
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
-from letterlock.store.segments.log import Place, SegmentLog
-from letterlock.store.segments.records import Kind
+from letterlock.store.segments.log import ContentLocation, SegmentLog
+from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.segment_store import SegmentStore
 from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BEN, BODY, attempt, envelope, outcome
@@ -32,9 +32,9 @@ DELIVERED, DEFERRED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED
 class Disk(SegmentLog):
     """A log that fails when told to, as a disk does."""
 
-    fails: Kind | None = None
+    fails: RecordKind | None = None
 
-    async def append(self, kind: Kind, note: bytes, content: bytes = b"") -> Place:
+    async def append(self, kind: RecordKind, note: bytes, content: bytes = b"") -> ContentLocation:
         if kind is self.fails:
             raise StoreFailed("the disk failed")
         return await super().append(kind, note, content)
@@ -123,7 +123,7 @@ async def test_a_kill_between_the_move_and_its_word_leaves_one_message(tmp_path:
     log = Disk(tmp_path, last_number=0)
     store = SegmentStore(kept, log)
     done = await accept(store, "M1")
-    log.fails = Kind.DONE
+    log.fails = RecordKind.DONE
     with pytest.raises(StoreFailed):
         await end(store, done, DEFERRED)
     assert await waiting(kept) == ["M1"]
@@ -138,7 +138,7 @@ async def test_a_settlement_that_the_disk_refused_can_be_tried_again(tmp_path: P
     log = Disk(tmp_path, last_number=0)
     store = SegmentStore(kept, log)
     first, second = await accept(store, "M1"), await accept(store, "M2")
-    log.fails = Kind.DONE
+    log.fails = RecordKind.DONE
     with pytest.raises(StoreFailed):
         await end(store, first)
     with pytest.raises(StoreFailed):
@@ -156,7 +156,7 @@ async def test_a_move_that_stopped_half_way_is_not_overtaken_by_the_fast_lane(tm
     log = Disk(tmp_path, last_number=0)
     store = SegmentStore(kept, log)
     done = await accept(store, "M1")
-    log.fails = Kind.DONE
+    log.fails = RecordKind.DONE
     with pytest.raises(StoreFailed):
         await store.message("M1")
     log.fails = None

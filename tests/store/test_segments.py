@@ -4,8 +4,8 @@ from pathlib import Path
 
 from letterlock.store.segments.records import (
     Damage,
-    Kind,
-    Record,
+    RecordKind,
+    SegmentRecord,
     encode_opening,
     encode_record,
     read_octets,
@@ -16,7 +16,9 @@ SALT = b"saltsalt"
 CONTENT = b"Subject: one\r\n\r\nHello\r\n"
 
 
-def record(kind: Kind = Kind.ACCEPTED, note: bytes = b"note", content: bytes = CONTENT, salt: bytes = SALT) -> bytes:
+def record(
+    kind: RecordKind = RecordKind.ACCEPTED, note: bytes = b"note", content: bytes = CONTENT, salt: bytes = SALT
+) -> bytes:
     return b"".join(encode_record(salt, kind, note, content))
 
 
@@ -26,15 +28,15 @@ def segment(path: Path, *records: bytes) -> Path:
 
 
 def notes(path: Path) -> list[bytes | Damage]:
-    return [each.note if isinstance(each, Record) else each for each in read_segment(path)]
+    return [each.note if isinstance(each, SegmentRecord) else each for each in read_segment(path)]
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
-    path = segment(tmp_path / "1", record(note=b"one"), record(Kind.DONE, b"two", b""))
+    path = segment(tmp_path / "1", record(note=b"one"), record(RecordKind.DONE, b"two", b""))
     first, second = read_segment(path)
-    assert isinstance(first, Record)
-    assert isinstance(second, Record)
-    assert (first.kind, first.note, second.kind, second.note) == (Kind.ACCEPTED, b"one", Kind.DONE, b"two")
+    assert isinstance(first, SegmentRecord)
+    assert isinstance(second, SegmentRecord)
+    assert (first.kind, first.note, second.kind, second.note) == (RecordKind.ACCEPTED, b"one", RecordKind.DONE, b"two")
     with path.open("rb") as file:
         assert read_octets(file.fileno(), first.content_at, first.content_octets) == CONTENT
 
@@ -75,7 +77,9 @@ def test_an_empty_or_unfinished_opening_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_content_that_looks_like_records_is_never_taken_for_any(tmp_path: Path) -> None:
     """Somebody sends records in a message, and then a sector of it goes bad."""
-    forged = record(Kind.ACCEPTED, b"forged", salt=b"guessed!") + record(Kind.DONE, b"real", b"", salt=b"guessed!")
+    forged = record(RecordKind.ACCEPTED, b"forged", salt=b"guessed!") + record(
+        RecordKind.DONE, b"real", b"", salt=b"guessed!"
+    )
     carrier = bytearray(record(note=b"carrier", content=forged))
     carrier[40] ^= 1
     found = notes(segment(tmp_path / "1", bytes(carrier), record(note=b"real")))
@@ -83,5 +87,5 @@ def test_a_content_that_looks_like_records_is_never_taken_for_any(tmp_path: Path
 
 
 def test_lengths_beyond_the_file_are_damage_and_read_nothing(tmp_path: Path) -> None:
-    long = encode_record(SALT, Kind.ACCEPTED, b"note", bytes(1000))[0]
+    long = encode_record(SALT, RecordKind.ACCEPTED, b"note", bytes(1000))[0]
     assert notes(segment(tmp_path / "1", long)) == []

@@ -3,10 +3,10 @@
 import pytest
 
 from letterlock.mail.txt_records import Slip
-from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses, find_addresses
+from letterlock.tlsrpt import InvalidTLSRPTRecord, NoTLSRPTRecord, ReportAddresses, find_addresses
 
 
-def found(*records: str) -> ReportAddresses | NoRecord | InvalidRecord:
+def found(*records: str) -> ReportAddresses | NoTLSRPTRecord | InvalidTLSRPTRecord:
     return find_addresses([[record.encode()] for record in records])
 
 
@@ -42,8 +42,8 @@ def test_rfc8460_3_the_strings_of_one_record_are_one_text() -> None:
 
 
 def test_rfc8460_3_other_records_do_not_count() -> None:
-    assert found() == NoRecord()
-    assert found("v=spf1 -all", "v=TLSRPTv2; rua=mailto:a@example.org") == NoRecord()
+    assert found() == NoTLSRPTRecord()
+    assert found("v=spf1 -all", "v=TLSRPTv2; rua=mailto:a@example.org") == NoTLSRPTRecord()
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_rfc8460_3_other_records_do_not_count() -> None:
 )
 def test_a_record_that_is_nearly_one_is_told_of(record: str, slip: Slip) -> None:
     result = found(record)
-    assert isinstance(result, NoRecord)
+    assert isinstance(result, NoTLSRPTRecord)
     assert result.nearly is not None
     assert result.nearly.slip is slip
 
 
 def test_rfc8460_3_of_several_none_counts() -> None:
     record = "v=TLSRPTv1; rua=mailto:tls@example.org"
-    assert isinstance(found(record, record), InvalidRecord)
+    assert isinstance(found(record, record), InvalidTLSRPTRecord)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_rfc8460_3_of_several_none_counts() -> None:
 )
 def test_rfc8460_3_what_is_against_the_grammar_counts_as_none_and_says_why(record: str) -> None:
     result = found(record)
-    assert isinstance(result, InvalidRecord)
+    assert isinstance(result, InvalidTLSRPTRecord)
     assert result.detail
 
 

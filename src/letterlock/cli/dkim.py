@@ -25,7 +25,7 @@ ALGORITHMS = {"ed25519": library.Algorithm.ED25519_SHA256, "rsa": library.Algori
 MAX_KEY_FILE_OCTETS = 16_384  # an RSA key of 4096 bits has 3.3 KB in PEM
 
 
-class NameParam(click.ParamType[str]):
+class LabelsParam(click.ParamType[str]):
     """A domain or selector on the command line, in A-labels."""
 
     def __init__(self, name: str) -> None:
@@ -39,7 +39,7 @@ class NameParam(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
-DOMAIN, SELECTOR = NameParam("DOMAIN"), NameParam("SELECTOR")
+DOMAIN, SELECTOR = LabelsParam("DOMAIN"), LabelsParam("SELECTOR")
 KEY_FILE = click.Path(path_type=Path)
 
 

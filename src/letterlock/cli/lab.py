@@ -12,7 +12,7 @@ import click
 from letterlock.app.output import json_text
 from letterlock.app.server import StartFailed
 from letterlock.lab.addresses import NoFreeAddresses
-from letterlock.lab.scenarios import Attack, Protection
+from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.stay import ServerFailed, stay
 from letterlock.lab.subject import NotAccepted
 from letterlock.lab.table import as_data, draw, explain
@@ -21,7 +21,7 @@ from letterlock.queue.store import StoreFailed
 
 _FAILURES = (NoFreeAddresses, NotAccepted, ServerFailed, StartFailed, StoreFailed)
 _ATTACKS = click.Choice([attack.value for attack in Attack])
-_PROTECTIONS = click.Choice([protection.value for protection in Protection])
+_PROTECTIONS = click.Choice([protection.value for protection in SiteProtection])
 
 
 @click.group(invoke_without_command=True)
@@ -48,7 +48,7 @@ def lab(
         return
     _silence_servers()
     rows = [attack for attack in Attack if not attacks or attack in attacks]
-    columns = [protection for protection in Protection if not protections or protection in protections]
+    columns = [protection for protection in SiteProtection if not protections or protection in protections]
     try:
         cells = asyncio.run(_run(rows, columns))
     except _FAILURES as error:
@@ -75,7 +75,7 @@ def up(attack: str) -> None:
         sys.exit(1)
 
 
-async def _run(attacks: Sequence[Attack], protections: Sequence[Protection]) -> list[Cell]:
+async def _run(attacks: Sequence[Attack], protections: Sequence[SiteProtection]) -> list[Cell]:
     """Run the cells, with progress on stderr."""
     total = len(attacks) * len(protections)
     live = sys.stderr.isatty()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from letterlock.deliver import outcomes
-from letterlock.deliver.decision_cache import Way
+from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, HostBusy
 from letterlock.deliver.local.delivery import deliver_locally
@@ -155,7 +155,7 @@ class _Try:
         if self._ground is None or not self._one_host:
             return
         evidence, target, requirement = self._ground
-        way = Way(
+        way = DeliveryPath(
             host=host,
             address=address,
             port=self._options.port,

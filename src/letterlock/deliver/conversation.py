@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 from letterlock.deliver.options import Timeouts
-from letterlock.deliver.reply_hints import NO_HINTS, Said, advise
+from letterlock.deliver.reply_hints import NO_HINTS, ReplySubject, advise
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes
@@ -38,7 +38,7 @@ class SessionLost(Exception):
         self.status = status
         self.text = text
         self.said = reply is not None
-        self.hints = NO_HINTS if reply is None else advise(reply, Said.SESSION)
+        self.hints = NO_HINTS if reply is None else advise(reply, ReplySubject.SESSION)
 
 
 class Spoken(Protocol):

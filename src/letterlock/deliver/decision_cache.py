@@ -18,7 +18,7 @@ _Message = tuple[str, str | None, TlsDemand]  # what decides where it goes: next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class DeliveryPath:
     """How a message went to a next hop."""
 
     host: str
@@ -37,16 +37,16 @@ class DecisionCache:
     """
 
     def __init__(self) -> None:
-        self._ways: Recent[_Message, Way] = Recent(size=MAX_REMEMBERED)
+        self._ways: Recent[_Message, DeliveryPath] = Recent(size=MAX_REMEMBERED)
         self._required: Recent[tuple[object, object, TlsDemand], _Required] = Recent(size=MAX_REMEMBERED)
         self._routed: Recent[tuple[object, str], _Routed] = Recent(size=MAX_REMEMBERED)
         self._relayed: Recent[object, tuple[Reason, ...]] = Recent(size=MAX_REMEMBERED)
 
-    def way(self, message: _Message, now: float) -> Way | None:
+    def way(self, message: _Message, now: float) -> DeliveryPath | None:
         """How the last message like this went, if nobody would look again at where such mail goes yet."""
         return self._ways.get(message, now)
 
-    def went(self, message: _Message, way: Way, *, since: float, until: float) -> None:
+    def went(self, message: _Message, way: DeliveryPath, *, since: float, until: float) -> None:
         """A message went like that, on evidence found at `since` that holds until `until` (seconds since 1970)."""
         self._ways.put(message, way, since=since, until=until)
 

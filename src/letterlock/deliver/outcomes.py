@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints, Said, advise, too_many_recipients
+from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints, ReplySubject, advise, too_many_recipients
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
@@ -30,8 +30,8 @@ def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, con
     text = f"{server} said: {said} (in answer to {command})"
     if kind is OutcomeKind.DEFERRED:
         status = "4" + status[1:]
-    about = Said.RECIPIENT if command == "RCPT TO" else Said.MESSAGE
-    hints = advise(reply, Said.SESSION if reply.code == 421 else about)
+    about = ReplySubject.RECIPIENT if command == "RCPT TO" else ReplySubject.MESSAGE
+    hints = advise(reply, ReplySubject.SESSION if reply.code == 421 else about)
     return RecipientOutcome(
         recipient=recipient,
         kind=kind,

@@ -41,7 +41,7 @@ _SPAN = re.compile(
 _UNITS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3600.0}
 
 
-class Said(StrEnum):
+class ReplySubject(StrEnum):
     """What a reply was about."""
 
     SESSION = "session"  # the greeting, EHLO, or a 421 at any moment
@@ -60,7 +60,7 @@ class ReplyHints:
 NO_HINTS = ReplyHints()
 
 
-def advise(reply: Reply, about: Said) -> ReplyHints:
+def advise(reply: Reply, about: ReplySubject) -> ReplyHints:
     """What to make of a reply; only what is transient asks for anything."""
     if not reply.transient:
         return NO_HINTS
@@ -68,12 +68,12 @@ def advise(reply: Reply, about: Said) -> ReplyHints:
     wanted = _span(words)
     if _GREYLISTED.search(words):
         return ReplyHints(retry_after=wanted or GREYLIST_SECONDS)
-    if _CONNECTIONS.search(words) or (about is Said.SESSION and enhanced == "4.4.5"):
+    if _CONNECTIONS.search(words) or (about is ReplySubject.SESSION and enhanced == "4.4.5"):
         return ReplyHints(retry_after=wanted or SOON_SECONDS, slow_down=True)
-    of_recipient = about is Said.RECIPIENT and enhanced.startswith("4.2.")
-    if about is Said.SESSION or (_RATE.search(words) and not of_recipient):
+    of_recipient = about is ReplySubject.RECIPIENT and enhanced.startswith("4.2.")
+    if about is ReplySubject.SESSION or (_RATE.search(words) and not of_recipient):
         return ReplyHints(retry_after=wanted, slow_down=True)
-    if about is Said.RECIPIENT and reply.code in (450, 451) and enhanced == "4.7.1":
+    if about is ReplySubject.RECIPIENT and reply.code in (450, 451) and enhanced == "4.7.1":
         return ReplyHints(retry_after=wanted or GREYLIST_SECONDS)  # what greylisting says when it does not say its name
     return ReplyHints(retry_after=wanted)
 

@@ -28,7 +28,7 @@ from letterlock.smtp.client_events import Greeted, HelloAnswered, TlsAnswered, T
 _T = TypeVar("_T")
 
 
-class Discoverer(Protocol):
+class EvidenceSource(Protocol):
     """Who asks DNS for the evidence on a destination; `letterlock.discover` has it."""
 
     def destination_key(self, domain: str) -> str:
@@ -55,7 +55,7 @@ class Shuffle(Protocol):
 class Ports:
     """The outside world, as an attempt needs it."""
 
-    discoverer: Discoverer
+    discoverer: EvidenceSource
     dialer: Dialer
     clock: Clock
     shuffle: Shuffle

@@ -24,7 +24,7 @@ from letterlock.routing.rules import Rules
 MAX_ADDRESSES = 20
 
 
-class Policies(Protocol):
+class PolicyFinder(Protocol):
     """Who knows the MTA-STS policies of domains; `letterlock.discover.sts` has it."""
 
     async def find(self, domain: str) -> StsEvidence:
@@ -34,7 +34,7 @@ class Policies(Protocol):
         """The same, after a fresh look at the TXT record's id."""
 
 
-class Ourselves(Protocol):
+class OwnAddresses(Protocol):
     """Who knows the addresses of this server; `letterlock.net.ourselves` has it."""
 
     def listens(self, address: str, port: int) -> bool:
@@ -60,9 +60,9 @@ class Discoverer:
         rules: Rules,
         *,
         clock: Clock,
-        sts: Policies | None = None,
+        sts: PolicyFinder | None = None,
         public_roots: TrustRoots | None = None,
-        ourselves: Ourselves | None = None,
+        ourselves: OwnAddresses | None = None,
     ) -> None:
         self._resolver = resolver
         self._rules = rules

@@ -6,19 +6,19 @@ from dns.rdtypes.ANY.TXT import TXT
 from letterlock.mail.names import MAX_NAME_OCTETS, is_address_literal
 from letterlock.ports import Resolver
 from letterlock.resolver.answer import LookupFailure
-from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses, find_addresses
+from letterlock.tlsrpt import InvalidTLSRPTRecord, NoTLSRPTRecord, ReportAddresses, find_addresses
 
 _LABELS = "_smtp._tls"
 
 
 async def find_reporting(
     resolver: Resolver, domain: str
-) -> ReportAddresses | NoRecord | InvalidRecord | LookupFailure | None:
+) -> ReportAddresses | NoTLSRPTRecord | InvalidTLSRPTRecord | LookupFailure | None:
     """What the domain announces; None for an address literal. Never raises for DNS."""
     if is_address_literal(domain):
         return None
     if len(f"{_LABELS}.{domain}") > MAX_NAME_OCTETS:
-        return NoRecord()
+        return NoTLSRPTRecord()
     answer = await resolver.resolve(f"{_LABELS}.{domain}", dns.rdatatype.TXT)
     if isinstance(answer, LookupFailure):
         return answer

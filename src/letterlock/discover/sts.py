@@ -33,10 +33,10 @@ from letterlock.mtasts import (
     KnownPolicy,
     PastFailure,
     PolicyFetch,
+    PolicyUnavailable,
     StsEvidence,
     TxtFailed,
     TxtResult,
-    Unreachable,
     after_fetch,
     find_id,
     next_step,
@@ -54,7 +54,7 @@ MAX_DUE = 1_000
 _TXT_LABEL, _HOST_LABEL = "_mta-sts", "mta-sts"
 
 
-class Policies(Protocol):
+class PolicyMemory(Protocol):
     """Where policies are remembered over restarts. Every verb may raise StoreFailed."""
 
     async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
@@ -74,7 +74,7 @@ class StsFinder:
         self,
         resolver: Resolver,
         fetch: PolicyFetch,
-        policies: Policies,
+        policies: PolicyMemory,
         clock: Clock,
         chance: Callable[[], float],
     ) -> None:
@@ -151,7 +151,7 @@ class StsFinder:
         else:
             log.warning("the MTA-STS policy of %s is changed by other processes all the time", domain)
         if recalled.trouble is not None and recalled.known is None and isinstance(conclusion.evidence, Absent):
-            return Unreachable(f"remembered policies cannot be read: {recalled.trouble}")
+            return PolicyUnavailable(f"remembered policies cannot be read: {recalled.trouble}")
         return conclusion.evidence
 
     async def _conclude(

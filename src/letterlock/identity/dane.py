@@ -19,7 +19,7 @@ from letterlock.identity.names import match_names, say_names
 from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, build_path, remembered_anchors
 from letterlock.identity.pkix import readable
 from letterlock.identity.presented import PresentedChain
-from letterlock.identity.signature import Budget, OutOfBudget
+from letterlock.identity.signature import OutOfSignatures, SignatureBudget
 from letterlock.identity.tlsa import CERT, DANE_EE, DANE_TA, DIGESTS, FULL, SPKI, TLSARecord, refuse_other_records
 
 MAX_RECORDS = 50
@@ -216,10 +216,10 @@ def _match_authorities(
     records: Sequence[TLSARecord], presented: PresentedChain, references: Sequence[str], now: float
 ) -> DaneMatch | list[RecordMismatch]:
     """Find one path to the authorities of all DANE-TA records; else why each of them does not match."""
-    budget = Budget()
+    budget = SignatureBudget()
     try:
         anchors = {record: presented.anchors(record, budget) for record in records}
-    except OutOfBudget:
+    except OutOfSignatures:
         return _same(records, MismatchKind.UNTRUSTED, "the records hold more keys than may be tried on its chain")
     sent = [one for one in records if anchors[one]]
     absent = [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from letterlock.identity.certificates import issuer_of, subject_of, valid_at, worth_remembering
-from letterlock.identity.signature import Budget, OutOfBudget, issued_by, signature_fault
+from letterlock.identity.signature import OutOfSignatures, SignatureBudget, issued_by, signature_fault
 from letterlock.identity.strength import key_fault
 from letterlock.identity.validity import (
     NameKey,
@@ -67,7 +67,7 @@ def build_path(
     others: Sequence[x509.Certificate],
     anchors: Anchors | None,
     now: float,
-    budget: Budget | None = None,
+    budget: SignatureBudget | None = None,
 ) -> CertificationPath | NoPath:
     """Find a path from a server's certificate to one of the anchors, valid at `now` (seconds since 1970).
 
@@ -81,7 +81,7 @@ def build_path(
     known = _FOUND.get(question)
     if known is not None and all(valid_at(one, now) for one in known.certificates):
         return known
-    found = _Search(others, anchors, now, budget or Budget()).run(leaf)
+    found = _Search(others, anchors, now, budget or SignatureBudget()).run(leaf)
     if isinstance(found, CertificationPath) and worth_remembering((leaf, *others)):
         if len(_FOUND) >= MAX_PATHS_KEPT:
             _FOUND.clear()
@@ -96,7 +96,7 @@ class _Search:
     others: Sequence[x509.Certificate]
     anchors: Anchors
     now: float
-    budget: Budget
+    budget: SignatureBudget
     _faults: list[tuple[int, str]] = field(default_factory=list)
     _known: dict[x509.Certificate, list[x509.Certificate]] = field(default_factory=dict)  # who may have issued which
     _subjects: list[tuple[NameKey, x509.Certificate]] = field(init=False)
@@ -110,7 +110,7 @@ class _Search:
             return NoPath(f"its key {fault}")
         try:
             return self._first_valid(leaf)
-        except OutOfBudget:
+        except OutOfSignatures:
             return NoPath("to check its chain takes more signature checks than are allowed")
 
     def _first_valid(self, leaf: x509.Certificate) -> CertificationPath | NoPath:

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from letterlock.identity.certificates import parse_certificate, spki, subject_of
-from letterlock.identity.signature import Budget, signed_by
+from letterlock.identity.signature import SignatureBudget, signed_by
 from letterlock.identity.tlsa import CERT, DIGESTS, FULL, SPKI, TLSARecord
 from letterlock.identity.validity import NameKey, issuer_key, key_identifiers_fit, subject_key
 
@@ -27,7 +27,7 @@ class PresentedChain:
     _digests: dict[tuple[int, int], _Digests] = field(default_factory=dict)
     _ends: list[x509.Certificate] | None = None
 
-    def anchors(self, record: TLSARecord, budget: Budget) -> list[x509.Certificate]:
+    def anchors(self, record: TLSARecord, budget: SignatureBudget) -> list[x509.Certificate]:
         """The certificates at which a path may end (RFC 7671 sections 5.2.1 to 5.2.3).
 
         Those of the chain that the record names; the one that it holds whole (`2 0 0`); those that the bare key it
@@ -57,7 +57,7 @@ class PresentedChain:
             self._digests[kind] = found
         return self._digests[kind].get(record.data, [])
 
-    def _signed_by(self, key: bytes, budget: Budget) -> list[x509.Certificate]:
+    def _signed_by(self, key: bytes, budget: SignatureBudget) -> list[x509.Certificate]:
         signed = []
         for one in self._tops():
             budget.spend()

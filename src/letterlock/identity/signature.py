@@ -15,12 +15,12 @@ MAX_SIGNATURE_CHECKS = 32
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
-class OutOfBudget(Exception):
+class OutOfSignatures(Exception):
     """A judgement would cost more signature checks than it may."""
 
 
 @dataclass(slots=True)
-class Budget:
+class SignatureBudget:
     """The signature checks that one judgement may still cost."""
 
     left: int = MAX_SIGNATURE_CHECKS
@@ -28,7 +28,7 @@ class Budget:
     def spend(self, checks: int = 1) -> None:
         """Raises OutOfBudget."""
         if checks > self.left:
-            raise OutOfBudget
+            raise OutOfSignatures
         self.left -= checks
 
 

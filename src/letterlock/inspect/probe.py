@@ -68,7 +68,7 @@ class ByHand:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TranscriptLine:
     """One line of a session, without its CRLF, as octets; `ours` or the server's, in cleartext or inside TLS."""
 
     octets: bytes
@@ -77,13 +77,13 @@ class Said:
 
 
 @dataclass(slots=True)
-class Session:
+class ProbeSession:
     """What one connection showed, in the order in which it happened.
 
     `compatible`: the handshake was a second try with a small ClientHello. `cut`: there was more than is kept.
     """
 
-    said: list[Said] = field(default_factory=list)
+    said: list[TranscriptLine] = field(default_factory=list)
     handshake: Completed | HandshakeFailed | None = None
     compatible: bool = False
     cut: bool = False
@@ -97,7 +97,7 @@ class Mail:
     content: bytes
 
 
-class Conclusion(StrEnum):
+class ProbeConclusion(StrEnum):
     """What a probe comes to."""
 
     CLEARED = "cleared"
@@ -119,7 +119,7 @@ class Probe:
     address: str | None = None
     result: OpenResult | None = None
     unreached: tuple[tuple[str, str], ...] = ()
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[ProbeSession, ...] = ()
     outcomes: tuple[RecipientOutcome, ...] = ()
     lost: str | None = None
 
@@ -129,16 +129,16 @@ class Probe:
         return self.sessions[-1].handshake if self.sessions else None
 
     @property
-    def conclusion(self) -> Conclusion:
+    def conclusion(self) -> ProbeConclusion:
         """Whether mail may be sent in such a session. That there is no usable TLSA record is an answer too."""
         match self.result:
             case Opened():
-                return Conclusion.CLEARED
+                return ProbeConclusion.CLEARED
             case Refused():
-                return Conclusion.NOT_CLEARED
+                return ProbeConclusion.NOT_CLEARED
             case None if isinstance(self.required, SkipHost) and self.required.kind is SkipKind.NO_USABLE_TLSA:
-                return Conclusion.NOT_CLEARED
-        return Conclusion.UNKNOWN
+                return ProbeConclusion.NOT_CLEARED
+        return ProbeConclusion.UNKNOWN
 
     @property
     def delivered(self) -> bool:
@@ -311,13 +311,13 @@ class Recorder:
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        self.sessions: list[Session] = []
+        self.sessions: list[ProbeSession] = []
         self.deaf = False
 
     async def dial(self, address: str, port: int) -> Stream:
         """Connect to one judged address. Raises OSError."""
         stream = await self._dialer.dial(address, port)
-        self.sessions.append(Session())
+        self.sessions.append(ProbeSession())
         return _Recorded(stream, self, self.sessions[-1], secure=False)
 
     async def start_tls(
@@ -337,7 +337,7 @@ class Recorder:
 class _Recorded:
     """A stream whose lines are written down, as ports.Stream."""
 
-    def __init__(self, inner: Stream, recorder: Recorder, session: Session, *, secure: bool) -> None:
+    def __init__(self, inner: Stream, recorder: Recorder, session: ProbeSession, *, secure: bool) -> None:
         self.inner = inner
         self.session = session
         self._recorder = recorder
@@ -393,4 +393,4 @@ class _Recorded:
         if self._unfinished and said and said[-1].ours is ours:
             line = said.pop().octets + line
         self._unfinished = not line.endswith(b"\n")
-        said.append(Said(line.rstrip(b"\r\n"), ours, self._secure))
+        said.append(TranscriptLine(line.rstrip(b"\r\n"), ours, self._secure))

@@ -12,21 +12,21 @@ from typing import TypeGuard
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
 from letterlock.identity.strength import SessionStrength, Weakness
-from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Unreachable
+from letterlock.mtasts.evidence import Absent, Known, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.policy import Mode
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Finding, Reason, finding, sentence
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
-from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
+from letterlock.tlsrpt import InvalidTLSRPTRecord, NoTLSRPTRecord, ReportAddresses
 
 SHORT_MAX_AGE_SECONDS = 7 * 86_400
 """A policy that holds for less can be waited out by an attacker who keeps it from being renewed (RFC 8461 10.2)."""
 ADVISED_MAX_AGE_SECONDS = 90 * 86_400
 _MAX_KEYS = 4
 
-Reporting = ReportAddresses | NoRecord | InvalidRecord | LookupFailure
+Reporting = ReportAddresses | NoTLSRPTRecord | InvalidTLSRPTRecord | LookupFailure
 
 _NO_STARTTLS = (Finding.STARTTLS_MISSING, Finding.IN_CLEAR)
 
@@ -63,7 +63,7 @@ class SeenHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class SurveyedDestination:
     """A destination as it was looked at; without `hosts` there is no route to it."""
 
     evidence: DestinationEvidence
@@ -71,7 +71,7 @@ class Seen:
     reporting: Reporting | None = None
 
 
-def advise(seen: Seen) -> tuple[Advice, ...]:
+def advise(seen: SurveyedDestination) -> tuple[Advice, ...]:
     """What to do next, the most worthwhile first; empty when nothing is left to be done.
 
     A domain that says it takes no mail (null MX), or that does not exist, gets no advice but to sign what it says.
@@ -285,7 +285,7 @@ def _sts_trouble(sts: StsEvidence | None) -> str | None:
     match sts:
         case Known(trouble=trouble):
             return trouble
-        case Unreachable(detail=detail):
+        case PolicyUnavailable(detail=detail):
             return detail
         case Absent(detail=detail):
             return detail
@@ -412,9 +412,9 @@ def _new_policy(domain: str, hosts: Sequence[SeenHost]) -> Advice:
 
 
 def _ask_for_reports(domain: str, reporting: Reporting | None) -> Iterator[Advice]:
-    if not isinstance(reporting, NoRecord | InvalidRecord):
+    if not isinstance(reporting, NoTLSRPTRecord | InvalidTLSRPTRecord):
         return
-    detail = reporting.detail if isinstance(reporting, InvalidRecord) else reporting.nearly
+    detail = reporting.detail if isinstance(reporting, InvalidTLSRPTRecord) else reporting.nearly
     fault = f" ({detail})" if detail is not None else ""
     yield Advice(
         kind="ask-for-reports",

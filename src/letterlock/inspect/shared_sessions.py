@@ -29,7 +29,7 @@ PAUSES_SECONDS = (2.0, 8.0, 20.0)
 Pause = Callable[[float], Awaitable[None]]
 
 
-class Way(NamedTuple):
+class SessionTerms(NamedTuple):
     """What decides how a session goes, whoever asks: two requirements that agree in this may share one.
 
     `source` names the address that it is dialled from.
@@ -45,7 +45,7 @@ class Way(NamedTuple):
     authenticated: bool
 
     @classmethod
-    def of(cls, requirement: Requirement, address: str, port: int, *, source: str, lmtp: bool) -> "Way":
+    def of(cls, requirement: Requirement, address: str, port: int, *, source: str, lmtp: bool) -> "SessionTerms":
         """The way in which a session for a requirement is opened."""
         return cls(
             source=source,
@@ -60,7 +60,7 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class SessionFindings:
     """What a session showed until the moment before MAIL FROM; it is closed."""
 
     evidence: SessionEvidence
@@ -85,7 +85,7 @@ class _Door:
     hopeless: bool = False
     answered: bool = False
 
-    def had_enough(self, result: Shown | Unreachable) -> bool:
+    def had_enough(self, result: SessionFindings | Unreachable) -> bool:
         """Whether a server that is not down did not take a session now."""
         return isinstance(result, Unreachable) and (result.hints.slow_down or self.answered)
 
@@ -97,11 +97,11 @@ class SharedSessions:
         self._slots = asyncio.Semaphore(max_sessions)
         self._pause = pause
         self._doors: dict[tuple[str, int], _Door] = {}
-        self._looks: OrderedDict[Way, asyncio.Task[Shown | Unreachable]] = OrderedDict()
+        self._looks: OrderedDict[SessionTerms, asyncio.Task[SessionFindings | Unreachable]] = OrderedDict()
 
     async def look(
-        self, way: Way, requirement: Requirement, ports: Ports, options: DeliverOptions
-    ) -> Shown | Unreachable:
+        self, way: SessionTerms, requirement: Requirement, ports: Ports, options: DeliverOptions
+    ) -> SessionFindings | Unreachable:
         """What a session that is opened in this way shows. Never raises for the peer."""
         task = self._looks.get(way)
         if task is None:
@@ -122,8 +122,8 @@ class SharedSessions:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(
-        self, way: Way, requirement: Requirement, ports: Ports, options: DeliverOptions
-    ) -> Shown | Unreachable:
+        self, way: SessionTerms, requirement: Requirement, ports: Ports, options: DeliverOptions
+    ) -> SessionFindings | Unreachable:
         door = self._doors.setdefault((way.address, way.port), _Door())
         once = partial(self._once, door, way, requirement, ports, options)
         pauses: tuple[float, ...] = (0.0, *PAUSES_SECONDS)
@@ -137,8 +137,8 @@ class SharedSessions:
             return await self._patiently(door, once, pauses)
 
     async def _patiently(
-        self, door: _Door, once: Callable[[], Awaitable[Shown | Unreachable]], pauses: tuple[float, ...]
-    ) -> Shown | Unreachable:
+        self, door: _Door, once: Callable[[], Awaitable[SessionFindings | Unreachable]], pauses: tuple[float, ...]
+    ) -> SessionFindings | Unreachable:
         """Ask until the server has time for us; whoever waits behind us waits meanwhile, and does not ask in vain."""
         for pause in (0.0,) if door.hopeless else pauses:
             await self._pause(pause)
@@ -149,8 +149,8 @@ class SharedSessions:
         return result
 
     async def _once(
-        self, door: _Door, way: Way, requirement: Requirement, ports: Ports, options: DeliverOptions
-    ) -> Shown | Unreachable:
+        self, door: _Door, way: SessionTerms, requirement: Requirement, ports: Ports, options: DeliverOptions
+    ) -> SessionFindings | Unreachable:
         async with self._slots:
             result = await open_with_fallback(way.address, requirement, ports=ports, options=options, lmtp=way.lmtp)
             if isinstance(result, Opened):
@@ -158,4 +158,4 @@ class SharedSessions:
         if isinstance(result, Unreachable):
             return result
         door.answered, door.hopeless = True, False
-        return Shown(evidence=result.evidence)
+        return SessionFindings(evidence=result.evidence)

@@ -14,8 +14,8 @@ from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.discover.reporting import find_reporting
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Prospect, Protection, Summary, but, outlook, protection, unseen, weakest
-from letterlock.inspect.recommend import Advice, Reporting, Seen, SeenHost, advise
-from letterlock.inspect.shared_sessions import SharedSessions, Shown, Way
+from letterlock.inspect.recommend import Advice, Reporting, SeenHost, SurveyedDestination, advise
+from letterlock.inspect.shared_sessions import SessionFindings, SessionTerms, SharedSessions
 from letterlock.policy.decision import Cleared, Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import DestinationEvidence, MxHost, Route, SessionEvidence, StartTls, TargetHost
 from letterlock.policy.judge import judge
@@ -139,7 +139,7 @@ async def survey(
         hosts=hosts,
         summary=_together(hosts) if isinstance(routed, Route) else _without_route(routed),
         reporting=reporting,
-        advice=advise(Seen(evidence=evidence, hosts=tuple(map(_seen, hosts)), reporting=reporting)),
+        advice=advise(SurveyedDestination(evidence=evidence, hosts=tuple(map(_seen, hosts)), reporting=reporting)),
         at=ports.clock.now(),
     )
 
@@ -245,14 +245,14 @@ class _Look:
 
     async def _contact(self, address: str, requirement: Requirement) -> Contact:
         """What a session showed, judged by what is required here: others may have opened it, for other demands."""
-        way = Way.of(requirement, address, self.options.port, source=self.source, lmtp=self.evidence.lmtp)
+        way = SessionTerms.of(requirement, address, self.options.port, source=self.source, lmtp=self.evidence.lmtp)
         shown = await self.sessions.look(way, requirement, self.ports, self.options)
         if isinstance(shown, Unreachable):
             return Contact(address=address, result=shown)
         return Contact(address=address, result=_judged(requirement, shown, self.ports.clock.now()))
 
 
-def _judged(requirement: Requirement, shown: Shown, now: float) -> Met | Refused:
+def _judged(requirement: Requirement, shown: SessionFindings, now: float) -> Met | Refused:
     if shown.by_fallback and requirement.fallback is not None:
         requirement = requirement.fallback
     verdict = judge(requirement, shown.evidence, now)

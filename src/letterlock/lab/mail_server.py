@@ -14,7 +14,7 @@ _OK = b"250 2.0.0 Ok\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class DeliveredMail:
     """One message that a server took: its content as it came, and whether the session was encrypted."""
 
     content: bytes
@@ -28,7 +28,7 @@ class MailServer:
     host: str
     context: ssl.SSLContext
     tell: Tell = say_nothing
-    mailbox: list[Arrival] = field(default_factory=list)
+    mailbox: list[DeliveredMail] = field(default_factory=list)
 
     def holds(self, secret: bytes) -> bool:
         """Whether a message with the secret arrived here."""
@@ -71,6 +71,6 @@ class MailServer:
             if len(content) > MAX_MESSAGE_OCTETS:
                 await wire.write(b"552 5.3.4 Message too big\r\n")
                 return
-        self.mailbox.append(Arrival(bytes(content), wire.encrypted))
+        self.mailbox.append(DeliveredMail(bytes(content), wire.encrypted))
         self.tell(f"{self.host} took a message, {'encrypted' if wire.encrypted else 'in cleartext'}")
         await wire.write(b"250 2.0.0 Ok: in the mailbox\r\n")

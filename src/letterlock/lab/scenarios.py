@@ -24,7 +24,7 @@ class Attack(StrEnum):
     NONE = "none"
 
 
-class Protection(StrEnum):
+class SiteProtection(StrEnum):
     """What protects mail to a domain."""
 
     NONE = "none"
@@ -35,7 +35,7 @@ class Protection(StrEnum):
     DANE_TA = "dane-ta"
 
 
-class Outcome(StrEnum):
+class TrialOutcome(StrEnum):
     """What happened to a message."""
 
     AUTHENTICATED = "delivered-authenticated"
@@ -54,7 +54,7 @@ class Expectation:
     reason (a lookup that timed out, say) is no protection.
     """
 
-    outcome: Outcome
+    outcome: TrialOutcome
     because: str
     readable: bool = False
 
@@ -100,13 +100,13 @@ _UNSIGNED_NAME = Code.RFC7672_1_3_2_UNSIGNED_NAME
 
 
 def _held(because: str) -> Expectation:
-    return Expectation(Outcome.HELD, because)
+    return Expectation(TrialOutcome.HELD, because)
 
 
-_TAKEN = Expectation(Outcome.ENCRYPTED, _OPPORTUNISTIC)
-_READ_CLEAR = Expectation(Outcome.CLEAR, Code.RFC7435_3_CLEAR, readable=True)
-_READ_CLEAR_REFUSED = Expectation(Outcome.CLEAR, Code.RFC7435_3_CLEAR_REFUSED, readable=True)
-_READ = Expectation(Outcome.ENCRYPTED, _OPPORTUNISTIC, readable=True)
+_TAKEN = Expectation(TrialOutcome.ENCRYPTED, _OPPORTUNISTIC)
+_READ_CLEAR = Expectation(TrialOutcome.CLEAR, Code.RFC7435_3_CLEAR, readable=True)
+_READ_CLEAR_REFUSED = Expectation(TrialOutcome.CLEAR, Code.RFC7435_3_CLEAR_REFUSED, readable=True)
+_READ = Expectation(TrialOutcome.ENCRYPTED, _OPPORTUNISTIC, readable=True)
 _UNTRUSTED = _held(Code.RULE_VERIFY_UNTRUSTED)
 _STS_UNTRUSTED = _held(Code.RFC8461_4_2_UNTRUSTED)
 _MISMATCH = _held(Code.RFC7672_3_2_DANE_MISMATCH)
@@ -147,7 +147,7 @@ _THEORY: dict[Attack, _Row] = {
     Attack.MX_FORGED: (
         _READ,
         _READ,
-        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
         _held(Code.RFC8461_4_1_MX_MISMATCH),
         _held(Code.RFC7672_2_1_2_MX_BOGUS),
         _held(Code.RFC7672_2_1_2_MX_BOGUS),
@@ -174,7 +174,7 @@ _THEORY: dict[Attack, _Row] = {
     Attack.STS_FORGED: (
         _READ,
         _READ,
-        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
         _held(Code.RFC8461_4_1_MX_MISMATCH),
         _held(Code.RFC7672_2_1_2_MX_BOGUS),
         _held(Code.RFC7672_2_1_2_MX_BOGUS),
@@ -182,7 +182,7 @@ _THEORY: dict[Attack, _Row] = {
     Attack.STS_REDIRECTED: (  # RFC 8461 section 3.3: redirects are not followed, so the policy that is known holds
         _READ,
         _READ,
-        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
         _held(Code.RFC8461_4_1_MX_MISMATCH),
         _held(Code.RFC7672_2_1_2_MX_BOGUS),
         _held(Code.RFC7672_2_1_2_MX_BOGUS),
@@ -190,22 +190,22 @@ _THEORY: dict[Attack, _Row] = {
     Attack.BOUGHT_CERTIFICATE: (
         _READ,
         _READ,
-        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        Expectation(Outcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED, readable=True),
+        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
+        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED, readable=True),
         _MISMATCH,
         _MISMATCH,
     ),
     Attack.NONE: (
         _TAKEN,
         _TAKEN,
-        Expectation(Outcome.ENCRYPTED, _UNSIGNED_NAME),
-        Expectation(Outcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED),
-        Expectation(Outcome.AUTHENTICATED, Code.RFC7672_3_1_1_DANE_EE),
-        Expectation(Outcome.AUTHENTICATED, Code.RFC7672_3_1_2_DANE_TA),
+        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME),
+        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED),
+        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC7672_3_1_1_DANE_EE),
+        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC7672_3_1_2_DANE_TA),
     ),
 }
 
 
-def expected(attack: Attack, protection: Protection) -> Expectation:
+def expected(attack: Attack, protection: SiteProtection) -> Expectation:
     """What theory says of a cell."""
-    return _THEORY[attack][list(Protection).index(protection)]
+    return _THEORY[attack][list(SiteProtection).index(protection)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from letterlock.lab.box import Box, running_box
-from letterlock.lab.scenarios import ATTACK_STORIES, Attack, Protection
+from letterlock.lab.scenarios import ATTACK_STORIES, Attack, SiteProtection
 from letterlock.lab.subject import recipient_of, see_policies, write_config
 
 STOP_SECONDS = 30.0
@@ -115,8 +115,8 @@ async def _follow(log: asyncio.StreamReader, say: Say) -> None:
 def instructions(box: Box, config: Path) -> list[str]:
     """How to use the box by hand, with its real addresses."""
     address, port = box.subject_address, box.berths.port
-    domains = ", ".join(box.world.sites[protection].domain for protection in Protection)
-    ann = recipient_of(box, Protection.DANE_EE)
+    domains = ", ".join(box.world.sites[protection].domain for protection in SiteProtection)
+    ann = recipient_of(box, SiteProtection.DANE_EE)
     program = _program()
     asked = f"--upstream {box.resolver} --anchor {box.anchor_file}"
     return [
@@ -128,7 +128,7 @@ def instructions(box: Box, config: Path) -> list[str]:
         f"  swaks --server {address}:{port} --from me@letterlock.test --to {ann}",
         f"  {_python_one_liner(address, port, ann)}",
         "Ask what protects a domain, and why:",
-        f"  {program} check --config {config} {' '.join(box.world.sites[each].domain for each in Protection)}",
+        f"  {program} check --config {config} {' '.join(box.world.sites[each].domain for each in SiteProtection)}",
         f"  {program} resolve _{port}._tcp.mx.dane-ee.test TLSA {asked}",
         "See what is held:",
         f"  {program} queue list --config {config}",

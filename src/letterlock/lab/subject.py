@@ -15,7 +15,7 @@ from typing import Any
 from letterlock.app import server as app
 from letterlock.config import load
 from letterlock.lab.box import Box
-from letterlock.lab.scenarios import Attack, Protection
+from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.world import LIMBO
 from letterlock.policy.decision import Level
 from letterlock.routing.routes import NextHop
@@ -30,7 +30,7 @@ def write_config(box: Box, listen: str) -> Path:
     """The configuration of the server under test: the box's DNS and anchor, and one rule a domain that has one."""
     directory = box.directory
     (directory / "queue").mkdir(mode=0o700)
-    rules = "".join(_rule(box, protection) for protection in Protection)
+    rules = "".join(_rule(box, protection) for protection in SiteProtection)
     config = directory / "letterlock.toml"
     config.write_text(f"""\
 # Written by `letterlock lab`. Everything in it lives on loopback and ends with the lab.
@@ -55,11 +55,11 @@ public_roots = {_quoted(box.authority_file)}
     return config
 
 
-def _rule(box: Box, protection: Protection) -> str:
+def _rule(box: Box, protection: SiteProtection) -> str:
     domain = _quoted(box.world.sites[protection].domain)
-    if protection is Protection.REQUIRE_TLS:
+    if protection is SiteProtection.REQUIRE_TLS:
         return f'\n[domain.{domain}]\ntls = "require-tls"\n'
-    if protection is Protection.VERIFY:
+    if protection is SiteProtection.VERIFY:
         return f'\n[domain.{domain}]\ntls = "verify"\ntrust = {_quoted(box.authority_file)}\n'
     return ""
 
@@ -69,7 +69,7 @@ def _quoted(value: str | Path) -> str:
     return json.dumps(str(value))
 
 
-def recipient_of(box: Box, protection: Protection) -> str:
+def recipient_of(box: Box, protection: SiteProtection) -> str:
     """Who gets mail at a domain."""
     return f"ann@{box.world.sites[protection].domain}"
 
@@ -78,7 +78,7 @@ class NotAccepted(Exception):
     """The server under test did not take a message. `str()` says why."""
 
 
-class State(StrEnum):
+class RecipientState(StrEnum):
     """What the server under test says became of a recipient."""
 
     DELIVERED = "delivered"
@@ -87,10 +87,10 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class OperatorRecord:
     """The server's own account of the first attempt at a recipient: what its operator reads in `queue show`."""
 
-    state: State
+    state: RecipientState
     level: Level | None
     reasons: tuple[dict[str, str], ...]
 
@@ -114,7 +114,7 @@ class Subject:
         except OSError as error:
             raise NotAccepted(f"the server under test did not take a message for {recipient}: {error}") from error
 
-    async def record_of(self, message_id: str, recipient: str, *, timeout_seconds: float) -> Record | None:
+    async def record_of(self, message_id: str, recipient: str, *, timeout_seconds: float) -> OperatorRecord | None:
         """The record of a recipient's first attempt; None when there is none in time."""
         next_hop = recipient.partition("@")[2]
         with suppress(TimeoutError):
@@ -134,10 +134,10 @@ class Subject:
         )
 
 
-def _record(attempt: Mapping[str, Any]) -> Record:
+def _record(attempt: Mapping[str, Any]) -> OperatorRecord:
     level = attempt["level"]
-    return Record(
-        state=State(attempt["outcomes"][0]["kind"]),
+    return OperatorRecord(
+        state=RecipientState(attempt["outcomes"][0]["kind"]),
         level=None if level is None else Level(level),
         reasons=tuple(
             {
@@ -164,7 +164,7 @@ async def see_policies(box: Box, config: Path) -> None:
         app.validated_dns(options.resolver) as asked,
         app.discovering(options, asked, options.state_directory) as discoverer,
     ):
-        await discoverer.destination(NextHop(box.world.sites[Protection.MTA_STS].domain, box.berths.port))
+        await discoverer.destination(NextHop(box.world.sites[SiteProtection.MTA_STS].domain, box.berths.port))
     box.peace.clear()
 
 

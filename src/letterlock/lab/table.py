@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from letterlock.lab.scenarios import ATTACK_STORIES, ATTACK_TITLES, Attack, Outcome, Protection
+from letterlock.lab.scenarios import ATTACK_STORIES, ATTACK_TITLES, Attack, SiteProtection, TrialOutcome
 from letterlock.lab.trial import Cell
 
 _WORDS = {
-    Outcome.AUTHENTICATED: "authenticated",
-    Outcome.ENCRYPTED: "encrypted",
-    Outcome.CLEAR: "clear",
-    Outcome.HELD: "held",
-    Outcome.INCONSISTENT: "INCONSISTENT",
-    Outcome.UNDECIDED: "UNDECIDED",
+    TrialOutcome.AUTHENTICATED: "authenticated",
+    TrialOutcome.ENCRYPTED: "encrypted",
+    TrialOutcome.CLEAR: "clear",
+    TrialOutcome.HELD: "held",
+    TrialOutcome.INCONSISTENT: "INCONSISTENT",
+    TrialOutcome.UNDECIDED: "UNDECIDED",
 }
 _LEGEND = (
     ("READ tls", "delivered inside TLS, and the attacker read it: TLS ended at the attacker"),
@@ -28,14 +28,14 @@ def word(cell: Cell) -> str:
     """What happened in a cell, in at most three words. Capitals are bad news; `!` marks what theory forbids."""
     text = _WORDS[cell.outcome]
     if cell.readable:
-        text = f"READ {'clear' if cell.outcome is Outcome.CLEAR else 'tls'}"
+        text = f"READ {'clear' if cell.outcome is TrialOutcome.CLEAR else 'tls'}"
     return text if cell.passed else f"{text} !"
 
 
 def draw(cells: Sequence[Cell]) -> list[str]:
     """The table, the legend and the summary, a line each."""
     attacks = [attack for attack in Attack if any(cell.attack is attack for cell in cells)]
-    columns = [protection for protection in Protection if any(cell.protection is protection for cell in cells)]
+    columns = [protection for protection in SiteProtection if any(cell.protection is protection for cell in cells)]
     words = {(cell.attack, cell.protection): word(cell) for cell in cells}
     rows = [[_HEAD, *columns]]
     rows += [[ATTACK_TITLES[attack], *(words.get((attack, each), "") for each in columns)] for attack in attacks]
@@ -63,7 +63,7 @@ def explain(cells: Sequence[Cell]) -> list[str]:
         chosen = [cell for cell in cells if cell.attack is attack]
         if chosen:
             lines += ["", f"{ATTACK_TITLES[attack]}: {ATTACK_STORIES[attack]}"]
-        for cell in sorted(chosen, key=lambda cell: list(Protection).index(cell.protection)):
+        for cell in sorted(chosen, key=lambda cell: list(SiteProtection).index(cell.protection)):
             lines.append(f"  {cell.protection:<13}{word(cell)}")
             lines += [f"      {reason['code']}: {reason['text']}" for reason in cell.reasons]
             if not cell.passed:
@@ -79,7 +79,7 @@ def _theory(cell: Cell) -> str:
 
 def as_data(cells: Sequence[Cell]) -> dict[str, list[dict[str, object]]]:
     """The cells as JSON-able values, in the order of the table."""
-    order = {pair: number for number, pair in enumerate((a, p) for a in Attack for p in Protection)}
+    order = {pair: number for number, pair in enumerate((a, p) for a in Attack for p in SiteProtection)}
     ordered = sorted(cells, key=lambda cell: order[cell.attack, cell.protection])
     return {"cells": [_cell_as_data(cell) for cell in ordered]}
 

@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from letterlock.lab.box import Box, running_box
-from letterlock.lab.scenarios import Attack, Expectation, Outcome, Protection, expected
-from letterlock.lab.subject import Record, State, Subject, recipient_of, running_subject
+from letterlock.lab.scenarios import Attack, Expectation, SiteProtection, TrialOutcome, expected
+from letterlock.lab.subject import OperatorRecord, RecipientState, Subject, recipient_of, running_subject
 from letterlock.policy.decision import Level
 
 MAX_BOXES = 4
 CELL_SECONDS = 20.0
 _DELIVERED = {
-    Level.AUTHENTICATED: Outcome.AUTHENTICATED,
-    Level.ENCRYPTED: Outcome.ENCRYPTED,
-    Level.CLEAR: Outcome.CLEAR,
+    Level.AUTHENTICATED: TrialOutcome.AUTHENTICATED,
+    Level.ENCRYPTED: TrialOutcome.ENCRYPTED,
+    Level.CLEAR: TrialOutcome.CLEAR,
 }
 
 
@@ -29,9 +29,9 @@ class Cell:
     """What theory said, what happened, and why; `reasons` are the server's own."""
 
     attack: Attack
-    protection: Protection
+    protection: SiteProtection
     expected: Expectation
-    outcome: Outcome
+    outcome: TrialOutcome
     readable: bool
     reasons: tuple[dict[str, str], ...]
     seconds: float
@@ -48,7 +48,7 @@ class Cell:
         return self.readable and not self.expected.readable
 
 
-async def run_cells(attacks: Iterable[Attack], protections: Iterable[Protection]) -> AsyncIterator[Cell]:
+async def run_cells(attacks: Iterable[Attack], protections: Iterable[SiteProtection]) -> AsyncIterator[Cell]:
     """Run every attack against every protection; the cells, as they are done.
 
     Each attack has a box and a server of its own, each protection a domain of its own.
@@ -71,7 +71,7 @@ async def run_cells(attacks: Iterable[Attack], protections: Iterable[Protection]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _run_cell(box: Box, subject: Subject, protection: Protection) -> Cell:
+async def _run_cell(box: Box, subject: Subject, protection: SiteProtection) -> Cell:
     started = time.monotonic()
     secret = secrets.token_hex(16)
     record, queued = await _send(subject, recipient_of(box, protection), secret)
@@ -86,20 +86,20 @@ async def _run_cell(box: Box, subject: Subject, protection: Protection) -> Cell:
     )
 
 
-async def _send(subject: Subject, recipient: str, secret: str) -> tuple[Record | None, bool]:
+async def _send(subject: Subject, recipient: str, secret: str) -> tuple[OperatorRecord | None, bool]:
     """Send a message; the record of its first attempt, if there is one in time, and whether it waits in the queue."""
     message_id = await subject.submit(recipient, secret)
     record = await subject.record_of(message_id, recipient, timeout_seconds=CELL_SECONDS)
     return record, await subject.is_queued(message_id, recipient)
 
 
-def classify(record: Record | None, *, queued: bool, encrypted: bool | None) -> Outcome:
+def classify(record: OperatorRecord | None, *, queued: bool, encrypted: bool | None) -> TrialOutcome:
     """The outcome, from the server's record and queue, and from how the message arrived (None: nobody got it)."""
     if record is None:
-        return Outcome.UNDECIDED
-    if record.state is State.DEFERRED and queued and encrypted is None:
-        return Outcome.HELD
-    if record.state is State.DELIVERED and not queued and encrypted is not None and record.level is not None:
+        return TrialOutcome.UNDECIDED
+    if record.state is RecipientState.DEFERRED and queued and encrypted is None:
+        return TrialOutcome.HELD
+    if record.state is RecipientState.DELIVERED and not queued and encrypted is not None and record.level is not None:
         outcome = _DELIVERED[record.level]
-        return outcome if encrypted == (outcome is not Outcome.CLEAR) else Outcome.INCONSISTENT
-    return Outcome.INCONSISTENT
+        return outcome if encrypted == (outcome is not TrialOutcome.CLEAR) else TrialOutcome.INCONSISTENT
+    return TrialOutcome.INCONSISTENT

@@ -23,7 +23,7 @@ def say_nothing(_line: str) -> None:
     """Tell nobody."""
 
 
-class Ended(ConnectionError):
+class PeerClosed(ConnectionError):
     """The other side closed the connection."""
 
 
@@ -47,7 +47,7 @@ class Wire:
         """A line with its CRLF, as it came. Raises Ended."""
         while (at := self._pending.find(b"\r\n")) < 0:
             if len(self._pending) > MAX_LINE_OCTETS:
-                raise Ended("a line without an end")
+                raise PeerClosed("a line without an end")
             self._pending += await self.read_some()
         line, self._pending = self._pending[: at + 2], self._pending[at + 2 :]
         return line
@@ -71,9 +71,9 @@ class Wire:
                 self._incoming.write(await self._receive())
                 continue
             except ssl.SSLError as error:
-                raise Ended(str(error)) from None
+                raise PeerClosed(str(error)) from None
             if not data:
-                raise Ended("TLS closed")
+                raise PeerClosed("TLS closed")
             return data
 
     async def write(self, data: bytes) -> None:
@@ -97,7 +97,7 @@ class Wire:
                 continue
             except ssl.SSLError as error:
                 await self._send_outgoing()
-                raise Ended(str(error)) from None
+                raise PeerClosed(str(error)) from None
             await self._send_outgoing()
             self._tls = tls
             return
@@ -115,9 +115,9 @@ class Wire:
             async with asyncio.timeout(IDLE_SECONDS):
                 data = await self._reader.read(READ_OCTETS)
         except TimeoutError:
-            raise Ended("silent for too long") from None
+            raise PeerClosed("silent for too long") from None
         if not data:
-            raise Ended("closed")
+            raise PeerClosed("closed")
         return data
 
     async def _send_outgoing(self) -> None:

@@ -6,17 +6,17 @@ from letterlock.lab.addresses import Berths
 from letterlock.lab.authority import Validity, ZoneKey
 from letterlock.lab.certificates import Credential, issue, make_authority, make_self_signed
 from letterlock.lab.namespace import NameSpace
-from letterlock.lab.scenarios import Protection
+from letterlock.lab.scenarios import SiteProtection
 from letterlock.lab.zones import Denial, Zone
 
 # Both top-level domains have a signed and an unsigned child, so that NSEC and NSEC3 both prove and deny.
 DOMAINS = {
-    Protection.NONE: "none.test",
-    Protection.REQUIRE_TLS: "require-tls.example",
-    Protection.VERIFY: "verify.test",
-    Protection.MTA_STS: "sts.example",
-    Protection.DANE_EE: "dane-ee.test",
-    Protection.DANE_TA: "dane-ta.example",
+    SiteProtection.NONE: "none.test",
+    SiteProtection.REQUIRE_TLS: "require-tls.example",
+    SiteProtection.VERIFY: "verify.test",
+    SiteProtection.MTA_STS: "sts.example",
+    SiteProtection.DANE_EE: "dane-ee.test",
+    SiteProtection.DANE_TA: "dane-ta.example",
 }
 ATTACKER_DOMAIN = "mallory.example"
 LIMBO = "limbo.test"  # its host never answers
@@ -31,7 +31,7 @@ BERTHS = FIRST_DOMAIN_BERTH + 2 * len(DOMAINS)
 class Site:
     """A domain's MX host: its name, its address in the DNS, and where the honest server is when that is taken."""
 
-    protection: Protection
+    protection: SiteProtection
     domain: str
     berth: int
     backstage_berth: int
@@ -48,12 +48,12 @@ class World:
     """Everything that is true in a box."""
 
     names: NameSpace
-    sites: dict[Protection, Site]
+    sites: dict[SiteProtection, Site]
     public_authority: Credential
     attacker_host: str
     attacker_credential: Credential  # valid, for the attacker's own name
-    impostor_credentials: dict[Protection, Credential]  # self-signed, for the victims' names
-    bought_credentials: dict[Protection, Credential]  # for the victims' names, from the public authority
+    impostor_credentials: dict[SiteProtection, Credential]  # self-signed, for the victims' names
+    bought_credentials: dict[SiteProtection, Credential]  # for the victims' names, from the public authority
     policy_credential: Credential
     forged_policy_credential: Credential  # self-signed
     lure_credential: Credential  # valid, for the attacker's own policy host
@@ -61,7 +61,7 @@ class World:
     @property
     def policy_host(self) -> str:
         """Who serves the MTA-STS policy."""
-        return f"mta-sts.{DOMAINS[Protection.MTA_STS]}"
+        return f"mta-sts.{DOMAINS[SiteProtection.MTA_STS]}"
 
     @property
     def lure_host(self) -> str:
@@ -92,18 +92,18 @@ def make_world(berths: Berths, *, now: float, sts_with_dane: bool = False) -> Wo
         attacker_credential=issue(public, attacker_host),
         impostor_credentials={protection: make_self_signed(site.host) for protection, site in sites.items()},
         bought_credentials={protection: issue(public, site.host) for protection, site in sites.items()},
-        policy_credential=issue(public, f"mta-sts.{DOMAINS[Protection.MTA_STS]}"),
-        forged_policy_credential=make_self_signed(f"mta-sts.{DOMAINS[Protection.MTA_STS]}"),
+        policy_credential=issue(public, f"mta-sts.{DOMAINS[SiteProtection.MTA_STS]}"),
+        forged_policy_credential=make_self_signed(f"mta-sts.{DOMAINS[SiteProtection.MTA_STS]}"),
         lure_credential=issue(public, f"mta-sts.{ATTACKER_DOMAIN}"),
     )
 
 
-def _site(number: int, protection: Protection, public: Credential, private: Credential) -> Site:
+def _site(number: int, protection: SiteProtection, public: Credential, private: Credential) -> Site:
     domain = DOMAINS[protection]
     host = f"mx.{domain}"
-    if protection in (Protection.VERIFY, Protection.MTA_STS):
+    if protection in (SiteProtection.VERIFY, SiteProtection.MTA_STS):
         credential = issue(public, host)
-    elif protection is Protection.DANE_TA:
+    elif protection is SiteProtection.DANE_TA:
         credential = issue(private, host)
     else:
         credential = make_self_signed(host)
@@ -111,7 +111,9 @@ def _site(number: int, protection: Protection, public: Credential, private: Cred
     return Site(protection, domain, berth, berth + 1, credential)
 
 
-def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential, *, sts_with_dane: bool) -> list[Zone]:
+def _zones(
+    berths: Berths, sites: dict[SiteProtection, Site], private: Credential, *, sts_with_dane: bool
+) -> list[Zone]:
     """The root; test. denies by NSEC, example. by NSEC3; then the domains."""
     root = Zone(".", key=ZoneKey.make())
     test = Zone("test.", key=ZoneKey.make())
@@ -133,18 +135,18 @@ def _zones(berths: Berths, sites: dict[Protection, Site], private: Credential, *
 
 def _domain(site: Site, berths: Berths, private: Credential, *, sts_with_dane: bool) -> Zone:
     """A domain's zone: signed, with TLSA, where DANE protects it. DANE-TA's is reached by an alias, as in practice."""
-    both = sts_with_dane and site.protection is Protection.MTA_STS
-    signed = both or site.protection in (Protection.DANE_EE, Protection.DANE_TA)
-    denial = Denial.NSEC3 if site.protection is Protection.DANE_TA else Denial.NSEC
+    both = sts_with_dane and site.protection is SiteProtection.MTA_STS
+    signed = both or site.protection in (SiteProtection.DANE_EE, SiteProtection.DANE_TA)
+    denial = Denial.NSEC3 if site.protection is SiteProtection.DANE_TA else Denial.NSEC
     zone = Zone(f"{site.domain}.", key=ZoneKey.make() if signed else None, denial=denial)
     _add_mx(zone, berths.address(site.berth))
     service = f"_{berths.port}._tcp.mx"
-    if both or site.protection is Protection.DANE_EE:
+    if both or site.protection is SiteProtection.DANE_EE:
         zone.add(service, "TLSA", site.credential.tlsa_end_entity())
-    elif site.protection is Protection.DANE_TA:
+    elif site.protection is SiteProtection.DANE_TA:
         zone.add(service, "CNAME", f"_ta.{site.domain}.")
         zone.add("_ta", "TLSA", private.tlsa_trust_anchor())
-    if site.protection is Protection.MTA_STS:
+    if site.protection is SiteProtection.MTA_STS:
         zone.add("_mta-sts", "TXT", f'"v=STSv1; id={POLICY_ID};"')
         zone.add("mta-sts", "A", berths.address(POLICY_BERTH))
     return zone

@@ -12,7 +12,7 @@ decided in `letterlock.policy`; it never overrides DANE (section 2). A record ag
 reported, for whoever published it wants to be protected. Neither ever shortens the life of a policy that is remembered.
 """
 
-from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Trouble, Unreachable
+from letterlock.mtasts.evidence import Absent, Known, PolicyTrouble, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure, PolicyFetch
 from letterlock.mtasts.freshness import (
     RETRY_SECONDS,
@@ -25,7 +25,7 @@ from letterlock.mtasts.freshness import (
     next_step,
 )
 from letterlock.mtasts.policy import MAX_POLICY_OCTETS, InvalidPolicy, Mode, StsPolicy, matches, parse_policy
-from letterlock.mtasts.record import InvalidRecord, NoRecord, StsRecord, TxtFailed, TxtResult, find_id
+from letterlock.mtasts.record import InvalidSTSRecord, NoSTSRecord, StsRecord, TxtFailed, TxtResult, find_id
 
 __all__ = [
     "MAX_POLICY_OCTETS",
@@ -38,20 +38,20 @@ __all__ = [
     "FetchFailure",
     "Fetched",
     "InvalidPolicy",
-    "InvalidRecord",
+    "InvalidSTSRecord",
     "Known",
     "KnownPolicy",
     "Mode",
-    "NoRecord",
+    "NoSTSRecord",
     "PastFailure",
     "PolicyFetch",
+    "PolicyTrouble",
+    "PolicyUnavailable",
     "StsEvidence",
     "StsPolicy",
     "StsRecord",
-    "Trouble",
     "TxtFailed",
     "TxtResult",
-    "Unreachable",
     "after_fetch",
     "find_id",
     "matches",

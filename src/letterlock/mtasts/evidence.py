@@ -7,7 +7,7 @@ from letterlock.mtasts.fetching import FetchFailure
 from letterlock.mtasts.policy import StsPolicy
 
 
-class Trouble(StrEnum):
+class PolicyTrouble(StrEnum):
     """Why a remembered policy is used that could not be confirmed now (RFC 8461 sections 5.1 and 10.2).
 
     An attacker can cause every one of them, and so can a mistake at the domain.
@@ -36,7 +36,7 @@ class Known:
     from_cache: bool
     trouble: str | None = None
     suspicious: bool = False
-    sign: Trouble | None = None
+    sign: PolicyTrouble | None = None
     since: float | None = None
 
 
@@ -51,7 +51,7 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreachable:
+class PolicyUnavailable:
     """Could not find out, and no policy is remembered: delivery goes on as without MTA-STS (section 3.3).
 
     `kind` is None when it was the TXT lookup that failed.
@@ -61,4 +61,4 @@ class Unreachable:
     kind: FetchFailure | None = None
 
 
-StsEvidence = Known | Absent | Unreachable
+StsEvidence = Known | Absent | PolicyUnavailable

@@ -6,10 +6,10 @@ takes how the fetch ended, and concludes. A Conclusion is the evidence, and what
 
 from dataclasses import dataclass, replace
 
-from letterlock.mtasts.evidence import Absent, Known, StsEvidence, Trouble, Unreachable
+from letterlock.mtasts.evidence import Absent, Known, PolicyTrouble, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure
 from letterlock.mtasts.policy import InvalidPolicy, Mode, StsPolicy, parse_policy
-from letterlock.mtasts.record import InvalidRecord, NoRecord, StsRecord, TxtFailed, TxtResult
+from letterlock.mtasts.record import InvalidSTSRecord, NoSTSRecord, StsRecord, TxtFailed, TxtResult
 
 RETRY_SECONDS = 300.0
 REFRESH_SECONDS = 86_400.0
@@ -76,7 +76,7 @@ class Fetch:
     domain: str
     id: str
     known: KnownPolicy | None
-    sign: Trouble | None = None
+    sign: PolicyTrouble | None = None
     detail: str | None = None
 
 
@@ -120,14 +120,14 @@ def _without_record(
     domain: str,
     known: KnownPolicy | None,
     past: PastFailure | None,
-    txt: NoRecord | InvalidRecord | TxtFailed,
+    txt: NoSTSRecord | InvalidSTSRecord | TxtFailed,
     now: float,
 ) -> Conclusion | Fetch:
     """No live record: what is remembered holds until it expires (section 3.1), and is refreshed all the same."""
-    withdrawn = known is not None and known.policy.mode is Mode.NONE and isinstance(txt, NoRecord)
+    withdrawn = known is not None and known.policy.mode is Mode.NONE and isinstance(txt, NoSTSRecord)
     if known is None or known.expires_at <= now or withdrawn:
         if isinstance(txt, TxtFailed):
-            return Conclusion(Unreachable(txt.detail), known)
+            return Conclusion(PolicyUnavailable(txt.detail), known)
         return Conclusion(Absent(_fault(txt)), None)
     known = replace(known, txt_blocked_since=known.txt_blocked_since or now)
     sign, detail = _txt_trouble(txt)
@@ -146,9 +146,9 @@ def _fall_back(step: Fetch, failure: FetchFailed, now: float) -> Conclusion:
     """There is no fresh policy: the remembered one holds, if there is one (section 3.3)."""
     known = step.known
     if known is None or known.expires_at <= now:
-        return Conclusion(Unreachable(failure.detail, failure.kind), known)
+        return Conclusion(PolicyUnavailable(failure.detail, failure.kind), known)
     updating = known.id != step.id
-    sign = step.sign or (Trouble.UPDATE_FAILED if updating else Trouble.REFRESH_FAILED)
+    sign = step.sign or (PolicyTrouble.UPDATE_FAILED if updating else PolicyTrouble.REFRESH_FAILED)
     what = f"the policy with the new id {step.id} cannot be fetched" if updating else "the policy cannot be refreshed"
     parts = [part for part in (step.detail, f"{what}: {failure.detail}") if part]
     return Conclusion(_use(known, sign, "; ".join(parts)), known)
@@ -157,7 +157,7 @@ def _fall_back(step: Fetch, failure: FetchFailed, now: float) -> Conclusion:
 def _adopt(step: Fetch, policy: StsPolicy, now: float, fraction: float) -> Conclusion:
     """The fetched policy replaces whatever was remembered (section 5.1), but for the history."""
     before = step.known
-    if policy.mode is Mode.NONE and step.sign is Trouble.TXT_MISSING:
+    if policy.mode is Mode.NONE and step.sign is PolicyTrouble.TXT_MISSING:
         return Conclusion(Absent(), None)  # withdrawn by the book (section 8.3)
     pause = min(policy.max_age_seconds / 2, REFRESH_SECONDS)
     known = KnownPolicy(
@@ -183,8 +183,8 @@ def _history(before: KnownPolicy | None, new_id: str, new: StsPolicy, now: float
     return (*before.history, change)[-MAX_CHANGES:]
 
 
-def _use(known: KnownPolicy, sign: Trouble | None, detail: str | None, *, from_cache: bool = True) -> Known:
-    txt = sign in {Trouble.TXT_MISSING, Trouble.TXT_INVALID, Trouble.TXT_FAILED}
+def _use(known: KnownPolicy, sign: PolicyTrouble | None, detail: str | None, *, from_cache: bool = True) -> Known:
+    txt = sign in {PolicyTrouble.TXT_MISSING, PolicyTrouble.TXT_INVALID, PolicyTrouble.TXT_FAILED}
     return Known(
         policy=known.policy,
         id=known.id,
@@ -198,27 +198,27 @@ def _use(known: KnownPolicy, sign: Trouble | None, detail: str | None, *, from_c
     )
 
 
-def _old_trouble(known: KnownPolicy) -> tuple[Trouble | None, str | None]:
+def _old_trouble(known: KnownPolicy) -> tuple[PolicyTrouble | None, str | None]:
     """What the last refresh failed with, while no other is due."""
     if known.last_failure is None:
         return None, None
-    return Trouble.REFRESH_FAILED, f"the policy cannot be refreshed: {known.last_failure}"
+    return PolicyTrouble.REFRESH_FAILED, f"the policy cannot be refreshed: {known.last_failure}"
 
 
-def _txt_trouble(txt: NoRecord | InvalidRecord | TxtFailed) -> tuple[Trouble, str]:
+def _txt_trouble(txt: NoSTSRecord | InvalidSTSRecord | TxtFailed) -> tuple[PolicyTrouble, str]:
     match txt:
-        case NoRecord():
+        case NoSTSRecord():
             gone = "the TXT record has gone, though the policy was not withdrawn"
-            return Trouble.TXT_MISSING, "; ".join(filter(None, (gone, _fault(txt))))
-        case InvalidRecord(detail):
-            return Trouble.TXT_INVALID, detail
+            return PolicyTrouble.TXT_MISSING, "; ".join(filter(None, (gone, _fault(txt))))
+        case InvalidSTSRecord(detail):
+            return PolicyTrouble.TXT_INVALID, detail
         case TxtFailed(detail):
-            return Trouble.TXT_FAILED, detail
+            return PolicyTrouble.TXT_FAILED, detail
 
 
-def _fault(txt: NoRecord | InvalidRecord) -> str | None:
+def _fault(txt: NoSTSRecord | InvalidSTSRecord) -> str | None:
     """What is wrong with a record that does not count; None where there is none."""
-    if isinstance(txt, InvalidRecord):
+    if isinstance(txt, InvalidSTSRecord):
         return txt.detail
     return str(txt.nearly) if txt.nearly is not None else None
 

@@ -20,14 +20,14 @@ class StsRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class NoRecord:
+class NoSTSRecord:
     """No TXT record begins with `v=STSv1;`: the domain announces no policy. `nearly`: one looks as if it should."""
 
     nearly: NotARecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidRecord:
+class InvalidSTSRecord:
     """More than one record, or one against the grammar: counts as no policy, and `detail` says why, for people."""
 
     detail: str
@@ -40,10 +40,10 @@ class TxtFailed:
     detail: str
 
 
-TxtResult = StsRecord | NoRecord | InvalidRecord | TxtFailed
+TxtResult = StsRecord | NoSTSRecord | InvalidSTSRecord | TxtFailed
 
 
-def find_id(strings_per_record: Sequence[Sequence[bytes]]) -> StsRecord | NoRecord | InvalidRecord:
+def find_id(strings_per_record: Sequence[Sequence[bytes]]) -> StsRecord | NoSTSRecord | InvalidSTSRecord:
     """Find the MTA-STS record among the TXT records of `_mta-sts.<domain>`, each given as its strings.
 
     The strings of one record are joined without anything between. Only records that begin with `v=STSv1;` count, and
@@ -53,13 +53,13 @@ def find_id(strings_per_record: Sequence[Sequence[bytes]]) -> StsRecord | NoReco
     texts = [b"".join(strings) for strings in strings_per_record]
     records = [text for text in texts if begins_with(text, VERSION)]
     if not records:
-        return NoRecord(nearly(texts, VERSION))
+        return NoSTSRecord(nearly(texts, VERSION))
     if len(records) > 1:
-        return InvalidRecord(f"{len(records)} TXT records begin with v=STSv1; where one may")
+        return InvalidSTSRecord(f"{len(records)} TXT records begin with v=STSv1; where one may")
     return _parse(records[0])
 
 
-def _parse(record: bytes) -> StsRecord | InvalidRecord:
+def _parse(record: bytes) -> StsRecord | InvalidSTSRecord:
     text = record.decode("latin-1")  # what is not ASCII is against the grammar wherever it stands
     fields = [field.strip(" \t") for field in text.split(";")[1:]]
     if fields[-1] == "":
@@ -68,11 +68,11 @@ def _parse(record: bytes) -> StsRecord | InvalidRecord:
     for field in fields:
         match = _FIELD.fullmatch(field)
         if match is None:
-            return InvalidRecord(f"the TXT record has a field that is not name=value: {field[:_SHOWN_OCTETS]!r}")
+            return InvalidSTSRecord(f"the TXT record has a field that is not name=value: {field[:_SHOWN_OCTETS]!r}")
         if match["name"] == "id" and found is None:
             found = match["value"]
     if found is None:
-        return InvalidRecord("the TXT record has no id")
+        return InvalidSTSRecord("the TXT record has no id")
     if _ID.fullmatch(found) is None:
-        return InvalidRecord(f"the TXT record's id is not 1 to 32 letters and digits: {found[:_SHOWN_OCTETS]!r}")
+        return InvalidSTSRecord(f"the TXT record's id is not 1 to 32 letters and digits: {found[:_SHOWN_OCTETS]!r}")
     return StsRecord(found)

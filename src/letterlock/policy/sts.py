@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from letterlock.identity.trust import TrustRoots
-from letterlock.mtasts.evidence import Known, Unreachable
+from letterlock.mtasts.evidence import Known, PolicyUnavailable
 from letterlock.mtasts.policy import Mode, matches
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Audit, Demander, Encryption, PkixAuthentication, Requirement, SkipHost, SkipKind
@@ -27,7 +27,7 @@ def with_sts(
     sts, domain = evidence.sts, evidence.next_hop.domain
     if not isinstance(required, Requirement):
         return required
-    if isinstance(sts, Unreachable):
+    if isinstance(sts, PolicyUnavailable):
         why = Reason(code=Code.RFC8461_3_3_UNREACHABLE, subject=domain, facts=_facts(domain, detail=said(sts.detail)))
         return replace(required, reasons=(*required.reasons, why))
     if not isinstance(sts, Known):

@@ -33,7 +33,7 @@ from letterlock.resolver.answer import (
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
 from letterlock.resolver.driver import Resolver, Transport
-from letterlock.resolver.inquiry import Ask, Breathe, Settings
+from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.signatures import ALGORITHMS, SHA1_ALGORITHMS
 
@@ -48,6 +48,7 @@ __all__ = [
     "Budget",
     "Cache",
     "FailureKind",
+    "InquirySettings",
     "InvalidAnchor",
     "Lookup",
     "LookupFailure",
@@ -56,7 +57,6 @@ __all__ = [
     "Question",
     "Resolver",
     "Security",
-    "Settings",
     "Transport",
     "TrustAnchor",
     "parse_anchors",

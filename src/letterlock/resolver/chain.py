@@ -34,7 +34,7 @@ from letterlock.resolver.inquiry import (
     expires_at_of,
     ttl_of,
 )
-from letterlock.resolver.message import Reply, SignedRRset
+from letterlock.resolver.message import DNSReply, SignedRRset
 from letterlock.resolver.signatures import (
     Unverified,
     Verified,
@@ -213,7 +213,7 @@ class Chain(Inquiry):
         )
         return Insecure(zone=zone, expires_at=expires_at, proof=(*proof, step))
 
-    def _undelegated(self, parent: Secure, name: dns.name.Name, reply: Reply) -> Steps[CutState]:
+    def _undelegated(self, parent: Secure, name: dns.name.Name, reply: DNSReply) -> Steps[CutState]:
         """A name without DS: proven to be an insecure delegation, or proven to be no delegation."""
         denials, expires_at, _ = yield from self._denials(reply, parent)
         denied = deny_type(denials, name, _DS, self._spending)
@@ -240,7 +240,7 @@ class Chain(Inquiry):
         proofs = [
             reply
             for reply in self._replies.values()
-            if isinstance(reply, Reply)
+            if isinstance(reply, DNSReply)
             and any(kind in (_NSEC, _NSEC3) and owner.is_subdomain(parent.zone) for owner, kind in reply.authority)
         ]
         for reply in proofs[:MAX_PROOFS]:
@@ -302,7 +302,7 @@ class Chain(Inquiry):
                 entries.append(key)
         return tuple(entries)
 
-    def _check(self, signed: SignedRRset, reply: Reply) -> Steps[Checked]:
+    def _check(self, signed: SignedRRset, reply: DNSReply) -> Steps[Checked]:
         """The security of an RRset out of a reply. Raises Stuck when it is bogus."""
         at = signed.name.parent() if signed.rdtype == _DS and signed.name != dns.name.root else signed.name
         signers = dict.fromkeys(each.signer for each in signed.signatures if at.is_subdomain(each.signer))
@@ -319,7 +319,7 @@ class Chain(Inquiry):
         what = f"{signed.name} {dns.rdatatype.to_text(signed.rdtype)}"
         raise bogus(f"{what} has no signature, but its zone {state.zone} is signed", 10)
 
-    def _expanded(self, signed: SignedRRset, verified: Verified, zone: Secure, reply: Reply) -> Steps[Checked]:
+    def _expanded(self, signed: SignedRRset, verified: Verified, zone: Secure, reply: DNSReply) -> Steps[Checked]:
         """A validated RRset; one that came from a wildcard needs proof that nothing closer exists (RFC 4035 5.3.4)."""
         expires_at = expires_at_of(signed, verified, self._now)
         ttl = max(0, min(ttl_of(signed), verified.signature.original_ttl, int(expires_at - self._now)))

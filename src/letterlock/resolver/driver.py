@@ -19,9 +19,9 @@ from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, NoUps
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
 from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
-from letterlock.resolver.inquiry import Ask, Breathe, Settings
+from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
-from letterlock.resolver.message import Fault, Reply, SignedRRset, query_wire, read_reply, truncated
+from letterlock.resolver.message import DNSReply, Fault, SignedRRset, query_wire, read_reply, truncated
 from letterlock.resolver.signatures import ALGORITHMS
 
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
@@ -57,11 +57,11 @@ class Resolver:
         cache: Cache | None = None,
         negative_anchors: Iterable[NegativeAnchor] = (),
         algorithms: frozenset[int] = ALGORITHMS,
-        settings: Settings | None = None,
+        settings: InquirySettings | None = None,
     ) -> None:
         self._transport = transport
         self._now: Now = time.time if now is None else now if callable(now) else _constant(float(now))
-        self._settings = settings or Settings(anchors=as_anchors(anchors))
+        self._settings = settings or InquirySettings(anchors=as_anchors(anchors))
         self._settings = replace(
             self._settings,
             negative_anchors=(*self._settings.negative_anchors, *negative_anchors),
@@ -104,7 +104,7 @@ class Resolver:
     async def published_keys(self, zone: dns.name.Name) -> SignedRRset | None:
         """The DNSKEY RRset of a zone as the upstream gives it, nothing proven: for who follows keys (RFC 5011)."""
         reply = await asyncio.shield(self._sent(Question(zone, dns.rdatatype.DNSKEY)))
-        return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, Reply) else None
+        return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, DNSReply) else None
 
     def _here(self) -> "_Work":
         """What goes on in this event loop. Raises RuntimeError while another loop has not ended."""
@@ -139,8 +139,8 @@ class Resolver:
 
     async def _drive(self, lookup: Lookup) -> Answer | LookupFailure:
         steps, turn = lookup.run(), self._here().turn
-        sent: dict[Question, asyncio.Task[Reply | Fault]] = {}
-        replies: Mapping[Question, Reply | Fault] = {}
+        sent: dict[Question, asyncio.Task[DNSReply | Fault]] = {}
+        replies: Mapping[Question, DNSReply | Fault] = {}
         wanted: Ask | Breathe | None = None
         try:
             while True:
@@ -155,7 +155,7 @@ class Resolver:
             result: Answer | LookupFailure = end.value
             return result
 
-    def _sent(self, question: Question) -> "asyncio.Task[Reply | Fault]":
+    def _sent(self, question: Question) -> "asyncio.Task[DNSReply | Fault]":
         """One query for all lookups that need it at once."""
         queries = self._here().queries
         task = queries.get(question)
@@ -164,7 +164,7 @@ class Resolver:
             task.add_done_callback(lambda _: queries.pop(question, None))
         return task
 
-    async def _ask(self, question: Question) -> Reply | Fault:
+    async def _ask(self, question: Question) -> DNSReply | Fault:
         message_id = secrets.randbits(16)
         try:
             async with self._here().query_slots.hold(domain_of(question.name)):
@@ -196,7 +196,7 @@ class _Work:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.lookups: dict[Question, asyncio.Task[Answer | LookupFailure]] = {}
-        self.queries: dict[Question, asyncio.Task[Reply | Fault]] = {}
+        self.queries: dict[Question, asyncio.Task[DNSReply | Fault]] = {}
         self.lookup_slots = FairSlots(MAX_LOOKUPS, LOOKUPS_ASIDE, PATIENCE_SECONDS)
         self.query_slots = FairSlots(MAX_QUERIES, QUERIES_ASIDE, PATIENCE_SECONDS)
         self.turn = _Turn()

@@ -24,7 +24,7 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import Budget, Spending
 from letterlock.resolver.denial import Denials
-from letterlock.resolver.message import Fault, Reply, SignedRRset
+from letterlock.resolver.message import DNSReply, Fault, SignedRRset
 from letterlock.resolver.signatures import (
     ALGORITHMS,
     Unverified,
@@ -58,7 +58,7 @@ class Breathe:
     """The lookup has worked for a while; it is resumed with anything."""
 
 
-Steps = Generator[Ask | Breathe, Mapping[Question, Reply | Fault], _T]
+Steps = Generator[Ask | Breathe, Mapping[Question, DNSReply | Fault], _T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class ZoneCache(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class InquirySettings:
     """What every lookup of a resolver has in common.
 
     `algorithms`: those that can be checked. `max_iterations`: NSEC3 records with more are not used, and the lookup
@@ -118,12 +118,12 @@ def bogus(detail: str, ede: int = 6) -> Stuck:
 class Inquiry:
     """What one lookup has asked, proven and spent so far."""
 
-    def __init__(self, settings: Settings, zones: ZoneCache, now: float) -> None:
+    def __init__(self, settings: InquirySettings, zones: ZoneCache, now: float) -> None:
         self._settings = settings
         self._zones = zones
         self._now = now
         self._spending = Spending(settings.budget)
-        self._replies: dict[Question, Reply | Fault] = {}
+        self._replies: dict[Question, DNSReply | Fault] = {}
         self._sent: set[Question] = set()
         self._proof: dict[ProofStep, None] = {}
 
@@ -140,11 +140,11 @@ class Inquiry:
         replies = yield Ask(missing, early)
         for question in missing:
             reply = replies[question]
-            if isinstance(reply, Reply):
+            if isinstance(reply, DNSReply):
                 self._spending.spend("octets", reply.octets)
             self._replies[question] = reply
 
-    def _reply(self, question: Question) -> Steps[Reply]:
+    def _reply(self, question: Question) -> Steps[DNSReply]:
         yield from self._fetch(question)
         reply = self._replies[question]
         if isinstance(reply, Fault):
@@ -185,7 +185,7 @@ class Inquiry:
             raise bogus(f"{zone} does not prove that {what} is absent: its NSEC records say something else", 6)
         raise bogus(f"{zone} is signed, but nothing proves that {what} is absent", 12)
 
-    def _denials(self, reply: Reply, zone: Secure) -> Steps[tuple[Denials, float, str]]:
+    def _denials(self, reply: DNSReply, zone: Secure) -> Steps[tuple[Denials, float, str]]:
         """The NSEC and NSEC3 records of a reply that the zone really signed; others are left out."""
         denials = Denials(zone.zone)
         expires_at = self._now + MAX_NEGATIVE_TTL

@@ -31,14 +31,14 @@ from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
 from letterlock.resolver.inquiry import (
     MAX_NEGATIVE_TTL,
     MAX_TTL,
+    InquirySettings,
     KeptProof,
-    Settings,
     Steps,
     Stuck,
     ZoneCache,
     bogus,
 )
-from letterlock.resolver.message import Reply, SignedRRset
+from letterlock.resolver.message import DNSReply, SignedRRset
 from letterlock.resolver.zone import Insecure, Secure
 
 _CNAME, _DNAME, _DS = dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.DS
@@ -52,7 +52,7 @@ _DOMAIN_LABELS = 3  # example, org and the root
 class Lookup(Chain):
     """One question on its way to an answer. `run()` is the generator."""
 
-    def __init__(self, question: Question, settings: Settings, zones: ZoneCache, now: float) -> None:
+    def __init__(self, question: Question, settings: InquirySettings, zones: ZoneCache, now: float) -> None:
         super().__init__(settings, zones, now)
         self._question = question
 
@@ -109,7 +109,7 @@ class Lookup(Chain):
             else:  # the reply ends with an alias, or its proof may be for another name
                 reply, fresh = (yield from self._own_reply(name, rdtype)), True
 
-    def _own_reply(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[Reply]:
+    def _own_reply(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[DNSReply]:
         """What the upstream says of an alias' target when it is asked for that by itself."""
         yield from self._prefetch(name, rdtype)
         return (yield from self._reply(Question(name, rdtype)))
@@ -138,7 +138,7 @@ class Lookup(Chain):
                 return self._answer(name, (), denied.absence, checked, (), expires_at)
         return None
 
-    def _link(self, name: dns.name.Name, reply: Reply) -> Steps[tuple[AliasLink, float] | None]:
+    def _link(self, name: dns.name.Name, reply: DNSReply) -> Steps[tuple[AliasLink, float] | None]:
         """The alias at a name: a DNAME above it (whose CNAME is synthesised and not signed), else a CNAME."""
         above = _dname_above(name, reply)
         if above is not None:
@@ -153,7 +153,7 @@ class Lookup(Chain):
         checked = yield from self._check(signed, reply)
         return AliasLink(name, _alias_target(signed), _CNAME, checked.security), checked.expires_at
 
-    def _synthesised(self, name: dns.name.Name, reply: Reply) -> Steps[Answer | None]:
+    def _synthesised(self, name: dns.name.Name, reply: DNSReply) -> Steps[Answer | None]:
         """The CNAME that a DNAME above makes: it has no signature, but the DNAME has (RFC 6672 section 5.3.1)."""
         if _dname_above(name, reply) is None:
             return None
@@ -167,7 +167,7 @@ class Lookup(Chain):
         return self._answer(name, (record,), None, checked, (), expires_at)
 
     def _absent(
-        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: Reply
+        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: DNSReply
     ) -> Steps[tuple[Checked, Absence]]:
         """A name or type that is not there, and whether that is proven."""
         at = name.parent() if rdtype == _DS and name != dns.name.root else name
@@ -201,7 +201,7 @@ class Lookup(Chain):
             return False
 
     def _denied(
-        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: Reply, zone: Secure, claimed: Absence
+        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: DNSReply, zone: Secure, claimed: Absence
     ) -> Steps[tuple[Checked, Absence]]:
         denials, expires_at, why = yield from self._denials(reply, zone)
         what = f"{name} {dns.rdatatype.to_text(rdtype)}"
@@ -287,7 +287,7 @@ def _denial_step(zone: dns.name.Name, what: str, denied: Denied) -> ProofStep:
     )
 
 
-def _negative_ttl(name: dns.name.Name, reply: Reply) -> int:
+def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:
     """What the SOA of a zone at or above a name says that an absence lasts (RFC 2308 section 5), an hour at most."""
     for (owner, rdtype), signed in reply.authority.items():
         if rdtype == _SOA and name.is_subdomain(owner):
@@ -296,7 +296,7 @@ def _negative_ttl(name: dns.name.Name, reply: Reply) -> int:
     return 0
 
 
-def _dname_above(name: dns.name.Name, reply: Reply) -> SignedRRset | None:
+def _dname_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
     """The DNAME of a name above, which the answer begins with."""
     owners = (name.split(labels)[1] for labels in range(len(name) - 1, 0, -1))
     return next((found for owner in owners if (found := reply.answer.get((owner, _DNAME)))), None)

@@ -53,7 +53,7 @@ class SignedRRset:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class DNSReply:
     """A reply that answers its question: response code, answer and authority by owner and type."""
 
     rcode: dns.rcode.Rcode
@@ -84,7 +84,7 @@ def truncated(wire: bytes) -> bool:
     return len(wire) > 2 and bool(wire[2] & 0x02)
 
 
-def read_reply(wire: bytes, question: Question, message_id: int) -> Reply | Fault:
+def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | Fault:
     """Read a reply; what does not answer exactly this query, or is not whole, is a Fault. AD is ignored."""
     if len(wire) > MAX_MESSAGE_OCTETS:
         return Fault(FailureKind.MALFORMED, f"the reply is longer than {MAX_MESSAGE_OCTETS} octets")
@@ -101,7 +101,7 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> Reply | Faul
         return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", frames.ede)
     answered = _ALIASES | {question.rdtype}
     signatures = _signatures(frames, answered | _DENIALS)
-    return Reply(
+    return DNSReply(
         rcode=rcode,
         answer=_signed(frames.answer, answered, frames.names, signatures),
         authority=_signed(frames.authority, _DENIALS, frames.names, signatures),

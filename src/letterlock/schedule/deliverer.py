@@ -21,7 +21,7 @@ from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.route_settings import SettingsByRoute
-from letterlock.deliver.session import Discoverer
+from letterlock.deliver.session import EvidenceSource
 from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
@@ -65,7 +65,7 @@ class Deliverer:
         options: DeliverOptions,
         *,
         store: WorkStore,
-        discoverer: Discoverer,
+        discoverer: EvidenceSource,
         dialer_from: Callable[[SourceAddresses], Dialer],
         clock: Clock,
         route_settings: SettingsByRoute,
@@ -138,7 +138,7 @@ class Deliverer:
         if len(leases) < len({mailbox.domain for mailbox in envelope.recipients}):
             self.wake()
 
-    def reload(self, options: DeliverOptions, route_settings: SettingsByRoute, discoverer: Discoverer) -> None:
+    def reload(self, options: DeliverOptions, route_settings: SettingsByRoute, discoverer: EvidenceSource) -> None:
         """Deliver by other options, routes and rules from now on; what is in hand goes on as it began."""
         self._options = options
         self._ways.reload(options, route_settings, discoverer)

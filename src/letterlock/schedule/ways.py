@@ -9,7 +9,7 @@ from typing import TypeVar
 from letterlock.deliver.decision_cache import DecisionCache
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
-from letterlock.deliver.session import Discoverer, Ports
+from letterlock.deliver.session import EvidenceSource, Ports
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
 
@@ -26,7 +26,7 @@ class Ways:
         self._clock = clock
         self._chance = chance
 
-    def reload(self, options: DeliverOptions, route_settings: SettingsByRoute, discoverer: Discoverer) -> None:
+    def reload(self, options: DeliverOptions, route_settings: SettingsByRoute, discoverer: EvidenceSource) -> None:
         """Deliver by these from now on."""
         self._options, self._discoverer = options, discoverer
         self.settings = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(route_settings.of)

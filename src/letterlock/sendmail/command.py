@@ -8,10 +8,10 @@ import letterlock
 from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified, readable_addresses
 from letterlock.sendmail.arguments import Arguments, parse
 from letterlock.sendmail.exits import DATAERR, NOINPUT, OK, TEMPFAIL, USAGE, Failure, prepare_streams, printable
-from letterlock.sendmail.message import Message, read_message
-from letterlock.sendmail.session import Lost, Session
+from letterlock.sendmail.message import SubmittedMessage, read_message
+from letterlock.sendmail.session import Lost, SubmissionSession
 from letterlock.sendmail.settings import Settings, settings
-from letterlock.sendmail.transfer import IN_DOUBT, Envelope, Outcome, check_offers, transfer
+from letterlock.sendmail.transfer import IN_DOUBT, SubmittedEnvelope, TransferOutcome, check_offers, transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ def _speak(arguments: Arguments) -> int:
         session.close()
 
 
-def _connected(known: Settings, arguments: Arguments) -> Session:
+def _connected(known: Settings, arguments: Arguments) -> SubmissionSession:
     try:
-        return Session(known.listen, _watch if arguments.verbose else None)
+        return SubmissionSession(known.listen, _watch if arguments.verbose else None)
     except Lost as lost:
         raise Failure(TEMPFAIL, str(lost)) from None
 
@@ -141,7 +141,7 @@ def _send(arguments: Arguments) -> int:
     recipients, unreadable = _recipients(arguments.recipients)
     unreadable_status = USAGE
     raw = read_message(STDIN, ignore_dots=arguments.ignore_dots, max_octets=known.max_message_octets)
-    message = Message(raw)
+    message = SubmittedMessage(raw)
     if arguments.from_headers:
         found, more = _recipients(message.recipient_lists())
         recipients += found
@@ -155,7 +155,7 @@ def _send(arguments: Arguments) -> int:
     message.complete(sender=person.address, full_name=person.name, hostname=known.hostname)
     wire = message.wire()
     body_type = "7BIT" if wire.isascii() else "8BITMIME"
-    envelope = Envelope(
+    envelope = SubmittedEnvelope(
         person.sender,
         recipients,
         notify=arguments.notify,
@@ -233,19 +233,19 @@ def _recipients(lists: "Iterable[str]") -> tuple[list[str], list[str]]:
     return [each for each in recipients if each], unreadable
 
 
-def _hand_over(envelope: Envelope, wire: bytes, known: Settings, *, verbose: bool) -> Outcome:
+def _hand_over(envelope: SubmittedEnvelope, wire: bytes, known: Settings, *, verbose: bool) -> TransferOutcome:
     session = None
     try:
-        session = Session(known.listen, _watch if verbose else None)
+        session = SubmissionSession(known.listen, _watch if verbose else None)
         session.greet(known.hostname)
         check_offers(envelope, len(wire), session.offers)
         outcome = transfer(session, envelope, wire)
         session.quit()
     except Lost as lost:
-        outcome = Outcome()
+        outcome = TransferOutcome()
         outcome.fail(envelope.recipients, Failure(TEMPFAIL, str(lost)))
     except Failure as failure:
-        outcome = Outcome()
+        outcome = TransferOutcome()
         outcome.fail(envelope.recipients, failure)
     finally:
         if session is not None:
@@ -253,7 +253,7 @@ def _hand_over(envelope: Envelope, wire: bytes, known: Settings, *, verbose: boo
     return outcome
 
 
-def _keep_postponed(outcome: Outcome, envelope: Envelope, wire: bytes, known: Settings) -> None:
+def _keep_postponed(outcome: TransferOutcome, envelope: SubmittedEnvelope, wire: bytes, known: Settings) -> None:
     """What the server does not take now waits for it in its drop directory, or else with the user."""
     if not (postponed := outcome.postponed()):
         return
@@ -277,7 +277,7 @@ def _keep_postponed(outcome: Outcome, envelope: Envelope, wire: bytes, known: Se
         _tell(f"the message is kept in {path}; once the server has a drop directory, `letterlock-sendmail -q` sends it")
 
 
-def _report(outcome: Outcome, unreadable: list[str], *, verbose: bool) -> None:
+def _report(outcome: TransferOutcome, unreadable: list[str], *, verbose: bool) -> None:
     """Who does not get the message, and why; in a terminal also who gets it later."""
     reasons: dict[str, list[str]] = {}
     for recipient, why in outcome.failed:

@@ -61,7 +61,7 @@ def _field_name(line: bytes, *, first: bool) -> bytes:
     return name.lower() if colon and name and _FIELD_NAME.issuperset(name) else b""
 
 
-class Message:
+class SubmittedMessage:
     """Header fields, each with its name in lower case and all its lines, and the body; lines end with LF.
 
     Raises Failure (DATAERR) for more than MAX_FIELDS.

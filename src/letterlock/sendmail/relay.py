@@ -9,7 +9,7 @@ taken for commands: it is passed over. A program that waits for replies has sent
 import os
 
 from letterlock.sendmail.exits import NOINPUT, OK, PROTOCOL, TEMPFAIL, UNAVAILABLE, Failure
-from letterlock.sendmail.session import Lost, Reply, Session
+from letterlock.sendmail.session import Lost, ServerReply, SubmissionSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _NOT_PASSED_ON = frozenset({b"STARTTLS", b"BDAT"})
 _CLOSING = b"421 4.3.0 The server is gone; nothing more was sent\r\n"
 
 
-def relay(session: Session, source: int, sink: int) -> int:
+def relay(session: SubmissionSession, source: int, sink: int) -> int:
     """Speak until QUIT or the end of the input; the exit status. Raises Failure."""
     lines = _Lines(source)
     refused = False
@@ -62,7 +62,7 @@ def _pass_over_content(lines: "_Lines") -> None:
             return
 
 
-def _pass_content(session: Session, lines: "_Lines") -> Reply:
+def _pass_content(session: SubmissionSession, lines: "_Lines") -> ServerReply:
     held = bytearray()
     for line in lines:
         held += line
@@ -120,14 +120,14 @@ class _Lines:
             raise Failure(PROTOCOL, f"a line has more than {MAX_LINE_OCTETS} bytes")
 
 
-def _without_extensions(reply: Reply) -> Reply:
+def _without_extensions(reply: ServerReply) -> ServerReply:
     lines = [line for line in reply.lines if line.partition(" ")[0].upper() not in _NOT_OFFERED]
     last = len(lines) - 1
     raw = "".join(f"{reply.code}{' ' if number == last else '-'}{line}\r\n" for number, line in enumerate(lines))
-    return Reply(reply.code, lines, raw.encode())
+    return ServerReply(reply.code, lines, raw.encode())
 
 
-def _answer(sink: int, reply: Reply) -> None:
+def _answer(sink: int, reply: ServerReply) -> None:
     _write(sink, reply.raw)
 
 

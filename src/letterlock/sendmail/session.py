@@ -26,7 +26,7 @@ class Lost(Exception):
     """The connection ended, or the server fell silent."""
 
 
-class Reply:
+class ServerReply:
     """A code and its lines, without the codes before them; `raw` is what was received."""
 
     __slots__ = ("code", "lines", "raw")
@@ -40,7 +40,7 @@ class Reply:
         return f"{self.code} {' '.join(self.lines)}"
 
 
-class Session:
+class SubmissionSession:
     """A connection to the server, from its greeting to `close`. What is said goes to `watch`, with its direction."""
 
     def __init__(self, listen: tuple[str, ...], watch: "Callable[[str, bytes], None] | None" = None) -> None:
@@ -68,12 +68,12 @@ class Session:
                 raise Failure(TEMPFAIL if reply.code < 500 else UNAVAILABLE, f"the server says {reply}")
         self.offers = {line.partition(" ")[0].upper(): line.partition(" ")[2] for line in reply.lines[1:]}
 
-    def command(self, line: str) -> Reply:
+    def command(self, line: str) -> ServerReply:
         """Say one line and wait for its reply. Raises Lost, Failure (PROTOCOL)."""
         self.send(line.encode() + b"\r\n")
         return self.reply()
 
-    def content(self, wire: bytes) -> Reply:
+    def content(self, wire: bytes) -> ServerReply:
         """Send a message and the final dot. Raises Lost, Failure (PROTOCOL)."""
         self._patience = FINAL_REPLY_SECONDS
         self.send(wire, quiet=True)
@@ -93,7 +93,7 @@ class Session:
         except OSError as error:
             raise Lost(error.strerror or str(error)) from None
 
-    def reply(self) -> Reply:
+    def reply(self) -> ServerReply:
         """Wait for a reply, all its lines. Raises Lost, Failure (PROTOCOL)."""
         raw = b""
         lines: list[str] = []
@@ -110,7 +110,7 @@ class Session:
             if text[3:4] != "-":
                 if self._watch:
                     self._watch("<", raw)
-                return Reply(int(text[:3]), lines, raw)
+                return ServerReply(int(text[:3]), lines, raw)
         raise Failure(PROTOCOL, f"what answers is no SMTP server: {printable(raw[:80].decode('utf-8', 'replace'))}")
 
     def _line(self, deadline: float) -> bytes:

@@ -1,7 +1,7 @@
 """Handing a message over: mail transactions, and what became of each recipient."""
 
 from letterlock.sendmail.exits import DATAERR, NOPERM, NOUSER, PROTOCOL, TEMPFAIL, UNAVAILABLE, Failure
-from letterlock.sendmail.session import Lost, Reply, Session
+from letterlock.sendmail.session import Lost, ServerReply, SubmissionSession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 IN_DOUBT = "the connection was lost after the message: it may have been accepted, and arrive twice"
 
 
-class Envelope:
+class SubmittedEnvelope:
     """Who sends, to whom, and the DSN parameters (RFC 3461), checked by the command line."""
 
     __slots__ = ("body_type", "envid", "notify", "recipients", "ret", "sender")
@@ -50,7 +50,7 @@ class Envelope:
         return f"RCPT TO:<{recipient}>" + (f" NOTIFY={self.notify}" if self.notify else "")
 
 
-class Outcome:
+class TransferOutcome:
     """Which recipients the server has taken over, and why it has not the others."""
 
     __slots__ = ("failed", "sent", "waiting", "waiting_because")
@@ -85,7 +85,7 @@ def _may_work_later(why: Failure) -> bool:
     return why.status in (TEMPFAIL, PROTOCOL)
 
 
-def check_offers(envelope: Envelope, size: int, offers: "dict[str, str]") -> None:
+def check_offers(envelope: SubmittedEnvelope, size: int, offers: "dict[str, str]") -> None:
     """Whether the server can take this at all. Raises Failure."""
     limit = offers.get("SIZE", "")
     if limit.isascii() and limit.isdigit() and 0 < int(limit) < size:
@@ -98,15 +98,21 @@ def check_offers(envelope: Envelope, size: int, offers: "dict[str, str]") -> Non
         raise Failure(UNAVAILABLE, "the message has 8-bit octets, and the server does not offer 8BITMIME")
 
 
-def transfer(session: Session, envelope: Envelope, wire: bytes) -> Outcome:
+def transfer(session: SubmissionSession, envelope: SubmittedEnvelope, wire: bytes) -> TransferOutcome:
     """Hand a message over, in as many transactions as the server's limit of recipients demands."""
-    outcome, rest = Outcome(), envelope.recipients
+    outcome, rest = TransferOutcome(), envelope.recipients
     while rest:
         rest = _transact(session, envelope, rest, wire, outcome)
     return outcome
 
 
-def _transact(session: Session, envelope: Envelope, recipients: list[str], wire: bytes, outcome: Outcome) -> list[str]:
+def _transact(
+    session: SubmissionSession,
+    envelope: SubmittedEnvelope,
+    recipients: list[str],
+    wire: bytes,
+    outcome: TransferOutcome,
+) -> list[str]:
     """One transaction; the recipients that are left for the next one."""
     accepted: list[str] = []
     left: list[str] = []
@@ -131,7 +137,11 @@ def _transact(session: Session, envelope: Envelope, recipients: list[str], wire:
 
 
 def _offer(
-    session: Session, envelope: Envelope, recipients: list[str], accepted: list[str], outcome: Outcome
+    session: SubmissionSession,
+    envelope: SubmittedEnvelope,
+    recipients: list[str],
+    accepted: list[str],
+    outcome: TransferOutcome,
 ) -> list[str]:
     """RCPT for each; those behind the server's limit (RFC 5321 section 4.5.3.1.10) are left."""
     for number, recipient in enumerate(recipients):
@@ -147,7 +157,7 @@ def _offer(
     return []
 
 
-def _unsettled(recipients: list[str], outcome: Outcome) -> list[str]:
+def _unsettled(recipients: list[str], outcome: TransferOutcome) -> list[str]:
     settled = {*outcome.sent, *(recipient for recipient, _ in outcome.failed)}
     return [recipient for recipient in recipients if recipient not in settled]
 
@@ -156,12 +166,12 @@ _DONE, _GO_ON = range(200, 300), range(300, 400)  # the first digit decides (RFC
 _TAKEN = (250,)  # but only this takes a message over: 221 ends a session (section 4.2.3)
 
 
-def _demand(reply: Reply, otherwise: int, wanted: "Container[int]" = _DONE) -> None:
+def _demand(reply: ServerReply, otherwise: int, wanted: "Container[int]" = _DONE) -> None:
     if reply.code not in wanted:
         raise _failure(reply, otherwise)
 
 
-def _failure(reply: Reply, otherwise: int) -> Failure:
+def _failure(reply: ServerReply, otherwise: int) -> Failure:
     """What a refusal means for the caller, by its enhanced status code (RFC 3463), else by where it came."""
     text = f"the server says {reply}"
     if reply.code < 500:

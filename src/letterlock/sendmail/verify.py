@@ -3,10 +3,10 @@
 import sys
 
 from letterlock.sendmail.exits import NOUSER, OK, TEMPFAIL, UNAVAILABLE, Failure, printable
-from letterlock.sendmail.session import Session
+from letterlock.sendmail.session import SubmissionSession
 
 
-def verify(session: Session, hostname: str, sender: str, recipients: list[str]) -> int:
+def verify(session: SubmissionSession, hostname: str, sender: str, recipients: list[str]) -> int:
     """Print what the server says to each recipient; the exit status. Raises Lost, Failure."""
     session.greet(hostname)
     smtputf8 = " SMTPUTF8" if not all(each.isascii() for each in (sender, *recipients)) else ""

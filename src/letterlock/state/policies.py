@@ -32,7 +32,7 @@ _Row = tuple[Any, ...]
 _COLUMNS = 12  # those of a KnownPolicy; when it was last used follows
 
 
-class Damaged(Exception):
+class DamagedPolicy(Exception):
     """A row cannot be read as a policy."""
 
 
@@ -167,7 +167,7 @@ def _holds(row: _Row | None, expected: KnownPolicy | None) -> bool:
         return expected is None
     try:
         return _known(row) == expected
-    except Damaged:
+    except DamagedPolicy:
         return True
 
 
@@ -185,7 +185,7 @@ def _read(db: sqlite3.Connection, name: str, *values: str | float) -> list[Known
     for row in db.execute(_SQL[name], values).fetchall():
         try:
             found.append(_known(row))
-        except Damaged as error:
+        except DamagedPolicy as error:
             log.critical("the remembered MTA-STS policy of %r is damaged and dropped: %s", row[0], error)
             _delete(db, str(row[0]))
     return found
@@ -214,7 +214,7 @@ def _known(row: _Row) -> KnownPolicy:
     try:
         return _parse(*row[:_COLUMNS])
     except (TypeError, ValueError, RecursionError) as error:
-        raise Damaged(str(error)) from None
+        raise DamagedPolicy(str(error)) from None
 
 
 def _parse(

@@ -19,7 +19,7 @@ from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
 from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.sqlite.disk import RESERVE_FILE, Disk, Reserve
 from letterlock.store.parcels import Parcel, read_parcel
-from letterlock.store.sealing import CHECK_FILE, IN_CLEAR, Seal
+from letterlock.store.sealing import CHECK_FILE, IN_CLEAR, ContentSeal
 from letterlock.store.segments.log import SUFFIX, sync_directory
 from letterlock.store.segments.recovery import DAMAGED_SUFFIX
 from letterlock.store.segments.segment_store import SegmentStore
@@ -40,7 +40,7 @@ class Adopter:
     """Takes over what former workers left in the folders of a queue directory."""
 
     def __init__(
-        self, directory: Path, workers: int | None, kept: SqliteStore, disk: Disk, seal: Seal = IN_CLEAR
+        self, directory: Path, workers: int | None, kept: SqliteStore, disk: Disk, seal: ContentSeal = IN_CLEAR
     ) -> None:
         """`workers`: how many there are now; None: it is not for this one to see to others. Messages go into `kept`."""
         self._directory = directory
@@ -229,7 +229,7 @@ _shrinking: set[asyncio.Future[None]] = set()  # the loop itself keeps no task a
 
 
 async def open_adopting(
-    directory: Path, workers: int | None, seal: Seal = IN_CLEAR, *, min_free_octets: int = 0
+    directory: Path, workers: int | None, seal: ContentSeal = IN_CLEAR, *, min_free_octets: int = 0
 ) -> tuple[SegmentStore, Adopter]:
     """A queue with all that former workers left, and who sees to the rest of that; `workers` as an Adopter has it.
 

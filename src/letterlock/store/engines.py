@@ -107,10 +107,10 @@ async def open_store(options: StoreOptions) -> OpenedStore:
 
 async def _open_sqlite(options: StoreOptions) -> OpenedStore:
     from letterlock.store.adoption import open_adopting  # noqa: PLC0415  # only a server pays for loading an engine
-    from letterlock.store.sealing import Seal  # noqa: PLC0415  # the same
+    from letterlock.store.sealing import ContentSeal  # noqa: PLC0415  # the same
 
     store, adopter = await open_adopting(
-        options.directory, options.workers, Seal(options.key), min_free_octets=options.min_free_octets
+        options.directory, options.workers, ContentSeal(options.key), min_free_octets=options.min_free_octets
     )
     return OpenedStore(store, adopter)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from letterlock.queue.ids import IdMaker
 from letterlock.store.rows import Damaged
-from letterlock.store.sealing import Seal
+from letterlock.store.sealing import ContentSeal
 from letterlock.store.sqlite.statements import run
 
 log = logging.getLogger("letterlock.store")
@@ -35,7 +35,7 @@ class Parcel:
         """How large its content is on the disk."""
         return sum(len(_blob(row)) for row in self.body)
 
-    def renamed(self, name: str, seal: Seal) -> "Parcel":
+    def renamed(self, name: str, seal: ContentSeal) -> "Parcel":
         """The same message under another id; its content is sealed anew, for a seal holds for one id."""
         given: Row = {"message_id": name}
         return Parcel(
@@ -59,7 +59,7 @@ def read_parcel(db: sqlite3.Connection, message_id: str) -> Parcel:
     )
 
 
-def take_parcel(db: sqlite3.Connection, source: str, parcel: Parcel, seal: Seal) -> None:
+def take_parcel(db: sqlite3.Connection, source: str, parcel: Parcel, seal: ContentSeal) -> None:
     """Put a message of the queue `source` into this one, once. Raises sqlite3.Error.
 
     Two messages with one id are two messages: the second gets another id. But one that is here already, whole, is a
@@ -80,7 +80,7 @@ def take_parcel(db: sqlite3.Connection, source: str, parcel: Parcel, seal: Seal)
             db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))  # noqa: S608  # our own schema's names
 
 
-def _is_same(here: Parcel, there: Parcel, seal: Seal) -> bool:
+def _is_same(here: Parcel, there: Parcel, seal: ContentSeal) -> bool:
     """Whether both are one message: what was accepted is equal, whatever became of it since."""
     mailboxes = [[row["mailbox"] for row in each.recipient] for each in (here, there)]
     contents = [[_opened(_blob(row), each.id, seal) for row in each.body] for each in (here, there)]
@@ -101,14 +101,14 @@ def _blob(row: Row) -> bytes:
     return content if isinstance(content, bytes) else b""
 
 
-def _opened(content: bytes, message_id: str, seal: Seal) -> bytes:
+def _opened(content: bytes, message_id: str, seal: ContentSeal) -> bytes:
     try:
         return seal.open(message_id, content)
     except Damaged:
         return content
 
 
-def _resealed(content: bytes, old: str, new: str, seal: Seal) -> bytes:
+def _resealed(content: bytes, old: str, new: str, seal: ContentSeal) -> bytes:
     """What is damaged stays so: no other id makes it readable."""
     try:
         return seal.close(new, seal.open(old, content))

@@ -26,7 +26,7 @@ _NONCE_OCTETS = 12
 _CRC_OCTETS = 4
 
 
-class Seal:
+class ContentSeal:
     """Puts contents into the form that they have on disk, and back. Without a key there is a checksum and no secret."""
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -68,10 +68,10 @@ class Seal:
         return AESGCM(hmac.digest(self._key or b"", b"letterlock message " + message_id.encode(), "sha256"))
 
 
-IN_CLEAR = Seal()
+IN_CLEAR = ContentSeal()
 
 
-def check_key(directory: Path, seal: Seal) -> None:
+def check_key(directory: Path, seal: ContentSeal) -> None:
     """See that a queue is opened with the key that it was encrypted with, before anything is taken for damage.
 
     Raises StoreFailed.
@@ -86,7 +86,7 @@ def check_key(directory: Path, seal: Seal) -> None:
         raise StoreFailed(f"{path}: {error.strerror}") from None
 
 
-def _see_that_it_opens(octets: bytes, name: str, seal: Seal, directory: Path) -> None:
+def _see_that_it_opens(octets: bytes, name: str, seal: ContentSeal, directory: Path) -> None:
     if not seal.encrypts:
         raise StoreFailed(f"the queue in {directory} is encrypted, and [queue] key_file is not set")
     try:

@@ -4,6 +4,6 @@ Today this room reads the announcement only, the TXT record at `_smtp._tls.<doma
 it. Reports themselves are not written yet.
 """
 
-from letterlock.tlsrpt.record import InvalidRecord, NoRecord, ReportAddresses, find_addresses
+from letterlock.tlsrpt.record import InvalidTLSRPTRecord, NoTLSRPTRecord, ReportAddresses, find_addresses
 
-__all__ = ["InvalidRecord", "NoRecord", "ReportAddresses", "find_addresses"]
+__all__ = ["InvalidTLSRPTRecord", "NoTLSRPTRecord", "ReportAddresses", "find_addresses"]

@@ -22,20 +22,22 @@ class ReportAddresses:
 
 
 @dataclass(frozen=True, slots=True)
-class NoRecord:
+class NoTLSRPTRecord:
     """No TXT record begins with `v=TLSRPTv1;`: the domain asks for no reports. `nearly`: one looks as if it should."""
 
     nearly: NotARecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidRecord:
+class InvalidTLSRPTRecord:
     """Several records, or one against the grammar: counts as none. `detail` says why, for people."""
 
     detail: str
 
 
-def find_addresses(strings_per_record: Sequence[Sequence[bytes]]) -> ReportAddresses | NoRecord | InvalidRecord:
+def find_addresses(
+    strings_per_record: Sequence[Sequence[bytes]],
+) -> ReportAddresses | NoTLSRPTRecord | InvalidTLSRPTRecord:
     """Find the record among the TXT records of `_smtp._tls.<domain>`, each given as its strings.
 
     The strings of one record are joined without anything between. Only records that begin with `v=TLSRPTv1;` count;
@@ -45,13 +47,13 @@ def find_addresses(strings_per_record: Sequence[Sequence[bytes]]) -> ReportAddre
     texts = [b"".join(strings) for strings in strings_per_record]
     records = [text for text in texts if begins_with(text, VERSION)]
     if not records:
-        return NoRecord(nearly(texts, VERSION))
+        return NoTLSRPTRecord(nearly(texts, VERSION))
     if len(records) > 1:
-        return InvalidRecord(f"{len(records)} TXT records begin with v=TLSRPTv1; where one may")
+        return InvalidTLSRPTRecord(f"{len(records)} TXT records begin with v=TLSRPTv1; where one may")
     return _parse(records[0].decode("latin-1"))
 
 
-def _parse(text: str) -> ReportAddresses | InvalidRecord:
+def _parse(text: str) -> ReportAddresses | InvalidTLSRPTRecord:
     fields = [field.strip(" \t") for field in text.split(";")[1:]]
     if fields[-1] == "":
         fields.pop()
@@ -59,12 +61,12 @@ def _parse(text: str) -> ReportAddresses | InvalidRecord:
     for field in fields:
         match = _FIELD.fullmatch(_BLANKS_AT_COMMA.sub(",", field))
         if match is None:
-            return InvalidRecord(f"the record has a field that is not name=value: {field[:_SHOWN_OCTETS]!r}")
+            return InvalidTLSRPTRecord(f"the record has a field that is not name=value: {field[:_SHOWN_OCTETS]!r}")
         if match["name"] == "rua" and found is None:
             found = match["value"]
     if found is None:
-        return InvalidRecord("the record has no rua")
+        return InvalidTLSRPTRecord("the record has no rua")
     uris = tuple(uri for uri in found.split(",") if _ADDRESS.fullmatch(uri))
     if not uris:
-        return InvalidRecord(f"rua holds neither mailto: nor https: addresses: {found[:_SHOWN_OCTETS]!r}")
+        return InvalidTLSRPTRecord(f"rua holds neither mailto: nor https: addresses: {found[:_SHOWN_OCTETS]!r}")
     return ReportAddresses(uris[:MAX_ADDRESSES])

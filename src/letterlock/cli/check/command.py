@@ -19,7 +19,7 @@ import click
 from letterlock.app.output import EXIT_OUTPUT
 from letterlock.app.server import UNFIT_HINT, Dns, StartFailed, SystemClock, discovering, validated_dns
 from letterlock.cli.check.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
-from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, Page, Table
+from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, PageOutput, TableOutput
 from letterlock.cli.check.run import run_surveys
 from letterlock.cli.check.table import draw_count, heading
 from letterlock.cli.configured import config_option, configured
@@ -169,7 +169,7 @@ class _Sheets:
     """Where the surveys go."""
 
     outputs: tuple[Output, ...]
-    page: Page | None
+    page: PageOutput | None
     for_people: bool
     held: list[str] | None
     """Text that waits for the end, so that it does not run into the progress bar on the same terminal."""
@@ -187,11 +187,11 @@ class _Sheets:
             case "jsonl", _:
                 plain = JsonLines(write)
             case _, True:
-                plain = Table(write, style)
+                plain = TableOutput(write, style)
             case _:
                 plain = Blocks(write, style)
         try:
-            page = Page(html) if html else None
+            page = PageOutput(html) if html else None
         except OSError as error:
             click.echo(f"error: cannot write {html}: {error.strerror}", err=True)
             sys.exit(EXIT_USAGE)

@@ -45,7 +45,7 @@ class Blocks:
         """Nothing is left to do."""
 
 
-class Table:
+class TableOutput:
     """One line a domain, written when all are there, for the columns' sake."""
 
     def __init__(self, write: Write, style: Style) -> None:
@@ -96,7 +96,7 @@ class JsonLines:
         """Nothing is left to do."""
 
 
-class Page:
+class PageOutput:
     """One self-contained HTML file; it stands there when it is whole, and not before.
 
     What is no plain file (a device, a pipe, a link to either) is written to as it is, and never replaced.

@@ -14,14 +14,14 @@ from letterlock.inspect.outlook import Attacker, Reader
 from letterlock.inspect.recommend import Advice
 from letterlock.inspect.survey import Contact, HostSurvey, Met, Survey
 from letterlock.mtasts import Absent, Known, Mode
-from letterlock.mtasts import Unreachable as StsUnreachable
+from letterlock.mtasts import PolicyUnavailable as StsUnreachable
 from letterlock.policy.decision import Defer, Refuse, Requirement
 from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Finding, Reason, finding, section, sentence
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
-from letterlock.tlsrpt import InvalidRecord, ReportAddresses
-from letterlock.tlsrpt import NoRecord as ReportsNotAsked
+from letterlock.tlsrpt import InvalidTLSRPTRecord, ReportAddresses
+from letterlock.tlsrpt import NoTLSRPTRecord as ReportsNotAsked
 
 _MAX_TLSA_SHOWN = 6
 _SOON_SECONDS = 14 * 86_400
@@ -108,7 +108,7 @@ def _reporting_words(survey: Survey, style: Style) -> str:
     match survey.reporting:
         case ReportAddresses(uris=uris):
             return f"to {safe(', '.join(uris))}"
-        case InvalidRecord(detail=detail):
+        case InvalidTLSRPTRecord(detail=detail):
             return f"{style('invalid', 'bad')}: {safe(detail)}"
         case LookupFailure(detail=detail):
             return f"{style('could not find out', 'warn')}: {safe(detail)}"

@@ -13,13 +13,13 @@ from letterlock.inspect.outlook import Protection
 from letterlock.inspect.recommend import Advice, Reporting
 from letterlock.inspect.survey import Contact, HostSurvey, Met, Survey
 from letterlock.mtasts import Absent, Known, StsEvidence
-from letterlock.mtasts import Unreachable as StsUnreachable
+from letterlock.mtasts import PolicyUnavailable as StsUnreachable
 from letterlock.policy.decision import DaneAuthentication, PinAuthentication, PkixAuthentication, Requirement
 from letterlock.policy.evidence import Route
 from letterlock.policy.reasons import Reason, section, sentence, status
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
-from letterlock.tlsrpt import InvalidRecord, NoRecord, ReportAddresses
+from letterlock.tlsrpt import InvalidTLSRPTRecord, NoTLSRPTRecord, ReportAddresses
 
 PROTECTED = frozenset({Protection.PROTECTED, Protection.ONCE_KNOWN})
 
@@ -111,11 +111,11 @@ def _reporting(reporting: Reporting | None) -> dict[str, object] | None:
     match reporting:
         case ReportAddresses():
             state, detail = "present", None
-        case InvalidRecord():
+        case InvalidTLSRPTRecord():
             state, detail = "invalid", reporting.detail
         case LookupFailure():
             state, detail = "failed", reporting.detail
-        case NoRecord():
+        case NoTLSRPTRecord():
             state, detail = "absent", None if reporting.nearly is None else str(reporting.nearly)
     uris = list(reporting.uris) if isinstance(reporting, ReportAddresses) else []
     return {"state": state, "uris": uris, "detail": detail}

@@ -20,7 +20,7 @@ MAX_RECORDS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class ChainLink:
     """One certificate of a chain; without a `summary` it cannot be read, for the reason in `fault`."""
 
     summary: CertificateSummary | None
@@ -41,7 +41,7 @@ class Held:
 class Findings:
     """What the chain holds, what it proves by each TLSA record, and by PKIX (None: there was no name to verify)."""
 
-    chain: tuple[Shown, ...]
+    chain: tuple[ChainLink, ...]
     left_out: int
     held: tuple[Held, ...]
     pkix: PkixMatch | PkixMismatch | None
@@ -65,11 +65,11 @@ def records_in_sight(probed: Probe, by_hand: ByHand) -> tuple[TLSARecord, ...]:
     return by_hand.records or (tlsa_records(answer) if isinstance(answer, Answer) else ())
 
 
-def _shown(der: bytes) -> Shown:
+def _shown(der: bytes) -> ChainLink:
     try:
-        return Shown(summary=describe(der), key=_key(der))
+        return ChainLink(summary=describe(der), key=_key(der))
     except InvalidCertificate as error:
-        return Shown(summary=None, key=None, fault=str(error))
+        return ChainLink(summary=None, key=None, fault=str(error))
 
 
 def _key(der: bytes) -> str:

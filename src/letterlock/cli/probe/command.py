@@ -18,9 +18,9 @@ from letterlock.app.server import StartFailed, SystemClock, validated_dns
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.probe.chain import look_at
 from letterlock.cli.probe.params import (
+    HostAndPort,
     MessageParam,
     NameParam,
-    Place,
     PlaceParam,
     RecipientParam,
     RootsParam,
@@ -37,7 +37,7 @@ from letterlock.deliver.session import Ports
 from letterlock.discover import Discoverer
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
-from letterlock.inspect.probe import ByHand, Conclusion, Demand, Mail, Probe
+from letterlock.inspect.probe import ByHand, Demand, Mail, Probe, ProbeConclusion
 from letterlock.inspect.probe import probe as probe_server
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope
@@ -94,7 +94,7 @@ EXIT_NOT_CLEARED, EXIT_UNKNOWN = 1, 3
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def probe(
-    place: Place,
+    place: HostAndPort,
     demand: str,
     names: tuple[str, ...],
     records: tuple[TLSARecord, ...],
@@ -141,7 +141,7 @@ def probe(
     sys.exit(_status(probed, mail))
 
 
-def _refuse_impossible(place: Place, by_hand: ByHand) -> None:
+def _refuse_impossible(place: HostAndPort, by_hand: ByHand) -> None:
     """Raises UsageError for what no server could hold."""
     nameless = place.is_address and not by_hand.names
     if nameless and by_hand.demand is Demand.VERIFY:
@@ -201,7 +201,7 @@ def _overridden(
     return replace(options, resolver=resolver, deliver=deliver)
 
 
-async def _probe(place: Place, by_hand: ByHand, options: Options, mail: Mail | None) -> Probe:
+async def _probe(place: HostAndPort, by_hand: ByHand, options: Options, mail: Mail | None) -> Probe:
     """Find the server and speak to it. Raises StartFailed where DNS is needed and there is nobody to ask."""
     asks_by_name = by_hand.demand is Demand.DANE and not by_hand.records
     if place.is_address and not asks_by_name:
@@ -220,7 +220,7 @@ def _discoverer(resolver: Resolver) -> Discoverer:
     return Discoverer(resolver, Rules({}), clock=SystemClock())
 
 
-async def _found(discoverer: Discoverer, place: Place, by_hand: ByHand, port: int) -> TargetHost:
+async def _found(discoverer: Discoverer, place: HostAndPort, by_hand: ByHand, port: int) -> TargetHost:
     """The host, or for an address the host of the first --name, at that address."""
     name = by_hand.names[0] if place.is_address else place.host
     host = MxHost(name=name, preference=0, origin=Origin.IMPLICIT_MX, secure=True)  # a person gave the name
@@ -255,6 +255,6 @@ def _show(probed: Probe, by_hand: ByHand, mail: Mail | None, *, as_json: bool) -
 def _status(probed: Probe, mail: Mail | None) -> int:
     """How the command ends."""
     not_taken = mail is not None and not probed.delivered
-    if probed.conclusion is Conclusion.CLEARED:
+    if probed.conclusion is ProbeConclusion.CLEARED:
         return EXIT_NOT_CLEARED if not_taken else 0
-    return EXIT_NOT_CLEARED if probed.conclusion is Conclusion.NOT_CLEARED else EXIT_UNKNOWN
+    return EXIT_NOT_CLEARED if probed.conclusion is ProbeConclusion.NOT_CLEARED else EXIT_UNKNOWN

@@ -24,7 +24,7 @@ MAX_MESSAGE_OCTETS = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HostAndPort:
     """A host's name (A-labels) or IP address, and its port; None: the usual one."""
 
     host: str
@@ -36,12 +36,12 @@ class Place:
         return is_ip_address(self.host)
 
 
-class PlaceParam(click.ParamType[Place]):
+class PlaceParam(click.ParamType[HostAndPort]):
     """`HOST[:PORT]`: a name, an IP address, or an address in brackets."""
 
     name = "HOST[:PORT]"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> HostAndPort:
         """Take it apart, or tell what is wrong."""
         text = str(value)
         try:
@@ -50,19 +50,19 @@ class PlaceParam(click.ParamType[Place]):
             self.fail(f"{error}; write mx.example.org, mx.example.org:25, 192.0.2.1 or [2001:db8::1]:25", param, ctx)
 
 
-def _place(text: str) -> Place:
+def _place(text: str) -> HostAndPort:
     if text.startswith("["):
         inner, bracket, rest = text[1:].partition("]")
         host = inner[5:] if inner[:5].lower() == "ipv6:" else inner
         if not bracket or not is_ip_address(host) or (rest and not rest.startswith(":")):
             raise InvalidName(f"{text!r} is not an address in brackets")
-        return Place(host, _port(rest[1:]) if rest else None)
+        return HostAndPort(host, _port(rest[1:]) if rest else None)
     if is_ip_address(text):
-        return Place(text, None)
+        return HostAndPort(text, None)
     host, colon, port = text.rpartition(":")
     if not colon:
         host, port = text, ""
-    return Place(host if is_ip_address(host) else normalise(host), _port(port) if colon else None)
+    return HostAndPort(host if is_ip_address(host) else normalise(host), _port(port) if colon else None)
 
 
 def _port(text: str) -> int:

@@ -3,14 +3,14 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from letterlock.cli.probe.chain import Findings, Shown, records_in_sight
+from letterlock.cli.probe.chain import ChainLink, Findings, records_in_sight
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.deliver.session import Opened, Refused, Unreachable
 from letterlock.identity.certificates import CertificateSummary
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.pkix import PkixMatch
-from letterlock.inspect.probe import ByHand, Conclusion, Demand, Mail, Probe, Said, Session
+from letterlock.inspect.probe import ByHand, Demand, Mail, Probe, ProbeConclusion, ProbeSession, TranscriptLine
 from letterlock.policy.decision import SkipHost
 from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Reason, section, sentence
@@ -27,9 +27,9 @@ _REQUIRED = {
     Demand.DANE: "a certificate that a TLSA record names",
 }
 _HEADINGS = {
-    Conclusion.CLEARED: ("CLEARED", "good"),
-    Conclusion.NOT_CLEARED: ("NOT CLEARED", "bad"),
-    Conclusion.UNKNOWN: ("COULD NOT FIND OUT", "warn"),
+    ProbeConclusion.CLEARED: ("CLEARED", "good"),
+    ProbeConclusion.NOT_CLEARED: ("NOT CLEARED", "bad"),
+    ProbeConclusion.UNKNOWN: ("COULD NOT FIND OUT", "warn"),
 }
 
 
@@ -116,7 +116,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _draw_session(session: Session, style: Style, number: int | None) -> Iterator[str]:
+def _draw_session(session: ProbeSession, style: Style, number: int | None) -> Iterator[str]:
     """What was said: our lines behind >, the server's behind <; the capabilities in one line."""
     small = ", once more with a small ClientHello" if session.compatible else ""
     yield f"  {style('Session' if number is None else f'Session {number}', 'bold')}{small}"
@@ -139,14 +139,14 @@ def _draw_session(session: Session, style: Style, number: int | None) -> Iterato
         yield "      … and more, which is not kept"
 
 
-def _draw_said(said: Sequence[Said]) -> Iterator[str]:
+def _draw_said(said: Sequence[TranscriptLine]) -> Iterator[str]:
     lines = list(abbreviated(said))
     yield from (f"      {line}" for line in lines[:MAX_LINES_SHOWN])
     if len(lines) > MAX_LINES_SHOWN:
         yield f"      … and {_count(len(lines) - MAX_LINES_SHOWN, 'line')} more"
 
 
-def abbreviated(said: Sequence[Said]) -> Iterator[str]:
+def abbreviated(said: Sequence[TranscriptLine]) -> Iterator[str]:
     """Each command and each reply in one line, safe for a terminal; the lines of a reply behind its first."""
     reply: list[str] = []
     for each in said:
@@ -172,7 +172,7 @@ def _joined(reply: Sequence[str]) -> Iterator[str]:
         yield f"< {safe(shown)}"
 
 
-def text_of(said: Said) -> str:
+def text_of(said: TranscriptLine) -> str:
     """A line as text, whatever its octets are."""
     return said.octets.decode("utf-8", "replace")
 
@@ -188,7 +188,7 @@ def _draw_chain(findings: Findings, style: Style, now: float) -> Iterator[str]:
         yield f"    … and {findings.left_out} more, which are not looked at"
 
 
-def _draw_certificate(number: int, shown: Shown, style: Style, now: float) -> Iterator[str]:
+def _draw_certificate(number: int, shown: ChainLink, style: Style, now: float) -> Iterator[str]:
     if shown.summary is None:
         yield f"    {number}  {style('cannot be read', 'bad')}: {safe(shown.fault or '')}"
         return

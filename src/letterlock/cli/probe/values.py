@@ -1,12 +1,12 @@
 """A probe as JSON-able values."""
 
 from letterlock.cli.check.values import lookup_values, reason_values
-from letterlock.cli.probe.chain import Findings, Held, Shown, records_in_sight
+from letterlock.cli.probe.chain import ChainLink, Findings, Held, records_in_sight
 from letterlock.cli.probe.text import as_tlsa, reasons, summary, text_of, would_be_sent
 from letterlock.deliver.session import Opened
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.pkix import PkixMatch, PkixMismatch
-from letterlock.inspect.probe import ByHand, Mail, Probe, Session, reference_names
+from letterlock.inspect.probe import ByHand, Mail, Probe, ProbeSession, reference_names
 from letterlock.policy.evidence import Origin, TargetHost
 from letterlock.queue.tasks import RecipientOutcome
 
@@ -63,7 +63,7 @@ def _dns(target: TargetHost) -> dict[str, object] | None:
     }
 
 
-def _session(session: Session) -> dict[str, object]:
+def _session(session: ProbeSession) -> dict[str, object]:
     return {
         "said": [
             {"from": "client" if each.ours else "server", "tls": each.secure, "text": text_of(each)}
@@ -85,7 +85,7 @@ def _handshake(handshake: Completed | HandshakeFailed | None) -> dict[str, objec
     return None
 
 
-def _certificate(number: int, shown: Shown) -> dict[str, object]:
+def _certificate(number: int, shown: ChainLink) -> dict[str, object]:
     found = shown.summary
     if found is None:
         return {"readable": False, "fault": shown.fault}

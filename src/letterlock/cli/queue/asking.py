@@ -56,7 +56,7 @@ def tell_problems(problems: Mapping[str, str]) -> None:
         sys.exit(1)
 
 
-class Age(click.ParamType[float]):
+class AgeParam(click.ParamType[float]):
     """A time that has passed: 90s, 15m, 4h, 2d; a number alone is hours. The value is in seconds."""
 
     name = "age"
@@ -86,7 +86,7 @@ _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _FILTERS: list[_Decorator] = [
     click.option("--domain", type=Domain(), help="Only messages with waiting recipients in this domain."),
     click.option("--sender", help="Only messages from this address or domain; <> for notifications."),
-    click.option("--older", type=Age(), help="Only messages older than this: 15m, 4h, 2d; a plain 4 means 4h."),
+    click.option("--older", type=AgeParam(), help="Only messages older than this: 15m, 4h, 2d; a plain 4 means 4h."),
     click.option("--reason", help="Only messages whose last status or reason contains this text or code."),
     click.option("--state", type=click.Choice(STATES), help="Only messages with a recipient in this state."),
 ]

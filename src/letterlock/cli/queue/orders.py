@@ -19,7 +19,7 @@ _FREED = (State.HELD, State.QUARANTINED)
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class OrderVerb:
     """An order to many: its name to the server, what to ask before it, and what to say when it is done."""
 
     order: str
@@ -66,7 +66,7 @@ def retry(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: b
 
     Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
-    _carry_out(client, Verb("retry", "Try", "due now"), wanted, ids, everything=everything, **how)
+    _carry_out(client, OrderVerb("retry", "Try", "due now"), wanted, ids, everything=everything, **how)
 
 
 @click.command()
@@ -84,7 +84,7 @@ def hold(
 
     Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
-    _carry_out(client, Verb("hold", "Hold", "held", because=because), wanted, ids, everything=everything, **how)
+    _carry_out(client, OrderVerb("hold", "Hold", "held", because=because), wanted, ids, everything=everything, **how)
 
 
 @click.command()
@@ -102,7 +102,7 @@ def quarantine(
 
     Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
-    verb = Verb("quarantine", "Quarantine", "quarantined", because=because)
+    verb = OrderVerb("quarantine", "Quarantine", "quarantined", because=because)
     _carry_out(client, verb, wanted, ids, everything=everything, **how)
 
 
@@ -121,7 +121,9 @@ def release(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything:
     if wanted.state not in (None, *_FREED):
         raise click.UsageError("only held or quarantined messages can be released")
     only = wanted.state if ids else wanted.state or State.HELD
-    _carry_out(client, Verb("release", "Release", "released", only=only), wanted, ids, everything=everything, **how)
+    _carry_out(
+        client, OrderVerb("release", "Release", "released", only=only), wanted, ids, everything=everything, **how
+    )
 
 
 @click.command()
@@ -150,9 +152,9 @@ def remove(
     if because is not None and not bounce:
         raise click.UsageError("--because is quoted to the sender, so it needs --bounce")
     if bounce:
-        verb = Verb("return", "Return", "returned to their senders", unasked=False, because=because)
+        verb = OrderVerb("return", "Return", "returned to their senders", unasked=False, because=because)
     else:
-        verb = Verb("remove", "Remove without notice", "removed", unasked=False)
+        verb = OrderVerb("remove", "Remove without notice", "removed", unasked=False)
     _carry_out(client, verb, wanted, ids, everything=everything, **how)
 
 
@@ -167,13 +169,20 @@ def flush(client: Queues, *, domain: str | None, as_json: bool) -> None:
 
     Exit status: 0 done, also if nothing waits.
     """
-    verb, wanted = Verb("flush", "Flush", "due now"), Wanted(domain=domain)
+    verb, wanted = OrderVerb("flush", "Flush", "due now"), Wanted(domain=domain)
     total = client.count(wanted) if sys.stderr.isatty() else None
     _tell(verb, _obeyed(client, verb, wanted, total), as_json=as_json)
 
 
 def _carry_out(
-    client: Queues, verb: Verb, wanted: Wanted, words: tuple[str, ...], *, everything: bool, yes: bool, as_json: bool
+    client: Queues,
+    verb: OrderVerb,
+    wanted: Wanted,
+    words: tuple[str, ...],
+    *,
+    everything: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Ask if need be, do it page by page, and tell of it."""
     ids = named_ids(words)
@@ -194,7 +203,7 @@ def _carry_out(
         raise ServerError(_absence(verb, absent))
 
 
-def _confirmed(client: Queues, verb: Verb, wanted: Wanted) -> int | None:
+def _confirmed(client: Queues, verb: OrderVerb, wanted: Wanted) -> int | None:
     """Ask, on a terminal; how many messages it is about. Ends the program when the answer is no."""
     if not sys.stdin.isatty():
         if not verb.unasked:
@@ -206,7 +215,7 @@ def _confirmed(client: Queues, verb: Verb, wanted: Wanted) -> int | None:
     return total
 
 
-def _obeyed(client: Queues, verb: Verb, wanted: Wanted, total: int | None) -> Iterator[list[str]]:
+def _obeyed(client: Queues, verb: OrderVerb, wanted: Wanted, total: int | None) -> Iterator[list[str]]:
     """Pages of ids that were changed, with a bar on a terminal."""
     with progress(total) as advance:
         for matched, ids in client.order(verb.order, wanted, reason=verb.because, only=verb.only):
@@ -214,7 +223,7 @@ def _obeyed(client: Queues, verb: Verb, wanted: Wanted, total: int | None) -> It
             advance(matched)
 
 
-def _tell(verb: Verb, pages: Iterable[list[str]], *, as_json: bool, keep: bool = False) -> set[str]:
+def _tell(verb: OrderVerb, pages: Iterable[list[str]], *, as_json: bool, keep: bool = False) -> set[str]:
     """Print what was changed as it comes; the ids, if they are to be kept."""
     count, kept = 0, set[str]()
     if as_json:
@@ -232,7 +241,7 @@ def _tell(verb: Verb, pages: Iterable[list[str]], *, as_json: bool, keep: bool =
     return kept
 
 
-def _absence(verb: Verb, absent: list[str]) -> str:
+def _absence(verb: OrderVerb, absent: list[str]) -> str:
     names = ", ".join(safe(each) for each in absent[:MAX_ABSENT_SHOWN])
     more = f" and {len(absent) - MAX_ABSENT_SHOWN:,} more" if len(absent) > MAX_ABSENT_SHOWN else ""
     hint = "`letterlock queue show ID` shows whether it is in the queue, and its state"

@@ -58,7 +58,7 @@ class NoMailbox(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MailboxLocation:
     """Where one mailbox lies: `names`, at least one, below the directory `base`, which is the operator's."""
 
     base: str
@@ -68,14 +68,14 @@ class Place:
         return "/".join((self.base.rstrip("/"), *self.names))
 
 
-def place(template: str, recipient: Mailbox) -> Place:
+def place(template: str, recipient: Mailbox) -> MailboxLocation:
     """Where a recipient's mailbox lies. Raises NoMailbox for an address that makes no name of 1 to 255 octets."""
     parts, fixed = _split(template)
     local, domain = _name_of(_unquoted(recipient.local_part)), _name_of(recipient.domain)
     names = tuple(part.replace("{domain}", domain).replace("{local}", local) for part in parts[fixed:])
     if any(len(name) > MAX_NAME_OCTETS for name in names):
         raise NoMailbox("the address is too long for the name of a directory")
-    return Place("/" + "/".join(parts[:fixed]), names)
+    return MailboxLocation("/" + "/".join(parts[:fixed]), names)
 
 
 def _split(template: str) -> tuple[list[str], int]:
@@ -206,7 +206,7 @@ def _deliver(target: Maildir, letter: Letter, recipient: Mailbox, token: str) ->
         return outcomes.deferred(recipient, code, text)
 
 
-def _write(where: Place, letter: Letter, recipient: Mailbox, token: str, *, create: bool) -> RecipientOutcome:
+def _write(where: MailboxLocation, letter: Letter, recipient: Mailbox, token: str, *, create: bool) -> RecipientOutcome:
     content = letter.for_recipient(recipient)
     name = letter.name(content, token)
     with (
@@ -250,7 +250,7 @@ def _discard(name: str, directory: int) -> None:
 
 
 @contextmanager
-def _mailbox(where: Place, *, create: bool) -> Iterator[int]:
+def _mailbox(where: MailboxLocation, *, create: bool) -> Iterator[int]:
     """The mailbox's directory, opened name by name from the base on."""
     with ExitStack() as opened:
         directory = os.open(where.base, _DIRECTORY)

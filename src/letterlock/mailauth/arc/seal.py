@@ -12,7 +12,7 @@ from letterlock.mailauth.arc.sets import MAX_SETS, MESSAGE_SIGNATURE, RESULTS, S
 from letterlock.mailauth.arc.verify import ChainVerdict
 from letterlock.mailauth.dkim.canonical import Form, body_digest, canonical_field
 from letterlock.mailauth.dkim.compose import draft
-from letterlock.mailauth.dkim.reasons import Reason, Refused
+from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
 from letterlock.mailauth.dkim.sign import signed_part
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.message import Field, Message
@@ -78,7 +78,7 @@ def _arc_fields(message: Message) -> tuple[Field, ...]:
 def _readable_instance(field: Field) -> int:
     try:
         return instance_of(field)
-    except Refused:
+    except UnusableSignature:
         return 0
 
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from letterlock.mailauth.arc.sets import MESSAGE_SIGNATURE, RESULTS, SEAL, ArcSet, Seal, Status, arc_sets
 from letterlock.mailauth.dkim.canonical import Form, canonical_field
 from letterlock.mailauth.dkim.keys import PublicKey, read_key
-from letterlock.mailauth.dkim.reasons import Reason, Refused, Result, explain
+from letterlock.mailauth.dkim.reasons import Reason, Result, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import Signature
 from letterlock.mailauth.dkim.verify import Bodies, Headers, check, key_records, require_unexpired, require_well_formed
 from letterlock.mailauth.message import Message
@@ -62,7 +62,7 @@ class ChainExamination:
 
     message: Message
     sets: tuple[ArcSet, ...]
-    refused: Refused | None = None
+    refused: UnusableSignature | None = None
 
     @property
     def key_names(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class ChainExamination:
             _check_signature(self.message, self.sets[-1].signature, answers, now)
             for instance, digest in reversed(_seal_digests(self.sets)):
                 _check_seal(self.sets[instance - 1].seal, digest, answers)
-        except Refused as refused:
+        except UnusableSignature as refused:
             return failed(self.sets, refused, instance, securities)
         return ChainVerdict(status=Status.PASS, sets=self.sets, securities=securities)
 
@@ -97,14 +97,14 @@ def examine(message: Message) -> ChainExamination:
         require_well_formed(message)
         sets = arc_sets(message)
         _check_statuses(sets)
-    except Refused as refused:
+    except UnusableSignature as refused:
         return ChainExamination(message, sets, refused)
     return ChainExamination(message, sets)
 
 
 def failed(
     sets: tuple[ArcSet, ...],
-    refused: Refused,
+    refused: UnusableSignature,
     failed_at: int | None = None,
     securities: tuple[Security | None, ...] = (),
 ) -> ChainVerdict:
@@ -122,11 +122,11 @@ def failed(
 def _check_statuses(sets: Sequence[ArcSet]) -> None:
     """none, then pass, pass, ...; a failure that the last hop found stays one. Raises Refused."""
     if sets[-1].seal.status is Status.FAIL:
-        raise Refused(Reason.ARC_FAILED_BEFORE, f"instance {len(sets)}")
+        raise UnusableSignature(Reason.ARC_FAILED_BEFORE, f"instance {len(sets)}")
     for each in sets:
         expected = Status.NONE if each.instance == 1 else Status.PASS
         if each.seal.status is not expected:
-            raise Refused(Reason.ARC_STATUS, f"instance {each.instance} has cv={each.seal.status}")
+            raise UnusableSignature(Reason.ARC_STATUS, f"instance {each.instance} has cv={each.seal.status}")
 
 
 def _seal_digests(sets: Sequence[ArcSet]) -> list[tuple[int, bytes]]:
@@ -154,7 +154,7 @@ def _check_signature(
 def _check_seal(seal: Seal, digest: bytes, answers: Mapping[str, Answer | LookupFailure]) -> None:
     def check_seal(key: PublicKey) -> None:
         if not key.verifies(seal.signature, digest):
-            raise Refused(Reason.ARC_SEAL_BROKEN)
+            raise UnusableSignature(Reason.ARC_SEAL_BROKEN)
 
     _try_keys(seal, answers, check_seal)
 
@@ -163,11 +163,11 @@ def _try_keys(
     signed: Signature | Seal, answers: Mapping[str, Answer | LookupFailure], check_with: Callable[[PublicKey], None]
 ) -> None:
     """Pass with the first key record that verifies. Raises Refused, for the last record."""
-    last = Refused(Reason.KEY_ABSENT)
+    last = UnusableSignature(Reason.KEY_ABSENT)
     for record in key_records(answers[signed.key_name]):
         try:
             check_with(read_key(record, signed.algorithm))
-        except Refused as refused:
+        except UnusableSignature as refused:
             last = refused
         else:
             return

@@ -9,7 +9,7 @@ _SIGNATURE_OCTETS = 72  # of b= on a line
 _FOLD = b"\r\n "
 
 
-class Draft(NamedTuple):
+class SignatureDraft(NamedTuple):
     """A signature field with an empty b=: what stands before the signature and what after it, no final CRLF."""
 
     head: bytes
@@ -26,12 +26,12 @@ class Draft(NamedTuple):
         return self.head + (text if in_one_line else _folded(text)) + self.tail
 
 
-def draft(name: bytes, before: Iterable[bytes], after: Iterable[bytes] = ()) -> Draft:
+def draft(name: bytes, before: Iterable[bytes], after: Iterable[bytes] = ()) -> SignatureDraft:
     """A field of tags, each as `name=value`, with an empty b= between `before` and `after`."""
     head = _filled(name + b":", [tag + b";" for tag in before])
     rest = b";".join(after)
     tail = b";" + _filled(b" " * MAX_COLUMNS, [tag + b";" for tag in rest.split(b";")])[MAX_COLUMNS:-1] if rest else b""
-    return Draft(head + _FOLD + b"b=", tail)
+    return SignatureDraft(head + _FOLD + b"b=", tail)
 
 
 def _filled(start: bytes, tags: list[bytes]) -> bytes:

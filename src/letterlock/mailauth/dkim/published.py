@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from letterlock.mailauth.dkim.keys import PublicKey, read_key
-from letterlock.mailauth.dkim.reasons import Reason, Refused, explain
+from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import Algorithm
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.dkim.verify import key_records
@@ -38,7 +38,7 @@ def published_key(answer: Answer | LookupFailure) -> PublishedKey:
     last = PublishedKey(reason=Reason.KEY_ABSENT)
     try:
         records = key_records(answer)
-    except Refused as refused:
+    except UnusableSignature as refused:
         return PublishedKey(reason=refused.reason, found=refused.found)
     for record in records:
         last = _of_record(record)
@@ -49,11 +49,11 @@ def published_key(answer: Answer | LookupFailure) -> PublishedKey:
 
 def _of_record(record: bytes) -> PublishedKey:
     """The key for the algorithm that the record names; for RSA, when it names neither."""
-    last = Refused(Reason.KEY_ABSENT)
+    last = UnusableSignature(Reason.KEY_ABSENT)
     for algorithm in (Algorithm.ED25519_SHA256, Algorithm.RSA_SHA256):
         try:
             return PublishedKey(algorithm=algorithm, key=read_key(record, algorithm))
-        except Refused as refused:
+        except UnusableSignature as refused:
             last = refused
             if refused.reason is not Reason.KEY_ALGORITHM:
                 break

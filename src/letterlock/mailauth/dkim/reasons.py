@@ -138,7 +138,7 @@ EXPLANATIONS = {
 }
 
 
-class Refused(Exception):
+class UnusableSignature(Exception):
     """A signature or key that cannot pass: the reason, and what was found. Never leaves this package."""
 
     def __init__(self, reason: Reason, found: str = "") -> None:

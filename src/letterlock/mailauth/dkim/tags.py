@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from letterlock.mailauth.dkim.reasons import Reason, Refused
+from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
 
 # A signature with a copy of all fields (z=) has some kilobytes; a key of 8192 bits has 1.5 KB.
 MAX_LIST_OCTETS = 64 * 1024
@@ -37,17 +37,17 @@ def parse_tags(text: bytes, bad: Reason = Reason.SYNTAX) -> dict[bytes, Tag]:
     CRLF is removed wherever it stands: a header field has it before white space only.
     """
     if text.count(b";") > MAX_TAGS:
-        raise Refused(Reason.TOO_MANY_TAGS, f"{text.count(b';')} tags")
+        raise UnusableSignature(Reason.TOO_MANY_TAGS, f"{text.count(b';')} tags")
     if len(text) > MAX_LIST_OCTETS:
-        raise Refused(Reason.TOO_LARGE, f"{len(text)} bytes")
+        raise UnusableSignature(Reason.TOO_LARGE, f"{len(text)} bytes")
     found: dict[bytes, Tag] = {}
     for part, end in _parts(text):
         name, equals, value = part.partition(b"=")
         name = _bare(name)
         if not equals or not _NAME.fullmatch(name):
-            raise Refused(bad, f"{shown(part)} is no tag")
+            raise UnusableSignature(bad, f"{shown(part)} is no tag")
         if name in found:
-            raise Refused(bad, f"the tag {name.decode()}= stands twice")
+            raise UnusableSignature(bad, f"the tag {name.decode()}= stands twice")
         found[name] = Tag(_checked(_bare(value), name, bad), end - len(value), end)
     return found
 
@@ -69,14 +69,14 @@ def _bare(text: bytes) -> bytes:
 
 def _checked(value: bytes, name: bytes, bad: Reason) -> bytes:
     if not _VALUE.fullmatch(value):
-        raise Refused(bad, f"the value of {name.decode()}= has characters that are not allowed")
+        raise UnusableSignature(bad, f"the value of {name.decode()}= has characters that are not allowed")
     return value
 
 
 def number(value: bytes, name: str) -> int:
     """A decimal number. Raises Refused."""
     if not _DIGITS.fullmatch(value):
-        raise Refused(Reason.SYNTAX, f"{name}={shown(value)} is no number")
+        raise UnusableSignature(Reason.SYNTAX, f"{name}={shown(value)} is no number")
     return int(value)
 
 
@@ -96,4 +96,4 @@ def octets(value: bytes, name: str, bad: Reason = Reason.SYNTAX) -> bytes:
     try:
         return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error:
-        raise Refused(bad, f"{name}= is no base64") from None
+        raise UnusableSignature(bad, f"{name}= is no base64") from None

@@ -13,7 +13,7 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from letterlock.mailauth.dkim.canonical import BodyHash, Form, canonical_field
 from letterlock.mailauth.dkim.keys import PublicKey, read_key
-from letterlock.mailauth.dkim.reasons import Reason, Refused, Result, explain
+from letterlock.mailauth.dkim.reasons import Reason, Result, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import FIELD_NAME, Algorithm, Signature, parse_signature
 from letterlock.mailauth.dkim.tags import shown
 from letterlock.mailauth.message import Field, Message
@@ -96,10 +96,12 @@ def examine(message: Message) -> Examination:
     fields = message.named(FIELD_NAME)
     first, rest = fields[:MAX_SIGNATURES], fields[MAX_SIGNATURES:]
     # One verdict for all the rest: an attacker may write 10,000, and whoever records verdicts writes a line for each.
-    unread = [refusal(rest[0], Refused(Reason.TOO_MANY_SIGNATURES, f"{len(fields)} signatures"))] if rest else []
+    unread = (
+        [refusal(rest[0], UnusableSignature(Reason.TOO_MANY_SIGNATURES, f"{len(fields)} signatures"))] if rest else []
+    )
     try:
         require_well_formed(message)
-    except Refused as refused:
+    except UnusableSignature as refused:
         return Examination(message, (*(refusal(field, refused) for field in first), *unread))
     return Examination(message, (*map(_read, first), *unread))
 
@@ -108,17 +110,17 @@ def require_well_formed(message: Message) -> None:
     """Raises Refused when a line of the header is no field: nobody knows what a reader makes of what follows it."""
     malformed = message.named(b"")
     if malformed:
-        raise Refused(Reason.MALFORMED_HEADER, shown(malformed[0].raw))
+        raise UnusableSignature(Reason.MALFORMED_HEADER, shown(malformed[0].raw))
 
 
 def _read(field: Field) -> Signature | Verdict:
     try:
         return parse_signature(field)
-    except Refused as refused:
+    except UnusableSignature as refused:
         return refusal(field, refused)
 
 
-def refusal(field: Field, refused: Refused, signature: Signature | None = None) -> Verdict:
+def refusal(field: Field, refused: UnusableSignature, signature: Signature | None = None) -> Verdict:
     """The verdict on a signature that cannot pass."""
     return Verdict(
         field=field,
@@ -147,7 +149,7 @@ class Bodies:
             self._hashed[form] = hashed.finish(), hashed.octets
         digests, octets = self._hashed[form]
         if length is not None and length > octets:
-            raise Refused(Reason.BODY_TOO_SHORT, f"l={length}, the body has {octets} bytes")
+            raise UnusableSignature(Reason.BODY_TOO_SHORT, f"l={length}, the body has {octets} bytes")
         return digests[length]
 
     def unsigned_octets(self, form: Form, length: int | None) -> int:
@@ -193,7 +195,7 @@ def _judge(
     try:
         require_unexpired(signature, now)
         records = key_records(answer)
-    except Refused as refused:
+    except UnusableSignature as refused:
         return _with_security(refusal(signature.field, refused, signature), answer)
     verdicts: list[Verdict] = []
     for record in records:
@@ -209,7 +211,7 @@ def _judge_by(record: bytes, signature: Signature, bodies: Bodies, headers: Head
     try:
         key = read_key(record, signature.algorithm)
         check(signature, key, bodies, headers)
-    except Refused as refused:
+    except UnusableSignature as refused:
         return _with_key(refusal(signature.field, refused, signature), key)
     unsigned = bodies.unsigned_octets(signature.body_form, signature.length)
     verdict = Verdict(field=signature.field, result=Result.PASS, signature=signature, unsigned_octets=unsigned)
@@ -219,30 +221,32 @@ def _judge_by(record: bytes, signature: Signature, bodies: Bodies, headers: Head
 def require_unexpired(signature: Signature, now: float) -> None:
     """Raises Refused after the time in x=."""
     if signature.expires_at is not None and signature.expires_at < now:
-        raise Refused(Reason.EXPIRED, f"x={signature.expires_at}")
+        raise UnusableSignature(Reason.EXPIRED, f"x={signature.expires_at}")
 
 
 def check(signature: Signature, key: PublicKey, bodies: Bodies, headers: Headers) -> None:
     """Check a signature with a key (section 6.1.3). Raises Refused."""
     if key.strict and signature.identity_domain != signature.domain:
-        raise Refused(Reason.KEY_STRICT, f"i={signature.identity}, d={signature.domain}")
+        raise UnusableSignature(Reason.KEY_STRICT, f"i={signature.identity}, d={signature.domain}")
     if bodies.digest(signature.body_form, signature.length) != signature.body_hash:
-        raise Refused(Reason.BODY_CHANGED)
+        raise UnusableSignature(Reason.BODY_CHANGED)
     if not key.verifies(signature.signature, headers.digest(signature)):
-        raise Refused(Reason.HEADER_CHANGED)
+        raise UnusableSignature(Reason.HEADER_CHANGED)
     count = headers.count(b"from")
     if count > signature.names.count(b"from"):  # readers may show the one above those that are signed
-        raise Refused(Reason.FROM_ADDED, f"{count} From fields")
+        raise UnusableSignature(Reason.FROM_ADDED, f"{count} From fields")
 
 
 def key_records(answer: Answer | LookupFailure) -> list[bytes]:
     """The TXT records in an answer, each one's strings joined (section 3.6.2.2). Raises Refused."""
     if isinstance(answer, LookupFailure):
         bogus = answer.kind is FailureKind.BOGUS
-        raise Refused(Reason.KEY_BOGUS if bogus else Reason.KEY_LOOKUP_FAILED, f"{answer.kind}: {answer.detail}")
+        raise UnusableSignature(
+            Reason.KEY_BOGUS if bogus else Reason.KEY_LOOKUP_FAILED, f"{answer.kind}: {answer.detail}"
+        )
     records = [b"".join(record.strings) for record in answer.records if isinstance(record, TXT)]
     if not records:
-        raise Refused(Reason.KEY_ABSENT, str(answer.question.name).rstrip("."))
+        raise UnusableSignature(Reason.KEY_ABSENT, str(answer.question.name).rstrip("."))
     return records[:MAX_KEY_RECORDS]
 
 

@@ -13,15 +13,15 @@ one that is late is not waited for, but heard when it answers after all. One dea
 signed name looks forged. `UpstreamTransport.examine` looks at all of them, and asks the fit ones first from then on.
 """
 
-from letterlock.net.dns.examination import Finding, UpstreamReport, examine
+from letterlock.net.dns.examination import UpstreamFinding, UpstreamReport, examine
 from letterlock.net.dns.transport import UpstreamTransport
 from letterlock.net.dns.upstream import InvalidUpstream, NoUpstreams, Upstream, parse_upstream, system_upstreams
 
 __all__ = [
-    "Finding",
     "InvalidUpstream",
     "NoUpstreams",
     "Upstream",
+    "UpstreamFinding",
     "UpstreamReport",
     "UpstreamTransport",
     "examine",

@@ -26,7 +26,7 @@ PAYLOAD_OCTETS = 1232
 _NSEC, _NSEC3, _RRSIG = dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.RRSIG
 
 
-class Finding(StrEnum):
+class UpstreamFinding(StrEnum):
     """What can be wrong with an upstream; the value is a code, `sentence` says it for people."""
 
     SILENT = "silent"
@@ -43,14 +43,14 @@ class Finding(StrEnum):
 
 
 _SENTENCES = {
-    Finding.SILENT: "does not answer at all",
-    Finding.CHOKES_ON_DO: "answers plain queries, but not those that ask for DNSSEC records",
-    Finding.REFUSES: "refuses to answer queries from here",
-    Finding.STRIPS_SIGNATURES: "removes the signatures (RRSIG), so that every signed name would look forged",
-    Finding.STRIPS_DENIALS: "removes the proofs of absence (NSEC), so that nothing could be proven to be absent",
-    Finding.NO_TCP: "does not answer over TCP, so that long answers cannot be had",
+    UpstreamFinding.SILENT: "does not answer at all",
+    UpstreamFinding.CHOKES_ON_DO: "answers plain queries, but not those that ask for DNSSEC records",
+    UpstreamFinding.REFUSES: "refuses to answer queries from here",
+    UpstreamFinding.STRIPS_SIGNATURES: "removes the signatures (RRSIG), so that every signed name would look forged",
+    UpstreamFinding.STRIPS_DENIALS: "removes the proofs of absence (NSEC), so that nothing can be proven absent",
+    UpstreamFinding.NO_TCP: "does not answer over TCP, so that long answers cannot be had",
 }
-_DEMERITS = {Finding.NO_TCP: 1, Finding.STRIPS_DENIALS: 2, Finding.STRIPS_SIGNATURES: 3}
+_DEMERITS = {UpstreamFinding.NO_TCP: 1, UpstreamFinding.STRIPS_DENIALS: 2, UpstreamFinding.STRIPS_SIGNATURES: 3}
 _UNFIT_DEMERITS = 4
 
 
@@ -59,13 +59,13 @@ class UpstreamReport:
     """What was found out about an upstream, and its round trip in seconds (None: it never answered)."""
 
     upstream: Upstream
-    findings: tuple[Finding, ...]
+    findings: tuple[UpstreamFinding, ...]
     round_trip: float | None
 
     @property
     def fit(self) -> bool:
         """Whether answers through this upstream can be validated."""
-        return self.demerits <= _DEMERITS[Finding.NO_TCP]
+        return self.demerits <= _DEMERITS[UpstreamFinding.NO_TCP]
 
     @property
     def demerits(self) -> int:
@@ -96,19 +96,19 @@ async def examine(upstream: Upstream, exchange: Exchange, zone: dns.name.Name = 
     )
     findings = []
     if not _has(signed, _RRSIG):
-        findings.append(Finding.STRIPS_SIGNATURES)
+        findings.append(UpstreamFinding.STRIPS_SIGNATURES)
     if absent is not None and not absent.answer and not _has(absent, _NSEC, _NSEC3):
-        findings.append(Finding.STRIPS_DENIALS)
+        findings.append(UpstreamFinding.STRIPS_DENIALS)
     if over_tcp is None:
-        findings.append(Finding.NO_TCP)
+        findings.append(UpstreamFinding.NO_TCP)
     return UpstreamReport(upstream=upstream, findings=tuple(findings), round_trip=round_trip)
 
 
-def _deaf(signed: Frames | None, plain: Frames | None) -> Finding:
+def _deaf(signed: Frames | None, plain: Frames | None) -> UpstreamFinding:
     """What is wrong with an upstream that does not answer a query with DO as it should."""
     if plain is not None and plain.rcode == dns.rcode.NOERROR:
-        return Finding.CHOKES_ON_DO
-    return Finding.SILENT if signed is None and plain is None else Finding.REFUSES
+        return UpstreamFinding.CHOKES_ON_DO
+    return UpstreamFinding.SILENT if signed is None and plain is None else UpstreamFinding.REFUSES
 
 
 def _has(message: Frames, *rdtypes: dns.rdatatype.RdataType) -> bool:

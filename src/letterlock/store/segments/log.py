@@ -24,7 +24,7 @@ from letterlock.sqlite.disk import nobody_helps
 from letterlock.store.segments.records import (
     OPENING_OCTETS,
     SALT_OCTETS,
-    Kind,
+    RecordKind,
     encode_opening,
     encode_record,
     read_octets,
@@ -54,7 +54,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ContentLocation:
     """Where the content of a message is."""
 
     segment: Segment
@@ -66,10 +66,10 @@ class Place:
 class _Piece:
     """A record on its way, and who waits for it."""
 
-    kind: Kind
+    kind: RecordKind
     note: bytes
     content: bytes
-    future: asyncio.Future[Place]
+    future: asyncio.Future[ContentLocation]
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +77,7 @@ class _Group:
     """Records that are written and flushed together."""
 
     pieces: Sequence[_Piece]
-    places: list[Place] = field(default_factory=list)
+    places: list[ContentLocation] = field(default_factory=list)
     error: StoreFailed | None = None
 
 
@@ -112,7 +112,7 @@ class SegmentLog:
         self._thread = threading.Thread(target=self._run, name="letterlock-segments", daemon=True)
         self._thread.start()
 
-    async def append(self, kind: Kind, note: bytes, content: bytes = b"") -> Place:
+    async def append(self, kind: RecordKind, note: bytes, content: bytes = b"") -> ContentLocation:
         """Write a record; it is on disk when this returns. Raises StoreFailed, StoreFull: it may not be there then.
 
         A message that was accepted keeps its segment until `finished`.
@@ -127,14 +127,14 @@ class SegmentLog:
             self._loop.call_soon(self._begin)  # whoever else asks in this turn comes along
         return await piece.future
 
-    async def content(self, place: Place) -> bytes:
+    async def content(self, place: ContentLocation) -> bytes:
         """The content of a message that is not finished. Raises StoreFailed."""
         try:
             return await asyncio.to_thread(read_octets, place.segment.descriptor, place.at, place.octets)
         except OSError as error:
             raise StoreFailed(f"{place.segment.path}: {error}") from None
 
-    def finished(self, place: Place) -> None:
+    def finished(self, place: ContentLocation) -> None:
         """A message is done, and that is on disk."""
         place.segment.live -= 1
 
@@ -163,7 +163,7 @@ class SegmentLog:
 
     def _released(self, group: _Group) -> None:
         for piece, place in zip(group.pieces, group.places, strict=False):
-            if piece.kind is Kind.ACCEPTED:
+            if piece.kind is RecordKind.ACCEPTED:
                 place.segment.live += 1
             if not piece.future.done():
                 piece.future.set_result(place)
@@ -228,7 +228,7 @@ class SegmentLog:
         for each in group.pieces:
             pieces += (record := encode_record(segment.salt, each.kind, each.note, each.content))
             at += len(record[0])
-            group.places.append(Place(segment, at, len(each.content)))
+            group.places.append(ContentLocation(segment, at, len(each.content)))
             at += len(each.content)
         segment.bad = True  # until it is known that all went well
         try:

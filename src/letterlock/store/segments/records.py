@@ -28,7 +28,7 @@ HEAD_OCTETS = _HEAD.size + _CHECK.size
 _BLOCK_OCTETS = 1 << 20
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """What a record says."""
 
     ACCEPTED = 1
@@ -36,10 +36,10 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SegmentRecord:
     """One record as it was read; its content is read by itself (`read_octets`), from `content_at`."""
 
-    kind: Kind
+    kind: RecordKind
     note: bytes
     content_at: int
     content_octets: int
@@ -59,13 +59,13 @@ def encode_opening(salt: bytes) -> bytes:
     return opening + _CHECK.pack(zlib.crc32(opening))
 
 
-def encode_record(salt: bytes, kind: Kind, note: bytes, content: bytes = b"") -> tuple[bytes, bytes]:
+def encode_record(salt: bytes, kind: RecordKind, note: bytes, content: bytes = b"") -> tuple[bytes, bytes]:
     """A record in two pieces, so that the content is not copied."""
     head = _HEAD.pack(salt, kind, len(note), len(content), zlib.crc32(content, zlib.crc32(note)))
     return head + _CHECK.pack(zlib.crc32(head)) + note, content
 
 
-def read_segment(path: Path) -> Iterator[Record | Damage]:
+def read_segment(path: Path) -> Iterator[SegmentRecord | Damage]:
     """All records of a segment in their order; the unfinished one at its end is left out. Raises OSError."""
     with path.open("rb") as file:
         descriptor = file.fileno()
@@ -106,20 +106,20 @@ def _read_opening(descriptor: int) -> bytes | None:
     return salt if opening == encode_opening(salt) else None
 
 
-def _read_record(descriptor: int, salt: bytes, at: int, size: int) -> Record | None:
+def _read_record(descriptor: int, salt: bytes, at: int, size: int) -> SegmentRecord | None:
     """The whole and undamaged record at a place, if there is one."""
     head = os.pread(descriptor, HEAD_OCTETS, at)
     if len(head) < HEAD_OCTETS or _CHECK.unpack_from(head, _HEAD.size)[0] != zlib.crc32(head[: _HEAD.size]):
         return None
     its_salt, kind, note_octets, content_octets, check = _HEAD.unpack_from(head)
     octets = HEAD_OCTETS + note_octets + content_octets
-    if its_salt != salt or kind not in tuple(Kind) or at + octets > size:
+    if its_salt != salt or kind not in tuple(RecordKind) or at + octets > size:
         return None
     content_at = at + HEAD_OCTETS + note_octets
     note = read_octets(descriptor, at + HEAD_OCTETS, note_octets)
     if _checksum(descriptor, content_at, content_octets, zlib.crc32(note)) != check:
         return None
-    return Record(Kind(kind), note, content_at, content_octets, octets)
+    return SegmentRecord(RecordKind(kind), note, content_at, content_octets, octets)
 
 
 def _checksum(descriptor: int, at: int, octets: int, check: int) -> int:

@@ -14,9 +14,9 @@ from letterlock.queue.tasks import QueuedMessage
 from letterlock.sqlite.disk import Disk
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
-from letterlock.store.sealing import IN_CLEAR, Seal
+from letterlock.store.sealing import IN_CLEAR, ContentSeal
 from letterlock.store.segments.log import SUFFIX, sync_directory
-from letterlock.store.segments.records import Damage, Kind, Record, read_octets, read_segment
+from letterlock.store.segments.records import Damage, RecordKind, SegmentRecord, read_octets, read_segment
 
 log = logging.getLogger("letterlock.store")
 DAMAGED_SUFFIX = ".damaged"
@@ -25,7 +25,7 @@ MAX_MOVED_AT_ONCE = 64
 MAX_OCTETS_AT_ONCE = 1 << 25
 
 
-async def recover(directory: Path, kept: Store, seal: Seal = IN_CLEAR, disk: Disk | None = None) -> "Recovered":
+async def recover(directory: Path, kept: Store, seal: ContentSeal = IN_CLEAR, disk: Disk | None = None) -> "Recovered":
     """Move what the segments in a directory still have into a store, due at once.
 
     A message that the store has already is left as it is. Segments that are damaged are told of and set aside. When a
@@ -50,7 +50,7 @@ async def recover(directory: Path, kept: Store, seal: Seal = IN_CLEAR, disk: Dis
     return Recovered(_last_number(directory, (*found.whole, *found.damaged)), left)
 
 
-async def _move_all(path: Path, found: "_Found", kept: Store, seal: Seal, disk: Disk | None) -> None:
+async def _move_all(path: Path, found: "_Found", kept: Store, seal: ContentSeal, disk: Disk | None) -> None:
     """What one segment has; then it is removed, or set aside. Raises StoreFailed, OSError."""
     for group in _groups(found.of(path)):
         if disk is not None:
@@ -93,7 +93,7 @@ class Left:
 
     envelope: Envelope
     path: Path
-    record: Record
+    record: SegmentRecord
     behind: bool = False
     waits: bool = False
     beside_damage: bool = False
@@ -125,7 +125,7 @@ class _Found:
         return [left for left in self.left.values() if left.path == path]
 
 
-def _read_all(directory: Path, seal: Seal) -> _Found:
+def _read_all(directory: Path, seal: ContentSeal) -> _Found:
     """Raises OSError."""
     found = _Found()
     for path in sorted(directory.glob(f"*{SUFFIX}")):
@@ -140,11 +140,11 @@ def _read_all(directory: Path, seal: Seal) -> _Found:
     return found
 
 
-def _note(found: _Found, path: Path, record: Record | Damage, seal: Seal) -> None:
+def _note(found: _Found, path: Path, record: SegmentRecord | Damage, seal: ContentSeal) -> None:
     """Raises Damaged."""
     if isinstance(record, Damage):
         raise Damaged(f"no record can be read at octet {record.at}")
-    if record.kind is Kind.DONE:
+    if record.kind is RecordKind.DONE:
         found.left.pop(record.note.decode("ascii", "replace"), None)
         return
     envelope = read_whole_envelope(_open_note(seal, record.note))
@@ -165,7 +165,7 @@ def _groups(messages: Iterable[Left]) -> Iterator[list[Left]]:
         yield group
 
 
-async def _move_group(group: Sequence[Left], kept: Store, seal: Seal) -> None:
+async def _move_group(group: Sequence[Left], kept: Store, seal: ContentSeal) -> None:
     missing = [(name, left) for left in group if (name := await _free_name(kept, left.envelope)) is not None]
     bodies = await asyncio.to_thread(lambda: [_content(left, seal) for _, left in missing])
     moves = (
@@ -204,7 +204,7 @@ def _is_same(there: QueuedMessage, envelope: Envelope) -> bool:
     )
 
 
-def _content(left: Left, seal: Seal) -> bytes:
+def _content(left: Left, seal: ContentSeal) -> bytes:
     with left.path.open("rb") as file:
         octets = read_octets(file.fileno(), left.record.content_at, left.record.content_octets)
     return open_content(seal, left.envelope.id, octets)
@@ -213,18 +213,18 @@ def _content(left: Left, seal: Seal) -> bytes:
 # --- encrypted records: the id in clear, a NUL, and the envelope; the content ---------------------------------------
 
 
-def close_record(seal: Seal, message_id: str, note: bytes, content: bytes) -> tuple[bytes, bytes]:
+def close_record(seal: ContentSeal, message_id: str, note: bytes, content: bytes) -> tuple[bytes, bytes]:
     """The note and the content of an accepted message as they stand in a segment when there is a key."""
     name = message_id.encode()
     return name + _SEPARATOR + seal.close(_note_of(message_id), note), seal.close(message_id, content)
 
 
-def open_content(seal: Seal, message_id: str, content: bytes) -> bytes:
+def open_content(seal: ContentSeal, message_id: str, content: bytes) -> bytes:
     """The content of a record, encrypted or not. Raises Damaged."""
     return seal.open(message_id, content)
 
 
-def _open_note(seal: Seal, note: bytes) -> bytes:
+def _open_note(seal: ContentSeal, note: bytes) -> bytes:
     """Raises Damaged."""
     name, separator, sealed = note.partition(_SEPARATOR)
     return seal.open(_note_of(name.decode("ascii", "replace")), sealed) if separator else note

@@ -19,10 +19,10 @@ from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedM
 from letterlock.sqlite.disk import Disk, nobody_helps
 from letterlock.store.envelopes import write_envelope
 from letterlock.store.rows import Damaged
-from letterlock.store.sealing import IN_CLEAR, Seal
-from letterlock.store.segments.log import Place, Segment, SegmentLog, reopen
+from letterlock.store.sealing import IN_CLEAR, ContentSeal
+from letterlock.store.segments.log import ContentLocation, Segment, SegmentLog, reopen
 from letterlock.store.segments.messages_in_memory import Kept, KeptTask, tally
-from letterlock.store.segments.records import Kind
+from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.recovery import Left, close_record, open_content, recover
 from letterlock.store.sqlite.opening import keep_log
 from letterlock.store.sqlite.store import SqliteStore
@@ -37,7 +37,7 @@ class _Fresh:
 
     envelope: Envelope
     lease: Lease
-    place: Place
+    place: ContentLocation
     ending: bool = False  # the word that it is done is on its way
     behind: bool = False  # the store behind has it as well
     moving: asyncio.Task[None] | None = None
@@ -46,7 +46,9 @@ class _Fresh:
 class SegmentStore:
     """queue.store.Store over another one, which holds what is not delivered at once."""
 
-    def __init__(self, kept: Store, segments: SegmentLog, seal: Seal = IN_CLEAR, disk: Disk | None = None) -> None:
+    def __init__(
+        self, kept: Store, segments: SegmentLog, seal: ContentSeal = IN_CLEAR, disk: Disk | None = None
+    ) -> None:
         """`disk` says whether there is room for new mail; None: as long as writing succeeds."""
         self._kept = kept
         self._disk = disk
@@ -59,7 +61,7 @@ class SegmentStore:
         cls,
         directory: Path,
         kept: Store,
-        seal: Seal = IN_CLEAR,
+        seal: ContentSeal = IN_CLEAR,
         disk: Disk | None = None,
         relief: Callable[[], bool] = nobody_helps,
     ) -> "SegmentStore":
@@ -81,7 +83,7 @@ class SegmentStore:
     def _keep(self, left: Left, segment: Segment) -> None:
         """A message of the last run stays in its segment; its lease has run out."""
         record = left.record
-        place = Place(segment, record.content_at, record.content_octets)
+        place = ContentLocation(segment, record.content_at, record.content_octets)
         lease = Lease(secrets.token_hex(8), left.envelope.id, left.envelope.recipients[0].domain, 0.0)
         segment.live += 1 + left.beside_damage  # then it is never without any, and stays for the next start
         if left.waits:
@@ -118,7 +120,7 @@ class SegmentStore:
         if self._disk is not None:
             self._disk.accepted(len(body))
         try:
-            place = await self._segments.append(Kind.ACCEPTED, note, body)
+            place = await self._segments.append(RecordKind.ACCEPTED, note, body)
         except StoreFailed:
             self._released(len(body))
             raise
@@ -144,7 +146,7 @@ class SegmentStore:
             fresh.ending = False
 
     async def _forget(self, fresh: _Fresh) -> None:
-        await self._segments.append(Kind.DONE, fresh.envelope.id.encode())
+        await self._segments.append(RecordKind.DONE, fresh.envelope.id.encode())
         self._segments.finished(fresh.place)
         self._released(fresh.place.octets)
         del self._fresh[fresh.envelope.id]
@@ -371,7 +373,7 @@ def _heard_out(moving: asyncio.Task[None]) -> None:
         moving.exception()
 
 
-async def open_queue(directory: Path, seal: Seal = IN_CLEAR) -> SegmentStore:
+async def open_queue(directory: Path, seal: ContentSeal = IN_CLEAR) -> SegmentStore:
     """The queue of one machine: SQLite behind the fast lane. Raises StoreFailed, QueueInUse."""
     kept = await SqliteStore.open(directory, seal)
     try:

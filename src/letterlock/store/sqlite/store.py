@@ -26,7 +26,7 @@ from letterlock.sqlite.disk import nobody_helps
 from letterlock.sqlite.writer import Writer
 from letterlock.store.parcels import Parcel, take_parcel
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
-from letterlock.store.sealing import IN_CLEAR, Seal, check_key
+from letterlock.store.sealing import IN_CLEAR, ContentSeal, check_key
 from letterlock.store.sqlite import orders
 from letterlock.store.sqlite.opening import FILE, VERSION, connect, take_lock
 from letterlock.store.sqlite.reading import (
@@ -48,7 +48,11 @@ class SqliteStore:
     """queue.store.Store over SQLite. Open one with `SqliteStore.open`."""
 
     def __init__(
-        self, connection: sqlite3.Connection, lock: IO[bytes], seal: Seal, relief: Callable[[], bool] = nobody_helps
+        self,
+        connection: sqlite3.Connection,
+        lock: IO[bytes],
+        seal: ContentSeal,
+        relief: Callable[[], bool] = nobody_helps,
     ) -> None:
         self._writer = Writer(connection, relief)
         self._lock = lock
@@ -58,7 +62,7 @@ class SqliteStore:
     async def open(
         cls,
         directory: Path,
-        seal: Seal = IN_CLEAR,
+        seal: ContentSeal = IN_CLEAR,
         *,
         now: float | None = None,
         relief: Callable[[], bool] = nobody_helps,
@@ -280,7 +284,7 @@ def _insert(
         run(db, "insert_task", envelope.id, next_hop, due_at, token)
 
 
-def _take_over(db: sqlite3.Connection, source: str, parcel: Parcel, seal: Seal) -> bool:
+def _take_over(db: sqlite3.Connection, source: str, parcel: Parcel, seal: ContentSeal) -> bool:
     """False, and nothing is changed, where its rows cannot be those of a message."""
     db.execute("SAVEPOINT parcel")
     try:
