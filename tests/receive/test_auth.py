@@ -403,3 +403,15 @@ async def test_pythons_smtplib_logs_in(context: ServerContext, users_path: Path)
     async with world(options(users_path), profile(context, Role.SUBMISSION)) as server:
         await asyncio.to_thread(send, server.address)
     assert server.store.kept
+
+
+async def test_a_reload_brings_other_users_and_keeps_the_count_of_failures(
+    context: ServerContext, users_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guessing, "MAX_FAILURES_OF_CLIENT", 2)
+    write_users(tmp_path / "users", new_file())
+    async with world(options(tmp_path / "users"), profile(context)) as server:
+        assert (await talk(server, lambda client: client.auth(b"PLAIN", PLAIN)))[:3] == b"535"
+        server.listener.reload(options(users_path), [profile(context)])
+        assert (await talk(server, lambda client: client.auth(b"PLAIN", WRONG)))[:3] == b"535"
+        assert (await talk(server, lambda client: client.auth(b"PLAIN", PLAIN)))[:3] == b"454"
