@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Ports, Refused, Unreachable
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
+from letterlock.discover.announced import Announced, find_announced
 from letterlock.discover.reporting import find_reporting
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Prospect, Protection, Summary, but, outlook, protection, unseen, weakest
@@ -102,6 +103,7 @@ class Survey:
     reporting: Reporting | None
     advice: tuple[Advice, ...]
     at: float
+    announced: tuple[Announced, ...] = ()
 
     @property
     def domain(self) -> str:
@@ -117,15 +119,18 @@ async def survey(
     resolver: Resolver,
     sessions: SharedSessions,
     source: str = "",
+    selectors: tuple[str, ...] | None = None,
 ) -> Survey:
     """Look at a destination, or where the operator's route leads. Never raises for DNS, TLS or a server.
 
+    `selectors`: look at SPF, DMARC and these DKIM keys, too; None: at none of them.
     `source` names the address that the dialer in `ports` dials from: sessions are shared between equal ones.
     """
     evidence = await ports.discoverer.destination(NextHop(domain, options.port))
     if evidence.final is not None:
         return _ends_here(evidence, evidence.final, at=ports.clock.now())
     reporting = await find_reporting(resolver, evidence.next_hop.domain)
+    announced = () if selectors is None else await find_announced(resolver, domain, selectors)
     options = replace(options, port=evidence.next_hop.port)
     look = _Look(evidence, ports, options, sessions, source)
     routed = route(evidence, ports.shuffle, options.hostname)
@@ -141,6 +146,7 @@ async def survey(
         reporting=reporting,
         advice=advise(SurveyedDestination(evidence=evidence, hosts=tuple(map(_seen, hosts)), reporting=reporting)),
         at=ports.clock.now(),
+        announced=announced,
     )
 
 

@@ -105,6 +105,10 @@ class DomainParam(click.ParamType[str]):
     default=None,
     help="Print a block or a line per domain.  [default: a line if there are 4 or more]",
 )
+@click.option("--mail-auth", is_flag=True, help="Show SPF and DMARC of each domain, too.")
+@click.option(
+    "--selector", "selectors", metavar="NAME", multiple=True, help="The same, and this DKIM key; may be repeated."
+)
 @click.option("--json", "form", flag_value="json", help="Print one JSON document.")
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print one JSON object per line, as results arrive.")
 @click.option(
@@ -120,6 +124,8 @@ def check(
     port: int | None,
     timeout: float,
     full: bool | None,
+    mail_auth: bool,
+    selectors: tuple[str, ...],
     form: str | None,
     html: Path | None,
 ) -> None:
@@ -143,7 +149,8 @@ def check(
     if html is not None and len(asked) > MAX_PAGE_DOMAINS:
         raise click.UsageError(f"a page holds at most {MAX_PAGE_DOMAINS} domains; these are {len(asked)}")
     brief = len(asked) > BLOCKS_UP_TO if full is None else not full
-    run = _Run(asked, options, jobs, _Sheets.of(form, brief=brief, html=html))
+    wanted = selectors if mail_auth or selectors else None
+    run = _Run(asked, options, jobs, _Sheets.of(form, brief=brief, html=html), wanted)
     sys.exit(run.to_its_end())
 
 
@@ -231,7 +238,15 @@ class _Bar(Protocol):
 class _Run:
     """From domains to an exit status."""
 
-    def __init__(self, domains: tuple[str, ...], options: Options, jobs: int, sheets: _Sheets) -> None:
+    def __init__(
+        self,
+        domains: tuple[str, ...],
+        options: Options,
+        jobs: int,
+        sheets: _Sheets,
+        selectors: tuple[str, ...] | None,
+    ) -> None:
+        self._selectors = selectors
         self._domains = domains
         self._options = options
         self._jobs = jobs
@@ -284,6 +299,7 @@ class _Run:
                     resolver=asked.resolver,
                     sessions=sessions,
                     source=str(source),
+                    selectors=self._selectors,
                 )
 
             async with aclosing(sessions):

@@ -7,6 +7,7 @@ from letterlock.cli.check.table import heading
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.deliver.session import Refused, Unreachable
+from letterlock.discover.announced import Announced
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
 from letterlock.identity.handshake import Completed
@@ -77,6 +78,7 @@ def _draw_domain(survey: Survey, style: Style) -> Iterator[str]:
         yield f"  MTA-STS       {sts}"
     if reporting := _reporting_words(survey, style):
         yield f"  TLS reports   {reporting}"
+    yield from (_announced(each, style) for each in survey.announced)
     if rule:
         yield f"  your rule     {rule.tls}  {style(f'[{rule.source}]', 'dim')}"
 
@@ -102,6 +104,17 @@ def _sts_words(survey: Survey, style: Style) -> str:
         case StsUnreachable(detail=detail):
             return f"{style('could not find out', 'warn')}: {safe(detail)}"
     return ""
+
+
+_STATES = {"absent": ("none", "warn"), "invalid": ("invalid", "bad"), "failed": ("could not find out", "warn")}
+
+
+def _announced(found: Announced, style: Style) -> str:
+    """SPF, DMARC or a DKIM key in a line."""
+    word, look = _STATES.get(found.state, ("", ""))
+    what = ": ".join(filter(None, (style(word, look) if word else "", safe(found.detail))))
+    security = f"  {style(f'[{found.security}]', 'dim')}" if found.security else ""
+    return f"  {safe(found.method):<13} {what}{security}"
 
 
 def _reporting_words(survey: Survey, style: Style) -> str:

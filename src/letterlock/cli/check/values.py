@@ -6,6 +6,7 @@ them without asking first. docs/guides/check.md lists them.
 
 from letterlock.cli.check.table import heading
 from letterlock.deliver.session import Refused, Unreachable
+from letterlock.discover.announced import Announced
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
 from letterlock.identity.handshake import Completed, HandshakeFailed
@@ -39,6 +40,7 @@ def survey_values(survey: Survey) -> dict[str, object]:
         "mx": None if survey.evidence.mx is None else lookup_values(survey.evidence.mx) | _proof(survey.evidence.mx),
         "mta_sts": _mta_sts(survey.evidence.sts),
         "tls_reports": _reporting(survey.reporting),
+        "mail_authentication": [_announced(each) for each in survey.announced],
         "rule": {"tls": rule.tls.value, "source": rule.source} if rule else None,
         "reasons": [reason_values(each) for each in routed.reasons],
         "deliverable": isinstance(routed, Route),
@@ -119,6 +121,10 @@ def _reporting(reporting: Reporting | None) -> dict[str, object] | None:
             state, detail = "absent", None if reporting.nearly is None else str(reporting.nearly)
     uris = list(reporting.uris) if isinstance(reporting, ReportAddresses) else []
     return {"state": state, "uris": uris, "detail": detail}
+
+
+def _announced(found: Announced) -> dict[str, object]:
+    return {"method": found.method, "state": found.state, "detail": found.detail, "security": found.security}
 
 
 def _advice(advice: Advice) -> dict[str, object]:
