@@ -14,6 +14,7 @@ from tests.certificates import authority, self_signed
 
 KEYS = {each.key.path: each.key for consumer in CONSUMERS for each in declared(consumer).values()}
 OTHERS: Mapping[str, str] = {
+    "accounts.file": '"users"',
     "hostname": '"other.example"',
     "user": '"nobody"',
     "workers": "3",
@@ -53,6 +54,7 @@ def directory_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority("Authority").credential.write(directory, "roots")
     (directory / "queue.key").write_text("QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\n")
     (directory / "queue.key").chmod(0o600)
+    (directory / "users").touch(0o600)
     (directory / "anchors").write_text(". IN DS 20326 8 2 " + "0" * 64 + "\n")
     return directory
 
