@@ -44,7 +44,7 @@ BLANKED = re.compile(
     r"|\*\*|^#+ |^ *- |^ *\d+\. |^> |\|",
     re.MULTILINE | re.DOTALL,
 )
-NO_REPETITION = re.compile(r"\n\s*\n|\d")  # a heading before its paragraph; the numbers of a record
+NO_REPETITION = re.compile(r"\n\s*\n|\d|from From")  # a heading and its paragraph; a record's numbers; the field From
 PARAGRAPH_END = re.compile(r"\n\s*\n|\n(?= *[-*] )|\n(?= *\d+\. )|\n(?=\|)|\n(?=#)")
 
 

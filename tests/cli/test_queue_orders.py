@@ -102,7 +102,7 @@ async def test_on_a_terminal_it_asks_with_the_count(queue: Queue) -> None:
     assert (status, "Hold 2 messages? [y/N]" in screen) == (1, True)
     assert await queue.states() == {"M1": ["queued"], "M2": ["queued"]}
     status, screen = await queue.on_terminal("y\n", "remove", "--domain", "one.test")
-    assert (status, "Remove, and tell nobody of, 2 messages?" in screen) == (0, True)
+    assert (status, "Without notice, remove 2 messages?" in screen) == (0, True)
     assert await queue.states() == {}
     status, screen = await queue.on_terminal("", "hold", "--all")
     assert (status, "0 messages held" in screen) == (0, True), "there is nothing to ask"

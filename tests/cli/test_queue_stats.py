@@ -93,8 +93,8 @@ async def test_a_trace_tells_the_story_in_order_of_time(queue: Queue) -> None:
     assert "    mx.one.test  (RFC 7672 section 2.2.3; rfc7672-2.2.3-starttls-required)" in lines
     assert f"    ann@one.test: deferred, 4.2.0 {DEMANDED}" in lines
     coming = lines.index("Next:")
-    assert lines[coming - 1] == "1970-01-01 00:00:20 UTC  what goes to two.test: held by the operator: ask legal"
-    assert lines[coming + 1].startswith("  ann@one.test: queued; is tried at 1970-01-01 00:0")
+    assert lines[coming - 1] == "1970-01-01 00:00:20 UTC  deliveries to two.test: held by the operator: ask legal"
+    assert lines[coming + 1].startswith("  ann@one.test: queued; next try 1970-01-01 00:0")
     assert (
         lines[coming + 2]
         == "    notices to the sender: of the delay: if it waits for long; of the failure: if it fails"

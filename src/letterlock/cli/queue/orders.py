@@ -154,7 +154,7 @@ def remove(
     if bounce:
         verb = OrderVerb("return", "Return", "returned to their senders", unasked=False, because=because)
     else:
-        verb = OrderVerb("remove", "Remove without notice", "removed", unasked=False)
+        verb = OrderVerb("remove", "Without notice, remove", "removed", unasked=False)
     _carry_out(client, verb, wanted, ids, everything=everything, **how)
 
 

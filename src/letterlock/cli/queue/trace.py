@@ -79,7 +79,7 @@ def print_trace(story: dict[str, Any], now: float) -> None:
             case "attempt":
                 _print_attempt(event, when)
             case done:
-                what = f"what goes to {safe(event['next_hop'])}: " if event["next_hop"] else ""
+                what = f"deliveries to {safe(event['next_hop'])}: " if event["next_hop"] else ""
                 because = f": {safe(event['reason'])}" if event["reason"] else ""
                 say(f"{when}  {what}{done} by the operator{because}", 0, 25)
     _print_coming(story, now)
