@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from letterlock.identity import path, signature, validity
@@ -207,9 +208,12 @@ def _same_name_other_key(chain: Sequence[bytes], anchors: Sequence[x509.Certific
     """
     keys: dict[bytes, set[bytes]] = {}
     for one in (*readable(chain[1:]), *anchors):
-        key = one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            key = one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        except (ValueError, UnsupportedAlgorithm):
+            continue  # nobody can have signed with it
         keys.setdefault(one.subject.public_bytes(), set()).add(key)
-    return any(len(keys[anchor.subject.public_bytes()]) > 1 for anchor in anchors)
+    return any(len(keys.get(anchor.subject.public_bytes(), ())) > 1 for anchor in anchors)
 
 
 def main() -> int:

@@ -96,10 +96,15 @@ def _world(denial: Denial, chance: random.Random) -> NameSpace:
     raw(world.zone, "_25._tcp.mx", "TLSA", RIGHT, *(b"\3\1" + _noise(chance) for _ in range(ODD_RDATA)))
     raw(world.zone, "_25._tcp.bad", "TLSA", *(_noise(chance)[: chance.randrange(4)] for _ in range(ODD_RDATA)))
     for owner, rdtype in (("@", "MX"), ("mx", "A"), ("text", "TXT")):
-        raw(world.zone, owner, rdtype, *(_noise(chance) for _ in range(ODD_RDATA)))
+        raw(world.zone, owner, rdtype, *(_without_pointers(_noise(chance)) for _ in range(ODD_RDATA)))
     raw(world.top, "odd", "DS", *(_noise(chance) for _ in range(ODD_RDATA)))
     world.zone.more_keys = tuple(_noise(chance) for _ in range(ODD_RDATA))
     return world.publish()
+
+
+def _without_pointers(noise: bytes) -> bytes:
+    """No octet that begins a compressed name, which would stand for another record in each reply."""
+    return bytes([octet & 0x7F if octet >= 0xC0 else octet for octet in noise])
 
 
 def _noise(chance: random.Random) -> bytes:
