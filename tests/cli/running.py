@@ -9,7 +9,7 @@ from typing import Any
 
 from letterlock.lab.box import Box
 
-SECONDS = 60.0
+SECONDS = 180.0  # a guard against hanging, not a measure: a busy machine starts a process in seconds
 
 
 @dataclass(frozen=True, slots=True)
