@@ -1,6 +1,7 @@
 """Several workers, each with a queue and a control socket of its own, asked as one."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -56,6 +57,18 @@ async def test_an_order_reaches_all_workers(queues: Queues) -> None:
     assert len({each for _, ids in pages for each in ids}) == 800
     assert await aside(lambda: queues.count(Wanted(state=State.HELD))) == 800
     assert await aside(queues.size) == 1_200
+
+
+async def test_every_order_is_logged_with_who_gave_it_and_why(queues: Queues, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "letterlock.admin")
+    await aside(lambda: list(queues.order("hold", Wanted(ids=("M0000", "M0001", "NONE")), reason="a test")))
+    await aside(lambda: list(queues.order("release", Wanted(ids=("M0001",)))))
+    uid = os.geteuid()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"M0000: hold by uid={uid}: a test",
+        f"M0001: hold by uid={uid}: a test",
+        f"M0001: release by uid={uid}",
+    ]
 
 
 async def test_many_ids_are_asked_for_in_parts(queues: Queues) -> None:

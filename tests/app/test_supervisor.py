@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -18,6 +19,7 @@ from tests.soak.sink import Sink, digest
 
 SECONDS = 30.0
 CONTENT = b"Subject: x\r\nX-Soak: {number}\r\nX-Soak-Digest: {digest}\r\n\r\nhello\r\n"
+LINE = re.compile(r"\w{3} [ \d]\d [\d:]{8} \S+ [\w/]+\[(\d+)\]: ")  # time, host, program and process
 
 
 @contextmanager
@@ -57,7 +59,7 @@ class Running:
 
     def workers(self) -> set[int]:
         """The processes that wrote into the log, without the supervisor."""
-        wrote = {int(line.partition("[")[2].partition("]")[0]) for line in self.log if "postfix-letterlock" in line}
+        wrote = {int(found[1]) for line in self.log if (found := LINE.match(line))}
         return wrote - {self.process.pid}
 
     async def stop(self) -> int:

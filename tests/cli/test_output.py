@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.app.logs import JsonFormatter, PostfixFormatter
+from letterlock.app.log_text import JsonFormatter, PostfixFormatter
 from letterlock.app.output import EXIT_OUTPUT, GuardedStream, guarded_streams, harmless, json_text
 from letterlock.mail.printable import printable, printable_lines
 
@@ -99,7 +99,7 @@ def test_a_line_of_the_log_is_one_line_and_printable(formatter: logging.Formatte
 
 def test_the_text_of_an_exception_cannot_pass_for_a_line_of_the_log() -> None:
     record = logging.makeLogRecord({"name": "letterlock.deliver", "levelno": 40, "levelname": "ERROR", "msg": "a bug"})
-    fault = ValueError("x\nNov 23 15:04:05 mx postfix-letterlock/smtp[1]: 4F: status=sent\x1b[2J")
+    fault = ValueError("x\nNov 23 15:04:05 mx postfix/smtp[1]: 4F: status=sent\x1b[2J")
     record.exc_info = (ValueError, fault, None)
     first, *others = PostfixFormatter("mx").format(record).split("\n")
     assert first.endswith("error: a bug")

@@ -2,14 +2,18 @@
 
 import re
 
-from letterlock.deliver.log import lines
+import pytest
+
+from letterlock.deliver.log import DeliveryLog, events, lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
+from letterlock.net.tls import ServerContext
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Achieved, Level
 from letterlock.policy.reasons import Reason
 from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
-from tests.deliver.world import ANN, BOB
+from tests.deliver.test_same_way import Sender
+from tests.deliver.world import ADDRESS, ANN, BOB, MemoryDialer, Server, make_task
 
 POSTFIX = re.compile(
     r"[0-9A-Za-z]+: to=<[^>]*>, relay=\S+, delay=[\d.e+]+, delays=[\d.e+]+(/[\d.e+]+){3}, "
@@ -104,3 +108,39 @@ def test_remote_text_is_bounded() -> None:
 def test_a_clock_that_went_back_gives_no_negative_delay() -> None:
     (line,) = lines(delivered(), accepted_at=1000)
     assert "delay=0, delays=0/0/0.6/0.3" in line
+
+
+def test_the_fields_of_a_delivery_for_json() -> None:
+    (event,) = events(delivered(), accepted_at=100.0)
+    assert event.fields() == {
+        "id": "4F2A1",
+        "recipient": "ann@example.org",
+        "next_hop": "example.org",
+        "relay": "mx1.example.org[192.0.2.1]:25",
+        "delay_seconds": 0.91,
+        "dsn": "2.0.0",
+        "status": "sent",
+        "text": "250 2.0.0 Ok: queued",
+        "in_doubt": False,
+        "tls": "authenticated",
+        "by": "dane-ee",
+        "version": "TLSv1.3",
+        "group": "X25519MLKEM768",
+        "why": "rfc7672-2.2-usable",
+    }
+
+
+async def test_a_new_session_has_its_tls_in_the_log_and_a_kept_one_has_not(
+    dialer: MemoryDialer, context: ServerContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "letterlock.deliver")
+    dialer.handlers[ADDRESS] = Server(context)
+    sender, log = Sender(dialer), DeliveryLog()
+    for made in (await sender.send(), await sender.send()):
+        log.attempted(make_task(), made)
+    await sender.pool.close()
+    first, *others = [record.getMessage() for record in caplog.records]
+    assert re.match(
+        r"Untrusted TLS connection established to mx\.example\.org\[192\.0\.2\.1]:25: TLSv1\.3 with cipher \w+", first
+    )
+    assert [bool(POSTFIX.fullmatch(line)) for line in others] == [True, True]

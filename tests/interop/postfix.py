@@ -104,8 +104,10 @@ def receiver(
 
 
 @contextmanager
-def sender(directory: Path, place: Place, *, hostname: str, relay_host: Place, tls_level: str) -> Iterator[Postfix]:
-    """A Postfix that sends everything through a relay host."""
+def sender(
+    directory: Path, place: Place, *, hostname: str, relay_host: Place, tls_level: str, **others: str
+) -> Iterator[Postfix]:
+    """A Postfix that sends everything through a relay host; `others` are further parameters."""
     directory.mkdir(mode=0o755)
     parameters = {
         "relayhost": f"[{relay_host.address}]:{relay_host.port}",
@@ -115,6 +117,7 @@ def sender(directory: Path, place: Place, *, hostname: str, relay_host: Place, t
         "smtp_host_lookup": "native",
         "mynetworks": "127.0.0.0/8",
         "smtp_bind_address": "127.0.0.1",
+        **others,
     }
     with _postfix(directory, place, hostname, parameters) as postfix:
         yield postfix

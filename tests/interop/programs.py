@@ -21,6 +21,7 @@ PACKAGES = {
     "dnssec-dsfromkey": "bind9-utils",
     "dnssec-keygen": "bind9-utils",
     "dnssec-signzone": "bind9-utils",
+    "fail2ban-regex": "fail2ban",
     "doveadm": "dovecot-core",
     "dovecot": "dovecot-lmtpd",
     "keymgr": "knot",

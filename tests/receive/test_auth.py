@@ -18,7 +18,7 @@ from OpenSSL import SSL
 
 from letterlock.accounts import guessing
 from letterlock.accounts.users import Users, make_user, new_file, write_users
-from letterlock.app.logs import PostfixFormatter
+from letterlock.app.log_text import PostfixFormatter
 from letterlock.net.tls import ServerContext
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, Role

@@ -15,6 +15,7 @@ import pytest
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope, TlsDemand
+from letterlock.queue.observing import Observers
 from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.receive import drop_directory
 from letterlock.receive.drop import DropCollector
@@ -28,6 +29,7 @@ from letterlock.receive.drop_directory import (
     DropUnusable,
     close_drop_directory,
 )
+from letterlock.receive.journal import ReceiptLog
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, profile_of_local_users
 from letterlock.sendmail.drop import leave
@@ -81,6 +83,7 @@ class Drop:
             clock=StandingClock(),
             new_id=lambda: f"ID{next(self._ids)}",
             handover=self.delivery,
+            observers=Observers((ReceiptLog(),)),
         )
 
     def leave(

@@ -10,7 +10,8 @@ from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
-from letterlock.receive.journal import MAX_WORD_OCTETS, SessionJournal, printable
+from letterlock.queue.observing import Arrival
+from letterlock.receive.journal import MAX_WORD_OCTETS, ReceiptLog, SessionJournal, printable
 
 
 @given(st.text())
@@ -33,7 +34,9 @@ def test_lines_as_postfix_writes_them(caplog: pytest.LogCaptureFixture) -> None:
     ann, bob = Mailbox("ann", "example.org"), Mailbox("bob", "example.net")
     journal.connected()
     journal.secured(Completed(version="TLSv1.3", cipher="X", group="x25519", sni=None, chain=()))
-    journal.queued(Envelope(id="4F2A1", reverse_path=ann, recipients=(bob,), size=7, accepted_at=0.0, expires_at=1.0))
+    envelope = Envelope(id="4F2A1", reverse_path=ann, recipients=(bob,), size=7, accepted_at=0.0, expires_at=1.0)
+    journal.queued()
+    ReceiptLog().received(envelope, Arrival(client=journal.client, protocol="ESMTP", message_id="<1@example.org>"))
     journal.rejected(
         "RCPT",
         Reply(550, ("5.7.1 no",)),
@@ -48,10 +51,14 @@ def test_lines_as_postfix_writes_them(caplog: pytest.LogCaptureFixture) -> None:
     journal.disconnected(9)
     assert [record.getMessage() for record in caplog.records] == [
         "connect from unknown[192.0.2.1]",
-        "Anonymous TLS connection established from unknown[192.0.2.1]: TLSv1.3 with cipher X group x25519",
+        "Anonymous TLS connection established from unknown[192.0.2.1]: TLSv1.3 with cipher X key-exchange x25519",
         "4F2A1: client=unknown[192.0.2.1]",
+        "4F2A1: message-id=<1@example.org>",
         "4F2A1: from=<ann@example.org>, size=7, nrcpt=1 (queue active)",
-        "NOQUEUE: reject: RCPT from unknown[192.0.2.1]: 550 5.7.1 no; from=<> to=<b@c.example> proto=ESMTP helo=<\\n>",
+        (
+            "NOQUEUE: reject: RCPT from unknown[192.0.2.1]: 550 5.7.1 <b@c.example>: no; "
+            "from=<> to=<b@c.example> proto=ESMTP helo=<\\n>"
+        ),
         "timeout after DATA from unknown[192.0.2.1]",
         "lost connection after MAIL from unknown[192.0.2.1]",
         "SSL_accept error from unknown[192.0.2.1]: bad\\nrecord",

@@ -101,10 +101,10 @@ async def test_relaying_is_denied_to_strangers(caplog: pytest.LogCaptureFixture)
         await client.ask(b"EHLO client.example\r\n")
         await client.send(b"MAIL FROM:<>\r\nRCPT TO:<bob@example.net>\r\nRCPT TO:<b@[127.0.0.1]>\r\nDATA\r\n")
         answers = [await client.reply() for _ in range(4)]
-        assert answers[1] == answers[2] == b"550 5.7.1 relaying denied\r\n"
+        assert answers[1] == answers[2] == b"550 5.7.1 Relay access denied\r\n"
         assert answers[3] == b"554 5.5.1 No valid recipients\r\n"
     assert (
-        "NOQUEUE: reject: RCPT from unknown[127.0.0.1]: 550 5.7.1 relaying denied; "
+        "NOQUEUE: reject: RCPT from unknown[127.0.0.1]: 550 5.7.1 <bob@example.net>: Relay access denied; "
         "from=<> to=<bob@example.net> proto=ESMTP helo=<client.example>"
     ) in caplog.text
 

@@ -182,7 +182,8 @@ async def test_a_refusal_is_the_reply_and_a_log_line(
         assert replies == codes
         assert (await client.ask(b"RSET\r\n")).startswith(b"250 ")
     what = {"sender": "MAIL", "recipient": "RCPT", "message": "END-OF-MESSAGE"}[stage]
-    assert f"NOQUEUE: reject: {what} from unknown[127.0.0.1]: 451 4.7.1 Greylisted; from=<" in caplog.text
+    about = "<bob@example.net>: " if stage == "recipient" else ""
+    assert f"NOQUEUE: reject: {what} from unknown[127.0.0.1]: 451 4.7.1 {about}Greylisted; from=<" in caplog.text
     assert not server.store.kept
 
 

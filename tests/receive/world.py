@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from letterlock.mail.envelope import Envelope
+from letterlock.queue.observing import Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
+from letterlock.receive.journal import ReceiptLog
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
@@ -147,6 +149,7 @@ async def world(
         clock=StandingClock(),
         new_id=lambda: f"ID{next(ids)}",
         handover=delivery,
+        observers=Observers((ReceiptLog(),)),
     )
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
         await listener.start([bound], profile or Profile())

@@ -6,11 +6,13 @@ import logging
 import os
 import socket
 import stat
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from letterlock.admin.requests import BadRequest, Hooks, answer, forgive_nobody, no_problems
+from letterlock.events import LogEvent
 from letterlock.ports import Clock
 from letterlock.queue.store import OperatedStore, StoreFailed
 
@@ -18,6 +20,7 @@ log = logging.getLogger("letterlock.admin")
 MAX_REQUEST_OCTETS = 65_536
 MAX_PATH_OCTETS = 107  # of sun_path, without the NUL
 IDLE_SECONDS = 60.0
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 
 
 class ControlFailed(Exception):
@@ -98,16 +101,37 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = _peer_uid(writer.get_extra_info("socket"))
         while True:
             async with asyncio.timeout(IDLE_SECONDS):
                 line = await reader.readline()
             if not line:
                 return
-            writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+            writer.write(json.dumps(await self._answer(line, uid)).encode() + b"\n")
             await writer.drain()
 
-    async def _answer(self, line: bytes) -> dict[str, object]:
+    async def _answer(self, line: bytes, uid: int) -> dict[str, object]:
         try:
-            return await answer(json.loads(line), self._store, self._clock, self._hooks)
+            request = json.loads(line)
+            answered = await answer(request, self._store, self._clock, self._hooks)
         except (BadRequest, StoreFailed, ValueError) as error:
             return {"error": str(error)}
+        _log_order(request, answered, uid)
+        return answered
+
+
+def _peer_uid(peer: socket.socket) -> int:
+    """Which user asks (SO_PEERCRED, unix(7)): the kernel says so, not the peer."""
+    octets = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(octets)
+    return int(uid)
+
+
+def _log_order(request: object, answered: dict[str, object], uid: int) -> None:
+    """One line per message that an order changed, with who gave it and why."""
+    match request, answered:
+        case {"verb": "queue.order", "order": str(order), **given}, {"ids": list(ids)}:
+            reason = given.get("reason")
+            form = "%(id)s: %(order)s by uid=%(uid)d" + (": %(reason)s" if reason else "")
+            for message_id in ids:
+                log.info(LogEvent("order", form, id=message_id, order=order, uid=uid, reason=reason))

@@ -1,7 +1,6 @@
-"""The log on stderr: in Postfix's form, so that its log tools (fail2ban, pflogsumm) work unchanged; or JSON."""
+"""The log on stderr or in the journal: records are made lean, gathered, and written with few system calls."""
 
 import asyncio
-import functools
 import logging
 import os
 import sys
@@ -9,26 +8,9 @@ import time
 from contextlib import nullcontext, suppress
 from typing import Any, TextIO
 
-from letterlock.app.output import GuardedStream, json_text
-from letterlock.mail.printable import printable
-
-_PROGRAMS = {"letterlock.receive": "smtpd", "letterlock.deliver": "smtp", "letterlock.report": "bounce"}
-
-
-@functools.lru_cache(maxsize=4)
-def _stamp(seconds: int) -> str:
-    return time.strftime("%b %e %H:%M:%S", time.localtime(seconds))
-
-
-@functools.cache
-def _program(logger: str) -> str:
-    return next((name for room, name in _PROGRAMS.items() if logger.startswith(room)), "letterlock")
-
-
-@functools.lru_cache(maxsize=16)
-def _begin(seconds: int, hostname: str, logger: str, process: int | None) -> str:
-    """What lines of one second begin with."""
-    return f"{_stamp(seconds)} {hostname} postfix-letterlock/{_program(logger)}[{process}]: "
+from letterlock.app.journald import JournalHandler, leads_to_journal, open_journal
+from letterlock.app.log_text import JsonFormatter, PostfixFormatter
+from letterlock.app.output import GuardedStream
 
 
 class LeanRecord(logging.LogRecord):
@@ -57,44 +39,7 @@ class LeanRecord(logging.LogRecord):
         self.process = os.getpid()
 
 
-class PostfixFormatter(logging.Formatter):
-    """`Nov 23 15:04:05 host postfix-letterlock/smtp[812]: ...`, time in the system's zone as syslog has it."""
-
-    def __init__(self, hostname: str) -> None:
-        super().__init__()
-        self._hostname = hostname.partition(".")[0]
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line; a traceback, if there is one, follows it."""
-        level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-        line = f"{_begin(int(record.created), self._hostname, record.name, record.process)}{level}{record.getMessage()}"
-        if not line.isprintable():
-            line = printable(line)
-        return f"{line}\n{self._traceback(record)}" if record.exc_info else line
-
-    def _traceback(self, record: logging.LogRecord) -> str:
-        """Its lines are set in, so that no text of an exception can pass for a line of the log."""
-        lines = self.formatException(record.exc_info).split("\n") if record.exc_info else []
-        return "\n".join(f"  {printable(line)}" for line in lines)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (seconds since 1970), level, program, message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON."""
-        entry = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "program": _program(record.name),
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return json_text(entry)
-
-
-WAIT_SECONDS = 0.01
+WAIT_SECONDS = 0.01  # nobody sees the delay, and at a thousand messages a second it saves most of the writes
 
 
 class GatheringHandler(logging.StreamHandler[TextIO]):
@@ -136,11 +81,13 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
 
 
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
-    """Send the log of every room to stderr."""
+    """Send the log of every room to stderr; to the journal, with its own fields, where stderr leads there."""
     # The formatters escape: what passes here thousands of times a second is not looked through twice.
     stream = sys.stderr.unguarded if isinstance(sys.stderr, GuardedStream) else sys.stderr
-    handler = GatheringHandler(stream)
+    handler: logging.Handler = GatheringHandler(stream)
     handler.setFormatter(JsonFormatter() if as_json else PostfixFormatter(hostname))
+    if not as_json and leads_to_journal(stream.fileno(), os.environ) and (journal := open_journal()) is not None:
+        handler = JournalHandler(journal, handler)
     root = logging.getLogger("letterlock")
     root.handlers = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -43,6 +43,7 @@ from letterlock.queue.observing import Observers
 from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.receive.drop import DropCollector
 from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
+from letterlock.receive.journal import ReceiptLog
 from letterlock.receive.listener import Listener
 from letterlock.receive.profiles import profile_of_local_users
 from letterlock.report.worker import Reporter
@@ -299,7 +300,7 @@ class Server:
         self.certificates = CertificateWatch(lambda: self.options, self.reload)
         self.reload_configuration: Reload | None = None
         self.upstreams = asked.upstreams
-        self.observers = Observers((DeliveryLog(),), monotonic=clock.monotonic, report=_report_loss)
+        self.observers = Observers((ReceiptLog(), DeliveryLog()), monotonic=clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
         self.reporter = Reporter(
             store,
@@ -310,6 +311,7 @@ class Server:
             delay_notice_seconds=options.delay_notice_seconds,
             wake_deliverer=self._wake_deliverer,
             rules=options.rules,
+            observers=self.observers,
         )
         self.deliverer = Deliverer(
             options.deliver,
@@ -327,7 +329,14 @@ class Server:
         self.collector: DropCollector | None = None
         if drop is not None and local is not None:
             self.collector = DropCollector(
-                drop, options.receive, local, store=store, clock=clock, new_id=new_id, handover=self.deliverer
+                drop,
+                options.receive,
+                local,
+                store=store,
+                clock=clock,
+                new_id=new_id,
+                handover=self.deliverer,
+                observers=self.observers,
             )
         self.listener = Listener(
             options.receive,
@@ -336,6 +345,7 @@ class Server:
             new_id=new_id,
             handover=self.deliverer,
             has_room=store.has_room,
+            observers=self.observers,
         )
         self.control = ControlServer(
             store,

@@ -4,16 +4,26 @@ The reason stands at the end of the line.
 """
 
 import logging
+from collections.abc import Mapping
 
+from letterlock.events import LogEvent
+from letterlock.identity.handshake import Completed
 from letterlock.mail.printable import printable
-from letterlock.policy.decision import Achieved
+from letterlock.policy.decision import Achieved, Cleared, Level
 from letterlock.policy.reasons import Finding, Reason, finding
 from letterlock.queue.observing import Watcher
+from letterlock.queue.sessions import SessionTried
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
 log = logging.getLogger("letterlock.deliver")
+_lmtp_log = logging.getLogger("letterlock.deliver.local.lmtp")
+_local_log = logging.getLogger("letterlock.deliver.local")
 
 MAX_TEXT_CHARACTERS = 600  # of what a server said: several replies fit, and a line stays well below syslog's 2 KiB
+_TLS_FORM_WITHOUT_GROUP = (
+    "%(trust)s TLS connection established to %(host)s[%(address)s]:%(port)d: %(version)s with cipher %(cipher)s"
+)
+_TLS_FORM = _TLS_FORM_WITHOUT_GROUP + " key-exchange %(group)s"
 _STATUS = {OutcomeKind.DELIVERED: "sent", OutcomeKind.DEFERRED: "deferred", OutcomeKind.FAILED: "bounced"}
 
 
@@ -21,29 +31,110 @@ class DeliveryLog(Watcher):
     """The observer that writes the log of deliveries."""
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
-        """Log each recipient's outcome."""
-        for line in lines(attempt, accepted_at=task.envelope.accepted_at):
-            log.info("%s", line)
+        """Log the TLS of each new session, and each recipient's outcome."""
+        for session in attempt.sessions:
+            if not session.reused and (event := tls_event(session)) is not None:
+                log.info(event)
+        program = _program_log(attempt)
+        for event in events(attempt, accepted_at=task.envelope.accepted_at):
+            program.info(event)
 
 
-def lines(attempt: Attempt, *, accepted_at: float) -> list[str]:
-    """The lines for an attempt at a message that was accepted at `accepted_at` (seconds since 1970).
+def _program_log(attempt: Attempt) -> logging.Logger:
+    """Whose line it would be in Postfix. Where mail ends on this machine, the host is the target, without address."""
+    if attempt.address is not None or attempt.host is None:
+        return log
+    return _lmtp_log if attempt.host.startswith("lmtp") else _local_log
 
-    `delays` are: before this attempt, waiting for a seat (always 0 here: it counts as before), from the first lookup
+
+def tls_event(session: SessionTried) -> LogEvent | None:
+    """The TLS of a session as Postfix logs it; None where there was none.
+
+    "Verified" is whom the policy authenticated; "Untrusted" everybody else, for nothing else was proven. Postfix has
+    "Trusted" between them, for a chain to a known root under any name: that proves nothing of the peer.
+    """
+    evidence = session.evidence
+    if evidence is None or not isinstance(evidence.handshake, Completed):
+        return None
+    verified = isinstance(session.verdict, Cleared) and session.verdict.achieved.level is Level.AUTHENTICATED
+    tls = evidence.handshake
+    return LogEvent(
+        "session-tls",
+        _TLS_FORM if tls.group else _TLS_FORM_WITHOUT_GROUP,
+        trust="Verified" if verified else "Untrusted",
+        host=safe(session.host),
+        address=session.address,
+        port=session.port,
+        version=tls.version,
+        cipher=tls.cipher,
+        group=tls.group,
+        cleared=isinstance(session.verdict, Cleared),
+        policies=sorted(session.policies),
+        reasons=[reason.code for reason in session.reasons],
+    )
+
+
+class DeliveryEvent(LogEvent):
+    """One recipient's outcome: its line, made at once as most lines are written; its fields only when JSON is."""
+
+    __slots__ = ("_accepted_at", "_attempt", "_line", "_outcome")
+
+    def __init__(self, attempt: Attempt, outcome: RecipientOutcome, accepted_at: float, line: str) -> None:
+        super().__init__("delivery", "%(line)s")
+        self._attempt, self._outcome, self._accepted_at, self._line = attempt, outcome, accepted_at, line
+
+    def __str__(self) -> str:
+        return self._line
+
+    def fields(self) -> Mapping[str, object]:
+        """What the line has, and the next hop."""
+        attempt, outcome = self._attempt, self._outcome
+        fields: dict[str, object] = {
+            "id": safe(attempt.message_id),
+            "recipient": safe(str(outcome.recipient)),
+            "next_hop": safe(attempt.next_hop),
+            "relay": safe(_relay(attempt)),
+            "delay_seconds": round(max(0.0, attempt.ended_at - self._accepted_at), 3),
+            "dsn": safe(outcome.status),
+            "status": _STATUS[outcome.kind],
+            "text": safe(outcome.text),
+            "in_doubt": outcome.in_doubt,
+        }
+        for word in _protection(attempt):
+            name, _, value = word.partition("=")
+            fields[name] = safe(value)
+        return fields
+
+
+def events(attempt: Attempt, *, accepted_at: float) -> list[DeliveryEvent]:
+    """One event per recipient of an attempt at a message that was accepted at `accepted_at` (seconds since 1970).
+
+    `delays` are: before this attempt, waiting for a slot (always 0 here: it counts as before), from the first lookup
     to the moment before MAIL FROM, and the transaction.
     """
     timing = _timing(attempt, accepted_at)
-    protection = _protection(attempt)
-    return [_line(attempt, outcome, timing, protection) for outcome in attempt.outcomes]
+    protection = safe(" ".join(_protection(attempt)))
+    return [
+        DeliveryEvent(attempt, outcome, accepted_at, _line(attempt, outcome, timing, protection))
+        for outcome in attempt.outcomes
+    ]
+
+
+def lines(attempt: Attempt, *, accepted_at: float) -> list[str]:
+    """The lines of `events`."""
+    return [str(event) for event in events(attempt, accepted_at=accepted_at)]
+
+
+def _relay(attempt: Attempt) -> str:
+    relay = attempt.host or "none"
+    return relay if attempt.address is None else f"{relay}[{attempt.address}]:{attempt.port}"
 
 
 def _line(attempt: Attempt, outcome: RecipientOutcome, timing: str, protection: str) -> str:
-    relay = attempt.host or "none"
-    if attempt.address is not None:
-        relay = f"{relay}[{attempt.address}]:{attempt.port}"
     doubt = " in-doubt=yes" if outcome.in_doubt else ""
+    # What Postfix does not have stands last: pflogsumm skips lines with tls= before dsn=.
     return (
-        f"{safe(attempt.message_id)}: to=<{safe(str(outcome.recipient))}>, relay={safe(relay)}, {timing}, "
+        f"{safe(attempt.message_id)}: to=<{safe(str(outcome.recipient))}>, relay={safe(_relay(attempt))}, {timing}, "
         f"dsn={safe(outcome.status)}, status={_STATUS[outcome.kind]} ({safe(outcome.text)}) {protection}{doubt}"
     )
 
@@ -58,7 +149,8 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
     )
 
 
-def _protection(attempt: Attempt) -> str:
+def _protection(attempt: Attempt) -> list[str]:
+    """What protected the message, and why: `name=value` each."""
     reasons: list[Reason] = []
     routes: list[Reason] = []
     for reason in attempt.reasons:
@@ -72,7 +164,7 @@ def _protection(attempt: Attempt) -> str:
         words.append(f"why={reasons[0].code}")
     if routes:
         words.append(f"rule-route={dict(routes[0].facts)['source']}")
-    return safe(" ".join(words))
+    return words
 
 
 def _level(achieved: Achieved | None, *, refused: bool) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,6 +21,7 @@ from letterlock.lab.subject import recipient_of, see_policies, write_config
 STOP_SECONDS = 30.0
 START_SECONDS = 20.0
 MAX_NOTICE_OCTETS = 4096
+_TIME_AND_HOST = re.compile(r"\w{3} [ \d]\d [\d:]{8} \S+ ")
 Say = Callable[[str], None]
 
 
@@ -109,7 +111,8 @@ async def _follow(log: asyncio.StreamReader, say: Say) -> None:
     """Pass the server's log on, without the time and host that every line begins with."""
     async for line in log:
         text = line.decode(errors="replace").rstrip()
-        say("server   " + (text.partition("postfix-letterlock/")[2] or text))
+        found = _TIME_AND_HOST.match(text)
+        say("server   " + (text[found.end() :] if found else text))
 
 
 def instructions(box: Box, config: Path) -> list[str]:

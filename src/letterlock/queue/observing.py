@@ -19,7 +19,9 @@ LOSS_REPORT_SECONDS = 60.0  # between two complaints about failing observers: a 
 class Arrival:
     """How an accepted message came in. `client` is `name[address]`; `hello` is what the client called itself.
 
-    `message_id` is the Message-ID field's value, if the header has one; `user` who authenticated, if anybody did.
+    `message_id` is the Message-ID field's value, if the header has one; `user` who authenticated, if anybody did, and
+    `mechanism` how. `local_uid` is set when a local user left the message in the drop directory, `about` when this
+    server wrote it: the id of the message that it notifies of.
     """
 
     client: str
@@ -28,6 +30,9 @@ class Arrival:
     handshake: Completed | None = None
     message_id: str | None = None
     user: str | None = None
+    mechanism: str | None = None
+    local_uid: int | None = None
+    about: str | None = None
 
 
 class Observer(Protocol):

@@ -18,8 +18,10 @@ from contextlib import suppress
 from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope
+from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
 from letterlock.ports import Clock
+from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.receive.batch import BadBatch, Batch, read_batch
 from letterlock.receive.drop_directory import DropDirectory, Dropped, DropUnusable, Unfit
@@ -54,7 +56,9 @@ class DropCollector:
         clock: Clock,
         new_id: Callable[[], str],
         handover: Handover,
+        observers: Observers = NOBODY,
     ) -> None:
+        self._observers = observers
         self._directory = directory
         self.reload(options, profile)
         self._store = store
@@ -163,8 +167,6 @@ class DropCollector:
         await self._accept(message_id, dropped, batch)
 
     async def _accept(self, message_id: str, dropped: Dropped, batch: Batch) -> None:
-        sender = "" if batch.reverse_path is None else printable(str(batch.reverse_path))
-        log.info("%s: uid=%d from=<%s>", message_id, dropped.uid, sender)
         about, draft = b"", None
         if batch.message is not None:
             about = batch.message.content
@@ -177,13 +179,15 @@ class DropCollector:
                 batch.refused += [(str(recipient), refusal) for recipient in batch.recipients]
                 draft = None
         for recipient, reply in batch.refused:
-            log.info("%s: reject: to=<%s>: %s", message_id, printable(recipient), printable(str(reply)))
+            words = message_id, dropped.uid, printable(recipient), printable(str(reply))
+            log.info("%s: reject: uid=%d to=<%s>: %s", *words)
         if batch.refused:
-            await self._tell_sender(batch, about)  # first: a kill in between tells it twice, and never not at all
+            # First: a kill in between tells it twice, and never not at all.
+            await self._tell_sender(message_id, batch, about)
         if draft is None:
             await self._finish(message_id)
         else:
-            await self._keep(*draft.finish(f"local[uid={dropped.uid}]", self._options.expire_seconds))
+            await self._keep(*draft.finish(f"local[uid={dropped.uid}]", self._options.expire_seconds), dropped.uid)
 
     async def _refusal(self, draft: Draft, uid: int) -> Reply | None:
         """Run the message steps, as for a client on this machine; the reply that refuses the message, or None."""
@@ -196,16 +200,16 @@ class DropCollector:
         )
         return await self._steps.run_waiting(facts, draft)
 
-    async def _keep(self, envelope: Envelope, body: bytes) -> None:
+    async def _keep(self, envelope: Envelope, body: bytes, uid: int) -> None:
         """Put a message on disk, remove its file, and only then let it be delivered. Raises StoreFailed."""
         leases = self._handover.prepare(envelope)
         later = envelope.accepted_at + UNLEASED_SECONDS
         await self._store.accept(envelope, body, next_attempt_at=later, leases=leases)
         self._unfinished.add(envelope.id)
         await self._finish(envelope.id)
-        sender = "" if envelope.reverse_path is None else printable(str(envelope.reverse_path))
-        facts = envelope.id, sender, envelope.size, len(envelope.recipients)
-        log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", *facts)
+        if self._observers:
+            arrival = Arrival(client="local", protocol="local", message_id=message_id_of(body), local_uid=uid)
+            self._observers.received(envelope, arrival)
         self._handover.take(envelope, body, leases)
 
     async def _finish(self, message_id: str) -> None:
@@ -217,7 +221,7 @@ class DropCollector:
         else:
             self._unfinished.discard(message_id)
 
-    async def _tell_sender(self, batch: Batch, about: bytes) -> None:
+    async def _tell_sender(self, message_id: str, batch: Batch, about: bytes) -> None:
         """What is refused for good: its sender is gone, and is told by mail."""
         sender = batch.reverse_path
         if sender is None:
@@ -237,8 +241,11 @@ class DropCollector:
         )
         leases = self._handover.prepare(envelope)
         await self._store.accept(envelope, content, next_attempt_at=now, leases=leases)
-        self._handover.take(envelope, content, leases)
         log.info("%s: sender non-delivery notification to <%s>", dsn_id, printable(str(sender)))
+        if self._observers:
+            arrival = Arrival(client="local", protocol="local", message_id=message_id_of(content), about=message_id)
+            self._observers.received(envelope, arrival)
+        self._handover.take(envelope, content, leases)
 
 
 def _told(recipient: str, reply: Reply, now: float) -> ToldRecipient:

@@ -1,16 +1,25 @@
-"""The log of receiving, in the words of Postfix's smtpd. What a client said is escaped and bounded first."""
+"""The log of receiving, in the words of Postfix's smtpd, cleanup and qmgr. A client's text is escaped and bounded."""
 
 import logging
 import re
 
+from letterlock.events import LogEvent
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
+from letterlock.queue.observing import Arrival, Watcher
+from letterlock.smtp.server_replies import TOO_MANY_ERRORS
 
-MAX_WORD_OCTETS = 320
+MAX_WORD_OCTETS = 320  # the longest mailbox has 64 + 1 + 255 octets (RFC 5321 section 4.5.3.1)
 _UNPRINTABLE = re.compile(r"[^ -\[\]-~]")  # the backslash too: it begins an escape
+_ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
+
 log = logging.getLogger("letterlock.receive")
+_pickup_log = logging.getLogger("letterlock.drop")
+# Postfix's tools take the message-id from cleanup's line, and size and sender from qmgr's.
+_cleanup_log = logging.getLogger("letterlock.receive.cleanup")
+_qmgr_log = logging.getLogger("letterlock.receive.qmgr")
 
 
 def printable(text: str) -> str:
@@ -25,51 +34,98 @@ def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
 
+class ReceiptLog(Watcher):
+    """The observer that logs messages that are on disk: up to three lines, as three Postfix programs write them."""
+
+    def received(self, envelope: Envelope, arrival: Arrival) -> None:
+        """Log a message, whether a client, a local user or this server wrote it."""
+        if arrival.local_uid is not None:
+            _pickup_log.info(_picked_up(envelope, arrival.local_uid))
+        elif arrival.about is None:
+            log.info(_accepted(envelope, arrival))
+        message_id = printable(arrival.message_id or "<>")
+        _cleanup_log.info(
+            LogEvent("message-id", "%(id)s: message-id=%(message_id)s", id=envelope.id, message_id=message_id)
+        )
+        _qmgr_log.info(_queued(envelope))
+
+
+def _picked_up(envelope: Envelope, uid: int) -> LogEvent:
+    form = "%(id)s: uid=%(uid)d from=<%(sender)s>"
+    return LogEvent("pickup", form, id=envelope.id, uid=uid, sender=_path(envelope.reverse_path))
+
+
+def _queued(envelope: Envelope) -> LogEvent:
+    form = "%(id)s: from=<%(sender)s>, size=%(size)d, nrcpt=%(recipients)d (queue active)"
+    sender, recipients = _path(envelope.reverse_path), len(envelope.recipients)
+    return LogEvent("queued", form, id=envelope.id, sender=sender, size=envelope.size, recipients=recipients)
+
+
+def _accepted(envelope: Envelope, arrival: Arrival) -> LogEvent:
+    form = "%(id)s: client=%(client)s"
+    values: dict[str, object] = {"id": envelope.id, "client": arrival.client, "protocol": arrival.protocol}
+    values["hello"] = printable(arrival.hello or "")
+    if arrival.user is not None:  # as Postfix has it, behind the client
+        form += ", sasl_method=%(sasl_method)s, sasl_username=%(sasl_username)s"
+        values["sasl_method"] = printable(arrival.mechanism or "unknown")
+        values["sasl_username"] = printable(arrival.user)
+    if arrival.handshake is not None:
+        values["tls_version"], values["tls_cipher"] = arrival.handshake.version, arrival.handshake.cipher
+    return LogEvent("accepted", form, **values)
+
+
 class SessionJournal:
     """What one session writes into the log. `client` is `name[address]`, as Postfix shows it."""
 
     def __init__(self, address: str) -> None:
         self.client = f"unknown[{address}]"
         self._messages = 0
-        self._login = ""
+        self.mechanism: str | None = None  # by which the client authenticated, and as whom
+        self.user: str | None = None
 
     def connected(self) -> None:
         """A connection was accepted."""
-        log.info("connect from %s", self.client)
+        log.info(LogEvent("connect", "connect from %(client)s", client=self.client))
 
     def disconnected(self, commands: int) -> None:
         """A connection is over."""
-        log.info("disconnect from %s messages=%d commands=%d", self.client, self._messages, commands)
+        form = "disconnect from %(client)s messages=%(messages)d commands=%(commands)d"
+        log.info(LogEvent("disconnect", form, client=self.client, messages=self._messages, commands=commands))
 
     def secured(self, handshake: Completed) -> None:
-        """STARTTLS led to TLS. Nobody is authenticated by it: we ask for no certificate."""
-        group = f" group {handshake.group}" if handshake.group else ""
-        words = self.client, handshake.version, handshake.cipher, group
-        log.info("Anonymous TLS connection established from %s: %s with cipher %s%s", *words)
+        """TLS was established. Nobody is authenticated by it: we ask for no certificate."""
+        form = "Anonymous TLS connection established from %(client)s: %(version)s with cipher %(cipher)s"
+        if handshake.group:
+            form += " key-exchange %(group)s"
+        values = {"version": handshake.version, "cipher": handshake.cipher, "group": handshake.group}
+        log.info(LogEvent("tls-accepted", form, client=self.client, **values))
 
     def tls_failed(self, why: str) -> None:
-        """STARTTLS did not lead to TLS."""
-        log.info("SSL_accept error from %s: %s", self.client, printable(why))
+        """The handshake failed."""
+        form = "SSL_accept error from %(client)s: %(why)s"
+        log.info(LogEvent("tls-accept-failed", form, client=self.client, why=printable(why)))
 
     def authenticated(self, mechanism: str, user: str) -> None:
         """A user logged in: from now on Postfix's words for their messages."""
-        self._login = f", sasl_method={mechanism}, sasl_username={printable(user)}"
+        self.mechanism, self.user = mechanism, user
 
     def auth_failed(self, mechanism: str, user: str | None, why: str) -> None:
-        """A login failed. Tools such as fail2ban look for this line."""
-        name = f", sasl_username={printable(user)}" if user else ""
-        log.warning("%s: SASL %s authentication failed: %s%s", self.client, mechanism, printable(why), name)
+        """A login failed. A warning, as in Postfix: fail2ban looks for the word."""
+        form = "%(client)s: SASL %(mechanism)s authentication failed: %(why)s"
+        values: dict[str, object] = {"mechanism": printable(mechanism), "why": printable(why)}
+        if user:
+            form += ", sasl_username=%(user)s"
+            values["user"] = printable(user)
+        log.warning(LogEvent("authentication-failed", form, client=self.client, **values))
 
-    def queued(self, envelope: Envelope) -> None:
-        """A message is on disk."""
+    def queued(self) -> None:
+        """A message of this session is on disk."""
         self._messages += 1
-        log.info("%s: client=%s%s", envelope.id, self.client, self._login)
-        facts = envelope.id, _path(envelope.reverse_path), envelope.size, len(envelope.recipients)
-        log.info("%s: from=<%s>, size=%d, nrcpt=%d (queue active)", *facts)
 
     def not_queued(self, message_id: str, why: str) -> None:
         """A message is not on disk, and that is our fault."""
-        log.error("%s: not accepted from %s: %s", message_id, self.client, printable(why))
+        form = "%(id)s: not accepted from %(client)s: %(why)s"
+        log.error(LogEvent("not-accepted", form, id=message_id, client=self.client, why=printable(why)))
 
     def rejected(
         self,
@@ -81,20 +137,36 @@ class SessionJournal:
         protocol: str = "SMTP",
         hello: str | None = None,
     ) -> None:
-        """Something was refused."""
-        facts = [f"from=<{_path(reverse_path)}>"]
+        """Something was refused. Too many errors have a line of their own: log tools go by it."""
+        form = "NOQUEUE: reject: %(command)s from %(client)s: %(reply)s; from=<%(sender)s>"
+        values: dict[str, object] = {"command": what, "client": self.client, "sender": _path(reverse_path)}
+        values["reply"] = _reply_about(reply, recipient)
         if recipient is not None:
-            facts.append(f"to=<{_path(recipient)}>")
-        facts += [f"proto={protocol}", f"helo=<{printable(hello or '')}>"]
-        log.info("NOQUEUE: reject: %s from %s: %s; %s", what, self.client, printable(str(reply)), " ".join(facts))
+            form += " to=<%(recipient)s>"
+            values["recipient"] = _path(recipient)
+        form += " proto=%(protocol)s helo=<%(hello)s>"
+        log.info(LogEvent("rejected", form, protocol=protocol, hello=printable(hello or ""), **values))
+        if reply == TOO_MANY_ERRORS:
+            log.info(LogEvent("too-many-errors", "too many errors after %(command)s from %(client)s", **values))
 
     def timed_out(self, step: str) -> None:
         """The client was too slow."""
-        log.info("timeout after %s from %s", step, self.client)
+        log.info(LogEvent("timeout", "timeout after %(step)s from %(client)s", step=step, client=self.client))
 
     def lost(self, step: str) -> None:
         """The client went without QUIT."""
-        log.info("lost connection after %s from %s", step, self.client)
+        form = "lost connection after %(step)s from %(client)s"
+        log.info(LogEvent("connection-lost", form, step=step, client=self.client))
+
+
+def _reply_about(reply: Reply, recipient: Mailbox | None) -> str:
+    """A reply as Postfix words it: with the recipient that it is about, behind the enhanced status code."""
+    text = printable(str(reply))
+    code, _, words = text.partition(" ")
+    found = _ENHANCED_CODE.match(words)
+    if recipient is None or found is None:
+        return text
+    return f"{code} {found[0]}<{_path(recipient)}>: {words[found.end() :]}"
 
 
 def _path(mailbox: Mailbox | None) -> str:

@@ -11,6 +11,7 @@ from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.net.streams import TcpStream
 from letterlock.ports import Clock
+from letterlock.queue.observing import NOBODY, Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import Authenticator
@@ -57,7 +58,7 @@ def _authenticator(options: ReceiveOptions, clock: Clock) -> Authenticator | Non
 class Listener:
     """The receiving service, on the sockets of all listeners. `handover` gets what is on disk.
 
-    `has_room`: whether the disk has room for a message of so many octets.
+    `has_room`: whether the disk has room for a message of so many octets. `observers` are shown what was accepted.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Listener:
         new_id: Callable[[], str],
         handover: Handover = _NOBODY,
         has_room: Callable[[int], bool] = _always,
+        observers: Observers = NOBODY,
     ) -> None:
         memory = MemoryBudget(_memory(options))
         self._services = Services(
@@ -79,6 +81,7 @@ class Listener:
             handover=handover,
             memory=memory,
             authenticator=_authenticator(options, clock),
+            observers=observers,
         )
         self._has_room = has_room
         self._admission = Admission(

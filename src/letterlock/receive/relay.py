@@ -10,7 +10,7 @@ from letterlock.smtp.server_events import RecipientOffered
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 THIS_MACHINE = ("127.0.0.1", "::1")  # as which a local user counts, who has no connection
-DENIED = Reply(550, ("5.7.1 relaying denied",))
+DENIED = Reply(550, ("5.7.1 Relay access denied",))
 
 
 def is_within(client: str, networks: Iterable[Network]) -> bool:

@@ -8,10 +8,12 @@ from typing import Protocol
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
+from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
 from letterlock.net.limits import Limit
 from letterlock.net.tls import TlsStream, accept_tls
 from letterlock.ports import Clock, Stream
+from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authentication, Authenticator
@@ -69,6 +71,7 @@ class Services:
     handover: Handover
     memory: MemoryBudget
     authenticator: Authenticator | None
+    observers: Observers = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +321,23 @@ class Session:
             self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
         else:
             self._smtp.accept(f"queued as {envelope.id}")
-            self._journal.queued(envelope)
+            self._journal.queued()
+            self._show_observers(envelope, body)
             self._services.handover.take(envelope, body, leases)
+
+    def _show_observers(self, envelope: Envelope, body: bytes) -> None:
+        if observers := self._services.observers:
+            facts = self._facts
+            arrival = Arrival(
+                client=facts.client_label,
+                protocol=facts.protocol,
+                hello=facts.hello,
+                handshake=facts.tls,
+                message_id=message_id_of(body),
+                user=self._journal.user,
+                mechanism=self._journal.mechanism,
+            )
+            observers.received(envelope, arrival)
 
     async def _start_tls(self) -> bool:
         """Answer STARTTLS; False when the connection is of no more use."""

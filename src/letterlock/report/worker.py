@@ -7,10 +7,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from letterlock.dsn import compose
+from letterlock.events import LogEvent
 from letterlock.mail.content import has_utf8_header
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
+from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.wishes import Ret
 from letterlock.ports import Clock
+from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import NoticeStore, StoreFailed
 from letterlock.queue.tasks import Notice, NoticeKind
 from letterlock.report.notices import report_on
@@ -41,7 +44,9 @@ class Reporter:
         delay_notice_seconds: float,
         wake_deliverer: Callable[[], None],
         rules: Rules,
+        observers: Observers = NOBODY,
     ) -> None:
+        self._observers = observers
         self._store = store
         self._clock = clock
         self._hostname = hostname
@@ -131,7 +136,12 @@ class Reporter:
             smtputf8=has_utf8_header(content),
         )
         if await self._notified(notice, (envelope, content), now):
-            log.info("%s: sender %s notification: %s", about.id, _WHAT[notice.kind], dsn_id)
+            form = "%(id)s: sender %(what)s notification: %(by)s"
+            log.info(LogEvent("notified", form, id=about.id, what=_WHAT[notice.kind], by=dsn_id))
+            if self._observers:
+                own_id = message_id_of(content)
+                arrival = Arrival(client="local", protocol="local", message_id=own_id, about=about.id)
+                self._observers.received(envelope, arrival)
             self._wake_deliverer()
 
     async def _notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, now: float) -> bool:
