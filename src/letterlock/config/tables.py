@@ -54,7 +54,7 @@ class SmtpTable(SmtpKeys):
 
 
 class AccountsTable(AccountsKeys):
-    """Who may log in."""
+    """The users who may log in."""
 
     _users: Users | None = PrivateAttr(None)
 
