@@ -23,7 +23,7 @@ from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, MxHost, Route, TargetHost
-from letterlock.policy.reasons import Finding, Reason, finding, sentence, status
+from letterlock.policy.reasons import FINDINGS, Finding, Reason, sentence, status
 from letterlock.policy.require import exhausted
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
@@ -458,7 +458,7 @@ class _Try:
         told = (*self._seen.cleared, *self._held_reasons)
         if not self._relayed:
             return told[:MAX_REASONS]
-        others = [each for each in told if finding(each) is not Finding.ROUTED]
+        others = [each for each in told if FINDINGS[each.code] is not Finding.ROUTED]
         return (*others[: MAX_REASONS - len(self._relayed)], *self._relayed)
 
     def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:

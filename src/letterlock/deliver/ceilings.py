@@ -22,33 +22,36 @@ class _Learned:
 
 
 class Ceilings:
-    """Ceilings by place; none where nothing was refused. Data only, no clock."""
+    """Ceilings by place; none where nothing was refused. Data only, no clock.
+
+    `learned` holds the places that have one, so that nothing has to be asked for the many that have none.
+    """
 
     def __init__(self) -> None:
-        self._learned: OrderedDict[str, _Learned] = OrderedDict()
+        self.learned: OrderedDict[str, _Learned] = OrderedDict()
 
     def of(self, place: str) -> int | None:
         """The most deliveries at once, if the place has one."""
-        learned = self._learned.get(place)
+        learned = self.learned.get(place)
         return learned.most if learned is not None else None
 
     def refused(self, place: str, taken: int) -> None:
         """A place refused one of so many deliveries at once. One alone says nothing of a number."""
         most = taken - 1
-        learned = self._learned.get(place)
+        learned = self.learned.get(place)
         if most < 1 or (learned is not None and most >= learned.most):
             return
         row = FIRST_ROW if learned is None else learned.row
         if learned is not None and learned.trial:
             row = min(LONGEST_ROW, row * 2)
-        self._learned[place] = _Learned(most, row)
-        self._learned.move_to_end(place)
-        if len(self._learned) > MAX_REMEMBERED:
-            self._learned.popitem(last=False)
+        self.learned[place] = _Learned(most, row)
+        self.learned.move_to_end(place)
+        if len(self.learned) > MAX_REMEMBERED:
+            self.learned.popitem(last=False)
 
     def went_well(self, place: str, taken: int, usual: int) -> None:
         """A delivery went well, one of so many at once; `usual` is how many there may be without a ceiling."""
-        learned = self._learned.get(place)
+        learned = self.learned.get(place)
         if learned is None or taken < learned.most:
             return
         learned.well += 1
@@ -56,11 +59,11 @@ class Ceilings:
             return
         learned.most, learned.well, learned.trial = learned.most + 1, 0, True
         if learned.most >= usual:
-            del self._learned[place]
+            del self.learned[place]
 
     def forget(self, place: str | None) -> None:
         """Forget what a place (None: every one) has refused."""
         if place is None:
-            self._learned.clear()
+            self.learned.clear()
         else:
-            self._learned.pop(place, None)
+            self.learned.pop(place, None)

@@ -42,7 +42,8 @@ class Contents:
         wanted = octets if message_id in self._held else 2 * octets
         if self._sending and self._octets + wanted > self._max_octets:
             raise Busy(MEMORY, "the contents of other messages take all the memory that memory_octets allows")
-        self._hold(token, message_id, octets)
+        if token not in self._messages:  # else its content came with it
+            self._hold(token, message_id, octets)
         self._sending[token] = octets
         self._octets += octets
 

@@ -10,7 +10,7 @@ from letterlock.events import LogEvent
 from letterlock.identity.handshake import Completed
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved, Cleared, Level
-from letterlock.policy.reasons import Finding, Reason, finding
+from letterlock.policy.reasons import FINDINGS, Finding, Reason
 from letterlock.queue.observing import Watcher
 from letterlock.queue.sessions import SessionTried
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
@@ -154,7 +154,7 @@ def _protection(attempt: Attempt) -> list[str]:
     reasons: list[Reason] = []
     routes: list[Reason] = []
     for reason in attempt.reasons:
-        (routes if finding(reason) is Finding.ROUTED else reasons).append(reason)
+        (routes if FINDINGS[reason.code] is Finding.ROUTED else reasons).append(reason)
     words = [f"tls={_level(attempt.achieved, refused=bool(reasons) and not attempt.broken)}"]
     if attempt.achieved is not None and attempt.achieved.by is not None:
         words.append(f"by={attempt.achieved.by}")

@@ -1,5 +1,6 @@
 """Reasons: one code for each ground of a decision, with the standard, the status and a sentence for people."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from letterlock.policy.codes import Code
@@ -7,6 +8,7 @@ from letterlock.policy.explanation import Explanation, Finding, ResultType
 from letterlock.policy.reason_table import EXPLANATIONS
 
 __all__ = [
+    "FINDINGS",
     "Explanation",
     "Finding",
     "Reason",
@@ -19,6 +21,9 @@ __all__ = [
     "sentence",
     "status",
 ]
+
+FINDINGS: Mapping[str, Finding | None] = {code: meaning.finding for code, meaning in EXPLANATIONS.items()}
+"""`finding` by code, for whoever looks through the reasons of each message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,7 @@ def result_type(reason: Reason) -> ResultType | None:
 
 def finding(reason: Reason) -> Finding | None:
     """The kind of fact behind a reason, if other code needs it. Raises KeyError for an unknown code."""
-    return explain(reason.code).finding
+    return FINDINGS[reason.code]
 
 
 class _Facts(dict[str, str]):

@@ -73,9 +73,10 @@ class MemoryBudget:
 
     def change(self, before: int, after: int) -> bool:
         """Hold `after` octets instead of `before`; False, and nothing changes, when that is too much."""
-        if after > before and not self.has_room(after - before):
+        held = self._held + after - before
+        if after > before and held > self._max_octets:
             return False
-        self._held += after - before
+        self._held = held
         return True
 
 

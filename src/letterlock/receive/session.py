@@ -219,7 +219,7 @@ class Session:
         """Answer at once what one read brought; None when that cannot be, or when much content is coming."""
         self._hear(data)
         self._due = self._advance()
-        if self._due is not None or (self._smtp.receiving and len(data) == READ_OCTETS):
+        if self._due is not None or (len(data) == READ_OCTETS and self._smtp.receiving):
             return None
         self._before_reading()
         self._limit.move(self._deadline())
@@ -414,8 +414,9 @@ class _Patience:
         """Before a read: set `deadline` (event loop's time)."""
         if not smtp.receiving:
             self._content_deadline = None
-            if smtp.commands != self._commands:
-                self._commands = smtp.commands
+            commands = smtp.commands
+            if commands != self._commands:
+                self._commands = commands
                 self.deadline = self._loop.time() + self._options.command_timeout_seconds
             return
         now = self._loop.time()

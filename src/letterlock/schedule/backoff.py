@@ -34,31 +34,31 @@ class BackedOff:
 
 
 class Backoff:
-    """Backoff by place; at most MAX_REMEMBERED."""
+    """Backoff by place; at most MAX_REMEMBERED. `failing`: the places that failed lately, as nearly none does."""
 
     def __init__(self) -> None:
-        self._backoff: OrderedDict[str, BackedOff] = OrderedDict()
+        self.failing: OrderedDict[str, BackedOff] = OrderedDict()
 
     def went_well(self, place: str) -> None:
         """It can be reached."""
-        self._backoff.pop(place, None)
+        self.failing.pop(place, None)
 
     @property
     def places(self) -> list[str]:
         """Those that failed lately."""
-        return [*self._backoff]
+        return [*self.failing]
 
     def forget(self, place: str | None) -> None:
         """Let a place (None: every one) be tried at once, as if nothing had been heard of it."""
         if place is None:
-            self._backoff.clear()
+            self.failing.clear()
         else:
-            self._backoff.pop(place, None)
+            self.failing.pop(place, None)
 
     def failed(self, place: str, now: float, heard: RecipientOutcome | None) -> None:
         """A delivery failed at `now`; those that end while the place rests already say nothing new."""
-        rest = self._backoff.setdefault(place, BackedOff())
-        self._backoff.move_to_end(place)
+        rest = self.failing.setdefault(place, BackedOff())
+        self.failing.move_to_end(place)
         if rest.until > now >= rest.since:
             return
         rest.failures += 1
@@ -66,17 +66,17 @@ class Backoff:
         if rest.failures >= PATIENCE or (heard is not None and heard.slow_down):
             rest.span = min(MAX_SECONDS, max(FIRST_SECONDS, rest.span * 2))
             rest.until = now + rest.span
-        if len(self._backoff) > MAX_REMEMBERED:
-            self._backoff.popitem(last=False)
+        if len(self.failing) > MAX_REMEMBERED:
+            self.failing.popitem(last=False)
 
     def of(self, place: str, now: float) -> BackedOff | None:
         """The rest that a place has now. A clock that was set back ends it."""
-        rest = self._backoff.get(place)
+        rest = self.failing.get(place)
         return rest if rest is not None and rest.since <= now < rest.until else None
 
     def next_end(self, now: float) -> float | None:
         """When the next rest ends."""
-        ends = (rest.until for rest in self._backoff.values() if rest.since <= now < rest.until)
+        ends = (rest.until for rest in self.failing.values() if rest.since <= now < rest.until)
         return min(ends, default=None)
 
 

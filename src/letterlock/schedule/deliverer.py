@@ -288,19 +288,18 @@ class Deliverer:
         try:
             self._observers.attempted(task, made)
             try:
-                await self._write(task, kept, made)
+                await self._settle(task, kept, made)
             except Exception:
                 log.exception("%s: a bug, in writing the outcome; it is written without its words", made.message_id)
-                await self._write(task, kept, without_words(made))
+                await self._settle(task, kept, without_words(made))
         finally:
             self._lease_keeper.drop(kept)
 
-    async def _write(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
+    def _settlement(self, task: DeliveryTask, made: Attempt) -> Settlement:
         now, chance = self._clock.now(), self._chance.random()
         schedule = self._ways.settings(task.lease.next_hop).schedule
         reading = Reading(now, self._clock.monotonic(), self._boot)
-        settlement = settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
-        await self._settle(kept, settlement, made)
+        return settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
 
     def _store_failed(self, what: str) -> float:
         pause = self._store_pause
@@ -321,7 +320,9 @@ class Deliverer:
 
     def _try_parked(self, key: str) -> None:
         """What was taken may be free again: try the first that waits for it."""
-        if not self._stopping and (task := self._parking.call(key)) is not None:
+        if key not in self._parking.lines or self._stopping:
+            return
+        if (task := self._parking.call(key)) is not None:
             self._slots.unpark(task.lease.next_hop)
             self._slots.wait(task, always=True, first=True)
             self._begin_waiting()
@@ -333,7 +334,7 @@ class Deliverer:
             await self._leasing.give_back([(task.lease, self._clock.now() + away)])
 
     def _backed_off(self, place: str) -> bool:
-        return self._backoff.of(place, self._clock.now()) is not None
+        return place in self._backoff.failing and self._backoff.of(place, self._clock.now()) is not None
 
     def _delivery_ended(self, delivery: asyncio.Task[None]) -> None:
         self._deliveries.discard(delivery)
@@ -386,7 +387,8 @@ class Deliverer:
         next_hop, aside = lease.next_hop, lease.token in self._aside
         self._aside.discard(lease.token)
         well, place = None if made is None else did_well(made), self._destination_key(next_hop)
-        if lease.token in self._parking:
+        parked = bool(self._parking.lines) and lease.token in self._parking
+        if parked:
             self._slots.park(next_hop, aside=aside)
         else:
             self._parking.tried(lease.token)
@@ -397,7 +399,7 @@ class Deliverer:
         elif made is not None and well is not None:
             self._backoff.failed(place, self._clock.now(), first_trouble(made))
         self._begin_waiting()
-        if lease.token not in self._parking:
+        if self._parking.lines and not parked:
             self._try_parked(MEMORY)
         if self._leasing.wants(next_hop) or (self._behind and self._slots.free > 0):
             self.wake()
@@ -413,11 +415,11 @@ class Deliverer:
             self._trying.add(me)
         try:
             self._contents.begin(task.lease.token, task.envelope.id, task.envelope.size)
-            await self._lease_keeper.freshen(kept)
+            if self._lease_keeper.half_gone(kept):  # it may have waited long
+                await self._lease_keeper.renew(kept)
             body = self._contents.body(task.envelope.id) or await self._content(task)
             if body is None:
                 return None
-            self._contents.read(task.envelope.id, body)
             ports, options = self._ways.of(task.lease.next_hop)
             return await attempt(task, body, ports=ports, options=options, pool=self._pool)
         except Busy as busy:
@@ -442,19 +444,24 @@ class Deliverer:
 
     async def _content(self, task: DeliveryTask) -> bytes | None:
         try:
-            return await self._store.body(task.lease.message_id)
+            body = await self._store.body(task.lease.message_id)
         except KeyError:
             log.warning("%s: the message was removed: not delivered", task.lease.message_id)
             return None
+        self._contents.read(task.envelope.id, body)
+        return body
 
-    async def _settle(self, kept: KeptLease, settlement: Settlement, made: Attempt) -> None:
+    async def _settle(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         """Write what the attempt led to, trying as long as the lease lasts (once more, when stopping)."""
+        settlement = self._settlement(task, made)
         pause = STORE_PAUSE_SECONDS
         while True:
-            last_chance = self._stopping or self._clock.now() + pause >= kept.lease.expires_at
+            now = self._clock.now()
+            last_chance = self._stopping or now + pause >= kept.lease.expires_at
             try:
-                await self._lease_keeper.revive(kept)
-                await self._store.settle(kept.lease, settlement, made, now=self._clock.now())
+                if kept.lease.expires_at <= now:
+                    await self._lease_keeper.renew(kept)
+                await self._store.settle(kept.lease, settlement, made, now=now)
             except LeaseLost:
                 log.warning("%s: the lease was lost before the outcome was written", made.message_id)
                 return

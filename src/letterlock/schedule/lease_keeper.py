@@ -47,10 +47,9 @@ class LeaseKeeper:
         """Keep it alive no more."""
         self._kept.discard(kept)
 
-    async def freshen(self, kept: KeptLease) -> None:
-        """Renew it now if half of it is gone: it may have waited long. Raises LeaseLost, StoreFailed."""
-        if kept.lease.expires_at - self._clock.now() < self._seconds / 2:
-            await self._renew(kept)
+    def half_gone(self, kept: KeptLease) -> bool:
+        """Whether half of a lease is over."""
+        return kept.lease.expires_at - self._clock.now() < self._seconds / 2
 
     async def run(self) -> None:
         """Renew all, again and again, until cancelled. A store that fails is asked again."""
@@ -63,11 +62,6 @@ class LeaseKeeper:
         if self._clock.now() - self._renewed_at > self._seconds * _LATE_SHARE:
             await self._renew_all()
 
-    async def revive(self, kept: KeptLease) -> None:
-        """Renew a lease that has run out. Raises LeaseLost, StoreFailed."""
-        if kept.lease.expires_at <= self._clock.now():
-            await self._renew(kept)
-
     async def _renew_all(self) -> None:
         now = self._clock.now()
         await asyncio.gather(*(self._renew_or_tell(kept) for kept in tuple(self._kept)))
@@ -75,7 +69,7 @@ class LeaseKeeper:
 
     async def _renew_or_tell(self, kept: KeptLease) -> None:
         try:
-            await self._renew(kept)
+            await self.renew(kept)
         except LeaseLost:
             self.drop(kept)
             kept.lost = True
@@ -85,5 +79,6 @@ class LeaseKeeper:
         except Exception:  # the leases of all other messages depend on this loop
             log.exception("%s: a bug, in renewing the lease", kept.lease.message_id)
 
-    async def _renew(self, kept: KeptLease) -> None:
+    async def renew(self, kept: KeptLease) -> None:
+        """Renew a lease now. Raises LeaseLost, StoreFailed."""
         kept.lease = await self._store.renew(kept.lease, self._clock.now() + self._seconds)

@@ -173,7 +173,10 @@ class Leasing:
         return queued < LEASE_BATCH // 2 and queued < self._slots.space(next_hop) and not self._is_down(next_hop)
 
     def _is_down(self, next_hop: str) -> bool:
-        rest = self._backoff.of(self._destination_key(next_hop), self._clock.now())
+        place = self._destination_key(next_hop)
+        if place not in self._backoff.failing:
+            return False
+        rest = self._backoff.of(place, self._clock.now())
         return rest is not None and rest.down
 
     def _crowd(self, next_hop: str) -> bool:

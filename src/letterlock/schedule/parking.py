@@ -22,12 +22,15 @@ class Parked:
 
 
 class Parking:
-    """Parked tasks by the key of `turns.Busy`; at most `most`. Data only, no clock."""
+    """Parked tasks by the key of `turns.Busy`; at most `most`. Data only, no clock.
+
+    `lines` has a line for each key that somebody waits for: mostly none.
+    """
 
     def __init__(self, most: int, patience_seconds: float) -> None:
         self._most = most
         self._patience = patience_seconds
-        self._lines: OrderedDict[str, deque[Parked]] = OrderedDict()
+        self.lines: OrderedDict[str, deque[Parked]] = OrderedDict()
         self._parked: set[str] = set()  # their leases
         self._called: dict[str, float] = {}  # by lease: since when those wait who are being tried again
 
@@ -41,14 +44,14 @@ class Parking:
             return False
         again = task.lease.token in self._called
         parked = Parked(task, key, why, self._called.pop(task.lease.token, now))
-        line = self._lines.setdefault(key, deque())
+        line = self.lines.setdefault(key, deque())
         line.insert(0 if again else len(line), parked)
         self._parked.add(task.lease.token)
         return True
 
     def call(self, key: str) -> DeliveryTask | None:
         """The first in line for a key, to be tried again."""
-        line = self._lines.get(key)
+        line = self.lines.get(key)
         if not line:
             return None
         parked = line[0]
@@ -62,16 +65,16 @@ class Parking:
 
     def next_hops(self) -> set[str]:
         """The next hops of the tasks that wait here: each keeps the seat of its place."""
-        return {parked.task.lease.next_hop for line in self._lines.values() for parked in line}
+        return {parked.task.lease.next_hop for line in self.lines.values() for parked in line}
 
     def waited_for(self) -> list[str]:
         """What tasks wait for."""
-        return list(self._lines)
+        return list(self.lines)
 
     def overdue(self, now: float, most: int) -> list[Parked]:
         """Remove at most so many of those that have waited for too long."""
         found: list[Parked] = []
-        for line in list(self._lines.values()):
+        for line in list(self.lines.values()):
             for parked in tuple(line):
                 if len(found) >= most or now - parked.since < self._patience:
                     break
@@ -81,14 +84,14 @@ class Parking:
 
     def clear(self) -> list[DeliveryTask]:
         """Remove all."""
-        tasks = [parked.task for line in self._lines.values() for parked in line]
-        self._lines.clear()
+        tasks = [parked.task for line in self.lines.values() for parked in line]
+        self.lines.clear()
         self._parked.clear()
         return tasks
 
     def _remove(self, parked: Parked) -> None:
-        line = self._lines[parked.key]
+        line = self.lines[parked.key]
         line.remove(parked)
         self._parked.discard(parked.task.lease.token)
         if not line:
-            del self._lines[parked.key]
+            del self.lines[parked.key]

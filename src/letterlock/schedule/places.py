@@ -6,25 +6,48 @@ for that next hop meanwhile is counted there too, and the new place counts as so
 
 from collections.abc import Callable, Iterable
 
+MAX_REMEMBERED = 1000  # next hops besides the pinned ones: finding a route again costs microseconds
+
+
+class _Remembered(dict[str, str]):
+    """Places by next hop; one that is not known yet is found by the routes."""
+
+    def __init__(self, route: Callable[[str], str]) -> None:
+        super().__init__()
+        self._route = route
+        self.pinned: dict[str, str] = {}
+
+    def __missing__(self, next_hop: str) -> str:
+        if len(self) >= MAX_REMEMBERED + len(self.pinned):
+            self.follow(self._route, self.pinned)
+        place = self[next_hop] = self._route(next_hop)
+        return place
+
+    def follow(self, route: Callable[[str], str], pinned: dict[str, str]) -> None:
+        """Forget all but the pinned ones, and find the others by these routes."""
+        self.clear()
+        self.update(pinned)
+        self._route, self.pinned = route, pinned
+
 
 class Places:
-    """The place of each next hop, by the operator's routes."""
+    """The place of each next hop, by the operator's routes, which stay as they are until `follow` brings others.
+
+    `of(next_hop)` is the place that counts for a next hop: a look into a dictionary, for it is asked several times per
+    message.
+    """
 
     def __init__(self, route: Callable[[str], str]) -> None:
         """`route` names the place that a next hop leads to."""
-        self._route = route
-        self._pinned: dict[str, str] = {}
-
-    def of(self, next_hop: str) -> str:
-        """The place that counts for a next hop."""
-        return self._pinned.get(next_hop) or self._route(next_hop)
+        self._places = _Remembered(route)
+        self.of: Callable[[str], str] = self._places.__getitem__
 
     def follow(self, route: Callable[[str], str], in_hand: Iterable[str]) -> None:
         """Take other routes from now on, but for the next hops that deliveries in hand go to."""
-        self._pinned = {next_hop: self.of(next_hop) for next_hop in in_hand}
-        self._route = route
+        self._places.follow(route, {next_hop: self.of(next_hop) for next_hop in in_hand})
 
     def given_back(self, next_hop: str, in_hand: Callable[[], Iterable[str]]) -> None:
         """A seat was given back: after the last one, the next hop's new place counts."""
-        if next_hop in self._pinned and next_hop not in in_hand():
-            del self._pinned[next_hop]
+        pinned = self._places.pinned
+        if next_hop in pinned and next_hop not in in_hand():
+            del pinned[next_hop], self._places[next_hop]

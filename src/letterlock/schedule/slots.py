@@ -193,7 +193,10 @@ class Slots:
             return
         self._note(next_hop, well=well)
         if well:
-            self._ceilings.went_well(next_hop, taken, self._exceptions.get(next_hop, self._each))
+            if next_hop in self._ceilings.learned:
+                self._ceilings.went_well(next_hop, taken, self._exceptions.get(next_hop, self._each))
+            if next_hop not in self._fewer:
+                return  # it has lost none
         elif crowded:
             self._ceilings.refused(next_hop, taken)
         most = self._most(next_hop)
@@ -210,7 +213,7 @@ class Slots:
     def _most(self, next_hop: str) -> int:
         """The seats of a next hop that is in no trouble: not more than it has shown that it takes."""
         most = self._exceptions.get(next_hop, self._each)
-        ceiling = self._ceilings.of(next_hop)
+        ceiling = self._ceilings.of(next_hop) if next_hop in self._ceilings.learned else None
         return most if ceiling is None else min(most, ceiling)
 
     def _reserve_reached(self) -> bool:
