@@ -33,6 +33,7 @@ class Queue:
         self.clock = HandClock()
         self.woken = 0
         self.forgiven: list[str | None] = []
+        self.problems: dict[str, str] = {}
 
     def wake(self) -> None:
         """Something became due."""
@@ -107,6 +108,7 @@ async def serving(directory: Path) -> AsyncIterator[Queue]:
         clock=queue.clock,
         wake=queue.wake,
         forgive=queue.forgiven.append,
+        problems=lambda: queue.problems,
     )
     await server.start()
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -90,6 +91,34 @@ async def test_a_queue_of_several_pages_and_workers_is_printed_whole(queue: Queu
         ran = await mailq(queue.directory)
     assert ran.out.count("cat@two.test") == PAGE + 2
     assert ran.out.endswith(f"-- {((PAGE + 2) * len(BODY) + 512) // 1024} Kbytes in {PAGE + 2} Requests.\n")
+
+
+async def test_mail_that_could_not_be_taken_over_is_reported_after_the_list_and_status_1_says_that_it_is_missing(
+    queue: Queue,
+) -> None:
+    await queue.accept("M1", CAT)
+    folder = queue.directory / "worker-2"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as left:  # by a worker that was killed
+        left.bind(os.fspath(folder / "control.sock"))
+    queue.problems = {"worker-2": "database is \x1b[2J locked", "worker-3": "file is not a database"}
+    for program, arguments, module in (("mailq", (), "mailq"), ("sendmail", ("-bp",), "command")):
+        ran = await mailq(queue.directory, *arguments, module=module)
+        assert ran.status == 1
+        assert ran.out.endswith("cat@two.test\n\n-- 0 Kbytes in 1 Request.\n")
+        assert ran.err == (
+            f"letterlock-{program}: the mail in the folder worker-2 is not served: database is ?[2J locked\n"
+            "the mail in the folder worker-3 is not served: file is not a database\n"
+            "  hint: keep the folder; the server takes its mail over by itself once this is repaired\n"
+        )
+
+
+async def test_a_dead_socket_in_the_folder_of_a_worker_is_no_reason_to_fail(queue: Queue) -> None:
+    folder = queue.directory / "worker-1"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.fspath(folder / "control.sock"))
+    assert (await mailq(queue.directory)) == Ran(0, "Mail queue is empty\n", "")
 
 
 async def test_without_a_server_it_is_ex_unavailable(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""How the commands end: the statuses of sysexits.h, and the exception that carries one."""
+"""How the commands end: the statuses of sysexits.h (INCOMPLETE is ours), and the exception that carries one."""
 
 import os
 import sys
 
 OK = 0
+INCOMPLETE = 1  # of ours, as `letterlock queue list` ends: what was printed is not all
 USAGE = 64
 DATAERR = 65
 NOINPUT = 66

@@ -10,6 +10,7 @@ import sys
 import time
 
 from letterlock.sendmail.exits import (
+    INCOMPLETE,
     IOERR,
     NOPERM,
     OK,
@@ -34,6 +35,8 @@ usage: letterlock-mailq [-C FILE]
   -C FILE            the server's configuration
 
 Prints the queue of the running server as Postfix's mailq prints its own. Only root and the server's user may ask.
+
+Exit status: 0; 1 if mail of former workers could not be taken over and is not shown; else as sysexits.h has it.
 """
 WORKER = "worker-"
 MAX_ANSWER_OCTETS = 64 << 20
@@ -89,8 +92,9 @@ def _config(words: list[str]) -> str | None:
 def show(config: str | None) -> int:
     """Print the queue of the server with this configuration; the exit status. Raises Failure."""
     count = octets = 0
+    first = settings(config).queue_directory()
     try:
-        for directory in _directories(settings(config).queue_directory()):
+        for directory in _directories(first):
             for message in _messages(directory):
                 sys.stdout.write(("\n" if count else f"{_HEADING}\n") + _entry(message))
                 count += 1
@@ -99,10 +103,21 @@ def show(config: str | None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `mailq | head`
         _let_go()
+        return OK
     except OSError as error:  # a full disk
         _let_go()
         raise Failure(IOERR, f"cannot write to standard output: {error.strerror}") from None
+    _refuse_to_hide(first)
     return OK
+
+
+def _refuse_to_hide(first: str) -> None:
+    """Raises Failure (INCOMPLETE) if there is mail that is not shown, because the server could not take it over."""
+    problems = _ask(first, '{"verb": "queue.problems"}\n')["problems"]
+    if problems:
+        each = (f"the mail in the folder {name} is not served: {why}" for name, why in problems.items())
+        hint = "  hint: keep the folder; the server takes its mail over by itself once this is repaired"
+        raise Failure(INCOMPLETE, "\n".join([*map(printable, each), hint]))
 
 
 def _let_go() -> None:
@@ -140,7 +155,7 @@ def _reason(recipient: "dict[str, Any]") -> str:
 
 
 def _directories(first: str) -> list[str]:
-    """The queues of all workers that are served; the first one always, for it tells when no server runs."""
+    """The queues of all workers that are served; the first one always, because it shows whether a server runs."""
     try:
         names = sorted(name for name in os.listdir(first) if name.startswith(WORKER) and name[len(WORKER) :].isdigit())
     except PermissionError:
@@ -148,7 +163,22 @@ def _directories(first: str) -> list[str]:
     except OSError:
         names = []
     others = (os.path.join(first, name) for name in names)
-    return [first, *(each for each in others if os.path.exists(os.path.join(each, CONTROL_SOCKET)))]
+    return [first, *filter(_is_served, others)]
+
+
+def _is_served(directory: str) -> bool:
+    """Whether a server answers there; a socket that a dead one left is no reason to fail."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.settimeout(TIMEOUT_SECONDS)
+        connection.connect(os.path.join(directory, CONTROL_SOCKET))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except OSError:  # asked again, it says what is wrong
+        return True
+    finally:
+        connection.close()
+    return True
 
 
 def _messages(directory: str) -> "Iterator[dict[str, Any]]":
