@@ -11,7 +11,7 @@ import dns.rdatatype
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
-MAX_ANCHOR_LINES = 1000
+MAX_ANCHOR_LINES = 1000  # chosen: a file of anchors has a few; this only catches a wrong file
 
 # KSK-2017 and KSK-2024 of the root zone, as IANA publishes them.
 ROOT_ANCHORS_TEXT = """\

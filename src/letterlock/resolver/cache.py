@@ -15,15 +15,15 @@ from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from letterlock.resolver.inquiry import KeptProof
 from letterlock.resolver.zone import CutState
 
-DEFAULT_OCTETS = 64 << 20
+DEFAULT_OCTETS = 64 << 20  # chosen: 64 MiB, some 50,000 answers at ENTRY_OCTETS each
 ENTRY_OCTETS = 1_200  # an answer with its proof, before its records
-HELD_SECONDS = 5.0
-MAX_HELD_SECONDS = 300.0
-MAX_HELD = 10_000
+HELD_SECONDS = 5.0  # chosen, within the 1 second to 5 minutes of RFC 9520 section 3.2; doubles with each failure
+MAX_HELD_SECONDS = 300.0  # RFC 9520 section 3.2: failures must not be cached for longer than 5 minutes
+MAX_HELD = 10_000  # chosen: bounds memory; the oldest failure is dropped, and costs one more lookup
 MAX_PROOFS = 8  # of one zone
-POPULAR_USES = 3
+POPULAR_USES = 3  # chosen: refreshing what was used once or twice would mostly be wasted queries
 REFRESH_SHARE = 0.1  # of the TTL: what is popular is asked for again before it runs out
-MAX_DUE = 100
+MAX_DUE = 100  # chosen: bounds the extra queries; the rest is refreshed at a later use, or expires
 
 Key = tuple[str, int]
 

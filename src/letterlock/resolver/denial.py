@@ -17,9 +17,9 @@ from dns.rdtypes.ANY.NSEC3 import NSEC3
 from letterlock.resolver.answer import Absence, Security
 from letterlock.resolver.budget import Spending
 
-SHA1 = 1
-OPT_OUT = 0x01
-CHEAP_ITERATIONS = 10
+SHA1 = 1  # the only hash algorithm of NSEC3 (RFC 5155 section 11)
+OPT_OUT = 0x01  # the only flag of an NSEC3 record (RFC 5155 section 3.1.2.1)
+CHEAP_ITERATIONS = 10  # chosen: RFC 9276 section 3.1 asks for 0; up to this, hashing many names costs little
 _TO_BASE32HEX = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
 _NS, _SOA, _DS = dns.rdatatype.NS, dns.rdatatype.SOA, dns.rdatatype.DS
 _CNAME, _DNAME = dns.rdatatype.CNAME, dns.rdatatype.DNAME

@@ -34,9 +34,9 @@ from letterlock.resolver.signatures import (
 )
 from letterlock.resolver.zone import CutState, Insecure, Secure
 
-MAX_TTL = 86_400
+MAX_TTL = 86_400  # chosen: a day, as in Unbound; RFC 2181 section 8 lets a resolver set an upper bound
 MAX_AHEAD = 8  # queries that may turn out to be needless: the zones of a name of ordinary depth, and no hostile one
-MAX_NEGATIVE_TTL = 3_600
+MAX_NEGATIVE_TTL = 3_600  # RFC 2308 section 5 advises one to three hours; the shortest of them
 _NSEC, _NSEC3 = dns.rdatatype.NSEC, dns.rdatatype.NSEC3
 _T = TypeVar("_T")
 

@@ -21,8 +21,8 @@ from letterlock.resolver.answer import FailureKind, Question
 from letterlock.resolver.rdata import RRset, read_rdata
 from letterlock.resolver.wire import Frame, Frames, Names, Unreadable, read_frames
 
-EDNS_PAYLOAD = 1232
-MAX_MESSAGE_OCTETS = 65_535
+EDNS_PAYLOAD = 1232  # fits the 1,280 bytes that each IPv6 link carries, less 48 of headers (DNS flag day 2020)
+MAX_MESSAGE_OCTETS = 65_535  # the length field over TCP has 16 bits (RFC 1035 section 4.2.2)
 
 _IN, _RRSIG = dns.rdataclass.IN, RdataType.RRSIG
 _ALIASES = frozenset({RdataType.CNAME, RdataType.DNAME})

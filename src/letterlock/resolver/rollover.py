@@ -36,13 +36,13 @@ from letterlock.resolver.signatures import (
     verify,
 )
 
-DAY = 86_400
+DAY = 86_400  # seconds
 HOLD_DOWN_SECONDS = 30 * DAY  # RFC 5011 section 2.4.1
 MIN_CHECK_SECONDS, MAX_CHECK_SECONDS, RETRY_SECONDS = 3_600, 15 * DAY, 3_600  # section 2.3
 MAX_KEYS = 20  # that are not revoked; a root zone in the middle of a roll has three
 MAX_REVOKED_KEYS = 100  # remembered for good, so that none of them is ever trusted again: centuries of rolls
 LOOK_SECONDS = 3_600.0  # more than a look takes: one that is older still means that the clock was set back
-_SEP = 0x0001
+_SEP = 0x0001  # the secure entry point flag of a DNSKEY (RFC 4034 section 2.1.1)
 
 
 class KeyState(StrEnum):

@@ -15,7 +15,7 @@ import dns.rdatatype
 
 MAX_RECORDS = 250  # in answer and authority: reading more would hold up everybody else; mail needs nothing near it
 MAX_POINTERS = 127  # in one name: a name has at most 127 labels, so more pointers can only be there to cost time
-MAX_TTL_VALUE = 0x7FFF_FFFF
+MAX_TTL_VALUE = 0x7FFF_FFFF  # a TTL has 31 bits; a larger one counts as 0 (RFC 2181 section 8)
 _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
 _RECORD = struct.Struct("!HHIH")
