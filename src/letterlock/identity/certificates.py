@@ -14,13 +14,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.utils import CryptographyDeprecationWarning
 
-MAX_NAMES_DESCRIBED = 20
+MAX_NAMES_DESCRIBED = 20  # chosen: enough to recognise a certificate by
 MAX_SHOWN_CHARACTERS = 255  # a whole domain name
 # A certificate of 64 KiB holds 1,500 names, or the longest post-quantum signature. Reading one costs up to 8 ms.
 MAX_CERTIFICATE_OCTETS = 65_536
 # What is parsed takes 30 times its bytes of memory. 256 certificates and 256 paths are remembered: at worst 30 + 60 MB.
 MAX_REMEMBERED_OCTETS = 4_096  # of one certificate; real ones have 1 to 2 KiB
-MAX_REMEMBERED_CHAIN_OCTETS = 8_192
+MAX_REMEMBERED_CHAIN_OCTETS = 8_192  # of the signed parts of a chain; real ones have two to four certificates
 MAX_NAME_OCTETS = 1_024  # of a subject or issuer: the longest seen in the wild have a few hundred
 
 

@@ -22,7 +22,7 @@ from letterlock.identity.presented import PresentedChain
 from letterlock.identity.signature import OutOfSignatures, SignatureBudget
 from letterlock.identity.tlsa import CERT, DANE_EE, DANE_TA, DIGESTS, FULL, SPKI, TLSARecord, refuse_other_records
 
-MAX_RECORDS = 50
+MAX_RECORDS = 50  # chosen: real RRsets have two to six; this bounds the work of one judgement
 DIGEST_ORDER = (2, 1)  # strongest first: SHA2-512, SHA2-256
 
 _DIGEST_NAMES = {0: "SHA2-256", 1: "SHA2-256", 2: "SHA2-512"}  # Full(0) is shown as a digest

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 USAGES = {0: "PKIX-TA", 1: "PKIX-EE", 2: "DANE-TA", 3: "DANE-EE"}
 SELECTORS = {0: "Cert", 1: "SPKI"}
 MATCHING_TYPES = {0: "Full", 1: "SHA2-256", 2: "SHA2-512"}
-_HEAD_OCTETS = 3
+_HEAD_OCTETS = 3  # usage, selector and matching type (RFC 6698 section 2.1)
 CUT = -1  # in place of each field of a record that is too short to have them
-DANE_TA, DANE_EE = 2, 3
-CERT, SPKI = 0, 1
-FULL = 0
+DANE_TA, DANE_EE = 2, 3  # certificate usages, by the names of RFC 7218 section 2.1
+CERT, SPKI = 0, 1  # selectors, by the names of RFC 7218 section 2.2
+FULL = 0  # the matching type that compares everything (RFC 7218 section 2.3)
 DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
 
 
