@@ -1,7 +1,7 @@
 """Message content as it travels after DATA: its end, dots and lines (RFC 5321 sections 2.3.8, 4.5.2, 4.5.3.1.6)."""
 
 END_OF_CONTENT = b"\r\n.\r\n"
-CR = 0x0D
+CR = 0x0D  # carriage return
 LOOK_OCTETS = 1 << 18  # looked through at once: a copy of so much is made, which stays in the processor's cache
 
 

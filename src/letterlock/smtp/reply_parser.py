@@ -5,8 +5,8 @@ import re
 
 from letterlock.mail.replies import Reply
 
-MAX_REPLY_LINE_OCTETS = 2048
-MAX_REPLY_LINES = 128
+MAX_REPLY_LINE_OCTETS = 2048  # chosen: RFC 5321 section 4.5.3.1.5 has 512, and servers that exceed it get through
+MAX_REPLY_LINES = 128  # chosen: EHLO replies have ten to twenty lines; a reply without end would fill memory
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\0\r\n]*))?\r?\n")
 _CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
 
