@@ -5,9 +5,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_ADDRESS_CHARACTERS = 320  # RFC 5321 section 4.5.3.1: 64 of local part, `@`, 255 of domain
-MAX_ADDRESSES = 50_000
-MAX_PHRASE_CHARACTERS = 1000
-_SHOWN_CHARACTERS = 80
+MAX_ADDRESSES = 50_000  # chosen: far more than one message is sent to; bounds time and memory
+MAX_PHRASE_CHARACTERS = 1000  # chosen: far longer than a name; a quote without its end is found early
+_SHOWN_CHARACTERS = 80  # chosen: one line of a terminal
 _SPACES = " \t\r\n"
 
 

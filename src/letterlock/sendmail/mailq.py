@@ -39,11 +39,11 @@ Prints the queue of the running server as Postfix's mailq prints its own. Only r
 Exit status: 0; 1 if mail of former workers could not be taken over and is not shown; else as sysexits.h has it.
 """
 WORKER = "worker-"
-MAX_ANSWER_OCTETS = 64 << 20
-READ_OCTETS = 1 << 18
-TIMEOUT_SECONDS = 30.0
+MAX_ANSWER_OCTETS = 64 << 20  # chosen: 64 MiB, far more than one answer of the server; bounds memory
+READ_OCTETS = 1 << 18  # chosen: a long answer in few system calls
+TIMEOUT_SECONDS = 30.0  # chosen: a local server answers in milliseconds, and a busy one in seconds
 _HEADING = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------"
-_REASON_WIDTH = 76
+_REASON_WIDTH = 76  # as the mailq of Postfix aligns reasons, on the right
 _MARKS = {"leased": "*", "held": "!", "quarantined": "!"}
 
 

@@ -10,8 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-READ_OCTETS = 65_536
-MAX_FIELDS = 10_000
+READ_OCTETS = 65_536  # chosen: what a pipe of Linux holds (pipe(7))
+MAX_FIELDS = 10_000  # chosen: far more than mail has, and few enough to hold in memory
 _DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 _FIELD_NAME = frozenset(range(33, 127)) - {ord(":")}  # RFC 5322 section 2.2
 _MBOX = b"From "  # what opens a message in an mbox, passed over

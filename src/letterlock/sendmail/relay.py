@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-READ_OCTETS = 65_536
-MAX_LINE_OCTETS = 65_536
+READ_OCTETS = 65_536  # chosen: few system calls, and little memory
+MAX_LINE_OCTETS = 65_536  # chosen: far above what SMTP allows (998); bounds what is held while a line has no end
 _NOT_HERE = b"502 5.5.1 Not offered here\r\n"
 _NOT_OFFERED = frozenset({"STARTTLS", "CHUNKING"})
 _NOT_PASSED_ON = frozenset({b"STARTTLS", b"BDAT"})

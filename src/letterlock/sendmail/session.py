@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 REPLY_SECONDS = 30.0
 FINAL_REPLY_SECONDS = 120.0
-MAX_REPLY_LINE_OCTETS = 2048
-MAX_REPLY_LINES = 100
-READ_OCTETS = 4096
+MAX_REPLY_LINE_OCTETS = 2048  # chosen: RFC 5321 section 4.5.3.1.5 has 512; the server may be another one
+MAX_REPLY_LINES = 100  # chosen: EHLO replies have ten to twenty
+READ_OCTETS = 4096  # chosen: holds the replies to a whole pipelined group, nearly always
 
 
 class Lost(Exception):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FOLDER = "letterlock-unsent"
-MAX_KEPT = 1000
+MAX_KEPT = 1000  # chosen: a server that is down for long must not let cron jobs fill the home directory
 SUFFIX = ".smtp"
 
 
