@@ -19,15 +19,15 @@ from letterlock.net.errors import os_error_words
 from letterlock.net.tls import start_tls
 from letterlock.ports import Clock, Stream
 
-HTTPS_PORT = 443
+HTTPS_PORT = 443  # RFC 9110 section 4.2.2
 PATH = "/.well-known/mta-sts.txt"
-DEADLINE_SECONDS = 60.0
-CONNECT_SECONDS = 10.0
-MAX_ADDRESSES = 8
-MAX_FRAMING_OCTETS = 65_536
-MAX_DETAIL_CHARACTERS = 300
-_READ_OCTETS = 16_384
-_SHOWN_OCTETS = 60
+DEADLINE_SECONDS = 60.0  # RFC 8461 section 3.3 suggests one minute
+CONNECT_SECONDS = 10.0  # chosen: leaves time for other addresses within the deadline
+MAX_ADDRESSES = 8  # chosen: more cannot be tried within the deadline if none answers
+MAX_FRAMING_OCTETS = 65_536  # chosen: as much as the policy itself may have; real headers have 1 KiB
+MAX_DETAIL_CHARACTERS = 300  # chosen: a failure's text must fit a log line, whatever a server sent
+_READ_OCTETS = 16_384  # one full TLS record (RFC 8446 section 5.1)
+_SHOWN_OCTETS = 60  # chosen: enough to recognise what a server sent
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 
 from letterlock.ports import Stream
 
-MAX_DISCARDED_OCTETS = 1 << 20
-_DISCARD_STEP_OCTETS = 1 << 16
+MAX_DISCARDED_OCTETS = 1 << 20  # chosen: read before a close, so that it is no reset; a peer that sent more may see one
+_DISCARD_STEP_OCTETS = 1 << 16  # chosen: few system calls, and little memory
 
 
 class TcpStream:

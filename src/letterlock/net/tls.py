@@ -27,16 +27,16 @@ from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
 from letterlock.ports import Stream
 
-MAX_HANDSHAKE_OCTETS = 1 << 18
-MAX_PEM_OCTETS = 1 << 20
+MAX_HANDSHAKE_OCTETS = 1 << 18  # chosen: four certificates of 64 KiB; real handshakes have a few KiB
+MAX_PEM_OCTETS = 1 << 20  # chosen: hundreds of certificates; a larger file is the wrong one
 MAX_RECORDS_AT_ONCE = 64  # costs 1 ms if each is a KeyUpdate; 64 KiB could hold 2,400 of them
 MAX_IDLE_RECORDS = 100  # without data, in one session: servers send up to ten tickets; KeyUpdates are rarer still
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 2.0  # chosen: everything was said already, so a peer that does not read is not worth more
 EXPIRY_WARNING_SECONDS = 21 * 86400  # ACME clients renew 30 days ahead: with 21 left, renewing has failed for a while
-_READ_OCTETS = 1 << 16
+_READ_OCTETS = 1 << 16  # chosen: four full records in one system call
 _HANDSHAKE_READ_OCTETS = 1 << 14  # a flight has 4 KiB; what a hostile one costs before the loop turns is bounded so
-_WRITE_OCTETS = 1 << 16
-_REPLY_OCTETS = 1 << 13
+_WRITE_OCTETS = 1 << 16  # chosen: four full records in one system call
+_REPLY_OCTETS = 1 << 13  # a guess: a group of replies nearly always fits, and more is taken too
 _RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
 _OVERHEAD_OCTETS = 1 << 10  # that records add to so much plaintext as is written at once
 # Level 1 (80 bits): mail is full of short keys, and for opportunistic TLS the alternative is cleartext (RFC 7435).

@@ -21,8 +21,8 @@ from letterlock.net.dns.upstream import Upstream
 from letterlock.resolver.wire import Frames, Unreadable, read_frames
 
 Exchange = Callable[[bytes, bool], Awaitable[bytes]]
-PROBE_SECONDS = 3.0
-PAYLOAD_OCTETS = 1232
+PROBE_SECONDS = 3.0  # chosen: a healthy upstream needs much less, even for what it has not cached
+PAYLOAD_OCTETS = 1232  # as lookups send it; see EDNS_PAYLOAD in letterlock.resolver.message
 _NSEC, _NSEC3, _RRSIG = dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.RRSIG
 
 
@@ -51,7 +51,7 @@ _SENTENCES = {
     UpstreamFinding.NO_TCP: "does not answer over TCP, so that long answers cannot be had",
 }
 _DEMERITS = {UpstreamFinding.NO_TCP: 1, UpstreamFinding.STRIPS_DENIALS: 2, UpstreamFinding.STRIPS_SIGNATURES: 3}
-_UNFIT_DEMERITS = 4
+_UNFIT_DEMERITS = 4  # more than any finding above: there are no usable answers from such an upstream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-MAX_RESOLV_CONF_OCTETS = 1 << 16
-MAX_UPSTREAMS = 16
-MAX_TEXT_OCTETS = 512
+MAX_RESOLV_CONF_OCTETS = 1 << 16  # chosen: real files have a few lines
+MAX_UPSTREAMS = 16  # chosen: resolv.conf(5) uses three; more would only be asked in turn
+MAX_TEXT_OCTETS = 512  # chosen: an address, a port, a name of 253 characters and pins
 DNS_PORT, DNS_OVER_TLS_PORT = 53, 853
 _PIN = "pin-sha256="
-_PIN_OCTETS = 32
+_PIN_OCTETS = 32  # of a SHA-256 digest
 _BRACKETED = re.compile(r"\[([^\]]+)\](?::(\d{1,5}))?")
 _WITH_PORT = re.compile(r"([^:@]+)[:@](\d{1,5})|([^@]+)@(\d{1,5})")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62}\.?)*", re.IGNORECASE)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from letterlock.net.dns.upstream import Upstream
 
-UNKNOWN_SECONDS = 0.05
-MAX_PENALTY_SECONDS = 60.0
-_NEW_SHARE = 0.3
+UNKNOWN_SECONDS = 0.05  # chosen: a typical round trip, so that new upstreams are neither preferred nor avoided
+MAX_PENALTY_SECONDS = 60.0  # chosen: an upstream that works again is asked again within a minute
+_NEW_SHARE = 0.3  # chosen: a moving average over about the last five replies
 _FORGET = 0.98  # an upstream that is passed over looks better each time, until it is measured again
 
 
