@@ -6,10 +6,10 @@ from enum import StrEnum
 
 from letterlock.mail.names import InvalidName, normalise
 
-MAX_POLICY_OCTETS = 65_536
-MAX_AGE_SECONDS = 31_557_600
-MAX_MX_PATTERNS = 500
-_SHOWN_CHARACTERS = 60
+MAX_POLICY_OCTETS = 65_536  # RFC 8461 section 3.3 suggests 64 kilobytes
+MAX_AGE_SECONDS = 31_557_600  # about a year (RFC 8461 section 3.2)
+MAX_MX_PATTERNS = 500  # chosen: real policies have fewer than twenty; bounds matching
+_SHOWN_CHARACTERS = 60  # chosen: enough to recognise the value
 
 # sts-policy-ext-value: visible characters, with spaces only between them.
 _FIELD = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}):[ \t]*([^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?)")
