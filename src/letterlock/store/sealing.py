@@ -18,12 +18,12 @@ from letterlock.queue.store import StoreFailed
 from letterlock.store.rows import Damaged
 from letterlock.store.segments.log import sync_directory
 
-KEY_OCTETS = 32
+KEY_OCTETS = 32  # of AES-256
 CHECK_FILE = "key-check"
 _CHECKED = b"\0LLc"  # no content begins with NUL: each begins with a header field
 _SEALED = b"\0LLe"
-_NONCE_OCTETS = 12
-_CRC_OCTETS = 4
+_NONCE_OCTETS = 12  # 96 bits, as AES-GCM takes (RFC 5116 section 5.1)
+_CRC_OCTETS = 4  # of a CRC-32
 
 
 class ContentSeal:

@@ -32,10 +32,10 @@ from letterlock.store.segments.records import (
 
 log = logging.getLogger("letterlock.store")
 SUFFIX = ".segment"
-MAX_SEGMENT_OCTETS = 1 << 26
+MAX_SEGMENT_OCTETS = 1 << 26  # chosen: 64 MiB; a segment stays on the disk until its last message is finished or moved
 MAX_FINISHED_OCTETS = 1 << 22  # a segment with nothing but finished messages is emptied when it is as long as this
-MAX_GROUP = 200
-MAX_GROUP_OCTETS = 1 << 24
+MAX_GROUP = 200  # chosen: messages that share one fsync; more would gain little and delay the first
+MAX_GROUP_OCTETS = 1 << 24  # chosen: 16 MiB, so that large messages do not keep a small one waiting for long
 _MAX_PIECES = 1000  # of one pwritev; the kernel takes 1,024
 _ZEROS = bytes(1 << 18)  # that are written ahead, unless a group has as many octets itself
 

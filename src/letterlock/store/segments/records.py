@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-SALT_OCTETS = 8
+SALT_OCTETS = 8  # chosen: 64 random bits, so that no message can contain what begins a record
 _NAME = b"LETTERLOCK-SEGMENT-1\n"
 _HEAD = struct.Struct(f">{SALT_OCTETS}sBIII")
 _CHECK = struct.Struct(">I")
 OPENING_OCTETS = len(_NAME) + SALT_OCTETS + _CHECK.size
 HEAD_OCTETS = _HEAD.size + _CHECK.size
-_BLOCK_OCTETS = 1 << 20
+_BLOCK_OCTETS = 1 << 20  # chosen: read at once; few system calls and little memory
 
 
 class RecordKind(IntEnum):

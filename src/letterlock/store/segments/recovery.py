@@ -21,8 +21,8 @@ from letterlock.store.segments.records import Damage, RecordKind, SegmentRecord,
 log = logging.getLogger("letterlock.store")
 DAMAGED_SUFFIX = ".damaged"
 _SEPARATOR = b"\0"
-MAX_MOVED_AT_ONCE = 64
-MAX_OCTETS_AT_ONCE = 1 << 25
+MAX_MOVED_AT_ONCE = 64  # chosen: messages in one transaction
+MAX_OCTETS_AT_ONCE = 1 << 25  # chosen: 32 MiB of contents in one group
 
 
 async def recover(directory: Path, kept: Store, seal: ContentSeal = IN_CLEAR, disk: Disk | None = None) -> "Recovered":

@@ -16,12 +16,12 @@ from letterlock.store.sqlite.statements import SCHEMA, SQL
 
 FILE = "queue.db"
 LOCK_FILE = "lock"
-VERSION = 6
+VERSION = 6  # of the schema; older ones are brought up by the from_version_* statements
 MAX_CACHE_KIBIBYTES = 1 << 16  # of the file in memory: the rows of a large queue, without its contents
 CACHE_SHARE = 16  # of the memory of the machine or control group
-PAGE_OCTETS = 4096
+PAGE_OCTETS = 4096  # SQLite's default, and the block of most file systems
 MAX_LOG_PAGES = 1000  # SQLite's own choice: 4 MB of log, before it is written back into the database
-MIN_LOG_PAGES = 25
+MIN_LOG_PAGES = 25  # chosen: 100 KB, room for a few transactions on the smallest disk
 LOG_SHARE = 64  # of a small disk the log takes no more than a sixty-fourth: to write it back takes as much again
 MAX_REWRITTEN_OCTETS = 1 << 24  # of an older version's database: rewriting one that is larger would delay the start
 

@@ -20,7 +20,7 @@ from letterlock.store.sqlite.statements import run, run_order
 
 MAX_SCANNED = 5_000  # messages that one page of an answer looks at, in SQL
 MAX_READ = 500  # the same, where each must be read whole
-MAX_TALLIED = 10_000
+MAX_TALLIED = 10_000  # chosen: messages that are counted in one transaction; other work waits meanwhile
 _JOURNALLED = {OrderKind.HOLD, OrderKind.QUARANTINE, OrderKind.RELEASE}
 
 

@@ -20,7 +20,7 @@ from letterlock.store.rows import Damaged, read_envelope, read_mailbox, read_rec
 from letterlock.store.sqlite.statements import run
 
 log = logging.getLogger("letterlock.store")
-MAX_ATTEMPTS_SHOWN = 100
+MAX_ATTEMPTS_SHOWN = 100  # chosen: the newest attempts explain a message's state
 _TOLD, _SET_ASIDE = 1, 2  # recipient.told
 UNKNOWN_STATUS = "5.0.0"  # RFC 3463: other or undefined
 _ASKED = {
