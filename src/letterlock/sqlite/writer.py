@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.sqlite.disk import nobody_helps
 
-MAX_GROUP = 200
+MAX_GROUP = 200  # chosen: pieces of work that share one transaction; more would gain little and delay the first
 MAX_SHORT_GROUP = 64  # what is done in one turn of the event loop
 _Result = TypeVar("_Result")
 
