@@ -24,7 +24,7 @@ from letterlock.sqlite.writer import Writer
 
 log = logging.getLogger("letterlock.store")
 FILE = "policies.db"
-VERSION = 2
+VERSION = 2  # of the schema; older ones are brought up by the version_* statements
 MAX_POLICIES = 100_000  # some 50 MB of disk, and more policies than all domains have that one server writes to
 ROOM_SHARE = 0.01  # what is made room for at once, because choosing looks at every row
 USED_STEP_SECONDS = 3_600.0  # when a policy was last used is written down so coarsely, because a write costs an fsync

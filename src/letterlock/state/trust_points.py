@@ -19,7 +19,7 @@ from letterlock.resolver import TrustAnchor
 from letterlock.resolver.rollover import DamagedState, TrustPoint, begin, from_json, to_json
 
 log = logging.getLogger("letterlock.anchors")
-MAX_STATE_OCTETS = 1 << 18
+MAX_STATE_OCTETS = 1 << 18  # chosen: MAX_KEYS and MAX_REVOKED_KEYS keys of RSA-4096 fit
 
 
 class TrustPointFile:
