@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 from letterlock.queue.tasks import QueuedMessage, QueuedRecipient
 
 MAX_ORDERED = 500  # messages in one order
-MAX_REASON_CHARACTERS = 200
+MAX_REASON_CHARACTERS = 200  # chosen: a sentence of the operator that fits a log line and a DSN
+# Chosen: from fresh to what delay notifications and expiry are about.
 AGES = (("5m", 300.0), ("15m", 900.0), ("1h", 3_600.0), ("4h", 14_400.0), ("1d", 86_400.0))
 OLDER = "older"
 REMOVED_STATUS = "5.0.0"  # RFC 3463: other or undefined

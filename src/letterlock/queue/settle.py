@@ -11,7 +11,7 @@ from letterlock.mail.wishes import Event
 from letterlock.queue.age import ROUNDING_SECONDS, Reading
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome, Settlement
 
-JITTER = 0.1
+JITTER = 0.1  # chosen: up to a tenth longer, so that messages deferred together do not come back together
 UNMEASURED_WAITS = 2.0
 """After a boot, as much as twice the usual wait counts towards a message's age, whatever the wall clock says: the wait
 itself, and the time that starting takes. While the server is off nothing is tried."""
