@@ -21,7 +21,7 @@ from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Quest
 from letterlock.routing.routes import NextHop, RelayHost
 from letterlock.routing.rules import Rules
 
-MAX_ADDRESSES = 20
+MAX_ADDRESSES = 20  # chosen: of one host; real ones have two to eight, and a hostile one must not cost more time
 
 
 class PolicyFinder(Protocol):

@@ -48,9 +48,9 @@ from letterlock.resolver.answer import Answer, LookupFailure
 log = logging.getLogger("letterlock.mtasts")
 MAX_HELD = 1_000  # policies that are at hand when the disk fails
 MAX_ROUNDS = 8  # each means that another process changed the row meanwhile; after two they agree
-MAX_PAST_FAILURES = 10_000
-MAX_REFRESHES = 8
-MAX_DUE = 1_000
+MAX_PAST_FAILURES = 10_000  # chosen: bounds memory; the oldest is dropped, and costs one early fetch
+MAX_REFRESHES = 8  # chosen: refreshing must not compete with fetches that mail waits for
+MAX_DUE = 1_000  # chosen: a round each five minutes; what is left over waits for the next
 _TXT_LABEL, _HOST_LABEL = "_mta-sts", "mta-sts"
 
 
