@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 log = logging.getLogger("letterlock.workers")
-BEAT_SECONDS = 1.0
+BEAT_SECONDS = 1.0  # chosen: often enough to see a stall of seconds, and costs nothing
 LATE_SECONDS = 1.0  # beyond its time; what a healthy loop does in one step takes milliseconds
 STALL_SECONDS = 5.0  # after which the place is logged: long before anybody restarts the process
 FRAMES = 6  # of the place, the innermost

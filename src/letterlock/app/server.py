@@ -54,8 +54,8 @@ from letterlock.state.trust_points import TrustPointFile
 from letterlock.store.engines import OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
-STOP_GRACE_SECONDS = 20.0
-BACKLOG = 512
+STOP_GRACE_SECONDS = 20.0  # chosen: most sessions end within it; twice this is still below the 90 s of systemd
+BACKLOG = 512  # chosen: a burst of connections waits in the kernel, which caps it at net.core.somaxconn
 
 
 Reload = Callable[[], Awaitable[dict[str, object]]]
@@ -224,7 +224,7 @@ async def _examine_upstreams(asked: Dns) -> None:
             log.warning("upstream %s; %s", report, UNFIT_HINT)
 
 
-REFRESH_PAUSE_SECONDS = 300.0
+REFRESH_PAUSE_SECONDS = 300.0  # chosen: as long as RFC 8461 section 3.3 has between two tries for one policy
 
 
 @asynccontextmanager

@@ -32,10 +32,11 @@ from letterlock.queue.folders import WORKER
 from letterlock.shares import share
 
 log = logging.getLogger("letterlock.workers")
-FIRST_PAUSE_SECONDS = 0.2
-MAX_PAUSE_SECONDS = 60.0
-LONG_LIFE_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 0.2  # chosen: one crash costs hardly any time; the pause doubles with each
+MAX_PAUSE_SECONDS = 60.0  # chosen: a worker that always crashes costs little, and works soon after the cause is gone
+LONG_LIFE_SECONDS = 60.0  # chosen: after that, a crash is not one of a series, and the pause starts over
 STILL_SECONDS = 60.0  # without a sign of life, which comes every second: no decision takes so long
+# A worker's two graces, for sessions and for deliveries, and some time to write.
 STOP_SECONDS = 2 * STOP_GRACE_SECONDS + 10
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 RELOADED = 128  # added to a worker's number (below 64) in its sign that it has read the configuration again
