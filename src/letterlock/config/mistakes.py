@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-EX_CONFIG = 78
+EX_CONFIG = 78  # of sysexits.h
 
 Lines = Mapping[tuple[str, ...], int]
 KnownKeys = Callable[[tuple[str, ...]], Iterable[str]]

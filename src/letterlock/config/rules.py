@@ -17,7 +17,7 @@ from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Ma
 from letterlock.routing.routes import RelayHost
 from letterlock.routing.rules import Rules
 
-MAX_RULES = 100_000
+MAX_RULES = 100_000  # chosen: more than anybody writes by hand, and still read in seconds
 _T = TypeVar("_T")
 
 
