@@ -421,9 +421,12 @@ class _Try:
         return isinstance(verdict, Defer)
 
     def _pending(self) -> list[Mailbox]:
-        if not self._outcomes:
-            return list(self._task.recipients)
-        return [recipient for recipient in self._task.recipients if recipient not in self._outcomes]
+        recipients, known = self._task.recipients, self._outcomes  # outcomes are of these recipients only
+        if not known:
+            return list(recipients)
+        if len(known) == len(recipients):
+            return []
+        return [recipient for recipient in recipients if recipient not in known]
 
     def _finish(self) -> Attempt:
         if pending := self._pending():

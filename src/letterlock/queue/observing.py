@@ -69,6 +69,11 @@ def _unreported(_error: Exception, _lost: int) -> None:
     """Nobody is told of losses."""
 
 
+def _looking_at(what: str, observers: Sequence[Observer]) -> tuple[Observer, ...]:
+    """Those that do not look away from something that happens for each message."""
+    return tuple(each for each in observers if getattr(type(each), what, None) is not getattr(Watcher, what))
+
+
 class Observers:
     """All observers as one that never raises: what one of them fails to take is counted, and lost to it alone.
 
@@ -84,6 +89,8 @@ class Observers:
         report: Callable[[Exception, int], None] = _unreported,
     ) -> None:
         self._observers = tuple(observers)
+        self._of_attempts = _looking_at("attempted", observers)
+        self._of_messages = _looking_at("received", observers)
         self._monotonic = monotonic
         self._report = report
         self._report_from: float | None = None
@@ -96,7 +103,7 @@ class Observers:
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """Show an attempt."""
-        for observer in self._observers:  # not by _show, which costs two more calls: this is done for each message
+        for observer in self._of_attempts:  # not by _show, which costs two more calls: this is done for each message
             try:
                 observer.attempted(task, attempt)
             except Exception as error:  # noqa: BLE001  # as in _show
@@ -104,7 +111,11 @@ class Observers:
 
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
         """Show a message."""
-        self._show(lambda observer: observer.received(envelope, arrival))
+        for observer in self._of_messages:  # as above
+            try:
+                observer.received(envelope, arrival)
+            except Exception as error:  # noqa: BLE001  # as in _show
+                self._count_loss(error)
 
     def looked_up(self, evidence: DestinationEvidence) -> None:
         """Show a lookup."""

@@ -127,14 +127,16 @@ def settle(
     say `now`; without it, `now` counts as monotonic.
     """
     outcomes = {outcome.recipient: outcome for outcome in attempt.outcomes}
-    usual = schedule.delay(max(task.attempts, 1))
-    age = task.age.grown(reading or Reading(now, now), at_most=UNMEASURED_WAITS * usual)
-    left = schedule.lifetime(task.envelope) - age.seconds
+    found = [outcomes.get(recipient) or _forgotten(task, recipient) for recipient in task.recipients]
+    age, left = task.age, 0.0
+    if [outcome for outcome in found if outcome.kind is OutcomeKind.DEFERRED]:  # age matters to nobody else
+        usual = schedule.delay(max(task.attempts, 1))
+        age = age.grown(reading or Reading(now, now), at_most=UNMEASURED_WAITS * usual)
+        left = schedule.lifetime(task.envelope) - age.seconds
     delivered: list[RecipientOutcome] = []
     failed: list[RecipientOutcome] = []
     deferred: list[RecipientOutcome] = []
-    for recipient in task.recipients:
-        outcome = outcomes.get(recipient) or _forgotten(task, recipient)
+    for outcome in found:
         if outcome.kind is OutcomeKind.DEFERRED and left <= ROUNDING_SECONDS and task.attempts:
             outcome = _gave_up(outcome, age.seconds)
         match outcome.kind:

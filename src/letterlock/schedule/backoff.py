@@ -92,8 +92,9 @@ def did_well(made: Attempt) -> bool | None:
     """
     if made.broken:
         return None
-    if any(outcome.slow_down for outcome in made.outcomes):
-        return False
+    for outcome in made.outcomes:  # not by any(): this is asked for each message
+        if outcome.slow_down:
+            return False
     if made.connected_at is None and first_trouble(made) is not None:
         return False
     return made.ended_at - made.started_at < SLOW_SECONDS

@@ -392,7 +392,8 @@ class Deliverer:
             self._slots.park(next_hop, aside=aside)
         else:
             self._parking.tried(lease.token)
-            crowded = made is not None and was_crowded(made, reached=self._slots.reached(next_hop))
+            # Whoever did well was not crowded: then nothing is looked at, as for most messages.
+            crowded = made is not None and well is False and was_crowded(made, reached=self._slots.reached(next_hop))
             self._slots.leave(next_hop, well=well, aside=aside, crowded=crowded)
         if well:
             self._backoff.went_well(place)

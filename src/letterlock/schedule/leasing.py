@@ -67,6 +67,8 @@ class Leasing:
 
     def wants(self, next_hop: str) -> bool:
         """Whether there is room for a next hop that had none."""
+        if not self._crowded:
+            return False
         return next_hop in self._crowded.get(self._destination_key(next_hop), ()) and self._wants(next_hop)
 
     async def look(self) -> bool:

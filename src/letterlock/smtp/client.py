@@ -63,6 +63,10 @@ class SmtpClient:
 
     `secure`: the session is inside TLS from its first octet (RFC 8314 section 3), and there is no STARTTLS. `lmtp`: the
     server speaks LMTP. `ignored`: EHLO keywords, in capitals, that are read as if they were not there.
+
+    To be read only: `state` is what may come next. `capabilities` are what the server offered in its last EHLO reply;
+    none before it, and nothing of what came before TLS. `fault` is what the server did wrong, if the session is over
+    because of it.
     """
 
     def __init__(
@@ -80,8 +84,8 @@ class SmtpClient:
         self._output: list[bytes] = []
         self._due: deque[_Command] = deque([_Command(Step.GREETING)])
         self._plan: deque[_Command] = deque()
-        self._state = State.WAITING
-        self._capabilities = _NO_CAPABILITIES
+        self.state = State.WAITING
+        self.capabilities: Capabilities = _NO_CAPABILITIES
         self._secure = secure
         self._lmtp = lmtp
         self._ignored = ignored
@@ -90,22 +94,12 @@ class SmtpClient:
         self._transaction_open = False
         self._fresh = True
         self._early = False
-        self._fault_found: RemoteProtocolError | None = None
-
-    @property
-    def state(self) -> State:
-        """What may come next."""
-        return self._state
+        self.fault: RemoteProtocolError | None = None
 
     @property
     def awaiting(self) -> Step | None:
         """What the next answer is due to; None when none is."""
         return self._due[0].step if self._due else None
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the server offered in its last EHLO reply; nothing before it, and nothing of what came before TLS."""
-        return self._capabilities
 
     @property
     def secure(self) -> bool:
@@ -125,12 +119,12 @@ class SmtpClient:
     @property
     def pipelining(self) -> bool:
         """Whether commands go out in groups (RFC 2920)."""
-        return self._capabilities.pipelining
+        return self.capabilities.pipelining
 
     @property
     def chunking(self) -> bool:
         """Whether content goes out by BDAT (RFC 3030) and not by DATA."""
-        return self._capabilities.chunking
+        return self.capabilities.chunking
 
     @property
     def may_send_early(self) -> bool:
@@ -145,11 +139,6 @@ class SmtpClient:
     def sent_early(self) -> bool:
         """Whether the message of this transaction went out with its envelope."""
         return self._early
-
-    @property
-    def fault(self) -> RemoteProtocolError | None:
-        """What the server did wrong, if the session is over because of it."""
-        return self._fault_found
 
     def take_output(self) -> bytes:
         """The octets to send now; they are handed out once."""
@@ -175,16 +164,16 @@ class SmtpClient:
     def start_tls(self) -> None:
         """STARTTLS (RFC 3207). Raises LocalProtocolError when it was not offered."""
         self._demand(State.READY)
-        if self._secure or not self._capabilities.starttls:
+        if self._secure or not self.capabilities.starttls:
             raise LocalProtocolError("STARTTLS is not on offer")
         self._send(_Command(Step.STARTTLS, b"STARTTLS\r\n"))
 
     def tls_established(self) -> None:
         """The handshake is done: forget what the server said in clear; EHLO comes next (RFC 3207 section 4.2)."""
         self._demand(State.HANDSHAKE)
-        self._capabilities = _NO_CAPABILITIES
+        self.capabilities = _NO_CAPABILITIES
         self._secure = True
-        self._state = State.GREETED
+        self.state = State.GREETED
 
     def begin(
         self,
@@ -211,17 +200,17 @@ class SmtpClient:
         self._demand(State.READY)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise LocalProtocolError(f"a transaction has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
-        if eight_bit and not self._capabilities.eight_bit_mime:
+        if eight_bit and not self.capabilities.eight_bit_mime:
             raise LocalProtocolError("the server does not offer 8BITMIME")
-        if requiretls and not (self._secure and self._capabilities.requiretls):
+        if requiretls and not (self._secure and self.capabilities.requiretls):
             raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
-        if smtputf8 and not self._capabilities.smtputf8:
+        if smtputf8 and not self.capabilities.smtputf8:
             raise LocalProtocolError("the server does not offer SMTPUTF8")
         if early is not None and not self.may_send_early:
             raise LocalProtocolError("the message must wait for the answers to its envelope")
         write = _utf8 if smtputf8 else _ascii
         commands = [_Command(Step.RSET, b"RSET\r\n")] if self._transaction_open else []
-        told = wishes if self._capabilities.dsn else NO_WISHES
+        told = wishes if self.capabilities.dsn else NO_WISHES
         sender = write("" if reverse_path is None else str(reverse_path))
         parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8) + _ascii(told.parameters)
         commands.append(_Command(Step.MAIL, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters)))
@@ -275,16 +264,16 @@ class SmtpClient:
         Raises RemoteProtocolError; ConnectionEnded when an answer was due. What was rightly answered before the fault
         is handed out first, and the fault raised by the next call.
         """
-        if self._fault_found is not None:
-            raise self._fault_found
-        if self._state in _DEAF:
-            raise LocalProtocolError(f"nothing to receive while {self._state}")
+        if self.fault is not None:
+            raise self.fault
+        if self.state in _DEAF:
+            raise LocalProtocolError(f"nothing to receive while {self.state}")
         if not data:
             return self._connection_ended()
         self._parser.feed(data)
         events: list[Event] = []
         try:
-            while self._state not in _DEAF and (reply := self._parser.next_reply()) is not None:
+            while self.state not in _DEAF and (reply := self._parser.next_reply()) is not None:
                 events += self._match(reply)
         except MalformedReply as error:
             fault = self._fault(f"{error}, {_while(self.awaiting)}")
@@ -296,7 +285,7 @@ class SmtpClient:
         return events
 
     def _connection_ended(self) -> list[Event]:
-        due, self._state = self.awaiting, State.CLOSED
+        due, self.state = self.awaiting, State.CLOSED
         if due is Step.QUIT or due is None:
             return []
         raise ConnectionEnded(f"the server closed the connection {_while(due)}")
@@ -305,7 +294,7 @@ class SmtpClient:
         if not self._due:
             if reply.code != 421:
                 raise self._fault(f"the server answered what nobody asked: {reply}")
-            self._state = State.CLOSED
+            self.state = State.CLOSED
             return [ServerClosing(reply)]
         command = self._due.popleft()
         accepted = reply.code in ACCEPTING[command.step]
@@ -313,7 +302,7 @@ class SmtpClient:
             raise self._fault(f"the server answered {command.step} with {reply}")
         events = self._answer(command, reply, accepted=accepted)
         if reply.code == 421:
-            self._state = State.CLOSED
+            self.state = State.CLOSED
             events.append(ServerClosing(reply))
         return events
 
@@ -324,40 +313,40 @@ class SmtpClient:
             case Step.MESSAGE:
                 return [self._message_answered(command, reply)]
             case Step.GREETING:
-                self._state = State.GREETED if accepted else State.CLOSED
+                self.state = State.GREETED if accepted else State.CLOSED
                 return [Greeted(reply)]
             case Step.EHLO | Step.HELO | Step.LHLO:
                 return [self._greeted_back(command.step, reply, accepted=accepted)]
             case Step.STARTTLS:
                 return [self._answer_tls(reply)]
-        self._state = State.CLOSED
+        self.state = State.CLOSED
         return [QuitAnswered(reply)]
 
     def _message_answered(self, command: _Command, reply: Reply) -> Event:
         if not self._due:
             self._transaction_open = False
-            self._state = State.READY
+            self.state = State.READY
         return MessageAnswered(reply, command.recipient)
 
     def _greeted_back(self, step: Step, reply: Reply, *, accepted: bool) -> Event:
         if not accepted:
-            self._state = State.GREETED
+            self.state = State.GREETED
             return HelloAnswered(reply, None)
-        self._state = State.READY
+        self.state = State.READY
         if step is Step.HELO:
-            self._capabilities = _NO_CAPABILITIES
+            self.capabilities = _NO_CAPABILITIES
         else:
-            self._capabilities = parse_capabilities(reply.lines, self._ignored)
-        return HelloAnswered(reply, self._capabilities)
+            self.capabilities = parse_capabilities(reply.lines, self._ignored)
+        return HelloAnswered(reply, self.capabilities)
 
     def _answer_tls(self, reply: Reply) -> Event:
         if reply.code not in GO_AHEAD:
-            self._state = State.READY
+            self.state = State.READY
             return TlsAnswered(reply, TlsGoAhead.REFUSED)
         if self._parser.pending:
-            self._state = State.CLOSED
+            self.state = State.CLOSED
             return TlsAnswered(reply, TlsGoAhead.INJECTED)
-        self._state = State.HANDSHAKE
+        self.state = State.HANDSHAKE
         return TlsAnswered(reply, TlsGoAhead.READY)
 
     def _answer_envelope(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
@@ -398,7 +387,7 @@ class SmtpClient:
             self._accepted = []
             return self._envelope_over(reply)
         if self._accepted:
-            self._state = State.SENDING
+            self.state = State.SENDING
             return [EnvelopeAnswered(tuple(self._accepted), reply)]
         if self._lmtp:
             raise self._fault(f"the server wants a message that is for nobody: {reply}")  # RFC 2033 section 4.2: a 503
@@ -424,18 +413,18 @@ class SmtpClient:
         """All of the envelope is answered, and no DATA asks for leave."""
         if not self._accepted:
             return self._envelope_over(None)
-        self._state = State.SENDING
+        self.state = State.SENDING
         return [EnvelopeAnswered(tuple(self._accepted), None)]
 
     def _pointless(self) -> bool:
         return not self._sender_accepted or (self._plan[0].step is Step.DATA and not self._accepted)
 
     def _envelope_over(self, reply: Reply | None) -> list[Event]:
-        self._state = State.READY
+        self.state = State.READY
         return [EnvelopeAnswered((), reply)]
 
     def _mail_parameters(self, size: int, eight_bit: bool, requiretls: bool, smtputf8: bool) -> bytes:
-        words = b"" if self._capabilities.size is None else b" SIZE=%d" % size
+        words = b"" if self.capabilities.size is None else b" SIZE=%d" % size
         words += b" BODY=8BITMIME" if eight_bit else b""
         words += b" SMTPUTF8" if smtputf8 else b""
         return words + (b" REQUIRETLS" if requiretls else b"")
@@ -449,16 +438,16 @@ class SmtpClient:
         if not self._due and self._parser.pending:
             raise self._fault(f"the server spoke before it was sent {commands[0].step}")
         self._due.extend(commands)
-        self._state = State.WAITING
+        self.state = State.WAITING
 
     def _demand(self, *states: State) -> None:
-        if self._state not in states:
-            raise LocalProtocolError(f"not while the session is {self._state}")
+        if self.state not in states:
+            raise LocalProtocolError(f"not while the session is {self.state}")
 
     def _fault(self, what: str) -> RemoteProtocolError:
-        self._state = State.CLOSED
-        self._fault_found = RemoteProtocolError(what)
-        return self._fault_found
+        self.state = State.CLOSED
+        self.fault = RemoteProtocolError(what)
+        return self.fault
 
 
 def _utf8(text: str) -> bytes:

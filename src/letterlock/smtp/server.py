@@ -203,7 +203,7 @@ class SmtpServer(ServerSession):
         line = self._input.next_line()
         if line is None:
             return False
-        self._commands += 1
+        self.commands += 1
         try:
             if self._state is State.SASL:
                 self._hear_sasl(line)

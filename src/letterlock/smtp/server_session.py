@@ -45,7 +45,7 @@ class ServerSession:
         self._secure = secure
         self._bad_commands = 0
         self._idle_commands = 0
-        self._commands = 0
+        self.commands = 0  # command lines that were read: whether a silent client gets on
         self._last_step = "CONNECT"
         self._hello: str | None = None
         self._extended = False
@@ -93,11 +93,6 @@ class ServerSession:
     def receiving(self) -> bool:
         """Whether message content is arriving, or a part of it is here."""
         return self._state in _RECEIVING
-
-    @property
-    def commands(self) -> int:
-        """How many command lines were read: whether a silent client gets on."""
-        return self._commands
 
     @property
     def last_step(self) -> str:

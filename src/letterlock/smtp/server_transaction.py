@@ -53,7 +53,8 @@ class Transaction:
 
 def recipient_octets(recipient: Mailbox, wishes: RecipientWishes) -> int:
     """About what a recipient takes in memory."""
-    return RECIPIENT_OCTETS + len(recipient.local_part) + len(recipient.domain) + len(wishes.orcpt or "")
+    octets = RECIPIENT_OCTETS + len(recipient.local_part) + len(recipient.domain)
+    return octets if wishes.orcpt is None else octets + len(wishes.orcpt)
 
 
 @dataclass(slots=True)
