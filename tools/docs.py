@@ -1,4 +1,5 @@
-"""Keeps docs/ and the code equal: writes docs/reference/ and the manual pages, or with --check says what differs.
+"""Keeps docs/ and the code equal: writes docs/reference/, the manual pages and the diagram of the rooms, or with
+--check says what differs.
 
 The references are made from the code itself: the commands' help, the configuration's models, the table of reasons, and
 the names of the tests that hold a section of a standard. The check also follows every relative link in the Markdown
@@ -23,6 +24,7 @@ from letterlock.policy.reasons import all_codes, explain
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tests are no package that is installed
 from tests.checklist import CHECKLIST  # noqa: E402
+from tools import diagram  # noqa: E402
 from tools.manual import packaged  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -201,6 +203,7 @@ def bad_examples() -> Iterator[str]:
 def generated() -> dict[Path, str]:
     """Every file that is made from the code, and what it must hold."""
     pages = {REFERENCE / name: make() for name, make in PAGES.items()}
+    pages[ROOT / diagram.PAGE] = diagram.page(ROOT)
     return pages | {PACKAGING / name: text for name, text in packaged().items()}
 
 

@@ -81,6 +81,20 @@ def _imports(module: Module, names: set[str]) -> set[str]:
     return found - {module.name}
 
 
+def _arrows(all_modules: list[Module]) -> dict[str, set[str]]:
+    names = {module.name for module in all_modules}
+    return {module.name: _imports(module, names) for module in all_modules}
+
+
+def room_arrows(all_modules: list[Module]) -> dict[str, set[str]]:
+    """The rooms that each room imports from."""
+    arrows = _arrows(all_modules)
+    rooms: dict[str, set[str]] = defaultdict(set)
+    for module in all_modules:
+        rooms[module.room] |= {each.split(".")[1] for each in arrows[module.name] if "." in each} - {module.room}
+    return rooms
+
+
 def _longest_chain(arrows: dict[str, set[str]]) -> int:
     """How many modules the longest chain of imports passes through."""
     depth: dict[str, int] = {}
@@ -107,10 +121,8 @@ def figures(root: Path) -> dict[str, str]:
     parameters = sorted(_parameters(function) for function in functions)
     comments, lines = (sum(part) for part in zip(*(_comment_share(module) for module in all_modules), strict=True))
     names = {module.name for module in all_modules}
-    arrows = {module.name: _imports(module, names) for module in all_modules}
-    rooms: dict[str, set[str]] = defaultdict(set)
-    for module in all_modules:
-        rooms[module.room] |= {each.split(".")[1] for each in arrows[module.name] if "." in each} - {module.room}
+    arrows = _arrows(all_modules)
+    rooms = room_arrows(all_modules)
     classes = [
         node.name
         for module in all_modules
