@@ -1,4 +1,4 @@
-"""What a lookup ends in: an Answer with its proof, or a LookupFailure (RFC 4033 section 5, RFC 9499)."""
+"""The result of a lookup: an Answer with its proof, or a LookupFailure (RFC 4033 section 5, RFC 9499)."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -87,7 +87,7 @@ class Answer:
 
     `records` holds the RRset's RDATA, and is empty exactly when `absence` is given. `canonical_name` is the end of the
     alias chain. `security` is SECURE, INSECURE or INDETERMINATE (no trust anchor covers the name), the weakest of the
-    answer and of every alias link; BOGUS never stands in an Answer: it is a LookupFailure. `expires_at` (seconds since
+    answer and of every alias link; BOGUS never occurs in an Answer: it is a LookupFailure. `expires_at` (seconds since
     1970) is capped by TTL, original TTL and signature expiration (RFC 4035 section 5.3.3). `wildcard` is the wildcard
     owner that a positive answer was expanded from.
     """

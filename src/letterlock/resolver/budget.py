@@ -35,7 +35,7 @@ class OutOfBudget(Exception):
 
 
 class Spending:
-    """What one lookup has cost so far."""
+    """The cost of one lookup so far."""
 
     __slots__ = ("_budget", "_spent", "hashed")
 

@@ -1,4 +1,4 @@
-"""What was proven, kept for as long as it holds; and what was bogus, for a short while (RFC 4035 section 4.7).
+"""Keeps proven answers for as long as they hold, and bogus ones for a short while (RFC 4035 section 4.7).
 
 Bounded in octets, by an estimate from the wire form; the least recently used entries go first. Nothing is served past
 its TTL or its signature.
@@ -22,7 +22,7 @@ MAX_HELD_SECONDS = 300.0  # RFC 9520 section 3.2: failures must not be cached fo
 MAX_HELD = 10_000  # chosen: bounds memory; the oldest failure is dropped, and costs one more lookup
 MAX_PROOFS = 8  # of one zone
 POPULAR_USES = 3  # chosen: refreshing what was used once or twice would mostly be wasted queries
-REFRESH_SHARE = 0.1  # of the TTL: what is popular is asked for again before it runs out
+REFRESH_SHARE = 0.1  # of the TTL: popular answers are refreshed when this share is left
 MAX_DUE = 100  # chosen: bounds the extra queries; the rest is refreshed at a later use, or expires
 
 Key = tuple[str, int]
@@ -47,7 +47,7 @@ class Cache:
         self._answers: OrderedDict[Key, _Entry] = OrderedDict()
         self._held: OrderedDict[Key, tuple[LookupFailure, float, float]] = OrderedDict()
         self.zones = Zones()
-        self.due: list[Key] = []  # popular answers that run out soon; whoever drives the cache asks for them again
+        self.due: list[Key] = []  # popular answers that expire soon, for the driver to look up again
 
     def __len__(self) -> int:
         return len(self._answers)

@@ -65,7 +65,7 @@ class Checked:
 
 
 class Chain(Inquiry):
-    """The chain of trust of one lookup. `_until`: what the operator says that ends then was used (RFC 7646)."""
+    """The chain of trust of one lookup. `_until`: when a negative anchor that was used expires (RFC 7646)."""
 
     _until: float = float("inf")
 

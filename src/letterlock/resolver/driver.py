@@ -93,7 +93,7 @@ class Resolver:
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
-        """What is trusted now."""
+        """The trust anchors in use now."""
         return self._settings.anchors
 
     def trust(self, anchors: Iterable[TrustAnchor]) -> None:
@@ -102,12 +102,12 @@ class Resolver:
         self.cache.clear()
 
     async def published_keys(self, zone: dns.name.Name) -> SignedRRset | None:
-        """The DNSKEY RRset of a zone as the upstream gives it, nothing proven: for who follows keys (RFC 5011)."""
+        """The DNSKEY RRset of a zone as the upstream gives it, without proof: to follow key rolls (RFC 5011)."""
         reply = await asyncio.shield(self._sent(Question(zone, dns.rdatatype.DNSKEY)))
         return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, DNSReply) else None
 
     def _here(self) -> "_Work":
-        """What goes on in this event loop. Raises RuntimeError while another loop has not ended."""
+        """The work in progress in this event loop. Raises RuntimeError while another loop has not ended."""
         loop = asyncio.get_running_loop()
         if self._work is None or self._work.loop is not loop:
             if self._work is not None and not self._work.loop.is_closed():
@@ -212,7 +212,7 @@ class _Turn:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def come(self) -> None:
-        """Wait until something is left of the slice; whoever waits longest is first."""
+        """Wait until something is left of the slice; the longest waiter goes first."""
         first = True
         while self._used > SLICE_SECONDS or (first and self._waiting):
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""A bounded number of slots, given out fairly: a domain whose servers are slow keeps nobody else waiting.
+"""A bounded number of slots, given out fairly: a domain whose servers are slow does not hold up others.
 
 A free slot is had at once. When none is free, a group that holds the fewest gets the next one; and whoever has held
 one for longer than `patience_seconds` is set aside, where it goes on without a slot: an honest lookup takes
@@ -98,7 +98,7 @@ class FairSlots:
             turn = queue.popleft()
             if queue:
                 self._waiting[chosen] = queue  # behind the others
-            if not turn.done():  # whoever gave up waiting is passed over
+            if not turn.done():  # waiters that gave up are skipped
                 self._count(chosen, 1)
                 turn.set_result(None)
                 return

@@ -1,4 +1,4 @@
-"""What one lookup asks, proves and spends: the state that its steps share, and what they are made of.
+"""The state of one lookup: what it asks, proves and spends, shared by its steps, and their building blocks.
 
 No socket and no clock: a lookup is built of generators that yield what they want (`Ask` for replies, `Breathe` when
 they have worked for a while and others may want the processor).
@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 class Ask:
     """The lookup wants replies to all `questions`; it is resumed with a mapping of each to a Reply or a Fault.
 
-    `ahead` are probably wanted next: whoever can ask several at once asks these too, and does not wait for them. A
+    `ahead` are probably wanted next: a driver that can ask several at once asks these too, and does not wait. A
     later Ask names those that are wanted indeed.
     """
 
@@ -87,7 +87,7 @@ class ZoneCache(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InquirySettings:
-    """What every lookup of a resolver has in common.
+    """The settings that all lookups of a resolver share.
 
     `algorithms`: those that can be checked. `max_iterations`: NSEC3 records with more are not used, and the lookup
     fails (RFC 9276 section 3.2): treating them as insecure would let TLSA records vanish silently. With
@@ -128,7 +128,7 @@ class Inquiry:
         self._proof: dict[ProofStep, None] = {}
 
     def _fetch(self, *questions: Question, ahead: Iterable[Question] = ()) -> Steps[None]:
-        """Have a reply, or a fault, for every question; `ahead` are sent with them, and nobody waits for those."""
+        """Have a reply, or a fault, for every question; `ahead` are sent with them, without waiting for replies."""
         missing = tuple(dict.fromkeys(each for each in questions if each not in self._replies))
         sent = self._sent | set(missing)
         early = tuple(dict.fromkeys(each for each in ahead if each not in sent))[:MAX_AHEAD]

@@ -70,7 +70,7 @@ class Lookup(Chain):
 
     def _prefetch(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[None]:
         """Ask the question together with all that its chain will probably need, in one round."""
-        signed = rdtype == dns.rdatatype.TLSA  # nobody asks for TLSA records where the host is not signed
+        signed = rdtype == dns.rdatatype.TLSA  # TLSA records are looked up only where the host is signed
         way = self._way(_likely_zone(name, rdtype), signer=signed)
         yield from self._fetch(Question(name, rdtype), ahead=way)
 

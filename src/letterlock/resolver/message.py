@@ -1,7 +1,7 @@
 """Queries as wire, and replies as signed RRsets. A reply is matched strictly to its query (RFC 5452).
 
-Of a reply only what a lookup can need is read: the RRset that was asked for, aliases, denials, and their signatures.
-Whatever else stands in it, however odd, is passed over.
+Only the parts of a reply that a lookup can need are read: the RRset asked for, aliases, denials, and their signatures.
+Anything else in it, however odd, is ignored.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""RDATA: as bytes for whoever checks a signature, and read as far as its type allows (RFC 3597, RFC 4034 section 6.2).
+"""RDATA: as bytes, to check a signature over, and read as far as its type allows (RFC 3597, RFC 4034 section 6.2).
 
 A record that cannot be read as what its type says stays as opaque bytes beside the others: it makes itself unusable,
 and nobody else (RFC 6698 section 4.1, RFC 4035 section 5.2); and the signature over all of them still holds.

@@ -46,7 +46,7 @@ _SEP = 0x0001  # the secure entry point flag of a DNSKEY (RFC 4034 section 2.1.1
 
 
 class KeyState(StrEnum):
-    """What a key is to us (RFC 5011 section 4.2)."""
+    """The state of a key (RFC 5011 section 4.2)."""
 
     ADD_PENDING = "add-pending"
     VALID = "valid"
@@ -239,7 +239,7 @@ def _interval(signed: SignedRRset, vouched: Verified, now: float) -> float:
 
 
 class DamagedState(ValueError):
-    """What was stored of a trust point cannot be read."""
+    """The stored state of a trust point cannot be read."""
 
 
 def to_json(point: TrustPoint) -> str:

@@ -28,7 +28,7 @@ from letterlock.resolver.rdata import opaque
 from letterlock.resolver.words import algorithm_name, utc
 
 ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
-SHA1_ALGORITHMS = frozenset({5, 7})  # accepted unless told otherwise: insecure would let TLSA records vanish
+SHA1_ALGORITHMS = frozenset({5, 7})  # accepted by default: treating them as insecure would let TLSA records vanish
 DIGESTS = frozenset({1, 2, 4})  # SHA-1, SHA-256 and SHA-384 (registry of DS digest types)
 MAX_RSA_OCTETS = 520  # 4096 bits and the exponent: verification of larger ones is a way to make us work
 DS_HEAD_OCTETS = 4  # key tag, algorithm, digest type (RFC 4034 section 5.1)
@@ -48,7 +48,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """No signature holds. `ede` is the extended error that says it best (RFC 8914), `detail` a sentence."""
+    """No signature holds. `ede` is the extended error that fits best (RFC 8914), `detail` a sentence."""
 
     ede: int
     detail: str
@@ -172,7 +172,7 @@ def _public_key(key: DNSKEY) -> GenericPublicKey | None:
 
 
 def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.Name | None]:
-    """What the signature was made over (RFC 4034 section 3.1.8.1), and the wildcard owner of an expanded RRset."""
+    """The signed data (RFC 4034 section 3.1.8.1), and the wildcard owner of an expanded RRset."""
     owner, wildcard = signed.name, None
     labels = len(owner) - 1
     if signature.labels < labels and not (owner.is_wild() and signature.labels == labels - 1):

@@ -1,4 +1,4 @@
-"""What is known of a zone on the way down from a trust anchor."""
+"""The state of a zone on the way down from a trust anchor."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Secure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insecure:
-    """Everything at and below `zone` is proven to be unsigned, or signed in a way that nobody here can check."""
+    """Everything at and below `zone` is proven to be unsigned, or signed in a way that cannot be checked here."""
 
     zone: dns.name.Name
     expires_at: float
