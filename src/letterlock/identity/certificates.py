@@ -25,7 +25,7 @@ MAX_NAME_OCTETS = 1_024  # of a subject or issuer: the longest seen in the wild 
 
 
 class InvalidCertificate(ValueError):
-    """The bytes are not a certificate that can be read. `str()` says why, in words of this room."""
+    """The bytes are not a certificate that can be read. `str()` says why, in our own wording."""
 
 
 @asn1.sequence
@@ -151,7 +151,7 @@ def _refuse_long_names(certificate: x509.Certificate) -> None:
 
 
 def spki(certificate: x509.Certificate) -> bytes:
-    """The SubjectPublicKeyInfo, octet for octet as it stands in the certificate (TLSA selector 1).
+    """The SubjectPublicKeyInfo, octet for octet as in the certificate (TLSA selector 1).
 
     Encoding the key anew could differ, for instance for RSASSA-PSS keys. Raises InvalidCertificate, though never for
     what `parse_certificate` gave.

@@ -1,4 +1,4 @@
-"""What a TLS handshake showed."""
+"""The result of a TLS handshake."""
 
 from dataclasses import dataclass
 

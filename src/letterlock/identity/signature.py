@@ -1,4 +1,4 @@
-"""Who signed a certificate, and how many signatures one judgement may check."""
+"""Finds the signer of a certificate, and limits how many signatures one judgement may check."""
 
 from dataclasses import dataclass
 

@@ -93,7 +93,7 @@ class SessionStrength:
 
     @property
     def weaknesses(self) -> tuple[Weakness, ...]:
-        """What is weak, for programs."""
+        """The weaknesses as codes, for programs."""
         found = {
             Weakness.SHORT_KEY: self.key is not None and self.key.weak,
             Weakness.NO_FORWARD_SECRECY: not self.forward_secret,

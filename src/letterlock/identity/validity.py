@@ -4,7 +4,7 @@ Mail's authorities are laxer than the web's: own CAs made by one `openssl req -x
 without extended key usage. OpenSSL accepts those, and checks signatures, basicConstraints, path lengths, keyUsage,
 name constraints, and critical extensions. Stricter here: basicConstraints on every issuer but the anchor, and extended
 key usage all the way up. Keys and hashes are judged while the path is sought (`path`), and dates apart, so that
-"expired" is told from "invalid". Every verdict is in words of this room: no text of a library leaves it.
+"expired" can be distinguished from "invalid". Verdicts use our own wording: no text of a library leaves this room.
 """
 
 from collections.abc import Sequence
