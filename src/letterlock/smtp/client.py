@@ -46,7 +46,7 @@ _NO_CAPABILITIES = Capabilities()
 
 @dataclass(slots=True)
 class _Command:
-    """What an answer is due to; `line` with its CRLF."""
+    """A command that awaits its reply; `line` with its CRLF."""
 
     step: Step
     line: bytes = b""
@@ -98,7 +98,7 @@ class SmtpClient:
 
     @property
     def awaiting(self) -> Step | None:
-        """What the next answer is due to; None when none is."""
+        """The step whose reply comes next; None when none is due."""
         return self._due[0].step if self._due else None
 
     @property
@@ -370,7 +370,7 @@ class SmtpClient:
         return events
 
     def _content_is_there(self) -> list[Event]:
-        """All of the envelope is answered, and what is due next is the answer to the message."""
+        """The whole envelope is answered; the reply to the message comes next."""
         self._due.popleft()
         self._due.extend(self._message_answers() if self._accepted else [_Command(Step.NO_MESSAGE)])
         return [EnvelopeAnswered(tuple(self._accepted), None)] if self._accepted else []
@@ -392,7 +392,7 @@ class SmtpClient:
         if self._lmtp:
             raise self._fault(f"the server wants a message that is for nobody: {reply}")  # RFC 2033 section 4.2: a 503
         self._await(_Command(Step.NO_MESSAGE))
-        self._output.append(b".\r\n")  # RFC 2920 section 3.1: 354 though nobody wants it; end it with an empty message
+        self._output.append(b".\r\n")  # RFC 2920 section 3.1: an unwanted 354 is ended with an empty message
         return []
 
     def _go_on(self) -> list[Event]:

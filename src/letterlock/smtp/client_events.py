@@ -69,7 +69,7 @@ def _size(parameters: Sequence[str]) -> int:
 
 
 class TlsGoAhead(StrEnum):
-    """What the server made of the STARTTLS command (RFC 3207 section 4)."""
+    """The server's reply to the STARTTLS command (RFC 3207 section 4)."""
 
     READY = "ready"
     REFUSED = "refused"

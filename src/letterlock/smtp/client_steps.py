@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What may come next."""
+    """The next permitted step."""
 
     WAITING = "waiting"  # for an answer
     GREETED = "greeted"  # hello, quit
@@ -15,7 +15,7 @@ class State(StrEnum):
 
 
 class Step(StrEnum):
-    """What an answer is due to."""
+    """The commands that a reply can answer."""
 
     GREETING = "greeting"
     EHLO = "EHLO"
@@ -40,7 +40,7 @@ _UNKNOWN_POSITIVE = _POSITIVE - {211, 214, 220, 221, 235, 250, 251, 252}
 _UNKNOWN_INTERMEDIATE = frozenset(range(300, 400)) - {334, 354}
 
 GO_AHEAD = frozenset({220}) | _UNKNOWN_POSITIVE
-"""What begins the handshake (RFC 3207 section 4); if the server did not mean it, the handshake fails."""
+"""The reply that starts the handshake (RFC 3207 section 4); if it was sent in error, the handshake fails."""
 
 _MESSAGE_TAKEN = _POSITIVE - {211, 214, 220, 221, 235}
 """From here on the message is the server's (RFC 5321 section 6.1), so `221 closing` and `220 ready` are no such answer:

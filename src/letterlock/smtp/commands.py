@@ -25,7 +25,7 @@ _MECHANISM = re.compile(rb"[A-Z0-9_-]{1,20}")  # RFC 4422 section 3.1
 _TAKE_NO_VALUE = ("REQUIRETLS", "SMTPUTF8")
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 _Value = TypeVar("_Value")
-_REMEMBERED = 1024  # lines are bounded by the session; clients say much the same again and again
+_REMEMBERED = 1024  # lines are bounded by the session; clients repeat the same few commands
 POSTMASTER = "postmaster"
 MAX_SIZE_DIGITS = 20  # RFC 1870 section 5
 
@@ -51,7 +51,7 @@ class Verb(StrEnum):
 _VERBS = {verb.value.encode(): verb for verb in Verb}
 _NOT_IMPLEMENTED = frozenset({b"EXPN", b"ETRN", b"TURN", b"ATRN", b"SEND", b"SOML", b"SAML", b"XCLIENT", b"BURL"})
 _TAKES_NOTHING = frozenset({Verb.DATA, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
-# A browser or a client that sends content where nobody asked for it: what follows must not be read as commands.
+# A browser or a client that sends content without being asked: what follows must not be read as commands.
 _FATAL = {
     **dict.fromkeys(
         (b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH", b"PRI"), say.NOT_SMTP

@@ -1,4 +1,4 @@
-"""What a client sent and nobody looked at yet: command lines, and message content up to its end."""
+"""Buffers unread input of a client: command lines, and message content up to its end."""
 
 from enum import Enum
 
@@ -12,7 +12,7 @@ class LineFault(Enum):
     """A command line that cannot be one."""
 
     TOO_LONG = "too long"  # it was dropped, up to and with its CRLF
-    BARE_LINE_END = "bare line end"  # nobody can tell where this line ends: do not read on
+    BARE_LINE_END = "bare line end"  # where this line ends is ambiguous: do not read on
 
 
 class Input:
@@ -98,7 +98,7 @@ class Input:
         return True
 
     def take(self, at_most: int) -> bytes:
-        """What is there of the next octets, whatever they are."""
+        """The next octets as far as they have arrived, whatever they are."""
         with memoryview(self._buffer) as view:
             octets = view[:at_most].tobytes()
         del self._buffer[:at_most]

@@ -12,7 +12,7 @@ _CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code !=
 
 
 class MalformedReply(Exception):
-    """What the server sent is no reply, or a longer one than we read."""
+    """The server sent something that is not a reply, or is longer than the limits."""
 
 
 class ReplyParser:
@@ -66,7 +66,7 @@ class ReplyParser:
         self._lines.append(text)
 
 
-@functools.lru_cache(maxsize=256)  # a line is bounded by the parser; servers say much the same again and again
+@functools.lru_cache(maxsize=256)  # a line is bounded by the parser; servers repeat the same few lines
 def _line(line: bytes) -> tuple[int, str, bool]:
     """The code and text of a line with its line end, and whether it is a reply's last. Raises MalformedReply."""
     found = _LINE.fullmatch(line)

@@ -90,7 +90,7 @@ class SmtpServer(ServerSession):
         return self._events.popleft()
 
     def accept(self, note: str = "") -> None:
-        """Say yes to the last event; of a message `note` is what its 250 says (`queued as 4F2A1`).
+        """Accept the last event; for a message, `note` is the text of its 250 reply (`queued as 4F2A1`).
 
         Raises LocalProtocolError when no decision is due.
         """
@@ -112,7 +112,7 @@ class SmtpServer(ServerSession):
                 self._end_transaction(Reply(250, (f"2.0.0 Ok: {note}" if note else "2.0.0 Ok",)))
 
     def refuse(self, reply: Reply) -> None:
-        """Say no to the last event, with a 4yz or 5yz reply; 421 ends the session.
+        """Reject the last event with a 4yz or 5yz reply; 421 ends the session.
 
         Raises LocalProtocolError when no decision is due or the reply does not refuse.
         """

@@ -78,7 +78,7 @@ class MessageReceived:
     smtputf8: bool = False
 
     def take_content(self) -> CheckedContent:
-        """The content, once: whoever makes another of it need not hold both."""
+        """The content, once: a caller that transforms it need not hold both copies."""
         content, self.content = self.content, CheckedContent()
         return content
 

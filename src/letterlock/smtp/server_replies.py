@@ -1,4 +1,4 @@
-"""What the server says, with enhanced status codes (RFC 3463, RFC 2034; registry of RFC 5248)."""
+"""The replies of the server, with enhanced status codes (RFC 3463, RFC 2034; registry of RFC 5248)."""
 
 from letterlock.mail.replies import Reply
 

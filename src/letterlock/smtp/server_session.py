@@ -1,4 +1,4 @@
-"""What a server session holds, and what its driver may ask."""
+"""The state of a server session, and the questions that its driver may ask."""
 
 from collections import deque
 from collections.abc import Collection
@@ -68,7 +68,7 @@ class ServerSession:
 
     @property
     def hello(self) -> str | None:
-        """What the client called itself in EHLO or HELO: a claim, never checked."""
+        """The name that the client gave in EHLO or HELO: a claim, never checked."""
         return self._hello
 
     @property

@@ -1,4 +1,4 @@
-"""What each command does in each state of a server session. Every pair is in TABLE; a test tries them all."""
+"""The effect of each command in each state of a server session. Every pair is in TABLE; a test tries them all."""
 
 from enum import StrEnum
 
@@ -24,7 +24,7 @@ class State(StrEnum):
 
 
 class Effect(StrEnum):
-    """What a command does."""
+    """The effect of a command."""
 
     GREET = "greet"
     OPEN = "open a mail transaction"

@@ -1,4 +1,4 @@
-"""What a server session keeps of a mail transaction, and what it has against a message."""
+"""The state of a mail transaction in a server session, and the reasons to reject its message."""
 
 from dataclasses import dataclass, field
 
@@ -59,7 +59,7 @@ def recipient_octets(recipient: Mailbox, wishes: RecipientWishes) -> int:
 
 @dataclass(slots=True)
 class Chunk:
-    """What BDAT announced: octets that are still to come, and what answers them if they are not wanted."""
+    """A chunk announced by BDAT: octets still to come, and the reply to them if they are not wanted."""
 
     octets: int
     left: int
