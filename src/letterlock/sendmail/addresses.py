@@ -1,4 +1,4 @@
-"""Address lists of RFC 5322 section 3.4, as they stand in headers and on command lines, into bare addresses."""
+"""Address lists of RFC 5322 section 3.4, from headers and command lines, parsed into bare addresses."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ class BadAddress(Exception):
 
 
 class _Endless(Exception):
-    """Something has no end, so that nobody knows where the next entry begins."""
+    """A quote, comment or bracket has no end, so the start of the next entry is unknown."""
 
 
 def addresses(text: str) -> list[str]:

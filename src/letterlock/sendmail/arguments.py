@@ -15,7 +15,7 @@ _WITHOUT_EFFECT = "AMXDQs"
 
 
 class Arguments:
-    """What was asked for. `sender` is None when nobody said; `ignored` are sentences about what has no effect."""
+    """The parsed command line. `sender` is None when not given; `ignored` are sentences about what has no effect."""
 
     __slots__ = (
         "body_type",

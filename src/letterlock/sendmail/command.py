@@ -170,7 +170,7 @@ def _send(arguments: Arguments) -> int:
 
 
 class _Person:
-    """Who sends: `sender` stands in the envelope and may be empty, `address` and `name` in From."""
+    """The sender: `sender` goes into the envelope and may be empty, `address` and `name` into From."""
 
     __slots__ = ("address", "name", "sender")
 
@@ -189,7 +189,7 @@ class _Person:
 
 
 def _account() -> tuple[str, str]:
-    """The user's name, fit for an address, and what is known of the person. In containers a user may have neither."""
+    """The user's name, fit for an address, and the GECOS field. In containers a user may have neither."""
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
@@ -254,7 +254,7 @@ def _hand_over(envelope: SubmittedEnvelope, wire: bytes, known: Settings, *, ver
 
 
 def _keep_postponed(outcome: TransferOutcome, envelope: SubmittedEnvelope, wire: bytes, known: Settings) -> None:
-    """What the server does not take now waits for it in its drop directory, or else with the user."""
+    """Save a message that the server does not take now in its drop directory, or else in the user's own."""
     if not (postponed := outcome.postponed()):
         return
     from letterlock.sendmail import drop, unsent  # noqa: PLC0415  # seldom needed
@@ -278,7 +278,7 @@ def _keep_postponed(outcome: TransferOutcome, envelope: SubmittedEnvelope, wire:
 
 
 def _report(outcome: TransferOutcome, unreadable: list[str], *, verbose: bool) -> None:
-    """Who does not get the message, and why; in a terminal also who gets it later."""
+    """Report who does not get the message, and why; in a terminal also who gets it later."""
     reasons: dict[str, list[str]] = {}
     for recipient, why in outcome.failed:
         reasons.setdefault(str(why), []).append(recipient)

@@ -48,7 +48,7 @@ _MARKS = {"leased": "*", "held": "!", "quarantined": "!"}
 
 
 class _Context:
-    """What the scanner of JSON is told: the same as `json.loads` tells it."""
+    """The settings of the JSON scanner: the same ones that `json.loads` passes."""
 
     strict = True
     object_hook = object_pairs_hook = None

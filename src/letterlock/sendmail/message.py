@@ -99,7 +99,7 @@ class SubmittedMessage:
         return b"Resent-" if any(name in names for name, _ in self._fields) else b""
 
     def recipient_lists(self) -> "Iterable[str]":
-        """What stands in To, Cc and Bcc; of a message that is sent again, in Resent-To, Resent-Cc and Resent-Bcc."""
+        """The contents of To, Cc and Bcc; for a message sent again, of Resent-To, Resent-Cc and Resent-Bcc."""
         prefix = self.prefix.lower()
         for name, text in self._fields:
             if name.removeprefix(prefix) in _RECIPIENTS and name.startswith(prefix):

@@ -41,7 +41,7 @@ class ServerReply:
 
 
 class SubmissionSession:
-    """A connection to the server, from its greeting to `close`. What is said goes to `watch`, with its direction."""
+    """A connection to the server, from its greeting to `close`. Both directions are shown to `watch`."""
 
     def __init__(self, listen: tuple[str, ...], watch: "Callable[[str, bytes], None] | None" = None) -> None:
         self._watch = watch
@@ -62,14 +62,14 @@ class SubmissionSession:
         self._connection.close()
 
     def greet(self, hostname: str) -> None:
-        """Wait for the greeting, say EHLO, and learn what is offered. Raises Lost, Failure."""
+        """Wait for the greeting, send EHLO, and read the extensions offered. Raises Lost, Failure."""
         for reply in (self.reply(), self.command(f"EHLO {hostname}")):
             if not 200 <= reply.code < 300:  # RFC 5321 section 4.3.2: the first digit decides
                 raise Failure(TEMPFAIL if reply.code < 500 else UNAVAILABLE, f"the server says {reply}")
         self.offers = {line.partition(" ")[0].upper(): line.partition(" ")[2] for line in reply.lines[1:]}
 
     def command(self, line: str) -> ServerReply:
-        """Say one line and wait for its reply. Raises Lost, Failure (PROTOCOL)."""
+        """Send one line and wait for its reply. Raises Lost, Failure (PROTOCOL)."""
         self.send(line.encode() + b"\r\n")
         return self.reply()
 

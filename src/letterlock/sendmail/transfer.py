@@ -11,7 +11,7 @@ IN_DOUBT = "the connection was lost after the message: it may have been accepted
 
 
 class SubmittedEnvelope:
-    """Who sends, to whom, and the DSN parameters (RFC 3461), checked by the command line."""
+    """The sender, the recipients and the DSN parameters (RFC 3461), checked by the command line."""
 
     __slots__ = ("body_type", "envid", "notify", "recipients", "ret", "sender")
 
@@ -172,7 +172,7 @@ def _demand(reply: ServerReply, otherwise: int, wanted: "Container[int]" = _DONE
 
 
 def _failure(reply: ServerReply, otherwise: int) -> Failure:
-    """What a refusal means for the caller, by its enhanced status code (RFC 3463), else by where it came."""
+    """The exit status for a rejection, by its enhanced status code (RFC 3463), else by where it came."""
     text = f"the server says {reply}"
     if reply.code < 500:
         return Failure(TEMPFAIL, text)

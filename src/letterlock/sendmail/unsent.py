@@ -1,7 +1,7 @@
 """Messages that the server did not take and that could not be left in its drop directory: files of the user's own.
 
-Each is a batch of SMTP commands, the envelope before the message. Nothing sends them by itself, for the caller was told
-75 (EX_TEMPFAIL) and may try again; `letterlock-sendmail -q` moves them into the drop directory, once there is one.
+Each is a batch of SMTP commands, the envelope before the message. Nothing sends them by itself, for the caller got
+status 75 (EX_TEMPFAIL) and may try again; `letterlock-sendmail -q` moves them into the drop directory, once it exists.
 """
 
 import os
