@@ -1,4 +1,4 @@
-"""What an operating system's error means, in words for people."""
+"""Describes errors of the operating system in words for people."""
 
 import os
 

@@ -12,15 +12,15 @@ from letterlock.net.socket_address import socket_address
 class SourceAddresses:
     """At most one address of each family. Neither: the system chooses.
 
-    With one of them only, hosts are not dialled by the other family: who names his sending address, for SPF's sake or a
-    firewall's, never wishes to be seen with another one.
+    With one of them only, hosts are not dialled by the other family: an operator who names the
+    sending address, for SPF or a firewall, does not want to be seen with another one.
     """
 
     ipv4: str | None = None
     ipv6: str | None = None
 
     def towards(self, address: str) -> str | None:
-        """What to bind before an IP address is dialled; None: the system chooses."""
+        """The address to bind before connecting to an IP address; None: the system chooses."""
         return self.ipv6 if ":" in address else self.ipv4
 
     def reaches(self, address: str) -> bool:

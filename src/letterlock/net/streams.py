@@ -74,7 +74,7 @@ class TcpStream:
         return await self._next(max_octets)
 
     async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        """Write `first`, then what `answer` makes of what is read, until that is None or it was given b"", the end.
+        """Write `first`, then what `answer` returns for each read, until that is None or the input has ended (b"").
 
         Raises OSError, and what `answer` raises.
         """
@@ -106,7 +106,7 @@ class TcpStream:
         return data
 
     def _readable(self) -> None:
-        """The kernel has octets for us. When nobody asks for them, they stay there, and it is not watched any more."""
+        """The kernel has octets for us. While no read is waiting they stay there, and it is no longer watched."""
         waiting = self._waiting
         if waiting is None or waiting.done():
             self._drained = False
@@ -125,7 +125,7 @@ class TcpStream:
             self._speak(self._answer, data, waiting)
 
     def _speak(self, answer: Callable[[bytes], bytes | None], heard: bytes, waiting: asyncio.Future[bytes]) -> None:
-        """Answer at once. Whoever waits is called at the end, for a fault, or for what the kernel did not take."""
+        """Answer at once. The waiter is woken at the end, on an error, or for what the kernel did not take."""
         rest: bytes | None = b""
         try:
             reply = answer(heard)
@@ -181,7 +181,7 @@ class TcpStream:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(_dropped())
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever writes
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a waiting writer
         if not self._writing:
             self._socket.close()
 

@@ -41,7 +41,7 @@ _RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gi
 _OVERHEAD_OCTETS = 1 << 10  # that records add to so much plaintext as is written at once
 # Level 1 (80 bits): mail is full of short keys, and for opportunistic TLS the alternative is cleartext (RFC 7435).
 # No finite-field Diffie-Hellman: the server chooses the modulus, and one of 10,000 bits costs 0.6 s.
-# What stays is bounded by OpenSSL: the dearest server key (RSA-16384, or RSA-3072 with an exponent as long) costs 5 ms.
+# OpenSSL bounds the rest: the most expensive server key (RSA-16384, or RSA-3072 with an exponent as long) costs 5 ms.
 _CIPHERS = b"DEFAULT:!aNULL:!eNULL:!kDHE:!kRSAPSK:!PSK:!SRP:@SECLEVEL=1"
 # The hybrid group comes first and without a key share (`*` marks who has one), so that the ClientHello has 300 octets
 # and not 1,530, which some middleboxes and servers choke on; a server that wants the hybrid asks for its share, at the
@@ -130,7 +130,7 @@ class TlsStream:
             await self._flush(len(piece) + _OVERHEAD_OCTETS)
 
     async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        """Write `first`, then what `answer` makes of what is read, until that is None or it was given the end.
+        """Write `first`, then what `answer` returns for each read, until that is None or the input has ended.
 
         Raises OSError, TlsBroken on a truncated connection, and what `answer` raises.
         """
@@ -157,7 +157,7 @@ class TlsStream:
         return True
 
     async def close(self) -> None:
-        """Send close_notify, wait for nobody, close. At most CLOSE_SECONDS. Never raises."""
+        """Send close_notify without waiting for the peer's, and close. At most CLOSE_SECONDS. Never raises."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 self._connection.shutdown()
@@ -389,7 +389,7 @@ class ServerContext:
 
 
 FileState = tuple[int, int, int, int] | None
-"""What changes when a file is written or replaced (device, inode, time, size); None when it is not there."""
+"""Attributes that change when a file is written or replaced (device, inode, time, size); None when it is not there."""
 
 
 def file_states(*paths: Path) -> tuple[FileState, ...]:

@@ -1,4 +1,4 @@
-"""What OpenSSL reports about a TLS session, in words for people.
+"""Describes in words for people what OpenSSL reports about a TLS session.
 
 Alerts keep their name, because operators search for it; the commonest faults are explained. What is left is OpenSSL's
 own short reason, never more: no file, function or number of a library is of use to anybody outside.

@@ -27,7 +27,7 @@ _LIMIT_OCTETS = 1 << 16  # the longest message: its length field has 16 bits (RF
 
 
 class WrongUpstream(NoUpstream):
-    """Whoever answered did not prove to be the upstream that was meant."""
+    """The peer did not prove that it is the configured upstream."""
 
 
 def tls_context(tls: Authentication, roots: Path | None) -> ssl.SSLContext:
@@ -153,7 +153,7 @@ class _Connection:
             await self._writer.drain()
             return query[:2] + (await reply)[2:]
         except asyncio.CancelledError:
-            self._retired = True  # nobody waits so long for a connection that works
+            self._retired = True  # a working connection would have answered by now
             raise
         finally:
             del self._waiting[message_id]
@@ -184,7 +184,7 @@ class _Connection:
                 (length,) = struct.unpack("!H", await self._reader.readexactly(2))
                 self._hand_out(await self._reader.readexactly(length))
         except asyncio.IncompleteReadError:
-            pass  # the end, orderly or not; whoever waits is told below
+            pass  # the end, orderly or not; waiters are woken below
         except OSError as error:
             why = f"{self._upstream}: {os_error_words(error)}"
         finally:

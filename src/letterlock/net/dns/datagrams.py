@@ -18,9 +18,9 @@ class Harassed(OSError):
 async def ask_over_udp(
     upstream: Upstream, query: bytes, fits: Callable[[bytes], bool], stray: Callable[[], None]
 ) -> bytes:
-    """Send a query from a port of its own, wait for the reply that fits; `stray` hears of each that does not.
+    """Send a query from a port of its own, wait for the reply that fits; `stray` is called for each other one.
 
-    The wait has no end of its own. Raises OSError; Harassed after 64 strays: then TCP is to be preferred.
+    There is no timeout here. Raises OSError; Harassed after MAX_STRAYS strays: then use TCP.
     """
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in upstream.address else socket.AF_INET

@@ -27,7 +27,7 @@ MAX_QUERIES = 1_300  # at once, so as many sockets: all that a Resolver sends, a
 
 @dataclass(slots=True)
 class _Work:
-    """What belongs to one event loop."""
+    """The state that belongs to one event loop."""
 
     loop: asyncio.AbstractEventLoop
     connections: dict[Upstream, Connections]

@@ -57,7 +57,7 @@ class Upstream:
 def parse_upstream(text: str) -> Upstream:
     """Parse `ADDRESS`, `ADDRESS:PORT`, `ADDRESS@PORT`, `[ADDRESS]:PORT` or `tls://ADDRESS[:PORT]#NAME`.
 
-    `#pin-sha256=BASE64` (of the public key, RFC 7858 section 4.2) may stand in the place of the name, or after it.
+    `#pin-sha256=BASE64` (of the public key, RFC 7858 section 4.2) may replace the name, or follow it.
     Raises InvalidUpstream.
     """
     if len(text) > MAX_TEXT_OCTETS:

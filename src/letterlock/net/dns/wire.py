@@ -61,6 +61,6 @@ def _letter(octet: int) -> bool:
 
 
 def restored(reply: bytes, query: bytes) -> bytes:
-    """The reply with id and question as they stand in `query`; names that point to the question get its case."""
+    """The reply with the id and question of `query`; names that point to the question get its case."""
     asked = question(query)
     return query[:2] + reply[2:HEADER_OCTETS] + asked + reply[HEADER_OCTETS + len(asked) :]
