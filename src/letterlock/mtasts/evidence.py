@@ -1,4 +1,4 @@
-"""What is known of a domain's MTA-STS policy, as evidence for the decision."""
+"""A domain's MTA-STS policy as evidence for the decision."""
 
 from dataclasses import dataclass
 from enum import StrEnum

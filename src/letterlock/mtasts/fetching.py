@@ -1,4 +1,4 @@
-"""What fetching a policy ends in (RFC 8461 section 3.3), in the words of TLS reports (RFC 8460 section 4.3)."""
+"""The result of fetching a policy (RFC 8461 section 3.3), in the words of TLS reports (RFC 8460 section 4.3)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

@@ -98,7 +98,7 @@ def next_step(
 
 
 def after_fetch(step: Fetch, outcome: Fetched | FetchFailed, now: float, fraction: float) -> Conclusion:
-    """What a fetch that ended `now` leads to. `fraction`, 0 to 1 by chance, spreads the next refresh."""
+    """The conclusion from a fetch that ended `now`. `fraction`, 0 to 1 by chance, spreads the next refresh."""
     if isinstance(outcome, Fetched):
         policy = parse_policy(outcome.body)
         if isinstance(policy, StsPolicy):
@@ -199,7 +199,7 @@ def _use(known: KnownPolicy, sign: PolicyTrouble | None, detail: str | None, *, 
 
 
 def _old_trouble(known: KnownPolicy) -> tuple[PolicyTrouble | None, str | None]:
-    """What the last refresh failed with, while no other is due."""
+    """The failure of the last refresh, while no other one is due."""
     if known.last_failure is None:
         return None, None
     return PolicyTrouble.REFRESH_FAILED, f"the policy cannot be refreshed: {known.last_failure}"

@@ -13,7 +13,7 @@ _SHOWN_CHARACTERS = 60  # chosen: enough to recognise the value
 
 # sts-policy-ext-value: visible characters, with spaces only between them.
 _FIELD = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}):[ \t]*([^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?)")
-MAX_ODDITIES = 10  # that are told; a policy with more has no need of a longer list
+MAX_ODDITIES = 10  # chosen: that are reported; a longer list would help nobody
 _BYTE_ORDER_MARK = "\ufeff"
 _MAX_AGE = re.compile(r"[0-9]{1,10}")
 
@@ -58,9 +58,9 @@ class _Wrong(Exception):
 def parse_policy(body: bytes) -> StsPolicy | InvalidPolicy:
     """Parse a policy text of at most MAX_POLICY_OCTETS, lines ending in LF or CRLF (section 3.2).
 
-    Whoever publishes a policy wants to be protected, so what leaves no doubt about that is passed over and told: a byte
-    order mark, blank lines, comments and other lines that are no fields, and MX patterns that name no host beside ones
-    that do. Where a field that must be there is missing or wrong, there is no policy.
+    A domain that publishes a policy wants to be protected, so mistakes that leave no doubt about it are skipped and
+    reported: a byte order mark, blank lines, comments and other lines that are no fields, and MX patterns that name no
+    host next to ones that do. Where a field that must be there is missing or wrong, there is no policy.
     Unknown fields are ignored, and of a field given twice (except mx) the first counts. A `max_age` above
     MAX_AGE_SECONDS counts as that. Field names and values are case-sensitive, MX patterns are not.
     """
