@@ -136,7 +136,7 @@ class Adopter:
         return count
 
     async def _part(self, old: "_Source", ids: Collection[str]) -> None:
-        """What this queue has leaves the other one, for good; then nothing need be known of it any more."""
+        """Remove from the other queue what this one has, for good, and forget the moves."""
         await asyncio.to_thread(old.drop, ids)
         await self._kept.forget_adopted(old.name, ids)
 

@@ -16,7 +16,7 @@ SQLITE = "sqlite"
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """What the operator configured: an engine's name, and what stands after the colon (empty: the engine's default)."""
+    """What the operator configured: an engine's name, and the part after the colon (empty: the engine's default)."""
 
     engine: str = SQLITE
     location: str = ""
@@ -27,7 +27,7 @@ class StoreAddress:
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """What an engine is given to open its store.
+    """The options that an engine opens its store with.
 
     `directory` is the worker's own. `workers`: how many there are, for the one worker that takes over the messages of
     former ones; None for all others.

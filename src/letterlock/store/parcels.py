@@ -109,7 +109,7 @@ def _opened(content: bytes, message_id: str, seal: ContentSeal) -> bytes:
 
 
 def _resealed(content: bytes, old: str, new: str, seal: ContentSeal) -> bytes:
-    """What is damaged stays so: no other id makes it readable."""
+    """Damaged data stays damaged: no other id makes it readable."""
     try:
         return seal.close(new, seal.open(old, content))
     except Damaged:

@@ -26,7 +26,7 @@ class Damaged(Exception):
 
 
 def recipient_rows(envelope: Envelope) -> list[tuple[str | int | None, ...]]:
-    """The rows of `insert_recipient`. Who wants to hear of no failure or delay counts as told from the start."""
+    """The rows of `insert_recipient`. Senders who want no failure or delay notice count as notified already."""
     rows: list[tuple[str | int | None, ...]] = []
     for place, mailbox in enumerate(envelope.recipients):
         wishes = envelope.wishes.of(mailbox)

@@ -1,6 +1,6 @@
 """How contents lie on the disk: with a checksum, or, with the operator's key, encrypted.
 
-A checksum tells damage. Encryption (AES-256-GCM) keeps what people wrote from whoever gets the disk and not the key; a
+A checksum detects damage. Encryption (AES-256-GCM) hides message contents from anyone with the disk but not the key; a
 key for each message is derived from the operator's by HMAC-SHA-256 over the message's id, so that no nonce can meet
 itself under one key, and no content can be put under another message. Addresses and times are not encrypted: the queue
 is searched by them.

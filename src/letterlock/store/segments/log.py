@@ -124,7 +124,7 @@ class SegmentLog:
         if not self._busy:
             self._busy = True
             self._idle.clear()
-            self._loop.call_soon(self._begin)  # whoever else asks in this turn comes along
+            self._loop.call_soon(self._begin)  # other callers in this turn join the group
         return await piece.future
 
     async def content(self, place: ContentLocation) -> bytes:
@@ -192,7 +192,7 @@ class SegmentLog:
             group.error = _explain(error, self._directory)
             if isinstance(group.error, StoreFull) and self._relief():
                 self._write_again(group)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there are no waiters left
             self._loop.call_soon_threadsafe(self._released, group)
 
     def _write_again(self, group: _Group) -> None:
@@ -238,7 +238,7 @@ class SegmentLog:
             os.fdatasync(segment.descriptor)
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(segment.descriptor, segment.size)  # nobody was told that it was kept
+                os.ftruncate(segment.descriptor, segment.size)  # it was never acknowledged to a client
             raise
         segment.size, segment.bad = at, False
 

@@ -6,9 +6,9 @@ note (the envelope, or the id of a message that is done) and a content (the mess
     opening:  LETTERLOCK-SEGMENT-1, line feed 1 | salt 8 | CRC-32 of both 4
     record:   salt 8 | kind 1 | octets of the note 4 | octets of the content 4 | CRC-32 of both 4 | CRC-32 of the head 4
 
-A record at the end that is not whole was being written when the power went: nobody has been told that it was kept. One
-that cannot be read while others follow is damage. Where reading goes on behind damage is found by the salt, which
-nobody knows who can send a message: a content that looks like records is never taken for any.
+A record at the end that is not whole was being written when power failed: it was never acknowledged to a client. One
+that cannot be read while others follow is damage. Reading goes on behind damage where the salt is found, which
+no sender of mail can know: content that looks like records is never taken for any.
 """
 
 import os
@@ -29,7 +29,7 @@ _BLOCK_OCTETS = 1 << 20  # chosen: read at once; few system calls and little mem
 
 
 class RecordKind(IntEnum):
-    """What a record says."""
+    """The kinds of records."""
 
     ACCEPTED = 1
     DONE = 2
@@ -54,7 +54,7 @@ class Damage:
 
 
 def encode_opening(salt: bytes) -> bytes:
-    """What a segment begins with. `salt` is random, and the segment's own."""
+    """The first bytes of a segment. `salt` is random, and the segment's own."""
     opening = _NAME + salt
     return opening + _CHECK.pack(zlib.crc32(opening))
 

@@ -1,4 +1,4 @@
-"""What a server that died left in segments, back into the queue."""
+"""Moves messages that a crashed server left in segments back into the queue."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,7 @@ MAX_OCTETS_AT_ONCE = 1 << 25  # chosen: 32 MiB of contents in one group
 async def recover(directory: Path, kept: Store, seal: ContentSeal = IN_CLEAR, disk: Disk | None = None) -> "Recovered":
     """Move what the segments in a directory still have into a store, due at once.
 
-    A message that the store has already is left as it is. Segments that are damaged are told of and set aside. When a
+    A message that the store has already is left as it is. Damaged segments are logged and set aside. When a
     `disk` has no room for that, what is left stays where it is, and is returned. Raises StoreFailed, OSError.
     """
     found = await asyncio.to_thread(_read_all, directory, seal)
@@ -114,7 +114,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was found in segments."""
+    """The findings in segments."""
 
     left: dict[str, Left] = field(default_factory=dict)
     whole: list[Path] = field(default_factory=list)
@@ -214,7 +214,7 @@ def _content(left: Left, seal: ContentSeal) -> bytes:
 
 
 def close_record(seal: ContentSeal, message_id: str, note: bytes, content: bytes) -> tuple[bytes, bytes]:
-    """The note and the content of an accepted message as they stand in a segment when there is a key."""
+    """The note and the content of an accepted message as stored in a segment when there is a key."""
     name = message_id.encode()
     return name + _SEPARATOR + seal.close(_note_of(message_id), note), seal.close(message_id, content)
 

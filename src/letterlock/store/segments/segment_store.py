@@ -28,7 +28,7 @@ from letterlock.store.sqlite.opening import keep_log
 from letterlock.store.sqlite.store import SqliteStore
 
 _NEEDLESS = (OrderKind.RETRY, OrderKind.RELEASE)
-"""What is in the fast lane is being tried, and not held."""
+"""Messages in the fast lane are being tried, and never held."""
 
 
 @dataclass(slots=True, eq=False)
@@ -270,11 +270,11 @@ class SegmentStore:
         await self._kept.clock_set_back(now, seconds, lease_seconds=lease_seconds)
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
-        """Failed recipients whose sender was not told yet, by message."""
+        """Failed recipients whose sender has not been notified yet, by message."""
         return await self._kept.due_notices(limit=limit)
 
     async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
-        """Recipients who wait after an attempt, of messages as old as that, and of whom nobody was told yet."""
+        """Deferred recipients of messages at least that old, whose sender has not been notified yet."""
         return await self._kept.due_delays(accepted_before, limit=limit)
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
@@ -368,7 +368,7 @@ def _is_within(message_id: str, after: str | None, last: str | None) -> bool:
 
 
 def _heard_out(moving: asyncio.Task[None]) -> None:
-    """Who waits for a move is told of its failure; when nobody does any more, the message is where it was."""
+    """Pass a failed move on to its waiter; when there is none left, the message stays where it was."""
     if not moving.cancelled():
         moving.exception()
 

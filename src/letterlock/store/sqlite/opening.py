@@ -45,7 +45,7 @@ def take_lock(directory: Path) -> IO[bytes]:
 
 @contextmanager
 def open_alone(directory: Path) -> Iterator[sqlite3.Connection]:
-    """The queue's file, for whoever puts queues in order while no server runs. Raises StoreFailed, QueueInUse."""
+    """The queue's file, for maintenance while no server runs. Raises StoreFailed, QueueInUse."""
     lock = take_lock(directory)
     try:
         connection = connect(directory / FILE, time.time())
@@ -81,7 +81,7 @@ def connect(path: Path, now: float) -> sqlite3.Connection:
 
 
 def _cache_kibibytes() -> int:
-    """What SQLite may keep of the file in memory: less on a small machine, where the system's cache has to do."""
+    """How much of the file SQLite may keep in memory: less on a small machine, where the system's cache has to do."""
     return min(MAX_CACHE_KIBIBYTES, memory_octets() // CACHE_SHARE // 1024)
 
 

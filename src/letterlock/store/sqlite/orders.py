@@ -1,4 +1,4 @@
-"""What an operator asks of the queue's database and orders there, a bounded part at a time."""
+"""An operator's searches and orders in the queue's database, a bounded part at a time."""
 
 import json
 import sqlite3
@@ -116,7 +116,7 @@ def _obey(db: sqlite3.Connection, order: Order, message_id: str) -> bool:
 
 
 def _remove(db: sqlite3.Connection, order: Order, values: Mapping[str, str | float | None]) -> bool:
-    """Let the recipients who wait have failed; `told`: their sender is not to hear of it."""
+    """Mark waiting recipients as failed; `told`: their sender is not notified."""
     told = order.kind is OrderKind.REMOVE
     removed = {**values, "status": REMOVED_STATUS, "text": order.removal, "told": told}
     changed = run_order(db, "fail_removed", removed).rowcount

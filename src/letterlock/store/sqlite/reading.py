@@ -1,4 +1,4 @@
-"""What the queue's database says, as values. A row that cannot be read is set aside, and told of."""
+"""Reads the queue's database into values. A row that cannot be read is set aside and logged."""
 
 import logging
 import sqlite3
@@ -31,7 +31,7 @@ _ASKED = {
 
 
 def find_notices(db: sqlite3.Connection, limit: int) -> list[Notice]:
-    """Failed or relayed recipients whose sender was not told yet."""
+    """Failed or relayed recipients whose sender has not been notified yet."""
     notices = []
     for kind, due, set_aside in (
         (NoticeKind.FAILED, "untold_messages", "set_notice_aside"),

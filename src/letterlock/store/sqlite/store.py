@@ -113,7 +113,7 @@ class SqliteStore:
         return await self._writer.do(work)
 
     async def body(self, message_id: str) -> bytes:
-        """The message content. Raises KeyError; a damaged one is told of and quarantined, and not there any more."""
+        """The message content. Raises KeyError; a damaged message is logged and quarantined, and no longer found."""
 
         def work(db: sqlite3.Connection) -> bytes | None:
             row = run(db, "body", message_id).fetchone()
@@ -151,15 +151,15 @@ class SqliteStore:
         await self._writer.do_aside(work)
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
-        """Failed recipients whose sender was not told yet, by message."""
+        """Failed recipients whose sender has not been notified yet, by message."""
         return await self._writer.do_aside(lambda db: find_notices(db, limit))
 
     async def due_delays(self, accepted_before: float, *, limit: int) -> Sequence[Notice]:
-        """Recipients who wait after an attempt, of messages as old as that, and of whom nobody was told yet."""
+        """Deferred recipients of messages at least that old, whose sender has not been notified yet."""
         return await self._writer.do_aside(lambda db: find_delays(db, accepted_before, limit))
 
     async def notified(self, notice: Notice, dsn: tuple[Envelope, bytes] | None, *, now: float) -> None:
-        """Accept the DSN (None: nobody to tell) and mark the notice done, in one transaction.
+        """Accept the DSN (None: nobody to notify) and mark the notice done, in one transaction.
 
         Raises KeyError when the message is gone.
         """
@@ -228,7 +228,7 @@ class SqliteStore:
         return await self._writer.do_aside(work)
 
     async def adopted(self, source: str) -> Collection[str]:
-        """Of the queue in that folder: the messages that were put into this one, and may still be there as well."""
+        """The messages moved from the queue in that folder into this one, which may still be there as well."""
         return await self._writer.do_aside(lambda db: {each for (each,) in run(db, "adopted_ids", source)})
 
     async def forget_adopted(self, source: str, ids: Collection[str]) -> None:
