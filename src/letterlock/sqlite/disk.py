@@ -25,7 +25,7 @@ STEP_OCTETS = 4 << 10  # a smaller piece of the reserve is no use: disks give ro
 RESERVE_SHARE = 16  # a small disk gives no more than a sixteenth
 LOOK_SECONDS = 0.1  # between two looks at the disk; what is accepted in between is counted
 SHRINK_SECONDS = 5.0  # between two tries to give room back to the disk
-COPIES = 3  # that a message comes to have on the disk: in its segment, in the database's log, in the database
+COPIES = 3  # of a message on the disk at most: in its segment, in the database's log, in the database
 
 
 def nobody_helps() -> bool:
@@ -40,7 +40,7 @@ def disk_octets(directory: Path) -> int:
 
 
 def free_octets(directory: Path) -> int:
-    """What can still be written there by whoever is not root. Raises OSError."""
+    """The room there for users other than root. Raises OSError."""
     found = os.statvfs(directory)
     return found.f_bavail * found.f_frsize
 
@@ -114,7 +114,7 @@ def _raise(descriptor: int, octets: int) -> bool:
 
 
 class Disk:
-    """Says whether there is room for new mail. `pledged`: octets that accepted messages will still need."""
+    """Decides whether there is room for new mail. `pledged`: octets that accepted messages will still need."""
 
     def __init__(self, directory: Path, min_free_octets: int, reserve: Reserve) -> None:
         self.directory = directory
@@ -186,4 +186,4 @@ class Disk:
 
 
 def _nothing() -> None:
-    """Nobody can make room."""
+    """The default: nothing can make room."""

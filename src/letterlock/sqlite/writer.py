@@ -24,7 +24,7 @@ from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.sqlite.disk import nobody_helps
 
 MAX_GROUP = 200  # chosen: pieces of work that share one transaction; more would gain little and delay the first
-MAX_SHORT_GROUP = 64  # what is done in one turn of the event loop
+MAX_SHORT_GROUP = 64  # chosen: done in one turn of the event loop, which other work waits for
 _Result = TypeVar("_Result")
 
 
@@ -80,7 +80,7 @@ class Writer:
         return await self._ask(work, aside=False)
 
     async def do_aside(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """The same for work that may take long, so that nobody else waits for it."""
+        """The same for work that may take long, so that other work does not wait for it."""
         return await self._ask(work, aside=True)
 
     async def shrink(self, pages: int) -> None:
@@ -111,7 +111,7 @@ class Writer:
         if not self._busy:
             self._busy = True
             self._idle.clear()
-            self._loop.call_soon(self._begin)  # whoever else asks in this turn comes along
+            self._loop.call_soon(self._begin)  # other callers in this turn join the group
         return await piece.future
 
     # --- in the event loop -------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class Writer:
         self._tell([piece])
 
     def _tell(self, group: Sequence[_Piece[Any]]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there are no waiters left
             self._loop.call_soon_threadsafe(self._released, group)
 
     def _finish(self, group: Sequence[_Piece[Any]], failed: sqlite3.Error | None, *, tried: bool) -> None:
@@ -228,7 +228,7 @@ class Writer:
 
 
 def explain(error: sqlite3.Error) -> StoreFailed:
-    """What SQLite says, as the store's own failure with a sentence for people."""
+    """SQLite's error as the store's own failure, with a sentence for people."""
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return StoreFull("the disk with the queue is full")
     return StoreFailed(f"the queue's database: {error}")
