@@ -1,1 +1,1 @@
-"""What several workers share besides mail: MTA-STS policies and trust points."""
+"""State that workers share besides mail: MTA-STS policies and trust points."""

@@ -1,10 +1,10 @@
 """Remembered MTA-STS policies on disk, so that a restart forgets none (RFC 8461 sections 3.3 and 10.2).
 
 A SQLite file beside the queue, and not in it: losing it loses no mail, and another process may read it while the server
-runs (a rollback journal, not the WAL). A damaged row is dropped and told of; a file that is no database at all is set
+runs (a rollback journal, not the WAL). A damaged row is dropped and logged; a file that is no database at all is set
 aside. Whoever can write the file can make this machine forget a policy, as with the queue.
 
-Several processes write it: a row is replaced only by whoever has seen it as it is (`swap`). When there are too many
+Several processes write it: a row is replaced only if it is still as it was read (`swap`). When there are too many
 policies, expired ones go first, then those that crowd: see docs/decisions/0010-remembered-policies.md.
 """
 
@@ -26,7 +26,7 @@ log = logging.getLogger("letterlock.store")
 FILE = "policies.db"
 VERSION = 2  # of the schema; older ones are brought up by the version_* statements
 MAX_POLICIES = 100_000  # some 50 MB of disk, and more policies than all domains have that one server writes to
-ROOM_SHARE = 0.01  # what is made room for at once, because choosing looks at every row
+ROOM_SHARE = 0.01  # dropped at once to make room, because choosing looks at every row
 USED_STEP_SECONDS = 3_600.0  # when a policy was last used is written down so coarsely, because a write costs an fsync
 _Row = tuple[Any, ...]
 _COLUMNS = 12  # those of a KnownPolicy; when it was last used follows

@@ -52,7 +52,7 @@ class TrustPointFile:
         return point if point.zone == self._zone else begin(self._zone)
 
     def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
-        """Replace what is stored by what follows from it; nobody else changes it meanwhile. Raises StoreFailed."""
+        """Replace what is stored by what follows from it; no other process changes it meanwhile. Raises StoreFailed."""
         try:
             with self._lock.open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, or the process ends
