@@ -1,4 +1,4 @@
-"""The port that attempts, messages and lookups reach: whoever watches is shown them, and none of it is on their path.
+"""The port for attempts, messages and lookups: observers see them, and cannot make them fail.
 
 The log, statistics and reports are projections of what observers are shown.
 """
@@ -66,7 +66,7 @@ class Watcher:
 
 
 def _unreported(_error: Exception, _lost: int) -> None:
-    """Nobody is told of losses."""
+    """The default: losses are not reported."""
 
 
 def _looking_at(what: str, observers: Sequence[Observer]) -> tuple[Observer, ...]:
@@ -98,7 +98,7 @@ class Observers:
         self.lost = 0
 
     def __bool__(self) -> bool:
-        """Whether anybody watches: what only observers need is not made for nobody."""
+        """Whether there are observers: without any, nothing is prepared for them."""
         return bool(self._observers)
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:

@@ -1,4 +1,4 @@
-"""What an operator searches for, orders and counts. Pure."""
+"""An operator's searches, orders and counts. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class State(StrEnum):
     LEASED = "leased"  # it is being tried now
     HELD = "held"
     QUARANTINED = "quarantined"
-    FAILED = "failed"  # and its sender is to be told
+    FAILED = "failed"  # its sender has not been notified yet
     DELIVERED = "delivered"
 
 
@@ -38,10 +38,10 @@ def state_of(recipient: QueuedRecipient) -> State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What all must be true of the messages that an operator means; None: that does not matter.
+    """The conditions that an operator's messages must all meet; None: any value.
 
     `domain` (A-labels) is one of a recipient who is not served yet, and `state` that recipient's; `sender` is an
-    address, a domain, or `<>`; `reason` stands in what was last said of such a recipient, or in a reason's code.
+    address, a domain, or `<>`; `reason` is part of the last text about such a recipient, or of a reason's code.
     """
 
     ids: tuple[str, ...] | None = None
@@ -88,15 +88,15 @@ def _why(message: QueuedMessage, parts: tuple[QueuedRecipient, ...]) -> Iterator
 
 
 class OrderKind(StrEnum):
-    """What can be ordered. What is being tried now is not touched by RETRY and RETURN; HOLD and QUARANTINE apply when
-    the attempt has ended, to those who were deferred.
+    """The possible orders. RETRY and RETURN do not touch recipients that are being tried now; HOLD and QUARANTINE apply
+    when the attempt has ended, to those deferred.
     """
 
     RETRY = "retry"  # what waits is due now
     HOLD = "hold"  # what waits is not tried until it is released
     QUARANTINE = "quarantine"  # the same for what waits or is held, and meant to be looked at
     RELEASE = "release"  # what is held or quarantined is due now
-    REMOVE = "remove"  # nobody is told
+    REMOVE = "remove"  # without a notification
     RETURN = "return"  # waiting recipients fail, and the sender is notified as requested
 
 
@@ -120,7 +120,7 @@ class Order:
 
     @property
     def removal(self) -> str:
-        """What a sender reads of a message that was removed."""
+        """The text about a removed message in the sender's notification."""
         return f"{REMOVED_TEXT}: {self.reason}" if self.reason else REMOVED_TEXT
 
 

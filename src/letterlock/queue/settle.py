@@ -1,4 +1,4 @@
-"""What an attempt means for the queue. Pure."""
+"""Decides what follows from an attempt for the queue. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +14,9 @@ from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, Recipient
 JITTER = 0.1  # chosen: up to a tenth longer, so that messages deferred together do not come back together
 UNMEASURED_WAITS = 2.0
 """After a boot, as much as twice the usual wait counts towards a message's age, whatever the wall clock says: the wait
-itself, and the time that starting takes. While the server is off nothing is tried."""
+itself, and the time that a start takes. Nothing is tried while the server is off."""
 MAX_ATTEMPTS_AS_ASKED = 8
-"""A server may say for how long to wait so many times; then the schedule holds."""
+"""chosen: how often a server may set the wait itself; after that the schedule applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ _GAVE_UP, _LAST_REASON = "gave up after ", "; the last reason: "
 
 
 def gave_up_after(text: str) -> tuple[str, str]:
-    """Of the text of an outcome that the message's age has ended: that it has, and the last reason; else "" and all."""
+    """Split the text of an outcome that expired into that fact and the last reason; else "" and the whole text."""
     ended, found, reason = text.partition(_LAST_REASON)
     return (ended, reason) if found and ended.startswith(_GAVE_UP) else ("", text)
 

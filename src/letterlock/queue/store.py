@@ -1,4 +1,4 @@
-"""What each room needs of a store: AcceptStore, WorkStore, NoticeStore, OperatedStore; Store is all of them.
+"""The part of a store that each room needs: AcceptStore, WorkStore, NoticeStore, OperatedStore; Store is all of them.
 
 One contract suite per protocol (tests/contract/) runs over every store.
 """

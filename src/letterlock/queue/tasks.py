@@ -1,4 +1,4 @@
-"""What travels between the queue and delivery."""
+"""The values passed between the queue and delivery."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,7 +34,7 @@ class DeliveryTask:
 
 
 class OutcomeKind(StrEnum):
-    """What became of one recipient in one attempt."""
+    """The outcome for one recipient of one attempt."""
 
     DELIVERED = "delivered"
     DEFERRED = "deferred"
@@ -94,7 +94,7 @@ class Attempt:
 class Settlement:
     """What an attempt means for the queue: final outcomes, those tried again, when, and how old the task is then.
 
-    `relayed` are delivered too, but to a server that confirms nothing, and the sender wished to be told.
+    `relayed` are delivered too, but to a server that confirms nothing, and the sender asked to be notified.
     """
 
     delivered: tuple[RecipientOutcome, ...]
@@ -106,7 +106,7 @@ class Settlement:
 
 
 class NoticeKind(StrEnum):
-    """What a sender is to be told."""
+    """The kinds of notifications to a sender."""
 
     FAILED = "failed"  # it will not be tried again
     DELAYED = "delayed"  # it waits, and is tried again
@@ -135,7 +135,7 @@ class LastAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Recipients of one message of whom its sender has not been told yet, and what was last heard of them.
+    """Recipients of one message that its sender has not been notified about yet, and their last outcomes.
 
     `last_attempts` has the last attempt at each of their next hops, as far as the journal still knows it.
     """
@@ -151,7 +151,7 @@ class QueuedRecipient:
     """A recipient as an operator sees it.
 
     `state`: queued, leased (being tried now), held, quarantined, delivered or failed. `told`, `warned`: no
-    notice of failure or delay is due any more; `owed`: the sender is still to be told that it was relayed.
+    notice of failure or delay is due any more; `owed`: the sender has yet to be notified that it was relayed.
     """
 
     recipient: str
