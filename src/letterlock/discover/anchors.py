@@ -24,7 +24,7 @@ class Memory(Protocol):
         """What is stored."""
 
     def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
-        """Replace what is stored by what follows from it, while nobody else does."""
+        """Replace the stored state by what follows from it; no other process changes it meanwhile."""
 
 
 class Followed(Protocol):
@@ -32,7 +32,7 @@ class Followed(Protocol):
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
-        """What is trusted now."""
+        """The trust anchors in use now."""
 
     def trust(self, anchors: Iterable[TrustAnchor]) -> None:
         """Trust these from now on."""

@@ -1,4 +1,4 @@
-"""What a domain publishes so that its own mail can be authenticated. Not evidence for a decision: `check` shows it."""
+"""The records that authenticate a domain's own mail. Not evidence for a decision: `check` shows it."""
 
 import asyncio
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ MAX_ADDRESSES = 20  # chosen: of one host; real ones have two to eight, and a ho
 
 
 class PolicyFinder(Protocol):
-    """Who knows the MTA-STS policies of domains; `letterlock.discover.sts` has it."""
+    """Finds the MTA-STS policies of domains; implemented in `letterlock.discover.sts`."""
 
     async def find(self, domain: str) -> StsEvidence:
         """What is known of a domain's policy."""
@@ -35,7 +35,7 @@ class PolicyFinder(Protocol):
 
 
 class OwnAddresses(Protocol):
-    """Who knows the addresses of this server; `letterlock.net.ourselves` has it."""
+    """Knows the addresses of this server; implemented in `letterlock.net.ourselves`."""
 
     def listens(self, address: str, port: int) -> bool:
         """Whether it is this server that answers there."""
@@ -78,7 +78,7 @@ class Discoverer:
         return other
 
     def destination_key(self, domain: str) -> str:
-        """Where mail for a domain goes: the next hop of its route, else the domain itself. Asks nobody."""
+        """Where mail for a domain goes: the next hop of its route, else the domain itself. No lookups."""
         relay = self._rules.relay_for(domain)
         return domain if relay is None else relay.domain
 

@@ -1,4 +1,4 @@
-"""What was found out within the last second is not asked for again.
+"""Reuses what was found within the last second.
 
 A destination that many messages go to is looked at once a second, and not once a message. Answers stay as they were
 validated, and no record is believed for longer than a message would be under way: that second is less than any TTL but
@@ -19,7 +19,7 @@ MAX_RECENT = 1000  # destinations, and hosts: as many as a busy worker sends to 
 
 
 class FindsOut(Protocol):
-    """Who is asked: a Discoverer."""
+    """The source of evidence: a Discoverer."""
 
     def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes."""

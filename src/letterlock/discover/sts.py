@@ -46,7 +46,7 @@ from letterlock.queue.store import StoreFailed
 from letterlock.resolver.answer import Answer, LookupFailure
 
 log = logging.getLogger("letterlock.mtasts")
-MAX_HELD = 1_000  # policies that are at hand when the disk fails
+MAX_HELD = 1_000  # chosen: policies kept in memory for when the disk fails
 MAX_ROUNDS = 8  # each means that another process changed the row meanwhile; after two they agree
 MAX_PAST_FAILURES = 10_000  # chosen: bounds memory; the oldest is dropped, and costs one early fetch
 MAX_REFRESHES = 8  # chosen: refreshing must not compete with fetches that mail waits for
@@ -137,14 +137,14 @@ class StsFinder:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, domain: str, *, for_mail: bool) -> StsEvidence:
-        """Conclude from what is stored, again and again until nobody changed it meanwhile."""
+        """Conclude from the stored state, repeated until no other process changed it meanwhile."""
         fetched = _Outcome()
         for _ in range(MAX_ROUNDS):
             txt = await self._txt(domain)
             recalled = await self._recall(domain, for_mail=for_mail)
             before = fetched.outcome
             conclusion = await self._conclude(domain, recalled.known, txt, fetched)
-            at_once = fetched.outcome is before  # nobody can have changed what was read a moment ago
+            at_once = fetched.outcome is before  # it was read a moment ago, so it cannot have changed
             if await self._remember(domain, recalled, conclusion.remember, at_once=at_once):
                 _tell(domain, recalled.known, conclusion)
                 break
