@@ -26,7 +26,7 @@ class CertificateWatch:
         self._warned_at = time.time()  # at start, they are among the dangerous settings
 
     async def run(self, *, warns: bool) -> None:
-        """Look again and again; `warns`: and say once a day what is wrong, which one of several workers does."""
+        """Look at intervals; `warns`: and log once a day what is wrong, which one of several workers does."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self.look()
@@ -49,7 +49,7 @@ class CertificateWatch:
             self._apply(with_contexts(self._options(), lambda context: renewed.get(context, context)))
 
     def warn(self, now: float) -> None:
-        """Say once a day what is wrong with a certificate, or soon will be."""
+        """Log once a day what is wrong with a certificate, or soon will be."""
         if 0 <= now - self._warned_at < WARN_SECONDS:
             return
         self._warned_at = now

@@ -6,7 +6,7 @@ BLOCK_OCTETS = 1024  # one system call for about a hundred message ids
 
 
 class SecretBits:
-    """Gives random bits that nobody can guess; a call costs a slice instead of a system call.
+    """Gives unpredictable random bits; a call costs a slice instead of a system call.
 
     Make it after the process has forked: two processes with one block would give the same bits.
     """

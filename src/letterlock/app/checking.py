@@ -1,4 +1,4 @@
-"""What `serve` would do, short of serving: whatever can be found out before the first message depends on it."""
+"""Checks all that `serve` needs, without serving, before the first message depends on it."""
 
 import asyncio
 import ctypes
@@ -21,7 +21,7 @@ from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.store.sqlite.opening import FILE
 
 EXAMINE_SECONDS = 20.0  # two rounds of questions to each upstream
-_TIME_ERROR = 5  # of adjtimex(2): nobody keeps the clock right
+_TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronised
 _TIMEX_OCTETS = 512  # more than struct timex has on any machine
 
 
@@ -151,7 +151,7 @@ def _upstreams(options: Options) -> Iterator[Found]:
 
 
 def clock_is_synchronised() -> bool | None:
-    """Whether somebody keeps the clock right; None where the system does not tell (adjtimex(2))."""
+    """Whether the clock is synchronised; None where the system does not report it (adjtimex(2))."""
     try:
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_OCTETS))
     except (OSError, AttributeError):

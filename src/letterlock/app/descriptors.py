@@ -12,7 +12,7 @@ from letterlock.net.dns.transport import MAX_QUERIES
 
 log = logging.getLogger("letterlock.serve")
 PER_DELIVERY = 3  # connections in the making at once to one host's addresses, and a Maildir's files
-BESIDE = 256  # the queue, policies over HTTPS, the control socket and whoever asks there, the log
+BESIDE = 256  # the queue, policies over HTTPS, the control socket and its clients, the log
 
 
 def need(options: Options) -> int:

@@ -36,7 +36,7 @@ def program_of(logger: str) -> str:
 
 @functools.lru_cache(maxsize=32)  # of each second as many as there are programs, and processes are few
 def _begin(seconds: int, hostname: str, logger: str, process: int | None) -> str:
-    """What lines of one second begin with."""
+    """The prefix of the lines of one second."""
     return f"{_stamp(seconds)} {hostname} {program_of(logger)}[{process}]: "
 
 
@@ -53,7 +53,7 @@ class PostfixFormatter(logging.Formatter):
 
 
 def words_of(record: logging.LogRecord) -> str:
-    """What a record says, without time, host and program; the lines of a traceback follow."""
+    """The text of a record, without time, host and program; the lines of a traceback follow."""
     line = record.getMessage()
     if record.levelno > logging.INFO:
         line = f"{_POSTFIX_LEVELS.get(record.levelno, 'warning')}: {line}"

@@ -39,7 +39,7 @@ class LeanRecord(logging.LogRecord):
         self.process = os.getpid()
 
 
-WAIT_SECONDS = 0.01  # nobody sees the delay, and at a thousand messages a second it saves most of the writes
+WAIT_SECONDS = 0.01  # chosen: too short to notice, and at a thousand messages a second it saves most of the writes
 
 
 class GatheringHandler(logging.StreamHandler[TextIO]):
@@ -75,7 +75,7 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
             lines = self._lines[:]
             del self._lines[: len(lines)]  # whatever another thread adds meanwhile stays
             if lines:
-                with suppress(OSError, ValueError):  # nobody reads the log any more
+                with suppress(OSError, ValueError):  # the reader of the log has gone
                     self.stream.write("\n".join(lines) + "\n")
                     self.stream.flush()
 

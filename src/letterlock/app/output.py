@@ -1,4 +1,4 @@
-"""What all verbs print goes through here: the one place where text from outside is made harmless.
+"""All output of the verbs goes through here: the one place where text from outside is made harmless.
 
 `guarded_streams` puts a guard in front of standard output and standard error. Whatever is written there by anybody
 (a verb, a usage error, a progress bar, a traceback) has its control characters, bidirectional overrides and lone
@@ -121,7 +121,7 @@ def guarded_streams() -> Iterator[None]:
 
 
 def _exit(lost: OutputLost) -> None:
-    """Say it in one line, unless the reader has simply gone; leave nothing for the interpreter to flush at its end."""
+    """Report the error in one line, unless the reader has simply gone; leave the interpreter nothing to flush."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, sys.stdout.fileno())
     os.close(silence)

@@ -49,7 +49,7 @@ def take_directory(directory: Path, user: str | None) -> None:
 
 
 def make_for_user(directory: Path, user: str | None) -> None:
-    """As root, make another directory for the service user, where nobody else could have it changed; else nothing.
+    """As root, make another directory for the service user, where no other user can have changed it; else do nothing.
 
     Raises NotPermitted.
     """
@@ -66,7 +66,7 @@ def _make(directory: Path) -> None:
 
 
 def _make_for(entry: pwd.struct_passwd, directory: Path) -> None:
-    """Make the directory as root, and give it to the user, if nobody but root can write on the way to it.
+    """Make the directory as root, and give it to the user, if only root can write on the way to it.
 
     Where somebody else can, nothing is made: the user may do that. Raises NotPermitted.
     """
@@ -127,7 +127,7 @@ def _enter(name: str, at: int) -> int:
 
 
 def _require_own(directory: Path, user: str) -> None:
-    """As the service user: what is there must be ours. Raises NotPermitted."""
+    """As the service user, check that the directory is ours. Raises NotPermitted."""
     try:
         found = [(directory, directory.stat()), *((each, each.lstat()) for each in directory.iterdir())]
     except OSError as error:

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 20.0  # for supervisor and worker together: reading takes a ten
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a reload. `mistakes` is the report for the operator: then nothing was changed."""
+    """The outcome of a reload. `mistakes` is the report for the operator; nothing was changed then."""
 
     mistakes: str | None = None
     restart: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Reloading:
         if self.ask_supervisor is None:
             return await announced(self.reload)
         try:
-            await asyncio.to_thread(read_again, self.path)  # the supervisor cannot tell its mistakes to a command
+            await asyncio.to_thread(read_again, self.path)  # the supervisor cannot report mistakes to a command
         except BadConfig as error:
             log_mistakes(error)
             return Outcome(mistakes=_unchanged(error))
@@ -89,7 +89,7 @@ class Reloading:
 
 
 async def announced(reload: Callable[[], Awaitable[Outcome]]) -> Outcome:
-    """Reload, and tell the service manager that it goes on and that it is over."""
+    """Reload, and notify the service manager when it begins and when it is over."""
     notify_reloading()
     try:
         return await reload()
@@ -98,7 +98,7 @@ async def announced(reload: Callable[[], Awaitable[Outcome]]) -> Outcome:
 
 
 def notify_reloading() -> None:
-    """Tell the service manager that a reload begins (Type=notify-reload wants the time, too; systemd.service(5))."""
+    """Notify the service manager that a reload begins (Type=notify-reload wants the time, too; systemd.service(5))."""
     notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
@@ -110,7 +110,7 @@ def read_again(path: Path | None) -> Options:
 
 
 def log_reloaded(read: Options, restart: tuple[str, ...]) -> None:
-    """Say what holds now, and what does not yet."""
+    """Log what has taken effect, and what has not yet."""
     log.info("reloaded %s", read.source)
     for path in restart:
         log.warning("%s has changed in %s, which takes effect only after a restart", path, read.source)

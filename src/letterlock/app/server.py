@@ -77,7 +77,7 @@ class SystemClock:
 
 
 def boot_id() -> str:
-    """What the monotonic clock counts from: it goes on through restarts of the server, but not of the machine."""
+    """The origin of the monotonic clock, which survives restarts of the server, but not of the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # no Linux, or a sandbox without /proc: then this process is all that is known
@@ -231,7 +231,7 @@ REFRESH_PAUSE_SECONDS = 300.0  # chosen: as long as RFC 8461 section 3.3 has bet
 async def discovering(
     options: Options, asked: Dns, directory: Path | None, sockets: Sequence[socket.socket] = ()
 ) -> AsyncIterator[Discoverer]:
-    """Who finds the evidence on destinations; MTA-STS policies are remembered in a directory, or while it runs.
+    """The finder of evidence on destinations; MTA-STS policies are remembered in a directory, or while it runs.
 
     `sockets`: where this server listens. Without a directory, who asks is no server: it may look at this machine too.
     Refreshes policies ahead of their end. Raises StoreFailed.
@@ -290,7 +290,7 @@ class Server:
     ) -> None:
         clock = SystemClock()
         chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
-        new_id = IdMaker(clock.now, SecretBits())  # nobody can guess what is next
+        new_id = IdMaker(clock.now, SecretBits())  # the next id is unpredictable
         self.options = options
         self.store = store = opened.store
         self.discoverer = discoverer
@@ -399,7 +399,7 @@ class Server:
                 group.create_task(self.collector.run())
 
     async def stop(self) -> None:
-        """No new mail, then finish what is in hand and give back what is not."""
+        """Stop accepting mail, finish what is in progress, and give back the rest."""
         if self.collector is not None:
             self.collector.stop()
         await self.listener.stop(STOP_GRACE_SECONDS)
@@ -409,7 +409,7 @@ class Server:
 
 
 def _store_options(options: Options) -> StoreOptions:
-    """Of several workers the first also takes over the messages of former ones."""
+    """The store's options; the first of several workers also takes over the messages of former ones."""
     is_first = options.queue_directory == options.state_directory
     return StoreOptions(
         address=options.store,

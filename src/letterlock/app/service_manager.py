@@ -1,4 +1,4 @@
-"""What the service manager asks to be told: sd_notify(3), and the watchdog of sd_watchdog_enabled(3)."""
+"""Notifications that the service manager asks for: sd_notify(3), and the watchdog of sd_watchdog_enabled(3)."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ log = logging.getLogger("letterlock.workers")
 
 
 def notify(state: str) -> None:
-    """Tell systemd (Type=notify), when it asked to be told."""
+    """Notify systemd (Type=notify) if it asked for it."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return

@@ -40,14 +40,14 @@ STILL_SECONDS = 60.0  # without a sign of life, which comes every second: no dec
 STOP_SECONDS = 2 * STOP_GRACE_SECONDS + 10
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 RELOADED = 128  # added to a worker's number (below 64) in its sign that it has read the configuration again
-RELOAD_SECONDS = 30.0  # after which the service manager is told that reloading is over, whoever has not said so
+RELOAD_SECONDS = 30.0  # chosen: then the reload is reported as over, even if a worker has not confirmed it
 
 
 @dataclass(slots=True)
 class Worker:
     """One worker, as the supervisor sees it and as it sees itself.
 
-    `supervisor_gone` can be read from when the supervisor has ended; `alive` is where it is told that work goes on.
+    `supervisor_gone` can be read from when the supervisor has ended; `alive` is written to as a sign that work goes on.
     `moved_at` is when that was last (monotonic seconds), None before the first time since its start.
     """
 
@@ -69,12 +69,12 @@ class Worker:
         return replace(share(options, options.workers, self.number), queue_directory=self.directory)
 
     def tell_reloaded(self) -> None:
-        """Tell the supervisor that the configuration was read again."""
+        """Signal to the supervisor that the configuration was read again."""
         with suppress(BlockingIOError):
             os.write(self.alive, bytes([RELOADED + self.number]))
 
     def tell_alive(self) -> None:
-        """Tell the supervisor that work has begun, and then that it goes on."""
+        """Signal to the supervisor that work has begun, and then that it goes on."""
         with suppress(BlockingIOError):  # it has not read for hours, or is gone
             os.write(self.alive, bytes([self.number]))
 
@@ -140,7 +140,7 @@ class _Supervisor:
         return self._status
 
     def _wait(self) -> None:
-        """Until a signal comes, or for half a second: workers tell that they are ready without one."""
+        """Wait for a signal, at most half a second: workers report readiness without one."""
         number = signal.sigtimedwait(_SIGNALS, 0.5)
         if number is not None and number.si_signo in (signal.SIGTERM, signal.SIGINT):
             self._stop()
@@ -167,7 +167,7 @@ class _Supervisor:
                 os.kill(worker.pid, signal.SIGHUP)
 
     def _end_reload(self) -> None:
-        """Tell the service manager once all workers have read the configuration, or had time enough to."""
+        """Notify the service manager once all workers have read the configuration, or RELOAD_SECONDS have passed."""
         alive = {worker.number for worker in self._workers if worker.pid}
         self._reloading &= alive
         if self._reloading and time.monotonic() - self._reload_began > RELOAD_SECONDS:
