@@ -30,7 +30,7 @@ FREE_MESSAGES = 1.5  # largest messages for which a disk must have room, as Post
 
 
 def options(file: FileTable, source: str, lines: Lines) -> Options:
-    """Everything that the server needs, from a file that was checked; `lines` say where its tables stand."""
+    """Everything that the server needs, from a file that was checked; `lines` are where its tables begin."""
     keys = filled(ComposedKeys, file)
     hostname = keys.hostname or _system_hostname()
     directory = keys.own_directory or default_state_directory()
@@ -97,7 +97,7 @@ def _maildirs(file: FileTable) -> tuple[Maildir, ...]:
 
 
 def _drop_directory(file: FileTable, keys: ComposedKeys, directory: Path) -> Path | None:
-    """As configured; else beside the queue's, which nobody else may enter."""
+    """As configured; else next to the queue's, which is closed to other users."""
     if is_written(file, _key(ComposedKeys, "drop_directory")):
         return keys.drop_directory
     return Path(f"{directory}{DROP}")

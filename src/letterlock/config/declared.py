@@ -58,12 +58,12 @@ def filled(consumer: type[_T], file: BaseModel, **composed: Any) -> _T:
 
 
 def value_of(file: BaseModel, key: Key) -> Any:
-    """What the file says for a key, or the key's default."""
+    """The value of a key in the file, or its default."""
     return getattr(table_in(file, key), key.name)
 
 
 def is_written(file: BaseModel, key: Key) -> bool:
-    """Whether the file says anything for a key."""
+    """Whether the file sets a key."""
     return key.name in table_in(file, key).model_fields_set
 
 

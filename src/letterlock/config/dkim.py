@@ -46,7 +46,7 @@ class DkimTable(Table):
 
 
 def signer(tables: Mapping[str, DkimTable], lifetime_seconds: float) -> Signer | None:
-    """Who signs for all domains; None when there are no keys."""
+    """The signer for all domains; None when there are no keys."""
     keys = [key for domain, table in tables.items() for key in table.keys(domain)]
     return Signer(keys, lifetime_seconds=int(lifetime_seconds) + GRACE_SECONDS) if keys else None
 

@@ -20,8 +20,8 @@ from letterlock.config.values import path_of
 KEY_OCTETS = 32  # of AES-256
 MAX_KEY_FILE_OCTETS = 4096  # a key in base64 has 44; room for line ends and blanks
 SECRETS = "secrets"
-"""Of the validation context: False leaves secret keys unread, for commands that do not need them. Whoever may look at
-the queue or check a domain need not be able to read them."""
+"""Of the validation context: False leaves secret keys unread, for commands that do not need them. Users who may
+look at the queue or check a domain need not be able to read them."""
 
 _ACL_HEADER_OCTETS = 4  # linux/posix_acl_xattr.h: a version, then entries of tag, permissions, id
 _ACL_ENTRY = struct.Struct("<HHI")
@@ -56,7 +56,7 @@ KeyFile = Annotated[bytes | None, PlainValidator(_key, json_schema_input_type=st
 
 
 def _read(path: Path) -> tuple[bytes, bool]:
-    """The file's bytes, and whether others can read them, too; or a mistake that tells what hinders."""
+    """The file's bytes, and whether others can read them, too; or a mistake with the reason why not."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_KEY_FILE_OCTETS + 1), is_shared(file.fileno())
@@ -89,7 +89,7 @@ def is_shared(descriptor: int) -> bool:
 
 
 def _user_name() -> str:
-    """Whoever reads the file: the service's user, or root when `user` is set, for keys are read before that."""
+    """The user who reads the file: the service's, or root when `user` is set, for keys are read before that."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -27,7 +27,7 @@ def _relay(file: FileTable) -> Profile:
 
 
 def _profile(table: ListenerTable, relay: Profile) -> Profile:
-    """What a table says; for the rest, what `relay` has from `[smtp]`."""
+    """The values of a table; the rest comes from `relay`, as `[smtp]` has it."""
     inherits = table.role is Role.RELAY and table.relay_networks is None
     return Profile(
         role=table.role,

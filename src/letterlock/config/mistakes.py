@@ -1,4 +1,4 @@
-"""What is wrong in a configuration, told to its operator: every mistake with its line and a hint."""
+"""Reports all mistakes in a configuration, each with its line and a hint."""
 
 import difflib
 import re
@@ -98,7 +98,7 @@ def _key_path(line: str) -> tuple[str, ...]:
 
 
 def placed(details: ErrorDetails, lines: Lines, known_keys: KnownKeys) -> Mistake:
-    """What pydantic found wrong, with its place in the file and in our words; `known_keys` are those of a table."""
+    """Pydantic's errors with their places in the file, in our own wording; `known_keys` are those of a table."""
     context = details.get("ctx", {})
     place = details["loc"] + tuple(context.get("at", ()))
     place = tuple(part for part in place if part != "[key]")

@@ -1,4 +1,4 @@
-"""What the rooms get: their own frozen options. Each key of the file is declared here, or in the room that uses it."""
+"""The frozen options of each room. Each key of the file is declared here, or in the room that uses it."""
 
 import os
 from dataclasses import dataclass, field
@@ -290,12 +290,12 @@ class Options:
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
-        """What the listeners are."""
+        """The listeners."""
         return tuple(each.profile for each in self.listeners)
 
 
 def default_state_directory() -> Path:
-    """Where the queue lives when nobody said: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.
+    """The default state directory: `$XDG_STATE_HOME/letterlock`, else `~/.local/state/letterlock`.
 
     A user without a home (no HOME, no entry in passwd, as in a container) has the system's place.
     """
@@ -317,4 +317,4 @@ CONSUMERS = (
     RetrySchedule,
     RouteSettings,
 )
-"""Who declares keys."""
+"""The modules that declare keys."""

@@ -1,4 +1,4 @@
-"""What a running server takes from a configuration that was read again, and what has to wait for a restart."""
+"""Decides which changes of a configuration take effect on reload, and which have to wait for a restart."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace

@@ -76,7 +76,7 @@ def _distinct(value: object) -> object:
             try:
                 name = _rule_domain(written)
             except PydanticCustomError:
-                continue  # told with its place when the key itself is looked at
+                continue  # reported with its place when the key itself is checked
             if name in known:
                 raise wrong(f'"{known[name]}" and "{written}" are the same', "keep one of them", at=written)
             known[name] = written
@@ -313,7 +313,7 @@ def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
 
 
 def next_hop_name(table: RouteTable) -> str:
-    """What a route's next hop is called: the `domain` of its RelayHost."""
+    """The name of a route's next hop: the `domain` of its RelayHost."""
     hop = table.next_hop
     if isinstance(hop, FinalHop):
         return str(hop)
@@ -321,7 +321,7 @@ def next_hop_name(table: RouteTable) -> str:
 
 
 def _lmtp_host(domain: str, host: LmtpHost, table: RouteTable, source: str) -> RelayHost:
-    """LMTP to another host: TLS is demanded, unless an exception says why not."""
+    """LMTP to another host: TLS is demanded, unless an exception gives a reason."""
     rule = _rule(domain, table, source)
     if rule.tls is TlsRule.MAY:
         rule = replace(rule, tls=TlsRule.REQUIRE_TLS)

@@ -52,7 +52,7 @@ def _roots_of(name: str, blocks: Sequence[bytes]) -> TrustRoots:
     faults = {der: _fault(der) for der in blocks}
     usable = tuple(der for der, fault in faults.items() if fault is None)
     left_out = tuple(fault for fault in faults.values() if fault is not None)
-    if left_out:  # a root that is missing makes what is behind it untrusted: nobody should have to guess that
+    if left_out:  # a root that is missing makes what is behind it untrusted, which the log should explain
         log.warning("%d of the %d roots of %s cannot be used: %s", len(left_out), len(faults), name, left_out[0])
     return TrustRoots(name, usable, left_out)
 
@@ -73,7 +73,7 @@ def _pem_blocks(raw: bytes) -> list[bytes]:
 
 @functools.cache
 def system_roots() -> TrustRoots:
-    """The WebPKI roots: the system's bundle, else certifi's; those that nobody could use are left out."""
+    """The WebPKI roots: the system's bundle, else certifi's; unusable ones are left out."""
     system = ssl.get_default_verify_paths().cafile
     path = Path(system) if system and Path(system).is_file() else Path(certifi.where())
     return _roots_of("system", _pem_blocks(path.read_bytes()))

@@ -1,4 +1,4 @@
-"""Single values of the configuration: text in, checked values out; what is wrong is said in the operator's words."""
+"""Single values of the configuration: text in, checked values out; errors in terms that operators know."""
 
 import datetime as dt
 import ipaddress
@@ -192,7 +192,7 @@ Sources = Annotated[SourceAddresses, PlainValidator(_sources, json_schema_input_
 AnchorFile = Annotated[tuple[TrustAnchor, ...], PlainValidator(_anchors, json_schema_input_type=str)]
 
 
-MAX_EHLO_KEYWORDS = 100  # as many as an EHLO reply may have lines, roughly; far more than anybody ignores
+MAX_EHLO_KEYWORDS = 100  # as many as an EHLO reply may have lines, roughly; far more than an operator would suppress
 _ABOUT_TLS = frozenset({"STARTTLS", "REQUIRETLS"})
 
 
