@@ -65,7 +65,8 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
             loop = None
         if loop is not None and not self._lines:
             loop.call_later(WAIT_SECONDS, self.flush)
-        self._lines.append(self.format(record))
+        # Not by Handler.format, which only looks whether there is a formatter: there is, on the path of each message.
+        self._lines.append(self.formatter.format(record) if self.formatter is not None else self.format(record))
         if loop is None:
             self.flush()
 

@@ -4,7 +4,7 @@ The reason stands at the end of the line.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from letterlock.events import LogEvent
 from letterlock.identity.handshake import Completed
@@ -132,10 +132,13 @@ def _relay(attempt: Attempt) -> str:
 
 def _line(attempt: Attempt, outcome: RecipientOutcome, timing: str, protection: str) -> str:
     doubt = " in-doubt=yes" if outcome.in_doubt else ""
+    message_id, recipient, relay, status, text = _all_safe(
+        attempt.message_id, str(outcome.recipient), _relay(attempt), outcome.status, outcome.text
+    )
     # What Postfix does not have stands last: pflogsumm skips lines with tls= before dsn=.
     return (
-        f"{safe(attempt.message_id)}: to=<{safe(str(outcome.recipient))}>, relay={safe(_relay(attempt))}, {timing}, "
-        f"dsn={safe(outcome.status)}, status={_STATUS[outcome.kind]} ({safe(outcome.text)}) {protection}{doubt}"
+        f"{message_id}: to=<{recipient}>, relay={relay}, {timing}, "
+        f"dsn={status}, status={_STATUS[outcome.kind]} ({text}) {protection}{doubt}"
     )
 
 
@@ -179,6 +182,14 @@ def _seconds(value: float) -> str:
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.2g}" if value >= 0.01 else "0"
+
+
+def _all_safe(*texts: str) -> Sequence[str]:
+    """Each as `safe` has it. They are looked at together first: of most lines, nothing has to be changed."""
+    together = "".join(texts)
+    if len(together) <= MAX_TEXT_CHARACTERS and together.isprintable():
+        return texts
+    return [safe(text) for text in texts]
 
 
 def safe(text: str) -> str:

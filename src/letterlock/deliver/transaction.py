@@ -270,7 +270,7 @@ class _Transaction:
 
         That session is over, and the recipients have no outcome. Raises SessionLost.
         """
-        if self._conversation.client.chunking and reply.code in _NOT_UNDERSTOOD:
+        if reply.code in _NOT_UNDERSTOOD and self._conversation.client.chunking:
             self._unanswered.clear()
             self._done.broke_on = _CHUNKING
             raise SessionLost("4.5.0", f"the server offers CHUNKING and answers BDAT with {reply}")

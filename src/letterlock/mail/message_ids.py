@@ -12,8 +12,12 @@ def message_id_of(content: bytes) -> str | None:
     """The value of the first Message-ID field, without white space around it; None when there is no such field."""
     end = content.find(b"\r\n\r\n", 0, MAX_SEARCHED_OCTETS)
     stop = MAX_SEARCHED_OCTETS if end < 0 else end
-    at = next((at for name in _USUAL if (at := content.find(name, 0, stop)) >= 0), None)
-    found = _FIELD.match(content, at, stop) if at is not None else _FIELD.search(content, 0, stop)
+    at = -1
+    for name in _USUAL:
+        at = content.find(name, 0, stop)
+        if at >= 0:
+            break
+    found = _FIELD.match(content, at, stop) if at >= 0 else _FIELD.search(content, 0, stop)
     if found is None:
         return None
     return b" ".join(found[1].split())[:MAX_OCTETS].decode("utf-8", "backslashreplace")

@@ -64,9 +64,9 @@ class SmtpClient:
     `secure`: the session is inside TLS from its first octet (RFC 8314 section 3), and there is no STARTTLS. `lmtp`: the
     server speaks LMTP. `ignored`: EHLO keywords, in capitals, that are read as if they were not there.
 
-    To be read only: `state` is what may come next. `capabilities` are what the server offered in its last EHLO reply;
-    none before it, and nothing of what came before TLS. `fault` is what the server did wrong, if the session is over
-    because of it.
+    To be read only, as `lmtp` and `ignored` are: `state` is what may come next. `capabilities` are what the server
+    offered in its last EHLO reply; none before it, and nothing of what came before TLS. `sent_early`: the message of
+    this transaction went out with its envelope. `fault` is what the server did wrong, if the session is over for it.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class SmtpClient:
         self.state = State.WAITING
         self.capabilities: Capabilities = _NO_CAPABILITIES
         self._secure = secure
-        self._lmtp = lmtp
-        self._ignored = ignored
+        self.lmtp = lmtp
+        self.ignored = ignored
         self._sender_accepted = False
         self._accepted: list[Mailbox] = []
         self._transaction_open = False
         self._fresh = True
-        self._early = False
+        self.sent_early = False
         self.fault: RemoteProtocolError | None = None
 
     @property
@@ -105,16 +105,6 @@ class SmtpClient:
     def secure(self) -> bool:
         """Whether the session is inside TLS."""
         return self._secure
-
-    @property
-    def lmtp(self) -> bool:
-        """Whether the server speaks LMTP, and answers the message once for each recipient."""
-        return self._lmtp
-
-    @property
-    def ignored(self) -> frozenset[str]:
-        """The EHLO keywords that are read as if they were not there."""
-        return self._ignored
 
     @property
     def pipelining(self) -> bool:
@@ -133,12 +123,7 @@ class SmtpClient:
         Only in the first transaction: a session that served before may have ended unseen, and nothing is to be in doubt
         then.
         """
-        return self._fresh and self.chunking and self.pipelining
-
-    @property
-    def sent_early(self) -> bool:
-        """Whether the message of this transaction went out with its envelope."""
-        return self._early
+        return self._fresh and self.capabilities.chunking and self.capabilities.pipelining
 
     def take_output(self) -> bytes:
         """The octets to send now; they are handed out once."""
@@ -149,13 +134,13 @@ class SmtpClient:
     def hello(self) -> None:
         """EHLO; LHLO in LMTP (RFC 2033 section 4.1). Raises LocalProtocolError."""
         self._demand(State.GREETED)
-        step = Step.LHLO if self._lmtp else Step.EHLO
+        step = Step.LHLO if self.lmtp else Step.EHLO
         self._send(_Command(step, _ascii(step.value) + b" " + self._name + b"\r\n"))
 
     def hello_without_extensions(self) -> None:
         """HELO, for a server that does not know EHLO; never inside TLS, nor in LMTP. Raises LocalProtocolError."""
         self._demand(State.GREETED)
-        if self._lmtp:
+        if self.lmtp:
             raise LocalProtocolError("there is no HELO in LMTP")
         if self._secure:
             raise LocalProtocolError("a server that answered STARTTLS knows EHLO")
@@ -219,14 +204,14 @@ class SmtpClient:
             commands.append(_Command(Step.RCPT, line, one))
         if early is not None:
             commands.append(_Command(Step.BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
-        elif not self.chunking:
+        elif not self.capabilities.chunking:
             commands.append(_Command(Step.DATA, b"DATA\r\n"))
         self._plan.extend(commands)
         self._sender_accepted = False
         self._accepted = []
         self._transaction_open = True
         self._fresh = False
-        self._early = early is not None
+        self.sent_early = early is not None
         self._go_on()
         if early is not None:
             self._output.append(early.content)
@@ -243,13 +228,13 @@ class SmtpClient:
         except BareLineEnd as error:
             raise LocalProtocolError(str(error)) from None
         self._await(*self._message_answers())
-        if self.chunking:
+        if self.capabilities.chunking:
             self._output += (b"BDAT %d LAST\r\n" % len(ready.content), ready.content)
         else:
             self._output += (ready.octets, b".\r\n")
 
     def _message_answers(self) -> list[_Command]:
-        if not self._lmtp:
+        if not self.lmtp:
             return [_Command(Step.MESSAGE)]
         return [_Command(Step.MESSAGE, recipient=recipient) for recipient in self._accepted]
 
@@ -336,7 +321,7 @@ class SmtpClient:
         if step is Step.HELO:
             self.capabilities = _NO_CAPABILITIES
         else:
-            self.capabilities = parse_capabilities(reply.lines, self._ignored)
+            self.capabilities = parse_capabilities(reply.lines, self.ignored)
         return HelloAnswered(reply, self.capabilities)
 
     def _answer_tls(self, reply: Reply) -> Event:
@@ -389,7 +374,7 @@ class SmtpClient:
         if self._accepted:
             self.state = State.SENDING
             return [EnvelopeAnswered(tuple(self._accepted), reply)]
-        if self._lmtp:
+        if self.lmtp:
             raise self._fault(f"the server wants a message that is for nobody: {reply}")  # RFC 2033 section 4.2: a 503
         self._await(_Command(Step.NO_MESSAGE))
         self._output.append(b".\r\n")  # RFC 2920 section 3.1: an unwanted 354 is ended with an empty message
@@ -401,11 +386,11 @@ class SmtpClient:
             self._plan.clear()
             return self._envelope_over(None)
         if self._plan:
-            together = len(self._plan) if self.pipelining else 1
+            together = len(self._plan) if self.capabilities.pipelining else 1
             self._send(*[self._plan.popleft() for _ in range(together)])
-            if not self.pipelining:
+            if not self.capabilities.pipelining:
                 return []
-        if self.chunking and not self._due:
+        if self.capabilities.chunking and not self._due:
             return self._content_is_next()
         return []
 
