@@ -111,7 +111,7 @@ class Cache:
 
 
 class Zones:
-    """What names are: secure zones with their keys, insecure ones, or no zone cuts at all. Bounded by count."""
+    """The states of names: secure zones with their keys, insecure ones, or no zone cuts at all. Bounded by count."""
 
     def __init__(self, max_entries: int = 20_000) -> None:
         self._max_entries = max_entries
@@ -119,7 +119,7 @@ class Zones:
         self._proofs: OrderedDict[dns.name.Name, deque[KeptProof]] = OrderedDict()
 
     def get(self, name: dns.name.Name, now: float) -> CutState | None:
-        """What is known of a name as a zone cut, if it is still valid."""
+        """The known state of a name as a zone cut, if still valid."""
         state = self._states.get(name)
         return state if state is not None and now < state.expires_at else None
 

@@ -156,7 +156,7 @@ class Chain(Inquiry):
         return (yield from self._enter(zone, ds, keys, (step,), self._now + MAX_TTL))
 
     def _cut(self, parent: Secure, name: dns.name.Name) -> Steps[CutState]:
-        """What a name directly or further below a secure zone is: a zone of its own, or inside the parent."""
+        """The state of a name directly or further below a secure zone: a zone of its own, or inside the parent."""
         known = self._zones.get(name, self._now)
         if known is not None and (isinstance(known, Secure | Insecure) or known.zone == parent.zone):
             return known

@@ -27,7 +27,7 @@ _CNAME, _DNAME = dns.rdatatype.CNAME, dns.rdatatype.DNAME
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """What was proven, how securely (INSECURE: only up to an opt-out span), and by which record.
+    """A proven absence, how secure it is (INSECURE: only up to an opt-out span), and by which record.
 
     `delegation`: the name is a zone cut without DS. `empty`: the name exists and has no data at all.
     """

@@ -70,10 +70,10 @@ class KeptProof:
 
 
 class ZoneCache(Protocol):
-    """What is known of zone cuts from earlier lookups."""
+    """The zone cuts found by earlier lookups."""
 
     def get(self, name: dns.name.Name, now: float) -> CutState | None:
-        """What is known of a name as a zone cut, if it is still valid."""
+        """The known state of a name as a zone cut, if still valid."""
 
     def put(self, name: dns.name.Name, state: CutState) -> None:
         """Remember it."""
@@ -116,7 +116,7 @@ def bogus(detail: str, ede: int = 6) -> Stuck:
 
 
 class Inquiry:
-    """What one lookup has asked, proven and spent so far."""
+    """The questions, proofs and costs of one lookup so far."""
 
     def __init__(self, settings: InquirySettings, zones: ZoneCache, now: float) -> None:
         self._settings = settings

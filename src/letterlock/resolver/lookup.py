@@ -110,7 +110,7 @@ class Lookup(Chain):
                 reply, fresh = (yield from self._own_reply(name, rdtype)), True
 
     def _own_reply(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[DNSReply]:
-        """What the upstream says of an alias' target when it is asked for that by itself."""
+        """The upstream's reply to a query of its own for an alias' target."""
         yield from self._prefetch(name, rdtype)
         return (yield from self._reply(Question(name, rdtype)))
 
@@ -217,7 +217,7 @@ class Lookup(Chain):
             return Checked(Security.INSECURE, self._now + ttl, ttl), claimed
         self._note((_denial_step(zone.zone, what, denied),))
         # RFC 9077 section 3: the validated NSEC records bound it. The SOA is not validated, so it only shortens it (its
-        # TTL may be lower in zones signed before RFC 9077): whoever removes or forges it gains no time.
+        # TTL may be lower in zones signed before RFC 9077): removing or forging it gains an attacker no time.
         proven = max(0, int(expires_at - self._now))
         ttl = min(proven, _negative_ttl(zone.zone, reply)) if (zone.zone, _SOA) in reply.authority else proven
         if denied.security is Security.SECURE and ttl and denials.cheap:
@@ -288,7 +288,7 @@ def _denial_step(zone: dns.name.Name, what: str, denied: Denied) -> ProofStep:
 
 
 def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:
-    """What the SOA of a zone at or above a name says that an absence lasts (RFC 2308 section 5), an hour at most."""
+    """How long an absence lasts by the SOA of a zone at or above a name (RFC 2308 section 5), an hour at most."""
     for (owner, rdtype), signed in reply.authority.items():
         if rdtype == _SOA and name.is_subdomain(owner):
             minimum = min((record.minimum for record in signed.rrset if isinstance(record, SOA)), default=0)

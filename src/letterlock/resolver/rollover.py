@@ -84,7 +84,7 @@ class TrustPoint:
     seen_at: float = 0.0
 
     def anchors(self, configured: Iterable[TrustAnchor] = ()) -> tuple[TrustAnchor, ...]:
-        """What is trusted now: valid keys, those that are only missing, and configured ones that were never seen.
+        """The keys trusted now: valid ones, those that are only missing, and configured ones that were never seen.
 
         There may be none: when every key was revoked, the configured anchors that name them are not trusted either
         (RFC 5011 section 2.1).
@@ -107,7 +107,7 @@ def begin(zone: dns.name.Name) -> TrustPoint:
 
 
 def follow(point: TrustPoint, anchors: Iterable[TrustAnchor], signed: SignedRRset | None, now: float) -> TrustPoint:
-    """What a look at the zone's DNSKEY RRset changes that began `now`. `anchors` are the configured ones.
+    """The new state after a look at the zone's DNSKEY RRset that began `now`. `anchors` are the configured ones.
 
     A key that revokes itself needs no other key to vouch for that (RFC 5011 section 2.1). All else in an RRset that no
     trusted key vouches for counts for nothing, and one that was asked for before the last look changes nothing at all.
@@ -179,7 +179,7 @@ def _is_followed(key: DNSKEY) -> bool:
 
 
 def merge(one: TrustPoint, other: TrustPoint) -> TrustPoint:
-    """What two records of one zone say together: the later one holds, and so does every revocation."""
+    """Merge two records of one zone: the later one holds, and so does every revocation."""
     earlier, later = sorted((one, other), key=lambda point: point.seen_at)
     keys = {_identity(each.key): each for each in later.keys}
     for each in earlier.keys:

@@ -22,7 +22,7 @@ _RECORD = struct.Struct("!HHIH")
 _OPTION = struct.Struct("!HH")
 _OPT = dns.rdatatype.OPT
 _EDE = 15  # RFC 8914
-_POINTER, _LABEL = 0xC0, 0x40
+_POINTER, _LABEL = 0xC0, 0x40  # the high bits of a length octet in names (RFC 1035 section 4.1.4)
 
 
 class Unreadable(ValueError):
