@@ -18,7 +18,7 @@ MAX_NAMES_DESCRIBED = 20  # chosen: enough to recognise a certificate by
 MAX_SHOWN_CHARACTERS = 255  # a whole domain name
 # A certificate of 64 KiB holds 1,500 names, or the longest post-quantum signature. Reading one costs up to 8 ms.
 MAX_CERTIFICATE_OCTETS = 65_536
-# What is parsed takes 30 times its bytes of memory. 256 certificates and 256 paths are remembered: at worst 30 + 60 MB.
+# A parsed certificate takes 30 times its bytes of memory. 256 certificates and 256 paths are kept: 30 + 60 MB at worst.
 MAX_REMEMBERED_OCTETS = 4_096  # of one certificate; real ones have 1 to 2 KiB
 MAX_REMEMBERED_CHAIN_OCTETS = 8_192  # of the signed parts of a chain; real ones have two to four certificates
 MAX_NAME_OCTETS = 1_024  # of a subject or issuer: the longest seen in the wild have a few hundred
@@ -58,7 +58,7 @@ class CertificateSummary:
     self_issued: bool
 
 
-# What `cryptography` raises for damaged certificates, found by damaging many: TypeError for a BIT STRING as a name.
+# Exceptions of `cryptography` for damaged certificates, found by damaging many: TypeError for a BIT STRING as a name.
 # Not what it warns of: serial numbers below 1 are wrong, and RFC 5280 section 4.1.2.2 asks to handle them gracefully.
 _UNREADABLE = (
     ValueError,

@@ -146,7 +146,7 @@ class _Search:
                     yield from self._paths((*path, issuer))
 
     def _candidates(self, certificate: x509.Certificate) -> list[x509.Certificate]:
-        """Who may have issued a certificate, by name and key identifier: anchors first, those valid now first."""
+        """The possible issuers of a certificate, by name and key identifier: anchors first, those valid now first."""
         wanted = issuer_key(certificate)
         found = [*self.anchors.named(wanted), *(one for subject, one in self._subjects if subject == wanted)]
         fitting = [one for one in dict.fromkeys(found) if key_identifiers_fit(certificate, one)]

@@ -49,7 +49,7 @@ class KeyFacts:
 
 
 def key_facts(certificate: x509.Certificate) -> KeyFacts | None:
-    """What kind of key a certificate has; None for kinds that are unknown here, and for keys that cannot be read."""
+    """The kind of key in a certificate; None for kinds that are unknown here, and for keys that cannot be read."""
     try:
         return facts_of_key(certificate.public_key())
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -76,7 +76,7 @@ def key_fault(certificate: x509.Certificate) -> str | None:
 
 
 class Weakness(StrEnum):
-    """What is weak in a session although it may be encrypted and authenticated."""
+    """The weaknesses of a session, although it may be encrypted and authenticated."""
 
     SHORT_KEY = "short-key"
     NO_FORWARD_SECRECY = "no-forward-secrecy"

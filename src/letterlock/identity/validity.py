@@ -24,7 +24,7 @@ _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not
 _FLAGS = crypto.X509StoreFlags.PARTIAL_CHAIN | _NO_CHECK_TIME  # every anchor will do, self-signed or not
 _SERVER_USAGES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-# What X509_V_ERR_* codes mean; codes keep their number from one release of OpenSSL to the next.
+# The meaning of X509_V_ERR_* codes; codes keep their number from one release of OpenSSL to the next.
 _FAULTS = {
     1: "the chain below {0} cannot be checked",
     2: "the certificate of {0} and its issuer's do not fit together",
