@@ -22,7 +22,7 @@ class ConnectionEnded(RemoteProtocolError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a server offered in its EHLO reply (RFC 5321 section 4.1.1.1).
+    """The capabilities offered in an EHLO reply (RFC 5321 section 4.1.1.1).
 
     `size` is the largest message in octets, 0 when it did not say one; None when SIZE was not offered (RFC 1870).
     `keywords` are all that it offered, those that are ignored too.

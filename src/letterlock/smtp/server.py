@@ -74,7 +74,7 @@ class SmtpServer(ServerSession):
             self._input.feed(data)
 
     def next_event(self) -> Event | None:
-        """What happened next; None when there is nothing until more is fed. After Ended, Ended again.
+        """The next event; None when there is nothing until more is fed. After Ended, Ended again.
 
         Raises LocalProtocolError while a decision or the TLS handshake is due.
         """

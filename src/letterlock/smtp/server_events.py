@@ -14,7 +14,7 @@ MAX_COMMAND_OCTETS = 2048  # RFC 5321 section 4.5.3.1.4 has 512, and parameters 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """What a client may use. Lines are counted in octets with their CRLF.
+    """The limits for a client. Lines are counted in octets with their CRLF.
 
     RFC 5321 section 4.5.3.1 demands at least 512 (and more for parameters), 1000 and 100 of the defaults' first three.
     `max_bad_commands` refused commands, or `max_idle_commands` without a message, end the session with 421. NUL is no
