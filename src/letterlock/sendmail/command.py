@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STDIN, STDOUT, STDERR = 0, 1, 2
+STDIN, STDOUT, STDERR = 0, 1, 2  # file descriptors (stdin(3))
 MAX_SHOWN = 5  # of what could not be read
 HELP = """\
 usage: letterlock-sendmail [option ...] [recipient ...] < message

@@ -32,7 +32,7 @@ _NOT_NAMES = ("true", "false", "inf", "nan")  # inside an array of arrays these 
 
 
 class Settings:
-    """What the commands need to know. `listen` are addresses with ports, `directory` may be None: the default.
+    """The settings that the commands need. `listen` are addresses with ports, `directory` may be None: the default.
 
     `drop_directory` is None too where the file says nothing, and False where it says that there is none.
     """
