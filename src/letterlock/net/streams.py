@@ -90,7 +90,7 @@ class TcpStream:
             self._answer = None
 
     async def _next(self, max_octets: int) -> bytes:
-        """What comes next; in a conversation what of an answer the kernel did not take, and b"" when it is over."""
+        """The next octets; in a conversation, the part of an answer that the kernel did not take; b"" at the end."""
         self._wanted = max_octets
         self._waiting = self._loop.create_future()
         if not self._watched:

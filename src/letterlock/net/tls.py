@@ -98,14 +98,14 @@ class TlsStream:
         return data
 
     def _read_now(self, max_octets: int) -> bytes | None:
-        """What can be read now; b"" after close_notify, None when OpenSSL needs more octets. Raises TlsBroken."""
+        """The octets readable now; b"" after close_notify, None when OpenSSL needs more octets. Raises TlsBroken."""
         if self._ahead:
             data, self._ahead = self._ahead[:max_octets], self._ahead[max_octets:]
             return data
         return self._decrypt(max_octets)
 
     def _decrypt(self, max_octets: int) -> bytes | None:
-        """What OpenSSL can read now, of one record at most. Raises TlsBroken."""
+        """The octets that OpenSSL can read now, of one record at most. Raises TlsBroken."""
         try:
             data = self._connection.recv(min(max_octets, _RECORD_OCTETS))
         except SSL.WantReadError:

@@ -40,7 +40,7 @@ _ALERT = re.compile(r"(?:(?:ssl/tls|tls|sslv3) alert|(?:tlsv1|tlsv13)(?: alert)?
 
 
 def say(error: SSL.Error) -> str:
-    """What went wrong, in one line."""
+    """The failure in one line."""
     if isinstance(error, SSL.SysCallError):
         return EOF
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []

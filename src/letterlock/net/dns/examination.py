@@ -27,7 +27,7 @@ _NSEC, _NSEC3, _RRSIG = dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.R
 
 
 class UpstreamFinding(StrEnum):
-    """What can be wrong with an upstream; the value is a code, `sentence` says it for people."""
+    """The possible faults of an upstream; the value is a code, `sentence` is for people."""
 
     SILENT = "silent"
     CHOKES_ON_DO = "chokes-on-do"
@@ -56,7 +56,7 @@ _UNFIT_DEMERITS = 4  # more than any finding above: there are no usable answers 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamReport:
-    """What was found out about an upstream, and its round trip in seconds (None: it never answered)."""
+    """The findings about an upstream, and its round trip in seconds (None: it never answered)."""
 
     upstream: Upstream
     findings: tuple[UpstreamFinding, ...]

@@ -103,7 +103,7 @@ class UpstreamTransport:
             looking.cancel()
 
     def _here(self) -> "_Work":
-        """What belongs to this event loop; what is left of one that has ended is forgotten."""
+        """The state of this event loop; the rest of one that has ended is dropped."""
         loop = asyncio.get_running_loop()
         if self._work is None or self._work.loop is not loop:
             if self._work is not None and not self._work.loop.is_closed():

@@ -12,7 +12,7 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 MAX_RESOLV_CONF_OCTETS = 1 << 16  # chosen: real files have a few lines
 MAX_UPSTREAMS = 16  # chosen: resolv.conf(5) uses three; more would only be asked in turn
 MAX_TEXT_OCTETS = 512  # chosen: an address, a port, a name of 253 characters and pins
-DNS_PORT, DNS_OVER_TLS_PORT = 53, 853
+DNS_PORT, DNS_OVER_TLS_PORT = 53, 853  # RFC 1035 section 4.2, RFC 7858 section 3.1
 _PIN = "pin-sha256="
 _PIN_OCTETS = 32  # of a SHA-256 digest
 _BRACKETED = re.compile(r"\[([^\]]+)\](?::(\d{1,5}))?")
@@ -30,7 +30,7 @@ class NoUpstreams(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """What an upstream over TLS has to show: a certificate for `name`, a public key with this SHA-256, or both."""
+    """The proof required of an upstream: a certificate for `name`, a public key with this SHA-256, or both."""
 
     name: str | None = None
     pin: bytes | None = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 HEADER_OCTETS = 12  # RFC 1035 section 4.1.1
 MAX_MESSAGE_OCTETS = 65_535  # the length field over TCP has 16 bits (RFC 1035 section 4.2.2)
-_QR, _OPCODE = 0x80, 0x78
+_QR, _OPCODE = 0x80, 0x78  # bits of the third octet (RFC 1035 section 4.1.1)
 # FORMERR, SERVFAIL, NOTIMP, REFUSED: another upstream may do better.
 _POOR = frozenset({1, 2, 4, 5})
 
