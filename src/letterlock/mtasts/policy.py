@@ -13,7 +13,7 @@ _SHOWN_CHARACTERS = 60  # chosen: enough to recognise the value
 
 # sts-policy-ext-value: visible characters, with spaces only between them.
 _FIELD = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}):[ \t]*([^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?)")
-MAX_ODDITIES = 10  # chosen: that are reported; a longer list would help nobody
+MAX_ODDITIES = 10  # chosen: those that are reported; a longer list would help no reader
 _BYTE_ORDER_MARK = "\ufeff"
 _MAX_AGE = re.compile(r"[0-9]{1,10}")
 
