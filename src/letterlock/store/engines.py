@@ -16,7 +16,7 @@ SQLITE = "sqlite"
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """What the operator configured: an engine's name, and the part after the colon (empty: the engine's default)."""
+    """The store as configured: an engine's name, and the part after the colon (empty: the engine's default)."""
 
     engine: str = SQLITE
     location: str = ""
@@ -55,7 +55,7 @@ class Leftovers(Protocol):
 
 
 class NoLeftovers:
-    """For an engine whose workers share one store: nobody leaves anything behind."""
+    """For an engine whose workers share one store: none leaves messages behind."""
 
     @property
     def problems(self) -> Mapping[str, str]:

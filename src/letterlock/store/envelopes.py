@@ -37,7 +37,7 @@ def write_envelope(envelope: Envelope) -> bytes:
 
 
 def read_whole_envelope(note: bytes) -> Envelope:
-    """What `write_envelope` wrote. Raises Damaged."""
+    """Read what `write_envelope` wrote. Raises Damaged."""
     try:
         values = json.loads(note.decode("utf-8", "surrogateescape"))
         return _read(values)

@@ -84,7 +84,7 @@ def age_row(age: Age) -> tuple[float | str | None, ...]:
 
 
 def read_age(seconds: float, wall: float | None, monotonic: float | None, boot: str | None) -> Age:
-    """What `age_row` wrote. Older versions kept the wall clock only: of a boot that nobody knows."""
+    """Read what `age_row` wrote. Older versions kept only the wall clock: their boot is unknown."""
     return Age(seconds, None if wall is None else Reading(wall, monotonic or 0.0, boot if boot is not None else "?"))
 
 

@@ -48,7 +48,7 @@ class ContentSeal:
         return _SEALED + nonce + self._cipher(message_id).encrypt(nonce, octets, None)
 
     def open(self, message_id: str, octets: bytes) -> bytes:
-        """What was closed. What an older version wrote without either is given as it is. Raises Damaged."""
+        """The octets that were closed. Older ones without either are returned as they are. Raises Damaged."""
         if octets.startswith(_CHECKED):
             content = octets[len(_CHECKED) + _CRC_OCTETS :]
             if zlib.crc32(content).to_bytes(_CRC_OCTETS, "big") != octets[len(_CHECKED) :][:_CRC_OCTETS]:

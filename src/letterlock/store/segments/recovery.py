@@ -51,7 +51,7 @@ async def recover(directory: Path, kept: Store, seal: ContentSeal = IN_CLEAR, di
 
 
 async def _move_all(path: Path, found: "_Found", kept: Store, seal: ContentSeal, disk: Disk | None) -> None:
-    """What one segment has; then it is removed, or set aside. Raises StoreFailed, OSError."""
+    """Move the messages of one segment; then it is removed, or set aside. Raises StoreFailed, OSError."""
     for group in _groups(found.of(path)):
         if disk is not None:
             disk.require(sum(left.record.content_octets for left in group))
@@ -231,5 +231,5 @@ def _open_note(seal: ContentSeal, note: bytes) -> bytes:
 
 
 def _note_of(message_id: str) -> str:
-    """What the envelope is sealed under: no message has this id, so neither can stand for the other."""
+    """The id that the envelope is sealed under: no message has this id, so neither can stand for the other."""
     return f"envelope of {message_id}"
