@@ -65,7 +65,7 @@ class PolicyStore:
             raise StoreFailed(f"cannot open the remembered policies {path}: {error}") from None
 
     async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
-        """What is remembered of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
+        """The remembered policy of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
 
         def work(db: sqlite3.Connection) -> KnownPolicy | None:
             if used_at is not None:

@@ -33,7 +33,7 @@ class TrustPointFile:
         self._zone = zone
 
     def load(self) -> TrustPoint:
-        """What is stored; a trust point without keys when there is nothing, or it is damaged. Raises StoreFailed."""
+        """The stored trust point; one without keys when there is none, or it is damaged. Raises StoreFailed."""
         try:
             return self._load()
         except OSError as error:
