@@ -15,7 +15,7 @@ message's life is tried for the last time then, and not once more a microsecond 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the clocks said at one moment. `boot` names what `monotonic` counts from: seconds of two boots differ."""
+    """The clocks at one moment. `boot` names the origin of `monotonic`: seconds of two boots differ."""
 
     wall: float
     monotonic: float

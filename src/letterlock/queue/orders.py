@@ -133,7 +133,7 @@ class Page(Generic[_T]):
 
 
 class TallyBy(StrEnum):
-    """What tasks are counted by."""
+    """The keys that tasks are counted by."""
 
     DOMAIN = "domain"
     SENDER = "sender"

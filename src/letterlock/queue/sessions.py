@@ -29,7 +29,7 @@ class SessionTried(NamedTuple):
 
     @property
     def policies(self) -> frozenset[Demander]:
-        """Who demanded TLS: the operator's rule, where nobody else did; nobody at all, where it was opportunistic."""
+        """Who demanded TLS: the operator's rule if nothing else did; no one if TLS was opportunistic."""
         required = self.requirement
         by_rule = required.encryption is Encryption.MANDATORY and not required.demanders
         return frozenset({Demander.RULE}) if by_rule else required.demanders

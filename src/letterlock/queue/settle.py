@@ -101,7 +101,7 @@ def _span(seconds: float) -> str:
 def _by_confirmation(
     task: DeliveryTask, delivered: Sequence[RecipientOutcome]
 ) -> tuple[tuple[RecipientOutcome, ...], tuple[RecipientOutcome, ...]]:
-    """What was delivered, and what was only relayed: of that the sender wishes to hear from us (RFC 3461 5.2.2)."""
+    """Delivered outcomes, and those only relayed, which the sender wants a notification of (RFC 3461 5.2.2)."""
     sender, wishes = task.envelope.reverse_path, task.envelope.wishes
     if sender is None or not wishes.recipients:
         return tuple(delivered), ()
@@ -129,7 +129,7 @@ def settle(
     outcomes = {outcome.recipient: outcome for outcome in attempt.outcomes}
     found = [outcomes.get(recipient) or _forgotten(task, recipient) for recipient in task.recipients]
     age, left = task.age, 0.0
-    if [outcome for outcome in found if outcome.kind is OutcomeKind.DEFERRED]:  # age matters to nobody else
+    if [outcome for outcome in found if outcome.kind is OutcomeKind.DEFERRED]:  # age matters only to these
         usual = schedule.delay(max(task.attempts, 1))
         age = age.grown(reading or Reading(now, now), at_most=UNMEASURED_WAITS * usual)
         left = schedule.lifetime(task.envelope) - age.seconds

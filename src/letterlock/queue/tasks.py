@@ -92,7 +92,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What an attempt means for the queue: final outcomes, those tried again, when, and how old the task is then.
+    """The result of an attempt for the queue: final outcomes, those tried again, when, and how old the task is then.
 
     `relayed` are delivered too, but to a server that confirms nothing, and the sender asked to be notified.
     """
