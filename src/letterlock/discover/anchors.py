@@ -21,7 +21,7 @@ class Memory(Protocol):
     """Where a trust point is stored, for all workers and over restarts. Every verb may raise StoreFailed."""
 
     def load(self) -> TrustPoint:
-        """What is stored."""
+        """The stored state."""
 
     def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
         """Replace the stored state by what follows from it; no other process changes it meanwhile."""

@@ -28,7 +28,7 @@ class PolicyFinder(Protocol):
     """Finds the MTA-STS policies of domains; implemented in `letterlock.discover.sts`."""
 
     async def find(self, domain: str) -> StsEvidence:
-        """What is known of a domain's policy."""
+        """The evidence on a domain's policy."""
 
     async def recheck(self, domain: str) -> StsEvidence:
         """The same, after a fresh look at the TXT record's id."""

@@ -25,13 +25,13 @@ class FindsOut(Protocol):
         """Where mail for a domain goes."""
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
-        """What is known of a next hop."""
+        """The evidence on a next hop."""
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
         """Whether the domain's MTA-STS policy is another one by now."""
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
-        """What is known of one of its hosts."""
+        """The evidence on one of its hosts."""
 
 
 class RecentDiscoverer:
@@ -57,7 +57,7 @@ class RecentDiscoverer:
         return led
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
-        """What is known of a next hop."""
+        """The evidence on a next hop."""
         key = next_hop, sender
         known = self._destinations.get(key, self._monotonic())
         if known is None:
@@ -76,7 +76,7 @@ class RecentDiscoverer:
         return changed
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
-        """What is known of one of its hosts."""
+        """The evidence on one of its hosts."""
         key = host, port
         known = self._hosts.get(key, self._monotonic())
         if known is None:

@@ -14,7 +14,7 @@ _LABELS = "_smtp._tls"
 async def find_reporting(
     resolver: Resolver, domain: str
 ) -> ReportAddresses | NoTLSRPTRecord | InvalidTLSRPTRecord | LookupFailure | None:
-    """What the domain announces; None for an address literal. Never raises for DNS."""
+    """The announcement of the domain; None for an address literal. Never raises for DNS."""
     if is_address_literal(domain):
         return None
     if len(f"{_LABELS}.{domain}") > MAX_NAME_OCTETS:

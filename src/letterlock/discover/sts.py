@@ -58,7 +58,7 @@ class PolicyMemory(Protocol):
     """Where policies are remembered over restarts. Every verb may raise StoreFailed."""
 
     async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
-        """What is remembered of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
+        """The remembered policy of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
 
     async def due(self, now: float, limit: int) -> Sequence[KnownPolicy]:
         """Policies that hold and are to be fetched again, the longest due first."""
@@ -89,7 +89,7 @@ class StsFinder:
         self._past: OrderedDict[str, PastFailure] = OrderedDict()
 
     async def find(self, domain: str) -> StsEvidence:
-        """What is known of the policy of a policy domain (A-labels, lower-case). Never raises for DNS, HTTPS or disk.
+        """The evidence on the policy of a policy domain (A-labels, lower-case). Never raises for DNS, HTTPS or disk.
 
         The policy domain is the recipients' domain, or that of a smart host (section 3.4): its parents are not asked.
         """
