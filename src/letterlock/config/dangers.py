@@ -10,7 +10,7 @@ from letterlock.config.reloading import contexts
 
 
 def dangers(options: Options, now: float) -> Iterator[str]:
-    """What deserves a warning, and what to do about it. Looks at the modes of key files, and at nothing else."""
+    """Warnings, and what to do about them. Reads the modes of key files, and nothing else."""
     if "." not in options.hostname:
         yield (
             f"the host name {options.hostname} has no dot: many servers refuse mail from it; set `hostname` to the"

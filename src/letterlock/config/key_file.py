@@ -20,7 +20,7 @@ from letterlock.config.values import path_of
 KEY_OCTETS = 32  # of AES-256
 MAX_KEY_FILE_OCTETS = 4096  # a key in base64 has 44; room for line ends and blanks
 SECRETS = "secrets"
-"""Of the validation context: False leaves secret keys unread, for commands that do not need them. Users who may
+"""A key of the validation context: False leaves secret keys unread, for commands that do not need them. Users who may
 look at the queue or check a domain need not be able to read them."""
 
 _ACL_HEADER_OCTETS = 4  # linux/posix_acl_xattr.h: a version, then entries of tag, permissions, id
