@@ -24,7 +24,9 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 
 
 class ControlFailed(Exception):
-    """The control socket cannot be made. `str()` says why."""
+    """The control socket cannot be made. `str()` says why, `hint` what an operator can do."""
+
+    hint = "the control socket is in [queue] directory"
 
 
 class ControlServer:

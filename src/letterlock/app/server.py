@@ -443,7 +443,7 @@ async def running(options: Options, sockets: Sequence[socket.socket] | None = No
             await server.control.start()
             opened.store.started()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
-            raise StartFailed(f"{error}\n  hint: [queue] directory says where the queue lives") from None
+            raise StartFailed(f"{error}\n  hint: {error.hint}") from None
         _warn_of_unwritable_maildirs(options)
         keeper = AnchorKeeper(asked.resolver, partial(TrustPointFile, options.state_directory), SystemClock())
         keeper.restore()

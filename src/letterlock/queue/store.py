@@ -16,15 +16,33 @@ class LeaseLost(Exception):
 
 
 class StoreFailed(Exception):
-    """The disk is full, unwritable or damaged: nothing was accepted."""
+    """The disk is full, unwritable or damaged: nothing was accepted. `hint` says what an operator can do at start."""
+
+    hint = "[queue] directory says where the queue is"
 
 
 class QueueInUse(Exception):
     """Another server uses this queue."""
 
+    hint = "stop that server, or give this one a [queue] directory of its own"
+
 
 class StoreFull(StoreFailed):
     """No space is left on the disk; the messages stored there are safe."""
+
+    hint = "free space on that disk, but delete nothing in the queue directory; the mail in it is safe"
+
+
+class WrongKey(StoreFailed):
+    """The queue is encrypted, and the key is absent or another one; the messages stored there are safe."""
+
+    hint = "restore the key that this queue was encrypted with, and name it in [queue] key_file; the mail is safe"
+
+
+class NewerStore(StoreFailed):
+    """A later version wrote it, in a form that this one does not know."""
+
+    hint = "install the later version again; no earlier one can read this queue"
 
 
 class AcceptStore(Protocol):

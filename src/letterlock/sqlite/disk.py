@@ -8,6 +8,7 @@ last part is only for a start.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from letterlock.queue.store import StoreFull
 
 log = logging.getLogger("letterlock.store")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, or the file may not grow
 RESERVE_FILE = "reserve"
 RESERVE_OCTETS = 8 << 20  # the database's log before it is written back (4 MB), and as much again
 LAST_OCTETS = 128 << 10  # for a start: the log's index has 32 KB, and what is leased is written anew

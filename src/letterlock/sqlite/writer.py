@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from letterlock.queue.store import StoreFailed, StoreFull
-from letterlock.sqlite.disk import nobody_helps
+from letterlock.sqlite.disk import NO_ROOM, nobody_helps
 
 MAX_GROUP = 200  # chosen: pieces of work that share one transaction; more would gain little and delay the first
 MAX_SHORT_GROUP = 64  # chosen: done in one turn of the event loop, which other work waits for
@@ -227,8 +227,9 @@ class Writer:
                 self._connection.execute("ROLLBACK")
 
 
-def explain(error: sqlite3.Error) -> StoreFailed:
-    """SQLite's error as the store's own failure, with a sentence for people."""
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+def explain(error: sqlite3.Error | OSError, what: str = "the queue's database") -> StoreFailed:
+    """An error of SQLite or the system as the store's own failure, with a sentence for people about `what`."""
+    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    if full or (isinstance(error, OSError) and error.errno in NO_ROOM):
         return StoreFull("the disk with the queue is full")
-    return StoreFailed(f"the queue's database: {error}")
+    return StoreFailed(f"{what}: {error}")

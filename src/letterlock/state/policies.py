@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from letterlock.mtasts import Change, KnownPolicy, Mode, StsPolicy
-from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.queue.store import NewerStore, StoreFailed, StoreFull
 from letterlock.sqlite.named import read_statements
 from letterlock.sqlite.writer import Writer
 
@@ -154,7 +154,7 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
         connection.execute(f"PRAGMA user_version = {number}")
     connection.execute("COMMIT")
     if version > VERSION:
-        raise StoreFailed(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
+        raise NewerStore(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
 
 
 def _suffix(domain: str, labels: int) -> str:

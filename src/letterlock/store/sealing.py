@@ -14,7 +14,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from letterlock.queue.store import StoreFailed
+from letterlock.queue.store import WrongKey
+from letterlock.sqlite.writer import explain
 from letterlock.store.rows import Damaged
 from letterlock.store.segments.log import sync_directory
 
@@ -83,16 +84,16 @@ def check_key(directory: Path, seal: ContentSeal) -> None:
         elif seal.encrypts:
             _write_durably(path, seal.close(name, b"letterlock"))
     except OSError as error:
-        raise StoreFailed(f"{path}: {error.strerror}") from None
+        raise explain(error, str(path)) from None
 
 
 def _see_that_it_opens(octets: bytes, name: str, seal: ContentSeal, directory: Path) -> None:
     if not seal.encrypts:
-        raise StoreFailed(f"the queue in {directory} is encrypted, and [queue] key_file is not set")
+        raise WrongKey(f"the queue in {directory} is encrypted, and [queue] key_file is not set")
     try:
         seal.open(name, octets)
     except Damaged:
-        raise StoreFailed(f"the queue in {directory} is encrypted with another key than [queue] key_file has") from None
+        raise WrongKey(f"the queue in {directory} is encrypted with another key than [queue] key_file has") from None
 
 
 def _write_durably(path: Path, octets: bytes) -> None:

@@ -8,7 +8,6 @@ removed, the oldest first: a younger one may have the word that a message of an 
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import queue
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from letterlock.queue.store import StoreFailed, StoreFull
-from letterlock.sqlite.disk import nobody_helps
+from letterlock.sqlite.disk import NO_ROOM, nobody_helps
 from letterlock.store.segments.records import (
     OPENING_OCTETS,
     SALT_OCTETS,
@@ -295,6 +294,6 @@ def sync_directory(directory: Path) -> None:
 
 
 def _explain(error: OSError, directory: Path) -> StoreFailed:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in NO_ROOM:
         return StoreFull("the disk with the queue is full")
     return StoreFailed(f"cannot write in {directory}: {error.strerror or error}")

@@ -17,6 +17,7 @@ from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Want
 from letterlock.queue.store import LeaseLost, Store, StoreFailed, StoreFull
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from letterlock.sqlite.disk import Disk, nobody_helps
+from letterlock.sqlite.writer import explain
 from letterlock.store.envelopes import write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
@@ -73,7 +74,7 @@ class SegmentStore:
             found = await recover(directory, kept, seal, disk)
             old = [reopen(path) for path in found.paths]
         except OSError as error:
-            raise StoreFailed(f"cannot read the queue in {directory}: {error}") from None
+            raise explain(error, f"cannot read the queue in {directory}") from None
         store = cls(kept, SegmentLog(directory, last_number=found.last_number, old=old, relief=relief), seal, disk)
         segments = {segment.path: segment for segment in old}
         for left in found.left:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from letterlock.machine import memory_octets
-from letterlock.queue.store import QueueInUse, StoreFailed
+from letterlock.queue.store import NewerStore, QueueInUse, StoreFailed
 from letterlock.sqlite.disk import disk_octets, free_octets
 from letterlock.store.sqlite.statements import SCHEMA, SQL
 
@@ -139,4 +139,4 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         steps = "".join(SQL[f"from_version_{each}"] for each in range(version, VERSION))
         connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version != VERSION:
-        raise StoreFailed(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
+        raise NewerStore(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")

@@ -23,7 +23,7 @@ from letterlock.queue.tasks import (
     Settlement,
 )
 from letterlock.sqlite.disk import nobody_helps
-from letterlock.sqlite.writer import Writer
+from letterlock.sqlite.writer import Writer, explain
 from letterlock.store.parcels import Parcel, take_parcel
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
 from letterlock.store.sealing import IN_CLEAR, ContentSeal, check_key
@@ -80,7 +80,7 @@ class SqliteStore:
             raise
         except (sqlite3.Error, OSError) as error:
             lock.close()
-            raise StoreFailed(f"cannot open the queue {directory / FILE}: {error}") from None
+            raise explain(error, f"cannot open the queue {directory / FILE}") from None
 
     async def accept(
         self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
