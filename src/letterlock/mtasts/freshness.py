@@ -12,7 +12,7 @@ from letterlock.mtasts.policy import InvalidPolicy, Mode, StsPolicy, parse_polic
 from letterlock.mtasts.record import InvalidSTSRecord, NoSTSRecord, StsRecord, TxtFailed, TxtResult
 
 RETRY_SECONDS = 300.0  # RFC 8461 section 3.3: five minutes or longer after a failed fetch
-REFRESH_SECONDS = 86_400.0  # RFC 8461 suggests one refresh per day (section 10.2)
+REFRESH_SECONDS = 86_400.0  # RFC 8461 section 3.3 suggests one refresh per day
 REFRESH_RETRY_SECONDS = 3_600.0  # chosen: several tries before a policy expires, and little load on a host that is down
 MAX_CHANGES = 20  # chosen: enough for an operator to see what a domain did; bounds the row
 
