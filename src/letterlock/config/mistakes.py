@@ -131,4 +131,4 @@ def _words(details: ErrorDetails, names: tuple[str, ...], known_keys: KnownKeys)
         return "unknown key", guess(names[-1], known) or f"known here: {', '.join(known)}"
     if kind == "missing":
         return "is missing", ""
-    return details["msg"].removeprefix("Input should be ").strip(), f"it is {details['input']!r} here"
+    return details["msg"].replace("Input should be ", "must be ", 1), f"it is {details['input']!r} here"
