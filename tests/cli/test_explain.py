@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from letterlock.cli.explain import explain
+from letterlock.policy.causes import CAUSES, Cause
+from letterlock.policy.explanation import NOTHING
 from letterlock.policy.reasons import all_codes
 from letterlock.policy.reasons import explain as explanation_of
 
@@ -109,6 +111,16 @@ def test_an_unknown_code_is_one_message_with_a_hint(text: str, message: str) -> 
 def test_who_can_cause_it(code: str, attacker: bool, cause: str) -> None:
     [told] = values(code)
     assert (told["attacker"], told["cause"]) == (attacker, cause)
+
+
+def test_every_code_has_its_causes() -> None:
+    assert set(CAUSES) == set(all_codes())
+
+
+def test_what_nobody_causes_is_caused_by_nobody_else_and_advises_nothing() -> None:
+    alone = {code for code, causes in CAUSES.items() if Cause.NOBODY in causes}
+    assert all(CAUSES[code] == (Cause.NOBODY,) for code in alone)
+    assert alone == {code for code in all_codes() if explanation_of(code).advice == NOTHING}
 
 
 def test_the_data_has_everything() -> None:

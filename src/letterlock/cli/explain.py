@@ -13,7 +13,8 @@ import click
 from letterlock.app.output import json_text
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.policy.reasons import Explanation, Finding, ResultType, all_codes
+from letterlock.policy.causes import CAUSES, Cause
+from letterlock.policy.reasons import Explanation, ResultType, all_codes
 from letterlock.policy.reasons import explain as explanation_of
 
 MAX_HINTS = 3
@@ -148,41 +149,8 @@ def _passes(entry: Explanation) -> bool:
     return entry.status.startswith("2")
 
 
-def _attack(entry: Explanation) -> bool:
-    """Whether an attacker can bring it about.
-
-    The table names an attacker for some codes. In addition, an attacker on the path, or one who forges DNS, can make
-    all sessions and lookups fail that TLS reports count, and can force unprotected mail into cleartext. Only our own
-    operator can cause a reason about one of our rules or anchors.
-    """
-    if _passes(entry):
-        return "attacker" in entry.advice or entry.finding in (Finding.IN_CLEAR, Finding.CLEAR_ALLOWED)
-    told = f"{entry.sentence} {entry.advice}"
-    reported = entry.result_type not in (None, ResultType.DANE_REQUIRED) and not entry.advice.startswith("configure")
-    return reported or any(word in told for word in ("attacker", "forge", "on the path"))
-
-
-def _faults(entry: Explanation) -> Iterator[str]:
-    """Whose mistake or choice it can be, as far as the table says who can fix it."""
-    if "recipient's address" in entry.advice:
-        yield "a mistaken address"
-    if "sender chose" in entry.advice:
-        yield "the sender's choice"
-    if found := re.search(r"the operator(?: of the (\w+))?", entry.advice):
-        yield f"a fault or omission of the {found[1]}'s operator" if found[1] else "a fault or omission of its operator"
-    elif _attack(entry):
-        yield "a fault of the server"
-    if "operator's rule" in entry.section or re.search(r"\brule\b|^configure", entry.advice):
-        yield "your own configuration"
-
-
 def _cause(entry: Explanation) -> str:
-    if entry.advice.startswith("nothing"):
-        return "nobody: this is as intended"
-    if "{reason}" in entry.sentence:
-        return "anyone who can cause the reason that it names"
-    causes = (["an attacker"] if _attack(entry) else []) + list(_faults(entry))
-    return ", or ".join(causes) or "not known from the code alone"
+    return ", or ".join(CAUSES[entry.code]) or "not known from the code alone"
 
 
 def _report(result_type: ResultType | None) -> str:
@@ -197,7 +165,7 @@ def _values(entry: Explanation) -> dict[str, object]:
         "section": entry.section,
         "status": entry.status,
         "passes": _passes(entry),
-        "attacker": _attack(entry),
+        "attacker": Cause.ATTACKER in CAUSES[entry.code],
         "cause": _cause(entry),
         "advice": entry.advice,
         "tls_report": entry.result_type.value if entry.result_type else None,
