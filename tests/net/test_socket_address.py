@@ -1,7 +1,7 @@
 """Addresses with a zone, such as `fe80::1%eth0`, keep their interface from the text to the socket (RFC 4007)."""
 
-import asyncio
 import socket
+import threading
 
 import pytest
 
@@ -73,13 +73,16 @@ async def test_a_listener_with_a_zone_is_reached_by_the_dialer() -> None:
         bound.accept()[0].close()
 
 
-async def test_sendmail_finds_a_listener_with_a_zone() -> None:
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 here.example ESMTP\r\n")
-        await reader.read()
-        writer.close()
+def test_sendmail_finds_a_listener_with_a_zone() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
 
-    async with await asyncio.start_server(converse, "::1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        session = await asyncio.to_thread(SubmissionSession, (f"[::1%{LOOPBACK}]:{port}",))
+        def converse() -> None:
+            with listener.accept()[0] as connection:
+                connection.sendall(b"220 here.example ESMTP\r\n")
+                connection.recv(1000)
+
+        server = threading.Thread(target=converse)
+        server.start()
+        session = SubmissionSession((f"[::1%{LOOPBACK}]:{listener.getsockname()[1]}",))
         session.close()
+        server.join()
