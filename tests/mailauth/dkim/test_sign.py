@@ -136,9 +136,12 @@ def test_no_domain_when_from_is_not_there_once() -> None:
 @pytest.mark.parametrize("piece", [b'"\\', b'"', b"(", b"(\\", b"a", b"<", b"<a", b"@", b"a@", b"\\(", b"a@b,", b"()"])
 def test_from_fields_of_hostile_clients_cost_little(piece: bytes) -> None:
     message = split(b"From: " + piece * (8000 // len(piece)) + b"a@x.test\r\n\r\n")
-    begun = time.process_time()
-    author_domain(message)
-    assert time.process_time() - begun < 0.05  # of CPU: they take 1 ms
+    spent = []
+    for _ in range(3):  # the least of them: a collection of garbage may fall into one
+        begun = time.process_time()
+        author_domain(message)
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.05  # of CPU: they take 1 ms
 
 
 def pem(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
