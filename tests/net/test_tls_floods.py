@@ -73,7 +73,7 @@ async def test_rfc8446_4_6_3_a_flood_of_key_updates_ends_the_session(tmp_path: P
         began = time.process_time()
         with pytest.raises(TlsBroken, match="records without data"):
             await stream.read(16_384)
-        assert time.process_time() - began < 0.01
+        assert time.process_time() - began < 0.03  # of CPU; each read of such a flood took as much, without end
 
 
 @pytest.mark.parametrize("we_serve", [True, False])
@@ -188,7 +188,7 @@ async def test_a_server_with_finite_field_groups_alone_is_refused(tmp_path: Path
         shaking = asyncio.create_task(asyncio.to_thread(server.wrap_socket, theirs, server_side=True))
         began = time.thread_time()
         _, failed = await start_tls(TcpStream(ours), "mx.example.org")
-        assert time.thread_time() - began < 0.01
+        assert time.thread_time() - began < 0.1  # of CPU; the modulus takes 0.6 s
         assert isinstance(failed, HandshakeFailed)
         with pytest.raises(ssl.SSLError, match="NO_SHARED_CIPHER"):
             await shaking
