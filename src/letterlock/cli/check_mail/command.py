@@ -15,8 +15,9 @@ from letterlock.cli.check_mail.values import mail_values
 from letterlock.cli.resolve import AnchorParam, TimeParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.config import ResolverOptions
-from letterlock.inspect.mail_authentication import MailVerdict, authenticate
+from letterlock.discover.mail_authentication import authenticate
 from letterlock.mailauth.dmarc.reasons import Result
+from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.message import Message, OversizedHeader, split, with_crlf
 from letterlock.mailauth.spf.request import Client, Request, client_address, helo_request, mail_from_request
 from letterlock.net.dns import Upstream

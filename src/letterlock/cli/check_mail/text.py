@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.inspect.mail_authentication import MailVerdict
 from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
 from letterlock.mailauth.dmarc.actions import Action, Override
 from letterlock.mailauth.dmarc.evaluate import Mechanism
 from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
 from letterlock.mailauth.dmarc.reasons import Result as DmarcResult
+from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.spf.evaluate import MAX_LOOKUPS
 from letterlock.mailauth.spf.request import Identity
 from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict

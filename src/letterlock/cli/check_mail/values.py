@@ -1,11 +1,11 @@
 """The verdict on a message as JSON-able values. Every object has all of its keys in every state."""
 
-from letterlock.inspect.mail_authentication import MailVerdict
 from letterlock.mailauth.asking import Asked
 from letterlock.mailauth.dkim.reasons import explain
 from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
 from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
 from letterlock.mailauth.dmarc.reasons import Reason as DmarcReason
+from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.results import render
 from letterlock.mailauth.spf.reasons import Reason as SpfReason
 from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict

@@ -8,8 +8,9 @@ from letterlock.app.output import json_text
 from letterlock.cli.check_mail.text import draw
 from letterlock.cli.check_mail.values import mail_values
 from letterlock.cli.style import Style
-from letterlock.inspect.mail_authentication import MailVerdict, authenticate
+from letterlock.discover.mail_authentication import authenticate
 from letterlock.mailauth.dmarc.actions import Action
+from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.message import split
 from letterlock.mailauth.results import parse
 from letterlock.mailauth.spf.request import helo_request, mail_from_request
