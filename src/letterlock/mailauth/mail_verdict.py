@@ -9,6 +9,7 @@ from letterlock.mailauth.dmarc.actions import Disposition
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome
 from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
+from letterlock.mailauth.dmarc.writing import Observation, observation
 from letterlock.mailauth.message import Message
 from letterlock.mailauth.reporting import arc_result, dkim_results, dmarc_result, spf_result
 from letterlock.mailauth.results import AuthenticationResults
@@ -32,6 +33,27 @@ class MailVerdict:
         chain = (arc_result(self.arc),)
         methods = (*spf, *dkim_results(self.dkim), dmarc_result(self.dmarc), *chain)
         return AuthenticationResults(authserv_id=authserv_id, results=methods)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticatedMail:
+    """A message from elsewhere, what was found of it, and what was done: what observers are shown.
+
+    `client` is the IP address that it came from, `done` what became of it. `received_at` is in seconds since 1970.
+    """
+
+    id: str
+    received_at: float
+    client: str
+    verdict: MailVerdict
+    done: Disposition
+
+    @property
+    def observation(self) -> Observation | None:
+        """What it adds to our DMARC report for its author's domain; None where there is nothing to report."""
+        verdict = self.verdict
+        spf = verdict.spf[-1] if verdict.spf else None
+        return observation(verdict.dmarc, self.done, self.client, verdict.dkim, spf)
 
 
 def evidence(message: Message, dkim: tuple[DkimVerdict, ...], spf: tuple[SpfVerdict, ...]) -> Evidence:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from letterlock.identity.handshake import Completed
 from letterlock.mail.envelope import Envelope
+from letterlock.mailauth.mail_verdict import AuthenticatedMail
 from letterlock.policy.evidence import DestinationEvidence
 from letterlock.queue.tasks import Attempt, DeliveryTask
 
@@ -51,6 +52,9 @@ class Observer(Protocol):
     def looked_up(self, evidence: DestinationEvidence) -> None:
         """A destination was looked up anew."""
 
+    def authenticated(self, mail: AuthenticatedMail) -> None:
+        """A message from elsewhere was judged, and is about to be accepted, or was refused."""
+
 
 class Watcher:
     """An observer that looks at nothing: what others override."""
@@ -62,6 +66,9 @@ class Watcher:
         """Look away."""
 
     def looked_up(self, evidence: DestinationEvidence) -> None:
+        """Look away."""
+
+    def authenticated(self, mail: AuthenticatedMail) -> None:
         """Look away."""
 
 
@@ -120,6 +127,10 @@ class Observers:
     def looked_up(self, evidence: DestinationEvidence) -> None:
         """Show a lookup."""
         self._show(lambda observer: observer.looked_up(evidence))
+
+    def authenticated(self, mail: AuthenticatedMail) -> None:
+        """Show the verdict on a message."""
+        self._show(lambda observer: observer.authenticated(mail))
 
     def _show(self, what: Callable[[Observer], None]) -> None:
         for observer in self._observers:
