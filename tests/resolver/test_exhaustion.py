@@ -30,7 +30,6 @@ from letterlock.resolver import (
     Question,
     Resolver,
 )
-from letterlock.resolver.anchors import as_anchors
 from letterlock.resolver.budget import Spending
 from letterlock.resolver.cache import Zones
 from letterlock.resolver.denial import Denials, deny_name
@@ -38,6 +37,7 @@ from letterlock.resolver.inquiry import Ask, Steps
 from letterlock.resolver.message import DNSReply, Fault, SignedRRset, read_reply
 from letterlock.resolver.rdata import RRset
 from letterlock.resolver.signatures import Unverified, key_tag, verify
+from letterlock.resolver.trust_anchors import as_anchors
 from letterlock.resolver.wire import MAX_RECORDS
 
 NOW = 1_800_000_000.0

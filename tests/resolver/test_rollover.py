@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from letterlock.resolver.anchors import TrustAnchor
 from letterlock.resolver.message import SignedRRset
 from letterlock.resolver.rdata import RRset
 from letterlock.resolver.rollover import (
@@ -25,6 +24,7 @@ from letterlock.resolver.rollover import (
     merge,
     to_json,
 )
+from letterlock.resolver.trust_anchors import TrustAnchor
 
 ROOT = dns.name.root
 START = 1_800_000_000.0

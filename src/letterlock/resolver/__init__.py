@@ -13,13 +13,6 @@ whatever brings a query to an upstream. What it refuses: the AD bit, a signer ou
 the zone's own, and any work beyond its `Budget`.
 """
 
-from letterlock.resolver.anchors import (
-    InvalidAnchor,
-    NegativeAnchor,
-    TrustAnchor,
-    parse_anchors,
-    root_anchors,
-)
 from letterlock.resolver.answer import (
     Absence,
     AliasLink,
@@ -36,6 +29,13 @@ from letterlock.resolver.driver import Resolver, Transport
 from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.signatures import ALGORITHMS, SHA1_ALGORITHMS
+from letterlock.resolver.trust_anchors import (
+    InvalidAnchor,
+    NegativeAnchor,
+    TrustAnchor,
+    parse_anchors,
+    root_anchors,
+)
 
 __all__ = [
     "ALGORITHMS",

@@ -14,7 +14,6 @@ import dns.exception
 import dns.name
 import dns.rdatatype
 
-from letterlock.resolver.anchors import NegativeAnchor, TrustAnchor, as_anchors
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, NoUpstream, Question
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
@@ -23,6 +22,7 @@ from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.message import DNSReply, Fault, SignedRRset, query_wire, read_reply, truncated
 from letterlock.resolver.signatures import ALGORITHMS
+from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor, as_anchors
 
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
 Now = Callable[[], float]

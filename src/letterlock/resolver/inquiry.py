@@ -15,7 +15,6 @@ import dns.rdatatype
 from dns.rdtypes.ANY.NSEC import NSEC
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 
-from letterlock.resolver.anchors import NegativeAnchor, TrustAnchor
 from letterlock.resolver.answer import (
     FailureKind,
     ProofStep,
@@ -32,6 +31,7 @@ from letterlock.resolver.signatures import (
     usable_keys,
     verify,
 )
+from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor
 from letterlock.resolver.zone import CutState, Insecure, Secure
 
 MAX_TTL = 86_400  # chosen: a day, as in Unbound; RFC 2181 section 8 lets a resolver set an upper bound

@@ -23,7 +23,6 @@ import dns.rdatatype
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
-from letterlock.resolver.anchors import TrustAnchor
 from letterlock.resolver.budget import Budget, OutOfBudget, Spending
 from letterlock.resolver.message import SignedRRset
 from letterlock.resolver.signatures import (
@@ -35,6 +34,7 @@ from letterlock.resolver.signatures import (
     usable_keys,
     verify,
 )
+from letterlock.resolver.trust_anchors import TrustAnchor
 
 DAY = 86_400  # seconds
 HOLD_DOWN_SECONDS = 30 * DAY  # RFC 5011 section 2.4.1
