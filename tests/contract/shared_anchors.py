@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import dns.name
 
-from letterlock.discover.anchors import AnchorKeeper, Memory
+from letterlock.discover.anchor_keeper import AnchorKeeper, Memory
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import TrustAnchor
 from letterlock.resolver.message import SignedRRset

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.discover.anchors import Memory
+from letterlock.discover.anchor_keeper import Memory
 from letterlock.resolver.rollover import KeyState, TrustPoint, from_json, to_json
 from letterlock.state.trust_points import TrustPointFile
 from tests.contract.interleaving import Chooser, in_every_order, race

@@ -29,7 +29,7 @@ from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.deliver.log import DeliveryLog
 from letterlock.discover import Discoverer
-from letterlock.discover.anchors import AnchorKeeper
+from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.discover.recent_discoverer import RecentDiscoverer
 from letterlock.discover.sts import StsFinder
 from letterlock.net.dial import TcpDialer

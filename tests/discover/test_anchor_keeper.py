@@ -10,7 +10,7 @@ import dns.name
 import dns.rrset
 import pytest
 
-from letterlock.discover.anchors import AnchorKeeper
+from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import LookupFailure, Resolver, Security, TrustAnchor
 from letterlock.resolver.rollover import HOLD_DOWN_SECONDS, begin
