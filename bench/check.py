@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from letterlock.lab.addresses import Berths, reserved
 from letterlock.lab.authority import Validity, ZoneKey
 from letterlock.lab.certificates import Credential, issue, make_authority, make_self_signed
 from letterlock.lab.dns_server import serving
+from letterlock.lab.loopback import Berths, reserved
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.policy_server import PolicyServer

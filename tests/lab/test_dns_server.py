@@ -8,8 +8,8 @@ import dns.message
 import dns.rrset
 import pytest
 
-from letterlock.lab.addresses import NoFreeAddresses, reserved
 from letterlock.lab.dns_server import serving
+from letterlock.lab.loopback import NoFreeAddresses, reserved
 from letterlock.lab.namespace import response_to
 
 ADDRESS = "127.77.3.1"

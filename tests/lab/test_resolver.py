@@ -7,9 +7,9 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from letterlock.lab.addresses import Berths
 from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, remove_tlsa
 from letterlock.lab.dns_server import Answerer
+from letterlock.lab.loopback import Berths
 from letterlock.lab.world import World, make_world
 from letterlock.resolver import Absence, Answer, FailureKind, LookupFailure, Resolver, Security
 

@@ -11,7 +11,7 @@ import click
 
 from letterlock.app.output import json_text
 from letterlock.app.server import StartFailed
-from letterlock.lab.addresses import NoFreeAddresses
+from letterlock.lab.loopback import NoFreeAddresses
 from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.stay import ServerFailed, stay
 from letterlock.lab.subject import NotAccepted

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import dns.name
 
-from letterlock.lab.addresses import Berths, reserved
 from letterlock.lab.attackers import Impostor, Injector, OnPath, Refuser, Stripper
 from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, forge_sts, hide_sts, remove_tlsa
 from letterlock.lab.dns_server import Answerer, serving
+from letterlock.lab.loopback import Berths, reserved
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.policy_server import PATH, PolicyServer
 from letterlock.lab.scenarios import Attack, SiteProtection

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from letterlock.lab.addresses import Berths
 from letterlock.lab.authority import Validity, ZoneKey
 from letterlock.lab.certificates import Credential, issue, make_authority, make_self_signed
+from letterlock.lab.loopback import Berths
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.scenarios import SiteProtection
 from letterlock.lab.zones import Denial, Zone
