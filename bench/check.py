@@ -24,8 +24,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from letterlock.lab.authority import Validity, ZoneKey
-from letterlock.lab.certificates import Credential, issue, make_authority, make_self_signed
 from letterlock.lab.dns_server import serving
+from letterlock.lab.issuing import Credential, issue, make_authority, make_self_signed
 from letterlock.lab.loopback import Berths, reserved
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.namespace import NameSpace

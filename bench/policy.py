@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from letterlock.identity.handshake import Completed
 from letterlock.identity.trust import TrustRoots
-from letterlock.lab.certificates import Credential, issue, make_authority
+from letterlock.lab.issuing import Credential, issue, make_authority
 from letterlock.mtasts import Known, Mode, StsPolicy
 from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, Route, SessionEvidence, StartTls, TargetHost

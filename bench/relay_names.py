@@ -9,7 +9,7 @@ from string import Template
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from letterlock.lab.authority import Validity, ZoneKey
-from letterlock.lab.certificates import Credential, issue, make_authority
+from letterlock.lab.issuing import Credential, issue, make_authority
 from letterlock.lab.zones import Zone
 
 PEERS = Path(__file__).with_name("peers")

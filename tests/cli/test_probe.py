@@ -19,7 +19,7 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.identity.trust import TrustRoots
 from letterlock.inspect.probe import ByHand, Demand, Mail, Probe, ProbeConclusion, probe
 from letterlock.lab.box import Box, running_box
-from letterlock.lab.certificates import make_self_signed
+from letterlock.lab.issuing import make_self_signed
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.wire import Wire, listening

@@ -8,7 +8,7 @@ import pytest
 
 from letterlock.lab.attackers import Injector
 from letterlock.lab.box import Box, running_box
-from letterlock.lab.certificates import accept_any_context
+from letterlock.lab.issuing import accept_any_context
 from letterlock.lab.scenarios import Attack, SiteProtection
 
 SECRET = "secret-5f1d"

@@ -9,7 +9,7 @@ import ssl
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from letterlock.lab.certificates import accept_any_context
+from letterlock.lab.issuing import accept_any_context
 from letterlock.lab.wire import Tell, Wire, connected, say_nothing
 
 _STARTTLS = b"STARTTLS"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from letterlock.lab.authority import Validity, ZoneKey
-from letterlock.lab.certificates import Credential, issue, make_authority, make_self_signed
+from letterlock.lab.issuing import Credential, issue, make_authority, make_self_signed
 from letterlock.lab.loopback import Berths
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.scenarios import SiteProtection
