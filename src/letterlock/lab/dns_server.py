@@ -12,7 +12,7 @@ import dns.exception
 import dns.flags
 import dns.message
 
-from letterlock.lab.listener import accepting
+from letterlock.lab.raw_listener import accepting
 
 Answerer = Callable[[dns.message.Message], dns.message.Message]
 

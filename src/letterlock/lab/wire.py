@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from socket import socket
 
-from letterlock.lab.listener import accepting
+from letterlock.lab.raw_listener import accepting
 
 MAX_LINE_OCTETS = 1 << 16
 READ_OCTETS = 1 << 16
