@@ -30,7 +30,7 @@ from letterlock.lab.loopback import Berths, reserved
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.policy_server import PolicyServer
-from letterlock.lab.wire import listening
+from letterlock.lab.raw_smtp import listening
 from letterlock.lab.zones import Zone
 
 GOAL_SECONDS = 30.0

@@ -21,8 +21,8 @@ from letterlock.inspect.probe import ByHand, Demand, Mail, Probe, ProbeConclusio
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.issuing import make_self_signed
 from letterlock.lab.mail_server import MailServer
+from letterlock.lab.raw_smtp import Wire, listening
 from letterlock.lab.scenarios import Attack, SiteProtection
-from letterlock.lab.wire import Wire, listening
 from letterlock.net.tls import ServerContext
 from letterlock.policy.evidence import MxHost, Origin, TargetHost
 from letterlock.queue.tasks import OutcomeKind

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from letterlock.lab.issuing import accept_any_context
-from letterlock.lab.wire import Tell, Wire, connected, say_nothing
+from letterlock.lab.raw_smtp import Tell, Wire, connected, say_nothing
 
 _STARTTLS = b"STARTTLS"
 

@@ -16,8 +16,8 @@ from letterlock.lab.dns_server import Answerer, serving
 from letterlock.lab.loopback import Berths, reserved
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.policy_server import PATH, PolicyServer
+from letterlock.lab.raw_smtp import Tell, Wire, listening, say_nothing
 from letterlock.lab.scenarios import Attack, SiteProtection
-from letterlock.lab.wire import Tell, Wire, listening, say_nothing
 from letterlock.lab.world import (
     ATTACKER_BERTH,
     BERTHS,

@@ -6,7 +6,7 @@ The honest server of every domain, and the server that a forged MX leads to: wha
 import ssl
 from dataclasses import dataclass, field
 
-from letterlock.lab.wire import Tell, Wire, say_nothing
+from letterlock.lab.raw_smtp import Tell, Wire, say_nothing
 
 MAX_MESSAGE_OCTETS = 1 << 20
 _READY = b"220 "

@@ -3,7 +3,7 @@
 import ssl
 from dataclasses import dataclass
 
-from letterlock.lab.wire import Tell, Wire, say_nothing
+from letterlock.lab.raw_smtp import Tell, Wire, say_nothing
 
 PATH = "/.well-known/mta-sts.txt"
 
