@@ -12,10 +12,10 @@ import click
 from letterlock.app.output import json_text
 from letterlock.app.server import StartFailed
 from letterlock.lab.loopback import NoFreeAddresses
+from letterlock.lab.result_table import as_data, draw, explain
 from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.stay import ServerFailed, stay
 from letterlock.lab.subject import NotAccepted
-from letterlock.lab.table import as_data, draw, explain
 from letterlock.lab.trial import Cell, run_cells
 from letterlock.queue.store import StoreFailed
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from letterlock.lab.result_table import as_data, draw, explain, summary, word
 from letterlock.lab.scenarios import (
     ATTACK_STORIES,
     ATTACK_TITLES,
@@ -13,7 +14,6 @@ from letterlock.lab.scenarios import (
     expected,
 )
 from letterlock.lab.subject import OperatorRecord, RecipientState
-from letterlock.lab.table import as_data, draw, explain, summary, word
 from letterlock.lab.trial import Cell, classify
 from letterlock.policy.decision import Level
 from letterlock.policy.reasons import all_codes
