@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from letterlock.net.dns.wire import answers, mix_case, poor, question, restored, with_id
+from letterlock.net.dns.message_header import answers, mix_case, poor, question, restored, with_id
 from tests.net.dns_servers import query, reply
 
 NAMES = st.lists(st.text("abcXYZ019-_", min_size=1, max_size=20), max_size=6).map(

@@ -13,8 +13,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from letterlock.net.dns.message_header import answers, with_id
 from letterlock.net.dns.upstream import Authentication, Upstream
-from letterlock.net.dns.wire import answers, with_id
 from letterlock.net.errors import os_error_words
 from letterlock.net.socket_address import socket_address
 from letterlock.resolver.answer import NoUpstream

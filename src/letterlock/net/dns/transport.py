@@ -14,9 +14,9 @@ import dns.name
 from letterlock.net.dns.connections import Connections
 from letterlock.net.dns.datagrams import Harassed, ask_over_udp
 from letterlock.net.dns.examination import UpstreamReport, examine
+from letterlock.net.dns.message_header import MAX_MESSAGE_OCTETS, answers, mix_case, poor, refuses, restored
 from letterlock.net.dns.upstream import MAX_UPSTREAMS, Upstream
 from letterlock.net.dns.upstream_stats import UpstreamStats
-from letterlock.net.dns.wire import MAX_MESSAGE_OCTETS, answers, mix_case, poor, refuses, restored
 from letterlock.resolver.answer import NoUpstream
 
 FIRST_TRY_SECONDS = 1.5  # chosen: nearly every upstream answers within it; it doubles with each round
