@@ -11,7 +11,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes
 from letterlock.net.errors import os_error_words
-from letterlock.net.limits import Limit
+from letterlock.net.time_limits import Limit
 from letterlock.policy.decision import Cleared
 from letterlock.policy.evidence import SessionId
 from letterlock.ports import Stream

@@ -10,7 +10,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
-from letterlock.net.limits import Limit
+from letterlock.net.time_limits import Limit
 from letterlock.net.tls import TlsStream, accept_tls
 from letterlock.ports import Clock, Stream
 from letterlock.queue.observing import NOBODY, Arrival, Observers

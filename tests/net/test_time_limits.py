@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from letterlock.net.limits import Limit
+from letterlock.net.time_limits import Limit
 
 
 def now() -> float:
