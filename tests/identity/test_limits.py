@@ -2,9 +2,9 @@
 
 import hashlib
 
-from letterlock.identity import certificates, dane, names, path, signature, strength, validity
+from letterlock.identity import certificate_names, certificates, dane, path, signature, strength, validity
+from letterlock.identity.certificate_names import MAX_PRESENTED_NAMES, dns_ids, say_names
 from letterlock.identity.certificates import MAX_NAMES_DESCRIBED, describe
-from letterlock.identity.names import MAX_PRESENTED_NAMES, dns_ids, say_names
 from letterlock.identity.path import Anchors, CertificationPath, NoPath, build_path
 from letterlock.identity.pkix import PkixMatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
@@ -18,7 +18,11 @@ ROOT = authority()
 
 def test_the_limits_are() -> None:
     assert (dane.MAX_RECORDS, path.MAX_CHAIN_CERTIFICATES, path.MAX_PATH_DEPTH) == (50, 16, 8)
-    assert (certificates.MAX_NAMES_DESCRIBED, names.MAX_PRESENTED_NAMES, path.MAX_PATHS_KEPT) == (20, 1000, 256)
+    assert (certificates.MAX_NAMES_DESCRIBED, certificate_names.MAX_PRESENTED_NAMES, path.MAX_PATHS_KEPT) == (
+        20,
+        1000,
+        256,
+    )
     assert (strength.MIN_RSA_BITS, strength.MAX_RSA_BITS, strength.MAX_RSA_EXPONENT_BITS) == (2048, 8192, 33)
     assert (signature.MAX_SIGNATURE_CHECKS, validity.MAX_NAME_COMPARISONS) == (32, 50_000)
     assert (certificates.MAX_CERTIFICATE_OCTETS, certificates.MAX_NAME_OCTETS) == (65_536, 1_024)

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 from cryptography import x509
 
+from letterlock.identity.certificate_names import name_matches, say_names
 from letterlock.identity.dane import DaneMismatch, match_dane
-from letterlock.identity.names import name_matches, say_names
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
 from letterlock.identity.tlsa import MATCHING_TYPES, SELECTORS, USAGES, TLSARecord
 from letterlock.identity.trust import TrustRoots

@@ -25,7 +25,7 @@ SURVIVORS: dict[tuple[str, str, str], str] = {
         "raise InvalidCertificate(f'its SubjectPublicKeyInfo cannot be read: {error}') from None → pass",
     ): "no certificate is known that comes here",
     (
-        "identity/names.py",
+        "identity/certificate_names.py",
         "presented_names",
         "for attribute in attributes if isinstance(attribute.value, str) → for attribute in attributes",
     ): "`cryptography` refuses a common name that is no text; the filter tells the type checker so",

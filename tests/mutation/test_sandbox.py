@@ -13,12 +13,12 @@ from tests.mutation.sandbox import ROOT
 SCRIPT = """
 import json
 from tests.mutation.sandbox import Sandbox
-TESTS = ["tests/identity/test_names.py"]
+TESTS = ["tests/identity/test_certificate_names.py"]
 with Sandbox() as sandbox:
     found = {"folder": str(sandbox.folder)}
-    source = (sandbox.folder / "src/letterlock/identity/names.py").read_text()
+    source = (sandbox.folder / "src/letterlock/identity/certificate_names.py").read_text()
     for name, added in (("clean", ""), ("broken", "1 / 0"), ("endless", "while True: pass")):
-        with sandbox.with_source("identity/names.py", source + chr(10) + added):
+        with sandbox.with_source("identity/certificate_names.py", source + chr(10) + added):
             tried = sandbox.run(TESTS, 1.0 if name == "endless" else 30.0)
         found[name] = [tried.passed, tried.timed_out]
     found["again"] = [sandbox.run(TESTS, 30.0).passed, False]

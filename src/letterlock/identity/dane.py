@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from letterlock.identity.certificate_names import match_names, say_names
 from letterlock.identity.certificates import (
     MAX_REMEMBERED_CHAIN_OCTETS,
     InvalidCertificate,
@@ -15,7 +16,6 @@ from letterlock.identity.certificates import (
     read_spki,
 )
 from letterlock.identity.mismatch import MismatchKind
-from letterlock.identity.names import match_names, say_names
 from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, build_path, remembered_anchors
 from letterlock.identity.pkix import readable
 from letterlock.identity.presented import PresentedChain

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from letterlock.identity.certificate_names import match_names, say_names
 from letterlock.identity.certificates import InvalidCertificate, parse_certificate, subject_of
 from letterlock.identity.mismatch import MismatchKind
-from letterlock.identity.names import match_names, say_names
 from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, build_path
 from letterlock.identity.trust import TrustRoots
 

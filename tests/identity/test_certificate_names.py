@@ -3,7 +3,7 @@
 import pytest
 from cryptography import x509
 
-from letterlock.identity.names import dns_ids, match_names, name_matches, presented_names, say_names
+from letterlock.identity.certificate_names import dns_ids, match_names, name_matches, presented_names, say_names
 from tests.certificates import authority
 
 AUTHORITY = authority()
