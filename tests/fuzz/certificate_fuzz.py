@@ -21,12 +21,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from letterlock.identity import path, signature, validity
+from letterlock.identity import path, signers, validity
 from letterlock.identity.certificates import InvalidCertificate, _parse_small, describe, parse_certificate
 from letterlock.identity.dane import DaneMatch, match_dane
 from letterlock.identity.path import Anchors, CertificationPath
 from letterlock.identity.pkix import PkixMatch, readable, verify_pkix
-from letterlock.identity.signature import MAX_SIGNATURE_CHECKS, SignatureBudget
+from letterlock.identity.signers import MAX_SIGNATURE_CHECKS, SignatureBudget
 from letterlock.identity.strength import session_strength
 from letterlock.identity.tlsa import DANE_TA, TLSARecord
 from letterlock.identity.trust import TrustRoots
@@ -109,7 +109,7 @@ def run(cases: int, seed: int) -> Meter:
 @contextmanager
 def _counting(meter: Meter) -> Iterator[None]:
     """Count the signatures that are checked, by us and by OpenSSL."""
-    verify, openssl_fault = signature._verify, validity._openssl_fault
+    verify, openssl_fault = signers._verify, validity._openssl_fault
 
     def counted(certificate: x509.Certificate, key: object) -> bool:
         meter.checks += 1
@@ -119,11 +119,11 @@ def _counting(meter: Meter) -> Iterator[None]:
         meter.checks += len(path) - 1
         return openssl_fault(path)
 
-    signature._verify, validity._openssl_fault = counted, counted_path
+    signers._verify, validity._openssl_fault = counted, counted_path
     try:
         yield
     finally:
-        signature._verify, validity._openssl_fault = verify, openssl_fault
+        signers._verify, validity._openssl_fault = verify, openssl_fault
 
 
 def _one(chance: random.Random, pool: Pool, meter: Meter) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from letterlock.identity.signature import MAX_SIGNATURE_CHECKS
+from letterlock.identity.signers import MAX_SIGNATURE_CHECKS
 from tests.fuzz.certificate_fuzz import MAX_CPU_SECONDS, run
 
 

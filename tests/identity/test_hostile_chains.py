@@ -9,12 +9,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from letterlock.identity import path, signature
+from letterlock.identity import path, signers
 from letterlock.identity.certificates import MAX_NAME_OCTETS, InvalidCertificate, parse_certificate
 from letterlock.identity.dane import DaneMatch, DaneMismatch, match_dane
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.pkix import PkixMatch, PkixMismatch, verify_pkix
-from letterlock.identity.signature import MAX_SIGNATURE_CHECKS
+from letterlock.identity.signers import MAX_SIGNATURE_CHECKS
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from tests.certificates import authority
@@ -29,7 +29,7 @@ ROOTS = TrustRoots("own", (authority().der,))
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """One entry for each signature that was really checked by us."""
     made: list[object] = []
-    honest: Callable[[x509.Certificate, object], bool] = signature._verify
+    honest: Callable[[x509.Certificate, object], bool] = signers._verify
 
     def counted(certificate: x509.Certificate, key: object) -> bool:
         made.append(key)

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from letterlock.identity import certificate_names, certificates, dane, path, signature, strength, validity
+from letterlock.identity import certificate_names, certificates, dane, path, signers, strength, validity
 from letterlock.identity.certificate_names import MAX_PRESENTED_NAMES, dns_ids, say_names
 from letterlock.identity.certificates import MAX_NAMES_DESCRIBED, describe
 from letterlock.identity.path import Anchors, CertificationPath, NoPath, build_path
@@ -24,7 +24,7 @@ def test_the_limits_are() -> None:
         256,
     )
     assert (strength.MIN_RSA_BITS, strength.MAX_RSA_BITS, strength.MAX_RSA_EXPONENT_BITS) == (2048, 8192, 33)
-    assert (signature.MAX_SIGNATURE_CHECKS, validity.MAX_NAME_COMPARISONS) == (32, 50_000)
+    assert (signers.MAX_SIGNATURE_CHECKS, validity.MAX_NAME_COMPARISONS) == (32, 50_000)
     assert (certificates.MAX_CERTIFICATE_OCTETS, certificates.MAX_NAME_OCTETS) == (65_536, 1_024)
     assert (certificates.MAX_REMEMBERED_OCTETS, certificates.MAX_REMEMBERED_CHAIN_OCTETS) == (4_096, 8_192)
 

@@ -35,7 +35,7 @@ SURVIVORS: dict[tuple[str, str, str], str] = {
         'raise ValueError("it is not an authority\'s certificate") → pass',
     ): "`cryptography` asks for cA itself today; this holds should it ever leave that to the policy",
     (
-        "identity/signature.py",
+        "identity/signers.py",
         "_verify",
         "…a.RSAPublicKey) and isinstance(para… → …a.RSAPublicKey) or isinstance(para…",
     ): "a key and a signature of two kinds end in an error of another name, and in False all the same",

@@ -19,7 +19,7 @@ from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.path import MAX_CHAIN_CERTIFICATES, Anchors, NoPath, build_path, remembered_anchors
 from letterlock.identity.pkix import readable
 from letterlock.identity.presented import PresentedChain
-from letterlock.identity.signature import OutOfSignatures, SignatureBudget
+from letterlock.identity.signers import OutOfSignatures, SignatureBudget
 from letterlock.identity.tlsa import CERT, DANE_EE, DANE_TA, DIGESTS, FULL, SPKI, TLSARecord, refuse_other_records
 
 MAX_RECORDS = 50  # chosen: real RRsets have two to six; this bounds the work of one judgement

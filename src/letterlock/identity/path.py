@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from letterlock.identity.certificates import issuer_of, subject_of, valid_at, worth_remembering
-from letterlock.identity.signature import OutOfSignatures, SignatureBudget, issued_by, signature_fault
+from letterlock.identity.signers import OutOfSignatures, SignatureBudget, issued_by, signature_fault
 from letterlock.identity.strength import key_fault
 from letterlock.identity.validity import (
     NameKey,

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from letterlock.identity.certificates import parse_certificate, spki, subject_of
-from letterlock.identity.signature import SignatureBudget, signed_by
+from letterlock.identity.signers import SignatureBudget, signed_by
 from letterlock.identity.tlsa import CERT, DIGESTS, FULL, SPKI, TLSARecord
 from letterlock.identity.validity import NameKey, issuer_key, key_identifiers_fit, subject_key
 
