@@ -26,7 +26,7 @@ from letterlock.lab.zones import Denial
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, Ask, InquirySettings, Lookup, LookupFailure, Question
 from letterlock.resolver.cache import Zones
-from letterlock.resolver.message import DNSReply, Fault, query_wire, read_reply
+from letterlock.resolver.dns_message import DNSReply, Fault, query_wire, read_reply
 from letterlock.resolver.trust_anchors import as_anchors
 from tests.resolver.odd import NOW, RIGHT, OddWorld, raw, rdata_of, record, with_additional, with_options
 

@@ -18,7 +18,7 @@ import dns.rdatatype
 from letterlock.lab.zones import Denial
 from letterlock.resolver import Answer, Ask, InquirySettings, Lookup, LookupFailure, Question, Security
 from letterlock.resolver.cache import Zones
-from letterlock.resolver.message import DNSReply, Fault, query_wire, read_reply
+from letterlock.resolver.dns_message import DNSReply, Fault, query_wire, read_reply
 from letterlock.resolver.trust_anchors import as_anchors
 from tests.resolver.test_attacks import NOW, SERVICE, World
 

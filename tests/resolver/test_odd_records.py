@@ -13,7 +13,7 @@ from letterlock.lab.authority import Validity
 from letterlock.lab.zones import Denial
 from letterlock.resolver import Absence, FailureKind, LookupFailure, Security
 from letterlock.resolver.answer import Question
-from letterlock.resolver.message import DNSReply, Fault, read_reply
+from letterlock.resolver.dns_message import DNSReply, Fault, read_reply
 from letterlock.resolver.wire import MAX_RECORDS
 from tests.resolver.odd import (
     NOW,

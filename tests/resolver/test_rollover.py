@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from letterlock.resolver.message import SignedRRset
+from letterlock.resolver.dns_message import SignedRRset
 from letterlock.resolver.rdata import RRset
 from letterlock.resolver.rollover import (
     DAY,

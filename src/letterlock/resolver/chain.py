@@ -23,6 +23,7 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import OutOfBudget
 from letterlock.resolver.denial import deny_closer, deny_name, deny_type
+from letterlock.resolver.dns_message import DNSReply, SignedRRset
 from letterlock.resolver.inquiry import (
     MAX_NEGATIVE_TTL,
     MAX_TTL,
@@ -34,7 +35,6 @@ from letterlock.resolver.inquiry import (
     expires_at_of,
     ttl_of,
 )
-from letterlock.resolver.message import DNSReply, SignedRRset
 from letterlock.resolver.signatures import (
     Unverified,
     Verified,

@@ -17,10 +17,10 @@ import dns.rdatatype
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, NoUpstream, Question
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
+from letterlock.resolver.dns_message import DNSReply, Fault, SignedRRset, query_wire, read_reply, truncated
 from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
 from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
-from letterlock.resolver.message import DNSReply, Fault, SignedRRset, query_wire, read_reply, truncated
 from letterlock.resolver.signatures import ALGORITHMS
 from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor, as_anchors
 

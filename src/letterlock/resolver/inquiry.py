@@ -23,7 +23,7 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import Budget, Spending
 from letterlock.resolver.denial import Denials
-from letterlock.resolver.message import DNSReply, Fault, SignedRRset
+from letterlock.resolver.dns_message import DNSReply, Fault, SignedRRset
 from letterlock.resolver.signatures import (
     ALGORITHMS,
     Unverified,

@@ -28,6 +28,7 @@ from letterlock.resolver.answer import (
 from letterlock.resolver.budget import OutOfBudget
 from letterlock.resolver.chain import Chain, Checked, security_of
 from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
+from letterlock.resolver.dns_message import DNSReply, SignedRRset
 from letterlock.resolver.inquiry import (
     MAX_NEGATIVE_TTL,
     MAX_TTL,
@@ -38,7 +39,6 @@ from letterlock.resolver.inquiry import (
     ZoneCache,
     bogus,
 )
-from letterlock.resolver.message import DNSReply, SignedRRset
 from letterlock.resolver.zone import Insecure, Secure
 
 _CNAME, _DNAME, _DS = dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.DS

@@ -23,7 +23,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.resolver.budget import OutOfBudget, Spending
-from letterlock.resolver.message import SignedRRset
+from letterlock.resolver.dns_message import SignedRRset
 from letterlock.resolver.rdata import opaque
 from letterlock.resolver.words import algorithm_name, utc
 

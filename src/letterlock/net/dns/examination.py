@@ -22,7 +22,7 @@ from letterlock.resolver.wire import Frames, Unreadable, read_frames
 
 Exchange = Callable[[bytes, bool], Awaitable[bytes]]
 PROBE_SECONDS = 3.0  # chosen: a healthy upstream needs much less, even for what it has not cached
-PAYLOAD_OCTETS = 1232  # as lookups send it; see EDNS_PAYLOAD in letterlock.resolver.message
+PAYLOAD_OCTETS = 1232  # as lookups send it; see EDNS_PAYLOAD in letterlock.resolver.dns_message
 _NSEC, _NSEC3, _RRSIG = dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.RRSIG
 
 
