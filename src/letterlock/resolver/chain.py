@@ -35,6 +35,7 @@ from letterlock.resolver.inquiry import (
     expires_at_of,
     ttl_of,
 )
+from letterlock.resolver.number_names import algorithm_name, digest_name, utc
 from letterlock.resolver.signatures import (
     Unverified,
     Verified,
@@ -46,7 +47,6 @@ from letterlock.resolver.signatures import (
     usable_keys,
     verify,
 )
-from letterlock.resolver.words import algorithm_name, digest_name, utc
 from letterlock.resolver.zone import CutState, Indeterminate, Insecure, Inside, Secure, ZoneState
 
 MAX_PROOFS = 2  # replies that are looked through for a proof that another question did not get
