@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import dns.rdatatype
 
-from letterlock.discover.sts import PolicyMemory
+from letterlock.discover.sts_finder import PolicyMemory
 from letterlock.mtasts import Fetched, FetchFailed, Known, KnownPolicy, Mode, StsEvidence, StsPolicy
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from tests.contract.interleaving import Gate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.discover.sts import PolicyMemory
+from letterlock.discover.sts_finder import PolicyMemory
 from letterlock.mtasts import KnownPolicy
 from letterlock.state.policies import PolicyStore
 from tests.contract.interleaving import Chooser, Gate, in_every_order, race

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dns.rdatatype
 
-from letterlock.discover.sts import StsFinder
+from letterlock.discover.sts_finder import StsFinder
 from letterlock.mtasts import FetchFailure, Known, Mode, PolicyTrouble, PolicyUnavailable, StsEvidence
 from letterlock.net.dial import TcpDialer
 from letterlock.net.https import fetch_policy

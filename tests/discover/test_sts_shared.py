@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from letterlock.discover.sts import StsFinder
+from letterlock.discover.sts_finder import StsFinder
 from letterlock.mtasts import Absent, Known
 from letterlock.resolver.answer import FailureKind
 from letterlock.state.policies import PolicyStore

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from letterlock.discover.sts import PolicyMemory
+from letterlock.discover.sts_finder import PolicyMemory
 from letterlock.mtasts import Fetched, FetchFailed, Known, KnownPolicy, Mode, StsEvidence
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver.rollover import KeyState, TrustPoint

@@ -31,7 +31,7 @@ from letterlock.deliver.log import DeliveryLog
 from letterlock.discover import Discoverer
 from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.discover.recent_discoverer import RecentDiscoverer
-from letterlock.discover.sts import StsFinder
+from letterlock.discover.sts_finder import StsFinder
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.net.https import fetch_policy

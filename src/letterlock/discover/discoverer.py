@@ -25,7 +25,7 @@ MAX_ADDRESSES = 20  # chosen: of one host; real ones have two to eight, and a ho
 
 
 class PolicyFinder(Protocol):
-    """Finds the MTA-STS policies of domains; implemented in `letterlock.discover.sts`."""
+    """Finds the MTA-STS policies of domains; implemented in `letterlock.discover.sts_finder`."""
 
     async def find(self, domain: str) -> StsEvidence:
         """The evidence on a domain's policy."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import dns.rdatatype
 import pytest
 
-from letterlock.discover.sts import MAX_REFRESHES, PolicyMemory, StsFinder
+from letterlock.discover.sts_finder import MAX_REFRESHES, PolicyMemory, StsFinder
 from letterlock.mtasts import (
     Absent,
     Fetched,
