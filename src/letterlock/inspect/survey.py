@@ -12,7 +12,7 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Ports, Refused, Unreachable
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.discover.announced import Announced, find_announced
-from letterlock.discover.reporting import find_reporting
+from letterlock.discover.report_destinations import find_reporting
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Prospect, Protection, Summary, but, outlook, protection, unseen, weakest
 from letterlock.inspect.recommend import Advice, Reporting, SeenHost, SurveyedDestination, advise

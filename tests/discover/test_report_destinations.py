@@ -2,7 +2,7 @@
 
 import dns.rdatatype
 
-from letterlock.discover.reporting import find_reporting
+from letterlock.discover.report_destinations import find_reporting
 from letterlock.resolver.answer import Answer, LookupFailure
 from letterlock.tlsrpt import NoTLSRPTRecord, ReportAddresses
 from tests.policy.evidence import answer, failure
