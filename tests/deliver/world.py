@@ -17,7 +17,7 @@ from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
-from letterlock.mtasts.evidence import StsEvidence
+from letterlock.mtasts.sts_evidence import StsEvidence
 from letterlock.net import tls
 from letterlock.net.streams import take_turns
 from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost

@@ -7,8 +7,8 @@ import pytest
 
 from letterlock.identity.strength import KeyFacts, SessionStrength
 from letterlock.inspect.recommend import Advice, Reporting, SeenHost, SurveyedDestination, advise
-from letterlock.mtasts.evidence import Absent, Known, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.policy import Mode, StsPolicy
+from letterlock.mtasts.sts_evidence import Absent, Known, PolicyUnavailable, StsEvidence
 from letterlock.policy.codes import Code
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason

@@ -12,8 +12,8 @@ from letterlock.inspect.recommend import (
     SurveyedDestination,
     advise,
 )
-from letterlock.mtasts.evidence import Absent, PolicyUnavailable
 from letterlock.mtasts.policy import Mode
+from letterlock.mtasts.sts_evidence import Absent, PolicyUnavailable
 from letterlock.policy.codes import Code
 from letterlock.policy.evidence import Origin
 from letterlock.policy.reasons import Reason, sentence

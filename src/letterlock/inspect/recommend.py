@@ -12,8 +12,8 @@ from typing import TypeGuard
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
 from letterlock.identity.strength import SessionStrength, Weakness
-from letterlock.mtasts.evidence import Absent, Known, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.policy import Mode
+from letterlock.mtasts.sts_evidence import Absent, Known, PolicyUnavailable, StsEvidence
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Finding, Reason, finding, sentence

@@ -12,7 +12,6 @@ decided in `letterlock.policy`; it never overrides DANE (section 2). A record ag
 reported, for whoever published it wants to be protected. Neither ever shortens the life of a policy that is remembered.
 """
 
-from letterlock.mtasts.evidence import Absent, Known, PolicyTrouble, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure, PolicyFetch
 from letterlock.mtasts.freshness import (
     RETRY_SECONDS,
@@ -26,6 +25,7 @@ from letterlock.mtasts.freshness import (
 )
 from letterlock.mtasts.policy import MAX_POLICY_OCTETS, InvalidPolicy, Mode, StsPolicy, matches, parse_policy
 from letterlock.mtasts.record import InvalidSTSRecord, NoSTSRecord, StsRecord, TxtFailed, TxtResult, find_id
+from letterlock.mtasts.sts_evidence import Absent, Known, PolicyTrouble, PolicyUnavailable, StsEvidence
 
 __all__ = [
     "MAX_POLICY_OCTETS",

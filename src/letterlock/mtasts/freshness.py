@@ -6,10 +6,10 @@ takes how the fetch ended, and concludes. A Conclusion is the evidence, and what
 
 from dataclasses import dataclass, replace
 
-from letterlock.mtasts.evidence import Absent, Known, PolicyTrouble, PolicyUnavailable, StsEvidence
 from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure
 from letterlock.mtasts.policy import InvalidPolicy, Mode, StsPolicy, parse_policy
 from letterlock.mtasts.record import InvalidSTSRecord, NoSTSRecord, StsRecord, TxtFailed, TxtResult
+from letterlock.mtasts.sts_evidence import Absent, Known, PolicyTrouble, PolicyUnavailable, StsEvidence
 
 RETRY_SECONDS = 300.0  # RFC 8461 section 3.3: five minutes or longer after a failed fetch
 REFRESH_SECONDS = 86_400.0  # RFC 8461 section 3.3 suggests one refresh per day

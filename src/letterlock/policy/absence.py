@@ -5,8 +5,8 @@ believed as long as nothing speaks against it, for a mistyped address must come 
 MTA-STS policy, which came by HTTPS from the domain itself, and a rule that the operator wrote for this very domain.
 """
 
-from letterlock.mtasts.evidence import Known
 from letterlock.mtasts.policy import Mode
+from letterlock.mtasts.sts_evidence import Known
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse
 from letterlock.policy.evidence import DestinationEvidence

@@ -8,7 +8,7 @@ from enum import StrEnum
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
-from letterlock.mtasts.evidence import StsEvidence
+from letterlock.mtasts.sts_evidence import StsEvidence
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 from letterlock.routing.destination_rule import DestinationRule

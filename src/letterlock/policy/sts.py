@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from letterlock.identity.trust import TrustRoots
-from letterlock.mtasts.evidence import Known, PolicyUnavailable
 from letterlock.mtasts.policy import Mode, matches
+from letterlock.mtasts.sts_evidence import Known, PolicyUnavailable
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Audit, Demander, Encryption, PkixAuthentication, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
