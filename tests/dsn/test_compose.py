@@ -20,8 +20,8 @@ from letterlock.dsn import (
     compose,
     header_of,
 )
+from letterlock.dsn.notice_text import MAX_REASONS
 from letterlock.dsn.original import MAX_REFERENCES
-from letterlock.dsn.words import MAX_REASONS
 from letterlock.mail.addresses import Mailbox
 
 NOW = 1_800_000_000.0

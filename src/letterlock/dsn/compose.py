@@ -5,9 +5,9 @@ import quopri
 import re
 from collections.abc import Iterable
 
+from letterlock.dsn.notice_text import MAX_REASONS, ascii_only, date, decode_utf8_xtext, safe, text_for_people
 from letterlock.dsn.original import Original, names_of, subject_field
 from letterlock.dsn.reports import Fate, Report, ToldRecipient
-from letterlock.dsn.words import MAX_REASONS, ascii_only, date, decode_utf8_xtext, safe, text_for_people
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.content import has_utf8_header
 
