@@ -5,7 +5,7 @@ import time
 import pytest
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.content import DotlessContent
+from letterlock.mail.checked_content import DotlessContent
 from letterlock.mail.envelope import BodyType
 from letterlock.receive.header_duties import CompleteHeader
 from letterlock.receive.pipeline import Draft, Facts

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from letterlock.mail.content import CheckedContent, DotlessContent
+from letterlock.mail.checked_content import CheckedContent, DotlessContent
 from letterlock.mail.envelope import BodyType, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES

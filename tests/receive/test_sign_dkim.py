@@ -2,7 +2,7 @@
 
 import pytest
 
-from letterlock.mail.content import DotlessContent
+from letterlock.mail.checked_content import DotlessContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mailauth.dkim.sign import Signer
 from letterlock.mailauth.dkim.signing_key import SigningKey

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.mail.content import CheckedContent, DotlessContent
+from letterlock.mail.checked_content import CheckedContent, DotlessContent
 from letterlock.smtp.client_content import stuff_dots, wire_content
 from letterlock.smtp.content import END_OF_CONTENT, has_bare_line_ends
 from letterlock.smtp.lines import Input

@@ -3,7 +3,7 @@
 import pytest
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.content import DotlessContent
+from letterlock.mail.checked_content import DotlessContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.smtp.client_events import LocalProtocolError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.mail.content import CheckedContent, DotlessContent
+from letterlock.mail.checked_content import CheckedContent, DotlessContent
 from letterlock.mail.replies import Reply
 from letterlock.smtp.server_events import End, Ended, ServerLimits
 from letterlock.smtp.server_table import State

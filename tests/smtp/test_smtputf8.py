@@ -4,7 +4,7 @@ import pytest
 
 from letterlock.dsn.notice_text import decode_utf8_xtext
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
-from letterlock.mail.content import has_utf8_header
+from letterlock.mail.checked_content import has_utf8_header
 from letterlock.receive.trace import received_field
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import LocalProtocolError

@@ -19,7 +19,7 @@ from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.dsn import in_seven_bits
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.content import has_utf8_header
+from letterlock.mail.checked_content import has_utf8_header
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import RecipientOutcome

@@ -9,7 +9,7 @@ from letterlock.dsn.notice_text import MAX_REASONS, ascii_only, date, decode_utf
 from letterlock.dsn.original import Original, names_of, subject_field
 from letterlock.dsn.reports import Fate, Report, ToldRecipient
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.content import has_utf8_header
+from letterlock.mail.checked_content import has_utf8_header
 
 MAX_HEADER_OCTETS = 16_384
 MAX_RETURNED_OCTETS = 262_144

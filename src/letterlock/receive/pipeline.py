@@ -21,7 +21,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.content import CheckedContent
+from letterlock.mail.checked_content import CheckedContent
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes

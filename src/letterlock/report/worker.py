@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from letterlock.dsn import compose
 from letterlock.events import LogEvent
-from letterlock.mail.content import has_utf8_header
+from letterlock.mail.checked_content import has_utf8_header
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.wishes import Ret

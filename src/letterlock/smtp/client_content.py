@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from letterlock.mail.content import CheckedContent, DotlessContent
+from letterlock.mail.checked_content import CheckedContent, DotlessContent
 from letterlock.smtp.content import has_bare_line_ends
 
 

@@ -10,7 +10,7 @@ import base64
 from collections.abc import Callable
 from typing import ClassVar
 
-from letterlock.mail.content import CheckedContent, DotlessContent
+from letterlock.mail.checked_content import CheckedContent, DotlessContent
 from letterlock.mail.replies import Reply
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.client_events import LocalProtocolError

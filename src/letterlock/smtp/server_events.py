@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.content import CheckedContent
+from letterlock.mail.checked_content import CheckedContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES, NOTHING_SAID, RecipientWishes, Wishes
