@@ -10,7 +10,7 @@ from bench.relay_source import content
 from letterlock.mail.addresses import Mailbox, parse_mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.ids import IdMaker
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 
 GROUP = 500  # messages that are accepted together
 LIFETIME_SECONDS = 5 * 86_400.0

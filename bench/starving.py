@@ -28,7 +28,7 @@ from bench.relay_rounds import POLL_SECONDS, Part, Source
 from bench.relay_stamps import DELIVERED, StampReader
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 
 SINK_ADDRESS = "127.77.0.2"
 MODES = ("alone", "refused", "silent")

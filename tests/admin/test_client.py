@@ -14,7 +14,7 @@ from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.admin.server import ControlServer
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.orders import State, TallyBy, Wanted
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.deliver.world import HandClock
 from tests.queue.messages import ANN, BODY, CAT, envelope
 

@@ -11,7 +11,7 @@ from letterlock.queue.store import NewerStore, QueueInUse, StoreFailed, StoreFul
 from letterlock.sqlite.writer import explain
 from letterlock.store.sealing import ContentSeal
 from letterlock.store.sqlite.opening import VERSION
-from letterlock.store.sqlite.store import FILE, SqliteStore
+from letterlock.store.sqlite.sqlite_store import FILE, SqliteStore
 from tests.cli.running import letterlock
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.store.sqlite.store import FILE
+from letterlock.store.sqlite.sqlite_store import FILE
 from tests.certificates import self_signed
 from tests.interop.letterlock import Done, letterlock, serving, write_config
 from tests.interop.nameservers import Place

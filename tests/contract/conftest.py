@@ -7,7 +7,7 @@ import pytest
 
 from letterlock.queue.store import Store
 from letterlock.store.segments.segment_store import SegmentStore
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.memory_store import MemoryStore
 
 

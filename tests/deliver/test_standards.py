@@ -17,7 +17,7 @@ from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
 from letterlock.routing.routes import NextHop
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.certificates import Authority, Credential
 from tests.deliver.test_attempt import TWO_HOSTS, dane, kinds
 from tests.deliver.test_attempt import make as send

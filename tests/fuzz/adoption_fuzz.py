@@ -33,7 +33,7 @@ from letterlock.store.sealing import ContentSeal
 from letterlock.store.segments.log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.queue.messages import attempt, outcome
 
 MAX_WORKERS = 4

@@ -25,7 +25,7 @@ from letterlock.receive.profiles import Profile
 from letterlock.report.worker import Reporter
 from letterlock.routing.rules import Rules
 from letterlock.schedule.deliverer import Deliverer
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.deliver.world import OPTIONS, HandClock, HandDiscoverer, Server
 from tests.queue.orders import retry
 from tests.receive.world import Client

@@ -19,8 +19,8 @@ from letterlock.store.adoption import open_adopting
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
 from letterlock.store.segments.log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore, open_queue
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from letterlock.store.sqlite.statements import run
-from letterlock.store.sqlite.store import SqliteStore
 from tests.queue.messages import ANN, BODY, CAT, envelope
 
 KEY = bytes(range(32))

@@ -20,7 +20,7 @@ from letterlock.sqlite.writer import Writer
 from letterlock.store.adoption import open_adopting
 from letterlock.store.segments.log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.queue.messages import ANN, BODY, attempt, envelope, outcome
 
 FREE = 1 << 40

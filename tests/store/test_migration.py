@@ -12,8 +12,8 @@ from letterlock.queue.orders import OrderKind, State, Wanted
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import OutcomeKind
+from letterlock.store.sqlite.sqlite_store import VERSION, SqliteStore
 from letterlock.store.sqlite.statements import SQL
-from letterlock.store.sqlite.store import VERSION, SqliteStore
 from tests.queue.messages import ANN, BODY, CAT, attempt, envelope, outcome
 from tests.queue.orders import obey
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
 
-import letterlock.store.sqlite.store as sqlite
+import letterlock.store.sqlite.sqlite_store as sqlite
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import OutcomeKind
 from tests.queue.messages import BODY, attempt, envelope, outcome

@@ -24,8 +24,8 @@ from letterlock.store.segments.log import SUFFIX, sync_directory
 from letterlock.store.segments.recovery import DAMAGED_SUFFIX
 from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE, open_alone, take_lock
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from letterlock.store.sqlite.statements import run
-from letterlock.store.sqlite.store import SqliteStore
 
 log = logging.getLogger("letterlock.store")
 RETRY_SECONDS = 30.0  # a worker that is still ending has its queue for some 20 seconds

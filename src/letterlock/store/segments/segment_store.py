@@ -26,7 +26,7 @@ from letterlock.store.segments.messages_in_memory import Kept, KeptTask, tally
 from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.recovery import Left, close_record, open_content, recover
 from letterlock.store.sqlite.opening import keep_log
-from letterlock.store.sqlite.store import SqliteStore
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 
 _NEEDLESS = (OrderKind.RETRY, OrderKind.RELEASE)
 """Messages in the fast lane are being tried, and never held."""
