@@ -15,7 +15,7 @@ from letterlock.queue.orders import (
     Wanted,
 )
 from letterlock.queue.tasks import QueuedMessage
-from letterlock.store.sqlite.reading import find_message
+from letterlock.store.sqlite.row_reader import find_message
 from letterlock.store.sqlite.statements import run, run_order
 
 MAX_SCANNED = 5_000  # messages that one page of an answer looks at, in SQL

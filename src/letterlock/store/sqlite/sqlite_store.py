@@ -29,7 +29,7 @@ from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read
 from letterlock.store.sealing import IN_CLEAR, ContentSeal, check_key
 from letterlock.store.sqlite import orders
 from letterlock.store.sqlite.opening import FILE, VERSION, connect, take_lock
-from letterlock.store.sqlite.reading import (
+from letterlock.store.sqlite.row_reader import (
     MAX_ATTEMPTS_SHOWN,
     find_delays,
     find_envelope,
