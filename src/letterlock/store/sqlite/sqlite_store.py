@@ -27,7 +27,7 @@ from letterlock.sqlite.writer import Writer, explain
 from letterlock.store.parcels import Parcel, take_parcel
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
 from letterlock.store.sealing import IN_CLEAR, ContentSeal, check_key
-from letterlock.store.sqlite import orders
+from letterlock.store.sqlite import operator_orders
 from letterlock.store.sqlite.opening import FILE, VERSION, connect, take_lock
 from letterlock.store.sqlite.row_reader import (
     MAX_ATTEMPTS_SHOWN,
@@ -201,23 +201,23 @@ class SqliteStore:
 
     async def find(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[QueuedMessage]:
         """The messages that are wanted, in order of id, beginning behind `after`."""
-        return await self._writer.do_aside(lambda db: orders.find(db, wanted, limit, after))
+        return await self._writer.do_aside(lambda db: operator_orders.find(db, wanted, limit, after))
 
     async def select(self, wanted: Wanted, *, limit: int, after: str | None = None) -> Page[str]:
         """The same, but their ids only."""
-        return await self._writer.do_aside(lambda db: orders.select(db, wanted, limit, after))
+        return await self._writer.do_aside(lambda db: operator_orders.select(db, wanted, limit, after))
 
     async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
         """Do to these messages what the operator orders; which of them that changed."""
-        return await self._writer.do_aside(lambda db: orders.obey(db, order, message_ids))
+        return await self._writer.do_aside(lambda db: operator_orders.obey(db, order, message_ids))
 
     async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
         """Counts of tasks over a part of the queue."""
-        return await self._writer.do_aside(lambda db: orders.tally(db, by, now, after))
+        return await self._writer.do_aside(lambda db: operator_orders.tally(db, by, now, after))
 
     async def count(self) -> int:
         """How many messages there are."""
-        return await self._writer.do_aside(orders.count)
+        return await self._writer.do_aside(operator_orders.count)
 
     async def take_over(self, source: str, parcels: Sequence[Parcel]) -> Collection[str]:
         """Put messages of the queue in the folder `source` into this one, each once; the ids of those that are in."""
