@@ -30,7 +30,7 @@ from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
 from letterlock.store.sealing import ContentSeal
-from letterlock.store.segments.log import SegmentLog
+from letterlock.store.segments.segment_log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE
 from letterlock.store.sqlite.sqlite_store import SqliteStore

@@ -17,7 +17,7 @@ from letterlock.queue.tasks import Lease
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
-from letterlock.store.segments.log import SegmentLog
+from letterlock.store.segments.segment_log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore, open_queue
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 from letterlock.store.sqlite.statements import run

@@ -18,7 +18,7 @@ from letterlock.sqlite import disk as disks
 from letterlock.sqlite.disk import COPIES, LAST_OCTETS, Disk, Reserve
 from letterlock.sqlite.writer import Writer
 from letterlock.store.adoption import open_adopting
-from letterlock.store.segments.log import SegmentLog
+from letterlock.store.segments.segment_log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.queue.messages import ANN, BODY, attempt, envelope, outcome

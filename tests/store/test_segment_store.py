@@ -19,8 +19,8 @@ from letterlock.queue.store import LeaseLost, StoreFailed, StoreFull
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
-from letterlock.store.segments.log import ContentLocation, SegmentLog
 from letterlock.store.segments.records import RecordKind
+from letterlock.store.segments.segment_log import ContentLocation, SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
 from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BEN, BODY, attempt, envelope, outcome

@@ -20,8 +20,8 @@ from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.sqlite.disk import RESERVE_FILE, Disk, Reserve
 from letterlock.store.parcels import Parcel, read_parcel
 from letterlock.store.sealing import CHECK_FILE, IN_CLEAR, ContentSeal
-from letterlock.store.segments.log import SUFFIX, sync_directory
 from letterlock.store.segments.recovery import DAMAGED_SUFFIX
+from letterlock.store.segments.segment_log import SUFFIX, sync_directory
 from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE, open_alone, take_lock
 from letterlock.store.sqlite.sqlite_store import SqliteStore

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from letterlock.queue.store import WrongKey
 from letterlock.sqlite.writer import explain
 from letterlock.store.rows import Damaged
-from letterlock.store.segments.log import sync_directory
+from letterlock.store.segments.segment_log import sync_directory
 
 KEY_OCTETS = 32  # of AES-256
 CHECK_FILE = "key-check"

@@ -15,8 +15,8 @@ from letterlock.sqlite.disk import Disk
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
-from letterlock.store.segments.log import SUFFIX, sync_directory
 from letterlock.store.segments.records import Damage, RecordKind, SegmentRecord, read_octets, read_segment
+from letterlock.store.segments.segment_log import SUFFIX, sync_directory
 
 log = logging.getLogger("letterlock.store")
 DAMAGED_SUFFIX = ".damaged"

@@ -21,10 +21,10 @@ from letterlock.sqlite.writer import explain
 from letterlock.store.envelopes import write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
-from letterlock.store.segments.log import ContentLocation, Segment, SegmentLog, reopen
 from letterlock.store.segments.messages_in_memory import Kept, KeptTask, tally
 from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.recovery import Left, close_record, open_content, recover
+from letterlock.store.segments.segment_log import ContentLocation, Segment, SegmentLog, reopen
 from letterlock.store.sqlite.opening import keep_log
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 
