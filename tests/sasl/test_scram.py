@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from letterlock.sasl.exchange import Accepted, Challenge, NeedCredential, Rejected
 from letterlock.sasl.prepare import Unprepared, prepare
 from letterlock.sasl.scram import BadCredential, Scram, ScramCredential
-from letterlock.sasl.steps import Accepted, Challenge, NeedCredential, Rejected
 
 EXCHANGES = [
     each

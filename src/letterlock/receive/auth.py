@@ -10,9 +10,9 @@ from letterlock.accounts.users import BadUsers, Users
 from letterlock.mail.replies import Reply
 from letterlock.ports import Clock
 from letterlock.receive.pipeline import Facts
+from letterlock.sasl.exchange import Accepted, Challenge, CheckPassword, Exchange, NeedCredential, Outcome, Rejected
 from letterlock.sasl.passwords import Login, Plain
 from letterlock.sasl.scram import Scram
-from letterlock.sasl.steps import Accepted, Challenge, CheckPassword, Exchange, NeedCredential, Outcome, Rejected
 from letterlock.smtp.server_events import SenderOffered
 
 FAILED = Reply(535, ("5.7.8 Authentication credentials invalid",))  # whatever is wrong: nobody learns which users exist

@@ -22,7 +22,7 @@ from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudge
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
 from letterlock.receive.profiles import SUBMITS, Profile
-from letterlock.sasl.steps import Accepted, Challenge, Rejected
+from letterlock.sasl.exchange import Accepted, Challenge, Rejected
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
     MAX_COMMAND_OCTETS,

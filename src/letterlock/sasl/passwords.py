@@ -1,7 +1,7 @@
 """Mechanisms that send the password: PLAIN (RFC 4616) and LOGIN (obsolete, but old mail programs know nothing else)."""
 
+from letterlock.sasl.exchange import Challenge, CheckPassword, Outcome, Rejected
 from letterlock.sasl.prepare import Unprepared, prepare
-from letterlock.sasl.steps import Challenge, CheckPassword, Outcome, Rejected
 
 
 def _checked(user: bytes, password: bytes) -> CheckPassword | Rejected:

@@ -11,8 +11,8 @@ import hmac
 import re
 from dataclasses import dataclass, field
 
+from letterlock.sasl.exchange import Accepted, Challenge, NeedCredential, Outcome, Rejected
 from letterlock.sasl.prepare import Unprepared, prepare
-from letterlock.sasl.steps import Accepted, Challenge, NeedCredential, Outcome, Rejected
 
 MIN_ITERATIONS = 4096  # RFC 7677 section 4
 MAX_ITERATIONS = 1_000_000  # of a stored credential: a client's phone computes it at every login
