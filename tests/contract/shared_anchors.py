@@ -11,7 +11,7 @@ from letterlock.resolver import TrustAnchor
 from letterlock.resolver.dns_message import SignedRRset
 from letterlock.resolver.rollover import DAY, HOLD_DOWN_SECONDS, TrustPoint, begin, follow
 from tests.contract.interleaving import Gate
-from tests.discover.test_anchors import Clock, anchor
+from tests.discover.test_anchor_keeper import Clock, anchor
 from tests.resolver.test_rollover import ROOT, START, Key, published
 
 OLD, NEW = Key(), Key()

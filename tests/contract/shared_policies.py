@@ -13,7 +13,7 @@ from letterlock.discover.sts_finder import PolicyMemory
 from letterlock.mtasts import Fetched, FetchFailed, Known, KnownPolicy, Mode, StsEvidence, StsPolicy
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from tests.contract.interleaving import Gate
-from tests.discover.test_sts import BLOCKED, DAY, DOMAIN, NOW, Clock, World, text
+from tests.discover.test_sts_finder import BLOCKED, DAY, DOMAIN, NOW, Clock, World, text
 from tests.policy.evidence import failure
 
 OLD = KnownPolicy(

@@ -13,7 +13,7 @@ from letterlock.resolver.rollover import KeyState, TrustPoint, from_json, to_jso
 from letterlock.state.trust_points import TrustPointFile
 from tests.contract.interleaving import Chooser, in_every_order, race
 from tests.contract.shared_anchors import DEEDS, NEW, OLD, Deed, OneMemory, Race, prior
-from tests.discover.test_anchors import anchor
+from tests.discover.test_anchor_keeper import anchor
 from tests.resolver.test_rollover import ROOT, states
 
 

@@ -12,7 +12,7 @@ from letterlock.mtasts import KnownPolicy
 from letterlock.state.policies import PolicyStore
 from tests.contract.interleaving import Chooser, Gate, in_every_order, race
 from tests.contract.shared_policies import DEEDS, EXPIRED, OLD, PRIORS, Deed, DictPolicies, Race
-from tests.discover.test_sts import DOMAIN, NOW
+from tests.discover.test_sts_finder import DOMAIN, NOW
 
 NEW, OTHER = replace(OLD, id="2", fetched_at=NOW), replace(OLD, id="3", fetched_at=NOW + 1)
 

@@ -7,7 +7,7 @@ from letterlock.discover.sts_finder import StsFinder
 from letterlock.mtasts import Absent, Known
 from letterlock.resolver.answer import FailureKind
 from letterlock.state.policies import PolicyStore
-from tests.discover.test_sts import BLOCKED, DOMAIN, World
+from tests.discover.test_sts_finder import BLOCKED, DOMAIN, World
 from tests.policy.evidence import failure
 
 

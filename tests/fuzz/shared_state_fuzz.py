@@ -21,7 +21,7 @@ from tests.contract import shared_anchors
 from tests.contract.interleaving import Chooser, Gate, race
 from tests.contract.shared_anchors import OneMemory, prior
 from tests.contract.shared_policies import DictPolicies, Side
-from tests.discover.test_sts import BLOCKED, DAY, DOMAIN, NOW, Clock
+from tests.discover.test_sts_finder import BLOCKED, DAY, DOMAIN, NOW, Clock
 
 MODES = (Mode.ENFORCE, Mode.ENFORCE, Mode.TESTING, Mode.NONE)
 LIVES = (86_400, 7 * 86_400, 30 * 86_400)

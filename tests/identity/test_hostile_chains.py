@@ -36,7 +36,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return honest(certificate, key)
 
     path._FOUND.clear()
-    monkeypatch.setattr(signature, "_verify", counted)
+    monkeypatch.setattr(signers, "_verify", counted)
     return made
 
 

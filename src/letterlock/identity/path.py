@@ -4,7 +4,7 @@ The search follows names and signatures from the server's certificate to a trust
 spends a budget counted in signature checks: a hostile chain costs no more than any other. What it finds is checked
 whole by OpenSSL and by the rules of `letterlock.identity.validity`.
 
-Names of servers are compared elsewhere (`letterlock.identity.certificate_names`): DANE and PKIX have different rules for them.
+Server names are compared in `letterlock.identity.certificate_names`: DANE and PKIX have different rules for them.
 """
 
 import functools
