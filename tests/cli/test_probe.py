@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from letterlock.cli.probe.chain import look_at
 from letterlock.cli.probe.command import probe as probe_command
+from letterlock.cli.probe.presented_chain import look_at
 from letterlock.cli.probe.text import draw_probe
 from letterlock.cli.probe.values import probe_values
 from letterlock.cli.style import Style

@@ -16,7 +16,6 @@ from cryptography.utils import CryptographyDeprecationWarning
 from letterlock.app.output import json_text
 from letterlock.app.server import StartFailed, SystemClock, validated_dns
 from letterlock.cli.configured import config_option, configured
-from letterlock.cli.probe.chain import look_at
 from letterlock.cli.probe.params import (
     HostAndPort,
     MessageParam,
@@ -27,6 +26,7 @@ from letterlock.cli.probe.params import (
     SenderParam,
     TlsaParam,
 )
+from letterlock.cli.probe.presented_chain import look_at
 from letterlock.cli.probe.text import draw_probe
 from letterlock.cli.probe.values import probe_values
 from letterlock.cli.resolve import AnchorParam, UpstreamParam

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 
-from letterlock.cli.probe.chain import ChainLink, Findings, records_in_sight
+from letterlock.cli.probe.presented_chain import ChainLink, Findings, records_in_sight
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.deliver.session import Opened, Refused, Unreachable

@@ -1,7 +1,7 @@
 """A probe as JSON-able values."""
 
 from letterlock.cli.check.values import lookup_values, reason_values
-from letterlock.cli.probe.chain import ChainLink, Findings, Held, records_in_sight
+from letterlock.cli.probe.presented_chain import ChainLink, Findings, Held, records_in_sight
 from letterlock.cli.probe.text import as_tlsa, reasons, summary, text_of, would_be_sent
 from letterlock.deliver.session import Opened
 from letterlock.identity.handshake import Completed, HandshakeFailed
