@@ -9,7 +9,7 @@ from pathlib import Path
 import dns.name
 
 from letterlock.config.declared import filled, is_written, value_of
-from letterlock.config.dkim import signer
+from letterlock.config.dkim_keys import signer
 from letterlock.config.listeners import listeners
 from letterlock.config.mistakes import Lines
 from letterlock.config.options import ComposedKeys, Options, ResolverOptions, default_state_directory

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_valida
 
 from letterlock.accounts.users import BadUsers, Users
 from letterlock.config.declared import Table, filled, is_written, keys_of
-from letterlock.config.dkim import DkimTable
+from letterlock.config.dkim_keys import DkimTable
 from letterlock.config.key_file import reads_secrets
 from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.mistakes import wrong
