@@ -14,7 +14,7 @@ from letterlock.config.options import Options, ResolverOptions, default_state_di
 from letterlock.config.reading import find, load, parse, queue_directory
 from letterlock.config.sending import require_sources
 from letterlock.config.tables import TABLES, known_keys
-from letterlock.config.trust import system_roots
+from letterlock.config.trust_files import system_roots
 from letterlock.config.values import Endpoint
 from letterlock.shared_defaults import MAX_FILE_OCTETS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from letterlock.config.key_file import KeyFile
-from letterlock.config.trust import Roots
+from letterlock.config.trust_files import Roots
 from letterlock.config.values import (
     AnchorFile,
     DomainName,

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from letterlock.config.declared import Table
 from letterlock.config.mistakes import Lines, guess, wrong
-from letterlock.config.trust import Roots, system_roots
+from letterlock.config.trust_files import Roots, system_roots
 from letterlock.config.values import DomainName, EhloKeywords, Moment, Port, Seconds, Sources, domain_name, text_of
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
