@@ -13,7 +13,7 @@ from letterlock.config.dkim_keys import signer
 from letterlock.config.listeners import listeners
 from letterlock.config.mistakes import Lines
 from letterlock.config.options import ComposedKeys, Options, ResolverOptions, default_state_directory
-from letterlock.config.rules import rules
+from letterlock.config.rule_tables import rules
 from letterlock.config.sending import route_settings, sources
 from letterlock.config.tables import FileTable
 from letterlock.deliver.options import DeliverOptions, Timeouts

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from letterlock.config.declared import filled
 from letterlock.config.mistakes import BadConfig, Mistake
 from letterlock.config.options import Sources
-from letterlock.config.rules import RouteTable, next_hop_name
+from letterlock.config.rule_tables import RouteTable, next_hop_name
 from letterlock.config.tables import FileTable
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.net.sources import ANY_SOURCE, unusable

@@ -15,7 +15,7 @@ from letterlock.config.key_file import reads_secrets
 from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.mistakes import wrong
 from letterlock.config.options import CONSUMERS, ComposedKeys
-from letterlock.config.rules import ByDomain, RouteTable, RuleExceptionTable, RuleTable, SenderTable
+from letterlock.config.rule_tables import ByDomain, RouteTable, RuleExceptionTable, RuleTable, SenderTable
 from letterlock.config.values import DomainName, Moment
 from letterlock.keys import declared
 from letterlock.net.tls import ServerContext
