@@ -14,7 +14,7 @@ from letterlock.app.certificates import WARN_SECONDS, CertificateWatch
 from letterlock.app.reloading import Outcome, Reloading
 from letterlock.app.supervisor import RELOADED, Worker, _Supervisor
 from letterlock.config import BadConfig, Mistake, Options, load, parse
-from letterlock.config.reloading import contexts
+from letterlock.config.reload_effects import contexts
 from letterlock.net.tls import EXPIRY_WARNING_SECONDS
 from tests.certificates import self_signed
 from tests.soak import reloads

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from letterlock.config import Options
-from letterlock.config.reloading import contexts, with_contexts
+from letterlock.config.reload_effects import contexts, with_contexts
 from letterlock.net.tls import BadCertificate, FileState, ServerContext, file_states
 
 log = logging.getLogger("letterlock.certificates")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from letterlock.app.service_manager import notify
 from letterlock.config import BadConfig, Options, load, require_sources
-from letterlock.config.reloading import reloaded, waiting_for_restart
+from letterlock.config.reload_effects import reloaded, waiting_for_restart
 
 log = logging.getLogger("letterlock.reload")
 ANSWER_SECONDS = 20.0  # for supervisor and worker together: reading takes a tenth of a second, on a busy machine two

@@ -27,7 +27,7 @@ from letterlock.app.reloading import log_mistakes, notify_reloading
 from letterlock.app.server import STOP_GRACE_SECONDS, bind, take_directory
 from letterlock.app.service_manager import notify, watched
 from letterlock.config import BadConfig, Endpoint, Options
-from letterlock.config.reloading import reloaded
+from letterlock.config.reload_effects import reloaded
 from letterlock.queue.folders import WORKER
 from letterlock.shares import share
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from letterlock.config.options import Options
-from letterlock.config.reloading import contexts
+from letterlock.config.reload_effects import contexts
 
 
 def dangers(options: Options, now: float) -> Iterator[str]:

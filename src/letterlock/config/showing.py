@@ -11,7 +11,7 @@ from typing import Any
 from letterlock.config.mistakes import locate
 from letterlock.config.options import Options
 from letterlock.config.reading import load
-from letterlock.config.reloading import values
+from letterlock.config.reload_effects import values
 from letterlock.config.tables import FileTable
 
 DEFAULT = "default"

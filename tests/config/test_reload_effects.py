@@ -7,7 +7,7 @@ import pytest
 
 from letterlock.config import find, load, parse, queue_directory, reading
 from letterlock.config.options import CONSUMERS
-from letterlock.config.reloading import reloaded, values, waiting_for_restart
+from letterlock.config.reload_effects import reloaded, values, waiting_for_restart
 from letterlock.keys import declared
 from letterlock.shared_defaults import ENVIRONMENT
 from tests.certificates import authority, self_signed
