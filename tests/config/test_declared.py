@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError, create_model
 
 from letterlock.config import TABLES, parse
+from letterlock.config.checked_values import Endpoint
 from letterlock.config.declared import Table, filled, keys_of, value_of
 from letterlock.config.options import CONSUMERS
 from letterlock.config.tables import FileTable
-from letterlock.config.values import Endpoint
 from letterlock.keys import Declared, Key, declared
 from letterlock.shared_defaults import SENDMAIL_KEYS
 from letterlock.shares import DIVIDED, EACH, share

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from letterlock.app.server import bind
-from letterlock.config.values import Endpoint, endpoint
+from letterlock.config.checked_values import Endpoint, endpoint
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import UpstreamTransport, parse_upstream
 from letterlock.net.dns.datagrams import ask_over_udp

@@ -9,13 +9,13 @@ What this room refuses: keys that it does not know, values of another type, rule
 `verify`, a TLS version where cleartext would pass), and two rules for one domain. A refused file starts nothing.
 """
 
+from letterlock.config.checked_values import Endpoint
 from letterlock.config.mistakes import EX_CONFIG, BadConfig, Mistake, locate
 from letterlock.config.options import Options, ResolverOptions, default_state_directory
 from letterlock.config.reading import find, load, parse, queue_directory
 from letterlock.config.sending import require_sources
 from letterlock.config.tables import TABLES, known_keys
 from letterlock.config.trust_files import system_roots
-from letterlock.config.values import Endpoint
 from letterlock.shared_defaults import MAX_FILE_OCTETS
 
 __all__ = [

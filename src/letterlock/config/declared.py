@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from letterlock.config.values import (
+from letterlock.config.checked_values import (
     ClientNetwork,
     EhloKeywords,
     FilePath,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
+from letterlock.config.checked_values import DomainName, FilePath
 from letterlock.config.declared import Table
 from letterlock.config.key_file import is_shared, reads_secrets
 from letterlock.config.mistakes import wrong
-from letterlock.config.values import DomainName, FilePath
 from letterlock.mailauth.dkim.sign import Signer
 from letterlock.mailauth.dkim.signing_key import InvalidKey, SigningKey, read_signing_key
 

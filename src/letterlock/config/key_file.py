@@ -14,8 +14,8 @@ from typing import Annotated
 
 from pydantic import PlainValidator, ValidationInfo
 
+from letterlock.config.checked_values import path_of
 from letterlock.config.mistakes import wrong
-from letterlock.config.values import path_of
 
 KEY_OCTETS = 32  # of AES-256
 MAX_KEY_FILE_OCTETS = 4096  # a key in base64 has 44; room for line ends and blanks

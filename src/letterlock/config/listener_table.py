@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
+from letterlock.config.checked_values import ClientNetwork, DomainName, FilePath, ListenEndpoint, ListenerRole
 from letterlock.config.declared import Table
 from letterlock.config.key_file import reads_secrets
 from letterlock.config.mistakes import wrong
-from letterlock.config.values import ClientNetwork, DomainName, FilePath, ListenEndpoint, ListenerRole
 from letterlock.net.tls import BadCertificate, ServerContext
 from letterlock.receive.profiles import Role
 

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from letterlock.config.key_file import KeyFile
-from letterlock.config.trust_files import Roots
-from letterlock.config.values import (
+from letterlock.config.checked_values import (
     AnchorFile,
     DomainName,
     DropPath,
@@ -21,6 +19,8 @@ from letterlock.config.values import (
     Workers,
     endpoint,
 )
+from letterlock.config.key_file import KeyFile
+from letterlock.config.trust_files import Roots
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.keys import Key

@@ -7,10 +7,19 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from letterlock.config.checked_values import (
+    DomainName,
+    EhloKeywords,
+    Moment,
+    Port,
+    Seconds,
+    Sources,
+    domain_name,
+    text_of,
+)
 from letterlock.config.declared import Table
 from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust_files import Roots, system_roots
-from letterlock.config.values import DomainName, EhloKeywords, Moment, Port, Seconds, Sources, domain_name, text_of
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
 from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
 from letterlock.accounts.users import BadUsers, Users
+from letterlock.config.checked_values import DomainName, Moment
 from letterlock.config.declared import Table, filled, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
 from letterlock.config.key_file import reads_secrets
@@ -16,7 +17,6 @@ from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.mistakes import wrong
 from letterlock.config.options import CONSUMERS, ComposedKeys
 from letterlock.config.rule_tables import ByDomain, RouteTable, RuleExceptionTable, RuleTable, SenderTable
-from letterlock.config.values import DomainName, Moment
 from letterlock.keys import declared
 from letterlock.net.tls import ServerContext
 from letterlock.queue.settle import RetrySchedule

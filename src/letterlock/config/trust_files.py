@@ -11,8 +11,8 @@ from typing import Annotated
 import certifi
 from pydantic import PlainValidator, ValidationInfo
 
+from letterlock.config.checked_values import path_of, read
 from letterlock.config.mistakes import wrong
-from letterlock.config.values import path_of, read
 from letterlock.identity.certificates import InvalidCertificate, parse_certificate, subject_of
 from letterlock.identity.strength import key_fault
 from letterlock.identity.trust import TrustRoots
