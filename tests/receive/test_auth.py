@@ -17,7 +17,7 @@ import pytest
 from OpenSSL import SSL
 
 from letterlock.accounts import guessing
-from letterlock.accounts.users import Users, make_user, new_file, write_users
+from letterlock.accounts.user_file import Users, make_user, new_file, write_users
 from letterlock.app.log_text import PostfixFormatter
 from letterlock.net.tls import ServerContext
 from letterlock.receive.options import ReceiveOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from letterlock.accounts.users import BadUsers, UsersFile, make_user, new_file, read_users, write_users
+from letterlock.accounts.user_file import BadUsers, UsersFile, make_user, new_file, read_users, write_users
 from letterlock.cli.configured import configured
 from letterlock.config import Options
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.accounts.users import BadUsers, Users
+from letterlock.accounts.user_file import BadUsers, Users
 from letterlock.config.checked_values import DomainName, Moment
 from letterlock.config.declared import Table, filled, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from letterlock.accounts.guessing import GuessLimiter
-from letterlock.accounts.users import BadUsers, Users
+from letterlock.accounts.user_file import BadUsers, Users
 from letterlock.mail.replies import Reply
 from letterlock.ports import Clock
 from letterlock.receive.pipeline import Facts

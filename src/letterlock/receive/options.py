@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from letterlock.accounts.users import Users
+from letterlock.accounts.user_file import Users
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
 from letterlock.mailauth.dkim.sign import Signer

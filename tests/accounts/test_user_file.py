@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from letterlock.accounts.guessing import FORGET_SECONDS, MAX_FAILURES_OF_CLIENT, MAX_REMEMBERED, GuessLimiter
-from letterlock.accounts.users import BadUsers, Users, make_user, new_file, parse_users, read_users, write_users
+from letterlock.accounts.user_file import BadUsers, Users, make_user, new_file, parse_users, read_users, write_users
 from letterlock.cli.users import users as command
 
 ANN = "ann@example.org"
