@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.app.certificates import WARN_SECONDS, CertificateWatch
+from letterlock.app.certificate_watch import WARN_SECONDS, CertificateWatch
 from letterlock.app.reloading import Outcome, Reloading
 from letterlock.app.supervisor import RELOADED, Worker, _Supervisor
 from letterlock.config import BadConfig, Mistake, Options, load, parse

@@ -23,7 +23,7 @@ import dns.name
 
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app import privileges
-from letterlock.app.certificates import CertificateWatch
+from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
 from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
