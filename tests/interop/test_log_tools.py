@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from letterlock.app.log_text import PostfixFormatter
-from letterlock.receive.journal import SessionJournal
+from letterlock.receive.receipt_log import SessionJournal
 from tests.interop.letterlock import serving
 from tests.interop.nameservers import Place
 from tests.interop.postfix import sender

@@ -29,9 +29,9 @@ from letterlock.receive.drop_directory import (
     DropUnusable,
     close_drop_directory,
 )
-from letterlock.receive.journal import ReceiptLog
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, profile_of_local_users
+from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.sendmail.drop import leave
 from letterlock.sendmail.transfer import SubmittedEnvelope as Letter
 from tests.memory_store import MemoryStore

@@ -12,10 +12,10 @@ from letterlock.mail.envelope import Envelope
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
-from letterlock.receive.journal import ReceiptLog
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
+from letterlock.receive.receipt_log import ReceiptLog
 
 NOW = 1_790_000_000.0
 PATIENCE_SECONDS = 20.0  # a test that waits longer hangs

@@ -43,9 +43,9 @@ from letterlock.queue.observing import Observers
 from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.receive.drop import DropCollector
 from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
-from letterlock.receive.journal import ReceiptLog
 from letterlock.receive.listener import Listener
 from letterlock.receive.profiles import profile_of_local_users
+from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.report.worker import Reporter
 from letterlock.resolver import Resolver
 from letterlock.schedule.deliverer import Deliverer

@@ -25,10 +25,10 @@ from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.receive.batch import BadBatch, Batch, read_batch
 from letterlock.receive.drop_directory import DropDirectory, Dropped, DropUnusable, Unfit
-from letterlock.receive.journal import printable
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Draft, Facts, Pipeline
 from letterlock.receive.profiles import Profile
+from letterlock.receive.receipt_log import printable
 from letterlock.receive.relay import THIS_MACHINE
 from letterlock.receive.session import Handover
 from letterlock.receive.steps import message_steps

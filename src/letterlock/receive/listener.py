@@ -15,11 +15,11 @@ from letterlock.queue.observing import NOBODY, Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import Authenticator
-from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import COPIES, Admission, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Pipeline
 from letterlock.receive.profiles import Profile
+from letterlock.receive.receipt_log import SessionJournal
 from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handover, Service, Services, Session
 from letterlock.receive.steps import steps_of
 

@@ -17,11 +17,11 @@ from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authentication, Authenticator
-from letterlock.receive.journal import SessionJournal
 from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
 from letterlock.receive.profiles import SUBMITS, Profile
+from letterlock.receive.receipt_log import SessionJournal
 from letterlock.sasl.exchange import Accepted, Challenge, Rejected
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (

@@ -11,7 +11,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.queue.observing import Arrival
-from letterlock.receive.journal import MAX_WORD_OCTETS, ReceiptLog, SessionJournal, printable
+from letterlock.receive.receipt_log import MAX_WORD_OCTETS, ReceiptLog, SessionJournal, printable
 
 
 @given(st.text())
