@@ -32,7 +32,7 @@ from letterlock.receive.drop_directory import (
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
-from letterlock.sendmail.drop import leave
+from letterlock.sendmail.drop_file import leave
 from letterlock.sendmail.transfer import SubmittedEnvelope as Letter
 from tests.memory_store import MemoryStore
 from tests.receive.world import NOW, Delivery, StandingClock

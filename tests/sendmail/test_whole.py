@@ -9,7 +9,7 @@ import pytest
 
 from letterlock.app import server as app
 from letterlock.config import load
-from letterlock.sendmail.drop import leave
+from letterlock.sendmail.drop_file import leave
 from letterlock.sendmail.transfer import SubmittedEnvelope
 from tests.sendmail.running import run
 

@@ -257,13 +257,13 @@ def _keep_postponed(outcome: TransferOutcome, envelope: SubmittedEnvelope, wire:
     """Save a message that the server does not take now in its drop directory, or else in the user's own."""
     if not (postponed := outcome.postponed()):
         return
-    from letterlock.sendmail import drop, unsent  # noqa: PLC0415  # seldom needed
+    from letterlock.sendmail import drop_file, unsent
 
-    parts = [postponed[at : at + drop.MAX_RECIPIENTS] for at in range(0, len(postponed), drop.MAX_RECIPIENTS)]
+    parts = [postponed[at : at + drop_file.MAX_RECIPIENTS] for at in range(0, len(postponed), drop_file.MAX_RECIPIENTS)]
     batches = [envelope.batch(part, wire, known.hostname) for part in parts]
     for directory in known.drop_directories():
         try:
-            drop.leave(directory, batches)
+            drop_file.leave(directory, batches)
         except OSError as error:
             _tell(f"the message cannot wait in {directory}: {error.strerror or error}")
         else:

@@ -46,7 +46,7 @@ def move_to(directories: list[str]) -> int:
 
     The file is removed after it was left there: a kill in between sends it twice, and never not at all.
     """
-    from letterlock.sendmail.drop import leave  # noqa: PLC0415  # seldom needed
+    from letterlock.sendmail.drop_file import leave  # noqa: PLC0415  # seldom needed
 
     home = state_home()
     folder = os.path.join(home or "", FOLDER)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.sendmail.drop import MAX_RECIPIENTS, leave
+from letterlock.sendmail.drop_file import MAX_RECIPIENTS, leave
 from letterlock.sendmail.settings import settings
 from tests.sendmail.running import desk, run, write_config
 
@@ -119,7 +119,7 @@ def test_all_parts_of_a_message_are_left_or_none(drop: Path, monkeypatch: pytest
 
 
 def test_a_disk_that_is_nearly_full_takes_nothing(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("letterlock.sendmail.drop.RESERVE_OCTETS", 1 << 60)
+    monkeypatch.setattr("letterlock.sendmail.drop_file.RESERVE_OCTETS", 1 << 60)
     with pytest.raises(OSError, match="nearly full"):
         leave(str(drop), [b"a"])
     assert not names(drop)
