@@ -10,7 +10,7 @@ from letterlock.receive.pipeline import Step
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.relay import RefuseRelaying
 from letterlock.receive.sign_dkim import SignDkim
-from letterlock.receive.tls_required import HeedTlsRequiredNo, RequireTls
+from letterlock.receive.tls_steps import HeedTlsRequiredNo, RequireTls
 from letterlock.receive.trace import AddReceived
 
 
