@@ -92,7 +92,7 @@ def _send_kept(known: Settings) -> int:
 
 
 def _speak(arguments: Arguments) -> int:
-    from letterlock.sendmail.relay import relay  # noqa: PLC0415  # only for -bs
+    from letterlock.sendmail.passthrough import relay  # noqa: PLC0415  # only for -bs
 
     try:
         os.fstat(STDIN)  # else the connection would take its place
