@@ -24,7 +24,7 @@ from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.receive.batch import BadBatch, read_batch
-from letterlock.sendmail.addresses import readable_addresses
+from letterlock.sendmail.address_lists import readable_addresses
 from letterlock.sendmail.arguments import parse
 from letterlock.sendmail.exits import USAGE, Failure
 from letterlock.sendmail.folding import MAX_LINE_OCTETS, break_lines, fold_field

@@ -5,7 +5,7 @@ import pwd
 import sys
 
 import letterlock
-from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified, readable_addresses
+from letterlock.sendmail.address_lists import BadAddress, addresses, distinct, qualified, readable_addresses
 from letterlock.sendmail.arguments import Arguments, parse
 from letterlock.sendmail.exits import DATAERR, NOINPUT, OK, TEMPFAIL, USAGE, Failure, prepare_streams, printable
 from letterlock.sendmail.message import SubmittedMessage, read_message

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.sendmail.addresses import BadAddress, addresses, distinct, qualified
+from letterlock.sendmail.address_lists import BadAddress, addresses, distinct, qualified
 
 LETTERS = st.text('ab@<>()[]:;,."\\ \t\r\n\0é\x7f', max_size=30)
 
