@@ -8,9 +8,9 @@ import letterlock
 from letterlock.sendmail.address_lists import BadAddress, addresses, distinct, qualified, readable_addresses
 from letterlock.sendmail.arguments import Arguments, parse
 from letterlock.sendmail.exits import DATAERR, NOINPUT, OK, TEMPFAIL, USAGE, Failure, prepare_streams, printable
-from letterlock.sendmail.message import SubmittedMessage, read_message
 from letterlock.sendmail.session import Lost, SubmissionSession
 from letterlock.sendmail.settings import Settings, settings
+from letterlock.sendmail.submitted_message import SubmittedMessage, read_message
 from letterlock.sendmail.transfer import IN_DOUBT, SubmittedEnvelope, TransferOutcome, check_offers, transfer
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from letterlock.sendmail.exits import Failure
 from letterlock.sendmail.folding import MAX_LINE_OCTETS
-from letterlock.sendmail.message import MAX_FIELDS, SubmittedMessage, display_name, read_message
+from letterlock.sendmail.submitted_message import MAX_FIELDS, SubmittedMessage, display_name, read_message
 
 OCTETS = st.lists(
     st.sampled_from([b"\n", b"\r", b"\r\n", b".", b"a", b"A: b", b"Bcc: c", b" ", b":", b"\0", b"\xff", b"y" * 1000]),
