@@ -114,7 +114,7 @@ def _connected(known: Settings, arguments: Arguments) -> SubmissionSession:
 
 
 def _verify(arguments: Arguments) -> int:
-    from letterlock.sendmail.verify import verify  # noqa: PLC0415  # only for -bv
+    from letterlock.sendmail.recipient_check import verify  # noqa: PLC0415  # only for -bv
 
     known = settings(arguments.config)
     recipients, unreadable = _recipients(arguments.recipients)
