@@ -7,10 +7,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from letterlock.mailauth.dkim import signing_key
-from letterlock.mailauth.dkim.author import author_domain
 from letterlock.mailauth.dkim.reasons import Reason
 from letterlock.mailauth.dkim.sign import GUARDED, GUARDED_IF_PRESENT, MAX_INSTANCES, Signer, sign_with
 from letterlock.mailauth.dkim.signature import MAX_SIGNED_NAMES
+from letterlock.mailauth.dkim.signing_domain import author_domain
 from letterlock.mailauth.dkim.signing_key import InvalidKey, SigningKey, read_signing_key, zone_line
 from letterlock.mailauth.dkim.verify import Verdict, examine
 from letterlock.mailauth.message import split
