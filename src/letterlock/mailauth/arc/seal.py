@@ -11,9 +11,9 @@ from hashlib import sha256
 from letterlock.mailauth.arc.sets import MAX_SETS, MESSAGE_SIGNATURE, RESULTS, SEAL, Status, instance_of
 from letterlock.mailauth.arc.verify import ChainVerdict
 from letterlock.mailauth.dkim.canonical import Form, body_digest, canonical_field
-from letterlock.mailauth.dkim.compose import draft
 from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
 from letterlock.mailauth.dkim.sign import signed_part
+from letterlock.mailauth.dkim.signature_writer import draft
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.message import Field, Message
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from letterlock.mailauth.dkim.canonical import Form, body_digest, canonical_field
-from letterlock.mailauth.dkim.compose import draft
+from letterlock.mailauth.dkim.signature_writer import draft
 from letterlock.mailauth.dkim.signing_domain import author_domain
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.message import Field, Message
