@@ -1,7 +1,7 @@
 """docs/reference/mail-authentication.md has every reason and the limits as they are in the code."""
 
 from letterlock.mailauth.arc.sets import MAX_SETS
-from letterlock.mailauth.dkim.keys import MAX_RSA_BITS, MAX_RSA_EXPONENT_BITS, MIN_RSA_BITS
+from letterlock.mailauth.dkim.public_keys import MAX_RSA_BITS, MAX_RSA_EXPONENT_BITS, MIN_RSA_BITS
 from letterlock.mailauth.dkim.reasons import EXPLANATIONS
 from letterlock.mailauth.dkim.signature import MAX_SIGNED_NAMES
 from letterlock.mailauth.dkim.tags import MAX_LIST_OCTETS, MAX_TAGS

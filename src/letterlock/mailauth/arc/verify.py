@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from letterlock.mailauth.arc.sets import MESSAGE_SIGNATURE, RESULTS, SEAL, ArcSet, Seal, Status, arc_sets
 from letterlock.mailauth.dkim.canonical import Form, canonical_field
-from letterlock.mailauth.dkim.keys import PublicKey, read_key
+from letterlock.mailauth.dkim.public_keys import PublicKey, read_key
 from letterlock.mailauth.dkim.reasons import Reason, Result, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import Signature
 from letterlock.mailauth.dkim.verify import Bodies, Headers, check, key_records, require_unexpired, require_well_formed

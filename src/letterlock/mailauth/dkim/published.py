@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from letterlock.mailauth.dkim.keys import PublicKey, read_key
+from letterlock.mailauth.dkim.public_keys import PublicKey, read_key
 from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import Algorithm
 from letterlock.mailauth.dkim.signing_key import SigningKey

@@ -12,7 +12,7 @@ from hashlib import sha256
 from dns.rdtypes.ANY.TXT import TXT
 
 from letterlock.mailauth.dkim.canonical import BodyHash, Form, canonical_field
-from letterlock.mailauth.dkim.keys import PublicKey, read_key
+from letterlock.mailauth.dkim.public_keys import PublicKey, read_key
 from letterlock.mailauth.dkim.reasons import Reason, Result, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import FIELD_NAME, Algorithm, Signature, parse_signature
 from letterlock.mailauth.dkim.tags import shown
