@@ -14,7 +14,6 @@ from letterlock.mailauth.dmarc.actions import FOLLOW, OBSERVE, Action, Choice, D
 from letterlock.mailauth.dmarc.aggregate import AggregateReport, PublishedPolicy, Row, SenderResult, SignatureResult
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, Verdict, evaluate
-from letterlock.mailauth.dmarc.reading import read_report
 from letterlock.mailauth.dmarc.reasons import Code, Reason, Result
 from letterlock.mailauth.dmarc.record import (
     Alignment,
@@ -25,6 +24,7 @@ from letterlock.mailauth.dmarc.record import (
     dmarc_records,
     parse_record,
 )
+from letterlock.mailauth.dmarc.report_reader import read_report
 from letterlock.mailauth.dmarc.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.walk import Walk, walk
 from letterlock.mailauth.dmarc.writing import (

@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, evaluate
-from letterlock.mailauth.dmarc.reading import read_report
 from letterlock.mailauth.dmarc.reasons import Result
+from letterlock.mailauth.dmarc.report_reader import read_report
 from letterlock.mailauth.dmarc.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.walk import MAX_QUERIES
 from letterlock.mailauth.message import split

@@ -21,7 +21,7 @@ from letterlock.mailauth.dmarc.aggregate import (
     SignatureResult,
 )
 from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, evaluate
-from letterlock.mailauth.dmarc.reading import MAX_ROWS, read_report
+from letterlock.mailauth.dmarc.report_reader import MAX_ROWS, read_report
 from letterlock.mailauth.dmarc.unpacking import MAX_XML_OCTETS, InvalidReport, unpack
 from letterlock.mailauth.dmarc.writing import (
     NAMESPACE,
