@@ -10,7 +10,7 @@ import click
 
 from letterlock.admin.client import Queues
 from letterlock.app.output import json_text
-from letterlock.cli.queue.requests import progress, tell_problems, with_server
+from letterlock.cli.queue.server_link import progress, tell_problems, with_server
 from letterlock.cli.queue.text import octets, span
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import AGES, OLDER, Tally, TallyBy

@@ -9,7 +9,7 @@ import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
 from letterlock.app.output import json_text
-from letterlock.cli.queue.requests import Domain, among, filtered, named_ids, plural, progress, with_server
+from letterlock.cli.queue.server_link import Domain, among, filtered, named_ids, plural, progress, with_server
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import MAX_REASON_CHARACTERS, State, Wanted
 
