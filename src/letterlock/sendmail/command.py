@@ -257,7 +257,7 @@ def _keep_postponed(outcome: TransferOutcome, envelope: SubmittedEnvelope, wire:
     """Save a message that the server does not take now in its drop directory, or else in the user's own."""
     if not (postponed := outcome.postponed()):
         return
-    from letterlock.sendmail import drop_file, unsent
+    from letterlock.sendmail import drop_file, unsent  # noqa: PLC0415  # seldom needed
 
     parts = [postponed[at : at + drop_file.MAX_RECIPIENTS] for at in range(0, len(postponed), drop_file.MAX_RECIPIENTS)]
     batches = [envelope.batch(part, wire, known.hostname) for part in parts]
