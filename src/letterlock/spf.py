@@ -10,10 +10,15 @@ each to its `Answer` or `LookupFailure`, and returns the verdict.
 from letterlock.discover.authentication import answered
 from letterlock.mailauth.asking import Asked, question
 from letterlock.mailauth.spf.evaluate import evaluate
-from letterlock.mailauth.spf.reasons import Code, Reason, Result
-from letterlock.mailauth.spf.record import InvalidRecord, Kind, Mechanism, Record, parse_record, spf_records
+from letterlock.mailauth.spf.reasons import SpfCode as Code
+from letterlock.mailauth.spf.reasons import SpfReason as Reason
+from letterlock.mailauth.spf.reasons import SpfResult as Result
+from letterlock.mailauth.spf.record import InvalidSpfRecord as InvalidRecord
+from letterlock.mailauth.spf.record import Kind, Mechanism, parse_record, spf_records
+from letterlock.mailauth.spf.record import SpfRecord as Record
 from letterlock.mailauth.spf.request import Identity, Request, client_address, helo_request, mail_from_request
-from letterlock.mailauth.spf.verdict import Match, Verdict
+from letterlock.mailauth.spf.verdict import Match
+from letterlock.mailauth.spf.verdict import SpfVerdict as Verdict
 from letterlock.ports import Resolver
 
 __all__ = [

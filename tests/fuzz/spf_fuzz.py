@@ -11,9 +11,9 @@ import time
 from collections import Counter
 
 from letterlock.mailauth.spf.evaluate import MAX_EXPLANATION_CHARACTERS, MAX_LOOKUPS, MAX_VOID_LOOKUPS, evaluate
-from letterlock.mailauth.spf.reasons import Code, Result
+from letterlock.mailauth.spf.reasons import SpfCode, SpfResult
 from letterlock.mailauth.spf.request import mail_from_request
-from letterlock.mailauth.spf.verdict import Verdict
+from letterlock.mailauth.spf.verdict import SpfVerdict
 from letterlock.resolver.answer import FailureKind
 from tests.mailauth.dns_world import World
 from tests.mailauth.spf_agreement import BROKEN, CLIENTS, HELOS, MACROS, NAMES, record, term
@@ -64,7 +64,7 @@ def hostile_world(chance: random.Random) -> World:
     return world
 
 
-def judge(verdict: Verdict, world: World, seconds: float) -> str:
+def judge(verdict: SpfVerdict, world: World, seconds: float) -> str:
     """What a case ended in. Raises Unbounded."""
     if seconds > MAX_CPU_SECONDS or len(world.asked) > MAX_QUESTIONS:
         raise Unbounded(f"{seconds:.1f} s, {len(world.asked)} questions")
@@ -72,9 +72,9 @@ def judge(verdict: Verdict, world: World, seconds: float) -> str:
         raise Unbounded(f"{verdict.lookups} lookups, {verdict.void_lookups} void")
     if len(verdict.explanation or "") > MAX_EXPLANATION_CHARACTERS or not str(verdict.reason):
         raise Unbounded("a text that is too long, or no reason")
-    if verdict.result is Result.NONE and any(each.failure for each in verdict.asked):
+    if verdict.result is SpfResult.NONE and any(each.failure for each in verdict.asked):
         raise Unbounded("a failed lookup became an absence")
-    if verdict.result is Result.TEMPERROR and verdict.reason.code not in (Code.BOGUS, Code.LOOKUP_FAILED):
+    if verdict.result is SpfResult.TEMPERROR and verdict.reason.code not in (SpfCode.BOGUS, SpfCode.LOOKUP_FAILED):
         raise Unbounded(f"temperror because of {verdict.reason}")
     return verdict.result.value
 

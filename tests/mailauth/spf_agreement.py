@@ -21,9 +21,9 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from letterlock.mailauth.asking import question
 from letterlock.mailauth.spf.evaluate import evaluate
-from letterlock.mailauth.spf.reasons import Code
+from letterlock.mailauth.spf.reasons import SpfCode
 from letterlock.mailauth.spf.request import mail_from_request
-from letterlock.mailauth.spf.verdict import Verdict
+from letterlock.mailauth.spf.verdict import SpfVerdict
 from letterlock.resolver.answer import LookupFailure
 from tests.mailauth.dns_world import World
 
@@ -154,13 +154,13 @@ def theirs(world: World, client: str, sender: str, helo: str) -> tuple[str, str]
     return str(found[0]), str(found[2])
 
 
-def explanation(verdict: Verdict, result: str, words: str) -> str | None:  # one return for each explanation
+def explanation(verdict: SpfVerdict, result: str, words: str) -> str | None:  # one return for each explanation
     """Why the two may differ; None: nobody knows."""
     if "trivial recursion" in words:
         return "pyspf stops at a record that includes itself, 4.6.4 counts until ten"
     if "Void lookup limit" in words:
         return "pyspf counts void queries, 4.6.4 counts terms"
-    if verdict.reason.code is Code.TOO_MANY_VOID_LOOKUPS:
+    if verdict.reason.code is SpfCode.TOO_MANY_VOID_LOOKUPS:
         return "pyspf caches a void answer of an earlier term, 4.6.4 counts every term"
     asked_ptr = any(each.question.rdtype == dns.rdatatype.PTR for each in verdict.asked)
     if result == "temperror" and asked_ptr and any(each.failure for each in verdict.asked):

@@ -10,7 +10,7 @@ from letterlock.mail.names import is_address_literal
 from letterlock.mailauth.asking import txt_records
 from letterlock.mailauth.dkim.published import published_key
 from letterlock.mailauth.dmarc.walk import walk
-from letterlock.mailauth.spf.record import InvalidRecord, parse_record, spf_records
+from letterlock.mailauth.spf.record import InvalidSpfRecord, parse_record, spf_records
 from letterlock.ports import Resolver
 from letterlock.resolver.answer import Answer, LookupFailure
 
@@ -59,7 +59,7 @@ def _spf(answer: Answer | LookupFailure | None) -> Announced:
     try:
         parse_record(texts[0])
         wrong = f"{len(texts)} records, where one may be" if len(texts) > 1 else ""
-    except InvalidRecord as error:
+    except InvalidSpfRecord as error:
         wrong = str(error)
     return Announced(method="SPF", state="invalid" if wrong else "present", detail=wrong or shown, security=security)
 

@@ -16,7 +16,7 @@ from letterlock.mailauth.mail_verdict import MailVerdict, evidence
 from letterlock.mailauth.message import Message
 from letterlock.mailauth.spf.evaluate import evaluate as evaluate_spf
 from letterlock.mailauth.spf.request import Request
-from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict
+from letterlock.mailauth.spf.verdict import SpfVerdict
 from letterlock.ports import Resolver
 from letterlock.resolver.answer import Answer, LookupFailure
 

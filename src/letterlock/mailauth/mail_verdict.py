@@ -13,8 +13,8 @@ from letterlock.mailauth.dmarc.writing import Observation, observation
 from letterlock.mailauth.message import Message
 from letterlock.mailauth.reporting import arc_result, dkim_results, dmarc_result, spf_result
 from letterlock.mailauth.results import AuthenticationResults
-from letterlock.mailauth.spf.reasons import Result as SpfResult
-from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict
+from letterlock.mailauth.spf.reasons import SpfResult
+from letterlock.mailauth.spf.verdict import SpfVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

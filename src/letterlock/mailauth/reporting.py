@@ -8,7 +8,7 @@ from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
 from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
 from letterlock.mailauth.results import MethodResult
 from letterlock.mailauth.spf.request import Identity
-from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict
+from letterlock.mailauth.spf.verdict import SpfVerdict
 
 _SIGNATURE_CHARACTERS = 8  # of b=, to tell signatures of one domain apart (RFC 6008 section 3)
 

@@ -7,10 +7,10 @@ import pytest
 
 from letterlock.mailauth.asking import question
 from letterlock.mailauth.spf.evaluate import MAX_EXPLANATION_CHARACTERS, evaluate
-from letterlock.mailauth.spf.reasons import Code, Result
+from letterlock.mailauth.spf.reasons import SpfCode, SpfResult
 from letterlock.mailauth.spf.record import MAX_RECORD_OCTETS
 from letterlock.mailauth.spf.request import Request, helo_request, mail_from_request
-from letterlock.mailauth.spf.verdict import Match, Verdict
+from letterlock.mailauth.spf.verdict import Match, SpfVerdict
 from letterlock.resolver.answer import FailureKind, Security
 from tests.mailauth.dns_world import World
 
@@ -21,7 +21,7 @@ def ask(client: str = CLIENT, sender: str = "ann@example.org", helo: str = "out.
     return mail_from_request(client, sender, helo, receiver="mx.test", now=1_700_000_000)
 
 
-def check(world: World, request: Request | None = None) -> Verdict:
+def check(world: World, request: Request | None = None) -> SpfVerdict:
     return world.run(evaluate(request or ask()))
 
 
@@ -48,8 +48,8 @@ def test_a_verdict_names_the_terms_from_the_first_record_to_the_deciding_one() -
 @pytest.mark.parametrize("kind", list(FailureKind))
 def test_rfc7208_4_4_a_failed_lookup_is_temperror_and_never_no_record(kind: FailureKind) -> None:
     verdict = check(World().fail("example.org", kind))
-    assert verdict.result is Result.TEMPERROR
-    assert verdict.reason.code is (Code.BOGUS if kind is FailureKind.BOGUS else Code.LOOKUP_FAILED)
+    assert verdict.result is SpfResult.TEMPERROR
+    assert verdict.reason.code is (SpfCode.BOGUS if kind is FailureKind.BOGUS else SpfCode.LOOKUP_FAILED)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_rfc7208_4_4_a_failed_lookup_is_temperror_and_never_no_record(kind: Fail
 def test_rfc7208_5_a_bogus_answer_for_a_term_is_temperror(term: str) -> None:
     world = one(f"v=spf1 {term} +all").fail("x.example.org", FailureKind.BOGUS)
     verdict = check(world)
-    assert (verdict.result, verdict.reason.code) == (Result.TEMPERROR, Code.BOGUS)
+    assert (verdict.result, verdict.reason.code) == (SpfResult.TEMPERROR, SpfCode.BOGUS)
     assert verdict.security == "bogus"
 
 
@@ -66,15 +66,15 @@ def test_rfc7208_5_5_ptr_ignores_what_cannot_be_looked_up() -> None:
     world = one("v=spf1 ptr ~all").add("7.2.0.192.in-addr.arpa", "PTR", "lost.example.org", "found.example.org")
     world.fail("lost.example.org").add("found.example.org", "A", CLIENT)
     assert check(world).passed
-    assert check(one("v=spf1 ptr ~all").fail("7.2.0.192.in-addr.arpa")).result is Result.SOFTFAIL
+    assert check(one("v=spf1 ptr ~all").fail("7.2.0.192.in-addr.arpa")).result is SpfResult.SOFTFAIL
 
 
 def test_rfc7208_4_6_4_the_eleventh_term_with_a_lookup_is_permerror() -> None:
     world = one("v=spf1 " + "a:m.example.org " * 10 + "-all").add("m.example.org", "A", "198.51.100.1")
     verdict = check(world)
-    assert (verdict.result, verdict.lookups) == (Result.FAIL, 10)
+    assert (verdict.result, verdict.lookups) == (SpfResult.FAIL, 10)
     world = one("v=spf1 " + "a:m.example.org " * 11 + "-all").add("m.example.org", "A", "198.51.100.1")
-    assert check(world).reason.code is Code.TOO_MANY_LOOKUPS
+    assert check(world).reason.code is SpfCode.TOO_MANY_LOOKUPS
 
 
 def test_rfc7208_4_6_4_void_lookups_are_counted_by_term_and_not_by_query() -> None:
@@ -83,8 +83,8 @@ def test_rfc7208_4_6_4_void_lookups_are_counted_by_term_and_not_by_query() -> No
     for number in range(3):
         world.add("example.org", "MX", (10, f"m{number}.example.org")).add(f"m{number}.example.org", "A", CLIENT)
     verdict = check(world, ask("2001:db8::1"))
-    assert (verdict.result, verdict.void_lookups) == (Result.PASS, 2)
-    assert check(one("v=spf1 a:g1.test a:g2.test a:g3.test -all")).reason.code is Code.TOO_MANY_VOID_LOOKUPS
+    assert (verdict.result, verdict.void_lookups) == (SpfResult.PASS, 2)
+    assert check(one("v=spf1 a:g1.test a:g2.test a:g3.test -all")).reason.code is SpfCode.TOO_MANY_VOID_LOOKUPS
 
 
 def test_rfc7208_4_6_4_ten_mx_hosts_are_asked_and_no_more() -> None:
@@ -93,12 +93,12 @@ def test_rfc7208_4_6_4_ten_mx_hosts_are_asked_and_no_more() -> None:
         world.add("example.org", "MX", (number, f"m{number}.example.org"))
         world.add(f"m{number}.example.org", "A", f"198.51.100.{number}")
     assert check(world, ask("198.51.100.9")).passed
-    assert check(world, ask("198.51.100.10")).reason.code is Code.TOO_MANY_HOSTS
+    assert check(world, ask("198.51.100.10")).reason.code is SpfCode.TOO_MANY_HOSTS
     assert len(world.asked) == 2 * (1 + 1 + 10)
 
 
 def test_rfc7505_a_null_mx_matches_nobody() -> None:
-    assert check(one("v=spf1 mx -all").add("example.org", "MX", (0, ""))).result is Result.FAIL
+    assert check(one("v=spf1 mx -all").add("example.org", "MX", (0, ""))).result is SpfResult.FAIL
 
 
 def test_rfc7208_6_2_an_include_that_fails_gives_no_explanation() -> None:
@@ -143,7 +143,7 @@ def test_the_null_reverse_path_is_postmaster_at_the_helo_name() -> None:
     assert check(World().add("out.example.org", "TXT", "v=spf1 +all"), request).passed
     assert check(
         World().add("out.example.org", "TXT", "v=spf1 -all"), helo_request(CLIENT, "out.example.org")
-    ).result is (Result.FAIL)
+    ).result is (SpfResult.FAIL)
 
 
 def test_ipv4_inside_of_ipv6_is_ipv4() -> None:
@@ -173,13 +173,13 @@ def test_an_include_bomb_and_a_macro_bomb_are_bounded() -> None:
         world.add(owner, "TXT", ("v=spf1 " + include + "ip4:198.51.100.1 " * 400 + filling)[: MAX_RECORD_OCTETS - 8])
     began = time.process_time()
     verdict = check(world, ask(sender=f"{'x' * 64}@example.org"))
-    assert verdict.result is Result.PERMERROR
+    assert verdict.result is SpfResult.PERMERROR
     assert len(world.asked) <= 11
     assert time.process_time() - began < 2  # 0.1 s here; the bound is for slow machines
 
 
 def test_a_record_of_64_kilobytes_is_refused_unread() -> None:
-    assert check(one("v=spf1 " + "a " * 30_000 + "-all")).reason.code is Code.TOO_LARGE
+    assert check(one("v=spf1 " + "a " * 30_000 + "-all")).reason.code is SpfCode.TOO_LARGE
 
 
 def test_an_explanation_is_cut() -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from letterlock.mailauth.spf.evaluate import evaluate
-from letterlock.mailauth.spf.reasons import Result
+from letterlock.mailauth.spf.reasons import SpfResult
 from tests.mailauth.spf.suite import DEFAULT, Case, mail_auth, openspf
 
 
@@ -30,7 +30,7 @@ def test_the_suite_of_mail_auth(case: Case) -> None:
     verdict = case.world.run(evaluate(case.request))
     if case.helo is not None:
         first = case.world.run(evaluate(case.helo))
-        verdict = first if first.result is Result.FAIL else verdict
+        verdict = first if first.result is SpfResult.FAIL else verdict
     assert verdict.result == STANDARD_DECIDES.get(case.name, case.results[0]), verdict.reason
     if case.explanation is not None:
         assert verdict.explanation == case.explanation

@@ -12,7 +12,7 @@ from letterlock.mailauth.dmarc.reasons import Result as DmarcResult
 from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.spf.evaluate import MAX_LOOKUPS
 from letterlock.mailauth.spf.request import Identity
-from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict
+from letterlock.mailauth.spf.verdict import SpfVerdict
 
 _LOOKS = {"pass": "good", "fail": "bad", "none": "dim"}
 _ACTIONS = {

@@ -7,8 +7,8 @@ from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
 from letterlock.mailauth.dmarc.reasons import Reason as DmarcReason
 from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.results import render
-from letterlock.mailauth.spf.reasons import Reason as SpfReason
-from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict
+from letterlock.mailauth.spf.reasons import SpfReason
+from letterlock.mailauth.spf.verdict import SpfVerdict
 
 
 def mail_values(verdict: MailVerdict, authserv_id: str) -> dict[str, object]:

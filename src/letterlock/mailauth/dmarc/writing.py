@@ -23,7 +23,7 @@ from letterlock.mailauth.dmarc.aggregate import (
 from letterlock.mailauth.dmarc.evaluate import Mechanism, Verdict
 from letterlock.mailauth.dmarc.reasons import Result
 from letterlock.mailauth.spf.request import Identity
-from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict
+from letterlock.mailauth.spf.verdict import SpfVerdict
 
 NAMESPACE = "urn:ietf:params:xml:ns:dmarc-2.0"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -24,18 +24,18 @@ from letterlock.mailauth.spf.macros import (
     letters,
     shortened,
 )
-from letterlock.mailauth.spf.reasons import Code, Reason, Result, reason
+from letterlock.mailauth.spf.reasons import SpfCode, SpfReason, SpfResult, reason
 from letterlock.mailauth.spf.record import (
     MAX_RECORD_OCTETS,
-    InvalidRecord,
+    InvalidSpfRecord,
     Kind,
     Mechanism,
-    Record,
+    SpfRecord,
     parse_record,
     spf_records,
 )
 from letterlock.mailauth.spf.request import MIN_LABELS, Client, Request
-from letterlock.mailauth.spf.verdict import Match, Verdict
+from letterlock.mailauth.spf.verdict import Match, SpfVerdict
 from letterlock.resolver.answer import Absence, Answer, FailureKind, LookupFailure, Question
 
 # Section 4.6.4 fixes the first, third and fourth, and recommends the second.
@@ -52,7 +52,7 @@ _PTR, _TXT = dns.rdatatype.PTR, dns.rdatatype.TXT
 _NEED_DNS = frozenset({Kind.INCLUDE, Kind.A, Kind.MX, Kind.PTR, Kind.EXISTS})
 
 
-def evaluate(request: Request) -> Steps[Verdict]:
+def evaluate(request: Request) -> Steps[SpfVerdict]:
     """Check a request. Yields questions, is resumed with their answers, returns the verdict. Never raises."""
     return _Check(request).run()
 
@@ -60,7 +60,7 @@ def evaluate(request: Request) -> Steps[Verdict]:
 class _Stop(Exception):
     """The whole check ends here."""
 
-    def __init__(self, result: Result, why: Reason) -> None:
+    def __init__(self, result: SpfResult, why: SpfReason) -> None:
         super().__init__(result)
         self.result, self.why = result, why
 
@@ -69,8 +69,8 @@ class _Stop(Exception):
 class _Found:
     """What the record of one domain comes to; `explanation` is the exp= of that record."""
 
-    result: Result
-    why: Reason
+    result: SpfResult
+    why: SpfReason
     domain: str
     matches: tuple[Match, ...] = ()
     explanation: str | None = None
@@ -85,19 +85,19 @@ class _Check:
         self._validated: tuple[str, ...] | None = None
         self._address_type = _A if request.client.version == 4 else _AAAA  # IPv4
 
-    def run(self) -> Steps[Verdict]:
+    def run(self) -> Steps[SpfVerdict]:
         """The generator."""
         try:
             found = yield from self._host(self._request.domain)
         except _Stop as stop:
             return self._verdict(_Found(stop.result, stop.why, self._request.domain), None)
         explanation = None
-        if found.result is Result.FAIL and found.explanation is not None:
+        if found.result is SpfResult.FAIL and found.explanation is not None:
             explanation = yield from self._explanation(found.explanation, found.domain)
         return self._verdict(found, explanation)
 
-    def _verdict(self, found: _Found, explanation: str | None) -> Verdict:
-        return Verdict(
+    def _verdict(self, found: _Found, explanation: str | None) -> SpfVerdict:
+        return SpfVerdict(
             request=self._request,
             result=found.result,
             reason=found.why,
@@ -112,28 +112,30 @@ class _Check:
         """check_host() for one domain; `term` is the include or redirect that leads to it."""
         wanted = question(domain, _TXT)
         if wanted is None or domain.startswith("[") or len(wanted.name) <= MIN_LABELS:
-            return _Found(Result.NONE, reason(Code.NOT_A_DOMAIN, domain=domain), domain)
+            return _Found(SpfResult.NONE, reason(SpfCode.NOT_A_DOMAIN, domain=domain), domain)
         answer = yield from self._ask(wanted)
         if term and answer.absence:
             self._void(term, domain)
         if answer.absence is Absence.NXDOMAIN:
-            return _Found(Result.NONE, reason(Code.NO_SUCH_DOMAIN, domain=domain), domain)
+            return _Found(SpfResult.NONE, reason(SpfCode.NO_SUCH_DOMAIN, domain=domain), domain)
         record = _only_record(answer, domain)
         if record is None:
-            return _Found(Result.NONE, reason(Code.NO_RECORD, domain=domain), domain)
+            return _Found(SpfResult.NONE, reason(SpfCode.NO_RECORD, domain=domain), domain)
         return (yield from self._by_record(record, domain))
 
-    def _by_record(self, record: Record, domain: str) -> Steps[_Found]:
+    def _by_record(self, record: SpfRecord, domain: str) -> Steps[_Found]:
         for mechanism in record.mechanisms:
             inner = yield from self._match(mechanism, domain)
             if inner is not None:
                 matches = (Match(domain, mechanism.text), *inner)
                 why = reason(
-                    Code.MATCHED, client=self._request.client, domain=matches[-1].domain, term=matches[-1].term
+                    SpfCode.MATCHED, client=self._request.client, domain=matches[-1].domain, term=matches[-1].term
                 )
                 return _Found(mechanism.result, why, domain, matches, record.explanation)
         if record.redirect is None:
-            return _Found(Result.NEUTRAL, reason(Code.NO_MATCH, domain=domain, client=self._request.client), domain)
+            return _Found(
+                SpfResult.NEUTRAL, reason(SpfCode.NO_MATCH, domain=domain, client=self._request.client), domain
+            )
         return (yield from self._redirected(record.redirect, domain))
 
     def _redirected(self, target: str, domain: str) -> Steps[_Found]:
@@ -141,8 +143,8 @@ class _Check:
         self._spend(term, domain)
         name = yield from self._name(target, domain)
         found = yield from self._host(name, term)
-        if found.result is Result.NONE:
-            raise _Stop(Result.PERMERROR, reason(Code.REDIRECT_WITHOUT_RECORD, domain=domain, name=name))
+        if found.result is SpfResult.NONE:
+            raise _Stop(SpfResult.PERMERROR, reason(SpfCode.REDIRECT_WITHOUT_RECORD, domain=domain, name=name))
         matches = (Match(domain, term), *found.matches) if found.matches else ()
         return _Found(found.result, found.why, found.domain, matches, found.explanation)
 
@@ -173,9 +175,9 @@ class _Check:
     def _included(self, mechanism: Mechanism, domain: str) -> Steps[tuple[Match, ...] | None]:
         name = yield from self._name(mechanism.target, domain)
         found = yield from self._host(name, mechanism.text)
-        if found.result is Result.NONE:
-            raise _Stop(Result.PERMERROR, reason(Code.INCLUDE_WITHOUT_RECORD, domain=domain, name=name))
-        return found.matches if found.result is Result.PASS else None
+        if found.result is SpfResult.NONE:
+            raise _Stop(SpfResult.PERMERROR, reason(SpfCode.INCLUDE_WITHOUT_RECORD, domain=domain, name=name))
+        return found.matches if found.result is SpfResult.PASS else None
 
     def _a(self, mechanism: Mechanism, name: str, domain: str) -> Steps[bool]:
         answer = yield from self._lookup(name, self._address_type, mechanism, domain)
@@ -195,7 +197,7 @@ class _Check:
                 return True
         if len(wanted) > MAX_MX_HOSTS:
             facts = {"name": name, "count": len(hosts), "limit": MAX_MX_HOSTS}
-            raise _Stop(Result.PERMERROR, reason(Code.TOO_MANY_HOSTS, **facts))
+            raise _Stop(SpfResult.PERMERROR, reason(SpfCode.TOO_MANY_HOSTS, **facts))
         return False
 
     def _ptr(self, mechanism: Mechanism, name: str, domain: str) -> Steps[bool]:
@@ -310,37 +312,37 @@ class _Check:
     def _spend(self, term: str, domain: str) -> None:
         if self._lookups == MAX_LOOKUPS:
             facts = {"limit": MAX_LOOKUPS, "term": term, "domain": domain}
-            raise _Stop(Result.PERMERROR, reason(Code.TOO_MANY_LOOKUPS, **facts))
+            raise _Stop(SpfResult.PERMERROR, reason(SpfCode.TOO_MANY_LOOKUPS, **facts))
         self._lookups += 1
 
     def _void(self, term: str, domain: str) -> None:
         self._void_lookups += 1
         if self._void_lookups > MAX_VOID_LOOKUPS:
             facts = {"limit": MAX_VOID_LOOKUPS, "term": term, "domain": domain}
-            raise _Stop(Result.PERMERROR, reason(Code.TOO_MANY_VOID_LOOKUPS, **facts))
+            raise _Stop(SpfResult.PERMERROR, reason(SpfCode.TOO_MANY_VOID_LOOKUPS, **facts))
 
 
-def _only_record(answer: Answer, domain: str) -> Record | None:
+def _only_record(answer: Answer, domain: str) -> SpfRecord | None:
     """The SPF record among TXT records (section 4.5). Ends the check when there are several, or it is malformed."""
     texts = spf_records(txt_records(answer))
     if len(texts) > 1:
-        raise _Stop(Result.PERMERROR, reason(Code.SEVERAL_RECORDS, domain=domain, count=len(texts)))
+        raise _Stop(SpfResult.PERMERROR, reason(SpfCode.SEVERAL_RECORDS, domain=domain, count=len(texts)))
     if not texts:
         return None
     if len(texts[0]) > MAX_RECORD_OCTETS:
         facts = {"domain": domain, "octets": len(texts[0]), "limit": MAX_RECORD_OCTETS}
-        raise _Stop(Result.PERMERROR, reason(Code.TOO_LARGE, **facts))
+        raise _Stop(SpfResult.PERMERROR, reason(SpfCode.TOO_LARGE, **facts))
     try:
         return parse_record(texts[0])
-    except InvalidRecord as error:
-        raise _Stop(Result.PERMERROR, reason(Code.SYNTAX, domain=domain, detail=error)) from None
+    except InvalidSpfRecord as error:
+        raise _Stop(SpfResult.PERMERROR, reason(SpfCode.SYNTAX, domain=domain, detail=error)) from None
 
 
 def _failed(failure: LookupFailure) -> _Stop:
     """A lookup that failed is never an absence (section 4.4)."""
     if failure.kind is FailureKind.BOGUS:
-        return _Stop(Result.TEMPERROR, reason(Code.BOGUS, question=failure.question))
-    return _Stop(Result.TEMPERROR, reason(Code.LOOKUP_FAILED, question=failure.question, kind=failure.kind.value))
+        return _Stop(SpfResult.TEMPERROR, reason(SpfCode.BOGUS, question=failure.question))
+    return _Stop(SpfResult.TEMPERROR, reason(SpfCode.LOOKUP_FAILED, question=failure.question, kind=failure.kind.value))
 
 
 def _addresses(answer: Answer) -> tuple[Client, ...]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Result(StrEnum):
+class SpfResult(StrEnum):
     """The seven results (RFC 7208 section 2.6), in the words of Authentication-Results (RFC 8601 section 2.7.2)."""
 
     NONE = "none"
@@ -17,7 +17,7 @@ class Result(StrEnum):
     PERMERROR = "permerror"
 
 
-class Code(StrEnum):
+class SpfCode(StrEnum):
     """Why a check ended as it did. The values are stable."""
 
     MATCHED = "matched"
@@ -37,7 +37,7 @@ class Code(StrEnum):
     BOGUS = "bogus"
 
 
-class Explanation(NamedTuple):
+class SpfExplanation(NamedTuple):
     """What a code means: the section that demands it, and a sentence with placeholders for the facts."""
 
     section: str
@@ -45,42 +45,44 @@ class Explanation(NamedTuple):
 
 
 EXPLANATIONS = {
-    Code.MATCHED: Explanation("RFC 7208 section 4.6.2", "{domain} lists {client} under {term}"),
-    Code.NO_MATCH: Explanation("RFC 7208 section 4.7", "nothing in the record of {domain} is about {client}"),
-    Code.NOT_A_DOMAIN: Explanation("RFC 7208 section 4.3", "{domain} is not a domain name of two labels or more"),
-    Code.NO_SUCH_DOMAIN: Explanation("RFC 7208 section 4.3", "{domain} does not exist"),
-    Code.NO_RECORD: Explanation("RFC 7208 section 4.5", "{domain} publishes no SPF record"),
-    Code.SEVERAL_RECORDS: Explanation("RFC 7208 section 4.5", "{domain} publishes {count} SPF records; one is allowed"),
-    Code.TOO_LARGE: Explanation(
+    SpfCode.MATCHED: SpfExplanation("RFC 7208 section 4.6.2", "{domain} lists {client} under {term}"),
+    SpfCode.NO_MATCH: SpfExplanation("RFC 7208 section 4.7", "nothing in the record of {domain} is about {client}"),
+    SpfCode.NOT_A_DOMAIN: SpfExplanation("RFC 7208 section 4.3", "{domain} is not a domain name of two labels or more"),
+    SpfCode.NO_SUCH_DOMAIN: SpfExplanation("RFC 7208 section 4.3", "{domain} does not exist"),
+    SpfCode.NO_RECORD: SpfExplanation("RFC 7208 section 4.5", "{domain} publishes no SPF record"),
+    SpfCode.SEVERAL_RECORDS: SpfExplanation(
+        "RFC 7208 section 4.5", "{domain} publishes {count} SPF records; one is allowed"
+    ),
+    SpfCode.TOO_LARGE: SpfExplanation(
         "RFC 7208 section 11.1", "the record of {domain} has {octets} bytes, more than the {limit} that are read"
     ),
-    Code.SYNTAX: Explanation("RFC 7208 section 4.6", "the record of {domain} has a syntax error: {detail}"),
-    Code.TOO_MANY_LOOKUPS: Explanation(
+    SpfCode.SYNTAX: SpfExplanation("RFC 7208 section 4.6", "the record of {domain} has a syntax error: {detail}"),
+    SpfCode.TOO_MANY_LOOKUPS: SpfExplanation(
         "RFC 7208 section 4.6.4", "more than {limit} terms need DNS lookups; the last was {term} of {domain}"
     ),
-    Code.TOO_MANY_VOID_LOOKUPS: Explanation(
+    SpfCode.TOO_MANY_VOID_LOOKUPS: SpfExplanation(
         "RFC 7208 section 4.6.4",
         "more than {limit} terms lead to names without records; the last was {term} of {domain}",
     ),
-    Code.TOO_MANY_HOSTS: Explanation(
+    SpfCode.TOO_MANY_HOSTS: SpfExplanation(
         "RFC 7208 section 4.6.4", "{name} has {count} MX hosts, and none of the first {limit} matches"
     ),
-    Code.INCLUDE_WITHOUT_RECORD: Explanation(
+    SpfCode.INCLUDE_WITHOUT_RECORD: SpfExplanation(
         "RFC 7208 section 5.2", "{domain} includes {name}, which publishes no SPF record"
     ),
-    Code.REDIRECT_WITHOUT_RECORD: Explanation(
+    SpfCode.REDIRECT_WITHOUT_RECORD: SpfExplanation(
         "RFC 7208 section 6.1", "{domain} redirects to {name}, which publishes no SPF record"
     ),
-    Code.LOOKUP_FAILED: Explanation("RFC 7208 section 4.4", "{question} could not be looked up ({kind})"),
-    Code.BOGUS: Explanation("RFC 4035 section 5.5", "the answer for {question} has a broken DNSSEC proof"),
+    SpfCode.LOOKUP_FAILED: SpfExplanation("RFC 7208 section 4.4", "{question} could not be looked up ({kind})"),
+    SpfCode.BOGUS: SpfExplanation("RFC 4035 section 5.5", "the answer for {question} has a broken DNSSEC proof"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class SpfReason:
     """Why: a code, and the facts that fill its sentence."""
 
-    code: Code
+    code: SpfCode
     facts: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -97,6 +99,6 @@ class Reason:
         return f"{self.sentence} ({self.section})"
 
 
-def reason(code: Code, **facts: object) -> Reason:
+def reason(code: SpfCode, **facts: object) -> SpfReason:
     """A reason with its facts as text."""
-    return Reason(code, tuple((name, str(value)) for name, value in facts.items()))
+    return SpfReason(code, tuple((name, str(value)) for name, value in facts.items()))

@@ -7,7 +7,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from letterlock.mailauth.spf.macros import InvalidMacro, check_domain_spec, check_string
-from letterlock.mailauth.spf.reasons import Result
+from letterlock.mailauth.spf.reasons import SpfResult
 
 # Records of large senders have 2 to 3 KB. One of 64 KB would cost a check 50 ms of CPU, and includes ten times that.
 MAX_RECORD_OCTETS = 8_192
@@ -21,7 +21,7 @@ _DIRECTIVE = re.compile(
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")
 
 
-class InvalidRecord(ValueError):
+class InvalidSpfRecord(ValueError):
     """The record is against the grammar. `str()` says what is wrong; it holds text from outside."""
 
 
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 
 _KINDS = {kind.value: kind for kind in Kind}
-QUALIFIERS = {"+": Result.PASS, "-": Result.FAIL, "~": Result.SOFTFAIL, "?": Result.NEUTRAL}
+QUALIFIERS = {"+": SpfResult.PASS, "-": SpfResult.FAIL, "~": SpfResult.SOFTFAIL, "?": SpfResult.NEUTRAL}
 _MUST_HAVE_DOMAIN = frozenset({Kind.INCLUDE, Kind.EXISTS})
 _MAY_HAVE_DOMAIN = frozenset({Kind.A, Kind.MX, Kind.PTR})
 _MAY_HAVE_PREFIX = frozenset({Kind.A, Kind.MX})
@@ -50,7 +50,7 @@ class Mechanism:
     """A mechanism with its qualifier's result. `target` is a checked domain-spec, empty for the current domain."""
 
     text: str
-    result: Result
+    result: SpfResult
     kind: Kind
     target: str = ""
     network: IPv4Network | IPv6Network | None = None
@@ -59,7 +59,7 @@ class Mechanism:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class SpfRecord:
     """A checked record. `redirect` and `explanation` are domain-specs."""
 
     mechanisms: tuple[Mechanism, ...]
@@ -72,7 +72,7 @@ def spf_records(texts: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(text for text in texts if _VERSION.match(text))
 
 
-def parse_record(text: bytes) -> Record:
+def parse_record(text: bytes) -> SpfRecord:
     """Check a whole record that begins with the version. Raises InvalidRecord for an error anywhere in it."""
     mechanisms: list[Mechanism] = []
     modifiers: dict[str, str] = {}
@@ -82,7 +82,7 @@ def parse_record(text: bytes) -> Record:
             _add_modifier(modifiers, modifier[1].lower(), modifier[2])
         elif term:
             mechanisms.append(_mechanism(term))
-    return Record(mechanisms=tuple(mechanisms), redirect=modifiers.get("redirect"), explanation=modifiers.get("exp"))
+    return SpfRecord(mechanisms=tuple(mechanisms), redirect=modifiers.get("redirect"), explanation=modifiers.get("exp"))
 
 
 def _shown(text: str) -> str:
@@ -92,25 +92,25 @@ def _shown(text: str) -> str:
 def _add_modifier(modifiers: dict[str, str], name: str, value: str) -> None:
     known = name in ("redirect", "exp")
     if known and name in modifiers:
-        raise InvalidRecord(f"{name}= stands twice")
+        raise InvalidSpfRecord(f"{name}= stands twice")
     try:
         if known:
             check_domain_spec(value)
         else:
             check_string(value)
     except InvalidMacro as error:
-        raise InvalidRecord(f"{name}=: {_shown(str(error))}") from None
+        raise InvalidSpfRecord(f"{name}=: {_shown(str(error))}") from None
     modifiers[name] = value
 
 
 def _mechanism(term: str) -> Mechanism:
     found = _DIRECTIVE.fullmatch(term)
     if found is None:
-        raise InvalidRecord(f"{_shown(term)} is neither a mechanism nor a modifier")
+        raise InvalidSpfRecord(f"{_shown(term)} is neither a mechanism nor a modifier")
     qualifier, name, value, prefix = found.groups()
     kind, result = _KINDS.get(name.lower()), QUALIFIERS[qualifier or "+"]
     if kind is None:
-        raise InvalidRecord(f"the mechanism {_shown(name)} is unknown")
+        raise InvalidSpfRecord(f"the mechanism {_shown(name)} is unknown")
     if kind in (Kind.IP4, Kind.IP6):
         return Mechanism(text=term, result=result, kind=kind, network=_network(kind, value, prefix, term))
     _check_arguments(kind, value, prefix, term)
@@ -120,17 +120,17 @@ def _mechanism(term: str) -> Mechanism:
 
 def _check_arguments(kind: Kind, value: str | None, prefix: str, term: str) -> None:
     if prefix and kind not in _MAY_HAVE_PREFIX:
-        raise InvalidRecord(f"{_shown(term)}: {kind.value} takes no prefix length")
+        raise InvalidSpfRecord(f"{_shown(term)}: {kind.value} takes no prefix length")
     if value is None:
         if kind in _MUST_HAVE_DOMAIN:
-            raise InvalidRecord(f"{_shown(term)}: {kind.value} needs a domain name")
+            raise InvalidSpfRecord(f"{_shown(term)}: {kind.value} needs a domain name")
         return
     if kind not in _MAY_HAVE_DOMAIN | _MUST_HAVE_DOMAIN:
-        raise InvalidRecord(f"{_shown(term)}: {kind.value} takes no domain name")
+        raise InvalidSpfRecord(f"{_shown(term)}: {kind.value} takes no domain name")
     try:
         check_domain_spec(value)
     except InvalidMacro as error:
-        raise InvalidRecord(f"{_shown(term)}: {_shown(str(error))}") from None
+        raise InvalidSpfRecord(f"{_shown(term)}: {_shown(str(error))}") from None
 
 
 def _prefixes(text: str, term: str) -> tuple[int, int]:
@@ -144,20 +144,20 @@ def _prefixes(text: str, term: str) -> tuple[int, int]:
 
 def _prefix(digits: str, most: int, term: str) -> int:
     if not _PREFIX.fullmatch(digits) or int(digits) > most:
-        raise InvalidRecord(f"{_shown(term)}: the prefix length is not a number from 0 to {most}")
+        raise InvalidSpfRecord(f"{_shown(term)}: the prefix length is not a number from 0 to {most}")
     return int(digits)
 
 
 def _network(kind: Kind, value: str | None, prefix: str, term: str) -> IPv4Network | IPv6Network:
     most = 32 if kind is Kind.IP4 else 128
     if "//" in prefix:
-        raise InvalidRecord(f"{_shown(term)}: one prefix length is allowed")
+        raise InvalidSpfRecord(f"{_shown(term)}: one prefix length is allowed")
     length = _prefix(prefix.removeprefix("/"), most, term) if prefix else most
     address = value or ""
     try:
         network = ip_network(f"{address}/{length}", strict=False)
     except ValueError:
-        raise InvalidRecord(f"{_shown(term)}: {_shown(address)} is not an address") from None
+        raise InvalidSpfRecord(f"{_shown(term)}: {_shown(address)} is not an address") from None
     if network.max_prefixlen != most or "%" in address:  # Python takes a scope, the grammar does not
-        raise InvalidRecord(f"{_shown(term)}: {_shown(address)} is not an address of that family")
+        raise InvalidSpfRecord(f"{_shown(term)}: {_shown(address)} is not an address of that family")
     return network

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from letterlock.mailauth.asking import Asked, weakest
-from letterlock.mailauth.spf.reasons import Reason, Result
+from letterlock.mailauth.spf.reasons import SpfReason, SpfResult
 from letterlock.mailauth.spf.request import Request
 
 
@@ -16,7 +16,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class SpfVerdict:
     """The result of one check and why.
 
     `matches` leads from the term in the identity's own record through includes and redirects to the one that decided;
@@ -25,8 +25,8 @@ class Verdict:
     """
 
     request: Request
-    result: Result
-    reason: Reason
+    result: SpfResult
+    reason: SpfReason
     matches: tuple[Match, ...] = ()
     explanation: str | None = None
     lookups: int = 0
@@ -36,7 +36,7 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether the domain authorizes the client."""
-        return self.result is Result.PASS
+        return self.result is SpfResult.PASS
 
     @property
     def security(self) -> str | None:
