@@ -11,31 +11,43 @@ each to its `Answer` or `LookupFailure`, and returns the verdict.
 
 from letterlock.discover.authentication import answered
 from letterlock.mailauth.dmarc.actions import FOLLOW, OBSERVE, Action, Choice, Disposition, Override, disposition
-from letterlock.mailauth.dmarc.aggregate import AggregateReport, PublishedPolicy, Row, SenderResult, SignatureResult
+from letterlock.mailauth.dmarc.aggregate import AggregateReport, PublishedPolicy, SenderResult, SignatureResult
+from letterlock.mailauth.dmarc.aggregate import ReportRow as Row
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
-from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, Verdict, evaluate
-from letterlock.mailauth.dmarc.reasons import Code, Reason, Result
+from letterlock.mailauth.dmarc.evaluate import AuthMechanism as Mechanism
+from letterlock.mailauth.dmarc.evaluate import DmarcVerdict as Verdict
+from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, evaluate
+from letterlock.mailauth.dmarc.evaluate import MechanismOutcome as Outcome
+from letterlock.mailauth.dmarc.reasons import DmarcCode as Code
+from letterlock.mailauth.dmarc.reasons import DmarcReason as Reason
+from letterlock.mailauth.dmarc.reasons import DmarcResult as Result
 from letterlock.mailauth.dmarc.record import (
     Alignment,
-    InvalidRecord,
     Policy,
     PublicSuffix,
-    Record,
     dmarc_records,
     parse_record,
+)
+from letterlock.mailauth.dmarc.record import (
+    DmarcRecord as Record,
+)
+from letterlock.mailauth.dmarc.record import (
+    InvalidDmarcRecord as InvalidRecord,
 )
 from letterlock.mailauth.dmarc.report_reader import read_report
 from letterlock.mailauth.dmarc.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.walk import Walk, walk
 from letterlock.mailauth.dmarc.writing import (
     Observation,
-    Reporter,
     build,
     file_name,
     observation,
     packed,
     subject,
     to_xml,
+)
+from letterlock.mailauth.dmarc.writing import (
+    ReportSource as Reporter,
 )
 from letterlock.ports import Resolver
 

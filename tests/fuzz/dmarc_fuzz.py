@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
-from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, evaluate
-from letterlock.mailauth.dmarc.reasons import Result
+from letterlock.mailauth.dmarc.evaluate import AuthMechanism, Evidence, Identifier, MechanismOutcome, evaluate
+from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.dmarc.report_reader import read_report
 from letterlock.mailauth.dmarc.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.walk import MAX_QUERIES
@@ -135,15 +135,15 @@ def verdict_case(chance: random.Random) -> str:
         if chance.random() < 0.1:
             world.fail(f"_dmarc.{domain}", chance.choice(list(FailureKind)))
     identifiers = tuple(
-        Identifier(chance.choice(list(Mechanism)), chance.choice(DOMAINS), chance.choice(list(Outcome)))
+        Identifier(chance.choice(list(AuthMechanism)), chance.choice(DOMAINS), chance.choice(list(MechanismOutcome)))
         for _ in range(11)
     )
     found = world.run(evaluate(Evidence(authors=(chance.choice(DOMAINS),), identifiers=identifiers)))
     if len(world.asked) > MAX_QUERIES * (1 + len(DOMAINS)) + 1:
         raise Unbounded(f"{len(world.asked)} questions")
-    if found.result is Result.NONE and any(each.failure for each in found.asked):
+    if found.result is DmarcResult.NONE and any(each.failure for each in found.asked):
         raise Unbounded("a failed lookup became an absence")
-    if found.result is Result.PASS and not found.aligned:
+    if found.result is DmarcResult.PASS and not found.aligned:
         raise Unbounded("a pass without an aligned identifier")
     return found.result.value
 

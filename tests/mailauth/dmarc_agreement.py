@@ -12,8 +12,15 @@ import sys
 from collections import Counter
 from typing import Any
 
-from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, Verdict, evaluate
-from letterlock.mailauth.dmarc.reasons import Result
+from letterlock.mailauth.dmarc.evaluate import (
+    AuthMechanism,
+    DmarcVerdict,
+    Evidence,
+    Identifier,
+    MechanismOutcome,
+    evaluate,
+)
+from letterlock.mailauth.dmarc.reasons import DmarcResult
 from tests.mailauth.dns_world import World
 
 theirs: Any = importlib.import_module("dmarc")  # its types are not checked
@@ -37,7 +44,7 @@ class Unexplained(AssertionError):
 def judged(record: str, author: str, identifiers: tuple[Identifier, ...]) -> str:
     """The package's result and policy in two words, or `invalid`."""
     above = ORGANIZATION if author != ORGANIZATION else None
-    spf = next((each for each in identifiers if each.mechanism is Mechanism.SPF), None)
+    spf = next((each for each in identifiers if each.mechanism is AuthMechanism.SPF), None)
     try:
         policy = theirs.DMARC().parse_record(record, author, above, strict=False)
     except theirs.RecordSyntaxError:
@@ -49,7 +56,7 @@ def judged(record: str, author: str, identifiers: tuple[Identifier, ...]) -> str
             dkim=[
                 theirs.DKIMAuthResult(each.domain, theirs.DKIMResult(each.outcome.value))
                 for each in identifiers
-                if each.mechanism is Mechanism.DKIM
+                if each.mechanism is AuthMechanism.DKIM
             ],
         ),
         allow_policy_test_mode=True,
@@ -57,9 +64,9 @@ def judged(record: str, author: str, identifiers: tuple[Identifier, ...]) -> str
     return f"{result.result.value} {result.disposition.value}"
 
 
-def ours(verdict: Verdict) -> str:
+def ours(verdict: DmarcVerdict) -> str:
     """Our verdict in the same words."""
-    if verdict.result is Result.NONE:
+    if verdict.result is DmarcResult.NONE:
         return "invalid"
     return f"{verdict.result.value} {'none' if verdict.result is Result.PASS else verdict.policy.value}"
 
@@ -87,8 +94,8 @@ def run(cases: int, seed: int) -> Counter[str]:
         record = "; ".join(("v=DMARC1", *filter(None, tags)))
         author = chance.choice(NAMES[:2])
         identifiers = tuple(
-            Identifier(mechanism, chance.choice(NAMES), chance.choice((Outcome.PASS, Outcome.FAIL)))
-            for mechanism in (Mechanism.SPF, *chance.choices((Mechanism.DKIM,), k=chance.randrange(3)))
+            Identifier(mechanism, chance.choice(NAMES), chance.choice((MechanismOutcome.PASS, MechanismOutcome.FAIL)))
+            for mechanism in (AuthMechanism.SPF, *chance.choices((AuthMechanism.DKIM,), k=chance.randrange(3)))
         )
         world = World().add(f"_dmarc.{ORGANIZATION}", "TXT", record)
         mine = ours(world.run(evaluate(Evidence(authors=(author,), identifiers=identifiers))))
@@ -107,7 +114,7 @@ def run(cases: int, seed: int) -> Counter[str]:
 def _siblings(author: str, identifiers: tuple[Identifier, ...]) -> bool:
     """Whether a domain passed that is in the organization, and neither above nor below the author."""
     return any(
-        each.outcome is Outcome.PASS
+        each.outcome is MechanismOutcome.PASS
         and each.domain.endswith(ORGANIZATION)
         and not (each.domain.endswith(author) or author.endswith(each.domain))
         for each in identifiers

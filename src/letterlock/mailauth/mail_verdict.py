@@ -7,8 +7,7 @@ from letterlock.mailauth.dkim.reasons import Result as DkimResult
 from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
 from letterlock.mailauth.dmarc.actions import Disposition
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
-from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome
-from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
+from letterlock.mailauth.dmarc.evaluate import AuthMechanism, DmarcVerdict, Evidence, Identifier, MechanismOutcome
 from letterlock.mailauth.dmarc.writing import Observation, observation
 from letterlock.mailauth.message import Message
 from letterlock.mailauth.reporting import arc_result, dkim_results, dmarc_result, spf_result
@@ -59,20 +58,24 @@ class AuthenticatedMail:
 def evidence(message: Message, dkim: tuple[DkimVerdict, ...], spf: tuple[SpfVerdict, ...]) -> Evidence:
     """What DMARC judges: the authors, the signing domains, and the domain of MAIL FROM (RFC 9989 section 4.4)."""
     signed = [
-        Identifier(Mechanism.DKIM, each.signature.domain, _dkim_outcome(each.result))
+        Identifier(AuthMechanism.DKIM, each.signature.domain, _dkim_outcome(each.result))
         for each in dkim
         if each.signature is not None
     ]
-    sent = [Identifier(Mechanism.SPF, each.request.domain.lower(), _spf_outcome(each.result)) for each in spf[-1:]]
+    sent = [Identifier(AuthMechanism.SPF, each.request.domain.lower(), _spf_outcome(each.result)) for each in spf[-1:]]
     try:
         return Evidence(authors=author_domains(message), identifiers=(*signed, *sent))
     except NoAuthor as error:
         return Evidence(authors=(), identifiers=(*signed, *sent), fault=str(error))
 
 
-def _dkim_outcome(result: DkimResult) -> Outcome:
-    return {DkimResult.PASS: Outcome.PASS, DkimResult.TEMPERROR: Outcome.UNKNOWN}.get(result, Outcome.FAIL)
+def _dkim_outcome(result: DkimResult) -> MechanismOutcome:
+    return {DkimResult.PASS: MechanismOutcome.PASS, DkimResult.TEMPERROR: MechanismOutcome.UNKNOWN}.get(
+        result, MechanismOutcome.FAIL
+    )
 
 
-def _spf_outcome(result: SpfResult) -> Outcome:
-    return {SpfResult.PASS: Outcome.PASS, SpfResult.TEMPERROR: Outcome.UNKNOWN}.get(result, Outcome.FAIL)
+def _spf_outcome(result: SpfResult) -> MechanismOutcome:
+    return {SpfResult.PASS: MechanismOutcome.PASS, SpfResult.TEMPERROR: MechanismOutcome.UNKNOWN}.get(
+        result, MechanismOutcome.FAIL
+    )

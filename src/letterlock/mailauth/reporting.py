@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from letterlock.mailauth.arc.verify import ChainVerdict
 from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
-from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
+from letterlock.mailauth.dmarc.evaluate import DmarcVerdict
 from letterlock.mailauth.results import MethodResult
 from letterlock.mailauth.spf.request import Identity
 from letterlock.mailauth.spf.verdict import SpfVerdict

@@ -14,19 +14,19 @@ from letterlock.dmarc import FOLLOW, disposition
 from letterlock.mailauth.dkim.verify import examine
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
-    Override,
     PublishedPolicy,
-    Row,
+    ReportedOverride,
+    ReportRow,
     SenderResult,
     SignatureResult,
 )
-from letterlock.mailauth.dmarc.evaluate import Evidence, Identifier, Mechanism, Outcome, evaluate
+from letterlock.mailauth.dmarc.evaluate import AuthMechanism, Evidence, Identifier, MechanismOutcome, evaluate
 from letterlock.mailauth.dmarc.report_reader import MAX_ROWS, read_report
 from letterlock.mailauth.dmarc.unpacking import MAX_XML_OCTETS, InvalidReport, unpack
 from letterlock.mailauth.dmarc.writing import (
     NAMESPACE,
     Observation,
-    Reporter,
+    ReportSource,
     build,
     file_name,
     observation,
@@ -127,7 +127,7 @@ def test_a_record_that_is_of_no_use_costs_only_itself() -> None:
     assert (report.messages, len(report.oddities)) == (2, 3)
 
 
-REPORTER = Reporter(
+REPORTER = ReportSource(
     org_name="Example & Söhne", email="dmarc@mx.test", begin=1_700_000_000, end=1_700_086_399, generator="L 1"
 )
 
@@ -135,7 +135,7 @@ REPORTER = Reporter(
 def observed(client: str = "192.0.2.7", policy: str = "v=DMARC1; p=reject; np=none; t=y") -> Observation:
     world = World().add("_dmarc.example.org", "TXT", policy).add("example.org", "TXT", "v=spf1 -all")
     spf = world.run(evaluate_spf(mail_from_request(client, "ann@example.org", "h.test")))
-    failed = Identifier(Mechanism.SPF, "example.org", Outcome.FAIL)
+    failed = Identifier(AuthMechanism.SPF, "example.org", MechanismOutcome.FAIL)
     verdict = world.run(evaluate(Evidence(authors=("example.org",), identifiers=(failed,))))
     dkim = examine(split(b"From: ann@example.org\r\n\r\n")).judge({}, 0)
     found = observation(verdict, disposition(verdict, FOLLOW), client, dkim, spf)
@@ -155,7 +155,7 @@ def test_rfc9990_3_1_one_report_for_each_policy_domain_and_one_row_for_what_is_a
         ("example.org", 3, 2),
     ]
     [row, _] = reports[1].rows
-    assert (row.count, row.disposition, row.overrides) == (2, "quarantine", (Override("policy_test_mode"),))
+    assert (row.count, row.disposition, row.overrides) == (2, "quarantine", (ReportedOverride("policy_test_mode"),))
 
 
 def test_rfc9990_3_1_the_last_policy_of_the_period_is_stated() -> None:
@@ -164,7 +164,7 @@ def test_rfc9990_3_1_the_last_policy_of_the_period_is_stated() -> None:
 
 
 def test_what_we_write_is_what_we_read() -> None:
-    row = Row(
+    row = ReportRow(
         source_ip="192.0.2.7",
         count=5,
         disposition="none",
@@ -172,7 +172,7 @@ def test_what_we_write_is_what_we_read() -> None:
         spf="fail",
         header_from="a.example.org",
         envelope_from="b.test",
-        overrides=(Override("local_policy", "because <we> & they"),),
+        overrides=(ReportedOverride("local_policy", "because <we> & they"),),
         signatures=(SignatureResult(domain="example.org", selector="s", result="pass"),),
         senders=(SenderResult(domain="b.test", result="softfail", scope="mfrom", human_result="x"),),
     )

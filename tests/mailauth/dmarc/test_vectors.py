@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from letterlock.mailauth.dmarc.record import InvalidRecord, dmarc_records, parse_record
+from letterlock.mailauth.dmarc.record import InvalidDmarcRecord, dmarc_records, parse_record
 from letterlock.mailauth.dmarc.walk import walk
 from tests.mailauth.dns_world import World
 from tests.mailauth.vectors import vectors
@@ -24,7 +24,7 @@ def test_a_record_applies_or_not(case: dict[str, str]) -> None:
     text = case["record"].encode()
     try:
         applies = bool(dmarc_records([text])) and parse_record(text).applies
-    except InvalidRecord:
+    except InvalidDmarcRecord:
         applies = False
     assert applies == (case["rfc7489"] == "valid")
 

@@ -16,7 +16,7 @@ from letterlock.cli.resolve import AnchorParam, TimeParam, UpstreamParam
 from letterlock.cli.style import Style
 from letterlock.config import ResolverOptions
 from letterlock.discover.mail_authentication import authenticate
-from letterlock.mailauth.dmarc.reasons import Result
+from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.message import Message, OversizedHeader, split, with_crlf
 from letterlock.mailauth.spf.request import Client, Request, client_address, helo_request, mail_from_request
@@ -25,7 +25,13 @@ from letterlock.resolver import TrustAnchor
 
 MAX_MESSAGE_OCTETS = 100 << 20  # servers accept 25 to 50 MB; a bound for what a pipe can make us keep
 EXIT_USAGE, EXIT_UNKNOWN = 2, 3
-EXIT_STATUS = {Result.PASS: 0, Result.NONE: 0, Result.FAIL: 1, Result.PERMERROR: 1, Result.TEMPERROR: EXIT_UNKNOWN}
+EXIT_STATUS = {
+    DmarcResult.PASS: 0,
+    DmarcResult.NONE: 0,
+    DmarcResult.FAIL: 1,
+    DmarcResult.PERMERROR: 1,
+    DmarcResult.TEMPERROR: EXIT_UNKNOWN,
+}
 
 
 class AddressParam(click.ParamType[Client]):

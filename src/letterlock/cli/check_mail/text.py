@@ -6,9 +6,8 @@ from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
 from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
 from letterlock.mailauth.dmarc.actions import Action, Override
-from letterlock.mailauth.dmarc.evaluate import Mechanism
-from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
-from letterlock.mailauth.dmarc.reasons import Result as DmarcResult
+from letterlock.mailauth.dmarc.evaluate import AuthMechanism, DmarcVerdict
+from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.spf.evaluate import MAX_LOOKUPS
 from letterlock.mailauth.spf.request import Identity
@@ -122,7 +121,7 @@ def _policy(verdict: DmarcVerdict) -> str:
 def _about_policy(verdict: MailVerdict) -> Iterator[str]:
     dmarc = verdict.dmarc
     if dmarc.aligned:
-        by = [each.value.upper() for each in Mechanism if dmarc.aligned_by(each)]
+        by = [each.value.upper() for each in AuthMechanism if dmarc.aligned_by(each)]
         yield f"aligned by {' and '.join(by)}"
     if verdict.disposition.override is Override.POLICY_TEST_MODE:
         yield f"while the domain tests, {dmarc.policy.value} applies instead of {dmarc.published.value}"

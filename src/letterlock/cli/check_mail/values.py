@@ -3,8 +3,8 @@
 from letterlock.mailauth.asking import Asked
 from letterlock.mailauth.dkim.reasons import explain
 from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
-from letterlock.mailauth.dmarc.evaluate import Verdict as DmarcVerdict
-from letterlock.mailauth.dmarc.reasons import Reason as DmarcReason
+from letterlock.mailauth.dmarc.evaluate import DmarcVerdict
+from letterlock.mailauth.dmarc.reasons import DmarcReason
 from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.results import render
 from letterlock.mailauth.spf.reasons import SpfReason

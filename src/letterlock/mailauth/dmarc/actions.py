@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from letterlock.mailauth.dmarc.evaluate import Verdict
-from letterlock.mailauth.dmarc.reasons import Result
+from letterlock.mailauth.dmarc.evaluate import DmarcVerdict
+from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.dmarc.record import Policy
 
 
@@ -53,14 +53,14 @@ class Disposition:
     override: Override | None = None
 
 
-def disposition(verdict: Verdict, choice: Choice) -> Disposition:
+def disposition(verdict: DmarcVerdict, choice: Choice) -> Disposition:
     """The action for a verdict. A policy of none never changes anything (section 5.4)."""
     match verdict.result:
-        case Result.TEMPERROR:
+        case DmarcResult.TEMPERROR:
             return Disposition(choice.temperror)
-        case Result.PERMERROR:
+        case DmarcResult.PERMERROR:
             return Disposition(choice.permerror)
-        case Result.PASS | Result.NONE:
+        case DmarcResult.PASS | DmarcResult.NONE:
             return Disposition(Action.ACCEPT)
     wanted = {Policy.NONE: Action.ACCEPT, Policy.QUARANTINE: choice.quarantine, Policy.REJECT: choice.reject}
     action = wanted[verdict.policy]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Override:
+class ReportedOverride:
     """Why a message was not treated as the domain wants."""
 
     type: str
@@ -32,7 +32,7 @@ class SenderResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ReportRow:
     """A number of messages that had everything here in common.
 
     `dkim` and `spf` are pass or fail as DMARC counts them: authenticated and aligned.
@@ -46,7 +46,7 @@ class Row:
     header_from: str
     envelope_from: str | None = None
     envelope_to: str | None = None
-    overrides: tuple[Override, ...] = ()
+    overrides: tuple[ReportedOverride, ...] = ()
     signatures: tuple[SignatureResult, ...] = ()
     senders: tuple[SenderResult, ...] = ()
 
@@ -77,7 +77,7 @@ class AggregateReport:
     begin: int
     end: int
     policy: PublishedPolicy
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
     extra_contact_info: str = ""
     generator: str = ""
     errors: tuple[str, ...] = ()

@@ -11,22 +11,22 @@ from enum import StrEnum
 import dns.rdatatype
 
 from letterlock.mailauth.asking import Asked, Steps, question, weakest
-from letterlock.mailauth.dmarc.reasons import Code, Reason, Result, reason
-from letterlock.mailauth.dmarc.record import Alignment, Policy, Record
+from letterlock.mailauth.dmarc.reasons import DmarcCode, DmarcReason, DmarcResult, reason
+from letterlock.mailauth.dmarc.record import Alignment, DmarcRecord, Policy
 from letterlock.mailauth.dmarc.walk import Walk, walk
 from letterlock.resolver.answer import Absence, FailureKind, LookupFailure
 
 _BELOW = {Policy.REJECT: Policy.QUARANTINE, Policy.QUARANTINE: Policy.NONE, Policy.NONE: Policy.NONE}
 
 
-class Mechanism(StrEnum):
+class AuthMechanism(StrEnum):
     """What authenticates a domain for DMARC (section 4.4)."""
 
     DKIM = "dkim"
     SPF = "spf"
 
 
-class Outcome(StrEnum):
+class MechanismOutcome(StrEnum):
     """How a mechanism ended, as far as DMARC cares."""
 
     PASS = "pass"
@@ -38,9 +38,9 @@ class Outcome(StrEnum):
 class Identifier:
     """A domain that a mechanism checked: d= of a signature, or the domain of MAIL FROM. Lower-case A-labels."""
 
-    mechanism: Mechanism
+    mechanism: AuthMechanism
     domain: str
-    outcome: Outcome
+    outcome: MechanismOutcome
 
     def __str__(self) -> str:
         return f"{self.domain} by {self.mechanism.upper()}"
@@ -56,7 +56,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class DmarcVerdict:
     """The result and why.
 
     `published` is the policy that the domain wants for failures of this author, `policy` what it comes to while the
@@ -65,11 +65,11 @@ class Verdict:
     """
 
     author: str | None
-    result: Result
-    reason: Reason
+    result: DmarcResult
+    reason: DmarcReason
     policy_domain: str | None = None
     organizational_domain: str | None = None
-    record: Record | None = None
+    record: DmarcRecord | None = None
     published: Policy = Policy.NONE
     policy: Policy = Policy.NONE
     aligned: tuple[Identifier, ...] = ()
@@ -81,17 +81,17 @@ class Verdict:
         """The weakest DNSSEC state of all answers that the result rests on; None when nothing was asked."""
         return weakest(self.asked)
 
-    def aligned_by(self, mechanism: Mechanism) -> bool:
+    def aligned_by(self, mechanism: AuthMechanism) -> bool:
         """Whether this mechanism alone would make the message pass."""
         return any(each.mechanism is mechanism for each in self.aligned)
 
 
-def evaluate(evidence: Evidence) -> Steps[Verdict]:
+def evaluate(evidence: Evidence) -> Steps[DmarcVerdict]:
     """Check a message. Yields questions, is resumed with their answers, returns the verdict. Never raises."""
     if len(evidence.authors) != 1:
-        several = reason(Code.SEVERAL_AUTHORS, count=len(evidence.authors))
-        why = several if evidence.authors else reason(Code.NO_AUTHOR, detail=evidence.fault)
-        return Verdict(author=None, result=Result.PERMERROR, reason=why)
+        several = reason(DmarcCode.SEVERAL_AUTHORS, count=len(evidence.authors))
+        why = several if evidence.authors else reason(DmarcCode.NO_AUTHOR, detail=evidence.fault)
+        return DmarcVerdict(author=None, result=DmarcResult.PERMERROR, reason=why)
     return (yield from _Check(evidence.authors[0], evidence.identifiers).run())
 
 
@@ -102,55 +102,55 @@ class _Check:
         self._asked: list[Asked] = []
         self._walks: dict[str, Walk] = {}
 
-    def run(self) -> Steps[Verdict]:
+    def run(self) -> Steps[DmarcVerdict]:
         """The generator."""
         found = yield from self._walk(self._author)
         applied = found.policy
         if found.failure and (found.own is None or not found.own.applies):
-            return self._end(Result.TEMPERROR, _failed(found.failure), found)
+            return self._end(DmarcResult.TEMPERROR, _failed(found.failure), found)
         if applied is None:
-            return self._end(Result.NONE, reason(Code.NO_RECORD, domain=self._author), found)
+            return self._end(DmarcResult.NONE, reason(DmarcCode.NO_RECORD, domain=self._author), found)
         domain, record = applied
         if not record.applies:
-            return self._end(Result.NONE, reason(Code.NO_POLICY, domain=domain), found)
+            return self._end(DmarcResult.NONE, reason(DmarcCode.NO_POLICY, domain=domain), found)
         published, unknown = yield from self._published(domain, record)
         aligned, failure = yield from self._aligned(found, record)
         result, why = self._judged(aligned, failure, unknown)
-        passed = tuple(each for each in aligned if each.outcome is Outcome.PASS)
+        passed = tuple(each for each in aligned if each.outcome is MechanismOutcome.PASS)
         return self._end(result, why, found, published, passed)
 
     def _judged(
         self, aligned: tuple[Identifier, ...], failure: LookupFailure | None, unknown: LookupFailure | None
-    ) -> tuple[Result, Reason]:
+    ) -> tuple[DmarcResult, DmarcReason]:
         """Pass or fail (section 5.3.5), or neither when it depends on what could not be looked up (section 5.3.6)."""
-        passed = [each for each in aligned if each.outcome is Outcome.PASS]
+        passed = [each for each in aligned if each.outcome is MechanismOutcome.PASS]
         if passed:
             names = ", ".join(map(str, passed))
-            return Result.PASS, reason(Code.ALIGNED, domain=self._author, identifiers=names)
+            return DmarcResult.PASS, reason(DmarcCode.ALIGNED, domain=self._author, identifiers=names)
         if failure or unknown:
             lost = failure or unknown
             assert lost is not None  # noqa: S101  # for mypy
-            return Result.TEMPERROR, _failed(lost)
+            return DmarcResult.TEMPERROR, _failed(lost)
         if aligned:
             first = aligned[0]
             facts = {"mechanism": first.mechanism.upper(), "domain": first.domain}
-            return Result.TEMPERROR, reason(Code.IDENTIFIER_UNKNOWN, **facts)
-        others = ", ".join(str(each) for each in self._identifiers if each.outcome is Outcome.PASS)
+            return DmarcResult.TEMPERROR, reason(DmarcCode.IDENTIFIER_UNKNOWN, **facts)
+        others = ", ".join(str(each) for each in self._identifiers if each.outcome is MechanismOutcome.PASS)
         if others:
-            return Result.FAIL, reason(Code.NOT_ALIGNED, domain=self._author, identifiers=others)
-        return Result.FAIL, reason(Code.NOT_AUTHENTICATED)
+            return DmarcResult.FAIL, reason(DmarcCode.NOT_ALIGNED, domain=self._author, identifiers=others)
+        return DmarcResult.FAIL, reason(DmarcCode.NOT_AUTHENTICATED)
 
     def _end(
         self,
-        result: Result,
-        why: Reason,
+        result: DmarcResult,
+        why: DmarcReason,
         found: Walk,
         published: Policy = Policy.NONE,
         aligned: tuple[Identifier, ...] = (),
-    ) -> Verdict:
+    ) -> DmarcVerdict:
         domain, record = found.policy or (None, None)
         testing = record is not None and record.testing
-        return Verdict(
+        return DmarcVerdict(
             author=self._author,
             result=result,
             reason=why,
@@ -171,7 +171,7 @@ class _Check:
             self._asked.extend(each for each in found.asked if each not in self._asked)
         return self._walks[domain]
 
-    def _published(self, domain: str, record: Record) -> Steps[tuple[Policy, LookupFailure | None]]:
+    def _published(self, domain: str, record: DmarcRecord) -> Steps[tuple[Policy, LookupFailure | None]]:
         """The policy for this author (section 4.10.1); the failure when it depends on whether the author exists."""
         if domain == self._author:
             return record.policy, None
@@ -186,14 +186,14 @@ class _Check:
             return existing, answer
         return (absent if answer.absence is Absence.NXDOMAIN else existing), None  # RFC 8020: no name below it either
 
-    def _aligned(self, found: Walk, record: Record) -> Steps[tuple[tuple[Identifier, ...], LookupFailure | None]]:
+    def _aligned(self, found: Walk, record: DmarcRecord) -> Steps[tuple[tuple[Identifier, ...], LookupFailure | None]]:
         """The identifiers that are aligned and passed, or may have; and a lookup that kept others from being judged."""
         aligned: list[Identifier] = []
         failure: LookupFailure | None = None
         for each in self._identifiers:
-            if each.outcome is Outcome.FAIL:
+            if each.outcome is MechanismOutcome.FAIL:
                 continue
-            strict = (record.dkim_alignment if each.mechanism is Mechanism.DKIM else record.spf_alignment) is (
+            strict = (record.dkim_alignment if each.mechanism is AuthMechanism.DKIM else record.spf_alignment) is (
                 Alignment.STRICT
             )
             if each.domain == self._author:
@@ -223,7 +223,7 @@ def _common_labels(one: str, other: str) -> bool:
     return one.rpartition(".")[2] == other.rpartition(".")[2]
 
 
-def _failed(failure: LookupFailure) -> Reason:
+def _failed(failure: LookupFailure) -> DmarcReason:
     if failure.kind is FailureKind.BOGUS:
-        return reason(Code.BOGUS, question=failure.question)
-    return reason(Code.LOOKUP_FAILED, question=failure.question, kind=failure.kind.value)
+        return reason(DmarcCode.BOGUS, question=failure.question)
+    return reason(DmarcCode.LOOKUP_FAILED, question=failure.question, kind=failure.kind.value)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Result(StrEnum):
+class DmarcResult(StrEnum):
     """How the check ended, in the words of Authentication-Results (RFC 9989 section 9.3)."""
 
     NONE = "none"
@@ -15,7 +15,7 @@ class Result(StrEnum):
     PERMERROR = "permerror"
 
 
-class Code(StrEnum):
+class DmarcCode(StrEnum):
     """Why a check ended as it did. The values are stable."""
 
     ALIGNED = "aligned"
@@ -30,7 +30,7 @@ class Code(StrEnum):
     IDENTIFIER_UNKNOWN = "identifier-unknown"
 
 
-class Explanation(NamedTuple):
+class DmarcExplanation(NamedTuple):
     """What a code means: the section that demands it, and a sentence with placeholders for the facts."""
 
     section: str
@@ -38,30 +38,36 @@ class Explanation(NamedTuple):
 
 
 EXPLANATIONS = {
-    Code.ALIGNED: Explanation("RFC 9989 section 5.3.5", "{domain} is aligned with {identifiers}"),
-    Code.NOT_ALIGNED: Explanation(
+    DmarcCode.ALIGNED: DmarcExplanation("RFC 9989 section 5.3.5", "{domain} is aligned with {identifiers}"),
+    DmarcCode.NOT_ALIGNED: DmarcExplanation(
         "RFC 9989 section 5.3.5", "what was authenticated ({identifiers}) is not aligned with {domain}"
     ),
-    Code.NOT_AUTHENTICATED: Explanation("RFC 9989 section 5.3.5", "neither SPF nor DKIM authenticated any domain"),
-    Code.NO_RECORD: Explanation("RFC 9989 section 4.10.1", "neither {domain} nor a domain above it publishes a policy"),
-    Code.NO_POLICY: Explanation(
+    DmarcCode.NOT_AUTHENTICATED: DmarcExplanation(
+        "RFC 9989 section 5.3.5", "neither SPF nor DKIM authenticated any domain"
+    ),
+    DmarcCode.NO_RECORD: DmarcExplanation(
+        "RFC 9989 section 4.10.1", "neither {domain} nor a domain above it publishes a policy"
+    ),
+    DmarcCode.NO_POLICY: DmarcExplanation(
         "RFC 9989 section 4.10.1", "the record of {domain} has neither a valid policy nor an address for reports"
     ),
-    Code.NO_AUTHOR: Explanation("RFC 9989 section 5.3.1", "no author's domain can be read from From: {detail}"),
-    Code.SEVERAL_AUTHORS: Explanation("RFC 9989 section 5.3.1", "From has authors of {count} domains"),
-    Code.LOOKUP_FAILED: Explanation("RFC 9989 section 5.3.6", "{question} could not be looked up ({kind})"),
-    Code.BOGUS: Explanation("RFC 4035 section 5.5", "the answer for {question} has a broken DNSSEC proof"),
-    Code.IDENTIFIER_UNKNOWN: Explanation(
+    DmarcCode.NO_AUTHOR: DmarcExplanation(
+        "RFC 9989 section 5.3.1", "no author's domain can be read from From: {detail}"
+    ),
+    DmarcCode.SEVERAL_AUTHORS: DmarcExplanation("RFC 9989 section 5.3.1", "From has authors of {count} domains"),
+    DmarcCode.LOOKUP_FAILED: DmarcExplanation("RFC 9989 section 5.3.6", "{question} could not be looked up ({kind})"),
+    DmarcCode.BOGUS: DmarcExplanation("RFC 4035 section 5.5", "the answer for {question} has a broken DNSSEC proof"),
+    DmarcCode.IDENTIFIER_UNKNOWN: DmarcExplanation(
         "RFC 9989 section 5.3.6", "{mechanism} could not find out whether it authenticates {domain}, which is aligned"
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class DmarcReason:
     """Why: a code, and the facts that fill its sentence."""
 
-    code: Code
+    code: DmarcCode
     facts: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -78,6 +84,6 @@ class Reason:
         return f"{self.sentence} ({self.section})"
 
 
-def reason(code: Code, **facts: object) -> Reason:
+def reason(code: DmarcCode, **facts: object) -> DmarcReason:
     """A reason with its facts as text."""
-    return Reason(code, tuple((name, str(value)) for name, value in facts.items()))
+    return DmarcReason(code, tuple((name, str(value)) for name, value in facts.items()))

@@ -43,12 +43,12 @@ class PublicSuffix(StrEnum):
     UNKNOWN = "u"
 
 
-class InvalidRecord(ValueError):
+class InvalidDmarcRecord(ValueError):
     """A text that is no policy record. `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class DmarcRecord:
     """A policy record with its defaults filled in.
 
     `applies` is False when there is neither a valid policy nor an address for reports: such a record changes nothing
@@ -74,15 +74,15 @@ def dmarc_records(texts: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(text for text in texts if _VERSION.match(text))
 
 
-def parse_record(text: bytes) -> Record:
+def parse_record(text: bytes) -> DmarcRecord:
     """Read a policy record. Raises InvalidRecord when it does not begin as it must, or has a tag twice.
 
     Other errors cost only the tag that they are in (section 4.7); `oddities` names them.
     """
     if not _VERSION.match(text):
-        raise InvalidRecord("the record does not begin with v=DMARC1;")
+        raise InvalidDmarcRecord("the record does not begin with v=DMARC1;")
     if len(text) > MAX_RECORD_OCTETS:
-        raise InvalidRecord(f"the record has {len(text)} bytes, more than the {MAX_RECORD_OCTETS} that are read")
+        raise InvalidDmarcRecord(f"the record has {len(text)} bytes, more than the {MAX_RECORD_OCTETS} that are read")
     oddities: list[str] = []
     tags = _tags(text.decode("latin-1"), oddities)
     return _record(tags, oddities)
@@ -99,17 +99,17 @@ def _tags(text: str, oddities: list[str]) -> dict[str, str]:
             continue
         name = found[1].lower()
         if name in tags:  # RFC 6376 section 3.2, whose syntax this is: the whole list is invalid
-            raise InvalidRecord(f"the tag {name[:_SHOWN_CHARACTERS]} stands twice")
+            raise InvalidDmarcRecord(f"the tag {name[:_SHOWN_CHARACTERS]} stands twice")
         tags[name] = found[2].strip(" \t")
     return tags
 
 
-def _record(tags: Mapping[str, str], oddities: list[str]) -> Record:
+def _record(tags: Mapping[str, str], oddities: list[str]) -> DmarcRecord:
     rua = _addresses(tags.get("rua"), "rua", oddities)
     policies = {name: _choice(tags, name, Policy, oddities) for name in ("p", "sp", "np")}
     sound = policies["p"] is not None and all(policies[name] is not None for name in ("sp", "np") if name in tags)
     options = tags.get("fo", "0")
-    return Record(
+    return DmarcRecord(
         policy=(policies["p"] if sound else None) or Policy.NONE,
         subdomain_policy=policies["sp"] if sound else None,
         nonexistent_policy=policies["np"] if sound else None,

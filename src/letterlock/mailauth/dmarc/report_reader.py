@@ -15,9 +15,9 @@ from defusedxml.ElementTree import iterparse
 
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
-    Override,
     PublishedPolicy,
-    Row,
+    ReportedOverride,
+    ReportRow,
     SenderResult,
     SignatureResult,
 )
@@ -57,7 +57,7 @@ class _Reader:
         if wrapped:
             self._xml = self._xml[: wrapped.start()] + self._xml[wrapped.end() :].removesuffix(b"</xs:schema>")
             self._oddities.append("the report stands inside of an opening tag of its schema")
-        self._rows: list[Row] = []
+        self._rows: list[ReportRow] = []
         self._metadata: Element | None = None
         self._policy: Element | None = None
 
@@ -141,7 +141,7 @@ def _published(policy: Element) -> PublishedPolicy:
     return PublishedPolicy(**{name: _text(policy, name) for name in names})
 
 
-def _row(record: Element) -> Row:
+def _row(record: Element) -> ReportRow:
     """A record as a row. Raises ValueError with an oddity when it is of no use."""
     row, identifiers = _child(record, "row"), _child(record, "identifiers")
     evaluated, results = _child(row, "policy_evaluated"), _child(record, "auth_results")
@@ -153,7 +153,7 @@ def _row(record: Element) -> Row:
     count = _number(_text(row, "count"), MAX_COUNT)
     if not count:
         raise ValueError(f"a record has no usable count: {_text(row, 'count')[:60]!r}")
-    return Row(
+    return ReportRow(
         source_ip=source,
         count=count,
         disposition=_text(evaluated, "disposition").lower(),
@@ -162,7 +162,9 @@ def _row(record: Element) -> Row:
         header_from=_text(identifiers, "header_from").lower(),
         envelope_from=_optional(identifiers, "envelope_from"),
         envelope_to=_optional(identifiers, "envelope_to"),
-        overrides=tuple(Override(_text(each, "type"), _text(each, "comment")) for each in _named(evaluated, "reason")),
+        overrides=tuple(
+            ReportedOverride(_text(each, "type"), _text(each, "comment")) for each in _named(evaluated, "reason")
+        ),
         signatures=tuple(_signature(each) for each in _named(results, "dkim")),
         senders=tuple(_sender(each) for each in _named(results, "spf")),
     )

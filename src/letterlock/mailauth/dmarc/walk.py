@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import dns.rdatatype
 
 from letterlock.mailauth.asking import Asked, Steps, question, txt_records
-from letterlock.mailauth.dmarc.record import InvalidRecord, PublicSuffix, Record, dmarc_records, parse_record
+from letterlock.mailauth.dmarc.record import DmarcRecord, InvalidDmarcRecord, PublicSuffix, dmarc_records, parse_record
 from letterlock.resolver.answer import LookupFailure
 
 MAX_QUERIES = 8  # section 4.10: the domain itself, then at most seven labels
@@ -21,13 +21,13 @@ class Walk:
     """
 
     start: str
-    found: tuple[tuple[str, Record], ...]
+    found: tuple[tuple[str, DmarcRecord], ...]
     failure: LookupFailure | None = None
     asked: tuple[Asked, ...] = ()
     oddities: tuple[str, ...] = ()
 
     @property
-    def own(self) -> Record | None:
+    def own(self) -> DmarcRecord | None:
         """The record at the start itself."""
         return dict(self.found).get(self.start)
 
@@ -42,7 +42,7 @@ class Walk:
         return self.found[-1][0] if self.found else self.start
 
     @property
-    def policy(self) -> tuple[str, Record] | None:
+    def policy(self) -> tuple[str, DmarcRecord] | None:
         """The record that applies and its domain: the start's, the organizational domain's, or the public suffix's."""
         records = dict(self.found)
         for domain in (self.start, self.organizational_domain):
@@ -64,7 +64,7 @@ def walk(domain: str) -> Steps[Walk]:
     wanted = {name: question(f"_dmarc.{name}", _TXT) for name in names_of(domain)}
     answers = yield tuple(each for each in wanted.values() if each)
     asked: list[Asked] = []
-    found: list[tuple[str, Record]] = []
+    found: list[tuple[str, DmarcRecord]] = []
     oddities: list[str] = []
     failure = None
     for name, each in wanted.items():
@@ -83,7 +83,7 @@ def walk(domain: str) -> Steps[Walk]:
     return Walk(start=domain, found=tuple(found), failure=failure, asked=tuple(asked), oddities=tuple(oddities))
 
 
-def _single(texts: tuple[bytes, ...], name: str, oddities: list[str]) -> Record | None:
+def _single(texts: tuple[bytes, ...], name: str, oddities: list[str]) -> DmarcRecord | None:
     """The policy record at a name; several count as none (section 4.10, steps 2 and 6)."""
     records = dmarc_records(texts)
     if len(records) > 1:
@@ -92,7 +92,7 @@ def _single(texts: tuple[bytes, ...], name: str, oddities: list[str]) -> Record 
         return None
     try:
         return parse_record(records[0])
-    except InvalidRecord as error:
+    except InvalidDmarcRecord as error:
         oddities.append(f"_dmarc.{name}: {error}")
         return None
 

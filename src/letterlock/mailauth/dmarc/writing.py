@@ -10,18 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
+from letterlock.mailauth.dkim.verify import DmarcVerdict as DkimVerdict
 from letterlock.mailauth.dmarc.actions import Action, Disposition
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
-    Override,
     PublishedPolicy,
-    Row,
+    ReportedOverride,
+    ReportRow,
     SenderResult,
     SignatureResult,
 )
-from letterlock.mailauth.dmarc.evaluate import Mechanism, Verdict
-from letterlock.mailauth.dmarc.reasons import Result
+from letterlock.mailauth.dmarc.evaluate import AuthMechanism, DmarcVerdict
+from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.spf.request import Identity
 from letterlock.mailauth.spf.verdict import SpfVerdict
 
@@ -35,11 +35,11 @@ class Observation:
     """One message: its row with a count of 1, and the policy that applied."""
 
     policy: PublishedPolicy
-    row: Row
+    row: ReportRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reporter:
+class ReportSource:
     """Who reports, and about which period (seconds since 1970)."""
 
     org_name: str
@@ -51,29 +51,29 @@ class Reporter:
 
 
 def observation(
-    verdict: Verdict, done: Disposition, client: str, dkim: Iterable[DkimVerdict], spf: SpfVerdict | None
+    verdict: DmarcVerdict, done: Disposition, client: str, dkim: Iterable[DkimVerdict], spf: SpfVerdict | None
 ) -> Observation | None:
     """What one message adds to a report; None without a policy or a result (RFC 9989 section 5.3.7)."""
-    if verdict.record is None or verdict.result not in (Result.PASS, Result.FAIL) or not verdict.author:
+    if verdict.record is None or verdict.result not in (DmarcResult.PASS, DmarcResult.FAIL) or not verdict.author:
         return None
     mail_from = spf if spf and spf.request.identity is Identity.MAIL_FROM else None
-    row = Row(
+    row = ReportRow(
         source_ip=client,
         count=1,
         disposition=_disposition(verdict, done),
-        dkim="pass" if verdict.aligned_by(Mechanism.DKIM) else "fail",
-        spf="pass" if verdict.aligned_by(Mechanism.SPF) else "fail",
+        dkim="pass" if verdict.aligned_by(AuthMechanism.DKIM) else "fail",
+        spf="pass" if verdict.aligned_by(AuthMechanism.SPF) else "fail",
         header_from=verdict.author,
         envelope_from=mail_from.request.domain.lower() if mail_from else None,
-        overrides=(Override(done.override.value),) if done.override else (),
+        overrides=(ReportedOverride(done.override.value),) if done.override else (),
         signatures=tuple(_signature(each) for each in dkim if each.signature is not None),
         senders=(_sender(mail_from),) if mail_from else (),
     )
     return Observation(_published(verdict), row)
 
 
-def _disposition(verdict: Verdict, done: Disposition) -> str:
-    if verdict.result is Result.PASS:
+def _disposition(verdict: DmarcVerdict, done: Disposition) -> str:
+    if verdict.result is DmarcResult.PASS:
         return "pass"
     return {Action.QUARANTINE: "quarantine", Action.REJECT: "reject"}.get(done.action, "none")
 
@@ -93,7 +93,7 @@ def _sender(verdict: SpfVerdict) -> SenderResult:
     return SenderResult(domain=domain, result=verdict.result.value, scope="mfrom", human_result=human)
 
 
-def _published(verdict: Verdict) -> PublishedPolicy:
+def _published(verdict: DmarcVerdict) -> PublishedPolicy:
     record = verdict.record
     assert record is not None  # noqa: S101  # for mypy: the caller has looked
     return PublishedPolicy(
@@ -109,13 +109,13 @@ def _published(verdict: Verdict) -> PublishedPolicy:
     )
 
 
-def build(observations: Iterable[Observation], reporter: Reporter) -> tuple[AggregateReport, ...]:
+def build(observations: Iterable[Observation], reporter: ReportSource) -> tuple[AggregateReport, ...]:
     """A report for each policy domain, in the order of their names; equal rows are counted together.
 
     Where a domain changed its record during the period, the last one observed is stated (section 3.1).
     """
     policies: dict[str, PublishedPolicy] = {}
-    rows: dict[str, Counter[Row]] = {}
+    rows: dict[str, Counter[ReportRow]] = {}
     for each in observations:
         policies[each.policy.domain] = each.policy
         counted = rows.setdefault(each.policy.domain, Counter())
@@ -123,7 +123,7 @@ def build(observations: Iterable[Observation], reporter: Reporter) -> tuple[Aggr
     return tuple(_report(policies[domain], rows[domain], reporter) for domain in sorted(policies))
 
 
-def _report(policy: PublishedPolicy, rows: Counter[Row], reporter: Reporter) -> AggregateReport:
+def _report(policy: PublishedPolicy, rows: Counter[ReportRow], reporter: ReportSource) -> AggregateReport:
     grouped = sorted(
         (replace(row, count=count) for row, count in rows.items()), key=lambda row: (-row.count, row.source_ip)
     )
@@ -207,7 +207,7 @@ def _add_policy(parent: Element, policy: PublishedPolicy) -> None:
     )
 
 
-def _add_record(parent: Element, row: Row) -> None:
+def _add_record(parent: Element, row: ReportRow) -> None:
     about = SubElement(parent, "row")
     _add(about, "source_ip", row.source_ip)
     _add(about, "count", str(row.count))
