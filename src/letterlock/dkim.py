@@ -27,11 +27,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from letterlock.mailauth.dkim.canonical import BodyHash, Form
 from letterlock.mailauth.dkim.published import PublishedKey, published_key
-from letterlock.mailauth.dkim.reasons import Explanation, Reason, Result, explain
+from letterlock.mailauth.dkim.reasons import DkimExplanation as Explanation
+from letterlock.mailauth.dkim.reasons import DkimReason as Reason
+from letterlock.mailauth.dkim.reasons import DkimResult as Result
+from letterlock.mailauth.dkim.reasons import explain
 from letterlock.mailauth.dkim.sign import Signer, sign_with
 from letterlock.mailauth.dkim.signature import Algorithm, Signature
 from letterlock.mailauth.dkim.signing_key import MIN_RSA_BITS, InvalidKey, SigningKey, read_signing_key, zone_line
-from letterlock.mailauth.dkim.verify import Examination, Verdict, examine
+from letterlock.mailauth.dkim.verify import DkimVerdict as Verdict
+from letterlock.mailauth.dkim.verify import Examination, examine
 from letterlock.mailauth.message import Message, OversizedHeader, split, with_crlf
 from letterlock.ports import Resolver
 from letterlock.resolver.answer import Answer, LookupFailure

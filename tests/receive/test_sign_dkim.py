@@ -6,7 +6,7 @@ from letterlock.mail.checked_content import DotlessContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mailauth.dkim.sign import Signer
 from letterlock.mailauth.dkim.signing_key import SigningKey
-from letterlock.mailauth.dkim.verify import Verdict, examine
+from letterlock.mailauth.dkim.verify import DkimVerdict, examine
 from letterlock.mailauth.message import MAX_FIELDS, split
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Draft, Facts, Pipeline
@@ -34,7 +34,7 @@ async def signed(content: bytes = CONTENT, *, may_relay: bool = True, role: Role
     return draft.finish("unknown[192.0.2.1]", 60)[1]
 
 
-def verified(message: bytes) -> tuple[Verdict, ...]:
+def verified(message: bytes) -> tuple[DkimVerdict, ...]:
     return examine(split(message)).judge({key.record_name: txt(key.record_name, key.record) for key in KEYS}, NOW)
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from letterlock.mailauth.arc.verify import ChainVerdict
-from letterlock.mailauth.dkim.reasons import Result as DkimResult
-from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
+from letterlock.mailauth.dkim.reasons import DkimResult
+from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.dmarc.actions import Disposition
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import AuthMechanism, DmarcVerdict, Evidence, Identifier, MechanismOutcome

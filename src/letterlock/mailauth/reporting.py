@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 
 from letterlock.mailauth.arc.verify import ChainVerdict
-from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
+from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.dmarc.evaluate import DmarcVerdict
 from letterlock.mailauth.results import MethodResult
 from letterlock.mailauth.spf.request import Identity

@@ -7,7 +7,7 @@ import pytest
 from letterlock.mailauth.arc.seal import own_results, seal
 from letterlock.mailauth.arc.sets import MAX_SETS, Status
 from letterlock.mailauth.arc.verify import ChainVerdict, examine
-from letterlock.mailauth.dkim.reasons import Reason
+from letterlock.mailauth.dkim.reasons import DkimReason
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.message import split
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
@@ -50,7 +50,7 @@ def test_rfc8617_5_a_chain_of_three_hops() -> None:
 def test_rfc8617_5_2_the_newest_message_signature_must_hold() -> None:
     changed = chain(2) + b"-- \r\nthe list\r\n"
     found = judged(changed)
-    assert (found.status, found.reason, found.failed_at) == (Status.FAIL, Reason.BODY_CHANGED, 2)
+    assert (found.status, found.reason, found.failed_at) == (Status.FAIL, DkimReason.BODY_CHANGED, 2)
     again = sealed(chain(1).replace(b"Hi there", b"Hi all"), 1, judged(chain(1)))  # verified, changed, sealed
     assert judged(again).passed
 
@@ -58,30 +58,30 @@ def test_rfc8617_5_2_the_newest_message_signature_must_hold() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        (b"i=1; mx.test; spf=pass", b"i=1; mx.test; spf=fail", Reason.ARC_SEAL_BROKEN),
-        (b"i=1; mx.test", b"i=3; mx.test", Reason.ARC_SETS),
-        (b"i=1; mx.test", b"i=0; mx.test", Reason.ARC_SETS),
-        (b"i=1; mx.test", b"i=51; mx.test", Reason.ARC_SETS),
-        (b"i=1; mx.test", b"mx.test", Reason.ARC_SETS),
-        (b"cv=none", b"cv=pass", Reason.ARC_STATUS),
-        (b"cv=pass", b"cv=none", Reason.ARC_STATUS),
-        (b"cv=pass", b"cv=perhaps", Reason.ARC_STATUS),
-        (b"cv=pass", b"cv=fail", Reason.ARC_FAILED_BEFORE),
-        (b"i=2; s=rsa; t=1800000000", b"i=2; s=rsa; t=soon", Reason.SYNTAX),
-        (b"i=2; s=rsa; t=1800000000", b"i=2; s=rsa; t=", Reason.SYNTAX),
-        (b"i=2; s=rsa; t=1800000000", b"i=2; s=rsa; T=1", Reason.ARC_SEAL_BROKEN),
-        (b"cv=pass;", b"cv=pass; h=from;", Reason.FORBIDDEN_TAG),
-        (b"cv=pass;", b"cv=pass; n=x;", Reason.ARC_SEAL_BROKEN),
-        (b"cv=pass;", b"", Reason.TAG_MISSING),
-        (b"h=from:", b"h=from:arc-seal:", Reason.SEAL_SIGNED),
-        (b"h=from:from:", b"h=", Reason.FROM_NOT_SIGNED),
-        (b"a=ed25519-sha256", b"a=rsa-sha1", Reason.SHA1),
-        (b"Subject: Hello", b"Subject: Other", Reason.HEADER_CHANGED),
-        (b"t=1800000000", b"t=1800000001", Reason.HEADER_CHANGED),
-        (b"t=1800000000", b"t=1800000000; x=1700000000", Reason.TIMES),
+        (b"i=1; mx.test; spf=pass", b"i=1; mx.test; spf=fail", DkimReason.ARC_SEAL_BROKEN),
+        (b"i=1; mx.test", b"i=3; mx.test", DkimReason.ARC_SETS),
+        (b"i=1; mx.test", b"i=0; mx.test", DkimReason.ARC_SETS),
+        (b"i=1; mx.test", b"i=51; mx.test", DkimReason.ARC_SETS),
+        (b"i=1; mx.test", b"mx.test", DkimReason.ARC_SETS),
+        (b"cv=none", b"cv=pass", DkimReason.ARC_STATUS),
+        (b"cv=pass", b"cv=none", DkimReason.ARC_STATUS),
+        (b"cv=pass", b"cv=perhaps", DkimReason.ARC_STATUS),
+        (b"cv=pass", b"cv=fail", DkimReason.ARC_FAILED_BEFORE),
+        (b"i=2; s=rsa; t=1800000000", b"i=2; s=rsa; t=soon", DkimReason.SYNTAX),
+        (b"i=2; s=rsa; t=1800000000", b"i=2; s=rsa; t=", DkimReason.SYNTAX),
+        (b"i=2; s=rsa; t=1800000000", b"i=2; s=rsa; T=1", DkimReason.ARC_SEAL_BROKEN),
+        (b"cv=pass;", b"cv=pass; h=from;", DkimReason.FORBIDDEN_TAG),
+        (b"cv=pass;", b"cv=pass; n=x;", DkimReason.ARC_SEAL_BROKEN),
+        (b"cv=pass;", b"", DkimReason.TAG_MISSING),
+        (b"h=from:", b"h=from:arc-seal:", DkimReason.SEAL_SIGNED),
+        (b"h=from:from:", b"h=", DkimReason.FROM_NOT_SIGNED),
+        (b"a=ed25519-sha256", b"a=rsa-sha1", DkimReason.SHA1),
+        (b"Subject: Hello", b"Subject: Other", DkimReason.HEADER_CHANGED),
+        (b"t=1800000000", b"t=1800000001", DkimReason.HEADER_CHANGED),
+        (b"t=1800000000", b"t=1800000000; x=1700000000", DkimReason.TIMES),
     ],
 )
-def test_rfc8617_5_2_chains_that_fail(old: bytes, new: bytes, reason: Reason) -> None:
+def test_rfc8617_5_2_chains_that_fail(old: bytes, new: bytes, reason: DkimReason) -> None:
     content = chain(2)
     assert old in content
     found = judged(content.replace(old, new))
@@ -92,18 +92,18 @@ def test_rfc8617_5_2_chains_that_fail(old: bytes, new: bytes, reason: Reason) ->
 def test_rfc8617_5_2_a_field_twice() -> None:
     content = chain(1)
     field = next(line for line in content.split(b"\r\n") if line.startswith(b"ARC-Authentication-Results"))
-    assert judged(field + b"\r\n" + content).reason is Reason.ARC_SETS
-    assert judged(b"no field\r\n" + content).reason is Reason.MALFORMED_HEADER
-    assert judged(b"ARC-Seal: nonsense\r\n" + MESSAGE).reason is Reason.SYNTAX
+    assert judged(field + b"\r\n" + content).reason is DkimReason.ARC_SETS
+    assert judged(b"no field\r\n" + content).reason is DkimReason.MALFORMED_HEADER
+    assert judged(b"ARC-Seal: nonsense\r\n" + MESSAGE).reason is DkimReason.SYNTAX
 
 
 @pytest.mark.parametrize("name", [key.record_name for key in KEYS])
 def test_rfc8617_5_2_1_failures_of_dns_are_failures_and_named(name: str) -> None:
     content = chain(3)
     found = judged(content, {name: failure(name, FailureKind.BOGUS)})
-    assert (found.status, found.reason, found.temporary) == (Status.FAIL, Reason.KEY_BOGUS, True)
+    assert (found.status, found.reason, found.temporary) == (Status.FAIL, DkimReason.KEY_BOGUS, True)
     found = judged(content, {name: nxdomain(name)})
-    assert (found.status, found.reason, found.temporary) == (Status.FAIL, Reason.KEY_ABSENT, False)
+    assert (found.status, found.reason, found.temporary) == (Status.FAIL, DkimReason.KEY_ABSENT, False)
 
 
 def test_rfc8617_5_1_2_a_broken_chain_is_sealed_as_broken_and_then_left() -> None:
@@ -111,7 +111,7 @@ def test_rfc8617_5_1_2_a_broken_chain_is_sealed_as_broken_and_then_left() -> Non
     content = sealed(broken, 2)
     assert b"cv=fail; d=three.test; i=3;" in content
     found = judged(content)
-    assert (found.status, found.reason) == (Status.FAIL, Reason.ARC_FAILED_BEFORE)
+    assert (found.status, found.reason) == (Status.FAIL, DkimReason.ARC_FAILED_BEFORE)
     assert sealed(content) == content
     torn = sealed(b"ARC-Seal: i=7; nonsense=\r\nARC-Message-Signature: i\r\n" + MESSAGE)
     assert b"ARC-Authentication-Results: i=8; mx.test" in torn
@@ -124,7 +124,7 @@ def test_rfc8617_4_2_1_fifty_sets_and_no_more() -> None:
     assert time.process_time() - begun < 1  # of CPU: it takes 10 ms
     assert sealed(content) == content
     more = content.replace(b"ARC-Seal: a", b"ARC-Seal: i=1; a") + b""
-    assert judged(b"ARC-Seal: i=50\r\n" + more).reason is Reason.ARC_TOO_LONG
+    assert judged(b"ARC-Seal: i=50\r\n" + more).reason is DkimReason.ARC_TOO_LONG
 
 
 def test_examinations_ask_for_each_key_once() -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from letterlock.mailauth.dkim.canonical import Form, canonical_field
 from letterlock.mailauth.dkim.signing_key import SigningKey
-from letterlock.mailauth.dkim.verify import Verdict, examine
+from letterlock.mailauth.dkim.verify import DkimVerdict, examine
 from letterlock.mailauth.message import Field, split
 from letterlock.resolver.answer import Answer, LookupFailure
 from tests.mailauth.answers import txt
@@ -74,12 +74,12 @@ def _selected(message: bytes, names: list[bytes]) -> bytes:
     return found
 
 
-def verdicts(message: bytes, *answers: Answer | LookupFailure, now: float = NOW) -> tuple[Verdict, ...]:
+def verdicts(message: bytes, *answers: Answer | LookupFailure, now: float = NOW) -> tuple[DkimVerdict, ...]:
     """The verdicts on a message, when DNS has these answers (without any: the key of `forged`)."""
     given = answers or (txt(KEY_NAME, RECORD),)
     return examine(split(message)).judge({str(each.question.name)[:-1]: each for each in given}, now)
 
 
-def verdict(message: bytes, *answers: Answer | LookupFailure, now: float = NOW) -> Verdict:
+def verdict(message: bytes, *answers: Answer | LookupFailure, now: float = NOW) -> DkimVerdict:
     (only,) = verdicts(message, *answers, now=now)
     return only

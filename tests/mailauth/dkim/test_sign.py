@@ -7,12 +7,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from letterlock.mailauth.dkim import signing_key
-from letterlock.mailauth.dkim.reasons import Reason
+from letterlock.mailauth.dkim.reasons import DkimReason
 from letterlock.mailauth.dkim.sign import GUARDED, GUARDED_IF_PRESENT, MAX_INSTANCES, Signer, sign_with
 from letterlock.mailauth.dkim.signature import MAX_SIGNED_NAMES
 from letterlock.mailauth.dkim.signing_domain import author_domain
 from letterlock.mailauth.dkim.signing_key import InvalidKey, SigningKey, read_signing_key, zone_line
-from letterlock.mailauth.dkim.verify import Verdict, examine
+from letterlock.mailauth.dkim.verify import DkimVerdict, examine
 from letterlock.mailauth.message import split
 from tests.mailauth.answers import txt
 from tests.mailauth.dkim.forging import ED25519, NOW, ed25519_key, rsa_key
@@ -25,7 +25,7 @@ MESSAGE = (
 )
 
 
-def verified(message: bytes, *keys: SigningKey) -> tuple[Verdict, ...]:
+def verified(message: bytes, *keys: SigningKey) -> tuple[DkimVerdict, ...]:
     return examine(split(message)).judge({key.record_name: txt(key.record_name, key.record) for key in keys}, NOW)
 
 
@@ -57,14 +57,14 @@ def test_rfc5322_2_1_1_no_line_is_longer_than_78_columns() -> None:
 @pytest.mark.parametrize("name", GUARDED)
 def test_rfc6376_8_15_a_field_that_is_added_breaks_the_signature(name: bytes) -> None:
     found = verified(name + b": x\r\n" + signed(), *BOTH)
-    assert [each.reason for each in found] == [Reason.HEADER_CHANGED] * 2
+    assert [each.reason for each in found] == [DkimReason.HEADER_CHANGED] * 2
 
 
 @pytest.mark.parametrize("name", GUARDED_IF_PRESENT)
 def test_rfc6376_8_15_a_second_one_of_a_field_breaks_the_signature(name: bytes) -> None:
     message = signed(name + b": x\r\n" + MESSAGE)
     assert verified(message, *BOTH)[0].passed
-    assert verified(name + b": y\r\n" + message, *BOTH)[0].reason is Reason.HEADER_CHANGED
+    assert verified(name + b": y\r\n" + message, *BOTH)[0].reason is DkimReason.HEADER_CHANGED
     assert verified(name + b": x\r\n" + signed(), *BOTH)[0].passed  # a list may add what was not there
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from letterlock.mailauth.dkim.canonical import BodyCanonicalizer, Form, canonical_field
-from letterlock.mailauth.dkim.reasons import Reason, Result
-from letterlock.mailauth.dkim.verify import Verdict, examine
+from letterlock.mailauth.dkim.reasons import DkimReason, DkimResult
+from letterlock.mailauth.dkim.verify import DkimVerdict, examine
 from letterlock.mailauth.message import split
 from tests.mailauth.answers import zone_answers
 from tests.mailauth.vectors import vectors
@@ -17,7 +17,7 @@ NOW = 1_750_000_000.0
 DKIM = vectors("dkim")
 
 
-def verdicts(folder: Path, name: str) -> tuple[Verdict, ...]:
+def verdicts(folder: Path, name: str) -> tuple[DkimVerdict, ...]:
     zone = json.loads((folder / "dns.json").read_text())
     examination = examine(split((folder / "messages" / name).read_bytes()))
     return examination.judge(zone_answers(examination.key_names, zone), NOW)
@@ -35,9 +35,9 @@ def test_rfc6376_appendix_a_and_rfc8463_appendix_a(name: str, case: dict[str, li
 
 # Why each message of Mail::DKIM does not pass by today's standards; the signatures from the top.
 WHY = {
-    "bad_1878954.eml": [Reason.SYNTAX],
-    "badkey2_ed25519.eml": [Reason.HEADER_CHANGED],
-    "badkey5_ed25519.eml": [Reason.KEY_SYNTAX],
+    "bad_1878954.eml": [DkimReason.SYNTAX],
+    "badkey2_ed25519.eml": [DkimReason.HEADER_CHANGED],
+    "badkey5_ed25519.eml": [DkimReason.KEY_SYNTAX],
 }
 
 
@@ -48,7 +48,7 @@ def test_rfc8301_3_1_the_corpus_of_mail_dkim(name: str, case: dict[str, str]) ->
     if name in WHY:
         assert [verdict.reason for verdict in found] == WHY[name]
     for verdict in found:
-        assert (verdict.result is Result.PASS) == (verdict.reason is None)
+        assert (verdict.result is DkimResult.PASS) == (verdict.reason is None)
 
 
 def canonicalized(what: str, form: Form, chunks: list[str]) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
+from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.dmarc.actions import Action, Override
 from letterlock.mailauth.dmarc.evaluate import AuthMechanism, DmarcVerdict
 from letterlock.mailauth.dmarc.reasons import DmarcResult

@@ -2,7 +2,7 @@
 
 from letterlock.mailauth.asking import Asked
 from letterlock.mailauth.dkim.reasons import explain
-from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
+from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.dmarc.evaluate import DmarcVerdict
 from letterlock.mailauth.dmarc.reasons import DmarcReason
 from letterlock.mailauth.mail_verdict import MailVerdict

@@ -11,7 +11,7 @@ from hashlib import sha256
 from letterlock.mailauth.arc.sets import MAX_SETS, MESSAGE_SIGNATURE, RESULTS, SEAL, Status, instance_of
 from letterlock.mailauth.arc.verify import ChainVerdict
 from letterlock.mailauth.dkim.canonical import Form, body_digest, canonical_field
-from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
+from letterlock.mailauth.dkim.reasons import DkimReason, UnusableSignature
 from letterlock.mailauth.dkim.sign import signed_part
 from letterlock.mailauth.dkim.signature_writer import draft
 from letterlock.mailauth.dkim.signing_key import SigningKey
@@ -65,7 +65,7 @@ def own_results(message: Message, authserv_id: str) -> bytes:
 
 def _next_instance(message: Message, verdict: ChainVerdict) -> int | None:
     """The number of the new set; None when none may be added."""
-    if verdict.reason is Reason.ARC_FAILED_BEFORE:
+    if verdict.reason is DkimReason.ARC_FAILED_BEFORE:
         return None
     highest = len(verdict.sets) or max((_readable_instance(field) for field in _arc_fields(message)), default=0)
     return highest + 1 if highest < MAX_SETS else None

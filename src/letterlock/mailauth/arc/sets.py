@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
+from letterlock.mailauth.dkim.reasons import DkimReason, UnusableSignature
 from letterlock.mailauth.dkim.signature import (
     Algorithm,
     Signature,
@@ -74,7 +74,7 @@ def arc_sets(message: Message) -> tuple[ArcSet, ...]:
     groups = [_by_instance(message.named(name)) for name in (RESULTS, MESSAGE_SIGNATURE, SEAL)]
     count = max(map(len, groups))
     if any(sorted(group) != list(range(1, count + 1)) for group in groups):
-        raise UnusableSignature(Reason.ARC_SETS, _counted(groups))
+        raise UnusableSignature(DkimReason.ARC_SETS, _counted(groups))
     results, signatures, seals = groups
     return tuple(
         ArcSet(number, results[number], parse_message_signature(signatures[number]), parse_seal(seals[number]))
@@ -89,12 +89,12 @@ def _counted(groups: list[dict[int, Field]]) -> str:
 
 def _by_instance(fields: tuple[Field, ...]) -> dict[int, Field]:
     if len(fields) > MAX_SETS:
-        raise UnusableSignature(Reason.ARC_TOO_LONG, f"{len(fields)} fields {fields[0].name.decode()}")
+        raise UnusableSignature(DkimReason.ARC_TOO_LONG, f"{len(fields)} fields {fields[0].name.decode()}")
     found: dict[int, Field] = {}
     for field in fields:
         number = instance_of(field)
         if number in found:
-            raise UnusableSignature(Reason.ARC_SETS, f"two {field.name.decode()} of instance {number}")
+            raise UnusableSignature(DkimReason.ARC_SETS, f"two {field.name.decode()} of instance {number}")
         found[number] = field
     return found
 
@@ -109,7 +109,7 @@ def instance_of(field: Field) -> int:
         text = tags[b"i"].value if b"i" in tags else b""
     number = int(text) if _INSTANCE.fullmatch(text) else 0
     if not 1 <= number <= MAX_SETS:
-        raise UnusableSignature(Reason.ARC_SETS, f"{field.name.decode()} without an instance from 1 to {MAX_SETS}")
+        raise UnusableSignature(DkimReason.ARC_SETS, f"{field.name.decode()} without an instance from 1 to {MAX_SETS}")
     return number
 
 
@@ -119,9 +119,9 @@ def parse_message_signature(field: Field) -> Signature:
     _require(tags, _SIGNATURE_TAGS)
     names = signed_names(tags[b"h"].value)
     if b"from" not in names:
-        raise UnusableSignature(Reason.FROM_NOT_SIGNED)
+        raise UnusableSignature(DkimReason.FROM_NOT_SIGNED)
     if SEAL in names:
-        raise UnusableSignature(Reason.SEAL_SIGNED)
+        raise UnusableSignature(DkimReason.SEAL_SIGNED)
     domain, _ = domain_and_selector(tags)
     return signature_of(field, tags, names, f"@{domain}")
 
@@ -131,7 +131,7 @@ def parse_seal(field: Field) -> Seal:
     tags = parse_tags(field.value)
     _require(tags, _SEAL_TAGS)
     if b"h" in tags:
-        raise UnusableSignature(Reason.FORBIDDEN_TAG)
+        raise UnusableSignature(DkimReason.FORBIDDEN_TAG)
     times(tags)  # nothing depends on them, but a seal that is not by the grammar is none
     domain, selector = domain_and_selector(tags)
     return Seal(
@@ -148,11 +148,11 @@ def parse_seal(field: Field) -> Seal:
 def _require(tags: dict[bytes, Tag], names: tuple[bytes, ...]) -> None:
     for name in names:
         if name not in tags:
-            raise UnusableSignature(Reason.TAG_MISSING, f"there is no {name.decode()}=")
+            raise UnusableSignature(DkimReason.TAG_MISSING, f"there is no {name.decode()}=")
 
 
 def _status(value: bytes) -> Status:
     try:
         return Status(value.decode("latin-1").lower())
     except ValueError:
-        raise UnusableSignature(Reason.ARC_STATUS, f"cv={shown(value)}") from None
+        raise UnusableSignature(DkimReason.ARC_STATUS, f"cv={shown(value)}") from None

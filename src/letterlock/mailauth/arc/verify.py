@@ -15,7 +15,7 @@ from hashlib import sha256
 from letterlock.mailauth.arc.sets import MESSAGE_SIGNATURE, RESULTS, SEAL, ArcSet, Seal, Status, arc_sets
 from letterlock.mailauth.dkim.canonical import Form, canonical_field
 from letterlock.mailauth.dkim.public_keys import PublicKey, read_key
-from letterlock.mailauth.dkim.reasons import Reason, Result, UnusableSignature, explain
+from letterlock.mailauth.dkim.reasons import DkimReason, DkimResult, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import Signature
 from letterlock.mailauth.dkim.verify import Bodies, Headers, check, key_records, require_unexpired, require_well_formed
 from letterlock.mailauth.message import Message
@@ -32,7 +32,7 @@ class ChainVerdict:
 
     status: Status
     sets: tuple[ArcSet, ...] = ()
-    reason: Reason | None = None
+    reason: DkimReason | None = None
     found: str = ""
     failed_at: int | None = None
     securities: tuple[Security | None, ...] = ()
@@ -45,7 +45,7 @@ class ChainVerdict:
     @property
     def temporary(self) -> bool:
         """Whether only a look-up failed: the same message may pass later."""
-        return self.reason is not None and explain(self.reason).result is Result.TEMPERROR
+        return self.reason is not None and explain(self.reason).result is DkimResult.TEMPERROR
 
     def __str__(self) -> str:
         if self.reason is None:
@@ -122,11 +122,11 @@ def failed(
 def _check_statuses(sets: Sequence[ArcSet]) -> None:
     """none, then pass, pass, ...; a failure that the last hop found stays one. Raises Refused."""
     if sets[-1].seal.status is Status.FAIL:
-        raise UnusableSignature(Reason.ARC_FAILED_BEFORE, f"instance {len(sets)}")
+        raise UnusableSignature(DkimReason.ARC_FAILED_BEFORE, f"instance {len(sets)}")
     for each in sets:
         expected = Status.NONE if each.instance == 1 else Status.PASS
         if each.seal.status is not expected:
-            raise UnusableSignature(Reason.ARC_STATUS, f"instance {each.instance} has cv={each.seal.status}")
+            raise UnusableSignature(DkimReason.ARC_STATUS, f"instance {each.instance} has cv={each.seal.status}")
 
 
 def _seal_digests(sets: Sequence[ArcSet]) -> list[tuple[int, bytes]]:
@@ -154,7 +154,7 @@ def _check_signature(
 def _check_seal(seal: Seal, digest: bytes, answers: Mapping[str, Answer | LookupFailure]) -> None:
     def check_seal(key: PublicKey) -> None:
         if not key.verifies(seal.signature, digest):
-            raise UnusableSignature(Reason.ARC_SEAL_BROKEN)
+            raise UnusableSignature(DkimReason.ARC_SEAL_BROKEN)
 
     _try_keys(seal, answers, check_seal)
 
@@ -163,7 +163,7 @@ def _try_keys(
     signed: Signature | Seal, answers: Mapping[str, Answer | LookupFailure], check_with: Callable[[PublicKey], None]
 ) -> None:
     """Pass with the first key record that verifies. Raises Refused, for the last record."""
-    last = UnusableSignature(Reason.KEY_ABSENT)
+    last = UnusableSignature(DkimReason.KEY_ABSENT)
     for record in key_records(answers[signed.key_name]):
         try:
             check_with(read_key(record, signed.algorithm))

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
+from letterlock.mailauth.dkim.reasons import DkimReason, UnusableSignature
 from letterlock.mailauth.dkim.signature import Algorithm
 from letterlock.mailauth.dkim.tags import colon_list, octets, parse_tags, shown
 
@@ -65,47 +65,47 @@ def read_key(record: bytes, algorithm: Algorithm) -> PublicKey:
 
 def _read_key(record: bytes, algorithm: Algorithm) -> PublicKey:
     # Zone editors leave line ends in long records; the grammar has none there, and none changes a value.
-    tags = parse_tags(record.replace(b"\r", b" ").replace(b"\n", b" "), Reason.KEY_SYNTAX)
+    tags = parse_tags(record.replace(b"\r", b" ").replace(b"\n", b" "), DkimReason.KEY_SYNTAX)
     values = {name: tag.value for name, tag in tags.items()}
     if values.get(b"v", b"DKIM1") != b"DKIM1" or (b"v" in values and next(iter(values)) != b"v"):
-        raise UnusableSignature(Reason.KEY_SYNTAX, "v= is not DKIM1, or not the first tag")
+        raise UnusableSignature(DkimReason.KEY_SYNTAX, "v= is not DKIM1, or not the first tag")
     if b"p" not in values:
-        raise UnusableSignature(Reason.KEY_SYNTAX, "there is no p=")
+        raise UnusableSignature(DkimReason.KEY_SYNTAX, "there is no p=")
     if values.get(b"k", b"rsa") != algorithm.key_type:
-        raise UnusableSignature(Reason.KEY_ALGORITHM, f"k={shown(values.get(b'k', b'rsa'))}, a={algorithm}")
+        raise UnusableSignature(DkimReason.KEY_ALGORITHM, f"k={shown(values.get(b'k', b'rsa'))}, a={algorithm}")
     if b"h" in values and b"sha256" not in colon_list(values[b"h"]):
-        raise UnusableSignature(Reason.KEY_HASH, f"h={shown(values[b'h'])}")
+        raise UnusableSignature(DkimReason.KEY_HASH, f"h={shown(values[b'h'])}")
     if not {b"*", b"email"} & set(colon_list(values.get(b"s", b"*"))):
-        raise UnusableSignature(Reason.KEY_SERVICE, f"s={shown(values[b's'])}")
+        raise UnusableSignature(DkimReason.KEY_SERVICE, f"s={shown(values[b's'])}")
     if not values[b"p"]:
-        raise UnusableSignature(Reason.KEY_REVOKED)
+        raise UnusableSignature(DkimReason.KEY_REVOKED)
     flags = colon_list(values.get(b"t", b""))
-    key = _load(octets(values[b"p"], "p", Reason.KEY_SYNTAX), algorithm)
+    key = _load(octets(values[b"p"], "p", DkimReason.KEY_SYNTAX), algorithm)
     return PublicKey(key, testing=b"y" in flags, strict=b"s" in flags)
 
 
 def _load(encoded: bytes, algorithm: Algorithm) -> rsa.RSAPublicKey | ed25519.Ed25519PublicKey:
     if algorithm is Algorithm.ED25519_SHA256:
         if len(encoded) != _ED25519_OCTETS:
-            raise UnusableSignature(Reason.KEY_SYNTAX, f"an Ed25519 key has 32 bytes, this one {len(encoded)}")
+            raise UnusableSignature(DkimReason.KEY_SYNTAX, f"an Ed25519 key has 32 bytes, this one {len(encoded)}")
         return ed25519.Ed25519PublicKey.from_public_bytes(encoded)
     if len(encoded) > _MAX_KEY_OCTETS:
-        raise UnusableSignature(Reason.KEY_TOO_LARGE, f"{len(encoded)} bytes")
+        raise UnusableSignature(DkimReason.KEY_TOO_LARGE, f"{len(encoded)} bytes")
     try:
         key = load_der_public_key(encoded)  # SubjectPublicKeyInfo, or RSAPublicKey as in the ABNF
     except ValueError:
-        raise UnusableSignature(Reason.KEY_SYNTAX, "p= is no public key") from None
+        raise UnusableSignature(DkimReason.KEY_SYNTAX, "p= is no public key") from None
     if not isinstance(key, rsa.RSAPublicKey):
-        raise UnusableSignature(Reason.KEY_ALGORITHM, "p= is no RSA key")
+        raise UnusableSignature(DkimReason.KEY_ALGORITHM, "p= is no RSA key")
     return _bounded(key)
 
 
 def _bounded(key: rsa.RSAPublicKey) -> rsa.RSAPublicKey:
     exponent_bits = key.public_numbers().e.bit_length()
     if key.key_size < MIN_RSA_BITS:
-        raise UnusableSignature(Reason.KEY_TOO_SHORT, f"{key.key_size} bits")
+        raise UnusableSignature(DkimReason.KEY_TOO_SHORT, f"{key.key_size} bits")
     if key.key_size > MAX_RSA_BITS or exponent_bits > MAX_RSA_EXPONENT_BITS:
-        raise UnusableSignature(Reason.KEY_TOO_LARGE, f"{key.key_size} bits, exponent of {exponent_bits}")
+        raise UnusableSignature(DkimReason.KEY_TOO_LARGE, f"{key.key_size} bits, exponent of {exponent_bits}")
     return key
 
 

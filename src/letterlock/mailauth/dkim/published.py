@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from letterlock.mailauth.dkim.public_keys import PublicKey, read_key
-from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature, explain
+from letterlock.mailauth.dkim.reasons import DkimReason, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import Algorithm
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.dkim.verify import key_records
@@ -16,7 +16,7 @@ class PublishedKey:
 
     algorithm: Algorithm | None = None
     key: PublicKey | None = None
-    reason: Reason | None = None
+    reason: DkimReason | None = None
     found: str = ""
 
     def belongs_to(self, private: SigningKey) -> bool:
@@ -35,7 +35,7 @@ class PublishedKey:
 
 def published_key(answer: Answer | LookupFailure) -> PublishedKey:
     """The first key in an answer that can be used, as a verifier would find it."""
-    last = PublishedKey(reason=Reason.KEY_ABSENT)
+    last = PublishedKey(reason=DkimReason.KEY_ABSENT)
     try:
         records = key_records(answer)
     except UnusableSignature as refused:
@@ -49,12 +49,12 @@ def published_key(answer: Answer | LookupFailure) -> PublishedKey:
 
 def _of_record(record: bytes) -> PublishedKey:
     """The key for the algorithm that the record names; for RSA, when it names neither."""
-    last = UnusableSignature(Reason.KEY_ABSENT)
+    last = UnusableSignature(DkimReason.KEY_ABSENT)
     for algorithm in (Algorithm.ED25519_SHA256, Algorithm.RSA_SHA256):
         try:
             return PublishedKey(algorithm=algorithm, key=read_key(record, algorithm))
         except UnusableSignature as refused:
             last = refused
-            if refused.reason is not Reason.KEY_ALGORITHM:
+            if refused.reason is not DkimReason.KEY_ALGORITHM:
                 break
     return PublishedKey(reason=last.reason, found=last.found)

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Result(StrEnum):
+class DkimResult(StrEnum):
     """How a signature ended, in the words of Authentication-Results (RFC 8601 section 2.7.1)."""
 
     PASS = "pass"
@@ -15,7 +15,7 @@ class Result(StrEnum):
     PERMERROR = "permerror"
 
 
-class Reason(StrEnum):
+class DkimReason(StrEnum):
     """Why a signature did not pass. The values are stable; `explain` has the rest."""
 
     MALFORMED_HEADER = "malformed-header"
@@ -58,81 +58,99 @@ class Reason(StrEnum):
     ARC_SEAL_BROKEN = "arc-seal-broken"
 
 
-class Explanation(NamedTuple):
+class DkimExplanation(NamedTuple):
     """What a reason means: the result that it causes, the section that demands it, and a sentence for people."""
 
-    result: Result
+    result: DkimResult
     section: str
     sentence: str
 
 
-_F, _N, _P = Result.FAIL, Result.NEUTRAL, Result.PERMERROR
+_F, _N, _P = DkimResult.FAIL, DkimResult.NEUTRAL, DkimResult.PERMERROR
 
 EXPLANATIONS = {
-    Reason.MALFORMED_HEADER: Explanation(
+    DkimReason.MALFORMED_HEADER: DkimExplanation(
         _P, "RFC 6376 section 3.8", "the header has a line that is no field, where some readers see the body begin"
     ),
-    Reason.SYNTAX: Explanation(_N, "RFC 6376 section 3.2", "the signature field is not written by the grammar"),
-    Reason.TAG_MISSING: Explanation(_N, "RFC 6376 section 6.1.1", "the signature lacks a required tag"),
-    Reason.VERSION: Explanation(_N, "RFC 6376 section 3.5", "the signature is of another version than 1"),
-    Reason.ALGORITHM: Explanation(_N, "RFC 6376 section 3.3", "the signature's algorithm is unknown"),
-    Reason.SHA1: Explanation(_F, "RFC 8301 section 3.1", "the signature uses SHA-1, which proves nothing any more"),
-    Reason.CANONICALIZATION: Explanation(_N, "RFC 6376 section 3.5", "the signature's canonicalization is unknown"),
-    Reason.QUERY_METHOD: Explanation(_N, "RFC 6376 section 3.5", "the key is not published in DNS TXT records"),
-    Reason.IDENTITY: Explanation(_P, "RFC 6376 section 6.1.1", "the identity i= is not in the signing domain d="),
-    Reason.FROM_NOT_SIGNED: Explanation(_P, "RFC 6376 section 6.1.1", "the signature does not cover From"),
-    Reason.FROM_ADDED: Explanation(
+    DkimReason.SYNTAX: DkimExplanation(_N, "RFC 6376 section 3.2", "the signature field is not written by the grammar"),
+    DkimReason.TAG_MISSING: DkimExplanation(_N, "RFC 6376 section 6.1.1", "the signature lacks a required tag"),
+    DkimReason.VERSION: DkimExplanation(_N, "RFC 6376 section 3.5", "the signature is of another version than 1"),
+    DkimReason.ALGORITHM: DkimExplanation(_N, "RFC 6376 section 3.3", "the signature's algorithm is unknown"),
+    DkimReason.SHA1: DkimExplanation(
+        _F, "RFC 8301 section 3.1", "the signature uses SHA-1, which proves nothing any more"
+    ),
+    DkimReason.CANONICALIZATION: DkimExplanation(
+        _N, "RFC 6376 section 3.5", "the signature's canonicalization is unknown"
+    ),
+    DkimReason.QUERY_METHOD: DkimExplanation(_N, "RFC 6376 section 3.5", "the key is not published in DNS TXT records"),
+    DkimReason.IDENTITY: DkimExplanation(
+        _P, "RFC 6376 section 6.1.1", "the identity i= is not in the signing domain d="
+    ),
+    DkimReason.FROM_NOT_SIGNED: DkimExplanation(_P, "RFC 6376 section 6.1.1", "the signature does not cover From"),
+    DkimReason.FROM_ADDED: DkimExplanation(
         _F, "RFC 6376 section 8.15", "the message has a From field that the signature does not cover"
     ),
-    Reason.FORBIDDEN_TAG: Explanation(_P, "RFC 8617 section 4.1.3", "the seal has an h= tag"),
-    Reason.SEAL_SIGNED: Explanation(_P, "RFC 8617 section 4.1.2", "the message signature covers a seal"),
-    Reason.TIMES: Explanation(_N, "RFC 6376 section 3.5", "the signature expires before it was made"),
-    Reason.EXPIRED: Explanation(_F, "RFC 6376 section 6.1.1", "the signature has expired"),
-    Reason.TOO_LARGE: Explanation(
-        Result.POLICY, "RFC 6376 section 8.4", "the signature field or key record is larger than this verifier reads"
+    DkimReason.FORBIDDEN_TAG: DkimExplanation(_P, "RFC 8617 section 4.1.3", "the seal has an h= tag"),
+    DkimReason.SEAL_SIGNED: DkimExplanation(_P, "RFC 8617 section 4.1.2", "the message signature covers a seal"),
+    DkimReason.TIMES: DkimExplanation(_N, "RFC 6376 section 3.5", "the signature expires before it was made"),
+    DkimReason.EXPIRED: DkimExplanation(_F, "RFC 6376 section 6.1.1", "the signature has expired"),
+    DkimReason.TOO_LARGE: DkimExplanation(
+        DkimResult.POLICY,
+        "RFC 6376 section 8.4",
+        "the signature field or key record is larger than this verifier reads",
     ),
-    Reason.TOO_MANY_TAGS: Explanation(
-        Result.POLICY, "RFC 6376 section 8.4", "the signature or key has more tags than this verifier reads"
+    DkimReason.TOO_MANY_TAGS: DkimExplanation(
+        DkimResult.POLICY, "RFC 6376 section 8.4", "the signature or key has more tags than this verifier reads"
     ),
-    Reason.TOO_MANY_NAMES: Explanation(
-        Result.POLICY, "RFC 6376 section 8.4", "the signature names more header fields than this verifier hashes"
+    DkimReason.TOO_MANY_NAMES: DkimExplanation(
+        DkimResult.POLICY, "RFC 6376 section 8.4", "the signature names more header fields than this verifier hashes"
     ),
-    Reason.TOO_MANY_SIGNATURES: Explanation(
-        Result.POLICY, "RFC 6376 section 6.1", "the message has more signatures than this verifier checks"
+    DkimReason.TOO_MANY_SIGNATURES: DkimExplanation(
+        DkimResult.POLICY, "RFC 6376 section 6.1", "the message has more signatures than this verifier checks"
     ),
-    Reason.KEY_ABSENT: Explanation(_P, "RFC 6376 section 6.1.2", "the domain publishes no key under this selector"),
-    Reason.KEY_LOOKUP_FAILED: Explanation(
-        Result.TEMPERROR, "RFC 6376 section 6.1.2", "the key could not be looked up; whether there is one is unknown"
+    DkimReason.KEY_ABSENT: DkimExplanation(
+        _P, "RFC 6376 section 6.1.2", "the domain publishes no key under this selector"
     ),
-    Reason.KEY_BOGUS: Explanation(
-        Result.TEMPERROR, "RFC 4035 section 5.5", "the DNS answer with the key has a broken DNSSEC proof"
+    DkimReason.KEY_LOOKUP_FAILED: DkimExplanation(
+        DkimResult.TEMPERROR,
+        "RFC 6376 section 6.1.2",
+        "the key could not be looked up; whether there is one is unknown",
     ),
-    Reason.KEY_SYNTAX: Explanation(_P, "RFC 6376 section 6.1.2", "the key record is not written by the grammar"),
-    Reason.KEY_REVOKED: Explanation(_P, "RFC 6376 section 3.6.1", "the domain has revoked the key"),
-    Reason.KEY_ALGORITHM: Explanation(_P, "RFC 6376 section 6.1.2", "the key is for another algorithm"),
-    Reason.KEY_HASH: Explanation(_P, "RFC 6376 section 3.6.1", "the key may not be used with SHA-256"),
-    Reason.KEY_SERVICE: Explanation(_P, "RFC 6376 section 3.6.1", "the key may not be used for email"),
-    Reason.KEY_STRICT: Explanation(
+    DkimReason.KEY_BOGUS: DkimExplanation(
+        DkimResult.TEMPERROR, "RFC 4035 section 5.5", "the DNS answer with the key has a broken DNSSEC proof"
+    ),
+    DkimReason.KEY_SYNTAX: DkimExplanation(
+        _P, "RFC 6376 section 6.1.2", "the key record is not written by the grammar"
+    ),
+    DkimReason.KEY_REVOKED: DkimExplanation(_P, "RFC 6376 section 3.6.1", "the domain has revoked the key"),
+    DkimReason.KEY_ALGORITHM: DkimExplanation(_P, "RFC 6376 section 6.1.2", "the key is for another algorithm"),
+    DkimReason.KEY_HASH: DkimExplanation(_P, "RFC 6376 section 3.6.1", "the key may not be used with SHA-256"),
+    DkimReason.KEY_SERVICE: DkimExplanation(_P, "RFC 6376 section 3.6.1", "the key may not be used for email"),
+    DkimReason.KEY_STRICT: DkimExplanation(
         _P, "RFC 6376 section 3.6.1", "the key does not allow identities i= in subdomains (t=s)"
     ),
-    Reason.KEY_TOO_SHORT: Explanation(_F, "RFC 8301 section 3.2", "the RSA key has fewer than 1024 bits"),
-    Reason.KEY_TOO_LARGE: Explanation(
-        Result.POLICY, "RFC 8301 section 3.2", "the RSA key is larger than this verifier computes with"
+    DkimReason.KEY_TOO_SHORT: DkimExplanation(_F, "RFC 8301 section 3.2", "the RSA key has fewer than 1024 bits"),
+    DkimReason.KEY_TOO_LARGE: DkimExplanation(
+        DkimResult.POLICY, "RFC 8301 section 3.2", "the RSA key is larger than this verifier computes with"
     ),
-    Reason.BODY_CHANGED: Explanation(_F, "RFC 6376 section 6.1.3", "the body was changed after it was signed"),
-    Reason.BODY_TOO_SHORT: Explanation(_P, "RFC 6376 section 3.5", "the body is shorter than the signature's l="),
-    Reason.HEADER_CHANGED: Explanation(
+    DkimReason.BODY_CHANGED: DkimExplanation(_F, "RFC 6376 section 6.1.3", "the body was changed after it was signed"),
+    DkimReason.BODY_TOO_SHORT: DkimExplanation(
+        _P, "RFC 6376 section 3.5", "the body is shorter than the signature's l="
+    ),
+    DkimReason.HEADER_CHANGED: DkimExplanation(
         _F, "RFC 6376 section 6.1.3", "a signed header field was changed, added or removed, or another key signed it"
     ),
-    Reason.ARC_SETS: Explanation(
+    DkimReason.ARC_SETS: DkimExplanation(
         _F, "RFC 8617 section 5.2", "the ARC sets are not numbered from 1 up with three fields each"
     ),
-    Reason.ARC_TOO_LONG: Explanation(_F, "RFC 8617 section 5.2", "the message has more than 50 ARC sets"),
-    Reason.ARC_STATUS: Explanation(
+    DkimReason.ARC_TOO_LONG: DkimExplanation(_F, "RFC 8617 section 5.2", "the message has more than 50 ARC sets"),
+    DkimReason.ARC_STATUS: DkimExplanation(
         _F, "RFC 8617 section 5.2", "a seal states another cv= than none for the first set and pass for later ones"
     ),
-    Reason.ARC_FAILED_BEFORE: Explanation(_F, "RFC 8617 section 5.2", "an earlier hop found that the chain is broken"),
-    Reason.ARC_SEAL_BROKEN: Explanation(
+    DkimReason.ARC_FAILED_BEFORE: DkimExplanation(
+        _F, "RFC 8617 section 5.2", "an earlier hop found that the chain is broken"
+    ),
+    DkimReason.ARC_SEAL_BROKEN: DkimExplanation(
         _F, "RFC 8617 section 5.2", "a field that the seal covers was changed, or another key made the seal"
     ),
 }
@@ -141,12 +159,12 @@ EXPLANATIONS = {
 class UnusableSignature(Exception):
     """A signature or key that cannot pass: the reason, and what was found. Never leaves this package."""
 
-    def __init__(self, reason: Reason, found: str = "") -> None:
+    def __init__(self, reason: DkimReason, found: str = "") -> None:
         super().__init__(reason.value, found)
         self.reason = reason
         self.found = found
 
 
-def explain(reason: Reason) -> Explanation:
+def explain(reason: DkimReason) -> DkimExplanation:
     """The result, the section and the sentence of a reason."""
     return EXPLANATIONS[reason]

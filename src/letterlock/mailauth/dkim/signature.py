@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from letterlock.mail.names import MAX_NAME_OCTETS, InvalidName, normalise
 from letterlock.mailauth.dkim.canonical import Form
-from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
+from letterlock.mailauth.dkim.reasons import DkimReason, UnusableSignature
 from letterlock.mailauth.dkim.tags import Tag, colon_list, compact, number, octets, parse_tags, shown
 from letterlock.mailauth.message import Field
 
@@ -76,14 +76,14 @@ def parse_signature(field: Field) -> Signature:
     tags = parse_tags(field.value)
     for name in _REQUIRED:
         if name not in tags:
-            raise UnusableSignature(Reason.TAG_MISSING, f"there is no {name.decode()}=")
+            raise UnusableSignature(DkimReason.TAG_MISSING, f"there is no {name.decode()}=")
     if tags[b"v"].value != b"1":
-        raise UnusableSignature(Reason.VERSION, f"v={shown(tags[b'v'].value)}")
+        raise UnusableSignature(DkimReason.VERSION, f"v={shown(tags[b'v'].value)}")
     if b"q" in tags and b"dns/txt" not in colon_list(tags[b"q"].value):
-        raise UnusableSignature(Reason.QUERY_METHOD, f"q={shown(tags[b'q'].value)}")
+        raise UnusableSignature(DkimReason.QUERY_METHOD, f"q={shown(tags[b'q'].value)}")
     names = signed_names(tags[b"h"].value)
     if b"from" not in names:
-        raise UnusableSignature(Reason.FROM_NOT_SIGNED)
+        raise UnusableSignature(DkimReason.FROM_NOT_SIGNED)
     domain = _name(tags[b"d"].value, "d")
     return signature_of(field, tags, names, _identity(tags, domain))
 
@@ -122,7 +122,7 @@ def algorithm(value: bytes) -> Algorithm:
     try:
         return Algorithm(value.decode("latin-1"))
     except ValueError:
-        reason = Reason.SHA1 if value.endswith(b"-sha1") and value.startswith(b"rsa") else Reason.ALGORITHM
+        reason = DkimReason.SHA1 if value.endswith(b"-sha1") and value.startswith(b"rsa") else DkimReason.ALGORITHM
         raise UnusableSignature(reason, f"a={shown(value)}") from None
 
 
@@ -135,25 +135,25 @@ def forms(tags: dict[bytes, Tag]) -> tuple[Form, Form]:
     try:
         return Form(header), Form(body) if slash else Form.SIMPLE
     except ValueError:
-        raise UnusableSignature(Reason.CANONICALIZATION, f"c={shown(tags[b'c'].value)}") from None
+        raise UnusableSignature(DkimReason.CANONICALIZATION, f"c={shown(tags[b'c'].value)}") from None
 
 
 def times(tags: dict[bytes, Tag]) -> tuple[int | None, int | None]:
     """When it was signed (t=) and when it expires (x=). Raises Refused."""
     signed_at, expires_at = (number(tags[name].value, name.decode()) if name in tags else None for name in (b"t", b"x"))
     if signed_at is not None and expires_at is not None and expires_at <= signed_at:
-        raise UnusableSignature(Reason.TIMES, f"t={signed_at}, x={expires_at}")
+        raise UnusableSignature(DkimReason.TIMES, f"t={signed_at}, x={expires_at}")
     return signed_at, expires_at
 
 
 def signed_names(value: bytes) -> tuple[bytes, ...]:
     """The lower-case names in h=. Raises Refused."""
     if value.count(b":") >= MAX_SIGNED_NAMES:
-        raise UnusableSignature(Reason.TOO_MANY_NAMES, f"{value.count(b':') + 1} names")
+        raise UnusableSignature(DkimReason.TOO_MANY_NAMES, f"{value.count(b':') + 1} names")
     names = tuple(name.lower() for name in colon_list(value))
     for name in names:
         if not _HEADER_NAME.fullmatch(name):
-            raise UnusableSignature(Reason.SYNTAX, f"h= has {shown(name)}, which is no header field")
+            raise UnusableSignature(DkimReason.SYNTAX, f"h= has {shown(name)}, which is no header field")
     return names
 
 
@@ -162,7 +162,7 @@ def domain_and_selector(tags: dict[bytes, Tag]) -> tuple[str, str]:
     domain, selector = _name(tags[b"d"].value, "d"), _name(tags[b"s"].value, "s")
     octets_of_name = len(f"{selector}._domainkey.{domain}")
     if octets_of_name > MAX_NAME_OCTETS:
-        raise UnusableSignature(Reason.SYNTAX, f"s= and d= make a DNS name of {octets_of_name} bytes")
+        raise UnusableSignature(DkimReason.SYNTAX, f"s= and d= make a DNS name of {octets_of_name} bytes")
     return domain, selector
 
 
@@ -173,7 +173,7 @@ def _name(value: bytes, tag: str) -> str:
     except (InvalidName, UnicodeDecodeError):
         name = ""
     if not name or value.endswith(b"."):  # the grammar has no final dot
-        raise UnusableSignature(Reason.SYNTAX, f"{tag}={shown(value)} is no domain name")
+        raise UnusableSignature(DkimReason.SYNTAX, f"{tag}={shown(value)} is no domain name")
     return name
 
 
@@ -185,5 +185,5 @@ def _identity(tags: dict[bytes, Tag], domain: str) -> str:
     local_part, at, name = text.rpartition(b"@")
     identity_domain = _name(name, "i") if at else ""
     if not (identity_domain == domain or identity_domain.endswith(f".{domain}")):
-        raise UnusableSignature(Reason.IDENTITY, f"i={shown(text)}, d={domain}")
+        raise UnusableSignature(DkimReason.IDENTITY, f"i={shown(text)}, d={domain}")
     return f"{local_part.decode('utf-8', 'replace')}@{identity_domain}"

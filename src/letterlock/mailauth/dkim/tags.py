@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from letterlock.mailauth.dkim.reasons import Reason, UnusableSignature
+from letterlock.mailauth.dkim.reasons import DkimReason, UnusableSignature
 
 # A signature with a copy of all fields (z=) has some kilobytes; a key of 8192 bits has 1.5 KB.
 MAX_LIST_OCTETS = 64 * 1024
@@ -31,15 +31,15 @@ def shown(value: bytes) -> str:
     return repr(value[:_SHOWN].decode("utf-8", "replace"))
 
 
-def parse_tags(text: bytes, bad: Reason = Reason.SYNTAX) -> dict[bytes, Tag]:
+def parse_tags(text: bytes, bad: DkimReason = DkimReason.SYNTAX) -> dict[bytes, Tag]:
     """The tags by name, in their order. Raises Refused: `bad` when the text is not by the grammar.
 
     CRLF is removed wherever it stands: a header field has it before white space only.
     """
     if text.count(b";") > MAX_TAGS:
-        raise UnusableSignature(Reason.TOO_MANY_TAGS, f"{text.count(b';')} tags")
+        raise UnusableSignature(DkimReason.TOO_MANY_TAGS, f"{text.count(b';')} tags")
     if len(text) > MAX_LIST_OCTETS:
-        raise UnusableSignature(Reason.TOO_LARGE, f"{len(text)} bytes")
+        raise UnusableSignature(DkimReason.TOO_LARGE, f"{len(text)} bytes")
     found: dict[bytes, Tag] = {}
     for part, end in _parts(text):
         name, equals, value = part.partition(b"=")
@@ -67,7 +67,7 @@ def _bare(text: bytes) -> bytes:
     return text.replace(b"\r\n", b"").strip(b" \t")
 
 
-def _checked(value: bytes, name: bytes, bad: Reason) -> bytes:
+def _checked(value: bytes, name: bytes, bad: DkimReason) -> bytes:
     if not _VALUE.fullmatch(value):
         raise UnusableSignature(bad, f"the value of {name.decode()}= has characters that are not allowed")
     return value
@@ -76,7 +76,7 @@ def _checked(value: bytes, name: bytes, bad: Reason) -> bytes:
 def number(value: bytes, name: str) -> int:
     """A decimal number. Raises Refused."""
     if not _DIGITS.fullmatch(value):
-        raise UnusableSignature(Reason.SYNTAX, f"{name}={shown(value)} is no number")
+        raise UnusableSignature(DkimReason.SYNTAX, f"{name}={shown(value)} is no number")
     return int(value)
 
 
@@ -90,7 +90,7 @@ def colon_list(value: bytes) -> list[bytes]:
     return [item.strip(b" \t") for item in value.split(b":")]
 
 
-def octets(value: bytes, name: str, bad: Reason = Reason.SYNTAX) -> bytes:
+def octets(value: bytes, name: str, bad: DkimReason = DkimReason.SYNTAX) -> bytes:
     """Base64 with white space anywhere; the grammar leaves the padding optional. Raises Refused."""
     text = compact(value)
     try:

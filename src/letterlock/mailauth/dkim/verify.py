@@ -13,7 +13,7 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from letterlock.mailauth.dkim.canonical import BodyHash, Form, canonical_field
 from letterlock.mailauth.dkim.public_keys import PublicKey, read_key
-from letterlock.mailauth.dkim.reasons import Reason, Result, UnusableSignature, explain
+from letterlock.mailauth.dkim.reasons import DkimReason, DkimResult, UnusableSignature, explain
 from letterlock.mailauth.dkim.signature import FIELD_NAME, Algorithm, Signature, parse_signature
 from letterlock.mailauth.dkim.tags import shown
 from letterlock.mailauth.message import Field, Message
@@ -26,7 +26,7 @@ _SAFE_RSA_BITS = 2048  # signers should have that many (RFC 8301 section 3.2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class DkimVerdict:
     """How one signature ended, and why.
 
     `reason` is None exactly for a pass; `found` is what was found, for people. `signature` is None when the field
@@ -36,8 +36,8 @@ class Verdict:
     """
 
     field: Field
-    result: Result
-    reason: Reason | None = None
+    result: DkimResult
+    reason: DkimReason | None = None
     found: str = ""
     signature: Signature | None = None
     security: Security | None = None
@@ -48,7 +48,7 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether the signature holds."""
-        return self.result is Result.PASS
+        return self.result is DkimResult.PASS
 
     @property
     def weak_key(self) -> bool:
@@ -73,14 +73,14 @@ class Examination:
     """
 
     message: Message
-    findings: tuple[Signature | Verdict, ...]
+    findings: tuple[Signature | DkimVerdict, ...]
 
     @property
     def key_names(self) -> tuple[str, ...]:
         """The names whose TXT records are needed, each once."""
         return tuple(dict.fromkeys(each.key_name for each in self.findings if isinstance(each, Signature)))
 
-    def judge(self, answers: Mapping[str, Answer | LookupFailure], now: float) -> tuple[Verdict, ...]:
+    def judge(self, answers: Mapping[str, Answer | LookupFailure], now: float) -> tuple[DkimVerdict, ...]:
         """The verdicts, from the top. `answers` has each of `key_names`; `now` is in seconds since 1970."""
         signatures = [each for each in self.findings if isinstance(each, Signature)]
         bodies = Bodies(self.message, signatures)
@@ -97,7 +97,9 @@ def examine(message: Message) -> Examination:
     first, rest = fields[:MAX_SIGNATURES], fields[MAX_SIGNATURES:]
     # One verdict for all the rest: an attacker may write 10,000, and whoever records verdicts writes a line for each.
     unread = (
-        [refusal(rest[0], UnusableSignature(Reason.TOO_MANY_SIGNATURES, f"{len(fields)} signatures"))] if rest else []
+        [refusal(rest[0], UnusableSignature(DkimReason.TOO_MANY_SIGNATURES, f"{len(fields)} signatures"))]
+        if rest
+        else []
     )
     try:
         require_well_formed(message)
@@ -110,19 +112,19 @@ def require_well_formed(message: Message) -> None:
     """Raises Refused when a line of the header is no field: nobody knows what a reader makes of what follows it."""
     malformed = message.named(b"")
     if malformed:
-        raise UnusableSignature(Reason.MALFORMED_HEADER, shown(malformed[0].raw))
+        raise UnusableSignature(DkimReason.MALFORMED_HEADER, shown(malformed[0].raw))
 
 
-def _read(field: Field) -> Signature | Verdict:
+def _read(field: Field) -> Signature | DkimVerdict:
     try:
         return parse_signature(field)
     except UnusableSignature as refused:
         return refusal(field, refused)
 
 
-def refusal(field: Field, refused: UnusableSignature, signature: Signature | None = None) -> Verdict:
+def refusal(field: Field, refused: UnusableSignature, signature: Signature | None = None) -> DkimVerdict:
     """The verdict on a signature that cannot pass."""
-    return Verdict(
+    return DkimVerdict(
         field=field,
         result=explain(refused.reason).result,
         reason=refused.reason,
@@ -149,7 +151,7 @@ class Bodies:
             self._hashed[form] = hashed.finish(), hashed.octets
         digests, octets = self._hashed[form]
         if length is not None and length > octets:
-            raise UnusableSignature(Reason.BODY_TOO_SHORT, f"l={length}, the body has {octets} bytes")
+            raise UnusableSignature(DkimReason.BODY_TOO_SHORT, f"l={length}, the body has {octets} bytes")
         return digests[length]
 
     def unsigned_octets(self, form: Form, length: int | None) -> int:
@@ -190,14 +192,14 @@ class Headers:
 
 def _judge(
     signature: Signature, answer: Answer | LookupFailure, bodies: Bodies, headers: Headers, now: float
-) -> Verdict:
+) -> DkimVerdict:
     """Try each key record until one verifies; else the reason is that of a record with a key (section 6.1.2)."""
     try:
         require_unexpired(signature, now)
         records = key_records(answer)
     except UnusableSignature as refused:
         return _with_security(refusal(signature.field, refused, signature), answer)
-    verdicts: list[Verdict] = []
+    verdicts: list[DkimVerdict] = []
     for record in records:
         verdicts.append(_judge_by(record, signature, bodies, headers))
         if verdicts[-1].passed:
@@ -206,7 +208,7 @@ def _judge(
     return _with_security(best, answer)
 
 
-def _judge_by(record: bytes, signature: Signature, bodies: Bodies, headers: Headers) -> Verdict:
+def _judge_by(record: bytes, signature: Signature, bodies: Bodies, headers: Headers) -> DkimVerdict:
     key = None
     try:
         key = read_key(record, signature.algorithm)
@@ -214,27 +216,27 @@ def _judge_by(record: bytes, signature: Signature, bodies: Bodies, headers: Head
     except UnusableSignature as refused:
         return _with_key(refusal(signature.field, refused, signature), key)
     unsigned = bodies.unsigned_octets(signature.body_form, signature.length)
-    verdict = Verdict(field=signature.field, result=Result.PASS, signature=signature, unsigned_octets=unsigned)
+    verdict = DkimVerdict(field=signature.field, result=DkimResult.PASS, signature=signature, unsigned_octets=unsigned)
     return _with_key(verdict, key)
 
 
 def require_unexpired(signature: Signature, now: float) -> None:
     """Raises Refused after the time in x=."""
     if signature.expires_at is not None and signature.expires_at < now:
-        raise UnusableSignature(Reason.EXPIRED, f"x={signature.expires_at}")
+        raise UnusableSignature(DkimReason.EXPIRED, f"x={signature.expires_at}")
 
 
 def check(signature: Signature, key: PublicKey, bodies: Bodies, headers: Headers) -> None:
     """Check a signature with a key (section 6.1.3). Raises Refused."""
     if key.strict and signature.identity_domain != signature.domain:
-        raise UnusableSignature(Reason.KEY_STRICT, f"i={signature.identity}, d={signature.domain}")
+        raise UnusableSignature(DkimReason.KEY_STRICT, f"i={signature.identity}, d={signature.domain}")
     if bodies.digest(signature.body_form, signature.length) != signature.body_hash:
-        raise UnusableSignature(Reason.BODY_CHANGED)
+        raise UnusableSignature(DkimReason.BODY_CHANGED)
     if not key.verifies(signature.signature, headers.digest(signature)):
-        raise UnusableSignature(Reason.HEADER_CHANGED)
+        raise UnusableSignature(DkimReason.HEADER_CHANGED)
     count = headers.count(b"from")
     if count > signature.names.count(b"from"):  # readers may show the one above those that are signed
-        raise UnusableSignature(Reason.FROM_ADDED, f"{count} From fields")
+        raise UnusableSignature(DkimReason.FROM_ADDED, f"{count} From fields")
 
 
 def key_records(answer: Answer | LookupFailure) -> list[bytes]:
@@ -242,19 +244,19 @@ def key_records(answer: Answer | LookupFailure) -> list[bytes]:
     if isinstance(answer, LookupFailure):
         bogus = answer.kind is FailureKind.BOGUS
         raise UnusableSignature(
-            Reason.KEY_BOGUS if bogus else Reason.KEY_LOOKUP_FAILED, f"{answer.kind}: {answer.detail}"
+            DkimReason.KEY_BOGUS if bogus else DkimReason.KEY_LOOKUP_FAILED, f"{answer.kind}: {answer.detail}"
         )
     records = [b"".join(record.strings) for record in answer.records if isinstance(record, TXT)]
     if not records:
-        raise UnusableSignature(Reason.KEY_ABSENT, str(answer.question.name).rstrip("."))
+        raise UnusableSignature(DkimReason.KEY_ABSENT, str(answer.question.name).rstrip("."))
     return records[:MAX_KEY_RECORDS]
 
 
-def _with_security(verdict: Verdict, answer: Answer | LookupFailure) -> Verdict:
+def _with_security(verdict: DkimVerdict, answer: Answer | LookupFailure) -> DkimVerdict:
     bogus = isinstance(answer, LookupFailure) and answer.kind is FailureKind.BOGUS
     security = answer.security if isinstance(answer, Answer) else Security.BOGUS if bogus else None
     return replace(verdict, security=security)
 
 
-def _with_key(verdict: Verdict, key: PublicKey | None) -> Verdict:
+def _with_key(verdict: DkimVerdict, key: PublicKey | None) -> DkimVerdict:
     return replace(verdict, key_bits=key.bits, testing=key.testing) if key else verdict
