@@ -68,7 +68,7 @@ def ours(verdict: DmarcVerdict) -> str:
     """Our verdict in the same words."""
     if verdict.result is DmarcResult.NONE:
         return "invalid"
-    return f"{verdict.result.value} {'none' if verdict.result is Result.PASS else verdict.policy.value}"
+    return f"{verdict.result.value} {'none' if verdict.result is DmarcResult.PASS else verdict.policy.value}"
 
 
 def explanation(record: str) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from letterlock.mailauth.dkim.verify import DmarcVerdict as DkimVerdict
+from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.dmarc.actions import Action, Disposition
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
