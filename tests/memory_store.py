@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
 from letterlock.queue.journal import record
-from letterlock.queue.orders import MAX_ORDERED, Order, OrderKind, Page, State, Tally, TallyBy, Wanted
+from letterlock.queue.orders import MAX_ORDERED, Order, OrderKind, Page, RecipientState, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost
 from letterlock.queue.tasks import (
     Attempt,
@@ -52,7 +52,7 @@ class MemoryStore:
             (task.due_at, kept.envelope.id, next_hop)
             for kept in self._kept.values()
             for next_hop, task in kept.tasks.items()
-            if task.state == State.WAITING and since <= task.due_at <= now
+            if task.state == RecipientState.WAITING and since <= task.due_at <= now
             if next_hop not in avoid and (not only or next_hop in only)
         )
         return [self._claim(message_id, next_hop, now + lease_seconds) for _, message_id, next_hop in due[:limit]]
@@ -147,7 +147,7 @@ class MemoryStore:
     async def next_due(self) -> float | None:
         """When the next task is due or the next lease runs out."""
         tasks = (task for kept in self._kept.values() for task in kept.tasks.values())
-        return min((task.due_at for task in tasks if task.state == State.WAITING), default=None)
+        return min((task.due_at for task in tasks if task.state == RecipientState.WAITING), default=None)
 
     async def messages(self, *, limit: int, after: str | None = None) -> Sequence[QueuedMessage]:
         """Queued messages in order of id, beginning behind `after`."""

@@ -13,7 +13,7 @@ import pytest
 from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.admin.server import ControlServer
 from letterlock.queue.folders import CONTROL_SOCKET
-from letterlock.queue.orders import State, TallyBy, Wanted
+from letterlock.queue.orders import RecipientState, TallyBy, Wanted
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.deliver.world import HandClock
 from tests.queue.messages import ANN, BODY, CAT, envelope
@@ -55,7 +55,7 @@ async def test_an_order_reaches_all_workers(queues: Queues) -> None:
     pages = await aside(lambda: list(queues.order("hold", wanted, reason="a test")))
     assert sum(matched for matched, _ in pages) == 800
     assert len({each for _, ids in pages for each in ids}) == 800
-    assert await aside(lambda: queues.count(Wanted(state=State.HELD))) == 800
+    assert await aside(lambda: queues.count(Wanted(state=RecipientState.HELD))) == 800
     assert await aside(queues.size) == 1_200
 
 

@@ -1,14 +1,10 @@
-"""A name stands for one thing: each public class exists once, and no two modules share a name but those listed."""
+"""Each public class name exists once, and a module name twice only if it is listed here."""
 
 import ast
 from collections import defaultdict
 
 from tests.architecture.purity import SOURCE
 
-SHARED_BY_MECHANISMS = {
-    "Code", "Explanation", "InvalidRecord", "Mechanism", "Outcome", "Reason", "Record", "Result", "Verdict",
-}  # fmt: skip
-"""SPF, DKIM, DMARC and ARC have their own results, reasons and records (RFC 8601 section 2.7), in the same words."""
 SHARED_MODULE_NAMES = {
     # the two ends of a protocol, wherever one is spoken
     "client": {"admin", "smtp"},
@@ -34,10 +30,6 @@ SHARED_MODULE_NAMES = {
     "dkim": {"", "cli"},
 }
 """The module names that exist more than once, with the rooms that have one, and the reason for each."""
-STILL_SHARED = {"Authentication", "Override", "Refused", "Reporter", "Row", "State"}
-"""Names of rooms that were being rebuilt when the others were renamed. Do not add to this set."""
-PORTS = {"Resolver"}
-"""A port is named like the class that implements it (`ports.py`)."""
 
 
 def public_classes() -> dict[str, list[str]]:
@@ -51,12 +43,7 @@ def public_classes() -> dict[str, list[str]]:
 
 
 def test_each_public_class_name_exists_once() -> None:
-    twice = {name: where for name, where in public_classes().items() if len(where) > 1}
-    for name in SHARED_BY_MECHANISMS & set(twice):
-        others = [each for each in twice[name] if not each.startswith("mailauth/")]
-        if len(others) <= 1:
-            del twice[name]
-    assert {name: where for name, where in twice.items() if name not in PORTS | STILL_SHARED} == {}
+    assert {name: where for name, where in public_classes().items() if len(where) > 1} == {}
 
 
 def test_no_module_name_exists_twice_but_those_listed() -> None:

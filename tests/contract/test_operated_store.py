@@ -8,7 +8,7 @@ import pytest
 from letterlock.mail.wishes import Event, RecipientWishes, Wishes
 from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason
-from letterlock.queue.orders import MAX_ORDERED, OrderKind, State, Tally, TallyBy, Wanted
+from letterlock.queue.orders import MAX_ORDERED, OrderKind, RecipientState, Tally, TallyBy, Wanted
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import OutcomeKind, QueuedMessage
@@ -156,9 +156,9 @@ async def test_what_is_quarantined_is_freed_by_name_only(store: Store) -> None:
     assert await obey(store, QUARANTINE, "M1", "M2", reason="a worm") == ["M1", "M2"]
     assert await obey(store, QUARANTINE, "M1") == []
     assert await obey(store, HOLD, "M1") == [], "quarantine is more than a hold"
-    assert await obey(store, RELEASE, "M1", only=State.HELD) == []
-    assert await obey(store, RELEASE, "M1", only=State.QUARANTINED) == ["M1"]
-    assert await ids(store, Wanted(state=State.QUARANTINED)) == ["M2"]
+    assert await obey(store, RELEASE, "M1", only=RecipientState.HELD) == []
+    assert await obey(store, RELEASE, "M1", only=RecipientState.QUARANTINED) == ["M1"]
+    assert await ids(store, Wanted(state=RecipientState.QUARANTINED)) == ["M2"]
 
 
 async def test_the_journal_tells_what_was_ordered(store: Store) -> None:
@@ -264,18 +264,18 @@ async def test_messages_are_found_by_state(store: Store) -> None:
     await obey(store, HOLD, "M3", next_hop="two.test")
     await obey(store, QUARANTINE, "M4")
     await obey(store, RETURN, "M5", next_hop="one.test")
-    found = {state: await ids(store, Wanted(state=state)) for state in State}
+    found = {state: await ids(store, Wanted(state=state)) for state in RecipientState}
     assert found == {
-        State.WAITING: ["M3", "M5"],
-        State.DEFERRED: ["M2"],
-        State.LEASED: ["M1"],
-        State.HELD: ["M3"],
-        State.QUARANTINED: ["M4"],
-        State.FAILED: ["M5"],
-        State.DELIVERED: [],
+        RecipientState.WAITING: ["M3", "M5"],
+        RecipientState.DEFERRED: ["M2"],
+        RecipientState.LEASED: ["M1"],
+        RecipientState.HELD: ["M3"],
+        RecipientState.QUARANTINED: ["M4"],
+        RecipientState.FAILED: ["M5"],
+        RecipientState.DELIVERED: [],
     }
-    assert await ids(store, Wanted(state=State.HELD, domain="one.test")) == [], "only the other part is held"
-    assert await ids(store, Wanted(state=State.HELD, domain="two.test")) == ["M3"]
+    assert await ids(store, Wanted(state=RecipientState.HELD, domain="one.test")) == [], "only the other part is held"
+    assert await ids(store, Wanted(state=RecipientState.HELD, domain="two.test")) == ["M3"]
 
 
 async def test_messages_are_found_by_domain_sender_age_and_id(store: Store) -> None:
@@ -311,7 +311,9 @@ async def test_messages_are_found_by_what_is_said_of_why_they_wait(store: Store)
     assert await ids(store, Wanted(reason="legal", domain="three.test")) == []
 
 
-@pytest.mark.parametrize("wanted", [Wanted(), Wanted(domain="one.test"), Wanted(reason="4"), Wanted(state=State.HELD)])
+@pytest.mark.parametrize(
+    "wanted", [Wanted(), Wanted(domain="one.test"), Wanted(reason="4"), Wanted(state=RecipientState.HELD)]
+)
 async def test_many_are_found_page_by_page(store: Store, wanted: Wanted) -> None:
     names = [f"M{number:02}" for number in range(11)]
     await accepted(store, *names)
@@ -365,7 +367,7 @@ async def test_tasks_are_counted_by_sender_reason_and_age(store: Store) -> None:
 async def test_an_empty_queue_has_no_counts(store: Store) -> None:
     assert await tallies(store, TallyBy.DOMAIN) == {}
     assert await store.count() == 0
-    assert await ids(store, Wanted(state=State.HELD)) == []
+    assert await ids(store, Wanted(state=RecipientState.HELD)) == []
 
 
 async def test_the_queue_tells_the_last_reason(store: Store) -> None:

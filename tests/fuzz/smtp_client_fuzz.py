@@ -20,7 +20,7 @@ from letterlock.smtp.client_events import (
     TlsAnswered,
     TlsGoAhead,
 )
-from letterlock.smtp.client_steps import State, Step
+from letterlock.smtp.client_steps import ClientState, Step
 
 RECIPIENTS = [Mailbox("ann", "example.org"), Mailbox("bob", "example.org")]
 CONTENT = b"Subject: x\r\n\r\n.\r\nMAIL\r\n"
@@ -58,12 +58,12 @@ def play(chance: random.Random, *, max_turns: int = 60) -> None:
     client = SmtpClient("client.example")
     session = _Session(client, chance)
     for _ in range(max_turns):
-        if client.state is State.CLOSED:
+        if client.state is ClientState.CLOSED:
             break
         try:
             session.turn()
         except RemoteProtocolError:
-            assert str(client.state) == State.CLOSED
+            assert str(client.state) == ClientState.CLOSED
     session.check_the_end()
 
 
@@ -81,7 +81,7 @@ class _Session:
         self.act()
         output = self.client.take_output()
         self.content_sent |= b".\r\n" in output or b" LAST\r\n" in output
-        if self.client.state in (State.CLOSED, State.HANDSHAKE):
+        if self.client.state in (ClientState.CLOSED, ClientState.HANDSHAKE):
             return
         if self.client.awaiting is None and self.chance.random() >= self.nastiness:
             return
@@ -95,24 +95,24 @@ class _Session:
         if chance.random() < 0.05:
             self.misuse()
         match client.state:
-            case State.GREETED:
+            case ClientState.GREETED:
                 (client.quit if chance.random() < 0.05 else client.hello)()
-            case State.READY if client.capabilities.starttls and not client.secure and chance.random() < 0.5:
+            case ClientState.READY if client.capabilities.starttls and not client.secure and chance.random() < 0.5:
                 client.start_tls()
-            case State.READY:
+            case ClientState.READY:
                 self.content_sent = False
                 early = wire_content(CONTENT) if client.may_send_early and chance.random() < 0.5 else None
                 client.begin(None, RECIPIENTS[: chance.randint(1, 2)], size=len(CONTENT), early=early)
-            case State.HANDSHAKE:
+            case ClientState.HANDSHAKE:
                 client.tls_established()
                 assert not client.capabilities.keywords
-            case State.SENDING:
+            case ClientState.SENDING:
                 client.send_message(CONTENT)
 
     def misuse(self) -> None:
         """A command out of order is a LocalProtocolError and changes nothing."""
         state = self.client.state
-        if state is not State.SENDING:
+        if state is not ClientState.SENDING:
             try:
                 self.client.send_message(CONTENT)
             except LocalProtocolError:
@@ -175,7 +175,7 @@ class _Session:
 
     def check_the_end(self) -> None:
         """A closed session takes no command."""
-        if self.client.state is State.CLOSED:
+        if self.client.state is ClientState.CLOSED:
             for command in (self.client.hello, self.client.start_tls, self.client.quit, self.client.tls_established):
                 try:
                     command()

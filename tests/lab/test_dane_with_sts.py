@@ -4,7 +4,7 @@ import pytest
 
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.scenarios import Attack, SiteProtection
-from letterlock.lab.subject import OperatorRecord, RecipientState, recipient_of, running_subject
+from letterlock.lab.subject import ObservedState, OperatorRecord, recipient_of, running_subject
 from letterlock.policy.decision import Level
 
 SECRET = "swordfish"
@@ -23,11 +23,11 @@ async def tried(attack: Attack, *, with_dane: bool = True) -> tuple[Box, Operato
 async def test_rfc8461_2_a_certificate_that_satisfies_mta_sts_does_not_override_a_failing_dane() -> None:
     """The bought certificate is read under MTA-STS alone; the same one, where DANE is published too, is held."""
     alone, record, codes = await tried(Attack.BOUGHT_CERTIFICATE, with_dane=False)
-    assert record.state is RecipientState.DELIVERED
+    assert record.state is ObservedState.DELIVERED
     assert "rfc8461-4.2-verified" in codes
     assert alone.stolen(SiteProtection.MTA_STS, SECRET.encode())
     both, record, codes = await tried(Attack.BOUGHT_CERTIFICATE)
-    assert record.state is RecipientState.DEFERRED
+    assert record.state is ObservedState.DEFERRED
     assert "rfc7672-3.2-dane-mismatch" in codes
     assert not both.stolen(SiteProtection.MTA_STS, SECRET.encode())
     assert not both.delivered(SiteProtection.MTA_STS, SECRET.encode())
@@ -35,7 +35,7 @@ async def test_rfc8461_2_a_certificate_that_satisfies_mta_sts_does_not_override_
 
 async def test_rfc8461_2_when_nobody_attacks_the_server_is_authenticated_by_both() -> None:
     box, record, codes = await tried(Attack.NONE)
-    assert (record.state, record.level) == (RecipientState.DELIVERED, Level.AUTHENTICATED)
+    assert (record.state, record.level) == (ObservedState.DELIVERED, Level.AUTHENTICATED)
     assert {"rfc7672-3.1.1-dane-ee", "rfc8461-4.2-verified"} <= codes
     assert box.delivered(SiteProtection.MTA_STS, SECRET.encode())
 
@@ -43,6 +43,6 @@ async def test_rfc8461_2_when_nobody_attacks_the_server_is_authenticated_by_both
 @pytest.mark.parametrize("attack", [Attack.STS_HIDDEN_FIRST, Attack.STS_FORGED, Attack.STS_REDIRECTED])
 async def test_rfc8461_2_dane_holds_where_mta_sts_is_hidden_or_forged(attack: Attack) -> None:
     box, record, codes = await tried(attack)
-    assert record.state is RecipientState.DEFERRED
+    assert record.state is ObservedState.DEFERRED
     assert codes & {"rfc7672-3.2-dane-mismatch", "rfc7672-2.1.2-mx-bogus"}
     assert not box.stolen(SiteProtection.MTA_STS, SECRET.encode())

@@ -9,7 +9,7 @@ from letterlock.app import server as app
 from letterlock.config import load
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.scenarios import Attack, SiteProtection
-from letterlock.lab.subject import OperatorRecord, RecipientState, Subject, write_config
+from letterlock.lab.subject import ObservedState, OperatorRecord, Subject, write_config
 from letterlock.policy.decision import Level
 
 SECRET = "swordfish"
@@ -49,7 +49,7 @@ async def test_rfc7672_2_2_2_mail_arrives_at_the_relay_host_authenticated_by_dan
 ) -> None:
     async with running_box(Attack.NONE) as box:
         record = await tried(box, tables)
-        assert (record.state, record.level) == (RecipientState.DELIVERED, Level.AUTHENTICATED)
+        assert (record.state, record.level) == (ObservedState.DELIVERED, Level.AUTHENTICATED)
         assert box.delivered(by, SECRET.encode())
 
 
@@ -57,12 +57,12 @@ async def test_rfc7672_2_2_2_mail_arrives_at_the_relay_host_authenticated_by_dan
 async def test_rfc7672_2_2_2_nothing_goes_to_who_attacks_the_way_to_the_relay_host(attack: Attack) -> None:
     async with running_box(attack) as box:
         record = await tried(box, BY_HOST)
-        assert record.state is RecipientState.DEFERRED
+        assert record.state is ObservedState.DEFERRED
         assert not box.stolen(SiteProtection.DANE_EE, SECRET.encode())
 
 
 async def test_a_route_to_an_unprotected_host_does_not_lower_what_the_recipients_rule_demands() -> None:
     async with running_box(Attack.NONE) as box:
         record = await tried(box, UNPROTECTED + DEMANDING)
-        assert record.state is RecipientState.DEFERRED
+        assert record.state is ObservedState.DEFERRED
         assert not box.delivered(SiteProtection.NONE, SECRET.encode())

@@ -13,7 +13,7 @@ from letterlock.lab.scenarios import (
     TrialOutcome,
     expected,
 )
-from letterlock.lab.subject import OperatorRecord, RecipientState
+from letterlock.lab.subject import ObservedState, OperatorRecord
 from letterlock.lab.trial import Cell, classify
 from letterlock.policy.decision import Level
 from letterlock.policy.reasons import all_codes
@@ -127,22 +127,22 @@ def test_the_data_has_the_cells_in_the_order_of_the_table() -> None:
     assert all(wanted <= set(cell) and cell["pass"] for cell in data["cells"])
 
 
-def record(state: RecipientState, level: Level | None = None) -> OperatorRecord:
+def record(state: ObservedState, level: Level | None = None) -> OperatorRecord:
     """What a server says."""
     return OperatorRecord(state, level, ())
 
 
 def test_what_came_over_the_wire_counts_more_than_what_the_server_claims() -> None:
-    authenticated = record(RecipientState.DELIVERED, Level.AUTHENTICATED)
+    authenticated = record(ObservedState.DELIVERED, Level.AUTHENTICATED)
     assert classify(authenticated, queued=False, encrypted=True) is TrialOutcome.AUTHENTICATED
     assert classify(authenticated, queued=False, encrypted=False) is TrialOutcome.INCONSISTENT
     assert classify(authenticated, queued=False, encrypted=None) is TrialOutcome.INCONSISTENT
-    assert classify(record(RecipientState.DELIVERED, Level.CLEAR), queued=False, encrypted=False) is TrialOutcome.CLEAR
+    assert classify(record(ObservedState.DELIVERED, Level.CLEAR), queued=False, encrypted=False) is TrialOutcome.CLEAR
 
 
 def test_held_means_that_nobody_got_it() -> None:
-    assert classify(record(RecipientState.DEFERRED), queued=True, encrypted=None) is TrialOutcome.HELD
-    assert classify(record(RecipientState.DEFERRED), queued=True, encrypted=True) is TrialOutcome.INCONSISTENT
-    assert classify(record(RecipientState.DEFERRED), queued=False, encrypted=None) is TrialOutcome.INCONSISTENT
-    assert classify(record(RecipientState.FAILED), queued=False, encrypted=None) is TrialOutcome.INCONSISTENT
+    assert classify(record(ObservedState.DEFERRED), queued=True, encrypted=None) is TrialOutcome.HELD
+    assert classify(record(ObservedState.DEFERRED), queued=True, encrypted=True) is TrialOutcome.INCONSISTENT
+    assert classify(record(ObservedState.DEFERRED), queued=False, encrypted=None) is TrialOutcome.INCONSISTENT
+    assert classify(record(ObservedState.FAILED), queued=False, encrypted=None) is TrialOutcome.INCONSISTENT
     assert classify(None, queued=True, encrypted=None) is TrialOutcome.UNDECIDED

@@ -15,7 +15,7 @@ import pytest
 
 from letterlock.net.dns import Upstream, UpstreamTransport
 from letterlock.net.dns import transport as transport_module
-from letterlock.net.dns.upstream import Authentication
+from letterlock.net.dns.upstream import UpstreamProof
 from letterlock.resolver.answer import NoUpstream
 from tests.certificates import authority
 from tests.net.dns_servers import Server, asking, good, query, reply, serving, silent, text_of
@@ -248,7 +248,7 @@ async def over_tls(directory: Path, name: str = "dns.example") -> AsyncIterator[
 
 
 def by(server: Server, name: str | None = None, pin: bytes | None = None) -> Upstream:
-    return replace(server.upstream, tls=Authentication(name, pin))
+    return replace(server.upstream, tls=UpstreamProof(name, pin))
 
 
 async def test_rfc7858_an_upstream_that_proves_its_name_or_key_is_asked_over_one_connection(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What operators order, in few words."""
 
-from letterlock.queue.orders import Order, OrderKind, State
+from letterlock.queue.orders import Order, OrderKind, RecipientState
 from letterlock.queue.store import OperatedStore
 
 
@@ -11,7 +11,7 @@ async def obey(
     at: float = 0.0,
     next_hop: str | None = None,
     reason: str | None = None,
-    only: State | None = None,
+    only: RecipientState | None = None,
 ) -> list[str]:
     """Have an order obeyed; which messages that changed."""
     order = Order(kind=kind, at=at, next_hop=next_hop, reason=reason, only=only)

@@ -24,7 +24,7 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
     parse_capabilities,
 )
-from letterlock.smtp.client_steps import State, Step
+from letterlock.smtp.client_steps import ClientState, Step
 from letterlock.smtp.content import has_bare_line_ends
 
 ANN = Mailbox("ann", "example.org")
@@ -69,7 +69,7 @@ def test_rfc5321_3_1_only_220_lets_a_session_go_on() -> None:
         greeted = client.receive(b"%d no\r\n" % code)[0]
         assert isinstance(greeted, Greeted)
         assert greeted.reply.code == code
-        assert client.state is State.CLOSED
+        assert client.state is ClientState.CLOSED
 
 
 def test_a_greeting_of_several_lines() -> None:
@@ -102,7 +102,7 @@ def test_the_first_line_of_an_ehlo_reply_offers_nothing() -> None:
 
 def test_ehlo_refused_then_helo() -> None:
     client = ready(b"502 no such thing\r\n")
-    assert client.state is State.GREETED
+    assert client.state is ClientState.GREETED
     client.hello_without_extensions()
     assert client.take_output() == b"HELO client.example\r\n"
     (answered,) = client.receive(b"250-mx\r\n250 STARTTLS\r\n")
@@ -114,7 +114,7 @@ def test_rfc3207_4_2_everything_learned_before_tls_is_forgotten() -> None:
     client.start_tls()
     assert client.take_output() == b"STARTTLS\r\n"
     assert client.receive(b"220 go\r\n") == [TlsAnswered(Reply(220, ("go",)), TlsGoAhead.READY)]
-    assert client.state is State.HANDSHAKE
+    assert client.state is ClientState.HANDSHAKE
     client.tls_established()
     assert client.capabilities == Capabilities()
     assert client.secure
@@ -139,7 +139,7 @@ def test_rfc3207_4_a_refused_starttls_leaves_the_session() -> None:
     client = ready()
     client.start_tls()
     assert client.receive(b"454 4.7.0 not now\r\n") == [TlsAnswered(Reply(454, ("4.7.0 not now",)), TlsGoAhead.REFUSED)]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_rfc2920_3_1_the_envelope_goes_out_in_one_group() -> None:
@@ -155,7 +155,7 @@ def test_rfc2920_3_1_the_envelope_goes_out_in_one_group() -> None:
     assert client.take_output() == b"..a\r\n\r\n...b\r\nend\r\n.\r\n"
     assert str(client.awaiting) == Step.MESSAGE
     assert client.receive(b"250 2.0.0 queued\r\n") == [MessageAnswered(Reply(250, ("2.0.0 queued",)))]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_without_pipelining_one_command_at_a_time() -> None:
@@ -176,7 +176,7 @@ def test_without_pipelining_a_refused_mail_asks_for_nothing_more() -> None:
     events = client.receive(b"550 5.7.1 not you\r\n")
     assert kinds(events) == [SenderAnswered, EnvelopeAnswered]
     assert client.take_output() == b""
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_without_pipelining_no_data_for_nobody() -> None:
@@ -204,14 +204,14 @@ def test_rfc2920_3_1_a_354_that_nobody_wants_gets_a_lone_dot() -> None:
     assert kinds(events) == [SenderAnswered, RecipientAnswered, RecipientAnswered]
     assert client.take_output() == b".\r\n"
     assert client.receive(b"554 no valid recipients\r\n") == [EnvelopeAnswered((), None)]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_a_refused_data_is_told() -> None:
     client = begun()
     events = client.receive(OK * 3 + b"451 4.3.0 no disk\r\n")
     assert events[-1] == EnvelopeAnswered((), Reply(451, ("4.3.0 no disk",)))
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_the_null_reverse_path_and_8bitmime() -> None:
@@ -228,13 +228,13 @@ def test_rfc6152_8bit_only_where_it_is_offered() -> None:
 def test_rfc5321_3_8_421_ends_the_session_after_its_answer() -> None:
     client = begun()
     assert kinds(client.receive(b"421 4.3.2 down\r\n")) == [SenderAnswered, ServerClosing]
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
 
 
 def test_rfc5321_3_8_421_may_come_unasked() -> None:
     client = ready()
     assert kinds(client.receive(b"421 4.4.2 idle\r\n")) == [ServerClosing]
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
 
 
 def test_an_answer_with_421_behind_it_is_still_an_answer() -> None:
@@ -249,7 +249,7 @@ def test_quit() -> None:
     client.quit()
     assert client.take_output() == b"QUIT\r\n"
     assert client.receive(b"221 bye\r\n") == [QuitAnswered(Reply(221, ("bye",)))]
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
 
 
 def test_the_end_after_quit_is_no_fault() -> None:
@@ -270,7 +270,7 @@ def test_no_command_can_be_smuggled_in_an_address(local_part: str) -> None:
     with pytest.raises(LocalProtocolError):
         client.begin(SENDER, [Mailbox(local_part, "example.org")], size=1)
     assert client.take_output() == b""
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_misuse_is_our_own_error() -> None:

@@ -6,7 +6,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import EnvelopeAnswered, LocalProtocolError, MessageAnswered
-from letterlock.smtp.client_steps import State
+from letterlock.smtp.client_steps import ClientState
 from tests.smtp.test_client import without
 
 ANN, BOB, EVE = Mailbox("ann", "example.org"), Mailbox("bob", "example.net"), Mailbox("eve", "example.net")
@@ -31,7 +31,7 @@ def test_rfc3030_2_a_message_goes_in_one_chunk_as_it_is() -> None:
     client.send_message(b".a\r\n..\r\n.")
     assert client.take_output() == b"BDAT 9 LAST\r\n.a\r\n..\r\n."
     assert client.receive(b"250 queued\r\n") == [MessageAnswered(Reply(250, ("queued",)))]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_an_empty_message_is_an_empty_chunk() -> None:
@@ -60,7 +60,7 @@ def test_nobody_accepted_no_octet_of_the_message_is_sent(pipelining: bool) -> No
     if not pipelining:
         events = client.receive(b"550 no\r\n")
     assert events[-1] == EnvelopeAnswered((), None)
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
     with pytest.raises(LocalProtocolError):
         client.send_message(b"x\r\n")
     client.take_output()

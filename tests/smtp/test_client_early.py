@@ -15,7 +15,7 @@ from letterlock.smtp.client_events import (
     RecipientAnswered,
     SenderAnswered,
 )
-from letterlock.smtp.client_steps import State
+from letterlock.smtp.client_steps import ClientState
 from tests.smtp.server_driver import Driver
 from tests.smtp.test_client import without
 
@@ -71,7 +71,7 @@ def test_some_recipients_refused_the_answer_is_for_the_others() -> None:
 def test_nobody_accepted_the_answer_to_the_message_is_about_nobody(codes: tuple[int, ...]) -> None:
     client = begun()
     assert replies(client, *codes)[-1] == EnvelopeAnswered((), None)
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
     client.take_output()
     client.begin(ANN, [EVE], size=1)
     assert client.take_output().startswith(b"RSET\r\n")
@@ -81,7 +81,7 @@ def test_rfc2033_4_2_in_lmtp_those_accepted_are_answered_one_by_one() -> None:
     client = begun(BOB, EVE, ANN, lmtp=True)
     events = replies(client, 250, 250, 550, 250, 250, 452)
     assert [each.recipient for each in events if isinstance(each, MessageAnswered)] == [BOB, ANN]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_only_the_first_message_of_a_session() -> None:

@@ -14,7 +14,7 @@ from letterlock.smtp.client_events import (
     TlsAnswered,
     TlsGoAhead,
 )
-from letterlock.smtp.client_steps import State
+from letterlock.smtp.client_steps import ClientState
 from tests.smtp.test_client import ALL, ANN, BOB, OK, PLAIN, SENDER, begun, kinds, ready
 
 CHUNKING = b"250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n"
@@ -38,7 +38,7 @@ def test_a_greeting_that_is_none(greeting: bytes) -> None:
     client = SmtpClient("client.example")
     with pytest.raises(RemoteProtocolError):
         client.receive(greeting)
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
     assert client.fault is not None
     with pytest.raises(LocalProtocolError):
         client.hello()
@@ -51,7 +51,7 @@ def test_rfc3207_4_2_octets_with_the_220_are_an_injection(injected: bytes) -> No
     (answered,) = client.receive(b"220 go\r\n" + injected)
     assert isinstance(answered, TlsAnswered)
     assert answered.go_ahead is TlsGoAhead.INJECTED
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
     with pytest.raises(LocalProtocolError):
         client.tls_established()
 
@@ -93,13 +93,13 @@ def test_without_pipelining_answers_in_advance_are_refused() -> None:
     client = begun(PLAIN)
     with pytest.raises(RemoteProtocolError, match="before it was sent RCPT"):
         client.receive(OK * 4)
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
 
 
 def test_a_2yz_before_the_content_is_never_taken_for_its_acceptance() -> None:
     client = begun()
     client.receive(OK * 3 + b"354 go\r\n250 queued already\r\n")
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
     with pytest.raises(LocalProtocolError):
         client.send_message(b"x\r\n")
     with pytest.raises(RemoteProtocolError):
@@ -122,7 +122,7 @@ def test_answers_that_fit_another_command(answers: bytes) -> None:
     with suppress(RemoteProtocolError):
         client.receive(answers)  # what was rightly answered before comes out first
     assert client.fault is not None
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
 
 
 def test_a_3yz_is_no_acceptance_of_the_message() -> None:
@@ -139,7 +139,7 @@ def test_rfc5321_4_2_3_a_code_of_another_command_is_no_acceptance_of_the_message
     client = sent(hello)
     with pytest.raises(RemoteProtocolError):
         client.receive(code + b" 2.0.0 closing\r\n")
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
 
 
 @pytest.mark.parametrize("code", [b"250", b"200", b"251", b"252", b"253", b"299"])
@@ -147,7 +147,7 @@ def test_rfc5321_4_2_3_a_code_of_another_command_is_no_acceptance_of_the_message
 def test_rfc5321_4_3_2_an_unknown_2yz_accepts_the_message(code: bytes, hello: bytes) -> None:
     client = sent(hello)
     assert kinds(client.receive(code + b" fine\r\n")) == [MessageAnswered]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 @pytest.mark.parametrize("code", [b"211", b"220", b"221"])
@@ -178,7 +178,7 @@ def test_rfc5321_4_3_2_unknown_codes_count_by_their_first_digit(code: bytes, go:
     client.receive(code + b" ok\r\n")
     client.receive(code + b" ok\r\n")
     client.receive(go + b" go\r\n")
-    assert client.state is State.SENDING
+    assert client.state is ClientState.SENDING
 
 
 def sent(hello: bytes) -> SmtpClient:

@@ -4,7 +4,7 @@ import pytest
 
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import LocalProtocolError, TlsAnswered, TlsGoAhead
-from letterlock.smtp.client_steps import State
+from letterlock.smtp.client_steps import ClientState
 from tests.smtp.test_client import ALL, ANN, PLAIN, SENDER, ready
 
 OFFERING = b"250-mx\r\n250-REQUIRETLS\r\n250 PIPELINING\r\n"
@@ -19,7 +19,7 @@ def test_rfc3207_4_starttls_is_the_last_word_until_220() -> None:
             attempt()
     assert client.receive(b"220-go") == []
     assert client.receive(b" on\r\n220 go\r\n") != []
-    assert (client.state, client.take_output()) == (State.HANDSHAKE, b"")
+    assert (client.state, client.take_output()) == (ClientState.HANDSHAKE, b"")
 
 
 @pytest.mark.parametrize("code", [b"221", b"250", b"354", b"454", b"501", b"503", b"530", b"554"])
@@ -39,7 +39,7 @@ def test_rfc5321_4_2_1_an_unknown_2yz_to_starttls_counts_by_its_first_digit(code
     client.start_tls()
     events = client.receive(code + b" go\r\n")
     assert [one.go_ahead for one in events if isinstance(one, TlsAnswered)] == [TlsGoAhead.READY]
-    assert client.state is State.HANDSHAKE
+    assert client.state is ClientState.HANDSHAKE
 
 
 def test_rfc3207_4_starttls_is_not_said_to_a_server_that_does_not_offer_it() -> None:

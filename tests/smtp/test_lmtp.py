@@ -14,7 +14,7 @@ from letterlock.smtp.client_events import (
     RemoteProtocolError,
     ServerClosing,
 )
-from letterlock.smtp.client_steps import State, Step
+from letterlock.smtp.client_steps import ClientState, Step
 
 ANN = Mailbox("ann", "example.org")
 BOB = Mailbox("bob", "example.org")
@@ -49,14 +49,14 @@ def sent(*recipients: Mailbox, replies: bytes | None = None) -> SmtpClient:
 
 def test_rfc2033_4_1_lhlo_takes_the_place_of_ehlo() -> None:
     client = ready()
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
     assert client.capabilities.pipelining
     assert client.lmtp
 
 
 def test_rfc2033_4_1_a_server_that_knows_no_lhlo_is_not_asked_for_less() -> None:
     client = ready(b"500 5.5.1 what?\r\n")
-    assert client.state is State.GREETED
+    assert client.state is ClientState.GREETED
     with pytest.raises(LocalProtocolError):
         client.hello_without_extensions()
 
@@ -66,20 +66,20 @@ def test_rfc2033_4_2_a_reply_for_each_accepted_recipient_in_the_order_of_rcpt() 
     assert client.receive(b"250 2.1.5 saved\r\n") == [MessageAnswered(Reply(250, ("2.1.5 saved",)), ANN)]
     assert client.awaiting is Step.MESSAGE
     assert client.receive(b"452 4.2.2 full\r\n") == [MessageAnswered(Reply(452, ("4.2.2 full",)), BOB)]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_rfc2033_4_2_a_refused_recipient_gets_no_reply_to_the_message() -> None:
     client = sent(ANN, BOB, EVE, replies=OK + b"550 5.1.1 no such user\r\n" + OK)
     events = client.receive(b"250 a\r\n250 e\r\n")
     assert [event.recipient for event in events if isinstance(event, MessageAnswered)] == [ANN, EVE]
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_rfc2033_4_2_a_recipient_named_twice_gets_two_replies() -> None:
     client = sent(ANN, ANN)
-    assert (len(client.receive(OK)), client.state) == (1, State.WAITING)
-    assert (len(client.receive(OK)), client.state) == (1, State.READY)
+    assert (len(client.receive(OK)), client.state) == (1, ClientState.WAITING)
+    assert (len(client.receive(OK)), client.state) == (1, ClientState.READY)
 
 
 def test_replies_that_come_in_pieces() -> None:
@@ -104,7 +104,7 @@ def test_more_replies_than_recipients_end_the_session_behind_those_that_were_due
     client = sent(ANN, BOB)
     events = client.receive(OK * 3)
     assert [event.recipient for event in events if isinstance(event, MessageAnswered)] == [ANN, BOB]
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
     with pytest.raises(RemoteProtocolError):
         client.receive(b"")
 
@@ -119,7 +119,7 @@ def test_421_among_the_replies_ends_the_session() -> None:
     ]
     client = sent(ANN, BOB)
     assert client.receive(b"421 4.3.2 going\r\n") == [MessageAnswered(closing, ANN), ServerClosing(closing)]
-    assert client.state is State.CLOSED
+    assert client.state is ClientState.CLOSED
 
 
 @pytest.mark.parametrize("reply", [b"354 again\r\n", b"150 hm\r\n", b"600 no\r\n"])
@@ -143,7 +143,7 @@ def test_rfc2033_4_2_503_to_data_for_nobody() -> None:
     client.begin(SENDER, [ANN], size=1)
     events = client.receive(b"250 Ok\r\n550 no\r\n503 5.5.1 no recipients\r\n")
     assert events[-1] == EnvelopeAnswered((), Reply(503, ("5.5.1 no recipients",)))
-    assert client.state is State.READY
+    assert client.state is ClientState.READY
 
 
 def test_a_second_transaction_after_the_last_reply() -> None:

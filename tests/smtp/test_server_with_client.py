@@ -11,7 +11,7 @@ from letterlock.mail.replies import Reply
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_events import EnvelopeAnswered, MessageAnswered, TlsAnswered, TlsGoAhead
 from letterlock.smtp.client_events import Event as ClientEvent
-from letterlock.smtp.client_steps import State
+from letterlock.smtp.client_steps import ClientState
 from tests.smtp.server_driver import LIMITS, Driver
 from tests.smtp.test_client import without
 
@@ -61,7 +61,7 @@ def test_a_session_with_tls_and_two_messages() -> None:
         pair.settle()
     pair.client.quit()
     pair.settle()
-    assert pair.client.state is State.CLOSED
+    assert pair.client.state is ClientState.CLOSED
     assert [message.content for message in pair.driver.messages] == [b"0..\r\n", b"1..\r\n"]
 
 

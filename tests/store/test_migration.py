@@ -8,7 +8,7 @@ import pytest
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mail.wishes import NO_WISHES
 from letterlock.queue.age import NEW, Age, Reading
-from letterlock.queue.orders import OrderKind, State, Wanted
+from letterlock.queue.orders import OrderKind, RecipientState, Wanted
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import OutcomeKind
@@ -155,7 +155,7 @@ async def test_damaged_wishes_are_set_aside_and_never_sent(tmp_path: Path, damag
     store = await SqliteStore.open(tmp_path)
     assert await store.lease(1, limit=10, lease_seconds=60) == []
     assert await store.next_due() is None
-    [shown] = (await store.find(Wanted(state=State.QUARANTINED), limit=10)).found
+    [shown] = (await store.find(Wanted(state=RecipientState.QUARANTINED), limit=10)).found
     assert shown.damage
     assert [(each.held_at, each.held_because) for each in shown.recipients] == [
         (1, f"its row in the queue is damaged: {shown.damage}")
@@ -177,7 +177,7 @@ async def test_a_damaged_message_that_was_returned_is_kept_in_quarantine(tmp_pat
     assert await obey(store, OrderKind.RETURN, "M1") == ["M1"]
     for _ in range(2):
         assert await store.due_notices(limit=10) == []
-        [shown] = (await store.find(Wanted(state=State.QUARANTINED), limit=10)).found
+        [shown] = (await store.find(Wanted(state=RecipientState.QUARANTINED), limit=10)).found
         assert (shown.sender, shown.recipients[0].state) == ("nobody at all", "quarantined")
         assert await obey(store, OrderKind.RELEASE, "M1") == ["M1"]
     await store.close()
@@ -207,7 +207,7 @@ async def test_a_queue_of_version_4_is_taken_over_and_what_was_set_aside_is_in_q
     store = await SqliteStore.open(tmp_path)
     [task] = await store.lease(1e99, limit=10, lease_seconds=60)
     assert task.envelope.id == "M1"
-    [shown] = (await store.find(Wanted(state=State.QUARANTINED), limit=10)).found
+    [shown] = (await store.find(Wanted(state=RecipientState.QUARANTINED), limit=10)).found
     assert (shown.id, shown.recipients[0].held_because) == ("M2", "its row in the queue is damaged")
     await store.close()
 
@@ -222,7 +222,7 @@ async def test_what_is_held_is_still_held_after_a_crash_in_the_middle_of_its_att
     store = await SqliteStore.open(tmp_path)
     [task] = await store.lease(10, limit=10, lease_seconds=60)
     assert task.lease.next_hop == "two.test"
-    [message] = (await store.find(Wanted(state=State.HELD), limit=10)).found
+    [message] = (await store.find(Wanted(state=RecipientState.HELD), limit=10)).found
     assert (message.recipients[0].held_at, message.recipients[0].held_because) == (5, "ask legal")
     await store.close()
 

@@ -12,7 +12,7 @@ from letterlock.queue.orders import (
     MAX_REASON_CHARACTERS,
     Order,
     OrderKind,
-    State,
+    RecipientState,
     TallyBy,
     Wanted,
 )
@@ -119,7 +119,7 @@ def _order(name: str, domain: object, given: Mapping[object, Any], now: float) -
             at=now,
             next_hop=_text(domain, "domain"),
             reason=_reason(given.get("reason")),
-            only=None if given.get("only") is None else State(given["only"]),
+            only=None if given.get("only") is None else RecipientState(given["only"]),
         )
     except ValueError:
         raise BadRequest("unknown order") from None
@@ -130,7 +130,7 @@ def _wanted(values: Mapping[str, Any]) -> Wanted:
     if unknown := set(values) - _WANTED:
         raise BadRequest(f"unknown filters: {', '.join(sorted(map(repr, unknown)))}")
     before, state = values.get("accepted_before"), values.get("state")
-    if not (before is None or isinstance(before, int | float)) or state not in (None, *State):
+    if not (before is None or isinstance(before, int | float)) or state not in (None, *RecipientState):
         raise BadRequest("accepted_before is a number, and state one that is known")
     return Wanted(
         ids=_ids(values.get("ids")),
@@ -138,7 +138,7 @@ def _wanted(values: Mapping[str, Any]) -> Wanted:
         sender=_text(values.get("sender"), "sender"),
         accepted_before=before,
         reason=_text(values.get("reason"), "reason"),
-        state=None if state is None else State(state),
+        state=None if state is None else RecipientState(state),
     )
 
 

@@ -13,7 +13,7 @@ from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.seen import Seen
-from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
+from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.troubles import Trouble, sum_up
 from letterlock.deliver.unforeseen import unforeseen
@@ -323,7 +323,7 @@ class _Try:
             case Opened() as session:
                 self._seen.meet(host, address, session.connected_at, session.handshake)
                 return bool(await self._transact(session, host, address))
-            case Refused(verdict=verdict, evidence=evidence, connected_at=connected_at):
+            case NotCleared(verdict=verdict, evidence=evidence, connected_at=connected_at):
                 tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
                 self._seen.meet(host, address, connected_at, tls)
                 if isinstance(verdict, SkipHost) and verdict.kind is SkipKind.REQUIRETLS_NOT_OFFERED:

@@ -18,7 +18,7 @@ from letterlock.ports import Stream
 from letterlock.smtp.client import SmtpClient
 from letterlock.smtp.client_content import WireContent
 from letterlock.smtp.client_events import Capabilities, ConnectionEnded, Event, RemoteProtocolError, ServerClosing
-from letterlock.smtp.client_steps import State, Step
+from letterlock.smtp.client_steps import ClientState, Step
 
 BLOCK_OCTETS = 1 << 16
 MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
@@ -45,7 +45,7 @@ class Spoken(Protocol):
     """The client of a conversation, but for `begin`: mail is begun by `Conversation.begin` alone."""
 
     @property
-    def state(self) -> State: ...
+    def state(self) -> ClientState: ...
     @property
     def capabilities(self) -> Capabilities: ...
     @property
@@ -216,7 +216,7 @@ class Conversation:
     async def end(self) -> None:
         """Say QUIT where that is possible, and close. Does not wait for the answer, which changes nothing any more."""
         try:
-            if self._client.state in (State.GREETED, State.READY):
+            if self._client.state in (ClientState.GREETED, ClientState.READY):
                 self._client.quit()
                 async with asyncio.timeout(self.timeouts.goodbye):
                     await self.stream.write(self._client.take_output())
@@ -232,7 +232,7 @@ class Conversation:
     def _refuse_if_over(self) -> None:
         if self._client.fault is not None:
             raise SessionLost("4.5.0", str(self._client.fault))
-        if self._client.state is State.CLOSED:
+        if self._client.state is ClientState.CLOSED:
             raise SessionLost("4.4.2", "the session is over")
 
     async def _receive(self) -> None:

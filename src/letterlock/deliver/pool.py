@@ -20,7 +20,7 @@ from letterlock.policy.evidence import StartTls
 from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock
 from letterlock.recent import RECENT_SECONDS
-from letterlock.smtp.client_steps import State
+from letterlock.smtp.client_steps import ClientState
 
 _Server = tuple[str, str, int, str | None]
 
@@ -135,7 +135,7 @@ class SessionPool:
     def _worth_keeping(self, session: Opened) -> bool:
         encrypted = session.handshake is not None
         as_good_as_any = encrypted or session.local or session.evidence.starttls is StartTls.NOT_OFFERED
-        ready = session.conversation.client.state is State.READY
+        ready = session.conversation.client.state is ClientState.READY
         return as_good_as_any and ready and self._options.idle_seconds > 0
 
     def _too_old(self, session: Opened, now: float) -> bool:

@@ -1,6 +1,6 @@
 """What an attempt has seen of its sessions: a record of each, and more of the last one, for the log and the reports."""
 
-from letterlock.deliver.session import Opened, OpenResult, Refused
+from letterlock.deliver.session import NotCleared, Opened, OpenResult
 from letterlock.identity.handshake import Completed
 from letterlock.policy.decision import Achieved, Requirement
 from letterlock.policy.reasons import Reason
@@ -67,7 +67,7 @@ class Seen:
         record = SessionTried(host, address, port, requirement, began_at, now)
         if isinstance(result, Opened):
             record = record._replace(evidence=result.evidence, verdict=result.cleared)
-        elif isinstance(result, Refused):
+        elif isinstance(result, NotCleared):
             record = record._replace(evidence=result.evidence, verdict=result.verdict)
         else:
             record = record._replace(trouble=result.text[:MAX_TROUBLE_CHARACTERS])

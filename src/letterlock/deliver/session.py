@@ -85,7 +85,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class NotCleared:
     """The policy did not clear the session, for what `evidence` shows; it is closed already."""
 
     verdict: SkipHost | Defer | Refuse
@@ -103,7 +103,7 @@ class Unreachable:
     hints: ReplyHints = NO_HINTS
 
 
-OpenResult = Opened | Refused | Unreachable
+OpenResult = Opened | NotCleared | Unreachable
 
 
 def _unrecorded(_requirement: Requirement, _result: OpenResult) -> None:
@@ -145,9 +145,9 @@ async def open_with_fallback(
         return result
 
     result = await opened(requirement, over=stream)
-    if isinstance(result, Refused) and isinstance(result.evidence.handshake, HandshakeFailed):
+    if isinstance(result, NotCleared) and isinstance(result.evidence.handshake, HandshakeFailed):
         result = await opened(requirement, compatible=True)
-    if isinstance(result, Refused) and (fallback := next_requirement(requirement, result.evidence)) is not None:
+    if isinstance(result, NotCleared) and (fallback := next_requirement(requirement, result.evidence)) is not None:
         result = await opened(fallback)
     return result
 
@@ -232,7 +232,7 @@ class _Opening:
         evidence = await (self._implicit_tls() if implicit else self._explicit_tls())
         verdict = judge(self._requirement, evidence, self._ports.clock.now())
         if not isinstance(verdict, Cleared):
-            return Refused(verdict=verdict, evidence=evidence, connected_at=self._connected_at)
+            return NotCleared(verdict=verdict, evidence=evidence, connected_at=self._connected_at)
         handshake = evidence.handshake if isinstance(evidence.handshake, Completed) else None
         if implicit:
             await self._be_greeted()
@@ -243,7 +243,7 @@ class _Opening:
         offered = self._conversation.client.capabilities.requiretls
         extended = judge_extensions(verdict, evidence, requiretls_offered=offered)
         if not isinstance(extended, Cleared):
-            return Refused(verdict=extended, evidence=evidence, connected_at=self._connected_at)
+            return NotCleared(verdict=extended, evidence=evidence, connected_at=self._connected_at)
         return Opened(
             conversation=self._conversation,
             cleared=extended,

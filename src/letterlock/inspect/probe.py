@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from letterlock.deliver.conversation import SessionLost
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.session import Opened, OpenResult, Ports, Refused, Unreachable, open_with_fallback
+from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import transact
 from letterlock.identity.dane import usable_records
 from letterlock.identity.handshake import Completed, HandshakeFailed
@@ -134,7 +134,7 @@ class Probe:
         match self.result:
             case Opened():
                 return ProbeConclusion.CLEARED
-            case Refused():
+            case NotCleared():
                 return ProbeConclusion.NOT_CLEARED
             case None if isinstance(self.required, SkipHost) and self.required.kind is SkipKind.NO_USABLE_TLSA:
                 return ProbeConclusion.NOT_CLEARED

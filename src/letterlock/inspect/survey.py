@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.session import Ports, Refused, Unreachable
+from letterlock.deliver.session import NotCleared, Ports, Unreachable
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.discover.announced import Announced, find_announced
 from letterlock.discover.report_destinations import find_reporting
@@ -46,7 +46,7 @@ class Contact:
     """One address of a host, and what a session with it came to."""
 
     address: str
-    result: Met | Refused | Unreachable
+    result: Met | NotCleared | Unreachable
 
     @property
     def handshake(self) -> Completed | None:
@@ -54,7 +54,7 @@ class Contact:
         match self.result:
             case Met(handshake=handshake):
                 return handshake
-            case Refused(evidence=evidence) if isinstance(evidence.handshake, Completed):
+            case NotCleared(evidence=evidence) if isinstance(evidence.handshake, Completed):
                 return evidence.handshake
         return None
 
@@ -64,7 +64,7 @@ class Contact:
         match self.result:
             case Met(cleared=cleared):
                 return tuple(each for each in cleared.reasons if each not in cleared.requirement.reasons)
-            case Refused(verdict=verdict):
+            case NotCleared(verdict=verdict):
                 return verdict.reasons
         return ()
 
@@ -258,13 +258,13 @@ class _Look:
         return Contact(address=address, result=_judged(requirement, shown, self.ports.clock.now()))
 
 
-def _judged(requirement: Requirement, shown: SessionFindings, now: float) -> Met | Refused:
+def _judged(requirement: Requirement, shown: SessionFindings, now: float) -> Met | NotCleared:
     if shown.by_fallback and requirement.fallback is not None:
         requirement = requirement.fallback
     verdict = judge(requirement, shown.evidence, now)
     if isinstance(verdict, Cleared):
         return Met(cleared=verdict, evidence=shown.evidence)
-    return Refused(verdict=verdict, evidence=shown.evidence, connected_at=now)
+    return NotCleared(verdict=verdict, evidence=shown.evidence, connected_at=now)
 
 
 def _met(promised: Summary, contacts: Iterable[Contact]) -> Summary:
@@ -275,7 +275,7 @@ def _met(promised: Summary, contacts: Iterable[Contact]) -> Summary:
         return but(promised, [words for one in met if one.handshake for words in one.handshake.strength.sentences])
     if promised.protection in (Protection.UNKNOWN, Protection.HELD):
         return promised
-    refused = next((one for one in results if isinstance(one, Refused)), None)
+    refused = next((one for one in results if isinstance(one, NotCleared)), None)
     if refused is None:
         unreachable = next((one.text for one in results if isinstance(one, Unreachable)), "it has no address")
         return unseen(promised, unreachable)

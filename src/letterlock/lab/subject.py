@@ -78,7 +78,7 @@ class NotAccepted(Exception):
     """The server under test did not take a message. `str()` says why."""
 
 
-class RecipientState(StrEnum):
+class ObservedState(StrEnum):
     """What the server under test says became of a recipient."""
 
     DELIVERED = "delivered"
@@ -90,7 +90,7 @@ class RecipientState(StrEnum):
 class OperatorRecord:
     """The server's own account of the first attempt at a recipient: what its operator reads in `queue show`."""
 
-    state: RecipientState
+    state: ObservedState
     level: Level | None
     reasons: tuple[dict[str, str], ...]
 
@@ -137,7 +137,7 @@ class Subject:
 def _record(attempt: Mapping[str, Any]) -> OperatorRecord:
     level = attempt["level"]
     return OperatorRecord(
-        state=RecipientState(attempt["outcomes"][0]["kind"]),
+        state=ObservedState(attempt["outcomes"][0]["kind"]),
         level=None if level is None else Level(level),
         reasons=tuple(
             {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.scenarios import Attack, Expectation, SiteProtection, TrialOutcome, expected
-from letterlock.lab.subject import OperatorRecord, RecipientState, Subject, recipient_of, running_subject
+from letterlock.lab.subject import ObservedState, OperatorRecord, Subject, recipient_of, running_subject
 from letterlock.policy.decision import Level
 
 MAX_BOXES = 4
@@ -97,9 +97,9 @@ def classify(record: OperatorRecord | None, *, queued: bool, encrypted: bool | N
     """The outcome, from the server's record and queue, and from how the message arrived (None: nobody got it)."""
     if record is None:
         return TrialOutcome.UNDECIDED
-    if record.state is RecipientState.DEFERRED and queued and encrypted is None:
+    if record.state is ObservedState.DEFERRED and queued and encrypted is None:
         return TrialOutcome.HELD
-    if record.state is RecipientState.DELIVERED and not queued and encrypted is not None and record.level is not None:
+    if record.state is ObservedState.DELIVERED and not queued and encrypted is not None and record.level is not None:
         outcome = _DELIVERED[record.level]
         return outcome if encrypted == (outcome is not TrialOutcome.CLEAR) else TrialOutcome.INCONSISTENT
     return TrialOutcome.INCONSISTENT

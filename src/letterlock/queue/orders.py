@@ -17,7 +17,7 @@ REMOVED_TEXT = "removed by the operator"
 _T = TypeVar("_T")
 
 
-class State(StrEnum):
+class RecipientState(StrEnum):
     """Where a message stands with one recipient."""
 
     WAITING = "waiting"  # for its first attempt
@@ -29,11 +29,11 @@ class State(StrEnum):
     DELIVERED = "delivered"
 
 
-def state_of(recipient: QueuedRecipient) -> State:
+def state_of(recipient: QueuedRecipient) -> RecipientState:
     """A recipient's state; what is queued waits, or was deferred."""
     if recipient.state == "queued":
-        return State.DEFERRED if recipient.attempts else State.WAITING
-    return State(recipient.state)
+        return RecipientState.DEFERRED if recipient.attempts else RecipientState.WAITING
+    return RecipientState(recipient.state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Wanted:
     sender: str | None = None
     accepted_before: float | None = None
     reason: str | None = None
-    state: State | None = None
+    state: RecipientState | None = None
 
     def fits(self, message: QueuedMessage) -> bool:
         """Whether a message is one of those."""
@@ -67,7 +67,9 @@ class Wanted:
     def _is_about(self, recipient: QueuedRecipient) -> bool:
         state = state_of(recipient)
         return (
-            state is not State.DELIVERED and self.domain in (None, recipient.next_hop) and self.state in (None, state)
+            state is not RecipientState.DELIVERED
+            and self.domain in (None, recipient.next_hop)
+            and self.state in (None, state)
         )
 
 
@@ -111,7 +113,7 @@ class Order:
     at: float
     next_hop: str | None = None
     reason: str | None = None
-    only: State | None = None
+    only: RecipientState | None = None
 
     @property
     def record(self) -> dict[str, object]:

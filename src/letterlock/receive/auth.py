@@ -44,7 +44,7 @@ class Authenticator:
         """The users."""
         return self._users
 
-    def begin(self, mechanism: str, client: str, binding: bytes | None) -> "Authentication":
+    def begin(self, mechanism: str, client: str, binding: bytes | None) -> "AuthExchange":
         """Begin an exchange with a client; `binding` is the tls-exporter value of its session, if there is one."""
         nonce = secrets.token_urlsafe(24).encode()
         exchange: Exchange
@@ -55,7 +55,7 @@ class Authenticator:
                 exchange = Login()
             case _:
                 exchange = Scram(nonce, plus=mechanism == PLUS, binding=binding)
-        return Authentication(self, exchange, client)
+        return AuthExchange(self, exchange, client)
 
     def is_put_off(self, client: str) -> bool:
         """Whether a client has failed too often lately."""
@@ -85,7 +85,7 @@ def refresh(users: Users) -> None:
 
 
 @dataclass(slots=True)
-class Authentication:
+class AuthExchange:
     """One exchange with one client."""
 
     authenticator: Authenticator

@@ -16,7 +16,7 @@ from letterlock.ports import Clock, Stream
 from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease
-from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authentication, Authenticator
+from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authenticator, AuthExchange
 from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
@@ -117,7 +117,7 @@ class Session:
             met_at=met_at,
             may_relay=profile.may_relay(stream.peer, met_at=met_at),
         )
-        self._auth: Authentication | None = None
+        self._auth: AuthExchange | None = None
         self._mechanism = ""
         self._held_octets = 0
         self._patience = _Patience(options)

@@ -25,7 +25,8 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
-from letterlock.resolver.driver import Resolver, Transport
+from letterlock.resolver.driver import Transport
+from letterlock.resolver.driver import ValidatingResolver as Resolver
 from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.signatures import ALGORITHMS, SHA1_ALGORITHMS

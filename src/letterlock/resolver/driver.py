@@ -36,7 +36,7 @@ _META_TYPES = frozenset(
 )
 
 
-class Resolver:
+class ValidatingResolver:
     """A validating stub resolver.
 
     `transport(wire, tcp)` sends a query and returns the reply's wire. It raises TimeoutError when none came in time,

@@ -37,7 +37,7 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
     parse_capabilities,
 )
-from letterlock.smtp.client_steps import ACCEPTING, GO_AHEAD, State, Step
+from letterlock.smtp.client_steps import ACCEPTING, GO_AHEAD, ClientState, Step
 from letterlock.smtp.reply_parser import MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES, MalformedReply, ReplyParser
 
 MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8), and what bounds a pipelined group
@@ -55,7 +55,7 @@ class _Command:
 
 _ENVELOPE = frozenset({Step.RSET, Step.MAIL, Step.RCPT, Step.DATA, Step.NO_MESSAGE})
 _SKIPPED_WHEN_POINTLESS = frozenset({Step.RCPT, Step.DATA})
-_DEAF = frozenset({State.CLOSED, State.HANDSHAKE})
+_DEAF = frozenset({ClientState.CLOSED, ClientState.HANDSHAKE})
 
 
 class SmtpClient:
@@ -84,7 +84,7 @@ class SmtpClient:
         self._output: list[bytes] = []
         self._due: deque[_Command] = deque([_Command(Step.GREETING)])
         self._plan: deque[_Command] = deque()
-        self.state = State.WAITING
+        self.state = ClientState.WAITING
         self.capabilities: Capabilities = _NO_CAPABILITIES
         self._secure = secure
         self.lmtp = lmtp
@@ -133,13 +133,13 @@ class SmtpClient:
 
     def hello(self) -> None:
         """EHLO; LHLO in LMTP (RFC 2033 section 4.1). Raises LocalProtocolError."""
-        self._demand(State.GREETED)
+        self._demand(ClientState.GREETED)
         step = Step.LHLO if self.lmtp else Step.EHLO
         self._send(_Command(step, _ascii(step.value) + b" " + self._name + b"\r\n"))
 
     def hello_without_extensions(self) -> None:
         """HELO, for a server that does not know EHLO; never inside TLS, nor in LMTP. Raises LocalProtocolError."""
-        self._demand(State.GREETED)
+        self._demand(ClientState.GREETED)
         if self.lmtp:
             raise LocalProtocolError("there is no HELO in LMTP")
         if self._secure:
@@ -148,17 +148,17 @@ class SmtpClient:
 
     def start_tls(self) -> None:
         """STARTTLS (RFC 3207). Raises LocalProtocolError when it was not offered."""
-        self._demand(State.READY)
+        self._demand(ClientState.READY)
         if self._secure or not self.capabilities.starttls:
             raise LocalProtocolError("STARTTLS is not on offer")
         self._send(_Command(Step.STARTTLS, b"STARTTLS\r\n"))
 
     def tls_established(self) -> None:
         """The handshake is done: forget what the server said in clear; EHLO comes next (RFC 3207 section 4.2)."""
-        self._demand(State.HANDSHAKE)
+        self._demand(ClientState.HANDSHAKE)
         self.capabilities = _NO_CAPABILITIES
         self._secure = True
-        self.state = State.GREETED
+        self.state = ClientState.GREETED
 
     def begin(
         self,
@@ -182,7 +182,7 @@ class SmtpClient:
         where it is (RFC 8689 section 2), `early` only where `may_send_early`. `wishes` go only to a server that offers
         DSN (RFC 3461 section 5.2).
         """
-        self._demand(State.READY)
+        self._demand(ClientState.READY)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise LocalProtocolError(f"a transaction has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
         if eight_bit and not self.capabilities.eight_bit_mime:
@@ -222,7 +222,7 @@ class SmtpClient:
 
         Raises LocalProtocolError on a bare CR or LF: some servers would see another end of the message than others.
         """
-        self._demand(State.SENDING)
+        self._demand(ClientState.SENDING)
         try:
             ready = content if isinstance(content, WireContent) else wire_content(content)
         except BareLineEnd as error:
@@ -240,7 +240,7 @@ class SmtpClient:
 
     def quit(self) -> None:
         """QUIT. Raises LocalProtocolError."""
-        self._demand(State.GREETED, State.READY)
+        self._demand(ClientState.GREETED, ClientState.READY)
         self._send(_Command(Step.QUIT, b"QUIT\r\n"))
 
     def receive(self, data: bytes) -> list[Event]:
@@ -270,7 +270,7 @@ class SmtpClient:
         return events
 
     def _connection_ended(self) -> list[Event]:
-        due, self.state = self.awaiting, State.CLOSED
+        due, self.state = self.awaiting, ClientState.CLOSED
         if due is Step.QUIT or due is None:
             return []
         raise ConnectionEnded(f"the server closed the connection {_while(due)}")
@@ -279,7 +279,7 @@ class SmtpClient:
         if not self._due:
             if reply.code != 421:
                 raise self._fault(f"the server answered what nobody asked: {reply}")
-            self.state = State.CLOSED
+            self.state = ClientState.CLOSED
             return [ServerClosing(reply)]
         command = self._due.popleft()
         accepted = reply.code in ACCEPTING[command.step]
@@ -287,7 +287,7 @@ class SmtpClient:
             raise self._fault(f"the server answered {command.step} with {reply}")
         events = self._answer(command, reply, accepted=accepted)
         if reply.code == 421:
-            self.state = State.CLOSED
+            self.state = ClientState.CLOSED
             events.append(ServerClosing(reply))
         return events
 
@@ -298,26 +298,26 @@ class SmtpClient:
             case Step.MESSAGE:
                 return [self._message_answered(command, reply)]
             case Step.GREETING:
-                self.state = State.GREETED if accepted else State.CLOSED
+                self.state = ClientState.GREETED if accepted else ClientState.CLOSED
                 return [Greeted(reply)]
             case Step.EHLO | Step.HELO | Step.LHLO:
                 return [self._greeted_back(command.step, reply, accepted=accepted)]
             case Step.STARTTLS:
                 return [self._answer_tls(reply)]
-        self.state = State.CLOSED
+        self.state = ClientState.CLOSED
         return [QuitAnswered(reply)]
 
     def _message_answered(self, command: _Command, reply: Reply) -> Event:
         if not self._due:
             self._transaction_open = False
-            self.state = State.READY
+            self.state = ClientState.READY
         return MessageAnswered(reply, command.recipient)
 
     def _greeted_back(self, step: Step, reply: Reply, *, accepted: bool) -> Event:
         if not accepted:
-            self.state = State.GREETED
+            self.state = ClientState.GREETED
             return HelloAnswered(reply, None)
-        self.state = State.READY
+        self.state = ClientState.READY
         if step is Step.HELO:
             self.capabilities = _NO_CAPABILITIES
         else:
@@ -326,12 +326,12 @@ class SmtpClient:
 
     def _answer_tls(self, reply: Reply) -> Event:
         if reply.code not in GO_AHEAD:
-            self.state = State.READY
+            self.state = ClientState.READY
             return TlsAnswered(reply, TlsGoAhead.REFUSED)
         if self._parser.pending:
-            self.state = State.CLOSED
+            self.state = ClientState.CLOSED
             return TlsAnswered(reply, TlsGoAhead.INJECTED)
-        self.state = State.HANDSHAKE
+        self.state = ClientState.HANDSHAKE
         return TlsAnswered(reply, TlsGoAhead.READY)
 
     def _answer_envelope(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
@@ -372,7 +372,7 @@ class SmtpClient:
             self._accepted = []
             return self._envelope_over(reply)
         if self._accepted:
-            self.state = State.SENDING
+            self.state = ClientState.SENDING
             return [EnvelopeAnswered(tuple(self._accepted), reply)]
         if self.lmtp:
             raise self._fault(f"the server wants a message that is for nobody: {reply}")  # RFC 2033 section 4.2: a 503
@@ -398,14 +398,14 @@ class SmtpClient:
         """All of the envelope is answered, and no DATA asks for leave."""
         if not self._accepted:
             return self._envelope_over(None)
-        self.state = State.SENDING
+        self.state = ClientState.SENDING
         return [EnvelopeAnswered(tuple(self._accepted), None)]
 
     def _pointless(self) -> bool:
         return not self._sender_accepted or (self._plan[0].step is Step.DATA and not self._accepted)
 
     def _envelope_over(self, reply: Reply | None) -> list[Event]:
-        self.state = State.READY
+        self.state = ClientState.READY
         return [EnvelopeAnswered((), reply)]
 
     def _mail_parameters(self, size: int, eight_bit: bool, requiretls: bool, smtputf8: bool) -> bytes:
@@ -423,14 +423,14 @@ class SmtpClient:
         if not self._due and self._parser.pending:
             raise self._fault(f"the server spoke before it was sent {commands[0].step}")
         self._due.extend(commands)
-        self.state = State.WAITING
+        self.state = ClientState.WAITING
 
-    def _demand(self, *states: State) -> None:
+    def _demand(self, *states: ClientState) -> None:
         if self.state not in states:
             raise LocalProtocolError(f"not while the session is {self.state}")
 
     def _fault(self, what: str) -> RemoteProtocolError:
-        self.state = State.CLOSED
+        self.state = ClientState.CLOSED
         self.fault = RemoteProtocolError(what)
         return self.fault
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class State(StrEnum):
+class ClientState(StrEnum):
     """The next permitted step."""
 
     WAITING = "waiting"  # for an answer

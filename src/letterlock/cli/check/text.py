@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from letterlock.cli.check.table import heading
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.deliver.session import Refused, Unreachable
+from letterlock.deliver.session import NotCleared, Unreachable
 from letterlock.discover.announced import Announced
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
@@ -182,7 +182,7 @@ def _draw_contact(contact: Contact, host: HostSurvey, now: float, style: Style) 
             met = f" ({safe(cleared.achieved.match)})" if cleared.achieved.match else ""
             level = style.state(cleared.achieved.level.value)
             yield f"    {contact.address}   {level}{by}{met}   {_tls_words(handshake)}"
-        case Refused(verdict=verdict, evidence=evidence):
+        case NotCleared(verdict=verdict, evidence=evidence):
             tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
             yield f"    {contact.address}   {style('held', 'warn')}   {_tls_words(tls)}"
             yield from (f"  {_reason(each, style)}" for each in verdict.reasons)

@@ -5,7 +5,7 @@ them without asking first. docs/guides/check.md lists them.
 """
 
 from letterlock.cli.check.table import heading
-from letterlock.deliver.session import Refused, Unreachable
+from letterlock.deliver.session import NotCleared, Unreachable
 from letterlock.discover.announced import Announced
 from letterlock.identity.certificates import InvalidCertificate, describe
 from letterlock.identity.dane import usable_records
@@ -198,14 +198,14 @@ def _contact(contact: Contact) -> dict[str, object]:
     }
 
 
-_OUTCOMES: dict[type, str] = {Met: "cleared", Refused: "held", Unreachable: "unreachable"}
+_OUTCOMES: dict[type, str] = {Met: "cleared", NotCleared: "held", Unreachable: "unreachable"}
 
 
-def _reasons(result: Met | Refused | Unreachable) -> tuple[Reason, ...]:
+def _reasons(result: Met | NotCleared | Unreachable) -> tuple[Reason, ...]:
     match result:
         case Met(cleared=cleared):
             return cleared.reasons
-        case Refused(verdict=verdict):
+        case NotCleared(verdict=verdict):
             return verdict.reasons
     return ()
 

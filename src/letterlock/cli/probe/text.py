@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from letterlock.cli.probe.presented_chain import ChainLink, Findings, records_in_sight
 from letterlock.cli.style import Style
 from letterlock.deliver.log import safe
-from letterlock.deliver.session import Opened, Refused, Unreachable
+from letterlock.deliver.session import NotCleared, Opened, Unreachable
 from letterlock.identity.certificates import CertificateSummary
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.pkix import PkixMatch
@@ -62,7 +62,7 @@ def summary(probed: Probe) -> str:
         case Opened(cleared=cleared):
             by = f" by {cleared.achieved.by}" if cleared.achieved.by else ""
             return f"{cleared.achieved.level}{by}: what was required holds"
-        case Refused(verdict=verdict):
+        case NotCleared(verdict=verdict):
             return sentence(verdict.reasons[0])
         case Unreachable(text=text):
             return text
@@ -74,7 +74,7 @@ def reasons(probed: Probe) -> tuple[Reason, ...]:
     match probed.result:
         case Opened(cleared=cleared):
             return cleared.reasons[len(cleared.requirement.reasons) :] or cleared.reasons
-        case Refused(verdict=verdict):
+        case NotCleared(verdict=verdict):
             return verdict.reasons
         case Unreachable():
             return ()

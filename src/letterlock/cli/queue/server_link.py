@@ -16,13 +16,13 @@ from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.cli.configured import config_option, configured
 from letterlock.deliver.log import safe
 from letterlock.mail.addresses import InvalidAddress, parse_mailbox
-from letterlock.queue.orders import State, Wanted
+from letterlock.queue.orders import RecipientState, Wanted
 
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
 MIN_PROGRESS = 2_000  # what takes no time needs no bar
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "": 3_600, "d": 86_400}
-STATES = [state.value for state in State if state is not State.DELIVERED]
+STATES = [state.value for state in RecipientState if state is not RecipientState.DELIVERED]
 
 
 def with_server(command: Callable[..., None]) -> Callable[..., None]:
@@ -110,7 +110,7 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
             sender=None if sender is None else _sender(sender),
             accepted_before=None if older is None else time.time() - older,
             reason=reason,
-            state=None if state is None else State(state),
+            state=None if state is None else RecipientState(state),
         )
         command(*arguments, wanted=wanted, **others)
 

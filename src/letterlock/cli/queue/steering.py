@@ -11,11 +11,11 @@ from letterlock.admin.client import EVERYTHING, Queues, ServerError
 from letterlock.app.output import json_text
 from letterlock.cli.queue.server_link import Domain, among, filtered, named_ids, plural, progress, with_server
 from letterlock.deliver.log import safe
-from letterlock.queue.orders import MAX_REASON_CHARACTERS, State, Wanted
+from letterlock.queue.orders import MAX_REASON_CHARACTERS, RecipientState, Wanted
 
 MAX_ABSENT_SHOWN = 10
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-_FREED = (State.HELD, State.QUARANTINED)
+_FREED = (RecipientState.HELD, RecipientState.QUARANTINED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class OrderVerb:
     done: str
     unasked: bool = True  # whether it may be done to many without a terminal and without --yes
     because: str | None = None
-    only: State | None = None
+    only: RecipientState | None = None
 
 
 def _many(command: Callable[..., None]) -> Callable[..., None]:
@@ -120,7 +120,7 @@ def release(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything:
     """
     if wanted.state not in (None, *_FREED):
         raise click.UsageError("only held or quarantined messages can be released")
-    only = wanted.state if ids else wanted.state or State.HELD
+    only = wanted.state if ids else wanted.state or RecipientState.HELD
     _carry_out(
         client, OrderVerb("release", "Release", "released", only=only), wanted, ids, everything=everything, **how
     )

@@ -13,7 +13,7 @@ from letterlock.deliver import outcomes
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints
-from letterlock.deliver.session import Opened, Ports, Refused, Unreachable, open_session
+from letterlock.deliver.session import NotCleared, Opened, Ports, Unreachable, open_session
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
@@ -105,7 +105,7 @@ class _Delivery:
         match await open_session(self._address, IN_CLEAR, ports=self._ports, options=self._options, lmtp=True):
             case Opened() as session:
                 return await self._transact(replace(session, local=True))
-            case Refused(verdict=verdict, connected_at=connected_at):
+            case NotCleared(verdict=verdict, connected_at=connected_at):
                 self._handed.connected_at = connected_at
                 self._defer("4.7.0", "; ".join(sentence(reason) for reason in verdict.reasons))
             case Unreachable(status=status, text=text, connected_at=connected_at, hints=hints):

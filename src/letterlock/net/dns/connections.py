@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from letterlock.net.dns.message_header import answers, with_id
-from letterlock.net.dns.upstream import Authentication, Upstream
+from letterlock.net.dns.upstream import Upstream, UpstreamProof
 from letterlock.net.errors import os_error_words
 from letterlock.net.socket_address import socket_address
 from letterlock.resolver.answer import NoUpstream
@@ -30,7 +30,7 @@ class WrongUpstream(NoUpstream):
     """The peer did not prove that it is the configured upstream."""
 
 
-def tls_context(tls: Authentication, roots: Path | None) -> ssl.SSLContext:
+def tls_context(tls: UpstreamProof, roots: Path | None) -> ssl.SSLContext:
     """TLS 1.2 or newer. A name is verified against `roots` (PEM; None: the system's); a pin alone needs no chain."""
     context = ssl.create_default_context(cafile=str(roots) if roots else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -29,7 +29,7 @@ class NoUpstreams(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Authentication:
+class UpstreamProof:
     """The proof required of an upstream: a certificate for `name`, a public key with this SHA-256, or both."""
 
     name: str | None = None
@@ -46,7 +46,7 @@ class Upstream:
 
     address: str
     port: int = DNS_PORT
-    tls: Authentication | None = None
+    tls: UpstreamProof | None = None
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -85,7 +85,7 @@ def _place(place: str, text: str, default_port: int) -> tuple[str, int]:
     return str(ip), number
 
 
-def _authentication(shown: list[str], text: str) -> Authentication:
+def _authentication(shown: list[str], text: str) -> UpstreamProof:
     name, pin = None, None
     for each in shown:
         if each.startswith(_PIN) and pin is None:
@@ -96,7 +96,7 @@ def _authentication(shown: list[str], text: str) -> Authentication:
             raise InvalidUpstream(f"{text!r}: {each!r} is neither a host name nor pin-sha256=BASE64")
     if name is None and pin is None:
         raise InvalidUpstream(f"{text!r}: TLS needs to know whom to expect: tls://ADDRESS#NAME")
-    return Authentication(name, pin)
+    return UpstreamProof(name, pin)
 
 
 def _pin(encoded: str, text: str) -> bytes:

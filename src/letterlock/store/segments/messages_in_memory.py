@@ -15,7 +15,7 @@ from letterlock.queue.orders import (
     REMOVED_STATUS,
     Order,
     OrderKind,
-    State,
+    RecipientState,
     Tally,
     TallyBy,
     age_group,
@@ -31,7 +31,7 @@ class KeptTask:
     due_at: float
     attempts: int = 0
     token: str | None = None
-    state: str = State.WAITING.value
+    state: str = RecipientState.WAITING.value
     held_at: float | None = None
     held_because: str | None = None
     age: Age = NEW
@@ -84,7 +84,7 @@ class Kept:
         task, last, state = self.tasks.get(mailbox.domain), self.last.get(mailbox), self.states[mailbox]
         wishes = self.envelope.wishes.of(mailbox)
         if state == "queued" and task is not None:
-            state = task.state if task.state != State.WAITING else "leased" if task.token else state
+            state = task.state if task.state != RecipientState.WAITING else "leased" if task.token else state
         return QueuedRecipient(
             recipient=str(mailbox),
             next_hop=mailbox.domain,
@@ -110,10 +110,10 @@ def obey(kept: Kept, order: Order) -> bool:
     meant = [task for task in tasks if _MEANT[order.kind](task, order)]
     for task in meant:
         if order.kind in (OrderKind.HOLD, OrderKind.QUARANTINE):
-            state = State.HELD if order.kind is OrderKind.HOLD else State.QUARANTINED
+            state = RecipientState.HELD if order.kind is OrderKind.HOLD else RecipientState.QUARANTINED
             task.state, task.held_at, task.held_because = state.value, order.at, order.reason
             continue
-        task.state, task.held_at, task.held_because = State.WAITING.value, None, None
+        task.state, task.held_at, task.held_because = RecipientState.WAITING.value, None, None
         if task.token is None:
             task.due_at = order.at
     if meant and order.kind is not OrderKind.RETRY:
@@ -122,10 +122,10 @@ def obey(kept: Kept, order: Order) -> bool:
 
 
 _MEANT: dict[OrderKind, Callable[[KeptTask, Order], bool]] = {
-    OrderKind.RETRY: lambda task, _: task.state == State.WAITING and task.token is None,
-    OrderKind.HOLD: lambda task, _: task.state == State.WAITING,
-    OrderKind.QUARANTINE: lambda task, _: task.state != State.QUARANTINED,
-    OrderKind.RELEASE: lambda task, order: task.state != State.WAITING and order.only in (None, task.state),
+    OrderKind.RETRY: lambda task, _: task.state == RecipientState.WAITING and task.token is None,
+    OrderKind.HOLD: lambda task, _: task.state == RecipientState.WAITING,
+    OrderKind.QUARANTINE: lambda task, _: task.state != RecipientState.QUARANTINED,
+    OrderKind.RELEASE: lambda task, order: task.state != RecipientState.WAITING and order.only in (None, task.state),
 }
 
 
@@ -157,7 +157,7 @@ def tally(all_kept: Iterable[Kept], by: TallyBy, now: float) -> tuple[Tally, ...
 
 def _tallies(message: QueuedMessage, by: TallyBy, now: float) -> Iterator[tuple[str, Tally]]:
     """One for each next hop that is still to be served."""
-    open_states = set(State) - {State.DELIVERED, State.FAILED}
+    open_states = set(RecipientState) - {RecipientState.DELIVERED, RecipientState.FAILED}
     parts = {each.next_hop: each for each in reversed(message.recipients) if state_of(each) in open_states}
     group = age_group(now - message.accepted_at)
     ages = tuple(int(place == group) for place in range(len(AGES) + 1))
