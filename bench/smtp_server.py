@@ -50,7 +50,13 @@ class Nowhere:
     """A store that keeps nothing."""
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         """Take it."""
 

@@ -29,13 +29,23 @@ class MemoryStore:
         self._tokens = (f"lease-{number}" for number in itertools.count(1))
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         """Keep a message."""
         self._insert(envelope, body, next_attempt_at)
         for lease in leases:
             task = self._kept[envelope.id].tasks[lease.next_hop]
             task.token, task.due_at = lease.token, lease.expires_at
+        if quarantined is not None:
+            await self.obey(
+                Order(kind=OrderKind.QUARANTINE, at=envelope.accepted_at, reason=quarantined), (envelope.id,)
+            )
 
     async def lease(
         self,

@@ -7,6 +7,7 @@ import pytest
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mail.wishes import Event
+from letterlock.queue.orders import Order, OrderKind
 from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from tests.contract.delivering import lease_one, settled, wishing
@@ -78,3 +79,15 @@ async def test_rfc3461_4_wishes_are_remembered(store: Store) -> None:
     kept = wishing((ANN, set()), (BEN, set(Event)))
     await store.accept(kept, BODY, next_attempt_at=0)
     assert (await lease_one(store)).envelope == kept
+
+
+async def test_what_is_quarantined_is_not_leased_until_it_is_released(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0, quarantined="DMARC: not authenticated")
+    assert not await store.lease(1e9, limit=10, lease_seconds=60)
+    message = await store.message("M1")
+    assert message is not None
+    assert [each.state for each in message.recipients] == ["quarantined", "quarantined"]
+    assert {each.held_because for each in message.recipients} == {"DMARC: not authenticated"}
+    assert await store.body("M1") == BODY
+    await store.obey(Order(kind=OrderKind.RELEASE, at=5.0), ["M1"])
+    assert len(await store.lease(6.0, limit=10, lease_seconds=60)) == 2

@@ -38,12 +38,19 @@ class FakeStore:
 
     kept: list[tuple[Envelope, bytes, float]] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
+    quarantined: dict[str, str] = field(default_factory=dict)
     fault: Exception | None = None
     gate: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         self.entered.set()
         if self.gate is not None:
@@ -52,6 +59,8 @@ class FakeStore:
             raise self.fault
         self.kept.append((envelope, body, next_attempt_at))
         self.leases += leases
+        if quarantined is not None:
+            self.quarantined[envelope.id] = quarantined
 
 
 @dataclass

@@ -99,7 +99,13 @@ class HandStore:
         return min((time for time, _ in self.due), default=None)
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         """Not for delivery."""
         raise AssertionError

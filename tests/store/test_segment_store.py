@@ -173,7 +173,13 @@ class StuckStore(MemoryStore):
         self.asked, self.resume = asyncio.Event(), asyncio.Event()
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         self.asked.set()
         await self.resume.wait()
@@ -292,7 +298,13 @@ class FullStore(MemoryStore):
     """A store whose disk is full."""
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         raise StoreFull("the disk with the queue is full")
 

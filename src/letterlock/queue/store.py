@@ -49,12 +49,18 @@ class AcceptStore(Protocol):
     """What `receive` needs: take responsibility for a message. Every verb may raise StoreFailed."""
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         """Store a message; it is on disk, fsynced, when this returns.
 
         `leases` are held from the start for these of its next hops, by whoever made them; the others are due at
-        `next_attempt_at`.
+        `next_attempt_at`. `quarantined` says why nothing of it is delivered until an operator releases it.
         """
 
     def has_room(self, octets: int, /) -> bool:

@@ -106,14 +106,22 @@ class SegmentStore:
             self._disk.hold_reserve()
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         """Keep a message; it is durable when this returns."""
         if not self.has_room(len(body)):
             raise StoreFull("the disk with the queue is full, but for what must stay free")
         hops = {mailbox.domain for mailbox in envelope.recipients}
-        if len(leases) != 1 or hops != {leases[0].next_hop}:
-            await self._kept.accept(envelope, body, next_attempt_at=next_attempt_at, leases=leases)
+        if quarantined is not None or len(leases) != 1 or hops != {leases[0].next_hop}:
+            await self._kept.accept(
+                envelope, body, next_attempt_at=next_attempt_at, leases=leases, quarantined=quarantined
+            )
             return
         note = write_envelope(envelope)
         if self._seal.encrypts:

@@ -11,7 +11,7 @@ from typing import IO
 
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.journal import record
-from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
+from letterlock.queue.orders import MAX_REASON_CHARACTERS, Order, OrderKind, Page, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost, StoreFailed
 from letterlock.queue.tasks import (
     Attempt,
@@ -83,11 +83,17 @@ class SqliteStore:
             raise explain(error, f"cannot open the queue {directory / FILE}") from None
 
     async def accept(
-        self, envelope: Envelope, body: bytes, *, next_attempt_at: float, leases: Sequence[Lease] = ()
+        self,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        next_attempt_at: float,
+        leases: Sequence[Lease] = (),
+        quarantined: str | None = None,
     ) -> None:
         """Keep a message; it is durable when this returns."""
         closed = self._seal.close(envelope.id, body)
-        await self._writer.do(lambda db: _insert(db, envelope, closed, next_attempt_at, leases))
+        await self._writer.do(lambda db: _accept(db, envelope, closed, next_attempt_at, leases, quarantined))
 
     async def lease(
         self,
@@ -254,6 +260,20 @@ class SqliteStore:
         """Finish what is in hand and close the files."""
         await self._writer.close()
         self._lock.close()
+
+
+def _accept(
+    db: sqlite3.Connection,
+    envelope: Envelope,
+    closed: bytes,
+    next_attempt_at: float,
+    leases: Sequence[Lease],
+    quarantined: str | None,
+) -> None:
+    _insert(db, envelope, closed, next_attempt_at, leases)
+    if quarantined is not None:
+        order = Order(kind=OrderKind.QUARANTINE, at=envelope.accepted_at, reason=quarantined[:MAX_REASON_CHARACTERS])
+        orders.obey(db, order, (envelope.id,))
 
 
 def _insert(
