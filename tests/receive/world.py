@@ -12,6 +12,7 @@ from letterlock.mail.envelope import Envelope
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
+from letterlock.receive.authenticate_mail import JudgeMail
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
@@ -148,7 +149,11 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    options: ReceiveOptions | None = None, profile: Profile | None = None, *, host: str = "127.0.0.1"
+    options: ReceiveOptions | None = None,
+    profile: Profile | None = None,
+    *,
+    host: str = "127.0.0.1",
+    judge: JudgeMail | None = None,
 ) -> AsyncIterator[World]:
     """A listener with these options and this profile, stopped at the end."""
     store, delivery, ids = FakeStore(), Delivery(), itertools.count(1)
@@ -159,6 +164,7 @@ async def world(
         new_id=lambda: f"ID{next(ids)}",
         handover=delivery,
         observers=Observers((ReceiptLog(),)),
+        judge=judge,
     )
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
         await listener.start([bound], profile or Profile())

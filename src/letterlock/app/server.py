@@ -30,6 +30,7 @@ from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.deliver.log import DeliveryLog
 from letterlock.discover import Discoverer
 from letterlock.discover.anchor_keeper import AnchorKeeper
+from letterlock.discover.mail_authentication import MailJudge
 from letterlock.discover.recent_discoverer import RecentDiscoverer
 from letterlock.discover.sts_finder import StsFinder
 from letterlock.net.dial import TcpDialer
@@ -344,6 +345,7 @@ class Server:
             handover=self.deliverer,
             has_room=store.has_room,
             observers=self.observers,
+            judge=MailJudge(asked.resolver),
         )
         self.control = ControlServer(
             store,

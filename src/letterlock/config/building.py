@@ -20,6 +20,7 @@ from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.keys import Key, declared
 from letterlock.machine import content_octets
 from letterlock.mail.names import InvalidName, normalise
+from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
 from letterlock.routing.local_targets import Maildir
@@ -69,6 +70,7 @@ def _receive(file: FileTable, hostname: str, content: int) -> ReceiveOptions:
         file,
         hostname=hostname,
         max_inflight_octets=content,
+        mail_authentication=filled(MailAuthenticationOptions, file, authserv_id=filled(ComposedKeys, file).authserv_id),
         users=file.accounts.users,
         signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),
     )

@@ -41,6 +41,16 @@ class ListenerTable(Table):
         description="Clients that may send to anybody through this listener. Unset: for `relay` those of `[smtp]`, for "
         "`mx`, `submission` and `submissions` nobody.",
     )
+    authenticate_mail: bool | None = Field(
+        None,
+        description="Check DKIM, SPF, DMARC and ARC of mail from clients that may not relay, add "
+        "Authentication-Results, and do what `[mail_authentication]` says. Unset: an `mx` does, no other listener.",
+    )
+    seal_as: DomainName | None = Field(
+        None,
+        description="Seal mail that was checked with ARC (RFC 8617), by the key of this domain in `[dkim]`, for the "
+        "servers that it is forwarded to. Unset: no seal.",
+    )
     certificate: FilePath | None = Field(
         None, description="PEM file of this listener's certificate and its intermediates. Unset: that of `[smtp]`."
     )
@@ -51,6 +61,11 @@ class ListenerTable(Table):
     def context(self) -> ServerContext | None:
         """The listener's own certificate and its key, loaded."""
         return self._context
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether mail from elsewhere is checked."""
+        return self.role is Role.MX if self.authenticate_mail is None else self.authenticate_mail
 
     @model_validator(mode="after")
     def _load_certificate(self, info: ValidationInfo) -> "ListenerTable":
@@ -63,6 +78,8 @@ class ListenerTable(Table):
             raise wrong("nobody could send here: an mx needs domains", 'add domains = ["example.org"]', at="role")
         if self.role is not Role.MX and self.domains:
             raise wrong("only an mx has domains", 'write role = "mx"', at="domains")
+        if self.seal_as is not None and not self.authenticates:
+            raise wrong("nothing is checked here that a seal could state", "add authenticate_mail = true", at="seal_as")
         return self
 
 

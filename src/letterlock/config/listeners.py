@@ -35,5 +35,7 @@ def _profile(table: ListenerTable, relay: Profile) -> Profile:
         relay_networks=relay.relay_networks if inherits else tuple(table.relay_networks or ()),
         relay_own_machine=inherits and relay.relay_own_machine,
         domains=frozenset(table.domains),
+        authenticates=table.authenticates,
+        seals_as=table.seal_as,
         tls_required_no_networks=relay.tls_required_no_networks,
     )

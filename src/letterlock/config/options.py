@@ -27,6 +27,7 @@ from letterlock.keys import Key
 from letterlock.net.dns import Upstream
 from letterlock.net.sources import SourceAddresses
 from letterlock.queue.settle import RetrySchedule
+from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
 from letterlock.resolver import ALGORITHMS, NegativeAnchor, TrustAnchor
@@ -128,6 +129,15 @@ class ComposedKeys:
             least=0,
             most=1 << 50,
             restart=True,
+        ),
+    ] = None
+    authserv_id: Annotated[
+        DomainName | None,
+        Key(
+            "mail_authentication.authserv_id",
+            "Whose results Authentication-Results says they are (RFC 8601 section 2.5). Several servers of one domain "
+            "can have the same. Fields of others that claim this name or the hostname are removed. Unset: the "
+            "hostname.",
         ),
     ] = None
     users_file: Annotated[
@@ -310,6 +320,7 @@ CONSUMERS = (
     Options,
     ComposedKeys,
     ReceiveOptions,
+    MailAuthenticationOptions,
     Profile,
     ResolverOptions,
     DeliverOptions,

@@ -29,10 +29,12 @@ if TYPE_CHECKING:  # models are made when the program runs: to the type checker 
     AccountsKeys = Table
     ResolverKeys = Table
     DeliveryKeys = Table
+    MailAuthenticationKeys = Table
     TopKeys = Table
 else:
-    SmtpKeys, QueueKeys, AccountsKeys, ResolverKeys, DeliveryKeys, TopKeys = (
-        keys_of(table, CONSUMERS) for table in ("smtp", "queue", "accounts", "resolver", "delivery", "")
+    SmtpKeys, QueueKeys, AccountsKeys, ResolverKeys, DeliveryKeys, MailAuthenticationKeys, TopKeys = (
+        keys_of(table, CONSUMERS)
+        for table in ("smtp", "queue", "accounts", "resolver", "delivery", "mail_authentication", "")
     )
 
 
@@ -96,6 +98,10 @@ class DeliveryTable(DeliveryKeys):
     """Sending mail."""
 
 
+class MailAuthenticationTable(MailAuthenticationKeys):
+    """The treatment of mail from elsewhere that is not authentic; `[[listener]] authenticate_mail` turns it on."""
+
+
 class FileTable(TopKeys):
     """The top of the file."""
 
@@ -105,6 +111,9 @@ class FileTable(TopKeys):
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))
     resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))
     delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
+    mail_authentication: MailAuthenticationTable = Field(
+        default_factory=lambda: MailAuthenticationTable.model_validate({})
+    )
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
@@ -129,6 +138,12 @@ class FileTable(TopKeys):
                 at=("smtp", "listen"),
             )
         for number, each in enumerate(self.listener):
+            if each.seal_as is not None and not any(_signs_for(name, each.seal_as) for name in self.dkim):
+                raise wrong(
+                    f"there is no key of {each.seal_as} to seal with",
+                    f'add [dkim."{each.seal_as}"] with selectors; `letterlock dkim key {each.seal_as}` makes a key',
+                    at=("listener", number, "seal_as"),
+                )
             if each.role in SUBMITS and not (each.relay_networks or keys.users_file):
                 raise wrong(
                     f"nobody could send here: a {each.role} listener needs users or relay_networks",
@@ -161,6 +176,11 @@ class FileTable(TopKeys):
         return self
 
 
+def _signs_for(name: str, domain: str) -> bool:
+    """Whether the keys of one domain sign for another: for itself and those below it."""
+    return domain == name or domain.endswith(f".{name}")
+
+
 def _fits(first: float, longest: float, *at: str) -> None:
     """A first wait that is longer than the longest one is not meant."""
     if first > longest:
@@ -176,6 +196,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "resolver": ResolverTable,
     "resolver.negative": NegativeAnchorTable,
     "delivery": DeliveryTable,
+    "mail_authentication": MailAuthenticationTable,
     "domain": RuleTable,
     "domain.exception": RuleExceptionTable,
     "sender": SenderTable,

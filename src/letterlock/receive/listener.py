@@ -15,6 +15,7 @@ from letterlock.queue.observing import NOBODY, Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import Authenticator
+from letterlock.receive.authenticate_mail import JudgeMail
 from letterlock.receive.limits import COPIES, Admission, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Pipeline
@@ -59,6 +60,7 @@ class Listener:
     """The receiving service, on the sockets of all listeners. `handover` gets what is on disk.
 
     `has_room`: whether the disk has room for a message of so many octets. `observers` are shown what was accepted.
+    `judge` authenticates mail from elsewhere; without it, nobody does.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Listener:
         handover: Handover = _NOBODY,
         has_room: Callable[[int], bool] = _always,
         observers: Observers = NOBODY,
+        judge: JudgeMail | None = None,
     ) -> None:
+        self._judge = judge
         memory = MemoryBudget(_memory(options))
         self._services = Services(
             options=options,
@@ -112,7 +116,8 @@ class Listener:
         self._started = [self._service(profile) for profile in profiles]
 
     def _service(self, profile: Profile) -> Service:
-        steps = steps_of(profile, self._services.options, self._services.memory, self._has_room)
+        services = self._services
+        steps = steps_of(profile, services.options, services.memory, self._has_room, self._judge, services.observers)
         return Service(profile, Pipeline(steps))
 
     async def start(self, sockets: Sequence[socket.socket], profile: Profile) -> None:

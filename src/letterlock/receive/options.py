@@ -1,12 +1,13 @@
 """What all listeners share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from letterlock.accounts.user_file import Users
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
 from letterlock.mailauth.dkim.sign import Signer
+from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
 
@@ -20,12 +21,13 @@ class ReceiveOptions:
     4.5.3.2.7: at least 5 minutes); `message_timeout_seconds` one message from DATA to its final dot.
     `max_inflight_octets` bounds the envelopes and contents of unaccepted messages of all sessions together, as they
     arrive, each twice, for a copy is made while it goes to disk; one largest message always fits. `expire_seconds` is
-    how long delivery is tried. IPv6 clients are counted by /64. `signer` signs
-    with DKIM; None: nobody does. `users` may log in on submission listeners.
+    how long delivery is tried. IPv6 clients are counted by /64. `signer` signs with DKIM; None: nobody does.
+    `mail_authentication` is what happens to mail that is not authentic. `users` may log in on submission listeners.
     """
 
     hostname: str
     signer: Signer | None = None
+    mail_authentication: MailAuthenticationOptions = field(default_factory=MailAuthenticationOptions)
     users: Users | None = None
     postmaster: Annotated[
         Mailbox | None,

@@ -25,6 +25,7 @@ from letterlock.mail.checked_content import CheckedContent
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes
+from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.smtp.server_events import MessageReceived, RecipientOffered, SenderOffered
 
 Answer = Reply | None
@@ -58,6 +59,8 @@ class Draft:
     """A message on its way to the queue. Message steps may change every attribute but `id` and `received_at`.
 
     `fields` are header fields, each with its CRLF, that go above the content; `add_field` puts one on top of them.
+    `verdict` is what mail authentication found, once it was checked. `quarantined` says why the message waits for an
+    operator instead of being delivered.
     """
 
     id: str
@@ -70,6 +73,8 @@ class Draft:
     smtputf8: bool
     content: CheckedContent
     fields: bytes = b""
+    verdict: MailVerdict | None = None
+    quarantined: str | None = None
 
     @classmethod
     def of(cls, message: MessageReceived, message_id: str, now: float) -> "Draft":

@@ -33,6 +33,7 @@ class Profile:
     `relay_networks` are the clients that may send to anybody; with `relay_own_machine` also those on this machine, by
     whichever of its addresses they come. `domains` are the recipients' domains that anybody may send to.
     `tls_required_no_networks` are the clients whose header `TLS-Required: No` counts; None: everybody's who may relay.
+    `authenticates` mail of clients that may not relay; `seals_as` the domain whose key seals it with ARC afterwards.
     """
 
     role: Role = Role.RELAY
@@ -47,6 +48,8 @@ class Profile:
     ] = LOOPBACK
     relay_own_machine: bool = False
     domains: frozenset[str] = frozenset()
+    authenticates: bool = False
+    seals_as: str | None = None
     tls_required_no_networks: Annotated[
         tuple[Network, ...] | None,
         Key(

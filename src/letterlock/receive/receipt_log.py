@@ -8,6 +8,8 @@ from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
+from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
+from letterlock.mailauth.mail_verdict import AuthenticatedMail
 from letterlock.queue.observing import Arrival, Watcher
 from letterlock.smtp.server_replies import TOO_MANY_ERRORS
 
@@ -48,6 +50,28 @@ class ReceiptLog(Watcher):
             LogEvent("message-id", "%(id)s: message-id=%(message_id)s", id=envelope.id, message_id=message_id)
         )
         _qmgr_log.info(_queued(envelope))
+
+    def authenticated(self, mail: AuthenticatedMail) -> None:
+        """Log what was found of a message, in a line of its own."""
+        verdict = mail.verdict
+        form = "%(id)s: authentication: author=<%(author)s> dmarc=%(dmarc)s policy=%(policy)s action=%(action)s"
+        form += " spf=%(spf)s dkim=%(dkim)s arc=%(arc)s"
+        values: dict[str, object] = {
+            "author": printable(verdict.dmarc.author or ""),
+            "dmarc": verdict.dmarc.result.value,
+            "policy": verdict.dmarc.published.value if verdict.dmarc.record else "absent",
+            "action": mail.done.action.value,
+            "spf": verdict.spf[-1].result.value if verdict.spf else "none",
+            "dkim": ",".join(map(_signed_by, verdict.dkim)) or "none",
+            "arc": verdict.arc.status.value,
+        }
+        log.info(LogEvent("authenticated", form, id=mail.id, **values))
+
+
+def _signed_by(verdict: DkimVerdict) -> str:
+    """A signature's result, with the domain whose it is."""
+    domain = f":{printable(verdict.signature.domain)}" if verdict.signature else ""
+    return f"{verdict.result.value}{domain}"
 
 
 def _picked_up(envelope: Envelope, uid: int) -> LogEvent:

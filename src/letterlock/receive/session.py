@@ -305,11 +305,21 @@ class Session:
         stage = self._pipeline.message
         refusal = await stage.run_waiting(self._facts, draft) if stage.waits else stage.run(self._facts, draft)
         if refusal is None:
-            await self._keep(*draft.finish(self._facts.client_label, self._options.expire_seconds))
+            kept = draft.finish(self._facts.client_label, self._options.expire_seconds)
+            await (self._keep(*kept) if draft.quarantined is None else self._hold_back(*kept, draft.quarantined))
         else:
             self._reject("END-OF-MESSAGE", refusal, message.reverse_path)
             self._smtp.refuse(refusal)
         self._hold(0)
+
+    async def _hold_back(self, envelope: Envelope, body: bytes, why: str) -> None:
+        """Put a message on disk for an operator to look at: nobody delivers it before they release it."""
+        try:
+            await self._services.store.accept(envelope, body, next_attempt_at=envelope.accepted_at, quarantined=why)
+        except StoreFailed as error:
+            self._refuse_for_the_store(envelope, error)
+        else:
+            self._accepted(envelope, body)
 
     async def _keep(self, envelope: Envelope, body: bytes) -> None:
         """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
@@ -317,13 +327,19 @@ class Session:
             leases = self._services.handover.prepare(envelope)
             await self._services.store.accept(envelope, body, next_attempt_at=envelope.accepted_at, leases=leases)
         except StoreFailed as error:
-            self._journal.not_queued(envelope.id, str(error))
-            self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
+            self._refuse_for_the_store(envelope, error)
         else:
-            self._smtp.accept(f"queued as {envelope.id}")
-            self._journal.queued()
-            self._show_observers(envelope, body)
+            self._accepted(envelope, body)
             self._services.handover.take(envelope, body, leases)
+
+    def _refuse_for_the_store(self, envelope: Envelope, error: StoreFailed) -> None:
+        self._journal.not_queued(envelope.id, str(error))
+        self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
+
+    def _accepted(self, envelope: Envelope, body: bytes) -> None:
+        self._smtp.accept(f"queued as {envelope.id}")
+        self._journal.queued()
+        self._show_observers(envelope, body)
 
     def _show_observers(self, envelope: Envelope, body: bytes) -> None:
         if observers := self._services.observers:

@@ -2,20 +2,28 @@
 
 from collections.abc import Callable, Iterator
 
+from letterlock.queue.observing import NOBODY, Observers
 from letterlock.receive.auth import RequireLogin, RequireOwnSender
+from letterlock.receive.authenticate_mail import AuthenticateMail, JudgeMail, RemoveForgedResults
 from letterlock.receive.header_duties import CompleteHeader
 from letterlock.receive.limits import MemoryBudget, RequireRoom
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Step
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.relay import RefuseRelaying
+from letterlock.receive.seal_arc import SealArc
 from letterlock.receive.sign_dkim import SignDkim
 from letterlock.receive.tls_steps import HeedTlsRequiredNo, RequireTls
 from letterlock.receive.trace import AddReceived
 
 
 def steps_of(
-    profile: Profile, options: ReceiveOptions, memory: MemoryBudget, has_room_on_disk: Callable[[int], bool]
+    profile: Profile,
+    options: ReceiveOptions,
+    memory: MemoryBudget,
+    has_room_on_disk: Callable[[int], bool],
+    judge: JudgeMail | None = None,
+    observers: Observers = NOBODY,
 ) -> Iterator[Step]:
     """The steps of a listener, in the order in which they run."""
     if profile.requires_tls and not profile.implicit_tls:
@@ -25,19 +33,32 @@ def steps_of(
         yield RequireOwnSender(options.users)
     yield RequireRoom(memory, has_room_on_disk)
     yield RefuseRelaying(profile.domains)
-    yield from message_steps(profile, options)
+    yield from message_steps(profile, options, judge, observers)
 
 
-def message_steps(profile: Profile, options: ReceiveOptions) -> Iterator[Step]:
+def message_steps(
+    profile: Profile, options: ReceiveOptions, judge: JudgeMail | None = None, observers: Observers = NOBODY
+) -> Iterator[Step]:
     """The steps that decide on messages; they also run for what local users leave in the drop directory.
 
-    A new step goes where what it needs is there: what reads or changes the header comes before AddReceived, so that our
-    Received field stays on top; a signature comes last.
+    A new step goes where what it needs is there. Our Authentication-Results stand above our Received field, as in RFC
+    8601 appendix B: so it is known that they were not there when the message came. Signatures and seals come last.
     """
     if profile.tls_required_no_networks != ():  # an empty list: the header counts from nobody
         yield HeedTlsRequiredNo(profile.tls_required_no_networks)
     if profile.role in SUBMITS:
         yield CompleteHeader(options.hostname)
+    own_id = options.mail_authentication.authserv_id or options.hostname
+    if profile.role in SUBMITS:
+        yield RemoveForgedResults(own_id, options.hostname)
     yield AddReceived(options.hostname)
+    if profile.authenticates and judge is not None:
+        yield AuthenticateMail(judge, options.hostname, options.mail_authentication, observers)
     if options.signer is not None and profile.relays:
         yield SignDkim(options.signer)
+    if (
+        profile.seals_as is not None
+        and options.signer is not None
+        and (keys := options.signer.keys_for(profile.seals_as))
+    ):
+        yield SealArc(keys, own_id)

@@ -273,7 +273,7 @@ def _accept(
     _insert(db, envelope, closed, next_attempt_at, leases)
     if quarantined is not None:
         order = Order(kind=OrderKind.QUARANTINE, at=envelope.accepted_at, reason=quarantined[:MAX_REASON_CHARACTERS])
-        orders.obey(db, order, (envelope.id,))
+        operator_orders.obey(db, order, (envelope.id,))
 
 
 def _insert(
