@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from letterlock.mail.replies import Reply
 from letterlock.mailauth.dmarc.actions import OBSERVE, Action, Choice, Disposition, Override
-from letterlock.mailauth.dmarc.reasons import Result as DmarcResult
+from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.mail_verdict import MailVerdict
-from letterlock.mailauth.spf.reasons import Result as SpfResult
-from letterlock.mailauth.spf.verdict import Verdict as SpfVerdict
+from letterlock.mailauth.spf.reasons import SpfResult
+from letterlock.mailauth.spf.verdict import SpfVerdict
 
 MAX_REPLY_CHARACTERS = 400  # a reply line has at most 512 octets (RFC 5321 section 4.5.3.1.5), code and status included
 _ACCEPTED = Disposition(Action.ACCEPT)

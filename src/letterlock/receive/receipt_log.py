@@ -8,7 +8,7 @@ from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
-from letterlock.mailauth.dkim.verify import Verdict as DkimVerdict
+from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.mail_verdict import AuthenticatedMail
 from letterlock.queue.observing import Arrival, Watcher
 from letterlock.smtp.server_replies import TOO_MANY_ERRORS
