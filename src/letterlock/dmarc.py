@@ -10,6 +10,7 @@ each to its `Answer` or `LookupFailure`, and returns the verdict.
 """
 
 from letterlock.discover.authentication import answered
+from letterlock.mail.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.actions import FOLLOW, OBSERVE, Action, Choice, Disposition, Override, disposition
 from letterlock.mailauth.dmarc.aggregate import AggregateReport, PublishedPolicy, SenderResult, SignatureResult
 from letterlock.mailauth.dmarc.aggregate import ReportRow as Row
@@ -35,7 +36,6 @@ from letterlock.mailauth.dmarc.record import (
     InvalidDmarcRecord as InvalidRecord,
 )
 from letterlock.mailauth.dmarc.report_reader import read_report
-from letterlock.mailauth.dmarc.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.walk import Walk, walk
 from letterlock.mailauth.dmarc.writing import (
     Observation,

@@ -38,7 +38,7 @@ METHODS_OF = {"now": {"datetime", "date", "dt"}, "today": {"datetime", "date", "
 MUTABLE = {"Counter", "OrderedDict", "bytearray", "count", "defaultdict", "deque", "dict", "list", "set"}
 MEMORIES = {
     "identity/path.py": ["keeps _FOUND, which is changed"],  # like lru_cache: bounded, and the same when computed again
-    "mailauth/dmarc/unpacking.py": ["imports zipfile", "calls archive.open"],  # an archive in memory
+    "mail/unpacking.py": ["imports zipfile", "calls archive.open"],  # an archive in memory
 }
 """What is pure although it does not look so."""
 IMMUTABLE_TYPES = {"Mapping", "Sequence", "Collection", "Set", "frozenset", "tuple"}

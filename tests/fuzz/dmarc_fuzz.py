@@ -14,11 +14,11 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 
+from letterlock.mail.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import AuthMechanism, Evidence, Identifier, MechanismOutcome, evaluate
 from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.dmarc.report_reader import read_report
-from letterlock.mailauth.dmarc.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.walk import MAX_QUERIES
 from letterlock.mailauth.message import split
 from letterlock.mailauth.results import InvalidResults, parse, without_forged

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from letterlock.dmarc import FOLLOW, disposition
+from letterlock.mail.unpacking import MAX_XML_OCTETS, InvalidReport, unpack
 from letterlock.mailauth.dkim.verify import examine
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
@@ -22,7 +23,6 @@ from letterlock.mailauth.dmarc.aggregate import (
 )
 from letterlock.mailauth.dmarc.evaluate import AuthMechanism, Evidence, Identifier, MechanismOutcome, evaluate
 from letterlock.mailauth.dmarc.report_reader import MAX_ROWS, read_report
-from letterlock.mailauth.dmarc.unpacking import MAX_XML_OCTETS, InvalidReport, unpack
 from letterlock.mailauth.dmarc.writing import (
     NAMESPACE,
     Observation,

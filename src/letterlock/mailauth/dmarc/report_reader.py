@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
+from letterlock.mail.unpacking import InvalidReport, unpack
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
     PublishedPolicy,
@@ -21,7 +22,6 @@ from letterlock.mailauth.dmarc.aggregate import (
     SenderResult,
     SignatureResult,
 )
-from letterlock.mailauth.dmarc.unpacking import InvalidReport, unpack
 
 MAX_ROWS = 25_000  # an address with one outcome each; the largest reports have some 20,000. They take 1.6 s of CPU
 MAX_ELEMENTS = 1_000_000  # a row has about 30, and 25,000 rows are read
