@@ -1,7 +1,8 @@
-"""The XML of a report in whatever it came: plain, gzip, zip, or a mail with one of them; labels are not believed.
+"""A report in whatever it came: plain, gzip, zip, or a mail with one of them; labels are not believed.
 
-Whoever sends a report chooses its bytes, so everything is bounded before it is done: the input, what comes out of a
-decompression, the directory of an archive, the parts of a mail.
+TLS reports (JSON, RFC 8460) and DMARC reports (XML, RFC 9990) come alike. Whoever sends a report chooses its bytes, so
+everything is bounded before it is done: the input, what comes out of a decompression, the directory of an archive, the
+parts of a mail.
 """
 
 import email
@@ -9,58 +10,72 @@ import email.message
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
 MAX_PACKED_OCTETS = 25 << 20  # as large as mail gets
-MAX_XML_OCTETS = 32 << 20  # reports of the largest receivers have 5 to 20 MB
 MAX_ENTRIES_OCTETS = 64 << 10  # of an archive's directory: a report is one file, with 100 bytes there
 MAX_PARTS = 50  # of a mail: a report has two or three
 
 _GZIP, _ZIP, _END_OF_DIRECTORY = b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06"
 _END_OCTETS = 22  # of the record that ends an archive, without its comment
 _MAX_COMMENT_OCTETS = 1 << 16
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LOOKED_AT_OCTETS = 1024  # to find out what a file is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is looked for. `begins` is called with the first bytes of a file, without white space before them.
+
+    `name` is for people: XML, JSON. `suffix` is preferred among the files of an archive.
+    """
+
+    name: str
+    suffix: str
+    max_octets: int
+    begins: Callable[[bytes], bool]
 
 
 class InvalidReport(ValueError):
-    """What came is no aggregate report. `str()` says why; it holds no text from outside but names of elements."""
+    """What came is no report. `str()` says why; it holds no text from outside but names of elements."""
 
 
-def unpack(data: bytes) -> bytes:
-    """The XML. Raises InvalidReport."""
+def unpack(data: bytes, wanted: Wanted) -> bytes:
+    """The document in the data; of a mail that in its first part that has one. Raises InvalidReport."""
     if len(data) > MAX_PACKED_OCTETS:
         raise InvalidReport(f"it is larger than {MAX_PACKED_OCTETS >> 20} MB")
-    found = _unpacked(data)
-    return found if found is not None else _from_mail(data)
+    found = _unpacked(data, wanted)
+    return found if found is not None else _from_mail(data, wanted)
 
 
-def _unpacked(data: bytes) -> bytes | None:
-    """The XML in a file, by what the file begins with; None for what is none of the three."""
+def _unpacked(data: bytes, wanted: Wanted) -> bytes | None:
+    """The document in a file, by what the file begins with; None for what is none of the three."""
     if data.startswith(_GZIP):
-        return _gunzipped(data)
+        return _gunzipped(data, wanted)
     if data.startswith(_ZIP):
-        return _unzipped(data)
-    text = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
-    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    if not (text.startswith(b"<") or utf16):
+        return _unzipped(data, wanted)
+    if not wanted.begins(data[:_LOOKED_AT_OCTETS].removeprefix(_BYTE_ORDER_MARK).lstrip()):
         return None
-    if len(data) > MAX_XML_OCTETS:
-        raise InvalidReport(f"the XML is larger than {MAX_XML_OCTETS >> 20} MB")
+    if len(data) > wanted.max_octets:
+        raise InvalidReport(f"the {wanted.name} is larger than {wanted.max_octets >> 20} MB")
     return data
 
 
-def _gunzipped(data: bytes) -> bytes:
+def _gunzipped(data: bytes, wanted: Wanted) -> bytes:
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with the header of gzip
     try:
-        found = unpacker.decompress(data, MAX_XML_OCTETS + 1)
+        found = unpacker.decompress(data, wanted.max_octets + 1)
     except zlib.error:
         raise InvalidReport("the gzip data is damaged") from None
-    if len(found) > MAX_XML_OCTETS:
-        raise InvalidReport(f"it unpacks to more than {MAX_XML_OCTETS >> 20} MB")
+    if len(found) > wanted.max_octets:
+        raise InvalidReport(f"it unpacks to more than {wanted.max_octets >> 20} MB")
     if not unpacker.eof:
         raise InvalidReport("the gzip data is cut off")
     return found
 
 
-def _unzipped(data: bytes) -> bytes:
+def _unzipped(data: bytes, wanted: Wanted) -> bytes:
     """The first file of an archive."""
     _require_small_directory(data)
     try:
@@ -68,15 +83,15 @@ def _unzipped(data: bytes) -> bytes:
             files = [each for each in archive.infolist() if not each.is_dir()]
             if not files:
                 raise InvalidReport("the archive is empty")
-            chosen = next((each for each in files if each.filename.lower().endswith(".xml")), files[0])
+            chosen = next((each for each in files if each.filename.lower().endswith(wanted.suffix)), files[0])
             if chosen.flag_bits & 1 or chosen.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise InvalidReport("the archive is encrypted, or packed in an uncommon way")
             with archive.open(chosen) as packed:
-                found = packed.read(MAX_XML_OCTETS + 1)
+                found = packed.read(wanted.max_octets + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError) as error:
         raise error if isinstance(error, InvalidReport) else InvalidReport("the archive is damaged") from None
-    if len(found) > MAX_XML_OCTETS:
-        raise InvalidReport(f"it unpacks to more than {MAX_XML_OCTETS >> 20} MB")
+    if len(found) > wanted.max_octets:
+        raise InvalidReport(f"it unpacks to more than {wanted.max_octets >> 20} MB")
     return found
 
 
@@ -90,25 +105,24 @@ def _require_small_directory(data: bytes) -> None:
         raise InvalidReport("the archive has too many files")
 
 
-def _from_mail(data: bytes) -> bytes:
-    """The XML in the first part of a mail that has one."""
+def _from_mail(data: bytes, wanted: Wanted) -> bytes:
     try:
         message = email.message_from_bytes(data)
         for number, part in enumerate(message.walk()):
             if number > MAX_PARTS:
                 break
-            found = _of_part(part)
+            found = _of_part(part, wanted)
             if found is not None:
                 return found
     except (RecursionError, LookupError, UnicodeError, ValueError) as error:  # the parser lets these out
         raise error if isinstance(error, InvalidReport) else InvalidReport("the mail cannot be read") from None
-    raise InvalidReport("it is neither XML, gzip, zip, nor a mail with one of these")
+    raise InvalidReport(f"it is neither {wanted.name}, gzip, zip, nor a mail with one of these")
 
 
-def _of_part(part: email.message.Message) -> bytes | None:
+def _of_part(part: email.message.Message, wanted: Wanted) -> bytes | None:
     if part.is_multipart():
         return None
     body = part.get_payload(decode=True)
     if not isinstance(body, bytes) or part.get_content_type() == "text/html":
         return None
-    return _unpacked(body)
+    return _unpacked(body, wanted)

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from letterlock.dmarc import FOLLOW, disposition
-from letterlock.mail.unpacking import MAX_XML_OCTETS, InvalidReport, unpack
+from letterlock.mail.unpacking import InvalidReport, unpack
 from letterlock.mailauth.dkim.verify import examine
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
@@ -22,7 +22,7 @@ from letterlock.mailauth.dmarc.aggregate import (
     SignatureResult,
 )
 from letterlock.mailauth.dmarc.evaluate import AuthMechanism, Evidence, Identifier, MechanismOutcome, evaluate
-from letterlock.mailauth.dmarc.report_reader import MAX_ROWS, read_report
+from letterlock.mailauth.dmarc.report_reader import MAX_ROWS, MAX_XML_OCTETS, XML, read_report
 from letterlock.mailauth.dmarc.writing import (
     NAMESPACE,
     Observation,
@@ -116,7 +116,7 @@ def test_a_report_of_too_many_records_is_refused_and_bounded() -> None:
 def test_a_label_is_not_believed() -> None:
     xml = to_xml(ours()[0])
     mail = b"Content-Type: application/zip; name=x.zip\r\n\r\n" + xml
-    assert unpack(gzip.compress(xml)) == unpack(zipped(xml, ("x.txt",))) == xml
+    assert unpack(gzip.compress(xml), XML) == unpack(zipped(xml, ("x.txt",)), XML) == xml
     assert read_report(mail).policy.domain == "example.org"
 
 

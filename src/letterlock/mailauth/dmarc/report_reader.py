@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
-from letterlock.mail.unpacking import InvalidReport, unpack
+from letterlock.mail.unpacking import InvalidReport, Wanted, unpack
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
     PublishedPolicy,
@@ -23,6 +23,7 @@ from letterlock.mailauth.dmarc.aggregate import (
     SignatureResult,
 )
 
+MAX_XML_OCTETS = 32 << 20  # reports of the largest receivers have 5 to 20 MB
 MAX_ROWS = 25_000  # an address with one outcome each; the largest reports have some 20,000. They take 1.6 s of CPU
 MAX_ELEMENTS = 1_000_000  # a row has about 30, and 25,000 rows are read
 MAX_DEPTH = 16  # a report has 6 levels; extensions add one or two
@@ -37,9 +38,16 @@ _XML_ENCODING = re.compile(rb"<\?xml[^>]{0,200}encoding\s*=\s*[\"']([A-Za-z0-9._
 _SCHEMA = re.compile(rb"<xs:schema\b[^>]{0,500}>\s*(?=<feedback)")  # some reporters copy it from the standard
 
 
+def _begins(data: bytes) -> bool:
+    return data.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))  # the last two begin UTF-16
+
+
+XML = Wanted(name="XML", suffix=".xml", max_octets=MAX_XML_OCTETS, begins=_begins)
+
+
 def read_report(data: bytes) -> AggregateReport:
     """Read a report: XML, gzip, zip, or a mail with one of these. Raises InvalidReport."""
-    xml = unpack(data)
+    xml = unpack(data, XML)
     encoding = _XML_ENCODING.match(xml[:512].lstrip(b"\xef\xbb\xbf \t\r\n"))
     if encoding is None or encoding[1].lower() in (b"utf-8", b"us-ascii"):
         try:
