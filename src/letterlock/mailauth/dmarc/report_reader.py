@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
-from letterlock.mail.unpacking import InvalidReport, Wanted, unpack
+from letterlock.mail.unpacking import InvalidReport, ReportFormat, unpack
 from letterlock.mailauth.dmarc.aggregate import (
     AggregateReport,
     PublishedPolicy,
@@ -42,7 +42,7 @@ def _begins(data: bytes) -> bool:
     return data.startswith((b"<", b"\xff\xfe", b"\xfe\xff"))  # the last two begin UTF-16
 
 
-XML = Wanted(name="XML", suffix=".xml", max_octets=MAX_XML_OCTETS, begins=_begins)
+XML = ReportFormat(name="XML", suffix=".xml", max_octets=MAX_XML_OCTETS, begins=_begins)
 
 
 def read_report(data: bytes) -> AggregateReport:
