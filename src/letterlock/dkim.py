@@ -64,6 +64,7 @@ __all__ = [
     "published_key",
     "read_signing_key",
     "sign_with",
+    "signed",
     "split",
     "verify",
     "with_crlf",
@@ -91,6 +92,20 @@ async def judged_aside(message: Message, judge: Callable[[], _Verdict], *, signa
     if len(message.body) <= _MAX_OCTETS_AT_ONCE and signatures <= _MAX_SIGNATURES_AT_ONCE:
         return judge()
     return await asyncio.to_thread(judge)
+
+
+async def signed(signer: Signer | None, content: bytes, now: float) -> bytes:
+    """A message of our own with the signatures of its author's domain on top; as it is where there is no key.
+
+    A large one is hashed in a thread.
+    """
+    if signer is None:
+        return content
+    try:
+        message = split(content)
+    except OversizedHeader:
+        return content
+    return await judged_aside(message, lambda: signer.sign(message, now)) + content
 
 
 async def answers_for(resolver: Resolver, names: Iterable[str]) -> dict[str, Answer | LookupFailure]:

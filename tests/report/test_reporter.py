@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from letterlock.dkim import Signer, examine, split
 from letterlock.dsn import Report, compose
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
@@ -25,6 +26,8 @@ from letterlock.routing.local_targets import LmtpSocket
 from letterlock.routing.routes import RelayHost
 from letterlock.routing.rules import Rules
 from tests.deliver.world import HandClock
+from tests.mailauth.answers import txt
+from tests.mailauth.dkim.forging import ed25519_key
 from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BEN, SENDER, attempt, envelope, outcome
 from tests.queue.orders import obey, retry
@@ -43,7 +46,7 @@ NO_RULES = Rules({})
 class World:
     """A reporter over a store in memory; deliveries are settled by hand."""
 
-    def __init__(self, delay: float = DELAY, rules: Rules = NO_RULES) -> None:
+    def __init__(self, delay: float = DELAY, rules: Rules = NO_RULES, signer: Signer | None = None) -> None:
         self.clock = HandClock()
         self.clock.time = 0.0
         self.store = MemoryStore()
@@ -58,6 +61,7 @@ class World:
             delay_notice_seconds=delay,
             wake_deliverer=self._wake,
             rules=rules,
+            signer=signer,
         )
 
     def _wake(self) -> None:
@@ -525,3 +529,24 @@ async def test_a_delay_of_a_message_accepted_by_a_wrong_clock_is_told_with_a_tim
     said = [part["Will-Retry-Until"] for part in status(message) if part["Will-Retry-Until"]]
     assert said
     assert all("2027" in each for each in said)
+
+
+@pytest.mark.parametrize("domain", ["mx.example.net", "example.net"])
+async def test_notifications_are_signed_by_the_domain_of_their_from(domain: str) -> None:
+    key = ed25519_key(domain)
+    world = World(signer=Signer([key]))
+    await world.accept(envelope("M1", expires_at=LATER))
+    await world.try_all(OutcomeKind.FAILED, "no such user")
+    assert await world.reporter.report_due()
+    body = await world.store.body((await world.lease()).envelope.id)
+    examination = examine(split(body))
+    [verdict] = examination.judge({key.record_name: txt(key.record_name, key.record)}, 0.0)
+    assert verdict.passed, str(verdict)
+
+
+async def test_without_a_key_for_the_hostname_notifications_go_unsigned() -> None:
+    world = World(signer=Signer([ed25519_key("example.org")]))
+    await world.accept(envelope("M1", expires_at=LATER))
+    await world.try_all(OutcomeKind.FAILED)
+    assert await world.reporter.report_due()
+    assert b"DKIM-Signature" not in await world.store.body((await world.lease()).envelope.id)

@@ -311,6 +311,7 @@ class Server:
             wake_deliverer=self._wake_deliverer,
             rules=options.rules,
             observers=self.observers,
+            signer=options.receive.signer,
         )
         self.deliverer = Deliverer(
             options.deliver,
@@ -373,6 +374,7 @@ class Server:
             options.rules,
             lifetime_seconds=options.receive.expire_seconds,
             delay_notice_seconds=options.delay_notice_seconds,
+            signer=options.receive.signer,
         )
         self.listener.reload(options.receive, options.profiles)
         if self.collector is not None:

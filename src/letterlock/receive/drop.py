@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from letterlock.dkim import signed
 from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope
@@ -230,6 +231,7 @@ class DropCollector:
         told = tuple(_told(recipient, reply, now) for recipient, reply in batch.refused)
         report = Report(sender=sender, fate=Fate.FAILED, accepted_at=now, recipients=told)
         content = compose(report, about, hostname=self._options.hostname, message_id=dsn_id, now=now)
+        content = await signed(self._options.signer, content, now)
         envelope = Envelope(
             id=dsn_id,
             reverse_path=None,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from letterlock.dkim import Signer, signed
 from letterlock.dsn import compose
 from letterlock.events import LogEvent
 from letterlock.mail.checked_content import has_utf8_header
@@ -30,7 +31,7 @@ class Reporter:
 
     The text of a message goes back only where `rules` demand as much of that way as they did of the message's own.
     After `delay_notice_seconds` senders are notified once of waiting mail; 0: never. `wake_deliverer` is called when a
-    notification was accepted, so that somebody delivers it.
+    notification was accepted, so that somebody delivers it. `signer` signs them, by the keys of this server's domain.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Reporter:
         wake_deliverer: Callable[[], None],
         rules: Rules,
         observers: Observers = NOBODY,
+        signer: Signer | None = None,
     ) -> None:
         self._observers = observers
+        self._signer = signer
         self._store = store
         self._clock = clock
         self._hostname = hostname
@@ -58,9 +61,11 @@ class Reporter:
         self._woken = asyncio.Event()
         self._stopping = False
 
-    def reload(self, rules: Rules, *, lifetime_seconds: float, delay_notice_seconds: float) -> None:
-        """Report by other rules and times from now on."""
-        self._rules = rules
+    def reload(
+        self, rules: Rules, *, lifetime_seconds: float, delay_notice_seconds: float, signer: Signer | None = None
+    ) -> None:
+        """Report by other rules, times and keys from now on."""
+        self._rules, self._signer = rules, signer
         self._lifetime_seconds, self._delay_notice_seconds = lifetime_seconds, delay_notice_seconds
 
     def wake(self) -> None:
@@ -124,6 +129,7 @@ class Reporter:
         domains = dict.fromkeys(recipient.domain for recipient in about.recipients)
         full = _returns_all(about) and self._rules.guard_the_way_back(about.reverse_path.domain, domains)
         content = compose(report, original, hostname=self._hostname, message_id=dsn_id, now=now, full=full)
+        content = await signed(self._signer, content, now)
         envelope = Envelope(
             id=dsn_id,
             reverse_path=None,
