@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
+from letterlock.queue.copies import MessageCopy
 from letterlock.queue.journal import record
 from letterlock.queue.orders import MAX_ORDERED, Order, OrderKind, Page, RecipientState, Tally, TallyBy, Wanted
-from letterlock.queue.store import LeaseLost
+from letterlock.queue.store import LeaseLost, UnreadableMessage
 from letterlock.queue.tasks import (
     Attempt,
     DeliveryTask,
@@ -18,7 +19,7 @@ from letterlock.queue.tasks import (
     RecipientOutcome,
     Settlement,
 )
-from letterlock.store.segments.messages_in_memory import Kept, KeptTask, obey, tally
+from letterlock.store.segments.messages_in_memory import Kept, KeptTask, obey, restored, tally
 
 
 class MemoryStore:
@@ -26,6 +27,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._kept: dict[str, Kept] = {}
+        self._restored: set[tuple[str, str]] = set()
         self._tokens = (f"lease-{number}" for number in itertools.count(1))
 
     async def accept(
@@ -205,6 +207,27 @@ class MemoryStore:
     async def count(self) -> int:
         """How many messages there are."""
         return len(self._kept)
+
+    async def copy(self, message_id: str, *, in_clear: bool = False) -> MessageCopy | None:  # nothing is sealed here
+        """A message whole."""
+        kept = self._kept.get(message_id)
+        return None if kept is None else kept.copied()
+
+    async def restore(self, archive: str, copy: MessageCopy) -> bool:
+        """Put in a message of an archive, once. Raises UnreadableMessage."""
+        if copy.sealed:
+            raise UnreadableMessage(f"{copy.envelope.id}: there is no key")
+        name = archive, copy.envelope.id
+        if name in self._restored or copy.envelope.id in self._kept:
+            self._restored.add(name)
+            return False
+        self._restored.add(name)
+        self._kept[copy.envelope.id] = restored(copy)
+        return True
+
+    async def skip(self, archive: str, message_id: str) -> None:
+        """Count a message of an archive as put in."""
+        self._restored.add((archive, message_id))
 
     def has_room(self, _octets: int, /) -> bool:
         """Always: until memory ends."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -59,15 +60,29 @@ async def test_an_order_reaches_all_workers(queues: Queues) -> None:
     assert await aside(queues.size) == 1_200
 
 
+def _order(queues: Queues, verb: str) -> None:
+    list(queues.order(verb, Wanted(ids=("M0001",)), reason="why"))
+
+
 async def test_every_order_is_logged_with_who_gave_it_and_why(queues: Queues, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "letterlock.admin")
     await aside(lambda: list(queues.order("hold", Wanted(ids=("M0000", "M0001", "NONE")), reason="a test")))
-    await aside(lambda: list(queues.order("release", Wanted(ids=("M0001",)))))
-    uid = os.geteuid()
-    assert [record.getMessage() for record in caplog.records] == [
-        f"M0000: hold by uid={uid}: a test",
-        f"M0001: hold by uid={uid}: a test",
-        f"M0001: release by uid={uid}",
+    for verb in ("release", "retry", "quarantine", "release", "flush"):
+        await aside(partial(_order, queues, verb))
+    await aside(lambda: list(queues.order("return", Wanted(ids=("M0000",)))))
+    await aside(lambda: list(queues.order("remove", Wanted(ids=("M0001",)), reason="twice")))
+    by = f"uid={os.geteuid()}"
+    said = [re.sub(r" login=\d+", "", record.getMessage()) for record in caplog.records]
+    assert said == [
+        f"M0000: hold by {by}: a test",
+        f"M0001: hold by {by}: a test",
+        f"M0001: release by {by}: why",
+        f"M0001: retry by {by}: why",
+        f"M0001: quarantine by {by}: why",
+        f"M0001: release by {by}: why",
+        f"M0001: flush by {by}: why",
+        f"M0000: return by {by}",
+        f"M0001: remove by {by}: twice",
     ]
 
 

@@ -4,17 +4,18 @@ import heapq
 import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
 from letterlock.queue.orders import MAX_ORDERED, Tally, TallyBy, Wanted
 
 MAX_ANSWER_OCTETS = 64 << 20
 TIMEOUT_SECONDS = 30.0
+PIECE_OCTETS = 1 << 16  # chosen: of a content in memory at once
 EVERYTHING = Wanted()
 
 
@@ -59,6 +60,19 @@ class Queues:
         """One message with its attempts."""
         found = (client.ask("queue.show", id=message_id)["message"] for client in self._clients)
         return next((message for message in found if message is not None), None)
+
+    def content(self, message_id: str, *, whole: bool) -> bytes | None:
+        """A message's content, or its header only; None when no worker has it."""
+        for client in self._clients:
+            with client.session() as session:
+                found = session.ask("queue.content", id=message_id, whole=whole)
+                if found["found"]:
+                    return b"".join(session.read(found["octets"][1]))
+        return None
+
+    def parts(self) -> tuple["ControlClient", ...]:
+        """Each worker; the first one's queue is never taken over by another one."""
+        return tuple(self._clients)
 
     def count(self, wanted: Wanted) -> int:
         """How many messages are wanted."""
@@ -120,23 +134,22 @@ class ControlClient:
     def __init__(self, directory: Path) -> None:
         self._path = directory / CONTROL_SOCKET
 
-    def ask(self, verb: str, **values: object) -> dict[str, Any]:
-        """Ask one thing. Raises NotRunning, ServerError."""
+    @contextmanager
+    def session(self) -> Iterator["ControlSession"]:
+        """A connection for many requests. Raises NotRunning."""
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
             connection.settimeout(TIMEOUT_SECONDS)
             try:
                 connection.connect(os.fspath(self._path))
-                connection.sendall(json.dumps({"verb": verb, **values}).encode() + b"\n")
-                with connection.makefile("rb") as file:
-                    line = file.readline(MAX_ANSWER_OCTETS)
             except OSError as error:
-                raise NotRunning(f"no server answers at {self._path}: {error.strerror or error}") from None
-        if not line.endswith(b"\n"):
-            raise ServerError("the server ended the connection before it had answered")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise ServerError(str(answer["error"]))
-        return answer
+                raise _not_running(self._path, error) from None
+            with connection.makefile("rb") as file:
+                yield ControlSession(self._path, connection, file)
+
+    def ask(self, verb: str, **values: object) -> dict[str, Any]:
+        """Ask one thing. Raises NotRunning, ServerError."""
+        with self.session() as session:
+            return session.ask(verb, **values)
 
     def pages(self, verb: str, **values: object) -> Iterator[dict[str, Any]]:
         """Ask for page after page. Raises NotRunning, ServerError."""
@@ -147,3 +160,48 @@ class ControlClient:
             after = page["after"]
             if after is None:
                 return
+
+
+def _not_running(path: Path, error: OSError) -> NotRunning:
+    return NotRunning(f"no server answers at {path}: {error.strerror or error}")
+
+
+class ControlSession:
+    """One connection to a worker. Every method raises NotRunning, ServerError."""
+
+    def __init__(self, path: Path, connection: socket.socket, file: BinaryIO) -> None:
+        self._path = path
+        self._connection = connection
+        self._file = file
+
+    def ask(self, verb: str, **values: object) -> dict[str, Any]:
+        """Ask one thing. What follows the answer (`octets`) must be read by `read`."""
+        return self.send({"verb": verb, **values})
+
+    def send(self, request: Mapping[str, object], carried: Iterable[bytes] = ()) -> dict[str, Any]:
+        """Ask something with bytes that follow it."""
+        try:
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            for piece in carried:
+                self._connection.sendall(piece)
+            line = self._file.readline(MAX_ANSWER_OCTETS)
+        except OSError as error:
+            raise _not_running(self._path, error) from None
+        if not line.endswith(b"\n"):
+            raise ServerError("the server ended the connection before it had answered")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ServerError(str(answer["error"]))
+        return answer
+
+    def read(self, octets: int) -> Iterator[bytes]:
+        """The bytes that follow an answer, piece by piece."""
+        while octets:
+            try:
+                piece = self._file.read(min(octets, PIECE_OCTETS))
+            except OSError as error:
+                raise _not_running(self._path, error) from None
+            if not piece:
+                raise ServerError("the server ended the connection in the middle of a message")
+            octets -= len(piece)
+            yield piece

@@ -1,12 +1,12 @@
 """What can be asked over the control socket, and the answers as JSON-able values."""
 
 import dataclasses
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from letterlock.ports import Clock
+from letterlock.queue.ids import is_id
 from letterlock.queue.orders import (
     MAX_ORDERED,
     MAX_REASON_CHARACTERS,
@@ -22,7 +22,6 @@ from letterlock.queue.tasks import QueuedMessage, QueuedRecipient
 PAGE = MAX_ORDERED
 MAX_TEXT_CHARACTERS = 1_000
 FLUSH = "flush"
-_ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _WANTED = {field.name for field in dataclasses.fields(Wanted)}
 
 
@@ -90,7 +89,7 @@ async def _listed(store: OperatedStore, wanted: Wanted, after: str | None) -> di
 
 
 async def _whole(store: OperatedStore, message_id: str) -> dict[str, object] | None:
-    message = await store.message(message_id) if _ID.fullmatch(message_id) else None
+    message = await store.message(message_id) if is_id(message_id) else None
     if message is None:
         return None
     journal = await store.attempts(message_id)
@@ -148,7 +147,7 @@ def _ids(values: object) -> tuple[str, ...] | None:
         return None
     if not isinstance(values, list) or len(values) > MAX_ORDERED:
         raise BadRequest(f"ids are a list, of {MAX_ORDERED} at most")
-    return tuple(dict.fromkeys(each for each in values if isinstance(each, str) and _ID.fullmatch(each)))
+    return tuple(dict.fromkeys(each for each in values if isinstance(each, str) and is_id(each)))
 
 
 def _text(value: object, name: str) -> str | None:

@@ -6,13 +6,13 @@ import logging
 import os
 import socket
 import stat
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from letterlock.admin.asker import Asker, asker_at, log_order
 from letterlock.admin.requests import BadRequest, Hooks, answer, forgive_nobody, no_problems
-from letterlock.events import LogEvent
+from letterlock.admin.transfers import VERBS, BadTransfer, Transferred, carried, transfer
 from letterlock.ports import Clock
 from letterlock.queue.store import OperatedStore, StoreFailed
 
@@ -20,7 +20,7 @@ log = logging.getLogger("letterlock.admin")
 MAX_REQUEST_OCTETS = 65_536
 MAX_PATH_OCTETS = 107  # of sun_path, without the NUL
 IDLE_SECONDS = 60.0
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
+READ_OCTETS = 1 << 18  # chosen: few turns of the event loop for a large message, and none that is long
 
 
 class ControlFailed(Exception):
@@ -103,37 +103,41 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        uid = _peer_uid(writer.get_extra_info("socket"))
+        asker = asker_at(writer.get_extra_info("socket"))
         while True:
             async with asyncio.timeout(IDLE_SECONDS):
                 line = await reader.readline()
             if not line:
                 return
-            writer.write(json.dumps(await self._answer(line, uid)).encode() + b"\n")
+            answered = await self._answer(line, reader, asker)
+            writer.write(json.dumps(answered.values).encode() + b"\n")
+            for part in answered.parts:
+                writer.write(part)
             await writer.drain()
 
-    async def _answer(self, line: bytes, uid: int) -> dict[str, object]:
+    async def _answer(self, line: bytes, reader: asyncio.StreamReader, asker: Asker) -> Transferred:
         try:
             request = json.loads(line)
-            answered = await answer(request, self._store, self._clock, self._hooks)
-        except (BadRequest, StoreFailed, ValueError) as error:
-            return {"error": str(error)}
-        _log_order(request, answered, uid)
+            if isinstance(request, dict) and request.get("verb") in VERBS:
+                parts = [await _read(reader, octets) for octets in carried(request)]
+                answered = await transfer(request, parts, self._store, self._clock)
+            else:
+                answered = Transferred(await answer(request, self._store, self._clock, self._hooks))
+        except (BadRequest, BadTransfer, StoreFailed, ValueError) as error:
+            return Transferred({"error": str(error)})
+        if answered.changed:
+            self._hooks.wake()
+        log_order(request, answered.values, asker)
         return answered
 
 
-def _peer_uid(peer: socket.socket) -> int:
-    """Which user asks (SO_PEERCRED, unix(7)): the kernel says so, not the peer."""
-    octets = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(octets)
-    return int(uid)
-
-
-def _log_order(request: object, answered: dict[str, object], uid: int) -> None:
-    """One line per message that an order changed, with who gave it and why."""
-    match request, answered:
-        case {"verb": "queue.order", "order": str(order), **given}, {"ids": list(ids)}:
-            reason = given.get("reason")
-            form = "%(id)s: %(order)s by uid=%(uid)d" + (": %(reason)s" if reason else "")
-            for message_id in ids:
-                log.info(LogEvent("order", form, id=message_id, order=order, uid=uid, reason=reason))
+async def _read(reader: asyncio.StreamReader, octets: int) -> bytes:
+    """What follows a request. Raises TimeoutError, ValueError when it ends too early."""
+    read = bytearray()
+    while len(read) < octets:
+        async with asyncio.timeout(IDLE_SECONDS):
+            piece = await reader.read(min(octets - len(read), READ_OCTETS))
+        if not piece:
+            raise ValueError("the connection ended in the middle of a message")
+        read += piece
+    return bytes(read)

@@ -1,5 +1,6 @@
 """Names for messages: sortable by time, unique over restarts and workers, and nothing that can be guessed."""
 
+import re
 from collections.abc import Callable
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: sorts like the number, no I L O U
@@ -11,6 +12,8 @@ CHANCE_BITS = 5 * CHANCE_DIGITS
 were, meet after some hundred pairs of busy milliseconds; 60 bits never do."""
 STEP_BITS = 40
 """How far the next id is from the last one, when the clock has not moved on (or was set back): also no guess."""
+MAX_ID_CHARACTERS = 64  # chosen: ids of today have 21, and those of other versions or tests may differ
+_ID = re.compile(rf"[0-9A-Za-z]{{1,{MAX_ID_CHARACTERS}}}")
 _SHIFTS = range(5 * (TIME_DIGITS + CHANCE_DIGITS - 3), -1, -10)
 
 
@@ -37,3 +40,8 @@ class IdMaker:
 def _base32(number: int) -> str:
     """As many digits as there are, two at a time."""
     return _ALPHABET[number >> _SHIFTS[0] + 10 & 31] + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be a message's id at all."""
+    return _ID.fullmatch(text) is not None

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from letterlock.mail.envelope import Envelope
+from letterlock.queue.copies import MessageCopy
 from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 
@@ -43,6 +44,10 @@ class NewerStore(StoreFailed):
     """A later version wrote it, in a form that this one does not know."""
 
     hint = "install the later version again; no earlier one can read this queue"
+
+
+class UnreadableMessage(Exception):
+    """A message's rows or content are damaged, or sealed with another key: it can neither be copied nor restored."""
 
 
 class AcceptStore(Protocol):
@@ -135,7 +140,7 @@ class NoticeStore(BodyStore, Protocol):
         """
 
 
-class OperatedStore(Protocol):
+class OperatedStore(BodyStore, Protocol):
     """What `admin` needs: look at the queue and steer it. Every verb may raise StoreFailed.
 
     No call occupies the store for long: the work comes in pages. A page holds as much as could be looked at in one go,
@@ -172,6 +177,22 @@ class OperatedStore(Protocol):
 
     async def count(self) -> int:
         """How many messages there are."""
+
+    async def copy(self, message_id: str, *, in_clear: bool = False) -> MessageCopy | None:
+        """A message whole, as it is at one moment; None when it is not there. Changes nothing.
+
+        An encrypted content stays so, unless `in_clear`. Raises UnreadableMessage.
+        """
+
+    async def restore(self, archive: str, copy: MessageCopy) -> bool:
+        """Put in a message of an archive, once; on disk, fsynced, when this returns.
+
+        False, and nothing changes, if that was done before, even if the message has left the queue since, or if it is
+        in the queue already; it counts as put in then. Raises UnreadableMessage.
+        """
+
+    async def skip(self, archive: str, message_id: str) -> None:
+        """Count a message of an archive as put in, durably: another worker has it."""
 
 
 class Store(AcceptStore, WorkStore, NoticeStore, OperatedStore, Protocol):

@@ -73,6 +73,11 @@ def take_parcel(db: sqlite3.Connection, source: str, parcel: Parcel, seal: Conte
         name = _free_name(db, parcel)
         log.warning("%s: another message has this id; the one taken over from %s is %s now", parcel.id, source, name)
         parcel = parcel.renamed(name, seal)
+    insert_parcel(db, parcel)
+
+
+def insert_parcel(db: sqlite3.Connection, parcel: Parcel) -> None:
+    """Write the rows of a message. Raises sqlite3.Error."""
     for table in ("message", "body", "task", "recipient", "attempt"):
         rows = [parcel.message] if table == "message" else getattr(parcel, table)
         for row in rows:

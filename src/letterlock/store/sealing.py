@@ -41,6 +41,10 @@ class ContentSeal:
         """Whether there is a key."""
         return self._key is not None
 
+    def is_sealed(self, octets: bytes) -> bool:
+        """Whether this is an encrypted content, whoever's key it was."""
+        return octets.startswith(_SEALED)
+
     def close(self, message_id: str, octets: bytes) -> bytes:
         """A content, or another secret of a message, as it is written."""
         if self._key is None:

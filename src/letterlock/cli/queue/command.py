@@ -8,6 +8,8 @@ import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
 from letterlock.app.output import json_text
+from letterlock.cli.queue.backup import export, import_
+from letterlock.cli.queue.content import show_content
 from letterlock.cli.queue.message_trace import print_trace, trace_values
 from letterlock.cli.queue.server_link import filtered, plural, tell_problems, with_server
 from letterlock.cli.queue.stats import stats
@@ -61,14 +63,25 @@ def _print_json(messages: Iterable[dict[str, Any]], problems: dict[str, str]) ->
 
 @queue.command()
 @click.argument("message_id", metavar="ID")
+@click.option("--message", "content", is_flag=True, help="Show the message's header fields instead.")
+@click.option("--full", is_flag=True, help="With --message: the whole message, body included.")
+@click.option("--raw", is_flag=True, help="With --message: its exact bytes, for a file or a pipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @with_server
-def show(client: Queues, *, message_id: str, as_json: bool) -> None:
+def show(client: Queues, *, message_id: str, content: bool, full: bool, raw: bool, as_json: bool) -> None:
     """Show one message: envelope, recipients, and every attempt with its reasons.
 
-    `letterlock queue trace ID` shows its whole history.
+    `letterlock queue trace ID` shows its whole history. With --message, its content is shown instead, with control
+    characters escaped. Each look is logged.
     """
+    if (full or raw) and not content:
+        raise click.UsageError("--full and --raw need --message")
+    if raw and as_json:
+        raise click.UsageError("use either --raw or --json")
     message = _found(client, message_id)
+    if content:
+        show_content(client, message, whole=full, raw=raw, as_json=as_json)
+        return
     if as_json:
         click.echo(json_text(message, indent=2))
     else:
@@ -100,5 +113,5 @@ def _found(client: Queues, message_id: str) -> dict[str, Any]:
     return message
 
 
-for _command in (*ORDERS, stats):
+for _command in (*ORDERS, stats, export, import_):
     queue.add_command(_command)

@@ -16,9 +16,9 @@ from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.cli.configured import config_option, configured
 from letterlock.deliver.log import safe
 from letterlock.mail.addresses import InvalidAddress, parse_mailbox
+from letterlock.queue.ids import is_id
 from letterlock.queue.orders import RecipientState, Wanted
 
-_ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
 MIN_PROGRESS = 2_000  # what takes no time needs no bar
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "": 3_600, "d": 86_400}
@@ -144,7 +144,7 @@ def _lines() -> Iterator[str]:
 
 def among(wanted: Wanted, ids: tuple[str, ...] | None) -> Wanted:
     """The same, but of these messages. What cannot be an id is left out: no message has it."""
-    return wanted if ids is None else replace(wanted, ids=tuple(each for each in ids if _ID.fullmatch(each)))
+    return wanted if ids is None else replace(wanted, ids=tuple(each for each in ids if is_id(each)))
 
 
 def plural(count: int, noun: str = "message") -> str:

@@ -56,8 +56,11 @@ def _printable(_context: click.Context, _option: click.Parameter, text: str | No
 
 
 @click.command()
+@_because("Your reason, for the log.")
 @_many
-def retry(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, **how: Any) -> None:
+def retry(
+    client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
+) -> None:
     """Make messages due now.
 
     Select messages by ID (- reads IDs from standard input), with filters, or with --all.
@@ -66,11 +69,12 @@ def retry(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: b
 
     Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
-    _carry_out(client, OrderVerb("retry", "Try", "due now"), wanted, ids, everything=everything, **how)
+    verb = OrderVerb("retry", "Try", "due now", because=because)
+    _carry_out(client, verb, wanted, ids, everything=everything, **how)
 
 
 @click.command()
-@_because("Your reason; it is stored and shown with the message.")
+@_because("Your reason; it is stored and shown with the message, and in the log.")
 @_many
 def hold(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
@@ -88,7 +92,7 @@ def hold(
 
 
 @click.command()
-@_because("Your reason; it is stored and shown with the message.")
+@_because("Your reason; it is stored and shown with the message, and in the log.")
 @_many
 def quarantine(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
@@ -107,8 +111,11 @@ def quarantine(
 
 
 @click.command()
+@_because("Your reason; it is stored with the message, and in the log.")
 @_many
-def release(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, **how: Any) -> None:
+def release(
+    client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
+) -> None:
     """Release held messages, so that they are due now.
 
     Select messages by ID (- reads IDs from standard input), with filters, or with --all.
@@ -121,14 +128,13 @@ def release(client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything:
     if wanted.state not in (None, *_FREED):
         raise click.UsageError("only held or quarantined messages can be released")
     only = wanted.state if ids else wanted.state or RecipientState.HELD
-    _carry_out(
-        client, OrderVerb("release", "Release", "released", only=only), wanted, ids, everything=everything, **how
-    )
+    verb = OrderVerb("release", "Release", "released", because=because, only=only)
+    _carry_out(client, verb, wanted, ids, everything=everything, **how)
 
 
 @click.command()
 @click.option("--bounce", is_flag=True, help="Return the messages to their senders (5.0.0).")
-@_because("With --bounce: your reason, quoted to the sender.")
+@_because("Your reason, for the log; with --bounce it is quoted to the sender.")
 @_many
 def remove(
     client: Queues,
@@ -149,27 +155,26 @@ def remove(
 
     Exit status: 0 done; 1 if a message given by ID does not exist or cannot be changed in this way.
     """
-    if because is not None and not bounce:
-        raise click.UsageError("--because is quoted to the sender, so it needs --bounce")
     if bounce:
         verb = OrderVerb("return", "Return", "returned to their senders", unasked=False, because=because)
     else:
-        verb = OrderVerb("remove", "Without notice, remove", "removed", unasked=False)
+        verb = OrderVerb("remove", "Without notice, remove", "removed", unasked=False, because=because)
     _carry_out(client, verb, wanted, ids, everything=everything, **how)
 
 
 @click.command()
 @click.option("--domain", type=Domain(), help="Only deliveries to this domain.")
+@_because("Your reason, for the log.")
 @click.option("--json", "as_json", is_flag=True, help='Print what was changed: {"ids": [...], "changed": n}.')
 @with_server
-def flush(client: Queues, *, domain: str | None, as_json: bool) -> None:
+def flush(client: Queues, *, domain: str | None, because: str | None, as_json: bool) -> None:
     """Make everything that waits due now.
 
     Held messages stay held.
 
     Exit status: 0 done, also if nothing waits.
     """
-    verb, wanted = OrderVerb("flush", "Flush", "due now"), Wanted(domain=domain)
+    verb, wanted = OrderVerb("flush", "Flush", "due now", because=because), Wanted(domain=domain)
     total = client.count(wanted) if sys.stderr.isatty() else None
     _tell(verb, _obeyed(client, verb, wanted, total), as_json=as_json)
 

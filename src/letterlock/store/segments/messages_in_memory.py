@@ -8,6 +8,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event, write_notify
 from letterlock.queue.age import NEW, Age
+from letterlock.queue.copies import AT_ONCE, MessageCopy, RecipientCopy, TaskCopy
 from letterlock.queue.journal import last_attempts
 from letterlock.queue.orders import (
     AGES,
@@ -56,6 +57,31 @@ class Kept:
         """Whether nothing of it is left to do."""
         return not (self.tasks or self.untold or self.owed)
 
+    def copied(self) -> MessageCopy:
+        """The message by value."""
+        return MessageCopy(
+            envelope=self.envelope,
+            recipients=tuple(self._recipient_copy(each) for each in self.envelope.recipients),
+            tasks=tuple(_task_copy(next_hop, task) for next_hop, task in self.tasks.items()),
+            journal=tuple(self.journal),
+            content=self.body,
+        )
+
+    def _recipient_copy(self, mailbox: Mailbox) -> RecipientCopy:
+        last, state = self.last.get(mailbox), self.states[mailbox]
+        wants_none = not self.envelope.wishes.of(mailbox).wants(Event.FAILURE)
+        told = wants_none or (state == "failed" and mailbox not in self.untold)
+        return RecipientCopy(
+            mailbox=mailbox,
+            state=state,
+            status=last.status if last else None,
+            text=last.text if last else None,
+            reply=last.remote_reply if last else None,
+            failure_notice="done" if told else "due",
+            delay_noticed=mailbox in self.warned or not self.envelope.wishes.of(mailbox).wants(Event.DELAY),
+            owed=mailbox in self.owed,
+        )
+
     def last_attempts(self, next_hops: frozenset[str]) -> tuple[LastAttempt, ...]:
         """The last attempt at each of these next hops."""
         return last_attempts(reversed(self.journal), next_hops)
@@ -100,6 +126,49 @@ class Kept:
             warned=mailbox in self.warned,
             owed=mailbox in self.owed,
         )
+
+
+def _task_copy(next_hop: str, task: KeptTask) -> TaskCopy:
+    return TaskCopy(
+        next_hop=next_hop,
+        due_at=AT_ONCE if task.token else task.due_at,
+        attempts=task.attempts,
+        state=task.state,
+        held_at=task.held_at,
+        held_because=task.held_because,
+        age=task.age,
+    )
+
+
+def restored(copy: MessageCopy) -> Kept:
+    """What is known of a message that was copied."""
+    tasks = {
+        each.next_hop: KeptTask(each.due_at, each.attempts, None, each.state, each.held_at, each.held_because, each.age)
+        for each in copy.tasks
+    }
+    states = {each.mailbox: each.state for each in copy.recipients}
+    kept = Kept(copy.envelope, copy.content, tasks, states, journal=[dict(each) for each in copy.journal])
+    for each in copy.recipients:
+        outcome = _last_outcome(each)
+        if outcome is not None:
+            kept.last[each.mailbox] = outcome
+            kept.untold |= {each.mailbox: outcome} if each.state == "failed" and each.failure_notice == "due" else {}
+            kept.owed |= {each.mailbox: outcome} if each.owed else {}
+        kept.warned |= {each.mailbox} if each.delay_noticed else set()
+    return kept
+
+
+def _last_outcome(copy: RecipientCopy) -> RecipientOutcome | None:
+    if copy.status is None:
+        return None
+    kind = {"queued": OutcomeKind.DEFERRED, "delivered": OutcomeKind.DELIVERED, "failed": OutcomeKind.FAILED}
+    return RecipientOutcome(
+        recipient=copy.mailbox,
+        kind=kind[copy.state],
+        status=copy.status,
+        text=copy.text or "",
+        remote_reply=copy.reply,
+    )
 
 
 def obey(kept: Kept, order: Order) -> bool:

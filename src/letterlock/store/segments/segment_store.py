@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from letterlock.mail.envelope import Envelope
+from letterlock.queue.copies import MessageCopy
 from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
 from letterlock.queue.store import LeaseLost, Store, StoreFailed, StoreFull
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
@@ -356,6 +357,29 @@ class SegmentStore:
         """How many messages there are."""
         return sum(not fresh.behind for fresh in self._fresh.values()) + await self._kept.count()
 
+    async def copy(self, message_id: str, *, in_clear: bool = False) -> MessageCopy | None:
+        """A message whole. Raises UnreadableMessage."""
+        try:
+            await self._move_one(message_id)
+        except StoreFull:
+            fresh = self._fresh[message_id]
+            copy = _as_kept(fresh, await self._content(fresh)).copied()
+            if in_clear or not self._seal.encrypts:
+                return copy
+            return replace(copy, content=self._seal.close(message_id, copy.content), sealed=True)
+        return await self._kept.copy(message_id, in_clear=in_clear)
+
+    async def restore(self, archive: str, copy: MessageCopy) -> bool:
+        """Put in a message of an archive, once. Raises UnreadableMessage, StoreFull."""
+        if not self.has_room(len(copy.content)):
+            raise StoreFull("the disk with the queue is full, but for what must stay free")
+        await self._move_one(copy.envelope.id)
+        return await self._kept.restore(archive, copy)
+
+    async def skip(self, archive: str, message_id: str) -> None:
+        """Count a message of an archive as put in."""
+        await self._kept.skip(archive, message_id)
+
     async def close(self) -> None:
         """Finish what is in hand and close the files."""
         await self._segments.close()
@@ -364,11 +388,11 @@ class SegmentStore:
             self._disk.hold_reserve()  # what the log had is for the next start
 
 
-def _as_kept(fresh: _Fresh) -> Kept:
+def _as_kept(fresh: _Fresh, content: bytes = b"") -> Kept:
     """How a message that is in a segment looks to an operator."""
     task = KeptTask(fresh.lease.expires_at, token=fresh.lease.token)
     states = dict.fromkeys(fresh.envelope.recipients, "queued")
-    return Kept(fresh.envelope, b"", {fresh.lease.next_hop: task}, states)
+    return Kept(fresh.envelope, content, {fresh.lease.next_hop: task}, states)
 
 
 def _is_within(message_id: str, after: str | None, last: str | None) -> bool:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from letterlock.mail.envelope import Envelope
+from letterlock.queue.copies import MessageCopy
 from letterlock.queue.journal import record
 from letterlock.queue.orders import MAX_REASON_CHARACTERS, Order, OrderKind, Page, Tally, TallyBy, Wanted
-from letterlock.queue.store import LeaseLost, StoreFailed
+from letterlock.queue.store import LeaseLost, StoreFailed, UnreadableMessage
 from letterlock.queue.tasks import (
     Attempt,
     DeliveryTask,
@@ -24,7 +25,8 @@ from letterlock.queue.tasks import (
 )
 from letterlock.sqlite.disk import nobody_helps
 from letterlock.sqlite.writer import Writer, explain
-from letterlock.store.parcels import Parcel, take_parcel
+from letterlock.store.copied_rows import copy_of, parcel_of
+from letterlock.store.parcels import Parcel, insert_parcel, read_parcel, take_parcel
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
 from letterlock.store.sealing import IN_CLEAR, ContentSeal, check_key
 from letterlock.store.sqlite import operator_orders
@@ -224,6 +226,42 @@ class SqliteStore:
     async def count(self) -> int:
         """How many messages there are."""
         return await self._writer.do_aside(operator_orders.count)
+
+    async def copy(self, message_id: str, *, in_clear: bool = False) -> MessageCopy | None:
+        """A message whole. Raises UnreadableMessage."""
+
+        def work(db: sqlite3.Connection) -> MessageCopy | None:
+            if run(db, "message", message_id).fetchone() is None:
+                return None
+            try:
+                envelope = find_envelope(db, message_id)
+                return copy_of(read_parcel(db, message_id), envelope, self._seal, in_clear=in_clear)
+            except Damaged as error:
+                raise UnreadableMessage(f"{message_id}: {error}") from None
+
+        return await self._writer.do_aside(work)
+
+    async def restore(self, archive: str, copy: MessageCopy) -> bool:
+        """Put in a message of an archive, once. Raises UnreadableMessage."""
+        message_id = copy.envelope.id
+        try:
+            parcel = parcel_of(copy, self._seal)
+        except Damaged as error:
+            raise UnreadableMessage(f"{message_id}: {error}") from None
+
+        def work(db: sqlite3.Connection) -> bool:
+            if not run(db, "adopt", archive, message_id).rowcount:
+                return False
+            if run(db, "message", message_id).fetchone() is not None:
+                return False
+            insert_parcel(db, parcel)
+            return True
+
+        return await self._writer.do_aside(work)
+
+    async def skip(self, archive: str, message_id: str) -> None:
+        """Count a message of an archive as put in."""
+        await self._writer.do(lambda db: run(db, "adopt", archive, message_id).rowcount)
 
     async def take_over(self, source: str, parcels: Sequence[Parcel]) -> Collection[str]:
         """Put messages of the queue in the folder `source` into this one, each once; the ids of those that are in."""
