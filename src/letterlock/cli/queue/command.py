@@ -9,7 +9,7 @@ import click
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
 from letterlock.app.output import json_text
 from letterlock.cli.queue.backup import export, import_
-from letterlock.cli.queue.content import show_content
+from letterlock.cli.queue.message_content import show_content
 from letterlock.cli.queue.message_trace import print_trace, trace_values
 from letterlock.cli.queue.server_link import filtered, plural, tell_problems, with_server
 from letterlock.cli.queue.stats import stats
