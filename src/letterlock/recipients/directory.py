@@ -1,0 +1,236 @@
+"""Looks recipients of local domains up: who exists, and where aliases lead. Lookups are handed in; the rest is pure.
+
+For `ann+news@example.org` the alias tables are asked, in their order, for `ann+news@example.org`, `ann@example.org`,
+`ann+news` and `ann`; then the mailbox tables for the same; then the alias tables for `@example.org`; then there is the
+domain's catch-all. The first entry counts, and what it leads to within local domains is looked up in the same way.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.recipients.targets import Discard, Entry, Include, Name, Refuse, Target
+
+MAX_DEPTH = 20  # aliases behind one another: real ones have two or three
+MAX_MEMBERS = 10_000  # addresses that one recipient may become: a list of that size has a program of its own
+POSTMASTER = "postmaster"  # RFC 5321 section 4.5.1: it exists in every domain
+OWNER = "owner-"  # before the name of a list: to whom its bounces go
+
+
+class TableFailed(Exception):
+    """A table could not be asked, or what it says cannot be used; `str()` says why. Not the same as "no entry"."""
+
+
+class Table(Protocol):
+    """Entries by key: a file, a database, another program."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+
+    async def find(self, key: str) -> Entry | None:
+        """The entry for `local@domain`, `local` or `@domain`, in lower case; None: there is none. Raises TableFailed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalDomain:
+    """What is known of the recipients of one domain. `mailboxes` None: every address has one.
+
+    `delimiter` divides a local part from what its owner may add to it (RFC 5233); "": nobody may add anything. With
+    `strips_sub_addresses`, mail for a mailbox goes on without it.
+    """
+
+    aliases: tuple[Table, ...] = ()
+    mailboxes: tuple[Table, ...] | None = None
+    catch_all: Mailbox | None = None
+    delimiter: str = "+"
+    strips_sub_addresses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One step of an explanation: what was looked up, where it was found ("" nowhere), and what it leads to."""
+
+    address: Mailbox
+    table: str
+    key: str
+    targets: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An address that mail goes to. `through`: the aliases that led there, the recipient first.
+
+    `owner`: the reverse-path for it, where a list on the way has an owner; the last such list counts.
+    """
+
+    address: Mailbox
+    through: tuple[Mailbox, ...] = ()
+    owner: Mailbox | None = None
+
+
+@dataclass(slots=True)
+class Expansion:
+    """What a recipient stands for. `known`: it is an alias or has a mailbox.
+
+    `refused` if an entry refuses mail; then nothing else counts. `discards`: an entry throws mail away.
+    """
+
+    known: bool = False
+    members: list[Member] = field(default_factory=list)
+    refused: Refuse | None = None
+    discards: bool = False
+    looked: list[Looked] = field(default_factory=list)
+
+
+class Directory:
+    """The local domains and their recipients."""
+
+    def __init__(self, domains: Mapping[str, LocalDomain]) -> None:
+        """Take domains by their names, as lower-case A-labels."""
+        self._domains = dict(domains)
+
+    def __contains__(self, domain: object) -> bool:
+        return domain in self._domains
+
+    async def expand(self, recipient: Mailbox) -> Expansion:
+        """Follow aliases to their ends. Raises TableFailed, for a loop without an end too."""
+        walk = _Walk(self._domains)
+        await walk.follow(Member(recipient), is_first=True)
+        found = walk.found
+        if found.known and not (found.members or found.refused or found.discards):
+            raise TableFailed(f"the aliases of {recipient} lead to nobody, or in a circle")
+        return found
+
+
+class _Walk:
+    """One expansion: depth first, each address once."""
+
+    def __init__(self, domains: Mapping[str, LocalDomain]) -> None:
+        self.found = Expansion()
+        self._domains = domains
+        self._seen: set[Mailbox] = set()
+        self._added: set[Mailbox] = set()
+
+    async def follow(self, member: Member, *, is_first: bool = False) -> None:
+        address, settings = member.address, self._domains.get(member.address.domain)
+        if settings is None:
+            self._add(member)
+            return
+        folded = Mailbox(address.local_part.lower(), address.domain)
+        if folded in self._seen:
+            return
+        self._seen.add(folded)
+        if len(member.through) > MAX_DEPTH:
+            raise TableFailed(f"more than {MAX_DEPTH} aliases lead to {address}")
+        looked = await _entry(settings, folded)
+        if looked is None and not is_first:
+            self._add(member)  # whoever delivers it says that there is nobody, and the sender is notified
+            return
+        if looked is None:
+            self.found.looked.append(Looked(address, "", "", ()))
+            return
+        self.found.known = True
+        self.found.looked.append(Looked(address, looked.table, looked.key, looked.targets))
+        if looked.is_mailbox:
+            self._add(replace(member, address=_mailbox(settings, address)))
+            return
+        owner = await _owner(settings, folded) or member.owner
+        for target in looked.targets:
+            await self._go_on(target, Member(address, (*member.through, address), owner))
+
+    async def _go_on(self, target: Target, here: Member) -> None:
+        """To one target of the alias at `here.address`."""
+        match target:
+            case Mailbox():
+                await self._to(target, here)
+            case Name(local_part, is_final):
+                address = Mailbox(local_part, here.address.domain)
+                if is_final:
+                    self._seen.add(address)
+                    self._add(replace(here, address=address))
+                else:
+                    await self._to(address, here)
+            case Refuse():
+                self.found.refused = self.found.refused or target
+            case Discard():
+                self.found.discards = True
+            case Include(path):
+                raise TableFailed(f":include:{path} is only read from files")
+
+    async def _to(self, address: Mailbox, here: Member) -> None:
+        if _same(address, here.address):  # `root: root, ann@example.net` means root's own mailbox
+            self._add(replace(here, address=address, through=here.through[:-1]))
+            return
+        await self.follow(replace(here, address=address))
+
+    def _add(self, member: Member) -> None:
+        if len(self.found.members) >= MAX_MEMBERS:
+            raise TableFailed(f"more than {MAX_MEMBERS} addresses")
+        self.found.known = True
+        if member.address not in self._added:
+            self._added.add(member.address)
+            self.found.members.append(member)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    table: str
+    key: str
+    targets: Entry
+    is_mailbox: bool = False
+
+
+async def _entry(settings: LocalDomain, address: Mailbox) -> _Found | None:
+    """The entry that counts for an address; None: nobody has it."""
+    keys = list(_keys(settings, address))
+    if found := await _first(settings.aliases, keys):
+        return found
+    if settings.mailboxes is None:
+        return _Found("", "", (), is_mailbox=True)
+    if found := await _first(settings.mailboxes, keys):
+        return replace(found, is_mailbox=True)
+    if found := await _first(settings.aliases, [f"@{address.domain}"]):
+        return found
+    if settings.catch_all is not None:
+        return _Found("", "catch_all", (settings.catch_all,))
+    return None
+
+
+async def _first(tables: Sequence[Table], keys: Sequence[str]) -> _Found | None:
+    for table in tables:
+        for key in keys:
+            entry = await table.find(key)
+            if entry is not None:
+                return _Found(table.name, key, entry)
+    return None
+
+
+def _keys(settings: LocalDomain, address: Mailbox) -> Iterator[str]:
+    names = [address.local_part]
+    base, delimiter, _ = address.local_part.partition(settings.delimiter) if settings.delimiter else ("", "", "")
+    if base and delimiter:
+        names.append(base)
+    yield from (f"{name}@{address.domain}" for name in names)
+    yield from names
+
+
+async def _owner(settings: LocalDomain, alias: Mailbox) -> Mailbox | None:
+    """`owner-NAME@domain`, if there is such an alias: to whom the bounces of a list go."""
+    if alias.local_part.startswith(OWNER):
+        return None
+    owner = Mailbox(f"{OWNER}{alias.local_part}", alias.domain)
+    found = await _first(settings.aliases, [str(owner), owner.local_part])
+    return owner if found is not None else None
+
+
+def _mailbox(settings: LocalDomain, address: Mailbox) -> Mailbox:
+    if not settings.strips_sub_addresses or not settings.delimiter:
+        return address
+    base = address.local_part.partition(settings.delimiter)[0]
+    return Mailbox(base, address.domain) if base else address
+
+
+def _same(one: Mailbox, other: Mailbox) -> bool:
+    return one.domain == other.domain and one.local_part.lower() == other.local_part.lower()

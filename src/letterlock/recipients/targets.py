@@ -1,0 +1,114 @@
+"""What an alias leads to, and the form in which files and databases write it (aliases(5), virtual(5)). Pure."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
+
+MAX_TARGETS = 10_000  # of one entry: the largest lists that are kept in a file
+_ITEM = re.compile(r'\s*("(?:[^"\\]|\\.)*"(?:@[^\s,]+)?|(?:error|:fail):[^\n]*|[^,]*)\s*(?:,|$)', re.IGNORECASE)
+_CODE = re.compile(r"([45]\d\d)(?:\s+([45]\.\d{1,3}\.\d{1,3}))?\s+")
+
+
+class BadEntry(ValueError):
+    """An entry that cannot be used; `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A local part of the domain that is being looked up. `is_final`: it is looked up no further (`\\name`)."""
+
+    local_part: str
+    is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Mail is refused with these words (`error:550 5.7.1 This list is closed`)."""
+
+    text: str
+    code: int = 550
+    status: str = "5.7.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Mail is accepted and thrown away (`/dev/null`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """More targets stand in a file (`:include:/path`)."""
+
+    path: str
+
+
+Target = Mailbox | Name | Refuse | Discard | Include
+Entry = tuple[Target, ...]
+
+
+def parse_targets(text: str) -> Entry:
+    """The right side of an alias: addresses, names and the rest, with commas between. Raises BadEntry."""
+    targets = tuple(_target(item) for item in _items(text))
+    if len(targets) > MAX_TARGETS:
+        raise BadEntry(f"more than {MAX_TARGETS} targets")
+    return targets
+
+
+def _items(text: str) -> Iterator[str]:
+    at = 0
+    while at < len(text):
+        found = _ITEM.match(text, at)
+        if found is None or found.end() == at:
+            raise BadEntry(f"{text[at : at + 40]!r} cannot be read")
+        at = found.end()
+        if item := found[1].strip():
+            yield item
+
+
+def _target(item: str) -> Target:
+    plain = item[1:-1].replace('\\"', '"') if item.startswith('"') and item.endswith('"') else item
+    lower = plain.lower()
+    if plain.startswith("|"):
+        raise BadEntry('a command: write a route for the address instead, with next_hop = "command:PATH"')
+    if lower.startswith(":include:"):
+        return _include(plain[len(":include:") :].strip())
+    if lower.startswith(("error:", ":fail:")):
+        return _refusal(plain.lstrip(":").partition(":")[2].strip())
+    if plain in ("/dev/null", ":blackhole:"):
+        return Discard()
+    if plain.startswith("/"):
+        raise BadEntry('a file: write a route for the address instead, with next_hop = "maildir:PATH"')
+    return _address(plain if "@" in plain and not item.endswith('"') else item)
+
+
+def _include(path: str) -> Include:
+    if not path.startswith("/"):
+        raise BadEntry("the path after :include: begins with /")
+    return Include(path)
+
+
+def _refusal(text: str) -> Refuse:
+    found = _CODE.match(text)
+    words = text[found.end() :] if found else text
+    if not (words.isascii() and words.isprintable()) or len(words) > 400:  # noqa: PLR2004  # a reply's line has 512
+        raise BadEntry("the text of a refusal is printable ASCII, at most 400 characters")
+    if found is None:
+        return Refuse(words or "Not accepted")
+    code = int(found[1])
+    status = found[2] or ("5.7.1" if code >= 500 else "4.7.1")  # noqa: PLR2004  # the first digit decides
+    if status[0] != found[1][0]:
+        raise BadEntry(f"{code} and {status} contradict each other")
+    return Refuse(words or "Not accepted", code, status)
+
+
+def _address(text: str) -> Mailbox | Name:
+    is_final = text.startswith("\\")
+    text = text.removeprefix("\\")
+    domain_given = "@" in text and not (text.startswith('"') and text.endswith('"'))
+    try:
+        mailbox = parse_mailbox(text if domain_given else f"{text}@local.invalid")
+    except InvalidAddress as error:
+        raise BadEntry(f"{text!r} is no address: {error}") from None
+    return mailbox if domain_given else Name(mailbox.local_part, is_final)

@@ -1,0 +1,1 @@
+"""Tables of recipients: files, SQLite databases, the system's users. Implements `recipients.directory.Table`."""
