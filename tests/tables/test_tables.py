@@ -11,9 +11,9 @@ import pytest
 from letterlock.mail.addresses import Mailbox
 from letterlock.recipients.directory import TableFailed
 from letterlock.recipients.targets import Entry, Name
-from letterlock.tables import sqlite as sqlite_table
-from letterlock.tables.alias_file import LOOK_SECONDS, FileTable
-from letterlock.tables.sqlite import SqliteTable
+from letterlock.tables import sqlite_table
+from letterlock.tables.file_table import LOOK_SECONDS, FileTable
+from letterlock.tables.sqlite_table import SqliteTable
 from letterlock.tables.system_users import SystemUsers
 
 

@@ -32,8 +32,8 @@ from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import printable
 from letterlock.receive.relay import THIS_MACHINE
 from letterlock.receive.session import Handover
-from letterlock.receive.steps import message_steps
-from letterlock.smtp.server_events import ServerLimits
+from letterlock.receive.steps import message_steps, recipient_steps
+from letterlock.smtp.server_events import MessageReceived, RecipientOffered, ServerLimits
 
 POLL_SECONDS = 10.0  # seldom needed while the server runs: then `sendmail` speaks to it
 MAX_AT_ONCE = 100  # messages of one look
@@ -77,7 +77,7 @@ class DropCollector:
         self._options = options
         self._allowed = profile is not None
         if profile is not None:
-            self._steps = Pipeline(message_steps(profile, options)).message
+            self._steps = Pipeline((*recipient_steps(options, self._clock.now), *message_steps(profile, options)))
         self._limits = ServerLimits(
             max_message_octets=options.max_message_octets,
             max_text_line_octets=options.max_text_line_octets,
@@ -171,13 +171,16 @@ class DropCollector:
         about, draft = b"", None
         if batch.message is not None:
             about = batch.message.content
-            draft = Draft.of(batch.message, message_id, self._clock.now())
-            refusal = await self._refusal(draft, dropped.uid)
+            facts = _facts(dropped.uid, batch.message.recipients)
+            refusal = await self._check_recipients(batch, batch.message, facts)
+            if refusal is None and batch.message.recipients:
+                draft = Draft.of(batch.message, message_id, self._clock.now())
+                refusal = await self._steps.message.run_waiting(facts, draft)
             if refusal is not None and refusal.transient:
                 log.info("%s: waits in the drop: %s", message_id, printable(str(refusal)))
                 return
             if refusal is not None:
-                batch.refused += [(str(recipient), refusal) for recipient in batch.recipients]
+                batch.refused += [(str(recipient), refusal) for recipient in batch.message.recipients]
                 draft = None
         for recipient, reply in batch.refused:
             words = message_id, dropped.uid, printable(recipient), printable(str(reply))
@@ -185,21 +188,38 @@ class DropCollector:
         if batch.refused:
             # First: a kill in between tells it twice, and never not at all.
             await self._tell_sender(message_id, batch, about)
-        if draft is None:
+        if draft is None or not draft.recipients:  # refused, or thrown away as an alias says
             await self._finish(message_id)
-        else:
-            await self._keep(*draft.finish(f"local[uid={dropped.uid}]", self._options.expire_seconds), dropped.uid)
+            return
+        client = f"local[uid={dropped.uid}]"
+        await self._keep_copies(draft, client, dropped.uid)
+        await self._keep(*draft.finish(client, self._options.expire_seconds), dropped.uid)
 
-    async def _refusal(self, draft: Draft, uid: int) -> Reply | None:
-        """Run the message steps, as for a client on this machine; the reply that refuses the message, or None."""
-        facts = Facts(
-            client=THIS_MACHINE[0],
-            client_label=f"local[uid={uid}]",
-            may_relay=True,
-            recipients=draft.recipients,
-            local_uid=uid,
-        )
-        return await self._steps.run_waiting(facts, draft)
+    async def _check_recipients(self, batch: Batch, message: MessageReceived, facts: Facts) -> Reply | None:
+        """Take refused recipients away from the message; the reply if one cannot be decided on now."""
+        stage, accepted = self._steps.recipient, list[Mailbox]()
+        for recipient in message.recipients:
+            reply = await stage.run_waiting(facts, RecipientOffered(message.reverse_path, recipient))
+            if reply is None:
+                accepted.append(recipient)
+            elif reply.transient:
+                return reply
+            else:
+                batch.refused.append((str(recipient), reply))
+        message.recipients = tuple(accepted)
+        return None
+
+    async def _keep_copies(self, draft: Draft, client: str, uid: int) -> None:
+        """Put copies on disk before the message whose id the file has: a kill in between sends them twice, not never.
+
+        Raises StoreFailed.
+        """
+        for copy in draft.copies:
+            envelope, body = draft.copied(copy, self._new_id(), client, self._options.expire_seconds)
+            leases = self._handover.prepare(envelope)
+            await self._store.accept(envelope, body, next_attempt_at=envelope.accepted_at, leases=leases)
+            self._show_observers(envelope, body, uid)
+            self._handover.take(envelope, body, leases)
 
     async def _keep(self, envelope: Envelope, body: bytes, uid: int) -> None:
         """Put a message on disk, remove its file, and only then let it be delivered. Raises StoreFailed."""
@@ -208,10 +228,13 @@ class DropCollector:
         await self._store.accept(envelope, body, next_attempt_at=later, leases=leases)
         self._unfinished.add(envelope.id)
         await self._finish(envelope.id)
+        self._show_observers(envelope, body, uid)
+        self._handover.take(envelope, body, leases)
+
+    def _show_observers(self, envelope: Envelope, body: bytes, uid: int) -> None:
         if self._observers:
             arrival = Arrival(client="local", protocol="local", message_id=message_id_of(body), local_uid=uid)
             self._observers.received(envelope, arrival)
-        self._handover.take(envelope, body, leases)
 
     async def _finish(self, message_id: str) -> None:
         """Remove the file; if that fails, remember that its message was accepted."""
@@ -248,6 +271,17 @@ class DropCollector:
             arrival = Arrival(client="local", protocol="local", message_id=message_id_of(content), about=message_id)
             self._observers.received(envelope, arrival)
         self._handover.take(envelope, content, leases)
+
+
+def _facts(uid: int, recipients: tuple[Mailbox, ...]) -> Facts:
+    """As for a client on this machine."""
+    return Facts(
+        client=THIS_MACHINE[0],
+        client_label=f"local[uid={uid}]",
+        may_relay=True,
+        recipients=recipients,
+        local_uid=uid,
+    )
 
 
 def _told(recipient: str, reply: Reply, now: float) -> ToldRecipient:

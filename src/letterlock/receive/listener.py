@@ -117,7 +117,8 @@ class Listener:
 
     def _service(self, profile: Profile) -> Service:
         services = self._services
-        steps = steps_of(profile, services.options, services.memory, self._has_room, self._judge, services.observers)
+        room, judge, now = self._has_room, self._judge, services.clock.now
+        steps = steps_of(profile, services.options, services.memory, room, now, judge, services.observers)
         return Service(profile, Pipeline(steps))
 
     async def start(self, sockets: Sequence[socket.socket], profile: Profile) -> None:

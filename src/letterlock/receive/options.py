@@ -8,6 +8,7 @@ from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
 from letterlock.mailauth.dkim.sign import Signer
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
+from letterlock.recipients.site import Site
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
 
@@ -23,12 +24,14 @@ class ReceiveOptions:
     arrive, each twice, for a copy is made while it goes to disk; one largest message always fits. `expire_seconds` is
     how long delivery is tried. IPv6 clients are counted by /64. `signer` signs with DKIM; None: nobody does.
     `mail_authentication` is what happens to mail that is not authentic. `users` may log in on submission listeners.
+    `site` knows the recipients of local domains; None: everybody exists, and there are no aliases.
     """
 
     hostname: str
     signer: Signer | None = None
     mail_authentication: MailAuthenticationOptions = field(default_factory=MailAuthenticationOptions)
     users: Users | None = None
+    site: Site | None = None
     postmaster: Annotated[
         Mailbox | None,
         Key(

@@ -15,7 +15,7 @@ costs nothing for a session or a message.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -54,6 +54,16 @@ class Facts:
     local_uid: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The same message for other recipients, under another reverse-path; `fields` go above those of the draft."""
+
+    reverse_path: Mailbox | None
+    recipients: tuple[Mailbox, ...]
+    wishes: Wishes
+    fields: bytes = b""
+
+
 @dataclass(slots=True, kw_only=True)
 class Draft:
     """A message on its way to the queue. Message steps may change every attribute but `id` and `received_at`.
@@ -61,6 +71,8 @@ class Draft:
     `fields` are header fields, each with its CRLF, that go above the content; `add_field` puts one on top of them.
     `verdict` is what mail authentication found, once it was checked. `quarantined` says why the message waits for an
     operator instead of being delivered.
+    `copies` are queued beside it, each under an id of its own; `own_fields` go above the fields, and into no copy.
+    Without recipients the message is accepted and thrown away.
     """
 
     id: str
@@ -75,6 +87,8 @@ class Draft:
     fields: bytes = b""
     verdict: MailVerdict | None = None
     quarantined: str | None = None
+    own_fields: bytes = b""
+    copies: tuple[Copy, ...] = ()
 
     @classmethod
     def of(cls, message: MessageReceived, message_id: str, now: float) -> "Draft":
@@ -102,6 +116,8 @@ class Draft:
     def finish(self, client: str, lifetime_seconds: float) -> tuple[Envelope, CheckedContent]:
         """The envelope and the body to store. The draft gives its content away: a large one is not held twice."""
         content, self.content = self.content, CheckedContent()
+        if self.own_fields:
+            self.fields = self.own_fields + self.fields
         body = content.below(self.fields) if self.fields else content
         envelope = Envelope(
             id=self.id,
@@ -117,6 +133,21 @@ class Draft:
             smtputf8=self.smtputf8,
         )
         return envelope, body
+
+    def copied(
+        self, copy: Copy, message_id: str, client: str, lifetime_seconds: float
+    ) -> tuple[Envelope, CheckedContent]:
+        """The envelope and the body of one of the copies; before `finish`."""
+        draft = replace(
+            self,
+            id=message_id,
+            reverse_path=copy.reverse_path,
+            recipients=copy.recipients,
+            wishes=copy.wishes,
+            own_fields=copy.fields,
+            copies=(),
+        )
+        return draft.finish(client, lifetime_seconds)
 
 
 @runtime_checkable

@@ -146,6 +146,11 @@ class SessionJournal:
         """A message of this session is on disk."""
         self._messages += 1
 
+    def discarded(self, message_id: str) -> None:
+        """A message was accepted and thrown away, as an alias says."""
+        form = "%(id)s: discarded, from %(client)s: its aliases lead to /dev/null"
+        log.info(LogEvent("discarded", form, id=message_id, client=self.client))
+
     def not_queued(self, message_id: str, why: str) -> None:
         """A message is not on disk, and that is our fault."""
         form = "%(id)s: not accepted from %(client)s: %(why)s"

@@ -305,40 +305,61 @@ class Session:
         stage = self._pipeline.message
         refusal = await stage.run_waiting(self._facts, draft) if stage.waits else stage.run(self._facts, draft)
         if refusal is None:
-            kept = draft.finish(self._facts.client_label, self._options.expire_seconds)
-            await (self._keep(*kept) if draft.quarantined is None else self._hold_back(*kept, draft.quarantined))
+            if not draft.recipients:
+                self._journal.discarded(draft.id)
+                self._smtp.accept(f"discarded as {draft.id}")
+            elif not draft.copies or await self._keep_copies(draft):
+                kept = draft.finish(self._facts.client_label, self._options.expire_seconds)
+                await (self._keep(*kept) if draft.quarantined is None else self._hold_back(*kept, draft.quarantined))
         else:
             self._reject("END-OF-MESSAGE", refusal, message.reverse_path)
             self._smtp.refuse(refusal)
         self._hold(0)
 
-    async def _hold_back(self, envelope: Envelope, body: bytes, why: str) -> None:
+    async def _keep_copies(self, draft: Draft) -> bool:
+        """Put the copies on disk, before the message itself; False: one failed, and the client was put off.
+
+        It sends all again then, and who was served already gets the message twice: rather that than not at all.
+        """
+        client, lifetime, why = self._facts.client_label, self._options.expire_seconds, draft.quarantined
+        for copy in draft.copies:
+            kept = draft.copied(copy, self._services.new_id(), client, lifetime)
+            put = self._keep(*kept, is_copy=True) if why is None else self._hold_back(*kept, why, is_copy=True)
+            if not await put:
+                return False
+        return True
+
+    async def _hold_back(self, envelope: Envelope, body: bytes, why: str, *, is_copy: bool = False) -> bool:
         """Put a message on disk for an operator to look at: nobody delivers it before they release it."""
         try:
             await self._services.store.accept(envelope, body, next_attempt_at=envelope.accepted_at, quarantined=why)
         except StoreFailed as error:
             self._refuse_for_the_store(envelope, error)
-        else:
-            self._accepted(envelope, body)
+            return False
+        self._accepted(envelope, body, is_copy=is_copy)
+        return True
 
-    async def _keep(self, envelope: Envelope, body: bytes) -> None:
+    async def _keep(self, envelope: Envelope, body: bytes, *, is_copy: bool = False) -> bool:
         """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
         try:
             leases = self._services.handover.prepare(envelope)
             await self._services.store.accept(envelope, body, next_attempt_at=envelope.accepted_at, leases=leases)
         except StoreFailed as error:
             self._refuse_for_the_store(envelope, error)
-        else:
-            self._accepted(envelope, body)
-            self._services.handover.take(envelope, body, leases)
+            return False
+        self._accepted(envelope, body, is_copy=is_copy)
+        self._services.handover.take(envelope, body, leases)
+        return True
 
     def _refuse_for_the_store(self, envelope: Envelope, error: StoreFailed) -> None:
         self._journal.not_queued(envelope.id, str(error))
         self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
 
-    def _accepted(self, envelope: Envelope, body: bytes) -> None:
-        self._smtp.accept(f"queued as {envelope.id}")
-        self._journal.queued()
+    def _accepted(self, envelope: Envelope, body: bytes, *, is_copy: bool) -> None:
+        """A message is on disk; the client hears of it, and not of its copies."""
+        if not is_copy:
+            self._smtp.accept(f"queued as {envelope.id}")
+            self._journal.queued()
         self._show_observers(envelope, body)
 
     def _show_observers(self, envelope: Envelope, body: bytes) -> None:

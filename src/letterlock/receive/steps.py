@@ -10,6 +10,7 @@ from letterlock.receive.limits import MemoryBudget, RequireRoom
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Step
 from letterlock.receive.profiles import SUBMITS, Profile
+from letterlock.receive.local_recipients import CheckRecipients, ExpandRecipients
 from letterlock.receive.relay import RefuseRelaying
 from letterlock.receive.seal_arc import SealArc
 from letterlock.receive.sign_dkim import SignDkim
@@ -22,10 +23,11 @@ def steps_of(
     options: ReceiveOptions,
     memory: MemoryBudget,
     has_room_on_disk: Callable[[int], bool],
+    now: Callable[[], float],
     judge: JudgeMail | None = None,
     observers: Observers = NOBODY,
 ) -> Iterator[Step]:
-    """The steps of a listener, in the order in which they run."""
+    """The steps of a listener, in the order in which they run. `now`: seconds since 1970."""
     if profile.requires_tls and not profile.implicit_tls:
         yield RequireTls()
     if profile.role in SUBMITS and options.users is not None:
@@ -33,7 +35,14 @@ def steps_of(
         yield RequireOwnSender(options.users)
     yield RequireRoom(memory, has_room_on_disk)
     yield RefuseRelaying(profile.domains)
+    yield from recipient_steps(options, now)
     yield from message_steps(profile, options, judge, observers)
+
+
+def recipient_steps(options: ReceiveOptions, now: Callable[[], float]) -> Iterator[Step]:
+    """The steps that decide on recipients of ours; they also run for what local users leave in the drop directory."""
+    if options.site is not None:
+        yield CheckRecipients(options.site, now)
 
 
 def message_steps(
@@ -42,7 +51,8 @@ def message_steps(
     """The steps that decide on messages; they also run for what local users leave in the drop directory.
 
     A new step goes where what it needs is there. Our Authentication-Results stand above our Received field, as in RFC
-    8601 appendix B: so it is known that they were not there when the message came. Signatures and seals come last.
+    8601 appendix B: so it is known that they were not there when the message came. Signatures and seals come after
+    them. Aliases come last: until then recipients are as the client wrote them.
     """
     if profile.tls_required_no_networks != ():  # an empty list: the header counts from nobody
         yield HeedTlsRequiredNo(profile.tls_required_no_networks)
@@ -62,3 +72,5 @@ def message_steps(
         and (keys := options.signer.keys_for(profile.seals_as))
     ):
         yield SealArc(keys, own_id)
+    if options.site is not None:
+        yield ExpandRecipients(options.site)
