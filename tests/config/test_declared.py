@@ -49,7 +49,11 @@ def test_a_declaration_is_whole(each: Declared) -> None:
 
 
 def test_every_key_of_the_file_is_declared_or_a_table_of_its_own() -> None:
-    by_name = {"domain", "domain.exception", "sender", "route", "resolver.negative", "listener", "dkim"}
+    by_name = {"domain", "domain.exception", "sender", "route", "resolver.negative", "listener", "dkim"} | {
+        "table",
+        "local",
+        "forwarding",
+    }
     for table, model in TABLES.items():
         for name in model.model_fields:
             path = f"{table}.{name}" if table else name

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.recipients.alias_file import read_aliases, read_members
-from letterlock.recipients.targets import BadEntry, Discard, Include, Name, Refuse, parse_targets
+from letterlock.recipients.targets import BadEntry, Discard, Include, Name, RefusalEntry, parse_targets
 
 DEBIAN = """# /etc/aliases
 mailer-daemon: postmaster
@@ -34,8 +34,8 @@ def test_the_file_that_distributions_install() -> None:
         ("\\ann", Name("ann", is_final=True)),
         ("/dev/null", Discard()),
         (":include:/etc/lists/team", Include("/etc/lists/team")),
-        (":fail: gone away", Refuse("gone away")),
-        ("error:450 busy, later", Refuse("busy, later", 450, "4.7.1")),
+        (":fail: gone away", RefusalEntry("gone away")),
+        ("error:450 busy, later", RefusalEntry("busy, later", 450, "4.7.1")),
         ("a..b@example.net", Mailbox('"a..b"', "example.net")),
         ("ann@B\u00fccher.example", Mailbox("ann", "xn--bcher-kva.example")),
     ],

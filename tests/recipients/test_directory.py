@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.mail.addresses import Mailbox, parse_mailbox
+from letterlock.mail.addresses import parse_mailbox
 from letterlock.recipients.alias_file import read_aliases
 from letterlock.recipients.directory import MAX_DEPTH, MAX_MEMBERS, Directory, Expansion, LocalDomain, TableFailed
 from letterlock.recipients.targets import Entry

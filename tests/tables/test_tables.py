@@ -12,7 +12,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.recipients.directory import TableFailed
 from letterlock.recipients.targets import Entry, Name
 from letterlock.tables import sqlite_table
-from letterlock.tables.file_table import LOOK_SECONDS, FileTable
+from letterlock.tables.file_table import LOOK_SECONDS, AliasFileTable
 from letterlock.tables.sqlite_table import SqliteTable
 from letterlock.tables.system_users import SystemUsers
 
@@ -26,14 +26,14 @@ class Ticks:
         return self.now
 
 
-def find(table: FileTable | SqliteTable | SystemUsers, key: str) -> Entry | None:
+def find(table: AliasFileTable | SqliteTable | SystemUsers, key: str) -> Entry | None:
     return asyncio.run(table.find(key))
 
 
 def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     path, clock = tmp_path / "aliases", Ticks()
     path.write_text("root: ann\n")
-    table = FileTable("aliases", path, clock)
+    table = AliasFileTable("aliases", path, clock)
     assert find(table, "root") == (Name("ann"),)
     path.write_text("root: bob, ann\n")
     assert find(table, "root") == (Name("ann"),)
@@ -43,13 +43,13 @@ def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_a_failure_and_not_an_empty_table(tmp_path: Path) -> None:
     with pytest.raises(TableFailed, match="cannot be read: No such file"):
-        find(FileTable("aliases", tmp_path / "none", Ticks()), "root")
+        find(AliasFileTable("aliases", tmp_path / "none", Ticks()), "root")
 
 
 def test_a_file_that_breaks_later_keeps_what_was_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path, clock = tmp_path / "aliases", Ticks()
     path.write_text("root: ann\n")
-    table = FileTable("aliases", path, clock)
+    table = AliasFileTable("aliases", path, clock)
     find(table, "root")
     path.write_bytes(b"root: \xff\xff\n")
     clock.now += LOOK_SECONDS
@@ -61,7 +61,7 @@ def test_bad_lines_are_logged_with_their_place(tmp_path: Path, caplog: pytest.Lo
     path = tmp_path / "aliases"
     path.write_text('root: ann\nvac: "|/usr/bin/vacation"\n')
     with caplog.at_level(logging.WARNING):
-        assert find(FileTable("aliases", path, Ticks()), "vac") is None
+        assert find(AliasFileTable("aliases", path, Ticks()), "vac") is None
     assert f"{path}:2: vac: a command" in caplog.text
 
 
@@ -69,7 +69,7 @@ def test_included_files_count_as_part_of_the_file(tmp_path: Path) -> None:
     members, path, clock = tmp_path / "team", tmp_path / "aliases", Ticks()
     members.write_text("ann\nbob@example.net\n")
     path.write_text(f"team: :include:{members}, carl\n")
-    table = FileTable("aliases", path, clock)
+    table = AliasFileTable("aliases", path, clock)
     assert find(table, "team") == (Name("ann"), Mailbox("bob", "example.net"), Name("carl"))
     members.write_text("dora\n")
     clock.now += LOOK_SECONDS
@@ -80,7 +80,7 @@ def test_an_include_that_cannot_be_read_fails_the_table(tmp_path: Path) -> None:
     path = tmp_path / "aliases"
     path.write_text(f"team: :include:{tmp_path / 'none'}\n")
     with pytest.raises(TableFailed):
-        find(FileTable("aliases", path, Ticks()), "team")
+        find(AliasFileTable("aliases", path, Ticks()), "team")
 
 
 @pytest.fixture

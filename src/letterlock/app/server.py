@@ -310,6 +310,7 @@ class Server:
             delay_notice_seconds=options.delay_notice_seconds,
             wake_deliverer=self._wake_deliverer,
             rules=options.rules,
+            site=options.receive.site,
             observers=self.observers,
             signer=options.receive.signer,
         )
@@ -375,6 +376,7 @@ class Server:
             lifetime_seconds=options.receive.expire_seconds,
             delay_notice_seconds=options.delay_notice_seconds,
             signer=options.receive.signer,
+            site=options.receive.site,
         )
         self.listener.reload(options.receive, options.profiles)
         if self.collector is not None:

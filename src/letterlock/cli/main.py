@@ -20,6 +20,7 @@ VERBS = {
     "explain": "letterlock.cli.explain",
     "resolve": "letterlock.cli.resolve",
     "config": "letterlock.cli.config",
+    "route": "letterlock.cli.show_route",
     "status": "letterlock.cli.status",
     "reload": "letterlock.cli.reload",
     "queue": "letterlock.cli.queue.command",

@@ -11,6 +11,7 @@ import dns.name
 from letterlock.config.declared import filled, is_written, value_of
 from letterlock.config.dkim_keys import signer
 from letterlock.config.listeners import listeners
+from letterlock.config.local_domains import site
 from letterlock.config.mistakes import Lines
 from letterlock.config.options import ComposedKeys, Options, ResolverOptions, default_state_directory
 from letterlock.config.rule_tables import rules
@@ -60,6 +61,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         route_settings=route_settings(file),
         sources=sources(file, lines),
         maildirs=_maildirs(file),
+        srs_domain=file.forwarding.srs_domain,
         keys=keys,
     )
 
@@ -72,6 +74,7 @@ def _receive(file: FileTable, hostname: str, content: int) -> ReceiveOptions:
         max_inflight_octets=content,
         mail_authentication=filled(MailAuthenticationOptions, file, authserv_id=filled(ComposedKeys, file).authserv_id),
         users=file.accounts.users,
+        site=site(file.table, file.local, file.forwarding),
         signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),
     )
 

@@ -263,6 +263,7 @@ class Options:
         ),
     ] = False
     maildirs: tuple[Maildir, ...] = ()
+    srs_domain: str | None = None
     mta_sts: Annotated[
         bool, Key("delivery.mta_sts", "Honour the MTA-STS policies of domains (RFC 8461).", restart=True)
     ] = True

@@ -14,6 +14,7 @@ from letterlock.config.declared import Table, filled, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
 from letterlock.config.key_file import reads_secrets
 from letterlock.config.listener_table import ListenerTable, load_context
+from letterlock.config.local_domains import ForwardingTable, LocalTable, LookupTable, check_names
 from letterlock.config.mistakes import wrong
 from letterlock.config.options import CONSUMERS, ComposedKeys
 from letterlock.config.rule_tables import ByDomain, RouteTable, RuleExceptionTable, RuleTable, SenderTable
@@ -118,6 +119,14 @@ class FileTable(TopKeys):
     sender: ByDomain[SenderTable] = Field({})
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
     route: ByDomain[RouteTable] = Field({})
+    table: dict[str, LookupTable] = Field({}, max_length=1000)
+    local: dict[DomainName, LocalTable] = Field({}, max_length=10_000)
+    forwarding: ForwardingTable = Field(default_factory=lambda: ForwardingTable.model_validate({}))
+
+    @model_validator(mode="after")
+    def _tables_exist(self) -> "FileTable":
+        check_names(self.table, self.local)
+        return self
 
     @model_validator(mode="after")
     def _one_directory(self) -> "FileTable":
@@ -202,6 +211,9 @@ TABLES: dict[str, type[BaseModel]] = {
     "sender": SenderTable,
     "dkim": DkimTable,
     "route": RouteTable,
+    "table": LookupTable,
+    "local": LocalTable,
+    "forwarding": ForwardingTable,
 }
 
 

@@ -61,9 +61,9 @@ class DropCollector:
     ) -> None:
         self._observers = observers
         self._directory = directory
+        self._clock = clock
         self.reload(options, profile)
         self._store = store
-        self._clock = clock
         self._new_id = new_id
         self._handover = handover
         self._broken: set[str] = set()

@@ -8,7 +8,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.receive.pipeline import Copy, Draft, Facts
 from letterlock.recipients.directory import TableFailed
-from letterlock.recipients.site import Group, Site
+from letterlock.recipients.site import Group, LocalSite
 from letterlock.smtp.server_events import RecipientOffered
 
 TABLE_FAILED = Reply(451, ("4.3.0 Recipients cannot be looked up now, try again later",))
@@ -20,7 +20,7 @@ log = logging.getLogger("letterlock.receive")
 class CheckRecipients:
     """Refuses recipients of local domains that are neither alias nor mailbox, and what an alias says to refuse."""
 
-    def __init__(self, site: Site, now: Callable[[], float]) -> None:
+    def __init__(self, site: LocalSite, now: Callable[[], float]) -> None:
         self._site = site
         self._now = now
 
@@ -31,7 +31,7 @@ class CheckRecipients:
         try:
             refused = await self._site.refusal(offer.recipient, self._now())
         except TableFailed as error:
-            log.error("<%s> cannot be looked up: %s", offer.recipient, error)
+            log.warning("<%s> cannot be looked up: %s", offer.recipient, error)
             return TABLE_FAILED
         return None if refused is None else Reply(refused.code, (f"{refused.status} {refused.text}",))
 
@@ -42,7 +42,7 @@ class ExpandRecipients:
     Addresses that need another reverse-path (lists with an owner, forwarding with SRS) become copies of the message.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: LocalSite) -> None:
         self._site = site
 
     async def message(self, _facts: Facts, draft: Draft) -> Reply | None:
@@ -50,7 +50,7 @@ class ExpandRecipients:
         try:
             groups = await self._site.groups(draft.reverse_path, draft.recipients, draft.wishes, draft.received_at)
         except TableFailed as error:
-            log.error("%s: recipients cannot be looked up: %s", draft.id, error)
+            log.warning("%s: recipients cannot be looked up: %s", draft.id, error)
             return TABLE_FAILED
         if any(each.forwarded_for is not None and _was_here(each.forwarded_for, draft) for each in groups):
             return LOOPS

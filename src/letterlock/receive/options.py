@@ -8,7 +8,7 @@ from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
 from letterlock.mailauth.dkim.sign import Signer
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
-from letterlock.recipients.site import Site
+from letterlock.recipients.site import LocalSite
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
 
@@ -31,7 +31,7 @@ class ReceiveOptions:
     signer: Signer | None = None
     mail_authentication: MailAuthenticationOptions = field(default_factory=MailAuthenticationOptions)
     users: Users | None = None
-    site: Site | None = None
+    site: LocalSite | None = None
     postmaster: Annotated[
         Mailbox | None,
         Key(

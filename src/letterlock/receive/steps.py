@@ -7,10 +7,10 @@ from letterlock.receive.auth import RequireLogin, RequireOwnSender
 from letterlock.receive.authenticate_mail import AuthenticateMail, JudgeMail, RemoveForgedResults
 from letterlock.receive.header_duties import CompleteHeader
 from letterlock.receive.limits import MemoryBudget, RequireRoom
+from letterlock.receive.local_recipients import CheckRecipients, ExpandRecipients
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Step
 from letterlock.receive.profiles import SUBMITS, Profile
-from letterlock.receive.local_recipients import CheckRecipients, ExpandRecipients
 from letterlock.receive.relay import RefuseRelaying
 from letterlock.receive.seal_arc import SealArc
 from letterlock.receive.sign_dkim import SignDkim

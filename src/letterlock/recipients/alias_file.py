@@ -67,7 +67,7 @@ def _key(text: str) -> str:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their continuations, each under the number of its first line; comments and empty lines are left out."""
+    """Lines with their continuations, each under the number of its first line; without comments and empty lines."""
     begun, parts = 0, list[str]()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.recipients.targets import Discard, Entry, Include, Name, Refuse, Target
+from letterlock.recipients.targets import Discard, Entry, Include, Name, RefusalEntry, Target
 
 MAX_DEPTH = 20  # aliases behind one another: real ones have two or three
 MAX_MEMBERS = 10_000  # addresses that one recipient may become: a list of that size has a program of its own
@@ -22,7 +22,7 @@ class TableFailed(Exception):
     """A table could not be asked, or what it says cannot be used; `str()` says why. Not the same as "no entry"."""
 
 
-class Table(Protocol):
+class RecipientTable(Protocol):
     """Entries by key: a file, a database, another program."""
 
     @property
@@ -30,7 +30,7 @@ class Table(Protocol):
         """Its name in the configuration."""
 
     async def find(self, key: str) -> Entry | None:
-        """The entry for `local@domain`, `local` or `@domain`, in lower case; None: there is none. Raises TableFailed."""
+        """The entry for `local@domain`, `local` or `@domain`, in lower case; None: none. Raises TableFailed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class LocalDomain:
     `strips_sub_addresses`, mail for a mailbox goes on without it.
     """
 
-    aliases: tuple[Table, ...] = ()
-    mailboxes: tuple[Table, ...] | None = None
+    aliases: tuple[RecipientTable, ...] = ()
+    mailboxes: tuple[RecipientTable, ...] | None = None
     catch_all: Mailbox | None = None
     delimiter: str = "+"
     strips_sub_addresses: bool = False
@@ -50,12 +50,13 @@ class LocalDomain:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One step of an explanation: what was looked up, where it was found ("" nowhere), and what it leads to."""
+    """One step of an explanation: what was looked up, where it was found ("" in no table), and what it leads to."""
 
     address: Mailbox
     table: str
     key: str
     targets: Entry
+    is_mailbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Expansion:
 
     known: bool = False
     members: list[Member] = field(default_factory=list)
-    refused: Refuse | None = None
+    refused: RefusalEntry | None = None
     discards: bool = False
     looked: list[Looked] = field(default_factory=list)
 
@@ -132,7 +133,7 @@ class _Walk:
             self.found.looked.append(Looked(address, "", "", ()))
             return
         self.found.known = True
-        self.found.looked.append(Looked(address, looked.table, looked.key, looked.targets))
+        self.found.looked.append(Looked(address, looked.table, looked.key, looked.targets, looked.is_mailbox))
         if looked.is_mailbox:
             self._add(replace(member, address=_mailbox(settings, address)))
             return
@@ -152,7 +153,7 @@ class _Walk:
                     self._add(replace(here, address=address))
                 else:
                     await self._to(address, here)
-            case Refuse():
+            case RefusalEntry():
                 self.found.refused = self.found.refused or target
             case Discard():
                 self.found.discards = True
@@ -198,7 +199,7 @@ async def _entry(settings: LocalDomain, address: Mailbox) -> _Found | None:
     return None
 
 
-async def _first(tables: Sequence[Table], keys: Sequence[str]) -> _Found | None:
+async def _first(tables: Sequence[RecipientTable], keys: Sequence[str]) -> _Found | None:
     for table in tables:
         for key in keys:
             entry = await table.find(key)

@@ -7,9 +7,9 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.wishes import NO_WISHES, Event, RecipientWishes, Ret, Wishes
 from letterlock.recipients.directory import POSTMASTER, Directory, Expansion, Member
 from letterlock.recipients.srs import NotOurs, Srs
-from letterlock.recipients.targets import Refuse
+from letterlock.recipients.targets import RefusalEntry
 
-UNKNOWN = Refuse("No such user here", 550, "5.1.1")
+UNKNOWN = RefusalEntry("No such user here", 550, "5.1.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +37,20 @@ class _Growing:
 _Key = tuple[Mailbox | None, Mailbox | None]
 
 
-class Site:
+class LocalSite:
     """Local domains with their recipients, and the rewriting of forwarded senders; `srs` None: none is rewritten."""
 
     def __init__(self, directory: Directory, srs: Srs | None = None) -> None:
         self.directory = directory
         self.srs = srs
 
-    async def refusal(self, recipient: Mailbox, now: float) -> Refuse | None:
+    async def refusal(self, recipient: Mailbox, now: float) -> RefusalEntry | None:
         """Why a recipient is refused; None: it exists, or is elsewhere. Raises TableFailed."""
         if self.srs is not None and self.srs.is_ours(recipient):
             try:
                 self.srs.reverse(recipient, now)
             except NotOurs as error:
-                return Refuse(f"This return address cannot be used: {error}", 550, "5.1.1")
+                return RefusalEntry(f"This return address cannot be used: {error}", 550, "5.1.1")
             return None
         if recipient.domain not in self.directory:
             return None

@@ -38,7 +38,7 @@ class Srs:
         kind, rest = _kind(sender.local_part)
         if kind == "SRS0":
             local_part = self._srs1(sender.domain, rest)
-        elif kind == "SRS1" and len(parts := rest[1:].split("=", 2)) == 3 and all(parts):  # noqa: PLR2004
+        elif kind == "SRS1" and len(parts := rest[1:].split("=", 2)) == 3 and all(parts):
             local_part = self._srs1(parts[1], parts[2])
         else:
             time = _time(now)
@@ -60,13 +60,13 @@ class Srs:
             raise NotOurs("it is no SRS address")
         parts = rest[1:].split("=", 3 if kind == "SRS0" else 2)
         if kind == "SRS0":
-            if len(parts) != 4 or not all(parts):  # noqa: PLR2004  # hash, time, domain, local part
+            if len(parts) != 4 or not all(parts):  # hash, time, domain, local part
                 raise NotOurs("it is incomplete")
             signed, time, domain, local_part = parts
             self._check(signed, time, domain, local_part)
             self._check_time(time, now)
         else:
-            if len(parts) != 3 or not all(parts) or parts[2][0] not in _SEPARATORS:  # noqa: PLR2004
+            if len(parts) != 3 or not all(parts) or parts[2][0] not in _SEPARATORS:
                 raise NotOurs("it is incomplete")
             signed, domain, tail = parts
             self._check(signed, domain, tail)
@@ -87,12 +87,12 @@ class Srs:
             raise NotOurs("its hash is not one of ours")
         normal = given.replace("+", "-").replace("/", "_").lower()
         hashes = [self._hash(*signed, secret=each, length=len(given)).lower() for each in self.secrets]
-        if not any([hmac.compare_digest(normal, each) for each in hashes]):
+        if not any(hmac.compare_digest(normal, each) for each in hashes):
             raise NotOurs("its hash is not one of ours")
 
     def _check_time(self, time: str, now: float) -> None:
         digits = [_TIME_DIGITS.find(each) for each in time.upper()]
-        if len(digits) != 2 or min(digits) < 0:  # noqa: PLR2004
+        if len(digits) != 2 or min(digits) < 0:
             raise NotOurs("its time cannot be read")
         days = (_day(now) - digits[0] * len(_TIME_DIGITS) - digits[1]) % _TIME_MODULUS
         if days > self.valid_days and days != _TIME_MODULUS - 1:  # one day ahead: clocks differ
@@ -123,5 +123,3 @@ def _mailbox(local_part: str, domain: str) -> Mailbox | None:
         return parse_mailbox(f"{local_part}@{domain}")
     except InvalidAddress:  # a quoted local part inside another: it cannot be written
         return None
-
-

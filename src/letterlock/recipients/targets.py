@@ -24,7 +24,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class RefusalEntry:
     """Mail is refused with these words (`error:550 5.7.1 This list is closed`)."""
 
     text: str
@@ -44,7 +44,7 @@ class Include:
     path: str
 
 
-Target = Mailbox | Name | Refuse | Discard | Include
+Target = Mailbox | Name | RefusalEntry | Discard | Include
 Entry = tuple[Target, ...]
 
 
@@ -89,18 +89,18 @@ def _include(path: str) -> Include:
     return Include(path)
 
 
-def _refusal(text: str) -> Refuse:
+def _refusal(text: str) -> RefusalEntry:
     found = _CODE.match(text)
     words = text[found.end() :] if found else text
-    if not (words.isascii() and words.isprintable()) or len(words) > 400:  # noqa: PLR2004  # a reply's line has 512
+    if not (words.isascii() and words.isprintable()) or len(words) > 400:  # a reply's line has 512
         raise BadEntry("the text of a refusal is printable ASCII, at most 400 characters")
     if found is None:
-        return Refuse(words or "Not accepted")
+        return RefusalEntry(words or "Not accepted")
     code = int(found[1])
-    status = found[2] or ("5.7.1" if code >= 500 else "4.7.1")  # noqa: PLR2004  # the first digit decides
+    status = found[2] or ("5.7.1" if code >= 500 else "4.7.1")  # the first digit decides
     if status[0] != found[1][0]:
         raise BadEntry(f"{code} and {status} contradict each other")
-    return Refuse(words or "Not accepted", code, status)
+    return RefusalEntry(words or "Not accepted", code, status)
 
 
 def _address(text: str) -> Mailbox | Name:

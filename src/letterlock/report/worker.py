@@ -9,6 +9,7 @@ from dataclasses import replace
 from letterlock.dkim import Signer, signed
 from letterlock.dsn import compose
 from letterlock.events import LogEvent
+from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import has_utf8_header
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.message_ids import message_id_of
@@ -17,6 +18,8 @@ from letterlock.ports import Clock
 from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import NoticeStore, StoreFailed
 from letterlock.queue.tasks import Notice, NoticeKind
+from letterlock.recipients.directory import TableFailed
+from letterlock.recipients.site import LocalSite
 from letterlock.report.notices import report_on
 from letterlock.routing.rules import Rules
 
@@ -29,7 +32,8 @@ PAUSE_SECONDS = 30.0
 class Reporter:
     """Sends notifications until it is stopped: `run()` in a task, `wake()` when something failed, `stop()` once.
 
-    The text of a message goes back only where `rules` demand as much of that way as they did of the message's own.
+    `site` knows where aliases lead. The text of a message goes back only where `rules` demand as much of that way as
+    they did of the message's own.
     After `delay_notice_seconds` senders are notified once of waiting mail; 0: never. `wake_deliverer` is called when a
     notification was accepted, so that somebody delivers it. `signer` signs them, by the keys of this server's domain.
     """
@@ -45,9 +49,11 @@ class Reporter:
         delay_notice_seconds: float,
         wake_deliverer: Callable[[], None],
         rules: Rules,
+        site: LocalSite | None = None,
         observers: Observers = NOBODY,
         signer: Signer | None = None,
     ) -> None:
+        self._site = site
         self._observers = observers
         self._signer = signer
         self._store = store
@@ -62,10 +68,16 @@ class Reporter:
         self._stopping = False
 
     def reload(
-        self, rules: Rules, *, lifetime_seconds: float, delay_notice_seconds: float, signer: Signer | None = None
+        self,
+        rules: Rules,
+        *,
+        lifetime_seconds: float,
+        delay_notice_seconds: float,
+        site: LocalSite | None = None,
+        signer: Signer | None = None,
     ) -> None:
         """Report by other rules, times and keys from now on."""
-        self._rules, self._signer = rules, signer
+        self._rules, self._site, self._signer = rules, site, signer
         self._lifetime_seconds, self._delay_notice_seconds = lifetime_seconds, delay_notice_seconds
 
     def wake(self) -> None:
@@ -110,6 +122,9 @@ class Reporter:
                 await self._report(told, original=None if told is notice else b"")
             except StoreFailed:
                 raise
+            except TableFailed as error:
+                log.warning("%s: the notification waits: %s", message_id, error)
+                return False
             except Exception:
                 log.exception("%s: a bug, in %s to the sender", message_id, what)
             else:
@@ -133,7 +148,7 @@ class Reporter:
         envelope = Envelope(
             id=dsn_id,
             reverse_path=None,
-            recipients=(about.reverse_path,),
+            recipients=await self._to(about.reverse_path, now),
             size=len(content),
             accepted_at=now,
             expires_at=now + self._lifetime_seconds,
@@ -158,6 +173,14 @@ class Reporter:
             log.info("%s: removed before its sender was told: nobody is", notice.envelope.id)
             return False
         return True
+
+    async def _to(self, sender: Mailbox, now: float) -> tuple[Mailbox, ...]:
+        """Where mail for a sender goes: one of ours may be an alias, or stand for a sender whose mail we forwarded.
+
+        An alias that leads to nobody stays, so that the notification fails where it can be seen. Raises TableFailed.
+        """
+        found = () if self._site is None else await self._site.addresses(sender, now)
+        return found or (sender,)
 
     async def _original(self, message_id: str) -> bytes:
         """The content; nothing when it is damaged (its sender is notified all the same) or the message gone."""

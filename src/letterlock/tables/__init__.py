@@ -1,1 +1,1 @@
-"""Tables of recipients: files, SQLite databases, the system's users. Implements `recipients.directory.Table`."""
+"""Tables of recipients: files, SQLite databases, the users of the system; each a `RecipientTable`."""

@@ -17,7 +17,7 @@ _State = tuple[tuple[int, int, int] | None, ...]
 log = logging.getLogger("letterlock.tables")
 
 
-class FileTable:
+class AliasFileTable:
     """Aliases or mailboxes in a file. A reading that fails keeps what was read before; without one, lookups fail."""
 
     def __init__(self, name: str, path: Path, monotonic: Callable[[], float]) -> None:
@@ -59,7 +59,7 @@ class FileTable:
             why = error.strerror if isinstance(error, OSError) else None
             self._failure = f"{self._path} cannot be read: {why or error}"
             kept = "; what was read before is still used" if self._entries is not None else ""
-            log.error("table %s: %s%s", self.name, self._failure, kept)
+            log.warning("table %s: %s%s", self.name, self._failure, kept)
             self._state = state
             return
         paths = (self._path, *included.paths)

@@ -1,0 +1,168 @@
+"""`[table."NAME"]`, `[local."example.org"]` and `[forwarding]`: who the recipients of local domains are."""
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
+
+from letterlock.config.declared import Table
+from letterlock.config.key_file import is_shared, reads_secrets
+from letterlock.config.mistakes import guess, wrong
+from letterlock.config.values import DomainName, FilePath, MailAddress
+from letterlock.recipients.directory import Directory, LocalDomain, RecipientTable
+from letterlock.recipients.site import LocalSite
+from letterlock.recipients.srs import Srs
+from letterlock.tables.file_table import AliasFileTable
+from letterlock.tables.sqlite_table import SqliteTable
+from letterlock.tables.system_users import SystemUsers
+
+MAX_SECRETS = 10  # of which one signs, and the others verify what was signed before a change
+MIN_SECRET_OCTETS = 16  # 128 bits, as long as it is random
+MAX_SECRET_FILE_OCTETS = 4096
+
+
+class LookupTable(Table):
+    """A table of recipients, under a name: give one of `file`, `sqlite` and `system_users`."""
+
+    file: FilePath | None = Field(
+        None,
+        description="A file of aliases, `name: target, target` as in aliases(5) or `address target` as in virtual(5); "
+        "or of mailboxes, one name or address a line. Changes are noticed within a second. Targets are addresses, "
+        "names in the same domain, `:include:/file`, `error:550 5.7.1 TEXT` or `/dev/null`.",
+    )
+    sqlite: FilePath | None = Field(None, description="A SQLite database, opened for reading; with `query`.")
+    query: str | None = Field(
+        None,
+        min_length=8,
+        max_length=4096,
+        description="The query for one recipient. `:key` is `local@domain`, `@domain` or `local`; `:local` and "
+        "`:domain` are its parts. The first column of each row has targets.",
+    )
+    system_users: bool = Field(False, description="The users of this machine, as mailboxes.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "LookupTable":
+        given = [name for name in ("file", "sqlite", "system_users") if getattr(self, name)]
+        if len(given) != 1:
+            raise wrong("a table has one source", 'write file = "/etc/aliases", or sqlite with query, or system_users')
+        if (self.sqlite is None) != (self.query is None):
+            raise wrong(
+                "sqlite and query belong together",
+                'write query = "SELECT target FROM alias WHERE address = :key"',
+                at="query" if self.query else "sqlite",
+            )
+        return self
+
+    def opened(self, name: str) -> RecipientTable:
+        """The table, for lookups; nothing is read yet."""
+        if self.file is not None:
+            return AliasFileTable(name, self.file, time.monotonic)
+        if self.sqlite is not None and self.query is not None:
+            return SqliteTable(name, self.sqlite, self.query)
+        return SystemUsers(name)
+
+
+class LocalTable(Table):
+    """A domain whose recipients are known here: unknown ones are refused at RCPT, and aliases are followed."""
+
+    mailboxes: list[str] | None = Field(
+        None,
+        max_length=100,
+        description="Tables of the names or addresses that have a mailbox. Unset: every address has one, and the next "
+        "hop refuses those that it does not know.",
+    )
+    aliases: list[str] = Field(
+        [], max_length=100, description="Tables of aliases, asked in this order, before the mailboxes."
+    )
+    catch_all: MailAddress | None = Field(
+        None, description="Who gets mail for unknown recipients. Unset: it is refused."
+    )
+    sub_address_delimiter: str = Field(
+        "+",
+        max_length=1,
+        description='What divides a name from what its owner adds to it, as in `ann+news@` (RFC 5233). `""`: nothing.',
+    )
+    strip_sub_addresses: bool = Field(
+        False,
+        description="Deliver `ann+news@` as `ann@`, for a `maildir:`. Off: it goes on whole, as Dovecot likes it.",
+    )
+
+
+class ForwardingTable(Table):
+    """Mail that aliases send on to other servers."""
+
+    srs_domain: DomainName | None = Field(
+        None,
+        description="The domain of rewritten senders (SRS), so that SPF passes: one whose mail comes here, through an "
+        "`mx` listener. Unset: senders stay as they are.",
+    )
+    srs_secret_file: FilePath | None = Field(
+        None,
+        description="A file with a secret a line, each at least 16 characters. The first signs, all verify.",
+    )
+    _secrets: tuple[bytes, ...] = PrivateAttr(())
+
+    @property
+    def srs(self) -> Srs | None:
+        """The rewriting; None when senders stay as they are."""
+        return None if self.srs_domain is None or not self._secrets else Srs(self._secrets, self.srs_domain)
+
+    @model_validator(mode="after")
+    def _read_secrets(self, info: ValidationInfo) -> "ForwardingTable":
+        if (self.srs_domain is None) != (self.srs_secret_file is None):
+            given, missing = ("srs_domain", "srs_secret_file")[:: 1 if self.srs_domain else -1]
+            raise wrong(f"{given} is given, but {missing} is not", "SRS needs both", at=given)
+        if self.srs_secret_file is not None and reads_secrets(info):
+            self._secrets = _secrets(self.srs_secret_file)
+        return self
+
+
+def _secrets(path: Path) -> tuple[bytes, ...]:
+    at = "srs_secret_file"
+    try:
+        with path.open("rb") as file:
+            octets, shared = file.read(MAX_SECRET_FILE_OCTETS + 1), is_shared(file.fileno())
+    except OSError as error:
+        hint = "`openssl rand -base64 24` prints a secret" if isinstance(error, FileNotFoundError) else ""
+        raise wrong(f"{path} cannot be read: {error.strerror}", hint, at=at) from None
+    if shared:
+        raise wrong(f"{path} is a secret that others can read", f"chmod 600 {path}", at=at)
+    secrets = tuple(line.strip() for line in octets.splitlines() if line.strip())
+    if len(octets) > MAX_SECRET_FILE_OCTETS or not 1 <= len(secrets) <= MAX_SECRETS:
+        raise wrong(f"{path} must have one to {MAX_SECRETS} lines, a secret each", at=at)
+    if any(len(secret) < MIN_SECRET_OCTETS for secret in secrets):
+        raise wrong(f"a secret in {path} is shorter than {MIN_SECRET_OCTETS} characters", "openssl rand -base64 24", at)
+    return secrets
+
+
+def check_names(tables: Iterable[str], locals_: Mapping[str, LocalTable]) -> None:
+    """Every table that a local domain names must exist. Raises a mistake."""
+    known = list(tables)
+    for domain, each in locals_.items():
+        for key in ("mailboxes", "aliases"):
+            for number, name in enumerate(getattr(each, key) or ()):
+                if name not in known:
+                    hint = guess(name, known) or f'add [table."{name}"] with file = "/etc/aliases"'
+                    raise wrong(f"there is no table {name!r}", hint, at=("local", domain, key, number))
+
+
+def site(
+    tables: Mapping[str, LookupTable], locals_: Mapping[str, LocalTable], forwarding: ForwardingTable
+) -> LocalSite | None:
+    """The recipients of the local domains; None when the file says nothing about them."""
+    srs = forwarding.srs
+    if not locals_ and srs is None:
+        return None
+    opened = {name: each.opened(name) for name, each in tables.items()}
+    domains = {
+        domain: LocalDomain(
+            aliases=tuple(opened[name] for name in each.aliases),
+            mailboxes=None if each.mailboxes is None else tuple(opened[name] for name in each.mailboxes),
+            catch_all=each.catch_all,
+            delimiter=each.sub_address_delimiter,
+            strips_sub_addresses=each.strip_sub_addresses,
+        )
+        for domain, each in locals_.items()
+    }
+    return LocalSite(Directory(domains), srs)
