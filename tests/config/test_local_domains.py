@@ -21,7 +21,7 @@ def test_without_them_there_is_no_site(tmp_path: Path) -> None:
 
 def test_tables_are_looked_up_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "first").write_text("info: root\n")
-    (tmp_path / "second").write_text("info: bob\nall: carl\n")
+    (tmp_path / "second").write_text("info: bob\nall: bin\n")
     (tmp_path / "secret").write_text("0123456789abcdef\n")
     (tmp_path / "secret").chmod(0o600)
     text = """
@@ -49,7 +49,7 @@ srs_secret_file = "secret"
         return [str(member.address) for member in found.members]
 
     assert asyncio.run(ends("info@example.org")) == ["root@example.org"]
-    assert asyncio.run(ends("all@example.org")) == ["carl@example.org"]
+    assert asyncio.run(ends("all@example.org")) == ["bin@example.org"]
     assert asyncio.run(ends("root@example.org")) == ["root@example.org"]
     assert asyncio.run(ends("x@example.org")) == ["rest@example.net"]
 

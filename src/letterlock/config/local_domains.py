@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
+from letterlock.config.checked_values import DomainName, FilePath, MailAddress
 from letterlock.config.declared import Table
 from letterlock.config.key_file import is_shared, reads_secrets
 from letterlock.config.mistakes import guess, wrong
-from letterlock.config.values import DomainName, FilePath, MailAddress
 from letterlock.recipients.directory import Directory, LocalDomain, RecipientTable
 from letterlock.recipients.site import LocalSite
 from letterlock.recipients.srs import Srs

@@ -8,7 +8,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.receive.pipeline import Copy, Draft, Facts
 from letterlock.recipients.directory import TableFailed
-from letterlock.recipients.site import Group, LocalSite
+from letterlock.recipients.site import LocalSite, RecipientGroup
 from letterlock.smtp.server_events import RecipientOffered
 
 TABLE_FAILED = Reply(451, ("4.3.0 Recipients cannot be looked up now, try again later",))
@@ -64,7 +64,7 @@ class ExpandRecipients:
         return None
 
 
-def _fields(group: Group) -> bytes:
+def _fields(group: RecipientGroup) -> bytes:
     return b"" if group.forwarded_for is None else f"Delivered-To: {group.forwarded_for}\r\n".encode()
 
 

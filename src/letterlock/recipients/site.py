@@ -13,7 +13,7 @@ UNKNOWN = RefusalEntry("No such user here", 550, "5.1.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class RecipientGroup:
     """Recipients of a message that get it with the same reverse-path.
 
     `forwarded_for`: the address of ours whose mail leaves for other servers; its copy says so in Delivered-To (RFC
@@ -63,7 +63,7 @@ class LocalSite:
 
     async def groups(
         self, reverse_path: Mailbox | None, recipients: Sequence[Mailbox], wishes: Wishes, now: float
-    ) -> tuple[Group, ...]:
+    ) -> tuple[RecipientGroup, ...]:
         """To whom a message goes, by reverse-path; nobody when all of it is discarded. Raises TableFailed.
 
         A recipient that was refused at RCPT does not come here; one whose entry has gone since stays as it is.
@@ -142,7 +142,7 @@ def _wish(wish: RecipientWishes, number: int, count: int) -> RecipientWishes:
     return replace(wish, notify=wish.notify - {Event.SUCCESS} or None)
 
 
-def _group(key: _Key, group: _Growing, ret: Ret | None, envid: str | None) -> Group:
+def _group(key: _Key, group: _Growing, ret: Ret | None, envid: str | None) -> RecipientGroup:
     reverse_path, forwarded_for = key
     wished: Mapping[Mailbox, RecipientWishes] = {}
     if group.keeps_wishes:
@@ -150,7 +150,7 @@ def _group(key: _Key, group: _Growing, ret: Ret | None, envid: str | None) -> Gr
         wishes = Wishes(ret, envid, wished)
     else:
         wishes = NO_WISHES
-    return Group(
+    return RecipientGroup(
         reverse_path=reverse_path,
         recipients=tuple(group.recipients),
         wishes=wishes,
