@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[tuple[str, ...], int]] = {
     "resolve --json": (("resolve", "--json", *NOBODY, "a.test", "MX"), 3),
     "dkim check": (("dkim", "check", *NOBODY, "a.test", "s1"), 3),
     "dkim check --json": (("dkim", "check", "--json", *NOBODY, "a.test", "s1"), 3),
+    "dkim status": (("dkim", "status"), 0),
     "check": (("check", *NOBODY, "a.test"), 3),
     "check --brief": (("check", "--brief", *NOBODY, "a.test", "b.test"), 3),
     "check --json": (("check", "--json", *NOBODY, "a.test"), 3),

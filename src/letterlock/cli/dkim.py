@@ -14,6 +14,7 @@ import dns.rdatatype
 from letterlock import dkim as library
 from letterlock.app.output import json_text
 from letterlock.app.server import StartFailed, validated_dns
+from letterlock.cli.dkim_rotation import rotate, status
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.config import ResolverOptions
 from letterlock.mail.names import InvalidName, normalise
@@ -45,7 +46,11 @@ KEY_FILE = click.Path(path_type=Path)
 
 @click.group()
 def dkim() -> None:
-    """Keys that sign mail with DKIM: make one, print its record, see what is published."""
+    """Keys that sign mail with DKIM: make one, print its record, see what is published, change it."""
+
+
+dkim.add_command(rotate)
+dkim.add_command(status)
 
 
 @dkim.command()

@@ -62,6 +62,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         sources=sources(file, lines),
         maildirs=_maildirs(file),
         srs_domain=file.forwarding.srs_domain,
+        key_directories=tuple((name, each.directory) for name, each in file.dkim.items() if each.directory),
         keys=keys,
     )
 

@@ -264,6 +264,7 @@ class Options:
     ] = False
     maildirs: tuple[Maildir, ...] = ()
     srs_domain: str | None = None
+    key_directories: tuple[tuple[str, Path], ...] = ()  # of the domains whose DKIM keys rotate
     mta_sts: Annotated[
         bool, Key("delivery.mta_sts", "Honour the MTA-STS policies of domains (RFC 8461).", restart=True)
     ] = True

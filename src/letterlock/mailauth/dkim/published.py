@@ -41,13 +41,13 @@ def published_key(answer: Answer | LookupFailure) -> PublishedKey:
     except UnusableSignature as refused:
         return PublishedKey(reason=refused.reason, found=refused.found)
     for record in records:
-        last = _of_record(record)
+        last = key_of_record(record)
         if last.key:
             break
     return last
 
 
-def _of_record(record: bytes) -> PublishedKey:
+def key_of_record(record: bytes) -> PublishedKey:
     """The key for the algorithm that the record names; for RSA, when it names neither."""
     last = UnusableSignature(DkimReason.KEY_ABSENT)
     for algorithm in (Algorithm.ED25519_SHA256, Algorithm.RSA_SHA256):
