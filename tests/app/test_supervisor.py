@@ -71,9 +71,11 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(config: Path, ready: str = "workers are ready", before: Sequence[str] = ()) -> AsyncIterator[Running]:
-    """`before`: the words of a command that becomes the server."""
-    command = *before, sys.executable, "-m", "letterlock", "serve", "--config", str(config)
+async def serving(
+    config: Path, ready: str = "workers are ready", before: Sequence[str] = (), after: Sequence[str] = ()
+) -> AsyncIterator[Running]:
+    """`before`: the words of a command that becomes the server; `after`: more options."""
+    command = *before, sys.executable, "-m", "letterlock", "serve", "--config", str(config), *after
     process = await asyncio.create_subprocess_exec(*command, stderr=PIPE, start_new_session=True)
     running = Running(process)
     try:

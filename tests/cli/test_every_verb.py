@@ -45,6 +45,9 @@ VERBS: dict[str, tuple[tuple[str, ...], int]] = {
     "queue show --json": (("queue", "show", "--json", "M1"), 0),
     "queue trace": (("queue", "trace", "M1"), 0),
     "queue trace --json": (("queue", "trace", "--json", "M1"), 0),
+    "log trace --json": (("log", "trace", "--json", "a@b.test", "/dev/null"), 3),
+    "queue show --message": (("queue", "show", "--message", "M1"), 0),
+    "queue show --message --json": (("queue", "show", "--message", "--full", "--json", "M1"), 0),
     "queue stats": (("queue", "stats"), 0),
     "queue stats --json": (("queue", "stats", "--json", "--by", "reason"), 0),
 }

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from letterlock.admin.client import Queues
 from tests.app.test_supervisor import free_port
 from tests.certificates import self_signed
 from tests.soak.sink import Sink, digest
@@ -47,6 +48,7 @@ class Tally:
     reloads: int = 0
     refused_reloads: int = 0
     lost: set[str] = field(default_factory=set)
+    waiting: int = 0  # in the queue at the end, when nothing moved any more
     wrong_answers: list[str] = field(default_factory=list)
 
     @property
@@ -57,7 +59,8 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.reloads} reloads ({self.refused_reloads} refused for mistakes),"
-            f" {len(self.accepted)} messages accepted: {len(self.lost)} lost, {len(self.dropped)} sessions dropped,"
+            f" {len(self.accepted)} messages accepted: {len(self.lost)} lost ({self.waiting} still in the queue),"
+            f" {len(self.dropped)} sessions dropped,"
             f" {self.old_certificates} old certificates shown, {len(self.wrong_answers)} wrong answers"
         )
 
@@ -239,6 +242,17 @@ async def once(operator: Operator, server: Server, port: int, workers: int, tall
     tally.old_certificates += sum(each != operator.shown for each in seen)
 
 
+async def _drained(sink: Sink, tally: Tally) -> None:
+    """Wait until all that was accepted has arrived, as long as anything arrives within SECONDS."""
+    count = -1
+    while not tally.accepted <= set(sink.arrived) and len(sink.arrived) > count:
+        count = len(sink.arrived)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS):
+                while not tally.accepted <= set(sink.arrived):  # noqa: ASYNC110  # the sink is a thread
+                    await asyncio.sleep(0.2)
+
+
 async def run(directory: Path, *, reloads: int, workers: int, seed: int) -> Tally:
     """All of it; the tally."""
     tally, chance = Tally(), random.Random(seed)
@@ -250,10 +264,8 @@ async def run(directory: Path, *, reloads: int, workers: int, seed: int) -> Tall
             with clients(port, tally):
                 for number in range(reloads):
                     await once(operator, server, port, workers, tally, wrong=number % 4 == 3 or chance.random() < 0.1)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SECONDS):
-                    while not tally.accepted <= set(sink.arrived):  # noqa: ASYNC110  # the sink is a thread
-                        await asyncio.sleep(0.05)
+            await _drained(sink, tally)
+            tally.waiting = await asyncio.to_thread(Queues(directory / "queue").size)
             tally.lost = tally.accepted - set(sink.arrived)
             await server.stop()
         finally:

@@ -1,0 +1,1 @@
+"""`letterlock log`: read what the server logged."""
