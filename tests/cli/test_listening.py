@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.app.server import bind
+from letterlock.app.binding import bind
 from letterlock.config import BadConfig, Endpoint, parse
 from tests.app.test_supervisor import configuration, serving
 

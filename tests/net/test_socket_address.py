@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from letterlock.app.server import bind
+from letterlock.app.binding import bind
 from letterlock.config.checked_values import Endpoint, endpoint
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import UpstreamTransport, parse_upstream

@@ -13,7 +13,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from letterlock.app.server import UNFIT_HINT, StartFailed, bind, validated_dns
+from letterlock.app.binding import StartFailed, bind
+from letterlock.app.server import UNFIT_HINT, validated_dns
 from letterlock.config import BadConfig, Options, load
 from letterlock.config.dangers import dangers
 from letterlock.deliver.local.maildir import why_unwritable

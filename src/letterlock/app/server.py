@@ -6,7 +6,6 @@ Stop, the other way round: no new mail, finish what is in hand, give back what i
 
 import asyncio
 import concurrent.futures.thread  # noqa: F401  # loaded lazily otherwise, when its file may not be readable any more
-import errno
 import gc
 import logging
 import random
@@ -14,7 +13,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +22,10 @@ import dns.name
 
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app import privileges
+from letterlock.app.binding import StartFailed, bind
 from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
-from letterlock.config import Endpoint, Options, ResolverOptions, system_roots
+from letterlock.config import Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.deliver.log import DeliveryLog
 from letterlock.discover import Discoverer
@@ -37,7 +37,6 @@ from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.net.https import fetch_policy
 from letterlock.net.ourselves import Ourselves
-from letterlock.net.socket_address import socket_address
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.observing import Observers
@@ -56,15 +55,10 @@ from letterlock.store.engines import OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
 STOP_GRACE_SECONDS = 20.0  # chosen: most sessions end within it; twice this is still below the 90 s of systemd
-BACKLOG = 512  # chosen: a burst of connections waits in the kernel, which caps it at net.core.somaxconn
 
 
 Reload = Callable[[], Awaitable[dict[str, object]]]
 """Reads the configuration again; what became of it, for the command line."""
-
-
-class StartFailed(Exception):
-    """The server cannot start. `str()` says why and what to do about it."""
 
 
 class SystemClock:
@@ -83,39 +77,6 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # no Linux, or a sandbox without /proc: then this process is all that is known
         return secrets.token_hex(16)
-
-
-def bind(endpoints: Sequence[Endpoint], *, shared: bool = False) -> list[socket.socket]:
-    """Bind every endpoint, or none; `shared`: others may bind the same ones (SO_REUSEPORT). Raises StartFailed."""
-    with ExitStack() as undo:
-        sockets = [undo.enter_context(_bound(endpoint, shared=shared)) for endpoint in endpoints]
-        undo.pop_all()
-        return sockets
-
-
-def _bound(endpoint: Endpoint, *, shared: bool) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if bound.family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(socket_address(endpoint.address, endpoint.port))
-        bound.listen(BACKLOG)
-        bound.setblocking(False)
-    except OSError as error:
-        bound.close()
-        raise StartFailed(f"cannot listen on {endpoint}: {error.strerror}\n  hint: {_bind_hint(error)}") from None
-    return bound
-
-
-def _bind_hint(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "another program has this port; stop it, or choose another one in `listen`"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "ports below 1024 need root (and `user`, to give it up again), or systemd's AmbientCapabilities"
-    return "`listen` takes addresses of this machine"
 
 
 def spare_collector() -> None:

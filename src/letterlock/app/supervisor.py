@@ -23,8 +23,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from letterlock.app.binding import bind
 from letterlock.app.reloading import log_mistakes, notify_reloading
-from letterlock.app.server import STOP_GRACE_SECONDS, bind, take_directory
+from letterlock.app.server import STOP_GRACE_SECONDS, take_directory
 from letterlock.app.service_manager import notify, watched
 from letterlock.config import BadConfig, Endpoint, Options
 from letterlock.config.reload_effects import reloaded

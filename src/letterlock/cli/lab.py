@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import click
 
+from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import StartFailed
 from letterlock.lab.loopback import NoFreeAddresses
 from letterlock.lab.result_table import as_data, draw, explain
 from letterlock.lab.scenarios import Attack, SiteProtection

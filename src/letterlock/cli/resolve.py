@@ -10,8 +10,9 @@ import click
 import dns.exception
 import dns.rdatatype
 
+from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import StartFailed, validated_dns
+from letterlock.app.server import validated_dns
 from letterlock.cli.drawing import draw_answer, draw_failure
 from letterlock.cli.style import Style
 from letterlock.config import ResolverOptions

@@ -14,11 +14,12 @@ from pathlib import Path
 import click
 import uvloop
 
+from letterlock.app.binding import StartFailed
 from letterlock.app.descriptors import raise_limit
 from letterlock.app.heartbeat import beating
 from letterlock.app.logs import start_log
 from letterlock.app.reloading import Reloading, announced, read_again
-from letterlock.app.server import Server, StartFailed, running, spare_collector
+from letterlock.app.server import Server, running, spare_collector
 from letterlock.app.service_manager import notify, watched
 from letterlock.app.supervisor import Worker, supervise
 from letterlock.cli.allocator import give_back_large_blocks

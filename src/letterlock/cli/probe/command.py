@@ -13,8 +13,9 @@ import dns.name
 import dns.rdatatype
 from cryptography.utils import CryptographyDeprecationWarning
 
+from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import StartFailed, SystemClock, validated_dns
+from letterlock.app.server import SystemClock, validated_dns
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.probe.params import (
     HostAndPort,
