@@ -24,6 +24,7 @@ from letterlock.policy.reasons import all_codes, explain
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tests are no package that is installed
 from tests.checklist import CHECKLIST  # noqa: E402
+from tests.companion.situations import NO_RULES, situations  # noqa: E402
 from tools import diagram  # noqa: E402
 from tools.manual import packaged  # noqa: E402
 
@@ -157,11 +158,31 @@ def checklist() -> Iterator[str]:
     yield "# Every test by section\n"
 
 
+def tlspol_page() -> str:
+    """docs/reference/postfix-tlspol.md, from the table that a test holds."""
+    parts = [
+        NOTE,
+        "# Answers of the policy door, next to those of postfix-tlspol\n",
+        "Each row is a test (`tests/companion/situations.py`). The answers of postfix-tlspol follow from its",
+        "documentation and the names of its tests (November 2026); it was not run. `NOTFOUND`: Postfix goes by",
+        "its own `smtp_tls_security_level`.\n",
+        "| situation | postfix-tlspol | Letterlock | why it differs |\n| --- | --- | --- | --- |",
+    ]
+    for each in situations():
+        key = f" (`{each.key}`)" if each.key else ""
+        theirs = each.theirs if each.theirs == NO_RULES else f"`{each.theirs}`"
+        parts.append(
+            f"| {each.text}{key} | {theirs} | `{each.ours}` | {each.why if each.ours != each.theirs else ''} |"
+        )
+    return "\n".join([*parts, ""])
+
+
 PAGES = {
     "cli.md": cli_page,
     "configuration.md": configuration_page,
     "reasons.md": reasons_page,
     "rfc-index.md": rfc_index_page,
+    "postfix-tlspol.md": tlspol_page,
 }
 
 

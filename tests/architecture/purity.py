@@ -12,7 +12,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "letterlock"
 PURE_ROOMS = (
     "dsn", "identity", "mail", "mailauth", "mtasts", "policy", "ports", "queue", "recent", "resolver", "routing",
-    "sasl", "smtp", "tlsrpt",
+    "sasl", "smtp", "socketmap", "tlsrpt",
 )  # fmt: skip
 DRIVERS = ("resolver/driver.py", "resolver/fair_slots.py")
 """Modules that connect a pure room to a network: they may do what the others must not."""

@@ -12,7 +12,7 @@ SHARED_MODULE_NAMES = {
     # RFC 5321 section 4.1.4: what happens on one connection, as its receiver, its sender and a local program see it
     "session": {"deliver", "receive", "sendmail"},
     # what may be set in a room, as frozen values (`config` collects them)
-    "options": {"config", "deliver", "receive"},
+    "options": {"companion", "config", "deliver", "receive"},
     # a standard's TXT record, as everybody calls it: "the SPF record", "the DMARC record"
     "record": {"mailauth/dmarc", "mailauth/spf", "mtasts", "tlsrpt"},
     # RFC 8601 section 2.7 defines results for each mechanism, and each mechanism has its own grounds for them

@@ -50,6 +50,14 @@ class Queues:
         """Have the server read its configuration again."""
         return self._clients[0].ask("reload")
 
+    def first(self, verb: str, **values: object) -> dict[str, Any]:
+        """Ask one worker, where any of them will do."""
+        return self._clients[0].ask(verb, **values)
+
+    def everyone(self, verb: str, **values: object) -> list[dict[str, Any]]:
+        """Ask all workers."""
+        return [client.ask(verb, **values) for client in self._clients]
+
     def messages(self, wanted: Wanted = EVERYTHING) -> Iterator[dict[str, Any]]:
         """The messages that are wanted, in order of id, page by page."""
         parts = (client.pages("queue.list", wanted=_values(wanted)) for client in self._clients)

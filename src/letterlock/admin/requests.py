@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from letterlock.ports import Clock
@@ -38,22 +38,36 @@ def no_problems() -> Mapping[str, str]:
     return {}
 
 
+Verb = Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]
+"""Answers a request of another room. Raises ValueError, which the client is shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """Whom the server calls: `wake` when messages became due, `forgive` when a next hop (None: all) is flushed.
 
     `problems` has folders with mail that is neither listed nor delivered, and why. `reload` reads the configuration
-    again.
+    again. `verbs` are those of other rooms.
     """
 
     wake: Callable[[], None]
     forgive: Callable[[str | None], None] = forgive_nobody
     problems: Callable[[], Mapping[str, str]] = no_problems
     reload: Callable[[], Awaitable[dict[str, object]]] | None = None
+    verbs: Mapping[str, "Verb"] = field(default_factory=dict)
 
 
-async def answer(request: object, store: OperatedStore, clock: Clock, hooks: Hooks) -> dict[str, object]:
-    """Do what a request says. Raises BadRequest, StoreFailed."""
+async def answer(request: object, store: OperatedStore | None, clock: Clock, hooks: Hooks) -> dict[str, object]:
+    """Do what a request says; without a store there is no queue to ask about. Raises BadRequest, StoreFailed."""
+    match request:
+        case {"verb": str(verb), **given} if verb in hooks.verbs:
+            return await hooks.verbs[verb]({str(name): value for name, value in given.items()})
+    if store is None:
+        raise BadRequest("this process has no queue")
+    return await _about_the_queue(request, store, clock, hooks)
+
+
+async def _about_the_queue(request: object, store: OperatedStore, clock: Clock, hooks: Hooks) -> dict[str, object]:
     match request:
         case {"verb": "queue.list", "after": str() | None as after, "wanted": dict(wanted)}:
             return await _listed(store, _wanted(wanted), after)

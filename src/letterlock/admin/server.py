@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from letterlock.admin.asker import Asker, asker_at, log_order
-from letterlock.admin.requests import BadRequest, Hooks, answer, forgive_nobody, no_problems
+from letterlock.admin.requests import BadRequest, Hooks, Verb, answer, forgive_nobody, no_problems
 from letterlock.admin.transfers import VERBS, BadTransfer, Transferred, carried, transfer
 from letterlock.ports import Clock
 from letterlock.queue.store import OperatedStore, StoreFailed
@@ -34,7 +34,7 @@ class ControlServer:
 
     def __init__(
         self,
-        store: OperatedStore,
+        store: OperatedStore | None,
         path: Path,
         *,
         clock: Clock,
@@ -42,6 +42,7 @@ class ControlServer:
         forgive: Callable[[str | None], None] = forgive_nobody,
         problems: Callable[[], Mapping[str, str]] = no_problems,
         reload: Callable[[], Awaitable[dict[str, object]]] | None = None,
+        verbs: Mapping[str, Verb] | None = None,
     ) -> None:
         """`wake` is called when messages became due; `forgive` when a next hop (None: all) is to be flushed.
 
@@ -50,7 +51,7 @@ class ControlServer:
         self._store = store
         self._path = path
         self._clock = clock
-        self._hooks = Hooks(wake, forgive, problems, reload)
+        self._hooks = Hooks(wake, forgive, problems, reload, verbs or {})
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.Task[None]] = set()
 
@@ -118,7 +119,7 @@ class ControlServer:
     async def _answer(self, line: bytes, reader: asyncio.StreamReader, asker: Asker) -> Transferred:
         try:
             request = json.loads(line)
-            if isinstance(request, dict) and request.get("verb") in VERBS:
+            if self._store is not None and isinstance(request, dict) and request.get("verb") in VERBS:
                 parts = [await _read(reader, octets) for octets in carried(request)]
                 answered = await transfer(request, parts, self._store, self._clock)
             else:

@@ -25,6 +25,7 @@ from letterlock.app import privileges
 from letterlock.app.binding import StartFailed, bind
 from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
+from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors
 from letterlock.config import Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.deliver.log import DeliveryLog
@@ -249,6 +250,7 @@ class Server:
         asked: Dns,
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
+        doors: Doors,
     ) -> None:
         clock = SystemClock()
         chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
@@ -256,6 +258,7 @@ class Server:
         self.options = options
         self.store = store = opened.store
         self.discoverer = discoverer
+        self.doors = doors
         self.clock = clock
         self.certificates = CertificateWatch(lambda: self.options, self.reload)
         self.reload_configuration: Reload | None = None
@@ -318,6 +321,7 @@ class Server:
             forgive=self.deliverer.forgive,
             problems=lambda: opened.leftovers.problems,
             reload=self._reload_configuration,
+            verbs=doors.operating.control_verbs,
         )
 
     async def _reload_configuration(self) -> dict[str, object]:
@@ -330,6 +334,7 @@ class Server:
         """Follow other options, as far as a running server can (`config.reloading`)."""
         self.options = options
         self.discoverer = self.discoverer.with_rules(options.rules)
+        self.doors.reload(options, self.discoverer)
         recent = RecentDiscoverer(self.discoverer, self.clock.monotonic)
         self.deliverer.reload(options.deliver, options.route_settings, recent)
         self.reporter.reload(
@@ -393,20 +398,29 @@ def _is_first(options: Options) -> bool:
 
 
 @asynccontextmanager
-async def running(options: Options, sockets: Sequence[socket.socket] | None = None) -> AsyncIterator[Server]:
-    """A server from start to orderly end, on sockets that a supervisor has bound, or on its own. Raises StartFailed."""
+async def running(
+    options: Options, sockets: Sequence[socket.socket] | None = None, door_sockets: DoorSockets = NO_SOCKETS
+) -> AsyncIterator[Server]:
+    """A server from start to orderly end, on sockets that a supervisor has bound, or on its own. Raises StartFailed.
+
+    The doors stay open longest: until the end, Postfix gets the answers that it needs for its own mail.
+    """
     async with AsyncExitStack() as stack:
         if sockets is None:
             sockets = bind(options.listen)
             for bound in sockets:
                 stack.callback(bound.close)
+            door_sockets = bind_doors(options)
+            stack.callback(door_sockets.close)
             take_directory(options)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
             opened = await open_store(_store_options(options))
             stack.push_async_callback(opened.store.close)
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
-            server = Server(options, opened, asked, discoverer, sockets)
+            doors = Doors(options, discoverer, SystemClock())
+            await stack.enter_async_context(open_doors(doors, door_sockets))
+            server = Server(options, opened, asked, discoverer, sockets, doors)
             await server.control.start()
             opened.store.started()
         except (StoreFailed, QueueInUse, ControlFailed) as error:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from letterlock.app.binding import bind
+from letterlock.app.doors import NO_SOCKETS, DoorSockets, bind_doors
 from letterlock.app.reloading import log_mistakes, notify_reloading
 from letterlock.app.server import STOP_GRACE_SECONDS, take_directory
 from letterlock.app.service_manager import notify, watched
@@ -64,6 +65,7 @@ class Worker:
     began_at: float = 0.0
     pause: float = FIRST_PAUSE_SECONDS
     due_at: float = field(default=0.0)
+    doors: DoorSockets = NO_SOCKETS
 
     def share_of(self, options: Options) -> Options:
         """This worker's part of the whole server's options, with a queue of its own."""
@@ -86,6 +88,7 @@ def supervise(options: Options, work: Callable[[Worker], int], read: Callable[[]
     `read` reads the configuration again, at SIGHUP.
     """
     sockets = _bind_for_all(options)
+    doors = _bind_doors_for_all(options)
     directories = [options.queue_directory, *(_directory(options, number) for number in range(1, options.workers))]
     take_directory(options)
     for directory in directories[1:]:
@@ -94,7 +97,8 @@ def supervise(options: Options, work: Callable[[Worker], int], read: Callable[[]
     signs, tell = os.pipe()
     os.set_blocking(tell, False)
     workers = [
-        Worker(number, options, directory, sockets[number], gone, tell) for number, directory in enumerate(directories)
+        Worker(number, options, directory, sockets[number], gone, tell, doors=doors[number])
+        for number, directory in enumerate(directories)
     ]
     return _Supervisor(workers, work, alive=alive, signs=signs, read=read).run()
 
@@ -282,3 +286,10 @@ def _bind_for_all(options: Options) -> list[list[socket.socket]]:
         for configured, bound in zip(options.listen, first, strict=True)
     ]
     return [first, *(bind(chosen, shared=True) for _ in range(options.workers - 1))]
+
+
+def _bind_doors_for_all(options: Options) -> list[DoorSockets]:
+    """The sockets of the doors for each worker."""
+    shared = options.workers > 1
+    first = bind_doors(options, shared=shared)
+    return [first, *(bind_doors(options, shared=True, first=first) for _ in range(options.workers - 1))]

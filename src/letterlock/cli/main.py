@@ -27,6 +27,7 @@ VERBS = {
     "log": "letterlock.cli.log.command",
     "dkim": "letterlock.cli.dkim",
     "users": "letterlock.cli.users",
+    "policy": "letterlock.cli.policy_verbs",
     "lab": "letterlock.cli.lab",
 }
 

@@ -16,6 +16,7 @@ import uvloop
 
 from letterlock.app.binding import StartFailed
 from letterlock.app.descriptors import raise_limit
+from letterlock.app.doors import NO_SOCKETS
 from letterlock.app.heartbeat import beating
 from letterlock.app.logs import start_log
 from letterlock.app.reloading import Reloading, announced, read_again
@@ -111,9 +112,9 @@ async def _serve(path: Path | None, options: Options, worker: Worker | None = No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sockets = worker.sockets if worker else None
+    sockets, doors = (worker.sockets, worker.doors) if worker else (None, NO_SOCKETS)
     own = worker.share_of(options) if worker else options
-    async with beating(_signs_of_life(worker, begun)), running(own, sockets) as server:
+    async with beating(_signs_of_life(worker, begun)), running(own, sockets, doors) as server:
         _reload_by_signal(server, path, options, worker)
         if worker is None or worker.number == 0:
             _announce(server)
@@ -206,6 +207,8 @@ def _announce(server: Server) -> None:
             log.info("listening on %s port %d, %s", address, port, _in_words(each.profile))
     for at in _only_ipv6(server.smtp_addresses):
         log.info("[::]:%d takes IPv6 only: for IPv4 add 0.0.0.0:%d to its `listen`", at, at)
+    for place in options.keys.policy_listen:
+        log.info("policy door: answering Postfix on %s", place)
     for danger in dangers(options, time.time()):
         log.warning("%s", danger)
     log.info("queue in %s", options.queue_directory)

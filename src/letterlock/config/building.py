@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dns.name
 
+from letterlock.companion.options import PolicyServerOptions
 from letterlock.config.declared import filled, is_written, value_of
 from letterlock.config.dkim_keys import signer
 from letterlock.config.listeners import listeners
@@ -54,6 +55,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         drop_directory=_drop_directory(file, keys, directory),
         min_free_octets=math.ceil(free),
         resolver=_resolver(file, keys),
+        policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         deliver=filled(
             DeliverOptions, file, hostname=hostname, max_content_octets=content, timeouts=filled(Timeouts, file)
         ),

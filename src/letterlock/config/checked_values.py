@@ -92,6 +92,27 @@ def endpoint(value: object) -> Endpoint:
     return Endpoint(str(ip), int(port))
 
 
+@dataclass(frozen=True, slots=True)
+class UnixPath:
+    """The path of a UNIX socket to listen on."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{UNIX}{self.path}"
+
+
+UNIX = "unix:"
+
+
+def door_endpoint(value: object, info: ValidationInfo) -> Endpoint | UnixPath:
+    """An address and a port, or a UNIX socket."""
+    text = text_of(value)
+    if text.startswith(UNIX):
+        return UnixPath(path_of(text.removeprefix(UNIX), info))
+    return endpoint(value)
+
+
 def _network(value: object) -> Network:
     try:
         return ipaddress.ip_network(text_of(value))
@@ -182,6 +203,7 @@ StoreText = Annotated[StoreAddress, PlainValidator(store_address, json_schema_in
 DropPath = Annotated[Path | None, PlainValidator(drop_directory, json_schema_input_type=str | bool)]
 DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint, json_schema_input_type=str)]
+DoorEndpoint = Annotated[Endpoint | UnixPath, PlainValidator(door_endpoint, json_schema_input_type=str)]
 ListenerRole = Annotated[Role, PlainValidator(_role, json_schema_input_type=str)]
 ClientNetwork = Annotated[Network, PlainValidator(_network, json_schema_input_type=str)]
 IpAddress = Annotated[str, PlainValidator(_address, json_schema_input_type=str)]

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from letterlock.companion.options import PolicyServerOptions
 from letterlock.config.checked_values import (
     AnchorFile,
     DomainName,
+    DoorEndpoint,
     DropPath,
     Endpoint,
     FilePath,
@@ -86,6 +88,25 @@ class ComposedKeys:
             restart=True,
         ),
     ] = tuple(endpoint(each) for each in DEFAULT_LISTEN)
+    policy_listen: Annotated[
+        tuple[DoorEndpoint, ...],
+        Key(
+            "policy_server.listen",
+            "Where Postfix asks for TLS policies and transports by socketmap: addresses and ports, and UNIX sockets, "
+            '`"unix:/var/spool/postfix/private/letterlock"`. Unset: nowhere.',
+            most=16,
+            restart=True,
+        ),
+    ] = ()
+    policy_local_domains: Annotated[
+        tuple[DomainName, ...],
+        Key(
+            "policy_server.local_domains",
+            "Domains whose mail Postfix delivers itself or receives for others: the map `transport` never sends it "
+            "through the relay door.",
+            most=10_000,
+        ),
+    ] = ()
     certificate: Annotated[
         FilePath | None,
         Key(
@@ -239,6 +260,7 @@ class Options:
         ),
     ] = 4 * 3600
     resolver: ResolverOptions
+    policy_server: PolicyServerOptions
     deliver: DeliverOptions
     rules: Rules
     route_settings: SettingsByRoute
@@ -325,6 +347,7 @@ CONSUMERS = (
     MailAuthenticationOptions,
     Profile,
     ResolverOptions,
+    PolicyServerOptions,
     DeliverOptions,
     Timeouts,
     RetrySchedule,

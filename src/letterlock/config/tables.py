@@ -29,13 +29,32 @@ if TYPE_CHECKING:  # models are made when the program runs: to the type checker 
     QueueKeys = Table
     AccountsKeys = Table
     ResolverKeys = Table
+    PolicyServerKeys = Table
     DeliveryKeys = Table
     MailAuthenticationKeys = Table
     TopKeys = Table
 else:
-    SmtpKeys, QueueKeys, AccountsKeys, ResolverKeys, DeliveryKeys, MailAuthenticationKeys, TopKeys = (
+    (
+        SmtpKeys,
+        QueueKeys,
+        AccountsKeys,
+        ResolverKeys,
+        PolicyServerKeys,
+        DeliveryKeys,
+        MailAuthenticationKeys,
+        TopKeys,
+    ) = (
         keys_of(table, CONSUMERS)
-        for table in ("smtp", "queue", "accounts", "resolver", "delivery", "mail_authentication", "")
+        for table in (
+            "smtp",
+            "queue",
+            "accounts",
+            "resolver",
+            "policy_server",
+            "delivery",
+            "mail_authentication",
+            "",
+        )
     )
 
 
@@ -95,6 +114,10 @@ class ResolverTable(ResolverKeys):
     negative: dict[DomainName, NegativeAnchorTable] = Field({}, max_length=1000)
 
 
+class PolicyServerTable(PolicyServerKeys):
+    """Answering the questions of a Postfix on this machine: TLS policies and transports."""
+
+
 class DeliveryTable(DeliveryKeys):
     """Sending mail."""
 
@@ -111,6 +134,7 @@ class FileTable(TopKeys):
     accounts: AccountsTable = Field(default_factory=lambda: AccountsTable.model_validate({}))
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))
     resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))
+    policy_server: PolicyServerTable = Field(default_factory=lambda: PolicyServerTable.model_validate({}))
     delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
     mail_authentication: MailAuthenticationTable = Field(
         default_factory=lambda: MailAuthenticationTable.model_validate({})
@@ -204,6 +228,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "queue": QueueTable,
     "resolver": ResolverTable,
     "resolver.negative": NegativeAnchorTable,
+    "policy_server": PolicyServerTable,
     "delivery": DeliveryTable,
     "mail_authentication": MailAuthenticationTable,
     "domain": RuleTable,

@@ -77,6 +77,12 @@ class Discoverer:
         other._rules = rules  # noqa: SLF001  # a copy of our own
         return other
 
+    def for_another_server(self) -> "Discoverer":
+        """The same for mail that another server on this machine sends: without our routes, and it is no loop to us."""
+        other = self.with_rules(self._rules.without_routes())
+        other._ourselves = None  # noqa: SLF001  # a copy of our own
+        return other
+
     def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes: the next hop of its route, else the domain itself. No lookups."""
         relay = self._rules.relay_for(domain)

@@ -51,6 +51,12 @@ class Rules:
         self._senders = DomainTable(senders or {})
         self._relays = DomainTable(relays or {})
 
+    def without_routes(self) -> "Rules":
+        """The same rules for a server that does not send by our routes."""
+        other = Rules({})
+        other._rules, other._senders = self._rules, self._senders
+        return other
+
     def written(self) -> Iterator[DestinationRule]:
         """Every rule: by domain, by sender, and of routes."""
         yield from self._rules

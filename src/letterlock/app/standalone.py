@@ -1,0 +1,43 @@
+"""The doors alone: a process without listeners for mail and without a queue."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from letterlock.admin.server import ControlFailed, ControlServer
+from letterlock.app.binding import StartFailed
+from letterlock.app.checking import is_running
+from letterlock.app.doors import Doors, bind_doors, open_doors
+from letterlock.app.server import SystemClock, discovering, take_directory, validated_dns
+from letterlock.config import Options
+from letterlock.queue.folders import CONTROL_SOCKET
+from letterlock.queue.store import StoreFailed
+
+
+def _no_queue() -> None:
+    """There is nothing to wake."""
+
+
+@asynccontextmanager
+async def doors_alone(options: Options) -> AsyncIterator[Doors]:
+    """The doors of a configuration from start to orderly end. Raises StartFailed."""
+    if is_running(options):
+        hint = "`letterlock serve` opens the doors of its configuration itself"
+        raise StartFailed(f"a server of this configuration is running\n  hint: {hint}")
+    async with AsyncExitStack() as stack:
+        sockets = bind_doors(options)
+        stack.callback(sockets.close)
+        take_directory(options)
+        asked = await stack.enter_async_context(validated_dns(options.resolver))
+        try:
+            discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory))
+            doors = Doors(options, discoverer, SystemClock())
+            path = options.queue_directory / CONTROL_SOCKET
+            control = ControlServer(
+                None, path, clock=SystemClock(), wake=_no_queue, verbs=doors.operating.control_verbs
+            )
+            await control.start()
+            stack.push_async_callback(control.stop)
+        except (StoreFailed, ControlFailed) as error:
+            raise StartFailed(f"{error}\n  hint: {error.hint}") from None
+        await stack.enter_async_context(open_doors(doors, sockets))
+        yield doors

@@ -1,0 +1,235 @@
+"""The policy door over real sockets: the maps, the order of answers, clients that do not behave, and the end."""
+
+import asyncio
+import ipaddress
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from letterlock.companion import policy_door
+from letterlock.companion.options import PolicyServerOptions
+from letterlock.companion.policy_door import IDLE_SECONDS
+from letterlock.mtasts import Absent, Mode
+from letterlock.socketmap.netstrings import netstring
+from tests.companion.asking import Worlds, open_door
+from tests.companion.world import FAILS, UNSIGNED, World, sts
+from tests.policy.evidence import HOST, INSECURE
+
+VECTORS = Path(__file__).parents[1] / "socketmap" / "vectors" / "postfix-mta-sts-resolver.json"
+NOTHING = World(mx_security=INSECURE, hosts={HOST: UNSIGNED})
+ENFORCED = World(mx_security=INSECURE, hosts={HOST: UNSIGNED}, sts=sts(Mode.ENFORCE, HOST))
+
+
+async def test_the_maps_of_postfix_tlspol_are_served_in_any_spelling() -> None:
+    async with open_door(Worlds(sts_example=ENFORCED, nothing_example=NOTHING)) as running:
+        client = await running.client()
+        assert await client.ask("QUERY example.org") == "OK dane-only"
+        assert await client.ask("query sts.example") == f"OK secure match={HOST} servername=hostname"
+        reporting = await client.ask("QUERYwithTLSRPT sts.example")
+        assert "policy_type=sts policy_domain=" in reporting
+        assert await client.ask("QUERY nothing.example") == "NOTFOUND "
+        assert await client.ask("QUERY .nothing.example") == "NOTFOUND "
+        assert (await client.ask("hash example.org")).startswith("PERM ")
+
+
+def _world(domain: str) -> World:
+    """The domains of the public table of postfix-mta-sts-resolver, by its description."""
+    policies = {
+        "good.loc": sts(Mode.ENFORCE, "mail.loc"),
+        "valid-none.loc": sts(Mode.NONE),
+        "testing.loc": sts(Mode.TESTING, "mail.loc"),
+    }
+    return World(
+        mx=("10 mail.loc.",),
+        mx_security=INSECURE,
+        hosts={"mail.loc": UNSIGNED, "good.loc": UNSIGNED, "no-record.loc": UNSIGNED},
+        sts=policies.get(domain, Absent()),
+        domain=domain,
+    )
+
+
+@pytest.mark.parametrize("each", json.loads(VECTORS.read_text()), ids=lambda each: each["request"])
+async def test_the_public_table_of_postfix_mta_sts_resolver(each: dict[str, str]) -> None:
+    """Its map names are of its own configuration; the keys and the answers are the same."""
+    key = each["request"].partition(" ")[2]
+    domain = key.partition("]")[0].removeprefix("[").partition(":")[0]
+    worlds = Worlds()
+    worlds.default = _world(domain)
+    async with open_door(worlds) as running:
+        assert await running.ask(f"QUERY {key}") == each["reply"]
+
+
+async def test_answers_come_in_the_order_of_the_questions() -> None:
+    worlds = Worlds(nothing_example=NOTHING)
+    async with open_door(worlds) as running:
+        client = await running.client()
+        assert await client.ask("QUERY nothing.example") == "NOTFOUND "
+        worlds.gate = asyncio.Event()
+        client.send("QUERY example.org", "QUERY nothing.example", "QUERY .x", "QUERY example.org")
+        await asyncio.sleep(0)
+        worlds.gate.set()
+        assert [await client.reply() for _ in range(4)] == ["OK dane-only", "NOTFOUND ", "NOTFOUND ", "OK dane-only"]
+        assert worlds.asked == ["nothing.example", "example.org"]
+
+
+async def test_a_request_may_come_byte_by_byte() -> None:
+    async with open_door() as running:
+        client = await running.client()
+        for byte in netstring(b"QUERY example.org"):
+            client.writer.write(bytes([byte]))
+            await client.writer.drain()
+        assert await client.reply() == "OK dane-only"
+
+
+@pytest.mark.parametrize("octets", [b"GET / HTTP/1.1\r\n\r\n", b"get example.org\n", b"5:QUERY,", b"10001:", b"-1:x,"])
+async def test_another_protocol_is_told_so_and_ended(octets: bytes) -> None:
+    async with open_door() as running:
+        client = await running.client()
+        client.writer.write(octets)
+        assert (await client.reply()).startswith("PERM ")
+        assert await client.ended()
+        assert await running.ask("QUERY example.org") == "OK dane-only"
+
+
+async def test_a_connection_stays_open_longer_than_postfix_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert IDLE_SECONDS > 102  # of postfix-tlspol, whose users found that 100 is too few
+    async with open_door() as running:
+        client = await running.client()
+        await client.ask("QUERY example.org")
+        [connection] = running.door._doors.connections
+        now = asyncio.get_running_loop().time()
+        connection.end_if_idle(now + 103)
+        assert await client.ask("QUERY example.org") == "OK dane-only"
+        connection.end_if_idle(now + IDLE_SECONDS + 10)
+        assert await client.ended()
+
+
+async def test_whoever_waits_when_the_server_stops_is_answered() -> None:
+    worlds = Worlds()
+    async with open_door(worlds) as running:
+        worlds.gate = asyncio.Event()
+        client = await running.client()
+        client.send("QUERY example.org", "QUERY other.example")
+        await worlds.begun.wait()
+        await running.door.stop()
+        assert [await client.reply() for _ in range(2)] == ["TEMP the policy server is being stopped"] * 2
+        assert await client.ended()
+
+
+async def test_who_is_not_on_the_access_list_gets_no_answer() -> None:
+    options = PolicyServerOptions(allow=(ipaddress.ip_network("192.0.2.0/24"),))
+    async with open_door(options=options) as running:
+        client = await running.client()
+        assert await client.reply() == "TEMP this client may not ask here"
+        assert await client.ended()
+
+
+async def test_connections_are_bounded() -> None:
+    async with open_door(options=PolicyServerOptions(max_connections=1)) as running:
+        first = await running.client()
+        assert await first.ask("QUERY example.org") == "OK dane-only"
+        assert await (await running.client()).reply() == "TEMP too many connections"
+        assert await first.ask("QUERY example.org") == "OK dane-only"
+
+
+async def test_questions_ahead_of_their_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_door, "MAX_WAITING", 5)
+    worlds = Worlds()
+    async with open_door(worlds) as running:
+        worlds.gate = asyncio.Event()
+        client = await running.client()
+        client.send(*(f"QUERY d{number}.example" for number in range(6)))
+        assert await client.reply() == "TEMP too many questions ahead of their answers"
+        assert await client.ended()
+
+
+async def test_a_client_that_leaves_does_not_end_the_decision_of_others() -> None:
+    worlds = Worlds()
+    async with open_door(worlds) as running:
+        worlds.gate = asyncio.Event()
+        hasty, patient = await running.client(), await running.client()
+        hasty.send("QUERY example.org")
+        patient.send("QUERY example.org")
+        await worlds.begun.wait()
+        hasty.writer.close()
+        await hasty.writer.wait_closed()
+        worlds.gate.set()
+        assert await patient.reply() == "OK dane-only"
+
+
+async def test_a_bug_is_a_temporary_failure_and_the_door_stays_open() -> None:
+    worlds = Worlds()
+    async with open_door(worlds) as running:
+        worlds.worlds = None  # type: ignore[assignment]  # so that the decision raises
+        client = await running.client()
+        assert await client.ask("QUERY example.org") == "TEMP a bug of the policy server, which its log describes"
+        worlds.worlds = {}
+        assert await client.ask("QUERY example.org") == "OK dane-only"
+
+
+async def test_the_transport_map_sends_what_is_protected_or_unknown_through_the_relay_door() -> None:
+    worlds = Worlds(nothing_example=NOTHING, unknown_example=World(mx=FAILS))
+    worlds.worlds |= {"own_example": World()}
+    options = PolicyServerOptions(local_domains=frozenset({"own.example"}))
+    async with open_door(worlds, options) as running:
+        client, relay = await running.client(), "OK smtp:[127.0.0.1]:2525"
+        assert await client.ask("transport example.org") == relay
+        assert await client.ask("transport nothing.example") == "NOTFOUND "
+        assert await client.ask("transport unknown.example") == relay
+        assert await client.ask("transport own.example") == "NOTFOUND "
+        assert await client.ask("transport user@example.org") == "NOTFOUND "
+        assert await client.ask("transport *") == "NOTFOUND "
+
+
+async def test_the_transport_map_may_send_everything() -> None:
+    options = PolicyServerOptions(transport="all", relay="smtp:[::1]:26", local_domains=frozenset({"own.example"}))
+    async with open_door(Worlds(nothing_example=NOTHING), options) as running:
+        client = await running.client()
+        assert await client.ask("transport nothing.example") == "OK smtp:[::1]:26"
+        assert await client.ask("transport own.example") == "NOTFOUND "
+
+
+async def test_trivial_rewrite_does_not_wait_for_slow_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_door, "TRANSPORT_SECONDS", 0.0)
+    worlds = Worlds()
+    async with open_door(worlds) as running:
+        worlds.gate = asyncio.Event()
+        assert await running.ask("transport example.org") == "OK smtp:[127.0.0.1]:2525"
+
+
+async def test_operators_query_dump_and_purge_by_the_verbs_of_postfix_tlspol() -> None:
+    async with open_door() as running:
+        client = await running.client()
+        await client.ask("QUERY example.org")
+        asked = json.loads((await client.ask("JSON example.org")).removeprefix("OK "))
+        assert asked["answer"] == "OK dane-only"
+        assert asked["hosts"][0]["name"] == HOST
+        dumped = json.loads((await client.ask("DUMP ")).removeprefix("OK "))
+        assert [each["next_hop"] for each in dumped["destinations"]] == ["example.org"]
+        assert json.loads((await client.ask("PURGE ")).removeprefix("OK ")) == {"purged": 1}
+        assert len(running.memory) == 0
+        assert "is not a next hop" in await client.ask("JSON .x")
+
+
+async def test_a_unix_socket_is_served_too(tmp_path: Path) -> None:
+    async with open_door() as running:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            listening.bind(str(tmp_path / "policy"))
+            listening.listen()
+            listening.setblocking(False)
+            await running.door.start([listening])
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "policy"))
+            writer.write(netstring(b"QUERY example.org"))
+            assert await reader.readexactly(16) == b"12:OK dane-only,"
+            writer.close()
+
+
+async def test_other_options_take_effect_and_what_was_decided_is_forgotten() -> None:
+    async with open_door(Worlds(nothing_example=NOTHING)) as running:
+        client = await running.client()
+        assert await client.ask("transport nothing.example") == "NOTFOUND "
+        running.door.reload(PolicyServerOptions(transport="all"))
+        assert len(running.memory) == 0
+        assert await client.ask("transport nothing.example") == "OK smtp:[127.0.0.1]:2525"
