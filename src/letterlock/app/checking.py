@@ -1,7 +1,6 @@
 """Checks all that `serve` needs, without serving, before the first message depends on it."""
 
 import asyncio
-import ctypes
 import ipaddress
 import os
 import pwd
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.app.binding import StartFailed, bind
+from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.app.server import UNFIT_HINT, validated_dns
 from letterlock.config import BadConfig, Options, load
 from letterlock.config.dangers import dangers
@@ -22,8 +22,6 @@ from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.store.sqlite.opening import FILE
 
 EXAMINE_SECONDS = 20.0  # two rounds of questions to each upstream
-_TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronised
-_TIMEX_OCTETS = 512  # more than struct timex has on any machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +147,6 @@ def _upstreams(options: Options) -> Iterator[Found]:
         yield Found("error", str(error))
     except TimeoutError:
         yield Found("warning", f"the upstreams did not answer within {EXAMINE_SECONDS:.0f} seconds")
-
-
-def clock_is_synchronised() -> bool | None:
-    """Whether the clock is synchronised; None where the system does not report it (adjtimex(2))."""
-    try:
-        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_OCTETS))
-    except (OSError, AttributeError):
-        return None
-    return None if state < 0 else state != _TIME_ERROR
 
 
 def _clock() -> Found:

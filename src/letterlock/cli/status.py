@@ -11,7 +11,7 @@ import click
 
 from letterlock import __version__
 from letterlock.admin.client import NotRunning, Queues, ServerError
-from letterlock.app.checking import clock_is_synchronised
+from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.queue.text import span

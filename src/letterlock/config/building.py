@@ -14,7 +14,7 @@ from letterlock.config.dkim_keys import signer
 from letterlock.config.listeners import listeners
 from letterlock.config.local_domains import site
 from letterlock.config.mistakes import Lines
-from letterlock.config.options import ComposedKeys, Options, ResolverOptions, default_state_directory
+from letterlock.config.options import ComposedKeys, MetricsOptions, Options, ResolverOptions, default_state_directory
 from letterlock.config.rule_tables import rules
 from letterlock.config.sending import route_settings, sources
 from letterlock.config.tables import FileTable
@@ -56,6 +56,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         min_free_octets=math.ceil(free),
         resolver=_resolver(file, keys),
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
+        metrics=filled(MetricsOptions, file),
         deliver=filled(
             DeliverOptions, file, hostname=hostname, max_content_octets=content, timeouts=filled(Timeouts, file)
         ),

@@ -14,6 +14,7 @@ from letterlock.config.checked_values import (
     Endpoint,
     FilePath,
     IpAddress,
+    MetricsAddress,
     ListenEndpoint,
     Port,
     StoreText,
@@ -219,6 +220,39 @@ class ResolverOptions:
     algorithms: frozenset[int] = ALGORITHMS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsOptions:
+    """What is counted, and who may ask for it."""
+
+    listen: Annotated[
+        MetricsAddress | None,
+        Key(
+            "metrics.listen",
+            "Where Prometheus finds the metrics, at `/metrics`: a loopback address and a port, `127.0.0.1:9725`, or a "
+            "socket, `unix:/run/letterlock/metrics.sock`. Unset: nowhere.",
+            restart=True,
+        ),
+    ] = None
+    public: Annotated[
+        bool,
+        Key(
+            "metrics.public",
+            "Let `listen` be an address beyond loopback. The metrics name no domains and no people, but everybody who "
+            "reaches the address can read them.",
+            restart=True,
+        ),
+    ] = False
+    count: Annotated[
+        bool,
+        Key(
+            "metrics.count",
+            "Count messages, deliveries and sessions, for the metrics and for `letterlock status` and `top`. "
+            "Off: they show neither flow nor protection, and counting costs nothing.",
+            restart=True,
+        ),
+    ] = True
+
+
 @dataclass(frozen=True, slots=True)
 class Listening:
     """A listener: its addresses and its profile."""
@@ -262,6 +296,7 @@ class Options:
     resolver: ResolverOptions
     policy_server: PolicyServerOptions
     deliver: DeliverOptions
+    metrics: MetricsOptions = MetricsOptions()
     rules: Rules
     route_settings: SettingsByRoute
     sources: Sources
@@ -348,6 +383,7 @@ CONSUMERS = (
     Profile,
     ResolverOptions,
     PolicyServerOptions,
+    MetricsOptions,
     DeliverOptions,
     Timeouts,
     RetrySchedule,

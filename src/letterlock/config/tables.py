@@ -3,13 +3,14 @@
 Here are the tables that hold a table for each name, and what has to be right between several keys.
 """
 
+import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
 from letterlock.accounts.user_file import BadUsers, Users
-from letterlock.config.checked_values import DomainName, Moment
+from letterlock.config.checked_values import DomainName, Endpoint, Moment
 from letterlock.config.declared import Table, filled, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
 from letterlock.config.key_file import reads_secrets
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # models are made when the program runs: to the type checker 
     PolicyServerKeys = Table
     DeliveryKeys = Table
     MailAuthenticationKeys = Table
+    MetricsKeys = Table
     TopKeys = Table
 else:
     (
@@ -42,6 +44,7 @@ else:
         PolicyServerKeys,
         DeliveryKeys,
         MailAuthenticationKeys,
+        MetricsKeys,
         TopKeys,
     ) = (
         keys_of(table, CONSUMERS)
@@ -53,6 +56,7 @@ else:
             "policy_server",
             "delivery",
             "mail_authentication",
+            "metrics",
             "",
         )
     )
@@ -126,6 +130,18 @@ class MailAuthenticationTable(MailAuthenticationKeys):
     """The treatment of mail from elsewhere that is not authentic; `[[listener]] authenticate_mail` turns it on."""
 
 
+class MetricsTable(MetricsKeys):
+    """What is counted, and who may ask for it."""
+
+    @model_validator(mode="after")
+    def _stays_on_this_machine(self) -> "MetricsTable":
+        listen, public = getattr(self, "listen", None), getattr(self, "public", False)
+        if isinstance(listen, Endpoint) and not public and not ipaddress.ip_address(listen.address).is_loopback:
+            message = f"{listen.address} can be reached from other machines, and anybody there could read the metrics"
+            raise wrong(message, "listen on 127.0.0.1 or a socket, or write public = true", at="listen")
+        return self
+
+
 class FileTable(TopKeys):
     """The top of the file."""
 
@@ -135,6 +151,7 @@ class FileTable(TopKeys):
     queue: QueueTable = Field(default_factory=lambda: QueueTable.model_validate({}))
     resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))
     policy_server: PolicyServerTable = Field(default_factory=lambda: PolicyServerTable.model_validate({}))
+    metrics: MetricsTable = Field(default_factory=lambda: MetricsTable.model_validate({}))
     delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
     mail_authentication: MailAuthenticationTable = Field(
         default_factory=lambda: MailAuthenticationTable.model_validate({})
@@ -231,6 +248,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "policy_server": PolicyServerTable,
     "delivery": DeliveryTable,
     "mail_authentication": MailAuthenticationTable,
+    "metrics": MetricsTable,
     "domain": RuleTable,
     "domain.exception": RuleExceptionTable,
     "sender": SenderTable,

@@ -455,6 +455,7 @@ class _Try:
             reasons=self._reasons(),
             broken=self._broken and seen.connected_at is None,
             sessions=tuple(seen.sessions),
+            skipped=tuple(self._skipped),
         )
 
     def _reasons(self) -> tuple[Reason, ...]:

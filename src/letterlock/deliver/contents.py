@@ -23,6 +23,7 @@ class Contents:
     """Contents by message, held for leases by their tokens; at most `max_octets` together. Data only."""
 
     def __init__(self, max_octets: int) -> None:
+        self.refusals = 0  # how often there was no room for a delivery, for monitoring
         self._max_octets = max_octets
         self._octets = 0
         self._held: dict[str, _Held] = {}
@@ -41,6 +42,7 @@ class Contents:
         """Make room for a delivery. Raises Busy when there is none now."""
         wanted = octets if message_id in self._held else 2 * octets
         if self._sending and self._octets + wanted > self._max_octets:
+            self.refusals += 1
             raise Busy(MEMORY, "the contents of other messages take all the memory that memory_octets allows")
         if token not in self._messages:  # else its content came with it
             self._hold(token, message_id, octets)

@@ -36,6 +36,7 @@ class HandshakeSlots:
 
     def __init__(self, each: int) -> None:
         self.freed: Callable[[str], None] = _nobody  # called with a key at which there may be something to do again
+        self.refusals = 0  # how often a host was busy, for monitoring
         self._each = each
         self._taken: Counter[str] = Counter()
 
@@ -48,6 +49,7 @@ class HandshakeSlots:
         keys = {address: f"[{address}]:{port}" for address in addresses}
         free = [address for address in addresses if not self.busy(keys[address])]
         if self.busy(host) or not free:
+            self.refusals += 1
             raise HostBusy(host if self.busy(host) else keys[addresses[0]], host)
         turn = HandshakeSlot(self, host, {address: keys[address] for address in free})
         self._taken.update((host, *(keys[address] for address in free)))

@@ -42,6 +42,7 @@ class SessionPool:
     def __init__(self, clock: Clock, options: DeliverOptions) -> None:
         self.broken_offers = BrokenOffers()
         self.handshake_slots = HandshakeSlots(options.max_handshakes_per_host)
+        self.displaced = 0  # sessions that were ended to keep others, for monitoring
         self._clock = clock
         self._options = options
         self._loop = asyncio.get_running_loop()
@@ -108,6 +109,7 @@ class SessionPool:
         self._kept.setdefault(server, []).append(kept)
         self._order[kept] = None
         if len(self._order) > self._options.max_idle_sessions:
+            self.displaced += 1
             self._end(next(iter(self._order)))
         if self._timer is None:
             self._timer = self._loop.call_at(kept.until, self._end_idle)

@@ -43,5 +43,5 @@ def without_words(made: Attempt) -> Attempt:
     reason, _, text = unforeseen(made.next_hop)
     told = tuple(replace(each, text=text, remote_reply=None) for each in made.outcomes)
     return replace(
-        made, outcomes=told, host=None, address=None, port=None, handshake=None, reasons=(reason,), sessions=()
+        made, outcomes=told, host=None, address=None, port=None, handshake=None, reasons=(reason,), sessions=(), skipped=()
     )

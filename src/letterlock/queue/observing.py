@@ -11,7 +11,7 @@ from letterlock.identity.handshake import Completed
 from letterlock.mail.envelope import Envelope
 from letterlock.mailauth.mail_verdict import AuthenticatedMail
 from letterlock.policy.evidence import DestinationEvidence
-from letterlock.queue.tasks import Attempt, DeliveryTask
+from letterlock.queue.tasks import Attempt, DeliveryTask, Settlement
 
 LOSS_REPORT_SECONDS = 60.0  # between two complaints about failing observers: a broken one fails for each message
 
@@ -46,6 +46,9 @@ class Observer(Protocol):
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """An attempt is over, and is about to be settled; or it was never made, and has no sessions."""
 
+    def failed(self, task: DeliveryTask, attempt: Attempt, settlement: Settlement) -> None:
+        """Recipients have failed for good, some of them because they were deferred for too long; it is on disk."""
+
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
         """A message is on disk."""
 
@@ -60,6 +63,9 @@ class Watcher:
     """An observer that looks at nothing: what others override."""
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
+        """Look away."""
+
+    def failed(self, task: DeliveryTask, attempt: Attempt, settlement: Settlement) -> None:
         """Look away."""
 
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
@@ -123,6 +129,10 @@ class Observers:
                 observer.received(envelope, arrival)
             except Exception as error:  # noqa: BLE001  # as in _show
                 self._count_loss(error)
+
+    def failed(self, task: DeliveryTask, attempt: Attempt, settlement: Settlement) -> None:
+        """Show recipients that have failed for good."""
+        self._show(lambda observer: observer.failed(task, attempt, settlement))
 
     def looked_up(self, evidence: DestinationEvidence) -> None:
         """Show a lookup."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
-from letterlock.policy.decision import Achieved
+from letterlock.policy.decision import Achieved, SkipHost
 from letterlock.policy.reasons import Reason
 from letterlock.queue.age import NEW, Age
 from letterlock.queue.sessions import SessionTried
@@ -70,7 +70,8 @@ class Attempt:
     Times are seconds since 1970; `connected_at` is None when no connection was made. `host` and `address` are the last
     ones spoken to. `achieved`, `handshake` say what TLS reached; `reasons` why. `broken`: a bug or the queue ended it
     before there was a connection, and nothing is known of the next hop. `sessions` has one record per session tried, in
-    their order: of more than `letterlock.deliver.seen.MAX_SESSIONS`, the first ones and the last.
+    their order: of more than `letterlock.deliver.seen.MAX_SESSIONS`, the first ones and the last. `skipped` are the
+    hosts that were not even connected to.
     """
 
     message_id: str
@@ -88,6 +89,7 @@ class Attempt:
     reasons: tuple[Reason, ...] = ()
     broken: bool = False
     sessions: tuple[SessionTried, ...] = ()
+    skipped: tuple[SkipHost, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

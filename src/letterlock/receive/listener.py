@@ -21,6 +21,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Pipeline
 from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import SessionJournal
+from letterlock.receive.session_counts import SessionCounts
 from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handover, Service, Services, Session
 from letterlock.receive.steps import steps_of
 
@@ -96,6 +97,11 @@ class Listener:
         self._sessions: dict[asyncio.Task[None], Session] = {}
 
     @property
+    def counts(self) -> SessionCounts:
+        """What became of sessions so far."""
+        return self._services.counts
+
+    @property
     def connections(self) -> int:
         """How many sessions there are now."""
         return len(self._sessions)
@@ -165,7 +171,7 @@ class Listener:
             return
         reply = self._admission.admit(stream.peer)
         if reply is not None:
-            _turn_away(connection, stream, reply)
+            _turn_away(connection, stream, reply, self._services.counts)
             return
         session = Session(stream, self._services, service, met_at=connection.getsockname()[0])
         task = asyncio.create_task(session.run())
@@ -179,9 +185,9 @@ class Listener:
             log.error("a session with %s failed by a fault of our own", peer, exc_info=bug)
 
 
-def _turn_away(connection: socket.socket, stream: TcpStream, reply: Reply) -> None:
+def _turn_away(connection: socket.socket, stream: TcpStream, reply: Reply, counts: SessionCounts) -> None:
     """Say why, if it can be said at once, and close: whom we have no room for, we do not wait for."""
-    SessionJournal(stream.peer).rejected("CONNECT", reply)
+    SessionJournal(stream.peer, counts).rejected("CONNECT", reply)
     with suppress(OSError):
         connection.send(f"{reply}\r\n".encode("ascii"))
         connection.shutdown(socket.SHUT_WR)

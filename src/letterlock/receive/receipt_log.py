@@ -11,6 +11,7 @@ from letterlock.mail.replies import Reply
 from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.mail_verdict import AuthenticatedMail
 from letterlock.queue.observing import Arrival, Watcher
+from letterlock.receive.session_counts import SessionCounts
 from letterlock.smtp.server_replies import TOO_MANY_ERRORS
 
 MAX_WORD_OCTETS = 320  # the longest mailbox has 64 + 1 + 255 octets (RFC 5321 section 4.5.3.1)
@@ -99,9 +100,10 @@ def _accepted(envelope: Envelope, arrival: Arrival) -> LogEvent:
 
 
 class SessionJournal:
-    """What one session writes into the log. `client` is `name[address]`, as Postfix shows it."""
+    """What one session writes into the log, and adds to the counts. `client` is `name[address]`, as Postfix shows it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, counts: SessionCounts | None = None) -> None:
+        self._counts = counts or SessionCounts()
         self.client = f"unknown[{address}]"
         self._messages = 0
         self.mechanism: str | None = None  # by which the client authenticated, and as whom
@@ -109,6 +111,7 @@ class SessionJournal:
 
     def connected(self) -> None:
         """A connection was accepted."""
+        self._counts.connections += 1
         log.info(LogEvent("connect", "connect from %(client)s", client=self.client))
 
     def disconnected(self, commands: int) -> None:
@@ -118,6 +121,7 @@ class SessionJournal:
 
     def secured(self, handshake: Completed) -> None:
         """TLS was established. Nobody is authenticated by it: we ask for no certificate."""
+        self._counts.tls_versions[handshake.version] += 1
         form = "Anonymous TLS connection established from %(client)s: %(version)s with cipher %(cipher)s"
         if handshake.group:
             form += " key-exchange %(group)s"
@@ -126,15 +130,18 @@ class SessionJournal:
 
     def tls_failed(self, why: str) -> None:
         """The handshake failed."""
+        self._counts.tls_failures += 1
         form = "SSL_accept error from %(client)s: %(why)s"
         log.info(LogEvent("tls-accept-failed", form, client=self.client, why=printable(why)))
 
     def authenticated(self, mechanism: str, user: str) -> None:
         """A user logged in: from now on Postfix's words for their messages."""
+        self._counts.logins += 1
         self.mechanism, self.user = mechanism, user
 
     def auth_failed(self, mechanism: str, user: str | None, why: str) -> None:
         """A login failed. A warning, as in Postfix: fail2ban looks for the word."""
+        self._counts.failed_logins += 1
         form = "%(client)s: SASL %(mechanism)s authentication failed: %(why)s"
         values: dict[str, object] = {"mechanism": printable(mechanism), "why": printable(why)}
         if user:
@@ -167,6 +174,7 @@ class SessionJournal:
         hello: str | None = None,
     ) -> None:
         """Something was refused. Too many errors have a line of their own: log tools go by it."""
+        self._counts.rejected(what, reply)
         form = "NOQUEUE: reject: %(command)s from %(client)s: %(reply)s; from=<%(sender)s>"
         values: dict[str, object] = {"command": what, "client": self.client, "sender": _path(reverse_path)}
         values["reply"] = _reply_about(reply, recipient)
@@ -180,10 +188,12 @@ class SessionJournal:
 
     def timed_out(self, step: str) -> None:
         """The client was too slow."""
+        self._counts.timeouts += 1
         log.info(LogEvent("timeout", "timeout after %(step)s from %(client)s", step=step, client=self.client))
 
     def lost(self, step: str) -> None:
         """The client went without QUIT."""
+        self._counts.lost += 1
         form = "lost connection after %(step)s from %(client)s"
         log.info(LogEvent("connection-lost", form, step=step, client=self.client))
 

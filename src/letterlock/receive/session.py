@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from letterlock.mail.addresses import Mailbox
@@ -23,6 +23,7 @@ from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.receipt_log import SessionJournal
 from letterlock.sasl.exchange import Accepted, Challenge, Rejected
+from letterlock.receive.session_counts import SessionCounts
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
     MAX_COMMAND_OCTETS,
@@ -72,6 +73,7 @@ class Services:
     memory: MemoryBudget
     authenticator: Authenticator | None
     observers: Observers = NOBODY
+    counts: SessionCounts = field(default_factory=SessionCounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Session:
         )
         self._profile = profile
         self._pipeline = service.pipeline
-        self._journal = SessionJournal(stream.peer)
+        self._journal = SessionJournal(stream.peer, services.counts)
         self._facts = Facts(
             client=stream.peer,
             client_label=self._journal.client,
@@ -353,7 +355,9 @@ class Session:
 
     def _refuse_for_the_store(self, envelope: Envelope, error: StoreFailed) -> None:
         self._journal.not_queued(envelope.id, str(error))
-        self._smtp.refuse(STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED)
+        refusal = STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED
+        self._services.counts.rejected("END-OF-MESSAGE", refusal)
+        self._smtp.refuse(refusal)
 
     def _accepted(self, envelope: Envelope, body: bytes, *, is_copy: bool) -> None:
         """A message is on disk; the client hears of it, and not of its copies."""
@@ -401,6 +405,7 @@ class Session:
             raise AssertionError("AUTH was not offered")
         if authenticator.is_put_off(self._facts.client):
             self._journal.auth_failed(mechanism, None, "too many failed attempts")
+            self._services.counts.reached(PUT_OFF)
             self._smtp.refuse(PUT_OFF)
             return
         self._mechanism = mechanism

@@ -21,6 +21,7 @@ from letterlock.resolver.dns_message import DNSReply, Fault, SignedRRset, query_
 from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
 from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
+from letterlock.resolver.lookup_counts import LookupCounts
 from letterlock.resolver.signatures import ALGORITHMS
 from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor, as_anchors
 
@@ -69,6 +70,7 @@ class ValidatingResolver:
             budget=budget or self._settings.budget,
         )
         self.cache = cache if cache is not None else Cache()
+        self.counts = LookupCounts()
         self._work: _Work | None = None
 
     async def resolve(self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType) -> Answer | LookupFailure:
@@ -83,6 +85,7 @@ class ValidatingResolver:
             self._refresh()
         if known is None:
             return await self._shared(key, _question(name, key[1]))
+        self.counts.cached += 1
         return known if isinstance(known, LookupFailure) else _counted_down(known, now)
 
     def _refresh(self) -> None:
@@ -128,11 +131,18 @@ class ValidatingResolver:
         return task
 
     async def _look_up(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
+        begun = time.perf_counter()
+        result = await self._look_up_now(key, question)
+        self.counts.looked_up(result, time.perf_counter() - begun)
+        return result
+
+    async def _look_up_now(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
         try:
             async with self._here().lookup_slots.hold(domain_of(question.name)):
                 now = self._now()
                 result = await self._drive(Lookup(question, self._settings, self.cache.zones, now))
         except GaveWay as error:
+            self.counts.gave_way += 1
             return LookupFailure(question=question, kind=FailureKind.TIMEOUT, detail=str(error), ede=22)
         self.cache.put(key, result, now)
         return result
@@ -170,6 +180,7 @@ class ValidatingResolver:
             async with self._here().query_slots.hold(domain_of(question.name)):
                 reply = await self._exchange(query_wire(question, message_id))
         except GaveWay as error:
+            self.counts.gave_way += 1
             return Fault(FailureKind.TIMEOUT, str(error), 22)
         if isinstance(reply, Fault):
             return reply

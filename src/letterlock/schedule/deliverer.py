@@ -35,6 +35,7 @@ from letterlock.schedule.backoff import Backoff, did_well, first_trouble, was_cr
 from letterlock.schedule.clock_watch import ClockWatch
 from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper
 from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Leasing
+from letterlock.schedule.load import Load, load_of
 from letterlock.schedule.parking import Parked, Parking
 from letterlock.schedule.places import Places
 from letterlock.schedule.slots import Slots
@@ -114,10 +115,16 @@ class Deliverer:
         self._deliveries: set[asyncio.Task[None]] = set()
         self._trying: set[asyncio.Task[None]] = set()  # those that may be cancelled: nothing is to be written yet
         self._store_pause = STORE_PAUSE_SECONDS
+        self._full = 0  # how often nothing could begin for want of a slot
         self._behind = True  # the queue may hold more that is due than was taken in
         self._contents = Contents(options.max_content_octets)
         prefix = f"{chance.getrandbits(64):x}"
         self._tokens = (f"{prefix}-{number}" for number in itertools.count())
+
+    def load(self) -> Load:
+        """What is in hand, and how often limits were reached."""
+        busy, parts = len(self._deliveries), (self._slots, self._parking, self._leasing, self._pool, self._contents)
+        return load_of(busy, self._full, *parts)
 
     def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
         """LeaseKeeper for the next hops of a message that is about to be accepted and could be tried at once."""
@@ -210,6 +217,7 @@ class Deliverer:
                 self._begin_waiting()
                 self._behind = True
                 if self._slots.free <= 0:
+                    self._full += 1
                     return MAX_PAUSE_SECONDS  # whoever leaves a seat wakes us
                 if not await self._leasing.look():
                     break
@@ -469,6 +477,8 @@ class Deliverer:
             except StoreFailed as error:
                 log.warning("%s: the outcome cannot be written: %s", made.message_id, error)
             else:
+                if settlement.failed:
+                    self._observers.failed(task, made, settlement)
                 if settlement.failed or settlement.relayed:
                     self._failed()
                 if settlement.deferred:

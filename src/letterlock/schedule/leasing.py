@@ -54,6 +54,7 @@ class Leasing:
         self._lease_keeper = leases
         self._crowded: dict[str, dict[str, None]] = {}  # the crowded next hops, by the place that they lead to
         self._crowded_count = 0
+        self.crowdings = 0  # how often a next hop became crowded, for monitoring
         self._look_at = -math.inf  # monotonic: when to look again past the crowded
         self._look_at_all_at = -math.inf  # and at all that is due
         self._seen_until = 0.0  # everything that was due by then is leased, or its next hop is crowded
@@ -190,4 +191,5 @@ class Leasing:
             return False
         self._crowded.setdefault(place, {})[next_hop] = None
         self._crowded_count += 1
+        self.crowdings += 1
         return True

@@ -28,11 +28,17 @@ class Parking:
     """
 
     def __init__(self, most: int, patience_seconds: float) -> None:
+        self.refusals = 0  # how often there was no room, for monitoring
         self._most = most
         self._patience = patience_seconds
         self.lines: OrderedDict[str, deque[Parked]] = OrderedDict()
         self._parked: set[str] = set()  # their leases
         self._called: dict[str, float] = {}  # by lease: since when those wait who are being tried again
+
+    @property
+    def parked(self) -> int:
+        """How many tasks wait here."""
+        return len(self._parked)
 
     def __contains__(self, token: str) -> bool:
         """Whether the task of a lease is parked."""
@@ -41,6 +47,7 @@ class Parking:
     def park(self, task: DeliveryTask, key: str, why: str, now: float) -> bool:
         """Let a task wait; False when there is no room. Whoever was called before in vain stays first in line."""
         if len(self._parked) >= self._most:
+            self.refusals += 1
             return False
         again = task.lease.token in self._called
         parked = Parked(task, key, why, self._called.pop(task.lease.token, now))

@@ -64,6 +64,11 @@ class UpstreamTransport:
         self._answered_at = 0.0  # by the monotonic clock of event loops
 
     @property
+    def stats(self) -> tuple[UpstreamStats, ...]:
+        """How each upstream does."""
+        return tuple(self._standings)
+
+    @property
     def strays(self) -> int:
         """How many datagrams came that did not answer the query they came for: forgeries, or very late replies."""
         return sum(standing.strays for standing in self._standings)

@@ -20,6 +20,13 @@ class UpstreamStats:
     banned_until: float = 0.0  # by the loop's clock
     demerits: int = 0
     strays: int = 0
+    answers: int = 0
+    losses: int = 0  # queries that were not answered, or refused
+
+    @property
+    def state(self) -> str:
+        """`unfit` for validation by examination, `failing` if the last query failed, else `fit`."""
+        return "unfit" if self.demerits else "failing" if self.failures else "fit"
 
     def rank(self, now: float) -> tuple[int, bool, float]:
         """The lowest is asked first: fit ones, then those that do not fail just now, then the quickest."""
@@ -27,11 +34,13 @@ class UpstreamStats:
 
     def answered(self, seconds: float) -> None:
         """A reply came after so many seconds."""
+        self.answers += 1
         self.round_trip += _NEW_SHARE * (seconds - self.round_trip)
         self.failures, self.banned_until = 0, 0.0
 
     def failed(self, now: float) -> None:
         """No reply, or a refusal: others are asked first for a while that doubles."""
+        self.losses += 1
         self.failures = min(self.failures + 1, 10)
         self.banned_until = now + min(0.5 * 2**self.failures, MAX_PENALTY_SECONDS)
 

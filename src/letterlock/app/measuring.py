@@ -1,0 +1,255 @@
+"""Measuring a running server: once a second its parts are read into the numbers that all workers share.
+
+Whoever is asked, the endpoint of the metrics or `letterlock status`, answers for all workers.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from letterlock.app.facts import Loaded, facts
+from letterlock.app.history import History
+from letterlock.app.vitals import vitals
+from letterlock.config import Options
+from letterlock.config.reloading import contexts
+from letterlock.metrics.catalogue import LAYOUT, LOOKUP_SECONDS, OTHER
+from letterlock.metrics.exposition import exposition
+from letterlock.metrics.family import observe
+from letterlock.metrics.numbers import Board, Numbers
+from letterlock.net.dns import UpstreamTransport
+from letterlock.queue.observing import Observers
+from letterlock.queue.orders import Tally, TallyBy
+from letterlock.queue.store import OperatedStore, StoreFailed
+from letterlock.receive.listener import Listener
+from letterlock.resolver import Resolver
+from letterlock.schedule.deliverer import Deliverer
+
+MEASURE_SECONDS = 1.0  # a worker that is killed loses what it has counted since
+VITALS_EVERY = 5  # measurements: the descriptors of a busy server are many to list
+SILENT_SECONDS = 10.0  # then a worker is taken for dead, and its gauges do not count
+TALLY_SECONDS = 15.0  # as often as Prometheus asks, usually
+TALLY_SHARE = 20  # counting a long queue takes at most a twentieth of the time
+HOUR, DAY = 3_600.0, 86_400.0
+FLOW = ("received", "delivered", "deferred", "failed")
+SHOWN_PROTECTIONS = ("authenticated", "encrypted", "clear", "local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of a server that are looked at."""
+
+    listener: Listener
+    deliverer: Deliverer
+    resolver: Resolver
+    transport: UpstreamTransport
+    observers: Observers
+    store: OperatedStore
+
+
+class Meter:
+    """Measures one process, and answers for all."""
+
+    def __init__(self, board: Board, row: int, options: Callable[[], Options]) -> None:
+        self.numbers = Numbers(LAYOUT, board, row)
+        self.loaded: Callable[[], Loaded] = lambda: Loaded(self._began_at)
+        self.stalls = 0
+        self._board = board
+        self._options = options
+        self._began_at = time.time()
+        self._measured = 0
+        self.numbers.values[LAYOUT.place("letterlock_worker_starts_total")] += 1
+        self.numbers.values[LAYOUT.place("process_start_time_seconds")] = self._began_at
+        self._history = History(time.monotonic(), self._flow(self._total()))
+
+    async def run(self, parts: Parts) -> None:
+        """Measure until cancelled; the queue, which takes longer, only where Prometheus may ask."""
+        tallying = self._options().metrics.listen is not None
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run(parts))
+            if tallying:
+                group.create_task(self._tally_again(parts.store))
+
+    async def _run(self, parts: Parts) -> None:
+        while True:
+            self.measure(parts)
+            await asyncio.sleep(MEASURE_SECONDS)
+
+    def measure(self, parts: Parts) -> None:
+        """Read the parts, and let the other workers see the numbers."""
+        self._set("alive_at", time.monotonic())
+        self._set("process_id", os.getpid())
+        if self._measured % VITALS_EVERY == 0:
+            self._look_at_process()
+        self._measured += 1
+        self._look_at_sessions(parts.listener)
+        self._look_at_deliveries(parts.deliverer)
+        self._look_at_resolver(parts.resolver, parts.transport)
+        self._carry("letterlock_observer_losses_total", parts.observers.lost)
+        self._carry("letterlock_event_loop_stalls_total", self.stalls)
+        self.numbers.share()
+        self._history.look(time.monotonic(), self._flow(self._total()))
+
+    def _set(self, name: str, value: float, *labels: str) -> None:
+        self.numbers.values[LAYOUT.place(name, *labels)] = value
+
+    def _carry(self, name: str, value: float, *labels: str) -> None:
+        self.numbers.carry(LAYOUT.place(name, *labels), value)
+
+    def _carry_all(self, name: str, counted: Mapping[str, int]) -> None:
+        """Counts by the value of a label; what has no series of its own is `other`."""
+        places = LAYOUT.by_label(name)
+        known = {label: counted[label] for label in counted if label in places}
+        if OTHER in places:
+            known[OTHER] = sum(count for label, count in counted.items() if label not in places)
+        for label, count in known.items():
+            self.numbers.carry(places[label], count)
+
+    def _look_at_process(self) -> None:
+        now = vitals()
+        self._carry("process_cpu_seconds_total", now.cpu_seconds)
+        self._set("cpu_seconds", now.cpu_seconds)
+        self._set("process_resident_memory_bytes", now.resident_octets)
+        self._set("process_open_fds", now.open_fds)
+        self._set("process_max_fds", now.max_fds)
+
+    def _look_at_sessions(self, listener: Listener) -> None:
+        counts = listener.counts
+        self._set("letterlock_inbound_connections", listener.connections)
+        self._carry("letterlock_inbound_connections_total", counts.connections)
+        self._carry_all("letterlock_inbound_tls_handshakes_total", counts.tls_versions)
+        self._carry("letterlock_inbound_tls_failures_total", counts.tls_failures)
+        self._carry("letterlock_inbound_aborted_total", counts.lost, "lost")
+        self._carry("letterlock_inbound_aborted_total", counts.timeouts, "timeout")
+        self._carry("letterlock_authentications_total", counts.logins, "accepted")
+        self._carry("letterlock_authentications_total", counts.failed_logins, "failed")
+        for (command, digit), count in counts.rejections.items():
+            self._carry("letterlock_inbound_rejections_total", count, command, digit)
+        self._carry_all("letterlock_limit_hits_total", counts.limits)
+        self._carry("letterlock_limit_hits_total", counts.timeouts, "receive_timeout")
+
+    def _look_at_deliveries(self, deliverer: Deliverer) -> None:
+        load = deliverer.load()
+        self._set("letterlock_deliveries_in_progress", load.in_progress)
+        self._set("letterlock_deliveries_waiting", load.waiting)
+        self._carry_all("letterlock_limit_hits_total", load.limit_hits)
+
+    def _look_at_resolver(self, resolver: Resolver, transport: UpstreamTransport) -> None:
+        counts, stats = resolver.counts, transport.stats
+        self._carry("letterlock_resolver_lookups_total", counts.cached, "cached")
+        self._carry_all("letterlock_resolver_lookups_total", counts.results)
+        self._carry("letterlock_limit_hits_total", counts.gave_way, "resolver_lookups")
+        self._carry("letterlock_limit_hits_total", counts.results["budget"], "resolver_budget")
+        place = LAYOUT.place("letterlock_resolver_lookup_seconds")
+        for seconds in counts.take_seconds():
+            observe(self.numbers.values, place, LOOKUP_SECONDS, seconds)
+        self._carry("letterlock_resolver_queries_total", sum(each.answers for each in stats), "answered")
+        self._carry("letterlock_resolver_queries_total", sum(each.losses for each in stats), "failed")
+        self._carry("letterlock_resolver_strays_total", transport.strays)
+        self._set("letterlock_resolver_cache_entries", len(resolver.cache))
+        self._set("letterlock_resolver_cache_bytes", resolver.cache.octets)
+        for state in ("fit", "unfit", "failing"):
+            self._set("letterlock_resolver_upstreams", sum(each.state == state for each in stats), state)
+
+    async def _tally_again(self, store: OperatedStore) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                self.show_queue(await tallied(store, time.time()), await store.count())
+            except StoreFailed:  # the deliverer, which asks far more often, logs it
+                pass
+            await asyncio.sleep(max(TALLY_SECONDS, TALLY_SHARE * (time.monotonic() - began)))
+
+    def show_queue(self, tally: Tally, messages: int) -> None:
+        """Take note of how full the queue is."""
+        self._set("letterlock_queue_messages", messages)
+        for state, place in LAYOUT.by_label("letterlock_queue_tasks").items():
+            self.numbers.values[place] = getattr(tally, state)
+        for place, count in zip(LAYOUT.by_label("letterlock_queue_tasks_by_age").values(), tally.ages, strict=True):
+            self.numbers.values[place] = count
+        self._set("letterlock_queue_bytes", tally.octets)
+        oldest = 0.0 if tally.oldest_at is None else max(0.0, time.time() - tally.oldest_at)
+        self._set("letterlock_queue_oldest_age_seconds", oldest)
+
+    # --- answering for all workers -----------------------------------------------------------------------------------
+
+    def _rows(self) -> tuple[list[list[float]], list[bool]]:
+        rows, now = self._board.read_all(), time.monotonic()
+        place = LAYOUT.place("alive_at")
+        return rows, [now - row[place] <= SILENT_SECONDS for row in rows]
+
+    def _total(self) -> list[float]:
+        return LAYOUT.merged(*self._rows())
+
+    def render(self, openmetrics: bool) -> str:
+        """All metrics of all workers."""
+        rows, alive = self._rows()
+        known = facts(self._options(), sum(alive), self.loaded())
+        return exposition(LAYOUT, LAYOUT.merged(rows, alive), known, openmetrics=openmetrics)
+
+    def _flow(self, total: list[float]) -> list[float]:
+        """The counters of FLOW, and then those of SHOWN_PROTECTIONS."""
+        received = LAYOUT.families["letterlock_messages_received_total"].places.values()
+        places = LAYOUT.families["letterlock_deliveries_total"].places
+        results = [
+            sum(total[at] for labels, at in places.items() if labels[0] == result) for result in FLOW[1:]
+        ]
+        protections = [total[places["delivered", each]] for each in SHOWN_PROTECTIONS]
+        return [sum(total[place] for place in received), *results, *protections]
+
+    def state(self) -> dict[str, object]:
+        """What `letterlock status` and `letterlock top` show, as JSON-able values."""
+        rows, alive = self._rows()
+        total, now, options, loaded = LAYOUT.merged(rows, alive), time.monotonic(), self._options(), self.loaded()
+        counters = self._flow(total)
+        hour, day = (self._history.since(seconds, now, counters) for seconds in (HOUR, DAY))
+        return {
+            "at": time.time(),
+            "counted": options.metrics.count,
+            "workers": [_worker(number, *each) for number, each in enumerate(zip(rows, alive, strict=True))],
+            "counters": dict(zip(FLOW, counters, strict=False)),
+            "hour": {"seconds": hour.seconds, **dict(zip(FLOW, hour.grown, strict=False))},
+            "day": {"seconds": day.seconds, **dict(zip(SHOWN_PROTECTIONS, day.grown[len(FLOW) :], strict=True))},
+            "loaded_at": loaded.at,
+            "reload_failed": loaded.mistakes,
+            "certificates": [
+                {"path": str(each.certificate_path), "not_after": each.not_after} for each in contexts(options)
+            ],
+            "numbers": _by_name(total),
+        }
+
+
+async def tallied(store: OperatedStore, now: float) -> Tally:
+    """The whole queue as one group; it is counted page by page, and others go on meanwhile. Raises StoreFailed."""
+    whole, after = Tally(key=""), None
+    while True:
+        page = await store.tally(TallyBy.AGE, now=now, after=after)
+        for each in page.found:
+            whole = whole.add(each)
+        if (after := page.after) is None:
+            return whole
+
+
+def _worker(number: int, row: list[float], alive: bool) -> dict[str, object]:
+    return {
+        "number": number,
+        "alive": alive,
+        "process": int(row[LAYOUT.place("process_id")]),
+        "began_at": row[LAYOUT.place("process_start_time_seconds")],
+        "cpu_seconds": row[LAYOUT.place("cpu_seconds")],
+        "memory_octets": int(row[LAYOUT.place("process_resident_memory_bytes")]),
+        "open_fds": int(row[LAYOUT.place("process_open_fds")]),
+        "starts": int(row[LAYOUT.place("letterlock_worker_starts_total")]),
+        "connections": int(row[LAYOUT.place("letterlock_inbound_connections")]),
+        "deliveries": int(row[LAYOUT.place("letterlock_deliveries_in_progress")]),
+    }
+
+
+def _by_name(total: list[float]) -> dict[str, dict[str, float]]:
+    """Counters and gauges by their names, and then by the values of their labels; only what is not nought."""
+    return {
+        name: {",".join(labels): total[place] for labels, place in placed.places.items() if total[place]}
+        for name, placed in LAYOUT.families.items()
+        if not placed.family.hidden and not placed.family.buckets
+    }

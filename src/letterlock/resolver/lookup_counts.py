@@ -1,0 +1,34 @@
+"""What became of lookups since the start, for monitoring: plain numbers."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from letterlock.resolver.answer import Answer, LookupFailure
+
+
+@dataclass(slots=True)
+class LookupCounts:
+    """Lookups by their result, the durations of those the cache could not answer, and two limits.
+
+    `results` has the security of answers and the kinds of failures. `seconds` are durations that nobody has taken
+    yet, at most MAX_UNTAKEN: with nobody to take them, the oldest are what is kept.
+    """
+
+    cached: int = 0
+    gave_way: int = 0
+    results: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    def looked_up(self, result: Answer | LookupFailure, seconds: float) -> None:
+        """A lookup is over."""
+        self.results[result.security.value if isinstance(result, Answer) else result.kind.value] += 1
+        if len(self.seconds) < MAX_UNTAKEN:
+            self.seconds.append(seconds)
+
+    def take_seconds(self) -> list[float]:
+        """The durations since the last time."""
+        taken, self.seconds = self.seconds, []
+        return taken
+
+
+MAX_UNTAKEN = 10_000  # they are taken every second, in which no resolver finishes so many
