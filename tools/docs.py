@@ -27,6 +27,7 @@ from tests.checklist import CHECKLIST  # noqa: E402
 from tests.companion.situations import NO_RULES, situations  # noqa: E402
 from tools import diagram  # noqa: E402
 from tools.manual import packaged  # noqa: E402
+from tools.metrics_page import metrics_page  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
 PACKAGING = ROOT / "packaging"
@@ -181,6 +182,7 @@ PAGES = {
     "cli.md": cli_page,
     "configuration.md": configuration_page,
     "reasons.md": reasons_page,
+    "metrics.md": metrics_page,
     "rfc-index.md": rfc_index_page,
     "postfix-tlspol.md": tlspol_page,
 }

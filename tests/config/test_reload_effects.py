@@ -54,6 +54,9 @@ OTHERS: Mapping[str, str] = {
     "mail_authentication.spf_fail": '"reject"',
     "mail_authentication.spf_temperror": '"defer"',
     "resolver.timeout_seconds": "20",
+    "metrics.listen": '"127.0.0.1:9725"',
+    "metrics.public": "true",
+    "metrics.count": "false",
     "smtp.max_message_octets": "2000",
     "smtp.max_line_octets": "2000",
 }

@@ -1,11 +1,15 @@
 """The addresses that the server listens on: all of them are bound, or none."""
 
 import errno
+import os
+import pwd
 import socket
-from collections.abc import Sequence
-from contextlib import ExitStack
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
-from letterlock.config import Endpoint
+from letterlock.config import Endpoint, Options
 from letterlock.net.socket_address import socket_address
 
 BACKLOG = 512  # chosen: a burst of connections waits in the kernel, which caps it at net.core.somaxconn
@@ -23,7 +27,7 @@ def bind(endpoints: Sequence[Endpoint], *, shared: bool = False) -> list[socket.
         return sockets
 
 
-def _bound(endpoint: Endpoint, *, shared: bool) -> socket.socket:
+def _bound(endpoint: Endpoint, *, shared: bool, key: str = "`listen`") -> socket.socket:
     bound = socket.socket(socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,13 +40,63 @@ def _bound(endpoint: Endpoint, *, shared: bool) -> socket.socket:
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise StartFailed(f"cannot listen on {endpoint}: {error.strerror}\n  hint: {_bind_hint(error)}") from None
+        raise StartFailed(f"cannot listen on {endpoint}: {error.strerror}\n  hint: {_bind_hint(error, key)}") from None
     return bound
 
 
-def _bind_hint(error: OSError) -> str:
+@contextmanager
+def bind_metrics(options: Options) -> Iterator[socket.socket | None]:
+    """The socket of the metrics' endpoint, for as long as the block lasts; None without one. Raises StartFailed."""
+    at = options.metrics.listen
+    if at is None:
+        yield None
+    elif isinstance(at, Endpoint):
+        with _bound(at, shared=False, key="[metrics] listen") as bound:
+            yield bound
+    else:
+        with _bound_at(at.path, options.user) as bound:
+            yield bound
+        with suppress(OSError):  # its directory may be root's, whom we gave up: then the next start replaces it
+            at.path.unlink()
+
+
+def _bound_at(path: Path, user: str | None) -> socket.socket:
+    """A socket for the service's user and group. One that is left over from a server that died is replaced."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_over(path):
+            path.unlink()
+        bound.bind(os.fspath(path))
+        path.chmod(0o660)
+        if user is not None and os.geteuid() == 0:
+            entry = pwd.getpwnam(user)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        hint = "[metrics] listen names a socket in a directory that this user may write to"
+        raise StartFailed(f"cannot listen on {path}: {error.strerror or error}\n  hint: {hint}") from None
+    return bound
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a socket is there that nobody answers on."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(os.fspath(path))
+    except ConnectionRefusedError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _bind_hint(error: OSError, key: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program has this port; stop it, or choose another one in `listen`"
+        return f"another program has this port; stop it, or choose another one in {key}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "ports below 1024 need root (and `user`, to give it up again), or systemd's AmbientCapabilities"
-    return "`listen` takes addresses of this machine"
+    return f"{key} takes addresses of this machine"

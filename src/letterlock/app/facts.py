@@ -3,15 +3,39 @@
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from letterlock import __version__
 from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.config import Options
 from letterlock.config.dangers import dangers
-from letterlock.config.reloading import contexts
+from letterlock.config.reload_effects import contexts
 from letterlock.metrics.exposition import Fact
+
+FACTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "letterlock_build_info": ("The version; always 1.", ("version", "python")),
+    "letterlock_workers": ("Workers that are configured, and those that gave a sign of life lately.", ("state",)),
+    "letterlock_certificate_not_after_timestamp_seconds": (
+        "When a certificate of ours expires. The label is its file, as the configuration has it.",
+        ("certificate",),
+    ),
+    "letterlock_disk_free_bytes": ("Bytes free on the disk of the queue.", ()),
+    "letterlock_disk_size_bytes": ("Size of the disk of the queue.", ()),
+    "letterlock_disk_reserve_bytes": ("With fewer bytes free, new mail is put off (min_free_octets).", ()),
+    "letterlock_clock_synchronised": (
+        "Whether the system reports a synchronised clock; absent if it reports none.",
+        (),
+    ),
+    "letterlock_config_last_reload_success_timestamp_seconds": ("When the configuration was last read.", ()),
+    "letterlock_config_last_reload_successful": ("Whether the last try to read the configuration succeeded.", ()),
+    "letterlock_warnings": (
+        "Dangerous settings, and certificates that expire within 21 days; `letterlock status` has them.",
+        (),
+    ),
+}
+"""The text of each fact, and its labels."""
+_Series = tuple[Mapping[str, str], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +49,21 @@ class Loaded:
 def facts(options: Options, alive: int, loaded: Loaded) -> Iterator[Fact]:
     """All of them; `alive` is the number of workers that are."""
     build = {"version": __version__, "python": platform.python_version()}
-    yield Fact("letterlock_build_info", "The version; always 1.", ((build, 1.0),))
-    workers = (({"state": "configured"}, float(options.workers)), ({"state": "alive"}, float(alive)))
-    yield Fact("letterlock_workers", "Workers as configured, and those that gave a sign of life lately.", workers)
-    ends = tuple(({"certificate": str(each.certificate_path)}, each.not_after) for each in contexts(options))
-    yield Fact("letterlock_certificate_not_after_timestamp_seconds", "When a certificate of ours expires.", ends)
-    yield from _disk(options)
-    kept = clock_is_synchronised()
-    known = () if kept is None else (({}, float(kept)),)
-    yield Fact("letterlock_clock_synchronised", "Whether the system reports a synchronised clock.", known)
-    yield _plain("config_last_reload_success_timestamp_seconds", "When the configuration was last read.", loaded.at)
-    fine = float(not loaded.mistakes)
-    yield _plain("config_last_reload_successful", "Whether the last try to read the configuration succeeded.", fine)
-    count = float(sum(1 for _ in dangers(options, time.time())))
-    yield _plain("warnings", "Dangerous settings and certificates that expire soon; `letterlock status` has them.", count)
-
-
-def _disk(options: Options) -> Iterator[Fact]:
+    yield _fact("build_info", (build, 1.0))
+    yield _fact("workers", ({"state": "configured"}, options.workers), ({"state": "alive"}, alive))
+    ends = (({"certificate": str(each.certificate_path)}, each.not_after) for each in contexts(options))
+    yield _fact("certificate_not_after_timestamp_seconds", *ends)
     disk = shutil.disk_usage(options.state_directory)
-    yield _plain("disk_free_bytes", "Bytes free on the disk of the queue.", disk.free)
-    yield _plain("disk_size_bytes", "Size of the disk of the queue.", disk.total)
-    reserve = "With fewer bytes free, new mail is put off (min_free_octets)."
-    yield _plain("disk_reserve_bytes", reserve, options.min_free_octets)
+    yield _fact("disk_free_bytes", ({}, disk.free))
+    yield _fact("disk_size_bytes", ({}, disk.total))
+    yield _fact("disk_reserve_bytes", ({}, options.min_free_octets))
+    kept = clock_is_synchronised()
+    yield _fact("clock_synchronised", *(() if kept is None else (({}, float(kept)),)))
+    yield _fact("config_last_reload_success_timestamp_seconds", ({}, loaded.at))
+    yield _fact("config_last_reload_successful", ({}, float(not loaded.mistakes)))
+    yield _fact("warnings", ({}, sum(1 for _ in dangers(options, time.time()))))
 
 
-def _plain(name: str, text: str, value: float) -> Fact:
-    return Fact(f"letterlock_{name}", text, (({}, value),))
+def _fact(name: str, *series: _Series) -> Fact:
+    full = f"letterlock_{name}"
+    return Fact(full, FACTS[full][0], series)

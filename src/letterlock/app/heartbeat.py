@@ -31,6 +31,7 @@ class Heart:
         self._thread = threading.get_ident()
         self._beat_at = monotonic()
         self._told = False
+        self.stalls = 0  # so far, for monitoring
 
     def beat(self) -> None:
         """The loop moves."""
@@ -38,6 +39,7 @@ class Heart:
         late = now - self._beat_at - BEAT_SECONDS
         self._beat_at, self._told = now, False
         if late > LATE_SECONDS:
+            self.stalls += 1
             log.warning(
                 "the event loop stood still for %.1f seconds: nothing was received or delivered meanwhile", late
             )
@@ -58,7 +60,7 @@ class Heart:
 
 
 @asynccontextmanager
-async def beating(alive: Callable[[], None]) -> AsyncIterator[None]:
+async def beating(alive: Callable[[], None]) -> AsyncIterator[Heart]:
     """Beat, and have a thread look on, as long as the block lasts."""
     heart, over = Heart(alive), threading.Event()
     heart.beat()
@@ -66,7 +68,7 @@ async def beating(alive: Callable[[], None]) -> AsyncIterator[None]:
     watcher.start()
     task = asyncio.create_task(_beat(heart))
     try:
-        yield
+        yield heart
     finally:
         task.cancel()
         over.set()

@@ -10,7 +10,7 @@ STEPS = 24 * 60 + 1  # a day
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The growth of some counters over the last seconds; fewer than were asked for, if nobody has looked for so long."""
+    """The growth of some counters over the last seconds; fewer than were asked for, if counting began later."""
 
     seconds: float
     grown: tuple[float, ...]

@@ -5,16 +5,20 @@ Whoever is asked, the endpoint of the metrics or `letterlock status`, answers fo
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from letterlock.app.facts import Loaded, facts
 from letterlock.app.history import History
 from letterlock.app.vitals import vitals
 from letterlock.config import Options
-from letterlock.config.reloading import contexts
+from letterlock.config.reload_effects import contexts
 from letterlock.metrics.catalogue import LAYOUT, LOOKUP_SECONDS, OTHER
+from letterlock.metrics.counting import Counting
+from letterlock.metrics.endpoint import MetricsEndpoint
 from letterlock.metrics.exposition import exposition
 from letterlock.metrics.family import observe
 from letterlock.metrics.numbers import Board, Numbers
@@ -48,13 +52,24 @@ class Parts:
     store: OperatedStore
 
 
+@dataclass(frozen=True, slots=True)
+class MetricsPlace:
+    """The numbers of all workers, this one's row among them, and the socket of the endpoint, if there is one."""
+
+    board: Board = field(default_factory=lambda: Board(LAYOUT.size))
+    row: int = 0
+    listening: socket.socket | None = None
+
+
 class Meter:
     """Measures one process, and answers for all."""
 
-    def __init__(self, board: Board, row: int, options: Callable[[], Options]) -> None:
-        self.numbers = Numbers(LAYOUT, board, row)
-        self.loaded: Callable[[], Loaded] = lambda: Loaded(self._began_at)
-        self.stalls = 0
+    def __init__(self, place: MetricsPlace, options: Callable[[], Options]) -> None:
+        board = place.board
+        self.numbers = Numbers(LAYOUT, board, place.row)
+        self._listening = place.listening
+        self.loaded: Callable[[], Loaded] = lambda: Loaded(self._began_at)  # by this worker
+        self.stalls: Callable[[], int] = lambda: 0
         self._board = board
         self._options = options
         self._began_at = time.time()
@@ -63,13 +78,24 @@ class Meter:
         self.numbers.values[LAYOUT.place("process_start_time_seconds")] = self._began_at
         self._history = History(time.monotonic(), self._flow(self._total()))
 
+    def observers(self) -> tuple[Counting, ...]:
+        """The observer that counts, unless the configuration has none."""
+        return (Counting(self.numbers),) if self._options().metrics.count else ()
+
     async def run(self, parts: Parts) -> None:
-        """Measure until cancelled; the queue, which takes longer, only where Prometheus may ask."""
-        tallying = self._options().metrics.listen is not None
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._run(parts))
-            if tallying:
-                group.create_task(self._tally_again(parts.store))
+        """Measure until cancelled, and answer on the endpoint."""
+        if self._listening is None:
+            await self._run(parts)
+            return
+        endpoint = MetricsEndpoint(self._listening, self.render)
+        await endpoint.start()
+        tallying = asyncio.create_task(self._tally_again(parts.store))
+        try:
+            await self._run(parts)
+        finally:
+            tallying.cancel()
+            await asyncio.wait((tallying,))
+            await endpoint.stop()
 
     async def _run(self, parts: Parts) -> None:
         while True:
@@ -87,7 +113,7 @@ class Meter:
         self._look_at_deliveries(parts.deliverer)
         self._look_at_resolver(parts.resolver, parts.transport)
         self._carry("letterlock_observer_losses_total", parts.observers.lost)
-        self._carry("letterlock_event_loop_stalls_total", self.stalls)
+        self._carry("letterlock_event_loop_stalls_total", self.stalls())
         self.numbers.share()
         self._history.look(time.monotonic(), self._flow(self._total()))
 
@@ -155,10 +181,8 @@ class Meter:
     async def _tally_again(self, store: OperatedStore) -> None:
         while True:
             began = time.monotonic()
-            try:
+            with suppress(StoreFailed):  # the deliverer, which asks far more often, logs it
                 self.show_queue(await tallied(store, time.time()), await store.count())
-            except StoreFailed:  # the deliverer, which asks far more often, logs it
-                pass
             await asyncio.sleep(max(TALLY_SECONDS, TALLY_SHARE * (time.monotonic() - began)))
 
     def show_queue(self, tally: Tally, messages: int) -> None:
@@ -174,6 +198,11 @@ class Meter:
 
     # --- answering for all workers -----------------------------------------------------------------------------------
 
+    def _loaded(self) -> Loaded:
+        """Also by the supervisor."""
+        loaded = self.loaded()
+        return replace(loaded, mistakes=loaded.mistakes or self._board.reload_failed)
+
     def _rows(self) -> tuple[list[list[float]], list[bool]]:
         rows, now = self._board.read_all(), time.monotonic()
         place = LAYOUT.place("alive_at")
@@ -185,23 +214,21 @@ class Meter:
     def render(self, openmetrics: bool) -> str:
         """All metrics of all workers."""
         rows, alive = self._rows()
-        known = facts(self._options(), sum(alive), self.loaded())
+        known = facts(self._options(), sum(alive), self._loaded())
         return exposition(LAYOUT, LAYOUT.merged(rows, alive), known, openmetrics=openmetrics)
 
     def _flow(self, total: list[float]) -> list[float]:
         """The counters of FLOW, and then those of SHOWN_PROTECTIONS."""
         received = LAYOUT.families["letterlock_messages_received_total"].places.values()
         places = LAYOUT.families["letterlock_deliveries_total"].places
-        results = [
-            sum(total[at] for labels, at in places.items() if labels[0] == result) for result in FLOW[1:]
-        ]
+        results = [sum(total[at] for labels, at in places.items() if labels[0] == result) for result in FLOW[1:]]
         protections = [total[places["delivered", each]] for each in SHOWN_PROTECTIONS]
         return [sum(total[place] for place in received), *results, *protections]
 
     def state(self) -> dict[str, object]:
         """What `letterlock status` and `letterlock top` show, as JSON-able values."""
         rows, alive = self._rows()
-        total, now, options, loaded = LAYOUT.merged(rows, alive), time.monotonic(), self._options(), self.loaded()
+        total, now, options, loaded = LAYOUT.merged(rows, alive), time.monotonic(), self._options(), self._loaded()
         counters = self._flow(total)
         hour, day = (self._history.since(seconds, now, counters) for seconds in (HOUR, DAY))
         return {

@@ -77,7 +77,8 @@ class Reloading:
             await asyncio.to_thread(read_again, self.path)  # the supervisor cannot report mistakes to a command
         except BadConfig as error:
             log_mistakes(error)
-            return Outcome(mistakes=_unchanged(error))
+            self.outcome = Outcome(mistakes=_unchanged(error))
+            return self.outcome
         before = self._count
         self.ask_supervisor()
         try:

@@ -12,7 +12,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +22,11 @@ import dns.name
 
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app import privileges
-from letterlock.app.binding import StartFailed, bind
+from letterlock.app.binding import StartFailed, bind, bind_metrics
 from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
 from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors
+from letterlock.app.measuring import Meter, MetricsPlace, Parts
 from letterlock.config import Options, ResolverOptions, system_roots
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.deliver.log import DeliveryLog
@@ -251,6 +252,7 @@ class Server:
         discoverer: Discoverer,
         sockets: Sequence[socket.socket],
         doors: Doors,
+        place: MetricsPlace | None = None,
     ) -> None:
         clock = SystemClock()
         chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
@@ -263,7 +265,9 @@ class Server:
         self.certificates = CertificateWatch(lambda: self.options, self.reload)
         self.reload_configuration: Reload | None = None
         self.upstreams = asked.upstreams
-        self.observers = Observers((ReceiptLog(), DeliveryLog()), monotonic=clock.monotonic, report=_report_loss)
+        self.meter = Meter(place or MetricsPlace(), lambda: self.options)
+        observers = (ReceiptLog(), DeliveryLog(), *self.meter.observers())
+        self.observers = Observers(observers, monotonic=clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
         self.reporter = Reporter(
             store,
@@ -321,8 +325,20 @@ class Server:
             forgive=self.deliverer.forgive,
             problems=lambda: opened.leftovers.problems,
             reload=self._reload_configuration,
-            verbs=doors.operating.control_verbs,
+            verbs={**doors.operating.control_verbs, "state": self._state},
         )
+        self.parts = Parts(
+            listener=self.listener,
+            deliverer=self.deliverer,
+            resolver=asked.resolver,
+            transport=asked.transport,
+            observers=self.observers,
+            store=store,
+        )
+
+    async def _state(self, _request: Mapping[str, object]) -> dict[str, object]:
+        """How the server is, all workers together, for an operator."""
+        return self.meter.state()
 
     async def _reload_configuration(self) -> dict[str, object]:
         """Read the configuration again, for an operator; a server that was built from options has none."""
@@ -335,7 +351,7 @@ class Server:
         self.options = options
         self.discoverer = self.discoverer.with_rules(options.rules)
         self.doors.reload(options, self.discoverer)
-        recent = RecentDiscoverer(self.discoverer, self.clock.monotonic)
+        recent = RecentDiscoverer(self.discoverer, self.clock.monotonic, self.observers)
         self.deliverer.reload(options.deliver, options.route_settings, recent)
         self.reporter.reload(
             options.rules,
@@ -399,7 +415,10 @@ def _is_first(options: Options) -> bool:
 
 @asynccontextmanager
 async def running(
-    options: Options, sockets: Sequence[socket.socket] | None = None, door_sockets: DoorSockets = NO_SOCKETS
+    options: Options,
+    sockets: Sequence[socket.socket] | None = None,
+    door_sockets: DoorSockets = NO_SOCKETS,
+    place: MetricsPlace | None = None,
 ) -> AsyncIterator[Server]:
     """A server from start to orderly end, on sockets that a supervisor has bound, or on its own. Raises StartFailed.
 
@@ -412,6 +431,7 @@ async def running(
                 stack.callback(bound.close)
             door_sockets = bind_doors(options)
             stack.callback(door_sockets.close)
+            place = MetricsPlace(listening=stack.enter_context(bind_metrics(options)))
             take_directory(options)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         try:
@@ -420,7 +440,7 @@ async def running(
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
             doors = Doors(options, discoverer, SystemClock())
             await stack.enter_async_context(open_doors(doors, door_sockets))
-            server = Server(options, opened, asked, discoverer, sockets, doors)
+            server = Server(options, opened, asked, discoverer, sockets, doors, place)
             await server.control.start()
             opened.store.started()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
@@ -431,8 +451,8 @@ async def running(
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
             group.create_task(opened.leftovers.keep_trying(server.wake))
-            watching = server.certificates.run(warns=_is_first(options))
-            aside = [group.create_task(each) for each in (_examine_upstreams(asked), keeper.run(), watching)]
+            watching, metering = server.certificates.run(warns=_is_first(options)), server.meter.run(server.parts)
+            aside = [group.create_task(each) for each in (_examine_upstreams(asked), keeper.run(), watching, metering)]
             await server.listen(sockets)
             try:
                 yield server

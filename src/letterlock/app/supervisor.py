@@ -23,13 +23,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from letterlock.app.binding import bind
+from letterlock.app.binding import bind, bind_metrics
 from letterlock.app.doors import NO_SOCKETS, DoorSockets, bind_doors
+from letterlock.app.measuring import MetricsPlace
 from letterlock.app.reloading import log_mistakes, notify_reloading
 from letterlock.app.server import STOP_GRACE_SECONDS, take_directory
 from letterlock.app.service_manager import notify, watched
 from letterlock.config import BadConfig, Endpoint, Options
 from letterlock.config.reload_effects import reloaded
+from letterlock.metrics.catalogue import LAYOUT
+from letterlock.metrics.numbers import Board
 from letterlock.queue.folders import WORKER
 from letterlock.shares import share
 
@@ -66,6 +69,7 @@ class Worker:
     pause: float = FIRST_PAUSE_SECONDS
     due_at: float = field(default=0.0)
     doors: DoorSockets = NO_SOCKETS
+    place: MetricsPlace = field(default_factory=MetricsPlace)
 
     def share_of(self, options: Options) -> Options:
         """This worker's part of the whole server's options, with a queue of its own."""
@@ -89,6 +93,18 @@ def supervise(options: Options, work: Callable[[Worker], int], read: Callable[[]
     """
     sockets = _bind_for_all(options)
     doors = _bind_doors_for_all(options)
+    with bind_metrics(options) as listening:
+        return _supervise(options, work, read, sockets, doors, listening)
+
+
+def _supervise(
+    options: Options,
+    work: Callable[[Worker], int],
+    read: Callable[[], Options] | None,
+    sockets: list[list[socket.socket]],
+    doors: list[DoorSockets],
+    listening: socket.socket | None,
+) -> int:
     directories = [options.queue_directory, *(_directory(options, number) for number in range(1, options.workers))]
     take_directory(options)
     for directory in directories[1:]:
@@ -96,8 +112,18 @@ def supervise(options: Options, work: Callable[[Worker], int], read: Callable[[]
     gone, alive = os.pipe()
     signs, tell = os.pipe()
     os.set_blocking(tell, False)
+    board = Board(LAYOUT.size, options.workers)
     workers = [
-        Worker(number, options, directory, sockets[number], gone, tell, doors=doors[number])
+        Worker(
+            number,
+            options,
+            directory,
+            sockets[number],
+            gone,
+            tell,
+            doors=doors[number],
+            place=MetricsPlace(board, number, listening),
+        )
         for number, directory in enumerate(directories)
     ]
     return _Supervisor(workers, work, alive=alive, signs=signs, read=read).run()
@@ -161,8 +187,10 @@ class _Supervisor:
             read = self._read()
         except BadConfig as error:
             log_mistakes(error)
+            self._workers[0].place.board.reload_failed = True
             notify("READY=1")
             return
+        self._workers[0].place.board.reload_failed = False
         whole = reloaded(self._workers[0].options, read)
         self._reload_began = time.monotonic()
         for worker in self._workers:

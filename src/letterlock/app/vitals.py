@@ -23,7 +23,7 @@ def vitals(proc: Path = Path("/proc/self")) -> Vitals:
     times = os.times()
     try:
         resident = int((proc / "statm").read_text().split()[1]) * _PAGE_OCTETS
-        open_fds = len(os.listdir(proc / "fd"))
+        open_fds = sum(1 for _ in (proc / "fd").iterdir())
     except (OSError, ValueError):
         resident = open_fds = 0
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

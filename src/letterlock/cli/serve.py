@@ -17,6 +17,7 @@ import uvloop
 from letterlock.app.binding import StartFailed
 from letterlock.app.descriptors import raise_limit
 from letterlock.app.doors import NO_SOCKETS
+from letterlock.app.facts import Loaded
 from letterlock.app.heartbeat import beating
 from letterlock.app.logs import start_log
 from letterlock.app.reloading import Reloading, announced, read_again
@@ -114,7 +115,9 @@ async def _serve(path: Path | None, options: Options, worker: Worker | None = No
         loop.add_signal_handler(number, stop.set)
     sockets, doors = (worker.sockets, worker.doors) if worker else (None, NO_SOCKETS)
     own = worker.share_of(options) if worker else options
-    async with beating(_signs_of_life(worker, begun)), running(own, sockets, doors) as server:
+    place = worker.place if worker else None
+    async with beating(_signs_of_life(worker, begun)) as heart, running(own, sockets, doors, place) as server:
+        server.meter.stalls = lambda: heart.stalls
         _reload_by_signal(server, path, options, worker)
         if worker is None or worker.number == 0:
             _announce(server)
@@ -157,6 +160,7 @@ def _reload_by_signal(server: Server, path: Path | None, options: Options, worke
         return (await reloading.request()).values()
 
     server.reload_configuration = at_request
+    server.meter.loaded = lambda: Loaded(reloading.loaded_at, reloading.outcome.mistakes is not None)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 

@@ -185,20 +185,18 @@ def _moment(value: object) -> float:
     raise wrong(f"must be a date without quotes, not {value!r}", "write until = 2027-01-31")
 
 
-UNIX_PREFIX = "unix:"
 _METRICS_HINT = 'write "127.0.0.1:9725", or "unix:/run/letterlock/metrics.sock"'
 
 
-def _metrics_address(value: object, info: ValidationInfo) -> Endpoint | Path:
+def _metrics_address(value: object, info: ValidationInfo) -> Endpoint | UnixPath:
     text = text_of(value)
-    if not text.startswith(UNIX_PREFIX):
-        try:
-            return endpoint(text)
-        except ValueError:
-            raise wrong(f"{text!r} is neither an address and a port nor a socket", _METRICS_HINT) from None
-    if text == UNIX_PREFIX:
+    try:
+        at = door_endpoint(text, info)
+    except ValueError:
+        raise wrong(f"{text!r} is neither an address and a port nor a socket", _METRICS_HINT) from None
+    if text == UNIX:
         raise wrong("names no socket", _METRICS_HINT)
-    return path_of(text.removeprefix(UNIX_PREFIX), info)
+    return at
 
 
 def _role(value: object) -> Role:
@@ -217,7 +215,7 @@ Moment = Annotated[float, PlainValidator(_moment)]
 FilePath = Annotated[Path, PlainValidator(path_of, json_schema_input_type=str)]
 StoreText = Annotated[StoreAddress, PlainValidator(store_address, json_schema_input_type=str)]
 DropPath = Annotated[Path | None, PlainValidator(drop_directory, json_schema_input_type=str | bool)]
-MetricsAddress = Annotated[Endpoint | Path, PlainValidator(_metrics_address, json_schema_input_type=str)]
+MetricsAddress = Annotated[Endpoint | UnixPath, PlainValidator(_metrics_address, json_schema_input_type=str)]
 DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint, json_schema_input_type=str)]
 DoorEndpoint = Annotated[Endpoint | UnixPath, PlainValidator(door_endpoint, json_schema_input_type=str)]

@@ -14,8 +14,8 @@ from letterlock.config.checked_values import (
     Endpoint,
     FilePath,
     IpAddress,
-    MetricsAddress,
     ListenEndpoint,
+    MetricsAddress,
     Port,
     StoreText,
     UserName,
@@ -222,7 +222,7 @@ class ResolverOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsOptions:
-    """What is counted, and who may ask for it."""
+    """Counters, and the endpoint that Prometheus asks."""
 
     listen: Annotated[
         MetricsAddress | None,

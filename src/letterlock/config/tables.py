@@ -131,7 +131,7 @@ class MailAuthenticationTable(MailAuthenticationKeys):
 
 
 class MetricsTable(MetricsKeys):
-    """What is counted, and who may ask for it."""
+    """Counters, and the endpoint that Prometheus asks: [metrics](metrics.md)."""
 
     @model_validator(mode="after")
     def _stays_on_this_machine(self) -> "MetricsTable":

@@ -42,6 +42,5 @@ def without_words(made: Attempt) -> Attempt:
     """
     reason, _, text = unforeseen(made.next_hop)
     told = tuple(replace(each, text=text, remote_reply=None) for each in made.outcomes)
-    return replace(
-        made, outcomes=told, host=None, address=None, port=None, handshake=None, reasons=(reason,), sessions=(), skipped=()
-    )
+    bare = replace(made, host=None, address=None, port=None, handshake=None, sessions=(), skipped=())
+    return replace(bare, outcomes=told, reasons=(reason,))

@@ -1,9 +1,9 @@
 """Every family of metrics that workers count. docs/reference/metrics.md is made from this list."""
 
-from letterlock.metrics.family import Family, Kind, Layout, Merge
+from letterlock.metrics.family import Family, Layout, Merge, MetricKind
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Level
-from letterlock.queue.orders import AGES, OLDER, State
+from letterlock.queue.orders import AGES, OLDER, RecipientState
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver.answer import FailureKind, Security
 
@@ -28,9 +28,14 @@ LOOKUP_RESULTS = (
     *(each.value for each in FailureKind),
 )
 COMMANDS = ("connect", "mail", "rcpt", "message", OTHER)
-QUEUE_STATES = tuple(
-    each.value for each in (State.WAITING, State.DEFERRED, State.LEASED, State.HELD, State.QUARANTINED)
+_IN_QUEUE = (
+    RecipientState.WAITING,
+    RecipientState.DEFERRED,
+    RecipientState.LEASED,
+    RecipientState.HELD,
+    RecipientState.QUARANTINED,
 )
+QUEUE_STATES = tuple(each.value for each in _IN_QUEUE)
 QUEUE_AGES = (*(name for name, _ in AGES), OLDER)
 LIMITS = {
     "max_connections": "[smtp] max_connections: a client was turned away",
@@ -61,23 +66,25 @@ LOOKUP_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # up to th
 
 
 def _counter(name: str, text: str, **labels: tuple[str, ...]) -> Family:
-    return Family(name=f"letterlock_{name}", kind=Kind.COUNTER, text=text, labels=tuple(labels.items()))
+    return Family(name=f"letterlock_{name}", kind=MetricKind.COUNTER, text=text, labels=tuple(labels.items()))
 
 
 def _gauge(name: str, text: str, merge: Merge = Merge.SUM, **labels: tuple[str, ...]) -> Family:
-    return Family(name=f"letterlock_{name}", kind=Kind.GAUGE, text=text, labels=tuple(labels.items()), merge=merge)
+    return Family(
+        name=f"letterlock_{name}", kind=MetricKind.GAUGE, text=text, labels=tuple(labels.items()), merge=merge
+    )
 
 
 def _histogram(name: str, text: str, buckets: tuple[float, ...]) -> Family:
-    return Family(name=f"letterlock_{name}", kind=Kind.HISTOGRAM, text=text, buckets=buckets)
+    return Family(name=f"letterlock_{name}", kind=MetricKind.HISTOGRAM, text=text, buckets=buckets)
 
 
-def _process(name: str, kind: Kind, text: str, merge: Merge = Merge.SUM) -> Family:
+def _process(name: str, kind: MetricKind, text: str, merge: Merge = Merge.SUM) -> Family:
     return Family(name=f"process_{name}", kind=kind, text=text, merge=merge)
 
 
 def _hidden(name: str) -> Family:
-    return Family(name=name, kind=Kind.GAUGE, text="", merge=Merge.MOST, hidden=True)
+    return Family(name=name, kind=MetricKind.GAUGE, text="", merge=Merge.MOST, hidden=True)
 
 
 FAMILIES = (
@@ -116,8 +123,8 @@ FAMILIES = (
     ),
     _counter(
         "deliveries_verified_total",
-        "Recipients delivered in sessions with a verified server, by what verified it. What rests on unsigned DNS "
-        "counts as encrypted, not as authenticated.",
+        "Recipients delivered in sessions with a verified server, by what verified it. A match that rests on unsigned "
+        "DNS counts as encrypted, not as authenticated.",
         by=VERIFIED_BY,
     ),
     _counter(
@@ -179,7 +186,7 @@ FAMILIES = (
     ),
     _histogram("resolver_lookup_seconds", "Time of lookups that the cache could not answer.", LOOKUP_SECONDS),
     _counter("resolver_queries_total", "Queries to upstreams.", result=("answered", "failed")),
-    _counter("resolver_strays_total", "Datagrams that answered no query of ours: forgeries, or very late replies."),
+    _counter("resolver_strays_total", "Datagrams that answered no query of ours: forgeries, or late replies."),
     _gauge("resolver_cache_entries", "Answers in the cache."),
     _gauge("resolver_cache_bytes", "An estimate of what they take."),
     _gauge(
@@ -194,11 +201,15 @@ FAMILIES = (
     _counter("worker_starts_total", "Starts of workers: more than there are workers means that some ended."),
     _counter("event_loop_stalls_total", "Times that a worker stood still for more than a second."),
     _counter("observer_losses_total", "Events that an observer (log, metrics) failed to take, for a bug."),
-    _process("cpu_seconds_total", Kind.COUNTER, "User and system CPU time of all workers, in seconds."),
-    _process("resident_memory_bytes", Kind.GAUGE, "Resident memory of all workers; what they share counts for each."),
-    _process("open_fds", Kind.GAUGE, "Open file descriptors of the worker that has the most.", Merge.MOST),
-    _process("max_fds", Kind.GAUGE, "Most file descriptors that one worker may have open.", Merge.LEAST),
-    _process("start_time_seconds", Kind.GAUGE, "When the oldest worker began, in seconds since 1970.", Merge.LEAST),
+    _process("cpu_seconds_total", MetricKind.COUNTER, "User and system CPU time of all workers, in seconds."),
+    _process(
+        "resident_memory_bytes", MetricKind.GAUGE, "Resident memory of all workers; what they share counts for each."
+    ),
+    _process("open_fds", MetricKind.GAUGE, "Open file descriptors of the worker that has the most.", Merge.MOST),
+    _process("max_fds", MetricKind.GAUGE, "Most file descriptors that one worker may have open.", Merge.LEAST),
+    _process(
+        "start_time_seconds", MetricKind.GAUGE, "When the oldest worker began, in seconds since 1970.", Merge.LEAST
+    ),
     _hidden("alive_at"),
     _hidden("process_id"),
     _hidden("cpu_seconds"),

@@ -9,8 +9,8 @@ from letterlock.metrics.catalogue import DELIVERY_SECONDS, EXPIRED, LOCAL, NONE,
 from letterlock.metrics.family import observe
 from letterlock.metrics.numbers import Numbers
 from letterlock.policy.decision import Cleared
+from letterlock.policy.host_results import dane_result, skipped_dane_result, skipped_sts_result, sts_result
 from letterlock.policy.reasons import FINDINGS, Finding
-from letterlock.policy.results import dane_result, skipped_dane_result, skipped_sts_result, sts_result
 from letterlock.queue.observing import Arrival, Watcher
 from letterlock.queue.sessions import SessionTried
 from letterlock.queue.settle import gave_up_after
@@ -81,7 +81,7 @@ class Counting(Watcher):
         if attempt.skipped:
             self._count_skipped(attempt)
 
-    def failed(self, task: DeliveryTask, attempt: Attempt, settlement: Settlement) -> None:
+    def failed(self, _task: DeliveryTask, attempt: Attempt, settlement: Settlement) -> None:
         """Recipients have failed for good."""
         for outcome in settlement.failed:
             expired = bool(gave_up_after(outcome.text)[0])

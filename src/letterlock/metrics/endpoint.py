@@ -8,7 +8,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 
 from letterlock.metrics.exposition import OPENMETRICS, PROMETHEUS
 
@@ -48,14 +47,19 @@ class MetricsEndpoint:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = asyncio.current_task()
-        if client is not None and len(self._clients) < MAX_CLIENTS:
-            self._clients.add(client)
-            client.add_done_callback(self._clients.discard)
-            with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):  # gone, slow, or no request
-                await self._answer(reader, writer)
-        writer.transport.abort() if client not in self._clients else writer.close()
-        with suppress(OSError):
+        if client is None or len(self._clients) >= MAX_CLIENTS:
+            writer.transport.abort()
+            return
+        self._clients.add(client)
+        client.add_done_callback(self._clients.discard)
+        try:
+            await self._answer(reader, writer)
+            writer.close()
             await writer.wait_closed()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:  # gone, slow, or no request
+            log.debug("a client of the metrics: %s", error)
+        finally:
+            writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(REQUEST_SECONDS):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from letterlock.metrics.family import Family, Kind, Layout
+from letterlock.metrics.family import Family, Layout, MetricKind
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -31,19 +31,19 @@ def exposition(layout: Layout, values: Sequence[float], facts: Iterable[Fact], *
         for labels, place in placed.places.items():
             lines += _series(family, dict(zip(names, labels, strict=True)), values, place)
     for fact in facts:
-        lines += _heading(fact.name, Kind.GAUGE, fact.text, openmetrics=openmetrics)
+        lines += _heading(fact.name, MetricKind.GAUGE, fact.text, openmetrics=openmetrics)
         lines += [_line(fact.name, labels, value) for labels, value in fact.series]
     return "\n".join([*lines, "# EOF"] if openmetrics else lines) + "\n"
 
 
-def _heading(name: str, kind: Kind, text: str, *, openmetrics: bool) -> tuple[str, str]:
+def _heading(name: str, kind: MetricKind, text: str, *, openmetrics: bool) -> tuple[str, str]:
     """OpenMetrics has the name of a counter without `_total`, which its samples have."""
-    about = name.removesuffix(_TOTAL) if openmetrics and kind is Kind.COUNTER else name
+    about = name.removesuffix(_TOTAL) if openmetrics and kind is MetricKind.COUNTER else name
     return f"# HELP {about} {_escaped(text)}", f"# TYPE {about} {kind}"
 
 
 def _series(family: Family, labels: Mapping[str, str], values: Sequence[float], place: int) -> Iterator[str]:
-    if family.kind is not Kind.HISTOGRAM:
+    if family.kind is not MetricKind.HISTOGRAM:
         yield _line(family.name, labels, values[place])
         return
     count = 0.0

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import product
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """The kinds of Prometheus that are used here."""
 
     COUNTER = "counter"
@@ -35,7 +35,7 @@ class Family:
     """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     text: str
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     buckets: tuple[float, ...] = ()
@@ -49,7 +49,7 @@ class Family:
     @property
     def width(self) -> int:
         """The numbers that one series takes: a histogram's buckets, one beyond them all, and its sum."""
-        return len(self.buckets) + 2 if self.kind is Kind.HISTOGRAM else 1
+        return len(self.buckets) + 2 if self.kind is MetricKind.HISTOGRAM else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Layout:
             for series in family.series():
                 places[series] = size
                 size += family.width
-            if family.kind is Kind.GAUGE:
+            if family.kind is MetricKind.GAUGE:
                 gauges += places.values()
             placed[family.name] = Placed(family, places)
         return cls(placed, size, tuple(gauges))
@@ -99,7 +99,9 @@ class Layout:
         total = [0.0] * self.size
         for placed in self.families.values():
             family = placed.family
-            counted = [row for row, lives in zip(rows, alive, strict=True) if lives or family.kind is not Kind.GAUGE]
+            counted = [
+                row for row, lives in zip(rows, alive, strict=True) if lives or family.kind is not MetricKind.GAUGE
+            ]
             first = next(iter(placed.places.values()))
             for place in range(first, first + len(placed.places) * family.width):
                 total[place] = _merge([row[place] for row in counted], family.merge)

@@ -2,7 +2,8 @@
 
 Each worker counts in a list of its own, which costs a few tens of nanoseconds, and copies it into its row once a
 second. Whoever is asked reads all rows. A worker that is started again goes on with the counters of its row, so that
-sums never fall (a float is exact up to 2**53): Prometheus would take a fall for a restart of everything, and count all of it again.
+sums never fall: Prometheus would take a fall for a restart of everything, and count all of it again. A float holds
+whole numbers up to 2**53.
 """
 
 import mmap
@@ -18,7 +19,16 @@ class Board:
     def __init__(self, size: int, rows: int = 1) -> None:
         self.rows = rows
         self._form = struct.Struct(f"={size}d")
-        self._memory = mmap.mmap(-1, max(1, self._form.size * rows))
+        self._memory = mmap.mmap(-1, self._form.size * rows + 1)
+
+    @property
+    def reload_failed(self) -> bool:
+        """Whether the supervisor found mistakes in the configuration at the last reload: workers do not see those."""
+        return bool(self._memory[-1])
+
+    @reload_failed.setter
+    def reload_failed(self, failed: bool) -> None:
+        self._memory[-1] = failed
 
     def read(self, row: int) -> list[float]:
         """The numbers of one worker."""

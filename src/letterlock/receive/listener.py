@@ -21,8 +21,8 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Pipeline
 from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import SessionJournal
-from letterlock.receive.session_counts import SessionCounts
 from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handover, Service, Services, Session
+from letterlock.receive.session_counts import SessionCounts
 from letterlock.receive.steps import steps_of
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time

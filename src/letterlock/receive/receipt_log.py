@@ -100,7 +100,7 @@ def _accepted(envelope: Envelope, arrival: Arrival) -> LogEvent:
 
 
 class SessionJournal:
-    """What one session writes into the log, and adds to the counts. `client` is `name[address]`, as Postfix shows it."""
+    """What one session logs and counts. `client` is `name[address]`, as Postfix shows it."""
 
     def __init__(self, address: str, counts: SessionCounts | None = None) -> None:
         self._counts = counts or SessionCounts()

@@ -22,8 +22,8 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.receipt_log import SessionJournal
-from letterlock.sasl.exchange import Accepted, Challenge, Rejected
 from letterlock.receive.session_counts import SessionCounts
+from letterlock.sasl.exchange import Accepted, Challenge, Rejected
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
     MAX_COMMAND_OCTETS,

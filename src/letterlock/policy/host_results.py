@@ -35,7 +35,7 @@ def dane_result(reasons: Iterable[Reason]) -> str | None:
 
 def sts_result(reasons: Iterable[Reason]) -> str | None:
     """The mode of the MTA-STS policy; None for a domain that announces none."""
-    return next((_STS[reason.code] for reason in reasons if reason.code in _STS), None)
+    return next((result for reason in reasons if (result := _STS.get(reason.code)) is not None), None)
 
 
 def skipped_dane_result(skipped: SkipHost) -> str | None:
