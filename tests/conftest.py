@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import warm_start
 from tests.isolation import enter_own_network, why_not
 
 # Folders whose files take longest: started first, so that no worker is left with one of them at the end.
@@ -63,4 +64,5 @@ def children() -> list[str]:
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_is_left_behind() -> Iterator[None]:
     yield
+    warm_start.stop()
     assert not children(), "tests left processes behind"

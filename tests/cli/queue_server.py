@@ -3,7 +3,6 @@
 import asyncio
 import os
 import pty
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from letterlock.policy.reasons import Reason
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.tasks import OutcomeKind
+from tests import warm_start
 from tests.cli.running import SECONDS, Ran, letterlock
 from tests.deliver.world import HandClock
 from tests.memory_store import MemoryStore
@@ -58,32 +58,21 @@ class Queue:
 
     async def fed(self, given: str, *arguments: str) -> Ran:
         """Run the command with something on its standard input."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command(arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(SECONDS):
-            out, err = await process.communicate(given.encode())
-        assert "Traceback" not in err.decode()
-        return Ran(process.returncode or 0, out.decode(), err.decode())
+        return await letterlock("queue", *arguments, "--queue", self.directory, given=given)
 
     async def on_terminal(self, answers: str, *arguments: str) -> tuple[int, str]:
         """Run the command on a terminal where these answers are typed; its exit status, and what is on the screen."""
         ours, its = pty.openpty()
-        process = await asyncio.create_subprocess_exec(*self._command(arguments), stdin=its, stdout=its, stderr=its)
+        command = ["queue", *arguments, "--queue", os.fspath(self.directory)]
+        started = warm_start.start(command, (its, its, its))
         os.close(its)
         os.write(ours, answers.encode())
         try:
             async with asyncio.timeout(SECONDS):
                 screen = await asyncio.to_thread(_read_all, ours)
-                return await process.wait(), screen.decode()
+                return await started.wait(), screen.decode()
         finally:
             os.close(ours)
-
-    def _command(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "letterlock", "queue", *arguments, "--queue", os.fspath(self.directory)]
 
     async def states(self) -> dict[str, list[str]]:
         """The states of all recipients, by message."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from letterlock.lab.box import Box
+from tests import warm_start
 
 SECONDS = 180.0  # a guard against hanging, not a measure: a busy machine starts a process in seconds
 
@@ -26,20 +26,13 @@ class Ran:
         return json.loads(self.out)
 
 
-async def letterlock(*arguments: str | Path) -> Ran:
-    """Run `letterlock` to its end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "letterlock",
-        *map(str, arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+async def letterlock(*arguments: str | Path, given: str | None = None) -> Ran:
+    """Run `letterlock` to its end, with `given` on its standard input."""
     async with asyncio.timeout(SECONDS):
-        out, err = await process.communicate()
-    assert "Traceback" not in err.decode()
-    return Ran(process.returncode or 0, out.decode(), err.decode())
+        ended = await warm_start.command(*map(str, arguments), given=None if given is None else given.encode())
+    out, err = ended.out.decode(), ended.err.decode()
+    assert "Traceback" not in err
+    return Ran(ended.status, out, err)
 
 
 def asking(box: Box) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Each ends with a status of its own and at most a line of complaint; none with a 
 """
 
 import asyncio
+import errno
 import json
 import os
 import sys
@@ -15,11 +16,13 @@ import pytest
 from letterlock.app.output import EXIT_OUTPUT, EXIT_PIPE
 from letterlock.config import default_state_directory
 from letterlock.mail.addresses import Mailbox
+from tests import warm_start
 from tests.cli.queue_server import Queue, serving
 from tests.cli.running import SECONDS
 
 NOBODY = ("--upstream", "127.0.0.1:1", "--timeout", "1")
 SILENT = "127.0.0.1:1"  # tcpmux: nobody listens there
+FULL = f"error: cannot write to standard output: {os.strerror(errno.ENOSPC)}"
 HOSTILE = "\x1b[2J\x07\x9b31m\u202e\u2066\udc9b\nFORGED"
 VERBS: dict[str, tuple[tuple[str, ...], int]] = {
     "help": (("--help",), 0),
@@ -62,15 +65,21 @@ async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
         yield queue
 
 
-async def ends(verb: str, queue: Queue, shell: str = "", **environment: str) -> tuple[int, str, str]:
-    """Run a verb behind a shell's redirections; its status, and what it wrote to both streams."""
+async def ends(verb: str, queue: Queue, out: int | None = None, **environment: str) -> warm_start.Ended:
+    """Run a verb, with `out` as its standard output if it is given; how it ended, and what it wrote."""
+    async with asyncio.timeout(SECONDS):
+        ended = await warm_start.command(*words(verb, queue), given=b"", out=out, environment=os.environ | environment)
+    assert b"Traceback" not in ended.err
+    return ended
+
+
+def words(verb: str, queue: Queue) -> tuple[str, ...]:
     arguments = VERBS[verb][0]
-    if arguments[0] == "queue":
-        arguments = (*arguments, "--queue", str(queue.directory))
-    return await run(("-m", "letterlock", *arguments), shell, environment)
+    return (*arguments, "--queue", str(queue.directory)) if arguments[0] == "queue" else arguments
 
 
-async def run(arguments: tuple[str, ...], shell: str, environment: dict[str, str]) -> tuple[int, str, str]:
+async def run(arguments: tuple[str, ...], shell: str = "", **environment: str) -> tuple[int, str, str]:
+    """Start an interpreter behind a shell's redirections; its status, and what it wrote to both streams."""
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", f'"$@" {shell}; exit ${{PIPESTATUS[0]}}', "bash", sys.executable, *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **environment},
@@ -83,38 +92,62 @@ async def run(arguments: tuple[str, ...], shell: str, environment: dict[str, str
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_full_disk_is_one_line_and_status_74(verb: str, queue: Queue) -> None:
-    status, _, err = await ends(verb, queue, "> /dev/full")
-    assert status == EXIT_OUTPUT
-    assert err.splitlines()[-1] == f"error: cannot write to standard output: {os.strerror(28)}"
+    full = os.open("/dev/full", os.O_WRONLY)
+    ended = await ends(verb, queue, out=full)
+    os.close(full)
+    assert ended.status == EXIT_OUTPUT
+    assert ended.err.decode().splitlines()[-1] == FULL
 
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_reader_that_has_gone_is_no_complaint(verb: str, queue: Queue) -> None:
-    status, _, err = await ends(verb, queue, "| true")
-    assert status in (EXIT_PIPE, VERBS[verb][1])  # what fits into the pipe before its end is not missed
-    assert "standard output" not in err
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = await ends(verb, queue, out=writer)
+    os.close(writer)
+    assert ended.status == EXIT_PIPE
+    assert b"standard output" not in ended.err
 
 
 async def test_closed_streams_change_no_status(queue: Queue) -> None:
-    ended = await asyncio.gather(*(ends(verb, queue, "<&- >&- 2>&-") for verb in VERBS))
-    assert [status for status, *_ in ended] == [status for _, status in VERBS.values()]
+    nothing = warm_start.CLOSED, warm_start.CLOSED, warm_start.CLOSED
+    started = [warm_start.start([*words(verb, queue)], nothing) for verb in VERBS]
+    async with asyncio.timeout(SECONDS):
+        ended = await asyncio.gather(*(each.wait() for each in started))
+    assert ended == [status for _, status in VERBS.values()]
+
+
+@pytest.mark.parametrize("verb", ["version", "check --jsonl", "queue show"])
+async def test_an_interpreter_of_its_own_ends_the_same_way(verb: str, queue: Queue) -> None:
+    command = "-m", "letterlock", *words(verb, queue)
+    status, _, err = await run(command, "> /dev/full")
+    assert (status, err.splitlines()[-1]) == (EXIT_OUTPUT, FULL)
+    status, _, err = await run(command, "| true")
+    assert status in (EXIT_PIPE, VERBS[verb][1])  # what fits into the pipe before its end is not missed
+    assert "standard output" not in err
+    assert (await run(command, "<&- >&- 2>&-"))[0] == VERBS[verb][1]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-16"])
 async def test_what_a_stranger_wrote_is_escaped_whatever_the_encoding(queue: Queue, encoding: str) -> None:
     for verb in (each for each in VERBS if each.startswith("queue")):
-        arguments = (*VERBS[verb][0], "--queue", str(queue.directory))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "letterlock", *arguments,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONIOENCODING": encoding},
-        )  # fmt: skip
-        out, err = await process.communicate()
-        text = out.decode(encoding)
-        assert (process.returncode, b"Traceback" in err) == (0, False)
-        assert all(line.isprintable() and not line.startswith("FORGED") for line in text.split("\n"))
+        ended = await ends(verb, queue, PYTHONIOENCODING=encoding)
+        assert ended.status == 0
+        shows_no_control_characters(ended.out.decode(encoding))
         if "--json" in verb:
-            json.loads(text)
+            json.loads(ended.out.decode(encoding))
+
+
+def shows_no_control_characters(text: str) -> None:
+    assert text
+    assert all(line.isprintable() and not line.startswith("FORGED") for line in text.split("\n"))
+
+
+async def test_an_interpreter_in_ascii_escapes_what_a_stranger_wrote(queue: Queue) -> None:
+    command = "-m", "letterlock", *words("queue show", queue)
+    status, out, _ = await run(command, PYTHONIOENCODING="ascii")
+    assert status == 0
+    shows_no_control_characters(out)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +172,9 @@ async def test_mailq_ends_in_order_too(queue: Queue, tmp_path: Path, encoding: s
 
 async def test_no_colour_where_it_is_not_wanted_and_a_narrow_terminal_is_no_trouble(queue: Queue) -> None:
     for verb in VERBS:
-        status, out, _ = await ends(verb, queue, NO_COLOR="1", TERM="dumb", COLUMNS="7", LINES="1")
-        assert status == VERBS[verb][1]
-        assert "\x1b" not in out
+        ended = await ends(verb, queue, NO_COLOR="1", TERM="dumb", COLUMNS="7", LINES="1")
+        assert ended.status == VERBS[verb][1]
+        assert b"\x1b" not in ended.out
 
 
 HOMELESS = """
@@ -159,10 +192,10 @@ async def test_a_user_without_home_and_environment_gets_one_line_and_no_tracebac
     config.write_text('[queue]\ndirectory = "~/queue"\n')
     for verb in ("serve", "check", "queue list"):
         arguments = (*verb.split(), "--config", str(config), *(["a.test"] if verb == "check" else []))
-        status, out, err = await run(("-c", HOMELESS, *arguments), "", {})
+        status, out, err = await run(("-c", HOMELESS, *arguments))
         assert (status, out) == (78, "")
         assert "begins with ~, and that user has no home directory: write the whole path" in err
-    assert (await run(("-c", HOMELESS, "explain"), "", {}))[0] == 0
+    assert (await run(("-c", HOMELESS, "explain")))[0] == 0
 
 
 def test_without_a_home_the_queue_is_at_the_systems_place(monkeypatch: pytest.MonkeyPatch) -> None:
