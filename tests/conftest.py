@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, settings
 from tests import warm_start
 from tests.isolation import enter_own_network, why_not
 
-# Folders whose files take longest: started first, so that no worker is left with one of them at the end.
-LONGEST = ("interop", "agreement", "soak", "cli", "badinput", "lab")
-WORKERS = max(2, len(os.sched_getaffinity(0)))  # tests wait for timers and programs too: never fewer than two
+# Folders with the files that take longest, the longest first: no worker shall be left with one of them at the end.
+LONGEST = ("soak", "interop", "agreement", "store", "cli", "fuzz", "app", "badinput", "lab", "deliver")
+# Half of the time goes by in waiting, for timers and programs: three workers keep two processors busy.
+WORKERS = max(2, len(os.sched_getaffinity(0)) * 3 // 2)
 
 # What a property test shows does not depend on how busy the machine is: no deadline for a case, nor for making cases.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,7 +23,7 @@ settings.load_profile("any machine")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For `-n auto`: one worker a processor; a single one where workers cannot have networks of their own.
+    """For `-n auto`: WORKERS; a single process where workers cannot have networks of their own.
 
     Optional, as pytest also runs without the plugin (tests/mutation/sandbox.py).
     """
@@ -38,7 +39,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest folders first where workers share the files; a plain run keeps the order of the folders."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+        order = {folder: place for place, folder in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(item.path.parent.name, len(LONGEST)))
 
 
 def pytest_configure(config: pytest.Config) -> None:

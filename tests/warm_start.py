@@ -7,8 +7,9 @@ interpreter does. How an interpreter starts is not shown this way: a few tests s
     async with asyncio.timeout(60):
         ended = await command("check", "a.test")
 
-A request is one message on a Unix socket: JSON, with the three streams attached. The answer is the exit status as four
-bytes; a signal's number as one byte in between is sent on to the command, and the end of the connection kills it.
+A request is one message on a Unix socket: JSON, with the three streams attached. The answer is its process id and,
+when it has ended, its exit status, four bytes each. A signal's number, as one byte, is sent on to the command, and the
+end of the connection kills it with all that it started.
 """
 
 import array
@@ -26,13 +27,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 STREAMS = 3  # standard input, output and error
 MAX_REQUEST_OCTETS = 200_000  # below the kernel's default for one message, 212,992 (net.core.wmem_default)
-STATUS_OCTETS = 4
+PID_OCTETS = STATUS_OCTETS = 4
 CLOSED = -1  # in place of a stream that the command shall not have
 
 
@@ -70,10 +71,11 @@ def serve(address: str) -> None:
                 if (pid := os.fork()) == 0:
                     _become(request)
                     return
+                connection.send(pid.to_bytes(PID_OCTETS))
                 _watch(_Running(connection, pid, os.pidfd_open(pid)), request, running, poll)
             else:  # standard input: the tests have ended
                 for each in running.values():
-                    os.kill(each.pid, signal.SIGKILL)
+                    os.killpg(each.pid, signal.SIGKILL)
                 sys.exit(0)
 
 
@@ -99,14 +101,14 @@ def _attend(ready: int, running: dict[int, _Running], poll: select.poll) -> None
         if wanted := connection.recv(1):
             os.kill(pid, wanted[0])
             return
-        os.kill(pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     for each in (connection.fileno(), pidfd):
         poll.unregister(each)
         del running[each]
     os.close(pidfd)
     with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have gone
-        connection.send(os.waitstatus_to_exitcode(status).to_bytes(STATUS_OCTETS, "big", signed=True))
+        connection.send(os.waitstatus_to_exitcode(status).to_bytes(STATUS_OCTETS, signed=True))
 
 
 def _import_every_verb() -> None:
@@ -138,6 +140,8 @@ def _become(request: Request) -> None:
             os.close(number)
         else:
             os.dup2(descriptor, number)
+    _forget_coverage()
+    os.setsid()  # a group of its own, which is killed as one
     os.closerange(STREAMS, os.sysconf("SC_OPEN_MAX"))
     os.environ.clear()
     os.environ.update(request.environment)
@@ -148,6 +152,12 @@ def _become(request: Request) -> None:
         _stream(2, "wb", "backslashreplace"),
     )
     sys.argv = [sys.argv[0], *request.arguments]
+
+
+def _forget_coverage() -> None:
+    """Leave what was executed before the fork to the process that executed it: to save it again costs 0.1 s."""
+    if (coverage := sys.modules.get("coverage")) and (measured := coverage.Coverage.current()):
+        measured._collector._clear_data()
 
 
 def _stream(number: int, mode: str, errors: str) -> io.TextIOWrapper | None:
@@ -208,29 +218,46 @@ stop = _warm.stop
 
 
 class Started:
-    """A command that runs."""
+    """A command that runs, in a process group of its own."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.pid = int.from_bytes(connection.recv(PID_OCTETS))
+        self.status: int | None = None
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: int) -> None:
         """Send it a signal."""
         self._connection.send(bytes([number]))
 
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
     async def wait(self) -> int:
-        """Its exit status; negative if a signal ended it. Whoever is cancelled here kills it."""
+        """Its exit status; negative if a signal ended it. To cancel this kills it."""
+        if self.status is None:
+            with self._connection:
+                self._connection.setblocking(False)
+                status = await asyncio.get_running_loop().sock_recv(self._connection, STATUS_OCTETS)
+            self.status = int.from_bytes(status, signed=True)
+        return self.status
+
+    def wait_for(self, seconds: float) -> int:
+        """The same for tests without an event loop. Raises TimeoutError, and kills it."""
         with self._connection:
-            self._connection.setblocking(False)
-            status = await asyncio.get_running_loop().sock_recv(self._connection, STATUS_OCTETS)
-        return int.from_bytes(status, "big", signed=True)
+            self._connection.settimeout(seconds)
+            self.status = int.from_bytes(self._connection.recv(STATUS_OCTETS), signed=True)
+        return self.status
 
 
-def start(arguments: list[str], streams: tuple[int, int, int], environment: Mapping[str, str] | None = None) -> Started:
+def start(
+    arguments: Sequence[str], streams: tuple[int, int, int], environment: Mapping[str, str] | None = None
+) -> Started:
     """Start a command with these descriptors as its streams; the caller's own copies stay open."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.connect(_warm.address())
     request = {
-        "arguments": arguments,
+        "arguments": [*arguments],
         "environment": dict(os.environ if environment is None else environment),
         "directory": str(Path.cwd()),
         "open": [each != CLOSED for each in streams],
@@ -258,7 +285,7 @@ async def command(
     output_end, its_output = os.pipe()
     errors_end, its_errors = os.pipe()
     try:
-        started = start([*arguments], (its_input, its_output if out is None else out, its_errors), environment)
+        started = start(arguments, (its_input, its_output if out is None else out, its_errors), environment)
     finally:
         for each in (its_input, its_output, its_errors):
             os.close(each)
@@ -266,6 +293,16 @@ async def command(
         await asyncio.to_thread(_write_all, input_end, given)
     written, errors, status = await asyncio.gather(_read_all(output_end), _read_all(errors_end), started.wait())
     return Ended(status, written, errors)
+
+
+def run(*arguments: str, seconds: float, environment: Mapping[str, str] | None = None) -> Ended:
+    """The same for tests without an event loop: run `letterlock` to its end, with empty standard input."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
+        started = start(arguments, (nothing.fileno(), out.fileno(), err.fileno()), environment)
+        status = started.wait_for(seconds)
+        out.seek(0)
+        err.seek(0)
+        return Ended(status, out.read(), err.read())
 
 
 def _write_all(descriptor: int, octets: bytes) -> None:
@@ -278,15 +315,20 @@ def _write_all(descriptor: int, octets: bytes) -> None:
 
 
 async def _read_all(descriptor: int) -> bytes:
-    reader = asyncio.StreamReader()
-    pipe = os.fdopen(descriptor, "rb", buffering=0)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), pipe
-    )
+    reader, transport = await reading(descriptor)
     try:
         return await reader.read()
     finally:
         transport.close()
+
+
+async def reading(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    """A reader of a pipe's end; the transport closes it."""
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    pipe = os.fdopen(descriptor, "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    return reader, transport
 
 
 if __name__ == "__main__":

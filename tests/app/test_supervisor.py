@@ -9,13 +9,15 @@ import smtplib
 import socket
 import sqlite3
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from tests import warm_start
 from tests.cli.running import letterlock
 from tests.soak.sink import Sink, digest
+from tests.warm_start import Started
 
 SECONDS = 30.0
 CONTENT = b"Subject: x\r\nX-Soak: {number}\r\nX-Soak-Digest: {digest}\r\n\r\nhello\r\n"
@@ -44,16 +46,16 @@ def configuration(directory: Path, port: int, target: int, workers: str) -> Path
 class Running:
     """A server, and what it logged."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process | Started, stderr: asyncio.StreamReader) -> None:
         self.process = process
+        self.stderr = stderr
         self.log: list[str] = []
 
     async def until(self, words: str, times: int = 1) -> None:
         """Read the log until it says so, as often."""
-        assert self.process.stderr is not None
         async with asyncio.timeout(SECONDS):
             while sum(words in line for line in self.log) < times:
-                line = await self.process.stderr.readline()
+                line = await self.stderr.readline()
                 assert line, "".join(self.log)
                 self.log.append(line.decode())
 
@@ -64,9 +66,8 @@ class Running:
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.stderr is not None
         async with asyncio.timeout(SECONDS):
-            self.log += (await self.process.stderr.read()).decode().splitlines()
+            self.log += (await self.stderr.read()).decode().splitlines()
             return await self.process.wait()
 
 
@@ -75,18 +76,26 @@ async def serving(
     config: Path, ready: str = "workers are ready", before: Sequence[str] = (), after: Sequence[str] = ()
 ) -> AsyncIterator[Running]:
     """`before`: the words of a command that becomes the server; `after`: more options."""
-    command = *before, sys.executable, "-m", "letterlock", "serve", "--config", str(config), *after
-    process = await asyncio.create_subprocess_exec(*command, stderr=PIPE, start_new_session=True)
-    running = Running(process)
+    words = "serve", "--config", str(config), *after
+    errors_end, its_errors = os.pipe()
+    process: Process | Started
+    if before:
+        command = *before, sys.executable, "-m", "letterlock", *words
+        process = await asyncio.create_subprocess_exec(*command, stderr=its_errors, start_new_session=True)
+    else:
+        process = warm_start.start(words, (0, 1, its_errors))
+    os.close(its_errors)
+    stderr, transport = await warm_start.reading(errors_end)
+    running = Running(process, stderr)
     try:
         await running.until(ready)
         yield running
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        if process.stderr is not None:
-            await process.stderr.read()  # until the last worker has let go of it
+        await stderr.read()  # until the last worker has let go of it
         await process.wait()
+        transport.close()
 
 
 def send(port: int, *numbers: int) -> None:

@@ -41,7 +41,11 @@ class Queue:
 
     async def run(self, *arguments: str) -> Ran:
         """Run the command."""
-        return await letterlock("queue", *arguments, "--queue", self.directory)
+        return await letterlock(*self.command(*arguments))
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """The words of the command line after `letterlock`."""
+        return "queue", *arguments, "--queue", str(self.directory)
 
     async def accept(self, message_id: str, *recipients: Mailbox) -> None:
         """Accept a message that is due in a while."""
@@ -58,13 +62,12 @@ class Queue:
 
     async def fed(self, given: str, *arguments: str) -> Ran:
         """Run the command with something on its standard input."""
-        return await letterlock("queue", *arguments, "--queue", self.directory, given=given)
+        return await letterlock(*self.command(*arguments), given=given)
 
     async def on_terminal(self, answers: str, *arguments: str) -> tuple[int, str]:
         """Run the command on a terminal where these answers are typed; its exit status, and what is on the screen."""
         ours, its = pty.openpty()
-        command = ["queue", *arguments, "--queue", os.fspath(self.directory)]
-        started = warm_start.start(command, (its, its, its))
+        started = warm_start.start(self.command(*arguments), (its, its, its))
         os.close(its)
         os.write(ours, answers.encode())
         try:

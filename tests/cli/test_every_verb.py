@@ -75,7 +75,7 @@ async def ends(verb: str, queue: Queue, out: int | None = None, **environment: s
 
 def words(verb: str, queue: Queue) -> tuple[str, ...]:
     arguments = VERBS[verb][0]
-    return (*arguments, "--queue", str(queue.directory)) if arguments[0] == "queue" else arguments
+    return queue.command(*arguments[1:]) if arguments[0] == "queue" else arguments
 
 
 async def run(arguments: tuple[str, ...], shell: str = "", **environment: str) -> tuple[int, str, str]:
@@ -111,7 +111,7 @@ async def test_a_reader_that_has_gone_is_no_complaint(verb: str, queue: Queue) -
 
 async def test_closed_streams_change_no_status(queue: Queue) -> None:
     nothing = warm_start.CLOSED, warm_start.CLOSED, warm_start.CLOSED
-    started = [warm_start.start([*words(verb, queue)], nothing) for verb in VERBS]
+    started = [warm_start.start(words(verb, queue), nothing) for verb in VERBS]
     async with asyncio.timeout(SECONDS):
         ended = await asyncio.gather(*(each.wait() for each in started))
     assert ended == [status for _, status in VERBS.values()]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.lab.scenarios import Attack, SiteProtection
+from tests import warm_start
 
 LETTERLOCK = (sys.executable, "-m", "letterlock")
 
@@ -24,13 +25,9 @@ async def run_lab(*arguments: str) -> tuple[int, str, str]:
 
 async def run(*arguments: str) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of the command."""
-    process = await asyncio.create_subprocess_exec(
-        *LETTERLOCK, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
     async with asyncio.timeout(90):
-        output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
+        ended = await warm_start.command(*arguments)
+    return ended.status, ended.out.decode(), ended.err.decode()
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """`letterlock queue show --message`: safe for a terminal, exact for a file, and for the queue's owner only."""
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from letterlock.admin.transfers import MAX_HEADER_OCTETS, header_of
 from letterlock.queue.folders import CONTROL_SOCKET
+from tests import warm_start
 from tests.cli.queue_server import Queue, serving
 from tests.queue.messages import envelope
 
@@ -39,12 +39,8 @@ async def test_the_whole_message_is_shown_on_request(queue: Queue) -> None:
 
 
 async def test_raw_is_every_byte_and_not_for_a_terminal(queue: Queue) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *queue._command(("show", "M1", "--message", "--full", "--raw")),  # bytes, not text
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    assert out == HOSTILE
+    ended = await warm_start.command(*queue.command("show", "M1", "--message", "--full", "--raw"))
+    assert ended.out == HOSTILE
     status, screen = await queue.on_terminal("", "show", "M1", "--message", "--raw")
     assert (status, "for a file or a pipe" in screen) == (2, True)
 

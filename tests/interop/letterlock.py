@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import warm_start
 from tests.interop.nameservers import Place
 from tests.interop.programs import Program, greets, running
 
@@ -77,16 +77,10 @@ class Letterlock:
 
 def letterlock(*arguments: str, environment: Mapping[str, str] | None = None, seconds: float = COMMAND_SECONDS) -> Done:
     """Run the command to its end. A traceback on stderr is a failure whatever else it did."""
-    done = subprocess.run(
-        [sys.executable, "-m", "letterlock", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-        env={**os.environ, **(environment or {})},
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Done(done.returncode, done.stdout, done.stderr)
+    done = warm_start.run(*arguments, seconds=seconds, environment={**os.environ, **(environment or {})})
+    out, err = done.out.decode(), done.err.decode()
+    assert "Traceback" not in err, err
+    return Done(done.status, out, err)
 
 
 @contextmanager
