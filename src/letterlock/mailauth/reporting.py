@@ -9,7 +9,9 @@ from letterlock.mailauth.dmarc.evaluate import DmarcVerdict
 from letterlock.mailauth.results import MethodResult
 from letterlock.mailauth.spf.request import Identity
 from letterlock.mailauth.spf.verdict import SpfVerdict
+from letterlock.resolver.answer import Security
 
+_WEAKEST_FIRST = (Security.INDETERMINATE.value, Security.INSECURE.value, Security.SECURE.value)
 _SIGNATURE_CHARACTERS = 8  # of b=, to tell signatures of one domain apart (RFC 6008 section 3)
 
 
@@ -63,11 +65,16 @@ def dmarc_result(verdict: DmarcVerdict) -> MethodResult:
 
 
 def arc_result(verdict: ChainVerdict) -> MethodResult:
-    """The ARC chain as a whole."""
+    """The ARC chain as a whole, with the domains that sealed it, the first one first."""
+    sealers = ", ".join(each.seal.domain for each in verdict.sets)
+    states = [each.value for each in verdict.securities if each is not None]
+    weakest = next((each for each in _WEAKEST_FIRST if each in states), None)
     return MethodResult(
         method="arc",
         result=verdict.status.value,
         reason=None if verdict.reason is None else str(verdict),
+        properties=_dnssec(weakest),
+        comment=f"sealed by {sealers}" if sealers else None,
     )
 
 

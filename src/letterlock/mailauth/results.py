@@ -104,6 +104,8 @@ class _Reader:
     def _version(self) -> None:
         self._skip()
         version = self._take(_TOKEN, None)
+        if version and not (version.isascii() and version.isdigit()):
+            raise InvalidResults(f"{version[:20]!r} is not a version")
         if version and version.lstrip("0") != "1":
             raise UnsupportedVersion(f"version {version[:20]!r} is unknown")
 
