@@ -14,7 +14,7 @@ from pathlib import Path
 
 from letterlock.app.binding import StartFailed, bind
 from letterlock.app.clock_state import clock_is_synchronised
-from letterlock.app.server import UNFIT_HINT, validated_dns
+from letterlock.app.resolving import UNFIT_HINT, validated_dns
 from letterlock.config import BadConfig, Options, load
 from letterlock.config.dangers import dangers
 from letterlock.deliver.local.maildir import why_unwritable

@@ -9,49 +9,37 @@ import concurrent.futures.thread  # noqa: F401  # loaded lazily otherwise, when 
 import gc
 import logging
 import random
-import secrets
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-import dns.name
 
 from letterlock.admin.server import ControlFailed, ControlServer
-from letterlock.app import privileges
 from letterlock.app.binding import StartFailed, bind, bind_metrics
 from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
+from letterlock.app.directories import open_drop, take_directory, warn_of_unwritable_maildirs
 from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors
 from letterlock.app.measuring import Meter, MetricsPlace, Parts
-from letterlock.config import Options, ResolverOptions, system_roots
-from letterlock.deliver.local.maildir import why_unwritable
+from letterlock.app.resolving import Dns, discovering, examine_upstreams, validated_dns
+from letterlock.app.system_clock import SystemClock, boot_id
+from letterlock.config import Options
 from letterlock.deliver.log import DeliveryLog
 from letterlock.discover import Discoverer
 from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.discover.mail_authentication import MailJudge
 from letterlock.discover.recent_discoverer import RecentDiscoverer
-from letterlock.discover.sts_finder import StsFinder
 from letterlock.net.dial import TcpDialer
-from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
-from letterlock.net.https import fetch_policy
-from letterlock.net.ourselves import Ourselves
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.receive.drop import DropCollector
-from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
 from letterlock.receive.listener import Listener
 from letterlock.receive.profiles import profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.report.worker import Reporter
-from letterlock.resolver import Resolver
 from letterlock.schedule.deliverer import Deliverer
-from letterlock.state.policies import PolicyStore
 from letterlock.state.trust_points import TrustPointFile
 from letterlock.store.engines import OpenedStore, StoreOptions, open_store
 
@@ -63,24 +51,6 @@ Reload = Callable[[], Awaitable[dict[str, object]]]
 """Reads the configuration again; what became of it, for the command line."""
 
 
-class SystemClock:
-    """The machine's time, as ports.Clock.
-
-    `now` and `monotonic` are the system's functions themselves: the clock is read some fifteen times per message.
-    """
-
-    now = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
-
-
-def boot_id() -> str:
-    """The origin of the monotonic clock, which survives restarts of the server, but not of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # no Linux, or a sandbox without /proc: then this process is all that is known
-        return secrets.token_hex(16)
-
-
 def spare_collector() -> None:
     """Let the cycle collector leave alone what stays for good, and look through everything seldom.
 
@@ -90,151 +60,6 @@ def spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 5, 2_000)
-
-
-def take_directory(options: Options) -> None:
-    """Make the queue and drop directories and, started as root, become the service user. Raises StartFailed."""
-    _make_drop(options)
-    try:
-        privileges.take_directory(options.queue_directory, options.user)
-    except privileges.NotPermitted as error:
-        raise StartFailed(str(error)) from None
-
-
-def _make_drop(options: Options) -> None:
-    drop = options.drop_directory
-    try:
-        if drop is not None and profile_of_local_users(options.profiles):
-            privileges.make_for_user(drop, options.user)
-    except privileges.NotPermitted as error:
-        log.warning("the drop cannot be made: %s", error)
-
-
-DROP_HINT = "hint: make the directory for the server's user, or set [queue] drop_directory"
-
-
-MAILDIR_HINT = "hint: under systemd, `letterlock serve --print-drop-in` prints what the unit has to allow"
-
-
-def _warn_of_unwritable_maildirs(options: Options) -> None:
-    """Mail for these waits, for hours perhaps: better the operator knows at once."""
-    for target in options.maildirs if options.queue_directory == options.state_directory else ():
-        if why := why_unwritable(target):
-            log.warning("mail for %s will wait: %s; %s", target, why, MAILDIR_HINT)
-
-
-def _open_drop(options: Options) -> DropDirectory | None:
-    """The drop directory, open to everybody; closed, where local users may not send. The server runs without it too."""
-    if options.drop_directory is None or options.queue_directory != options.state_directory:  # the first worker's
-        return None
-    if not profile_of_local_users(options.profiles):
-        close_drop_directory(options.drop_directory)
-        return None
-    try:
-        return DropDirectory(options.drop_directory)
-    except DropUnusable as error:
-        log.warning("%s: what local programs send while the server is down is not kept for it; %s", error, DROP_HINT)
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Dns:
-    """The validating resolver, and whom it asks."""
-
-    resolver: Resolver
-    transport: UpstreamTransport
-
-    @property
-    def upstreams(self) -> tuple[Upstream, ...]:
-        """Whom it asks."""
-        return self.transport.upstreams
-
-    async def examine(self) -> tuple[UpstreamReport, ...]:
-        """Find out which upstreams are fit for validation, by a zone that is known to be signed; prefer those."""
-        zone = min((anchor.zone for anchor in self.resolver.anchors), key=len, default=dns.name.root)
-        return await self.transport.examine(zone)
-
-
-@asynccontextmanager
-async def validated_dns(options: ResolverOptions, now: float | None = None) -> AsyncIterator[Dns]:
-    """The validating resolver over its upstreams; `now` stands for the clock. Raises StartFailed."""
-    try:
-        upstreams = options.upstreams or system_upstreams()
-    except NoUpstreams as error:
-        raise StartFailed(f"{error}\n  hint: name one in [resolver] upstream, or by --upstream") from None
-    transport = UpstreamTransport(upstreams, timeout_seconds=options.timeout_seconds)
-    resolver = Resolver(
-        transport,
-        anchors=options.anchors or None,
-        now=now,
-        negative_anchors=options.negative_anchors,
-        algorithms=options.algorithms,
-    )
-    try:
-        yield Dns(resolver, transport)
-    finally:
-        await transport.aclose()
-
-
-UNFIT_HINT = (
-    "hint: name another resolver in [resolver] upstream, or by --upstream; Unbound and BIND leave signatures alone"
-)
-
-
-async def _examine_upstreams(asked: Dns) -> None:
-    """Warn of upstreams that are not fit for validation: behind them every signed name looks forged."""
-    for report in await asked.examine():
-        if report.findings:
-            log.warning("upstream %s; %s", report, UNFIT_HINT)
-
-
-REFRESH_PAUSE_SECONDS = 300.0  # chosen: as long as RFC 8461 section 3.3 has between two tries for one policy
-
-
-@asynccontextmanager
-async def discovering(
-    options: Options, asked: Dns, directory: Path | None, sockets: Sequence[socket.socket] = ()
-) -> AsyncIterator[Discoverer]:
-    """The finder of evidence on destinations; MTA-STS policies are remembered in a directory, or while it runs.
-
-    `sockets`: where this server listens. Without a directory, who asks is no server: it may look at this machine too.
-    Refreshes policies ahead of their end. Raises StoreFailed.
-    """
-    clock, public_roots = SystemClock(), options.public_roots or system_roots()
-    make = partial(
-        Discoverer,
-        asked.resolver,
-        options.rules,
-        clock=clock,
-        public_roots=public_roots,
-        ourselves=None if directory is None else _ourselves(options, sockets),
-    )
-    if not options.mta_sts:
-        yield make()
-        return
-    policies = PolicyStore.open(directory)
-    fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial, port=options.mta_sts_port)
-    finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random)
-    refreshing = asyncio.create_task(_refresh(finder, clock))
-    try:
-        yield make(sts=finder)
-    finally:
-        refreshing.cancel()
-        await finder.close()
-        await policies.close()
-
-
-def _ourselves(options: Options, sockets: Sequence[socket.socket]) -> Ourselves:
-    listening = [bound.getsockname()[:2] for bound in sockets] or [(at.address, at.port) for at in options.listen]
-    return Ourselves(
-        listening, own=options.own_addresses, usual_port=options.deliver.port, loopback=options.loopback_hosts
-    )
-
-
-async def _refresh(finder: StsFinder, clock: SystemClock) -> None:
-    while True:
-        await finder.refresh_due(clock.now())
-        await asyncio.sleep(REFRESH_PAUSE_SECONDS)
 
 
 def _report_loss(error: Exception, lost: int) -> None:
@@ -294,7 +119,7 @@ class Server:
             boot=boot_id(),
             observers=self.observers,
         )
-        drop, local = _open_drop(options), profile_of_local_users(options.profiles)
+        drop, local = open_drop(options), profile_of_local_users(options.profiles)
         self.collector: DropCollector | None = None
         if drop is not None and local is not None:
             self.collector = DropCollector(
@@ -445,14 +270,14 @@ async def running(
             opened.store.started()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: {error.hint}") from None
-        _warn_of_unwritable_maildirs(options)
+        warn_of_unwritable_maildirs(options)
         keeper = AnchorKeeper(asked.resolver, partial(TrustPointFile, options.state_directory), SystemClock())
         keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())
             group.create_task(opened.leftovers.keep_trying(server.wake))
             watching, metering = server.certificates.run(warns=_is_first(options)), server.meter.run(server.parts)
-            aside = [group.create_task(each) for each in (_examine_upstreams(asked), keeper.run(), watching, metering)]
+            aside = [group.create_task(each) for each in (examine_upstreams(asked), keeper.run(), watching, metering)]
             await server.listen(sockets)
             try:
                 yield server

@@ -6,8 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app.binding import StartFailed
 from letterlock.app.checking import is_running
+from letterlock.app.directories import take_directory
 from letterlock.app.doors import Doors, bind_doors, open_doors
-from letterlock.app.server import SystemClock, discovering, take_directory, validated_dns
+from letterlock.app.resolving import discovering, validated_dns
+from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.store import StoreFailed

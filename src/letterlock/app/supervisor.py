@@ -24,10 +24,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from letterlock.app.binding import bind, bind_metrics
+from letterlock.app.directories import take_directory
 from letterlock.app.doors import NO_SOCKETS, DoorSockets, bind_doors
 from letterlock.app.measuring import MetricsPlace
 from letterlock.app.reloading import log_mistakes, notify_reloading
-from letterlock.app.server import STOP_GRACE_SECONDS, take_directory
+from letterlock.app.server import STOP_GRACE_SECONDS
 from letterlock.app.service_manager import notify, watched
 from letterlock.config import BadConfig, Endpoint, Options
 from letterlock.config.reload_effects import reloaded

@@ -14,7 +14,7 @@ import dns.rdatatype
 from letterlock import dkim as library
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import validated_dns
+from letterlock.app.resolving import validated_dns
 from letterlock.cli.dkim_rotation import rotate, status
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.config import ResolverOptions

@@ -17,7 +17,7 @@ from letterlock import dkim as library
 from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import validated_dns
+from letterlock.app.resolving import validated_dns
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.config import Options, ResolverOptions

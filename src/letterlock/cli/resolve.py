@@ -12,7 +12,7 @@ import dns.rdatatype
 
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import validated_dns
+from letterlock.app.resolving import validated_dns
 from letterlock.cli.drawing import draw_answer, draw_failure
 from letterlock.cli.style import Style
 from letterlock.config import ResolverOptions

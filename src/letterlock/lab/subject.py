@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from letterlock.app import server as app
+from letterlock.app.resolving import discovering, validated_dns
 from letterlock.config import load
 from letterlock.lab.box import Box
 from letterlock.lab.scenarios import Attack, SiteProtection
@@ -161,8 +162,8 @@ async def see_policies(box: Box, config: Path) -> None:
     options = load(config)
     box.peace.set()
     async with (
-        app.validated_dns(options.resolver) as asked,
-        app.discovering(options, asked, options.state_directory) as discoverer,
+        validated_dns(options.resolver) as asked,
+        discovering(options, asked, options.state_directory) as discoverer,
     ):
         await discoverer.destination(NextHop(box.world.sites[SiteProtection.MTA_STS].domain, box.berths.port))
     box.peace.clear()

@@ -18,7 +18,8 @@ import click
 
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import EXIT_OUTPUT
-from letterlock.app.server import UNFIT_HINT, Dns, SystemClock, discovering, validated_dns
+from letterlock.app.resolving import UNFIT_HINT, Dns, discovering, validated_dns
+from letterlock.app.system_clock import SystemClock
 from letterlock.cli.check.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
 from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, PageOutput, TableOutput
 from letterlock.cli.check.run import run_surveys

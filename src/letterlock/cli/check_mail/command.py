@@ -10,7 +10,7 @@ import click
 
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import validated_dns
+from letterlock.app.resolving import validated_dns
 from letterlock.cli.check_mail.text import draw
 from letterlock.cli.check_mail.values import mail_values
 from letterlock.cli.resolve import AnchorParam, TimeParam, UpstreamParam

@@ -15,7 +15,8 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
-from letterlock.app.server import SystemClock, validated_dns
+from letterlock.app.resolving import validated_dns
+from letterlock.app.system_clock import SystemClock
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.probe.params import (
     HostAndPort,
