@@ -66,7 +66,17 @@ def shown(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-NAMED = ("domain", "sender", "route", "resolver.negative", "dkim", "table", "local")  # each holds a table for each name
+NAMED = (
+    "domain",
+    "sender",
+    "route",
+    "resolver.negative",
+    "dkim",
+    "table",
+    "local",
+    "milter",
+    "policy_service",
+)  # each holds a table for each name
 OPERATORS_NAMES = ("selectors",)  # keys whose values are tables with names that the operator chooses
 TITLES = {
     "": "Top of the file",

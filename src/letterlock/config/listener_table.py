@@ -33,7 +33,15 @@ class ListenerTable(Table):
         [],
         max_length=10_000,
         description="For `mx`: domains whose mail is accepted from anybody; a `[route]` says where it goes. Unknown "
-        "recipients are refused by the next hop, not here.",
+        "recipients are refused by the next hop or, with `[local]`, here.",
+    )
+    milters: list[str] = Field(
+        [],
+        max_length=20,
+        description="Names of `[milter]` tables: filters that decide on this listener's mail, in order.",
+    )
+    policy_services: list[str] = Field(
+        [], max_length=20, description="Names of `[policy_service]` tables, which are asked about each recipient."
     )
     relay_networks: list[ClientNetwork] | None = Field(
         None,

@@ -1,6 +1,9 @@
 """The listeners, from their tables: where each listens, and what it is."""
 
+from dataclasses import replace
+
 from letterlock.config.declared import filled, is_written
+from letterlock.config.filters import milters, policy_services
 from letterlock.config.listener_table import ListenerTable
 from letterlock.config.options import ComposedKeys, Listening
 from letterlock.config.tables import FileTable
@@ -13,7 +16,18 @@ def listeners(file: FileTable) -> tuple[Listening, ...]:
     relay = _relay(file)
     if not file.listener:
         return (Listening(filled(ComposedKeys, file).listen, relay),)
-    return tuple(Listening(tuple(each.listen), _profile(each, relay)) for each in file.listener)
+    filters, services = milters(file.milter), policy_services(file.policy_service)
+    return tuple(
+        Listening(
+            tuple(each.listen),
+            replace(
+                _profile(each, relay),
+                milters=tuple(filters[name] for name in each.milters),
+                policies=tuple(services[name] for name in each.policy_services),
+            ),
+        )
+        for each in file.listener
+    )
 
 
 def _relay(file: FileTable) -> Profile:

@@ -76,12 +76,12 @@ class LocalTable(Table):
         [], max_length=100, description="Tables of aliases, asked in this order, before the mailboxes."
     )
     catch_all: MailAddress | None = Field(
-        None, description="Who gets mail for unknown recipients. Unset: it is refused."
+        None, description="The recipient of mail for unknown addresses. Unset: it is refused."
     )
     sub_address_delimiter: str = Field(
         "+",
         max_length=1,
-        description='What divides a name from what its owner adds to it, as in `ann+news@` (RFC 5233). `""`: nothing.',
+        description='Separates a name from what its owner adds to it, as in `ann+news@` (RFC 5233). `""`: nothing does.',
     )
     strip_sub_addresses: bool = Field(
         False,

@@ -13,6 +13,7 @@ from letterlock.accounts.user_file import BadUsers, Users
 from letterlock.config.checked_values import DomainName, Endpoint, Moment
 from letterlock.config.declared import Table, filled, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
+from letterlock.config.filters import MilterTable, PolicyServiceTable, check_filter
 from letterlock.config.key_file import reads_secrets
 from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.local_domains import ForwardingTable, LocalTable, LookupTable, check_names
@@ -161,12 +162,21 @@ class FileTable(TopKeys):
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
     route: ByDomain[RouteTable] = Field({})
     table: dict[str, LookupTable] = Field({}, max_length=1000)
+    milter: dict[str, MilterTable] = Field({}, max_length=100)
+    policy_service: dict[str, PolicyServiceTable] = Field({}, max_length=100)
     local: dict[DomainName, LocalTable] = Field({}, max_length=10_000)
     forwarding: ForwardingTable = Field(default_factory=lambda: ForwardingTable.model_validate({}))
 
     @model_validator(mode="after")
     def _tables_exist(self) -> "FileTable":
         check_names(self.table, self.local)
+        for number, each in enumerate(self.listener):
+            for place, name in enumerate(each.milters):
+                check_filter(name, self.milter, "milter", ("listener", number, "milters", place))
+            for place, name in enumerate(each.policy_services):
+                check_filter(
+                    name, self.policy_service, "policy_service", ("listener", number, "policy_services", place)
+                )
         return self
 
     @model_validator(mode="after")
@@ -256,6 +266,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "route": RouteTable,
     "table": LookupTable,
     "local": LocalTable,
+    "milter": MilterTable,
+    "policy_service": PolicyServiceTable,
     "forwarding": ForwardingTable,
 }
 

@@ -6,16 +6,18 @@ A step is any object with one or more of three methods:
 - `recipient(facts, offer)` decides on RCPT,
 - `message(facts, draft)` decides on a whole message, and may change the draft.
 
-Each returns the reply that refuses (4yz or 5yz; 421 also ends the session), or None to go on. The first refusal ends
-the stage. A method that has to wait, for DNS or another program, is `async`; the others are plain functions and run
-without leaving the read that brought the command.
+A step that keeps something of a session, in `Facts.kept`, lets go of it in `ended(facts)`, when the session ends.
+
+Each of the three returns the reply that refuses (4yz or 5yz; 421 also ends the session), or None to go on. The first
+refusal ends the stage. A method that has to wait, for DNS or another program, is `async`; the others are plain
+functions and run without leaving the read that brought the command.
 
 `Pipeline` sorts the steps into three stages when the listener starts. A step that is off is not in the list, so it
 costs nothing for a session or a message.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -38,7 +40,8 @@ class Facts:
 
     `client` is an IP address, `client_label` the same as `name[address]` for the log. `met_at` is the address of ours
     that the client came to. `user` is who logged in. `hello` is what the client called itself: a claim. `protocol` is
-    the keyword of RFC 3848. `recipients` are those accepted so far, when a recipient is decided on. `local_uid` is set
+    the keyword of RFC 3848. `recipients` are those accepted so far, when a recipient is decided on. `mechanism` is the
+    SASL mechanism of the user's login. `kept` is what steps keep of this session, each under itself. `local_uid` is set
     for a message that a local user left in the drop directory: then there is no connection.
     """
 
@@ -52,6 +55,8 @@ class Facts:
     protocol: str = "SMTP"
     recipients: Collection[Mailbox] = ()
     local_uid: int | None = None
+    mechanism: str | None = None
+    kept: dict[object, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,14 @@ class MessageStep(Protocol):
         """The reply that refuses the message, or None."""
 
 
+@runtime_checkable
+class EndedStep(Protocol):
+    """A step that keeps something of a session."""
+
+    def ended(self, facts: Facts, /) -> None:
+        """Let go of it. Raises nothing."""
+
+
 Step = SenderStep | RecipientStep | MessageStep
 
 
@@ -214,7 +227,7 @@ def _at_once(answer: Reply | Awaitable[Answer]) -> Reply:
 class Pipeline:
     """The three stages of a listener."""
 
-    __slots__ = ("message", "recipient", "sender")
+    __slots__ = ("ended", "message", "recipient", "sender")
 
     def __init__(self, steps: Iterable[Step] = ()) -> None:
         steps = tuple(steps)
@@ -223,3 +236,4 @@ class Pipeline:
             each.recipient for each in steps if isinstance(each, RecipientStep)
         )
         self.message: Stage[Draft] = Stage(each.message for each in steps if isinstance(each, MessageStep))
+        self.ended = tuple(each.ended for each in steps if isinstance(each, EndedStep))

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from letterlock.keys import Key
 from letterlock.net.tls import ServerContext
+from letterlock.receive.ask_milter import Milter
+from letterlock.receive.ask_policy import PolicyService
 from letterlock.receive.relay import LOOPBACK, THIS_MACHINE, Network, is_within
 
 
@@ -31,7 +33,8 @@ class Profile:
     """One listener. `tls` None: no TLS.
 
     `relay_networks` are the clients that may send to anybody; with `relay_own_machine` also those on this machine, by
-    whichever of its addresses they come. `domains` are the recipients' domains that anybody may send to.
+    whichever of its addresses they come. `domains` are the recipients' domains that anybody may send to. `milters` and
+    `policies` are the filters and policy services that are asked, in this order.
     `tls_required_no_networks` are the clients whose header `TLS-Required: No` counts; None: everybody's who may relay.
     `authenticates` mail of clients that may not relay; `seals_as` the domain whose key seals it with ARC afterwards.
     """
@@ -50,6 +53,8 @@ class Profile:
     domains: frozenset[str] = frozenset()
     authenticates: bool = False
     seals_as: str | None = None
+    milters: tuple[Milter, ...] = ()
+    policies: tuple[PolicyService, ...] = ()
     tls_required_no_networks: Annotated[
         tuple[Network, ...] | None,
         Key(

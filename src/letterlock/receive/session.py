@@ -144,6 +144,8 @@ class Session:
             self._limit.close()
             self._stream.abort()
             self._hold(0)
+            for ended in self._pipeline.ended:
+                ended(self._facts)
             self._journal.disconnected(self._smtp.commands)
 
     def stop(self, at: float) -> None:
@@ -420,7 +422,7 @@ class Session:
             case Challenge(data):
                 self._smtp.challenge(data)
             case Accepted(user):
-                self._facts.user, self._facts.may_relay = user, True
+                self._facts.user, self._facts.mechanism, self._facts.may_relay = user, self._mechanism, True
                 self._journal.authenticated(self._mechanism, user)
                 self._smtp.accept()
             case Rejected(why, user):

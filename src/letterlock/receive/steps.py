@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from letterlock.queue.observing import NOBODY, Observers
+from letterlock.receive.ask_milter import AskMilter
+from letterlock.receive.ask_policy import AskPolicy
 from letterlock.receive.auth import RequireLogin, RequireOwnSender
 from letterlock.receive.authenticate_mail import AuthenticateMail, JudgeMail, RemoveForgedResults
 from letterlock.receive.header_duties import CompleteHeader
@@ -36,6 +38,8 @@ def steps_of(
     yield RequireRoom(memory, has_room_on_disk)
     yield RefuseRelaying(profile.domains)
     yield from recipient_steps(options, now)
+    for service in profile.policies:
+        yield AskPolicy(service)
     yield from message_steps(profile, options, judge, observers)
 
 
@@ -64,6 +68,8 @@ def message_steps(
     yield AddReceived(options.hostname)
     if profile.authenticates and judge is not None:
         yield AuthenticateMail(judge, options.hostname, options.mail_authentication, observers)
+    for milter in profile.milters:
+        yield AskMilter(milter, options.hostname, options.max_message_octets)
     if options.signer is not None and profile.relays:
         yield SignDkim(options.signer)
     if (

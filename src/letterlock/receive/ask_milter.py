@@ -1,0 +1,283 @@
+"""Asks a filter (milter) about senders, recipients and messages, and makes the changes that it wants."""
+
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import CheckedContent
+from letterlock.mail.envelope import BodyType
+from letterlock.mail.printable import printable
+from letterlock.mail.replies import Reply
+from letterlock.milter.answers import (
+    AddHeader,
+    AddRecipient,
+    Answer,
+    Change,
+    ChangeHeader,
+    ChangeSender,
+    DeleteRecipient,
+    Quarantine,
+    ReplaceBody,
+    Verdict,
+)
+from letterlock.milter.frames import CHUNK_OCTETS, BadFrame, Command, connect, frame, header, path, strings
+from letterlock.milter.header_edits import HeaderSection, read_fields
+from letterlock.net.service_address import ServiceAddress
+from letterlock.receive.milter_link import MilterFailed, MilterLink
+from letterlock.receive.pipeline import Draft, Facts
+from letterlock.receive.when_away import AWAY, WhenAway
+from letterlock.smtp.server_events import RecipientOffered, SenderOffered
+
+REJECTED = Reply(550, ("5.7.1 Rejected by a filter",))
+PUT_OFF = Reply(451, ("4.7.1 Try again later",))
+CLOSING = Reply(421, ("4.7.0 Closing, try again later",))
+_MAILER = "smtp"
+log = logging.getLogger("letterlock.receive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Milter:
+    """A filter of the configuration. `seconds`: how long it may take to connect, and for each answer."""
+
+    name: str
+    address: ServiceAddress
+    seconds: float = 30.0
+    when_away: WhenAway = "tempfail"
+
+
+@dataclass(slots=True)
+class _Talk:
+    """What one session has with its filter."""
+
+    link: MilterLink
+    hello: str | None = None  # as last told
+    ends_with: Answer | None = None  # a verdict on the client, which holds for the whole session
+    begun: bool = False  # a mail transaction that the filter does not take for ended
+    decided: Answer | None = None  # on the message: ACCEPT, or DISCARD
+    recipients: list[Mailbox] = field(default_factory=list)
+
+
+class AskMilter:
+    """The step of one filter. `hostname` is ours; `max_body_octets` bounds a new body."""
+
+    def __init__(self, milter: Milter, hostname: str, max_body_octets: int) -> None:
+        self._milter = milter
+        self._hostname = hostname
+        self._max_body_octets = max_body_octets
+
+    async def sender(self, facts: Facts, offer: SenderOffered) -> Reply | None:
+        """Meet the filter, if need be, and ask about the sender."""
+        return await self._guarded(facts, self._sender(facts, offer.reverse_path))
+
+    async def recipient(self, facts: Facts, offer: RecipientOffered) -> Reply | None:
+        """Ask about a recipient; a local user's message has a step of its own for all at once."""
+        if facts.local_uid is not None:
+            return None
+        return await self._guarded(facts, self._recipient(facts, offer.recipient))
+
+    async def message(self, facts: Facts, draft: Draft) -> Reply | None:
+        """Show the message, and change it as the filter says."""
+        try:
+            return await self._guarded(facts, self._message(facts, draft))
+        finally:
+            if facts.local_uid is not None:  # no session: this was all
+                self.ended(facts)
+
+    def ended(self, facts: Facts) -> None:
+        """The session is over."""
+        talk = facts.kept.pop(self, None)
+        if isinstance(talk, _Talk):
+            talk.link.close()
+
+    async def _guarded(self, facts: Facts, asked: Coroutine[Any, Any, Reply | None]) -> Reply | None:
+        try:
+            return await asked
+        except (MilterFailed, BadFrame) as error:
+            log.warning("milter %s: %s", self._milter.name, printable(str(error)))
+            self.ended(facts)
+            return AWAY[self._milter.when_away]
+
+    # --- the session -------------------------------------------------------------------------------------------------
+
+    async def _met(self, facts: Facts) -> _Talk:
+        """The talk of the session, with the client and its greeting told."""
+        talk = facts.kept.get(self)
+        if not isinstance(talk, _Talk):
+            milter = self._milter
+            link = await MilterLink.open(milter.address, seconds=milter.seconds, max_body_octets=self._max_body_octets)
+            talk = facts.kept[self] = _Talk(link)
+            request = connect(f"[{facts.client}]", facts.client, 0)
+            talk.ends_with = _lasting(await link.ask(Command.CONNECT, request, self._macros(facts)))
+        if talk.ends_with is None and talk.hello != facts.hello:
+            talk.hello = facts.hello
+            request = frame(Command.HELO, strings((facts.hello,)))
+            talk.ends_with = _lasting(await talk.link.ask(Command.HELO, request, _tls_macros(facts)))
+        return talk
+
+    def _macros(self, facts: Facts) -> dict[str, str]:
+        return {
+            "j": self._hostname,
+            "{daemon_name}": self._hostname,
+            "{daemon_addr}": facts.met_at or "",
+            "v": "Letterlock",
+            "_": f"unknown [{facts.client}]",
+            "{client_addr}": facts.client,
+            "{client_name}": f"[{facts.client}]",
+            "{client_ptr}": "unknown",
+        }
+
+    async def _sender(self, facts: Facts, reverse_path: Mailbox | None) -> Reply | None:
+        talk = await self._met(facts)
+        if talk.ends_with is not None:
+            return _reply(talk.ends_with)
+        if talk.begun:
+            await talk.link.send(frame(Command.ABORT))
+        talk.begun, talk.decided = True, None
+        talk.recipients.clear()
+        address = "" if reverse_path is None else str(reverse_path)
+        values = _tls_macros(facts) | {
+            "{auth_type}": facts.mechanism or "",
+            "{auth_authen}": facts.user or "",
+            "{mail_addr}": address,
+            "{mail_host}": "" if reverse_path is None else reverse_path.domain,
+            "{mail_mailer}": _MAILER,
+        }
+        return self._judged(talk, await talk.link.ask(Command.MAIL, path(Command.MAIL, address), values))
+
+    async def _recipient(self, facts: Facts, recipient: Mailbox) -> Reply | None:
+        talk = await self._met(facts)
+        if talk.ends_with is not None or talk.decided is not None:
+            return None if talk.ends_with is None else _reply(talk.ends_with)
+        values = {"{rcpt_addr}": str(recipient), "{rcpt_host}": recipient.domain, "{rcpt_mailer}": _MAILER}
+        refused = self._judged(talk, await talk.link.ask(Command.RCPT, path(Command.RCPT, str(recipient)), values))
+        if refused is None:
+            talk.recipients.append(recipient)
+        return refused
+
+    def _judged(self, talk: _Talk, answer: Answer) -> Reply | None:
+        """The reply to a command; what decides on the whole message is remembered."""
+        if answer.verdict in (Verdict.ACCEPT, Verdict.DISCARD):
+            talk.decided = answer
+        return _reply(answer)
+
+    # --- the message -------------------------------------------------------------------------------------------------
+
+    async def _message(self, facts: Facts, draft: Draft) -> Reply | None:
+        talk = facts.kept.get(self)
+        if not isinstance(talk, _Talk):  # a local user's message, or the filter was away at MAIL and mail is accepted
+            refused = await self._begin(facts, draft)
+            if refused is not None:
+                return refused
+            talk = await self._met(facts)
+        if talk.ends_with is not None:
+            return None
+        if talk.decided is None:
+            talk.decided = await self._shown(talk, draft)
+        if talk.decided.verdict is Verdict.DISCARD:
+            draft.recipients = ()
+        return _reply(talk.decided)
+
+    async def _begin(self, facts: Facts, draft: Draft) -> Reply | None:
+        refused = await self._sender(facts, draft.reverse_path)
+        for recipient in draft.recipients:
+            refused = refused or await self._recipient(facts, recipient)
+        return refused
+
+    async def _shown(self, talk: _Talk, draft: Draft) -> Answer:
+        """Send the message; the verdict on it, after its changes were made. Raises MilterFailed, BadFrame."""
+        link, values = talk.link, {"i": draft.id}
+        message = _Parts(draft)
+        answer = await link.ask(Command.DATA, frame(Command.DATA), values)
+        for each in message.section.shown():
+            if answer.verdict is not Verdict.CONTINUE:
+                return answer
+            answer = await link.ask(Command.HEADER, header(each.name, each.value, link.agreed), values)
+        if answer.verdict is Verdict.CONTINUE:
+            answer = await link.ask(Command.END_OF_HEADERS, frame(Command.END_OF_HEADERS), values)
+        for at in range(message.body_at, len(draft.content), CHUNK_OCTETS):
+            if answer.verdict is not Verdict.CONTINUE:
+                break
+            answer = await link.ask(Command.BODY, frame(Command.BODY, draft.content[at : at + CHUNK_OCTETS]), values)
+        if answer.verdict not in (Verdict.CONTINUE, Verdict.SKIP):
+            return answer
+        changes, answer = await link.end(values)
+        talk.begun = False
+        if answer.verdict in (Verdict.CONTINUE, Verdict.ACCEPT):
+            message.change(changes)
+        return answer
+
+
+class _Parts:
+    """A draft as a filter sees it: our own Received field is hidden, as Postfix and sendmail hide theirs."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        ours, _ = read_fields(draft.fields)
+        theirs, end = read_fields(draft.content)
+        for each in ours:
+            each.hidden = each.name == b"Received"
+        self.section = HeaderSection(ours + theirs)
+        self._rest = end  # the empty line, or what is no header field
+        self.body_at = end + 2 if draft.content[end : end + 2] == b"\r\n" else end
+
+    def change(self, changes: list[Change]) -> None:
+        """Make the changes. Raises BadFrame."""
+        draft, parts = self._draft, list[bytes]()
+        for change in changes:
+            match change:
+                case AddHeader():
+                    self.section.add(change)
+                case ChangeHeader():
+                    self.section.change(change)
+                case ReplaceBody(part):
+                    parts.append(part)
+                case AddRecipient(recipient):
+                    draft.recipients = tuple(dict.fromkeys((*draft.recipients, recipient)))
+                case DeleteRecipient(recipient):
+                    draft.recipients = tuple(each for each in draft.recipients if each != recipient)
+                case ChangeSender(reverse_path):
+                    draft.reverse_path = reverse_path
+                case Quarantine(why):
+                    draft.quarantined = why
+        if parts or self.section.changed:
+            rest = b"\r\n" + _canonical(b"".join(parts)) if parts else draft.content[self._rest :]
+            draft.content, draft.fields = CheckedContent(bytes(self.section) + rest), b""
+            if not draft.content.isascii():
+                draft.body_type = BodyType.EIGHT_BIT_MIME
+
+
+def _canonical(body: bytes) -> bytes:
+    """A body with CRLF line ends only, and one at its end. Raises BadFrame for NUL, which no message may have."""
+    if b"\0" in body:
+        raise BadFrame("the new body has NUL octets")
+    lines = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if lines and not lines.endswith(b"\n"):
+        lines += b"\n"
+    return lines.replace(b"\n", b"\r\n")
+
+
+def _lasting(answer: Answer) -> Answer | None:
+    """A verdict on the client itself, which holds until the session ends; None: go on."""
+    return None if answer.verdict in (Verdict.CONTINUE, Verdict.SKIP) else answer
+
+
+def _reply(answer: Answer) -> Reply | None:
+    match answer.verdict:
+        case Verdict.REJECT:
+            return REJECTED
+        case Verdict.TEMPFAIL:
+            return PUT_OFF
+        case Verdict.SHUTDOWN:
+            return CLOSING
+        case Verdict.REPLY:
+            return answer.reply
+    return None
+
+
+def _tls_macros(facts: Facts) -> dict[str, str]:
+    tls = facts.tls
+    if tls is None:
+        return {}
+    return {"{tls_version}": tls.version, "{cipher}": tls.cipher}
