@@ -38,7 +38,8 @@ listen = ["127.0.0.1:2526"]
     assert first.milters[0].address == ServiceAddress(path="/run/opendkim/opendkim.sock")
     assert (first.milters[0].seconds, first.milters[0].when_away) == (5, "accept")
     assert first.policies[0].address == ServiceAddress(host="::1", port=10023)
-    assert second.milters == second.policies == ()
+    assert not second.milters
+    assert not second.policies
 
 
 @pytest.mark.parametrize(

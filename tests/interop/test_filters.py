@@ -84,7 +84,7 @@ def rspamd(folder: Path) -> Iterator[int]:
     port = free_port(HOST)
     (folder / "conf").write_text(RSPAMD.format(folder=folder, port=port, dns=free_port(HOST)))
     for_user(folder, "_rspamd")
-    command = ["rspamd", "-c", folder / "conf", "-f", "-u", "_rspamd", "-g", "_rspamd"]
+    command: list[str | Path] = ["rspamd", "-c", folder / "conf", "-f", "-u", "_rspamd", "-g", "_rspamd"]
     with running("rspamd", command, log=folder / "out", ready=lambda: accepts(HOST, port)):
         yield port
 
@@ -109,7 +109,7 @@ async def test_opendkim_signs_and_a_verifier_finds_the_signature(tmp_path: Path)
         f"Socket inet:{port}@{HOST}\nDomain example.org\nSelector s1\nKeyFile {tmp_path}/s1.private\nMode s\n"
         f"UserID opendkim\nPidFile {tmp_path}/pid\nInternalHosts 127.0.0.1\nSyslog no\nBackground no\n"
     )
-    command = ["opendkim", "-f", "-x", tmp_path / "conf"]
+    command: list[str | Path] = ["opendkim", "-f", "-x", tmp_path / "conf"]
     with running("opendkim", command, log=tmp_path / "log", ready=lambda: accepts(HOST, port)):
         replies, kept = await sent(profile(port), HEADER + "hello\r\n")
     assert replies[0].startswith("250")
@@ -133,8 +133,8 @@ async def test_clamav_milter_finds_eicar(tmp_path: Path) -> None:
         f"MilterSocket inet:{port}@{HOST}\nClamdSocket tcp:{HOST}:{scanner}\nForeground yes\nUser clamav\n"
         f"OnInfected Reject\nRejectMsg Infected by %v\nAddHeader Replace\nTemporaryDirectory {tmp_path}\n"
     )
-    clamd = ["clamd", "-c", tmp_path / "clamd.conf"]
-    milter = ["clamav-milter", "-c", tmp_path / "milter.conf"]
+    clamd: list[str | Path] = ["clamd", "-c", tmp_path / "clamd.conf"]
+    milter: list[str | Path] = ["clamav-milter", "-c", tmp_path / "milter.conf"]
     with (
         running("clamd", clamd, log=tmp_path / "clamd.log", ready=lambda: accepts(HOST, scanner)),
         running("clamav-milter", milter, log=tmp_path / "milter.log", ready=lambda: accepts(HOST, port)),
@@ -150,7 +150,13 @@ async def test_postgrey_puts_a_stranger_off_once(tmp_path: Path) -> None:
     need_root("postgrey")
     for_user(tmp_path, "postgrey")
     port = free_port(HOST)
-    command = ["postgrey", f"--inet={HOST}:{port}", f"--dbdir={tmp_path}", "--delay=1", f"--pidfile={tmp_path}/pid"]
+    command: list[str | Path] = [
+        "postgrey",
+        f"--inet={HOST}:{port}",
+        f"--dbdir={tmp_path}",
+        "--delay=1",
+        f"--pidfile={tmp_path}/pid",
+    ]
     service = PolicyService(name="postgrey", address=ServiceAddress(host=HOST, port=port))
     with running("postgrey", command, log=tmp_path / "log", ready=lambda: accepts(HOST, port)):
         async with world(OPTIONS, Profile(policies=(service,))) as running_world:

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.milter.answers import AddHeader, Answer, ChangeHeader, Verdict, read_answer
+from letterlock.milter.answers import AddHeader, ChangeHeader, FilterAnswer, Verdict, read_answer
 from letterlock.milter.frames import (
     ALL_ACTIONS,
     ALL_STEPS,
     Agreed,
     BadFrame,
-    Command,
+    FilterCommand,
+    FilterStep,
     FrameReader,
-    Step,
     connect,
     frame,
     header,
@@ -33,8 +33,8 @@ from tests.mailauth.vectors import vectors
 FRAMES: list[dict[str, Any]] = json.loads((vectors("milter") / "frames.json").read_text())
 OURS = {each["what"]: bytes.fromhex(each["bytes_hex"]) for each in FRAMES if each["sender"] == "mta" and each["valid"]}
 THEIRS = [each for each in FRAMES if each["sender"] == "filter"]
-AGREED = Agreed(6, ALL_ACTIONS, Step(0), {})
-LEADING = Agreed(6, ALL_ACTIONS, Step.LEADING_SPACE, {})
+AGREED = Agreed(6, ALL_ACTIONS, FilterStep(0), {})
+LEADING = Agreed(6, ALL_ACTIONS, FilterStep.LEADING_SPACE, {})
 
 
 def the(beginning: str) -> bytes:
@@ -45,13 +45,13 @@ def the(beginning: str) -> bytes:
 def test_what_we_send_is_what_libmilter_reads() -> None:
     assert options() == the("options")
     values = {"j": "mx.example.test", "{daemon_name}": "smtp", "empty": ""}
-    assert macros(Command.CONNECT, values, AGREED) == the("macros")
+    assert macros(FilterCommand.CONNECT, values, AGREED) == the("macros")
     assert connect("client.example.test", "192.0.2.1", 49152) == the("connect over IPv4")
     assert connect("client.example.test", "2001:db8::1", 49152) == the("connect over IPv6")
-    assert frame(Command.HELO, strings(("client.example.test",))) == the("HELO")
-    assert path(Command.MAIL, "a@example.test", ("SIZE=100", "BODY=8BITMIME")) == the("MAIL with")
-    assert path(Command.RCPT, "b@example.test") == the("RCPT")
-    assert frame(Command.DATA) == the("DATA")
+    assert frame(FilterCommand.HELO, strings(("client.example.test",))) == the("HELO")
+    assert path(FilterCommand.MAIL, "a@example.test", ("SIZE=100", "BODY=8BITMIME")) == the("MAIL with")
+    assert path(FilterCommand.RCPT, "b@example.test") == the("RCPT")
+    assert frame(FilterCommand.DATA) == the("DATA")
     assert header(b"Subject", b" hello", AGREED) == the("a header; ")
     assert header(b"Received", b" from a\r\n\tby b", AGREED) == the("a folded header")
     assert header(b"Subject", b" hello", LEADING) == the("a header with its leading")
@@ -91,7 +91,7 @@ def test_what_a_filter_sends(case: dict[str, Any]) -> None:
 
 def test_a_reply_keeps_its_lines_and_its_percent_signs() -> None:
     found = read(frame("y", b"550-5.7.1 not\r\n550 5.7.1 100%% here\0"))
-    assert isinstance(found, Answer)
+    assert isinstance(found, FilterAnswer)
     assert found.verdict is Verdict.REPLY
     assert found.reply is not None
     assert found.reply.lines == ("5.7.1 not", "5.7.1 100% here")
@@ -118,23 +118,23 @@ def test_what_would_harm_a_message_or_a_client_is_refused(letter: str, data: byt
 
 def test_a_change_that_was_not_agreed_is_refused() -> None:
     with pytest.raises(BadFrame, match="not agreed"):
-        read_answer("h", b"X\0v\0", Agreed(6, ALL_ACTIONS & ~1, Step(0), {}), at_end=True)
+        read_answer("h", b"X\0v\0", Agreed(6, ALL_ACTIONS & ~1, FilterStep(0), {}), at_end=True)
 
 
 def test_a_filter_says_which_macros_it_wants() -> None:
     data = struct.pack("!III", 6, ALL_ACTIONS, 0) + struct.pack("!I", 2) + b"i {auth_authen}\0"
     agreed = read_options("O", data)
-    sent = macros(Command.MAIL, {"i": "ID", "{mail_addr}": "a@b"}, agreed)
+    sent = macros(FilterCommand.MAIL, {"i": "ID", "{mail_addr}": "a@b"}, agreed)
     assert sent == frame("D", b"Mi\0ID\0")
-    assert macros(Command.RCPT, {"{rcpt_addr}": "a@b"}, agreed) == frame("D", b"R{rcpt_addr}\0a@b\0")
+    assert macros(FilterCommand.RCPT, {"{rcpt_addr}": "a@b"}, agreed) == frame("D", b"R{rcpt_addr}\0a@b\0")
 
 
 def test_an_empty_macro_is_not_sent_and_a_filter_can_do_without_steps() -> None:
-    assert macros(Command.MAIL, {"i": "", "{mail_addr}": ""}, AGREED) == frame("D", b"M")
+    assert macros(FilterCommand.MAIL, {"i": "", "{mail_addr}": ""}, AGREED) == frame("D", b"M")
     quiet = Agreed(6, ALL_ACTIONS, ALL_STEPS, {})
-    assert not quiet.wants(Command.HELO)
-    assert not quiet.answers(Command.BODY)
-    assert quiet.wants(Command.END_OF_BODY)
+    assert not quiet.wants(FilterCommand.HELO)
+    assert not quiet.answers(FilterCommand.BODY)
+    assert quiet.wants(FilterCommand.END_OF_BODY)
 
 
 SECTION = b"Received: a\r\nSubject: one\r\n two\r\nsubject: three\r\nX: y\r\n"

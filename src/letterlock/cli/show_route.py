@@ -13,7 +13,7 @@ from letterlock.cli.configured import config_option, configured
 from letterlock.config import Options
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.receive.profiles import Role
-from letterlock.recipients.directory import Expansion, Looked, Member, TableFailed
+from letterlock.recipients.directory import ExpandedAddress, Expansion, Looked, TableFailed
 from letterlock.recipients.targets import Discard, Include, Name, RefusalEntry, Target
 from letterlock.routing.destination_rule import DestinationRule
 
@@ -92,7 +92,7 @@ async def _way(options: Options, recipient: Mailbox, sender: Mailbox | None) -> 
     way = Way(str(recipient), list(_accepted_from(options, recipient)))
     site = options.receive.site
     if site is None or recipient.domain not in site.directory:
-        way.ends.append(_end(options, Member(recipient), sender))
+        way.ends.append(_end(options, ExpandedAddress(recipient), sender))
         return way
     try:
         found = await site.directory.expand(recipient)
@@ -144,7 +144,7 @@ def _target(target: Target) -> str:
             return f":include:{path}"
 
 
-def _end(options: Options, member: Member, sender: Mailbox | None) -> WayEnd:
+def _end(options: Options, member: ExpandedAddress, sender: Mailbox | None) -> WayEnd:
     rules, domain = options.rules, member.address.domain
     relay = rules.relay_for(domain)
     if relay is None:

@@ -81,7 +81,7 @@ class LocalTable(Table):
     sub_address_delimiter: str = Field(
         "+",
         max_length=1,
-        description='Separates a name from what its owner adds to it, as in `ann+news@` (RFC 5233). `""`: nothing does.',
+        description='Separates a name from what its owner adds, as in `ann+news@` (RFC 5233); `""`: nothing does.',
     )
     strip_sub_addresses: bool = Field(
         False,

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.replies import Reply
-from letterlock.milter.frames import Action, Agreed, BadFrame
+from letterlock.milter.frames import Agreed, BadFrame, FilterAction
 
 MAX_REPLY_OCTETS = 2048  # of a reply that the client gets: some thirty lines
 MAX_VALUE_OCTETS = 1 << 16  # of a header field: what one frame of libmilter holds
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FilterAnswer:
     """A verdict; with REPLY, the filter's own reply for the client."""
 
     verdict: Verdict
@@ -101,14 +101,14 @@ class Quarantine:
 Change = AddHeader | ChangeHeader | ReplaceBody | AddRecipient | DeleteRecipient | ChangeSender | Quarantine
 
 
-def read_answer(letter: str, data: bytes, agreed: Agreed, *, at_end: bool) -> Answer | Progress | Change:
+def read_answer(letter: str, data: bytes, agreed: Agreed, *, at_end: bool) -> FilterAnswer | Progress | Change:
     """One frame of a filter. `at_end`: the end of the body was sent, so changes are allowed. Raises BadFrame."""
     if letter == "p":
         return Progress()
     if letter == Verdict.REPLY:
-        return Answer(Verdict.REPLY, _reply(data))
+        return FilterAnswer(Verdict.REPLY, _reply(data))
     if letter in set(Verdict):
-        return Answer(Verdict(letter))
+        return FilterAnswer(Verdict(letter))
     if letter not in _CHANGES:
         raise BadFrame(f"an unknown answer {letter!r}")
     action, read = _CHANGES[letter]
@@ -210,14 +210,14 @@ def _quarantine(data: bytes) -> Quarantine:
     return Quarantine(why[:500].decode("utf-8", "replace"))
 
 
-_CHANGES: Mapping[str, tuple[Action, Callable[[bytes], Change]]] = {
-    "h": (Action.ADD_HEADERS, _add),
-    "i": (Action.ADD_HEADERS, _insert),
-    "m": (Action.CHANGE_HEADERS, _change),
-    "b": (Action.CHANGE_BODY, ReplaceBody),
-    "+": (Action.ADD_RECIPIENT, _add_recipient),
-    "2": (Action.ADD_RECIPIENT_WITH_PARAMETERS, _add_with_parameters),
-    "-": (Action.DELETE_RECIPIENT, _delete_recipient),
-    "e": (Action.CHANGE_SENDER, _change_sender),
-    "q": (Action.QUARANTINE, _quarantine),
+_CHANGES: Mapping[str, tuple[FilterAction, Callable[[bytes], Change]]] = {
+    "h": (FilterAction.ADD_HEADERS, _add),
+    "i": (FilterAction.ADD_HEADERS, _insert),
+    "m": (FilterAction.CHANGE_HEADERS, _change),
+    "b": (FilterAction.CHANGE_BODY, ReplaceBody),
+    "+": (FilterAction.ADD_RECIPIENT, _add_recipient),
+    "2": (FilterAction.ADD_RECIPIENT_WITH_PARAMETERS, _add_with_parameters),
+    "-": (FilterAction.DELETE_RECIPIENT, _delete_recipient),
+    "e": (FilterAction.CHANGE_SENDER, _change_sender),
+    "q": (FilterAction.QUARANTINE, _quarantine),
 }

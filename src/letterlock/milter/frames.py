@@ -17,7 +17,7 @@ class BadFrame(ValueError):
     """What a filter sent is not the protocol; `str()` says why."""
 
 
-class Action(IntFlag):
+class FilterAction(IntFlag):
     """What a filter may do to a message (SMFIF)."""
 
     ADD_HEADERS = 0x01
@@ -31,7 +31,7 @@ class Action(IntFlag):
     SET_MACROS = 0x100
 
 
-class Step(IntFlag):
+class FilterStep(IntFlag):
     """What a filter does not want to be sent, or does not answer (SMFIP)."""
 
     NO_CONNECT = 0x1
@@ -57,11 +57,11 @@ class Step(IntFlag):
     LEADING_SPACE = 0x100000
 
 
-ALL_ACTIONS = Action(0x1FF)
-ALL_STEPS = Step(0x1FFFFF)
+ALL_ACTIONS = FilterAction(0x1FF)
+ALL_STEPS = FilterStep(0x1FFFFF)
 
 
-class Command(StrEnum):
+class FilterCommand(StrEnum):
     """What we send."""
 
     OPTIONS = "O"
@@ -81,33 +81,33 @@ class Command(StrEnum):
 
 # The numbers of the stages in a filter's request for macros (SMFIM).
 MACRO_STAGES = (
-    Command.CONNECT,
-    Command.HELO,
-    Command.MAIL,
-    Command.RCPT,
-    Command.DATA,
-    Command.END_OF_BODY,
-    Command.END_OF_HEADERS,
+    FilterCommand.CONNECT,
+    FilterCommand.HELO,
+    FilterCommand.MAIL,
+    FilterCommand.RCPT,
+    FilterCommand.DATA,
+    FilterCommand.END_OF_BODY,
+    FilterCommand.END_OF_HEADERS,
 )
 UNWANTED = {
-    Command.CONNECT: Step.NO_CONNECT,
-    Command.HELO: Step.NO_HELO,
-    Command.MAIL: Step.NO_MAIL,
-    Command.RCPT: Step.NO_RCPT,
-    Command.DATA: Step.NO_DATA,
-    Command.HEADER: Step.NO_HEADERS,
-    Command.END_OF_HEADERS: Step.NO_END_OF_HEADERS,
-    Command.BODY: Step.NO_BODY,
+    FilterCommand.CONNECT: FilterStep.NO_CONNECT,
+    FilterCommand.HELO: FilterStep.NO_HELO,
+    FilterCommand.MAIL: FilterStep.NO_MAIL,
+    FilterCommand.RCPT: FilterStep.NO_RCPT,
+    FilterCommand.DATA: FilterStep.NO_DATA,
+    FilterCommand.HEADER: FilterStep.NO_HEADERS,
+    FilterCommand.END_OF_HEADERS: FilterStep.NO_END_OF_HEADERS,
+    FilterCommand.BODY: FilterStep.NO_BODY,
 }
 UNANSWERED = {
-    Command.CONNECT: Step.NO_REPLY_CONNECT,
-    Command.HELO: Step.NO_REPLY_HELO,
-    Command.MAIL: Step.NO_REPLY_MAIL,
-    Command.RCPT: Step.NO_REPLY_RCPT,
-    Command.DATA: Step.NO_REPLY_DATA,
-    Command.HEADER: Step.NO_REPLY_HEADER,
-    Command.END_OF_HEADERS: Step.NO_REPLY_END_OF_HEADERS,
-    Command.BODY: Step.NO_REPLY_BODY,
+    FilterCommand.CONNECT: FilterStep.NO_REPLY_CONNECT,
+    FilterCommand.HELO: FilterStep.NO_REPLY_HELO,
+    FilterCommand.MAIL: FilterStep.NO_REPLY_MAIL,
+    FilterCommand.RCPT: FilterStep.NO_REPLY_RCPT,
+    FilterCommand.DATA: FilterStep.NO_REPLY_DATA,
+    FilterCommand.HEADER: FilterStep.NO_REPLY_HEADER,
+    FilterCommand.END_OF_HEADERS: FilterStep.NO_REPLY_END_OF_HEADERS,
+    FilterCommand.BODY: FilterStep.NO_REPLY_BODY,
 }
 
 
@@ -116,20 +116,20 @@ class Agreed:
     """What was agreed with a filter. `macros`: the only ones it wants, by stage; of other stages all."""
 
     version: int
-    actions: Action
-    steps: Step
-    macros: Mapping[Command, frozenset[str]]
+    actions: FilterAction
+    steps: FilterStep
+    macros: Mapping[FilterCommand, frozenset[str]]
 
-    def wants(self, command: Command) -> bool:
+    def wants(self, command: FilterCommand) -> bool:
         """Whether a command is sent at all."""
         return not self.steps & UNWANTED.get(command, 0)
 
-    def answers(self, command: Command) -> bool:
+    def answers(self, command: FilterCommand) -> bool:
         """Whether the filter answers a command."""
         return not self.steps & UNANSWERED.get(command, 0)
 
 
-NOTHING_AGREED = Agreed(0, Action(0), Step(0), {})
+NOTHING_AGREED = Agreed(0, FilterAction(0), FilterStep(0), {})
 
 
 def frame(command: str, data: bytes = b"") -> bytes:
@@ -139,12 +139,12 @@ def frame(command: str, data: bytes = b"") -> bytes:
 
 def options() -> bytes:
     """Our offer: all actions and all steps."""
-    return frame(Command.OPTIONS, _OPTIONS.pack(VERSION, ALL_ACTIONS, ALL_STEPS))
+    return frame(FilterCommand.OPTIONS, _OPTIONS.pack(VERSION, ALL_ACTIONS, ALL_STEPS))
 
 
 def read_options(letter: str, data: bytes) -> Agreed:
     """A filter's answer to our offer. Raises BadFrame."""
-    if letter != Command.OPTIONS:
+    if letter != FilterCommand.OPTIONS:
         raise BadFrame(f"it answers {letter!r} to our options")
     if len(data) < _OPTIONS.size:
         raise BadFrame("its options are too short")
@@ -153,11 +153,11 @@ def read_options(letter: str, data: bytes) -> Agreed:
         raise BadFrame(f"it speaks version {version} of the protocol")
     if actions & ~int(ALL_ACTIONS) or steps & ~int(ALL_STEPS):
         raise BadFrame("it wants what was not offered")
-    return Agreed(version, Action(actions), Step(steps), _read_macro_lists(data[_OPTIONS.size :]))
+    return Agreed(version, FilterAction(actions), FilterStep(steps), _read_macro_lists(data[_OPTIONS.size :]))
 
 
-def _read_macro_lists(data: bytes) -> dict[Command, frozenset[str]]:
-    lists: dict[Command, frozenset[str]] = {}
+def _read_macro_lists(data: bytes) -> dict[FilterCommand, frozenset[str]]:
+    lists: dict[FilterCommand, frozenset[str]] = {}
     while data:
         if len(data) <= _LENGTH.size or (end := data.find(b"\0", _LENGTH.size)) < 0:
             raise BadFrame("its list of macros is cut off")
@@ -170,11 +170,11 @@ def _read_macro_lists(data: bytes) -> dict[Command, frozenset[str]]:
     return lists
 
 
-def macros(command: Command, values: Mapping[str, str], agreed: Agreed) -> bytes:
+def macros(command: FilterCommand, values: Mapping[str, str], agreed: Agreed) -> bytes:
     """The macros that go before a command: those with a value that the filter wants."""
     wanted = agreed.macros.get(command)
     chosen = {name: value for name, value in values.items() if value and (wanted is None or name in wanted)}
-    return frame(Command.MACROS, command.encode() + strings(item for pair in chosen.items() for item in pair))
+    return frame(FilterCommand.MACROS, command.encode() + strings(item for pair in chosen.items() for item in pair))
 
 
 def strings(values: Iterable[str]) -> bytes:
@@ -185,19 +185,19 @@ def strings(values: Iterable[str]) -> bytes:
 def connect(name: str, address: str, port: int) -> bytes:
     """CONNECT, from an IP address."""
     kind, written = (b"6", f"IPv6:{address}") if ":" in address else (b"4", address)
-    return frame(Command.CONNECT, strings((name,)) + kind + port.to_bytes(2, "big") + strings((written,)))
+    return frame(FilterCommand.CONNECT, strings((name,)) + kind + port.to_bytes(2, "big") + strings((written,)))
 
 
-def path(command: Command, address: str, parameters: Iterable[str] = ()) -> bytes:
+def path(command: FilterCommand, address: str, parameters: Iterable[str] = ()) -> bytes:
     """MAIL or RCPT; `address` without its brackets."""
     return frame(command, strings((f"<{address}>", *parameters)))
 
 
 def header(name: bytes, value: bytes, agreed: Agreed) -> bytes:
     """A header field. `value` is what follows the colon, without the last line end."""
-    if not agreed.steps & Step.LEADING_SPACE and value.startswith(b" "):
+    if not agreed.steps & FilterStep.LEADING_SPACE and value.startswith(b" "):
         value = value[1:]
-    return frame(Command.HEADER, name + b"\0" + value.replace(b"\r\n", b"\n").replace(b"\0", b"") + b"\0")
+    return frame(FilterCommand.HEADER, name + b"\0" + value.replace(b"\r\n", b"\n").replace(b"\0", b"") + b"\0")
 
 
 class FrameReader:

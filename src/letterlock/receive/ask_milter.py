@@ -13,16 +13,16 @@ from letterlock.mail.replies import Reply
 from letterlock.milter.answers import (
     AddHeader,
     AddRecipient,
-    Answer,
     Change,
     ChangeHeader,
     ChangeSender,
     DeleteRecipient,
+    FilterAnswer,
     Quarantine,
     ReplaceBody,
     Verdict,
 )
-from letterlock.milter.frames import CHUNK_OCTETS, BadFrame, Command, connect, frame, header, path, strings
+from letterlock.milter.frames import CHUNK_OCTETS, BadFrame, FilterCommand, connect, frame, header, path, strings
 from letterlock.milter.header_edits import HeaderSection, read_fields
 from letterlock.net.service_address import ServiceAddress
 from letterlock.receive.milter_link import MilterFailed, MilterLink
@@ -53,9 +53,9 @@ class _Talk:
 
     link: MilterLink
     hello: str | None = None  # as last told
-    ends_with: Answer | None = None  # a verdict on the client, which holds for the whole session
+    ends_with: FilterAnswer | None = None  # a verdict on the client, which holds for the whole session
     begun: bool = False  # a mail transaction that the filter does not take for ended
-    decided: Answer | None = None  # on the message: ACCEPT, or DISCARD
+    decided: FilterAnswer | None = None  # on the message: ACCEPT, or DISCARD
     recipients: list[Mailbox] = field(default_factory=list)
 
 
@@ -109,11 +109,11 @@ class AskMilter:
             link = await MilterLink.open(milter.address, seconds=milter.seconds, max_body_octets=self._max_body_octets)
             talk = facts.kept[self] = _Talk(link)
             request = connect(f"[{facts.client}]", facts.client, 0)
-            talk.ends_with = _lasting(await link.ask(Command.CONNECT, request, self._macros(facts)))
+            talk.ends_with = _lasting(await link.ask(FilterCommand.CONNECT, request, self._macros(facts)))
         if talk.ends_with is None and talk.hello != facts.hello:
             talk.hello = facts.hello
-            request = frame(Command.HELO, strings((facts.hello,)))
-            talk.ends_with = _lasting(await talk.link.ask(Command.HELO, request, _tls_macros(facts)))
+            request = frame(FilterCommand.HELO, strings((facts.hello,)))
+            talk.ends_with = _lasting(await talk.link.ask(FilterCommand.HELO, request, _tls_macros(facts)))
         return talk
 
     def _macros(self, facts: Facts) -> dict[str, str]:
@@ -133,7 +133,7 @@ class AskMilter:
         if talk.ends_with is not None:
             return _reply(talk.ends_with)
         if talk.begun:
-            await talk.link.send(frame(Command.ABORT))
+            await talk.link.send(frame(FilterCommand.ABORT))
         talk.begun, talk.decided = True, None
         talk.recipients.clear()
         address = "" if reverse_path is None else str(reverse_path)
@@ -144,19 +144,21 @@ class AskMilter:
             "{mail_host}": "" if reverse_path is None else reverse_path.domain,
             "{mail_mailer}": _MAILER,
         }
-        return self._judged(talk, await talk.link.ask(Command.MAIL, path(Command.MAIL, address), values))
+        return self._judged(talk, await talk.link.ask(FilterCommand.MAIL, path(FilterCommand.MAIL, address), values))
 
     async def _recipient(self, facts: Facts, recipient: Mailbox) -> Reply | None:
         talk = await self._met(facts)
         if talk.ends_with is not None or talk.decided is not None:
             return None if talk.ends_with is None else _reply(talk.ends_with)
         values = {"{rcpt_addr}": str(recipient), "{rcpt_host}": recipient.domain, "{rcpt_mailer}": _MAILER}
-        refused = self._judged(talk, await talk.link.ask(Command.RCPT, path(Command.RCPT, str(recipient)), values))
+        refused = self._judged(
+            talk, await talk.link.ask(FilterCommand.RCPT, path(FilterCommand.RCPT, str(recipient)), values)
+        )
         if refused is None:
             talk.recipients.append(recipient)
         return refused
 
-    def _judged(self, talk: _Talk, answer: Answer) -> Reply | None:
+    def _judged(self, talk: _Talk, answer: FilterAnswer) -> Reply | None:
         """The reply to a command; what decides on the whole message is remembered."""
         if answer.verdict in (Verdict.ACCEPT, Verdict.DISCARD):
             talk.decided = answer
@@ -185,21 +187,23 @@ class AskMilter:
             refused = refused or await self._recipient(facts, recipient)
         return refused
 
-    async def _shown(self, talk: _Talk, draft: Draft) -> Answer:
+    async def _shown(self, talk: _Talk, draft: Draft) -> FilterAnswer:
         """Send the message; the verdict on it, after its changes were made. Raises MilterFailed, BadFrame."""
         link, values = talk.link, {"i": draft.id}
         message = _Parts(draft)
-        answer = await link.ask(Command.DATA, frame(Command.DATA), values)
+        answer = await link.ask(FilterCommand.DATA, frame(FilterCommand.DATA), values)
         for each in message.section.shown():
             if answer.verdict is not Verdict.CONTINUE:
                 return answer
-            answer = await link.ask(Command.HEADER, header(each.name, each.value, link.agreed), values)
+            answer = await link.ask(FilterCommand.HEADER, header(each.name, each.value, link.agreed), values)
         if answer.verdict is Verdict.CONTINUE:
-            answer = await link.ask(Command.END_OF_HEADERS, frame(Command.END_OF_HEADERS), values)
+            answer = await link.ask(FilterCommand.END_OF_HEADERS, frame(FilterCommand.END_OF_HEADERS), values)
         for at in range(message.body_at, len(draft.content), CHUNK_OCTETS):
             if answer.verdict is not Verdict.CONTINUE:
                 break
-            answer = await link.ask(Command.BODY, frame(Command.BODY, draft.content[at : at + CHUNK_OCTETS]), values)
+            answer = await link.ask(
+                FilterCommand.BODY, frame(FilterCommand.BODY, draft.content[at : at + CHUNK_OCTETS]), values
+            )
         if answer.verdict not in (Verdict.CONTINUE, Verdict.SKIP):
             return answer
         changes, answer = await link.end(values)
@@ -258,12 +262,12 @@ def _canonical(body: bytes) -> bytes:
     return lines.replace(b"\n", b"\r\n")
 
 
-def _lasting(answer: Answer) -> Answer | None:
+def _lasting(answer: FilterAnswer) -> FilterAnswer | None:
     """A verdict on the client itself, which holds until the session ends; None: go on."""
     return None if answer.verdict in (Verdict.CONTINUE, Verdict.SKIP) else answer
 
 
-def _reply(answer: Answer) -> Reply | None:
+def _reply(answer: FilterAnswer) -> Reply | None:
     match answer.verdict:
         case Verdict.REJECT:
             return REJECTED

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
-from letterlock.milter.answers import Answer, Change, Progress, Verdict, read_answer
+from letterlock.milter.answers import Change, FilterAnswer, Progress, Verdict, read_answer
 from letterlock.milter.frames import (
     NOTHING_AGREED,
     BadFrame,
-    Command,
+    FilterCommand,
     FrameReader,
     frame,
     macros,
@@ -59,7 +59,7 @@ class MilterLink:
     def close(self) -> None:
         """Say goodbye, without waiting."""
         if not self._writer.is_closing():
-            self._writer.write(frame(Command.QUIT))
+            self._writer.write(frame(FilterCommand.QUIT))
             self._writer.close()
 
     async def send(self, data: bytes) -> None:
@@ -71,33 +71,35 @@ class MilterLink:
         except OSError as error:
             raise MilterFailed(_why(error)) from None
 
-    async def ask(self, command: Command, request: bytes, values: Mapping[str, str] | None = None) -> Answer:
+    async def ask(
+        self, command: FilterCommand, request: bytes, values: Mapping[str, str] | None = None
+    ) -> FilterAnswer:
         """Send one command with its macros, and read the answer; CONTINUE where none is due. Raises MilterFailed."""
         if not self.agreed.wants(command):
             return _CONTINUE
         await self.send(macros(command, values, self.agreed) + request if values else request)
         return await self.answer() if self.agreed.answers(command) else _CONTINUE
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> FilterAnswer:
         """The answer to a command, before the end of the message. Raises MilterFailed."""
         read = await self._answer(at_end=False)
-        if not isinstance(read, Answer):
+        if not isinstance(read, FilterAnswer):
             raise MilterFailed("it changes a message that has not ended")
         return read
 
-    async def end(self, values: Mapping[str, str]) -> tuple[list[Change], Answer]:
+    async def end(self, values: Mapping[str, str]) -> tuple[list[Change], FilterAnswer]:
         """Say that the message has ended; the changes and the verdict. Raises MilterFailed."""
-        command = Command.END_OF_BODY
+        command = FilterCommand.END_OF_BODY
         await self.send(macros(command, values, self.agreed) + frame(command))
         changes, octets = list[Change](), 0
-        while not isinstance(read := await self._answer(at_end=True), Answer):
+        while not isinstance(read := await self._answer(at_end=True), FilterAnswer):
             octets += len(getattr(read, "part", b""))
             changes.append(read)
             if len(changes) > MAX_CHANGES + octets // 1024 or octets > self._max_body_octets:
                 raise MilterFailed("it changes more than a message may be")
         return changes, read
 
-    async def _answer(self, *, at_end: bool) -> Answer | Change:
+    async def _answer(self, *, at_end: bool) -> FilterAnswer | Change:
         loop = asyncio.get_running_loop()
         until = loop.time() + MAX_PROGRESS_SECONDS
         while loop.time() < until:
@@ -107,7 +109,7 @@ class MilterLink:
                 raise MilterFailed(str(error)) from None
             if isinstance(read, Progress):
                 continue
-            if isinstance(read, Answer) and read.verdict is Verdict.FAIL:
+            if isinstance(read, FilterAnswer) and read.verdict is Verdict.FAIL:
                 raise MilterFailed("it says that it has failed")
             return read
         raise MilterFailed(f"no answer within {MAX_PROGRESS_SECONDS:g} seconds")
@@ -127,7 +129,7 @@ class MilterLink:
             raise MilterFailed(_why(error)) from None
 
 
-_CONTINUE = Answer(Verdict.CONTINUE)
+_CONTINUE = FilterAnswer(Verdict.CONTINUE)
 
 
 def _why(error: OSError) -> str:

@@ -60,7 +60,7 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ExpandedAddress:
     """An address that mail goes to. `through`: the aliases that led there, the recipient first.
 
     `owner`: the reverse-path for it, where a list on the way has an owner; the last such list counts.
@@ -79,7 +79,7 @@ class Expansion:
     """
 
     known: bool = False
-    members: list[Member] = field(default_factory=list)
+    members: list[ExpandedAddress] = field(default_factory=list)
     refused: RefusalEntry | None = None
     discards: bool = False
     looked: list[Looked] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Directory:
     async def expand(self, recipient: Mailbox) -> Expansion:
         """Follow aliases to their ends. Raises TableFailed, for a loop without an end too."""
         walk = _Walk(self._domains)
-        await walk.follow(Member(recipient), is_first=True)
+        await walk.follow(ExpandedAddress(recipient), is_first=True)
         found = walk.found
         if found.known and not (found.members or found.refused or found.discards):
             raise TableFailed(f"the aliases of {recipient} lead to nobody, or in a circle")
@@ -114,7 +114,7 @@ class _Walk:
         self._seen: set[Mailbox] = set()
         self._added: set[Mailbox] = set()
 
-    async def follow(self, member: Member, *, is_first: bool = False) -> None:
+    async def follow(self, member: ExpandedAddress, *, is_first: bool = False) -> None:
         address, settings = member.address, self._domains.get(member.address.domain)
         if settings is None:
             self._add(member)
@@ -139,9 +139,9 @@ class _Walk:
             return
         owner = await _owner(settings, folded) or member.owner
         for target in looked.targets:
-            await self._go_on(target, Member(address, (*member.through, address), owner))
+            await self._go_on(target, ExpandedAddress(address, (*member.through, address), owner))
 
-    async def _go_on(self, target: Target, here: Member) -> None:
+    async def _go_on(self, target: Target, here: ExpandedAddress) -> None:
         """To one target of the alias at `here.address`."""
         match target:
             case Mailbox():
@@ -160,13 +160,13 @@ class _Walk:
             case Include(path):
                 raise TableFailed(f":include:{path} is only read from files")
 
-    async def _to(self, address: Mailbox, here: Member) -> None:
+    async def _to(self, address: Mailbox, here: ExpandedAddress) -> None:
         if _same(address, here.address):  # `root: root, ann@example.net` means root's own mailbox
             self._add(replace(here, address=address, through=here.through[:-1]))
             return
         await self.follow(replace(here, address=address))
 
-    def _add(self, member: Member) -> None:
+    def _add(self, member: ExpandedAddress) -> None:
         if len(self.found.members) >= MAX_MEMBERS:
             raise TableFailed(f"more than {MAX_MEMBERS} addresses")
         self.found.known = True

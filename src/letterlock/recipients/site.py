@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.wishes import NO_WISHES, Event, RecipientWishes, Ret, Wishes
-from letterlock.recipients.directory import POSTMASTER, Directory, Expansion, Member
+from letterlock.recipients.directory import POSTMASTER, Directory, ExpandedAddress, Expansion
 from letterlock.recipients.srs import NotOurs, Srs
 from letterlock.recipients.targets import RefusalEntry
 
@@ -101,13 +101,13 @@ class LocalSite:
         found: Expansion,
         now: float,
     ) -> None:
-        members = found.members or ([] if found.known else [Member(recipient)])
+        members = found.members or ([] if found.known else [ExpandedAddress(recipient)])
         for number, member in enumerate(members):
             key = self._key(reverse_path, member, now)
             # A list is the end of the way for the sender's wishes (RFC 3461 section 5.2.7.4).
             _add(made, key, member.address, _wish(wish, number, len(members)), keeps=member.owner is None)
 
-    def _key(self, reverse_path: Mailbox | None, member: Member, now: float) -> _Key:
+    def _key(self, reverse_path: Mailbox | None, member: ExpandedAddress, now: float) -> _Key:
         leaves = bool(member.through) and member.address.domain not in self.directory
         if not leaves:
             return self._bounces_to(reverse_path, member), None
@@ -116,7 +116,7 @@ class LocalSite:
             sender = self.srs.forward(sender, now) or sender
         return sender, member.through[-1]
 
-    def _bounces_to(self, reverse_path: Mailbox | None, member: Member) -> Mailbox | None:
+    def _bounces_to(self, reverse_path: Mailbox | None, member: ExpandedAddress) -> Mailbox | None:
         """The owner of a list gets its bounces; a notification, which has no reverse-path, gets none."""
         return reverse_path if member.owner is None or reverse_path is None else member.owner
 
