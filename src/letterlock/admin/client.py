@@ -64,6 +64,11 @@ class Queues:
         messages = ((message for page in pages for message in page["messages"]) for pages in parts)
         return heapq.merge(*messages, key=lambda message: str(message["id"]))
 
+    def sample(self, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
+        """A few of the messages that are wanted, of each worker: as many as its first page has, `limit` at most."""
+        asked = {"after": None, "wanted": _values(wanted), "limit": limit}
+        return [message for client in self._clients for message in client.ask("queue.list", **asked)["messages"]]
+
     def message(self, message_id: str) -> dict[str, Any] | None:
         """One message with its attempts."""
         found = (client.ask("queue.show", id=message_id)["message"] for client in self._clients)

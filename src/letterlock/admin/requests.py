@@ -69,8 +69,8 @@ async def answer(request: object, store: OperatedStore | None, clock: Clock, hoo
 
 async def _about_the_queue(request: object, store: OperatedStore, clock: Clock, hooks: Hooks) -> dict[str, object]:
     match request:
-        case {"verb": "queue.list", "after": str() | None as after, "wanted": dict(wanted)}:
-            return await _listed(store, _wanted(wanted), after)
+        case {"verb": "queue.list", "after": str() | None as after, "wanted": dict(wanted), **more}:
+            return await _listed(store, _wanted(wanted), after, _limit(more.get("limit")))
         case {"verb": "queue.list", "after": str() | None as after}:
             return await _listed(store, Wanted(), after)
         case {"verb": "queue.show", "id": str(message_id)}:
@@ -96,8 +96,8 @@ async def _about_the_queue(request: object, store: OperatedStore, clock: Clock, 
     raise BadRequest("unknown request")
 
 
-async def _listed(store: OperatedStore, wanted: Wanted, after: str | None) -> dict[str, object]:
-    page = await store.find(wanted, limit=PAGE, after=after)
+async def _listed(store: OperatedStore, wanted: Wanted, after: str | None, limit: int = PAGE) -> dict[str, object]:
+    page = await store.find(wanted, limit=limit, after=after)
     messages = [message_values(message) for message in page.found]
     return {"messages": messages, "more": page.after is not None, "after": page.after}
 
@@ -153,6 +153,15 @@ def _wanted(values: Mapping[str, Any]) -> Wanted:
         reason=_text(values.get("reason"), "reason"),
         state=None if state is None else RecipientState(state),
     )
+
+
+def _limit(value: object) -> int:
+    """How many messages a page may have."""
+    if value is None:
+        return PAGE
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= PAGE:
+        raise BadRequest(f"a limit is a number from 1 to {PAGE}")
+    return value
 
 
 def _ids(values: object) -> tuple[str, ...] | None:

@@ -23,6 +23,7 @@ from letterlock.metrics.exposition import exposition
 from letterlock.metrics.family import observe
 from letterlock.metrics.numbers import Board, Numbers
 from letterlock.net.dns import UpstreamTransport
+from letterlock.net.dns.upstream_stats import UpstreamStats
 from letterlock.queue.observing import Observers
 from letterlock.queue.orders import Tally, TallyBy
 from letterlock.queue.store import OperatedStore, StoreFailed
@@ -70,6 +71,7 @@ class Meter:
         self._listening = place.listening
         self.loaded: Callable[[], Loaded] = lambda: Loaded(self._began_at)  # by this worker
         self.stalls: Callable[[], int] = lambda: 0
+        self._upstreams: tuple[UpstreamStats, ...] = ()
         self._board = board
         self._options = options
         self._began_at = time.time()
@@ -163,6 +165,7 @@ class Meter:
 
     def _look_at_resolver(self, resolver: Resolver, transport: UpstreamTransport) -> None:
         counts, stats = resolver.counts, transport.stats
+        self._upstreams = stats
         self._carry("letterlock_resolver_lookups_total", counts.cached, "cached")
         self._carry_all("letterlock_resolver_lookups_total", counts.results)
         self._carry("letterlock_limit_hits_total", counts.gave_way, "resolver_lookups")
@@ -240,6 +243,7 @@ class Meter:
             "day": {"seconds": day.seconds, **dict(zip(SHOWN_PROTECTIONS, day.grown[len(FLOW) :], strict=True))},
             "loaded_at": loaded.at,
             "reload_failed": loaded.mistakes,
+            "upstreams": [_upstream(each) for each in self._upstreams],  # as this worker sees them
             "certificates": [
                 {"path": str(each.certificate_path), "not_after": each.not_after} for each in contexts(options)
             ],
@@ -270,6 +274,16 @@ def _worker(number: int, row: list[float], alive: bool) -> dict[str, object]:
         "starts": int(row[LAYOUT.place("letterlock_worker_starts_total")]),
         "connections": int(row[LAYOUT.place("letterlock_inbound_connections")]),
         "deliveries": int(row[LAYOUT.place("letterlock_deliveries_in_progress")]),
+    }
+
+
+def _upstream(stats: UpstreamStats) -> dict[str, object]:
+    return {
+        "name": str(stats.upstream),
+        "state": stats.state,
+        "round_trip_seconds": stats.round_trip,
+        "answers": stats.answers,
+        "failures": stats.losses,
     }
 
 

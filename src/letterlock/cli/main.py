@@ -24,6 +24,7 @@ VERBS = {
     "status": "letterlock.cli.status",
     "reload": "letterlock.cli.reload",
     "queue": "letterlock.cli.queue.command",
+    "top": "letterlock.cli.top",
     "log": "letterlock.cli.log.command",
     "dkim": "letterlock.cli.dkim",
     "users": "letterlock.cli.users",

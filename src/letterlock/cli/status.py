@@ -1,9 +1,10 @@
-"""`letterlock status`: what needs attention, on one screen."""
+"""`letterlock status`: how the server is, and what needs attention, on one screen."""
 
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,23 @@ from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, configured
-from letterlock.cli.queue.text import span
+from letterlock.cli.status_screen import ROWS, screen
 from letterlock.config import Options
 from letterlock.config.dangers import dangers
 from letterlock.deliver.log import safe
-from letterlock.queue.orders import AGES, OLDER, Tally, TallyBy
+from letterlock.queue.orders import RecipientState, Tally, TallyBy, Wanted
 
 EXIT_NOT_RUNNING = 3
-ROWS = 10  # next hops on the screen: `letterlock queue stats` shows all
-_AGE_NAMES = [*(name for name, _ in AGES), OLDER]
+HELD_SAMPLE = 100  # held messages whose reasons are looked at: more say the same
 
 
 @click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="The same, as JSON.")
 def status(config_path: Path | None, as_json: bool) -> None:
-    """Show how the server is: its queue by next hop and age, its disk, its settings, and what needs attention.
+    """Show how the server is, on one screen: flow, protection, queue, resolver, certificates, disk, clock and workers.
+
+    Lines with ! need attention; --json has them under `attention`.
 
     \b
     Exit status, for monitoring:
@@ -41,27 +43,23 @@ def status(config_path: Path | None, as_json: bool) -> None:
     """
     options = configured(config_path)
     try:
-        found = _collected(options, Queues(options.queue_directory))
+        found = collected(options, Queues(options.queue_directory))
     except NotRunning as error:
         click.echo(f"error: {error}\n  hint: start it with `letterlock serve`, or name its --config", err=True)
         sys.exit(EXIT_NOT_RUNNING)
     except ServerError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
-    click.echo(json_text(found, indent=2) if as_json else "\n".join(_screen(found)))
+    click.echo(json_text(found, indent=2) if as_json else "\n".join(screen(found, time.time())))
     sys.exit(1 if found["attention"] else 0)
 
 
-def _collected(options: Options, queues: Queues) -> dict[str, Any]:
-    """Everything that is shown."""
-    problems, messages = queues.problems(), queues.size()
-    groups: dict[str, Tally] = {}
-    for tallies in queues.stats(TallyBy.DOMAIN):
-        for each in tallies:
-            groups[each.key] = groups.get(each.key, Tally(key=each.key)).add(each)
-    rows = sorted(groups.values(), key=lambda each: (-each.total, each.key))
+def collected(options: Options, queues: Queues) -> dict[str, Any]:
+    """Everything that is shown. Raises NotRunning, ServerError."""
+    problems, messages, state = queues.problems(), queues.size(), server_state(queues)
+    rows = by_next_hop(queues)
     disk = shutil.disk_usage(options.queue_directory)
-    return {
+    found = {
         "hostname": options.hostname,
         "version": __version__,
         "configuration": options.source,
@@ -69,42 +67,85 @@ def _collected(options: Options, queues: Queues) -> dict[str, Any]:
         "messages": messages,
         "oldest_at": min((each.oldest_at for each in rows if each.oldest_at is not None), default=None),
         "held": sum(each.held for each in rows),
+        "held_because": _held_because(queues) if any(each.held for each in rows) else {},
         "quarantined": sum(each.quarantined for each in rows),
-        "next_hops": [{"name": each.key, "total": each.total, "held": each.held, "ages": each.ages} for each in rows],
+        "next_hops": list(_next_hops(queues, rows)),
         "disk": {"free_octets": disk.free, "total_octets": disk.total, "min_free_octets": options.min_free_octets},
-        "attention": list(_attention(options, problems, disk.free, rows)),
+        "clock_synchronised": clock_is_synchronised(),
+        "server": state,
     }
+    return found | {"attention": list(_attention(options, problems, found))}
 
 
-def _attention(options: Options, problems: dict[str, str], free: int, rows: list[Tally]) -> Iterator[str]:
+def server_state(queues: Queues) -> dict[str, Any] | None:
+    """The server's own account; None from one of an earlier version, which has none."""
+    try:
+        return queues.first("state")
+    except ServerError:
+        return None
+
+
+def by_next_hop(queues: Queues) -> list[Tally]:
+    """The queue by next hop, the fullest first."""
+    groups: dict[str, Tally] = {}
+    for tallies in queues.stats(TallyBy.DOMAIN):
+        for each in tallies:
+            groups[each.key] = groups.get(each.key, Tally(key=each.key)).add(each)
+    return sorted(groups.values(), key=lambda each: (-each.total, each.key))
+
+
+def _next_hops(queues: Queues, rows: list[Tally]) -> Iterator[dict[str, Any]]:
+    """Each next hop; those on the screen with the reason that one of their messages waits for."""
+    for number, each in enumerate(rows):
+        why = _why(queues, each.key) if number < ROWS else None
+        yield {"name": each.key, "total": each.total, "held": each.held, "ages": each.ages, "why": why}
+
+
+def _why(queues: Queues, next_hop: str) -> str | None:
+    for message in queues.sample(Wanted(domain=next_hop), 1):
+        for recipient in message["recipients"]:
+            if recipient["next_hop"] == next_hop and (recipient["held_because"] or recipient["reason"]):
+                held = recipient["held_because"]
+                return f"held: {held}" if held else str(recipient["reason"])
+    return None
+
+
+def _held_because(queues: Queues) -> dict[str, int]:
+    """The operators' reasons for what is held, with their counts; of many messages, of the first ones."""
+    held = queues.sample(Wanted(state=RecipientState.HELD), HELD_SAMPLE)
+    words = Counter(
+        each["held_because"] or "no reason given"
+        for message in held
+        for each in message["recipients"]
+        if each["state"] == RecipientState.HELD
+    )
+    return dict(words.most_common())
+
+
+def _attention(options: Options, problems: Mapping[str, str], found: Mapping[str, Any]) -> Iterator[str]:
     for name, why in problems.items():
         yield f"the mail in the folder {safe(name)} is not served: {safe(why)}"
+    free = found["disk"]["free_octets"]
     if free < options.min_free_octets:
         yield f"the disk has {free >> 20} MiB free, less than min_free_octets: new mail is refused with 452"
-    if quarantined := sum(each.quarantined for each in rows):
-        yield f"{quarantined} deliveries are quarantined: letterlock queue list"
-    if clock_is_synchronised() is False:
+    if found["quarantined"]:
+        yield f"{found['quarantined']} deliveries are quarantined: letterlock queue list"
+    if found["clock_synchronised"] is False:
         yield "the clock is not synchronised: run chrony or systemd-timesyncd"
+    yield from _of_the_server(found["server"])
     yield from dangers(options, time.time())
 
 
-def _screen(found: dict[str, Any]) -> Iterator[str]:
-    now = time.time()
-    oldest = "" if found["oldest_at"] is None else f", oldest {span(now - found['oldest_at'])}"
-    disk = found["disk"]
-    yield f"{found['hostname']}   Letterlock {found['version']}   configuration {found['configuration']}"
-    yield ""
-    yield f"  Queue     {found['messages']:,} messages{oldest}   held {found['held']}"
-    yield f"  Disk      {100 * disk['free_octets'] // max(1, disk['total_octets'])} % free"
-    if found["next_hops"]:
-        yield ""
-        yield f"  {'Waiting':<32}" + "".join(f"{name:>7}" for name in _AGE_NAMES)
-        for each in found["next_hops"][:ROWS]:
-            ages = "".join(f"{count or '-':>7}" for count in each["ages"])
-            yield f"  {safe(each['name'])[:32]:<32}{ages}"
-        if (more := len(found["next_hops"]) - ROWS) > 0:
-            yield f"  and {more} more: letterlock queue stats"
-    yield ""
-    yield from (f"  ! {each}" for each in found["attention"])
-    if not found["attention"]:
-        yield "  all is well"
+def _of_the_server(state: Mapping[str, Any] | None) -> Iterator[str]:
+    if state is None:
+        yield "the server is of an earlier version than this command: restart it"
+        return
+    dead = [str(each["number"]) for each in state["workers"] if not each["alive"]]
+    if dead:
+        yield f"no sign of life from worker {', '.join(dead)}: the log says why"
+    if state["reload_failed"]:
+        yield "the configuration has mistakes, and the server goes on with the former one: letterlock config check"
+    upstreams = state["upstreams"]
+    if upstreams and not any(each["state"] == "fit" for each in upstreams):
+        names = ", ".join(f"{each['name']} {each['state']}" for each in upstreams)
+        yield f"no upstream resolver is fit for validation ({names}): letterlock config check says why"
