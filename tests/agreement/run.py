@@ -1,5 +1,7 @@
 """Ask the same questions of our resolver, of Unbound and (a share of them) of delv, and compare the answers.
 
+Ours are asked for through the resolver door, too: a client there must see the same state.
+
     python -m tests.agreement.run --questions 3000 --seed 1
 
 Prints counts and every disagreement. Exit status 0: none that is not listed in `exceptions`.
@@ -28,7 +30,7 @@ from tests.agreement.libunbound import unbound
 from tests.agreement.plan import Chance, Signer, Site, make_site
 from tests.agreement.questions import ask_about
 from tests.agreement.server import serving
-from tests.agreement.verdicts import Verdict, by_delv, by_unbound, by_us, delv_anchors
+from tests.agreement.verdicts import Verdict, by_delv, by_door, by_unbound, by_us, delv_anchors
 
 QUESTIONS_PER_SITE = 25
 HONEST_SHARE = 3  # one site in so many has no fault
@@ -58,6 +60,7 @@ class Tally:
     believed: list[str] = field(default_factory=list)
     excused: list[tuple[str, Difference]] = field(default_factory=list)
     unexcused: list[Difference] = field(default_factory=list)
+    at_door: list[str] = field(default_factory=list)
 
     def note(self, asked: Asked) -> None:
         """Compare the verdicts of one question."""
@@ -103,6 +106,7 @@ class Tally:
         return [
             *(f"DISAGREE {each}" for each in self.unexcused),
             *(f"BELIEVED {each}" for each in self.believed),
+            *(f"AT DOOR  {each}" for each in self.at_door),
             *(f"listed   {excused[section]} x {section}, as {each}" for section, each in examples.items()),
             f"{self.asked} questions ({states}), {self.by_delv} of them to delv too",
             f"{self.faults.total()} sites, {len(self.faults)} kinds: "
@@ -113,7 +117,7 @@ class Tally:
     @property
     def good(self) -> bool:
         """Whether nothing is left to explain."""
-        return not self.unexcused and not self.believed
+        return not self.unexcused and not self.believed and not self.at_door
 
 
 def make_sites(count: int, seed: int, signers: Sequence[Signer] = tuple(Signer)) -> list[Site]:
@@ -142,6 +146,11 @@ async def compare(sites: Sequence[Site], questions: int, seed: int, *, delv_shar
                     resolver = _resolver(internet) if site.fault in FORGERS else shared
                     result = await resolver.resolve(name, rdtype)
                     ours = by_us(result)
+                    through = await by_door(resolver, name, rdtype)
+                    if (through.usable, through.state, through.found) != _at_the_door(ours):
+                        tally.at_door.append(
+                            f"{name} {dns.rdatatype.to_text(rdtype)} [{site.fault}]: {ours}, {through}"
+                        )
                     theirs = by_unbound(await asyncio.to_thread(other.resolve, name.to_text(), rdtype))
                     third = None
                     if not ours.agrees(theirs) or (delv_share and rng.randrange(delv_share) == 0):
@@ -153,11 +162,18 @@ async def compare(sites: Sequence[Site], questions: int, seed: int, *, delv_shar
     return tally
 
 
+def _at_the_door(ours: Verdict) -> tuple[bool, str, str]:
+    """How the resolver door has to show our verdict: it has one word for all failures, and AD or not."""
+    if not ours.usable and ours.state != "indeterminate":
+        return False, "failed", ""
+    return True, "secure" if ours.state == "secure" else "insecure", ours.found
+
+
 def _resolver(internet: Internet) -> Resolver:
     async def transport(wire: bytes, tcp: bool) -> bytes:
         return internet.answer(wire, 65_535 if tcp else 1232)
 
-    return Resolver(transport, anchors=parse_anchors(anchor_text()))
+    return Resolver(transport, anchors=parse_anchors(anchor_text()), keeps_sections=True)
 
 
 def main() -> int:

@@ -12,4 +12,5 @@ async def test_ours_unbound_and_delv_agree_about_generated_zones() -> None:
 
     assert tally.asked >= 300
     assert not tally.believed
+    assert not tally.at_door, "\n".join(tally.at_door)
     assert not tally.unexcused, "\n".join(map(str, tally.unexcused))

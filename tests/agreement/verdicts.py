@@ -1,16 +1,21 @@
 """What each validator says of a question, in the same words: a state, and what was found."""
 
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import dns.flags
+import dns.message
 import dns.rcode
 import dns.rdatatype
 from dns.name import Name
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
-from letterlock.resolver import Answer, FailureKind, LookupFailure
+from letterlock.companion.dns_answering import Client, DnsAnswering
+from letterlock.companion.dns_query import Query
+from letterlock.resolver import Answer, FailureKind, LookupFailure, Resolver
 from tests.agreement.libunbound import Result
 from tests.agreement.signers import own_key
 
@@ -50,6 +55,22 @@ def by_us(result: Answer | LookupFailure) -> Verdict:
     if isinstance(result, LookupFailure):
         return Verdict("bogus" if result.kind is FailureKind.BOGUS else "failed", why=f"{result.kind}: {result.detail}")
     return Verdict(result.security.value, result.absence.value if result.absence else "records")
+
+
+async def by_door(resolver: Resolver, name: Name, rdtype: RdataType) -> Verdict:
+    """Ours, as a client of the resolver door sees it in the message."""
+    answering, client = DnsAnswering(resolver, time.time), Client(b"\x7f\0\0\1", over_tcp=True, is_local=True)
+    query = dns.message.make_query(name, rdtype, want_dnssec=True)
+    asked = answering.at_once(query.to_wire(), client)
+    wire = await answering.after_lookup(asked, client) if isinstance(asked, Query) else asked
+    if wire is None:
+        return Verdict("failed", why="no response")
+    reply = dns.message.from_wire(wire)
+    if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return Verdict("failed")
+    records = any(each.rdtype == rdtype for each in reply.answer)
+    found = "nxdomain" if reply.rcode() == dns.rcode.NXDOMAIN else "records" if records else "nodata"
+    return Verdict("secure" if reply.flags & dns.flags.AD else "insecure", found)
 
 
 def by_unbound(result: Result) -> Verdict:

@@ -26,6 +26,8 @@ OTHERS: Mapping[str, str] = {
     "smtp.postmaster": '"p@example.org"',
     "smtp.own_addresses": '["192.0.2.1"]',
     "smtp.accept_nul": "true",
+    "resolver.listen": '["127.0.0.1:5353"]',
+    "resolver.allow": '["192.0.2.0/24"]',
     "policy_server.listen": '["127.0.0.1:8642", "unix:policy"]',
     "policy_server.local_domains": '["example.org"]',
     "policy_server.answer": '"fingerprint"',

@@ -8,7 +8,7 @@ import dns.name
 from letterlock.discover.anchor_keeper import AnchorKeeper, Memory
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import TrustAnchor
-from letterlock.resolver.dns_message import SignedRRset
+from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.rollover import DAY, HOLD_DOWN_SECONDS, TrustPoint, begin, follow
 from tests.contract.interleaving import Gate
 from tests.discover.test_anchor_keeper import Clock, anchor

@@ -33,9 +33,9 @@ from letterlock.resolver import (
 from letterlock.resolver.budget import Spending
 from letterlock.resolver.cache import Zones
 from letterlock.resolver.denial import Denials, deny_name
-from letterlock.resolver.dns_message import DNSReply, Fault, SignedRRset, read_reply
+from letterlock.resolver.dns_message import DNSReply, Fault, read_reply
 from letterlock.resolver.inquiry import Ask, Steps
-from letterlock.resolver.rdata import RRset
+from letterlock.resolver.rdata import RRset, SignedRRset
 from letterlock.resolver.signatures import Unverified, key_tag, verify
 from letterlock.resolver.trust_anchors import as_anchors
 from letterlock.resolver.wire import MAX_RECORDS

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from letterlock.resolver.dns_message import SignedRRset
-from letterlock.resolver.rdata import RRset
+from letterlock.resolver.rdata import RRset, SignedRRset
 from letterlock.resolver.rollover import (
     DAY,
     HOLD_DOWN_SECONDS,

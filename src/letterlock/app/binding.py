@@ -19,24 +19,27 @@ class StartFailed(Exception):
     """The server cannot start. `str()` says why and what to do about it."""
 
 
-def bind(endpoints: Sequence[Endpoint], *, shared: bool = False) -> list[socket.socket]:
+def bind(endpoints: Sequence[Endpoint], *, shared: bool = False, datagram: bool = False) -> list[socket.socket]:
     """Bind every endpoint, or none; `shared`: others may bind the same ones (SO_REUSEPORT). Raises StartFailed."""
     with ExitStack() as undo:
-        sockets = [undo.enter_context(_bound(endpoint, shared=shared)) for endpoint in endpoints]
+        sockets = [undo.enter_context(_bound(endpoint, shared=shared, datagram=datagram)) for endpoint in endpoints]
         undo.pop_all()
         return sockets
 
 
-def _bound(endpoint: Endpoint, *, shared: bool, key: str = "`listen`") -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET, socket.SOCK_STREAM)
+def _bound(endpoint: Endpoint, *, shared: bool, datagram: bool = False, key: str = "`listen`") -> socket.socket:
+    family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not datagram:  # for datagrams it would let two servers share an address unawares
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if bound.family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(socket_address(endpoint.address, endpoint.port))
-        bound.listen(BACKLOG)
+        if not datagram:
+            bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError as error:
         bound.close()

@@ -46,8 +46,13 @@ class Dns:
 
 
 @asynccontextmanager
-async def validated_dns(options: ResolverOptions, now: float | None = None) -> AsyncIterator[Dns]:
-    """The validating resolver over its upstreams; `now` stands for the clock. Raises StartFailed."""
+async def validated_dns(
+    options: ResolverOptions, now: float | None = None, *, keeps_sections: bool = False
+) -> AsyncIterator[Dns]:
+    """The validating resolver over its upstreams; `now` stands for the clock. Raises StartFailed.
+
+    `keeps_sections`: it is to pass its answers on as DNS messages.
+    """
     try:
         upstreams = options.upstreams or system_upstreams()
     except NoUpstreams as error:
@@ -59,6 +64,7 @@ async def validated_dns(options: ResolverOptions, now: float | None = None) -> A
         now=now,
         negative_anchors=options.negative_anchors,
         algorithms=options.algorithms,
+        keeps_sections=keeps_sections,
     )
     try:
         yield Dns(resolver, transport)

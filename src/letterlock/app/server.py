@@ -19,7 +19,7 @@ from letterlock.app.binding import StartFailed, bind, bind_metrics
 from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
 from letterlock.app.directories import open_drop, take_directory, warn_of_unwritable_maildirs
-from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors
+from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors, refuse_loop
 from letterlock.app.measuring import Meter, MetricsPlace, Parts
 from letterlock.app.resolving import Dns, discovering, examine_upstreams, validated_dns
 from letterlock.app.system_clock import SystemClock, boot_id
@@ -258,12 +258,14 @@ async def running(
             stack.callback(door_sockets.close)
             place = MetricsPlace(listening=stack.enter_context(bind_metrics(options)))
             take_directory(options)
-        asked = await stack.enter_async_context(validated_dns(options.resolver))
+        passes_on = bool(options.keys.resolver_listen)
+        asked = await stack.enter_async_context(validated_dns(options.resolver, keeps_sections=passes_on))
+        refuse_loop(options, asked.upstreams)
         try:
             opened = await open_store(_store_options(options))
             stack.push_async_callback(opened.store.close)
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
-            doors = Doors(options, discoverer, SystemClock())
+            doors = Doors(options, asked.resolver, discoverer, SystemClock())
             await stack.enter_async_context(open_doors(doors, door_sockets))
             server = Server(options, opened, asked, discoverer, sockets, doors, place)
             await server.control.start()

@@ -7,7 +7,7 @@ from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app.binding import StartFailed
 from letterlock.app.checking import is_running
 from letterlock.app.directories import take_directory
-from letterlock.app.doors import Doors, bind_doors, open_doors
+from letterlock.app.doors import Doors, bind_doors, open_doors, refuse_loop
 from letterlock.app.resolving import discovering, validated_dns
 from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options
@@ -29,10 +29,11 @@ async def doors_alone(options: Options) -> AsyncIterator[Doors]:
         sockets = bind_doors(options)
         stack.callback(sockets.close)
         take_directory(options)
-        asked = await stack.enter_async_context(validated_dns(options.resolver))
+        asked = await stack.enter_async_context(validated_dns(options.resolver, keeps_sections=True))
+        refuse_loop(options, asked.upstreams)
         try:
             discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory))
-            doors = Doors(options, discoverer, SystemClock())
+            doors = Doors(options, asked.resolver, discoverer, SystemClock())
             path = options.queue_directory / CONTROL_SOCKET
             control = ControlServer(
                 None, path, clock=SystemClock(), wake=_no_queue, verbs=doors.operating.control_verbs

@@ -211,6 +211,8 @@ def _announce(server: Server) -> None:
             log.info("listening on %s port %d, %s", address, port, _in_words(each.profile))
     for at in _only_ipv6(server.smtp_addresses):
         log.info("[::]:%d takes IPv6 only: for IPv4 add 0.0.0.0:%d to its `listen`", at, at)
+    for door in options.keys.resolver_listen:
+        log.info("resolver door: answering DNS queries on %s", door)
     for place in options.keys.policy_listen:
         log.info("policy door: answering Postfix on %s", place)
     for danger in dangers(options, time.time()):

@@ -60,3 +60,23 @@ class PolicyServerOptions:
             most=100_000,
         ),
     ] = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverDoorOptions:
+    """The resolver door, as configured."""
+
+    allow: Annotated[
+        tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
+        Key(
+            "resolver.allow",
+            "Networks that may ask the resolver door; others are refused. Over UDP, clients outside this machine get "
+            "an answer only with a cookie (RFC 7873), else they are sent to TCP.",
+            most=1000,
+        ),
+    ] = LOOPBACK
+    max_connections: Annotated[
+        int,
+        DIVIDED,
+        Key("resolver.max_connections", "Most TCP connections to the resolver door.", least=1, most=100_000),
+    ] = 500

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dns.name
 
-from letterlock.companion.options import PolicyServerOptions
+from letterlock.companion.options import PolicyServerOptions, ResolverDoorOptions
 from letterlock.config.declared import filled, is_written, value_of
 from letterlock.config.dkim_keys import signer
 from letterlock.config.listeners import listeners
@@ -55,6 +55,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         drop_directory=_drop_directory(file, keys, directory),
         min_free_octets=math.ceil(free),
         resolver=_resolver(file, keys),
+        resolver_door=filled(ResolverDoorOptions, file),
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         metrics=filled(MetricsOptions, file),
         deliver=filled(

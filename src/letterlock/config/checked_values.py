@@ -102,6 +102,14 @@ class UnixPath:
         return f"{UNIX}{self.path}"
 
 
+def dns_endpoint(value: object) -> Endpoint:
+    """An address and a port for the resolver door: a response has to come from the address that was asked."""
+    found = endpoint(value)
+    if ipaddress.ip_address(found.address.partition("%")[0]).is_unspecified:
+        raise wrong("names all addresses at once", 'name each address of this machine: ["127.0.0.1:53", "[::1]:53"]')
+    return found
+
+
 UNIX = "unix:"
 
 
@@ -218,6 +226,7 @@ DropPath = Annotated[Path | None, PlainValidator(drop_directory, json_schema_inp
 MetricsAddress = Annotated[Endpoint | UnixPath, PlainValidator(_metrics_address, json_schema_input_type=str)]
 DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint, json_schema_input_type=str)]
+DnsEndpoint = Annotated[Endpoint, PlainValidator(dns_endpoint, json_schema_input_type=str)]
 DoorEndpoint = Annotated[Endpoint | UnixPath, PlainValidator(door_endpoint, json_schema_input_type=str)]
 ListenerRole = Annotated[Role, PlainValidator(_role, json_schema_input_type=str)]
 ClientNetwork = Annotated[Network, PlainValidator(_network, json_schema_input_type=str)]

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from letterlock.companion.options import PolicyServerOptions
+from letterlock.companion.options import PolicyServerOptions, ResolverDoorOptions
 from letterlock.config.checked_values import (
     AnchorFile,
+    DnsEndpoint,
     DomainName,
     DoorEndpoint,
     DropPath,
@@ -89,6 +90,16 @@ class ComposedKeys:
             restart=True,
         ),
     ] = tuple(endpoint(each) for each in DEFAULT_LISTEN)
+    resolver_listen: Annotated[
+        tuple[DnsEndpoint, ...],
+        Key(
+            "resolver.listen",
+            "Where other programs may ask for validated DNS over UDP and TCP, such as `127.0.0.1:53`: the resolver "
+            "door. Unset: nowhere.",
+            most=16,
+            restart=True,
+        ),
+    ] = ()
     policy_listen: Annotated[
         tuple[DoorEndpoint, ...],
         Key(
@@ -294,6 +305,7 @@ class Options:
         ),
     ] = 4 * 3600
     resolver: ResolverOptions
+    resolver_door: ResolverDoorOptions
     policy_server: PolicyServerOptions
     deliver: DeliverOptions
     metrics: MetricsOptions = MetricsOptions()
@@ -382,6 +394,7 @@ CONSUMERS = (
     MailAuthenticationOptions,
     Profile,
     ResolverOptions,
+    ResolverDoorOptions,
     PolicyServerOptions,
     MetricsOptions,
     DeliverOptions,

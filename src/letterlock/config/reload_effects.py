@@ -18,6 +18,7 @@ def reloaded(running: Options, read: Options) -> Options:
         receive=receive,
         deliver=deliver,
         rules=read.rules,
+        resolver_door=read.resolver_door,
         policy_server=read.policy_server,
         route_settings=read.route_settings,
         sources=read.sources,

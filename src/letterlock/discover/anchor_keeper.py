@@ -10,7 +10,7 @@ import dns.name
 from letterlock.ports import Clock
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import TrustAnchor
-from letterlock.resolver.dns_message import SignedRRset
+from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.rollover import TrustPoint, begin, follow, merge
 
 log = logging.getLogger("letterlock.anchors")

@@ -21,6 +21,7 @@ from letterlock.resolver.answer import (
     LookupFailure,
     ProofStep,
     Question,
+    Sections,
     Security,
 )
 from letterlock.resolver.budget import Budget
@@ -57,6 +58,7 @@ __all__ = [
     "ProofStep",
     "Question",
     "Resolver",
+    "Sections",
     "Security",
     "Transport",
     "TrustAnchor",

@@ -7,6 +7,8 @@ import dns.name
 import dns.rdata
 import dns.rdatatype
 
+from letterlock.resolver.rdata import SignedRRset
+
 
 class Security(StrEnum):
     """The state of data after validation (RFC 4033 section 5)."""
@@ -81,6 +83,30 @@ class AliasLink:
     security: Security
 
 
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """The RRsets of an answer with their signatures, for whoever passes it on as a DNS message (RFC 4035 section 3.2).
+
+    `authority` holds what proves an absence or a wildcard, and the SOA record. In an answer that is secure, each was
+    validated, but a CNAME record that a DNAME makes, which has no signature.
+    """
+
+    answer: tuple[SignedRRset, ...] = ()
+    authority: tuple[SignedRRset, ...] = ()
+
+    @property
+    def octets(self) -> int:
+        """An estimate of what they take in memory: a record or a signature as an object is some ten times its data."""
+        return sum(
+            _RRSET_OCTETS + 2 * sum(map(len, each.rrset.canonical)) + _SIGNATURE_OCTETS * len(each.signatures)
+            for each in (*self.answer, *self.authority)
+        )
+
+
+_RRSET_OCTETS = 400  # measured: an RRset with one record, without its data
+_SIGNATURE_OCTETS = 900  # measured: an RRSIG object with an RSA-2048 signature
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """An answer that may be used, and the proof of its state.
@@ -89,7 +115,7 @@ class Answer:
     alias chain. `security` is SECURE, INSECURE or INDETERMINATE (no trust anchor covers the name), the weakest of the
     answer and of every alias link; BOGUS never occurs in an Answer: it is a LookupFailure. `expires_at` (seconds since
     1970) is capped by TTL, original TTL and signature expiration (RFC 4035 section 5.3.3). `wildcard` is the wildcard
-    owner that a positive answer was expanded from.
+    owner that a positive answer was expanded from. `sections` is there where the resolver keeps them.
     """
 
     question: Question
@@ -102,6 +128,7 @@ class Answer:
     aliases: tuple[AliasLink, ...] = ()
     proof: tuple[ProofStep, ...] = field(default=(), compare=False)
     wildcard: dns.name.Name | None = None
+    sections: Sections | None = field(default=None, compare=False, repr=False)
 
     @property
     def secure(self) -> bool:

@@ -83,6 +83,7 @@ class Cache:
             return
         self._drop(key)
         octets = ENTRY_OCTETS + sum(_octets(record) for record in result.records)
+        octets += result.sections.octets if result.sections is not None else 0
         refresh_at = result.expires_at - REFRESH_SHARE * (result.expires_at - now)
         self._answers[key] = _Entry(result, octets, refresh_at)
         self._octets += octets

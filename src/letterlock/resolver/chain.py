@@ -23,7 +23,7 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import OutOfBudget
 from letterlock.resolver.denial import deny_closer, deny_name, deny_type
-from letterlock.resolver.dns_message import DNSReply, SignedRRset
+from letterlock.resolver.dns_message import DNSReply
 from letterlock.resolver.inquiry import (
     MAX_NEGATIVE_TTL,
     MAX_TTL,
@@ -36,6 +36,7 @@ from letterlock.resolver.inquiry import (
     ttl_of,
 )
 from letterlock.resolver.number_names import algorithm_name, digest_name, utc
+from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     Unverified,
     Verified,

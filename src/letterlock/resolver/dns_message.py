@@ -18,7 +18,7 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.answer import FailureKind, Question
-from letterlock.resolver.rdata import RRset, read_rdata
+from letterlock.resolver.rdata import RRset, SignedRRset, read_rdata
 from letterlock.resolver.wire import Frame, Frames, Names, Unreadable, read_frames
 
 EDNS_PAYLOAD = 1232  # fits the 1,280 bytes that each IPv6 link carries, less 48 of headers (DNS flag day 2020)
@@ -32,24 +32,6 @@ _QUESTION = struct.Struct("!2H")
 _EDNS = struct.pack("!BHHIH", 0, RdataType.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)  # RFC 6891 section 6.1.2
 
 Key = tuple[dns.name.Name, RdataType]
-
-
-@dataclass(frozen=True, slots=True)
-class SignedRRset:
-    """An RRset and the RRSIGs that came with it, nothing proven yet."""
-
-    rrset: RRset
-    signatures: tuple[RRSIG, ...]
-
-    @property
-    def name(self) -> dns.name.Name:
-        """The owner name."""
-        return self.rrset.name
-
-    @property
-    def rdtype(self) -> RdataType:
-        """The type."""
-        return self.rrset.rdtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ import dns.rdatatype
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, NoUpstream, Question
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
-from letterlock.resolver.dns_message import DNSReply, Fault, SignedRRset, query_wire, read_reply, truncated
+from letterlock.resolver.dns_message import DNSReply, Fault, query_wire, read_reply, truncated
 from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
 from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.lookup_counts import LookupCounts
+from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import ALGORITHMS
 from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor, as_anchors
 
@@ -43,7 +44,7 @@ class ValidatingResolver:
     `transport(wire, tcp)` sends a query and returns the reply's wire. It raises TimeoutError when none came in time,
     and NoUpstream or any other OSError when no upstream answers anything. `anchors`: TrustAnchor objects or DS/DNSKEY
     record text; None means the root's, as shipped. `now`: seconds since 1970 as a number or a callable; None means the
-    machine's clock.
+    machine's clock. `keeps_sections`: answers have the RRsets that they were made of.
 
     One resolver serves one event loop at a time: after the end of one it can be used in another.
     """
@@ -59,6 +60,7 @@ class ValidatingResolver:
         negative_anchors: Iterable[NegativeAnchor] = (),
         algorithms: frozenset[int] = ALGORITHMS,
         settings: InquirySettings | None = None,
+        keeps_sections: bool = False,
     ) -> None:
         self._transport = transport
         self._now: Now = time.time if now is None else now if callable(now) else _constant(float(now))
@@ -67,6 +69,7 @@ class ValidatingResolver:
             self._settings,
             negative_anchors=(*self._settings.negative_anchors, *negative_anchors),
             algorithms=algorithms,
+            keeps_sections=keeps_sections or self._settings.keeps_sections,
             budget=budget or self._settings.budget,
         )
         self.cache = cache if cache is not None else Cache()
@@ -87,6 +90,17 @@ class ValidatingResolver:
             return await self._shared(key, _question(name, key[1]))
         self.counts.cached += 1
         return known if isinstance(known, LookupFailure) else _counted_down(known, now)
+
+    def known(self, key: tuple[str, int]) -> Answer | LookupFailure | None:
+        """What the cache holds for a name (lower-case, without the dot at the end) and a type, with its first TTL."""
+        found = self.cache.get(key, self._now())
+        if self.cache.due:
+            self._refresh()
+        return found
+
+    async def unvalidated(self, question: Question) -> DNSReply | Fault:
+        """What the upstream says, with no proof at all: for a client that checks it itself (CD, RFC 4035 3.2.2)."""
+        return await asyncio.shield(self._sent(question))
 
     def _refresh(self) -> None:
         """Ask for popular answers again before they run out, while the old ones are still served."""

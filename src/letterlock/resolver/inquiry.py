@@ -23,7 +23,8 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import Budget, Spending
 from letterlock.resolver.denial import Denials
-from letterlock.resolver.dns_message import DNSReply, Fault, SignedRRset
+from letterlock.resolver.dns_message import DNSReply, Fault
+from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     ALGORITHMS,
     Unverified,
@@ -67,6 +68,7 @@ class KeptProof:
 
     denials: Denials
     expires_at: float
+    signed: tuple[SignedRRset, ...] = ()  # the records themselves, where sections are kept
 
 
 class ZoneCache(Protocol):
@@ -91,7 +93,7 @@ class InquirySettings:
 
     `algorithms`: those that can be checked. `max_iterations`: NSEC3 records with more are not used, and the lookup
     fails (RFC 9276 section 3.2): treating them as insecure would let TLSA records vanish silently. With
-    `insecure_iterations` they are treated as insecure, as most resolvers do.
+    `insecure_iterations` they are treated as insecure, as most resolvers do. `keeps_sections`: answers have them.
     """
 
     anchors: tuple[TrustAnchor, ...]
@@ -100,6 +102,7 @@ class InquirySettings:
     algorithms: frozenset[int] = ALGORITHMS
     max_iterations: int = 150
     insecure_iterations: bool = False
+    keeps_sections: bool = False
 
 
 class Stuck(Exception):
@@ -126,6 +129,7 @@ class Inquiry:
         self._replies: dict[Question, DNSReply | Fault] = {}
         self._sent: set[Question] = set()
         self._proof: dict[ProofStep, None] = {}
+        self._denying: list[SignedRRset] = []  # those of the latest denial, validated
 
     def _fetch(self, *questions: Question, ahead: Iterable[Question] = ()) -> Steps[None]:
         """Have a reply, or a fault, for every question; `ahead` are sent with them, without waiting for replies."""
@@ -188,6 +192,7 @@ class Inquiry:
     def _denials(self, reply: DNSReply, zone: Secure) -> Steps[tuple[Denials, float, str]]:
         """The NSEC and NSEC3 records of a reply that the zone really signed; others are left out."""
         denials = Denials(zone.zone)
+        self._denying = []
         expires_at = self._now + MAX_NEGATIVE_TTL
         why = ""
         keys = usable_keys(zone.keys, self._settings.algorithms)
@@ -203,6 +208,7 @@ class Inquiry:
             for record in signed.rrset:
                 if isinstance(record, NSEC | NSEC3):
                     denials.add(owner, record, self._settings.max_iterations)
+            self._denying.append(signed)
             expires_at = min(expires_at, expires_at_of(signed, verified, self._now))
         yield Breathe()  # what they prove may take some hashing
         return denials, expires_at, why

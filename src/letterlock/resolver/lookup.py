@@ -23,12 +23,13 @@ from letterlock.resolver.answer import (
     LookupFailure,
     ProofStep,
     Question,
+    Sections,
     Security,
 )
 from letterlock.resolver.budget import OutOfBudget
 from letterlock.resolver.chain import Chain, Checked, security_of
 from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
-from letterlock.resolver.dns_message import DNSReply, SignedRRset
+from letterlock.resolver.dns_message import DNSReply
 from letterlock.resolver.inquiry import (
     MAX_NEGATIVE_TTL,
     MAX_TTL,
@@ -39,6 +40,7 @@ from letterlock.resolver.inquiry import (
     ZoneCache,
     bogus,
 )
+from letterlock.resolver.rdata import RRset, SignedRRset
 from letterlock.resolver.zone import Insecure, Secure
 
 _CNAME, _DNAME, _DS = dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.DS
@@ -55,6 +57,8 @@ class Lookup(Chain):
     def __init__(self, question: Question, settings: InquirySettings, zones: ZoneCache, now: float) -> None:
         super().__init__(settings, zones, now)
         self._question = question
+        self._given: list[SignedRRset] = []  # the answer section, as far as it is validated
+        self._denied_by: list[SignedRRset] = []  # the authority section
 
     def run(self) -> Steps[Answer | LookupFailure]:
         """Look up. Yields Ask and Breathe; returns the answer, or the failure with the proof as far as it went."""
@@ -90,7 +94,7 @@ class Lookup(Chain):
             found = reply.answer.get((name, rdtype))
             if found is not None:
                 try:
-                    checked = yield from self._check(found, reply)
+                    checked = yield from self._given_by(found, reply)
                 except Stuck:
                     if fresh:
                         raise
@@ -105,6 +109,7 @@ class Lookup(Chain):
                 name, until, fresh = alias.target, min(until, expires_at), False
             elif fresh:
                 checked, absence = yield from self._absent(name, rdtype, reply)
+                yield from self._with_soa(name, reply, checked.security)
                 return self._answer(name, (), absence, checked, links, until)
             else:  # the reply ends with an alias, or its proof may be for another name
                 reply, fresh = (yield from self._own_reply(name, rdtype)), True
@@ -135,6 +140,7 @@ class Lookup(Chain):
                 self._note((_denial_step(zone.zone, f"{name} {dns.rdatatype.to_text(rdtype)}", denied),))
                 expires_at = min(kept.expires_at, zone.expires_at)
                 checked = Checked(Security.SECURE, expires_at, int(expires_at - self._now))
+                self._denied_by += kept.signed
                 return self._answer(name, (), denied.absence, checked, (), expires_at)
         return None
 
@@ -142,16 +148,26 @@ class Lookup(Chain):
         """The alias at a name: a DNAME above it (whose CNAME is synthesised and not signed), else a CNAME."""
         above = _dname_above(name, reply)
         if above is not None:
-            checked = yield from self._check(above, reply)
+            checked = yield from self._given_by(above, reply)
             if checked.wildcard is not None:  # RFC 4592 section 4.4: what it would mean is not defined
                 raise bogus(f"{above.name} DNAME comes from the wildcard {checked.wildcard}")
             target = _substitute(name, above)
+            self._given.append(_synthesised_cname(name, target, above))
             return AliasLink(name, target, _DNAME, checked.security), checked.expires_at
         signed = reply.answer.get((name, _CNAME))
         if signed is None:
             return None
-        checked = yield from self._check(signed, reply)
+        checked = yield from self._given_by(signed, reply)
         return AliasLink(name, _alias_target(signed), _CNAME, checked.security), checked.expires_at
+
+    def _given_by(self, signed: SignedRRset, reply: DNSReply) -> Steps[Checked]:
+        """An RRset of the answer, with the proof that its wildcard needs. Raises Stuck when it is bogus."""
+        self._denying = []
+        checked = yield from self._check(signed, reply)
+        self._given.append(signed)
+        if checked.wildcard is not None:
+            self._denied_by += self._denying
+        return checked
 
     def _synthesised(self, name: dns.name.Name, reply: DNSReply) -> Steps[Answer | None]:
         """The CNAME that a DNAME above makes: it has no signature, but the DNAME has (RFC 6672 section 5.3.1)."""
@@ -161,8 +177,7 @@ class Lookup(Chain):
         if link is None:
             return None
         alias, expires_at = link
-        target = alias.target.to_wire() or b""  # never None without a file to write to
-        record = dns.rdata.from_wire(dns.rdataclass.IN, _CNAME, target, 0, len(target))
+        record = _cname(alias.target)
         checked = Checked(alias.security, expires_at, int(expires_at - self._now))
         return self._answer(name, (record,), None, checked, (), expires_at)
 
@@ -220,8 +235,10 @@ class Lookup(Chain):
         # TTL may be lower in zones signed before RFC 9077): removing or forging it gains an attacker no time.
         proven = max(0, int(expires_at - self._now))
         ttl = min(proven, _negative_ttl(zone.zone, reply)) if (zone.zone, _SOA) in reply.authority else proven
+        self._denied_by += self._denying
         if denied.security is Security.SECURE and ttl and denials.cheap:
-            self._zones.keep_proof(zone.zone, KeptProof(denials, self._now + ttl))
+            signed = tuple(self._denying) if self._settings.keeps_sections else ()
+            self._zones.keep_proof(zone.zone, KeptProof(denials, self._now + ttl, signed))
         return Checked(denied.security, self._now + ttl, ttl), denied.absence
 
     def _deny(
@@ -236,6 +253,26 @@ class Lookup(Chain):
             )
             return None if open_ended else denied
         return deny_type(denials, name, rdtype, self._spending) or deny_name(denials, name, self._spending)
+
+    def _with_soa(self, name: dns.name.Name, reply: DNSReply, security: Security) -> Steps[None]:
+        """The SOA record of a negative answer, by which others cache it; in a secure one, only a validated one.
+
+        It proves nothing, so one that is not valid is left out and does no other harm.
+        """
+        owners = (owner for owner, rdtype in reply.authority if rdtype == _SOA and name.is_subdomain(owner))
+        owner = next(owners, None)
+        if not self._settings.keeps_sections or owner is None:
+            return
+        soa = reply.authority[owner, _SOA]
+        if security is Security.SECURE:
+            state = self._zones.get(owner, self._now)
+            try:
+                if not isinstance(state, Secure) or state.zone != owner:
+                    return
+                yield from self._validated_in(soa, state)
+            except Stuck:
+                return
+        self._denied_by.insert(0, soa)
 
     def _answer(
         self,
@@ -258,7 +295,19 @@ class Lookup(Chain):
             aliases=tuple(links),
             proof=tuple(self._proof),
             wildcard=checked.wildcard,
+            sections=Sections(tuple(self._given), tuple(self._denied_by)) if self._settings.keeps_sections else None,
         )
+
+
+def _cname(target: dns.name.Name) -> dns.rdata.Rdata:
+    wire = target.to_wire() or b""  # never None without a file to write to
+    return dns.rdata.from_wire(dns.rdataclass.IN, _CNAME, wire, 0, len(wire))
+
+
+def _synthesised_cname(name: dns.name.Name, target: dns.name.Name, above: SignedRRset) -> SignedRRset:
+    """The CNAME that a DNAME makes, as a resolver sends it (RFC 6672 section 3.1)."""
+    record = _cname(target)
+    return SignedRRset(RRset(name, _CNAME, above.rrset.ttl, (record,), (record.to_digestable(),)), ())
 
 
 _ORDER = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)

@@ -15,6 +15,7 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdata import GenericRdata, Rdata
 from dns.rdatatype import RdataType
+from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.wire import Names, Unreadable
 
@@ -65,6 +66,24 @@ class RRset:
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRRset:
+    """An RRset and the RRSIGs that came with it, nothing proven yet."""
+
+    rrset: RRset
+    signatures: tuple[RRSIG, ...]
+
+    @property
+    def name(self) -> dns.name.Name:
+        """The owner name."""
+        return self.rrset.name
+
+    @property
+    def rdtype(self) -> RdataType:
+        """The type."""
+        return self.rrset.rdtype
 
 
 def read_rdata(names: Names, rdtype: RdataType, start: int, end: int) -> tuple[Rdata, bytes]:

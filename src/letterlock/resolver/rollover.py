@@ -24,7 +24,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
 from letterlock.resolver.budget import Budget, OutOfBudget, Spending
-from letterlock.resolver.dns_message import SignedRRset
+from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     ALGORITHMS,
     REVOKED,

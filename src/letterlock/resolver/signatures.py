@@ -23,9 +23,8 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.resolver.budget import OutOfBudget, Spending
-from letterlock.resolver.dns_message import SignedRRset
 from letterlock.resolver.number_names import algorithm_name, utc
-from letterlock.resolver.rdata import opaque
+from letterlock.resolver.rdata import SignedRRset, opaque
 
 ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
 SHA1_ALGORITHMS = frozenset({5, 7})  # accepted by default: treating them as insecure would let TLSA records vanish
