@@ -1,8 +1,8 @@
 """What was decided a moment ago on the same evidence is decided now: the policy is a pure function of it."""
 
 import math
-from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import DestinationEvidence, Route, TargetHost
@@ -17,7 +17,7 @@ _Routed = Route | Defer | Refuse
 _Message = tuple[str, str | None, TlsDemand]  # what decides where it goes: next hop, sender's domain, its own demand
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPath:
     """How a message went to a next hop."""
 

@@ -12,9 +12,9 @@ A time that the server names is kept to, between MIN_WAIT_SECONDS and MAX_WAIT_S
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.replies import Reply
 
 GREYLIST_SECONDS = 310.0
@@ -49,7 +49,7 @@ class ReplySubject(StrEnum):
     RECIPIENT = "recipient"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class ReplyHints:
     """`retry_after`: seconds to wait instead of the schedule's. `slow_down`: fewer connections for all mail."""
 

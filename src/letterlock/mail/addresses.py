@@ -2,8 +2,8 @@
 
 import functools
 import re
-from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.names import InvalidName, canonical
 
 MAX_LOCAL_PART_OCTETS = 64
@@ -22,7 +22,7 @@ class InvalidAddress(ValueError):
     """The text is not a mailbox by RFC 5321."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen_dataclass(frozen=True, slots=True, order=True)
 class Mailbox:
     """A mailbox: local part as given (quoting kept), domain as lower-case A-labels or an address literal."""
 

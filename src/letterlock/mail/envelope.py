@@ -1,8 +1,8 @@
 """The envelope: everything SMTP conveys about a message except its content (RFC 5321 section 2.3.1)."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.wishes import NO_WISHES, Wishes
 
@@ -22,7 +22,7 @@ class TlsDemand(StrEnum):
     TLS_REQUIRED_NO = "tls-required-no"  # the header: rather delivered than protected
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """An accepted message's envelope.
 

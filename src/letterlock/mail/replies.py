@@ -1,12 +1,13 @@
 """A reply of an SMTP server: code, text, enhanced status code (RFC 5321 section 4.2, RFC 2034)."""
 
 import re
-from dataclasses import dataclass
+
+from letterlock.frozen import frozen_dataclass
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Reply:
     """A whole reply, one or several lines, without the code and the line ends."""
 

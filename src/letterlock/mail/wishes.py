@@ -7,9 +7,10 @@ takes.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import BEYOND_ASCII, Mailbox
 
 MAX_ENVID_OCTETS = 100  # RFC 3461 section 4.4
@@ -40,7 +41,7 @@ class Ret(StrEnum):
     HDRS = "HDRS"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class RecipientWishes:
     """What is wished for one recipient. `notify` empty is NEVER, None is not given; `orcpt` is `type;xtext`."""
 
@@ -61,7 +62,7 @@ class RecipientWishes:
 NOTHING_SAID = RecipientWishes()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Wishes:
     """What is wished for one message; `recipients` has those of whom something was said. `envid` is xtext."""
 

@@ -6,14 +6,14 @@ alone: it grows from attempt to attempt, by what the monotonic clock says while 
 the schedule explains when it was started anew in between.
 """
 
-from dataclasses import dataclass
+from letterlock.frozen import frozen_dataclass
 
 ROUNDING_SECONDS = 0.001
 """Times since 1970 are floats with a resolution of a quarter of a microsecond: what is due exactly at the end of a
 message's life is tried for the last time then, and not once more a microsecond later."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Reading:
     """The clocks at one moment. `boot` names the origin of `monotonic`: seconds of two boots differ."""
 
@@ -22,7 +22,7 @@ class Reading:
     boot: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Age:
     """How long a task has been tried, in seconds, up to the moment when that was last looked at; None: never yet."""
 

@@ -4,9 +4,9 @@ The log, statistics and reports are projections of what observers are shown.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.handshake import Completed
 from letterlock.mail.envelope import Envelope
 from letterlock.mailauth.mail_verdict import AuthenticatedMail
@@ -16,7 +16,7 @@ from letterlock.queue.tasks import Attempt, DeliveryTask, Settlement
 LOSS_REPORT_SECONDS = 60.0  # between two complaints about failing observers: a broken one fails for each message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """How an accepted message came in. `client` is `name[address]`; `hello` is what the client called itself.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
@@ -12,7 +13,7 @@ from letterlock.queue.age import NEW, Age
 from letterlock.queue.sessions import SessionTried
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Lease:
     """The right to try one message at one next hop until `expires_at`; the store refuses it afterwards."""
 
@@ -22,7 +23,7 @@ class Lease:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTask:
     """One message, the recipients still to be served at one next hop; how often and how long it was tried before."""
 
@@ -41,7 +42,7 @@ class OutcomeKind(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientOutcome:
     """One recipient's outcome.
 
@@ -63,7 +64,7 @@ class RecipientOutcome:
     slow_down: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try of one task, whole: what the log, the DSN, the queue listing and the reports are made from.
 
@@ -92,7 +93,7 @@ class Attempt:
     skipped: tuple[SkipHost, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """The result of an attempt for the queue: final outcomes, those tried again, when, and how old the task is then.
 

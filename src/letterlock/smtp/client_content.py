@@ -1,7 +1,6 @@
 """Message content on its way out: line ends and dots (RFC 5321 sections 2.3.8 and 4.5.2)."""
 
-from dataclasses import dataclass
-
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.checked_content import CheckedContent, DotlessContent
 from letterlock.smtp.content import has_bare_line_ends
 
@@ -10,7 +9,7 @@ class BareLineEnd(ValueError):
     """The content has a CR or LF outside of CRLF: some servers would see another end of the message than others."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class WireContent:
     """Content that was checked and dot-stuffed once, and is sent as often as needed. Make one with `wire_content`.
 

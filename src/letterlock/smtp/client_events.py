@@ -1,9 +1,9 @@
 """The events that the SMTP client reports to its driver, its exceptions, and a server's capabilities."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 
@@ -20,7 +20,7 @@ class ConnectionEnded(RemoteProtocolError):
     """The server closed the connection while an answer was due."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """The capabilities offered in an EHLO reply (RFC 5321 section 4.1.1.1).
 
@@ -76,14 +76,14 @@ class TlsGoAhead(StrEnum):
     INJECTED = "injected"  # octets came with or after the 220, before TLS (CVE-2011-0411)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Greeted:
     """The server's greeting; only 220, or a 2yz that means nothing else, lets the session go on."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class HelloAnswered:
     """The answer to EHLO or HELO; `capabilities` is None when it was refused."""
 
@@ -91,7 +91,7 @@ class HelloAnswered:
     capabilities: Capabilities | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class TlsAnswered:
     """The answer to STARTTLS."""
 
@@ -99,14 +99,14 @@ class TlsAnswered:
     go_ahead: TlsGoAhead
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class SenderAnswered:
     """The answer to MAIL."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class RecipientAnswered:
     """The answer to one RCPT."""
 
@@ -114,7 +114,7 @@ class RecipientAnswered:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class EnvelopeAnswered:
     """The envelope is through. With `accepted` recipients the message is to be sent now; without, it is over.
 
@@ -125,7 +125,7 @@ class EnvelopeAnswered:
     reply: Reply | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class MessageAnswered:
     """The answer to the whole message: from a 2yz on it is the server's (RFC 5321 section 6.1).
 
@@ -136,14 +136,14 @@ class MessageAnswered:
     recipient: Mailbox | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class QuitAnswered:
     """The answer to QUIT."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class ServerClosing:
     """421: the server ends the session, asked or not (RFC 5321 section 3.8). Comes after the event of the answer."""
 

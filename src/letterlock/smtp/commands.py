@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn, TypeVar
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import BEYOND_ASCII, InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
@@ -68,7 +69,7 @@ class BadCommand(Exception):
         self.fatal = fatal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Command:
     """A verb and what stands behind it, without the blanks around it."""
 
@@ -76,7 +77,7 @@ class Command:
     argument: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class MailArguments:
     """MAIL FROM. `size` is what the client declared, in octets (RFC 1870)."""
 
@@ -89,7 +90,7 @@ class MailArguments:
     smtputf8: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class RcptArguments:
     """RCPT TO, and the notifications requested for this recipient; None is `<postmaster>`, without a domain."""
 
@@ -105,7 +106,7 @@ class AuthArguments:
     response: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class BdatArguments:
     """BDAT (RFC 3030 section 2): so many octets follow, and whether they are the last."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import CheckedContent
 from letterlock.mail.envelope import BodyType
@@ -12,7 +13,7 @@ from letterlock.mail.wishes import NO_WISHES, NOTHING_SAID, RecipientWishes, Wis
 MAX_COMMAND_OCTETS = 2048  # RFC 5321 section 4.5.3.1.4 has 512, and parameters of extensions need more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
     """The limits for a client. Lines are counted in octets with their CRLF.
 
@@ -32,7 +33,7 @@ class ServerLimits:
     accept_nul: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class SenderOffered:
     """MAIL. Answer with `accept` or `refuse`. `size` is what the client declared, within the limit."""
 
@@ -40,7 +41,7 @@ class SenderOffered:
     size: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class RecipientOffered:
     """RCPT. Answer with `accept` or `refuse`. `postmaster`: ours, whom everybody may write to (RFC 5321 4.5.1)."""
 
@@ -50,7 +51,7 @@ class RecipientOffered:
     postmaster: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class AuthOffered:
     """AUTH with a mechanism that we offer. Answer with `challenge`, `accept` or `refuse`."""
 
@@ -58,7 +59,7 @@ class AuthOffered:
     response: bytes | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class AuthAnswered:
     """The client's answer to a challenge. Answer with `challenge`, `accept` or `refuse`."""
 
@@ -83,12 +84,12 @@ class MessageReceived:
         return content
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class StartTlsRequested:
     """Send the output (220), do the handshake, then call `tls_established`; after a failed one, drop the connection."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Refused:
     """The session itself refused something. For the log: what, with which reply, of which mail transaction."""
 
@@ -105,7 +106,7 @@ class End(StrEnum):
     LOST = "lost"  # the client closed without QUIT
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Ended:
     """Send the output and close the connection."""
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.sqlite.disk import NO_ROOM, nobody_helps
 from letterlock.store.segments.records import (
@@ -52,7 +53,7 @@ class Segment:
     bad: bool = False  # a write or a flush failed: the kernel may have dropped pages, and nothing more goes there
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class ContentLocation:
     """Where the content of a message is."""
 
