@@ -1,6 +1,8 @@
 """Events of the log: one object that is a line in Postfix's words or a JSON object, whichever is written."""
 
-from collections.abc import Mapping
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 
 
 class LogEvent:
@@ -23,3 +25,55 @@ class LogEvent:
     def fields(self) -> Mapping[str, object]:
         """The values by name, for JSON."""
         return self._values
+
+
+class LineEvent(LogEvent):
+    """An event of each message: its line is made at once, as most lines are written, and its values only for JSON.
+
+    The line must be printable. The values are what `values_of` makes of `subjects`.
+    """
+
+    __slots__ = ("_line", "_subjects", "_values_of")
+
+    def __init__(self, name: str, line: str, values_of: Callable[..., Mapping[str, object]], *subjects: object) -> None:
+        # Not by the constructor above it: neither a form nor values are there.
+        self.name, self._line, self._values_of, self._subjects = name, line, values_of, subjects
+
+    def __str__(self) -> str:
+        return self._line
+
+    def fields(self) -> Mapping[str, object]:
+        """The values by name, for JSON."""
+        return self._values_of(*self._subjects)
+
+
+class LineHandler(logging.Handler):
+    """A handler that takes lines without a record."""
+
+    @abstractmethod
+    def take_line(self, logger: str, event: LineEvent) -> None:
+        """Write an event of a logger, at level INFO."""
+
+
+class LineLogger:
+    """Logs the events of each message: `logging.getLogger(name).info(event)`, at a third of its cost.
+
+    Where the server's own handler is the only one of all rooms, it gets the event without a record; else it goes the
+    way of all others.
+    """
+
+    __slots__ = ("_logger", "_name", "_rooms")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._logger = logging.getLogger(name)
+        self._rooms = logging.getLogger("letterlock")
+
+    def info(self, event: LineEvent) -> None:
+        """Log an event."""
+        rooms = self._rooms
+        handlers = rooms.handlers
+        if len(handlers) == 1 and not rooms.propagate and isinstance(handler := handlers[0], LineHandler):
+            handler.take_line(self._name, event)
+        else:
+            self._logger.info(event)

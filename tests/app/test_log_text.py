@@ -53,7 +53,7 @@ def test_programs_are_those_of_postfix_for_each_room() -> None:
 
 def test_the_reference_has_every_event() -> None:
     sources = "\n".join(path.read_text() for path in sorted(HOME.rglob("*.py")))
-    names = set(re.findall(r'LogEvent\(\s*"([a-z-]+)"', sources))
+    names = set(re.findall(r'(?:Log|Line)Event\(\s*"([a-z-]+)"', sources))
     documented = set(re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", REFERENCE, re.MULTILINE))))
     assert len(names) > 15
     assert names <= documented

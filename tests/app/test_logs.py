@@ -2,15 +2,19 @@
 
 import asyncio
 import io
+import json
 import logging
+import logging.handlers
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from letterlock.app import logs
-from letterlock.app.log_text import PostfixFormatter
-from letterlock.app.logs import GatheringHandler
+from letterlock.app.log_text import JsonFormatter, PostfixFormatter
+from letterlock.app.logs import GatheringHandler, LeanRecord
+from letterlock.events import LineEvent, LineLogger
 
 
 class Watched(io.StringIO):
@@ -101,3 +105,71 @@ def test_a_line_begins_as_syslog_has_it(log: logging.Logger, stream: Watched) ->
     log.warning("careful")
     assert "mx postfix/smtpd[" in stream.getvalue()
     assert stream.getvalue().endswith("]: warning: careful\n")
+
+
+@pytest.fixture
+def rooms(stream: Watched) -> Iterator[GatheringHandler]:
+    """The server's own handler, as the only one of all rooms."""
+    rooms = logging.getLogger("letterlock")
+    before = rooms.handlers, rooms.level, rooms.propagate
+    handler = GatheringHandler(stream)
+    handler.setFormatter(PostfixFormatter("mx.example.org"))
+    rooms.handlers, rooms.propagate = [handler], False
+    rooms.setLevel(logging.INFO)
+    yield handler
+    rooms.handlers, rooms.propagate = before[0], before[2]
+    rooms.setLevel(before[1])
+
+
+def _values(size: int) -> dict[str, object]:
+    return {"size": size}
+
+
+async def test_a_line_without_a_record_stands_as_others_do(rooms: GatheringHandler, stream: Watched) -> None:
+    event = LineEvent("queued", "4F2A1: size=7", _values, 7)
+    logging.getLogger("letterlock.receive.qmgr").info(event)
+    LineLogger("letterlock.receive.qmgr").info(event)
+    assert stream.writes == 0
+    rooms.flush()
+    first, second = stream.getvalue().splitlines()
+    assert first == second
+    assert "mx postfix/qmgr[" in first
+
+
+def test_a_line_without_a_record_is_written_at_once_outside_of_the_event_loop(
+    rooms: GatheringHandler, stream: Watched
+) -> None:
+    assert rooms.formatter is not None
+    LineLogger("letterlock.receive").info(LineEvent("queued", "4F2A1: size=7", _values, 7))
+    assert said(stream) == ["4F2A1: size=7"]
+
+
+def test_where_json_is_written_a_line_has_its_values(rooms: GatheringHandler, stream: Watched) -> None:
+    rooms.setFormatter(JsonFormatter())
+    LineLogger("letterlock.receive.qmgr").info(LineEvent("queued", "4F2A1: size=7", _values, 7))
+    shown = json.loads(stream.getvalue())
+    assert (shown["event"], shown["size"], shown["message"]) == ("queued", 7, "4F2A1: size=7")
+    assert (shown["program"], shown["process"]) == ("postfix/qmgr", os.getpid())
+
+
+def test_another_handler_gets_a_record(rooms: GatheringHandler, stream: Watched) -> None:
+    other = logging.handlers.BufferingHandler(10)
+    logging.getLogger("letterlock").addHandler(other)
+    LineLogger("letterlock.receive.qmgr").info(LineEvent("queued", "4F2A1: size=7", _values, 7))
+    assert [record.getMessage() for record in other.buffer] == ["4F2A1: size=7"]
+    assert said(stream) == ["4F2A1: size=7"]
+    assert rooms.formatter is not None
+
+
+def test_a_forked_process_writes_its_own_number(rooms: GatheringHandler) -> None:
+    assert rooms.formatter is not None
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        number = LeanRecord("letterlock", logging.INFO, "", 0, "x", (), None).process
+        os.write(writing, b"%d %d" % (os.getpid(), number or 0))
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == f"{child} {child}"

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from letterlock.app.journald import JournalHandler, leads_to_journal, open_journal
 from letterlock.app.log_text import JsonFormatter, PostfixFormatter
 from letterlock.app.output import GuardedStream
+from letterlock.events import LineEvent, LineHandler
 
 
 class LeanRecord(logging.LogRecord):
@@ -36,13 +37,28 @@ class LeanRecord(logging.LogRecord):
         self.exc_info = exc_info
         self.exc_text = self.stack_info = None
         self.created = time.time()
-        self.process = os.getpid()
+        self.process = _own_process.number
+
+
+class _OwnProcess:
+    """The number of this process, without a system call for each record."""
+
+    def __init__(self) -> None:
+        self.look()
+        os.register_at_fork(after_in_child=self.look)
+
+    def look(self) -> None:
+        """Ask the system: at the start, and in each process that was forked from this one."""
+        self.number = os.getpid()
+
+
+_own_process = _OwnProcess()
 
 
 WAIT_SECONDS = 0.01  # chosen: too short to notice, and at a thousand messages a second it saves most of the writes
 
 
-class GatheringHandler(logging.StreamHandler[TextIO]):
+class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
     """Writes what was logged within WAIT_SECONDS with one system call.
 
     Errors, and what is logged outside of the event loop, are written at once, behind what was waiting.
@@ -68,6 +84,22 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
         # Not by Handler.format, which only looks whether there is a formatter: there is, on the path of each message.
         self._lines.append(self.formatter.format(record) if self.formatter is not None else self.format(record))
         if loop is None:
+            self.flush()
+
+    def take_line(self, logger: str, event: LineEvent) -> None:
+        """Take an event of a message, to be written soon."""
+        formatter = self.formatter
+        if not isinstance(formatter, PostfixFormatter):
+            self.emit(LeanRecord(logger, logging.INFO, "", 0, event, (), None))
+            return
+        line = formatter.format_line(int(time.time()), logger, _own_process.number, event)
+        if self._lines:  # a flush is due
+            self._lines.append(line)
+            return
+        self._lines.append(line)
+        try:
+            asyncio.get_running_loop().call_later(WAIT_SECONDS, self.flush)
+        except RuntimeError:  # no loop is running
             self.flush()
 
     def flush(self) -> None:

@@ -6,7 +6,7 @@ The reason stands at the end of the line.
 import logging
 from collections.abc import Mapping, Sequence
 
-from letterlock.events import LogEvent
+from letterlock.events import LineEvent, LineLogger, LogEvent
 from letterlock.identity.handshake import Completed
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved, Cleared, Level
@@ -16,19 +16,25 @@ from letterlock.queue.sessions import SessionTried
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
 log = logging.getLogger("letterlock.deliver")
-_lmtp_log = logging.getLogger("letterlock.deliver.local.lmtp")
-_local_log = logging.getLogger("letterlock.deliver.local")
+_smtp_log = LineLogger("letterlock.deliver")
+_lmtp_log = LineLogger("letterlock.deliver.local.lmtp")
+_local_log = LineLogger("letterlock.deliver.local")
 
 MAX_TEXT_CHARACTERS = 600  # of what a server said: several replies fit, and a line stays well below syslog's 2 KiB
 _TLS_FORM_WITHOUT_GROUP = (
     "%(trust)s TLS connection established to %(host)s[%(address)s]:%(port)d: %(version)s with cipher %(cipher)s"
 )
 _TLS_FORM = _TLS_FORM_WITHOUT_GROUP + " key-exchange %(group)s"
+_UNPROTECTED = (None, None, ()), "tls=none"
 _STATUS = {OutcomeKind.DELIVERED: "sent", OutcomeKind.DEFERRED: "deferred", OutcomeKind.FAILED: "bounced"}
 
 
 class DeliveryLog(Watcher):
     """The observer that writes the log of deliveries."""
+
+    def __init__(self) -> None:
+        # What protected the last message, in words, and what they were made from.
+        self._protection: tuple[tuple[Achieved | None, Completed | None, tuple[Reason, ...]], str] = _UNPROTECTED
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """Log the TLS of each new session, and each recipient's outcome."""
@@ -36,14 +42,24 @@ class DeliveryLog(Watcher):
             if not session.reused and (event := tls_event(session)) is not None:
                 log.info(event)
         program = _program_log(attempt)
-        for event in events(attempt, accepted_at=task.envelope.accepted_at):
+        for event in self._events(attempt, task.envelope.accepted_at):
             program.info(event)
 
+    def _events(self, attempt: Attempt, accepted_at: float) -> list[LineEvent]:
+        """As `events`, without saying anew how the same session protected one message after the other."""
+        achieved, handshake, reasons = attempt.achieved, attempt.handshake, attempt.reasons
+        last, protection = self._protection
+        if attempt.broken or achieved is not last[0] or handshake is not last[1] or reasons != last[2]:
+            protection = safe(" ".join(_protection(attempt)))
+            if not attempt.broken:
+                self._protection = (achieved, handshake, reasons), protection
+        return _delivery_events(attempt, accepted_at, protection)
 
-def _program_log(attempt: Attempt) -> logging.Logger:
+
+def _program_log(attempt: Attempt) -> LineLogger:
     """Whose line it would be in Postfix. Where mail ends on this machine, the host is the target, without address."""
     if attempt.address is not None or attempt.host is None:
-        return log
+        return _smtp_log
     return _lmtp_log if attempt.host.startswith("lmtp") else _local_log
 
 
@@ -74,48 +90,41 @@ def tls_event(session: SessionTried) -> LogEvent | None:
     )
 
 
-class DeliveryEvent(LogEvent):
-    """One recipient's outcome: its line, made at once as most lines are written; its fields only when JSON is."""
-
-    __slots__ = ("_accepted_at", "_attempt", "_line", "_outcome")
-
-    def __init__(self, attempt: Attempt, outcome: RecipientOutcome, accepted_at: float, line: str) -> None:
-        super().__init__("delivery", "%(line)s")
-        self._attempt, self._outcome, self._accepted_at, self._line = attempt, outcome, accepted_at, line
-
-    def __str__(self) -> str:
-        return self._line
-
-    def fields(self) -> Mapping[str, object]:
-        """What the line has, and the next hop."""
-        attempt, outcome = self._attempt, self._outcome
-        fields: dict[str, object] = {
-            "id": safe(attempt.message_id),
-            "recipient": safe(str(outcome.recipient)),
-            "next_hop": safe(attempt.next_hop),
-            "relay": safe(_relay(attempt)),
-            "delay_seconds": round(max(0.0, attempt.ended_at - self._accepted_at), 3),
-            "dsn": safe(outcome.status),
-            "status": _STATUS[outcome.kind],
-            "text": safe(outcome.text),
-            "in_doubt": outcome.in_doubt,
-        }
-        for word in _protection(attempt):
-            name, _, value = word.partition("=")
-            fields[name] = safe(value)
-        return fields
+def _values(attempt: Attempt, outcome: RecipientOutcome, accepted_at: float) -> Mapping[str, object]:
+    """What a line has, and the next hop."""
+    values: dict[str, object] = {
+        "id": safe(attempt.message_id),
+        "recipient": safe(str(outcome.recipient)),
+        "next_hop": safe(attempt.next_hop),
+        "relay": safe(_relay(attempt)),
+        "delay_seconds": round(max(0.0, attempt.ended_at - accepted_at), 3),
+        "dsn": safe(outcome.status),
+        "status": _STATUS[outcome.kind],
+        "text": safe(outcome.text),
+        "in_doubt": outcome.in_doubt,
+    }
+    for word in _protection(attempt):
+        name, _, value = word.partition("=")
+        values[name] = safe(value)
+    return values
 
 
-def events(attempt: Attempt, *, accepted_at: float) -> list[DeliveryEvent]:
+def events(attempt: Attempt, *, accepted_at: float) -> list[LineEvent]:
     """One event per recipient of an attempt at a message that was accepted at `accepted_at` (seconds since 1970).
 
     `delays` are: before this attempt, waiting for a slot (always 0 here: it counts as before), from the first lookup
     to the moment before MAIL FROM, and the transaction.
     """
+    return _delivery_events(attempt, accepted_at, safe(" ".join(_protection(attempt))))
+
+
+def _delivery_events(attempt: Attempt, accepted_at: float, protection: str) -> list[LineEvent]:
     timing = _timing(attempt, accepted_at)
-    protection = safe(" ".join(_protection(attempt)))
+    relay = _relay(attempt)
     return [
-        DeliveryEvent(attempt, outcome, accepted_at, _line(attempt, outcome, timing, protection))
+        LineEvent(
+            "delivery", _line(attempt, outcome, relay, timing, protection), _values, attempt, outcome, accepted_at
+        )
         for outcome in attempt.outcomes
     ]
 
@@ -130,15 +139,21 @@ def _relay(attempt: Attempt) -> str:
     return relay if attempt.address is None else f"{relay}[{attempt.address}]:{attempt.port}"
 
 
-def _line(attempt: Attempt, outcome: RecipientOutcome, timing: str, protection: str) -> str:
+def _line(attempt: Attempt, outcome: RecipientOutcome, relay: str, timing: str, protection: str) -> str:
     doubt = " in-doubt=yes" if outcome.in_doubt else ""
-    message_id, recipient, relay, status, text = _all_safe(
-        attempt.message_id, str(outcome.recipient), _relay(attempt), outcome.status, outcome.text
-    )
+    texts = attempt.message_id, str(outcome.recipient), relay, outcome.status, outcome.text
+    line = _laid_out(texts, timing, outcome.kind, protection) + doubt
+    if len(line) <= MAX_TEXT_CHARACTERS and line.isprintable():  # looked at whole: most lines need no change
+        return line
+    return _laid_out([safe(text) for text in texts], timing, outcome.kind, protection) + doubt
+
+
+def _laid_out(texts: Sequence[str], timing: str, kind: OutcomeKind, protection: str) -> str:
+    message_id, recipient, relay, status, text = texts
     # What Postfix does not have stands last: pflogsumm skips lines with tls= before dsn=.
     return (
-        f"{message_id}: to=<{recipient}>, relay={relay}, {timing}, "
-        f"dsn={status}, status={_STATUS[outcome.kind]} ({text}) {protection}{doubt}"
+        f"{message_id}: to=<{recipient}>, relay={relay}, {timing}, dsn={status}, status={_STATUS[kind]} ({text}) "
+        f"{protection}"
     )
 
 
@@ -146,10 +161,8 @@ def _timing(attempt: Attempt, accepted_at: float) -> str:
     ready_at = attempt.ended_at if attempt.ready_at is None else attempt.ready_at
     before = attempt.started_at - accepted_at
     connecting, sending = ready_at - attempt.started_at, attempt.ended_at - ready_at
-    return (
-        f"delay={_seconds(attempt.ended_at - accepted_at)}, "
-        f"delays={_seconds(before)}/0/{_seconds(connecting)}/{_seconds(sending)}"
-    )
+    delay = _seconds(attempt.ended_at - accepted_at)
+    return f"delay={delay}, delays={_seconds(before)}/0/{_seconds(connecting)}/{_seconds(sending)}"
 
 
 def _protection(attempt: Attempt) -> list[str]:
@@ -178,18 +191,9 @@ def _level(achieved: Achieved | None, *, refused: bool) -> str:
 
 def _seconds(value: float) -> str:
     """Two significant digits, as Postfix has it; time that went backwards counts as none."""
-    value = max(0.0, value)
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.2g}" if value >= 0.01 else "0"
-
-
-def _all_safe(*texts: str) -> Sequence[str]:
-    """Each as `safe` has it. They are looked at together first: of most lines, nothing has to be changed."""
-    together = "".join(texts)
-    if len(together) <= MAX_TEXT_CHARACTERS and together.isprintable():
-        return texts
-    return [safe(text) for text in texts]
+    if value < 0.01:
+        return "0"
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
 def safe(text: str) -> str:

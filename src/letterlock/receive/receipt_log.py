@@ -1,9 +1,10 @@
 """The log of receiving, in the words of Postfix's smtpd, cleanup and qmgr. A client's text is escaped and bounded."""
 
+import functools
 import logging
 import re
 
-from letterlock.events import LogEvent
+from letterlock.events import LineEvent, LineLogger, LogEvent
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
@@ -21,8 +22,9 @@ _ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
 log = logging.getLogger("letterlock.receive")
 _pickup_log = logging.getLogger("letterlock.drop")
 # Postfix's tools take the message-id from cleanup's line, and size and sender from qmgr's.
-_cleanup_log = logging.getLogger("letterlock.receive.cleanup")
-_qmgr_log = logging.getLogger("letterlock.receive.qmgr")
+_smtpd_log = LineLogger("letterlock.receive")
+_cleanup_log = LineLogger("letterlock.receive.cleanup")
+_qmgr_log = LineLogger("letterlock.receive.qmgr")
 
 
 def printable(text: str) -> str:
@@ -45,11 +47,10 @@ class ReceiptLog(Watcher):
         if arrival.local_uid is not None:
             _pickup_log.info(_picked_up(envelope, arrival.local_uid))
         elif arrival.about is None:
-            log.info(_accepted(envelope, arrival))
+            _smtpd_log.info(_accepted(envelope, arrival))
         message_id = printable(arrival.message_id or "<>")
-        _cleanup_log.info(
-            LogEvent("message-id", "%(id)s: message-id=%(message_id)s", id=envelope.id, message_id=message_id)
-        )
+        line = f"{envelope.id}: message-id={message_id}"
+        _cleanup_log.info(LineEvent("message-id", line, _message_id_values, envelope.id, message_id))
         _qmgr_log.info(_queued(envelope))
 
     def authenticated(self, mail: AuthenticatedMail) -> None:
@@ -80,23 +81,38 @@ def _picked_up(envelope: Envelope, uid: int) -> LogEvent:
     return LogEvent("pickup", form, id=envelope.id, uid=uid, sender=_path(envelope.reverse_path))
 
 
-def _queued(envelope: Envelope) -> LogEvent:
-    form = "%(id)s: from=<%(sender)s>, size=%(size)d, nrcpt=%(recipients)d (queue active)"
+def _message_id_values(identity: str, message_id: str) -> dict[str, object]:
+    return {"id": identity, "message_id": message_id}
+
+
+def _queued(envelope: Envelope) -> LineEvent:
     sender, recipients = _path(envelope.reverse_path), len(envelope.recipients)
-    return LogEvent("queued", form, id=envelope.id, sender=sender, size=envelope.size, recipients=recipients)
+    line = f"{envelope.id}: from=<{sender}>, size={envelope.size}, nrcpt={recipients} (queue active)"
+    return LineEvent("queued", line, _queued_values, envelope)
 
 
-def _accepted(envelope: Envelope, arrival: Arrival) -> LogEvent:
-    form = "%(id)s: client=%(client)s"
+def _queued_values(envelope: Envelope) -> dict[str, object]:
+    sender, recipients = _path(envelope.reverse_path), len(envelope.recipients)
+    return {"id": envelope.id, "sender": sender, "size": envelope.size, "recipients": recipients}
+
+
+def _accepted(envelope: Envelope, arrival: Arrival) -> LineEvent:
+    line = f"{envelope.id}: client={arrival.client}"
+    if arrival.user is not None:  # as Postfix has it, behind the client
+        method = printable(arrival.mechanism or "unknown")
+        line += f", sasl_method={method}, sasl_username={printable(arrival.user)}"
+    return LineEvent("accepted", line, _accepted_values, envelope, arrival)
+
+
+def _accepted_values(envelope: Envelope, arrival: Arrival) -> dict[str, object]:
     values: dict[str, object] = {"id": envelope.id, "client": arrival.client, "protocol": arrival.protocol}
     values["hello"] = printable(arrival.hello or "")
-    if arrival.user is not None:  # as Postfix has it, behind the client
-        form += ", sasl_method=%(sasl_method)s, sasl_username=%(sasl_username)s"
+    if arrival.user is not None:
         values["sasl_method"] = printable(arrival.mechanism or "unknown")
         values["sasl_username"] = printable(arrival.user)
     if arrival.handshake is not None:
         values["tls_version"], values["tls_cipher"] = arrival.handshake.version, arrival.handshake.cipher
-    return LogEvent("accepted", form, **values)
+    return values
 
 
 class SessionJournal:
@@ -208,5 +224,6 @@ def _reply_about(reply: Reply, recipient: Mailbox | None) -> str:
     return f"{code} {found[0]}<{_path(recipient)}>: {words[found.end() :]}"
 
 
+@functools.lru_cache(maxsize=256)  # an address is bounded, and a client repeats the same few
 def _path(mailbox: Mailbox | None) -> str:
     return "" if mailbox is None else printable(str(mailbox))
