@@ -116,7 +116,7 @@ def bodies(repeat: int) -> None:
     print("a body of 1 MB, relaxed form and SHA-256: milliseconds of CPU")
     for name, piece in kinds.items():
         body = memoryview((piece * (MEGABYTE // len(piece) + 1))[:MEGABYTE] + b"x")
-        print(f"  {name:<50}{microseconds(partial(body_digest, body, Form.RELAXED), 1, repeat) / 1e3:>8.2f}")
+        print(f"  {name:<50}{microseconds(partial(body_digest, [body], Form.RELAXED), 1, repeat) / 1e3:>8.2f}")
 
 
 def memory() -> None:

@@ -47,7 +47,7 @@ class Clock:
 
 
 class Nowhere:
-    """A store that keeps nothing."""
+    """A store that keeps nothing: for messages that need no file."""
 
     async def accept(
         self,

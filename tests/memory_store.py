@@ -1,14 +1,16 @@
 """A store in memory, for tests: the same verbs and the same answers as the real one, and nothing survives it."""
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from letterlock.mail.checked_content import Body, ContentLost, Tail
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
 from letterlock.queue.copies import MessageCopy
 from letterlock.queue.journal import record
 from letterlock.queue.orders import MAX_ORDERED, Order, OrderKind, Page, RecipientState, Tally, TallyBy, Wanted
-from letterlock.queue.store import LeaseLost, UnreadableMessage
+from letterlock.queue.store import LeaseLost, StoreFailed, UnreadableMessage
 from letterlock.queue.tasks import (
     Attempt,
     DeliveryTask,
@@ -22,18 +24,84 @@ from letterlock.queue.tasks import (
 from letterlock.store.segments.messages_in_memory import Kept, KeptTask, obey, restored, tally
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryTail:
+    """mail.content.Tail in memory. `lost`: it cannot be read to its end."""
+
+    name: str
+    pieces: tuple[bytes, ...]
+    lost: bool = False
+
+    @property
+    def sealed_as(self) -> str:
+        """It is not sealed."""
+        return self.name
+
+    @property
+    def octets(self) -> int:
+        """How long it is."""
+        return sum(map(len, self.pieces))
+
+    def blocks(self) -> Iterator[bytes]:
+        """The pieces."""
+        yield from self.pieces[:-1]
+        if self.lost:
+            raise ContentLost("its content does not have its checksum")
+        yield from self.pieces[-1:]
+
+
+class MemorySpool:
+    """queue.store.Spool in memory. `failing`: what writing raises."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.finished = self.discarded = False
+        self.failing: StoreFailed | None = None
+
+    async def write(self, pieces: Sequence[bytes]) -> None:
+        """Add pieces."""
+        if self.failing is not None:
+            raise self.failing
+        self.pieces += [piece for piece in pieces if piece]
+
+    async def finish(self, pieces: Sequence[bytes]) -> Tail:
+        """Add the last ones."""
+        await self.write(pieces)
+        self.finished = True
+        return MemoryTail("in memory", tuple(self.pieces))
+
+    def discard(self) -> None:
+        """It is not wanted."""
+        self.discarded = True
+
+
 class MemoryStore:
     """queue.store.Store in dictionaries."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Kept] = {}
         self._restored: set[tuple[str, str]] = set()
+        self.spools: list[MemorySpool] = []
         self._tokens = (f"lease-{number}" for number in itertools.count(1))
+
+    async def share(self, body: Body) -> Body:
+        """The same body for another message."""
+        return body
+
+    def spool(self) -> "MemorySpool":
+        """In memory as well."""
+        self.spools.append(spool := MemorySpool())
+        return spool
+
+    async def quarantine(self, message_id: str, why: str) -> None:
+        """Set a message aside."""
+        for task in self._kept[message_id].tasks.values():
+            task.state, task.held_because, task.token = RecipientState.QUARANTINED.value, why, None
 
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),
@@ -74,7 +142,7 @@ class MemoryStore:
         self._held(lease).due_at = expires_at
         return Lease(lease.token, lease.message_id, lease.next_hop, expires_at)
 
-    async def body(self, message_id: str) -> bytes:
+    async def body(self, message_id: str) -> Body:
         """The message content. Raises KeyError."""
         return self._kept[message_id].body
 
@@ -244,7 +312,7 @@ class MemoryStore:
         next_hops = frozenset(each.recipient.domain for each in told)
         return Notice(kind=kind, envelope=kept.envelope, outcomes=told, last_attempts=kept.last_attempts(next_hops))
 
-    def _insert(self, envelope: Envelope, body: bytes, due_at: float) -> None:
+    def _insert(self, envelope: Envelope, body: Body, due_at: float) -> None:
         tasks = {mailbox.domain: KeptTask(due_at) for mailbox in envelope.recipients}
         states = dict.fromkeys(envelope.recipients, "queued")
         kept = Kept(envelope, body, tasks, states)

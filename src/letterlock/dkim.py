@@ -89,7 +89,8 @@ async def verify(content: bytes | Message, resolver: Resolver, now: float) -> tu
 
 async def judged_aside(message: Message, judge: Callable[[], _Verdict], *, signatures: int = 1) -> _Verdict:
     """What `judge` returns, from a thread of its own when the message is large or has many signatures."""
-    if len(message.body) <= _MAX_OCTETS_AT_ONCE and signatures <= _MAX_SIGNATURES_AT_ONCE:
+    small = message.rest is None and len(message.body) <= _MAX_OCTETS_AT_ONCE
+    if small and signatures <= _MAX_SIGNATURES_AT_ONCE:
         return judge()
     return await asyncio.to_thread(judge)
 

@@ -8,6 +8,7 @@ from typing import cast
 from letterlock.queue.orders import OrderKind
 from letterlock.report.worker import Reporter
 from letterlock.routing.rules import Rules
+from tests.bodies import octets_of
 from tests.deliver.world import HandClock
 from tests.memory_store import MemoryStore
 from tests.queue.messages import ANN, BODY, CAT, SENDER, envelope
@@ -36,7 +37,7 @@ async def test_rfc3464_a_message_that_the_operator_removed_comes_back() -> None:
     assert await store.message("M1") is None
     [task] = await store.lease(2e9, limit=10, lease_seconds=60)
     assert (task.envelope.reverse_path, task.recipients) == (None, (SENDER,))
-    sent = email.message_from_bytes(await store.body("D1"), policy=email.policy.default)
+    sent = email.message_from_bytes(octets_of(await store.body("D1")), policy=email.policy.default)
     text, status, *_ = sent.iter_parts()
     assert "removed by the operator: it was sent twice" in " ".join(cast("EmailMessage", text).get_content().split())
     _, *recipients = cast("EmailMessage", status).iter_parts()

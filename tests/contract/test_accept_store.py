@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import LargeContent
 from letterlock.mail.envelope import TlsDemand
 from letterlock.mail.wishes import Event
 from letterlock.queue.orders import Order, OrderKind
 from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
+from tests.bodies import octets_of
 from tests.contract.delivering import lease_one, settled, wishing
 from tests.queue.messages import ANN, BEN, BODY, CAT, envelope, outcome
 
@@ -91,3 +93,43 @@ async def test_what_is_quarantined_is_not_leased_until_it_is_released(store: Sto
     assert await store.body("M1") == BODY
     await store.obey(Order(kind=OrderKind.RELEASE, at=5.0), ["M1"])
     assert len(await store.lease(6.0, limit=10, lease_seconds=60)) == 2
+
+
+async def test_a_large_message_is_taken_with_what_was_spooled_of_it(store: Store) -> None:
+    spool = store.spool()
+    await spool.write([b"one\r\n", b".two\r\n"])
+    tail = await spool.finish([b"three\r\n"])
+    assert tail.octets == 18
+    body = LargeContent(pieces=(b"Subject: x\r\n\r\n",), octets=32, ascii_only=True, dotless=False, tail=tail)
+    await store.accept(envelope("M1", ANN, CAT), body, next_attempt_at=0)
+    await store.accept(envelope("M2", ANN), body, next_attempt_at=0, leases=(Lease("mine", "M2", "one.test", 60.0),))
+    for name in ("M1", "M2"):
+        found = await store.body(name)
+        assert isinstance(found, LargeContent)
+        assert (found.head, len(found), found.dotless, found.isascii()) == (b"Subject: x\r\n\r\n", 32, False, True)
+        assert octets_of(found) == b"Subject: x\r\n\r\none\r\n.two\r\nthree\r\n"
+
+
+async def test_pieces_in_memory_are_one_content(store: Store) -> None:
+    body = LargeContent(pieces=(b"Subject: x\r\n\r\n", b"one\r\n"), octets=19, ascii_only=True, dotless=True)
+    await store.accept(envelope("M1", ANN, CAT), body, next_attempt_at=0)
+    await store.accept(envelope("M2", ANN), body, next_attempt_at=0, leases=(Lease("mine", "M2", "one.test", 60.0),))
+    for name in ("M1", "M2"):
+        assert octets_of(await store.body(name)) == b"Subject: x\r\n\r\none\r\n"
+
+
+async def test_what_is_spooled_and_discarded_is_no_message(store: Store) -> None:
+    spool = store.spool()
+    await spool.write([b"one\r\n"])
+    spool.discard()
+    assert await store.count() == 0
+
+
+async def test_a_message_that_is_quarantined_is_not_leased_until_it_is_released(store: Store) -> None:
+    await store.accept(envelope("M1", ANN), BODY, next_attempt_at=0)
+    await lease_one(store)
+    await store.quarantine("M1", "its content ends early")
+    assert not await store.lease(10_000, limit=10, lease_seconds=60)
+    found = await store.message("M1")
+    assert found is not None
+    assert [each.held_because for each in found.recipients] == ["its content ends early"]

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MAX_MESSAGE_OCTETS = 1 << 24
 CLOSE = b""  # among the replies: end the connection
 RESET = b"reset"  # the same, without a good-bye
 
@@ -78,7 +79,7 @@ class LmtpServer:
 async def serving(server: LmtpServer, path: Path) -> AsyncIterator[None]:
     """The server behind a socket."""
     async with _ending(server) as connected:
-        listening = await asyncio.start_unix_server(connected, path)
+        listening = await asyncio.start_unix_server(connected, path, limit=MAX_MESSAGE_OCTETS)
         yield
         listening.close()
 

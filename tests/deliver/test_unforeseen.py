@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
 from letterlock.net.tls import ServerContext
 from letterlock.policy.decision import Requirement
@@ -196,7 +197,7 @@ class BreakingStore(MemoryStore):
         self.reasons: set[str] = set()
         self.settlements = 0
 
-    async def body(self, message_id: str) -> bytes:
+    async def body(self, message_id: str) -> Body:
         self.fuse.burn("body")
         return await super().body(message_id)
 
@@ -521,7 +522,7 @@ async def test_a_bug_in_one_mailbox_leaves_the_others_their_mail(
 ) -> None:
     whole = Letter.for_recipient
 
-    def broken_for_ann(letter: Letter, recipient: Mailbox) -> bytes:
+    def broken_for_ann(letter: Letter, recipient: Mailbox) -> Iterator[bytes]:
         if recipient == ANN:
             raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
         return whole(letter, recipient)

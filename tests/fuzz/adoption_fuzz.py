@@ -34,6 +34,7 @@ from letterlock.store.segments.segment_log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE
 from letterlock.store.sqlite.sqlite_store import SqliteStore
+from tests.bodies import octets_of
 from tests.queue.messages import attempt, outcome
 
 MAX_WORKERS = 4
@@ -137,7 +138,7 @@ async def _wait(case: Case, store: SqliteStore, name: str) -> set[tuple[str, str
 
 async def _deliver(store: Store, task: DeliveryTask, kind: OutcomeKind = OutcomeKind.DELIVERED) -> set[tuple[str, str]]:
     """Settle a task; whoever has the message now."""
-    body = await store.body(task.envelope.id)
+    body = octets_of(await store.body(task.envelope.id))
     made = attempt(task, *(outcome(each, kind) for each in task.recipients), at=2.0)
     await store.settle(task.lease, settle(task, made, now=2.0, schedule=RetrySchedule()), made, now=2.0)
     return {(body.decode(), str(each)) for each in task.recipients} if kind is OutcomeKind.DELIVERED else set()
@@ -270,7 +271,7 @@ async def _waiting(directory: Path, seal: ContentSeal) -> list[tuple[str, str]]:
     """Whoever waits in a queue, with the content."""
     store = await SqliteStore.open(directory, seal)
     found = [
-        ((await store.body(task.envelope.id)).decode(), str(mailbox))
+        (octets_of(await store.body(task.envelope.id)).decode(), str(mailbox))
         for task in await store.lease(1e11, limit=10_000, lease_seconds=1)
         for mailbox in task.recipients
     ]

@@ -12,6 +12,7 @@ from letterlock.smtp.content import has_bare_line_ends
 from letterlock.smtp.server_events import End, Ended, ServerLimits, StartTlsRequested
 from letterlock.smtp.server_table import State
 from letterlock.smtp.server_transaction import RECIPIENT_OCTETS
+from tests.bodies import octets_of
 from tests.smtp.server_driver import Driver
 
 LIMITS = ServerLimits(max_message_octets=2000, max_command_octets=512, max_recipients=100)
@@ -96,7 +97,7 @@ def play(case: Case, chance: random.Random | None) -> Outcome:
     _check_messages(driver)
     output = b"".join(said)
     assert all(line[:3].isdigit() and line[3:4] in b" -" for line in output.splitlines())
-    return output, tuple(message.content for message in driver.messages), driver.server.state
+    return output, tuple(octets_of(message.content) for message in driver.messages), driver.server.state
 
 
 def _cut(group: bytes, chance: random.Random | None) -> list[bytes]:
@@ -106,9 +107,10 @@ def _cut(group: bytes, chance: random.Random | None) -> list[bytes]:
 
 def _check_messages(driver: Driver) -> None:
     for message in driver.messages:
-        assert not has_bare_line_ends(message.content)
-        assert len(message.content) <= LIMITS.max_message_octets
-        assert message.content.endswith(b"\r\n") or not message.content
+        content = octets_of(message.content)
+        assert not has_bare_line_ends(content)
+        assert len(message.content) == len(content) <= LIMITS.max_message_octets
+        assert content.endswith(b"\r\n") or not content
         assert 1 <= len(message.recipients) <= LIMITS.max_recipients
 
 

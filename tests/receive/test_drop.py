@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import StoreFailed, StoreFull
@@ -34,6 +36,7 @@ from letterlock.receive.profiles import Profile, profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.sendmail.drop_file import leave
 from letterlock.sendmail.transfer import SubmittedEnvelope as Letter
+from tests.bodies import octets_of
 from tests.memory_store import MemoryStore
 from tests.receive.world import NOW, Delivery, StandingClock
 
@@ -57,11 +60,11 @@ class CountingStore(MemoryStore):
         self.accepted: list[tuple[Envelope, bytes]] = []
         self.fault: Exception | None = None
 
-    async def accept(self, envelope: Envelope, body: bytes, **more: object) -> None:
+    async def accept(self, envelope: Envelope, body: Body, **more: Any) -> None:
         if self.fault is not None:
             raise self.fault
-        await super().accept(envelope, body, **more)  # type: ignore[arg-type]  # passed on as it came
-        self.accepted.append((envelope, body))
+        await super().accept(envelope, body, **more)
+        self.accepted.append((envelope, octets_of(body)))
 
 
 class Drop:
@@ -311,7 +314,7 @@ async def test_a_kill_at_any_point_neither_loses_nor_doubles_a_message(
     def killed(*_: object, **__: object) -> None:
         raise Killed
 
-    async def killed_after_accept(envelope: Envelope, body: bytes, **more: object) -> None:
+    async def killed_after_accept(envelope: Envelope, body: Body, **more: Any) -> None:
         await CountingStore.accept(drop.store, envelope, body, **more)
         raise Killed
 

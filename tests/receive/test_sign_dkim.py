@@ -14,6 +14,7 @@ from letterlock.receive.profiles import Profile, Role
 from letterlock.receive.sign_dkim import MAX_OCTETS_AT_ONCE
 from letterlock.receive.steps import message_steps
 from letterlock.smtp.server_events import MessageReceived
+from tests.bodies import octets_of
 from tests.mailauth.answers import txt
 from tests.mailauth.dkim.forging import NOW, ed25519_key, rsa_key
 from tests.receive.world import ENVELOPE, world
@@ -31,7 +32,7 @@ async def signed(content: bytes = CONTENT, *, may_relay: bool = True, role: Role
     draft = Draft.of(message, "ID1", NOW)
     facts = Facts(client="192.0.2.1", client_label="unknown[192.0.2.1]", may_relay=may_relay)
     assert await Pipeline(message_steps(Profile(role=role), OPTIONS)).message.run_waiting(facts, draft) is None
-    return draft.finish("unknown[192.0.2.1]", 60)[1]
+    return octets_of(draft.finish("unknown[192.0.2.1]", 60)[1])
 
 
 def verified(message: bytes) -> tuple[DkimVerdict, ...]:

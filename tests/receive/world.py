@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import AcceptStore
@@ -17,6 +18,8 @@ from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import ReceiptLog
+from tests.bodies import octets_of
+from tests.memory_store import MemorySpool
 
 NOW = 1_790_000_000.0
 PATIENCE_SECONDS = 20.0  # a test that waits longer hangs
@@ -44,10 +47,21 @@ class FakeStore:
     gate: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
 
+    bodies: list[Body] = field(default_factory=list)
+    spools: list[MemorySpool] = field(default_factory=list)
+
+    async def share(self, body: Body) -> Body:
+        """The same body for another message."""
+        return body
+
+    def spool(self) -> MemorySpool:
+        self.spools.append(spool := MemorySpool())
+        return spool
+
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),
@@ -58,7 +72,8 @@ class FakeStore:
             await self.gate.wait()
         if self.fault is not None:
             raise self.fault
-        self.kept.append((envelope, body, next_attempt_at))
+        self.kept.append((envelope, octets_of(body), next_attempt_at))
+        self.bodies.append(body)
         self.leases += leases
         if quarantined is not None:
             self.quarantined[envelope.id] = quarantined
@@ -74,8 +89,8 @@ class Delivery:
         hops = dict.fromkeys(mailbox.domain for mailbox in envelope.recipients)
         return tuple(Lease(f"lease-{hop}", envelope.id, hop, NOW + 300) for hop in hops)
 
-    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
-        self.taken.append((envelope, body, tuple(leases)))
+    def take(self, envelope: Envelope, body: Body, leases: Sequence[Lease]) -> None:
+        self.taken.append((envelope, octets_of(body), tuple(leases)))
 
 
 class Client:

@@ -25,6 +25,7 @@ from letterlock.routing.destination_rule import DestinationRule, TlsRule
 from letterlock.routing.local_targets import LmtpSocket
 from letterlock.routing.routes import RelayHost
 from letterlock.routing.rules import Rules
+from tests.bodies import octets_of
 from tests.deliver.world import HandClock
 from tests.mailauth.answers import txt
 from tests.mailauth.dkim.forging import ed25519_key
@@ -84,7 +85,7 @@ class World:
     async def notification(self) -> tuple[Envelope, EmailMessage]:
         """The one notification that waits to be delivered."""
         task = await self.lease()
-        body = await self.store.body(task.envelope.id)
+        body = octets_of(await self.store.body(task.envelope.id))
         return task.envelope, email.message_from_bytes(body, policy=email.policy.default)
 
 
@@ -538,7 +539,7 @@ async def test_notifications_are_signed_by_the_domain_of_their_from(domain: str)
     await world.accept(envelope("M1", expires_at=LATER))
     await world.try_all(OutcomeKind.FAILED, "no such user")
     assert await world.reporter.report_due()
-    body = await world.store.body((await world.lease()).envelope.id)
+    body = octets_of(await world.store.body((await world.lease()).envelope.id))
     examination = examine(split(body))
     [verdict] = examination.judge({key.record_name: txt(key.record_name, key.record)}, 0.0)
     assert verdict.passed, str(verdict)
@@ -549,4 +550,4 @@ async def test_without_a_key_for_the_hostname_notifications_go_unsigned() -> Non
     await world.accept(envelope("M1", expires_at=LATER))
     await world.try_all(OutcomeKind.FAILED)
     assert await world.reporter.report_due()
-    assert b"DKIM-Signature" not in await world.store.body((await world.lease()).envelope.id)
+    assert b"DKIM-Signature" not in octets_of(await world.store.body((await world.lease()).envelope.id))

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
-from letterlock.queue.store import LeaseLost, StoreFailed
+from letterlock.queue.store import LeaseLost, Spool, StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from tests.deliver.world import BODY, HandClock
 
@@ -26,7 +27,8 @@ class HandStore:
     lose: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     fail: dict[str, int] = field(default_factory=dict)
-    bodies: dict[str, bytes] = field(default_factory=dict)
+    bodies: dict[str, Body] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
 
     def put(self, *tasks: DeliveryTask) -> None:
         """Queue tasks, due now."""
@@ -71,7 +73,19 @@ class HandStore:
         self.renewals += 1
         return replace(lease, expires_at=expires_at)
 
-    async def body(self, message_id: str) -> bytes:
+    async def share(self, body: Body) -> Body:
+        """The same body for another message."""
+        return body
+
+    def spool(self) -> Spool:
+        """Not for delivery."""
+        raise AssertionError
+
+    async def quarantine(self, message_id: str, why: str) -> None:
+        """Set a message aside."""
+        self.quarantined[message_id] = why
+
+    async def body(self, message_id: str) -> Body:
         """The content."""
         self._may_fail("body")
         if message_id in self.removed:
@@ -101,7 +115,7 @@ class HandStore:
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),

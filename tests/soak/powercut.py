@@ -19,6 +19,7 @@ from pathlib import Path
 
 from letterlock.queue.store import Store
 from letterlock.store.segments.segment_store import open_queue
+from tests.bodies import octets_of
 from tests.interop.letterlock import write_config
 from tests.interop.nameservers import Place
 from tests.interop.programs import find, greets, loopback_prefix, wait_until
@@ -138,7 +139,7 @@ async def _wrong(store: Store, message_id: str) -> str:
     """Nothing, or why a message cannot be delivered from here."""
     if await store.message(message_id) is None:
         return "it is not there"
-    content = await store.body(message_id)
+    content = octets_of(await store.body(message_id))
     fields = _FIELDS.search(content)
     payload = content.partition(b"\r\n\r\n")[2]
     return "" if fields is not None and fields[2] == digest(payload) else "its content is damaged"

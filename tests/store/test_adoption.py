@@ -21,6 +21,7 @@ from letterlock.store.segments.segment_log import SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore, open_queue
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 from letterlock.store.sqlite.statements import run
+from tests.bodies import octets_of
 from tests.queue.messages import ANN, BODY, CAT, envelope
 
 KEY = bytes(range(32))
@@ -59,7 +60,7 @@ async def left_in_segment(folder: Path, name: str, body: bytes = BODY) -> None:
 
 async def whole(store: Store) -> list[tuple[str, bytes]]:
     """All messages that can be delivered."""
-    found = [(each.id, await store.body(each.id)) for each in await store.messages(limit=1000)]
+    found = [(each.id, octets_of(await store.body(each.id))) for each in await store.messages(limit=1000)]
     assert {task.envelope.id for task in await store.lease(1, limit=1000, lease_seconds=60)} == {
         name for name, _ in found
     }

@@ -266,6 +266,7 @@ async def test_of_what_version_5_had_tried_the_age_is_read_from_its_journal(tmp_
         for column in ("age", "seen_at", "seen_monotonic", "seen_boot"):
             old.execute(f"ALTER TABLE task DROP COLUMN {column}")
         old.execute("DROP TABLE adopted")
+        old.execute("DROP TABLE tail")
         old.execute("UPDATE task SET attempts = 2, due_at = 900 WHERE message_id != 'M3'")
         for record in ('{"next_hop": "one.test", "ended_at": 100}', '{"next_hop": "one.test", "ended_at": 500.5}',
                        '{"next_hop": "two.test", "ended_at": 700}', '{"order": "hold"}', "damaged"):  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
 from letterlock.queue.settle import RetrySchedule, settle
@@ -34,10 +35,10 @@ class Disk(SegmentLog):
 
     fails: RecordKind | None = None
 
-    async def append(self, kind: RecordKind, note: bytes, content: bytes = b"") -> ContentLocation:
+    async def append(self, kind: RecordKind, note: bytes, *content: bytes) -> ContentLocation:
         if kind is self.fails:
             raise StoreFailed("the disk failed")
-        return await super().append(kind, note, content)
+        return await super().append(kind, note, *content)
 
 
 def lease(message_id: str, until: float = 60.0) -> Lease:
@@ -175,7 +176,7 @@ class StuckStore(MemoryStore):
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),
@@ -300,7 +301,7 @@ class FullStore(MemoryStore):
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from letterlock.mail.checked_content import ContentLost, head_of, in_one_piece
 from letterlock.ports import Clock
 from letterlock.queue.copies import BadCopy, MessageCopy, copy_values, read_copy
 from letterlock.queue.ids import is_id
@@ -108,11 +109,11 @@ async def _restored(
 async def _content(store: OperatedStore, message_id: str, *, whole: bool) -> Transferred:
     try:
         content = await store.body(message_id) if is_id(message_id) else None
-    except KeyError:
-        content = None
-    if content is None:
+        if content is None:
+            return Transferred({"found": False})
+        shown = await asyncio.to_thread(in_one_piece, content) if whole else header_of(head_of(content))
+    except (KeyError, ContentLost):
         return Transferred({"found": False})
-    shown = content if whole else header_of(content)
     return Transferred({"found": True, "octets": [0, len(shown)], "size": len(content)}, (b"", shown))
 
 

@@ -19,6 +19,7 @@ from letterlock.deliver.troubles import Trouble, sum_up
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
@@ -37,7 +38,7 @@ _A_BUG = "%s: a bug, at %s; the message waits if no other host takes it"
 
 
 async def attempt(
-    task: DeliveryTask, body: bytes, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
+    task: DeliveryTask, body: Body, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
 ) -> Attempt:
     """Try to deliver a task's message to its recipients at their next hop, or where the operator's route leads.
 
@@ -54,7 +55,7 @@ class _Try:
     """An attempt in progress, and what is known of it so far."""
 
     def __init__(
-        self, task: DeliveryTask, body: bytes, ports: Ports, options: DeliverOptions, pool: SessionPool | None
+        self, task: DeliveryTask, body: Body, ports: Ports, options: DeliverOptions, pool: SessionPool | None
     ) -> None:
         self._task = task
         self._body = body
@@ -89,6 +90,8 @@ class _Try:
         next_hop = self._task.lease.next_hop
         try:  # not by _guarded: most messages go this way, and need not pay for another coroutine
             over = await self._go_the_same_way()
+        except ContentLost:
+            raise
         except Exception:
             log.exception(_A_BUG, self._id, next_hop)
             over = self._broke(next_hop)
@@ -102,7 +105,7 @@ class _Try:
         happened at: the message is never worse off for it than if that one had been down."""
         try:
             return await step
-        except HostBusy:
+        except (HostBusy, ContentLost):
             raise
         except Exception:
             log.exception(_A_BUG, self._id, subject)

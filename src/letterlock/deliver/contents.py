@@ -1,21 +1,24 @@
 """The contents of messages that deliveries have in memory, within a bound.
 
 A message has its content here once, however many next hops it goes to at the same time. Each delivery counts as much
-again: what is being sent is copied, with its line of dots and its encryption. Where there is no room, a delivery waits
+again: what is being sent is copied, with its line of dots and its encryption. A large content is on the disk, and read
+piece by piece as it is sent: it counts as MAX_HELD_OCTETS. Where there is no room, a delivery waits
 without anything in hand; but one delivery may always go on, however large its message is.
 """
 
 from dataclasses import dataclass, field
 
 from letterlock.deliver.handshake_slots import Busy
+from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent
 
+MAX_HELD_OCTETS = SPOOLED_OCTETS  # of a content: what is larger is on the disk, but for its header and what is sent now
 MEMORY = "memory"  # what tasks wait for when there is no room for their contents: no name of a host, which has a dot
 
 
 @dataclass(slots=True)
 class _Held:
     octets: int
-    body: bytes | None
+    body: Body | None
     tokens: set[str] = field(default_factory=set)
 
 
@@ -32,14 +35,15 @@ class Contents:
 
     def has_room(self, octets: int) -> bool:
         """Whether a message of that size may come in, and be sent."""
-        return self._octets + 2 * octets <= self._max_octets
+        return self._octets + 2 * min(octets, MAX_HELD_OCTETS) <= self._max_octets
 
-    def keep(self, token: str, message_id: str, body: bytes) -> None:
+    def keep(self, token: str, message_id: str, body: Body) -> None:
         """Hold the content of a message that was just accepted, for a lease."""
-        self._hold(token, message_id, len(body)).body = body
+        self._hold(token, message_id, min(len(body), MAX_HELD_OCTETS)).body = body
 
     def begin(self, token: str, message_id: str, octets: int) -> None:
         """Make room for a delivery. Raises Busy when there is none now."""
+        octets = min(octets, MAX_HELD_OCTETS)
         wanted = octets if message_id in self._held else 2 * octets
         if self._sending and self._octets + wanted > self._max_octets:
             self.refusals += 1
@@ -49,15 +53,18 @@ class Contents:
         self._sending[token] = octets
         self._octets += octets
 
-    def body(self, message_id: str) -> bytes | None:
+    def body(self, message_id: str) -> Body | None:
         """The content of a message, if it is in memory."""
         held = self._held.get(message_id)
         return held.body if held is not None else None
 
-    def read(self, message_id: str, body: bytes) -> None:
+    def read(self, message_id: str, body: Body) -> None:
         """The content of a message for which a delivery has begun was read from the store."""
         if (held := self._held.get(message_id)) is not None:
             held.body = body
+            if not isinstance(body, LargeContent) and len(body) > held.octets:  # an older version stored it whole
+                self._octets += len(body) - held.octets
+                held.octets = len(body)
 
     def end(self, token: str) -> None:
         """A lease needs the content no more."""

@@ -68,6 +68,7 @@ class Spoken(Protocol):
     def start_tls(self) -> None: ...
     def tls_established(self) -> None: ...
     def send_message(self, content: WireContent) -> None: ...
+    def begin_message(self, octets: int) -> bytes: ...
 
 
 class Conversation:
@@ -156,7 +157,7 @@ class Conversation:
         self._refuse_if_over()
         first = self._client.take_output()
         if len(first) > MAX_AT_ONCE_OCTETS:
-            await self._write_blocks(first)
+            await self.write_blocks(first)
             first = b""
 
         def answer(octets: bytes) -> bytes | None:
@@ -185,9 +186,10 @@ class Conversation:
 
     async def send(self) -> None:
         """Write what the client has to send, block by block. Raises SessionLost."""
-        await self._write_blocks(self._client.take_output())
+        await self.write_blocks(self._client.take_output())
 
-    async def _write_blocks(self, output: bytes) -> None:
+    async def write_blocks(self, output: bytes) -> None:
+        """Write octets, each block in its time. Raises SessionLost."""
         for start in range(0, len(output), BLOCK_OCTETS):
             await self.write(output[start : start + BLOCK_OCTETS])
 

@@ -9,7 +9,7 @@ of a large one no octet does before a recipient was accepted.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
@@ -19,12 +19,12 @@ from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.dsn import in_seven_bits
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import has_utf8_header
+from letterlock.mail.checked_content import Body, ContentLost, LargeContent, has_utf8_header
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import RecipientOutcome
 from letterlock.smtp.client import MAX_RECIPIENTS
-from letterlock.smtp.client_content import BareLineEnd, WireContent, wire_content
+from letterlock.smtp.client_content import BareLineEnd, WireContent, stuff_dots, wire_content
 from letterlock.smtp.client_events import (
     EnvelopeAnswered,
     Event,
@@ -38,6 +38,7 @@ log = logging.getLogger("letterlock.deliver")
 _NOTHING, _CHUNKING, _PIPELINING = frozenset[str](), frozenset({"CHUNKING"}), frozenset({"PIPELINING"})
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
 MAX_EARLY_OCTETS = 1 << 16
+_Ready = WireContent | LargeContent
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 
 
@@ -64,12 +65,12 @@ async def transact(
     session: Opened,
     envelope: Envelope,
     recipients: Sequence[Mailbox],
-    body: bytes,
+    body: Body,
     *,
     server: str,
 ) -> Transacted:
-    """Send a message to recipients, in as many transactions as it takes. Never raises, not even for a bug: what the
-    server took must be known.
+    """Send a message to recipients, in as many transactions as it takes. Does not raise, not even for a bug: what the
+    server took must be known. But where the content cannot be read, it raises ContentLost before the message was ended.
 
     `session` carries the proof that it may have the message; `server` is its name and address, for people. Raises
     TypeError when that proof was given for another session.
@@ -80,6 +81,8 @@ async def transact(
         await sending.serve(recipients)
     except SessionLost as lost:
         sending.done.lost = lost
+    except ContentLost:
+        raise
     except Exception:
         log.exception("%s: a bug, in the session with %s", envelope.id, server)
         sending.done.lost, sending.done.broken = _a_bug(), True
@@ -91,15 +94,20 @@ def _a_bug() -> SessionLost:
     return SessionLost(code, text)
 
 
+async def _next(blocks: Iterator[bytes], content: LargeContent) -> bytes | None:
+    """The next block; the disk is not read in the event loop. Raises ContentLost."""
+    return next(blocks, None) if content.tail is None else await asyncio.to_thread(next, blocks, None)
+
+
 class _Sending:
     """One message in one session."""
 
-    def __init__(self, session: Opened, envelope: Envelope, body: bytes, server: str) -> None:
+    def __init__(self, session: Opened, envelope: Envelope, body: Body, server: str) -> None:
         self._session = session
         self._conversation = session.conversation
         offered = self._conversation.client.capabilities
         if envelope.reverse_path is None and not (offered.eight_bit_mime or body.isascii()):
-            body = in_seven_bits(body) or body
+            body = (in_seven_bits(body) if isinstance(body, bytes) else None) or body
         self._envelope = envelope
         self._body = body
         self._server = server
@@ -107,7 +115,7 @@ class _Sending:
         self._eight_bit = not body.isascii()
         self._utf8_header = envelope.smtputf8 and has_utf8_header(body)
         try:
-            self._ready: WireContent | None = wire_content(body)
+            self._ready: _Ready | None = wire_content(body) if isinstance(body, bytes) else body
         except BareLineEnd:
             self._ready = None  # said of every recipient
 
@@ -159,7 +167,7 @@ class _Sending:
             return "5.3.4", f"the message has {len(self._body)} octets; {self._server} takes {offered.size} at most"
         return None
 
-    async def _send(self, group: list[Mailbox], ready: WireContent) -> list[Mailbox]:
+    async def _send(self, group: list[Mailbox], ready: _Ready) -> list[Mailbox]:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
         envelope = self._envelope
         early = len(self._body) <= MAX_EARLY_OCTETS and self._conversation.client.may_send_early
@@ -172,7 +180,7 @@ class _Sending:
             requiretls=envelope.tls_demand is TlsDemand.REQUIRETLS,
             wishes=envelope.wishes,
             smtputf8=self._needs_smtputf8(group),
-            early=ready if early else None,
+            early=ready if early and isinstance(ready, WireContent) else None,
         )
         return await _Transaction(self._session, ready, group, self._server, self.done).run()
 
@@ -180,9 +188,7 @@ class _Sending:
 class _Transaction:
     """One mail transaction whose envelope is on its way."""
 
-    def __init__(
-        self, session: Opened, ready: WireContent, group: list[Mailbox], server: str, done: Transacted
-    ) -> None:
+    def __init__(self, session: Opened, ready: _Ready, group: list[Mailbox], server: str, done: Transacted) -> None:
         self._session = session
         self._conversation = session.conversation
         self._ready = ready
@@ -193,6 +199,7 @@ class _Transaction:
         self._over: EnvelopeAnswered | None = None
         self._unanswered: deque[Mailbox] = deque()  # those who were accepted, until the answer to the message
         self._answers = 0
+        self._end = b""  # what ends a message that is written piece by piece
         self._in_doubt = False  # from the block with the final dot on
 
     async def run(self) -> list[Mailbox]:
@@ -244,19 +251,43 @@ class _Transaction:
 
     def _message_is_under_way(self) -> bool:
         """Send the content, unless it went out before, or is so large that it goes out block by block."""
-        client = self._conversation.client
+        client, ready = self._conversation.client, self._ready
+        if isinstance(ready, LargeContent):
+            self._conversation.command(lambda: self._begin_message(ready))
+            return False
         if not client.sent_early:
-            self._conversation.command(lambda: client.send_message(self._ready))
-            if len(self._ready.octets) > MAX_AT_ONCE_OCTETS:
+            self._conversation.command(lambda: client.send_message(ready))
+            if len(ready.octets) > MAX_AT_ONCE_OCTETS:
                 return False
         self._in_doubt = True
         return True
 
+    def _begin_message(self, content: LargeContent) -> None:
+        self._end = self._conversation.client.begin_message(len(content))
+
     async def _write_large(self) -> None:
-        output = self._conversation.client.take_output()
+        if isinstance(self._ready, LargeContent):
+            await self._conversation.send()
+            await self._write_pieces(self._ready)
+        else:
+            await self._write_last(self._conversation.client.take_output())
+
+    async def _write_pieces(self, content: LargeContent) -> None:
+        """Write a content piece by piece, each looked at before the one before it is sent: so the last one, and the end
+        of the message, go out only when all of it was found undamaged. Raises ContentLost.
+        """
+        client, blocks = self._conversation.client, content.blocks()
+        as_it_is = content.dotless or client.chunking
+        block = next(blocks)
+        while following := await _next(blocks, content):
+            await self._conversation.write_blocks(block if as_it_is else stuff_dots(block))
+            block = following
+        await self._write_last((block if as_it_is else stuff_dots(block)) + self._end)
+
+    async def _write_last(self, output: bytes) -> None:
+        """Write the end of the message; from its last block on, the server may have all of it."""
         last = max(0, len(output) - BLOCK_OCTETS)
-        for start in range(0, last, BLOCK_OCTETS):
-            await self._conversation.write(output[start : min(start + BLOCK_OCTETS, last)])
+        await self._conversation.write_blocks(output[:last])
         self._in_doubt = True
         await self._conversation.write(output[last:])
 

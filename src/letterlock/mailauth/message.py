@@ -5,6 +5,7 @@ byte like any other. `with_crlf` makes a message of a file that a Unix program w
 """
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,10 +40,21 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """The fields from the top, and the body: everything after the first empty line, as a view without a copy."""
+    """The fields from the top, and the body: everything after the first empty line, as a view without a copy.
+
+    `rest` reads what follows `body`, of a message that is not in memory whole: in blocks, each time from its beginning.
+    """
 
     fields: tuple[Field, ...]
     body: memoryview
+    rest: Callable[[], Iterable[bytes]] | None = None
+
+    def body_views(self) -> Iterator[memoryview]:
+        """The whole body, in views."""
+        yield self.body
+        if self.rest is not None:
+            for block in self.rest():
+                yield memoryview(block)
 
     @cached_property
     def by_name(self) -> dict[bytes, tuple[Field, ...]]:

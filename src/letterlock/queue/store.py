@@ -6,6 +6,7 @@ One contract suite per protocol (tests/contract/) runs over every store.
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from letterlock.mail.checked_content import Body, Tail
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.copies import MessageCopy
 from letterlock.queue.orders import Order, Page, Tally, TallyBy, Wanted
@@ -50,13 +51,35 @@ class UnreadableMessage(Exception):
     """A message's rows or content are damaged, or sealed with another key: it can neither be copied nor restored."""
 
 
+class Spool(Protocol):
+    """Takes the body of a large message to the disk while it arrives. One call at a time."""
+
+    async def write(self, pieces: Sequence[bytes]) -> None:
+        """Add pieces, each of whole lines. Raises StoreFailed."""
+
+    async def finish(self, pieces: Sequence[bytes]) -> Tail:
+        """Add the last pieces; all of it is on disk, fsynced, when this returns. Raises StoreFailed.
+
+        It is the store's from the moment that a message with this tail is handed to `accept`.
+        """
+
+    def discard(self) -> None:
+        """No message has it: remove it, before `accept` was called or after that failed. Raises nothing."""
+
+
 class AcceptStore(Protocol):
     """What `receive` needs: take responsibility for a message. Every verb may raise StoreFailed."""
+
+    def spool(self) -> Spool:
+        """Where a large body can go before its message is accepted. Nothing is written yet."""
+
+    async def share(self, body: Body) -> Body:
+        """The same body for another message: each keeps what is spooled of it, whichever is removed first."""
 
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),
@@ -78,8 +101,11 @@ class AcceptStore(Protocol):
 class BodyStore(Protocol):
     """Reads the content of a message that is still queued."""
 
-    async def body(self, message_id: str) -> bytes:
-        """The message content, with CRLF line ends, as it was accepted. Raises KeyError, StoreFailed."""
+    async def body(self, message_id: str) -> Body:
+        """The message content, with CRLF line ends, as it was accepted. Raises KeyError, StoreFailed.
+
+        Of a large one that was spooled, only the header section is read.
+        """
 
 
 class WorkStore(BodyStore, Protocol):
@@ -100,6 +126,9 @@ class WorkStore(BodyStore, Protocol):
         `avoid`: skip these next hops. `only`: if not empty, claim only tasks for these. `since`: skip tasks that were
         due before then.
         """
+
+    async def quarantine(self, message_id: str, why: str) -> None:
+        """The tail of a content cannot be read (ContentLost): nobody is sent the message, and an operator sees why."""
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost."""

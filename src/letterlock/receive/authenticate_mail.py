@@ -11,7 +11,7 @@ from letterlock.keys import Key
 from letterlock.mail.replies import Reply
 from letterlock.mailauth.dmarc.actions import Action, Choice
 from letterlock.mailauth.mail_verdict import AuthenticatedMail, MailVerdict
-from letterlock.mailauth.message import Message, OversizedHeader, split
+from letterlock.mailauth.message import Message, OversizedHeader
 from letterlock.mailauth.receiving import Decision, ReceivingPolicy, decide
 from letterlock.mailauth.results import render, without_forged
 from letterlock.mailauth.spf.request import Request, helo_request, mail_from_request
@@ -134,7 +134,7 @@ class AuthenticateMail:
         if facts.may_relay:
             return None
         try:
-            message = split(draft.content)
+            message = draft.parsed()
         except OversizedHeader:
             return OVERSIZED
         requests = _requests(facts, draft, self._hostname)

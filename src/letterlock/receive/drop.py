@@ -18,6 +18,7 @@ from contextlib import suppress
 from letterlock.dkim import signed
 from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body, head_of
 from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
@@ -170,7 +171,7 @@ class DropCollector:
     async def _accept(self, message_id: str, dropped: Dropped, batch: Batch) -> None:
         about, draft = b"", None
         if batch.message is not None:
-            about = batch.message.content
+            about = head_of(batch.message.content)
             facts = _facts(dropped.uid, batch.message.recipients)
             refusal = await self._check_recipients(batch, batch.message, facts)
             if refusal is None and batch.message.recipients:
@@ -215,13 +216,14 @@ class DropCollector:
         Raises StoreFailed.
         """
         for copy in draft.copies:
-            envelope, body = draft.copied(copy, self._new_id(), client, self._options.expire_seconds)
+            envelope, whole = draft.copied(copy, self._new_id(), client, self._options.expire_seconds)
+            body = await self._store.share(whole)
             leases = self._handover.prepare(envelope)
             await self._store.accept(envelope, body, next_attempt_at=envelope.accepted_at, leases=leases)
             self._show_observers(envelope, body, uid)
             self._handover.take(envelope, body, leases)
 
-    async def _keep(self, envelope: Envelope, body: bytes, uid: int) -> None:
+    async def _keep(self, envelope: Envelope, body: Body, uid: int) -> None:
         """Put a message on disk, remove its file, and only then let it be delivered. Raises StoreFailed."""
         leases = self._handover.prepare(envelope)
         later = envelope.accepted_at + UNLEASED_SECONDS
@@ -231,9 +233,9 @@ class DropCollector:
         self._show_observers(envelope, body, uid)
         self._handover.take(envelope, body, leases)
 
-    def _show_observers(self, envelope: Envelope, body: bytes, uid: int) -> None:
+    def _show_observers(self, envelope: Envelope, body: Body, uid: int) -> None:
         if self._observers:
-            arrival = Arrival(client="local", protocol="local", message_id=message_id_of(body), local_uid=uid)
+            arrival = Arrival(client="local", protocol="local", message_id=message_id_of(head_of(body)), local_uid=uid)
             self._observers.received(envelope, arrival)
 
     async def _finish(self, message_id: str) -> None:

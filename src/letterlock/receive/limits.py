@@ -4,6 +4,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 
+from letterlock.mail.checked_content import SPOOLED_OCTETS
 from letterlock.mail.replies import Reply
 from letterlock.receive.pipeline import Facts
 from letterlock.smtp.server_events import SenderOffered
@@ -92,4 +93,5 @@ class RequireRoom:
         octets = offer.size or 0
         if not self._has_room_on_disk(octets):
             return STORE_FULL
-        return None if self._memory.has_room(COPIES * octets) else NO_MEMORY
+        held = min(octets, SPOOLED_OCTETS)  # of a larger one, the rest goes to the disk as it comes
+        return None if self._memory.has_room(COPIES * held) else NO_MEMORY

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from letterlock.mail.checked_content import SPOOLED_OCTETS, Body
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.net.streams import TcpStream
@@ -24,6 +25,7 @@ from letterlock.receive.receipt_log import SessionJournal
 from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handover, Service, Services, Session
 from letterlock.receive.session_counts import SessionCounts
 from letterlock.receive.steps import steps_of
+from letterlock.smtp.arriving import MAX_HEADER_OCTETS
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
 log = logging.getLogger("letterlock.receive")
@@ -35,7 +37,7 @@ class _Nobody:
     def prepare(self, _envelope: Envelope, /) -> Sequence[Lease]:
         return ()
 
-    def take(self, _envelope: Envelope, _body: bytes, _leases: Sequence[Lease], /) -> None:
+    def take(self, _envelope: Envelope, _body: Body, _leases: Sequence[Lease], /) -> None:
         pass
 
 
@@ -48,8 +50,11 @@ def _always(_octets: int) -> bool:
 
 
 def _memory(options: ReceiveOptions) -> int:
-    """One message of the largest size always fits, with every line dot-stuffed and with what was read behind it."""
-    largest = COPIES * (options.max_message_octets * 4 // 3 + CONTENT_OCTETS)
+    """One message always fits, with every line dot-stuffed and with what was read behind it.
+
+    Of a large one that is its header section and what is not on the disk yet.
+    """
+    largest = COPIES * (min(options.max_message_octets * 4 // 3, MAX_HEADER_OCTETS + SPOOLED_OCTETS) + CONTENT_OCTETS)
     return max(options.max_inflight_octets, largest)
 
 

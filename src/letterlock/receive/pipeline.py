@@ -23,11 +23,12 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import CheckedContent
+from letterlock.mail.checked_content import CheckedContent, LargeContent
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes
 from letterlock.mailauth.mail_verdict import MailVerdict
+from letterlock.mailauth.message import Message, split
 from letterlock.smtp.server_events import MessageReceived, RecipientOffered, SenderOffered
 
 Answer = Reply | None
@@ -78,6 +79,8 @@ class Draft:
     operator instead of being delivered.
     `copies` are queued beside it, each under an id of its own; `own_fields` go above the fields, and into no copy.
     Without recipients the message is accepted and thrown away.
+    `content` is all of a message, or, where there is `rest`, its header section: of a message of more than
+    PIECE_OCTETS. Signatures cover the rest too: `parsed` gives all of it.
     """
 
     id: str
@@ -94,6 +97,7 @@ class Draft:
     quarantined: str | None = None
     own_fields: bytes = b""
     copies: tuple[Copy, ...] = ()
+    rest: LargeContent | None = None
 
     @classmethod
     def of(cls, message: MessageReceived, message_id: str, now: float) -> "Draft":
@@ -101,29 +105,49 @@ class Draft:
 
         Bytes above 127 make it 8BITMIME, whatever the client declared.
         """
-        content = message.take_content()
+        whole = message.take_content()
+        large = whole if isinstance(whole, LargeContent) else None
         return cls(
             id=message_id,
             received_at=now,
             reverse_path=message.reverse_path,
             recipients=message.recipients,
-            body_type=message.body_type if content.isascii() else BodyType.EIGHT_BIT_MIME,
+            body_type=message.body_type if whole.isascii() else BodyType.EIGHT_BIT_MIME,
             tls_demand=TlsDemand.REQUIRETLS if message.requiretls else TlsDemand.NONE,
             wishes=message.wishes,
             smtputf8=message.smtputf8,
-            content=content,
+            content=whole if not isinstance(whole, LargeContent) else CheckedContent(whole.head),
+            rest=large,
         )
 
     def add_field(self, field: bytes) -> None:
         """Put a header field, with its CRLF, on top of the message."""
         self.fields = field + self.fields
 
-    def finish(self, client: str, lifetime_seconds: float) -> tuple[Envelope, CheckedContent]:
+    @property
+    def octets(self) -> int:
+        """How large the message is, without what steps added."""
+        return len(self.content) if self.rest is None else len(self.rest)
+
+    def parsed(self, *, added: bool = False) -> Message:
+        """The message by its fields and body, with the fields that steps `added` on top. Raises OversizedHeader.
+
+        The body of a large message is read from the disk: not in the event loop. Reading it raises ContentLost, which
+        ends the reception with 451.
+        """
+        received = split(self.content)
+        above = split(self.fields + b"\r\n").fields if added else ()
+        return Message(above + received.fields, received.body, None if self.rest is None else self.rest.rest)
+
+    def finish(self, client: str, lifetime_seconds: float) -> tuple[Envelope, CheckedContent | LargeContent]:
         """The envelope and the body to store. The draft gives its content away: a large one is not held twice."""
         content, self.content = self.content, CheckedContent()
         if self.own_fields:
             self.fields = self.own_fields + self.fields
-        body = content.below(self.fields) if self.fields else content
+        if self.rest is not None:
+            body: CheckedContent | LargeContent = self.rest.with_head(self.fields + content)
+        else:
+            body = content.below(self.fields) if self.fields else content
         envelope = Envelope(
             id=self.id,
             reverse_path=self.reverse_path,
@@ -141,7 +165,7 @@ class Draft:
 
     def copied(
         self, copy: Copy, message_id: str, client: str, lifetime_seconds: float
-    ) -> tuple[Envelope, CheckedContent]:
+    ) -> tuple[Envelope, CheckedContent | LargeContent]:
         """The envelope and the body of one of the copies; before `finish`."""
         draft = replace(
             self,

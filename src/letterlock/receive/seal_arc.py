@@ -8,7 +8,7 @@ from letterlock.mailauth.arc.seal import seal
 from letterlock.mailauth.dkim.signature import Algorithm
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.mail_verdict import MailVerdict
-from letterlock.mailauth.message import Message, OversizedHeader, split
+from letterlock.mailauth.message import OversizedHeader
 from letterlock.mailauth.results import render
 from letterlock.receive.pipeline import Draft, Facts
 from letterlock.receive.sign_dkim import MAX_OCTETS_AT_ONCE
@@ -34,7 +34,7 @@ class SealArc:
         if verdict is None or verdict.arc.temporary:
             return
         try:
-            if len(draft.content) <= MAX_OCTETS_AT_ONCE:
+            if draft.octets <= MAX_OCTETS_AT_ONCE:
                 fields = self._fields(draft, verdict)
             else:
                 fields = await asyncio.to_thread(self._fields, draft, verdict)
@@ -44,7 +44,5 @@ class SealArc:
         draft.add_field(fields)
 
     def _fields(self, draft: Draft, verdict: MailVerdict) -> bytes:
-        added, received = split(draft.fields + b"\r\n"), split(draft.content)
-        message = Message(added.fields + received.fields, received.body)
         results = render(verdict.results(self._authserv_id)).partition(b":")[2]
-        return seal(message, verdict.arc, results, self._key, draft.received_at)
+        return seal(draft.parsed(added=True), verdict.arc, results, self._key, draft.received_at)

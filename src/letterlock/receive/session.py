@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, ContentLost, LargeContent, head_of
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
@@ -14,7 +15,7 @@ from letterlock.net.time_limits import Limit
 from letterlock.net.tls import TlsStream, accept_tls
 from letterlock.ports import Clock, Stream
 from letterlock.queue.observing import NOBODY, Arrival, Observers
-from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
+from letterlock.queue.store import AcceptStore, Spool, StoreFailed, StoreFull
 from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authenticator, AuthExchange
 from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudget
@@ -23,6 +24,7 @@ from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.receipt_log import SessionJournal
 from letterlock.receive.session_counts import SessionCounts
+from letterlock.receive.spooling import Spooling
 from letterlock.sasl.exchange import Accepted, Challenge, Rejected
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
@@ -57,7 +59,7 @@ class Handover(Protocol):
     def prepare(self, envelope: Envelope, /) -> Sequence[Lease]:
         """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
 
-    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease], /) -> None:
+    def take(self, envelope: Envelope, body: Body, leases: Sequence[Lease], /) -> None:
         """A message is on disk under these leases, and due in the queue where there is none."""
 
 
@@ -122,6 +124,8 @@ class Session:
         self._auth: AuthExchange | None = None
         self._mechanism = ""
         self._held_octets = 0
+        self._spooling = Spooling(services.store)
+        self._pressed = False  # there is no memory for what came last: what can goes to the disk now
         self._patience = _Patience(options)
         self._loop = asyncio.get_running_loop()
         self._limit = Limit()
@@ -146,6 +150,7 @@ class Session:
             self._hold(0)
             for ended in self._pipeline.ended:
                 ended(self._facts)
+            self._spooling.discard()
             self._journal.disconnected(self._smtp.commands)
 
     def stop(self, at: float) -> None:
@@ -209,6 +214,7 @@ class Session:
         """Write what is to be said, and hear the client out until something has to be waited for."""
         receiving = self._smtp.receiving
         if receiving:
+            await self._spool()
             await self._write()
         self._before_reading()
         with self._limit.until(self._deadline()):
@@ -223,7 +229,9 @@ class Session:
         """Answer at once what one read brought; None when that cannot be, or when much content is coming."""
         self._hear(data)
         self._due = self._advance()
-        if self._due is not None or (len(data) == READ_OCTETS and self._smtp.receiving):
+        if self._due is not None:
+            return None
+        if self._smtp.receiving and (len(data) == READ_OCTETS or self._held_octets > SPOOLED_OCTETS or self._pressed):
             return None
         self._before_reading()
         self._limit.move(self._deadline())
@@ -232,13 +240,35 @@ class Session:
     def _before_reading(self) -> None:
         if self._held_octets and not self._smtp.in_transaction:
             self._hold(0)  # what RSET or EHLO forgot
+            self._spooling.discard()
         self._patience.look_at(self._smtp)
 
     def _hear(self, data: bytes) -> None:
         self._smtp.feed(data)
         if self._smtp.receiving and not self._hold(self._smtp.held_octets):
-            self._smtp.discard_content(NO_MEMORY)
-            self._hold(self._smtp.held_octets)
+            if self._smtp.arriving is not None and not self._pressed:
+                self._pressed = True
+            else:
+                self._give_up(NO_MEMORY)
+
+    def _give_up(self, reply: Reply) -> None:
+        """Keep nothing of the message that is arriving."""
+        self._smtp.discard_content(reply)
+        self._spooling.discard()
+        self._hold(self._smtp.held_octets)
+
+    async def _spool(self) -> None:
+        """Take to the disk what a large message should not hold in memory."""
+        arriving = self._smtp.arriving
+        self._spooling.forget_all_but(arriving)
+        if arriving is not None and (self._pressed or self._spooling.is_due(arriving)):
+            try:
+                await self._spooling.write(arriving)
+            except StoreFailed as error:
+                self._give_up(_store_reply(error))
+            if not self._hold(self._smtp.held_octets):
+                self._give_up(NO_MEMORY)
+        self._pressed = False
 
     async def _write(self) -> None:
         output = self._smtp.take_output()
@@ -305,70 +335,90 @@ class Session:
 
     async def _take(self, message: MessageReceived) -> None:
         """Run the message steps; then put the message on disk, unless one refused it."""
+        if isinstance(message.content, LargeContent):
+            try:
+                message.content = await self._spooling.finish(self._smtp.arriving, message.content)
+            except StoreFailed as error:
+                self._refuse_message(_store_reply(error), message)
+                return
         draft = Draft.of(message, self._services.new_id(), self._services.clock.now())
         stage = self._pipeline.message
-        refusal = await stage.run_waiting(self._facts, draft) if stage.waits else stage.run(self._facts, draft)
+        try:
+            refusal = await stage.run_waiting(self._facts, draft) if stage.waits else stage.run(self._facts, draft)
+        except ContentLost as lost:  # the disk gave back something else than it was given
+            self._journal.not_queued(draft.id, str(lost))
+            refusal = STORE_FAILED
         if refusal is None:
-            if not draft.recipients:
-                self._journal.discarded(draft.id)
-                self._smtp.accept(f"discarded as {draft.id}")
-            elif not draft.copies or await self._keep_copies(draft):
-                kept = draft.finish(self._facts.client_label, self._options.expire_seconds)
-                await (self._keep(*kept) if draft.quarantined is None else self._hold_back(*kept, draft.quarantined))
+            await self._dispose_of(draft)
+            self._hold(0)
         else:
-            self._reject("END-OF-MESSAGE", refusal, message.reverse_path)
-            self._smtp.refuse(refusal)
+            self._refuse_message(refusal, message)
+
+    def _refuse_message(self, refusal: Reply, message: MessageReceived) -> None:
+        self._spooling.discard()
+        self._reject("END-OF-MESSAGE", refusal, message.reverse_path)
+        self._smtp.refuse(refusal)
         self._hold(0)
+
+    async def _dispose_of(self, draft: Draft) -> None:
+        """Put an accepted message on disk, with its copies; or nowhere, where nobody is to have it."""
+        if not draft.recipients:
+            self._spooling.discard()
+            self._journal.discarded(draft.id)
+            self._smtp.accept(f"discarded as {draft.id}")
+        elif not draft.copies or await self._keep_copies(draft):
+            await self._keep(*draft.finish(self._facts.client_label, self._options.expire_seconds), draft.quarantined)
 
     async def _keep_copies(self, draft: Draft) -> bool:
         """Put the copies on disk, before the message itself; False: one failed, and the client was put off.
 
         It sends all again then, and who was served already gets the message twice: rather that than not at all.
         """
-        client, lifetime, why = self._facts.client_label, self._options.expire_seconds, draft.quarantined
+        client, lifetime = self._facts.client_label, self._options.expire_seconds
         for copy in draft.copies:
-            kept = draft.copied(copy, self._services.new_id(), client, lifetime)
-            put = self._keep(*kept, is_copy=True) if why is None else self._hold_back(*kept, why, is_copy=True)
-            if not await put:
+            envelope, whole = draft.copied(copy, self._services.new_id(), client, lifetime)
+            try:
+                body = await self._services.store.share(whole)
+            except StoreFailed as error:
+                self._refuse_for_the_store(envelope, error, None)
+                return False
+            if not await self._keep(envelope, body, draft.quarantined, is_copy=True):
                 return False
         return True
 
-    async def _hold_back(self, envelope: Envelope, body: bytes, why: str, *, is_copy: bool = False) -> bool:
-        """Put a message on disk for an operator to look at: nobody delivers it before they release it."""
+    async def _keep(self, envelope: Envelope, body: Body, quarantined: str | None, *, is_copy: bool = False) -> bool:
+        """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5); False: the client was put off.
+
+        `quarantined`: why it waits for an operator to look at it, and nobody delivers it before they release it.
+        """
+        # If this is cancelled, the message may be accepted all the same: its file is the store's from here on.
+        spool = None if is_copy else self._spooling.hand_over()
+        leases = self._services.handover.prepare(envelope) if quarantined is None else ()
         try:
-            await self._services.store.accept(envelope, body, next_attempt_at=envelope.accepted_at, quarantined=why)
+            await self._services.store.accept(
+                envelope, body, next_attempt_at=envelope.accepted_at, leases=leases, quarantined=quarantined
+            )
         except StoreFailed as error:
-            self._refuse_for_the_store(envelope, error)
+            self._refuse_for_the_store(envelope, error, spool)
             return False
-        self._accepted(envelope, body, is_copy=is_copy)
-        return True
-
-    async def _keep(self, envelope: Envelope, body: bytes, *, is_copy: bool = False) -> bool:
-        """Put a message on disk, and only then say 250 (RFC 5321 section 4.2.5)."""
-        try:
-            leases = self._services.handover.prepare(envelope)
-            await self._services.store.accept(envelope, body, next_attempt_at=envelope.accepted_at, leases=leases)
-        except StoreFailed as error:
-            self._refuse_for_the_store(envelope, error)
-            return False
-        self._accepted(envelope, body, is_copy=is_copy)
-        self._services.handover.take(envelope, body, leases)
-        return True
-
-    def _refuse_for_the_store(self, envelope: Envelope, error: StoreFailed) -> None:
-        self._journal.not_queued(envelope.id, str(error))
-        refusal = STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED
-        self._services.counts.rejected("END-OF-MESSAGE", refusal)
-        self._smtp.refuse(refusal)
-
-    def _accepted(self, envelope: Envelope, body: bytes, *, is_copy: bool) -> None:
-        """A message is on disk; the client hears of it, and not of its copies."""
-        if not is_copy:
+        if not is_copy:  # the client hears of the message, and not of its copies
             self._smtp.accept(f"queued as {envelope.id}")
             self._journal.queued()
         self._show_observers(envelope, body)
+        if quarantined is None:
+            self._services.handover.take(envelope, body, leases)
+        return True
 
-    def _show_observers(self, envelope: Envelope, body: bytes) -> None:
+    def _refuse_for_the_store(self, envelope: Envelope, error: StoreFailed, spool: Spool | None) -> None:
+        if spool is not None:
+            spool.discard()
+        self._spooling.discard()
+        self._journal.not_queued(envelope.id, str(error))
+        refusal = _store_reply(error)
+        self._services.counts.rejected("END-OF-MESSAGE", refusal)
+        self._smtp.refuse(refusal)
+
+    def _show_observers(self, envelope: Envelope, body: Body) -> None:
         if observers := self._services.observers:
             facts = self._facts
             arrival = Arrival(
@@ -376,7 +426,7 @@ class Session:
                 protocol=facts.protocol,
                 hello=facts.hello,
                 handshake=facts.tls,
-                message_id=message_id_of(body),
+                message_id=message_id_of(head_of(body)),
                 user=self._journal.user,
                 mechanism=self._journal.mechanism,
             )
@@ -442,6 +492,10 @@ class Session:
             return False
         self._journal.secured(self._facts.tls)
         return True
+
+
+def _store_reply(error: StoreFailed) -> Reply:
+    return STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED
 
 
 class _Patience:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from letterlock.mailauth.dkim.sign import Signer
-from letterlock.mailauth.message import Message, OversizedHeader, split
+from letterlock.mailauth.message import OversizedHeader
 from letterlock.receive.pipeline import Draft, Facts
 
 # Hashing so much takes about a millisecond. More is hashed in a thread, so that other sessions do not wait for it.
@@ -26,7 +26,7 @@ class SignDkim:
         if not facts.may_relay:
             return
         try:
-            if len(draft.content) <= MAX_OCTETS_AT_ONCE:
+            if draft.octets <= MAX_OCTETS_AT_ONCE:
                 signatures = self._signatures(draft)
             else:
                 signatures = await asyncio.to_thread(self._signatures, draft)
@@ -37,5 +37,4 @@ class SignDkim:
 
     def _signatures(self, draft: Draft) -> bytes:
         """The DKIM-Signature fields, over the fields that steps added as well. Raises OversizedHeader."""
-        added, received = split(draft.fields + b"\r\n"), split(draft.content)
-        return self._signer.sign(Message(added.fields + received.fields, received.body), draft.received_at)
+        return self._signer.sign(draft.parsed(added=True), draft.received_at)

@@ -10,7 +10,7 @@ from letterlock.dkim import Signer, signed
 from letterlock.dsn import compose
 from letterlock.events import LogEvent
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import has_utf8_header
+from letterlock.mail.checked_content import Body, LargeContent, has_utf8_header, head_of
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.wishes import Ret
@@ -139,11 +139,12 @@ class Reporter:
             await self._notified(notice, None, now)
             return
         dsn_id = self._new_id()
-        original = await self._original(about.id) if original is None else original
+        body = await self._original(about.id) if original is None else original
         report = report_on(notice, about.reverse_path, now=now)
         domains = dict.fromkeys(recipient.domain for recipient in about.recipients)
-        full = _returns_all(about) and self._rules.guard_the_way_back(about.reverse_path.domain, domains)
-        content = compose(report, original, hostname=self._hostname, message_id=dsn_id, now=now, full=full)
+        small = not isinstance(body, LargeContent)  # a larger one than a notification returns, whatever RET says
+        full = small and _returns_all(about) and self._rules.guard_the_way_back(about.reverse_path.domain, domains)
+        content = compose(report, head_of(body), hostname=self._hostname, message_id=dsn_id, now=now, full=full)
         content = await signed(self._signer, content, now)
         envelope = Envelope(
             id=dsn_id,
@@ -182,7 +183,7 @@ class Reporter:
         found = () if self._site is None else await self._site.addresses(sender, now)
         return found or (sender,)
 
-    async def _original(self, message_id: str) -> bytes:
+    async def _original(self, message_id: str) -> Body:
         """The content; nothing when it is damaged (its sender is notified all the same) or the message gone."""
         try:
             return await self._store.body(message_id)

@@ -23,6 +23,7 @@ from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.route_settings import SettingsByRoute
 from letterlock.deliver.session import EvidenceSource
 from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
+from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
@@ -134,7 +135,7 @@ class Deliverer:
         hops = dict.fromkeys([mailbox.domain for mailbox in envelope.recipients])
         return tuple([Lease(next(self._tokens), envelope.id, hop, until) for hop in hops if self._leasing.room(hop)])
 
-    def take(self, envelope: Envelope, body: bytes, leases: Sequence[Lease]) -> None:
+    def take(self, envelope: Envelope, body: Body, leases: Sequence[Lease]) -> None:
         """A message is on disk under these leases (and due in the queue where there is none): deliver it."""
         for lease in leases:
             recipients = tuple([mailbox for mailbox in envelope.recipients if mailbox.domain == lease.next_hop])
@@ -435,6 +436,8 @@ class Deliverer:
             await self._park(replace(task, lease=kept.lease), busy)
         except LeaseLost:
             log.warning("%s: the lease was lost, or the message removed: not delivered", task.lease.message_id)
+        except ContentLost as lost:
+            return await self._quarantine(task, str(lost))
         except StoreFailed as error:
             log.warning("%s: the queue cannot be read: %s", task.lease.message_id, error)
             return deferred_whole(task, now=self._clock.now(), code=QUEUE_UNREADABLE)
@@ -451,7 +454,16 @@ class Deliverer:
                 self._trying.discard(me)
         return None
 
-    async def _content(self, task: DeliveryTask) -> bytes | None:
+    async def _quarantine(self, task: DeliveryTask, why: str) -> Attempt | None:
+        """Set a message aside whose content turned out to be damaged; what could not be set aside is deferred."""
+        try:
+            await self._store.quarantine(task.lease.message_id, why)
+        except StoreFailed as error:
+            log.warning("%s: cannot be quarantined (%s): %s", task.lease.message_id, why, error)
+            return deferred_whole(task, now=self._clock.now(), code=QUEUE_UNREADABLE)
+        return None
+
+    async def _content(self, task: DeliveryTask) -> Body | None:
         try:
             body = await self._store.body(task.lease.message_id)
         except KeyError:

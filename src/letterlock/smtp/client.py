@@ -233,6 +233,18 @@ class SmtpClient:
         else:
             self._output += (ready.octets, b".\r\n")
 
+    def begin_message(self, octets: int) -> bytes:
+        """The same for a message of so many octets that the driver writes itself, with its dots doubled after DATA.
+
+        Returns what it writes behind the last octet: until then there is no message. Raises LocalProtocolError.
+        """
+        self._demand(ClientState.SENDING)
+        self._await(*self._message_answers())
+        if not self.capabilities.chunking:
+            return b".\r\n"
+        self._output.append(b"BDAT %d LAST\r\n" % octets)
+        return b""
+
     def _message_answers(self) -> list[_Command]:
         if not self.lmtp:
             return [_Command(Step.MESSAGE)]

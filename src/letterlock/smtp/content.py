@@ -13,6 +13,11 @@ def unstuff_dots(content: bytes) -> bytes:
     return content[content[:1] == b"." :].replace(b"\r\n.", b"\r\n")
 
 
+def has_dotted_line(content: bytes | bytearray) -> bool:
+    """Whether a line begins with a dot. It begins with a line."""
+    return content.startswith(b".") or b"\r\n." in content
+
+
 def has_bare_line_ends(content: bytes) -> bool:
     """Whether a CR or LF stands anywhere but in CRLF (RFC 5321 section 2.3.8)."""
     for start in range(0, len(content), LOOK_OCTETS):

@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from letterlock.mail.checked_content import PIECE_OCTETS
 from letterlock.smtp.content import END_OF_CONTENT
 
 _OVERLAP = len(END_OF_CONTENT) - 1
@@ -24,6 +25,7 @@ class Input:
         self._buffer = bytearray()
         self._scanned = 0
         self._dotted = False
+        self._ripe_at = PIECE_OCTETS
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
@@ -68,6 +70,12 @@ class Input:
         self._buffer[:0] = b"\r\n"
         self._scanned = 0
         self._dotted = False
+        self._ripe_at = PIECE_OCTETS
+
+    @property
+    def ripe(self) -> bool:
+        """Whether there is so much content, though not its end, that `take_lines` is worth while."""
+        return len(self._buffer) >= self._ripe_at
 
     @property
     def dotted(self) -> bool:
@@ -86,6 +94,24 @@ class Input:
             content = view[2 : end + 2].tobytes()
         del self._buffer[: end + len(END_OF_CONTENT)]
         return content
+
+    def take_lines(self) -> bytes:
+        """The whole lines of content so far, still dot-stuffed, when `next_content` found no end.
+
+        The CRLF of the last one is also left here: it may be the first of CRLF.CRLF.
+        """
+        end = self._buffer.rfind(b"\r\n")
+        with memoryview(self._buffer) as view:
+            lines = view[2 : end + 2].tobytes()
+        del self._buffer[:end]
+        self._scanned = max(0, self._scanned - end)
+        self._ripe_at = len(self._buffer) + PIECE_OCTETS
+        return lines
+
+    @property
+    def tail(self) -> bytes:
+        """The unfinished line that `take_lines` left."""
+        return bytes(self._buffer[2:])
 
     def skip_content(self) -> bool:
         """Drop content; whether its end was there."""

@@ -10,9 +10,10 @@ import base64
 from collections.abc import Callable
 from typing import ClassVar
 
-from letterlock.mail.checked_content import CheckedContent, DotlessContent
+from letterlock.mail.checked_content import PIECE_OCTETS, CheckedContent, DotlessContent, LargeContent
 from letterlock.mail.replies import Reply
 from letterlock.smtp import server_replies as say
+from letterlock.smtp.arriving import ArrivingContent, fault_of, fault_of_lines
 from letterlock.smtp.client_events import LocalProtocolError
 from letterlock.smtp.commands import (
     POSTMASTER,
@@ -27,7 +28,7 @@ from letterlock.smtp.commands import (
     parse_rcpt,
     parse_sasl,
 )
-from letterlock.smtp.content import unstuff_dots
+from letterlock.smtp.content import has_dotted_line, unstuff_dots
 from letterlock.smtp.lines import LineFault
 from letterlock.smtp.server_events import (
     AuthAnswered,
@@ -44,7 +45,7 @@ from letterlock.smtp.server_events import (
 )
 from letterlock.smtp.server_session import ServerSession
 from letterlock.smtp.server_table import TABLE, Effect, State
-from letterlock.smtp.server_transaction import Chunk, Transaction, fault_of
+from letterlock.smtp.server_transaction import Chunk, Transaction
 
 _UNREADY = frozenset({State.NEW, State.HANDSHAKE})
 _ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP}
@@ -163,6 +164,7 @@ class SmtpServer(ServerSession):
         else:
             self._mail.refusal = reply  # it answers the next chunk
         self._mail.content = bytearray()
+        self._mail.arriving = None
 
     def tls_established(self) -> None:
         """The handshake is done: forget what was said in clear; EHLO comes next (RFC 3207 section 4.2)."""
@@ -383,19 +385,43 @@ class SmtpServer(ServerSession):
             return True
         content = self._input.next_content()
         if content is None:
-            # Stuffed dots do not count as size: at the worst every line is one, and three octets travel as four.
-            if len(self._input) > self._limits.max_message_octets * 4 // 3 + 8:
-                self.discard_content(say.TOO_LARGE)
+            if (fault := self._look_through_content()) is not None:
+                self.discard_content(fault)
                 self._input.skip_content()
             return False
-        if self._input.dotted:
-            content = unstuff_dots(content)
-            checked = CheckedContent(content)
-        else:
-            checked = DotlessContent(content)
+        dotless = not self._input.dotted
+        self._end_content(content if dotless else unstuff_dots(content), dotless=dotless)
+        return True
+
+    def _look_through_content(self) -> Reply | None:
+        """Take in what a large message has so far; the reply that refuses it."""
+        # Stuffed dots do not count as size: at the worst every line is one, and three octets travel as four.
+        if len(self._input) > self._limits.max_message_octets * 4 // 3 + 8:
+            return say.TOO_LARGE
+        if not self._input.ripe:
+            return None
+        lines, dotless = self._input.take_lines(), not self._input.dotted
+        return self._take_lines(lines if dotless else unstuff_dots(lines), self._input.tail, dotless=dotless)
+
+    def _take_lines(self, lines: bytes, tail: bytes, *, dotless: bool) -> Reply | None:
+        """Add lines to the content that is arriving. `tail`: the unfinished line that follows."""
+        if self._mail.arriving is None:
+            self._mail.arriving = ArrivingContent(self._limits)
+        if (fault := self._mail.arriving.take(lines, dotless=dotless)) is not None:
+            return fault
+        if len(tail) <= self._limits.max_text_line_octets + 1:  # it may have a dot more than counts
+            return None
+        return fault_of_lines(tail, self._limits) or say.TEXT_LINE_TOO_LONG
+
+    def _end_content(self, content: bytes, *, dotless: bool) -> None:
+        """The last lines of a content, or all of it, are here."""
+        if (arriving := self._mail.arriving) is not None:
+            fault = arriving.take(content, dotless=dotless, last=True)
+            self._finish_content(arriving.whole(), fault)
+            return
+        checked = DotlessContent(content) if dotless else CheckedContent(content)
         del content  # it may be large, and what follows looks at a copy
         self._finish_content(checked, fault_of(checked, self._limits))
-        return True
 
     def _begin_chunk(self, command: Command, refusal: Reply | None) -> None:
         """The octets of a chunk are read whether they are wanted or not (RFC 3030 section 2): none is a command."""
@@ -410,13 +436,25 @@ class SmtpServer(ServerSession):
         chunk.left -= len(octets)
         if chunk.refusal is None:
             self._mail.content += octets
-            if len(self._mail.content) > self._limits.max_message_octets:
-                self.discard_content(say.TOO_LARGE)
+            if (fault := self._look_through_chunks()) is not None:
+                self.discard_content(fault)
         if chunk.left:
             return False
         self._chunk = None
         self._end_chunk(chunk)
         return True
+
+    def _look_through_chunks(self) -> Reply | None:
+        """Take in what a large message has so far; the reply that refuses it."""
+        content, limits = self._mail.content, self._limits
+        if len(content) > limits.max_message_octets:
+            return say.TOO_LARGE
+        if len(content) < PIECE_OCTETS + (limits.max_text_line_octets if self._mail.arriving else 0):
+            return None
+        end = content.rfind(b"\r\n")
+        lines = bytes(content[: end + 2]) if end >= 0 else b""
+        del content[: len(lines)]
+        return self._take_lines(lines, bytes(content), dotless=not has_dotted_line(lines))
 
     def _end_chunk(self, chunk: Chunk) -> None:
         if not chunk.wanted and chunk.refusal is not None:
@@ -431,11 +469,9 @@ class SmtpServer(ServerSession):
             content, self._mail.content = self._mail.content, bytearray()
             if content and not content.endswith(b"\r\n"):
                 content += b"\r\n"
-            dotted = content.startswith(b".") or b"\r\n." in content
-            checked = CheckedContent(content) if dotted else DotlessContent(content)
-            self._finish_content(checked, fault_of(checked, self._limits))
+            self._end_content(bytes(content), dotless=not has_dotted_line(content))
 
-    def _finish_content(self, content: CheckedContent, fault: Reply | None) -> None:
+    def _finish_content(self, content: CheckedContent | LargeContent, fault: Reply | None) -> None:
         self._last_step = "END-OF-MESSAGE"
         if fault is None:
             self._decide(self._mail.message(content))

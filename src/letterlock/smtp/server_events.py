@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import CheckedContent
+from letterlock.mail.checked_content import CheckedContent, LargeContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES, NOTHING_SAID, RecipientWishes, Wishes
@@ -73,12 +73,12 @@ class MessageReceived:
     reverse_path: Mailbox | None
     recipients: tuple[Mailbox, ...]
     body_type: BodyType
-    content: CheckedContent
+    content: CheckedContent | LargeContent
     requiretls: bool = False
     wishes: Wishes = NO_WISHES
     smtputf8: bool = False
 
-    def take_content(self) -> CheckedContent:
+    def take_content(self) -> CheckedContent | LargeContent:
         """The content, once: a caller that transforms it need not hold both copies."""
         content, self.content = self.content, CheckedContent()
         return content

@@ -68,6 +68,7 @@ NOT_DURING_MAIL = reply(503, "5.5.1 Not during a mail transaction")
 
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3 Too many recipients")
 TOO_LARGE = reply(552, "5.3.4 Message too large")
+HEADER_TOO_LARGE = reply(552, "5.3.4 The header of the message is too large")
 BARE_IN_CONTENT = reply(554, "5.6.0 Bare CR or LF in the message; only CRLF ends a line")
 NUL_IN_CONTENT = reply(554, "5.6.0 NUL in the message (RFC 2045 section 2.8); encode it")
 TEXT_LINE_TOO_LONG = reply(554, "5.6.0 A line of the message is too long (RFC 5321 section 4.5.3.1.6)")

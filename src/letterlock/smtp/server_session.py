@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
+from letterlock.smtp.arriving import ArrivingContent
 from letterlock.smtp.commands import POSTMASTER
 from letterlock.smtp.lines import Input
 from letterlock.smtp.server_events import Decision, Ended, Event, ServerLimits
@@ -102,7 +103,14 @@ class ServerSession:
     @property
     def held_octets(self) -> int:
         """The octets of unfinished input, message content in the main, and of the envelope."""
-        return len(self._input) + len(self._mail.content) + self._mail.envelope_octets
+        arriving = self._mail.arriving
+        held = len(self._input) + len(self._mail.content) + self._mail.envelope_octets
+        return held if arriving is None else held + arriving.held_octets
+
+    @property
+    def arriving(self) -> ArrivingContent | None:
+        """The content of the mail transaction so far, if it is a large one: another object for another message."""
+        return self._mail.arriving
 
     def take_output(self) -> bytes:
         """The octets to send now; they are handed out once."""

@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import CheckedContent
+from letterlock.mail.checked_content import CheckedContent, LargeContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NOTHING_SAID, RecipientWishes, Ret, Wishes
-from letterlock.smtp import server_replies as say
-from letterlock.smtp.content import count_hops, has_bare_line_ends, has_long_line
-from letterlock.smtp.server_events import MessageReceived, ServerLimits
+from letterlock.smtp.arriving import ArrivingContent
+from letterlock.smtp.server_events import MessageReceived
 
 RECIPIENT_OCTETS = 1024  # of the objects that hold one recipient and its wishes: 780 to 1,190 measured by tracemalloc
 
@@ -24,7 +23,8 @@ class Transaction:
     smtputf8: bool = False
     ret: Ret | None = None
     envid: str | None = None
-    content: bytearray = field(default_factory=bytearray)  # of the chunks so far
+    content: bytearray = field(default_factory=bytearray)  # of the chunks so far, unless it is in `arriving`
+    arriving: ArrivingContent | None = None  # of a large message
     refusal: Reply | None = None  # of the message, when it came between two chunks
     recipients: dict[Mailbox, None] = field(default_factory=dict)
     wishes: dict[Mailbox, RecipientWishes] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Transaction:
         if wishes != NOTHING_SAID:
             self.wishes[recipient] = wishes
 
-    def message(self, content: CheckedContent) -> MessageReceived:
+    def message(self, content: CheckedContent | LargeContent) -> MessageReceived:
         """The transaction's message, whole."""
         return MessageReceived(
             reverse_path=self.reverse_path,
@@ -66,16 +66,3 @@ class Chunk:
     last: bool
     refusal: Reply | None = None
     wanted: bool = True  # it belongs to a mail transaction
-
-
-def fault_of(content: bytes, limits: ServerLimits) -> Reply | None:
-    """Why a content is not accepted."""
-    if len(content) > limits.max_message_octets:
-        return say.TOO_LARGE
-    if has_bare_line_ends(content):
-        return say.BARE_IN_CONTENT
-    if not limits.accept_nul and b"\0" in content:
-        return say.NUL_IN_CONTENT
-    if has_long_line(content, limits.max_text_line_octets):
-        return say.TEXT_LINE_TOO_LONG
-    return say.TOO_MANY_HOPS if count_hops(content) >= limits.max_hops else None

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from letterlock.mail.checked_content import SPOOLED_OCTETS
 from letterlock.queue.store import StoreFull
 
 log = logging.getLogger("letterlock.store")
@@ -27,7 +28,7 @@ STEP_OCTETS = 4 << 10  # a smaller piece of the reserve is no use: disks give ro
 RESERVE_SHARE = 16  # a small disk gives no more than a sixteenth
 LOOK_SECONDS = 0.1  # between two looks at the disk; what is accepted in between is counted
 SHRINK_SECONDS = 5.0  # between two tries to give room back to the disk
-COPIES = 3  # of a message on the disk at most: in its segment, in the database's log, in the database
+COPIES = 3  # of a content on the disk at most: in its segment, in the database's log, in the database
 
 
 def nobody_helps() -> bool:
@@ -134,7 +135,8 @@ class Disk:
         now = time.monotonic()
         if now >= self._look_at:
             self._look(now)
-        room = self._free - self.pledged - COPIES * octets >= self._min_free_octets
+        copied = min(octets, SPOOLED_OCTETS)  # a larger one has a file of its own, once
+        room = self._free - self.pledged - COPIES * copied - (octets - copied) >= self._min_free_octets
         if not room and now >= self._shrink_at:
             self._shrink_at = now + SHRINK_SECONDS
             self.shrink()

@@ -26,6 +26,7 @@ from letterlock.store.segments.segment_store import SegmentStore
 from letterlock.store.sqlite.opening import FILE, LOCK_FILE, open_alone, take_lock
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 from letterlock.store.sqlite.statements import run
+from letterlock.store.tails import FOLDER, Tails
 
 log = logging.getLogger("letterlock.store")
 RETRY_SECONDS = 30.0  # a worker that is still ending has its queue for some 20 seconds
@@ -125,6 +126,7 @@ class Adopter:
             await self._part(old, await self._kept.adopted(source.name))  # a kill came before they had left
             while parcels := await asyncio.to_thread(old.next_batch):
                 self._disk.require(sum(parcel.octets for parcel in parcels))
+                await asyncio.to_thread(_share_tails, parcels, source, self._directory)
                 taken = await self._kept.take_over(source.name, parcels)
                 await self._part(old, taken)
                 old.left += [parcel.id for parcel in parcels if parcel.id not in taken]
@@ -147,6 +149,7 @@ class _Source:
     def __init__(self, directory: Path) -> None:
         """Raises StoreFailed, QueueInUse, sqlite3.Error."""
         self.name = directory.name
+        self._folder = directory / FOLDER
         self.left: list[str] = []
         self._opened = ExitStack()
         self._db = self._opened.enter_context(open_alone(directory))
@@ -174,15 +177,34 @@ class _Source:
         return parcels
 
     def drop(self, ids: Collection[str]) -> None:
-        """Delete messages, durably. Raises sqlite3.Error."""
+        """Delete messages, durably, and their files here. Raises sqlite3.Error, OSError."""
+        names = [name for message_id, name in run(self._db, "tails") if message_id in ids]
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany("DELETE FROM message WHERE id = ?", [(each,) for each in ids])
         self._db.execute("COMMIT")
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)
 
 
 def _has_files(source: Path) -> bool:
     """Whether there is anything that may hold mail."""
     return (source / FILE).exists() or any(source.glob(f"*{SUFFIX}"))
+
+
+def _share_tails(parcels: Collection[Parcel], source: Path, directory: Path) -> None:
+    """Give the files of messages a second name, in the folder that they are to be in. Raises OSError.
+
+    Until they are deleted in the other queue, both have them: whichever has the message after a kill has its file.
+    """
+    names = [str(row["name"]) for parcel in parcels for row in parcel.tail]
+    if not names:
+        return
+    (directory / FOLDER).mkdir(mode=0o700, exist_ok=True)
+    for name in names:
+        with suppress(FileExistsError, FileNotFoundError):  # after a kill; or lost, which is found when it is read
+            (directory / FOLDER / name).hardlink_to(source / FOLDER / name)
+    sync_directory(directory / FOLDER)
+    sync_directory(directory)
 
 
 def _clear_away(source: Path, directory: Path) -> None:
@@ -193,6 +215,7 @@ def _clear_away(source: Path, directory: Path) -> None:
             damaged.rename(_free_path(directory / f"{source.name}-{damaged.name}"))
         for name in _OURS:
             (source / name).unlink(missing_ok=True)
+        Tails(source, IN_CLEAR).clear()
     finally:
         lock.close()
     try:
@@ -246,6 +269,7 @@ async def open_adopting(
         disk = Disk(directory, min_free_octets, reserve)
         store = await SegmentStore.open(directory, kept, seal, disk, reserve.give_up)
         disk.shrink = partial(_shrink, kept)
+        await kept.sweep_tails(store.tails)
         adopter = Adopter(directory, workers, kept, disk, seal)
         await adopter.adopt()
     except (StoreFailed, OSError):

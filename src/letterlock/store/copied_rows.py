@@ -4,22 +4,30 @@ import json
 from collections.abc import Iterable, Sequence
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import ContentLost, in_one_piece
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import write_notify
 from letterlock.queue.copies import AT_ONCE, MessageCopy, RecipientCopy, TaskCopy
 from letterlock.store.parcels import Parcel, Row
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record
 from letterlock.store.sealing import ContentSeal
+from letterlock.store.tails import Tails
 
 MAX_JOURNAL_OCTETS = 1 << 20  # chosen: hundreds of attempts; of a longer journal the newest records explain enough
 _NOTICES = ("due", "done", "quarantined")  # by recipient.told
 
 
-def copy_of(parcel: Parcel, envelope: Envelope, seal: ContentSeal, *, in_clear: bool) -> MessageCopy:
-    """A message by value. Its content stays sealed, unless it is wanted in clear. Raises Damaged."""
+def copy_of(parcel: Parcel, envelope: Envelope, seal: ContentSeal, tails: Tails, *, in_clear: bool) -> MessageCopy:
+    """A message by value, all of it in memory. Its content stays sealed, unless it is wanted in clear.
+
+    Raises Damaged.
+    """
     content = b"".join(bytes(row["content"]) for row in parcel.body if isinstance(row["content"], bytes))
     opened = seal.open(parcel.id, content)  # also where it is not wanted: nothing damaged is copied
     sealed = seal.is_sealed(content) and not in_clear
+    if parcel.tail:
+        opened = _with_tail(opened, tails)
+        content = seal.close(parcel.id, opened) if sealed else opened
     return MessageCopy(
         envelope=envelope,
         recipients=tuple(_recipients(parcel.recipient)),
@@ -28,6 +36,13 @@ def copy_of(parcel: Parcel, envelope: Envelope, seal: ContentSeal, *, in_clear: 
         content=content if sealed else opened,
         sealed=sealed,
     )
+
+
+def _with_tail(stored: bytes, tails: Tails) -> bytes:
+    try:
+        return in_one_piece(tails.unpack(stored))
+    except ContentLost as lost:
+        raise Damaged(str(lost)) from None
 
 
 def _recipients(rows: Iterable[Row]) -> Iterable[RecipientCopy]:
@@ -91,6 +106,7 @@ def parcel_of(copy: MessageCopy, seal: ContentSeal) -> Parcel:
     return Parcel(
         message=_message_row(envelope),
         body=[key | {"content": content}],
+        tail=[],
         task=[key | _task_row(each) for each in copy.tasks],
         recipient=[key | _recipient_row(place, each, envelope) for place, each in enumerate(copy.recipients)],
         attempt=[key | {"record": json.dumps(each, separators=(",", ":"))} for each in copy.journal],

@@ -21,6 +21,7 @@ class Parcel:
 
     message: Row
     body: Sequence[Row]
+    tail: Sequence[Row]
     task: Sequence[Row]
     recipient: Sequence[Row]
     attempt: Sequence[Row]
@@ -41,6 +42,7 @@ class Parcel:
         return Parcel(
             message=self.message | {"id": name},
             body=[row | given | {"content": _resealed(_blob(row), self.id, name, seal)} for row in self.body],
+            tail=[row | given for row in self.tail],
             task=[row | given for row in self.task],
             recipient=[row | given for row in self.recipient],
             attempt=[row | given for row in self.attempt],
@@ -53,6 +55,7 @@ def read_parcel(db: sqlite3.Connection, message_id: str) -> Parcel:
     return Parcel(
         message=message,
         body=_rows(db, "SELECT * FROM body WHERE message_id = ?", message_id),
+        tail=_rows(db, "SELECT * FROM tail WHERE message_id = ?", message_id),
         task=_rows(db, "SELECT * FROM task WHERE message_id = ?", message_id),
         recipient=_rows(db, "SELECT * FROM recipient WHERE message_id = ?", message_id),
         attempt=_rows(db, "SELECT message_id, record FROM attempt WHERE message_id = ? ORDER BY id", message_id),
@@ -78,7 +81,7 @@ def take_parcel(db: sqlite3.Connection, source: str, parcel: Parcel, seal: Conte
 
 def insert_parcel(db: sqlite3.Connection, parcel: Parcel) -> None:
     """Write the rows of a message. Raises sqlite3.Error."""
-    for table in ("message", "body", "task", "recipient", "attempt"):
+    for table in ("message", "body", "tail", "task", "recipient", "attempt"):
         rows = [parcel.message] if table == "message" else getattr(parcel, table)
         for row in rows:
             names, marks = ", ".join(row), ", ".join("?" * len(row))

@@ -69,6 +69,10 @@ class ContentSeal:
         except (InvalidTag, ValueError):
             raise Damaged("its encrypted content was changed, or is another key's") from None
 
+    def cipher_of(self, name: str) -> AESGCM | None:
+        """The cipher of something that has its own nonces, under a name that no message has; None without a key."""
+        return None if self._key is None else self._cipher(name)
+
     def _cipher(self, message_id: str) -> AESGCM:
         return AESGCM(hmac.digest(self._key or b"", b"letterlock message " + message_id.encode(), "sha256"))
 

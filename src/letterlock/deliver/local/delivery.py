@@ -7,6 +7,7 @@ from letterlock.deliver.local.maildir import Letter, deliver_to_maildirs
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
+from letterlock.mail.checked_content import Body
 from letterlock.policy.reasons import Reason
 from letterlock.queue.tasks import Attempt, DeliveryTask
 from letterlock.routing.local_targets import FinalHop, Maildir
@@ -14,7 +15,7 @@ from letterlock.routing.local_targets import FinalHop, Maildir
 
 async def deliver_locally(
     task: DeliveryTask,
-    body: bytes,
+    body: Body,
     target: FinalHop,
     *,
     ports: Ports,
@@ -24,8 +25,8 @@ async def deliver_locally(
 ) -> Attempt:
     """Deliver a task's message where mail ends. `reasons` say why it goes there, for the Attempt.
 
-    Never raises for a server, the disk or a bug. The Attempt names the target as its host, without address and port,
-    and says nothing of TLS: there is no network in between.
+    Never raises for a server, the disk or a bug; ContentLost where the content cannot be read. The Attempt names the
+    target as its host, without address and port, and says nothing of TLS: there is no network in between.
     """
     started_at = ports.clock.now()
     if isinstance(target, Maildir):
@@ -48,10 +49,16 @@ async def deliver_locally(
 
 
 async def _into_maildirs(
-    task: DeliveryTask, body: bytes, target: Maildir, ports: Ports, options: DeliverOptions
+    task: DeliveryTask, body: Body, target: Maildir, ports: Ports, options: DeliverOptions
 ) -> Handed:
     now = ports.clock.now()
     envelope = task.envelope
-    letter = Letter.of(body, envelope.reverse_path, at=now, hostname=options.hostname, message_id=envelope.id)
+    letter = Letter(
+        content=body,
+        reverse_path=envelope.reverse_path,
+        at=now,
+        hostname=options.hostname,
+        message_id=envelope.id,
+    )
     made = await deliver_to_maildirs(target, letter, task.recipients)
     return Handed(outcomes={outcome.recipient: outcome for outcome in made}, connected_at=now, ready_at=now)

@@ -17,6 +17,7 @@ from letterlock.deliver.session import NotCleared, Opened, Ports, Unreachable, o
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.net.local_sockets import LocalDialer
 from letterlock.policy.decision import Encryption, Requirement
@@ -46,13 +47,13 @@ async def deliver_by_lmtp(
     target: LmtpSocket | LmtpLoopback,
     envelope: Envelope,
     recipients: Sequence[Mailbox],
-    body: bytes,
+    body: Body,
     *,
     ports: Ports,
     options: DeliverOptions,
     pool: SessionPool | None = None,
 ) -> Handed:
-    """Hand a message to the server, over a session that `pool` kept or a new one. Never raises."""
+    """Hand a message to the server, over a session that `pool` kept or a new one. Raises ContentLost alone."""
     return await _Delivery(target, envelope, recipients, body, ports, options, pool).run()
 
 
@@ -62,7 +63,7 @@ class _Delivery:
         target: LmtpSocket | LmtpLoopback,
         envelope: Envelope,
         recipients: Sequence[Mailbox],
-        body: bytes,
+        body: Body,
         ports: Ports,
         options: DeliverOptions,
         pool: SessionPool | None,
@@ -80,6 +81,8 @@ class _Delivery:
     async def run(self) -> Handed:
         try:
             await self._hand_over()
+        except ContentLost:
+            raise
         except Exception:
             log.exception("%s: a bug, at %s; the message waits", self._envelope.id, self._server)
             self._broke()

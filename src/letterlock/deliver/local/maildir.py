@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from letterlock.deliver import outcomes
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body, ContentLost, LargeContent
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
 from letterlock.routing.local_targets import PLACEHOLDERS, Maildir
 
@@ -126,39 +127,33 @@ def _name_of(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One message on its way into Maildirs: its lines end with LF, as files do here. `at`: seconds since 1970.
+    """One message on its way into Maildirs. `content` has CRLF line ends; `at`: seconds since 1970.
 
     `message_id` is what the log calls it.
     """
 
     reverse_path: Mailbox | None
-    content: bytes
+    content: Body
     at: float
     hostname: str
     message_id: str = ""
 
-    @classmethod
-    def of(
-        cls, body: bytes, reverse_path: Mailbox | None, *, at: float, hostname: str, message_id: str = ""
-    ) -> "Letter":
-        """A message as SMTP brought it."""
-        content = body.replace(b"\r\n", b"\n")
-        return cls(reverse_path=reverse_path, content=content, at=at, hostname=hostname, message_id=message_id)
+    def for_recipient(self, recipient: Mailbox) -> Iterator[bytes]:
+        """The file: Return-Path (RFC 5321 section 4.4), Delivered-To, and the message; lines end with LF, as in files.
 
-    def for_recipient(self, recipient: Mailbox) -> bytes:
-        """The file: Return-Path (RFC 5321 section 4.4), Delivered-To, and the message."""
-        sender = "" if self.reverse_path is None else str(self.reverse_path)
-        return _field("Return-Path", f"<{sender}>") + _field("Delivered-To", str(recipient)) + self.content
-
-    def name(self, content: bytes, token: str) -> str:
-        """A name that no other file has: moment, process, chance and host; the sizes, as readers' quotas want them.
-
-        `S` is the file's octets, `W` what they are with CRLF.
+        A large message is read from the disk piece by piece; raises ContentLost.
         """
+        sender = "" if self.reverse_path is None else str(self.reverse_path)
+        yield _field("Return-Path", f"<{sender}>") + _field("Delivered-To", str(recipient))
+        pieces = self.content.blocks() if isinstance(self.content, LargeContent) else (self.content,)
+        for piece in pieces:
+            yield piece.replace(b"\r\n", b"\n")
+
+    def name(self, token: str) -> str:
+        """A name that no other file has: moment, process, chance and host."""
         host = self.hostname.replace("/", r"\057").replace(":", r"\072").replace(",", r"\054")
         seconds, micro = divmod(int(self.at * 1_000_000), 1_000_000)
-        wire_octets = len(content) + content.count(b"\n")
-        return f"{seconds}.M{micro:06}P{os.getpid()}R{token}.{host},S={len(content)},W={wire_octets}"
+        return f"{seconds}.M{micro:06}P{os.getpid()}R{token}.{host}"
 
 
 def _field(name: str, value: str) -> bytes:
@@ -175,7 +170,7 @@ async def deliver_to_maildirs(
 ) -> list[RecipientOutcome]:
     """Write a message into the mailbox of each recipient, in a thread; what became of each. Never raises for the disk.
 
-    When it is cancelled, those who were not begun get nothing.
+    Raises ContentLost where the content cannot be read. When it is cancelled, those who were not begun get nothing.
     """
     stopped = threading.Event()
 
@@ -200,6 +195,8 @@ def _deliver(target: Maildir, letter: Letter, recipient: Mailbox, token: str) ->
     except OSError as error:
         code = _STATUS.get(error.errno or 0, _OTHER_STATUS)
         return outcomes.deferred(recipient, code, f"{shown}: {_said(error)}")
+    except ContentLost:
+        raise
     except Exception:
         log.exception("%s: a bug, at %s; the message waits", letter.message_id, shown)
         _, code, text = unforeseen("the mailbox")  # the sender reads it: no path
@@ -207,17 +204,16 @@ def _deliver(target: Maildir, letter: Letter, recipient: Mailbox, token: str) ->
 
 
 def _write(where: MailboxLocation, letter: Letter, recipient: Mailbox, token: str, *, create: bool) -> RecipientOutcome:
-    content = letter.for_recipient(recipient)
-    name = letter.name(content, token)
+    name = letter.name(token)
     with (
         _mailbox(where, create=create) as mailbox,
         _directory("tmp", mailbox, create=True) as tmp,
         _directory("new", mailbox, create=True) as new,
         _directory("cur", mailbox, create=True),
     ):
-        _write_file(name, content, tmp)
-        try:
-            os.rename(name, name, src_dir_fd=tmp, dst_dir_fd=new)
+        octets, lines = _write_file(name, letter.for_recipient(recipient), tmp)
+        try:  # `S` is the file's octets, `W` what they are with CRLF, as readers' quotas want them
+            os.rename(name, f"{name},S={octets},W={octets + lines}", src_dir_fd=tmp, dst_dir_fd=new)
         except OSError:
             _discard(name, tmp)
             raise
@@ -229,19 +225,23 @@ def _write(where: MailboxLocation, letter: Letter, recipient: Mailbox, token: st
     return RecipientOutcome(recipient=recipient, kind=OutcomeKind.DELIVERED, status="2.0.0", text=f"saved in {where}")
 
 
-def _write_file(name: str, content: bytes, directory: int) -> None:
-    file = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
+def _write_file(name: str, pieces: Iterator[bytes], directory: int) -> tuple[int, int]:
+    """Write a file durably, or leave none; how many octets and lines it has. Raises OSError, ContentLost."""
+    file, octets, lines = os.open(name, _NEW_FILE, 0o600, dir_fd=directory), 0, 0
     try:
         try:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(file, rest) :]
+            for piece in pieces:
+                octets, lines = octets + len(piece), lines + piece.count(b"\n")
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
             os.fsync(file)
         finally:
             os.close(file)
-    except OSError:
+    except Exception:
         _discard(name, directory)
         raise
+    return octets, lines
 
 
 def _discard(name: str, directory: int) -> None:

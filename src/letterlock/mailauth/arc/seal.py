@@ -86,7 +86,7 @@ def _message_signature(
     message: Message, number: bytes, key: SigningKey, now: float, names: tuple[bytes, ...] | None
 ) -> bytes:
     signed_names, header = signed_part(message) if names is None else _signed_part(message, names)
-    body_hash = base64.b64encode(body_digest(message.body, Form.RELAXED))
+    body_hash = base64.b64encode(body_digest(message.body_views(), Form.RELAXED))
     made = draft(
         _NAMES[MESSAGE_SIGNATURE],
         [b"a=" + key.algorithm.encode()],

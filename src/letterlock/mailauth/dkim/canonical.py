@@ -5,7 +5,7 @@ canonical already they find nothing and copy nothing. One regular expression for
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from hashlib import sha256
 
@@ -147,8 +147,9 @@ class BodyHash:
             self.octets += len(piece)
 
 
-def body_digest(body: memoryview, form: Form) -> bytes:
-    """SHA-256 of a whole body in its canonical form."""
+def body_digest(body: Iterable[memoryview], form: Form) -> bytes:
+    """SHA-256 of a whole body, which comes in views, in its canonical form."""
     hashed = BodyHash(form)
-    hashed.update_view(body)
+    for view in body:
+        hashed.update_view(view)
     return hashed.finish()[None]

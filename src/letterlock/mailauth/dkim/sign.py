@@ -97,7 +97,7 @@ class Signer:
 def sign_with(keys: Sequence[SigningKey], message: Message, now: float, lifetime_seconds: int | None = None) -> bytes:
     """The DKIM-Signature fields made with these keys, relaxed/relaxed, over the whole body."""
     names, header = signed_part(message)
-    body_hash = base64.b64encode(body_digest(message.body, Form.RELAXED))
+    body_hash = base64.b64encode(body_digest(message.body_views(), Form.RELAXED))
     signed_at = int(now)
     times = [b"t=%d" % signed_at] + ([b"x=%d" % (signed_at + lifetime_seconds)] if lifetime_seconds else [])
     hashed = sha256(header)

@@ -137,7 +137,7 @@ class Bodies:
     """The digests of a body, each canonical form in one pass for all signatures that need it, and only on demand."""
 
     def __init__(self, message: Message, signatures: Sequence[Signature]) -> None:
-        self._body = message.body
+        self._message = message
         self._lengths = {
             form: frozenset(each.length for each in signatures if each.body_form is form) | {None} for form in Form
         }
@@ -147,7 +147,8 @@ class Bodies:
         """The digest of the first octets of the form. Raises Refused when there are not as many."""
         if form not in self._hashed:
             hashed = BodyHash(form, self._lengths[form])
-            hashed.update_view(self._body)
+            for view in self._message.body_views():
+                hashed.update_view(view)
             self._hashed[form] = hashed.finish(), hashed.octets
         digests, octets = self._hashed[form]
         if length is not None and length > octets:

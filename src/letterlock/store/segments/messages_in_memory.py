@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body, in_one_piece
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event, write_notify
 from letterlock.queue.age import NEW, Age
@@ -43,7 +44,7 @@ class Kept:
     """A message, and all that is known of it."""
 
     envelope: Envelope
-    body: bytes
+    body: Body
     tasks: dict[str, KeptTask]
     states: dict[Mailbox, str]
     last: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Kept:
             recipients=tuple(self._recipient_copy(each) for each in self.envelope.recipients),
             tasks=tuple(_task_copy(next_hop, task) for next_hop, task in self.tasks.items()),
             journal=tuple(self.journal),
-            content=self.body,
+            content=in_one_piece(self.body),
         )
 
     def _recipient_copy(self, mailbox: Mailbox) -> RecipientCopy:

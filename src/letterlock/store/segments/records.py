@@ -59,10 +59,13 @@ def encode_opening(salt: bytes) -> bytes:
     return opening + _CHECK.pack(zlib.crc32(opening))
 
 
-def encode_record(salt: bytes, kind: RecordKind, note: bytes, content: bytes = b"") -> tuple[bytes, bytes]:
-    """A record in two pieces, so that the content is not copied."""
-    head = _HEAD.pack(salt, kind, len(note), len(content), zlib.crc32(content, zlib.crc32(note)))
-    return head + _CHECK.pack(zlib.crc32(head)) + note, content
+def encode_record(salt: bytes, kind: RecordKind, note: bytes, *content: bytes) -> tuple[bytes, ...]:
+    """A record in pieces, so that the content is not copied: the head with the note, and the content as it came."""
+    octets, check = 0, zlib.crc32(note)
+    for piece in content:
+        octets, check = octets + len(piece), zlib.crc32(piece, check)
+    head = _HEAD.pack(salt, kind, len(note), octets, check)
+    return head + _CHECK.pack(zlib.crc32(head)) + note, *content
 
 
 def read_segment(path: Path) -> Iterator[SegmentRecord | Damage]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.ids import CHANCE_DIGITS, TIME_DIGITS
 from letterlock.queue.store import Store, StoreFull
@@ -17,6 +18,7 @@ from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
 from letterlock.store.segments.records import Damage, RecordKind, SegmentRecord, read_octets, read_segment
 from letterlock.store.segments.segment_log import SUFFIX, sync_directory
+from letterlock.store.tails import Tails, tail_name
 
 log = logging.getLogger("letterlock.store")
 DAMAGED_SUFFIX = ".damaged"
@@ -41,7 +43,7 @@ async def recover(directory: Path, kept: Store, seal: ContentSeal = IN_CLEAR, di
     except StoreFull as error:
         if disk is None:
             raise
-        left = [await _staying(each, kept, found) for path in paths for each in found.of(path)]
+        left = [await _staying(each, kept, found, seal) for path in paths for each in found.of(path)]
         log.error("%d messages of the last run stay in their segments: %s", len(left), error)  # noqa: TRY400  # no bug
     if found.left and not left:
         log.info("%d messages of the last run are in the queue again", len(found.left))
@@ -66,11 +68,12 @@ def _take_away(path: Path, *, damaged: bool) -> None:
         path.unlink()
 
 
-async def _staying(left: "Left", kept: Store, found: "_Found") -> "Left":
+async def _staying(left: "Left", kept: Store, found: "_Found", seal: ContentSeal) -> "Left":
     """A message that stays in its segment. One that needs another id waits there for a start with more room."""
     name = await _free_name(kept, left.envelope)
     return replace(
         left,
+        tail=tail_name(await asyncio.to_thread(_content, left, seal)),
         behind=name is None,
         waits=name not in (None, left.envelope.id),
         beside_damage=left.path in found.damaged,
@@ -87,8 +90,9 @@ def _last_number(directory: Path, removed: Iterable[Path]) -> int:
 class Left:
     """A message that is not done, and where its content is.
 
-    `behind`: the store has it as well. `waits`: it cannot be delivered before the next start. `beside_damage`: its
-    segment is to be set aside then, and not to be removed.
+    `tail` is the file with the rest of its content, known of those that stay. `behind`: the store has it as well.
+    `waits`: it cannot be delivered before the next start. `beside_damage`: its segment is to be set aside then, and not
+    to be removed.
     """
 
     envelope: Envelope
@@ -97,6 +101,7 @@ class Left:
     behind: bool = False
     waits: bool = False
     beside_damage: bool = False
+    tail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +209,10 @@ def _is_same(there: QueuedMessage, envelope: Envelope) -> bool:
     )
 
 
-def _content(left: Left, seal: ContentSeal) -> bytes:
+def _content(left: Left, seal: ContentSeal) -> Body:
     with left.path.open("rb") as file:
         octets = read_octets(file.fileno(), left.record.content_at, left.record.content_octets)
-    return open_content(seal, left.envelope.id, octets)
+    return Tails(left.path.parent, seal).unpack(open_content(seal, left.envelope.id, octets))
 
 
 # --- encrypted records: the id in clear, a NUL, and the envelope; the content ---------------------------------------

@@ -68,7 +68,8 @@ class _Piece:
 
     kind: RecordKind
     note: bytes
-    content: bytes
+    content: tuple[bytes, ...]
+    octets: int
     future: asyncio.Future[ContentLocation]
 
 
@@ -97,7 +98,7 @@ class SegmentLog:
 
         `relief` is called, in a thread, when the disk is full: True when it made room.
         """
-        self._directory = directory
+        self.directory = directory
         self._relief = relief
         self._number = last_number
         self._max_segment_octets = max_segment_octets
@@ -112,14 +113,15 @@ class SegmentLog:
         self._thread = threading.Thread(target=self._run, name="letterlock-segments", daemon=True)
         self._thread.start()
 
-    async def append(self, kind: RecordKind, note: bytes, content: bytes = b"") -> ContentLocation:
-        """Write a record; it is on disk when this returns. Raises StoreFailed, StoreFull: it may not be there then.
+    async def append(self, kind: RecordKind, note: bytes, *content: bytes) -> ContentLocation:
+        """Write a record, its content in any number of pieces; it is on disk when this returns.
 
-        A message that was accepted keeps its segment until `finished`.
+        Raises StoreFailed, StoreFull: it may not be there then. A message that was accepted keeps its segment until
+        `finished`.
         """
         if self._closed:
             raise StoreFailed("the queue is closed")
-        piece = _Piece(kind, note, content, self._loop.create_future())
+        piece = _Piece(kind, note, content, sum(map(len, content)), self._loop.create_future())
         self._pieces.append(piece)
         if not self._busy:
             self._busy = True
@@ -157,7 +159,7 @@ class SegmentLog:
         octets = 0
         while self._pieces and len(pieces) < MAX_GROUP and octets < MAX_GROUP_OCTETS:
             pieces.append(piece := self._pieces.popleft())
-            octets += len(piece.content)
+            octets += piece.octets
         group = _Group(pieces)
         self._jobs.put(lambda: self._write_group(group))
 
@@ -189,7 +191,7 @@ class SegmentLog:
             self._write(self._current(), group)
         except OSError as error:
             group.places.clear()
-            group.error = _explain(error, self._directory)
+            group.error = _explain(error, self.directory)
             if isinstance(group.error, StoreFull) and self._relief():
                 self._write_again(group)
         with contextlib.suppress(RuntimeError):  # the loop is closed: there are no waiters left
@@ -200,7 +202,7 @@ class SegmentLog:
             self._write(self._current(), group)
         except OSError as error:
             group.places.clear()
-            group.error = _explain(error, self._directory)
+            group.error = _explain(error, self.directory)
         else:
             group.error = None
 
@@ -209,12 +211,12 @@ class SegmentLog:
         if self._segments and not self._segments[-1].bad and self._segments[-1].size < self._max_segment_octets:
             return self._segments[-1]
         self._number += 1
-        path = self._directory / f"{self._number:012d}{SUFFIX}"
+        path = self.directory / f"{self._number:012d}{SUFFIX}"
         salt = secrets.token_bytes(SALT_OCTETS)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             _write_whole(descriptor, [encode_opening(salt)], 0)
-            sync_directory(self._directory)
+            sync_directory(self.directory)
         except OSError:
             os.close(descriptor)
             path.unlink()
@@ -226,10 +228,10 @@ class SegmentLog:
         at = segment.size
         pieces: list[bytes] = []
         for each in group.pieces:
-            pieces += (record := encode_record(segment.salt, each.kind, each.note, each.content))
+            pieces += (record := encode_record(segment.salt, each.kind, each.note, *each.content))
             at += len(record[0])
-            group.places.append(ContentLocation(segment, at, len(each.content)))
-            at += len(each.content)
+            group.places.append(ContentLocation(segment, at, each.octets))
+            at += each.octets
         segment.bad = True  # until it is known that all went well
         try:
             _write_whole(segment.descriptor, pieces, segment.size)

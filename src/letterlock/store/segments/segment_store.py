@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.copies import MessageCopy
 from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
-from letterlock.queue.store import LeaseLost, Store, StoreFailed, StoreFull
+from letterlock.queue.store import LeaseLost, Spool, Store, StoreFailed, StoreFull
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from letterlock.sqlite.disk import Disk, nobody_helps
 from letterlock.sqlite.writer import explain
@@ -28,6 +29,7 @@ from letterlock.store.segments.recovery import Left, close_record, open_content,
 from letterlock.store.segments.segment_log import ContentLocation, Segment, SegmentLog, reopen
 from letterlock.store.sqlite.opening import keep_log
 from letterlock.store.sqlite.sqlite_store import SqliteStore
+from letterlock.store.tails import CheckedTailWriter, Tails, tail_name
 
 _NEEDLESS = (OrderKind.RETRY, OrderKind.RELEASE)
 """Messages in the fast lane are being tried, and never held."""
@@ -40,6 +42,7 @@ class _Fresh:
     envelope: Envelope
     lease: Lease
     place: ContentLocation
+    tail: str | None = None  # the file that has the rest of its content
     ending: bool = False  # the word that it is done is on its way
     behind: bool = False  # the store behind has it as well
     moving: asyncio.Task[None] | None = None
@@ -53,6 +56,7 @@ class SegmentStore:
     ) -> None:
         """`disk` says whether there is room for new mail; None: as long as writing succeeds."""
         self._kept = kept
+        self._tails = Tails(segments.directory, seal)
         self._disk = disk
         self._segments = segments
         self._seal = seal
@@ -90,13 +94,26 @@ class SegmentStore:
         segment.live += 1 + left.beside_damage  # then it is never without any, and stays for the next start
         if left.waits:
             return
-        self._fresh[left.envelope.id] = _Fresh(left.envelope, lease, place, behind=left.behind)
+        self._fresh[left.envelope.id] = _Fresh(left.envelope, lease, place, left.tail, behind=left.behind)
         if self._disk is not None:
             self._disk.accepted(place.octets)
+
+    @property
+    def tails(self) -> Collection[str]:
+        """The files that messages here have."""
+        return [fresh.tail for fresh in self._fresh.values() if fresh.tail is not None]
 
     def has_room(self, octets: int, /) -> bool:
         """Whether there is room on the disk for a new message of this size."""
         return self._disk is None or self._disk.has_room(octets)
+
+    def spool(self) -> Spool:
+        """A file for a large body; it is written as long as there is room for new mail."""
+        return CheckedTailWriter(self._tails.writer(), self._disk)
+
+    async def share(self, body: Body) -> Body:
+        """The same body for another message."""
+        return await self._tails.share(body)
 
     # --- the fast lane -----------------------------------------------------------------------------------------------
 
@@ -109,14 +126,15 @@ class SegmentStore:
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),
         quarantined: str | None = None,
     ) -> None:
         """Keep a message; it is durable when this returns."""
-        if not self.has_room(len(body)):
+        tail = tail_name(body)
+        if not self.has_room(len(body) if tail is None else 0):  # a tail is on the disk already
             raise StoreFull("the disk with the queue is full, but for what must stay free")
         hops = {mailbox.domain for mailbox in envelope.recipients}
         if quarantined is not None or len(leases) != 1 or hops != {leases[0].next_hop}:
@@ -124,17 +142,19 @@ class SegmentStore:
                 envelope, body, next_attempt_at=next_attempt_at, leases=leases, quarantined=quarantined
             )
             return
-        note = write_envelope(envelope)
+        note, pieces = write_envelope(envelope), self._tails.pieces(body)
         if self._seal.encrypts:
-            note, body = close_record(self._seal, envelope.id, note, body)
+            note, closed = close_record(self._seal, envelope.id, note, b"".join(pieces))
+            pieces = (closed,)
+        octets = sum(map(len, pieces))
         if self._disk is not None:
-            self._disk.accepted(len(body))
+            self._disk.accepted(octets)
         try:
-            place = await self._segments.append(RecordKind.ACCEPTED, note, body)
+            place = await self._segments.append(RecordKind.ACCEPTED, note, *pieces)
         except StoreFailed:
-            self._released(len(body))
+            self._released(octets)
             raise
-        self._fresh[envelope.id] = _Fresh(envelope, leases[0], place)
+        self._fresh[envelope.id] = _Fresh(envelope, leases[0], place, tail)
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
         """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
@@ -160,14 +180,17 @@ class SegmentStore:
         self._segments.finished(fresh.place)
         self._released(fresh.place.octets)
         del self._fresh[fresh.envelope.id]
+        if fresh.tail is not None and not fresh.behind:
+            await self._tails.remove((fresh.tail,))
 
     def _released(self, octets: int) -> None:
         if self._disk is not None:
             self._disk.settled(octets)
 
-    async def _content(self, fresh: _Fresh) -> bytes:
+    async def _content(self, fresh: _Fresh) -> Body:
         try:
-            return open_content(self._seal, fresh.envelope.id, await self._segments.content(fresh.place))
+            stored = open_content(self._seal, fresh.envelope.id, await self._segments.content(fresh.place))
+            return self._tails.unpack(stored)
         except Damaged as error:
             raise StoreFailed(f"{fresh.place.segment.path}: {error}") from None
 
@@ -260,7 +283,12 @@ class SegmentStore:
         await self._move_one(lease.message_id)
         await self._kept.release(lease, next_attempt_at=next_attempt_at)
 
-    async def body(self, message_id: str) -> bytes:
+    async def quarantine(self, message_id: str, why: str) -> None:
+        """Set a message aside whose content cannot be read."""
+        await self._move_one(message_id)
+        await self._kept.quarantine(message_id, why)
+
+    async def body(self, message_id: str) -> Body:
         """The message content. Raises KeyError."""
         if (fresh := self._fresh.get(message_id)) is not None and fresh.moving is None:
             return await self._content(fresh)
@@ -363,7 +391,7 @@ class SegmentStore:
             await self._move_one(message_id)
         except StoreFull:
             fresh = self._fresh[message_id]
-            copy = _as_kept(fresh, await self._content(fresh)).copied()
+            copy = await asyncio.to_thread(_as_kept(fresh, await self._content(fresh)).copied)
             if in_clear or not self._seal.encrypts:
                 return copy
             return replace(copy, content=self._seal.close(message_id, copy.content), sealed=True)
@@ -388,7 +416,7 @@ class SegmentStore:
             self._disk.hold_reserve()  # what the log had is for the next start
 
 
-def _as_kept(fresh: _Fresh, content: bytes = b"") -> Kept:
+def _as_kept(fresh: _Fresh, content: Body = b"") -> Kept:
     """How a message that is in a segment looks to an operator."""
     task = KeptTask(fresh.lease.expires_at, token=fresh.lease.token)
     states = dict.fromkeys(fresh.envelope.recipients, "queued")
@@ -410,7 +438,9 @@ async def open_queue(directory: Path, seal: ContentSeal = IN_CLEAR) -> SegmentSt
     """The queue of one machine: SQLite behind the fast lane. Raises StoreFailed, QueueInUse."""
     kept = await SqliteStore.open(directory, seal)
     try:
-        return await SegmentStore.open(directory, kept, seal)
+        store = await SegmentStore.open(directory, kept, seal)
+        await kept.sweep_tails(store.tails)
     except StoreFailed:
         await kept.close()
         raise
+    return store

@@ -16,7 +16,7 @@ from letterlock.store.sqlite.statements import SCHEMA, SQL
 
 FILE = "queue.db"
 LOCK_FILE = "lock"
-VERSION = 6  # of the schema; older ones are brought up by the from_version_* statements
+VERSION = 7  # of the schema; older ones are brought up by the from_version_* statements
 MAX_CACHE_KIBIBYTES = 1 << 16  # of the file in memory: the rows of a large queue, without its contents
 CACHE_SHARE = 16  # of the memory of the machine or control group
 PAGE_OCTETS = 4096  # SQLite's default, and the block of most file systems

@@ -1,5 +1,6 @@
 """The queue in one SQLite file: WAL, synchronous=FULL, one connection, group commit."""
 
+import asyncio
 import json
 import logging
 import secrets
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import IO
 
+from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.copies import MessageCopy
 from letterlock.queue.journal import record
@@ -40,6 +42,7 @@ from letterlock.store.sqlite.row_reader import (
     find_page,
 )
 from letterlock.store.sqlite.statements import SQL, run
+from letterlock.store.tails import Tails, TailWriter, tail_name
 
 log = logging.getLogger("letterlock.store")
 SHRUNK_PAGES = 4096  # 16 MB at a time: other work waits meanwhile
@@ -54,11 +57,14 @@ class SqliteStore:
         connection: sqlite3.Connection,
         lock: IO[bytes],
         seal: ContentSeal,
+        tails: Tails,
         relief: Callable[[], bool] = nobody_helps,
     ) -> None:
         self._writer = Writer(connection, relief)
         self._lock = lock
         self._seal = seal
+        self.tails = tails
+        self._tail_names: dict[str, str] = dict(run(connection, "tails").fetchall())  # by message
 
     @classmethod
     async def open(
@@ -76,7 +82,8 @@ class SqliteStore:
         lock = take_lock(directory)
         try:
             check_key(directory, seal)
-            return cls(connect(directory / FILE, time.time() if now is None else now), lock, seal, relief)
+            connection = connect(directory / FILE, time.time() if now is None else now)
+            return cls(connection, lock, seal, Tails(directory, seal), relief)
         except StoreFailed:
             lock.close()
             raise
@@ -84,18 +91,28 @@ class SqliteStore:
             lock.close()
             raise explain(error, f"cannot open the queue {directory / FILE}") from None
 
+    def spool(self) -> TailWriter:
+        """A file for a large body."""
+        return self.tails.writer()
+
+    async def share(self, body: Body) -> Body:
+        """The same body for another message."""
+        return await self.tails.share(body)
+
     async def accept(
         self,
         envelope: Envelope,
-        body: bytes,
+        body: Body,
         *,
         next_attempt_at: float,
         leases: Sequence[Lease] = (),
         quarantined: str | None = None,
     ) -> None:
         """Keep a message; it is durable when this returns."""
-        closed = self._seal.close(envelope.id, body)
-        await self._writer.do(lambda db: _accept(db, envelope, closed, next_attempt_at, leases, quarantined))
+        closed, tail = self._seal.close(envelope.id, self.tails.pack(body)), tail_name(body)
+        await self._writer.do(lambda db: _accept(db, envelope, closed, next_attempt_at, leases, quarantined, tail))
+        if tail is not None:
+            self._tail_names[envelope.id] = tail
 
     async def lease(
         self,
@@ -120,15 +137,15 @@ class SqliteStore:
 
         return await self._writer.do(work)
 
-    async def body(self, message_id: str) -> bytes:
+    async def body(self, message_id: str) -> Body:
         """The message content. Raises KeyError; a damaged message is logged and quarantined, and no longer found."""
 
-        def work(db: sqlite3.Connection) -> bytes | None:
+        def work(db: sqlite3.Connection) -> Body | None:
             row = run(db, "body", message_id).fetchone()
             if row is None:
                 return None
             try:
-                return self._seal.open(message_id, bytes(row[0]))
+                return self.tails.unpack(self._seal.open(message_id, row[0]))
             except Damaged as error:
                 log.critical("%s: quarantined: %s", message_id, error)
                 run(db, "set_message_aside", str(error), message_id)
@@ -139,9 +156,22 @@ class SqliteStore:
             raise KeyError(message_id)
         return content
 
+    async def quarantine(self, message_id: str, why: str) -> None:
+        """Set a message aside whose content cannot be read."""
+        log.critical("%s: quarantined: %s", message_id, why)
+        await self._writer.do(lambda db: run(db, "set_message_aside", why, message_id).rowcount)
+
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
         """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
         await self._writer.do(lambda db: _settle(db, lease, settlement, attempt, now))
+        await self._remove_tails((lease.message_id,))
+
+    async def _remove_tails(self, message_ids: Collection[str]) -> None:
+        """Remove the files of those of these messages that are gone, for good."""
+        if not self._tail_names or not (ours := self._tail_names.keys() & message_ids):
+            return
+        there = await self._writer.do_aside(lambda db: {each for each in ours if run(db, "message", each).fetchone()})
+        await self.tails.remove([self._tail_names.pop(each) for each in ours - there if each in self._tail_names])
 
     async def release(self, lease: Lease, *, next_attempt_at: float) -> None:
         """Give a lease back untried. A lost lease is not an error."""
@@ -182,6 +212,7 @@ class SqliteStore:
             run(db, "delete_finished", notice.envelope.id)
 
         await self._writer.do(work)
+        await self._remove_tails((notice.envelope.id,))
 
     async def next_due(self) -> float | None:
         """When the next task is due or the next lease runs out."""
@@ -217,7 +248,9 @@ class SqliteStore:
 
     async def obey(self, order: Order, message_ids: Sequence[str]) -> Sequence[str]:
         """Do to these messages what the operator orders; which of them that changed."""
-        return await self._writer.do_aside(lambda db: operator_orders.obey(db, order, message_ids))
+        changed = await self._writer.do_aside(lambda db: operator_orders.obey(db, order, message_ids))
+        await self._remove_tails(changed)
+        return changed
 
     async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
         """Counts of tasks over a part of the queue."""
@@ -235,7 +268,7 @@ class SqliteStore:
                 return None
             try:
                 envelope = find_envelope(db, message_id)
-                return copy_of(read_parcel(db, message_id), envelope, self._seal, in_clear=in_clear)
+                return copy_of(read_parcel(db, message_id), envelope, self._seal, self.tails, in_clear=in_clear)
             except Damaged as error:
                 raise UnreadableMessage(f"{message_id}: {error}") from None
 
@@ -269,7 +302,16 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> set[str]:
             return {parcel.id for parcel in parcels if _take_over(db, source, parcel, self._seal)}
 
-        return await self._writer.do_aside(work)
+        taken = await self._writer.do_aside(work)
+        if any(parcel.tail for parcel in parcels):
+            self._tail_names = await self._writer.do_aside(lambda db: dict(run(db, "tails").fetchall()))
+        return taken
+
+    async def sweep_tails(self, others: Collection[str]) -> None:
+        """Remove the files that no message has, `others` but for those. Raises OSError, StoreFailed."""
+        live = {*self._tail_names.values(), *others}
+        if found := await asyncio.to_thread(self.tails.sweep, live):
+            log.info("%d files of large messages that were not accepted, or are finished, were removed", found)
 
     async def adopted(self, source: str) -> Collection[str]:
         """The messages moved from the queue in that folder into this one, which may still be there as well."""
@@ -307,15 +349,21 @@ def _accept(
     next_attempt_at: float,
     leases: Sequence[Lease],
     quarantined: str | None,
+    tail: str | None,
 ) -> None:
-    _insert(db, envelope, closed, next_attempt_at, leases)
+    _insert(db, envelope, closed, next_attempt_at, leases, tail)
     if quarantined is not None:
         order = Order(kind=OrderKind.QUARANTINE, at=envelope.accepted_at, reason=quarantined[:MAX_REASON_CHARACTERS])
         operator_orders.obey(db, order, (envelope.id,))
 
 
 def _insert(
-    db: sqlite3.Connection, envelope: Envelope, closed: bytes, next_attempt_at: float, leases: Sequence[Lease] = ()
+    db: sqlite3.Connection,
+    envelope: Envelope,
+    closed: bytes,
+    next_attempt_at: float,
+    leases: Sequence[Lease] = (),
+    tail: str | None = None,
 ) -> None:
     reverse_path = None if envelope.reverse_path is None else str(envelope.reverse_path)
     run(
@@ -334,6 +382,8 @@ def _insert(
         envelope.smtputf8,
     )
     run(db, "insert_body", envelope.id, closed)
+    if tail is not None:
+        run(db, "insert_tail", envelope.id, tail)
     db.executemany(SQL["insert_recipient"], recipient_rows(envelope))
     leased = {lease.next_hop: lease for lease in leases}
     for next_hop in dict.fromkeys(mailbox.domain for mailbox in envelope.recipients):

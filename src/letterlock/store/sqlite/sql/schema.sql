@@ -1,4 +1,4 @@
--- Version 6. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
+-- Version 7. Bodies have a table of their own, so that listing never reads them. A task's due_at is the next attempt
 -- while it waits and the end of the lease while somebody has it: an expired lease is due by itself.
 CREATE TABLE message (
     id           TEXT PRIMARY KEY,
@@ -18,6 +18,12 @@ CREATE TABLE body (
     message_id TEXT PRIMARY KEY REFERENCES message (id) ON DELETE CASCADE,
     content    BLOB NOT NULL
 ) STRICT;
+
+-- Since version 7: which messages have a file with the rest of their content (store/tails.py).
+CREATE TABLE tail (
+    message_id TEXT PRIMARY KEY REFERENCES message (id) ON DELETE CASCADE,
+    name       TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE task (
     message_id  TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,

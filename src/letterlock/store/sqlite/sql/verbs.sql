@@ -3,6 +3,10 @@ INSERT INTO message (id, reverse_path, size, accepted_at, expires_at, body_type,
     smtputf8) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: insert_body
 INSERT INTO body (message_id, content) VALUES (?, ?);
+-- name: insert_tail
+INSERT INTO tail (message_id, name) VALUES (?, ?);
+-- name: tails
+SELECT message_id, name FROM tail;
 -- name: insert_recipient
 INSERT INTO recipient (message_id, position, mailbox, next_hop, notify, orcpt, told, warned)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?);
@@ -145,6 +149,8 @@ UPDATE task SET (age, seen_at) = (
         WHERE a.message_id = task.message_id AND iif(json_valid(record), json_extract(record, '$.next_hop'), NULL) = task.next_hop
     )) WHERE attempts > 0;
 CREATE TABLE adopted (source TEXT NOT NULL, message_id TEXT NOT NULL, PRIMARY KEY (source, message_id)) STRICT, WITHOUT ROWID;
+-- name: from_version_6
+CREATE TABLE tail (message_id TEXT PRIMARY KEY REFERENCES message (id) ON DELETE CASCADE, name TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 -- name: adopted_ids
 SELECT message_id FROM adopted WHERE source = ?;
