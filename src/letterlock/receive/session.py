@@ -20,6 +20,7 @@ from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authenticator, AuthExchange
 from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudget
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.patience import Patience
 from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.receipt_log import SessionJournal
@@ -126,7 +127,7 @@ class Session:
         self._held_octets = 0
         self._spooling = Spooling(services.store)
         self._pressed = False  # there is no memory for what came last: what can goes to the disk now
-        self._patience = _Patience(options)
+        self._patience = Patience(options)
         self._loop = asyncio.get_running_loop()
         self._limit = Limit()
         self._reading = False
@@ -496,29 +497,3 @@ class Session:
 
 def _store_reply(error: StoreFailed) -> Reply:
     return STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED
-
-
-class _Patience:
-    """Until when the next read may take. A client that trickles gains nothing: only whole commands extend it."""
-
-    def __init__(self, options: ReceiveOptions) -> None:
-        self._options = options
-        self._loop = asyncio.get_running_loop()
-        self._commands = -1
-        self._content_deadline: float | None = None
-        self.deadline = math.inf
-
-    def look_at(self, smtp: SmtpServer) -> None:
-        """Before a read: set `deadline` (event loop's time)."""
-        if not smtp.receiving:
-            self._content_deadline = None
-            commands = smtp.commands
-            if commands != self._commands:
-                self._commands = commands
-                self.deadline = self._loop.time() + self._options.command_timeout_seconds
-            return
-        now = self._loop.time()
-        if self._content_deadline is None:
-            self._content_deadline = now + self._options.message_timeout_seconds
-        self.deadline = min(now + self._options.command_timeout_seconds, self._content_deadline)
-        self._commands = -1  # the first command after the message has its full time
