@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,14 @@ from letterlock.mail.envelope import BodyType
 from letterlock.mailauth.dkim.sign import Signer
 from letterlock.mailauth.dkim.verify import examine
 from letterlock.mailauth.message import split
+from letterlock.milter.frames import frame
 from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.receive.ask_milter import Milter
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.profiles import Profile
 from tests.mailauth.answers import txt
 from tests.mailauth.dkim.forging import NOW, ed25519_key
+from tests.receive.filters import FakeMilter, running_milter
 from tests.receive.test_chunks import OPENING, codes, greeted
 from tests.receive.world import World, world
 
@@ -190,3 +195,21 @@ async def test_clients_that_send_little_at_a_time_are_held_in_bounds() -> None:
         assert (await client.ask(b".\r\n")).startswith(b"250")
         assert stored(server) == WANTED
         assert server.store.spools[0].finished
+
+
+@pytest.mark.parametrize(
+    ("script", "wanted"), [({}, WANTED), ({"E": frame("b", b"new\r\n") + frame("a")}, HEADER + b"new\r\n")]
+)
+async def test_a_filter_sees_a_large_body_and_its_own_one_needs_no_file(
+    tmp_path: Path, script: dict[str, bytes | None], wanted: bytes
+) -> None:
+    """What was on the disk is discarded when a filter puts another body in its place."""
+    milter = FakeMilter(script)
+    async with running_milter(milter, tmp_path):
+        listens = Profile(milters=(Milter(name="test", address=milter.address),))
+        async with world(profile=listens) as server, server.client() as client:
+            await client.start_mail()
+            assert (await client.ask(HEADER + BODY + b".\r\n")).startswith(b"250")
+            assert stored(server) == wanted
+            assert [spool.discarded for spool in server.store.spools] == [wanted != WANTED]
+    assert b"".join(data for letter, data in milter.seen if letter == "B") == WANTED[len(HEADER) :]

@@ -198,12 +198,11 @@ class AskMilter:
             answer = await link.ask(FilterCommand.HEADER, header(each.name, each.value, link.agreed), values)
         if answer.verdict is Verdict.CONTINUE:
             answer = await link.ask(FilterCommand.END_OF_HEADERS, frame(FilterCommand.END_OF_HEADERS), values)
-        for at in range(message.body_at, len(draft.content), CHUNK_OCTETS):
-            if answer.verdict is not Verdict.CONTINUE:
-                break
-            answer = await link.ask(
-                FilterCommand.BODY, frame(FilterCommand.BODY, draft.content[at : at + CHUNK_OCTETS]), values
-            )
+        async for block in draft.body_blocks(message.body_at):
+            for at in range(0, len(block), CHUNK_OCTETS):
+                if answer.verdict is Verdict.CONTINUE:
+                    chunk = frame(FilterCommand.BODY, block[at : at + CHUNK_OCTETS])
+                    answer = await link.ask(FilterCommand.BODY, chunk, values)
         if answer.verdict not in (Verdict.CONTINUE, Verdict.SKIP):
             return answer
         changes, answer = await link.end(values)
@@ -248,6 +247,8 @@ class _Parts:
         if parts or self.section.changed:
             rest = b"\r\n" + _canonical(b"".join(parts)) if parts else draft.content[self._rest :]
             draft.content, draft.fields = CheckedContent(bytes(self.section) + rest), b""
+            if parts:
+                draft.rest = None
             if not draft.content.isascii():
                 draft.body_type = BodyType.EIGHT_BIT_MIME
 

@@ -16,7 +16,8 @@ functions and run without leaving the read that brought the command.
 costs nothing for a session or a message.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from typing import Generic, Protocol, TypeVar, runtime_checkable
@@ -138,6 +139,15 @@ class Draft:
         received = split(self.content)
         above = split(self.fields + b"\r\n").fields if added else ()
         return Message(above + received.fields, received.body, None if self.rest is None else self.rest.rest)
+
+    async def body_blocks(self, at: int) -> AsyncIterator[bytes]:
+        """The message from a place in `content` on, block by block. Raises ContentLost."""
+        if at < len(self.content):
+            yield self.content[at:]
+        if self.rest is not None:
+            blocks = self.rest.rest()
+            while block := await asyncio.to_thread(next, blocks, b""):
+                yield block
 
     def finish(self, client: str, lifetime_seconds: float) -> tuple[Envelope, CheckedContent | LargeContent]:
         """The envelope and the body to store. The draft gives its content away: a large one is not held twice."""

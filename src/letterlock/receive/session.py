@@ -393,7 +393,7 @@ class Session:
         `quarantined`: why it waits for an operator to look at it, and nobody delivers it before they release it.
         """
         # If this is cancelled, the message may be accepted all the same: its file is the store's from here on.
-        spool = None if is_copy else self._spooling.hand_over()
+        spool = None if is_copy else self._spooling.hand_over(body)
         leases = self._services.handover.prepare(envelope) if quarantined is None else ()
         try:
             await self._services.store.accept(

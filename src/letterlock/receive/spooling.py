@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from letterlock.mail.checked_content import SPOOLED_OCTETS, LargeContent, Tail
+from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent, Tail
 from letterlock.queue.store import AcceptStore, Spool
 from letterlock.smtp.arriving import ArrivingContent
 
@@ -44,12 +44,15 @@ class Spooling:
         if arriving is not self._arriving:
             self.discard()
 
-    def hand_over(self) -> Spool | None:
+    def hand_over(self, body: Body) -> Spool | None:
         """Its file is about to be the store's; the caller discards it if the store does not take the message."""
+        if not isinstance(body, LargeContent) or body.tail is None:
+            self.discard()  # a step has put another body in the place of that one
         spool, self._spool, self._arriving = self._spool, None, None
         return spool
 
     def discard(self) -> None:
         """Nothing of it is wanted."""
-        if (spool := self.hand_over()) is not None:
-            spool.discard()
+        if self._spool is not None:
+            self._spool.discard()
+        self._spool = self._arriving = None
