@@ -119,7 +119,7 @@ class _Pieces(io.RawIOBase):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """A message of an archive, checked. `content` is valid until the next one is asked for."""
 
     id: str
@@ -148,7 +148,7 @@ class ArchiveReader:
             raise BadArchive(f"it is not an archive of `letterlock queue export`: it does not begin with {FIRST}")
         self.origin = _origin(self._json(first))
 
-    def messages(self) -> Iterator[Member]:
+    def messages(self) -> Iterator[ArchiveMember]:
         """Each message; ends only after the end of the archive was read and its counts were right."""
         seen = octets = 0
         while (member := self._next()).name != LAST:
@@ -161,7 +161,7 @@ class ArchiveReader:
             if content.name != message_id + CONTENT:
                 raise BadArchive(f"{member.name} is not followed by its content")
             with self._checked(content, MAX_CONTENT_OCTETS) as file:
-                yield Member(message_id, document, file, content.size)
+                yield ArchiveMember(message_id, document, file, content.size)
             seen, octets = seen + 1, octets + content.size
         end = self._json(member)
         if (end.get("messages"), end.get("octets")) != (seen, octets):

@@ -12,7 +12,7 @@ from typing import IO
 import click
 
 import letterlock
-from letterlock.admin.archive import MODE, ArchiveOrigin, ArchiveReader, ArchiveWriter, BadArchive, Member
+from letterlock.admin.archive import MODE, ArchiveMember, ArchiveOrigin, ArchiveReader, ArchiveWriter, BadArchive
 from letterlock.admin.client import ControlClient, ControlSession, Queues
 from letterlock.app.output import json_text
 from letterlock.cli.queue.server_link import plural, progress, tell_problems, with_server
@@ -192,7 +192,7 @@ def _import(
 
 
 def _put_in(
-    session: ControlSession, elsewhere: list[ControlSession], archive: str, member: Member, hold: str | None
+    session: ControlSession, elsewhere: list[ControlSession], archive: str, member: ArchiveMember, hold: str | None
 ) -> bool | str:
     """Whether a message was put in, and not known already; or what is wrong with it."""
     if any(each.ask("queue.show", id=member.id)["message"] is not None for each in elsewhere):
