@@ -41,7 +41,7 @@ from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.report.worker import Reporter
 from letterlock.schedule.deliverer import Deliverer
 from letterlock.state.trust_points import TrustPointFile
-from letterlock.store.engines import OpenedStore, StoreOptions, open_store
+from letterlock.store.engines import Leftovers, OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
 STOP_GRACE_SECONDS = 20.0  # chosen: most sessions end within it; twice this is still below the 90 s of systemd
@@ -79,86 +79,100 @@ class Server:
         doors: Doors,
         place: MetricsPlace | None = None,
     ) -> None:
-        clock = SystemClock()
-        chance = random.Random()  # noqa: S311  # seeded by the system; nothing secret hangs on it
-        new_id = IdMaker(clock.now, SecretBits())  # the next id is unpredictable
         self.options = options
-        self.store = store = opened.store
+        self.store = opened.store
         self.discoverer = discoverer
         self.doors = doors
-        self.clock = clock
+        self.clock = SystemClock()
         self.certificates = CertificateWatch(lambda: self.options, self.reload)
         self.reload_configuration: Reload | None = None
         self.upstreams = asked.upstreams
         self.meter = Meter(place or MetricsPlace(), lambda: self.options)
         observers = (ReceiptLog(), DeliveryLog(), *self.meter.observers())
-        self.observers = Observers(observers, monotonic=clock.monotonic, report=_report_loss)
+        self.observers = Observers(observers, monotonic=self.clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
-        self.reporter = Reporter(
-            store,
-            clock=clock,
-            hostname=options.hostname,
-            new_id=new_id,
-            lifetime_seconds=options.receive.expire_seconds,
-            delay_notice_seconds=options.delay_notice_seconds,
-            wake_deliverer=self._wake_deliverer,
-            rules=options.rules,
-            site=options.receive.site,
-            observers=self.observers,
-            signer=options.receive.signer,
-        )
-        self.deliverer = Deliverer(
-            options.deliver,
-            store=store,
-            discoverer=RecentDiscoverer(discoverer, clock.monotonic, self.observers),
-            dialer_from=TcpDialer,
-            clock=clock,
-            route_settings=options.route_settings,
-            chance=chance,
-            failed=self.reporter.wake,
-            boot=boot_id(),
-            observers=self.observers,
-        )
-        drop, local = open_drop(options), profile_of_local_users(options.profiles)
-        self.collector: DropCollector | None = None
-        if drop is not None and local is not None:
-            self.collector = DropCollector(
-                drop,
-                options.receive,
-                local,
-                store=store,
-                clock=clock,
-                new_id=new_id,
-                handover=self.deliverer,
-                observers=self.observers,
-            )
-        self.listener = Listener(
-            options.receive,
-            store=store,
-            clock=clock,
-            new_id=new_id,
-            handover=self.deliverer,
-            has_room=store.has_room,
-            observers=self.observers,
-            judge=MailJudge(asked.resolver),
-        )
-        self.control = ControlServer(
-            store,
-            options.queue_directory / CONTROL_SOCKET,
-            clock=clock,
-            wake=self.wake,
-            forgive=self.deliverer.forgive,
-            problems=lambda: opened.leftovers.problems,
-            reload=self._reload_configuration,
-            verbs={**doors.operating.control_verbs, "state": self._state},
-        )
+        self._new_id = IdMaker(self.clock.now, SecretBits())  # nobody can predict the next id
+        self.reporter = self._make_reporter()
+        self.deliverer = self._make_deliverer()
+        self.collector = self._make_collector()
+        self.listener = self._make_listener(MailJudge(asked.resolver))
+        self.control = self._make_control(opened.leftovers)
         self.parts = Parts(
             listener=self.listener,
             deliverer=self.deliverer,
             resolver=asked.resolver,
             transport=asked.transport,
             observers=self.observers,
-            store=store,
+            store=self.store,
+        )
+
+    def _make_reporter(self) -> Reporter:
+        return Reporter(
+            self.store,
+            clock=self.clock,
+            hostname=self.options.hostname,
+            new_id=self._new_id,
+            lifetime_seconds=self.options.receive.expire_seconds,
+            delay_notice_seconds=self.options.delay_notice_seconds,
+            wake_deliverer=self._wake_deliverer,
+            rules=self.options.rules,
+            site=self.options.receive.site,
+            observers=self.observers,
+            signer=self.options.receive.signer,
+        )
+
+    def _make_deliverer(self) -> Deliverer:
+        return Deliverer(
+            self.options.deliver,
+            store=self.store,
+            discoverer=RecentDiscoverer(self.discoverer, self.clock.monotonic, self.observers),
+            dialer_from=TcpDialer,
+            clock=self.clock,
+            route_settings=self.options.route_settings,
+            chance=random.Random(),  # noqa: S311  # it spreads retries; nothing secret depends on it
+            failed=self.reporter.wake,
+            boot=boot_id(),
+            observers=self.observers,
+        )
+
+    def _make_collector(self) -> DropCollector | None:
+        """None where local users may not send, and in all workers but the first."""
+        drop, local = open_drop(self.options), profile_of_local_users(self.options.profiles)
+        if drop is None or local is None:
+            return None
+        return DropCollector(
+            drop,
+            self.options.receive,
+            local,
+            store=self.store,
+            clock=self.clock,
+            new_id=self._new_id,
+            handover=self.deliverer,
+            observers=self.observers,
+        )
+
+    def _make_listener(self, judge: MailJudge) -> Listener:
+        return Listener(
+            self.options.receive,
+            store=self.store,
+            clock=self.clock,
+            new_id=self._new_id,
+            handover=self.deliverer,
+            has_room=self.store.has_room,
+            observers=self.observers,
+            judge=judge,
+        )
+
+    def _make_control(self, leftovers: Leftovers) -> ControlServer:
+        return ControlServer(
+            self.store,
+            self.options.queue_directory / CONTROL_SOCKET,
+            clock=self.clock,
+            wake=self.wake,
+            forgive=self.deliverer.forgive,
+            problems=lambda: leftovers.problems,
+            reload=self._reload_configuration,
+            verbs={**self.doors.operating.control_verbs, "state": self._state},
         )
 
     async def _state(self, _request: Mapping[str, object]) -> dict[str, object]:
