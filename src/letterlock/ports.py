@@ -1,12 +1,14 @@
-"""What the pure rooms and the workers are handed: the outside world as protocols."""
+"""The outside world as protocols, which rooms are handed instead of looking for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import dns.rdatatype
 
 from letterlock.identity.handshake import Completed, HandshakeFailed
+from letterlock.mtasts import KnownPolicy
 from letterlock.resolver.answer import Answer, LookupFailure
+from letterlock.resolver.rollover import TrustPoint
 
 
 class Clock(Protocol):
@@ -71,3 +73,26 @@ class Dialer(Protocol):
         `compatible` offers P-256 only, for servers that choke on a large ClientHello. After HandshakeFailed the
         stream is of no use and is aborted.
         """
+
+
+class PolicyMemory(Protocol):
+    """MTA-STS policies, for all workers and over restarts. Every verb may raise queue.store.StoreFailed."""
+
+    async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
+        """The remembered policy of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
+
+    async def due(self, now: float, limit: int) -> Sequence[KnownPolicy]:
+        """Policies that hold and are to be fetched again, the longest due first."""
+
+    async def swap(self, domain: str, before: KnownPolicy | None, after: KnownPolicy | None, now: float) -> bool:
+        """Replace what is remembered of a domain (None: nothing), if that is still `before`; whether it was."""
+
+
+class TrustPointMemory(Protocol):
+    """One trust point, for all workers and over restarts. Every verb may raise queue.store.StoreFailed."""
+
+    def load(self) -> TrustPoint:
+        """The stored state."""
+
+    def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
+        """Replace the stored state by what follows from it; no other process changes it meanwhile."""

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import dns.name
 
-from letterlock.discover.anchor_keeper import AnchorKeeper, Memory
+from letterlock.discover.anchor_keeper import AnchorKeeper
+from letterlock.ports import TrustPointMemory
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import TrustAnchor
 from letterlock.resolver.rdata import SignedRRset
@@ -47,7 +48,7 @@ def prior(*, trusted: bool) -> TrustPoint:
 
 
 class OneMemory:
-    """The contract of `Memory` in its smallest form."""
+    """The contract of `TrustPointMemory` in its smallest form."""
 
     def __init__(self, point: TrustPoint) -> None:
         self.point = point
@@ -63,7 +64,7 @@ class OneMemory:
 class Disk:
     """The way of one worker to the shared memory, which may be blocked."""
 
-    def __init__(self, shared: Memory) -> None:
+    def __init__(self, shared: TrustPointMemory) -> None:
         self._shared = shared
         self.full = False
 
@@ -112,7 +113,7 @@ class Worker:
 class Race:
     """Two workers, a zone that rolls, and what must hold in the end."""
 
-    def __init__(self, shared: Memory, *, revokes: bool = True) -> None:
+    def __init__(self, shared: TrustPointMemory, *, revokes: bool = True) -> None:
         self.shared = shared
         self.revokes = revokes
         self.clock = Clock()

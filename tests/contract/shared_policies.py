@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import dns.rdatatype
 
-from letterlock.discover.sts_finder import PolicyMemory
 from letterlock.mtasts import Fetched, FetchFailed, Known, KnownPolicy, Mode, StsEvidence, StsPolicy
+from letterlock.ports import PolicyMemory
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from tests.contract.interleaving import Gate
 from tests.discover.test_sts_finder import BLOCKED, DAY, DOMAIN, NOW, Clock, World, text

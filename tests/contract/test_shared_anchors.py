@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.discover.anchor_keeper import Memory
+from letterlock.ports import TrustPointMemory
 from letterlock.resolver.rollover import KeyState, TrustPoint, from_json, to_json
+from letterlock.state.shared_state import STATE_ENGINES, open_state
 from letterlock.state.trust_points import TrustPointFile
 from tests.contract.interleaving import Chooser, in_every_order, race
 from tests.contract.shared_anchors import DEEDS, NEW, OLD, Deed, OneMemory, Race, prior
@@ -17,19 +18,23 @@ from tests.discover.test_anchor_keeper import anchor
 from tests.resolver.test_rollover import ROOT, states
 
 
-@pytest.fixture(params=["one", "file"])
-def memories(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Memory, Memory]]:
+@pytest.fixture(params=["one", "memory", *STATE_ENGINES])
+def memories(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[TrustPointMemory, TrustPointMemory]]:
     """One trust point as two workers see it."""
     if request.param == "one":
         memory = OneMemory(prior(trusted=True))
         yield memory, memory
         return
-    ours, theirs = (TrustPointFile(tmp_path, ROOT, [anchor(OLD)]) for _ in range(2))
+    state = open_state(request.param, None if request.param == "memory" else tmp_path)
+    other = state if request.param == "memory" else open_state(request.param, tmp_path)
+    ours, theirs = (each.trust_point(ROOT, [anchor(OLD)]) for each in (state, other))
     ours.change(lambda _: prior(trusted=True))
     yield ours, theirs
 
 
-def test_what_one_stores_the_other_reads_and_changes_follow_from_it(memories: tuple[Memory, Memory]) -> None:
+def test_what_one_stores_the_other_reads_and_changes_follow_from_it(
+    memories: tuple[TrustPointMemory, TrustPointMemory],
+) -> None:
     ours, theirs = memories
     assert theirs.load() == prior(trusted=True)
     seen: list[float] = []

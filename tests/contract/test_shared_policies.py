@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.discover.sts_finder import PolicyMemory
 from letterlock.mtasts import KnownPolicy
+from letterlock.ports import PolicyMemory
 from letterlock.state.policies import PolicyStore
+from letterlock.state.shared_state import STATE_ENGINES, open_state
 from tests.contract.interleaving import Chooser, Gate, in_every_order, race
 from tests.contract.shared_policies import DEEDS, EXPIRED, OLD, PRIORS, Deed, DictPolicies, Race
 from tests.discover.test_sts_finder import DOMAIN, NOW
@@ -17,16 +18,20 @@ from tests.discover.test_sts_finder import DOMAIN, NOW
 NEW, OTHER = replace(OLD, id="2", fetched_at=NOW), replace(OLD, id="3", fetched_at=NOW + 1)
 
 
-@pytest.fixture(params=["dict", "memory", "file"])
+@pytest.fixture(params=["dict", "memory", *STATE_ENGINES])
 async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[PolicyMemory, PolicyMemory]]:
     """One place for policies as two workers see it."""
     if request.param == "dict":
         policies = DictPolicies()
         yield policies, policies
         return
-    ours = PolicyStore.open(tmp_path if request.param == "file" else None)
-    theirs = PolicyStore.open(tmp_path) if request.param == "file" else ours
-    yield ours, theirs
+    if request.param == "memory":
+        state = open_state("", None)
+        yield state.policies(), state.policies()
+        await state.close()
+        return
+    ours, theirs = open_state(request.param, tmp_path), open_state(request.param, tmp_path)
+    yield ours.policies(), theirs.policies()
     await ours.close()
     await theirs.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import dns.rdatatype
 import pytest
 
-from letterlock.discover.sts_finder import MAX_REFRESHES, PolicyMemory, StsFinder
+from letterlock.discover.sts_finder import MAX_REFRESHES, StsFinder
 from letterlock.mtasts import (
     Absent,
     Fetched,
@@ -22,6 +22,7 @@ from letterlock.mtasts import (
     PolicyUnavailable,
     StsEvidence,
 )
+from letterlock.ports import PolicyMemory
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 from letterlock.state.policies import PolicyStore

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from letterlock.discover.sts_finder import PolicyMemory
 from letterlock.mtasts import Fetched, FetchFailed, Known, KnownPolicy, Mode, StsEvidence
+from letterlock.ports import PolicyMemory
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver.rollover import KeyState, TrustPoint
 from tests.contract import shared_anchors

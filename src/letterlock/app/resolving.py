@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import dns.name
 
@@ -22,7 +21,7 @@ from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTr
 from letterlock.net.https import fetch_policy
 from letterlock.net.ourselves import Ourselves
 from letterlock.resolver import Resolver
-from letterlock.state.policies import PolicyStore
+from letterlock.state.shared_state import SharedState, open_state
 
 log = logging.getLogger("letterlock.app.server")
 
@@ -89,12 +88,12 @@ REFRESH_PAUSE_SECONDS = 300.0  # chosen: as long as RFC 8461 section 3.3 has bet
 
 @asynccontextmanager
 async def discovering(
-    options: Options, asked: Dns, directory: Path | None, sockets: Sequence[socket.socket] = ()
+    options: Options, asked: Dns, state: SharedState | None, sockets: Sequence[socket.socket] = ()
 ) -> AsyncIterator[Discoverer]:
-    """The finder of evidence on destinations; MTA-STS policies are remembered in a directory, or while it runs.
+    """The finder of evidence on destinations. It refreshes remembered MTA-STS policies before they expire.
 
-    `sockets`: where this server listens. Without a directory, who asks is no server: it may look at this machine too.
-    Refreshes policies ahead of their end. Raises StoreFailed.
+    `state` is that of a server, which listens on `sockets` and must not send to itself. None is for a command: it
+    remembers policies until it ends, and may examine this machine. Raises StoreFailed.
     """
     clock, public_roots = SystemClock(), options.public_roots or system_roots()
     make = partial(
@@ -103,21 +102,22 @@ async def discovering(
         options.rules,
         clock=clock,
         public_roots=public_roots,
-        ourselves=None if directory is None else _ourselves(options, sockets),
+        ourselves=None if state is None else _ourselves(options, sockets),
     )
     if not options.mta_sts:
         yield make()
         return
-    policies = PolicyStore.open(directory)
+    remembered = state or open_state(options.store.engine, None)
     fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial, port=options.mta_sts_port)
-    finder = StsFinder(asked.resolver, fetch, policies, clock, random.SystemRandom().random)
+    finder = StsFinder(asked.resolver, fetch, remembered.policies(), clock, random.SystemRandom().random)
     refreshing = asyncio.create_task(_refresh(finder, clock))
     try:
         yield make(sts=finder)
     finally:
         refreshing.cancel()
         await finder.close()
-        await policies.close()
+        if state is None:
+            await remembered.close()
 
 
 def _ourselves(options: Options, sockets: Sequence[socket.socket]) -> Ourselves:

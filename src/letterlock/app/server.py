@@ -12,7 +12,6 @@ import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 
 from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app.binding import StartFailed, bind, bind_metrics
@@ -40,7 +39,7 @@ from letterlock.receive.profiles import profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.report.worker import Reporter
 from letterlock.schedule.deliverer import Deliverer
-from letterlock.state.trust_points import TrustPointFile
+from letterlock.state.shared_state import open_state
 from letterlock.store.engines import Leftovers, OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
@@ -278,7 +277,9 @@ async def running(
         try:
             opened = await open_store(_store_options(options))
             stack.push_async_callback(opened.store.close)
-            discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory, sockets))
+            state = open_state(options.store.engine, options.state_directory)
+            stack.push_async_callback(state.close)
+            discoverer = await stack.enter_async_context(discovering(options, asked, state, sockets))
             doors = Doors(options, asked.resolver, discoverer, SystemClock())
             await stack.enter_async_context(open_doors(doors, door_sockets))
             server = Server(options, opened, asked, discoverer, sockets, doors, place)
@@ -287,7 +288,7 @@ async def running(
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: {error.hint}") from None
         warn_of_unwritable_maildirs(options)
-        keeper = AnchorKeeper(asked.resolver, partial(TrustPointFile, options.state_directory), SystemClock())
+        keeper = AnchorKeeper(asked.resolver, state.trust_point, SystemClock())
         keeper.restore()
         async with asyncio.TaskGroup() as group:
             group.create_task(server.work())

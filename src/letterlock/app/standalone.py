@@ -13,6 +13,7 @@ from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.store import StoreFailed
+from letterlock.state.shared_state import open_state
 
 
 def _no_queue() -> None:
@@ -32,7 +33,9 @@ async def doors_alone(options: Options) -> AsyncIterator[Doors]:
         asked = await stack.enter_async_context(validated_dns(options.resolver, keeps_sections=True))
         refuse_loop(options, asked.upstreams)
         try:
-            discoverer = await stack.enter_async_context(discovering(options, asked, options.state_directory))
+            state = open_state(options.store.engine, options.state_directory)
+            stack.push_async_callback(state.close)
+            discoverer = await stack.enter_async_context(discovering(options, asked, state))
             doors = Doors(options, asked.resolver, discoverer, SystemClock())
             path = options.queue_directory / CONTROL_SOCKET
             control = ControlServer(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import dns.name
 
-from letterlock.ports import Clock
+from letterlock.ports import Clock, TrustPointMemory
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import TrustAnchor
 from letterlock.resolver.rdata import SignedRRset
@@ -15,16 +15,6 @@ from letterlock.resolver.rollover import TrustPoint, begin, follow, merge
 
 log = logging.getLogger("letterlock.anchors")
 RELOAD_SECONDS = 60.0  # how long a worker may trust a key that another one has seen revoked
-
-
-class Memory(Protocol):
-    """Where a trust point is stored, for all workers and over restarts. Every verb may raise StoreFailed."""
-
-    def load(self) -> TrustPoint:
-        """The stored state."""
-
-    def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
-        """Replace the stored state by what follows from it; no other process changes it meanwhile."""
 
 
 class Followed(Protocol):
@@ -51,7 +41,7 @@ class AnchorKeeper:
     def __init__(
         self,
         resolver: Followed,
-        remember: Callable[[dns.name.Name, tuple[TrustAnchor, ...]], Memory],
+        remember: Callable[[dns.name.Name, tuple[TrustAnchor, ...]], TrustPointMemory],
         clock: Clock,
     ) -> None:
         self._resolver = resolver

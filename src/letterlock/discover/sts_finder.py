@@ -15,7 +15,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import dns.rdatatype
 from dns.rdtypes.ANY.TXT import TXT
@@ -41,7 +40,7 @@ from letterlock.mtasts import (
     find_id,
     next_step,
 )
-from letterlock.ports import Clock, Resolver
+from letterlock.ports import Clock, PolicyMemory, Resolver
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver.answer import Answer, LookupFailure
 
@@ -52,19 +51,6 @@ MAX_PAST_FAILURES = 10_000  # chosen: bounds memory; the oldest is dropped, and 
 MAX_REFRESHES = 8  # chosen: refreshing must not compete with fetches that mail waits for
 MAX_DUE = 1_000  # chosen: a round each five minutes; what is left over waits for the next
 _TXT_LABEL, _HOST_LABEL = "_mta-sts", "mta-sts"
-
-
-class PolicyMemory(Protocol):
-    """Where policies are remembered over restarts. Every verb may raise StoreFailed."""
-
-    async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
-        """The remembered policy of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
-
-    async def due(self, now: float, limit: int) -> Sequence[KnownPolicy]:
-        """Policies that hold and are to be fetched again, the longest due first."""
-
-    async def swap(self, domain: str, before: KnownPolicy | None, after: KnownPolicy | None, now: float) -> bool:
-        """Replace what is remembered of a domain (None: nothing), if that is still `before`; whether it was."""
 
 
 class StsFinder:

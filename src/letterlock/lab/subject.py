@@ -5,7 +5,7 @@ import email.policy
 import json
 import smtplib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from enum import StrEnum
@@ -20,6 +20,7 @@ from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.world import LIMBO
 from letterlock.policy.decision import Level
 from letterlock.routing.routes import NextHop
+from letterlock.state.shared_state import open_state
 
 HOSTNAME = "letterlock.test"
 SENDER = f"sender@{HOSTNAME}"
@@ -161,10 +162,11 @@ async def see_policies(box: Box, config: Path) -> None:
         return
     options = load(config)
     box.peace.set()
-    async with (
-        validated_dns(options.resolver) as asked,
-        discovering(options, asked, options.state_directory) as discoverer,
-    ):
+    async with AsyncExitStack() as stack:
+        state = open_state(options.store.engine, options.state_directory)
+        stack.push_async_callback(state.close)
+        asked = await stack.enter_async_context(validated_dns(options.resolver))
+        discoverer = await stack.enter_async_context(discovering(options, asked, state))
         await discoverer.destination(NextHop(box.world.sites[SiteProtection.MTA_STS].domain, box.berths.port))
     box.peace.clear()
 

@@ -1,0 +1,33 @@
+"""Shared state in the server's directory: MTA-STS policies in a SQLite file, and a small file for each trust point."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import dns.name
+
+from letterlock.resolver.trust_anchors import TrustAnchor
+from letterlock.state.policies import PolicyStore
+from letterlock.state.trust_points import TrustPointFile
+
+
+class StateInFiles:
+    """`SharedState` of all workers that have this directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._policies: PolicyStore | None = None
+
+    def policies(self) -> PolicyStore:
+        """The policies. Raises StoreFailed."""
+        if self._policies is None:
+            self._policies = PolicyStore.open(self._directory)
+        return self._policies
+
+    def trust_point(self, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> TrustPointFile:
+        """The file of a trust point."""
+        return TrustPointFile(self._directory, zone, anchors)
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+        if self._policies is not None:
+            await self._policies.close()

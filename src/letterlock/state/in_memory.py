@@ -1,0 +1,49 @@
+"""Shared state of a process by itself, such as `letterlock check`: it is forgotten when the process ends."""
+
+from collections.abc import Callable, Iterable
+
+import dns.name
+
+from letterlock.resolver.rollover import TrustPoint, begin
+from letterlock.resolver.trust_anchors import TrustAnchor
+from letterlock.state.policies import PolicyStore
+
+
+class RememberedTrustPoint:
+    """`TrustPointMemory` of one process."""
+
+    def __init__(self, point: TrustPoint) -> None:
+        self._point = point
+
+    def load(self) -> TrustPoint:
+        """The trust point."""
+        return self._point
+
+    def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
+        """Replace it by what follows from it."""
+        self._point = change(self._point)
+        return self._point
+
+
+class StateInMemory:
+    """`SharedState` of one process."""
+
+    def __init__(self) -> None:
+        self._policies: PolicyStore | None = None
+        self._trust_points: dict[tuple[dns.name.Name, frozenset[str]], RememberedTrustPoint] = {}
+
+    def policies(self) -> PolicyStore:
+        """The policies."""
+        if self._policies is None:
+            self._policies = PolicyStore.open(None)
+        return self._policies
+
+    def trust_point(self, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> RememberedTrustPoint:
+        """The trust point of a zone."""
+        configured = zone, frozenset(map(str, anchors))
+        return self._trust_points.setdefault(configured, RememberedTrustPoint(begin(zone)))
+
+    async def close(self) -> None:
+        """Nothing is written anywhere, but a thread has worked for the policies."""
+        if self._policies is not None:
+            await self._policies.close()

@@ -1,0 +1,44 @@
+"""The one place that opens what workers share besides mail, from the configuration.
+
+The engine that `[queue] store` names keeps this state too, so that a cluster has all of it in one place. An engine is a
+module beside this one and one line in STATE_ENGINES. The suites `tests/contract/test_shared_*.py` run over all of them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import dns.name
+
+from letterlock.ports import PolicyMemory, TrustPointMemory
+from letterlock.resolver.trust_anchors import TrustAnchor
+
+
+class SharedState(Protocol):
+    """What workers share besides mail, one memory for each kind. `close` it at the end."""
+
+    def policies(self) -> PolicyMemory:
+        """The MTA-STS policies; opened at the first call. Raises StoreFailed."""
+
+    def trust_point(self, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> TrustPointMemory:
+        """The keys seen of a zone for which these anchors are configured (RFC 5011)."""
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+
+
+def open_state(engine: str, directory: Path | None) -> SharedState:
+    """The state of an engine, in a server's directory. Without a directory it lasts as long as the process."""
+    from letterlock.state.in_memory import StateInMemory  # noqa: PLC0415  # loaded if used, as an engine is
+
+    return StateInMemory() if directory is None else STATE_ENGINES[engine](directory)
+
+
+def _files(directory: Path) -> SharedState:
+    from letterlock.state.in_files import StateInFiles  # noqa: PLC0415  # loaded if used
+
+    return StateInFiles(directory)
+
+
+STATE_ENGINES: Mapping[str, Callable[[Path], SharedState]] = {"sqlite": _files}
+"""By the name of the store's engine (`store.engines`)."""
