@@ -23,10 +23,11 @@ from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
-from letterlock.policy.evidence import DestinationEvidence, MxHost, Route, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, Grounds, MxHost, Route, TargetHost
 from letterlock.policy.reasons import FINDINGS, Finding, Reason, sentence, status
 from letterlock.policy.require import exhausted
 from letterlock.ports import Stream
+from letterlock.queue.sessions import HostRuledOut
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 from letterlock.routing.local_targets import FinalHop
 from letterlock.routing.routes import NextHop
@@ -202,6 +203,7 @@ class _Try:
             else:
                 self._give_up(evidence, routed)
         else:
+            self._seen.ruled_out.append(HostRuledOut(evidence.next_hop.domain, routed, Grounds(destination=evidence)))
             self._held(evidence.next_hop.domain, routed)
 
     def _take_port(self, port: int) -> None:
@@ -233,6 +235,8 @@ class _Try:
         if isinstance(required, SkipHost):
             self._skipped.append(required)
         if not isinstance(required, Requirement):
+            grounds = Grounds(destination=evidence, host=target)
+            self._seen.ruled_out.append(HostRuledOut(host.name, required, grounds))
             return self._held(host.name, required)
         self._ground = evidence, target, required
         self._signs = required.signs
@@ -459,6 +463,7 @@ class _Try:
             broken=self._broken and seen.connected_at is None,
             sessions=tuple(seen.sessions),
             skipped=tuple(self._skipped),
+            ruled_out=tuple(seen.ruled_out),
         )
 
     def _reasons(self) -> tuple[Reason, ...]:

@@ -4,7 +4,7 @@ from letterlock.deliver.session import NotCleared, Opened, OpenResult
 from letterlock.identity.handshake import Completed
 from letterlock.policy.decision import Achieved, Requirement
 from letterlock.policy.reasons import Reason
-from letterlock.queue.sessions import SessionTried
+from letterlock.queue.sessions import HostRuledOut, SessionTried
 
 MAX_SESSIONS = 32  # records of one attempt: `max_sessions` new ones are 12; kept ones that had ended come on top
 MAX_TROUBLE_CHARACTERS = 1_000  # of what kept a session from its verdict: a server's words, in part
@@ -21,6 +21,7 @@ class Seen:
         "handshake",
         "host",
         "ready_at",
+        "ruled_out",
         "sessions",
         "started_at",
     )
@@ -28,6 +29,7 @@ class Seen:
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
         self.sessions: list[SessionTried] = []
+        self.ruled_out: list[HostRuledOut] = []
         self.connected_at: float | None = None
         self.ready_at: float | None = None
         self.host: str | None = None

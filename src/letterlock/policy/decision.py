@@ -6,7 +6,7 @@ from typing import final
 
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
-from letterlock.policy.evidence import SessionId
+from letterlock.policy.evidence import Grounds, SessionId
 from letterlock.policy.reasons import Reason
 
 
@@ -96,7 +96,8 @@ class Requirement:
     what MTA-STS demands of the same chain. `demanders` are those who demand that there be TLS. `minimum_version` is
     `TLSv1.2` or `TLSv1.3`, by the rule `minimum_source`. `requiretls`: the server must offer REQUIRETLS after the
     handshake (RFC 8689 section 4.2.1). `audits` are what would be demanded, were it enforced: they are judged too, and
-    told, and hold nothing. `signs` are those among the reasons that look like an attack.
+    told, and hold nothing. `signs` are those among the reasons that look like an attack. `grounds`, for reports: the
+    evidence, where what the recipients' domain publishes was heard; None where an exception or the message says not to.
     """
 
     encryption: Encryption
@@ -111,6 +112,7 @@ class Requirement:
     requiretls: bool = False
     audits: "tuple[Audit, ...]" = ()
     signs: tuple[Reason, ...] = ()
+    grounds: Grounds | None = field(default=None, repr=False, compare=False)
 
     @property
     def demands_certificate(self) -> bool:

@@ -118,6 +118,14 @@ class TargetHost:
         return _first_end(self.at, (*self.address_lookups, self.tlsa))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """The evidence that a requirement, or the lack of one, rests on. `host` is None where it never came to one."""
+
+    destination: DestinationEvidence
+    host: TargetHost | None = None
+
+
 def _first_end(at: float, lookups: Iterable[Answer | LookupFailure | None], *others: float) -> float:
     ends = (*(one.expires_at for one in lookups if isinstance(one, Answer)), *others)
     return min((end for end in ends if end > at), default=math.inf)

@@ -38,7 +38,7 @@ from letterlock.policy.decision import (
     SkipHost,
     SkipKind,
 )
-from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
+from letterlock.policy.evidence import DestinationEvidence, Grounds, Origin, TargetHost
 from letterlock.policy.lookups import unknown
 from letterlock.policy.loops import loop
 from letterlock.policy.reasons import Reason
@@ -68,6 +68,8 @@ def _by_everybody(evidence: DestinationEvidence, target: TargetHost, demand: Tls
     if demand is TlsDemand.NONE and (lowered := _by_exception(evidence, target)):
         return lowered
     enforced = _by_all_but_the_message(evidence, target)
+    if isinstance(enforced, Requirement):
+        enforced = replace(enforced, grounds=Grounds(destination=evidence, host=target))
     return with_requiretls(evidence, target, enforced) if demand is TlsDemand.REQUIRETLS else enforced
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from letterlock.policy.decision import Cleared, Defer, Demander, Encryption, Refuse, Requirement, SkipHost
-from letterlock.policy.evidence import SessionEvidence
+from letterlock.policy.evidence import Grounds, SessionEvidence
 from letterlock.policy.reasons import Reason
 
 
@@ -38,3 +38,11 @@ class SessionTried(NamedTuple):
     def reasons(self) -> tuple[Reason, ...]:
         """Why the verdict is what it is."""
         return () if self.verdict is None else self.verdict.reasons
+
+
+class HostRuledOut(NamedTuple):
+    """A host, or a whole next hop, that was given up before there was a session, and the evidence for it."""
+
+    name: str
+    verdict: SkipHost | Defer | Refuse
+    grounds: Grounds

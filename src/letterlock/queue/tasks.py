@@ -10,7 +10,7 @@ from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.policy.decision import Achieved, SkipHost
 from letterlock.policy.reasons import Reason
 from letterlock.queue.age import NEW, Age
-from letterlock.queue.sessions import SessionTried
+from letterlock.queue.sessions import HostRuledOut, SessionTried
 
 
 @frozen_dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Attempt:
     ones spoken to. `achieved`, `handshake` say what TLS reached; `reasons` why. `broken`: a bug or the queue ended it
     before there was a connection, and nothing is known of the next hop. `sessions` has one record per session tried, in
     their order: of more than `letterlock.deliver.seen.MAX_SESSIONS`, the first ones and the last. `skipped` are the
-    hosts that were not even connected to.
+    hosts that were not even connected to; `ruled_out` are these and whole next hops, with the evidence.
     """
 
     message_id: str
@@ -91,6 +91,7 @@ class Attempt:
     broken: bool = False
     sessions: tuple[SessionTried, ...] = ()
     skipped: tuple[SkipHost, ...] = ()
+    ruled_out: tuple[HostRuledOut, ...] = ()
 
 
 @frozen_dataclass(frozen=True, slots=True, kw_only=True)
