@@ -1,5 +1,7 @@
 """Relays side by side: `python -m bench.relay [--part clear|tls|latency|large|all] [--rounds N] [--write-doc]`.
 
+`--mail-authentication` compares Letterlock with itself instead: plain, signing with DKIM, and checking what comes.
+
 Postfix, OpenSMTPD and Letterlock, in turn, each alone on the machine while it is measured, in a room of name spaces
 (relay_box) with the same source, sink, certificates, signed zones and disk. Needs root. The table goes to standard
 output, progress to standard error; docs/reference/benchmarks-relay.md tells how to read it.
@@ -20,6 +22,7 @@ from bench.relay_box import INSIDE, CannotMeasure, furnish, run_inside
 from bench.relay_doc import write_page
 from bench.relay_names import make_names, start_unbound
 from bench.relay_peers import Peer, end, fetch_opensmtpd, peers
+from bench.relay_peers import mail_authentication as own_variants
 from bench.relay_report import Report, describe_machine, table
 from bench.relay_rounds import Bench, Outcome, Part
 
@@ -40,6 +43,7 @@ class Choice:
     json: Path | None
     write_doc: bool
     directory: Path
+    mail_authentication: bool = False
 
 
 def parts(choice: Choice) -> list[Part]:
@@ -90,7 +94,7 @@ def _progress(outcome: Outcome, remark: str) -> None:
 
 
 @contextmanager
-def furnished(directory: Path) -> Iterator[tuple[Bench, list[Peer]]]:
+def furnished(directory: Path, *, mail_authentication: bool) -> Iterator[tuple[Bench, list[Peer]]]:
     """The room with its names, and those who can run in it."""
     opensmtpd = OPENSMTPD if (OPENSMTPD / "usr/sbin/smtpd").exists() else None
     furnish(directory, opensmtpd)
@@ -99,7 +103,7 @@ def furnished(directory: Path) -> Iterator[tuple[Bench, list[Peer]]]:
     names = make_names(own)
     unbound = start_unbound(own, names)
     try:
-        yield Bench(directory, names), peers(opensmtpd)
+        yield Bench(directory, names), own_variants() if mail_authentication else peers(opensmtpd)
     finally:
         end(unbound)
 
@@ -108,7 +112,7 @@ def inside(choice: Choice, directory: Path) -> int:
     """Measure, and hand the results out; 1 when a round failed."""
     start = time.monotonic()
     machine = describe_machine(directory)
-    with furnished(directory) as (bench, found):
+    with furnished(directory, mail_authentication=choice.mail_authentication) as (bench, found):
         report = measure(bench, found, parts(choice), choice.rounds)
     report.machine = machine
     report.rounds = choice.rounds
@@ -139,9 +143,12 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     parser.add_argument("--write-doc", action="store_true", help="write docs/reference/benchmarks-relay.md; all parts")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108  # a real disk, unlike /tmp
+    parser.add_argument(
+        "--mail-authentication", action="store_true", help="Letterlock alone: what DKIM and checks cost"
+    )
     given = parser.parse_args(arguments)
-    if given.write_doc and given.part != "all":
-        parser.error("--write-doc needs all parts")
+    if given.write_doc and (given.part != "all" or given.mail_authentication):
+        parser.error("--write-doc needs all parts and all peers")
     if given.rounds < 1 or given.messages < 1:
         parser.error("at least one round and one message")
     return Choice(**vars(given))

@@ -14,9 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import ClassVar
 
 from bench.relay_box import CannotMeasure
 from bench.relay_names import PEERS, SINK_ADDRESS, Names
+from bench.relay_source import SENDER
+from letterlock.dkim import Algorithm, generate_key
 
 ADDRESS, PORT = "127.0.0.1", 2525
 CONNECTIONS = 20
@@ -105,14 +108,17 @@ class OpenSmtpd:
         return [str(self.folder / "usr/sbin/smtpd"), "-d", "-f", str(config)]
 
 
+@dataclass(frozen=True, slots=True)
 class Letterlock:
-    """Ours, from this checkout."""
+    """Ours, from this checkout; with DKIM keys of these algorithms, and as an `mx` that checks what comes."""
 
-    name = "Letterlock"
-    log = "log.stderr"
-    authentication = re.compile(r"status=sent(?:.* by=(\S+))?"), "dane-ee"
-    can_tls = True
-    warms_up = True
+    name: str = "Letterlock"
+    signs_with: tuple[Algorithm, ...] = ()
+    checks: bool = False
+    log: ClassVar[str] = "log.stderr"
+    authentication: ClassVar[tuple[re.Pattern[str], str]] = re.compile(r"status=sent(?:.* by=(\S+))?"), "dane-ee"
+    can_tls: ClassVar[bool] = True
+    warms_up: ClassVar[bool] = True
 
     def version(self) -> str:
         """Version and commit."""
@@ -123,8 +129,34 @@ class Letterlock:
     def command(self, room: Room) -> list[str]:
         """The command that runs it in the foreground."""
         config = room.directory / "letterlock.toml"
-        config.write_text(room.write("letterlock", f"{room.kind}.toml"))
+        text = room.write("letterlock", f"{room.kind}.toml")
+        if self.checks:
+            text = text.replace("[smtp]\nlisten", '[[listener]]\nrole = "mx"\ndomains = ["sink.test"]\nlisten')
+        config.write_text(text + self._keys(room.directory))
         return [sys.executable, "-m", "letterlock", "serve", "--config", str(config)]
+
+    def _keys(self, folder: Path) -> str:
+        """The table with fresh keys of the sender's domain."""
+        selectors = []
+        for number, algorithm in enumerate(self.signs_with):
+            path = folder / f"s{number}.pem"
+            path.write_bytes(generate_key(algorithm))
+            path.chmod(0o600)
+            selectors.append(f's{number} = "{path}"')
+        domain = SENDER.decode().partition("@")[2]
+        return f'\n[dkim."{domain}"]\nselectors = {{ {", ".join(selectors)} }}\n' if selectors else ""
+
+
+def mail_authentication() -> list["Peer"]:
+    """Letterlock without and with what issue 20 added, to be compared."""
+    ed25519, rsa = Algorithm.ED25519_SHA256, Algorithm.RSA_SHA256
+    return [
+        Letterlock(),
+        Letterlock("signs Ed25519", (ed25519,)),
+        Letterlock("signs RSA-2048", (rsa,)),
+        Letterlock("signs both", (ed25519, rsa)),
+        Letterlock("checks all", checks=True),
+    ]
 
 
 Peer = Postfix | OpenSmtpd | Letterlock

@@ -40,8 +40,9 @@ class Rspamd:
 
     name = "rspamd"
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, process_id: int) -> None:
         self._port = port
+        self.process_id = process_id
 
     def passes(self, contents: Sequence[bytes]) -> list[bool]:
         """Whether any signature of each message holds. One that it cannot read would end the others with it."""
@@ -75,7 +76,7 @@ def running_rspamd(keys: Sequence[SigningKey], folder: Path) -> Iterator[Rspamd]
         command = ["rspamd", "-c", f"{folder}/conf", "-f", *_as_its_user(folder)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            server = Rspamd(port)
+            server = Rspamd(port, process.pid)
             server.wait()
             yield server
         finally:

@@ -59,6 +59,7 @@ GUARDED_IF_PRESENT = (
 MAX_INSTANCES = 7
 
 _ALWAYS = frozenset(GUARDED)
+_NAMES = GUARDED + GUARDED_IF_PRESENT
 
 
 class Signer:
@@ -116,10 +117,14 @@ def signed_part(message: Message) -> tuple[bytes, bytes]:
     """The value of h= for a message, and the fields that it names in their relaxed form."""
     names: list[bytes] = []
     parts: list[bytes] = []
-    for name in GUARDED + GUARDED_IF_PRESENT:
-        fields = message.named(name)
-        guard = len(fields) <= MAX_INSTANCES and bool(fields or name in _ALWAYS)
-        fields = fields[-MAX_INSTANCES:]
-        names += [name] * (len(fields) + guard)
-        parts += [canonical_field(field, Form.RELAXED) + b"\r\n" for field in reversed(fields)]
+    groups = message.by_name
+    for name in _NAMES:  # this is done for each message of a relay: most names are absent
+        fields = groups.get(name)
+        if fields is None:
+            if name in _ALWAYS:
+                names.append(name)
+            continue
+        count = len(fields)
+        names += [name] * (count + 1 if count <= MAX_INSTANCES else MAX_INSTANCES)
+        parts += [canonical_field(field, Form.RELAXED) + b"\r\n" for field in reversed(fields[-MAX_INSTANCES:])]
     return b":".join(names), b"".join(parts)

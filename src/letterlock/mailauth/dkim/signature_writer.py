@@ -1,6 +1,7 @@
 """Write signature fields, folded at 78 columns so that no later hop has a reason to fold them again."""
 
 import base64
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -46,17 +47,18 @@ def _filled(start: bytes, tags: list[bytes]) -> bytes:
     return b"\r\n".join(lines)
 
 
-def _pieces(tag: bytes) -> list[bytes]:
+@functools.lru_cache(maxsize=64)  # the messages of a relay have a few kinds of headers
+def _pieces(tag: bytes) -> tuple[bytes, ...]:
     """A tag as it is when it fits into a line, else folded after colons, where h= may have white space."""
     if len(tag) < MAX_COLUMNS:
-        return [tag]
+        return (tag,)
     lines = [b""]
     for item in tag.split(b":"):
         if lines[-1] and len(lines[-1]) + len(item) + 2 > MAX_COLUMNS:
             lines.append(b"")
         lines[-1] += item + b":"
     lines[-1] = lines[-1][:-1]
-    return lines
+    return tuple(lines)
 
 
 def _folded(text: bytes) -> bytes:
