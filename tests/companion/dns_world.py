@@ -23,6 +23,7 @@ from tests.agreement.plan import Plan, Site
 LOCAL_UDP = Client(b"\x7f\0\0\1", over_tcp=False, is_local=True)
 LOCAL_TCP = Client(b"\x7f\0\0\1", over_tcp=True, is_local=True)
 FAR_UDP = Client(b"\xc0\0\2\1", over_tcp=False, is_local=False)
+QUERY_ID = 0x2A17  # one for all: tests are named after queries, and every process has to find the same names
 SIGNED = Plan(
     origin=dns.name.from_text("s1"),
     records=(
@@ -104,7 +105,7 @@ def query(
     options: list[dns.edns.Option] = (
         [] if cookie is None else [dns.edns.GenericOption(dns.edns.OptionType.COOKIE, cookie)]
     )
-    made = dns.message.make_query(name, rdtype)
+    made = dns.message.make_query(name, rdtype, id=QUERY_ID)
     if edns or do or options:
         made.use_edns(0, ednsflags=dns.flags.DO if do else 0, payload=payload, options=options)
     made.flags |= (dns.flags.AD if ad else 0) | (dns.flags.CD if cd else 0)
