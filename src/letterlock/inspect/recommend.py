@@ -127,66 +127,78 @@ def _no_upstream(lookup: Answer | LookupFailure | None) -> TypeGuard[LookupFailu
 
 def _fix_hosts(hosts: Iterable[SeenHost]) -> Iterator[Advice]:
     for host in hosts:
-        name, target = host.target.host.name, host.target
-        found = {finding(reason) for reason in host.told}
-        silent = next((each.detail for each in (*target.address_lookups, target.tlsa) if _no_upstream(each)), None)
-        if isinstance(host.required, SkipHost) and silent is not None:
-            yield _fix_resolver(silent)
-        elif isinstance(target.tlsa, LookupFailure):
+        yield from _fix_lookups(host)
+        yield from _fix_starttls(host)
+        yield from _fix_certificate(host)
+
+
+def _fix_lookups(host: SeenHost) -> Iterator[Advice]:
+    name, target = host.target.host.name, host.target
+    silent = next((each.detail for each in (*target.address_lookups, target.tlsa) if _no_upstream(each)), None)
+    if isinstance(host.required, SkipHost) and silent is not None:
+        yield _fix_resolver(silent)
+    elif isinstance(target.tlsa, LookupFailure):
+        yield Advice(
+            kind="fix-tlsa-lookup",
+            subject=name,
+            what=f"fix the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
+            why="the host receives no mail from senders that check DANE",
+        )
+    elif isinstance(host.required, SkipHost) and host.required.kind is SkipKind.ADDRESS_UNKNOWN:
+        yield Advice(
+            kind="fix-address-lookup",
+            subject=name,
+            what=f"fix the DNS of {name}: {sentence(host.required.reasons[0])}",
+            why="the host receives no mail from senders that validate DNSSEC",
+        )
+    elif _has_no_address(host):
+        yield _give_address(name)
+
+
+def _fix_starttls(host: SeenHost) -> Iterator[Advice]:
+    name, found = host.target.host.name, {finding(reason) for reason in host.told}
+    if Finding.STARTTLS_MISSING in found:
+        yield Advice(
+            kind="offer-starttls",
+            subject=name,
+            what=f"offer STARTTLS at {name}: what is published for it demands TLS",
+            why="senders that check it deliver nothing. If it does offer STARTTLS, something on the path removes it",
+        )
+    elif Finding.IN_CLEAR in found:
+        yield Advice(
+            kind="offer-starttls",
+            subject=name,
+            what=f"offer STARTTLS at {name}",
+            why="mail to it goes out in cleartext: everybody on the path can read it without an active attack",
+        )
+    for detail in host.broken[:1]:
+        yield Advice(
+            kind="fix-tls",
+            subject=name,
+            what=f"make TLS work at {name}, with version 1.2 or later: the handshake failed ({detail})",
+            why="senders that demand TLS deliver nothing, and all others send in cleartext",
+        )
+
+
+def _fix_certificate(host: SeenHost) -> Iterator[Advice]:
+    name = host.target.host.name
+    if any(finding(reason) is Finding.DANE_MISMATCH for reason in host.told):
+        yield Advice(
+            kind="fix-tlsa",
+            subject=name,
+            what=f"make the TLSA records of {name} match its certificate",
+            why="the host receives no mail from senders that check DANE. Compare with the key on the server itself "
+            "first: an attacker may have shown this one",
+            publish=_tlsa_lines(host),
+        )
+    for reason in host.told:
+        if finding(reason) is Finding.DANE_CHAIN:
             yield Advice(
-                kind="fix-tlsa-lookup",
+                kind="fix-dane-ta-certificate",
                 subject=name,
-                what=f"fix the TLSA lookup of {name} ({target.tlsa.kind}: {target.tlsa.detail})",
+                what=f"give {name} a certificate that its TLSA record vouches for: {sentence(reason)}",
                 why="the host receives no mail from senders that check DANE",
             )
-        elif isinstance(host.required, SkipHost) and host.required.kind is SkipKind.ADDRESS_UNKNOWN:
-            yield Advice(
-                kind="fix-address-lookup",
-                subject=name,
-                what=f"fix the DNS of {name}: {sentence(host.required.reasons[0])}",
-                why="the host receives no mail from senders that validate DNSSEC",
-            )
-        elif _has_no_address(host):
-            yield _give_address(name)
-        if Finding.STARTTLS_MISSING in found:
-            yield Advice(
-                kind="offer-starttls",
-                subject=name,
-                what=f"offer STARTTLS at {name}: what is published for it demands TLS",
-                why="senders that check it deliver nothing. If it does offer STARTTLS, something on the path removes "
-                "it",
-            )
-        elif Finding.IN_CLEAR in found:
-            yield Advice(
-                kind="offer-starttls",
-                subject=name,
-                what=f"offer STARTTLS at {name}",
-                why="mail to it goes out in cleartext: everybody on the path can read it without an active attack",
-            )
-        for detail in host.broken[:1]:
-            yield Advice(
-                kind="fix-tls",
-                subject=name,
-                what=f"make TLS work at {name}, with version 1.2 or later: the handshake failed ({detail})",
-                why="senders that demand TLS deliver nothing, and all others send in cleartext",
-            )
-        if Finding.DANE_MISMATCH in found:
-            yield Advice(
-                kind="fix-tlsa",
-                subject=name,
-                what=f"make the TLSA records of {name} match its certificate",
-                why="the host receives no mail from senders that check DANE. Compare with the key on the server itself "
-                "first: an attacker may have shown this one",
-                publish=_tlsa_lines(host),
-            )
-        for reason in host.told:
-            if finding(reason) is Finding.DANE_CHAIN:
-                yield Advice(
-                    kind="fix-dane-ta-certificate",
-                    subject=name,
-                    what=f"give {name} a certificate that its TLSA record vouches for: {sentence(reason)}",
-                    why="the host receives no mail from senders that check DANE",
-                )
 
 
 def _has_no_address(host: SeenHost) -> bool:
