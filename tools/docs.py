@@ -70,6 +70,7 @@ NAMED = (
     "domain",
     "sender",
     "route",
+    "sender_route",
     "resolver.negative",
     "dkim",
     "table",
@@ -77,7 +78,7 @@ NAMED = (
     "milter",
     "policy_service",
 )  # each holds a table for each name
-OPERATORS_NAMES = ("selectors",)  # keys whose values are tables with names that the operator chooses
+INLINE_TABLES = ("selectors", "login")  # keys whose values are tables, with names of their own
 TITLES = {
     "": "Top of the file",
     "domain.exception": '`[domain."example.org".exception]`',
@@ -217,7 +218,7 @@ def unknown_keys(data: dict[str, object], *place: str) -> Iterator[str]:
     for key, value in data.items():
         if not named and key not in known_keys(place):
             yield ".".join((*place, key))
-        elif isinstance(value, dict) and key not in OPERATORS_NAMES:
+        elif isinstance(value, dict) and key not in INLINE_TABLES:
             yield from unknown_keys(value, *place, key)
 
 

@@ -55,6 +55,7 @@ def test_every_key_of_the_file_is_declared_or_a_table_of_its_own() -> None:
         "forwarding",
         "milter",
         "policy_service",
+        "sender_route",
     }
     for table, model in TABLES.items():
         for name in model.model_fields:

@@ -178,13 +178,23 @@ class Pool(SessionPool):
         requirement: Requirement,
         *,
         source: str | None = None,
+        login: str | None = None,
         ignored: frozenset[str] = frozenset(),
     ) -> Opened | None:
         self.fuse.burn("pool")
-        return super().take(host, address, port, requirement, source=source, ignored=ignored)
+        return super().take(host, address, port, requirement, source=source, login=login, ignored=ignored)
 
-    async def put(self, host: str, address: str, port: int, session: Opened, *, source: str | None = None) -> None:
-        await super().put(host, address, port, session, source=source)
+    async def put(
+        self,
+        host: str,
+        address: str,
+        port: int,
+        session: Opened,
+        *,
+        source: str | None = None,
+        login: str | None = None,
+    ) -> None:
+        await super().put(host, address, port, session, source=source, login=login)
         self.fuse.burn("pool")
 
 

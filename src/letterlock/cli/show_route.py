@@ -146,13 +146,13 @@ def _target(target: Target) -> str:
 
 def _end(options: Options, member: ExpandedAddress, sender: Mailbox | None) -> WayEnd:
     rules, domain = options.rules, member.address.domain
-    relay = rules.relay_for(domain)
+    reverse_path = member.owner or sender
+    relay = rules.relay_for(domain, None if reverse_path is None else reverse_path.domain)
     if relay is None:
         hop, by = f"the MX hosts of {domain}", "no [route] leads it elsewhere"
     else:
         hop = relay.domain if relay.final or not relay.is_host else f"[{relay.domain}]"
         hop, by = (hop if relay.port is None else f"{hop}:{relay.port}"), f"the route at {relay.source}"
-    reverse_path = member.owner or sender
     end = WayEnd(str(member.address), hop, by)
     if relay is None or relay.final is None:
         heard = rules.for_message(domain, None if reverse_path is None else reverse_path.domain)

@@ -61,7 +61,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         deliver=filled(
             DeliverOptions, file, hostname=hostname, max_content_octets=content, timeouts=filled(Timeouts, file)
         ),
-        rules=rules(file.domain, file.sender, file.route, source, lines),
+        rules=rules(file.domain, file.sender, file.route, file.sender_route, source, lines),
         route_settings=route_settings(file),
         sources=sources(file, lines),
         maildirs=_maildirs(file),

@@ -18,6 +18,7 @@ from letterlock.config.checked_values import (
     text_of,
 )
 from letterlock.config.declared import Table
+from letterlock.config.login_table import LoginTable
 from letterlock.config.mistakes import Lines, guess, wrong
 from letterlock.config.trust_files import Roots, system_roots
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
@@ -25,6 +26,7 @@ from letterlock.routing.destination_rule import DestinationRule, RuleException, 
 from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
 from letterlock.routing.routes import RelayHost
 from letterlock.routing.rules import Rules
+from letterlock.sasl.client_login import Credentials
 
 MAX_RULES = 100_000  # chosen: more than anybody writes by hand, and still read in seconds
 _T = TypeVar("_T")
@@ -247,6 +249,32 @@ class RouteTable(RuleTable):
         "not used. Unset: `[delivery] ignore_ehlo`.",
     )
 
+    login: LoginTable | None = Field(
+        None,
+        description="Log in at the next hop: `{ user = ..., password_file = ... }`. The password is sent only inside "
+        "TLS that is authenticated for the host, so `tls` must be `verify` or `dane-only`.",
+    )
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Who logs in, where secrets are read."""
+        return None if self.login is None else self.login.credentials
+
+    @model_validator(mode="after")
+    def _login_is_protected(self) -> "RouteTable":
+        if self.login is None:
+            return self
+        if self.tls not in (TlsRule.VERIFY, TlsRule.DANE_ONLY):
+            hint = 'add tls = "verify", with names if the certificate has other ones than the host'
+            raise wrong("a login is only sent to a server that is authenticated", hint, at="login")
+        if self.exception is not None:
+            raise wrong(
+                "a login cannot go with an exception, under which TLS may fail", "remove one of the two", at="login"
+            )
+        if self.mode == "audit":
+            raise wrong("a login needs a rule that is enforced", 'remove mode = "audit"', at="mode")
+        return self
+
     @model_validator(mode="after")
     def _fits_its_next_hop(self) -> "RouteTable":
         hop, written = self.next_hop, self.model_fields_set
@@ -264,10 +292,15 @@ class RouteTable(RuleTable):
         return self
 
 
+class SenderRouteTable(RouteTable):
+    """The same by the sender's domain: for mail that no `[route]` but `"*"` leads elsewhere."""
+
+
 def rules(
     domains: Mapping[str, RuleTable],
     senders: Mapping[str, SenderTable],
     routes: Mapping[str, RouteTable],
+    sender_routes: Mapping[str, RouteTable],
     source: str,
     lines: Lines,
 ) -> Rules:
@@ -278,10 +311,12 @@ def rules(
         return {name: f"{source}:{found[name]}" if name in found else source for name in names}
 
     of_domain, of_sender, of_route = placed("domain", domains), placed("sender", senders), placed("route", routes)
+    of_sender_route = placed("sender_route", sender_routes)
     return Rules(
         {name: _rule(name, table, of_domain[name]) for name, table in domains.items()},
         {name: _rule(name, table, of_sender[name]) for name, table in senders.items()},
         {name: _relay(name, table, of_route[name]) for name, table in routes.items()},
+        {name: _relay(name, table, of_sender_route[name]) for name, table in sender_routes.items()},
     )
 
 

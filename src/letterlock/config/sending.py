@@ -20,6 +20,7 @@ def route_settings(file: FileTable) -> SettingsByRoute:
     return SettingsByRoute(
         usual=usual,
         routes=DomainTable({domain: _of_route(table, usual) for domain, table in file.route.items()}),
+        by_sender=DomainTable({domain: _of_route(table, usual) for domain, table in file.sender_route.items()}),
         max_concurrent=_max_concurrent(file.route),
     )
 
@@ -34,6 +35,7 @@ def _of_route(table: RouteTable, usual: RouteSettings) -> RouteSettings:
         ),
         source=ANY_SOURCE if isinstance(table.next_hop, FinalHop) else table.source_address or usual.source,
         ignore_ehlo=usual.ignore_ehlo if table.ignore_ehlo is None else frozenset(table.ignore_ehlo),
+        login=table.credentials,
     )
 
 

@@ -19,7 +19,14 @@ from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.local_domains import ForwardingTable, LocalTable, LookupTable, check_names
 from letterlock.config.mistakes import wrong
 from letterlock.config.options import CONSUMERS, ComposedKeys
-from letterlock.config.rule_tables import ByDomain, RouteTable, RuleExceptionTable, RuleTable, SenderTable
+from letterlock.config.rule_tables import (
+    ByDomain,
+    RouteTable,
+    RuleExceptionTable,
+    RuleTable,
+    SenderRouteTable,
+    SenderTable,
+)
 from letterlock.keys import declared
 from letterlock.net.tls import ServerContext
 from letterlock.queue.settle import RetrySchedule
@@ -161,6 +168,7 @@ class FileTable(TopKeys):
     sender: ByDomain[SenderTable] = Field({})
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
     route: ByDomain[RouteTable] = Field({})
+    sender_route: ByDomain[SenderRouteTable] = Field({})
     table: dict[str, LookupTable] = Field({}, max_length=1000)
     milter: dict[str, MilterTable] = Field({}, max_length=100)
     policy_service: dict[str, PolicyServiceTable] = Field({}, max_length=100)
@@ -264,6 +272,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "sender": SenderTable,
     "dkim": DkimTable,
     "route": RouteTable,
+    "sender_route": SenderRouteTable,
     "table": LookupTable,
     "local": LocalTable,
     "milter": MilterTable,
@@ -272,7 +281,7 @@ TABLES: dict[str, type[BaseModel]] = {
 }
 
 
-_WITH_RULES = ("domain", "sender", "route")
+_WITH_RULES = ("domain", "sender", "route", "sender_route")
 
 
 def table_of(path: Iterable[str]) -> str:

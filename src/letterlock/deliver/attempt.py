@@ -344,7 +344,12 @@ class _Try:
     def _kept_session(self, pool: SessionPool, host: str, address: str, requirement: Requirement) -> Opened | None:
         source = self._options.source.towards(address)
         ignored = self._options.ignore_ehlo
-        return pool.take(host, address, self._options.port, requirement, source=source, ignored=ignored)
+        login = self._login_name
+        return pool.take(host, address, self._options.port, requirement, source=source, login=login, ignored=ignored)
+
+    @property
+    def _login_name(self) -> str | None:
+        return None if self._options.login is None else self._options.login.user
 
     async def _open(self, host: str, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
         options = self._options
@@ -378,7 +383,7 @@ class _Try:
             if self._pool is not None and done.lost is None:
                 kept = True
                 source = self._options.source.towards(address)
-                await self._pool.put(host, address, self._options.port, session, source=source)
+                await self._pool.put(host, address, self._options.port, session, source=source, login=self._login_name)
                 self._remember_way(host, address)
         finally:
             if not kept:

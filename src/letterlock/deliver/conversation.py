@@ -126,6 +126,14 @@ class Conversation:
             )
         )
 
+    def log_in(self, mechanism: str, response: bytes | None) -> None:
+        """AUTH (`SmtpClient.log_in`). Raises SessionLost."""
+        self.command(lambda: self._client.log_in(mechanism, response))
+
+    def answer_challenge(self, response: bytes) -> None:
+        """The response to a challenge. Raises SessionLost."""
+        self.command(lambda: self._client.answer_challenge(response))
+
     def begin_anew(self, seconds: float) -> None:
         """Give the session as much time again, for another message."""
         self._deadline = asyncio.get_running_loop().time() + seconds

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
+from letterlock.sasl.client_login import Credentials
 from letterlock.shares import DIVIDED, EACH
 from letterlock.smtp.client_steps import Step
 
@@ -14,6 +15,7 @@ _FIELDS: dict[Step | None, str] = {
     Step.HELO: "hello",
     Step.LHLO: "hello",
     Step.STARTTLS: "starttls",
+    Step.AUTH: "starttls",
     Step.RCPT: "recipient",
     Step.DATA: "data",
     Step.MESSAGE: "message",
@@ -68,7 +70,7 @@ class DeliverOptions:
     what is being sent, which counts twice; one delivery may always go on. A lease lasts
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
     `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `ignore_ehlo`: keywords of
-    EHLO replies that are read as if they were not there.
+    EHLO replies that are read as if they were not there. `login`: who logs in at the relay host.
     """
 
     hostname: str
@@ -118,4 +120,5 @@ class DeliverOptions:
     max_idle_sessions: Annotated[int, DIVIDED] = 100
     max_session_age_seconds: Annotated[float, EACH] = 300.0
     ignore_ehlo: frozenset[str] = frozenset()
+    login: Credentials | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)

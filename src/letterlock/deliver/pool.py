@@ -22,7 +22,7 @@ from letterlock.ports import Clock
 from letterlock.recent import RECENT_SECONDS
 from letterlock.smtp.client_steps import ClientState
 
-_Server = tuple[str, str, int, str | None]
+_Server = tuple[str, str, int, str | None, str | None]
 
 
 @dataclass(slots=True, eq=False)
@@ -64,14 +64,15 @@ class SessionPool:
         requirement: Requirement,
         *,
         source: str | None = None,
+        login: str | None = None,
         ignored: frozenset[str] = frozenset(),
     ) -> Opened | None:
         """A session with this very server that holds the requirement now, if there is one; it is the caller's.
 
-        `source`: the address that it must have been dialled from. `ignored`: EHLO keywords that it must not go by; so
-        are those that the host has broken on.
+        `source`: the address that it must have been dialled from; `login`: the user who must have logged in. `ignored`:
+        EHLO keywords that it must not go by; so are those that the host has broken on.
         """
-        server = host, address, port, source
+        server = host, address, port, source, login
         now = self._clock.now()
         ignored |= self.broken_offers.at(host, port, now)
         for kept in reversed(self._kept.get(server, ())):
@@ -99,12 +100,21 @@ class SessionPool:
             return None
         return replace(session, cleared=verdict, judged_at=now, reused=True)
 
-    async def put(self, host: str, address: str, port: int, session: Opened, *, source: str | None = None) -> None:
+    async def put(
+        self,
+        host: str,
+        address: str,
+        port: int,
+        session: Opened,
+        *,
+        source: str | None = None,
+        login: str | None = None,
+    ) -> None:
         """Keep a session whose transactions are over, or end it."""
         if not self._worth_keeping(session):
             await session.conversation.end()
             return
-        server = host, address, port, source
+        server = host, address, port, source, login
         kept = _Kept(server, session, self._loop.time() + self._options.idle_seconds)
         self._kept.setdefault(server, []).append(kept)
         self._order[kept] = None

@@ -7,7 +7,8 @@ from typing import Annotated
 from letterlock.keys import Key
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.queue.settle import RetrySchedule
-from letterlock.routing.domain_table import DomainTable
+from letterlock.routing.domain_table import DomainTable, first_route
+from letterlock.sasl.client_login import Credentials
 from letterlock.shares import DIVIDED
 
 
@@ -32,19 +33,21 @@ class RouteSettings:
             "breaks on CHUNKING or PIPELINING is found out without this.",
         ),
     ] = frozenset()
+    login: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsByRoute:
-    """The usual terms, and those of routes by the recipients' domain.
+    """The usual terms, and those of routes: by the recipients' domain, and by that of the sender.
 
     `max_concurrent` is by place: the next hop that one or several routes lead to.
     """
 
     usual: RouteSettings = field(default_factory=RouteSettings)
     routes: DomainTable[RouteSettings] = field(default_factory=lambda: DomainTable({}))
+    by_sender: DomainTable[RouteSettings] = field(default_factory=lambda: DomainTable({}))
     max_concurrent: Annotated[Mapping[str, int], DIVIDED] = field(default_factory=dict)
 
-    def of(self, domain: str) -> RouteSettings:
-        """The terms for mail to a domain or address literal."""
-        return self.routes.find(domain) or self.usual
+    def of(self, domain: str, sender: str | None = None) -> RouteSettings:
+        """The terms for mail to a domain or address literal, from a sender's domain (None: the null reverse-path)."""
+        return first_route(self.routes, self.by_sender, domain, sender) or self.usual

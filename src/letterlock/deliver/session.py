@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from letterlock.deliver.conversation import Conversation, SessionLost, say
 from letterlock.deliver.decision_cache import DecisionCache
 from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.relay_login import log_in
 from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.replies import Reply
@@ -183,7 +184,7 @@ async def open_session(
     client = SmtpClient(options.hostname, secure=implicit, lmtp=lmtp, ignored=options.ignore_ehlo)
     session = SessionId()
     conversation = Conversation(stream, client, timeouts, deadline, session)
-    opening = _Opening(conversation, session, requirement, ports, options.port, compatible=compatible)
+    opening = _Opening(conversation, session, requirement, ports, options, compatible=compatible)
     return await opening.run()
 
 
@@ -196,7 +197,7 @@ class _Opening:
         session: SessionId,
         requirement: Requirement,
         ports: Ports,
-        port: int,
+        options: DeliverOptions,
         *,
         compatible: bool,
     ) -> None:
@@ -204,7 +205,8 @@ class _Opening:
         self._session = session
         self._requirement = requirement
         self._ports = ports
-        self._port = port
+        self._port = options.port
+        self._login = options.login
         self._compatible = compatible
         self._connected_at = ports.clock.now()
 
@@ -244,6 +246,8 @@ class _Opening:
         extended = judge_extensions(verdict, evidence, requiretls_offered=offered)
         if not isinstance(extended, Cleared):
             return NotCleared(verdict=extended, evidence=evidence, connected_at=self._connected_at)
+        if self._login is not None:
+            await log_in(self._conversation, self._login, extended)
         return Opened(
             conversation=self._conversation,
             cleared=extended,

@@ -95,7 +95,7 @@ class Discoverer:
         of the relay host (RFC 8461 section 3.4). An address literal has neither MX nor policy, and a host that a route
         names no MX. Where mail ends on this machine, nobody is asked. Never raises for DNS or HTTPS.
         """
-        relay = self._rules.relay_for(next_hop.domain)
+        relay = self._rules.relay_for(next_hop.domain, sender)
         if relay is not None and relay.final is not None:
             return _final(relay, next_hop, at=self._clock.now())
         hop = next_hop if relay is None else relay.next_hop(next_hop.port)

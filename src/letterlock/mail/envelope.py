@@ -43,3 +43,8 @@ class Envelope:
     client: str = "local"
     wishes: Wishes = NO_WISHES
     smtputf8: bool = False
+
+    @property
+    def sender_domain(self) -> str | None:
+        """The domain of the reverse-path; None for the null reverse-path."""
+        return None if self.reverse_path is None else self.reverse_path.domain

@@ -21,8 +21,15 @@ class DomainTable(Generic[_T]):
         """All entries."""
         return iter(self._entries.values())
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def find(self, domain: str) -> _T | None:
         """The entry for a domain or address literal; None when there is none."""
+        return self.find_named(domain) or self._entries.get("*")
+
+    def find_named(self, domain: str) -> _T | None:
+        """The same, without the entry for everything."""
         name = _spelled(domain)
         if exact := self._entries.get(name):
             return exact
@@ -31,7 +38,16 @@ class DomainTable(Generic[_T]):
                 name = name.partition(".")[2]
                 if below := self._entries.get("." + name):
                     return below
-        return self._entries.get("*")
+        return None
+
+
+def first_route(
+    by_recipient: DomainTable[_T], by_sender: DomainTable[_T], domain: str, sender: str | None
+) -> _T | None:
+    """The route that counts: one for the recipients' domain, else one for the sender's, else the one for all mail."""
+    if not by_sender or sender is None:
+        return by_recipient.find(domain)
+    return by_recipient.find_named(domain) or by_sender.find(sender) or by_recipient.find(domain)
 
 
 def _key(domain: str) -> str:

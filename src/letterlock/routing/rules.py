@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.routing.destination_rule import DestinationRule, TlsRule
-from letterlock.routing.domain_table import DomainTable
+from letterlock.routing.domain_table import DomainTable, first_route
 from letterlock.routing.routes import RelayHost
 
 
@@ -35,21 +35,24 @@ class Heard:
 class Rules:
     """Rules and routes by domain. Immutable once made."""
 
-    __slots__ = ("_relays", "_rules", "_senders")
+    __slots__ = ("_relays", "_rules", "_sender_relays", "_senders")
 
     def __init__(
         self,
         rules: Mapping[str, DestinationRule],
         senders: Mapping[str, DestinationRule] | None = None,
         relays: Mapping[str, RelayHost] | None = None,
+        sender_relays: Mapping[str, RelayHost] | None = None,
     ) -> None:
         """Take rules by the domain they are written for, in A-labels; case and a leading `.` or `*.` do not matter.
 
-        `senders`: rules by the domain of the reverse-path. `relays`: routes by the recipients' domain.
+        `senders`: rules by the domain of the reverse-path. `relays`: routes by the recipients' domain;
+        `sender_relays`: routes by that of the reverse-path.
         """
         self._rules = DomainTable(rules)
         self._senders = DomainTable(senders or {})
         self._relays = DomainTable(relays or {})
+        self._sender_relays = DomainTable(sender_relays or {})
 
     def without_routes(self) -> "Rules":
         """The same rules for a server that does not send by our routes."""
@@ -61,18 +64,19 @@ class Rules:
         """Every rule: by domain, by sender, and of routes."""
         yield from self._rules
         yield from self._senders
-        yield from (relay.rule for relay in self._relays if relay.rule is not None)
+        for relays in (self._relays, self._sender_relays):
+            yield from (relay.rule for relay in relays if relay.rule is not None)
 
-    def relay_for(self, domain: str) -> RelayHost | None:
-        """The route for a domain or address literal; None when its mail goes by MX.
+    def relay_for(self, domain: str, sender: str | None = None) -> RelayHost | None:
+        """The route for a domain or address literal, from a sender's domain; None when its mail goes by MX.
 
         Where a route leads is not looked up in the routes again.
         """
-        return self._relays.find(domain)
+        return first_route(self._relays, self._sender_relays, domain, sender)
 
     def for_message(self, domain: str, sender: str | None) -> Heard:
         """What the rules demand for mail to a domain from a sender's domain (None: the null reverse-path)."""
-        relay = self.relay_for(domain)
+        relay = self.relay_for(domain, sender)
         by_sender = None if sender is None else self._senders.find(sender)
         by_domain = self.for_next_hop(domain)
         if relay is None:

@@ -306,7 +306,7 @@ class Deliverer:
 
     def _settlement(self, task: DeliveryTask, made: Attempt) -> Settlement:
         now, chance = self._clock.now(), self._chance.random()
-        schedule = self._ways.settings(task.lease.next_hop).schedule
+        schedule = self._ways.settings(task.lease.next_hop, task.envelope.sender_domain).schedule
         reading = Reading(now, self._clock.monotonic(), self._boot)
         return settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
 
@@ -430,7 +430,7 @@ class Deliverer:
             body = self._contents.body(task.envelope.id) or await self._content(task)
             if body is None:
                 return None
-            ports, options = self._ways.of(task.lease.next_hop)
+            ports, options = self._ways.of(task.lease.next_hop, task.envelope.sender_domain)
             return await attempt(task, body, ports=ports, options=options, pool=self._pool)
         except Busy as busy:
             await self._park(replace(task, lease=kept.lease), busy)

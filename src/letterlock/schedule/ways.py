@@ -12,6 +12,7 @@ from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.deliver.session import EvidenceSource, Ports
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
+from letterlock.sasl.client_login import Credentials
 
 MAX_SETTINGS_REMEMBERED = 1000  # next hops: finding a route again costs microseconds
 _T = TypeVar("_T")
@@ -29,14 +30,19 @@ class Ways:
     def reload(self, options: DeliverOptions, route_settings: SettingsByRoute, discoverer: EvidenceSource) -> None:
         """Deliver by these from now on."""
         self._options, self._discoverer = options, discoverer
-        self.settings = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(route_settings.of)
+        self._by_sender = bool(route_settings.by_sender)
+        self._settings = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(route_settings.of)
         self._decision_cache = DecisionCache()
-        self._ways: dict[tuple[SourceAddresses, frozenset[str]], tuple[Ports, DeliverOptions]] = {}
+        self._ways: dict[tuple[SourceAddresses, frozenset[str], Credentials | None], tuple[Ports, DeliverOptions]] = {}
 
-    def of(self, next_hop: str) -> tuple[Ports, DeliverOptions]:
-        """The way to a next hop."""
-        settings = self.settings(next_hop)
-        key = settings.source, settings.ignore_ehlo
+    def settings(self, next_hop: str, sender: str | None) -> RouteSettings:
+        """The terms for mail to a next hop from a sender's domain, which counts only where routes go by it."""
+        return self._settings(next_hop, sender) if self._by_sender else self._settings(next_hop)
+
+    def of(self, next_hop: str, sender: str | None) -> tuple[Ports, DeliverOptions]:
+        """The way to a next hop, for mail from a sender's domain."""
+        settings = self.settings(next_hop, sender)
+        key = settings.source, settings.ignore_ehlo, settings.login
         if key not in self._ways:
             self._ways[key] = self._made(settings)
         return self._ways[key]
@@ -49,7 +55,8 @@ class Ways:
             shuffle=self._shuffled,
             decision_cache=self._decision_cache,
         )
-        return ports, replace(self._options, source=settings.source, ignore_ehlo=settings.ignore_ehlo)
+        options = replace(self._options, source=settings.source, ignore_ehlo=settings.ignore_ehlo, login=settings.login)
+        return ports, options
 
     def _shuffled(self, items: Sequence[_T], /) -> Sequence[_T]:
         return self._chance.sample(items, len(items)) if len(items) > 1 else items

@@ -27,6 +27,7 @@ from letterlock.smtp.client_events import (
     Greeted,
     HelloAnswered,
     LocalProtocolError,
+    LoginAnswered,
     MessageAnswered,
     QuitAnswered,
     RecipientAnswered,
@@ -159,6 +160,24 @@ class SmtpClient:
         self.capabilities = _NO_CAPABILITIES
         self._secure = True
         self.state = ClientState.GREETED
+
+    def log_in(self, mechanism: str, response: bytes | None) -> None:
+        """AUTH with a mechanism and, in base64, its initial response (RFC 4954); only inside TLS.
+
+        One that is too long for a command line goes with the first challenge (section 4). Raises LocalProtocolError.
+        """
+        self._demand(ClientState.READY)
+        if not self._secure or mechanism not in self.capabilities.auth:
+            raise LocalProtocolError(f"AUTH {mechanism} is not on offer inside TLS")
+        line = b"AUTH " + _ascii(mechanism)
+        if response is not None:
+            line += b" " + (response or b"=")
+        self._send(_Command(Step.AUTH, line + b"\r\n"))
+
+    def answer_challenge(self, response: bytes) -> None:
+        """The response to a challenge, in base64. Raises LocalProtocolError."""
+        self._demand(ClientState.CHALLENGED)
+        self._send(_Command(Step.AUTH, response + b"\r\n"))
 
     def begin(
         self,
@@ -316,6 +335,9 @@ class SmtpClient:
                 return [self._greeted_back(command.step, reply, accepted=accepted)]
             case Step.STARTTLS:
                 return [self._answer_tls(reply)]
+            case Step.AUTH:
+                self.state = ClientState.CHALLENGED if reply.code == 334 else ClientState.READY
+                return [LoginAnswered(reply)]
         self.state = ClientState.CLOSED
         return [QuitAnswered(reply)]
 

@@ -25,7 +25,8 @@ class Capabilities:
     """The capabilities offered in an EHLO reply (RFC 5321 section 4.1.1.1).
 
     `size` is the largest message in octets, 0 when it did not say one; None when SIZE was not offered (RFC 1870).
-    `keywords` are all that it offered, those that are ignored too.
+    `auth` are the mechanisms of AUTH, in
+    capitals (RFC 4954 section 3). `keywords` are all that it offered, those that are ignored too.
     """
 
     starttls: bool = False
@@ -37,6 +38,7 @@ class Capabilities:
     requiretls: bool = False
     dsn: bool = False
     size: int | None = None
+    auth: frozenset[str] = frozenset()
     keywords: frozenset[str] = frozenset()
 
 
@@ -59,6 +61,7 @@ def parse_capabilities(lines: Sequence[str], ignored: Collection[str] = ()) -> C
         requiretls="REQUIRETLS" in offered,
         dsn="DSN" in offered,
         size=_size(offered["SIZE"]) if "SIZE" in offered else None,
+        auth=frozenset(map(str.upper, offered.get("AUTH", ()))),
         keywords=keywords,
     )
 
@@ -97,6 +100,13 @@ class TlsAnswered:
 
     reply: Reply
     go_ahead: TlsGoAhead
+
+
+@frozen_dataclass(frozen=True, slots=True)
+class LoginAnswered:
+    """The answer to AUTH, or to a response: 334 is a challenge, 235 the end, anything else a refusal."""
+
+    reply: Reply
 
 
 @frozen_dataclass(frozen=True, slots=True)
@@ -154,6 +164,7 @@ Event = (
     Greeted
     | HelloAnswered
     | TlsAnswered
+    | LoginAnswered
     | SenderAnswered
     | RecipientAnswered
     | EnvelopeAnswered

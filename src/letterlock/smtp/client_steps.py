@@ -8,8 +8,9 @@ class ClientState(StrEnum):
 
     WAITING = "waiting"  # for an answer
     GREETED = "greeted"  # hello, quit
-    READY = "ready"  # start_tls, begin, quit
+    READY = "ready"  # start_tls, log_in, begin, quit
     HANDSHAKE = "handshake"  # tls_established
+    CHALLENGED = "challenged"  # answer_challenge
     SENDING = "sending"  # send_message
     CLOSED = "closed"
 
@@ -22,6 +23,7 @@ class Step(StrEnum):
     HELO = "HELO"
     LHLO = "LHLO"
     STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
     RSET = "RSET"
     MAIL = "MAIL"
     RCPT = "RCPT"
@@ -54,6 +56,7 @@ ACCEPTING: dict[Step, frozenset[int]] = {
     Step.HELO: frozenset({250}) | _UNKNOWN_POSITIVE,
     Step.LHLO: frozenset({250}) | _UNKNOWN_POSITIVE,
     Step.STARTTLS: frozenset(range(200, 400)),  # all but GO_AHEAD refuse it, and are left to the policy
+    Step.AUTH: frozenset({235, 334}),  # RFC 4954 section 4
     Step.RSET: _POSITIVE,
     Step.MAIL: _POSITIVE,
     Step.RCPT: _POSITIVE,
