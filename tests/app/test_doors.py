@@ -50,7 +50,7 @@ async def serving(directory: Path, verb: tuple[str, ...], workers: int = 1) -> A
     process = await asyncio.create_subprocess_exec(*command, env=environment)
     try:
         async with asyncio.timeout(SECONDS):
-            while await asyncio.get_running_loop().sock_recv(ready, 100) != b"READY=1":
+            while not (await asyncio.get_running_loop().sock_recv(ready, 1000)).startswith(b"READY=1"):
                 pass
         yield config, port
     finally:

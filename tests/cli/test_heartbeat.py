@@ -152,8 +152,8 @@ async def test_the_service_manager_is_notified(tmp_path: Path, monkeypatch: pyte
         said = list[bytes]()
         async with serving(configuration(tmp_path, port, 9, workers), ready="listening on") as server:
             while said.count(b"WATCHDOG=1") < 2 or b"READY=1" not in said:
-                said.append(await asyncio.to_thread(manager.recv, 100))
+                said.append((await asyncio.to_thread(manager.recv, 1000)).splitlines()[0])
             assert await server.stop() == 0
         while b"STOPPING=1" not in said:
-            said.append(await asyncio.to_thread(manager.recv, 100))
+            said.append((await asyncio.to_thread(manager.recv, 1000)).splitlines()[0])
     assert b"READY=1" in said

@@ -146,3 +146,17 @@ def test_no_advice_of_the_program_or_its_guides_can_overwrite_or_remove_a_file()
         for line in guide.read_text().splitlines():
             if re.match(r"\s*(?:openssl|echo|printf|cat)\s", line):
                 assert not WRITES.search(line), (guide.name, line)
+
+
+@pytest.mark.parametrize("start", ["%d/", "$CREDENTIALS_DIRECTORY/"])
+def test_a_credential_of_systemd_is_found_where_systemd_puts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    written(tmp_path / "queue.key")
+    text = f'[queue]\nkey_file = "{start}queue.key"'
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert parse(text, "test").queue_key == KEY
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(BadConfig, match=r"/run/credentials/letterlock\.service/queue\.key"):
+        parse(text, "test")
+    assert parse(text, "test", secrets=False).queue_key is None, "commands that need no keys work everywhere"

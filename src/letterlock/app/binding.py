@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from letterlock.app.activation import UnfitSocket, passed_for
 from letterlock.config import Endpoint, Options
 from letterlock.net.socket_address import socket_address
 
@@ -28,6 +29,8 @@ def bind(endpoints: Sequence[Endpoint], *, shared: bool = False, datagram: bool 
 
 
 def _bound(endpoint: Endpoint, *, shared: bool, datagram: bool = False, key: str = "`listen`") -> socket.socket:
+    if not datagram and (passed := in_our_place(endpoint.address, endpoint.port)) is not None:
+        return passed
     family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM)
     try:
@@ -47,6 +50,14 @@ def _bound(endpoint: Endpoint, *, shared: bool, datagram: bool = False, key: str
     return bound
 
 
+def in_our_place(address: str, port: int | None) -> socket.socket | None:
+    """The service manager's socket in the place of our own. Raises StartFailed."""
+    try:
+        return passed_for(address, port)
+    except UnfitSocket as error:
+        raise StartFailed(str(error)) from None
+
+
 @contextmanager
 def bind_metrics(options: Options) -> Iterator[socket.socket | None]:
     """The socket of the metrics' endpoint, for as long as the block lasts; None without one. Raises StartFailed."""
@@ -56,6 +67,9 @@ def bind_metrics(options: Options) -> Iterator[socket.socket | None]:
     elif isinstance(at, Endpoint):
         with _bound(at, shared=False, key="[metrics] listen") as bound:
             yield bound
+    elif (passed := in_our_place(str(at.path), None)) is not None:
+        with passed:
+            yield passed  # its path is the service manager's to remove
     else:
         with _bound_at(at.path, options.user) as bound:
             yield bound

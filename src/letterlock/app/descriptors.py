@@ -7,11 +7,13 @@ that runs out of them can neither accept connections nor deliver, so it asks for
 import logging
 import resource
 
+from letterlock.app.binding import StartFailed
 from letterlock.config import Options
 from letterlock.net.dns.transport import MAX_QUERIES
 
 log = logging.getLogger("letterlock.serve")
 PER_DELIVERY = 3  # connections in the making at once to one host's addresses, and a Maildir's files
+LEAST = 128  # chosen: a server without mail has some 40 open, and each delivery and lookup takes a few
 BESIDE = 256  # the queue, policies over HTTPS, the control socket and its clients, the log
 
 
@@ -23,12 +25,15 @@ def need(options: Options) -> int:
 
 
 def raise_limit(options: Options) -> None:
-    """Raise this process's soft limit as far as it needs and may; warn where that is not enough."""
+    """Raise this process's soft limit as far as it needs and may; warn where that is not enough. Raises StartFailed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = need(options)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
     granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if granted < LEAST:
+        hint = f"raise the limit to {needed} (LimitNOFILE= of systemd, ulimit -n)"
+        raise StartFailed(f"{granted} file descriptors are too few for a server: {LEAST} are the least\n  hint: {hint}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
     if granted < needed:
         log.warning(

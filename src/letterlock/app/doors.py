@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from letterlock.app.binding import BACKLOG, StartFailed, bind
+from letterlock.app.binding import BACKLOG, StartFailed, bind, in_our_place
 from letterlock.companion.answer_memory import AnswerMemory
 from letterlock.companion.deciding import Decided, decide
 from letterlock.companion.dns_answering import DnsAnswering
@@ -77,6 +77,8 @@ def _chosen(place: Endpoint, bound: socket.socket) -> Endpoint:
 
 def _bound_path(path: Path) -> socket.socket:
     """A UNIX socket in place of one that a server left behind. Raises StartFailed."""
+    if (passed := in_our_place(str(path), None)) is not None:
+        return passed
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with suppress(FileNotFoundError):

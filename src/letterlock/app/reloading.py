@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from letterlock.app.service_manager import notify
+from letterlock.app.service_manager import notify_ready, notify_reloading
 from letterlock.config import BadConfig, Options, load, require_sources
 from letterlock.config.reload_effects import reloaded, waiting_for_restart
 
 log = logging.getLogger("letterlock.reload")
+SERVING = "receiving and delivering mail"
+RELOAD_FAILED = "receiving and delivering mail; the configuration has mistakes, and the former one is in use"
 ANSWER_SECONDS = 20.0  # for supervisor and worker together: reading takes a tenth of a second, on a busy machine two
 
 
@@ -92,15 +94,13 @@ class Reloading:
 async def announced(reload: Callable[[], Awaitable[Outcome]]) -> Outcome:
     """Reload, and notify the service manager when it begins and when it is over."""
     notify_reloading()
+    status = RELOAD_FAILED
     try:
-        return await reload()
+        outcome = await reload()
+        status = SERVING if outcome.mistakes is None else RELOAD_FAILED
+        return outcome
     finally:
-        notify("READY=1")
-
-
-def notify_reloading() -> None:
-    """Notify the service manager that a reload begins (Type=notify-reload wants the time, too; systemd.service(5))."""
-    notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        notify_ready(status)
 
 
 def read_again(path: Path | None) -> Options:

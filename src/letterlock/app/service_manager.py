@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 
 log = logging.getLogger("letterlock.workers")
 
@@ -19,6 +20,22 @@ def notify(state: str) -> None:
             service_manager.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
         except OSError as error:
             log.warning("cannot notify the service manager: %s", error.strerror)
+
+
+def notify_ready(status: str) -> None:
+    """Notify that the start, or a reload, is over; `systemctl status` shows the words."""
+    notify(f"READY=1\nSTATUS={status}")
+
+
+def notify_reloading() -> None:
+    """Notify that a reload begins (Type=notify-reload wants the time, too; systemd.service(5))."""
+    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    notify(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=reading the configuration again")
+
+
+def notify_stopping() -> None:
+    """Notify that the end has begun."""
+    notify("STOPPING=1\nSTATUS=finishing what is in hand")
 
 
 def watched() -> bool:

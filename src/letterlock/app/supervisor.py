@@ -27,9 +27,9 @@ from letterlock.app.binding import bind, bind_metrics
 from letterlock.app.directories import take_directory
 from letterlock.app.doors import NO_SOCKETS, DoorSockets, bind_doors
 from letterlock.app.measuring import MetricsPlace
-from letterlock.app.reloading import log_mistakes, notify_reloading
+from letterlock.app.reloading import RELOAD_FAILED, SERVING, log_mistakes
 from letterlock.app.server import STOP_GRACE_SECONDS
-from letterlock.app.service_manager import notify, watched
+from letterlock.app.service_manager import notify, notify_ready, notify_reloading, notify_stopping, watched
 from letterlock.config import BadConfig, Endpoint, Options
 from letterlock.config.reload_effects import reloaded
 from letterlock.metrics.catalogue import LAYOUT
@@ -189,7 +189,7 @@ class _Supervisor:
         except BadConfig as error:
             log_mistakes(error)
             self._workers[0].place.board.reload_failed = True
-            notify("READY=1")
+            notify_ready(RELOAD_FAILED)
             return
         self._workers[0].place.board.reload_failed = False
         whole = reloaded(self._workers[0].options, read)
@@ -208,7 +208,7 @@ class _Supervisor:
             log.error("workers that have not read the configuration again: %s", sorted(self._reloading))
             self._reloading.clear()
         if not self._reloading:
-            notify("READY=1")
+            notify_ready(SERVING)
 
     def _start(self, worker: Worker) -> None:
         sys.stderr.flush()
@@ -272,7 +272,7 @@ class _Supervisor:
             self._all_ready = True
             count = len(self._workers)
             log.info("%s ready", "the worker is" if count == 1 else f"{count} workers are")
-            notify("READY=1")
+            notify_ready(SERVING)
 
     def _kill_still(self) -> None:
         """End workers that do not move any more; they are started again like any that ended by itself."""
@@ -286,7 +286,7 @@ class _Supervisor:
     def _stop(self) -> None:
         if self._stopping_at is None:
             self._stopping_at = time.monotonic()
-            notify("STOPPING=1")
+            notify_stopping()
         for worker in self._workers:
             if worker.pid:
                 os.kill(worker.pid, signal.SIGTERM)

@@ -14,15 +14,16 @@ from pathlib import Path
 import click
 import uvloop
 
+from letterlock.app.activation import UnfitSocket, check_passed
 from letterlock.app.binding import StartFailed
 from letterlock.app.descriptors import raise_limit
 from letterlock.app.doors import NO_SOCKETS
 from letterlock.app.facts import Loaded
 from letterlock.app.heartbeat import beating
 from letterlock.app.logs import start_log
-from letterlock.app.reloading import Reloading, announced, read_again
+from letterlock.app.reloading import SERVING, Reloading, announced, read_again
 from letterlock.app.server import Server, running, spare_collector
-from letterlock.app.service_manager import notify, watched
+from letterlock.app.service_manager import notify, notify_ready, notify_stopping, watched
 from letterlock.app.supervisor import Worker, supervise
 from letterlock.cli.allocator import give_back_large_blocks
 from letterlock.cli.drop_in import drop_in
@@ -85,14 +86,15 @@ def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # it waits until there is a handler
     start_log(options.hostname, as_json=log_format == "json", verbose=verbose)
-    raise_limit(options)
     sys.setswitchinterval(SWITCH_SECONDS)
     give_back_large_blocks()
     try:
+        raise_limit(options)
+        check_passed(options)
         if options.workers > 1 or os.getpid() == 1:  # process 1 has to wait for the children of others
             sys.exit(supervise(options, partial(_work, path), partial(read_again, path)))
         uvloop.run(_serve(path, options))
-    except StartFailed as error:
+    except (StartFailed, UnfitSocket) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
 
@@ -124,13 +126,13 @@ async def _serve(path: Path | None, options: Options, worker: Worker | None = No
         spare_collector()
         begun.set()
         if worker is None:
-            notify("READY=1")
+            notify_ready(SERVING)
         else:
             worker.tell_alive()
             loop.add_reader(worker.supervisor_gone, _leave, worker.supervisor_gone, stop)
         await stop.wait()
         if worker is None:
-            notify("STOPPING=1")
+            notify_stopping()
         log.info("stopping: finishing what is in hand")
     log.info("stopped")
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ipaddress
+import os
 import pwd
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,11 +43,20 @@ def text_of(value: object) -> str:
     return value
 
 
+CREDENTIALS = ("%d/", "$CREDENTIALS_DIRECTORY/")
+"""How a path of a credential begins (systemd.exec(5), LoadCredential=): as units and as services write it."""
+USUAL_CREDENTIALS = Path("/run/credentials/letterlock.service")  # for commands that systemd did not start
+
+
 def path_of(value: object, info: ValidationInfo) -> Path:
-    """A path; a relative one is taken from the folder of the configuration."""
+    """A path; a relative one is taken from the folder of the configuration, a credential from systemd's."""
     base: Path = (info.context or {}).get("base", Path())
+    text = text_of(value)
+    for start in CREDENTIALS:
+        if text.startswith(start):
+            return Path(os.environ.get("CREDENTIALS_DIRECTORY") or USUAL_CREDENTIALS) / text.removeprefix(start)
     try:
-        return base / Path(text_of(value)).expanduser()
+        return base / Path(text).expanduser()
     except RuntimeError:  # as pathlib has it for a home that cannot be found
         raise wrong("begins with ~, and that user has no home directory: write the whole path") from None
 
