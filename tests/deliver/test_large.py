@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.contents import MAX_HELD_OCTETS, Contents
+from letterlock.deliver.contents import TAIL_OCTETS, Contents
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.pool import SessionPool
 from letterlock.mail.checked_content import Body, ContentLost, LargeContent
@@ -127,22 +127,22 @@ async def test_what_cannot_be_quarantined_is_deferred(dialer: MemoryDialer, monk
 
 
 def test_of_a_large_content_only_what_is_in_memory_counts() -> None:
-    contents = Contents(4 * MAX_HELD_OCTETS)
-    contents.begin("one", "M1", 100 * MAX_HELD_OCTETS)
-    contents.begin("two", "M2", 100 * MAX_HELD_OCTETS)
+    contents = Contents(4 * TAIL_OCTETS)
+    contents.begin("one", "M1", 100 * TAIL_OCTETS)
+    contents.begin("two", "M2", 100 * TAIL_OCTETS)
     assert not contents.has_room(1)
     contents.end("one")
-    assert contents.has_room(100 * MAX_HELD_OCTETS)
+    assert contents.has_room(100 * TAIL_OCTETS)
 
 
 def test_what_an_older_version_stored_whole_counts_whole() -> None:
-    contents = Contents(8 * MAX_HELD_OCTETS)
-    contents.begin("one", "M1", 6 * MAX_HELD_OCTETS)
-    assert contents.has_room(2 * MAX_HELD_OCTETS)
-    contents.read("M1", b"x" * (6 * MAX_HELD_OCTETS))
-    assert not contents.has_room(2 * MAX_HELD_OCTETS)
+    contents = Contents(8 * TAIL_OCTETS)
+    contents.begin("one", "M1", 6 * TAIL_OCTETS)
+    assert contents.has_room(2 * TAIL_OCTETS)
+    contents.read("M1", b"x" * (6 * TAIL_OCTETS))
+    assert not contents.has_room(2 * TAIL_OCTETS)
     contents.end("one")
-    assert contents.has_room(4 * MAX_HELD_OCTETS)
+    assert contents.has_room(4 * TAIL_OCTETS)
 
 
 async def test_into_a_maildir(tmp_path: Path) -> None:

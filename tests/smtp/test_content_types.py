@@ -1,5 +1,6 @@
 """What the type of a content says is true, however the octets came in; and the client may rely on it."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,9 @@ from letterlock.smtp.content import END_OF_CONTENT, has_bare_line_ends
 from letterlock.smtp.lines import Input
 
 LINES = st.lists(st.sampled_from([b"", b".", b"..", b"a", b".a", b"a.", b"text", b"\r", b"\n"]), max_size=8)
+PIECES = st.lists(
+    st.sampled_from([b"\r\n", b"\r", b"\n", b"\r\r\n", b"x", b"\x85", b"\x0b", b"\xe2\x80\xa8"]), max_size=30
+)
 CUTS = st.lists(st.integers(0, 60), max_size=6)
 
 
@@ -52,3 +56,13 @@ def test_bare_line_ends_are_found_wherever_a_look_ends(parts: list[bytes], octet
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("letterlock.smtp.content.LOOK_OCTETS", octets)
         assert has_bare_line_ends(content) is (b"\r" in rest or b"\n" in rest)
+
+
+@given(
+    st.binary(max_size=20),
+    PIECES,
+)
+def test_only_cr_and_lf_end_lines_and_only_together(noise: bytes, pieces: list[bytes]) -> None:
+    """Nothing else that Unicode calls a line end is one."""
+    content = noise + b"".join(pieces)
+    assert has_bare_line_ends(content) is (re.search(rb"\r(?!\n)|(?<!\r)\n", content) is not None)

@@ -72,7 +72,7 @@ class ComposedKeys:
         Key(
             "memory_octets",
             "Most memory for the contents of messages, half of it for mail that comes in and half for mail "
-            "that goes out: beyond it, mail waits or is put off with 452. A message of more than 1 MiB has only its "
+            "that goes out: beyond it, mail waits or is put off with 452. A message of more than 2 MiB has only its "
             "header and what is being transferred in memory. "
             "Unset: a quarter of the memory of the machine or its control group, between 128 MiB and 1 GiB.",
             least=1 << 20,

@@ -2,7 +2,7 @@
 
 A message has its content here once, however many next hops it goes to at the same time. Each delivery counts as much
 again: what is being sent is copied, with its line of dots and its encryption. A large content is on the disk, and read
-piece by piece as it is sent: it counts as MAX_HELD_OCTETS. Where there is no room, a delivery waits
+piece by piece as it is sent: it counts as TAIL_OCTETS. Where there is no room, a delivery waits
 without anything in hand; but one delivery may always go on, however large its message is.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from letterlock.deliver.handshake_slots import Busy
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent
 
-MAX_HELD_OCTETS = SPOOLED_OCTETS  # of a content: what is larger is on the disk, but for its header and what is sent now
+TAIL_OCTETS = 1 << 20  # that a content on the disk takes: its header, and the two pieces that are sent and checked
 MEMORY = "memory"  # what tasks wait for when there is no room for their contents: no name of a host, which has a dot
 
 
@@ -35,15 +35,15 @@ class Contents:
 
     def has_room(self, octets: int) -> bool:
         """Whether a message of that size may come in, and be sent."""
-        return self._octets + 2 * min(octets, MAX_HELD_OCTETS) <= self._max_octets
+        return self._octets + 2 * _held(octets) <= self._max_octets
 
     def keep(self, token: str, message_id: str, body: Body) -> None:
         """Hold the content of a message that was just accepted, for a lease."""
-        self._hold(token, message_id, min(len(body), MAX_HELD_OCTETS)).body = body
+        self._hold(token, message_id, _held(len(body))).body = body
 
     def begin(self, token: str, message_id: str, octets: int) -> None:
         """Make room for a delivery. Raises Busy when there is none now."""
-        octets = min(octets, MAX_HELD_OCTETS)
+        octets = _held(octets)
         wanted = octets if message_id in self._held else 2 * octets
         if self._sending and self._octets + wanted > self._max_octets:
             self.refusals += 1
@@ -86,3 +86,8 @@ class Contents:
         held.tokens.add(token)
         self._messages[token] = message_id
         return held
+
+
+def _held(octets: int) -> int:
+    """What a content of that size takes in memory."""
+    return octets if octets <= SPOOLED_OCTETS else TAIL_OCTETS

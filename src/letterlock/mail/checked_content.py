@@ -10,9 +10,9 @@ from typing import Protocol
 
 # Content that is longer travels in pieces of about this size: what a processor's cache holds, and a read brings.
 PIECE_OCTETS = 1 << 18
-# Content that is longer goes to the disk while it arrives. Up to here one short write, shared with other messages, is
-# cheaper than a file of its own; and it bounds what a message takes in memory.
-SPOOLED_OCTETS = 1 << 20
+# Content that is longer goes to the disk while it arrives. Up to here one write, shared with other messages, is cheaper
+# than a file of its own, which has to be flushed by itself; and it bounds what a message takes in memory.
+SPOOLED_OCTETS = 1 << 21
 
 
 class CheckedContent(bytes):

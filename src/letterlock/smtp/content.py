@@ -1,7 +1,9 @@
 """Message content as it travels after DATA: its end, dots and lines (RFC 5321 sections 2.3.8, 4.5.2, 4.5.3.1.6)."""
 
+from io import IncrementalNewlineDecoder
+
 END_OF_CONTENT = b"\r\n.\r\n"
-CR = 0x0D  # carriage return
+_CRLF_ONLY = (None, "\r\n")
 LOOK_OCTETS = 1 << 18  # looked through at once: a copy of so much is made, which stays in the processor's cache
 
 
@@ -19,16 +21,16 @@ def has_dotted_line(content: bytes | bytearray) -> bool:
 
 
 def has_bare_line_ends(content: bytes) -> bool:
-    """Whether a CR or LF stands anywhere but in CRLF (RFC 5321 section 2.3.8)."""
+    """Whether a CR or LF stands anywhere but in CRLF (RFC 5321 section 2.3.8).
+
+    Python's text files keep a note of the kinds of line ends that they met: one loop in C, where replacing or counting
+    takes two to ten times as long.
+    """
+    met = IncrementalNewlineDecoder(None, translate=False)
     for start in range(0, len(content), LOOK_OCTETS):
         end = start + LOOK_OCTETS
-        piece = content[start : end + (content[end - 1 : end] == b"\r")]  # with the LF of a CR at its end
-        if start and piece[:1] == b"\n" and content[start - 1] == CR:
-            piece = piece[1:]
-        rest = piece.replace(b"\r\n", b"")  # bytes.count is slow at finding one octet many times
-        if b"\r" in rest or b"\n" in rest:
-            return True
-    return False
+        met.decode(content[start:end].decode("latin-1"), final=end >= len(content))
+    return met.newlines not in _CRLF_ONLY
 
 
 def has_long_line(content: bytes, max_octets: int) -> bool:
@@ -46,6 +48,8 @@ def has_long_line(content: bytes, max_octets: int) -> bool:
 
 def count_hops(content: bytes) -> int:
     """How many Received fields the header section has (RFC 5321 section 6.3)."""
+    if content.startswith(b"\r\n"):
+        return 0
     end = content.find(b"\r\n\r\n")
     header = b"\r\n" + (content if end < 0 else content[:end])
     return header.lower().count(b"\r\nreceived:")
