@@ -110,3 +110,24 @@ async def test_all_workers_answer_and_are_purged_together(tmp_path: Path) -> Non
         purged = await asyncio.to_thread(queues.everyone, "policy.purge")
         assert len(purged) == 2
         assert sum(each["count"] for each in await asyncio.to_thread(queues.everyone, "policy.dump")) == 0
+
+
+async def test_the_doors_work_alone_without_a_queue(tmp_path: Path) -> None:
+    async with serving(tmp_path, ("companion", "run")) as (config, port):
+        await _holds(tmp_path, port)
+        assert not (tmp_path / "q" / "queue.db").exists()
+        ran = await letterlock("policy", "query", "[192.0.2.1]", "--config", config)
+        assert ran.data["answer"] == "NOTFOUND "
+        assert "no queue" in (await letterlock("queue", "list", "--config", config)).err
+        refused = await letterlock("companion", "run", "--config", config)
+        assert (refused.status, "is running" in refused.err) == (1, True)
+
+
+async def test_a_resolver_door_that_would_ask_itself_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "letterlock.toml"
+    at = f"127.0.0.1:{free_port()}"
+    config.write_text(f'[resolver]\nlisten = ["{at}"]\nupstream = ["{at}"]\n[queue]\ndirectory = "q"\n')
+    ran = await letterlock("companion", "run", "--config", config)
+    assert ran.status == 1
+    assert "would ask itself" in ran.err
+    assert "hint: name the resolver" in ran.err

@@ -28,6 +28,7 @@ VERBS = {
     "log": "letterlock.cli.log.command",
     "dkim": "letterlock.cli.dkim",
     "users": "letterlock.cli.users",
+    "companion": "letterlock.cli.companion",
     "policy": "letterlock.cli.policy_verbs",
     "lab": "letterlock.cli.lab",
 }

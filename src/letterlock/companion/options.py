@@ -71,7 +71,7 @@ class ResolverDoorOptions:
         Key(
             "resolver.allow",
             "Networks that may ask the resolver door; others are refused. Over UDP, clients outside this machine get "
-            "an answer only with a cookie (RFC 7873), else they are sent to TCP.",
+            "an answer only with a cookie (RFC 7873), otherwise they are sent to TCP.",
             most=1000,
         ),
     ] = LOOPBACK
