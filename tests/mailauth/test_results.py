@@ -120,3 +120,19 @@ def test_a_hostile_value_is_bounded(piece: str) -> None:
         except InvalidResults:
             continue
     assert time.process_time() - began < 1  # a few ms here
+
+
+def test_comments_cost_little_and_too_many_nested_ones_make_the_field_unreadable() -> None:
+    many = "(c) " * 7_000 + "mx.test; none"
+    begun = time.process_time()
+    assert authserv_id(many) == "mx.test"
+    assert authserv_id("(a (b) c) mx.test (x (y)); none") == "mx.test"
+    assert authserv_id("((c))" * 6_000 + "mx.test; none") is None
+    assert time.process_time() - begun < 0.05
+
+
+@pytest.mark.parametrize("value", ["example.com none; spf=pass", "example.com x; spf=pass", "example.com 1a; none"])
+def test_rfc8601_2_2_a_version_is_a_number(value: str) -> None:
+    with pytest.raises(InvalidResults) as caught:
+        parse(value)
+    assert not isinstance(caught.value, UnsupportedVersion)

@@ -297,3 +297,34 @@ async def test_mail_that_was_not_checked_is_not_sealed() -> None:
     facts = Facts(client="127.0.0.1", client_label="x", may_relay=True)
     await sealing(dns_world()).message.run_waiting(facts, mail)
     assert b"ARC-Seal" not in mail.fields
+
+
+ARC_SET = (
+    b"ARC-Seal: i=%d; a=rsa-sha256; cv=pass; d=example.org; s=sel; b=AAAA\r\n"
+    b"ARC-Message-Signature: i=%d; a=rsa-sha256; d=example.org; s=sel; h=from; bh=AAAA; b=AAAA\r\n"
+    b"ARC-Authentication-Results: i=%d; a.test; none\r\n"
+)
+HOSTILE = {
+    "ten thousand results in our name": b"Authentication-Results: mx.example.net; dkim=pass\r\n" * 9_900 + MESSAGE,
+    "comments without end": (b"Authentication-Results: " + b"(c)" * 10_000 + b" mx.example.net; none\r\n") * 30
+    + MESSAGE,
+    "comments in comments": (b"Authentication-Results: " + b"((c))" * 6_000 + b" mx.example.net; none\r\n") * 30
+    + MESSAGE,
+    "ten thousand fields": b"X-A: b\r\n" * 9_900 + MESSAGE,
+    "five hundred authors": b"From: " + b"a@example.org, " * 500 + b"\r\n\r\n",
+    "signatures over all of a large header": forged({}, b"") * 4 + b"Subject: x\r\n" * 9_000 + MESSAGE,
+    "fifty sets": b"".join(ARC_SET % (number, number, number) for number in range(1, 51)) + MESSAGE,
+    "nine thousand seals of one number": b"ARC-Seal: i=1; d=example.org\r\n" * 9_000 + MESSAGE,
+    "fifty thousand tags": forged({f"x{number}": "1" for number in range(50_000)}),
+    "a thousand names": forged({"h": ":".join(["from", *["x"] * 1_000])}),
+    "an author behind comments": b"From: " + b"(" * 8_000 + b"a@example.org\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_mail_is_bounded_and_loses_what_claims_to_be_ours(name: str) -> None:
+    mail, begun = draft(HOSTILE[name]), time.process_time()
+    assert await step(dns_world()).message(CLIENT, mail) is None
+    assert time.process_time() - begun < 1.0  # the dearest takes 0.05 s here
+    assert not split(mail.content).named(b"authentication-results")
+    assert results(mail.fields).results

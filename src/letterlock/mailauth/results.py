@@ -13,6 +13,7 @@ from letterlock.mailauth.message import split
 FIELD_NAME = b"authentication-results"
 MAX_VALUE_CHARACTERS = 32_768  # a field with the results of ten signatures has 2 KB
 MAX_RESULTS = 100  # as many as anybody could look at
+MAX_NESTED_COMMENTS = 8  # in one field, with others inside: nobody writes one, and each takes a microsecond
 MAX_COMMENT_DEPTH = 16  # comments nest; nobody nests them deeper than two
 
 _COMMENT_EVENT = re.compile(r"[()]|\\.", re.DOTALL)
@@ -22,7 +23,7 @@ _KEYWORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*+)")
 _VALUE = re.compile(
     r'(?:"(?:[^"\\]|\\.)*+"|[^\s;()"])+', re.DOTALL
 )  # wider than the grammar: / and = are seen in header.b
-_WHITE = re.compile(r"\s*+")
+_WHITE = re.compile(r"(?:\s++|\((?:[^()\\]|\\.)*+\))*+", re.DOTALL)  # and comments without others inside
 _ADDRESS = re.compile(r"(?:[!#$%&'*+\-/.0-9=?A-Z^_`a-z{|}~]+)?@[A-Za-z0-9._-]+")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _UNSAFE = re.compile(r"[^ -~]")
@@ -76,6 +77,7 @@ class _Reader:
             raise InvalidResults(f"the field is longer than {MAX_VALUE_CHARACTERS} characters")
         self._text = text
         self._at = 0
+        self._nested_comments = 0
 
     def field(self) -> AuthenticationResults:
         """The whole value."""
@@ -188,6 +190,9 @@ class _Reader:
 
     def _end_of_comment(self) -> int:
         depth = 0
+        self._nested_comments += 1
+        if self._nested_comments > MAX_NESTED_COMMENTS:
+            raise InvalidResults(f"the field has more than {MAX_NESTED_COMMENTS} comments in comments")
         for event in _COMMENT_EVENT.finditer(self._text, self._at):
             depth += {"(": 1, ")": -1}.get(event[0], 0)
             if depth == 0:
