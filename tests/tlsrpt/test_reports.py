@@ -135,8 +135,8 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         (b"{" + b"[" * 100_000, "not JSON"),
         (b'{"policies":[' + b"9" * 10_000 + b"]}", "not JSON"),
         (b'{"policies":[' + b"{}," * 1_000_000 + b"{}]}", "more elements"),
-        (gzip.compress(b" " * (MAX_JSON_OCTETS + 1)), "unpacks to more"),
-        (gzip.compress(b"{}")[:-9], "cut off"),
+        (gzip.compress(b" " * (MAX_JSON_OCTETS + 1), mtime=0), "unpacks to more"),
+        (gzip.compress(b"{}", mtime=0)[:-9], "cut off"),
         (_changed(lambda report: report["policies"][0]["summary"].update({FAILED: "x"})), "count"),
         (
             _changed(lambda report: report["policies"][0].update({"failure-details": [{}] * 60_000})),
