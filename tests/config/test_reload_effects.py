@@ -49,6 +49,7 @@ OTHERS: Mapping[str, str] = {
     "delivery.mta_sts": "false",
     "delivery.public_roots": '"roots.pem"',
     "mail_authentication.authserv_id": '"example.org"',
+    "mail_authentication.trusted_sealers": '["lists.example"]',
     "mail_authentication.dmarc_reject": '"reject"',
     "mail_authentication.dmarc_quarantine": '"quarantine"',
     "mail_authentication.dmarc_temperror": '"defer"',

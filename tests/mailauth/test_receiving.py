@@ -1,15 +1,19 @@
 """What a listener does with a verdict: a table of what was found and what the operator chose."""
 
+from dataclasses import replace
+
 import pytest
 
 from letterlock.discover.mail_authentication import authenticate
+from letterlock.mailauth.arc.seal import seal
+from letterlock.mailauth.arc.verify import examine as examine_chain
 from letterlock.mailauth.dmarc.actions import FOLLOW, OBSERVE, Action, Choice, Override
 from letterlock.mailauth.mail_verdict import MailVerdict
 from letterlock.mailauth.message import split
-from letterlock.mailauth.receiving import MAX_REPLY_CHARACTERS, ReceivingPolicy, decide
+from letterlock.mailauth.receiving import MAX_REPLY_CHARACTERS, Decision, ReceivingPolicy, decide
 from letterlock.mailauth.spf.request import mail_from_request
 from letterlock.resolver.answer import FailureKind
-from tests.mailauth.dkim.forging import KEY_NAME, MESSAGE, NOW, RECORD, forged
+from tests.mailauth.dkim.forging import KEY_NAME, MESSAGE, NOW, RECORD, ed25519_key, forged
 from tests.mailauth.dns_world import FakeResolver, World
 
 STRICT = ReceivingPolicy(
@@ -102,3 +106,49 @@ async def test_a_reply_is_one_line_of_printable_ascii_whatever_the_domain_writes
 async def test_without_a_client_dmarc_alone_decides() -> None:
     found = await authenticate(split(MESSAGE), (), FakeResolver(world(None)), NOW, OBSERVE)
     assert decide(found, STRICT).done.action is Action.ACCEPT
+
+
+SEALER = ed25519_key("lists.example", "seal")
+
+
+async def sealed(results: bytes, policy: ReceivingPolicy, *, damaged: bool = False) -> Decision:
+    """The decision on mail that a list changed and sealed, with these results of its own."""
+    made = world().add(SEALER.record_name, "TXT", SEALER.record)
+    content = forged() + b"-- \r\nfooter\r\n"
+    fields = seal(split(content), examine_chain(split(content)).judge({}, NOW), results, SEALER, NOW)
+    content = fields + content + (b"more\r\n" if damaged else b"")
+    return decide(await verdict(content, made, policy), policy)
+
+
+TRUSTING = replace(STRICT, trusted_sealers=frozenset({"lists.example"}))
+FOUND = b"mx.lists.example; dmarc=pass header.from=example.org"
+
+
+async def test_rfc8617_7_2_a_trusted_sealer_vouches_for_what_it_found_before_its_change() -> None:
+    decision = await sealed(FOUND, TRUSTING)
+    assert (decision.done.action, decision.done.override) == (Action.ACCEPT, Override.TRUSTED_FORWARDER)
+    assert decision.reply is None
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        b"mx.lists.example; dmarc=fail header.from=example.org",
+        b"mx.lists.example; dmarc=pass header.from=other.test",
+        b"mx.lists.example; dmarc=pass",
+        b"mx.lists.example; spf=pass smtp.mailfrom=example.org",
+        b"mx.lists.example; dmarc=pass header.from=example.org; dmarc=pass header.from=example.org",
+        b"mx.lists.example; \xff",
+    ],
+)
+async def test_other_findings_vouch_for_nothing(results: bytes) -> None:
+    assert (await sealed(results, TRUSTING)).done.action is Action.REJECT
+
+
+async def test_nobody_else_vouches_and_no_broken_chain_does() -> None:
+    assert (await sealed(FOUND, STRICT)).done.action is Action.REJECT
+    assert (await sealed(FOUND, replace(STRICT, trusted_sealers=frozenset({"example"})))).done.action is Action.ACCEPT
+    assert (
+        await sealed(FOUND, replace(STRICT, trusted_sealers=frozenset({"ts.example"})))
+    ).done.action is Action.REJECT
+    assert (await sealed(FOUND, TRUSTING, damaged=True)).done.action is Action.REJECT

@@ -38,7 +38,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     hostname = keys.hostname or _system_hostname()
     directory = keys.own_directory or default_state_directory()
     content = (keys.memory_octets or content_octets()) // 2  # half for what comes in, half for what goes out
-    receive = _receive(file, hostname, content)
+    receive = _receive(file, keys, hostname, content)
     free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
     return filled(
         Options,
@@ -71,13 +71,18 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     )
 
 
-def _receive(file: FileTable, hostname: str, content: int) -> ReceiveOptions:
+def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -> ReceiveOptions:
     return filled(
         ReceiveOptions,
         file,
         hostname=hostname,
         max_inflight_octets=content,
-        mail_authentication=filled(MailAuthenticationOptions, file, authserv_id=filled(ComposedKeys, file).authserv_id),
+        mail_authentication=filled(
+            MailAuthenticationOptions,
+            file,
+            authserv_id=keys.authserv_id,
+            trusted_sealers=frozenset(keys.trusted_sealers),
+        ),
         users=file.accounts.users,
         site=site(file.table, file.local, file.forwarding),
         signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),

@@ -174,6 +174,16 @@ class ComposedKeys:
             "hostname.",
         ),
     ] = None
+    trusted_sealers: Annotated[
+        tuple[DomainName, ...],
+        Key(
+            "mail_authentication.trusted_sealers",
+            "Domains, with those below them, whose ARC seals are trusted: mail that fails DMARC is accepted when "
+            "the first of them found dmarc=pass, the chain holds, and all who sealed it are listed. For lists and "
+            "forwarders that you know.",
+            most=1000,
+        ),
+    ] = ()
     users_file: Annotated[
         FilePath | None,
         Key(

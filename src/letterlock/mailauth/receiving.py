@@ -7,10 +7,12 @@ alone (RFC 9989 section 7.4).
 
 from dataclasses import dataclass
 
+from letterlock.mail.names import InvalidName, normalise
 from letterlock.mail.replies import Reply
 from letterlock.mailauth.dmarc.actions import OBSERVE, Action, Choice, Disposition, Override
 from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.mail_verdict import MailVerdict
+from letterlock.mailauth.results import InvalidResults, MethodResult, parse
 from letterlock.mailauth.spf.reasons import SpfResult
 from letterlock.mailauth.spf.verdict import SpfVerdict
 
@@ -22,12 +24,14 @@ _ACCEPTED = Disposition(Action.ACCEPT)
 class ReceivingPolicy:
     """The operator's choice: by DMARC; and, where DMARC does not pass, for MAIL FROM that SPF fails or cannot check.
 
-    `spf_fail` is ACCEPT, QUARANTINE or REJECT, `spf_temperror` ACCEPT or DEFER.
+    `spf_fail` is ACCEPT, QUARANTINE or REJECT, `spf_temperror` ACCEPT or DEFER. `trusted_sealers` are domains (and
+    those below them) whose word counts for mail that passed DMARC when it came to the first of them.
     """
 
     dmarc: Choice = OBSERVE
     spf_fail: Action = Action.ACCEPT
     spf_temperror: Action = Action.ACCEPT
+    trusted_sealers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ def decide(verdict: MailVerdict, policy: ReceivingPolicy) -> Decision:
     """What becomes of a message whose DMARC verdict was made with the same policy's choice."""
     if verdict.dmarc.result is DmarcResult.PASS:
         return Decision(_ACCEPTED)
+    if policy.trusted_sealers and verdict.dmarc.result is DmarcResult.FAIL and _is_vouched_for(verdict, policy):
+        return Decision(Disposition(Action.ACCEPT, Override.TRUSTED_FORWARDER))
     mail_from = verdict.spf[-1] if verdict.spf else None
     by_dmarc = _by_dmarc(verdict)
     if by_dmarc.done.action in (Action.REJECT, Action.DEFER) or mail_from is None:
@@ -50,6 +56,39 @@ def decide(verdict: MailVerdict, policy: ReceivingPolicy) -> Decision:
     by_spf = _by_spf(mail_from, policy)
     stays = by_spf.done.action is Action.ACCEPT or by_dmarc.done.action is by_spf.done.action
     return by_dmarc if stays else by_spf
+
+
+def _is_vouched_for(verdict: MailVerdict, policy: ReceivingPolicy) -> bool:
+    """Whether the chain holds, all who sealed it are trusted, and the first of them found the author authentic.
+
+    All: each may have changed the message (RFC 8617 section 7.2).
+    """
+    chain = verdict.arc
+    if not chain.passed or not all(_is_trusted(each.seal.domain, policy.trusted_sealers) for each in chain.sets):
+        return False
+    _, _, value = chain.sets[0].results.value.partition(b";")  # behind i=1
+    try:
+        first = parse(value.decode())
+    except (UnicodeDecodeError, InvalidResults):
+        return False
+    found = [each for each in first.results if each.method == "dmarc"]
+    return len(found) == 1 and found[0].result == "pass" and _author(found[0]) == verdict.dmarc.author
+
+
+def _is_trusted(domain: str, trusted: frozenset[str]) -> bool:
+    while domain:
+        if domain in trusted:
+            return True
+        domain = domain.partition(".")[2]
+    return False
+
+
+def _author(result: MethodResult) -> str | None:
+    """The author's domain that a result is about, in A-labels."""
+    try:
+        return normalise(dict(result.properties).get("header.from", "").rpartition("@")[2])
+    except InvalidName:
+        return None
 
 
 def _by_dmarc(verdict: MailVerdict) -> Decision:

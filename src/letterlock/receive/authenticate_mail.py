@@ -26,9 +26,13 @@ OVERSIZED = Reply(552, ("5.3.4 The header section is larger than any mail progra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailAuthenticationOptions:
-    """What is done with mail that is not authentic, and how much work that may be. `authserv_id` None: the hostname."""
+    """What is done with mail that is not authentic, and how much work that may be. `authserv_id` None: the hostname.
+
+    `trusted_sealers` are the domains whose ARC seals are believed.
+    """
 
     authserv_id: str | None = None
+    trusted_sealers: frozenset[str] = frozenset()
     dmarc_reject: Annotated[
         Literal["accept", "quarantine", "reject"],
         Key(
@@ -101,7 +105,12 @@ class MailAuthenticationOptions:
             temperror=Action(self.dmarc_temperror),
             permerror=Action(self.no_author),
         )
-        return ReceivingPolicy(dmarc=choice, spf_fail=Action(self.spf_fail), spf_temperror=Action(self.spf_temperror))
+        return ReceivingPolicy(
+            dmarc=choice,
+            spf_fail=Action(self.spf_fail),
+            spf_temperror=Action(self.spf_temperror),
+            trusted_sealers=self.trusted_sealers,
+        )
 
 
 class JudgeMail(Protocol):

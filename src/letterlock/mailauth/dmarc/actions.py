@@ -22,6 +22,7 @@ class Override(StrEnum):
 
     POLICY_TEST_MODE = "policy_test_mode"
     LOCAL_POLICY = "local_policy"
+    TRUSTED_FORWARDER = "trusted_forwarder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
