@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import dns.rdatatype
 import pytest
@@ -11,7 +12,7 @@ from letterlock.arc import examine as examine_chain
 from letterlock.discover.mail_authentication import MailJudge
 from letterlock.dkim import Signer, SigningKey
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import DotlessContent
+from letterlock.mail.checked_content import SPOOLED_OCTETS, DotlessContent, LargeContent
 from letterlock.mail.envelope import BodyType, TlsDemand
 from letterlock.mail.wishes import NO_WISHES
 from letterlock.mailauth.dmarc.actions import Action
@@ -26,7 +27,7 @@ from letterlock.receive.profiles import Profile, Role
 from letterlock.receive.steps import message_steps
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 from tests.mailauth.answers import txt
-from tests.mailauth.dkim.forging import KEY_NAME, MESSAGE, NOW, RECORD, forged, rsa_key
+from tests.mailauth.dkim.forging import KEY_NAME, MESSAGE, NOW, RECORD, ed25519_key, forged, rsa_key
 from tests.mailauth.dns_world import FakeResolver, World
 from tests.receive.world import world as listening
 
@@ -328,3 +329,32 @@ async def test_hostile_mail_is_bounded_and_loses_what_claims_to_be_ours(name: st
     assert time.process_time() - begun < 1.0  # the dearest takes 0.05 s here
     assert not split(mail.content).named(b"authentication-results")
     assert results(mail.fields).results
+
+
+async def test_a_large_message_is_checked_and_sealed_from_the_disk() -> None:
+    options = ReceiveOptions(hostname=HOST, signer=Signer([SEAL_KEY]))
+    profile = replace(MX, seals_as="example.net")
+    line = b"x" * 70 + b"\r\n"
+    body = line * (3 * SPOOLED_OCTETS // len(line))
+    author = ed25519_key()
+    plain = MESSAGE.replace(b"Hi there\r\n", body)
+    signed = Signer([author]).sign(split(plain), NOW) + plain
+    async with (
+        listening(options, profile, judge=MailJudge(FakeResolver(dns_world()))) as server,
+        server.client() as client,
+    ):
+        await client.reply()
+        await client.ask(b"EHLO out.example.org\r\n")
+        await client.send(b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n")
+        for _ in range(3):
+            await client.reply()
+        assert (await client.ask(signed + b".\r\n")).startswith(b"250 ")
+    [stored] = server.store.bodies
+    assert isinstance(stored, LargeContent)
+    assert stored.held_octets < 10_000
+    [(_, content, _)] = server.store.kept
+    sent = split(content)
+    assert bytes(sent.body) == body
+    assert b"dkim=pass" in sent.named(b"authentication-results")[0].value
+    answers = {key.record_name: txt(key.record_name, key.record) for key in (SEAL_KEY, author)}
+    assert examine_chain(sent).judge(answers, NOW).status is Status.PASS
