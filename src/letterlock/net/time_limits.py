@@ -16,6 +16,7 @@ class Limit:
         self._loop = asyncio.get_running_loop()
         self._when = math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = math.inf  # when there is a timer
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._expired = False
@@ -29,13 +30,14 @@ class Limit:
         """Change the limit of the wait that goes on, if one does."""
         if self._task is not None and not self._expired:
             self._when = when
-            self._arm()
+            if when < self._fires_at:
+                self._arm()
 
     def close(self) -> None:
         """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._fires_at = None, math.inf
 
     def __enter__(self) -> None:
         self._task = asyncio.current_task(self._loop)
@@ -43,7 +45,8 @@ class Limit:
             raise RuntimeError("a limit is for a task")
         self._cancelling = self._task.cancelling()
         self._expired = False
-        self._arm()
+        if self._when < self._fires_at:
+            self._arm()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
@@ -59,20 +62,19 @@ class Limit:
             raise TimeoutError from error
 
     def _arm(self) -> None:
-        if self._when == math.inf:
-            return
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._when, self._fire)
-        elif self._timer.when() > self._when:
+        """Have the timer fire when the limit that is set now is over, and no sooner timer does."""
+        if self._timer is not None:
             self._timer.cancel()
-            self._timer = self._loop.call_at(self._when, self._fire)
+        self._fires_at = self._when
+        self._timer = self._loop.call_at(self._when, self._fire)
 
     def _fire(self) -> None:
-        self._timer = None
+        self._timer, self._fires_at = None, math.inf
         if self._task is None:
             return
         if self._loop.time() < self._when:
-            self._arm()
+            if self._when < math.inf:
+                self._arm()
             return
         self._expired = True
         self._task.cancel()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from letterlock.mail.checked_content import SPOOLED_OCTETS
 from letterlock.mail.replies import Reply
+from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.receive.pipeline import Facts
 from letterlock.smtp.server_events import SenderOffered
 
@@ -13,8 +14,14 @@ TOO_MANY = Reply(421, ("4.3.2 Too many connections, try again later",))
 TOO_MANY_FROM_YOU = Reply(421, ("4.7.0 Too many connections from your address",))
 NO_MEMORY = Reply(452, ("4.3.1 Too much mail at once, try again later",))
 STORE_FULL = Reply(452, ("4.3.1 Insufficient system storage",))
+STORE_FAILED = Reply(451, ("4.3.0 The message could not be stored, try again later",))
 COPIES = 2  # of a message in memory: as it came, and as it goes to disk
 _IPV6_CLIENT_PREFIX = 64
+
+
+def store_reply(error: StoreFailed) -> Reply:
+    """The refusal of a message that the store did not take."""
+    return STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED
 
 
 class Admission:

@@ -5,6 +5,7 @@ import math
 
 from letterlock.receive.options import ReceiveOptions
 from letterlock.smtp.server import SmtpServer
+from letterlock.smtp.server_session import RECEIVING
 
 
 class Patience:
@@ -19,7 +20,7 @@ class Patience:
 
     def look_at(self, smtp: SmtpServer) -> None:
         """Before a read: set `deadline` (event loop's time)."""
-        if not smtp.receiving:
+        if smtp.state not in RECEIVING:
             self._content_deadline = None
             commands = smtp.commands
             if commands != self._commands:

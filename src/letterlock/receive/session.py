@@ -15,10 +15,10 @@ from letterlock.net.time_limits import Limit
 from letterlock.net.tls import TlsStream, accept_tls
 from letterlock.ports import Clock, Stream
 from letterlock.queue.observing import NOBODY, Arrival, Observers
-from letterlock.queue.store import AcceptStore, Spool, StoreFailed, StoreFull
+from letterlock.queue.store import AcceptStore, Spool, StoreFailed
 from letterlock.queue.tasks import Lease
 from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authenticator, AuthExchange
-from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FULL, MemoryBudget
+from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FAILED, MemoryBudget, store_reply
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.patience import Patience
 from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
@@ -42,14 +42,13 @@ from letterlock.smtp.server_events import (
     ServerLimits,
     StartTlsRequested,
 )
-from letterlock.smtp.server_transaction import recipient_octets
+from letterlock.smtp.server_session import RECEIVING
 
 READ_OCTETS = 1 << 14  # of commands: many more than a client pipelines
 CONTENT_OCTETS = 1 << 18  # of a message at once: few wake-ups for a large one, and no more than a cache holds
 MAX_AUTH_LINE_OCTETS = 12_288  # RFC 4954 section 4
 FAREWELL_SECONDS = 2.0  # how long a last reply may take to be written
 
-STORE_FAILED = Reply(451, ("4.3.0 The message could not be stored, try again later",))
 TIMED_OUT = Reply(421, ("4.4.2 Time-out; closing",))
 SHUTTING_DOWN = Reply(421, ("4.3.2 Shutting down; try again later",))
 
@@ -181,15 +180,21 @@ class Session:
 
     def _advance(self) -> Event | None:
         """Deal with what happened, up to what has to be waited for: that event, or None when more must be read."""
-        while (event := self._next_event()) is not None:
+        smtp = self._smtp
+        while True:
+            if self._stop_at < math.inf and not smtp.in_transaction:
+                smtp.end(SHUTTING_DOWN)
+            event = smtp.next_event()
             match event:
+                case None:
+                    return None
                 case SenderOffered():
-                    self._facts.hello, self._facts.protocol = self._smtp.hello or "unknown", self._smtp.protocol
+                    self._facts.hello, self._facts.protocol = smtp.hello or "unknown", smtp.protocol
                     if self._pipeline.sender.waits:
                         return event
                     self._settle_sender(event, self._pipeline.sender.run(self._facts, event))
                 case RecipientOffered():
-                    self._facts.recipients = self._smtp.recipients
+                    self._facts.recipients = smtp.recipients
                     if self._pipeline.recipient.waits:
                         return event
                     self._settle_recipient(event, self._pipeline.recipient.run(self._facts, event))
@@ -197,12 +202,6 @@ class Session:
                     self._reject(what, reply, reverse_path)
                 case _:
                     return event
-        return None
-
-    def _next_event(self) -> Event | None:
-        if self._stop_at < math.inf and not self._smtp.in_transaction:
-            self._smtp.end(SHUTTING_DOWN)
-        return self._smtp.next_event()
 
     def _end_in_time(self) -> None:
         if self._stop_at < math.inf:
@@ -229,14 +228,16 @@ class Session:
     def _turn(self, data: bytes) -> bytes | None:
         """Answer at once what one read brought; None when that cannot be, or when much content is coming."""
         self._hear(data)
-        self._due = self._advance()
-        if self._due is not None:
+        self._due = event = self._advance()
+        if event is not None:
             return None
-        if self._smtp.receiving and (len(data) == READ_OCTETS or self._held_octets > SPOOLED_OCTETS or self._pressed):
+        smtp = self._smtp
+        much = len(data) == READ_OCTETS or self._held_octets > SPOOLED_OCTETS or self._pressed
+        if much and smtp.state in RECEIVING:
             return None
         self._before_reading()
         self._limit.move(self._deadline())
-        return self._smtp.take_output()
+        return smtp.take_output()
 
     def _before_reading(self) -> None:
         if self._held_octets and not self._smtp.in_transaction:
@@ -245,9 +246,10 @@ class Session:
         self._patience.look_at(self._smtp)
 
     def _hear(self, data: bytes) -> None:
-        self._smtp.feed(data)
-        if self._smtp.receiving and not self._hold(self._smtp.held_octets):
-            if self._smtp.arriving is not None and not self._pressed:
+        smtp = self._smtp
+        smtp.feed(data)
+        if smtp.state in RECEIVING and not self._hold(smtp.held_octets):
+            if smtp.arriving is not None and not self._pressed:
                 self._pressed = True
             else:
                 self._give_up(NO_MEMORY)
@@ -266,7 +268,7 @@ class Session:
             try:
                 await self._spooling.write(arriving)
             except StoreFailed as error:
-                self._give_up(_store_reply(error))
+                self._give_up(store_reply(error))
             if not self._hold(self._smtp.held_octets):
                 self._give_up(NO_MEMORY)
         self._pressed = False
@@ -318,7 +320,7 @@ class Session:
         self._smtp.refuse(refusal)
 
     def _settle_recipient(self, offer: RecipientOffered, refusal: Answer) -> None:
-        if refusal is None and self._hold(self._held_octets + recipient_octets(offer.recipient, offer.wishes)):
+        if refusal is None and self._hold(self._held_octets + offer.octets):
             self._smtp.accept()
             return
         self._reject("RCPT", refusal or NO_MEMORY, offer.reverse_path, offer.recipient)
@@ -340,7 +342,7 @@ class Session:
             try:
                 message.content = await self._spooling.finish(self._smtp.arriving, message.content)
             except StoreFailed as error:
-                self._refuse_message(_store_reply(error), message)
+                self._refuse_message(store_reply(error), message)
                 return
         draft = Draft.of(message, self._services.new_id(), self._services.clock.now())
         stage = self._pipeline.message
@@ -415,7 +417,7 @@ class Session:
             spool.discard()
         self._spooling.discard()
         self._journal.not_queued(envelope.id, str(error))
-        refusal = _store_reply(error)
+        refusal = store_reply(error)
         self._services.counts.rejected("END-OF-MESSAGE", refusal)
         self._smtp.refuse(refusal)
 
@@ -493,7 +495,3 @@ class Session:
             return False
         self._journal.secured(self._facts.tls)
         return True
-
-
-def _store_reply(error: StoreFailed) -> Reply:
-    return STORE_FULL if isinstance(error, StoreFull) else STORE_FAILED

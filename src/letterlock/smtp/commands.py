@@ -12,7 +12,15 @@ from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import BEYOND_ASCII, InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
-from letterlock.mail.wishes import NotRfc3461, RecipientWishes, Ret, parse_envid, parse_notify, parse_orcpt
+from letterlock.mail.wishes import (
+    NOTHING_SAID,
+    NotRfc3461,
+    RecipientWishes,
+    Ret,
+    parse_envid,
+    parse_notify,
+    parse_orcpt,
+)
 from letterlock.smtp import server_replies as say
 
 _PATH = r'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\s])*+)>'  # one space before the path is against the RFC, and common
@@ -171,7 +179,8 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
     parameters = _parameters(found[2])
     if parameters.keys() - _RCPT_PARAMETERS:
         raise BadCommand(say.UNKNOWN_PARAMETER)
-    wishes = RecipientWishes(_wish(parameters, "NOTIFY", parse_notify), _wish(parameters, "ORCPT", parse_orcpt))
+    notify, orcpt = _wish(parameters, "NOTIFY", parse_notify), _wish(parameters, "ORCPT", parse_orcpt)
+    wishes = NOTHING_SAID if notify is None and orcpt is None else RecipientWishes(notify, orcpt)
     if found[1].lower() == POSTMASTER:  # RFC 5321 section 4.1.1.3
         return RcptArguments(None, wishes)
     return RcptArguments(_mailbox(found[1], "5.1.3"), wishes)

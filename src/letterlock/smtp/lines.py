@@ -22,7 +22,7 @@ class Input:
     def __init__(self, *, max_command_octets: int) -> None:
         """`max_command_octets` counts a whole command line, CRLF included."""
         self._max_command_octets = max_command_octets
-        self._buffer = bytearray()
+        self.octets = bytearray()  # what was read and not taken; the same object all the time, to be read only
         self._scanned = 0
         self._dotted = False
         self._ripe_at = PIECE_OCTETS
@@ -30,26 +30,26 @@ class Input:
 
     def feed(self, data: bytes) -> None:
         """Add what was read."""
-        self._buffer += data
+        self.octets += data
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self.octets)
 
     def next_line(self) -> bytes | LineFault | None:
         """The next command line without its CRLF, or what is wrong with it; None when more must be read."""
-        if not self._buffer or (self._skipping and not self._skip()):
+        if not self.octets or (self._skipping and not self._skip()):
             return None
-        end = self._buffer.find(b"\n", 0, self._max_command_octets)
+        end = self.octets.find(b"\n", 0, self._max_command_octets)
         if end < 0:
             return self._unfinished()
-        if end == 0 or self._buffer[end - 1] != 0x0D:
+        if end == 0 or self.octets[end - 1] != 0x0D:
             return LineFault.BARE_LINE_END
-        line = bytes(self._buffer[: end - 1])
-        del self._buffer[: end + 1]
+        line = bytes(self.octets[: end - 1])
+        del self.octets[: end + 1]
         return LineFault.BARE_LINE_END if b"\r" in line else line
 
     def _unfinished(self) -> LineFault | None:
-        if len(self._buffer) < self._max_command_octets:
+        if len(self.octets) < self._max_command_octets:
             return None
         self._skipping = True
         self._skip()
@@ -57,17 +57,17 @@ class Input:
 
     def _skip(self) -> bool:
         """Drop the rest of a line that was too long; whether its end was there."""
-        end = self._buffer.find(b"\r\n")
+        end = self.octets.find(b"\r\n")
         if end >= 0:
-            del self._buffer[: end + 2]
+            del self.octets[: end + 2]
             self._skipping = False
         else:
-            del self._buffer[:-1]  # a CR may wait for its LF
+            del self.octets[:-1]  # a CR may wait for its LF
         return not self._skipping
 
     def begin_content(self) -> None:
         """What follows is message content. The CRLF of the DATA line is its first: it may be part of CRLF.CRLF."""
-        self._buffer[:0] = b"\r\n"
+        self.octets[:0] = b"\r\n"
         self._scanned = 0
         self._dotted = False
         self._ripe_at = PIECE_OCTETS
@@ -75,7 +75,7 @@ class Input:
     @property
     def ripe(self) -> bool:
         """Whether there is so much content, though not its end, that `take_lines` is worth while."""
-        return len(self._buffer) >= self._ripe_at
+        return len(self.octets) >= self._ripe_at
 
     @property
     def dotted(self) -> bool:
@@ -90,9 +90,9 @@ class Input:
         end = self._find_end()
         if end is None:
             return None
-        with memoryview(self._buffer) as view:
+        with memoryview(self.octets) as view:
             content = view[2 : end + 2].tobytes()
-        del self._buffer[: end + len(END_OF_CONTENT)]
+        del self.octets[: end + len(END_OF_CONTENT)]
         return content
 
     def take_lines(self) -> bytes:
@@ -100,52 +100,52 @@ class Input:
 
         The CRLF of the last one is also left here: it may be the first of CRLF.CRLF.
         """
-        end = self._buffer.rfind(b"\r\n")
-        with memoryview(self._buffer) as view:
+        end = self.octets.rfind(b"\r\n")
+        with memoryview(self.octets) as view:
             lines = view[2 : end + 2].tobytes()
-        del self._buffer[:end]
+        del self.octets[:end]
         self._scanned = max(0, self._scanned - end)
-        self._ripe_at = len(self._buffer) + PIECE_OCTETS
+        self._ripe_at = len(self.octets) + PIECE_OCTETS
         return lines
 
     @property
     def tail(self) -> bytes:
         """The unfinished line that `take_lines` left."""
-        return bytes(self._buffer[2:])
+        return bytes(self.octets[2:])
 
     def skip_content(self) -> bool:
         """Drop content; whether its end was there."""
         end = self._find_end()
         if end is None:
-            del self._buffer[:-_OVERLAP]
+            del self.octets[:-_OVERLAP]
             self._scanned = 0
             return False
-        del self._buffer[: end + len(END_OF_CONTENT)]
+        del self.octets[: end + len(END_OF_CONTENT)]
         return True
 
     def take(self, at_most: int) -> bytes:
         """The next octets as far as they have arrived, whatever they are."""
-        with memoryview(self._buffer) as view:
+        with memoryview(self.octets) as view:
             octets = view[:at_most].tobytes()
-        del self._buffer[:at_most]
+        del self.octets[:at_most]
         return octets
 
     def _find_end(self) -> int | None:
         start = max(0, self._scanned - _OVERLAP)
         if not self._dotted:  # one look for both: most content has no line with a dot
-            start = self._buffer.find(_DOT_LINE, start)
+            start = self.octets.find(_DOT_LINE, start)
             if start < 0:
-                self._scanned = len(self._buffer)
+                self._scanned = len(self.octets)
                 return None
-            found = self._buffer[start : start + len(END_OF_CONTENT)]
+            found = self.octets[start : start + len(END_OF_CONTENT)]
             if found == END_OF_CONTENT:
                 return start
             if END_OF_CONTENT.startswith(found):
                 self._scanned = start + _OVERLAP
                 return None
             self._dotted = True
-        end = self._buffer.find(END_OF_CONTENT, start)
+        end = self.octets.find(END_OF_CONTENT, start)
         if end < 0:
-            self._scanned = len(self._buffer)
+            self._scanned = len(self.octets)
             return None
         return end

@@ -43,10 +43,19 @@ from letterlock.smtp.server_events import (
     SenderOffered,
     StartTlsRequested,
 )
-from letterlock.smtp.server_session import ServerSession
+from letterlock.smtp.server_session import ServerSession, written
 from letterlock.smtp.server_table import TABLE, Effect, State
-from letterlock.smtp.server_transaction import Chunk, Transaction
+from letterlock.smtp.server_transaction import Chunk, Transaction, recipient_octets
 
+# Members of enums that each message meets: until Python 3.12, to look one up in its class costs more than a call.
+_CLOSED = State.CLOSED
+_CONTENT = State.CONTENT
+_READY = State.READY
+_RECIPIENTS = State.RECIPIENTS
+_SASL = State.SASL
+_SENDER = State.SENDER
+_BDAT = Verb.BDAT
+_SENDER_OK, _RECIPIENT_OK, _SEND_CONTENT = map(written, (say.SENDER_OK, say.RECIPIENT_OK, say.SEND_CONTENT))
 _UNREADY = frozenset({State.NEW, State.HANDSHAKE})
 _ANSWERS = {Verb.NOOP: say.OK, Verb.VRFY: say.CANNOT_VERIFY, Verb.HELP: say.HELP}
 
@@ -60,18 +69,18 @@ class SmtpServer(ServerSession):
         """220. Raises LocalProtocolError."""
         self._demand(State.NEW)
         self._say(Reply(220, (f"{self._hostname} ESMTP Letterlock",)))
-        self._state = State.HELLO
+        self.state = State.HELLO
 
     def feed(self, data: bytes) -> None:
         """Take what was read; b"" when the client closed. After the end of the session it is ignored.
 
         Raises LocalProtocolError: not before `greet` and not during the TLS handshake.
         """
-        if self._state in _UNREADY:
-            raise LocalProtocolError(f"nothing to feed while {self._state}")
+        if self.state in _UNREADY:
+            raise LocalProtocolError(f"nothing to feed while {self.state}")
         if not data:
             self._client_gone = True
-        elif self._state is not State.CLOSED:
+        elif self.state is not _CLOSED:
             self._input.feed(data)
 
     def next_event(self) -> Event | None:
@@ -79,12 +88,13 @@ class SmtpServer(ServerSession):
 
         Raises LocalProtocolError while a decision or the TLS handshake is due.
         """
-        if self._decision is not None or self._state in _UNREADY:
+        if self._decision is not None or self.state in _UNREADY:
             raise LocalProtocolError("a decision or the TLS handshake is due")
         while not self._events:
             if self._ended is not None:
                 return self._ended
-            if not self._step():
+            # Without octets only a chunk can go on, for it may have none: nothing is looked at in vain after each turn.
+            if (not self._octets and self._chunk is None) or not self._step():
                 if not self._client_gone:
                     return None
                 self._end(End.LOST)
@@ -98,19 +108,21 @@ class SmtpServer(ServerSession):
         match self._take_decision():
             case SenderOffered(reverse_path):
                 self._mail.reverse_path = reverse_path
-                self._state = State.SENDER
-                self._say(say.SENDER_OK)
-            case RecipientOffered(_, recipient, wishes):
-                self._mail.add(recipient, wishes)
-                self._state = State.RECIPIENTS
-                self._say(say.RECIPIENT_OK)
+                self.state = _SENDER
+                self._output.append(_SENDER_OK)
+            case RecipientOffered(recipient=recipient, wishes=wishes, octets=octets):
+                self._mail.add(recipient, wishes, octets)
+                self.state = _RECIPIENTS
+                self._output.append(_RECIPIENT_OK)
             case AuthOffered() | AuthAnswered():
                 self._authenticated = True
-                self._state = State.READY
+                self.state = _READY
                 self._say(say.AUTHENTICATED)
             case MessageReceived():
                 self._bad_commands = self._idle_commands = 0
-                self._end_transaction(Reply(250, (f"2.0.0 Ok: {note}" if note else "2.0.0 Ok",)))
+                self._output.append(f"250 2.0.0 Ok: {note}\r\n".encode("ascii") if note else b"250 2.0.0 Ok\r\n")
+                self._mail = Transaction()
+                self.state = _READY
 
     def refuse(self, reply: Reply) -> None:
         """Reject the last event with a 4yz or 5yz reply; 421 ends the session.
@@ -121,7 +133,7 @@ class SmtpServer(ServerSession):
             raise LocalProtocolError(f"{reply} does not refuse")
         decision = self._take_decision()
         if isinstance(decision, AuthOffered | AuthAnswered):
-            self._state = State.READY
+            self.state = _READY
         if isinstance(decision, MessageReceived):
             self._end_transaction(reply)
         else:
@@ -145,7 +157,7 @@ class SmtpServer(ServerSession):
         if not isinstance(self._decision, AuthOffered | AuthAnswered):
             raise LocalProtocolError("no authentication is going on")
         self._decision = None
-        self._state = State.SASL
+        self.state = _SASL
         self._say(Reply(334, (base64.b64encode(data).decode("ascii"),)))
 
     def discard_content(self, reply: Reply) -> None:
@@ -154,10 +166,10 @@ class SmtpServer(ServerSession):
         Raises LocalProtocolError when none is arriving or the reply does not refuse.
         """
         if not self.receiving:
-            raise LocalProtocolError(f"not while the session is {self._state}")
+            raise LocalProtocolError(f"not while the session is {self.state}")
         if not (reply.transient or reply.permanent):
             raise LocalProtocolError(f"{reply} does not refuse")
-        if self._state is State.CONTENT:
+        if self.state is _CONTENT:
             self._discarding = self._discarding or reply
         elif self._chunk is not None:
             self._chunk.refusal = self._chunk.refusal or reply
@@ -174,7 +186,7 @@ class SmtpServer(ServerSession):
         self._extended = False
         self._bad_commands = self._idle_commands = 0
         self._mail = Transaction()
-        self._state = State.HELLO
+        self.state = State.HELLO
 
     def end(self, reply: Reply) -> None:
         """End the session from our side with this reply (421: time-out, shutdown), at any time."""
@@ -185,8 +197,8 @@ class SmtpServer(ServerSession):
             self._end(End.REFUSED)
 
     def _demand(self, state: State) -> None:
-        if self._state is not state:
-            raise LocalProtocolError(f"not while the session is {self._state}")
+        if self.state is not state:
+            raise LocalProtocolError(f"not while the session is {self.state}")
 
     def _take_decision(self) -> Decision:
         decision, self._decision = self._decision, None
@@ -198,7 +210,7 @@ class SmtpServer(ServerSession):
 
     def _step(self) -> bool:
         """Go on with what was fed; False when more is needed."""
-        if self._state is State.CONTENT:
+        if self.state is _CONTENT:
             return self._read_content()
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
@@ -207,7 +219,7 @@ class SmtpServer(ServerSession):
             return False
         self.commands += 1
         try:
-            if self._state is State.SASL:
+            if self.state is _SASL:
                 self._hear_sasl(line)
             else:
                 self._obey(line)
@@ -222,8 +234,8 @@ class SmtpServer(ServerSession):
             raise BadCommand(say.BARE_LINE_END if fatal else say.LINE_TOO_LONG, fatal=fatal)
         command = parse_command(line)
         self._last_step = command.verb
-        effect = TABLE[command.verb][self._state]
-        if command.verb is Verb.BDAT:
+        effect = TABLE[command.verb][self.state]
+        if command.verb is _BDAT:
             self._begin_chunk(command, effect if isinstance(effect, Reply) else None)
         elif isinstance(effect, Reply):
             raise BadCommand(effect)
@@ -271,7 +283,7 @@ class SmtpServer(ServerSession):
         self._hello = name
         self._extended = command.verb is Verb.EHLO
         self._mail = Transaction()
-        self._state = State.READY
+        self.state = _READY
         self._say(Reply(250, self._offers() if self._extended else (self._hostname,)))
 
     def _offers(self) -> tuple[str, ...]:
@@ -305,19 +317,20 @@ class SmtpServer(ServerSession):
         if recipient in self._mail.recipients:
             self._say(say.RECIPIENT_OK)  # given again: one copy, and what the first RCPT asked for (RFC 5321 4.1.1.3)
             return
-        self._decide(RecipientOffered(self._mail.reverse_path, recipient, offered.wishes, ours))
+        octets = recipient_octets(recipient, offered.wishes)
+        self._decide(RecipientOffered(self._mail.reverse_path, recipient, offered.wishes, ours, octets))
 
     def _take_content(self, _: Command) -> None:
         self._be_last()
         self._discarding = None
         self._input.begin_content()
-        self._state = State.CONTENT
-        self._say(say.SEND_CONTENT)
+        self.state = _CONTENT
+        self._output.append(_SEND_CONTENT)
 
     def _reset(self, _: Command) -> None:
         if self._count_idle():
             self._mail = Transaction()
-            self._state = State.HELLO if self._hello is None else State.READY
+            self.state = State.HELLO if self._hello is None else _READY
             self._say(say.OK)
 
     def _answer_only(self, command: Command) -> None:
@@ -332,7 +345,7 @@ class SmtpServer(ServerSession):
         if len(self._input):
             raise BadCommand(say.INJECTED, fatal=True)
         self._say(say.GO_AHEAD_TLS)
-        self._state = State.HANDSHAKE
+        self.state = State.HANDSHAKE
         self._events.append(StartTlsRequested())
 
     def _begin_auth(self, command: Command) -> None:
@@ -350,7 +363,7 @@ class SmtpServer(ServerSession):
     def _hear_sasl(self, line: bytes | LineFault) -> None:
         """The client's answer to a challenge is no command. Whatever is wrong with it ends the authentication."""
         self._last_step = Verb.AUTH
-        self._state = State.READY
+        self.state = _READY
         if isinstance(line, LineFault):
             fatal = line is LineFault.BARE_LINE_END
             raise BadCommand(say.BARE_LINE_END if fatal else say.LINE_TOO_LONG, fatal=fatal)
@@ -427,7 +440,7 @@ class SmtpServer(ServerSession):
         """The octets of a chunk are read whether they are wanted or not (RFC 3030 section 2): none is a command."""
         asked = parse_bdat(command.argument)
         self._chunk = Chunk(asked.octets, asked.octets, asked.last, refusal or self._mail.refusal, refusal is None)
-        self._back_to, self._state = self._state, State.CHUNK
+        self._back_to, self.state = self.state, State.CHUNK
         if not refusal and not (asked.octets or asked.last):
             self._count_idle()
 
@@ -458,12 +471,12 @@ class SmtpServer(ServerSession):
 
     def _end_chunk(self, chunk: Chunk) -> None:
         if not chunk.wanted and chunk.refusal is not None:
-            self._state = self._back_to
+            self.state = self._back_to
             self._refuse_command(BadCommand(chunk.refusal))
         elif chunk.refusal is not None:  # the transaction is over: whatever comes of it is refused (RFC 3030 section 2)
             self._finish_content(CheckedContent(), chunk.refusal)
         elif not chunk.last:
-            self._state = State.CHUNKS
+            self.state = State.CHUNKS
             self._say(Reply(250, (f"2.0.0 {chunk.octets} octets received",)))
         else:
             content, self._mail.content = self._mail.content, bytearray()
@@ -489,8 +502,8 @@ class SmtpServer(ServerSession):
     def _end_transaction(self, reply: Reply) -> None:
         self._say(reply)
         self._mail = Transaction()
-        self._state = State.READY
+        self.state = _READY
 
     def _end(self, why: End) -> None:
-        self._state = State.CLOSED
+        self.state = _CLOSED
         self._ended = Ended(why)

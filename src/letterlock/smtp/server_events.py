@@ -43,12 +43,16 @@ class SenderOffered:
 
 @frozen_dataclass(frozen=True, slots=True)
 class RecipientOffered:
-    """RCPT. Answer with `accept` or `refuse`. `postmaster`: ours, whom everybody may write to (RFC 5321 4.5.1)."""
+    """RCPT. Answer with `accept` or `refuse`. `postmaster`: ours, whom everybody may write to (RFC 5321 4.5.1).
+
+    `octets` are about what the recipient will take in memory.
+    """
 
     reverse_path: Mailbox | None
     recipient: Mailbox
     wishes: RecipientWishes = NOTHING_SAID
     postmaster: bool = False
+    octets: int = field(default=0, repr=False, compare=False)
 
 
 @frozen_dataclass(frozen=True, slots=True)

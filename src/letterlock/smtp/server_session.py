@@ -12,8 +12,8 @@ from letterlock.smtp.server_events import Decision, Ended, Event, ServerLimits
 from letterlock.smtp.server_table import State
 from letterlock.smtp.server_transaction import Chunk, Transaction
 
-_IN_TRANSACTION = frozenset({State.SENDER, State.RECIPIENTS, State.CONTENT, State.CHUNKS})
-_RECEIVING = frozenset({State.CONTENT, State.CHUNK, State.CHUNKS})
+IN_TRANSACTION = frozenset({State.SENDER, State.RECIPIENTS, State.CONTENT, State.CHUNKS})
+RECEIVING = frozenset({State.CONTENT, State.CHUNK, State.CHUNKS})
 
 
 class ServerSession:
@@ -37,9 +37,10 @@ class ServerSession:
         self._limits = limits
         self._starttls = starttls
         self._input = Input(max_command_octets=limits.max_command_octets)
+        self._octets = self._input.octets
         self._output: list[bytes] = []
         self._events: deque[Event] = deque()
-        self._state = State.NEW
+        self.state = State.NEW  # where the session stands; to be read only, and read a dozen times per message
         self._decision: Decision | None = None
         self._ended: Ended | None = None
         self._client_gone = False
@@ -56,11 +57,6 @@ class ServerSession:
         self._mechanisms: tuple[str, ...] = ()
         self._authenticated = False
         self._mail = Transaction()
-
-    @property
-    def state(self) -> State:
-        """Where the session stands."""
-        return self._state
 
     @property
     def secure(self) -> bool:
@@ -88,12 +84,12 @@ class ServerSession:
     @property
     def in_transaction(self) -> bool:
         """Whether a mail transaction is open."""
-        return self._state in _IN_TRANSACTION or (self._chunk is not None and self._chunk.wanted)
+        return self.state in IN_TRANSACTION or (self._chunk is not None and self._chunk.wanted)
 
     @property
     def receiving(self) -> bool:
         """Whether message content is arriving, or a part of it is here."""
-        return self._state in _RECEIVING
+        return self.state in RECEIVING
 
     @property
     def last_step(self) -> str:
@@ -114,11 +110,18 @@ class ServerSession:
 
     def take_output(self) -> bytes:
         """The octets to send now; they are handed out once."""
-        output = b"".join(self._output)
-        self._output.clear()
+        pieces = self._output
+        if len(pieces) == 1:
+            return pieces.pop()
+        output = b"".join(pieces)
+        pieces.clear()
         return output
 
     def _say(self, reply: Reply) -> None:
-        for line in reply.lines[:-1]:
-            self._output.append(b"%d-%b\r\n" % (reply.code, line.encode("ascii")))
-        self._output.append(b"%d %b\r\n" % (reply.code, reply.lines[-1].encode("ascii")))
+        self._output.append(written(reply))
+
+
+def written(reply: Reply) -> bytes:
+    """A reply as it is sent."""
+    first = [f"{reply.code}-{line}\r\n" for line in reply.lines[:-1]]
+    return f"{''.join(first)}{reply.code} {reply.lines[-1]}\r\n".encode("ascii")

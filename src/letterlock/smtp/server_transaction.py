@@ -31,11 +31,11 @@ class Transaction:
     offered: int = 0
     envelope_octets: int = 0  # about what the envelope takes in memory
 
-    def add(self, recipient: Mailbox, wishes: RecipientWishes) -> None:
-        """Take a recipient in."""
+    def add(self, recipient: Mailbox, wishes: RecipientWishes, octets: int) -> None:
+        """Take a recipient in, who takes about so many octets in memory."""
         self.recipients[recipient] = None
-        self.envelope_octets += recipient_octets(recipient, wishes)
-        if wishes != NOTHING_SAID:
+        self.envelope_octets += octets
+        if wishes is not NOTHING_SAID and wishes != NOTHING_SAID:
             self.wishes[recipient] = wishes
 
     def message(self, content: CheckedContent | LargeContent) -> MessageReceived:
