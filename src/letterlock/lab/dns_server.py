@@ -64,11 +64,12 @@ async def _converse(answer: Answerer, reader: asyncio.StreamReader, writer: asyn
             await writer.drain()
 
 
-def _bind_both(address: str) -> tuple[socket.socket, socket.socket]:
+def _bind_both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
     for _ in range(MAX_BIND_TRIES):
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        udp.bind((address, 0))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past sessions keep no named port from a new server
+        udp.bind((address, port))
         try:
             tcp.bind(udp.getsockname())
         except OSError:
@@ -80,9 +81,9 @@ def _bind_both(address: str) -> tuple[socket.socket, socket.socket]:
 
 
 @asynccontextmanager
-async def serving(address: str, answer: Answerer) -> AsyncIterator[int]:
-    """Answer queries on an address; gives the port."""
-    udp, tcp = _bind_both(address)
+async def serving(address: str, answer: Answerer, *, port: int = 0) -> AsyncIterator[int]:
+    """Answer queries on an address, at a free port if none is named; gives the port."""
+    udp, tcp = _bind_both(address, port)
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _converse(answer, reader, writer)
