@@ -13,14 +13,18 @@ from tests.mailauth.agreement.rspamd import running_rspamd
 
 
 def run(cases: int, seed: int, folder: Path) -> list[Tally]:
-    """All ways with all peers; rspamd only verifies."""
+    """All ways with all peers."""
     once = signed_by_us(cases, seed, repeated=False)
     rspamd_folder = folder / "rspamd"
     rspamd_folder.mkdir()
     with running_rspamd(KEYS, rspamd_folder) as rspamd:
+        chance = random.Random(seed)
+        from_rspamd = [made for _ in range(cases) if (made := rspamd.sign(message(chance, repeated=False)))]
         by_rspamd = [
             compared("signed by us, verified by rspamd", once, rspamd),
             compared("the same after changes, rspamd", changed(once, seed), rspamd),
+            verified("signed by rspamd, verified by us", from_rspamd, rspamd),
+            compared("signed by rspamd, after changes", changed(from_rspamd, seed), rspamd),
         ]
     dkimpy, opendkim = Dkimpy(KEYS), OpenDkim(KEYS, folder)
     sent = signed_by_us(cases, seed)

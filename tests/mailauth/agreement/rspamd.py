@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import dns.exception
 import dns.message
@@ -18,19 +19,26 @@ import dns.rcode
 import dns.rrset
 
 from letterlock.mailauth.dkim.signing_key import SigningKey, zone_line
-from tests.mailauth.agreement.peers import with_one_signature
+from tests.mailauth.agreement.peers import pem, with_one_signature
 
 START_SECONDS = 60
 USER = "_rspamd"  # of the Debian package
 CONFIGURATION = """
 options {{
   filters = "dkim"; pidfile = "{folder}/pid"; cache_file = "{folder}/cache"; tempdir = "{folder}";
-  dynamic_conf = "{folder}/dynamic"; history_file = "{folder}/history"; explicit_modules = []; task_timeout = 30s;
+  dynamic_conf = "{folder}/dynamic"; history_file = "{folder}/history"; task_timeout = 30s;
   url_tld = "/usr/share/rspamd/effective_tld_names.dat"; dns {{ nameserver = "127.0.0.1:{dns}"; timeout = 2s; }}
 }}
 logging {{ type = "file"; filename = "{folder}/log"; level = "warning"; }}
 worker "normal" {{ bind_socket = "127.0.0.1:{http}"; count = 1; }}
 dkim {{ skip_multi = false; }}
+lua = "{folder}/rules.lua";
+modules {{ path = "/usr/share/rspamd/plugins/dkim_signing.lua"; }}
+dkim_signing {{
+  enabled = true; sign_authenticated = true; sign_local = false; allow_username_mismatch = true;
+  allow_hdrfrom_mismatch = true; use_domain = "envelope"; use_esld = false; check_pubkey = false; use_redis = false;
+  domain {{ example.org {{ selectors [ {selectors} ] }} }}
+}}
 metric "default" {{ symbol "R_DKIM_ALLOW" {{ weight = 0; }} symbol "R_DKIM_REJECT" {{ weight = 0; }} }}
 """
 
@@ -48,11 +56,24 @@ class Rspamd:
         """Whether any signature of each message holds. One that it cannot read would end the others with it."""
         return [any(self._asked(each) for each in with_one_signature(content)) for content in contents]
 
+    def sign(self, content: bytes) -> bytes | None:
+        """The message with its RSA signature, as mail of a user who logged in; None when it makes none."""
+        made = self._answer(content, {"User": "a@example.org", "IP": "192.0.2.7"}).get("dkim-signature")
+        first = made[0] if isinstance(made, list) else made  # one for each key
+        if not isinstance(first, str):
+            return None
+        field = "\r\n".join(first.splitlines())  # it folds by LF when it sees no line end; milters do not
+        return f"DKIM-Signature: {field}\r\n".encode() + content
+
     def _asked(self, content: bytes) -> bool:
+        return "R_DKIM_ALLOW" in self._answer(content, {}).get("symbols", {})
+
+    def _answer(self, content: bytes, more: dict[str, str]) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=START_SECONDS)
         try:
-            connection.request("POST", "/checkv2", content, {"From": "a@example.org"})
-            return "R_DKIM_ALLOW" in json.loads(connection.getresponse().read()).get("symbols", {})
+            connection.request("POST", "/checkv2", content, {"From": "a@example.org", **more})
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+            return answer
         finally:
             connection.close()
 
@@ -72,7 +93,9 @@ def running_rspamd(keys: Sequence[SigningKey], folder: Path) -> Iterator[Rspamd]
     """Start it, wait for it, and end it."""
     with _names(keys) as names:
         port = _free_port()
-        (folder / "conf").write_text(CONFIGURATION.format(folder=folder, dns=names, http=port))
+        (folder / "rules.lua").write_text("config = {}\n")  # none of its own: only what the modules do
+        selectors = ", ".join(_written(key, folder) for key in keys)
+        (folder / "conf").write_text(CONFIGURATION.format(folder=folder, dns=names, http=port, selectors=selectors))
         command = ["rspamd", "-c", f"{folder}/conf", "-f", *_as_its_user(folder)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -82,6 +105,13 @@ def running_rspamd(keys: Sequence[SigningKey], folder: Path) -> Iterator[Rspamd]
         finally:
             process.terminate()
             process.wait(START_SECONDS)
+
+
+def _written(key: SigningKey, folder: Path) -> str:
+    """A key in a file that rspamd can read, as its configuration names it."""
+    path = folder / f"{key.selector}.key"
+    path.write_bytes(pem(key))
+    return f'{{ path = "{path}"; selector = "{key.selector}"; }}'
 
 
 def _as_its_user(folder: Path) -> list[str]:
