@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -111,6 +112,7 @@ def _written(key: SigningKey, folder: Path) -> str:
     """A key in a file that rspamd can read, as its configuration names it."""
     path = folder / f"{key.selector}.key"
     path.write_bytes(pem(key))
+    path.chmod(0o644)  # whatever the umask; a key of tests
     return f'{{ path = "{path}"; selector = "{key.selector}"; }}'
 
 
@@ -119,8 +121,10 @@ def _as_its_user(folder: Path) -> list[str]:
     if os.getuid() != 0:
         return []
     shutil.chown(folder, USER, USER)
-    for parent in folder.parents[:2]:  # pytest makes them for root alone
-        parent.chmod(0o755)
+    for parent in folder.parents:  # pytest makes some for root alone
+        mode = parent.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
     return ["-u", USER, "-g", USER]
 
 
