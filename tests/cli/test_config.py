@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from letterlock.app import checking
+from letterlock.app import checking, surroundings
 from letterlock.app.checking import check_all
 from letterlock.cli.config import config
 from letterlock.config import load, parse
@@ -120,12 +120,12 @@ def test_the_schema_refuses_what_the_server_refuses(text: str) -> None:
 
 def test_check_says_what_is_well_and_what_is_not(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "_upstreams", lambda _: iter(()))
-    monkeypatch.setattr(checking, "_reverse_names", lambda _: iter(()))
-    monkeypatch.setattr(checking, "clock_is_synchronised", lambda: True)
+    monkeypatch.setattr(surroundings, "_reverse_names", lambda _: iter(()))
+    monkeypatch.setattr(surroundings, "clock_is_synchronised", lambda: True)
     done = run("check", "--config", str(path))
     assert done.exit_code == 0, done.output
     assert "can listen on 127.0.0.1:0" in done.output
-    monkeypatch.setattr(checking, "clock_is_synchronised", lambda: False)
+    monkeypatch.setattr(surroundings, "clock_is_synchronised", lambda: False)
     (path.parent / "server.key").chmod(0o644)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}"))

@@ -40,7 +40,7 @@ def test_the_choice_is_for_each_policy_and_each_failure() -> None:
 def test_a_value_that_is_no_choice_is_named_with_the_choices() -> None:
     report = wrong('[mail_authentication]\ndmarc_reject = "bounce"\n')
     assert "letterlock.toml:2: mail_authentication.dmarc_reject" in report
-    assert "'accept', 'quarantine' or 'reject'" in report
+    assert '"accept", "quarantine" or "reject"' in report
 
 
 def test_a_seal_needs_a_key_of_its_domain(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_of_several_routes_to_one_next_hop_the_lowest_concurrency_counts_and_wor
         ('["0.0.0.0"]', "0.0.0.0 is no address that a host can have"),
         ('["ff02::1"]', "ff02::1 is no address that a host can have"),
         ("[25]", "must be text in quotes, not 25"),
-        ('"192.0.2.1"', "must be a list of addresses, not '192.0.2.1'"),
+        ('"192.0.2.1"', 'must be a list of addresses, not "192.0.2.1"'),
     ],
 )
 @pytest.mark.parametrize("table", ["delivery", 'route."example.org"'])

@@ -1,7 +1,6 @@
 """Checks all that `serve` needs, without serving, before the first message depends on it."""
 
 import asyncio
-import ipaddress
 import os
 import pwd
 import socket
@@ -9,12 +8,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.app.binding import StartFailed, bind
-from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.app.resolving import UNFIT_HINT, validated_dns
+from letterlock.app.surroundings import Found, surroundings
 from letterlock.config import BadConfig, Options, load
 from letterlock.config.dangers import dangers
 from letterlock.deliver.local.maildir import why_unwritable
@@ -22,14 +20,6 @@ from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.store.sqlite.opening import FILE
 
 EXAMINE_SECONDS = 20.0  # two rounds of questions to each upstream
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One thing that was looked at. `level` is ok, warning or error: with an error `serve` would not start."""
-
-    level: str
-    text: str
 
 
 def check_all(options: Options, path: Path | None) -> Iterator[Found]:
@@ -45,8 +35,7 @@ def check_all(options: Options, path: Path | None) -> Iterator[Found]:
         if (why := why_unwritable(target))
     )
     yield from (Found("warning", text) for text in dangers(options, time.time()))
-    yield _clock()
-    yield from _reverse_names(options)
+    yield from surroundings(options)
 
 
 def _keys(options: Options, path: Path | None) -> Iterator[Found]:
@@ -147,49 +136,3 @@ def _upstreams(options: Options) -> Iterator[Found]:
         yield Found("error", str(error))
     except TimeoutError:
         yield Found("warning", f"the upstreams did not answer within {EXAMINE_SECONDS:.0f} seconds")
-
-
-def _clock() -> Found:
-    kept = clock_is_synchronised()
-    if kept is None:
-        return Found("ok", "the system does not tell whether the clock is synchronised")
-    if not kept:
-        why = "signatures and certificates are judged by it"
-        return Found("warning", f"the clock is not synchronised, and {why}: run chrony or systemd-timesyncd")
-    return Found("ok", "the clock is synchronised")
-
-
-def _reverse_names(options: Options) -> Iterator[Found]:
-    """Many servers refuse mail from an address without a name, so public addresses should have one."""
-    for address in _sending_addresses(options):
-        try:
-            name = socket.gethostbyaddr(address)[0]
-        except OSError:
-            yield Found("warning", f"{address} has no reverse name: many servers refuse mail from it; ask its provider")
-        else:
-            yield Found("ok", f"{address} has the reverse name {name}")
-
-
-def _sending_addresses(options: Options) -> Iterator[str]:
-    source = options.route_settings.usual.source
-    for family, target, fixed in (
-        (socket.AF_INET, "198.41.0.4", source.ipv4),  # a.root-servers.net: nothing is sent there
-        (socket.AF_INET6, "2001:503:ba3e::2:30", source.ipv6),
-    ):
-        address = fixed or _address_towards(family, target)
-        if address is not None and not _is_private(address):
-            yield address
-
-
-def _address_towards(family: socket.AddressFamily, target: str) -> str | None:
-    with closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
-        try:
-            probe.connect((target, 53))
-        except OSError:
-            return None
-        address: str = probe.getsockname()[0]
-        return address
-
-
-def _is_private(address: str) -> bool:
-    return not ipaddress.ip_address(address).is_global

@@ -10,7 +10,8 @@ from letterlock.app.checking import check_all
 from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, found_configuration
 from letterlock.config import EX_CONFIG, BadConfig, load, require_sources
-from letterlock.config.showing import effective, json_schema, toml_text
+from letterlock.config.showing import effective, json_schema
+from letterlock.config.wording import toml_text
 
 
 @click.group()

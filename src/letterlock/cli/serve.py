@@ -25,6 +25,7 @@ from letterlock.app.reloading import SERVING, Reloading, announced, read_again
 from letterlock.app.server import Server, running, spare_collector
 from letterlock.app.service_manager import notify, notify_ready, notify_stopping, watched
 from letterlock.app.supervisor import Worker, supervise
+from letterlock.app.surroundings import warn_of_surroundings
 from letterlock.cli.allocator import give_back_large_blocks
 from letterlock.cli.drop_in import drop_in
 from letterlock.config import EX_CONFIG, BadConfig, Options, find
@@ -219,5 +220,6 @@ def _announce(server: Server) -> None:
         log.info("policy door: answering Postfix on %s", place)
     for danger in dangers(options, time.time()):
         log.warning("%s", danger)
+    warn_of_surroundings(options)
     log.info("queue in %s", options.queue_directory)
     log.info("DNS validated here, asking %s", ", ".join(str(upstream) for upstream in server.upstreams))

@@ -11,8 +11,9 @@ from typing import Annotated
 from pydantic import Field, PlainValidator, ValidationInfo
 
 from letterlock.config.mistakes import guess, wrong
+from letterlock.config.wording import as_written
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
-from letterlock.mail.names import InvalidName, normalise
+from letterlock.mail.names import InvalidName, is_ip_address, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
 from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.receive.profiles import Role
@@ -39,7 +40,9 @@ class Endpoint:
 def text_of(value: object) -> str:
     """Text, or a mistake."""
     if not isinstance(value, str):
-        raise wrong(f"must be text in quotes, not {value!r}")
+        raise wrong(f"must be text in quotes, not {as_written(value)}")
+    if any(character < " " or character == "\x7f" for character in value):
+        raise wrong("has a character that cannot be printed")
     return value
 
 
@@ -52,6 +55,8 @@ def path_of(value: object, info: ValidationInfo) -> Path:
     """A path; a relative one is taken from the folder of the configuration, a credential from systemd's."""
     base: Path = (info.context or {}).get("base", Path())
     text = text_of(value)
+    if not text:
+        raise wrong("names no file")
     for start in CREDENTIALS:
         if text.startswith(start):
             return Path(os.environ.get("CREDENTIALS_DIRECTORY") or USUAL_CREDENTIALS) / text.removeprefix(start)
@@ -91,14 +96,19 @@ def read(path: Path) -> bytes:
 
 def endpoint(value: object) -> Endpoint:
     """An address and a port."""
-    text = text_of(value)
+    return _endpoint(text_of(value), 'write "127.0.0.1:2525" or "[::1]:2525"')
+
+
+def _endpoint(text: str, hint: str) -> Endpoint:
     address, colon, port = text.rpartition(":")
     try:
         ip = ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
     except ValueError:
         ip = None
     if ip is None or not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise wrong(f"{text!r} is not an address and a port", 'write "127.0.0.1:2525" or "[::1]:2525"')
+        raise wrong(f"{text!r} is not an address and a port", hint)
+    if needs_interface(ip):
+        raise wrong(f"{ip} is link-local, and needs its interface", f'write "[{ip}%eth0]:{port}"')
     return Endpoint(str(ip), int(port))
 
 
@@ -153,6 +163,34 @@ def domain_name(value: object) -> str:
         raise wrong(str(error)) from None
 
 
+def host_name(value: object) -> str:
+    """The name of a host as A-labels: letters, digits and hyphens (RFC 5321 section 2.3.5), not as in all of DNS."""
+    text = text_of(value)
+    if is_ip_address(text):
+        raise wrong(f"{text} is an address, and a host has a name", 'write "mx.example.org"')
+    name = domain_name(text)
+    if bad := why_no_host(name):
+        raise wrong(f"{text!r} is no name of a host: {bad}", 'write "mx.example.org"')
+    return name
+
+
+def why_no_host(name: str) -> str | None:
+    """Why a domain name cannot be a host's; None: it can."""
+    label = next((each for each in name.split(".") if "_" in each), None)
+    return None if label is None else f"{label} has an underscore, and many servers refuse mail from such a name"
+
+
+def needs_interface(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address says nothing without an interface behind it (RFC 4007)."""
+    return isinstance(address, ipaddress.IPv6Address) and address.is_link_local and address.scope_id is None
+
+
+def _with_interface(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """Refuse a link-local address that could be on any interface."""
+    if needs_interface(address):
+        raise wrong(f"{address} is link-local, and needs its interface", f'write "{address}%eth0"')
+
+
 def _mailbox(value: object) -> Mailbox:
     try:
         return parse_mailbox(text_of(value))
@@ -162,18 +200,23 @@ def _mailbox(value: object) -> Mailbox:
 
 def _upstream(value: object) -> Upstream:
     try:
-        return parse_upstream(text_of(value))
+        upstream = parse_upstream(text_of(value))
     except InvalidUpstream as error:
         raise wrong(str(error), 'write "192.0.2.53" or "127.0.0.1:5353"') from None
+    _with_interface(ipaddress.ip_address(upstream.address))
+    return upstream
 
 
 def _sources(value: object) -> SourceAddresses:
     if not isinstance(value, list):
-        raise wrong(f"must be a list of addresses, not {value!r}", _SOURCES)
+        raise wrong(f"must be a list of addresses, not {as_written(value)}", _SOURCES)
     try:
-        return parse_sources([text_of(each) for each in value])
+        sources = parse_sources([text_of(each) for each in value])
     except ValueError as error:
         raise wrong(str(error), _SOURCES) from None
+    if sources.ipv6 is not None:
+        _with_interface(ipaddress.ip_address(sources.ipv6))
+    return sources
 
 
 def _user(value: object) -> str:
@@ -200,7 +243,7 @@ def _moment(value: object) -> float:
             return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
         case dt.date():
             return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp()
-    raise wrong(f"must be a date without quotes, not {value!r}", "write until = 2027-01-31")
+    raise wrong(f"must be a date without quotes, not {as_written(value)}", "write until = 2027-01-31")
 
 
 _METRICS_HINT = 'write "127.0.0.1:9725", or "unix:/run/letterlock/metrics.sock"'
@@ -208,13 +251,9 @@ _METRICS_HINT = 'write "127.0.0.1:9725", or "unix:/run/letterlock/metrics.sock"'
 
 def _metrics_address(value: object, info: ValidationInfo) -> Endpoint | UnixPath:
     text = text_of(value)
-    try:
-        at = door_endpoint(text, info)
-    except ValueError:
-        raise wrong(f"{text!r} is neither an address and a port nor a socket", _METRICS_HINT) from None
     if text == UNIX:
         raise wrong("names no socket", _METRICS_HINT)
-    return at
+    return door_endpoint(text, info) if text.startswith(UNIX) else _endpoint(text, _METRICS_HINT)
 
 
 def _role(value: object) -> Role:
@@ -235,6 +274,7 @@ StoreText = Annotated[StoreAddress, PlainValidator(store_address, json_schema_in
 DropPath = Annotated[Path | None, PlainValidator(drop_directory, json_schema_input_type=str | bool)]
 MetricsAddress = Annotated[Endpoint | UnixPath, PlainValidator(_metrics_address, json_schema_input_type=str)]
 DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]
+HostName = Annotated[str, PlainValidator(host_name, json_schema_input_type=str)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint, json_schema_input_type=str)]
 DnsEndpoint = Annotated[Endpoint, PlainValidator(dns_endpoint, json_schema_input_type=str)]
 DoorEndpoint = Annotated[Endpoint | UnixPath, PlainValidator(door_endpoint, json_schema_input_type=str)]

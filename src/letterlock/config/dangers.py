@@ -5,26 +5,52 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from letterlock.config.checked_values import why_no_host
 from letterlock.config.options import Options
 from letterlock.config.reload_effects import contexts
+
+MAX_NAMED = 3  # domains in one warning: the kind matters, and the file has the rest
 
 
 def dangers(options: Options, now: float) -> Iterator[str]:
     """Warnings, and what to do about them. Reads the modes of key files, and nothing else."""
-    if "." not in options.hostname:
-        yield (
-            f"the host name {options.hostname} has no dot: many servers refuse mail from it; set `hostname` to the"
-            " name that this machine's address has in the DNS"
-        )
+    yield from _of_the_name(options.hostname)
     for network in dict.fromkeys(network for profile in options.profiles for network in profile.relay_networks):
         if not (network.is_private or network.is_loopback or network.is_link_local):
             yield f"relay_networks has {network}, which is public: everybody there can send mail to anybody through you"
     yield from _ended(options, now)
+    yield from _of_routes(options)
     for context in contexts(options):
         if _others_read(context.key_path):
             yield f"the key in {context.key_path} can be read by others: chmod 600 {context.key_path}"
         if warning := context.warning(now):
             yield warning
+
+
+def _of_the_name(hostname: str) -> Iterator[str]:
+    advice = "set `hostname` to the name that this machine's address has in the DNS"
+    if "." not in hostname:
+        yield f"the host name {hostname} has no dot: many servers refuse mail from it; {advice}"
+    if why := why_no_host(hostname):
+        yield f"the host name {hostname} is the system's: {why}; {advice}"
+
+
+def _of_routes(options: Options) -> Iterator[str]:
+    """Mail that would go round in a circle, or to one mailbox for all."""
+    domains = sorted({domain for profile in options.profiles for domain in profile.domains})
+    if nowhere := [domain for domain in domains if options.rules.relay_for(domain) is None]:
+        names = ", ".join(nowhere[:MAX_NAMED]) + (f" and {len(nowhere) - MAX_NAMED} more" * (len(nowhere) > MAX_NAMED))
+        yield (
+            f"an mx accepts mail for {names}, and no route says where it goes: it follows the MX record, and fails if"
+            f' that leads here; add [route."{nowhere[0]}"] with a next_hop'
+        )
+    for target in options.maildirs:
+        if "{local}" not in target.template:
+            path = target.template.replace("/{domain}", "")
+            yield (
+                f"next_hop {target} is one mailbox for all recipients; for one each write"
+                f" maildir:{path}/{{domain}}/{{local}}"
+            )
 
 
 def _ended(options: Options, now: float) -> Iterator[str]:

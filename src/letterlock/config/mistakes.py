@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from letterlock.config.wording import alternatives, as_written, choices, in_words
+
 EX_CONFIG = 78  # of sysexits.h
 
 Lines = Mapping[tuple[str, ...], int]
@@ -97,16 +99,48 @@ def _key_path(line: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def placed(details: ErrorDetails, lines: Lines, known_keys: KnownKeys) -> Mistake:
-    """Pydantic's errors with their places in the file, in our own wording; `known_keys` are those of a table."""
-    context = details.get("ctx", {})
-    place = details["loc"] + tuple(context.get("at", ()))
-    place = tuple(part for part in place if part != "[key]")
-    names = tuple(part for part in place if isinstance(part, str))
-    message, hint = _words(details, names, known_keys)
+def placed(errors: Iterable[ErrorDetails], data: object, lines: Lines, known_keys: KnownKeys) -> list[Mistake]:
+    """Pydantic's errors with their places in the file, in our own wording; `known_keys` are those of a table.
+
+    `data` is the file as it was read. Where a value could be one of several things, pydantic has an error for each of
+    them: they become one mistake.
+    """
+    found: dict[tuple[str | int, ...], list[tuple[str, str]]] = {}
+    for details in errors:
+        place = _place(details, data)
+        names = tuple(part for part in place if isinstance(part, str))
+        found.setdefault(place, []).append(_words(details, names, known_keys))
+    return [_mistake(place, words, lines) for place, words in found.items()]
+
+
+def _mistake(place: tuple[str | int, ...], words: list[tuple[str, str]], lines: Lines) -> Mistake:
     path = tuple(map(str, place))
     line = next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), None)
-    return Mistake(key=_dotted(place), message=message, hint=hint or None, line=line)
+    message = alternatives([message for message, _ in words])
+    return Mistake(key=_dotted(place), message=message, hint=words[0][1] or None, line=line)
+
+
+def _place(details: ErrorDetails, data: object) -> tuple[str | int, ...]:
+    """The keys of the file that an error is about, without pydantic's names for what a value could be."""
+    keys: list[str | int] = []
+    for part in details["loc"]:
+        below = _below(data, part)
+        if below is not None:
+            keys.append(part)
+            data = below[0]
+    if details["type"] == "missing":
+        keys.append(details["loc"][-1])
+    return (*keys, *details.get("ctx", {}).get("at", ()))
+
+
+def _below(data: object, part: str | int) -> tuple[object] | None:
+    """What a key or a number leads to, in a tuple; None: nowhere."""
+    match data:
+        case dict() if part in data:
+            return (data[part],)
+        case list() if isinstance(part, int) and part < len(data):
+            return (data[part],)
+    return None
 
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -131,4 +165,6 @@ def _words(details: ErrorDetails, names: tuple[str, ...], known_keys: KnownKeys)
         return "unknown key", guess(names[-1], known) or f"known here: {', '.join(known)}"
     if kind == "missing":
         return "is missing", ""
-    return details["msg"].replace("Input should be ", "must be ", 1), f"it is {details['input']!r} here"
+    value = details["input"]
+    meant = guess(value, choices(details)) if isinstance(value, str) else ""
+    return in_words(details), meant or f"it is {as_written(value)} here"

@@ -14,6 +14,7 @@ from letterlock.config.checked_values import (
     DropPath,
     Endpoint,
     FilePath,
+    HostName,
     IpAddress,
     ListenEndpoint,
     MetricsAddress,
@@ -50,7 +51,7 @@ class ComposedKeys:
     """Keys that fill no field as they stand: `building` makes the options' fields of them, most of several."""
 
     hostname: Annotated[
-        DomainName | None,
+        HostName | None,
         Key(
             "hostname",
             "The name this server goes by: greeting, EHLO, Received, DSNs. Unset: the system's.",

@@ -78,5 +78,5 @@ def parse(text: str, source: str, *, base: Path | None = None, secrets: bool = T
     try:
         file = FileTable.model_validate(data, context={"base": base or Path(), SECRETS: secrets})
     except ValidationError as error:
-        raise BadConfig(source, [placed(details, lines, known_keys) for details in error.errors()]) from None
+        raise BadConfig(source, placed(error.errors(), data, lines, known_keys)) from None
     return replace(options(file, source, lines), digest=hashlib.sha256(text.encode()).hexdigest())

@@ -1,7 +1,5 @@
 """The configuration as it is in effect: each key with its value, and where that comes from."""
 
-import datetime as dt
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -82,20 +80,6 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def toml_text(value: Any) -> str:
-    """A value as TOML has it, on one line."""
-    match value:
-        case dict():
-            return "{ " + ", ".join(f"{name} = {toml_text(each)}" for name, each in value.items()) + " }"
-        case list():
-            return "[" + ", ".join(toml_text(each) for each in value) + "]"
-        case float():
-            return f"{value:g}"
-        case dt.date() | dt.time():
-            return value.isoformat()
-    return json.dumps(value, ensure_ascii=False)
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the file (draft 2020-12), for editors; made from the same declarations as the reference."""
     schema = FileTable.model_json_schema(mode="validation")
@@ -106,4 +90,4 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-__all__ = ["DEFAULT", "Shown", "effective", "json_schema", "toml_text"]
+__all__ = ["DEFAULT", "Shown", "effective", "json_schema"]
