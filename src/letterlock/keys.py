@@ -5,6 +5,10 @@
 Type and default are the field's own, `DIVIDED` or `EACH` says what several workers make of it, and the class that holds
 the field is its consumer. From this the tables of the file, the reference and the JSON Schema are made
 (`config/declared.py`), and the value is carried over. So a new key is this line, and the code that uses the field.
+
+A table that the file has once per name, such as `[route."example.org"]` or each `[[listener]]`, has `RowKey`s:
+
+    port: Annotated[int, Key("delivery.port", …), RowKey("route.port", …, inherits=True)] = 25
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,6 +48,16 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class RowKey(Key):
+    """A key of a table that the file has once per name.
+
+    `inherits`: where a row leaves it out, it has the value of the options that all rows are based on.
+    """
+
+    inherits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Declared:
     """A key with the field that it fills."""
 
@@ -67,14 +81,25 @@ class Declared:
 @cache
 def declared(consumer: type) -> Mapping[str, Declared]:
     """The keys that are declared beside the fields of a dataclass, by the name of the field."""
+    return {name: each for name, each in _declared(consumer) if not isinstance(each.key, RowKey)}
+
+
+@cache
+def row_declared(consumer: type, table: str) -> Mapping[str, Declared]:
+    """The keys of each row of a table that are declared beside the fields of a dataclass, by the name of the field."""
+    return {
+        name: each for name, each in _declared(consumer) if isinstance(each.key, RowKey) and each.key.table == table
+    }
+
+
+def _declared(consumer: type) -> Iterator[tuple[str, Declared]]:
     if not is_dataclass(consumer):
         raise TypeError(f"{consumer!r} declares no keys: it is no dataclass")
     hints = get_type_hints(consumer, include_extras=True)
-    return {
-        field.name: Declared(key, _bare(hints[field.name]), field, consumer, sharing(consumer).get(field.name))
-        for field in fields(consumer)
-        for key in _keys(hints[field.name])
-    }
+    for field in fields(consumer):
+        for key in _keys(hints[field.name]):
+            share = sharing(consumer).get(field.name)
+            yield field.name, Declared(key, _bare(hints[field.name]), field, consumer, share)
 
 
 def _keys(hint: Any) -> Iterator[Key]:

@@ -11,10 +11,15 @@ from pydantic import ValidationError, create_model
 
 from letterlock.config import TABLES, parse
 from letterlock.config.checked_values import Endpoint
-from letterlock.config.declared import Table, filled, keys_of, value_of
+from letterlock.config.declared import Table, filled, filled_row, keys_of, rows_of, value_of
 from letterlock.config.options import CONSUMERS
 from letterlock.config.tables import FileTable
-from letterlock.keys import Declared, Key, declared
+from letterlock.deliver.route_settings import RouteSettings
+from letterlock.keys import Declared, Key, RowKey, declared, row_declared
+from letterlock.mail.names import DomainText
+from letterlock.queue.settle import RetrySchedule
+from letterlock.receive.profiles import Profile
+from letterlock.routing.destination_rule import DestinationRule
 from letterlock.shared_defaults import SENDMAIL_KEYS
 from letterlock.shares import DIVIDED, EACH, share
 
@@ -103,6 +108,64 @@ def test_a_new_key_is_its_declaration_and_its_use() -> None:
         with pytest.raises(ValidationError):
             read(wrong)
     assert table.model_fields["max_things"].description == "Most things at once."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRow:
+    """What each listener of a room has."""
+
+    marks: Annotated[bool, RowKey("listener.mark", "Mark mail from outside.")] = False
+    names: Annotated[frozenset[DomainText], RowKey("listener.names", "Whose mail.", most=2)] = frozenset()
+    pause: Annotated[
+        float,
+        Key("smtp.pause", "How long.", above=0, most=9),
+        RowKey("listener.pause", "The same.", most=9, inherits=True),
+    ] = 3.0
+
+
+def test_a_new_key_of_each_listener_is_its_declaration_and_its_use() -> None:
+    table = rows_of("listener", [NewRow])
+
+    def read(values: Mapping[str, object]) -> NewRow:
+        return filled_row(NewRow, "listener", table.model_validate(values), NewRow(pause=5.0))
+
+    assert list(declared(NewRow)) == ["pause"], "what is for each row is no key of the table that all share"
+    assert read({}) == NewRow(pause=5.0)
+    assert read({"mark": True, "names": ["A.example"], "pause": 7.0}) == NewRow(
+        marks=True, names=frozenset({"a.example"}), pause=7.0
+    )
+    mistakes: list[Mapping[str, object]] = [
+        {"names": ["a", "b", "c"]},
+        {"names": ["a b"]},
+        {"pause": 10.0},
+        {"marks": True},
+    ]
+    for wrong in mistakes:
+        with pytest.raises(ValidationError):
+            read(wrong)
+
+
+ROWS = [
+    (consumer, table, each)
+    for consumer, table in (
+        (Profile, "listener"),
+        (DestinationRule, "domain"),
+        (RetrySchedule, "route"),
+        (RouteSettings, "route"),
+    )
+    for each in row_declared(consumer, table).values()
+]
+
+
+@pytest.mark.parametrize(("consumer", "table", "each"), ROWS, ids=[each.key.path for _, _, each in ROWS])
+def test_a_key_of_a_row_is_in_its_table_and_is_limited(consumer: type, table: str, each: Declared) -> None:
+    field = TABLES[table].model_fields[each.key.name]
+    assert field.description == each.key.text
+    assert each.key.text.endswith((".", ")"))
+    if {int, float} & _plain(each.kind) or get_origin(each.kind) in (tuple, frozenset):
+        usual = declared(consumer).get(each.field.name)
+        assert each.key.most is not None or each.kind == frozenset[str], "EHLO keywords have their own limit"
+        assert usual is None or (usual.key.most, usual.key.above) == (each.key.most, each.key.above)
 
 
 def test_two_declarations_of_one_key_are_a_bug() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from letterlock.config import BadConfig, Endpoint, load, locate, parse, system_roots
 from letterlock.routing.destination_rule import TlsRule
+from letterlock.store.engines import ENGINES
 from tests.certificates import authority, self_signed
 from tests.identity.hostile_chains import looped, rsa_key
 
@@ -44,7 +45,7 @@ def test_the_store_names_the_servers_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("queue", "message"),
     [
-        ('store = "postgres:x"', "there is no store engine 'postgres'; one of: sqlite"),
+        ('store = "mbox:x"', f"there is no store engine 'mbox'; one of: {', '.join(ENGINES)}"),
         ("store = 1", "must be text in quotes, not 1"),
         ('directory = "/a"\nstore = "sqlite:/b"', "names another directory than `directory` (/a)"),
     ],

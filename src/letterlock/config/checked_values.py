@@ -6,7 +6,7 @@ import os
 import pwd
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, ValidationInfo
 
@@ -18,6 +18,7 @@ from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
 from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.receive.profiles import Role
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
+from letterlock.routing.destination_rule import TlsRule
 from letterlock.shared_defaults import MAX_FILE_OCTETS
 from letterlock.store.engines import ENGINES, StoreAddress, UnknownEngine, parse_store
 
@@ -264,6 +265,34 @@ def _role(value: object) -> Role:
     return Role(text)
 
 
+_TLS_RULES = [rule.value for rule in TlsRule]
+_TlsWord = Literal["may", "require-tls", "verify", "dane-only"]  # what editors offer; a test holds it to TlsRule
+_VersionWord = Literal["1.2", "1.3"]
+_VERSIONS = {"1.2": "TLSv1.2", "1.3": "TLSv1.3"}
+
+
+def _tls_rule(value: object) -> TlsRule:
+    text = text_of(value)
+    if text not in _TLS_RULES:
+        raise wrong(f"unknown value {text!r}; one of: {', '.join(_TLS_RULES)}", guess(text, _TLS_RULES))
+    return TlsRule(text)
+
+
+def _tls_version(value: object) -> str:
+    text = text_of(value)
+    if text not in _VERSIONS:
+        raise wrong(f"unknown TLS version {text!r}; one of: 1.2, 1.3", guess(text, _VERSIONS))
+    return _VERSIONS[text]
+
+
+def _fingerprint(value: object) -> bytes:
+    """SHA-256 of a certificate or of its key, in hexadecimal, colons and `sha256:` in front allowed."""
+    text = text_of(value).lower().removeprefix("sha256:").replace(":", "")
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise wrong(f"{value!r} is not a SHA-256 fingerprint", "64 hexadecimal digits; `letterlock probe` shows them")
+    return bytes.fromhex(text)
+
+
 Octets = Annotated[int, Field(ge=1024, le=1 << 30)]
 Seconds = Annotated[float, Field(gt=0, le=60 * 86400)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -273,6 +302,9 @@ FilePath = Annotated[Path, PlainValidator(path_of, json_schema_input_type=str)]
 StoreText = Annotated[StoreAddress, PlainValidator(store_address, json_schema_input_type=str)]
 DropPath = Annotated[Path | None, PlainValidator(drop_directory, json_schema_input_type=str | bool)]
 MetricsAddress = Annotated[Endpoint | UnixPath, PlainValidator(_metrics_address, json_schema_input_type=str)]
+RuleOfTls = Annotated[TlsRule, PlainValidator(_tls_rule, json_schema_input_type=_TlsWord)]
+VersionOfTls = Annotated[str, PlainValidator(_tls_version, json_schema_input_type=_VersionWord)]
+CertificateFingerprint = Annotated[bytes, PlainValidator(_fingerprint, json_schema_input_type=str)]
 DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]
 HostName = Annotated[str, PlainValidator(host_name, json_schema_input_type=str)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint, json_schema_input_type=str)]

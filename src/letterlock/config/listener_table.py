@@ -1,39 +1,31 @@
 """`[[listener]]` as pydantic reads it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.config.checked_values import ClientNetwork, DomainName, FilePath, ListenEndpoint, ListenerRole
-from letterlock.config.declared import Table
+from letterlock.config.checked_values import ClientNetwork, FilePath, ListenEndpoint
+from letterlock.config.declared import Table, filled_row, rows_of
 from letterlock.config.key_file import reads_secrets
 from letterlock.config.mistakes import wrong
 from letterlock.net.tls import BadCertificate, ServerContext
-from letterlock.receive.profiles import Role
+from letterlock.receive.profiles import Profile, Role
+
+if TYPE_CHECKING:  # a model that is made when the program runs: to the type checker it is a table
+    ListenerKeys = Table
+else:
+    ListenerKeys = rows_of("listener", [Profile])
 
 
-class ListenerTable(Table):
+class ListenerTable(ListenerKeys):
     """One listener; repeat `[[listener]]` for each. Keys that are left out are inherited from `[smtp]`."""
 
-    role: ListenerRole = Field(
-        Role.RELAY,
-        description="The purpose of the listener. `relay`: clients in `relay_networks` send to anybody. `mx`: anybody "
-        "sends to `domains`. `submission`: users who log in, and clients in `relay_networks`, submit new mail after "
-        "STARTTLS (RFC 6409): "
-        "nothing is accepted in cleartext, missing Date, Message-ID and From are added, and Bcc is removed. "
-        "`submissions`: the same inside TLS from the first byte (RFC 8314).",
-    )
     listen: list[ListenEndpoint] = Field(
         min_length=1,
         max_length=100,
         description="Addresses and ports to listen on, as in `[smtp] listen`. The usual ports: 25 for `relay` and "
         "`mx`, 587 for `submission`, 465 for `submissions`.",
-    )
-    domains: list[DomainName] = Field(
-        [],
-        max_length=10_000,
-        description="For `mx`: domains whose mail is accepted from anybody; a `[route]` says where it goes. Unknown "
-        "recipients are refused by the next hop or, with `[local]`, here.",
     )
     milters: list[str] = Field(
         [],
@@ -54,11 +46,6 @@ class ListenerTable(Table):
         description="Check DKIM, SPF, DMARC and ARC of mail from clients that may not relay, add "
         "Authentication-Results, and do what `[mail_authentication]` says. Unset: an `mx` does, no other listener.",
     )
-    seal_as: DomainName | None = Field(
-        None,
-        description="Seal mail that was checked with ARC (RFC 8617), by the key of this domain in `[dkim]`, for the "
-        "servers that it is forwarded to. Unset: no seal.",
-    )
     certificate: FilePath | None = Field(
         None, description="PEM file of this listener's certificate and its intermediates. Unset: that of `[smtp]`."
     )
@@ -71,9 +58,14 @@ class ListenerTable(Table):
         return self._context
 
     @property
+    def keys(self) -> Profile:
+        """The keys that are declared beside the fields of a profile."""
+        return filled_row(Profile, "listener", self)
+
+    @property
     def authenticates(self) -> bool:
         """Whether mail from elsewhere is checked."""
-        return self.role is Role.MX if self.authenticate_mail is None else self.authenticate_mail
+        return self.keys.role is Role.MX if self.authenticate_mail is None else self.authenticate_mail
 
     @model_validator(mode="after")
     def _load_certificate(self, info: ValidationInfo) -> "ListenerTable":
@@ -82,11 +74,12 @@ class ListenerTable(Table):
 
     @model_validator(mode="after")
     def _somebody_may_send(self) -> "ListenerTable":
-        if self.role is Role.MX and not self.domains:
+        keys = self.keys
+        if keys.role is Role.MX and not keys.domains:
             raise wrong("nobody could send here: an mx needs domains", 'add domains = ["example.org"]', at="role")
-        if self.role is not Role.MX and self.domains:
+        if keys.role is not Role.MX and keys.domains:
             raise wrong("only an mx has domains", 'write role = "mx"', at="domains")
-        if self.seal_as is not None and not self.authenticates:
+        if keys.seals_as is not None and not self.authenticates:
             raise wrong("nothing is checked here that a seal could state", "add authenticate_mail = true", at="seal_as")
         return self
 

@@ -42,14 +42,12 @@ def _relay(file: FileTable) -> Profile:
 
 def _profile(table: ListenerTable, relay: Profile) -> Profile:
     """The values of a table; the rest comes from `relay`, as `[smtp]` has it."""
-    inherits = table.role is Role.RELAY and table.relay_networks is None
-    return Profile(
-        role=table.role,
+    inherits = table.keys.role is Role.RELAY and table.relay_networks is None
+    return replace(
+        table.keys,
         tls=table.context or relay.tls,
         relay_networks=relay.relay_networks if inherits else tuple(table.relay_networks or ()),
         relay_own_machine=inherits and relay.relay_own_machine,
-        domains=frozenset(table.domains),
         authenticates=table.authenticates,
-        seals_as=table.seal_as,
         tls_required_no_networks=relay.tls_required_no_networks,
     )

@@ -2,26 +2,25 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from letterlock.config.checked_values import (
-    DomainName,
-    EhloKeywords,
     Moment,
     Port,
-    Seconds,
-    Sources,
+    RuleOfTls,
     domain_name,
     text_of,
 )
-from letterlock.config.declared import Table
+from letterlock.config.declared import Table, filled_row, rows_of
 from letterlock.config.login_table import LoginTable
-from letterlock.config.mistakes import Lines, guess, wrong
-from letterlock.config.trust_files import Roots, system_roots
+from letterlock.config.mistakes import Lines, wrong
+from letterlock.config.trust_files import system_roots
+from letterlock.deliver.route_settings import RouteSettings
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
+from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
 from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
 from letterlock.routing.routes import RelayHost
@@ -30,34 +29,6 @@ from letterlock.sasl.client_login import Credentials
 
 MAX_RULES = 100_000  # chosen: more than anybody writes by hand, and still read in seconds
 _T = TypeVar("_T")
-
-
-_TLS_RULES = [rule.value for rule in TlsRule]
-_TlsWord = Literal["may", "require-tls", "verify", "dane-only"]  # what editors offer; a test holds it to TlsRule
-_VersionWord = Literal["1.2", "1.3"]
-_VERSIONS = {"1.2": "TLSv1.2", "1.3": "TLSv1.3"}
-
-
-def _tls_rule(value: object) -> TlsRule:
-    text = text_of(value)
-    if text not in _TLS_RULES:
-        raise wrong(f"unknown value {text!r}; one of: {', '.join(_TLS_RULES)}", guess(text, _TLS_RULES))
-    return TlsRule(text)
-
-
-def _tls_version(value: object) -> str:
-    text = text_of(value)
-    if text not in _VERSIONS:
-        raise wrong(f"unknown TLS version {text!r}; one of: 1.2, 1.3", guess(text, _VERSIONS))
-    return _VERSIONS[text]
-
-
-def _fingerprint(value: object) -> bytes:
-    """SHA-256 of a certificate or of its key, in hexadecimal, colons and `sha256:` in front allowed."""
-    text = text_of(value).lower().removeprefix("sha256:").replace(":", "")
-    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
-        raise wrong(f"{value!r} is not a SHA-256 fingerprint", "64 hexadecimal digits; `letterlock probe` shows them")
-    return bytes.fromhex(text)
 
 
 def _rule_domain(value: object) -> str:
@@ -108,25 +79,15 @@ class RuleExceptionTable(Table):
     )
 
 
-class RuleTable(Table):
+if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
+    RuleKeys = Table
+else:
+    RuleKeys = rows_of("domain", [DestinationRule])
+
+
+class RuleTable(RuleKeys):
     """Your demands on mail to a domain, in addition to what the standards demand."""
 
-    tls: Annotated[TlsRule, PlainValidator(_tls_rule, json_schema_input_type=_TlsWord)] = Field(
-        description="`may`: DANE if it applies, otherwise opportunistic. `require-tls`: encryption, any certificate. "
-        "`verify`: a certificate that PKIX verifies. `dane-only`: DANE or nothing."
-    )
-    names: list[DomainName] = Field(
-        [], max_length=100, description="With `verify`: names to accept in the certificate instead of the MX host's."
-    )
-    trust: Roots | None = Field(
-        None, description='With `verify`: `"system"` (the default), or a PEM file with your own CA.'
-    )
-    fingerprints: list[Annotated[bytes, PlainValidator(_fingerprint, json_schema_input_type=str)]] = Field(
-        [], max_length=20, description="With `verify`: SHA-256 of the certificate or its key, instead of any CA."
-    )
-    minimum_version: Annotated[str, PlainValidator(_tls_version, json_schema_input_type=_VersionWord)] | None = Field(
-        None, description='The oldest TLS version that will do, `"1.2"` or `"1.3"`; with any rule but `may`.'
-    )
     mode: Literal["enforce", "audit"] = Field(
         "enforce",
         description="`audit`: look at what the rule demands and tell what would have been held; hold nothing.",
@@ -138,12 +99,18 @@ class RuleTable(Table):
     )
     exception: RuleExceptionTable | None = None
 
+    @property
+    def keys(self) -> DestinationRule:
+        """The keys that are declared beside the fields of a rule; of which domain is added later."""
+        return filled_row(DestinationRule, "domain", self, domain="", source="")
+
     @model_validator(mode="after")
     def _consistent(self) -> "RuleTable":
+        keys = self.keys
         for key in ("names", "trust", "fingerprints"):
-            if getattr(self, key) and self.tls is not TlsRule.VERIFY:
+            if getattr(keys, key) and keys.tls is not TlsRule.VERIFY:
                 raise wrong(f'{key} means something only beside tls = "verify"', f"remove {key}, or change tls", at=key)
-        if self.minimum_version and self.tls is TlsRule.MAY:
+        if keys.minimum_version and keys.tls is TlsRule.MAY:
             hint = "cleartext would still pass: demand TLS first, by require-tls, verify or dane-only"
             raise wrong('minimum_version means nothing beside tls = "may"', hint, at="minimum_version")
         return self
@@ -203,7 +170,13 @@ _MEANT_ANYWHERE = {
 }
 
 
-class RouteTable(RuleTable):
+if TYPE_CHECKING:
+    RouteKeys = RuleTable
+else:
+    RouteKeys = rows_of("route", [RetrySchedule, RouteSettings], RuleTable)
+
+
+class RouteTable(RouteKeys):
     """Where mail for a domain goes instead of its own MX hosts, and what you demand there; `"*"` is all other mail."""
 
     next_hop: Annotated[_NextHop, PlainValidator(_next_hop, json_schema_input_type=str)] = Field(
@@ -217,19 +190,10 @@ class RouteTable(RuleTable):
         False, description="With `maildir:`: create a mailbox when its first mail arrives. Off: unknown addresses fail."
     )
     port: Port | None = Field(None, description="Its port; TLSA records are asked for it. Unset: `[delivery] port`.")
-    tls: Annotated[TlsRule, PlainValidator(_tls_rule, json_schema_input_type=_TlsWord)] = Field(
+    tls: RuleOfTls = Field(
         TlsRule.MAY,
         description="The demand on the next hop; the same values as for a domain. Unset, with LMTP on another "
         "host: `require-tls`.",
-    )
-    retry_first_seconds: Seconds | None = Field(
-        None, description="Wait before the second attempt. Unset: `[queue] retry_first_seconds`."
-    )
-    retry_max_seconds: Seconds | None = Field(
-        None, description="Longest wait between two attempts. Unset: `[queue] retry_max_seconds`."
-    )
-    lifetime_seconds: Seconds | None = Field(
-        None, description="After this, what could not be delivered goes back. Unset: `[queue] lifetime_seconds`."
     )
     max_concurrent: int | None = Field(
         None,
@@ -237,16 +201,6 @@ class RouteTable(RuleTable):
         le=10_000,
         description="Most deliveries at once to its next hop; of routes that lead to one, the lowest counts. Unset: "
         "`[delivery] max_concurrent_per_destination`.",
-    )
-    source_address: Sources | None = Field(
-        None,
-        description="Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
-        "is not used. Unset: `[delivery] source_address`.",
-    )
-    ignore_ehlo: EhloKeywords | None = Field(
-        None,
-        description='Extensions that its servers offer and break on, such as `"CHUNKING"` or `"PIPELINING"`: they are '
-        "not used. Unset: `[delivery] ignore_ehlo`.",
     )
 
     login: LoginTable | None = Field(
@@ -264,7 +218,7 @@ class RouteTable(RuleTable):
     def _login_is_protected(self) -> "RouteTable":
         if self.login is None:
             return self
-        if self.tls not in (TlsRule.VERIFY, TlsRule.DANE_ONLY):
+        if self.keys.tls not in (TlsRule.VERIFY, TlsRule.DANE_ONLY):
             hint = 'add tls = "verify", with names if the certificate has other ones than the host'
             raise wrong("a login is only sent to a server that is authenticated", hint, at="login")
         if self.exception is not None:
@@ -286,7 +240,7 @@ class RouteTable(RuleTable):
             raise wrong("ignore_ehlo means nothing beside maildir:", "remove it", at="ignore_ehlo")
         if isinstance(hop, LmtpHost) and self.port is not None:
             raise wrong("an LMTP server's port is written in next_hop", f'"lmtp:[…]:{self.port}"', at="port")
-        if isinstance(hop, LmtpHost) and "tls" in written and self.tls is TlsRule.MAY and self.exception is None:
+        if isinstance(hop, LmtpHost) and "tls" in written and self.keys.tls is TlsRule.MAY and self.exception is None:
             hint = 'remove it, for "require-tls"; or write an exception that tells why cleartext may pass'
             raise wrong("LMTP goes to another host inside TLS only", hint, at="tls")
         return self
@@ -321,15 +275,12 @@ def rules(
 
 
 def _rule(domain: str, table: RuleTable, source: str) -> DestinationRule:
-    exception = table.exception
-    return DestinationRule(
+    exception, keys = table.exception, table.keys
+    return replace(
+        keys,
         domain=domain,
-        tls=table.tls,
         source=source,
-        names=tuple(table.names),
-        trust=table.trust or (system_roots() if table.tls is TlsRule.VERIFY else None),
-        fingerprints=tuple(table.fingerprints),
-        minimum_version=table.minimum_version,
+        trust=keys.trust or (system_roots() if keys.tls is TlsRule.VERIFY else None),
         audit=table.mode == "audit",
         exception=RuleException(allow_clear=exception.allow == "clear", why=exception.reason, until=exception.until)
         if exception
@@ -346,7 +297,7 @@ def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
     if isinstance(hop, LmtpHost):
         return _lmtp_host(domain, hop, table, source)
     next_hop, is_host = hop
-    demands = table.tls is not TlsRule.MAY or table.exception is not None
+    demands = table.keys.tls is not TlsRule.MAY or table.exception is not None
     return RelayHost(
         domain=next_hop,
         is_host=is_host,

@@ -1,8 +1,9 @@
 """On which terms mail is sent, from the tables; and whether this machine has the addresses to send it from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from letterlock.config.declared import filled
+from letterlock.config.declared import filled, filled_row
 from letterlock.config.mistakes import BadConfig, Mistake
 from letterlock.config.options import Sources
 from letterlock.config.rule_tables import RouteTable, next_hop_name
@@ -27,16 +28,9 @@ def route_settings(file: FileTable) -> SettingsByRoute:
 
 def _of_route(table: RouteTable, usual: RouteSettings) -> RouteSettings:
     """The terms of a route. Where mail ends on this machine, there is no address to be seen with."""
-    return RouteSettings(
-        schedule=RetrySchedule(
-            first_seconds=table.retry_first_seconds or usual.schedule.first_seconds,
-            maximum_seconds=table.retry_max_seconds or usual.schedule.maximum_seconds,
-            lifetime_seconds=table.lifetime_seconds,
-        ),
-        source=ANY_SOURCE if isinstance(table.next_hop, FinalHop) else table.source_address or usual.source,
-        ignore_ehlo=usual.ignore_ehlo if table.ignore_ehlo is None else frozenset(table.ignore_ehlo),
-        login=table.credentials,
-    )
+    schedule = filled_row(RetrySchedule, "route", table, usual.schedule)
+    settings = filled_row(RouteSettings, "route", table, usual, schedule=schedule, login=table.credentials)
+    return replace(settings, source=ANY_SOURCE) if isinstance(table.next_hop, FinalHop) else settings
 
 
 def _max_concurrent(routes: Mapping[str, RouteTable]) -> dict[str, int]:
@@ -58,8 +52,9 @@ def sources(file: FileTable, lines: Mapping[tuple[str, ...], int]) -> Sources:
 
     found = [(*named("delivery", "source_address"), filled(RouteSettings, file).source)]
     for domain, table in file.route.items():
-        if table.source_address is not None:
-            found.append((*named("route", domain, "source_address"), table.source_address))
+        source = filled_row(RouteSettings, "route", table).source
+        if source is not ANY_SOURCE:
+            found.append((*named("route", domain, "source_address"), source))
     return tuple(found)
 
 

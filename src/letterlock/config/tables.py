@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_valida
 
 from letterlock.accounts.user_file import BadUsers, Users
 from letterlock.config.checked_values import DomainName, Endpoint, Moment
-from letterlock.config.declared import Table, filled, is_written, keys_of
+from letterlock.config.declared import Table, filled, filled_row, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
 from letterlock.config.filters import MilterTable, PolicyServiceTable, check_filter
 from letterlock.config.key_file import reads_secrets
@@ -206,22 +206,23 @@ class FileTable(TopKeys):
                 at=("smtp", "listen"),
             )
         for number, each in enumerate(self.listener):
-            if each.seal_as is not None and not any(_signs_for(name, each.seal_as) for name in self.dkim):
+            role, domain = each.keys.role, each.keys.seals_as
+            if domain is not None and not any(_signs_for(name, domain) for name in self.dkim):
                 raise wrong(
-                    f"there is no key of {each.seal_as} to seal with",
-                    f'add [dkim."{each.seal_as}"] with selectors; `letterlock dkim key {each.seal_as}` makes a key',
+                    f"there is no key of {domain} to seal with",
+                    f'add [dkim."{domain}"] with selectors; `letterlock dkim key {domain}` makes a key',
                     at=("listener", number, "seal_as"),
                 )
-            if each.role in SUBMITS and not (each.relay_networks or keys.users_file):
+            if role in SUBMITS and not (each.relay_networks or keys.users_file):
                 raise wrong(
-                    f"nobody could send here: a {each.role} listener needs users or relay_networks",
+                    f"nobody could send here: a {role} listener needs users or relay_networks",
                     'add [accounts] with file = "users", or relay_networks = ["192.0.2.0/24"] here',
                     at=("listener", number, "role"),
                 )
             has_tls = each.certificate or keys.certificate
-            if each.role in SUBMITS and not has_tls and reads_secrets(info):
+            if role in SUBMITS and not has_tls and reads_secrets(info):
                 raise wrong(
-                    f"a {each.role} listener needs a certificate",
+                    f"a {role} listener needs a certificate",
                     "give certificate and key here or in [smtp]",
                     at=("listener", number, "role"),
                 )
@@ -233,9 +234,9 @@ class FileTable(TopKeys):
         lifetime: float = getattr(self.queue, declared(ReceiveOptions)["expire_seconds"].key.name)
         _fits(usual.first_seconds, usual.maximum_seconds, "queue", "retry_max_seconds")
         for name, route in self.route.items():
-            first = route.retry_first_seconds or usual.first_seconds
-            _fits(first, route.retry_max_seconds or usual.maximum_seconds, "route", name, "retry_max_seconds")
-            if route.lifetime_seconds and route.lifetime_seconds > lifetime:
+            own = filled_row(RetrySchedule, "route", route, usual)
+            _fits(own.first_seconds, own.maximum_seconds, "route", name, "retry_max_seconds")
+            if own.lifetime_seconds and own.lifetime_seconds > lifetime:
                 raise wrong(
                     f"is longer than [queue] lifetime_seconds, {lifetime:g}, which ends all mail",
                     "raise [queue] lifetime_seconds, and give the other routes shorter ones",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from letterlock.keys import Key
+from letterlock.keys import Key, RowKey
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.domain_table import DomainTable, first_route
@@ -24,6 +24,12 @@ class RouteSettings:
             "Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
             "is not used. Unset: the system chooses.",
         ),
+        RowKey(
+            "route.source_address",
+            "Send from these addresses: at most one IPv4 and one IPv6 address. With one only, the other family "
+            "is not used. Unset: `[delivery] source_address`.",
+            inherits=True,
+        ),
     ] = ANY_SOURCE
     ignore_ehlo: Annotated[
         frozenset[str],
@@ -31,6 +37,12 @@ class RouteSettings:
             "delivery.ignore_ehlo",
             'Extensions that are not used though servers offer them, such as `"CHUNKING"`. A server that '
             "breaks on CHUNKING or PIPELINING is found out without this.",
+        ),
+        RowKey(
+            "route.ignore_ehlo",
+            'Extensions that its servers offer and break on, such as `"CHUNKING"` or `"PIPELINING"`: they are '
+            "not used. Unset: `[delivery] ignore_ehlo`.",
+            inherits=True,
         ),
     ] = frozenset()
     login: Credentials | None = None

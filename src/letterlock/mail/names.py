@@ -6,10 +6,14 @@ Rules and routes are found by these texts, so each destination must have one spe
 import functools
 import ipaddress
 import re
+from typing import Annotated
 
 import idna
 
-MAX_NAME_OCTETS = 253
+DomainText = Annotated[str, "domain name"]  # the configuration reads a value of this type by `normalise`
+MAX_NAME_OCTETS = (
+    253  # RFC 1035 section 2.3.4: 255 on the wire, with a length before the first label and the root after the last
+)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 

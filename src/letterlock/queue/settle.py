@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from letterlock.keys import MAX_SECONDS, Key
+from letterlock.keys import MAX_SECONDS, Key, RowKey
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.wishes import Event
@@ -36,11 +36,34 @@ class RetrySchedule:
             above=0,
             most=MAX_SECONDS,
         ),
+        RowKey(
+            "route.retry_first_seconds",
+            "Wait before the second attempt. Unset: `[queue] retry_first_seconds`.",
+            above=0,
+            most=MAX_SECONDS,
+            inherits=True,
+        ),
     ] = 300.0
     maximum_seconds: Annotated[
-        float, Key("queue.retry_max_seconds", "Longest wait between two attempts.", above=0, most=MAX_SECONDS)
+        float,
+        Key("queue.retry_max_seconds", "Longest wait between two attempts.", above=0, most=MAX_SECONDS),
+        RowKey(
+            "route.retry_max_seconds",
+            "Longest wait between two attempts. Unset: `[queue] retry_max_seconds`.",
+            above=0,
+            most=MAX_SECONDS,
+            inherits=True,
+        ),
     ] = 4000.0
-    lifetime_seconds: float | None = None
+    lifetime_seconds: Annotated[
+        float | None,
+        RowKey(
+            "route.lifetime_seconds",
+            "After this, what could not be delivered goes back. Unset: `[queue] lifetime_seconds`.",
+            above=0,
+            most=MAX_SECONDS,
+        ),
+    ] = None
 
     def delay(self, attempts: int, chance: float = 0.0) -> float:
         """The wait after `attempts` failed attempts (at least one); `chance` is between 0 and 1."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from letterlock.keys import Key
+from letterlock.keys import Key, RowKey
+from letterlock.mail.names import DomainText
 from letterlock.net.tls import ServerContext
 from letterlock.receive.ask_milter import Milter
 from letterlock.receive.ask_policy import PolicyService
@@ -39,7 +40,16 @@ class Profile:
     `authenticates` mail of clients that may not relay; `seals_as` the domain whose key seals it with ARC afterwards.
     """
 
-    role: Role = Role.RELAY
+    role: Annotated[
+        Role,
+        RowKey(
+            "listener.role",
+            "The purpose of the listener. `relay`: clients in `relay_networks` send to anybody. `mx`: anybody "
+            "sends to `domains`. `submission`: users who log in, and clients in `relay_networks`, submit new mail "
+            "after STARTTLS (RFC 6409): nothing is accepted in cleartext, missing Date, Message-ID and From are "
+            "added, and Bcc is removed. `submissions`: the same inside TLS from the first byte (RFC 8314).",
+        ),
+    ] = Role.RELAY
     tls: ServerContext | None = None
     relay_networks: Annotated[
         tuple[Network, ...],
@@ -50,9 +60,24 @@ class Profile:
         ),
     ] = LOOPBACK
     relay_own_machine: bool = False
-    domains: frozenset[str] = frozenset()
+    domains: Annotated[
+        frozenset[DomainText],
+        RowKey(
+            "listener.domains",
+            "For `mx`: domains whose mail is accepted from anybody; a `[route]` says where it goes. Unknown "
+            "recipients are refused by the next hop or, with `[local]`, here.",
+            most=10_000,
+        ),
+    ] = frozenset()
     authenticates: bool = False
-    seals_as: str | None = None
+    seals_as: Annotated[
+        DomainText | None,
+        RowKey(
+            "listener.seal_as",
+            "Seal mail that was checked with ARC (RFC 8617), by the key of this domain in `[dkim]`, for the "
+            "servers that it is forwarded to. Unset: no seal.",
+        ),
+    ] = None
     milters: tuple[Milter, ...] = ()
     policies: tuple[PolicyService, ...] = ()
     tls_required_no_networks: Annotated[

@@ -2,8 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from letterlock.identity.trust import TrustRoots
+from letterlock.keys import RowKey
+from letterlock.mail.names import DomainText
+
+Fingerprint = Annotated[bytes, "SHA-256 of a certificate or of its key"]
+TlsVersion = Annotated[str, "TLSv1.2 or TLSv1.3"]
 
 
 class TlsRule(StrEnum):
@@ -36,12 +42,38 @@ class DestinationRule:
     """
 
     domain: str
-    tls: TlsRule
+    tls: Annotated[
+        TlsRule,
+        RowKey(
+            "domain.tls",
+            "`may`: DANE if it applies, otherwise opportunistic. `require-tls`: encryption, any certificate. "
+            "`verify`: a certificate that PKIX verifies. `dane-only`: DANE or nothing.",
+        ),
+    ]
     source: str
-    names: tuple[str, ...] = ()
-    trust: TrustRoots | None = None
-    fingerprints: tuple[bytes, ...] = ()
-    minimum_version: str | None = None
+    names: Annotated[
+        tuple[DomainText, ...],
+        RowKey("domain.names", "With `verify`: names to accept in the certificate instead of the MX host's.", most=100),
+    ] = ()
+    trust: Annotated[
+        TrustRoots | None,
+        RowKey("domain.trust", 'With `verify`: `"system"` (the default), or a PEM file with your own CA.'),
+    ] = None
+    fingerprints: Annotated[
+        tuple[Fingerprint, ...],
+        RowKey(
+            "domain.fingerprints",
+            "With `verify`: SHA-256 of the certificate or its key, instead of any CA.",
+            most=20,
+        ),
+    ] = ()
+    minimum_version: Annotated[
+        TlsVersion | None,
+        RowKey(
+            "domain.minimum_version",
+            'The oldest TLS version that will do, `"1.2"` or `"1.3"`; with any rule but `may`.',
+        ),
+    ] = None
     minimum_source: str = ""
     audit: bool = False
     exception: RuleException | None = None
