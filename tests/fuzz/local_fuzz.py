@@ -194,7 +194,7 @@ async def _drop_case(chance: random.Random, drop: Drop) -> int:
 async def _until_killed(chance: random.Random, drop: Drop) -> None:
     """One look that ends at a call chosen by chance, before or after it was done."""
     target, name = chance.choice(
-        [(drop.directory, "take"), (drop.directory, "read"), (drop.directory, "finish"), (drop.delivery, "take")]
+        [(drop.directory, "take"), (drop.directory, "open"), (drop.directory, "finish"), (drop.delivery, "take")]
     )
     real, left, after = getattr(target, name), chance.randrange(4), chance.random() < 0.5
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.wishes import Event, Ret
-from letterlock.receive.batch import BadBatch, Batch, read_batch
+from letterlock.receive.batch import BadBatch, Batch, BatchReader, read_batch
 from letterlock.sendmail.transfer import SubmittedEnvelope
 from letterlock.smtp.server_events import ServerLimits
 
@@ -147,3 +147,23 @@ def test_a_damaged_octet_never_adds_a_recipient(data: st.DataObject) -> None:
     except BadBatch:
         return
     assert len(list(itertools.chain(found.recipients, found.refused))) <= 2
+
+
+@given(
+    st.integers(1, 40),
+    st.sampled_from([CONTENT, b"x\r\n", b"a\nb\r\n", b""]),
+    st.sampled_from([b"", b"QUIT\r\n", b"x"]),
+)
+def test_blocks_make_no_difference(size: int, content: bytes, behind: bytes) -> None:
+    octets = batch("bob@example.net", "x@-.-", content=content) + behind
+    found: list[Batch | None] = []
+    for step in (size, len(octets)):
+        reader = BatchReader("host.example.org", LIMITS)
+        try:
+            for at in range(0, len(octets), step):
+                reader.feed(octets[at : at + step])
+            found.append(reader.end())
+        except BadBatch:
+            found.append(None)
+    assert found[0] == found[1]
+    assert (found[0] is None) is bool(behind)

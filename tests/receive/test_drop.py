@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import Body
+from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import StoreFailed, StoreFull
@@ -188,7 +189,9 @@ def test_a_server_without_rights_reads_what_another_user_left(drop: Drop) -> Non
     with user(NOBODY):
         (name,) = directory.ready(10, time.time())
         assert directory.take(name, "ID1")
-        assert directory.read("ID1", 100) == Dropped(b"hello", USER)
+        left = directory.open("ID1", 100)
+        assert (left.read(100), left.uid) == (b"hello", USER)
+        left.close()
         directory.finish("ID1")
         assert directory.taken(10) == []
         directory.close()
@@ -305,7 +308,7 @@ async def test_a_file_that_grows_while_it_is_read_is_bounded(drop: Drop) -> None
     assert (drop.store.accepted, drop.names) == ([], [])
 
 
-@pytest.mark.parametrize("step", ["take", "read", "accept", "accepted", "finish", "finished", "handed over"])
+@pytest.mark.parametrize("step", ["take", "open", "accept", "accepted", "finish", "finished", "handed over"])
 async def test_a_kill_at_any_point_neither_loses_nor_doubles_a_message(
     drop: Drop, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -323,7 +326,7 @@ async def test_a_kill_at_any_point_neither_loses_nor_doubles_a_message(
         raise Killed
 
     match step:
-        case "take" | "read" | "finish":
+        case "take" | "open" | "finish":
             monkeypatch.setattr(drop.directory, step, killed)
         case "accept":
             monkeypatch.setattr(drop.store, "accept", killed)
@@ -380,14 +383,14 @@ async def test_one_that_cannot_be_taken_in_keeps_nobody_waiting(
 ) -> None:
     for number in range(5):
         drop.leave(f"u{number}@example.net")
-    real = drop.directory.read
+    real = drop.directory.open
 
     def fails_for_the_second(message_id: str, max_octets: int) -> Dropped:
         if message_id == "ID2":
             raise fault
         return real(message_id, max_octets)
 
-    monkeypatch.setattr(drop.directory, "read", fails_for_the_second)
+    monkeypatch.setattr(drop.directory, "open", fails_for_the_second)
     await drop.collect()
     await drop.collect()
     assert len(drop.store.accepted) == 4
@@ -492,3 +495,43 @@ def test_where_local_users_may_not_send_it_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == MODE
     close_drop_directory(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+ROOMY = replace(OPTIONS, max_message_octets=4 * SPOOLED_OCTETS)
+LARGE = b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * (2 * SPOOLED_OCTETS // 72)
+
+
+async def test_the_body_of_a_large_message_is_never_in_memory_whole(drop: Drop) -> None:
+    drop.collector.reload(ROOMY, drop.profile)
+    drop.leave("bob@example.net", content=LARGE)
+    await drop.collect()
+    [(envelope, content)] = drop.store.accepted
+    assert content.endswith(LARGE)
+    assert envelope.size == len(content)
+    body = await drop.store.body(envelope.id)
+    assert isinstance(body, LargeContent)
+    assert body.held_octets < 1000
+    assert [spool.discarded for spool in drop.store.spools] == [False]
+    assert drop.names == []
+
+
+async def test_what_cannot_be_accepted_leaves_nothing_spooled(drop: Drop) -> None:
+    drop.collector.reload(ROOMY, drop.profile)
+    drop.leave("bob@example.net", content=LARGE)
+    drop.store.fault = StoreFull("full")
+    await drop.collect()
+    assert [spool.discarded for spool in drop.store.spools] == [True]
+    assert drop.names == ["taken/ID1"]
+    drop.store.fault = None
+    await drop.collect()
+    assert [spool.discarded for spool in drop.store.spools] == [True, False]
+    assert len(drop.store.accepted) == 1
+
+
+async def test_a_large_one_that_is_refused_leaves_nothing_spooled(drop: Drop) -> None:
+    drop.collector.reload(ROOMY, drop.profile)
+    drop.leave("bob@example.net", content=LARGE + b"a\nb\r\n", sender="")
+    await drop.collect()
+    assert not drop.store.accepted
+    assert all(spool.discarded for spool in drop.store.spools)
+    assert drop.names == []

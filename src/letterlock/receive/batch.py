@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass, field
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import PIECE_OCTETS
 from letterlock.mail.replies import Reply
+from letterlock.smtp.arriving import ArrivingContent
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
     End,
@@ -42,35 +44,55 @@ class Batch:
 
 
 def read_batch(octets: bytes, hostname: str, limits: ServerLimits, postmaster: Mailbox | None = None) -> Batch:
-    """Read a file to its end. Raises BadBatch."""
-    if not octets.endswith(_END):
-        raise BadBatch("its end is missing")
-    reader = _Reader(SmtpServer(hostname, limits, starttls=False, postmaster=postmaster))
-    at = 0
-    while reader.wants_commands:
-        end = octets.find(b"\n", at) + 1
-        if not end:
-            raise BadBatch("it has no message")
-        reader.command(octets[at:end])
-        at = end
-    if reader.batch.recipients:
-        reader.content(octets[at:])
-    return reader.batch
+    """Read a whole file. Raises BadBatch."""
+    reader = BatchReader(hostname, limits, postmaster)
+    reader.feed(octets)
+    return reader.end()
 
 
-class _Reader:
-    def __init__(self, server: SmtpServer) -> None:
-        self.batch = Batch()
-        self._server = server
+class BatchReader:
+    """Reads a file block by block: `feed` each, and `end`. A large message is there to be spooled meanwhile."""
+
+    def __init__(self, hostname: str, limits: ServerLimits, postmaster: Mailbox | None = None) -> None:
+        self._batch = Batch()
+        self._server = SmtpServer(hostname, limits, starttls=False, postmaster=postmaster)
         self._server.greet()
         self._nobody = False
+        self._waiting = b""  # of a command that is not whole
+        self._begun = False  # the content
+        self._over = False
+        self._last = b""
+        self.arriving: ArrivingContent | None = None  # the content of a large message, so far
 
-    @property
-    def wants_commands(self) -> bool:
-        """Whether the content has not begun."""
-        return self._server.state is not State.CONTENT and not self._nobody
+    def feed(self, octets: bytes) -> None:
+        """The next octets. Raises BadBatch."""
+        self._last = (self._last + octets)[-len(_END) :]
+        octets, self._waiting = self._waiting + octets, b""
+        at = 0
+        while not (self._begun or self._nobody):
+            end = octets.find(b"\n", at) + 1
+            if not end:
+                self._wait(octets[at:])
+                return
+            self._command(octets[at:end])
+            self._begun, at = self._server.state is State.CONTENT, end
+        if self._begun and at < len(octets):
+            self._content(octets[at:] if at else octets)
 
-    def command(self, line: bytes) -> None:
+    def end(self) -> Batch:
+        """What the file has, of which that was all. Raises BadBatch."""
+        if self._last != _END:
+            raise BadBatch("its end is missing")
+        if not (self._over or self._nobody):
+            raise BadBatch("it has no message")
+        return self._batch
+
+    def _wait(self, begun: bytes) -> None:
+        if len(begun) > PIECE_OCTETS:
+            raise BadBatch("it has no message, but a line without an end")
+        self._waiting = begun
+
+    def _command(self, line: bytes) -> None:
         """Take one command. Raises BadBatch."""
         self._server.feed(line)
         while (event := self._server.next_event()) is not None:
@@ -80,32 +102,40 @@ class _Reader:
     def _note(self, event: Event, line: bytes) -> None:
         match event:
             case SenderOffered(reverse_path):
-                self.batch.reverse_path = reverse_path
+                self._batch.reverse_path = reverse_path
                 self._server.accept()
             case RecipientOffered(recipient=recipient):
-                self.batch.recipients.append(recipient)
+                self._batch.recipients.append(recipient)
                 self._server.accept()
             case Refused("RCPT", reply):
                 found = _PATH.search(line)
                 text = (found[1] if found else line)[:_SHOWN_OCTETS]
-                self.batch.refused.append((text.decode("utf-8", "replace"), reply))
-            case Refused("DATA") if self.batch.refused and not self.batch.recipients:
+                self._batch.refused.append((text.decode("utf-8", "replace"), reply))
+            case Refused("DATA") if self._batch.refused and not self._batch.recipients:
                 self._nobody = True
             case Refused(_, reply):
                 raise BadBatch(f"a command is refused: {reply}")
             case _:
                 raise BadBatch("it ends before its message, or has it in another form")
 
-    def content(self, octets: bytes) -> None:
-        """Take the content, and what ends it. Raises BadBatch."""
-        self._server.feed(octets)
-        match self._server.next_event():
-            case MessageReceived() as message:
-                self.batch.message = message
-                self._server.accept()
-            case Refused("END-OF-MESSAGE", reply):
-                self.batch.refused += [(str(recipient), reply) for recipient in dict.fromkeys(self.batch.recipients)]
-            case _:
-                raise BadBatch("its message has no end")
-        if self._server.next_event() != Ended(End.QUIT):
+    def _content(self, octets: bytes) -> None:
+        """Take content, and what ends it. Raises BadBatch."""
+        if self._over:
             raise BadBatch("there is more than one message")
+        self._server.feed(octets)
+        while not self._over and (event := self._server.next_event()) is not None:
+            self.arriving = self._server.arriving or self.arriving
+            match event:
+                case MessageReceived() as message:
+                    self._batch.message = message
+                    self._server.accept()
+                case Refused("END-OF-MESSAGE", reply):
+                    whom = dict.fromkeys(self._batch.recipients)
+                    self._batch.refused += [(str(recipient), reply) for recipient in whom]
+                case Ended(End.QUIT):
+                    self._over = True
+                case _:
+                    raise BadBatch("its message has no end, or there is more than one")
+        if self._over and self._server.held_octets:
+            raise BadBatch("there is more than one message")
+        self.arriving = self._server.arriving or self.arriving

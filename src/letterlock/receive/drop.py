@@ -18,14 +18,14 @@ from contextlib import suppress
 from letterlock.dkim import signed
 from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import Body, head_of
+from letterlock.mail.checked_content import PIECE_OCTETS, Body, LargeContent, head_of
 from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
 from letterlock.ports import Clock
 from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
-from letterlock.receive.batch import BadBatch, Batch, read_batch
+from letterlock.receive.batch import BadBatch, Batch, BatchReader
 from letterlock.receive.drop_directory import DropDirectory, Dropped, DropUnusable, Unfit
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Draft, Facts, Pipeline
@@ -33,6 +33,7 @@ from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import printable
 from letterlock.receive.relay import THIS_MACHINE
 from letterlock.receive.session import Handover
+from letterlock.receive.spooling import Spooling
 from letterlock.receive.steps import message_steps, recipient_steps
 from letterlock.smtp.server_events import MessageReceived, RecipientOffered, ServerLimits
 
@@ -156,23 +157,40 @@ class DropCollector:
             self._broken.add(message_id)
 
     async def _take_in(self, message_id: str) -> None:
+        spooling = Spooling(self._store)
         try:
-            dropped = await asyncio.to_thread(self._directory.read, message_id, self._max_octets)
-            batch = await asyncio.to_thread(
-                read_batch, dropped.octets, self._options.hostname, self._limits, self._options.postmaster
-            )
+            batch, uid = await self._read(message_id, spooling)
+            await self._accept(message_id, uid, batch, spooling)
         except (Unfit, BadBatch) as error:
             kept = await asyncio.to_thread(self._directory.set_aside, message_id)
             where = "kept in `refused`" if kept else "removed"
             log.warning("%s: what was left in %s is no message: %s: %s", message_id, self._directory.path, error, where)
-            return
-        await self._accept(message_id, dropped, batch)
+        finally:
+            spooling.discard()
 
-    async def _accept(self, message_id: str, dropped: Dropped, batch: Batch) -> None:
+    async def _read(self, message_id: str, spooling: Spooling) -> tuple[Batch, int]:
+        """What a file has, and whose it is; a large body goes to the disk meanwhile.
+
+        Raises Unfit, BadBatch, StoreFailed, OSError.
+        """
+        reader = BatchReader(self._options.hostname, self._limits, self._options.postmaster)
+        dropped = await asyncio.to_thread(self._directory.open, message_id, self._max_octets)
+        try:
+            while await asyncio.to_thread(_read_block, dropped, reader):
+                if reader.arriving is not None and spooling.is_due(reader.arriving):
+                    await spooling.write(reader.arriving)
+        finally:
+            dropped.close()
+        batch = reader.end()
+        if batch.message is not None and isinstance(batch.message.content, LargeContent):
+            batch.message.content = await spooling.finish(reader.arriving, batch.message.content)
+        return batch, dropped.uid
+
+    async def _accept(self, message_id: str, uid: int, batch: Batch, spooling: Spooling) -> None:
         about, draft = b"", None
         if batch.message is not None:
             about = head_of(batch.message.content)
-            facts = _facts(dropped.uid, batch.message.recipients)
+            facts = _facts(uid, batch.message.recipients)
             refusal = await self._check_recipients(batch, batch.message, facts)
             if refusal is None and batch.message.recipients:
                 draft = Draft.of(batch.message, message_id, self._clock.now())
@@ -184,7 +202,7 @@ class DropCollector:
                 batch.refused += [(str(recipient), refusal) for recipient in batch.message.recipients]
                 draft = None
         for recipient, reply in batch.refused:
-            words = message_id, dropped.uid, printable(recipient), printable(str(reply))
+            words = message_id, uid, printable(recipient), printable(str(reply))
             log.info("%s: reject: uid=%d to=<%s>: %s", *words)
         if batch.refused:
             # First: a kill in between tells it twice, and never not at all.
@@ -192,9 +210,9 @@ class DropCollector:
         if draft is None or not draft.recipients:  # refused, or thrown away as an alias says
             await self._finish(message_id)
             return
-        client = f"local[uid={dropped.uid}]"
-        await self._keep_copies(draft, client, dropped.uid)
-        await self._keep(*draft.finish(client, self._options.expire_seconds), dropped.uid)
+        client = f"local[uid={uid}]"
+        await self._keep_copies(draft, client, uid)
+        await self._keep(*draft.finish(client, self._options.expire_seconds), uid, spooling)
 
     async def _check_recipients(self, batch: Batch, message: MessageReceived, facts: Facts) -> Reply | None:
         """Take refused recipients away from the message; the reply if one cannot be decided on now."""
@@ -223,11 +241,17 @@ class DropCollector:
             self._show_observers(envelope, body, uid)
             self._handover.take(envelope, body, leases)
 
-    async def _keep(self, envelope: Envelope, body: Body, uid: int) -> None:
+    async def _keep(self, envelope: Envelope, body: Body, uid: int, spooling: Spooling) -> None:
         """Put a message on disk, remove its file, and only then let it be delivered. Raises StoreFailed."""
         leases = self._handover.prepare(envelope)
         later = envelope.accepted_at + UNLEASED_SECONDS
-        await self._store.accept(envelope, body, next_attempt_at=later, leases=leases)
+        spool = spooling.hand_over(body)
+        try:
+            await self._store.accept(envelope, body, next_attempt_at=later, leases=leases)
+        except StoreFailed:
+            if spool is not None:
+                spool.discard()
+            raise
         self._unfinished.add(envelope.id)
         await self._finish(envelope.id)
         self._show_observers(envelope, body, uid)
@@ -296,3 +320,10 @@ def _told(recipient: str, reply: Reply, now: float) -> ToldRecipient:
         last_attempt_at=now,
         advice="Check the address for mistakes." if reply.enhanced and reply.enhanced.startswith("5.1.") else None,
     )
+
+
+def _read_block(dropped: Dropped, reader: BatchReader) -> bool:
+    """Have the next block read; False at the end. Raises Unfit, BadBatch, OSError."""
+    block = dropped.read(PIECE_OCTETS)
+    reader.feed(block)
+    return bool(block)

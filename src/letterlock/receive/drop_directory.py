@@ -16,7 +16,6 @@ import re
 import stat
 from collections.abc import Generator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 MODE = 0o3733
@@ -39,12 +38,26 @@ class Unfit(Exception):
     """What was left there is no message. `str()` says why, for the log."""
 
 
-@dataclass(frozen=True, slots=True)
 class Dropped:
-    """What somebody left: the content of the file, and its owner."""
+    """What somebody left: a file, which is closed by whoever opened it, and its owner."""
 
-    octets: bytes
-    uid: int
+    def __init__(self, descriptor: int, uid: int, max_octets: int) -> None:
+        self.uid = uid
+        self._descriptor = descriptor
+        self._max_octets = max_octets
+        self._octets = 0
+
+    def read(self, octets: int) -> bytes:
+        """The next octets of a file that may change meanwhile; b"" at its end. Raises Unfit, OSError."""
+        block = os.read(self._descriptor, octets)
+        self._octets += len(block)
+        if self._octets > self._max_octets:
+            raise Unfit(f"it has more than {self._max_octets} bytes")
+        return block
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._descriptor)
 
 
 def close_drop_directory(path: Path) -> None:
@@ -155,19 +168,17 @@ class DropDirectory:
             pass
         return False
 
-    def read(self, message_id: str, max_octets: int) -> Dropped:
+    def open(self, message_id: str, max_octets: int) -> Dropped:
         """What was taken under an id. Raises Unfit, OSError."""
         try:
             file = os.open(message_id, _FILE, dir_fd=self._taken)
         except PermissionError:
             raise Unfit("the server may not read it") from None
-        try:
-            found = os.fstat(file)
-            if why := self._fault(found, max_octets):
-                raise Unfit(why)
-            return Dropped(_read(file, max_octets), found.st_uid)
-        finally:
+        found = os.fstat(file)
+        if why := self._fault(found, max_octets):
             os.close(file)
+            raise Unfit(why)
+        return Dropped(file, found.st_uid, max_octets)
 
     def _fault(self, found: os.stat_result, max_octets: int) -> str | None:
         if not stat.S_ISREG(found.st_mode):
@@ -202,13 +213,3 @@ class DropDirectory:
         except IsADirectoryError:
             with suppress(OSError):
                 os.rmdir(name, dir_fd=self._directory)
-
-
-def _read(file: int, max_octets: int) -> bytes:
-    """All of a file that may grow meanwhile, up to a limit. Raises Unfit."""
-    held = bytearray()
-    while chunk := os.read(file, 1 << 20):
-        held += chunk
-        if len(held) > max_octets:
-            raise Unfit(f"it has more than {max_octets} bytes")
-    return bytes(held)
