@@ -21,7 +21,7 @@ from letterlock.mailauth.message import Field, Message
 RESULTS, MESSAGE_SIGNATURE, SEAL = b"arc-authentication-results", b"arc-message-signature", b"arc-seal"
 MAX_SETS = 50  # RFC 8617 section 4.2.1
 
-_RESULTS_INSTANCE = re.compile(rb"[ \t]*i[ \t]*=[ \t]*([0-9]{1,2})[ \t]*;")
+_RESULTS_INSTANCE = re.compile(rb"(?:[ \t]|\([^()\\]*+\))*+i[ \t]*+=[ \t]*+([0-9]{1,2})[ \t]*+;")  # section 4.1.1
 _INSTANCE = re.compile(rb"[0-9]{1,2}")
 _SIGNATURE_TAGS = (b"i", b"a", b"b", b"bh", b"d", b"h", b"s")
 _SEAL_TAGS = (b"i", b"a", b"b", b"cv", b"d", b"s")
@@ -153,6 +153,6 @@ def _require(tags: dict[bytes, Tag], names: tuple[bytes, ...]) -> None:
 
 def _status(value: bytes) -> Status:
     try:
-        return Status(value.decode("latin-1").lower())
+        return Status(value.decode("latin-1"))  # values are case-sensitive (RFC 6376 section 3.2)
     except ValueError:
         raise UnusableSignature(DkimReason.ARC_STATUS, f"cv={shown(value)}") from None

@@ -79,8 +79,6 @@ def parse_signature(field: Field) -> Signature:
             raise UnusableSignature(DkimReason.TAG_MISSING, f"there is no {name.decode()}=")
     if tags[b"v"].value != b"1":
         raise UnusableSignature(DkimReason.VERSION, f"v={shown(tags[b'v'].value)}")
-    if b"q" in tags and b"dns/txt" not in colon_list(tags[b"q"].value):
-        raise UnusableSignature(DkimReason.QUERY_METHOD, f"q={shown(tags[b'q'].value)}")
     names = signed_names(tags[b"h"].value)
     if b"from" not in names:
         raise UnusableSignature(DkimReason.FROM_NOT_SIGNED)
@@ -90,6 +88,8 @@ def parse_signature(field: Field) -> Signature:
 
 def signature_of(field: Field, tags: dict[bytes, Tag], names: tuple[bytes, ...], identity: str) -> Signature:
     """What DKIM-Signature and ARC-Message-Signature have in common. Raises Refused."""
+    if b"q" in tags and b"dns/txt" not in colon_list(tags[b"q"].value):
+        raise UnusableSignature(DkimReason.QUERY_METHOD, f"q={shown(tags[b'q'].value)}")
     header_form, body_form = forms(tags)
     signed_at, expires_at = times(tags)
     domain, selector = domain_and_selector(tags)
