@@ -20,6 +20,7 @@ from letterlock.app.chance import SecretBits
 from letterlock.app.directories import open_drop, take_directory, warn_of_unwritable_maildirs
 from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors, refuse_loop
 from letterlock.app.measuring import Meter, MetricsPlace, Parts
+from letterlock.app.report_parts import Reports, open_reports
 from letterlock.app.resolving import Dns, discovering, examine_upstreams, validated_dns
 from letterlock.app.system_clock import SystemClock, boot_id
 from letterlock.config import Options
@@ -39,6 +40,7 @@ from letterlock.receive.profiles import profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.report.worker import Reporter
 from letterlock.schedule.deliverer import Deliverer
+from letterlock.state.report_store import ReportStore
 from letterlock.state.shared_state import open_state
 from letterlock.store.engines import Leftovers, OpenedStore, StoreOptions, open_store
 
@@ -77,6 +79,7 @@ class Server:
         sockets: Sequence[socket.socket],
         doors: Doors,
         place: MetricsPlace | None = None,
+        report_store: ReportStore | None = None,
     ) -> None:
         self.options = options
         self.store = opened.store
@@ -87,10 +90,11 @@ class Server:
         self.reload_configuration: Reload | None = None
         self.upstreams = asked.upstreams
         self.meter = Meter(place or MetricsPlace(), lambda: self.options)
-        observers = (ReceiptLog(), DeliveryLog(), *self.meter.observers())
+        self.reports = Reports(options, report_store, asked.resolver, self.clock)
+        observers = (ReceiptLog(), DeliveryLog(), *self.meter.observers(), *self.reports.observers())
         self.observers = Observers(observers, monotonic=self.clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
-        self._new_id = IdMaker(self.clock.now, SecretBits())  # nobody can predict the next id
+        self.new_id = IdMaker(self.clock.now, SecretBits())  # nobody can predict the next id
         self.reporter = self._make_reporter()
         self.deliverer = self._make_deliverer()
         self.collector = self._make_collector()
@@ -110,7 +114,7 @@ class Server:
             self.store,
             clock=self.clock,
             hostname=self.options.hostname,
-            new_id=self._new_id,
+            new_id=self.new_id,
             lifetime_seconds=self.options.receive.expire_seconds,
             delay_notice_seconds=self.options.delay_notice_seconds,
             wake_deliverer=self._wake_deliverer,
@@ -132,6 +136,7 @@ class Server:
             failed=self.reporter.wake,
             boot=boot_id(),
             observers=self.observers,
+            take_report=self.reports.take_mail,
         )
 
     def _make_collector(self) -> DropCollector | None:
@@ -145,7 +150,7 @@ class Server:
             local,
             store=self.store,
             clock=self.clock,
-            new_id=self._new_id,
+            new_id=self.new_id,
             handover=self.deliverer,
             observers=self.observers,
         )
@@ -155,7 +160,7 @@ class Server:
             self.options.receive,
             store=self.store,
             clock=self.clock,
-            new_id=self._new_id,
+            new_id=self.new_id,
             handover=self.deliverer,
             has_room=self.store.has_room,
             observers=self.observers,
@@ -282,7 +287,11 @@ async def running(
             discoverer = await stack.enter_async_context(discovering(options, asked, state, sockets))
             doors = Doors(options, asked.resolver, discoverer, SystemClock())
             await stack.enter_async_context(open_doors(doors, door_sockets))
-            server = Server(options, opened, asked, discoverer, sockets, doors, place)
+            report_store = open_reports(options, options.state_directory)
+            if report_store is not None:
+                stack.push_async_callback(report_store.close)
+            server = Server(options, opened, asked, discoverer, sockets, doors, place, report_store)
+            await server.reports.listen(stack)
             await server.control.start()
             opened.store.started()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
@@ -295,6 +304,7 @@ async def running(
             group.create_task(opened.leftovers.keep_trying(server.wake))
             watching, metering = server.certificates.run(warns=_is_first(options)), server.meter.run(server.parts)
             aside = [group.create_task(each) for each in (examine_upstreams(asked), keeper.run(), watching, metering)]
+            aside += server.reports.start(group, server.store, server.new_id, server.wake)
             await server.listen(sockets)
             try:
                 yield server

@@ -24,6 +24,7 @@ from letterlock.machine import content_octets
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
+from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
 from letterlock.routing.local_targets import Maildir
 from letterlock.shared_defaults import DROP
@@ -56,6 +57,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         min_free_octets=math.ceil(free),
         resolver=_resolver(file, keys),
         resolver_door=filled(ResolverDoorOptions, file),
+        reporting=filled(ReportingOptions, file),
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         metrics=filled(MetricsOptions, file),
         deliver=filled(

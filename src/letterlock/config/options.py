@@ -35,6 +35,7 @@ from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
+from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, NegativeAnchor, TrustAnchor
 from letterlock.routing.local_targets import Maildir
 from letterlock.routing.rules import Rules
@@ -319,6 +320,7 @@ class Options:
     resolver: ResolverOptions
     resolver_door: ResolverDoorOptions
     policy_server: PolicyServerOptions
+    reporting: ReportingOptions = field(default_factory=ReportingOptions)
     deliver: DeliverOptions
     metrics: MetricsOptions = MetricsOptions()
     rules: Rules
@@ -408,6 +410,7 @@ CONSUMERS = (
     ResolverOptions,
     ResolverDoorOptions,
     PolicyServerOptions,
+    ReportingOptions,
     MetricsOptions,
     DeliverOptions,
     Timeouts,

@@ -22,7 +22,7 @@ from letterlock.deliver.route_settings import RouteSettings
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
-from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Maildir, parse_final_hop
+from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Maildir, ReportBox, parse_final_hop
 from letterlock.routing.routes import RelayHost
 from letterlock.routing.rules import Rules
 from letterlock.sasl.client_login import Credentials
@@ -183,7 +183,9 @@ class RouteTable(RouteKeys):
         description='`"relay.example.net"`: the MX hosts of that domain. `"[relay.example.net]"`: that host itself. '
         '`"[192.0.2.1]"`, `"[IPv6:2001:db8::1]"`: that address, for which there is no DANE. Where mail ends: '
         '`"lmtp:/run/dovecot/lmtp"` or `"lmtp:[127.0.0.1]:24"`, an LMTP server on this machine; '
-        '`"maildir:/var/mail/{domain}/{local}"`, a Maildir for each recipient. `"lmtp:[mail.example.net]:24"`: an LMTP '
+        '`"maildir:/var/mail/{domain}/{local}"`, a Maildir for each recipient; `"reports:"`, '
+        "the TLS and DMARC reports of others, read and "
+        'kept for `letterlock reports`. `"lmtp:[mail.example.net]:24"`: an LMTP '
         "server on another host, which must offer TLS."
     )
     create_mailboxes: bool = Field(
@@ -236,8 +238,8 @@ class RouteTable(RouteKeys):
             raise wrong(f"{others[0]} means nothing where mail ends on this machine", "remove it", at=others[0])
         if "create_mailboxes" in written and not isinstance(hop, Maildir):
             raise wrong("create_mailboxes means nothing but beside maildir:", "remove it", at="create_mailboxes")
-        if "ignore_ehlo" in written and isinstance(hop, Maildir):
-            raise wrong("ignore_ehlo means nothing beside maildir:", "remove it", at="ignore_ehlo")
+        if "ignore_ehlo" in written and isinstance(hop, Maildir | ReportBox):
+            raise wrong("ignore_ehlo means nothing beside maildir: or reports:", "remove it", at="ignore_ehlo")
         if isinstance(hop, LmtpHost) and self.port is not None:
             raise wrong("an LMTP server's port is written in next_hop", f'"lmtp:[…]:{self.port}"', at="port")
         if isinstance(hop, LmtpHost) and "tls" in written and self.keys.tls is TlsRule.MAY and self.exception is None:

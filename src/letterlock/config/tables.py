@@ -42,6 +42,8 @@ if TYPE_CHECKING:  # models are made when the program runs: to the type checker 
     DeliveryKeys = Table
     MailAuthenticationKeys = Table
     MetricsKeys = Table
+    TlsReportsKeys = Table
+    DmarcReportsKeys = Table
     TopKeys = Table
 else:
     (
@@ -53,6 +55,8 @@ else:
         DeliveryKeys,
         MailAuthenticationKeys,
         MetricsKeys,
+        TlsReportsKeys,
+        DmarcReportsKeys,
         TopKeys,
     ) = (
         keys_of(table, CONSUMERS)
@@ -65,6 +69,8 @@ else:
             "delivery",
             "mail_authentication",
             "metrics",
+            "tls_reports",
+            "dmarc_reports",
             "",
         )
     )
@@ -150,6 +156,14 @@ class MetricsTable(MetricsKeys):
         return self
 
 
+class TlsReportsTable(TlsReportsKeys):
+    """TLS reports (RFC 8460): what is counted, and what is sent."""
+
+
+class DmarcReportsTable(DmarcReportsKeys):
+    """DMARC aggregate reports (RFC 9990)."""
+
+
 class FileTable(TopKeys):
     """The top of the file."""
 
@@ -164,6 +178,8 @@ class FileTable(TopKeys):
     mail_authentication: MailAuthenticationTable = Field(
         default_factory=lambda: MailAuthenticationTable.model_validate({})
     )
+    tls_reports: TlsReportsTable = Field(default_factory=lambda: TlsReportsTable.model_validate({}))
+    dmarc_reports: DmarcReportsTable = Field(default_factory=lambda: DmarcReportsTable.model_validate({}))
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
@@ -268,6 +284,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "delivery": DeliveryTable,
     "mail_authentication": MailAuthenticationTable,
     "metrics": MetricsTable,
+    "tls_reports": TlsReportsTable,
+    "dmarc_reports": DmarcReportsTable,
     "domain": RuleTable,
     "domain.exception": RuleExceptionTable,
     "sender": SenderTable,

@@ -7,7 +7,7 @@ try again later, never bounce a message.
 import asyncio
 import functools
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -52,6 +52,10 @@ class Shuffle(Protocol):
         """The same items in another order."""
 
 
+TakeReport = Callable[[bytes, str], Awaitable[str]]
+"""Keep the report in a message of a name; what it was, for the log. Raises StoreFailed, and nothing for the report."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """The outside world, as an attempt needs it."""
@@ -61,6 +65,7 @@ class Ports:
     clock: Clock
     shuffle: Shuffle
     decision_cache: DecisionCache = field(default_factory=DecisionCache)
+    take_report: TakeReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""One bounded HTTPS GET: the MTA-STS policy of a domain (RFC 8461 section 3.3, RFC 9112).
+"""Bounded HTTPS: the GET of a domain's MTA-STS policy (RFC 8461 section 3.3, RFC 9112), the POST of a report.
 
 Connects to the addresses that it is given, never to a name, and through no proxy. The certificate is verified before
 the request is sent. Only a whole answer 200 of type text/plain counts: no redirect is followed, and a body that is cut
@@ -75,6 +75,55 @@ async def fetch_policy(
         return FetchFailed(FetchFailure.FETCH, f"{host} did not answer in full within {deadline_seconds:g} s")
     except OSError as error:
         return _NoPolicy(f"the connection to {host} broke: {os_error_words(error)}").failure
+
+
+async def post(
+    host: str,
+    path: str,
+    addresses: Sequence[str],
+    body: bytes,
+    kind: str,
+    *,
+    connect: Connect,
+    port: int = HTTPS_PORT,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> str | None:
+    """POST a body of a type, at the first of `addresses` that can be connected to; why it failed, or None.
+
+    Any 2xx will do, and nothing else. The certificate is not verified: a TLS report may be about just that, and is no
+    secret (RFC 8460 section 3). Never raises for the network.
+    """
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            stream = await _connect_to_any(addresses, port, connect)
+            try:
+                return await _posted(host, path, stream, body, kind)
+            finally:
+                stream.abort()
+    except _NoPolicy as no:
+        return no.failure.detail
+    except TimeoutError:
+        return f"{host} did not answer in full within {deadline_seconds:g} s"
+    except OSError as error:
+        return f"the connection to {host} broke: {os_error_words(error)}"
+
+
+async def _posted(host: str, path: str, plain: Stream, body: bytes, kind: str) -> str | None:
+    """Raises _NoPolicy, OSError."""
+    stream, handshake = await start_tls(plain, host)
+    if isinstance(handshake, HandshakeFailed):
+        return f"the TLS handshake with {host} failed: {handshake.detail}"
+    lines = (
+        f"POST {path} HTTP/1.1",
+        f"Host: {host}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(body)}",
+        "User-Agent: Letterlock",
+        "Connection: close",
+    )
+    await stream.write("\r\n".join((*lines, "", "")).encode("ascii") + body)
+    head = await _read_head(_Reader(stream))
+    return None if 200 <= head.status < 300 else f"{host} answered {head.status}"
 
 
 async def _connect_to_any(addresses: Sequence[str], port: int, connect: Connect) -> Stream:

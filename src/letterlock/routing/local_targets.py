@@ -58,7 +58,15 @@ class Maildir:
         return f"maildir:{self.template}"
 
 
-FinalHop = LmtpSocket | LmtpLoopback | Maildir
+@dataclass(frozen=True, slots=True)
+class ReportBox:
+    """The reports of others: each message is read as a TLS or DMARC report, and kept for `letterlock reports`."""
+
+    def __str__(self) -> str:
+        return "reports:"
+
+
+FinalHop = LmtpSocket | LmtpLoopback | Maildir | ReportBox
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class LmtpHost:
 
 
 def parse_final_hop(text: str) -> FinalHop | LmtpHost | None:
-    """The place that a route's `next_hop` names; None when it begins with neither `lmtp:` nor `maildir:`.
+    """The place that a route's `next_hop` names; None when it begins with none of `lmtp:`, `maildir:`, `reports:`.
 
     Raises BadFinalHop.
     """
@@ -80,6 +88,10 @@ def parse_final_hop(text: str) -> FinalHop | LmtpHost | None:
             return _socket(rest) if rest.startswith("/") else _lmtp_server(rest)
         case "maildir":
             return _maildir(rest)
+        case "reports":
+            if rest:
+                raise BadFinalHop("nothing follows reports:")
+            return ReportBox()
     return None
 
 

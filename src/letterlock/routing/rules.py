@@ -67,6 +67,10 @@ class Rules:
         for relays in (self._relays, self._sender_relays):
             yield from (relay.rule for relay in relays if relay.rule is not None)
 
+    def routes(self) -> Iterator[RelayHost]:
+        """Every route."""
+        return iter(self._relays)
+
     def relay_for(self, domain: str, sender: str | None = None) -> RelayHost | None:
         """The route for a domain or address literal, from a sender's domain; None when its mail goes by MX.
 

@@ -21,7 +21,7 @@ from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.route_settings import SettingsByRoute
-from letterlock.deliver.session import EvidenceSource
+from letterlock.deliver.session import EvidenceSource, TakeReport
 from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
 from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.mail.envelope import Envelope
@@ -75,9 +75,11 @@ class Deliverer:
         failed: Callable[[], None] = _nobody,
         boot: str = "",
         observers: Observers = NOBODY,
+        take_report: TakeReport | None = None,
     ) -> None:
         """`dialer_from` makes who dials from given addresses; `failed` is called when a recipient failed for good and
-        that is on disk. `boot` names what the monotonic clock counts from. `observers` are shown every attempt."""
+        that is on disk. `boot` names what the monotonic clock counts from. `observers` are shown every attempt;
+        `take_report` keeps what comes for the reports."""
         self._options = options
         self._store = store
         self._clock = clock
@@ -86,7 +88,7 @@ class Deliverer:
         self._chance = chance
         self._failed = failed
         self._observers = observers
-        self._ways = Ways(dialer_from, clock, chance)
+        self._ways = Ways(dialer_from, clock, chance, take_report)
         self._ways.reload(options, route_settings, discoverer)
         self._places = Places(discoverer.destination_key)
         self._destination_key = self._places.of

@@ -9,7 +9,7 @@ from typing import TypeVar
 from letterlock.deliver.decision_cache import DecisionCache
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
-from letterlock.deliver.session import EvidenceSource, Ports
+from letterlock.deliver.session import EvidenceSource, Ports, TakeReport
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
 from letterlock.sasl.client_login import Credentials
@@ -21,11 +21,18 @@ _T = TypeVar("_T")
 class Ways:
     """The ports and options of deliveries: from the route's source address, without the extensions that it ignores."""
 
-    def __init__(self, dialer_from: Callable[[SourceAddresses], Dialer], clock: Clock, chance: random.Random) -> None:
+    def __init__(
+        self,
+        dialer_from: Callable[[SourceAddresses], Dialer],
+        clock: Clock,
+        chance: random.Random,
+        take_report: TakeReport | None = None,
+    ) -> None:
         """`dialer_from` makes who dials from given addresses. `reload` comes before anything else."""
         self._dialer_from = dialer_from
         self._clock = clock
         self._chance = chance
+        self._take_report = take_report
 
     def reload(self, options: DeliverOptions, route_settings: SettingsByRoute, discoverer: EvidenceSource) -> None:
         """Deliver by these from now on."""
@@ -54,6 +61,7 @@ class Ways:
             clock=self._clock,
             shuffle=self._shuffled,
             decision_cache=self._decision_cache,
+            take_report=self._take_report,
         )
         options = replace(self._options, source=settings.source, ignore_ehlo=settings.ignore_ehlo, login=settings.login)
         return ports, options

@@ -1,5 +1,6 @@
-"""Final delivery of one task on this machine: to an LMTP server, or into Maildirs."""
+"""Final delivery of one task on this machine: to an LMTP server, into Maildirs, or to the reports."""
 
+import asyncio
 from collections.abc import Sequence
 
 from letterlock.deliver.local.lmtp import Handed, deliver_by_lmtp
@@ -7,10 +8,13 @@ from letterlock.deliver.local.maildir import Letter, deliver_to_maildirs
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
-from letterlock.mail.checked_content import Body
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body, LargeContent
+from letterlock.mail.unpacking import MAX_PACKED_OCTETS
 from letterlock.policy.reasons import Reason
-from letterlock.queue.tasks import Attempt, DeliveryTask
-from letterlock.routing.local_targets import FinalHop, Maildir
+from letterlock.queue.store import StoreFailed
+from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
+from letterlock.routing.local_targets import FinalHop, Maildir, ReportBox
 
 
 async def deliver_locally(
@@ -31,6 +35,8 @@ async def deliver_locally(
     started_at = ports.clock.now()
     if isinstance(target, Maildir):
         handed = await _into_maildirs(task, body, target, ports, options)
+    elif isinstance(target, ReportBox):
+        handed = await _to_reports(task, body, ports)
     else:
         handed = await deliver_by_lmtp(
             target, task.envelope, task.recipients, body, ports=ports, options=options, pool=pool
@@ -62,3 +68,38 @@ async def _into_maildirs(
     )
     made = await deliver_to_maildirs(target, letter, task.recipients)
     return Handed(outcomes={outcome.recipient: outcome for outcome in made}, connected_at=now, ready_at=now)
+
+
+async def _to_reports(task: DeliveryTask, body: Body, ports: Ports) -> Handed:
+    """Whatever the message is, nothing goes back: its sender is a program, or made up."""
+    now = ports.clock.now()
+    if ports.take_report is None:  # the route is new
+        return Handed(
+            outcomes={each: _deferred(each, "the server has to be restarted first") for each in task.recipients}
+        )
+    try:
+        text = await ports.take_report(await asyncio.to_thread(_whole, body), task.envelope.id)
+    except StoreFailed as error:
+        made = {each: _deferred(each, f"the report cannot be kept: {error}") for each in task.recipients}
+    else:
+        kind = OutcomeKind.DELIVERED
+        made = {
+            each: RecipientOutcome(recipient=each, kind=kind, status="2.0.0", text=text) for each in task.recipients
+        }
+    return Handed(outcomes=made, connected_at=now, ready_at=now)
+
+
+def _deferred(recipient: Mailbox, why: str) -> RecipientOutcome:
+    return RecipientOutcome(recipient=recipient, kind=OutcomeKind.DEFERRED, status="4.3.0", text=why)
+
+
+def _whole(body: Body) -> bytes:
+    """The message, as far as a report may be large. Raises ContentLost."""
+    if not isinstance(body, LargeContent):
+        return body
+    found = bytearray()
+    for block in body.blocks():
+        found += block
+        if len(found) > MAX_PACKED_OCTETS:
+            break  # refused by its size
+    return bytes(found)

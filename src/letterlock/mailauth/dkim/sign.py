@@ -52,6 +52,8 @@ GUARDED_IF_PRESENT = (
     b"list-post",
     b"list-owner",
     b"list-archive",
+    b"tls-report-domain",  # RFC 8460 section 5.3: both are to be signed
+    b"tls-report-submitter",
     b"feedback-id",
 )
 # Of each name: RFC 5322 section 3.6 allows one, and Resent- blocks repeat. All names together must stay below the 256
