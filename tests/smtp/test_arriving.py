@@ -99,6 +99,16 @@ def test_no_more_is_held_than_has_not_been_handed_over() -> None:
     assert len(message.content) == len(HEADER) + 20 * len(MANY)
 
 
+def test_each_piece_is_handed_over_once() -> None:
+    driver, _ = sent(HEADER + MANY)
+    [message] = driver.messages
+    whole = octets_of(message.content)
+    found = arriving.ArrivingContent(LIMITS)
+    found.take(HEADER + MANY, dotless=True, last=True)
+    assert octets_of(found.whole()) == whole
+    assert found.hand_over() == []
+
+
 def test_rfc5322_2_2_text_without_a_header_is_no_header() -> None:
     """Some programs send no header at all; the first line that is no field ends the search."""
     driver, answer = sent(MANY * 3, ServerLimits(max_message_octets=8 * PIECE_OCTETS))

@@ -71,8 +71,11 @@ class ArrivingContent:
         return pieces
 
     def whole(self) -> LargeContent:
-        """The content, whose end has come: but for what was handed over, its octets count what that had."""
-        pieces = (self.head or b"", *self._pieces)
+        """The content, whose end has come, but for what was handed over: its octets count that too.
+
+        What is in it is handed over thereby: nobody can write it to the disk a second time.
+        """
+        pieces = (self.head or b"", *self.hand_over())
         return LargeContent(pieces=pieces, octets=self.octets, ascii_only=self.ascii_only, dotless=self.dotless)
 
 
