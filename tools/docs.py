@@ -77,6 +77,8 @@ NAMED = (
     "local",
     "milter",
     "policy_service",
+    "limit",
+    "dns_list",
 )  # each holds a table for each name
 INLINE_TABLES = ("selectors", "login")  # keys whose values are tables, with names of their own
 TITLES = {

@@ -1,6 +1,7 @@
-"""How much memory this machine has for us: of the machine, or of the control group that we run in (cgroups(7))."""
+"""The machine: how much memory it has for us (of a control group, cgroups(7)), and which start of it this is."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -35,3 +36,11 @@ def _limits(root: Path) -> Iterator[int]:
     for file in files:
         with suppress(OSError, ValueError):  # not there, or "max"
             yield int(file.read_text())
+
+
+def boot_id() -> str:
+    """The origin of the monotonic clock, which survives restarts of the server, but not of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # no Linux, or a sandbox without /proc: then this process is all that is known
+        return secrets.token_hex(16)

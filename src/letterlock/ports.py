@@ -75,6 +75,16 @@ class Dialer(Protocol):
         """
 
 
+class Rates(Protocol):
+    """How much somebody has sent lately, counted by all workers together."""
+
+    def take(self, key: str, cost: float, most: float, seconds: float, now: float) -> float:
+        """Count a cost for a key, of which at most `most` may come within `seconds`: 0.0, or how long it has to wait.
+
+        `now` is the monotonic time. What has to wait is not counted.
+        """
+
+
 class PolicyMemory(Protocol):
     """MTA-STS policies, for all workers and over restarts. Every verb may raise queue.store.StoreFailed."""
 

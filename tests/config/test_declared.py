@@ -60,6 +60,8 @@ def test_every_key_of_the_file_is_declared_or_a_table_of_its_own() -> None:
         "forwarding",
         "milter",
         "policy_service",
+        "limit",
+        "dns_list",
         "sender_route",
     }
     for table, model in TABLES.items():

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import itertools
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
+from letterlock.ports import Rates
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
@@ -24,6 +26,16 @@ from tests.memory_store import MemorySpool
 NOW = 1_790_000_000.0
 PATIENCE_SECONDS = 20.0  # a test that waits longer hangs
 ENVELOPE = b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n"
+
+
+class MovingClock:
+    """The machine's monotonic clock."""
+
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 class StandingClock:
@@ -169,16 +181,19 @@ async def world(
     *,
     host: str = "127.0.0.1",
     judge: JudgeMail | None = None,
+    rates: Rates | None = None,
+    moving: bool = False,
 ) -> AsyncIterator[World]:
-    """A listener with these options and this profile, stopped at the end."""
+    """A listener with these options and this profile, stopped at the end; `moving`: time passes."""
     store, delivery, ids = FakeStore(), Delivery(), itertools.count(1)
     listener = Listener(
         options or ReceiveOptions(hostname="mx.example.org"),
         store=cast("AcceptStore", store),
-        clock=StandingClock(),
+        clock=MovingClock() if moving else StandingClock(),
         new_id=lambda: f"ID{next(ids)}",
         handover=delivery,
         observers=Observers((ReceiptLog(),)),
+        rates=None if rates is None else lambda: rates,
         judge=judge,
     )
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:

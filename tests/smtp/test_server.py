@@ -30,8 +30,14 @@ def test_rfc5321_4_3_1_greeting_names_the_host() -> None:
 def test_rfc5321_4_1_1_1_ehlo_lists_the_extensions() -> None:
     assert Driver(starttls=True).send(b"EHLO client.example\r\n") == (
         b"250-mx.example.org\r\n250-PIPELINING\r\n250-SIZE 10000\r\n250-8BITMIME\r\n"
-        b"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n250-STARTTLS\r\n250 HELP\r\n"
+        b"250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n"
+        b"250-LIMITS RCPTMAX=1000\r\n250-STARTTLS\r\n250 HELP\r\n"
     )
+
+
+def test_rfc9422_4_2_the_number_of_recipients_that_is_taken_is_offered() -> None:
+    assert b"250-LIMITS RCPTMAX=1000\r\n" in Driver().send(b"EHLO client.example\r\n")
+    assert b"LIMITS" not in Driver().send(b"HELO client.example\r\n")
 
 
 def test_rfc5321_4_1_1_1_helo_lists_nothing() -> None:

@@ -22,14 +22,16 @@ from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, ope
 from letterlock.app.measuring import Meter, MetricsPlace, Parts
 from letterlock.app.report_parts import Reports, open_reports
 from letterlock.app.resolving import Dns, discovering, examine_upstreams, validated_dns
-from letterlock.app.system_clock import SystemClock, boot_id
+from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options
 from letterlock.deliver.log import DeliveryLog
 from letterlock.discover import Discoverer
 from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.discover.mail_authentication import MailJudge
 from letterlock.discover.recent_discoverer import RecentDiscoverer
+from letterlock.machine import boot_id
 from letterlock.net.dial import TcpDialer
+from letterlock.ports import Rates, Resolver
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.observing import Observers
@@ -80,6 +82,7 @@ class Server:
         doors: Doors,
         place: MetricsPlace | None = None,
         report_store: ReportStore | None = None,
+        rates: Callable[[], Rates] | None = None,
     ) -> None:
         self.options = options
         self.store = opened.store
@@ -98,7 +101,7 @@ class Server:
         self.reporter = self._make_reporter()
         self.deliverer = self._make_deliverer()
         self.collector = self._make_collector()
-        self.listener = self._make_listener(MailJudge(asked.resolver))
+        self.listener = self._make_listener(asked.resolver, rates)
         self.control = self._make_control(opened.leftovers)
         self.parts = Parts(
             listener=self.listener,
@@ -155,7 +158,7 @@ class Server:
             observers=self.observers,
         )
 
-    def _make_listener(self, judge: MailJudge) -> Listener:
+    def _make_listener(self, resolver: Resolver, rates: Callable[[], Rates] | None) -> Listener:
         return Listener(
             self.options.receive,
             store=self.store,
@@ -164,7 +167,9 @@ class Server:
             handover=self.deliverer,
             has_room=self.store.has_room,
             observers=self.observers,
-            judge=judge,
+            judge=MailJudge(resolver),
+            rates=rates,
+            resolver=resolver,
         )
 
     def _make_control(self, leftovers: Leftovers) -> ControlServer:
@@ -290,7 +295,7 @@ async def running(
             report_store = open_reports(options, options.state_directory)
             if report_store is not None:
                 stack.push_async_callback(report_store.close)
-            server = Server(options, opened, asked, discoverer, sockets, doors, place, report_store)
+            server = Server(options, opened, asked, discoverer, sockets, doors, place, report_store, state.rates)
             await server.reports.listen(stack)
             await server.control.start()
             opened.store.started()

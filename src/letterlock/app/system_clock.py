@@ -1,11 +1,6 @@
-"""The machine's clock, and which boot its monotonic half belongs to."""
+"""The machine's clock."""
 
-import logging
-import secrets
 import time
-from pathlib import Path
-
-log = logging.getLogger("letterlock.app.server")
 
 
 class SystemClock:
@@ -16,11 +11,3 @@ class SystemClock:
 
     now = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
-
-
-def boot_id() -> str:
-    """The origin of the monotonic clock, which survives restarts of the server, but not of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # no Linux, or a sandbox without /proc: then this process is all that is known
-        return secrets.token_hex(16)

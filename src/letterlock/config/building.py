@@ -11,6 +11,7 @@ import dns.name
 from letterlock.companion.options import PolicyServerOptions, ResolverDoorOptions
 from letterlock.config.declared import filled, is_written, value_of
 from letterlock.config.dkim_keys import signer
+from letterlock.config.limit_tables import dns_lists, rate_limits
 from letterlock.config.listeners import listeners
 from letterlock.config.local_domains import site
 from letterlock.config.mistakes import Lines
@@ -87,6 +88,8 @@ def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -
         ),
         users=file.accounts.users,
         site=site(file.table, file.local, file.forwarding),
+        rate_limits=rate_limits(file.limit),
+        dns_lists=dns_lists(file.dns_list),
         signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),
     )
 

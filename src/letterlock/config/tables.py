@@ -15,6 +15,7 @@ from letterlock.config.declared import Table, filled, filled_row, is_written, ke
 from letterlock.config.dkim_keys import DkimTable
 from letterlock.config.filters import MilterTable, PolicyServiceTable, check_filter
 from letterlock.config.key_file import reads_secrets
+from letterlock.config.limit_tables import DnsListTable, LimitTable
 from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.local_domains import ForwardingTable, LocalTable, LookupTable, check_names
 from letterlock.config.mistakes import wrong
@@ -188,6 +189,8 @@ class FileTable(TopKeys):
     table: dict[str, LookupTable] = Field({}, max_length=1000)
     milter: dict[str, MilterTable] = Field({}, max_length=100)
     policy_service: dict[str, PolicyServiceTable] = Field({}, max_length=100)
+    limit: dict[str, LimitTable] = Field({}, max_length=100)
+    dns_list: dict[DomainName, DnsListTable] = Field({}, max_length=20)
     local: dict[DomainName, LocalTable] = Field({}, max_length=10_000)
     forwarding: ForwardingTable = Field(default_factory=lambda: ForwardingTable.model_validate({}))
 
@@ -295,6 +298,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "table": LookupTable,
     "local": LocalTable,
     "milter": MilterTable,
+    "limit": LimitTable,
+    "dns_list": DnsListTable,
     "policy_service": PolicyServiceTable,
     "forwarding": ForwardingTable,
 }

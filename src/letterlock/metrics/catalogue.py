@@ -51,6 +51,10 @@ LIMITS = {
     "command_line": "a command line was too long",
     "receive_timeout": "[smtp] command_timeout_seconds or message_timeout_seconds: a client was too slow",
     "login_failures": "logins were put off after too many failures",
+    "rate_connections": "[limit] connections: a client was turned away",
+    "rate_messages": "[limit] messages: a message was put off",
+    "rate_recipients": "[limit] recipients: a recipient was put off",
+    "rate_octets": "[limit] octets: a message was put off",
     "max_concurrent": "[delivery] max_concurrent: mail that was due waited for another delivery to end",
     "max_concurrent_per_destination": "[delivery] max_concurrent_per_destination, or fewer after trouble there: "
     "mail that was due stayed in the queue",

@@ -11,7 +11,7 @@ from letterlock.mail.checked_content import SPOOLED_OCTETS, Body
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.net.streams import TcpStream
-from letterlock.ports import Clock
+from letterlock.ports import Clock, Rates, Resolver
 from letterlock.queue.observing import NOBODY, Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
@@ -24,7 +24,7 @@ from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import SessionJournal
 from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handover, Service, Services, Session
 from letterlock.receive.session_counts import SessionCounts
-from letterlock.receive.steps import steps_of
+from letterlock.receive.steps import Surroundings, steps_of
 from letterlock.smtp.arriving import MAX_HEADER_OCTETS
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
@@ -66,7 +66,8 @@ class Listener:
     """The receiving service, on the sockets of all listeners. `handover` gets what is on disk.
 
     `has_room`: whether the disk has room for a message of so many octets. `observers` are shown what was accepted.
-    `judge` authenticates mail from elsewhere; without it, nobody does.
+    `judge` authenticates mail from elsewhere; without it, nobody does. `rates` gives the counters of all workers, and
+    `resolver` asks DNS lists about clients.
     """
 
     def __init__(
@@ -80,8 +81,10 @@ class Listener:
         has_room: Callable[[int], bool] = _always,
         observers: Observers = NOBODY,
         judge: JudgeMail | None = None,
+        rates: Callable[[], Rates] | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
-        self._judge = judge
+        self._judge, self._rates, self._resolver = judge, rates, resolver
         memory = MemoryBudget(_memory(options))
         self._services = Services(
             options=options,
@@ -128,8 +131,16 @@ class Listener:
 
     def _service(self, profile: Profile) -> Service:
         services = self._services
-        room, judge, now = self._has_room, self._judge, services.clock.now
-        steps = steps_of(profile, services.options, services.memory, room, now, judge, services.observers)
+        around = Surroundings(
+            memory=services.memory,
+            has_room_on_disk=self._has_room,
+            clock=services.clock,
+            judge=self._judge,
+            observers=services.observers,
+            rates=self._rates,
+            resolver=self._resolver,
+        )
+        steps = steps_of(profile, services.options, around)
         return Service(profile, Pipeline(steps))
 
     async def start(self, sockets: Sequence[socket.socket], profile: Profile) -> None:

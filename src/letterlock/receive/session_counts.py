@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from letterlock.mail.replies import Reply
 from letterlock.receive.auth import PUT_OFF
 from letterlock.receive.limits import NO_MEMORY, STORE_FULL, TOO_MANY, TOO_MANY_FROM_YOU
+from letterlock.receive.rate_limits import TOO_MANY_MESSAGES, TOO_MANY_RECIPIENTS, TOO_MANY_SESSIONS, TOO_MUCH_MAIL
 from letterlock.smtp import server_replies as say
 
 LIMITS: Mapping[Reply, str] = {
@@ -15,6 +16,10 @@ LIMITS: Mapping[Reply, str] = {
     NO_MEMORY: "memory_in",
     STORE_FULL: "min_free_octets",
     PUT_OFF: "login_failures",
+    TOO_MANY_SESSIONS: "rate_connections",
+    TOO_MANY_MESSAGES: "rate_messages",
+    TOO_MANY_RECIPIENTS: "rate_recipients",
+    TOO_MUCH_MAIL: "rate_octets",
     say.TOO_LARGE: "max_message_octets",
     say.TEXT_LINE_TOO_LONG: "max_line_octets",
     say.TOO_MANY_RECIPIENTS: "max_recipients",

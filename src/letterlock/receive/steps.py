@@ -1,18 +1,22 @@
 """Which steps a listener runs. This list is the order of the pipeline; each step is in a module of its own."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from letterlock.ports import Clock, Rates, Resolver
 from letterlock.queue.observing import NOBODY, Observers
 from letterlock.receive.ask_milter import AskMilter
 from letterlock.receive.ask_policy import AskPolicy
 from letterlock.receive.auth import RequireLogin, RequireOwnSender
 from letterlock.receive.authenticate_mail import AuthenticateMail, JudgeMail, RemoveForgedResults
+from letterlock.receive.check_dns_lists import CheckDnsLists
 from letterlock.receive.header_duties import CompleteHeader
 from letterlock.receive.limits import MemoryBudget, RequireRoom
 from letterlock.receive.local_recipients import CheckRecipients, ExpandRecipients
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Step
-from letterlock.receive.profiles import SUBMITS, Profile
+from letterlock.receive.profiles import SUBMITS, Profile, Role
+from letterlock.receive.rate_limits import LimitRates
 from letterlock.receive.relay import RefuseRelaying
 from letterlock.receive.seal_arc import SealArc
 from letterlock.receive.sign_dkim import SignDkim
@@ -20,27 +24,39 @@ from letterlock.receive.tls_steps import HeedTlsRequiredNo, RequireTls
 from letterlock.receive.trace import AddReceived
 
 
-def steps_of(
-    profile: Profile,
-    options: ReceiveOptions,
-    memory: MemoryBudget,
-    has_room_on_disk: Callable[[int], bool],
-    now: Callable[[], float],
-    judge: JudgeMail | None = None,
-    observers: Observers = NOBODY,
-) -> Iterator[Step]:
-    """The steps of a listener, in the order in which they run. `now`: seconds since 1970."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What steps need besides options: what all listeners share, and the world outside.
+
+    `judge` None: nobody authenticates mail from elsewhere. `rates`, `resolver` None: no such limits, no DNS lists.
+    """
+
+    memory: MemoryBudget
+    has_room_on_disk: Callable[[int], bool]
+    clock: Clock
+    judge: JudgeMail | None = None
+    observers: Observers = NOBODY
+    rates: Callable[[], Rates] | None = None
+    resolver: Resolver | None = None
+
+
+def steps_of(profile: Profile, options: ReceiveOptions, around: Surroundings) -> Iterator[Step]:
+    """The steps of a listener, in the order in which they run."""
     if profile.requires_tls and not profile.implicit_tls:
         yield RequireTls()
     if profile.role in SUBMITS and options.users is not None:
         yield RequireLogin()
         yield RequireOwnSender(options.users)
-    yield RequireRoom(memory, has_room_on_disk)
+    if options.rate_limits and around.rates is not None:
+        yield LimitRates(options.rate_limits, around.rates(), around.clock.monotonic)
+    yield RequireRoom(around.memory, around.has_room_on_disk)
     yield RefuseRelaying(profile.domains)
-    yield from recipient_steps(options, now)
+    if options.dns_lists and profile.role is Role.MX and around.resolver is not None:
+        yield CheckDnsLists(options.dns_lists, around.resolver)
+    yield from recipient_steps(options, around.clock.now)
     for service in profile.policies:
         yield AskPolicy(service)
-    yield from message_steps(profile, options, judge, observers)
+    yield from message_steps(profile, options, around.judge, around.observers)
 
 
 def recipient_steps(options: ReceiveOptions, now: Callable[[], float]) -> Iterator[Step]:

@@ -287,10 +287,10 @@ class SmtpServer(ServerSession):
         self._say(Reply(250, self._offers() if self._extended else (self._hostname,)))
 
     def _offers(self) -> tuple[str, ...]:
-        size = self._limits.max_message_octets
         return say.offers(
             self._hostname,
-            size,
+            self._limits.max_message_octets,
+            self._limits.max_recipients,
             starttls=self._starttls and not self._secure,
             secure=self._secure,
             mechanisms=self._mechanisms,

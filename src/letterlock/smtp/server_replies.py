@@ -9,11 +9,17 @@ def reply(code: int, *lines: str) -> Reply:
 
 
 def offers(
-    hostname: str, max_message_octets: int, *, starttls: bool, secure: bool, mechanisms: tuple[str, ...] = ()
+    hostname: str,
+    max_message_octets: int,
+    max_recipients: int,
+    *,
+    starttls: bool,
+    secure: bool,
+    mechanisms: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """The lines of the reply to EHLO."""
     words = [hostname, "PIPELINING", f"SIZE {max_message_octets}", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN"]
-    words += ["CHUNKING", "SMTPUTF8"]
+    words += ["CHUNKING", "SMTPUTF8", f"LIMITS RCPTMAX={max_recipients}"]  # RFC 9422 section 4.2
     if starttls:
         words.append("STARTTLS")
     if mechanisms:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import dns.name
 
+from letterlock.machine import boot_id
+from letterlock.queue.store import StoreFailed
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
+from letterlock.state.rate_file import RateFile
 from letterlock.state.trust_points import TrustPointFile
 
 
@@ -16,6 +19,7 @@ class StateInFiles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._policies: PolicyStore | None = None
+        self._rates: RateFile | None = None
 
     def policies(self) -> PolicyStore:
         """The policies. Raises StoreFailed."""
@@ -27,7 +31,19 @@ class StateInFiles:
         """The file of a trust point."""
         return TrustPointFile(self._directory, zone, anchors)
 
+    def rates(self) -> RateFile:
+        """The counters. Raises StoreFailed."""
+        if self._rates is None:
+            path = self._directory / "rates"
+            try:
+                self._rates = RateFile(path, boot_id())
+            except OSError as error:
+                raise StoreFailed(f"{path} cannot be used: {error.strerror}") from None
+        return self._rates
+
     async def close(self) -> None:
         """Finish what is being written."""
+        if self._rates is not None:
+            self._rates.close()
         if self._policies is not None:
             await self._policies.close()

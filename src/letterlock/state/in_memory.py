@@ -7,6 +7,7 @@ import dns.name
 from letterlock.resolver.rollover import TrustPoint, begin
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
+from letterlock.state.rate_file import RateFile
 
 
 class RememberedTrustPoint:
@@ -30,6 +31,7 @@ class StateInMemory:
 
     def __init__(self) -> None:
         self._policies: PolicyStore | None = None
+        self._rates: RateFile | None = None
         self._trust_points: dict[tuple[dns.name.Name, frozenset[str]], RememberedTrustPoint] = {}
 
     def policies(self) -> PolicyStore:
@@ -42,6 +44,12 @@ class StateInMemory:
         """The trust point of a zone."""
         configured = zone, frozenset(map(str, anchors))
         return self._trust_points.setdefault(configured, RememberedTrustPoint(begin(zone)))
+
+    def rates(self) -> RateFile:
+        """The counters."""
+        if self._rates is None:
+            self._rates = RateFile(None, "")
+        return self._rates
 
     async def close(self) -> None:
         """Nothing is written anywhere, but a thread has worked for the policies."""

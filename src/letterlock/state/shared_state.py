@@ -10,7 +10,7 @@ from typing import Protocol
 
 import dns.name
 
-from letterlock.ports import PolicyMemory, TrustPointMemory
+from letterlock.ports import PolicyMemory, Rates, TrustPointMemory
 from letterlock.resolver.trust_anchors import TrustAnchor
 
 
@@ -22,6 +22,9 @@ class SharedState(Protocol):
 
     def trust_point(self, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> TrustPointMemory:
         """The keys seen of a zone for which these anchors are configured (RFC 5011)."""
+
+    def rates(self) -> Rates:
+        """What clients and users have sent lately; opened at the first call. Raises StoreFailed."""
 
     async def close(self) -> None:
         """Finish what is being written."""
