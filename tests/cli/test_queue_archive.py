@@ -1,8 +1,10 @@
 """`letterlock queue export` and `import`, as an operator runs them against real servers, and with kills in between."""
 
 import asyncio
+import base64
 import contextlib
 import json
+import smtplib
 import sys
 import tarfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -246,3 +248,42 @@ async def test_an_import_survives_kills_and_other_workers_and_nothing_comes_twic
     assert len(sink.arrived) == exported
     assert set(sink.arrived.values()) == {1}
     assert sink.damaged == []
+
+
+def send_large(port: int, content: bytes) -> None:
+    with smtplib.SMTP("127.0.0.1", port, timeout=SECONDS) as client:
+        client.sendmail("a@b.example", ["to@[127.0.0.1]"], content)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_a_large_message_that_lies_in_a_file_of_its_own_is_whole_in_the_archive(
+    tmp_path: Path, sealed: bool
+) -> None:
+    body = b"".join(b"%08d\r\n" % number for number in range(400_000))  # four megabytes
+    found = []
+    for name, given in (("old", True), ("new", False)):
+        with unused_port(shared=False) as port:
+            config = _config(tmp_path / name, port, 9, 1)
+            if sealed:
+                key_for(config)
+            async with serving(config, "asking 127"):
+                if given:
+                    await asyncio.to_thread(send_large, port, b"Subject: large\r\n\r\n" + body)
+                    assert (await letterlock("queue", "export", tmp_path / "q.tar.gz", "--config", config)).status == 0
+                else:
+                    ran = await letterlock("queue", "import", tmp_path / "q.tar.gz", "--hold", "--config", config)
+                    assert ran.status == 0, ran.err
+                listed = (await letterlock("queue", "list", "--json", "--config", config)).data["messages"]
+                assert len(listed) == 1
+                shown = await letterlock(
+                    "queue", "show", listed[0]["id"], "--message", "--full", "--raw", "--config", config
+                )
+                assert body.decode().replace("\r\n", "\n") in shown.out.replace("\r\n", "\n")
+                found.append((listed[0]["id"], listed[0]["size"]))
+    assert found[0] == found[1]
+
+
+def key_for(config: Path) -> None:
+    (config.parent / "queue.key").write_text(base64.b64encode(KEY).decode() + "\n")
+    (config.parent / "queue.key").chmod(0o600)
+    config.write_text(config.read_text().replace("[queue]\n", '[queue]\nkey_file = "queue.key"\n'))
