@@ -145,7 +145,7 @@ done
 chmod 755 "$root"/opt/letterlock/.venv/bin/* "$root"/usr/local/sbin/*
 cat >"$root/var/world/script"
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec chroot "$root" env -i PATH=$path HOME=/root LC_ALL=C.UTF-8 TZ=UTC bash /var/world/script
+exec chroot "$root" env -i PATH=$path PYTHON={python} HOME=/root LC_ALL=C.UTF-8 TZ=UTC bash /var/world/script
 """
 
 

@@ -13,6 +13,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell shows
 COMPLETION = "_LETTERLOCK_COMPLETE"  # set by the scripts in packaging/completions when a shell completes a command line
 
 VERBS = {
+    "setup": "letterlock.cli.setup.command",
     "serve": "letterlock.cli.serve",
     "check": "letterlock.cli.check.command",
     "check-mail": "letterlock.cli.check_mail.command",

@@ -1,0 +1,1 @@
+"""`letterlock setup DOMAIN`: from an empty machine to a mail server."""
