@@ -23,12 +23,13 @@ class TcpStream:
     Raises OSError when it is made and the peer is gone already; the socket is then closed.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, peer: str | None = None) -> None:
+        """`peer`: the IP address of the client behind the proxy that connected."""
         try:
             connection.setblocking(False)
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._peer = _address(connection)
+            self._peer = peer or _address(connection)
         except OSError:
             connection.close()
             raise

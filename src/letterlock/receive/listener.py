@@ -9,7 +9,9 @@ from dataclasses import replace
 
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body
 from letterlock.mail.envelope import Envelope
+from letterlock.mail.printable import printable
 from letterlock.mail.replies import Reply
+from letterlock.net.proxy_header import BadProxyHeader, Introduced, read_proxy_header
 from letterlock.net.streams import TcpStream
 from letterlock.ports import Clock, Rates, Resolver
 from letterlock.queue.observing import NOBODY, Observers
@@ -22,12 +24,14 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Pipeline
 from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import SessionJournal
+from letterlock.receive.relay import Network, is_within
 from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handover, Service, Services, Session
 from letterlock.receive.session_counts import SessionCounts
 from letterlock.receive.steps import Surroundings, steps_of
 from letterlock.smtp.arriving import MAX_HEADER_OCTETS
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
+INTRODUCTION_SECONDS = 5.0  # a proxy sends its header at once: it may be lost once and sent again
 log = logging.getLogger("letterlock.receive")
 
 
@@ -102,6 +106,7 @@ class Listener:
         )
         self._started: list[Service] = []
         self._accepting: list[asyncio.Task[None]] = []
+        self._introducing: set[asyncio.Task[None]] = set()
         self._sessions: dict[asyncio.Task[None], Session] = {}
 
     @property
@@ -153,9 +158,9 @@ class Listener:
 
     async def stop(self, grace_seconds: float) -> None:
         """Accept no more connections, let open mail transactions end within the grace, then drop what is left."""
-        for task in self._accepting:
+        for task in (*self._accepting, *self._introducing):
             task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await asyncio.gather(*self._accepting, *self._introducing, return_exceptions=True)
         self._accepting.clear()
         deadline = asyncio.get_running_loop().time() + grace_seconds
         for session in self._sessions.values():
@@ -180,8 +185,42 @@ class Listener:
                 self._welcome(connection, self._started[number])
 
     def _welcome(self, connection: socket.socket, service: Service) -> None:
+        proxies = service.profile.proxies
+        if proxies and self._came_by_proxy(connection, proxies):
+            task = asyncio.create_task(self._hear_proxy(connection, service))
+            self._introducing.add(task)
+            task.add_done_callback(self._introducing.discard)
+            return
+        self._begin(connection, service, Introduced())
+
+    def _came_by_proxy(self, connection: socket.socket, proxies: Sequence[Network]) -> bool:
         try:
-            stream = TcpStream(connection)
+            return is_within(connection.getpeername()[0].partition("%")[0], proxies)
+        except OSError:  # gone before we looked: whoever takes it next finds out
+            return False
+
+    async def _hear_proxy(self, connection: socket.socket, service: Service) -> None:
+        """Begin the session of the client that a proxy introduces."""
+        if len(self._introducing) > self._services.options.max_connections:
+            connection.close()
+            return
+        try:
+            connection.setblocking(False)
+            async with asyncio.timeout(INTRODUCTION_SECONDS):
+                introduced = await read_proxy_header(connection)
+        except (BadProxyHeader, OSError) as error:
+            why = "no header in time" if isinstance(error, TimeoutError) else error
+            log.warning("a connection from a proxy was closed: %s", printable(str(why)))
+            connection.close()
+            return
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        self._begin(connection, service, introduced)
+
+    def _begin(self, connection: socket.socket, service: Service, introduced: Introduced) -> None:
+        try:
+            stream = TcpStream(connection, introduced.source)
         except OSError:  # gone before we looked
             connection.close()
             return
@@ -189,7 +228,7 @@ class Listener:
         if reply is not None:
             _turn_away(connection, stream, reply, self._services.counts)
             return
-        session = Session(stream, self._services, service, met_at=connection.getsockname()[0])
+        session = Session(stream, self._services, service, met_at=introduced.destination or connection.getsockname()[0])
         task = asyncio.create_task(session.run())
         self._sessions[task] = session
         task.add_done_callback(lambda task: self._see_off(task, stream.peer))

@@ -78,6 +78,15 @@ class Profile:
             "servers that it is forwarded to. Unset: no seal.",
         ),
     ] = None
+    proxies: Annotated[
+        tuple[Network, ...],
+        RowKey(
+            "listener.proxies",
+            "Load balancers that introduce their clients by the PROXY protocol, version 1 or 2. Only these must send "
+            "its header, and only theirs is believed; others are clients themselves.",
+            most=1000,
+        ),
+    ] = ()
     milters: tuple[Milter, ...] = ()
     policies: tuple[PolicyService, ...] = ()
     tls_required_no_networks: Annotated[
