@@ -281,3 +281,51 @@ async def test_a_queue_of_version_6_is_taken_over(tmp_path: Path) -> None:
         assert await again.body("M1") == HEAD
         await again.accept(envelope("M2", ANN, CAT), await large(tmp_path), next_attempt_at=0)
         assert octets_of(await again.body("M2")) == HEAD + b"".join(PIECES)
+
+
+async def test_a_message_that_was_removed_while_it_was_read_is_no_damage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with queue(tmp_path) as store:
+        await store.accept(envelope("M1", ANN, CAT), await large(tmp_path), next_attempt_at=0)
+        body = await store.body("M1")
+        await store.obey(Order(kind=OrderKind.REMOVE, at=1), ["M1"])
+        with pytest.raises(ContentLost):
+            octets_of(body)
+        await store.quarantine("M1", "No such file or directory")
+    assert not [each for each in caplog.records if each.levelname == "CRITICAL"]
+
+
+async def test_shared_by_two_messages_each_keeps_its_own(tmp_path: Path) -> None:
+    """An alias that leads to several senders makes several messages of one."""
+    for seal in SEALS:
+        directory = tmp_path / str(seal.encrypts)
+        directory.mkdir()
+        async with queue(directory, seal) as store:
+            body = await large(directory, seal)
+            second = await store.share(body)
+            await store.accept(envelope("M1", ANN, CAT), body, next_attempt_at=0)
+            await store.accept(envelope("M2", ANN, CAT), second, next_attempt_at=0)
+            assert len(files(directory)) == 2
+            await store.obey(Order(kind=OrderKind.REMOVE, at=1), ["M1"])
+            assert len(files(directory)) == 1
+        async with queue(directory, seal) as store:
+            assert octets_of(await store.body("M2")) == HEAD + b"".join(PIECES)
+
+
+@pytest.mark.parametrize("seal", SEALS)
+@pytest.mark.parametrize("in_clear", [True, False])
+async def test_a_copy_for_an_archive_is_whole(tmp_path: Path, seal: ContentSeal, in_clear: bool) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for directory in (one, two):
+        directory.mkdir()
+    async with queue(one, seal) as store:
+        body = await large(one, seal)
+        sent = replace(envelope("M1", ANN, CAT), size=len(body))
+        await store.accept(sent, body, next_attempt_at=0)
+        copy = await store.copy("M1", in_clear=in_clear)
+    assert copy is not None
+    assert copy.sealed is (seal.encrypts and not in_clear)
+    async with queue(two, seal) as store:
+        assert await store.restore("archive", copy)
+        assert octets_of(await store.body("M1")) == HEAD + b"".join(PIECES)

@@ -19,7 +19,7 @@ from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.dsn import in_seven_bits
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import Body, ContentLost, LargeContent, has_utf8_header
+from letterlock.mail.checked_content import Body, ContentLost, LargeContent, has_utf8_header, in_one_piece
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import RecipientOutcome
@@ -94,6 +94,13 @@ def _a_bug() -> SessionLost:
     return SessionLost(code, text)
 
 
+def _in_seven_bits(body: Body) -> bytes | None:
+    """Nothing for one on the disk: no notification of a mail server is that large."""
+    if isinstance(body, LargeContent) and body.tail is not None:
+        return None
+    return in_seven_bits(in_one_piece(body))
+
+
 async def _next(blocks: Iterator[bytes], content: LargeContent) -> bytes | None:
     """The next block; the disk is not read in the event loop. Raises ContentLost."""
     return next(blocks, None) if content.tail is None else await asyncio.to_thread(next, blocks, None)
@@ -107,7 +114,7 @@ class _Sending:
         self._conversation = session.conversation
         offered = self._conversation.client.capabilities
         if envelope.reverse_path is None and not (offered.eight_bit_mime or body.isascii()):
-            body = (in_seven_bits(body) if isinstance(body, bytes) else None) or body
+            body = _in_seven_bits(body) or body
         self._envelope = envelope
         self._body = body
         self._server = server

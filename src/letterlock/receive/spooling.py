@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent, Tail
-from letterlock.queue.store import AcceptStore, Spool
+from letterlock.queue.store import AcceptStore, Spool, StoreFailed
 from letterlock.smtp.arriving import ArrivingContent
 
 
@@ -31,6 +31,8 @@ class Spooling:
             return content
         head, *rest = content.pieces
         tail: Tail = await self._spool_for(arriving).finish(rest)
+        if len(head) + tail.octets != content.octets:  # cannot be; and nothing else would notice before the receiver
+            raise StoreFailed(f"a message has {content.octets} bytes, and {len(head) + tail.octets} are on the disk")
         return replace(content, pieces=(head,), tail=tail)
 
     def _spool_for(self, arriving: ArrivingContent) -> Spool:

@@ -158,8 +158,10 @@ class SqliteStore:
 
     async def quarantine(self, message_id: str, why: str) -> None:
         """Set a message aside whose content cannot be read."""
-        log.critical("%s: quarantined: %s", message_id, why)
-        await self._writer.do(lambda db: run(db, "set_message_aside", why, message_id).rowcount)
+        if await self._writer.do(lambda db: run(db, "set_message_aside", why, message_id).rowcount):
+            log.critical("%s: quarantined: %s", message_id, why)
+        else:
+            log.info("%s: was removed while it was read", message_id)
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
         """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
@@ -167,10 +169,14 @@ class SqliteStore:
         await self._remove_tails((lease.message_id,))
 
     async def _remove_tails(self, message_ids: Collection[str]) -> None:
-        """Remove the files of those of these messages that are gone, for good."""
+        """Remove the files of those of these messages that are gone for good. Never raises: what ended them is done."""
         if not self._tail_names or not (ours := self._tail_names.keys() & message_ids):
             return
-        there = await self._writer.do_aside(lambda db: {each for each in ours if run(db, "message", each).fetchone()})
+        try:
+            there = await self._writer.do_aside(lambda db: {one for one in ours if run(db, "message", one).fetchone()})
+        except StoreFailed as error:
+            log.warning("files of finished messages stay until the next start: %s", error)
+            return
         await self.tails.remove([self._tail_names.pop(each) for each in ours - there if each in self._tail_names])
 
     async def release(self, lease: Lease, *, next_attempt_at: float) -> None:
