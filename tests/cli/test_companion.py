@@ -90,7 +90,9 @@ def test_enable_and_disable_leave_everything_as_it_was(machine: Machine) -> None
     assert facts.parameters["smtp_tls_security_level"] == "dane"
     assert facts.parameters["smtp_tls_dane_insecure_mx_policy"] == "dane"
     assert (
-        facts.chroot_resolv_conf == facts.resolv_conf == "nameserver 127.0.0.1\n# by the network\nsearch example.org\n"
+        facts.chroot_resolv_conf
+        == facts.resolv_conf
+        == "nameserver 127.0.0.1\noptions edns0 trust-ad\n# by the network\nsearch example.org\n"
     )
     assert 'upstream = ["192.0.2.53"]' in machine.config.read_text()
     assert machine.commands[-1] == ("postfix", "-c", str(machine.etc), "reload")

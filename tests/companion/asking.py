@@ -92,7 +92,7 @@ async def open_door(worlds: Worlds | None = None, options: PolicyServerOptions |
     """A policy door on loopback."""
     worlds, clock = worlds or Worlds(), Clock()
     memory = AnswerMemory(worlds, clock.monotonic)
-    door = PolicyDoor(options or PolicyServerOptions(), memory, Operating(memory, worlds, clock).commands)
+    door = PolicyDoor(options or PolicyServerOptions(), memory, Operating(memory, worlds).commands)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         await door.start([listening])

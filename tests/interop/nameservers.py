@@ -144,9 +144,23 @@ def _authority(
 
 
 @contextmanager
+def forwarding_unbound(directory: Path, place: Place, upstream: Place, anchor: Path) -> Iterator[Program]:
+    """Unbound, validating from `anchor`, that asks one upstream for everything."""
+    forward = f'forward-zone:\n  name: "."\n  forward-addr: {upstream}'
+    with _unbound(directory, place, forward, anchor) as program:
+        yield program
+
+
+@contextmanager
 def unbound(directory: Path, place: Place, stubs: Mapping[str, Place], anchor: Path) -> Iterator[Program]:
     """Unbound, validating from `anchor`, led to each zone's authority by `stubs`."""
     served = "\n".join(f'stub-zone:\n  name: "{zone}"\n  stub-addr: {authority}' for zone, authority in stubs.items())
+    with _unbound(directory, place, served, anchor) as program:
+        yield program
+
+
+@contextmanager
+def _unbound(directory: Path, place: Place, served: str, anchor: Path) -> Iterator[Program]:
     config = directory / "unbound.conf"
     config.write_text(
         f"""
@@ -166,6 +180,7 @@ server:
   do-not-query-localhost: no
   do-ip6: no
   local-zone: "test." nodefault
+  local-zone: "example." nodefault
   access-control: 127.0.0.0/8 allow
   edns-buffer-size: 1232
 remote-control:

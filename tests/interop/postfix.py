@@ -124,10 +124,34 @@ def sender(
 
 
 @contextmanager
-def _postfix(directory: Path, place: Place, hostname: str, parameters: Mapping[str, str]) -> Iterator[Postfix]:
+def companion_sender(
+    directory: Path, place: Place, *, resolver: str, parameters: Mapping[str, str]
+) -> Iterator[Postfix]:
+    """A Postfix that sends by MX, whose chrooted smtp(8) asks one resolver at port 53, as after `companion enable`."""
+    directory.mkdir(mode=0o755)
+    settings = {
+        "smtp_tls_security_level": "dane",
+        "smtp_dns_support_level": "dnssec",
+        "smtp_tls_dane_insecure_mx_policy": "dane",
+        "smtp_host_lookup": "dns",
+        "smtp_tls_loglevel": "1",
+        "mynetworks": "127.0.0.0/8",
+        "smtp_connect_timeout": "10s",
+        **parameters,
+    }
+    with _postfix(directory, place, "sender.lab.test", settings, f"nameserver {resolver}\n") as postfix:
+        yield postfix
+
+
+@contextmanager
+def _postfix(
+    directory: Path, place: Place, hostname: str, parameters: Mapping[str, str], resolv_conf: str | None = None
+) -> Iterator[Postfix]:
     need_root("postfix")
     log = directory / "postfix.log"
     etc = _configure(directory, place, hostname, parameters, log)
+    if resolv_conf is not None:
+        _chroot_smtp(directory, resolv_conf)
 
     def ready() -> bool:
         wrapped = parameters.get("smtpd_tls_wrappermode") == "yes"
@@ -137,6 +161,14 @@ def _postfix(directory: Path, place: Place, hostname: str, parameters: Mapping[s
     command: list[str | Path] = [Path(run("postconf", "-hd", "daemon_directory").strip()) / "master", "-c", etc, "-s"]
     with running(f"postfix-{directory.name}", command, log=log, ready=ready, separate_log=True) as program:
         yield Postfix(directory, place, program)
+
+
+def _chroot_smtp(directory: Path, resolv_conf: str) -> None:
+    """Let smtp(8) run in the queue directory, as Debian has it, with a resolv.conf of its own."""
+    master = directory / "etc" / "master.cf"
+    master.write_text(master.read_text().replace("smtp unix - - n - - smtp", "smtp unix - - y - - smtp"))
+    (directory / "queue" / "etc").mkdir()
+    (directory / "queue" / "etc" / "resolv.conf").write_text(resolv_conf)
 
 
 def _configure(directory: Path, place: Place, hostname: str, parameters: Mapping[str, str], log: Path) -> Path:

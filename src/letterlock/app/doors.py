@@ -102,8 +102,10 @@ class Doors:
         self._discoverer = discoverer.for_another_server()
         self._fingerprints = options.policy_server.answer == "fingerprint"
         self.memory = AnswerMemory(self._decide, clock.monotonic)
-        self.operating = Operating(self.memory, self._decide, clock)
-        self.policy = PolicyDoor(options.policy_server, self.memory, self.operating.commands)
+        self.operating = Operating(self.memory, self._decide, options.deliver.port)
+        self.policy = PolicyDoor(
+            options.policy_server, self.memory, self.operating.commands, usual_port=options.deliver.port
+        )
         self.resolver = ResolverDoor(options.resolver_door, DnsAnswering(resolver, clock.now))
 
     async def _decide(self, hop: NextHop) -> Decided:

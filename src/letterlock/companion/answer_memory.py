@@ -1,7 +1,7 @@
 """Policies that were decided, ready to be sent; those in use are decided again before they end.
 
 Bounded by count: the least recently used go first. An entry holds the replies as bytes and little else, so that 50,000
-destinations fit into some 40 MB (`python -m bench.companion`). One memory serves one event loop.
+destinations take some 50 MB (`python -m bench.companion`). One memory serves one event loop.
 """
 
 import asyncio

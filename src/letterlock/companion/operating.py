@@ -10,11 +10,10 @@ from typing import Any
 
 from letterlock.companion.answer_memory import MAX_DESTINATIONS, AnswerMemory, replies
 from letterlock.companion.deciding import Decided
-from letterlock.companion.postfix_key import next_hop
+from letterlock.companion.postfix_key import SMTP_PORT, next_hop
 from letterlock.companion.postfix_policy import HostDemand, NotDemanded, NotFoundOut
 from letterlock.mtasts.sts_evidence import Absent, Known, PolicyUnavailable, StsEvidence
 from letterlock.policy.reasons import Reason, section, sentence
-from letterlock.ports import Clock
 from letterlock.resolver.answer import Answer, LookupFailure
 from letterlock.routing.routes import NextHop
 
@@ -31,7 +30,7 @@ class Operating:
 
     memory: AnswerMemory
     decide: Callable[[NextHop], Awaitable[Decided]]
-    clock: Clock
+    usual_port: int = SMTP_PORT
 
     @property
     def commands(self) -> Mapping[bytes, Callable[[str], Awaitable[str]]]:
@@ -66,7 +65,7 @@ class Operating:
 
     async def query(self, key: str) -> dict[str, object]:
         """The answer for a next hop, and everything that it was derived from. Raises NoNextHop."""
-        hop = next_hop(key.encode())
+        hop = next_hop(key.encode(), self.usual_port)
         if hop is None:
             raise NoNextHop(f"{key!r} is not a next hop: write example.org, example.org:587 or [mx.example.org]")
         decided = await self.decide(hop)

@@ -16,7 +16,7 @@ from typing import cast
 
 from letterlock.companion.answer_memory import AnswerMemory, PolicyEntry
 from letterlock.companion.options import PolicyServerOptions
-from letterlock.companion.postfix_key import next_hop
+from letterlock.companion.postfix_key import SMTP_PORT, next_hop
 from letterlock.routing.routes import NextHop
 from letterlock.socketmap.netstrings import BadNetstring, NetstringReader, netstring
 from letterlock.socketmap.questions import NOT_FOUND, ok, permanent, read_request, temporary
@@ -38,6 +38,7 @@ class _Doors:
     options: PolicyServerOptions
     memory: AnswerMemory
     commands: Mapping[bytes, Command]
+    usual_port: int
     connections: "set[_Connection]" = field(default_factory=set)
     stopping: bool = False
 
@@ -46,12 +47,19 @@ class PolicyDoor:
     """Answers on sockets between `start` and `stop`.
 
     `commands` are verbs for operators, by the names that postfix-tlspol gave them; only this machine may use them.
+    `usual_port`: of MX hosts.
     """
 
     def __init__(
-        self, options: PolicyServerOptions, memory: AnswerMemory, commands: Mapping[bytes, Command] | None = None
+        self,
+        options: PolicyServerOptions,
+        memory: AnswerMemory,
+        commands: Mapping[bytes, Command] | None = None,
+        *,
+        usual_port: int = SMTP_PORT,
     ) -> None:
-        self._doors = _Doors(options, memory, commands or {})
+        self._doors = _Doors(options, memory, commands or {}, usual_port)
+        self.places: list[tuple[str, int]] = []  # the TCP addresses that it accepts on
         self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -63,6 +71,7 @@ class PolicyDoor:
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on bound, listening sockets; they stay the caller's to close."""
         loop = asyncio.get_running_loop()
+        self.places += [each.getsockname()[:2] for each in sockets if each.family != socket.AF_UNIX]
         for each in sockets:
             own = each.dup()
             if each.family == socket.AF_UNIX:
@@ -175,7 +184,7 @@ class _Connection(asyncio.Protocol):
             return None if self._is_local else permanent("only this machine may do that")
         if kind not in _MAPS:
             return permanent("this server has the maps QUERY, QUERYwithTLSRPT and transport")
-        hop = next_hop(key)
+        hop = next_hop(key, self._doors.usual_port)
         if hop is None or (kind == b"TRANSPORT" and hop.domain in self._doors.options.local_domains):
             return NOT_FOUND
         entry = self._doors.memory.known(hop)
@@ -203,7 +212,7 @@ class _Connection(asyncio.Protocol):
         try:
             if kind in self._doors.commands:
                 return ok(await self._doors.commands[kind](key.decode("utf-8", errors="replace")))
-            hop = next_hop(key)
+            hop = next_hop(key, self._doors.usual_port)
             if hop is None:
                 return NOT_FOUND
             return self._reply(kind, await self._entry(kind, hop))

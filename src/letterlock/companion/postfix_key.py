@@ -11,8 +11,11 @@ _MAX_OCTETS = 300  # a name of 253 octets with brackets and a port; anything lon
 _IN_BRACKETS = re.compile(r"\[([^\[\]]+)\](?::([a-z0-9-]+))?")
 
 
-def next_hop(key: bytes) -> NextHop | None:
-    """The next hop; None for what is none, such as a parent domain (`.example.org`), a mailbox or a socket's path."""
+def next_hop(key: bytes, usual_port: int = SMTP_PORT) -> NextHop | None:
+    """The next hop, at `usual_port` if the key has no port.
+
+    None for what is none, such as a parent domain (`.example.org`), a mailbox or a socket's path.
+    """
     try:
         text = key.decode("utf-8").lower()  # SMTPUTF8: Postfix may ask for U-labels
     except UnicodeDecodeError:
@@ -20,14 +23,14 @@ def next_hop(key: bytes) -> NextHop | None:
     if not text or len(key) > _MAX_OCTETS or text[0] in "./@" or "@" in text:
         return None
     try:
-        return _in_brackets(text) if text[0] == "[" else _by_mx(text)
+        return _in_brackets(text, usual_port) if text[0] == "[" else _by_mx(text, usual_port)
     except InvalidName:
         return None
 
 
-def _in_brackets(text: str) -> NextHop | None:
+def _in_brackets(text: str, usual_port: int) -> NextHop | None:
     found = _IN_BRACKETS.fullmatch(text)
-    port = _port(found[2]) if found else None
+    port = _port(found[2], usual_port) if found else None
     if found is None or port is None:
         return None
     inner = found[1]
@@ -37,15 +40,15 @@ def _in_brackets(text: str) -> NextHop | None:
     return NextHop(normalise(inner), port, is_host=True)
 
 
-def _by_mx(text: str) -> NextHop | None:
+def _by_mx(text: str, usual_port: int) -> NextHop | None:
     name, colon, service = text.partition(":")
-    port = _port(service if colon else None)
+    port = _port(service if colon else None, usual_port)
     return None if port is None or is_ip_address(name) else NextHop(normalise(name), port)
 
 
-def _port(service: str | None) -> int | None:
+def _port(service: str | None, usual_port: int) -> int | None:
     if service is None:
-        return SMTP_PORT
+        return usual_port
     if service.isascii() and service.isdigit() and len(service) <= 5:
         return int(service) if 0 < int(service) < 65536 else None
     return _PORTS.get(service)

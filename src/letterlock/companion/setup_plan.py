@@ -17,6 +17,8 @@ CA_FILE = "/etc/ssl/certs/ca-certificates.crt"  # of Debian's ca-certificates
 REPORTING_VERSION = (3, 10)  # the first Postfix that reads policy_type and the like
 _FIXED: Mapping[tuple[int, ...], int] = {(3, 6): 17, (3, 7): 13, (3, 8): 8, (3, 9): 2}
 """The first patch level whose smtp_tls_dane_insecure_mx_policy is right whatever the security level; since 3.10 all."""
+RESOLVER_OPTIONS = "options edns0 trust-ad"
+"""Without them glibc hides the AD bit from programs that do not ask for it, such as Exim (resolv.conf(5))."""
 _WEAK = ("", "none", "may")
 
 
@@ -91,7 +93,8 @@ def has_fixed_mx_policy(version: tuple[int, ...]) -> bool:
 def _resolv_text(before: str | None) -> str:
     """The same with our door as the only name server: with a second one, a program asks it when ours is stopped."""
     kept = [line for line in (before or "").splitlines() if line.split()[:1] != ["nameserver"]]
-    return "\n".join([f"nameserver {DNS_PLACE.rpartition(':')[0]}", *kept]) + "\n"
+    options = [] if any("trust-ad" in line for line in kept) else [RESOLVER_OPTIONS]
+    return "\n".join([f"nameserver {DNS_PLACE.rpartition(':')[0]}", *options, *kept]) + "\n"
 
 
 def _policy(facts: PostfixFacts, draft: _Draft, *, alone: bool) -> None:

@@ -82,15 +82,18 @@ class Box:
 
 
 @asynccontextmanager
-async def running_box(attack: Attack, tell: Tell = say_nothing, *, sts_with_dane: bool = False) -> AsyncIterator[Box]:
+async def running_box(
+    attack: Attack, tell: Tell = say_nothing, *, sts_with_dane: bool = False, partial_dane: bool = False
+) -> AsyncIterator[Box]:
     """A box from start to end; `tell` hears what its servers and attackers do. Raises NoFreeAddresses.
 
-    `sts_with_dane`: the domain with MTA-STS has DANE as well, which the table does not show.
+    `sts_with_dane`: the domain with MTA-STS has DANE as well, which the table does not show; `partial_dane`:
+    its second MX host has none.
     """
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="letterlock-lab-")))
         berths = stack.enter_context(reserved(BERTHS))
-        world = make_world(berths, now=time.time(), sts_with_dane=sts_with_dane)
+        world = make_world(berths, now=time.time(), sts_with_dane=sts_with_dane, partial_dane=partial_dane)
         honest = {
             site.protection: MailServer(site.host, site.credential.server_context(directory), tell)
             for site in world.sites.values()

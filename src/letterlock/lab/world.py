@@ -70,18 +70,23 @@ class World:
 
     def policy(self, mx: str) -> bytes:
         """An MTA-STS policy in force that names one host."""
-        return f"version: STSv1\nmode: enforce\nmx: {mx}\nmax_age: 604800\n".encode()
+        second = f"mx: {mx.replace('mx.', 'mx2.', 1)}\n"  # only some worlds have it
+        return f"version: STSv1\nmode: enforce\nmx: {mx}\n{second}max_age: 604800\n".encode()
 
 
-def make_world(berths: Berths, *, now: float, sts_with_dane: bool = False) -> World:
+def make_world(berths: Berths, *, now: float, sts_with_dane: bool = False, partial_dane: bool = False) -> World:
     """A fresh world with fresh keys, whose MX hosts are at the given berths.
 
-    `sts_with_dane`: the domain with MTA-STS is signed, and has DANE as well.
+    `sts_with_dane`: the domain with MTA-STS is signed, and has DANE as well; `partial_dane`: and a second MX host, by
+    the same address, which has no TLSA records.
     """
     public, private = make_authority("Lab Public CA"), make_authority("Lab Private CA")
     sites = {protection: _site(number, protection, public, private) for number, protection in enumerate(DOMAINS)}
     attacker_host = f"mx.{ATTACKER_DOMAIN}"
-    zones = _zones(berths, sites, private, sts_with_dane=sts_with_dane)
+    zones = _zones(berths, sites, private, sts_with_dane=sts_with_dane or partial_dane)
+    if partial_dane:
+        site = sites[SiteProtection.MTA_STS]
+        _add_second_mx(next(each for each in zones if each.origin.to_text() == f"{site.domain}."), berths, site)
     for zone in zones:
         zone.publish(Validity.around(now))
     return World(
@@ -150,6 +155,11 @@ def _domain(site: Site, berths: Berths, private: Credential, *, sts_with_dane: b
         zone.add("_mta-sts", "TXT", f'"v=STSv1; id={POLICY_ID};"')
         zone.add("mta-sts", "A", berths.address(POLICY_BERTH))
     return zone
+
+
+def _add_second_mx(zone: Zone, berths: Berths, site: Site) -> None:
+    zone.add("@", "MX", "10 mx", "20 mx2")
+    zone.add("mx2", "A", berths.address(site.berth))
 
 
 def _add_mx(zone: Zone, address: str) -> None:
