@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from letterlock.dsn import Fate, Report, ToldRecipient, compose, in_seven_bits
 from letterlock.mail.addresses import Mailbox
+from letterlock.mailauth.dkim.sign import Signer
+from letterlock.mailauth.message import split
+from tests.mailauth.dkim.forging import ed25519_key
 
 NOW = 1_800_000_000.0
 ANN = Mailbox("ann", "example.net")
@@ -45,6 +48,13 @@ def test_rfc2046_5_2_1_a_message_is_not_encoded_and_its_header_goes_on() -> None
     assert seven.isascii()
     assert b"gr" not in seven.partition(b"text/rfc822-headers")[2]
     assert whole.partition(b"text/plain")[2][:500] == seven.partition(b"text/plain")[2][:500], "the rest is as it was"
+
+
+def test_a_signature_that_the_change_breaks_is_left_out() -> None:
+    whole = composed(TOLD, CONTENT)
+    signed = Signer([ed25519_key("example.net")]).sign(split(whole), NOW) + whole
+    assert signed.startswith(b"DKIM-Signature: ")
+    assert in_seven_bits(signed) == in_seven_bits(whole)
 
 
 def test_rfc6533_5_what_is_global_is_encoded() -> None:

@@ -1,5 +1,6 @@
 """Keys that rotate, on the disk: private, whole after a kill at any point, and changed by one command at a time."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -88,3 +89,13 @@ def test_a_kill_before_the_state_is_replaced_leaves_the_old_one(
     assert directory.read() == MADE
     directory.write(SIGNING)
     assert directory.read() == SIGNING
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_belongs_to_the_servers_user_who_reads_it_on_reload(tmp_path: Path) -> None:
+    directory = KeyDirectory(tmp_path / "keys", owner=65_534)
+    with directory.locked():
+        directory.add("r1", b"secret")
+        directory.write(MADE)
+    made = [directory.path, directory.pem("r1"), directory.path / "rotation.json"]
+    assert {each.stat().st_uid for each in made} == {65_534}

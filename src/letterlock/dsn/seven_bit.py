@@ -12,12 +12,16 @@ _REPORT = re.compile(rb"^Content-Type:[ \t]*multipart/report\b(?:[^\r\n]|\r\n[ \
 _BOUNDARY = re.compile(rb"boundary=(?:\"([^\"\r\n]{1,70})\"|([^\s;\"]{1,70}))", re.IGNORECASE)
 _KIND = re.compile(rb"^Content-Type:[ \t]*([!-:<-~]+)", re.IGNORECASE | re.MULTILINE)
 _8BIT = re.compile(rb"^(Content-Transfer-Encoding:[ \t]*)8bit[ \t]*(?=\r?$)", re.IGNORECASE | re.MULTILINE)
+_SIGNATURE = re.compile(rb"^DKIM-Signature:(?:[^\r\n]|\r\n[ \t])*+\r\n", re.IGNORECASE | re.MULTILINE)
 _MESSAGES = frozenset({b"message/rfc822", b"message/global"})
 _ENCODABLE = (b"text/", b"message/global-")  # RFC 6533 section 5
 
 
 def in_seven_bits(notification: bytes) -> bytes | None:
-    """The same notification without octets above 127; None when it is none, or cannot be had so."""
+    """The same notification without octets above 127; None when it is none, or cannot be had so.
+
+    Our own signature, which stands above From, does not survive the change: it is left out.
+    """
     head, empty_line, body = notification.partition(b"\r\n\r\n")
     report = _REPORT.search(head)
     named = _BOUNDARY.search(report[0]) if report else None
@@ -30,6 +34,7 @@ def in_seven_bits(notification: bytes) -> bytes | None:
     *others, rest = parts
     last, _, after = rest.partition(marker + b"--")
     made = [_part(each) for each in (*others, last)]
+    head = _SIGNATURE.sub(b"", head + b"\r\n")[:-2]
     whole = _8BIT.sub(rb"\g<1>7bit", head) + b"\r\n" + marker.join((before, *(b"\r\n" + each for each in made)))
     whole += marker + b"--" + after
     return whole if whole.isascii() and whole.count(marker) == len(made) + 1 else None
