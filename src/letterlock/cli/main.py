@@ -27,6 +27,7 @@ VERBS = {
     "queue": "letterlock.cli.queue.command",
     "top": "letterlock.cli.top",
     "log": "letterlock.cli.log.command",
+    "reports": "letterlock.cli.report_verbs",
     "dkim": "letterlock.cli.dkim",
     "users": "letterlock.cli.users",
     "companion": "letterlock.cli.companion",

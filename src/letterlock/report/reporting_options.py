@@ -39,7 +39,11 @@ class ReportingOptions:
     ] = None
     tls_organization: Annotated[
         str | None,
-        Key("tls_reports.organization", "Who reports, for people. Unset: the domain of `from`.", restart=True),
+        Key(
+            "tls_reports.organization",
+            "The name of the organization that reports, for people. Unset: the domain of `from`.",
+            restart=True,
+        ),
     ] = None
     postfix_socket: Annotated[
         Path | None,
@@ -78,7 +82,11 @@ class ReportingOptions:
     ] = None
     dmarc_organization: Annotated[
         str | None,
-        Key("dmarc_reports.organization", "Who reports, for people. Unset: the domain of `from`.", restart=True),
+        Key(
+            "dmarc_reports.organization",
+            "The name of the organization that reports, for people. Unset: the domain of `from`.",
+            restart=True,
+        ),
     ] = None
 
     @property

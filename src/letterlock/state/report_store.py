@@ -110,7 +110,7 @@ class ReportStore:
             return cls(_connect(":memory:"))
         path = directory / FILE
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            _make(path)
             return cls(_connect_or_begin_anew(path))
         except (sqlite3.Error, OSError) as error:
             raise explain(error, f"cannot open the reports {path}") from None
@@ -288,6 +288,17 @@ class ReportStore:
             raise StoreFailed(f"the database of reports is damaged, in {error}") from None
 
 
+def _make(path: Path) -> None:
+    """Make the file, if there is none; root makes it for the owner of the directory, the server's user."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        if os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(descriptor)
+
+
 def _connect_or_begin_anew(path: Path) -> sqlite3.Connection:
     """Raises sqlite3.Error, OSError, StoreFailed."""
     try:
@@ -297,7 +308,7 @@ def _connect_or_begin_anew(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         log.critical("%s: %s: set aside; reports begin anew", path, error)
         path.replace(path.with_suffix(".damaged"))
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make(path)
         return _connect(str(path))
 
 
