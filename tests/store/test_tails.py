@@ -315,7 +315,10 @@ async def test_shared_by_two_messages_each_keeps_its_own(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("seal", SEALS)
 @pytest.mark.parametrize("in_clear", [True, False])
-async def test_a_copy_for_an_archive_is_whole(tmp_path: Path, seal: ContentSeal, in_clear: bool) -> None:
+async def test_a_copy_for_an_archive_is_whole_and_spooled_again_where_it_is_restored(
+    tmp_path: Path, seal: ContentSeal, in_clear: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("letterlock.store.tails.SPOOLED_OCTETS", 1000)
     one, two = tmp_path / "one", tmp_path / "two"
     for directory in (one, two):
         directory.mkdir()
@@ -328,4 +331,20 @@ async def test_a_copy_for_an_archive_is_whole(tmp_path: Path, seal: ContentSeal,
     assert copy.sealed is (seal.encrypts and not in_clear)
     async with queue(two, seal) as store:
         assert await store.restore("archive", copy)
-        assert octets_of(await store.body("M1")) == HEAD + b"".join(PIECES)
+        assert not await store.restore("archive", copy)
+        restored = await store.body("M1")
+        assert isinstance(restored, LargeContent)
+        assert (restored.head, restored.dotless) == (HEAD, False)
+        assert octets_of(restored) == HEAD + b"".join(PIECES)
+        assert len(files(two)) == 1
+        await store.obey(Order(kind=OrderKind.REMOVE, at=1), ["M1"])
+        assert not files(two)
+
+
+@pytest.mark.parametrize("content", [HEAD + b"a\nb\r\n" * 500, HEAD + b"x" * 2000, b"x\r\n" * 500])
+async def test_what_could_not_have_arrived_in_pieces_stays_whole(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("letterlock.store.tails.SPOOLED_OCTETS", 1000)
+    assert await Tails(tmp_path, IN_CLEAR).spooled(content) is content
+    assert not files(tmp_path)

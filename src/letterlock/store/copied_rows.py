@@ -1,7 +1,9 @@
 """Messages by value (queue.copies), from the rows of a database and into them."""
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import ContentLost, in_one_piece
@@ -11,7 +13,7 @@ from letterlock.queue.copies import AT_ONCE, MessageCopy, RecipientCopy, TaskCop
 from letterlock.store.parcels import Parcel, Row
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record
 from letterlock.store.sealing import ContentSeal
-from letterlock.store.tails import Tails
+from letterlock.store.tails import Tails, tail_name
 
 MAX_JOURNAL_OCTETS = 1 << 20  # chosen: hundreds of attempts; of a longer journal the newest records explain enough
 _NOTICES = ("due", "done", "quarantined")  # by recipient.told
@@ -111,6 +113,18 @@ def parcel_of(copy: MessageCopy, seal: ContentSeal) -> Parcel:
         recipient=[key | _recipient_row(place, each, envelope) for place, each in enumerate(copy.recipients)],
         attempt=[key | {"record": json.dumps(each, separators=(",", ":"))} for each in copy.journal],
     )
+
+
+async def spooled_parcel_of(copy: MessageCopy, seal: ContentSeal, tails: Tails) -> Parcel:
+    """The same; a large body goes into a file, as if it had arrived here. Raises Damaged, StoreFailed."""
+    parcel = await asyncio.to_thread(parcel_of, copy, seal)
+    name = copy.envelope.id
+    body = await tails.spooled(seal.open(name, copy.content) if copy.sealed else copy.content)
+    if (tail := tail_name(body)) is None:
+        return parcel
+    key: Row = {"message_id": name}
+    stored = seal.close(name, tails.pack(body))
+    return replace(parcel, body=[key | {"content": stored}], tail=[key | {"name": tail}])
 
 
 def _message_row(envelope: Envelope) -> Row:

@@ -34,8 +34,10 @@ from typing import IO
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from letterlock.mail.checked_content import PIECE_OCTETS, Body, ContentLost, LargeContent
+from letterlock.mail.checked_content import PIECE_OCTETS, SPOOLED_OCTETS, Body, ContentLost, LargeContent
 from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.smtp.arriving import MAX_HEADER_OCTETS
+from letterlock.smtp.content import has_bare_line_ends, has_dotted_line
 from letterlock.sqlite.disk import NO_ROOM, Disk
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import ContentSeal
@@ -342,6 +344,27 @@ class Tails:
         tail = FileTail(name, octets, sealed_as, self.folder, self._seal)
         return tail, bool(ascii_only), bool(dotless), stored[at + length :]
 
+    async def spooled(self, content: bytes) -> Body:
+        """A whole content, with its body in a file if it is large and has the form in which one arrives.
+
+        Raises StoreFailed.
+        """
+        if len(content) <= SPOOLED_OCTETS or (body_at := await asyncio.to_thread(_body_of, content)) is None:
+            return content
+        writer = self.writer()
+        try:
+            tail = await writer.finish([content[body_at:]])
+        except StoreFailed:
+            writer.discard()
+            raise
+        return LargeContent(
+            pieces=(content[:body_at],),
+            octets=len(content),
+            ascii_only=content.isascii(),
+            dotless=not has_dotted_line(content),
+            tail=tail,
+        )
+
     async def share(self, body: Body) -> Body:
         """The same content for another message, whose file lasts as long as that message does. Raises StoreFailed."""
         if not isinstance(body, LargeContent) or body.tail is None:
@@ -382,6 +405,14 @@ class Tails:
         self.sweep(())
         with suppress(OSError):
             self.folder.rmdir()
+
+
+def _body_of(content: bytes) -> int | None:
+    """Where the body begins, of a content that could have arrived so."""
+    end = content.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS)
+    if end < 0 or not content.endswith(b"\r\n") or has_bare_line_ends(content):
+        return None
+    return end + 4
 
 
 def tail_name(body: Body) -> str | None:

@@ -27,7 +27,7 @@ from letterlock.queue.tasks import (
 )
 from letterlock.sqlite.disk import nobody_helps
 from letterlock.sqlite.writer import Writer, explain
-from letterlock.store.copied_rows import copy_of, parcel_of
+from letterlock.store.copied_rows import copy_of, spooled_parcel_of
 from letterlock.store.parcels import Parcel, insert_parcel, read_parcel, take_parcel
 from letterlock.store.rows import Damaged, age_row, read_age, read_mailbox, read_record, recipient_rows
 from letterlock.store.sealing import IN_CLEAR, ContentSeal, check_key
@@ -284,7 +284,7 @@ class SqliteStore:
         """Put in a message of an archive, once. Raises UnreadableMessage."""
         message_id = copy.envelope.id
         try:
-            parcel = parcel_of(copy, self._seal)
+            parcel = await spooled_parcel_of(copy, self._seal, self.tails)
         except Damaged as error:
             raise UnreadableMessage(f"{message_id}: {error}") from None
 
@@ -296,7 +296,13 @@ class SqliteStore:
             insert_parcel(db, parcel)
             return True
 
-        return await self._writer.do_aside(work)
+        names = [str(row["name"]) for row in parcel.tail]
+        put_in = await self._writer.do_aside(work)
+        if put_in:
+            self._tail_names.update((message_id, name) for name in names)
+        else:
+            await self.tails.remove(names)
+        return put_in
 
     async def skip(self, archive: str, message_id: str) -> None:
         """Count a message of an archive as put in."""
