@@ -34,7 +34,8 @@ logging {{ type = "file"; filename = "{folder}/log"; level = "warning"; }}
 worker "normal" {{ bind_socket = "127.0.0.1:{http}"; count = 1; }}
 dkim {{ skip_multi = false; }}
 lua = "{folder}/rules.lua";
-modules {{ path = "/usr/share/rspamd/plugins/dkim_signing.lua"; }}
+modules {{ path = "/usr/share/rspamd/plugins/dkim_signing.lua"; path = "/usr/share/rspamd/plugins/arc.lua"; }}
+arc {{ enabled = true; }}
 dkim_signing {{
   enabled = true; sign_authenticated = true; sign_local = false; allow_username_mismatch = true;
   allow_hdrfrom_mismatch = true; use_domain = "envelope"; use_esld = false; check_pubkey = false; use_redis = false;
@@ -65,6 +66,11 @@ class Rspamd:
             return None
         field = "\r\n".join(first.splitlines())  # it folds by LF when it sees no line end; milters do not
         return f"DKIM-Signature: {field}\r\n".encode() + content
+
+    def arc(self, content: bytes) -> str:
+        """What it finds of the chain: `pass`, `fail` or `none`."""
+        symbols = self._answer(content, {}).get("symbols", {})
+        return "pass" if "ARC_ALLOW" in symbols else "none" if "ARC_NA" in symbols else "fail"
 
     def _asked(self, content: bytes) -> bool:
         return "R_DKIM_ALLOW" in self._answer(content, {}).get("symbols", {})
