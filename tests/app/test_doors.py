@@ -9,7 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import dns.edns
+import dns.message
+import dns.query
+import dns.rcode
+from dns.message import Message
+
 from letterlock.admin.client import Queues
+from letterlock.cli import serve as serve_module
+from letterlock.config import load
 from letterlock.socketmap.netstrings import NetstringReader, netstring
 from tests.cli.running import SECONDS, letterlock
 
@@ -22,6 +30,7 @@ listen = ["127.0.0.1:0"]
 directory = "{directory}/q"
 min_free_octets = 1
 [resolver]
+listen = ["127.0.0.1:{dns}"]
 upstream = ["127.0.0.1:1"]
 timeout_seconds = 0.2
 [policy_server]
@@ -41,7 +50,7 @@ def free_port() -> int:
 async def serving(directory: Path, verb: tuple[str, ...], workers: int = 1) -> AsyncIterator[tuple[Path, int]]:
     """A server of our own, ready."""
     port, config = free_port(), directory / "letterlock.toml"
-    config.write_text(CONFIG.format(workers=workers, directory=directory, port=port))
+    config.write_text(CONFIG.format(workers=workers, directory=directory, port=port, dns=free_port()))
     command = (sys.executable, "-m", "letterlock", *verb, "--config", str(config))
     ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ready.bind(str(directory / "notify"))
@@ -131,3 +140,20 @@ async def test_a_resolver_door_that_would_ask_itself_is_refused(tmp_path: Path) 
     assert ran.status == 1
     assert "would ask itself" in ran.err
     assert "hint: name the resolver" in ran.err
+
+
+def dns_replies(port: int) -> list[Message]:
+    """What the resolver door answers over UDP from different ports, and over TCP."""
+    asked = [dns.message.make_query(name, "A", want_dnssec=True) for name in ("a.example", "b.example", ".") * 4]
+    over_udp = [dns.query.udp(each, "127.0.0.1", SECONDS, port) for each in asked]
+    return [*over_udp, *(dns.query.tcp(each, "127.0.0.1", SECONDS, port) for each in asked[:3])]
+
+
+async def test_every_worker_answers_dns_and_all_have_one_secret_for_cookies(tmp_path: Path) -> None:
+    async with serving(tmp_path, ("serve",), workers=2) as (config, _):
+        port = load(config).keys.resolver_listen[0].port
+        replies = await asyncio.to_thread(dns_replies, port)
+        assert {each.rcode() for each in replies} == {dns.rcode.SERVFAIL}  # its upstream does not answer
+        assert all(any(option.otype == dns.edns.EDE for option in each.options) for each in replies)
+    assert serve_module.serve.name == "serve"
+    assert "letterlock.companion.dns_cookies" in sys.modules  # loaded before workers are forked

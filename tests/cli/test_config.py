@@ -191,3 +191,16 @@ def test_with_v_it_says_which_configuration_was_read(path: Path, monkeypatch: py
     monkeypatch.setenv(ENVIRONMENT, str(path))
     done = run("show", "-v")
     assert f"configuration: {path}" in done.stderr
+
+
+def test_the_doors_addresses_are_tried_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_upstreams", lambda _: iter(()))
+    monkeypatch.setattr(surroundings, "_reverse_names", lambda _: iter(()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        path = tmp_path / "letterlock.toml"
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+        path.write_text(f'[smtp]\nlisten = ["127.0.0.1:0"]\n[resolver]\nlisten = ["{at}"]\n[queue]\ndirectory = "q"\n')
+        done = CliRunner().invoke(config, ["check", "--config", str(path)])
+    assert done.exit_code == 1
+    assert f"cannot listen on {at}" in done.output

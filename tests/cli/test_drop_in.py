@@ -59,3 +59,9 @@ def test_a_queue_and_a_drop_elsewhere_are_to_be_written_too(tmp_path: Path) -> N
         "[Service]",
         "ReadWritePaths=-/srv/q",
     ]
+
+
+def test_the_directory_of_a_policy_socket_is_to_be_written_too(tmp_path: Path) -> None:
+    text = '[policy_server]\nlisten = ["127.0.0.1:8642", "unix:/var/spool/postfix/private/letterlock"]\n'
+    found = settings(printed(tmp_path, text + '[queue]\ndirectory = "/srv/q"\ndrop_directory = false\n'))
+    assert "ReadWritePaths=-/var/spool/postfix/private" in found

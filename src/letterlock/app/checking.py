@@ -7,13 +7,13 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from letterlock.app.binding import StartFailed, bind
 from letterlock.app.resolving import UNFIT_HINT, validated_dns
 from letterlock.app.surroundings import Found, surroundings
-from letterlock.config import BadConfig, Options, load
+from letterlock.config import BadConfig, Endpoint, Options, load
 from letterlock.config.dangers import dangers
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.queue.folders import CONTROL_SOCKET
@@ -100,14 +100,17 @@ def _binds(options: Options) -> Iterator[Found]:
     if is_running(options):
         yield Found("ok", "a server of this configuration is running, and has the addresses")
         return
-    try:
-        sockets = bind(options.listen)
-    except StartFailed as error:
-        yield Found("error", str(error))
-        return
-    for each in sockets:
-        each.close()
-    yield Found("ok", f"can listen on {', '.join(map(str, options.listen))}")
+    dns, policy = options.keys.resolver_listen, options.keys.policy_listen
+    places = [*options.listen, *dns, *(each for each in policy if isinstance(each, Endpoint))]
+    with ExitStack() as bound:
+        try:
+            for wanted, datagram in ((places, False), (dns, True)):
+                for each in bind(wanted, datagram=datagram):
+                    bound.enter_context(each)
+        except StartFailed as error:
+            yield Found("error", str(error))
+            return
+    yield Found("ok", f"can listen on {', '.join(map(str, places))}")
 
 
 def is_running(options: Options) -> bool:

@@ -1,6 +1,7 @@
 """What the shipped systemd unit has to allow beyond its own state directories, for one configuration."""
 
 from letterlock.config import Options
+from letterlock.config.checked_values import UnixPath
 from letterlock.deliver.local.maildir import base_of
 
 STATE = ("/var/lib/letterlock", "/var/lib/letterlock-drop")  # StateDirectory= of packaging/letterlock.service
@@ -18,6 +19,8 @@ def drop_in(options: Options) -> str:
     """A drop-in for the unit: the directories that the server writes to, and what else hides them."""
     wanted = [str(options.queue_directory), *(base_of(target) for target in options.maildirs)]
     wanted += [str(options.drop_directory)] if options.drop_directory else []
+    doors = [each.path for each in options.keys.policy_listen if isinstance(each, UnixPath)]
+    wanted += [str(path.parent) for path in doors]
     paths = [path for path in dict.fromkeys(wanted) if not _is_below(path, STATE)]
     if not paths:
         return _NOTHING
