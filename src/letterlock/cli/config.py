@@ -9,6 +9,7 @@ import click
 from letterlock.app.checking import check_all
 from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, found_configuration
+from letterlock.cli.importing.from_postfix import from_postfix
 from letterlock.config import EX_CONFIG, BadConfig, load, require_sources
 from letterlock.config.showing import effective, json_schema
 from letterlock.config.wording import toml_text
@@ -79,3 +80,6 @@ def check(config_path: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json_text({"found": [{"level": each.level, "text": each.text} for each in found]}, indent=2))
     sys.exit(0 if all(each.level == "ok" for each in found) else 1)
+
+
+config.add_command(from_postfix)

@@ -1,0 +1,1 @@
+"""Translates the configuration of other mail servers into ours."""

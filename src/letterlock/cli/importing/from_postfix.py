@@ -1,0 +1,53 @@
+"""`letterlock config from-postfix DIR`: Postfix's configuration as ours, and a list of what has no counterpart."""
+
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from letterlock.cli.importing.postfix_files import read_main, read_master
+from letterlock.cli.importing.postfix_translation import PostfixTranslator, TranslationFate, as_toml
+from letterlock.deliver.log import safe
+
+MAX_FILE_OCTETS = 1 << 22  # chosen: a table of tens of thousands of entries; a larger one belongs into SQLite
+
+
+@click.command("from-postfix")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def from_postfix(directory: Path) -> None:
+    """Translate the configuration of Postfix in DIR (main.cf, master.cf and the tables that they name).
+
+    Prints the configuration on standard output, and on standard error what became of each parameter, with its file and
+    line: translated, needless because it holds here anyway, or not translated, and why. Nothing is changed. Read the
+    result before you use it, and run `letterlock config check`.
+
+    \b
+    Exit status:
+       0  everything was translated or is needless
+       1  something was not translated, or a file cannot be read
+       2  usage error
+    """
+    try:
+        main = read_main(_read(directory / "main.cf"), str(directory / "main.cf"))
+        services = [*read_master(_read(directory / "master.cf"), str(directory / "master.cf"))]
+    except OSError as error:
+        click.echo(f"error: {error.filename} cannot be read: {error.strerror}", err=True)
+        sys.exit(1)
+    made = PostfixTranslator(main, services, _table, socket.getfqdn()).translate()
+    click.echo(as_toml(made), nl=False)
+    for note in made.notes:
+        click.echo(f"{safe(note.place)}: {safe(note.name)}: {note.fate.value}: {safe(note.text)}", err=True)
+    sys.exit(1 if any(note.fate is TranslationFate.LOST for note in made.notes) else 0)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_OCTETS).decode("utf-8", "backslashreplace")
+
+
+def _table(path: str) -> str | None:
+    try:
+        return _read(Path(path))
+    except OSError:
+        return None

@@ -1,0 +1,557 @@
+"""What each parameter of Postfix is here: a key, nothing that needs one, or nothing at all. Pure, but for tables.
+
+Every parameter that is set gets exactly one note, so that nothing is lost without a word.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from letterlock.app.output import json_text
+from letterlock.cli.importing.postfix_files import (
+    PostfixParameter,
+    PostfixService,
+    expanded,
+    seconds,
+    table_entries,
+    words,
+)
+
+SPOOL = "/var/spool/postfix"  # relative names of sockets begin here
+PASSWORD_FILE = "/etc/letterlock/smarthost.password"  # noqa: S105  # a place, not a password
+MIN_RECIPIENTS = 100  # RFC 5321 section 4.5.3.1.8
+TEXT_TABLES = ("hash", "btree", "lmdb", "cdb", "dbm", "texthash")
+_LEVELS = {"encrypt": "require-tls", "verify": "verify", "secure": "verify", "dane-only": "dane-only"}
+_DEFAULT_LEVELS = ("none", "may", "dane", "half-dane")
+_LOCAL_NAMES = ("localhost", "")
+_HARMLESS_NAMES = """
+alias_database append_dot_mydomain biff broken_sasl_auth_clients command_directory compatibility_level
+daemon_directory data_directory debug_peer_level debugger_command disable_vrfy_command html_directory
+local_recipient_maps mail_name mail_owner mail_version mailbox_size_limit mailq_path manpage_directory
+maillog_file meta_directory mydomain myorigin mynetworks_style newaliases_path queue_directory
+readme_directory sample_directory sendmail_path setgid_group shlib_directory smtp_dns_support_level
+smtp_host_lookup smtp_sasl_auth_enable smtp_sasl_security_options smtp_sasl_tls_security_options
+smtp_tls_loglevel smtp_tls_note_starttls_offer smtp_tls_session_cache_database smtpd_banner
+smtpd_data_restrictions smtpd_delay_reject smtpd_helo_required smtpd_sasl_auth_enable
+smtpd_sasl_authenticated_header smtpd_sasl_local_domain smtpd_sasl_security_options
+smtpd_sasl_tls_security_options smtpd_tls_auth_only smtpd_tls_CAfile smtpd_tls_CApath smtpd_tls_loglevel
+smtpd_tls_received_header smtpd_tls_session_cache_database smtpd_tls_session_cache_timeout smtpd_use_tls
+smtp_use_tls smtputf8_enable strict_rfc821_envelopes syslog_name tls_preempt_cipherlist tls_random_source
+unknown_local_recipient_reject_code milter_protocol smtpd_tls_wrappermode smtpd_tls_dh1024_param_file
+smtpd_tls_eecdh_grade
+"""
+_HARMLESS = frozenset(_HARMLESS_NAMES.split())
+"""What is so here in any case, or concerns Postfix's own files."""
+_INHERENT_NAMES = """
+permit permit_mynetworks permit_sasl_authenticated permit_auth_destination reject reject_unauth_destination
+defer_unauth_destination reject_unlisted_recipient reject_unknown_recipient_domain reject_non_fqdn_recipient
+reject_unauth_pipelining reject_invalid_helo_hostname reject_non_fqdn_sender
+"""
+_INHERENT = frozenset(_INHERENT_NAMES.split())
+"""Restrictions that hold here without being configured."""
+
+
+_HINTS = {
+    "smtp_tls_CAfile": "see `trust` of a rule",
+    "smtp_tls_CApath": "see `trust` of a rule",
+    "smtp_tls_protocols": "see `minimum_version` of a rule",
+    "smtp_tls_mandatory_protocols": "see `minimum_version` of a rule",
+    "smtpd_sasl_type": "users are in a file: letterlock users",
+    "smtpd_sasl_path": "users are in a file: letterlock users",
+    "content_filter": "see [milter]",
+    "header_checks": "see [milter]",
+    "body_checks": "see [milter]",
+    "sender_dependent_relayhost_maps": "see [sender_route]",
+    "smtpd_sender_login_maps": "see letterlock users add --sends-as",
+}
+
+
+class TranslationFate(StrEnum):
+    """What became of a parameter."""
+
+    TRANSLATED = "translated"
+    NEEDLESS = "needless"  # it is so here anyway
+    LOST = "not translated"
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationNote:
+    """What became of one parameter or line, and why."""
+
+    place: str
+    name: str
+    fate: TranslationFate
+    text: str
+
+
+@dataclass(slots=True)
+class Translation:
+    """Sections of TOML with their keys, in order; and the notes."""
+
+    sections: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: list[TranslationNote] = field(default_factory=list)
+
+    def set(self, section: str, key: str, value: object) -> None:
+        """A key; "" is the top of the file."""
+        self.sections.setdefault(section, {})[key] = toml(value)
+
+    def note(self, parameter: PostfixParameter | PostfixService, fate: TranslationFate, text: str) -> None:
+        """What became of it."""
+        self.notes.append(TranslationNote(parameter.place, parameter.name, fate, text))
+
+
+def toml(value: object) -> str:
+    """A value of TOML: that of JSON, but for tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + " }"
+    return json_text(value)
+
+
+class PostfixTranslator:
+    """Translates one configuration. `read_table` reads the text of a table's file; None: it cannot be read."""
+
+    def __init__(
+        self,
+        main: Mapping[str, PostfixParameter],
+        services: Iterable[PostfixService],
+        read_table: Callable[[str], str | None],
+        hostname: str,
+    ) -> None:
+        self.made = Translation()
+        self._main = main
+        self._services = [*services]
+        self._read_table = read_table
+        defaults = {"myhostname": hostname, "mydomain": hostname.partition(".")[2] or hostname}
+        defaults["myorigin"] = "$myhostname"
+        defaults["mydestination"] = "$myhostname, localhost.$mydomain, localhost"
+        self._known = defaults | {name: each.value for name, each in main.items()}
+        if "myhostname" in main and "mydomain" not in main:
+            self._known["mydomain"] = main["myhostname"].value.partition(".")[2]
+        self._seen: set[str] = set()
+        self._told: set[str] = set()
+        self._told_lost: set[tuple[str, str]] = set()
+
+    def value(self, name: str) -> str:
+        """A parameter with everything expanded; "" if it is not set."""
+        self._seen.add(name)
+        return expanded(self._known.get(name, ""), self._known)
+
+    def translate(self) -> Translation:
+        """All of it."""
+        for step in (self._top, self._limits, self._tls, self._listeners, self._rules, self._routes, self._filters):
+            step()
+        noted = {note.name for note in self.made.notes}
+        for name, parameter in self._main.items():
+            if name not in noted:
+                self.made.note(parameter, *self._fate(name, parameter.value))
+        return self.made
+
+    def _fate(self, name: str, value: str) -> tuple[TranslationFate, str]:
+        """What became of a parameter that no step took."""
+        if name in ("smtp_tls_CAfile", "smtp_tls_CApath") and value.startswith("/etc/ssl/certs"):
+            return TranslationFate.NEEDLESS, "the system's authorities are the default"
+        if name in _HARMLESS:
+            return TranslationFate.NEEDLESS, "holds here anyway, or concerns Postfix's own files"
+        if name in self._seen:
+            return (
+                (TranslationFate.TRANSLATED, "taken into account")
+                if value
+                else (TranslationFate.NEEDLESS, "it is empty")
+            )
+        if self._is_variable(name):
+            return TranslationFate.TRANSLATED, "used in other values"
+        return TranslationFate.LOST, _HINTS.get(name, "there is no such key here")
+
+    def _is_variable(self, name: str) -> bool:
+        """Whether the administrator made it up, for use in other values."""
+        uses = (f"${name}", f"${{{name}", f"$({name})")
+        return any(use in each.value for each in self._main.values() for use in uses)
+
+    def _done(self, name: str, text: str) -> None:
+        if name in self._main and name not in self._told:
+            self._told.add(name)
+            self.made.note(self._main[name], TranslationFate.TRANSLATED, text)
+
+    def _lost(self, name: str, text: str) -> None:
+        if name in self._main and (name, text) not in self._told_lost:
+            self._told_lost.add((name, text))
+            self.made.note(self._main[name], TranslationFate.LOST, text)
+
+    # --- one value, one key ------------------------------------------------------------------------------------------
+
+    def _top(self) -> None:
+        self.made.set("", "hostname", self.value("myhostname"))
+        self._done("myhostname", "hostname")
+        self.made.set("queue", "directory", "/var/lib/letterlock")
+
+    def _limits(self) -> None:
+        numbers = {
+            "message_size_limit": ("smtp", "max_message_octets"),
+            "smtpd_client_connection_count_limit": ("smtp", "max_connections_per_client"),
+            "queue_minfree": ("queue", "min_free_octets"),
+            "default_destination_concurrency_limit": ("delivery", "max_concurrent_per_destination"),
+            "smtp_destination_concurrency_limit": ("delivery", "max_concurrent_per_destination"),
+        }
+        for name, (section, key) in numbers.items():
+            if name in self._main:
+                self._number(name, section, key)
+        if "smtpd_recipient_limit" in self._main:
+            self._number("smtpd_recipient_limit", "smtp", "max_recipients", MIN_RECIPIENTS)
+        times = {
+            "maximal_queue_lifetime": ("lifetime_seconds", "d"),
+            "minimal_backoff_time": ("retry_first_seconds", "s"),
+            "maximal_backoff_time": ("retry_max_seconds", "s"),
+            "delay_warning_time": ("delay_notice_seconds", "h"),
+        }
+        for name, (key, unit) in times.items():
+            if name in self._main:
+                self._time(name, key, unit)
+        if sources := [value for name in ("smtp_bind_address", "smtp_bind_address6") if (value := self.value(name))]:
+            self.made.set("delivery", "source_address", sources)
+            self._done("smtp_bind_address", "delivery.source_address")
+            self._done("smtp_bind_address6", "delivery.source_address")
+        if own := words(self.value("proxy_interfaces")):
+            self.made.set("smtp", "own_addresses", own)
+            self._done("proxy_interfaces", "smtp.own_addresses")
+
+    def _number(self, name: str, section: str, key: str, least: int = 1) -> None:
+        value = self.value(name)
+        if not value.isdigit() or int(value) == 0:
+            self._lost(name, f"{value!r}: {section}.{key} needs a number")
+            return
+        self.made.set(section, key, max(least, int(value)))
+        self._done(name, f"{section}.{key}" + (f", at least {least}" if int(value) < least else ""))
+
+    def _time(self, name: str, key: str, unit: str) -> None:
+        found = seconds(self.value(name), unit)
+        if found is None:
+            self._lost(name, f"{self.value(name)!r} is not a time")
+            return
+        self.made.set("queue", key, int(found))
+        self._done(name, f"queue.{key}")
+
+    def _tls(self) -> None:
+        chain = words(self.value("smtpd_tls_chain_files"))
+        certificate, key = self.value("smtpd_tls_cert_file"), self.value("smtpd_tls_key_file")
+        if len(chain) > 1:
+            key, certificate = chain[0], chain[1]
+            self._done("smtpd_tls_chain_files", "smtp.certificate and smtp.key")
+        elif chain:
+            key = certificate = chain[0]
+            self._done("smtpd_tls_chain_files", "smtp.certificate and smtp.key: one file for both")
+        if certificate:
+            self.made.set("smtp", "certificate", certificate)
+            self.made.set("smtp", "key", key if key and key != "$smtpd_tls_cert_file" else certificate)
+            self._done("smtpd_tls_cert_file", "smtp.certificate")
+            self._done("smtpd_tls_key_file", "smtp.key")
+        level = self.value("smtpd_tls_security_level")
+        if level in ("", "may"):
+            self._done("smtpd_tls_security_level", "TLS is offered wherever there is a certificate")
+        else:
+            self._lost(
+                "smtpd_tls_security_level", f"{level}: a server for everybody cannot demand TLS (RFC 3207 section 4)"
+            )
+
+    # --- listeners ---------------------------------------------------------------------------------------------------
+
+    def _listeners(self) -> None:
+        local, relayed = self._local_domains(), self._domains("relay_domains")
+        networks = self._networks()
+        roles = {"smtp": ("mx" if local or relayed else "relay", 25), "25": ("mx" if local or relayed else "relay", 25),
+                 "submission": ("submission", 587), "587": ("submission", 587), "smtps": ("submissions", 465),
+                 "submissions": ("submissions", 465), "465": ("submissions", 465)}  # fmt: skip
+        for service in self._services:
+            if service.kind != "inet":
+                continue
+            role = roles.get(service.name.rpartition(":")[2])
+            if service.program not in ("smtpd", "postscreen") or role is None:
+                self.made.note(service, TranslationFate.LOST, f"there is no listener like this {service.program}")
+                continue
+            self._listener(service, *role, domains=[*local, *relayed], networks=networks)
+        if local or relayed:
+            self._recipients(local)
+
+    def _listener(
+        self, service: PostfixService, role: str, port: int, *, domains: list[str], networks: list[str] | None
+    ) -> None:
+        section = f"[listener]#{role}"
+        self.made.set(section, "role", role)
+        host = service.name.rpartition(":")[0].strip("[]")
+        addresses = [host] if host else self._interfaces()
+        self.made.set(
+            section, "listen", [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses]
+        )
+        if role == "mx":
+            self.made.set(section, "domains", domains)
+        if role in ("mx", "relay") and networks is not None:
+            self.made.set(section, "relay_networks", networks)
+        self.made.note(service, TranslationFate.TRANSLATED, f"a listener with the role {role}")
+        for override in service.overrides:
+            self._override(override)
+        if role in ("submission", "submissions"):
+            self.made.set("accounts", "file", "/etc/letterlock/users")
+
+    def _override(self, override: PostfixParameter) -> None:
+        if override.name in _HARMLESS or override.name in (
+            "smtpd_tls_security_level",
+            "smtpd_reject_unlisted_recipient",
+        ):
+            self.made.note(override, TranslationFate.NEEDLESS, "the listener's role has it")
+        elif override.name.endswith("_restrictions"):
+            self._restrictions(override, expanded(override.value, self._known))
+        else:
+            self.made.note(override, TranslationFate.LOST, "there is no such key for a listener")
+
+    def _interfaces(self) -> list[str]:
+        wanted = words(self.value("inet_interfaces") or "all")
+        self._done("inet_interfaces", "listen")
+        found: list[str] = []
+        for each in wanted:
+            found += {"all": ["0.0.0.0", "::"], "loopback-only": ["127.0.0.1", "::1"], "localhost": ["127.0.0.1"]}.get(  # noqa: S104  # as Postfix
+                each, [each.strip("[]")]
+            )
+        protocols = words(self.value("inet_protocols") or "all")
+        return [each for each in found if "all" in protocols or ("ipv6" if ":" in each else "ipv4") in protocols]
+
+    def _networks(self) -> list[str] | None:
+        if "mynetworks" not in self._main:
+            return None
+        found = []
+        for each in words(self.value("mynetworks")):
+            try:
+                found.append(str(ipaddress.ip_network(each.replace("[", "").replace("]", ""), strict=False)))
+            except ValueError:
+                self._lost("mynetworks", f"{each}: list the networks themselves in relay_networks")
+        self._done("mynetworks", "relay_networks")
+        return found
+
+    def _domains(self, name: str) -> list[str]:
+        found = []
+        for each in words(self.value(name)):
+            if ":" in each or each.startswith("/"):
+                self._lost(name, f"{each}: list the domains themselves in listener.domains")
+            elif each not in _LOCAL_NAMES and not each.startswith("localhost."):
+                found.append(each)
+        self._done(name, "listener.domains")
+        return found
+
+    def _local_domains(self) -> list[str]:
+        names = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains")
+        found = dict.fromkeys(domain for name in names for domain in self._domains(name))
+        own = self.value("myhostname")
+        if [*found] == [own] and "mydestination" not in self._main:  # Postfix's default, which few meant
+            return []
+        return [*found]
+
+    def _recipients(self, local: list[str]) -> None:
+        tables = self._tables("alias_maps", "aliases") + self._tables("virtual_alias_maps", "virtual")
+        mailboxes = self._tables("virtual_mailbox_maps", "mailboxes")
+        if not mailboxes and "mydestination" in self._main:
+            self.made.set("table.system", "system_users", True)
+            mailboxes = ["system"]
+        delimiter = self.value("recipient_delimiter")
+        self._done("recipient_delimiter", "local.sub_address_delimiter")
+        for domain in local:
+            section = f"local.{json_text(domain)}"
+            if tables:
+                self.made.set(section, "aliases", tables)
+            if mailboxes:
+                self.made.set(section, "mailboxes", mailboxes)
+            if delimiter != "+":
+                self.made.set(section, "sub_address_delimiter", delimiter[:1])
+
+    def _tables(self, name: str, ours: str) -> list[str]:
+        made: list[str] = []
+        for each in words(self.value(name)):
+            kind, _, path = each.removeprefix("proxy:").partition(":")
+            if kind not in TEXT_TABLES:
+                self._lost(name, f"{each}: only tables in text form and SQLite are read here")
+                continue
+            table = ours if not made else f"{ours}{len(made) + 1}"
+            self.made.set(f"table.{table}", "file", path)
+            made.append(table)
+        if made:
+            self._done(name, f"table.{made[0]}")
+        return made
+
+    # --- where mail goes, and how ------------------------------------------------------------------------------------
+
+    def _rules(self) -> None:
+        level = self.value("smtp_tls_security_level")
+        if level in _LEVELS:
+            self.made.set('domain."*"', "tls", _LEVELS[level])
+            self._done("smtp_tls_security_level", f'domain."*".tls = "{_LEVELS[level]}"')
+        elif level in _DEFAULT_LEVELS or not level:
+            self._done(
+                "smtp_tls_security_level", "the default: DANE and MTA-STS where they apply, otherwise TLS if offered"
+            )
+        else:
+            self._lost("smtp_tls_security_level", f"{level}: write a rule for the domains that you mean")
+        for place, domain, value in self._entries("smtp_tls_policy_maps"):
+            wanted, *attributes = value.split()
+            self._rule(PostfixParameter(domain, value, place), wanted, attributes)
+
+    def _rule(self, entry: PostfixParameter, wanted: str, attributes: list[str]) -> None:
+        domain = entry.name.strip("[]").partition("]")[0].lstrip(".")
+        section = f"domain.{json_text('*.' + domain if entry.name.startswith('.') else domain)}"
+        names = [name for each in attributes if each.startswith("match=") for name in each[6:].split(":")]
+        if wanted in _LEVELS:
+            self.made.set(section, "tls", _LEVELS[wanted])
+            plain = [name for name in names if name not in ("hostname", "nexthop", "dot-nexthop")]
+            if plain and _LEVELS[wanted] == "verify":
+                self.made.set(section, "names", plain)
+            self.made.note(entry, TranslationFate.TRANSLATED, f"{section}.tls")
+        elif wanted in _DEFAULT_LEVELS:
+            self.made.note(entry, TranslationFate.NEEDLESS, "the default demands as much or more")
+        else:
+            self.made.note(entry, TranslationFate.LOST, f"{wanted}: see `fingerprints` of a rule")
+
+    def _routes(self) -> None:
+        local = self._local_domains()
+        for name, domains in (("mailbox_transport", local), ("virtual_transport", local), ("local_transport", local)):
+            if self.value(name) and (hop := _next_hop(self.value(name))):
+                for domain in domains:
+                    self.made.set(f"route.{json_text(domain)}", "next_hop", hop[0])
+                self._done(name, "route.next_hop of your domains")
+            elif name in self._main:
+                self._lost(name, f"{self.value(name)}: mail ends at LMTP servers and in Maildirs here (final delivery)")
+        for name in ("home_mailbox", "mailbox_command", "mail_spool_directory"):
+            self.value(name)
+            self._lost(name, 'mail ends at LMTP servers and in Maildirs here: route."DOMAIN".next_hop = "maildir:…"')
+        for place, domain, value in self._entries("transport_maps"):
+            entry, hop = PostfixParameter(domain, value, place), _next_hop(value)
+            if hop is None or "@" in domain:
+                self.made.note(entry, TranslationFate.LOST, "there is no route like this")
+                continue
+            section = f"route.{json_text('*' + domain if domain.startswith('.') else domain)}"
+            self._route(section, hop)
+            self.made.note(entry, TranslationFate.TRANSLATED, f"{section}.next_hop")
+        if relay := self.value("relayhost"):
+            self._route('route."*"', _next_hop(f"smtp:{relay}") or (relay, None))
+            self._done("relayhost", 'route."*".next_hop')
+            self._login(relay)
+
+    def _route(self, section: str, hop: tuple[str, int | None]) -> None:
+        self.made.set(section, "next_hop", hop[0])
+        if hop[1] is not None:
+            self.made.set(section, "port", hop[1])
+
+    def _login(self, relay: str) -> None:
+        """The password itself is never printed: it would stay in terminals and files."""
+        if self.value("smtp_sasl_auth_enable") != "yes":
+            self.value("smtp_sasl_password_maps")
+            return
+        for _, key, value in self._entries("smtp_sasl_password_maps"):
+            if key == relay:
+                user = value.partition(":")[0]
+                self.made.set('route."*"', "tls", "verify")
+                self.made.set('route."*"', "login", {"user": user, "password_file": PASSWORD_FILE})
+                self._done(
+                    "smtp_sasl_password_maps", f"the route's login: write the password into {PASSWORD_FILE}, mode 600"
+                )
+                return
+        self._lost("smtp_sasl_password_maps", f"no entry for {relay} was found: see `login` of a route")
+
+    def _entries(self, name: str) -> list[tuple[str, str, str]]:
+        """The entries of a parameter's tables, with their places."""
+        found = []
+        for each in words(self.value(name)):
+            kind, _, path = each.removeprefix("proxy:").partition(":")
+            text = self._read_table(path) if kind in TEXT_TABLES else None
+            if text is None:
+                self._lost(name, f"{each}: it cannot be read, or is no table in text form")
+                continue
+            found += [(f"{path}:{number}", key, value) for number, key, value in table_entries(text)]
+            self._done(name, "each entry, below")
+        return found
+
+    # --- filters and restrictions ------------------------------------------------------------------------------------
+
+    def _filters(self) -> None:
+        self.value("non_smtpd_milters")
+        self._done("non_smtpd_milters", "programs on this machine send through a listener, with its milters")
+        action = self.value("milter_default_action") or "tempfail"
+        self._done("milter_default_action", "milter.when_away")
+        names = []
+        for number, each in enumerate(words(self.value("smtpd_milters")), 1):
+            address = _address(each)
+            if address is None:
+                self._lost("smtpd_milters", f"{each}: an address and a port, or a socket, is needed")
+                continue
+            names.append(f"filter{number}")
+            self.made.set(f"milter.{names[-1]}", "address", address)
+            self.made.set(f"milter.{names[-1]}", "when_away", action if action in ("accept", "reject") else "tempfail")
+        if names:
+            self._for_listeners("milters", names)
+            self._done("smtpd_milters", "milter, listener.milters")
+        for name in [name for name in self._main if name.endswith("_restrictions") and name not in _HARMLESS]:
+            self._restrictions(self._main[name], self.value(name))
+
+    def _for_listeners(self, key: str, names: list[str]) -> None:
+        for section in self.made.sections:
+            if section.startswith("[listener]"):
+                self.made.set(section, key, names)
+
+    def _restrictions(self, parameter: PostfixParameter, value: str) -> None:
+        """Restrictions hold here, become a policy service, or are lost one by one."""
+        left = words(value)
+        lost: list[str] = []
+        services: list[str] = []
+        while left:
+            word = left.pop(0)
+            if word == "check_policy_service" and left:
+                services.append(left.pop(0))
+            elif word not in _INHERENT:
+                takes = word.startswith(("check_", "reject_rbl", "reject_rhsbl", "permit_dnswl"))
+                lost.append(f"{word} {left.pop(0)}" if takes and left else word)
+        for number, each in enumerate(services, 1):
+            if (address := _address(each)) is not None:
+                self.made.set(f"policy_service.service{number}", "address", address)
+                self._for_listeners("policy_services", [f"service{number}"])
+        if lost:
+            self.made.note(parameter, TranslationFate.LOST, f"{', '.join(lost)}; the rest holds here anyway")
+        else:
+            text = "policy_service" if services else "holds here anyway"
+            self.made.note(parameter, TranslationFate.TRANSLATED if services else TranslationFate.NEEDLESS, text)
+
+
+def _next_hop(value: str) -> tuple[str, int | None] | None:
+    """`transport:nexthop` of transport(5) as our next hop and port."""
+    kind, _, rest = value.partition(":")
+    if kind == "lmtp":
+        if rest.startswith("unix:"):
+            path = rest.removeprefix("unix:")
+            return f"lmtp:{path if path.startswith('/') else f'{SPOOL}/{path}'}", None
+        host, _, port = rest.removeprefix("inet:").rpartition(":")
+        address = host or rest.removeprefix("inet:")
+        bare = "127.0.0.1" if address == "localhost" else address.strip("[]")
+        return f"lmtp:[{bare}]" + (f":{port}" if host and port.isdigit() else ""), None
+    if kind in ("smtp", "relay") and rest:
+        host, _, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
+        if host and port.isdigit():
+            return host, int(port)
+        named = {"submission": 587, "smtp": 25}
+        return (host, named[port]) if port in named and host else (rest, None)
+    return None
+
+
+def _address(value: str) -> str | None:
+    """`inet:host:port` or `unix:path` of Postfix as our address of a service."""
+    kind, _, rest = value.partition(":")
+    if kind in ("unix", "local") and rest:
+        return f"unix:{rest if rest.startswith('/') else f'{SPOOL}/{rest}'}"
+    host, _, port = rest.rpartition(":")
+    if kind == "inet" and host and port.isdigit():
+        return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
+    return None
+
+
+def as_toml(made: Translation) -> str:
+    """The file. A section of listeners is one of an array."""
+    parts = []
+    for section, keys in sorted(made.sections.items(), key=lambda each: each[0] != ""):
+        lines = [f"{key} = {value}" for key, value in keys.items()]
+        head = [] if not section else ["[[listener]]"] if section.startswith("[listener]") else [f"[{section}]"]
+        parts.append("\n".join([*head, *lines]))
+    return "\n\n".join(parts) + "\n"
