@@ -139,8 +139,18 @@ async def test_what_is_discarded_leaves_nothing_even_while_it_is_being_written(t
     other = Tails(tmp_path, IN_CLEAR).writer()
     await other.write(PIECES)
     assert len(files(tmp_path)) == 1
-    other._discard()
+    other.discard()
     await other.write(PIECES)
+    other._disk.shutdown()
+    assert not files(tmp_path)
+
+
+async def test_a_store_that_was_closed_first_leaves_nothing_either(tmp_path: Path) -> None:
+    tails = Tails(tmp_path, IN_CLEAR)
+    writer = tails.writer()
+    await writer.write(PIECES)
+    await tails.close()
+    writer.discard()
     assert not files(tmp_path)
 
 

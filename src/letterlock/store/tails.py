@@ -26,6 +26,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +56,9 @@ _TAG_OCTETS = 16  # of AES-GCM
 _CRC_OCTETS = 4
 _SPLIT_OCTETS = 2 * PIECE_OCTETS  # a piece that is longer becomes several chunks: they are read one at a time
 MAX_CHUNK_OCTETS = 1 << 22  # such a piece, and a line of the 1 MiB that `smtp.max_line_octets` allows, fit well
+# A flush may take a second, and there are as many as there are clients: threads of their own keep them from taking all
+# those that other work waits for. More at once would not make a disk faster.
+MAX_WRITING = 4
 _REFERS = b"\0LLt"  # no content begins with NUL: each begins with a header field
 
 
@@ -142,7 +146,8 @@ def _read_chunk(file: IO[bytes], overhead: int) -> bytes:
 class TailWriter:
     """queue.store.Spool: writes one file. One call at a time."""
 
-    def __init__(self, folder: Path, seal: ContentSeal) -> None:
+    def __init__(self, folder: Path, seal: ContentSeal, disk: Executor) -> None:
+        self._disk = disk
         self._name = secrets.token_hex(_NAME_OCTETS)
         self._folder = folder
         self._seal = seal
@@ -172,7 +177,11 @@ class TailWriter:
 
     def discard(self) -> None:
         """The message was not accepted: the file is removed in a moment. Raises nothing."""
-        asyncio.get_running_loop().run_in_executor(None, self._discard)
+        self._discarded = True  # nothing more is written
+        try:
+            self._disk.submit(self._discard)
+        except RuntimeError:  # the store was closed meanwhile
+            self._discard()
 
     async def _do(self, work: Callable[[], None]) -> None:
         path = self._folder / self._name
@@ -183,7 +192,7 @@ class TailWriter:
                     work()
 
         try:
-            await asyncio.to_thread(alone)
+            await asyncio.get_running_loop().run_in_executor(self._disk, alone)
         except OSError as error:
             raise _explain(error, path) from None
 
@@ -231,7 +240,6 @@ class TailWriter:
 
     def _discard(self) -> None:
         with self._lock:
-            self._discarded = True
             if self._file is not None:
                 self._file.close()
                 _remove(self._folder / self._name)
@@ -299,10 +307,15 @@ class Tails:
     def __init__(self, directory: Path, seal: ContentSeal) -> None:
         self.folder = directory / FOLDER
         self._seal = seal
+        self._disk = ThreadPoolExecutor(MAX_WRITING, "letterlock-large")  # it has no thread before there is work
 
     def writer(self) -> TailWriter:
         """A new file."""
-        return TailWriter(self.folder, self._seal)
+        return TailWriter(self.folder, self._seal, self._disk)
+
+    async def close(self) -> None:
+        """Finish what is being written."""
+        await asyncio.to_thread(self._disk.shutdown)
 
     def pieces(self, body: Body) -> tuple[bytes, ...]:
         """A content as it is stored with its message: itself, or what is not in its file, and which one that is."""

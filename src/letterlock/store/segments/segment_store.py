@@ -411,6 +411,7 @@ class SegmentStore:
     async def close(self) -> None:
         """Finish what is in hand and close the files."""
         await self._segments.close()
+        await self._tails.close()
         await self._kept.close()
         if self._disk is not None:
             self._disk.hold_reserve()  # what the log had is for the next start

@@ -351,6 +351,7 @@ class SqliteStore:
     async def close(self) -> None:
         """Finish what is in hand and close the files."""
         await self._writer.close()
+        await self.tails.close()
         self._lock.close()
 
 
