@@ -10,6 +10,7 @@ import tarfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -287,3 +288,21 @@ def key_for(config: Path) -> None:
     (config.parent / "queue.key").write_text(base64.b64encode(KEY).decode() + "\n")
     (config.parent / "queue.key").chmod(0o600)
     config.write_text(config.read_text().replace("[queue]\n", '[queue]\nkey_file = "queue.key"\n'))
+
+
+@pytest.mark.parametrize("hostile", [{}, {"order": 7}, {"next_hop": "x"}, {"order": "hold", "at": "now"}])
+async def test_a_history_that_is_none_is_left_out_and_breaks_no_command(
+    tmp_path: Path, hostile: dict[str, object]
+) -> None:
+    async with queue(tmp_path / "new") as store:
+        await accept(store, "M1")
+        copy = await store.copy("M1")
+        assert copy is not None
+        await obey(store, OrderKind.REMOVE, "M1")
+        orders = {"order": "hold", "at": 5, "next_hop": None, "reason": "kept"}
+        await store.restore("archive", replace(copy, journal=(hostile, orders, {**hostile, "reasons": 7})))
+        for verb in ("show", "trace"):
+            for more in ((), ("--json",)):
+                ran = await on(tmp_path / "new", verb, "M1", *more)
+                assert (ran.status, ran.err) == (0, "")
+        assert "kept" in (await on(tmp_path / "new", "trace", "M1")).out

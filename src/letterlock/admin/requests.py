@@ -7,6 +7,7 @@ from typing import Any
 
 from letterlock.ports import Clock
 from letterlock.queue.ids import is_id
+from letterlock.queue.journal import is_whole
 from letterlock.queue.orders import (
     MAX_ORDERED,
     MAX_REASON_CHARACTERS,
@@ -106,7 +107,7 @@ async def _whole(store: OperatedStore, message_id: str) -> dict[str, object] | N
     message = await store.message(message_id) if is_id(message_id) else None
     if message is None:
         return None
-    journal = await store.attempts(message_id)
+    journal = [each for each in await store.attempts(message_id) if is_whole(each)]
     return message_values(message) | {
         "attempts_made": [each for each in journal if "order" not in each],
         "orders": [each for each in journal if "order" in each],

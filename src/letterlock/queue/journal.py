@@ -40,6 +40,37 @@ def record(attempt: Attempt) -> dict[str, object]:
     }
 
 
+_ATTEMPT: Mapping[str, type | tuple[type, ...]] = {
+    "next_hop": str,
+    "started_at": (int, float),
+    "ended_at": (int, float),
+    "reasons": list,
+    "outcomes": list,
+}
+_REASON = {"code", "subject", "section", "sentence"}
+_OUTCOME = {"recipient", "kind", "status", "text", "reply", "in_doubt"}
+_OPTIONAL = ("host", "address", "port", "level", "by", "tls")
+
+
+def is_whole(kept: Mapping[str, object]) -> bool:
+    """Whether a record is an attempt's or an order's: a damaged disk, or an archive, may have anything."""
+    if "order" in kept:
+        known = isinstance(kept["order"], str) and isinstance(kept.get("at"), int | float)
+        return known and kept.keys() >= {"next_hop", "reason"}
+    if not all(isinstance(kept.get(name), kind) for name, kind in _ATTEMPT.items()):
+        return False
+    return (
+        kept.keys() >= set(_OPTIONAL)
+        and _all_have(kept["reasons"], _REASON)
+        and _all_have(kept["outcomes"], _OUTCOME)
+        and (kept["tls"] is None or (isinstance(kept["tls"], dict) and kept["tls"].keys() >= {"version", "cipher"}))
+    )
+
+
+def _all_have(values: object, names: set[str]) -> bool:
+    return isinstance(values, list) and all(isinstance(each, dict) and each.keys() >= names for each in values)
+
+
 def last_attempts(newest_first: Iterable[Mapping[str, object]], next_hops: frozenset[str]) -> tuple[LastAttempt, ...]:
     """The last attempt at each of these next hops; reads no more records than that takes.
 
