@@ -28,6 +28,7 @@ VERBS = {
     "top": "letterlock.cli.top",
     "log": "letterlock.cli.log.command",
     "reports": "letterlock.cli.report_verbs",
+    "sts": "letterlock.cli.sts_verbs",
     "dkim": "letterlock.cli.dkim",
     "users": "letterlock.cli.users",
     "companion": "letterlock.cli.companion",
