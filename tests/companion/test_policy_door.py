@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -233,3 +234,17 @@ async def test_other_options_take_effect_and_what_was_decided_is_forgotten() -> 
         running.door.reload(PolicyServerOptions(transport="all"))
         assert len(running.memory) == 0
         assert await client.ask("transport nothing.example") == "OK smtp:[127.0.0.1]:2525"
+
+
+async def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_door, "MAX_UNREAD_OCTETS", 10_000)
+    async with open_door(Worlds(sts_example=ENFORCED)) as running:
+        client = await running.client()
+        await client.ask("QUERYwithTLSRPT sts.example")
+        asked = netstring(b"QUERYwithTLSRPT sts.example") * 200
+        with suppress(ConnectionError):
+            while running.door.connections:
+                client.writer.write(asked)
+                await client.writer.drain()
+                await asyncio.sleep(0)
+        assert running.door.connections == 0

@@ -1,5 +1,6 @@
 """The doors alone: a process without listeners for mail and without a queue."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -8,9 +9,10 @@ from letterlock.app.binding import StartFailed
 from letterlock.app.checking import is_running
 from letterlock.app.directories import take_directory
 from letterlock.app.doors import Doors, bind_doors, open_doors, refuse_loop
-from letterlock.app.resolving import discovering, validated_dns
+from letterlock.app.resolving import discovering, examine_upstreams, validated_dns
 from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options
+from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.store import StoreFailed
 from letterlock.state.shared_state import open_state
@@ -45,5 +47,13 @@ async def doors_alone(options: Options) -> AsyncIterator[Doors]:
             stack.push_async_callback(control.stop)
         except (StoreFailed, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: {error.hint}") from None
+        keeper = AnchorKeeper(asked.resolver, state.trust_point, SystemClock())
+        keeper.restore()
         await stack.enter_async_context(open_doors(doors, sockets))
-        yield doors
+        async with asyncio.TaskGroup() as group:
+            aside = [group.create_task(each) for each in (examine_upstreams(asked), keeper.run())]
+            try:
+                yield doors
+            finally:
+                for task in aside:
+                    task.cancel()

@@ -24,6 +24,7 @@ from letterlock.socketmap.questions import NOT_FOUND, ok, permanent, read_reques
 IDLE_SECONDS = 120.0  # Postfix uses a connection for 100 s at most; ending one earlier makes it defer mail
 SWEEP_SECONDS = 10.0  # how exact IDLE_SECONDS is
 TRANSPORT_SECONDS = 1.0  # trivial-rewrite(8) asks for all mail, one after the other: it must not wait for slow servers
+MAX_UNREAD_OCTETS = 1 << 20  # of answers that a client does not read, before it is dropped
 MAX_WAITING = 100  # questions on one connection behind one that takes long; Postfix itself never asks ahead
 
 log = logging.getLogger("letterlock.companion")
@@ -232,6 +233,8 @@ class _Connection(asyncio.Protocol):
     def _send(self, reply: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(netstring(reply))
+            if self._transport.get_write_buffer_size() > MAX_UNREAD_OCTETS:
+                self._transport.abort()
             self._active_at = asyncio.get_running_loop().time()
 
     def _end(self, reply: bytes) -> None:

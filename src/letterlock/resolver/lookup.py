@@ -109,7 +109,7 @@ class Lookup(Chain):
                 name, until, fresh = alias.target, min(until, expires_at), False
             elif fresh:
                 checked, absence = yield from self._absent(name, rdtype, reply)
-                yield from self._with_soa(name, reply, checked.security)
+                self._with_soa(name, reply, checked.security)
                 return self._answer(name, (), absence, checked, links, until)
             else:  # the reply ends with an alias, or its proof may be for another name
                 reply, fresh = (yield from self._own_reply(name, rdtype)), True
@@ -235,10 +235,10 @@ class Lookup(Chain):
         # TTL may be lower in zones signed before RFC 9077): removing or forging it gains an attacker no time.
         proven = max(0, int(expires_at - self._now))
         ttl = min(proven, _negative_ttl(zone.zone, reply)) if (zone.zone, _SOA) in reply.authority else proven
-        self._denied_by += self._denying
+        signed = yield from self._proof_sections(reply, zone)
+        self._denied_by += signed
         if denied.security is Security.SECURE and ttl and denials.cheap:
-            signed = tuple(self._denying) if self._settings.keeps_sections else ()
-            self._zones.keep_proof(zone.zone, KeptProof(denials, self._now + ttl, signed))
+            self._zones.keep_proof(zone.zone, KeptProof(denials, self._now + ttl, tuple(signed)))
         return Checked(denied.security, self._now + ttl, ttl), denied.absence
 
     def _deny(
@@ -254,25 +254,27 @@ class Lookup(Chain):
             return None if open_ended else denied
         return deny_type(denials, name, rdtype, self._spending) or deny_name(denials, name, self._spending)
 
-    def _with_soa(self, name: dns.name.Name, reply: DNSReply, security: Security) -> Steps[None]:
-        """The SOA record of a negative answer, by which others cache it; in a secure one, only a validated one.
+    def _with_soa(self, name: dns.name.Name, reply: DNSReply, security: Security) -> None:
+        """The SOA record of a negative answer that is not secure, by which others cache it."""
+        soa = _soa_above(name, reply)
+        if self._settings.keeps_sections and security is not Security.SECURE and soa is not None:
+            self._denied_by.insert(0, soa)
 
-        It proves nothing, so one that is not valid is left out and does no other harm.
+    def _proof_sections(self, reply: DNSReply, zone: Secure) -> Steps[list[SignedRRset]]:
+        """The records of a denial with the SOA, which others want beside it: validated too, or left out.
+
+        It proves nothing, so one that is not valid does no other harm.
         """
-        owners = (owner for owner, rdtype in reply.authority if rdtype == _SOA and name.is_subdomain(owner))
-        owner = next(owners, None)
-        if not self._settings.keeps_sections or owner is None:
-            return
-        soa = reply.authority[owner, _SOA]
-        if security is Security.SECURE:
-            state = self._zones.get(owner, self._now)
-            try:
-                if not isinstance(state, Secure) or state.zone != owner:
-                    return
-                yield from self._validated_in(soa, state)
-            except Stuck:
-                return
-        self._denied_by.insert(0, soa)
+        if not self._settings.keeps_sections:
+            return []
+        denying, soa = list(self._denying), reply.authority.get((zone.zone, _SOA))
+        if soa is None:
+            return denying
+        try:
+            yield from self._validated_in(soa, zone)
+        except Stuck:
+            return denying
+        return [soa, *denying]
 
     def _answer(
         self,
@@ -343,6 +345,12 @@ def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:
             minimum = min((record.minimum for record in signed.rrset if isinstance(record, SOA)), default=0)
             return min(minimum, signed.rrset.ttl, MAX_NEGATIVE_TTL)
     return 0
+
+
+def _soa_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
+    """The SOA record of a zone at or above a name."""
+    owners = (owner for owner, rdtype in reply.authority if rdtype == _SOA and name.is_subdomain(owner))
+    return next((reply.authority[owner, _SOA] for owner in owners), None)
 
 
 def _dname_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
