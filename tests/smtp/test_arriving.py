@@ -158,3 +158,25 @@ def test_pieces_make_no_difference(pieces: list[bytes], step: int, header: bytes
                 ([octets_of(each.content) for each in driver.messages], [line[:1] for line in answers.splitlines()])
             )
     assert found[0] == found[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces=PIECES, sizes=st.lists(st.integers(0, 60), min_size=1, max_size=12), step=st.integers(1, 60))
+def test_pieces_make_no_difference_to_chunks(pieces: list[bytes], sizes: list[int], step: int) -> None:
+    """The same by BDAT, cut into chunks and reads anywhere."""
+    limits = ServerLimits(max_message_octets=400, max_text_line_octets=40, max_hops=2)
+    content, commands, at = b"S: x\r\n\r\n" + b"".join(pieces), ENVELOPE, 0
+    for size in sizes:
+        commands += b"BDAT %d\r\n" % len(content[at : at + size]) + content[at : at + size]
+        at += size
+    commands += b"BDAT %d LAST\r\n" % len(content[at:]) + content[at:] + b"RSET\r\nQUIT\r\n"
+    found = []
+    for octets in (48, 1 << 20):
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (lines, server):
+                patch.setattr(module, "PIECE_OCTETS", octets)
+            driver = ready(limits=limits)
+            answers = b"".join(driver.send(commands[at : at + step]) for at in range(0, len(commands), step))
+            messages = [octets_of(each.content) for each in driver.messages]
+            found.append((messages, bool(messages) or [line[:1] for line in answers.splitlines()][-1:]))
+    assert found[0] == found[1]
