@@ -77,6 +77,20 @@ async def test_by_bdat_as_well() -> None:
         assert [spool.finished for spool in server.store.spools] == [True]
 
 
+async def test_rfc1870_a_message_that_is_declared_to_be_large_is_written_from_the_beginning() -> None:
+    async with world() as server, server.client() as client:
+        await greeted(client)
+        for declared, spooled in ((b"", 0), (b" SIZE=%d" % (8 * SPOOLED_OCTETS), 1), (b" SIZE=1000", 1)):
+            await client.send(
+                OPENING.replace(b"MAIL FROM:<ann@example.org>", b"MAIL FROM:<ann@example.org>" + declared)
+            )
+            await client.send(b"DATA\r\n")
+            assert await codes(client, 3) == [b"250", b"250", b"354"]
+            small = LINE * (SPOOLED_OCTETS // 2 // len(LINE))
+            assert (await client.ask(HEADER + small + b".\r\n")).startswith(b"250")
+            assert len(server.store.spools) == spooled
+
+
 @pytest.mark.parametrize("gives_up", [b"RSET\r\n", b"EHLO client.example\r\n", b"QUIT\r\n", b""])
 async def test_what_the_client_gives_up_is_discarded(gives_up: bytes) -> None:
     async with world() as server:

@@ -314,6 +314,7 @@ class Session:
 
     def _settle_sender(self, offer: SenderOffered, refusal: Answer) -> None:
         if refusal is None:
+            self._spooling.declared_octets = offer.size or 0
             self._smtp.accept()
             return
         self._reject("MAIL", refusal, offer.reverse_path)

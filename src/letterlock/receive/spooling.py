@@ -8,18 +8,23 @@ from letterlock.smtp.arriving import ArrivingContent
 
 
 class Spooling:
-    """What one session has on the disk of a message that is not accepted yet: of one message at a time."""
+    """What one session has on the disk of a message that is not accepted yet: of one message at a time.
+
+    `declared_octets`: the SIZE of MAIL. One that is said to be large is written from the beginning (RFC 1870).
+    """
 
     def __init__(self, store: AcceptStore) -> None:
         self._store = store
         self._arriving: ArrivingContent | None = None
         self._spool: Spool | None = None
+        self.declared_octets = 0
 
     def is_due(self, arriving: ArrivingContent | None) -> bool:
         """Whether it holds so much in memory that it should be written; once it is begun, whatever it holds."""
         if arriving is None or arriving.head is None:
             return False
-        return arriving.held_octets > (len(arriving.head) if arriving is self._arriving else SPOOLED_OCTETS)
+        begun = arriving is self._arriving or self.declared_octets > SPOOLED_OCTETS
+        return arriving.held_octets > (len(arriving.head) if begun else SPOOLED_OCTETS)
 
     async def write(self, arriving: ArrivingContent) -> None:
         """Write what has come of a message but for its header section. Raises StoreFailed."""
