@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from letterlock.cli.importing.postfix_files import read_main, read_master
-from letterlock.cli.importing.postfix_translation import PostfixTranslator, TranslationFate, as_toml
+from letterlock.cli.importing.postfix_translation import PostfixTranslator
+from letterlock.cli.importing.translation import TranslationFate, as_toml
 from letterlock.deliver.log import safe
 
 MAX_FILE_OCTETS = 1 << 22  # chosen: a table of tens of thousands of entries; a larger one belongs into SQLite

@@ -5,8 +5,6 @@ Every parameter that is set gets exactly one note, so that nothing is lost witho
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 from letterlock.app.output import json_text
 from letterlock.cli.importing.postfix_files import (
@@ -17,6 +15,7 @@ from letterlock.cli.importing.postfix_files import (
     table_entries,
     words,
 )
+from letterlock.cli.importing.translation import Translation, TranslationFate
 
 SPOOL = "/var/spool/postfix"  # relative names of sockets begin here
 PASSWORD_FILE = "/etc/letterlock/smarthost.password"  # noqa: S105  # a place, not a password
@@ -65,47 +64,6 @@ _HINTS = {
     "sender_dependent_relayhost_maps": "see [sender_route]",
     "smtpd_sender_login_maps": "see letterlock users add --sends-as",
 }
-
-
-class TranslationFate(StrEnum):
-    """What became of a parameter."""
-
-    TRANSLATED = "translated"
-    NEEDLESS = "needless"  # it is so here anyway
-    LOST = "not translated"
-
-
-@dataclass(frozen=True, slots=True)
-class TranslationNote:
-    """What became of one parameter or line, and why."""
-
-    place: str
-    name: str
-    fate: TranslationFate
-    text: str
-
-
-@dataclass(slots=True)
-class Translation:
-    """Sections of TOML with their keys, in order; and the notes."""
-
-    sections: dict[str, dict[str, str]] = field(default_factory=dict)
-    notes: list[TranslationNote] = field(default_factory=list)
-
-    def set(self, section: str, key: str, value: object) -> None:
-        """A key; "" is the top of the file."""
-        self.sections.setdefault(section, {})[key] = toml(value)
-
-    def note(self, parameter: PostfixParameter | PostfixService, fate: TranslationFate, text: str) -> None:
-        """What became of it."""
-        self.notes.append(TranslationNote(parameter.place, parameter.name, fate, text))
-
-
-def toml(value: object) -> str:
-    """A value of TOML: that of JSON, but for tables."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + " }"
-    return json_text(value)
 
 
 class PostfixTranslator:
@@ -545,13 +503,3 @@ def _address(value: str) -> str | None:
     if kind == "inet" and host and port.isdigit():
         return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
     return None
-
-
-def as_toml(made: Translation) -> str:
-    """The file. A section of listeners is one of an array."""
-    parts = []
-    for section, keys in sorted(made.sections.items(), key=lambda each: each[0] != ""):
-        lines = [f"{key} = {value}" for key, value in keys.items()]
-        head = [] if not section else ["[[listener]]"] if section.startswith("[listener]") else [f"[{section}]"]
-        parts.append("\n".join([*head, *lines]))
-    return "\n\n".join(parts) + "\n"
