@@ -9,6 +9,7 @@ import click
 from letterlock.app.checking import check_all
 from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, found_configuration
+from letterlock.cli.importing.from_opensmtpd import from_opensmtpd
 from letterlock.cli.importing.from_postfix import from_postfix
 from letterlock.config import EX_CONFIG, BadConfig, load, require_sources
 from letterlock.config.showing import effective, json_schema
@@ -83,3 +84,4 @@ def check(config_path: Path | None, as_json: bool) -> None:
 
 
 config.add_command(from_postfix)
+config.add_command(from_opensmtpd)

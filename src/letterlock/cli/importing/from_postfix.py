@@ -8,7 +8,7 @@ import click
 
 from letterlock.cli.importing.postfix_files import read_main, read_master
 from letterlock.cli.importing.postfix_translation import PostfixTranslator
-from letterlock.cli.importing.translation import TranslationFate, as_toml
+from letterlock.cli.importing.translation import Translation, TranslationFate, as_toml
 from letterlock.deliver.log import safe
 
 MAX_FILE_OCTETS = 1 << 22  # chosen: a table of tens of thousands of entries; a larger one belongs into SQLite
@@ -30,25 +30,32 @@ def from_postfix(directory: Path) -> None:
        2  usage error
     """
     try:
-        main = read_main(_read(directory / "main.cf"), str(directory / "main.cf"))
-        services = [*read_master(_read(directory / "master.cf"), str(directory / "master.cf"))]
+        main = read_main(read_text(directory / "main.cf"), str(directory / "main.cf"))
+        services = [*read_master(read_text(directory / "master.cf"), str(directory / "master.cf"))]
     except OSError as error:
         click.echo(f"error: {error.filename} cannot be read: {error.strerror}", err=True)
         sys.exit(1)
-    made = PostfixTranslator(main, services, _table, socket.getfqdn()).translate()
+    made = PostfixTranslator(main, services, table_text, socket.getfqdn()).translate()
     click.echo(as_toml(made), nl=False)
+    sys.exit(tell_notes(made))
+
+
+def tell_notes(made: Translation) -> int:
+    """Print what became of each line; the exit status."""
     for note in made.notes:
         click.echo(f"{safe(note.place)}: {safe(note.name)}: {note.fate.value}: {safe(note.text)}", err=True)
-    sys.exit(1 if any(note.fate is TranslationFate.LOST for note in made.notes) else 0)
+    return 1 if any(note.fate is TranslationFate.LOST for note in made.notes) else 0
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A file of configuration, up to MAX_FILE_OCTETS. Raises OSError."""
     with path.open("rb") as file:
         return file.read(MAX_FILE_OCTETS).decode("utf-8", "backslashreplace")
 
 
-def _table(path: str) -> str | None:
+def table_text(path: str) -> str | None:
+    """A table in text form; None: it cannot be read."""
     try:
-        return _read(Path(path))
+        return read_text(Path(path))
     except OSError:
         return None
