@@ -13,9 +13,10 @@ from letterlock.companion import policy_door
 from letterlock.companion.options import PolicyServerOptions
 from letterlock.companion.policy_door import IDLE_SECONDS
 from letterlock.mtasts import Absent, Mode
+from letterlock.routing.destination_rule import TlsRule
 from letterlock.socketmap.netstrings import netstring
 from tests.companion.asking import Worlds, open_door
-from tests.companion.world import FAILS, UNSIGNED, World, sts
+from tests.companion.world import FAILS, UNSIGNED, World, demand, sts
 from tests.policy.evidence import HOST, INSECURE
 
 VECTORS = Path(__file__).parents[1] / "socketmap" / "vectors" / "postfix-mta-sts-resolver.json"
@@ -248,3 +249,15 @@ async def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.Monkey
                 await client.writer.drain()
                 await asyncio.sleep(0)
         assert running.door.connections == 0
+
+
+async def test_a_rule_for_everything_does_not_hold_for_filters_and_the_relay_door_on_loopback() -> None:
+    worlds = Worlds()
+    worlds.default = World(mx_security=INSECURE, hosts={HOST: UNSIGNED}, rules=(demand(TlsRule.REQUIRE_TLS, "*"),))
+    async with open_door(worlds) as running:
+        client = await running.client()
+        for hop in ("[127.0.0.1]:2525", "[127.0.0.1]:10024", "[::1]:26", "[localhost]:10024"):
+            assert await client.ask(f"QUERY {hop}") == "NOTFOUND "
+            assert '"answer": "NOTFOUND "' in await client.ask(f"JSON {hop}")
+        assert await client.ask("QUERY [192.0.2.1]:2525") == "OK encrypt"
+        assert await client.ask("QUERY example.org") == "OK encrypt"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from letterlock.companion.postfix_policy import HostDemand, NotFoundOut, PolicyAnswer, policy_for
+from letterlock.companion.postfix_key import stays_on_this_machine
+from letterlock.companion.postfix_policy import HostDemand, NotDemanded, NotFoundOut, PolicyAnswer, policy_for
 from letterlock.mtasts.sts_evidence import Known
 from letterlock.policy.decision import Defer, Refuse
 from letterlock.policy.evidence import DestinationEvidence, MxHost, Route, TargetHost
@@ -50,7 +51,9 @@ async def decide(discoverer: LooksUp, next_hop: NextHop, *, fingerprints: bool =
     if isinstance(routed, Route):
         targets = await asyncio.gather(*(discoverer.host(each, next_hop.port) for each in routed.hosts))
         hosts = tuple(HostDemand(each, require(evidence, each)) for each in targets)
-    answer = policy_for(evidence, routed, hosts, fingerprints=fingerprints)
+    answer: PolicyAnswer = NotDemanded()
+    if not stays_on_this_machine(next_hop):
+        answer = policy_for(evidence, routed, hosts, fingerprints=fingerprints)
     return Decided(answer, evidence, routed, hosts, _seconds(answer, evidence, hosts))
 
 

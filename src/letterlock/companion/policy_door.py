@@ -16,7 +16,7 @@ from typing import cast
 
 from letterlock.companion.answer_memory import AnswerMemory, PolicyEntry
 from letterlock.companion.options import PolicyServerOptions
-from letterlock.companion.postfix_key import SMTP_PORT, next_hop
+from letterlock.companion.postfix_key import SMTP_PORT, next_hop, stays_on_this_machine
 from letterlock.routing.routes import NextHop
 from letterlock.socketmap.netstrings import BadNetstring, NetstringReader, netstring
 from letterlock.socketmap.questions import NOT_FOUND, ok, permanent, read_request, temporary
@@ -186,7 +186,9 @@ class _Connection(asyncio.Protocol):
         if kind not in _MAPS:
             return permanent("this server has the maps QUERY, QUERYwithTLSRPT and transport")
         hop = next_hop(key, self._doors.usual_port)
-        if hop is None or (kind == b"TRANSPORT" and hop.domain in self._doors.options.local_domains):
+        if hop is None or stays_on_this_machine(hop):
+            return NOT_FOUND
+        if kind == b"TRANSPORT" and hop.domain in self._doors.options.local_domains:
             return NOT_FOUND
         entry = self._doors.memory.known(hop)
         return None if entry is None else self._reply(kind, entry)

@@ -1,8 +1,16 @@
 """The next hop that Postfix asks for in smtp_tls_policy_maps: `domain`, `domain:port`, `[host]`, `[host]:port`."""
 
+import ipaddress
 import re
 
-from letterlock.mail.names import InvalidName, canonical_literal, is_ip_address, normalise
+from letterlock.mail.names import (
+    InvalidName,
+    canonical_literal,
+    is_address_literal,
+    is_ip_address,
+    literal_address,
+    normalise,
+)
 from letterlock.routing.routes import NextHop
 
 SMTP_PORT = 25  # RFC 5321 section 4.5.4.2
@@ -26,6 +34,13 @@ def next_hop(key: bytes, usual_port: int = SMTP_PORT) -> NextHop | None:
         return _in_brackets(text, usual_port) if text[0] == "[" else _by_mx(text, usual_port)
     except InvalidName:
         return None
+
+
+def stays_on_this_machine(hop: NextHop) -> bool:
+    """Whether nobody is on the way: a content filter or the relay door on loopback, which rules are not written for."""
+    if hop.is_host and hop.domain == "localhost":
+        return True
+    return is_address_literal(hop.domain) and ipaddress.ip_address(literal_address(hop.domain)).is_loopback
 
 
 def _in_brackets(text: str, usual_port: int) -> NextHop | None:
