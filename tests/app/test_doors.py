@@ -30,7 +30,7 @@ listen = ["127.0.0.1:0"]
 directory = "{directory}/q"
 min_free_octets = 1
 [resolver]
-listen = ["127.0.0.1:{dns}"]
+listen = ["127.0.0.1:{dns}", "[::1]:{dns}"]
 upstream = ["127.0.0.1:1"]
 timeout_seconds = 0.2
 [policy_server]
@@ -145,7 +145,7 @@ async def test_a_resolver_door_that_would_ask_itself_is_refused(tmp_path: Path) 
 def dns_replies(port: int) -> list[Message]:
     """What the resolver door answers over UDP from different ports, and over TCP."""
     asked = [dns.message.make_query(name, "A", want_dnssec=True) for name in ("a.example", "b.example", ".") * 4]
-    over_udp = [dns.query.udp(each, "127.0.0.1", SECONDS, port) for each in asked]
+    over_udp = [dns.query.udp(each, address, SECONDS, port) for each in asked for address in ("127.0.0.1", "::1")]
     return [*over_udp, *(dns.query.tcp(each, "127.0.0.1", SECONDS, port) for each in asked[:3])]
 
 

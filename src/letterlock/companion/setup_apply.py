@@ -59,14 +59,14 @@ def undo(facts: PostfixFacts, directory: Path) -> Undone:
         if facts.written.get(name) == each["after"]:
             changes[name] = each["before"]
             restored.append(f"{name} in main.cf")
-        else:
+        elif facts.written.get(name) != each["before"]:  # else it was never changed: `apply` failed halfway
             left.append(f"{name} in main.cf: it was changed since")
     set_parameters(Path(saved["postfix"]), changes)
     for name, each in saved["files"].items():
         if _state(Path(name)) == {"text": each["after"]}:
             _put_back(Path(name), each["before"])
             restored.append(name)
-        else:
+        elif _state(Path(name)) != each["before"]:
             left.append(f"{name}: it was changed since; before, it was {_described(each['before'])}")
     backup.replace(backup.with_suffix(".undone.json"))
     return Undone(tuple(restored), tuple(left))
