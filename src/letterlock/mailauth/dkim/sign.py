@@ -9,10 +9,12 @@ which other threads run. The body is hashed once for all keys, in blocks, withou
 
 import base64
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 from letterlock.mailauth.dkim.canonical import Form, body_digest, canonical_field
-from letterlock.mailauth.dkim.signature_writer import draft
+from letterlock.mailauth.dkim.signature import Algorithm
+from letterlock.mailauth.dkim.signature_writer import SignatureDraft, draft
 from letterlock.mailauth.dkim.signing_domain import author_domain
 from letterlock.mailauth.dkim.signing_key import SigningKey
 from letterlock.mailauth.message import Field, Message
@@ -102,17 +104,39 @@ def sign_with(keys: Sequence[SigningKey], message: Message, now: float, lifetime
     names, header = signed_part(message)
     body_hash = base64.b64encode(body_digest(message.body_views(), Form.RELAXED))
     signed_at = int(now)
-    times = [b"t=%d" % signed_at] + ([b"x=%d" % (signed_at + lifetime_seconds)] if lifetime_seconds else [])
+    expires_at = signed_at + lifetime_seconds if lifetime_seconds else None
     hashed = sha256(header)
     fields = []
     for key in keys:
-        names_of_key = [b"d=" + key.domain.encode(), b"s=" + key.selector.encode()]
-        tags = [b"v=1", b"a=" + key.algorithm.encode(), b"c=relaxed/relaxed", *names_of_key, *times]
-        made = draft(b"DKIM-Signature", [*tags, b"h=" + names, b"bh=" + body_hash])
+        unsigned, relaxed = _around_body_hash(key.domain, key.selector, key.algorithm, signed_at, expires_at, names)
         digest = hashed.copy()
-        digest.update(canonical_field(Field(b"dkim-signature", made.unsigned), Form.RELAXED))
+        digest.update(body_hash.join(relaxed))
+        made = SignatureDraft(body_hash.join(unsigned), b"")
         fields.append(made.signed(key.sign(digest.digest())) + b"\r\n")
     return b"".join(fields)
+
+
+_BODY_HASH_PLACE = b"?" * 44  # as long as a SHA-256 in base64, and no character of any tag
+
+
+@lru_cache(maxsize=64)  # messages of one second differ by little but this; 5 KB each at most
+def _around_body_hash(
+    domain: str, selector: str, algorithm: Algorithm, signed_at: int, expires_at: int | None, names: bytes
+) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """What stands before and after the value of bh=, in a field with an empty b=, and in its relaxed form."""
+    tags = [
+        b"v=1",
+        b"a=" + algorithm.encode(),
+        b"c=relaxed/relaxed",
+        b"d=" + domain.encode(),
+        b"s=" + selector.encode(),
+    ]
+    times = [b"t=%d" % signed_at] + ([] if expires_at is None else [b"x=%d" % expires_at])
+    made = draft(b"DKIM-Signature", [*tags, *times, b"h=" + names, b"bh=" + _BODY_HASH_PLACE])
+    relaxed = canonical_field(Field(b"dkim-signature", made.unsigned), Form.RELAXED)
+    before, _, after = made.unsigned.partition(_BODY_HASH_PLACE)
+    relaxed_before, _, relaxed_after = relaxed.partition(_BODY_HASH_PLACE)
+    return (before, after), (relaxed_before, relaxed_after)
 
 
 def signed_part(message: Message) -> tuple[bytes, bytes]:

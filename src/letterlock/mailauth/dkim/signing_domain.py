@@ -1,6 +1,7 @@
 """The domain in From, to choose the key that signs (RFC 6376 section 5.1). Not for decisions about foreign mail."""
 
 import re
+from functools import lru_cache
 
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.mailauth.message import Message
@@ -9,6 +10,7 @@ _MAX_OCTETS = 8192  # a From field of more is no address that we would sign for
 # What has no end is matched as well, up to where it must have ended: looked through once, not from each beginning.
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(")?', re.DOTALL)
 _COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+(\))?", re.DOTALL)
+_REMEMBERED_OCTETS = 256  # more than nearly every From has
 _MAX_NESTING = 8  # of comments
 _ANGLE = re.compile(rb"<[^<>]*@([^<>@]*)>")
 _BARE = re.compile(rb"(?<=[^\s,;:<>@])@([^\s,;:<>@]+)")
@@ -19,7 +21,17 @@ def author_domain(message: Message) -> str | None:
     fields = message.named(b"from")
     if len(fields) != 1 or len(fields[0].value) > _MAX_OCTETS:
         return None
-    text = _QUOTED.sub(lambda found: b"q" if found[1] else b'"', fields[0].value.replace(b"\r\n", b""))
+    value = fields[0].value
+    return _remembered(value) if len(value) <= _REMEMBERED_OCTETS else _domain_in(value)
+
+
+@lru_cache(maxsize=256)  # a relay signs for few authors; 64 KB at most
+def _remembered(value: bytes) -> str | None:
+    return _domain_in(value)
+
+
+def _domain_in(value: bytes) -> str | None:
+    text = _QUOTED.sub(lambda found: b"q" if found[1] else b'"', value.replace(b"\r\n", b""))
     for _ in range(_MAX_NESTING):
         if b"(" not in text:
             break
