@@ -81,8 +81,8 @@ async def main() -> None:
         stock |= {config: as_it_is(config)}
         await type_in(enable)
         service = Service(config, "127.0.0.1", 8642)
-        await service.start()
         stack.push_async_callback(service.end, signal.SIGTERM)
+        await service.start()
         names = ("--good", good, "--bogus", bogus, "--insecure", insecure)
         checked = await type_in(check, *names)
         print(checked)

@@ -101,8 +101,8 @@ async def in_service(attack: Attack) -> AsyncIterator[tuple[Box, Service, Postfi
         config.write_text(f'{text}\n[policy_server]\nlisten = ["{net}.1:{port}"]\n')
         await see_policies(box, config)
         service = Service(config, f"{net}.1", port)
-        await service.start()
         stack.push_async_callback(service.end, signal.SIGKILL)
+        await service.start()
         home = stack.enter_context(directory_for_postfix())
         threads = await stack.enter_async_context(in_threads())
         parameters = {
