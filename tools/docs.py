@@ -80,7 +80,7 @@ NAMED = (
     "limit",
     "dns_list",
 )  # each holds a table for each name
-INLINE_TABLES = ("selectors", "login")  # keys whose values are tables, with names of their own
+INLINE_TABLES = ("selectors", "login", "certificates")  # keys whose values are tables, with names of their own
 TITLES = {
     "": "Top of the file",
     "domain.exception": '`[domain."example.org".exception]`',

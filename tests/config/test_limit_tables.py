@@ -49,7 +49,7 @@ answers = ["127.0.0.2"]
         ('[limit.a]\nper = "users"\nmessages = 1\n', "must be one of client, network, user, recipient_domain"),
         ('[limit.a]\nper = "recipient_domain"\nmessages = 1\n', "limits nothing: it needs recipients"),
         ('[limit.a]\nper = "recipient_domain"\nrecipients = 1\nmessages = 1\n', "messages cannot be counted"),
-        ('[limit.a]\nper = "user"\nmessages = 0\n', "greater than or equal to 1"),
+        ('[limit.a]\nper = "user"\nmessages = 0\n', "must be at least 1"),
         ('[dns_list."not a name"]\n', "not a name"),
         ('[dns_list."bl.test"]\nanswers = ["2"]\n', "2"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.config import BadConfig, Endpoint, parse
+from letterlock.config import BadConfig, Endpoint, load, parse
 from letterlock.receive.profiles import Role
 from letterlock.receive.relay import LOOPBACK
 from tests.certificates import authority
@@ -100,3 +100,17 @@ def test_a_mistake_in_a_later_listener_is_told_with_its_line() -> None:
         "  unknown role 'rely'; one of: relay, mx, submission, submissions",
         '  hint: did you mean "relay"?',
     ]
+
+
+def test_more_certificates_need_a_usual_one(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    certificate, key = authority().leaf("mail.example.net").write(tmp_path / "a")
+    pair = f'certificates = [{{ certificate = "{certificate}", key = "{key}" }}]\n'
+    listener = '[[listener]]\nlisten = ["127.0.0.1:0"]\n'
+    path = tmp_path / "letterlock.toml"
+    path.write_text(listener + pair)
+    with pytest.raises(BadConfig, match="needs a certificate for clients that ask for no name"):
+        load(path)
+    path.write_text(f'{listener}certificate = "{certificate}"\nkey = "{key}"\n{pair}')
+    [profile] = load(path).profiles
+    assert [each.names for each in profile.tls_by_name] == [("mail.example.net",)]

@@ -89,8 +89,10 @@ def anonymous() -> ServerContext:
     openssl = SSL.Context(SSL.TLS_SERVER_METHOD)
     openssl.set_max_proto_version(SSL.TLS1_2_VERSION)
     openssl.set_cipher_list(b"aNULL:@SECLEVEL=0")
-    paths = {"certificate_path": Path("none.pem"), "key_path": Path("none.key")}
-    return ServerContext(**paths, not_before=0, not_after=2e9, files=(), openssl=openssl)
+    certificate, key = Path("none.pem"), Path("none.key")
+    return ServerContext(
+        certificate_path=certificate, key_path=key, not_before=0, not_after=2e9, files=(), openssl=openssl
+    )
 
 
 async def test_rfc7672_8_2_a_server_with_anonymous_ciphers_alone_gets_nothing_under_dane(

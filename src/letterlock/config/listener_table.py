@@ -18,6 +18,24 @@ else:
     ListenerKeys = rows_of("listener", [Profile])
 
 
+class CertificatePair(Table):
+    """A certificate and its key."""
+
+    certificate: FilePath = Field(description="PEM file of the certificate and its intermediates.")
+    key: FilePath = Field(description="PEM file of the private key.")
+    _context: ServerContext | None = PrivateAttr(None)
+
+    @property
+    def context(self) -> ServerContext | None:
+        """Both, loaded, where secrets are read."""
+        return self._context
+
+    @model_validator(mode="after")
+    def _load(self, info: ValidationInfo) -> "CertificatePair":
+        self._context = load_context(self.certificate, self.key, info)
+        return self
+
+
 class ListenerTable(ListenerKeys):
     """One listener; repeat `[[listener]]` for each. Keys that are left out are inherited from `[smtp]`."""
 
@@ -50,6 +68,12 @@ class ListenerTable(ListenerKeys):
         None, description="PEM file of this listener's certificate and its intermediates. Unset: that of `[smtp]`."
     )
     key: FilePath | None = Field(None, description="PEM file of the private key.")
+    certificates: list[CertificatePair] = Field(
+        [],
+        max_length=100,
+        description="More certificates, each `{ certificate = ..., key = ... }`, for clients that ask for one of their "
+        "names (SNI). Others get `certificate`.",
+    )
     _context: ServerContext | None = PrivateAttr(None)
 
     @property

@@ -8,6 +8,7 @@ from letterlock.config.listener_table import ListenerTable
 from letterlock.config.options import ComposedKeys, Listening
 from letterlock.config.tables import FileTable
 from letterlock.keys import declared
+from letterlock.net.tls import ServerContext
 from letterlock.receive.profiles import Profile, Role
 
 
@@ -42,12 +43,22 @@ def _relay(file: FileTable) -> Profile:
 
 def _profile(table: ListenerTable, relay: Profile) -> Profile:
     """The values of a table; the rest comes from `relay`, as `[smtp]` has it."""
+    tls = table.context or relay.tls
     inherits = table.keys.role is Role.RELAY and table.relay_networks is None
     return replace(
         table.keys,
-        tls=table.context or relay.tls,
+        tls=tls,
+        tls_by_name=_by_name(table, tls),
         relay_networks=relay.relay_networks if inherits else tuple(table.relay_networks or ()),
         relay_own_machine=inherits and relay.relay_own_machine,
         authenticates=table.authenticates,
         tls_required_no_networks=relay.tls_required_no_networks,
     )
+
+
+def _by_name(table: ListenerTable, usual: ServerContext | None) -> tuple[ServerContext, ...]:
+    """The certificates that are chosen by name. A listener needs one for all other clients, too."""
+    found = tuple(each.context for each in table.certificates if each.context is not None)
+    if found and usual is not None:
+        usual.choose_by_name()
+    return found

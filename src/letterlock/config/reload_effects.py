@@ -74,7 +74,8 @@ def _parts(options: object, found: dict[type, object]) -> dict[type, object]:
 
 def contexts(options: Options) -> tuple[ServerContext, ...]:
     """The certificates that this server shows."""
-    return tuple(dict.fromkeys(profile.tls for profile in options.profiles if profile.tls is not None))
+    found = (each for profile in options.profiles for each in (profile.tls, *profile.tls_by_name))
+    return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
 def with_contexts(options: Options, renewed: Callable[[ServerContext], ServerContext]) -> Options:
@@ -82,6 +83,11 @@ def with_contexts(options: Options, renewed: Callable[[ServerContext], ServerCon
 
     def with_its_own(each: Listening) -> Listening:
         tls = each.profile.tls
-        return each if tls is None else replace(each, profile=replace(each.profile, tls=renewed(tls)))
+        if tls is None:
+            return each
+        usual, by_name = renewed(tls), tuple(map(renewed, each.profile.tls_by_name))
+        if by_name and usual is not tls:
+            usual.choose_by_name()
+        return replace(each, profile=replace(each.profile, tls=usual, tls_by_name=by_name))
 
     return replace(options, listeners=tuple(with_its_own(each) for each in options.listeners))

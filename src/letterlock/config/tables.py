@@ -239,6 +239,12 @@ class FileTable(TopKeys):
                     at=("listener", number, "role"),
                 )
             has_tls = each.certificate or keys.certificate
+            if each.certificates and not has_tls:
+                raise wrong(
+                    "needs a certificate for clients that ask for no name, or for another one",
+                    "give certificate and key here or in [smtp]",
+                    at=("listener", number, "certificates"),
+                )
             if role in SUBMITS and not has_tls and reads_secrets(info):
                 raise wrong(
                     f"a {role} listener needs a certificate",

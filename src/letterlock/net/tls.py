@@ -10,7 +10,7 @@ presented. TLS 1.2 or newer, no anonymous ciphers. Contexts are built once and n
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -228,13 +228,20 @@ async def start_tls(
     return TlsStream(stream, connection, records), _completed(connection, sni, _presented_chain(connection))
 
 
-async def accept_tls(stream: Stream, context: "ServerContext") -> tuple[Stream, Completed]:
+async def accept_tls(
+    stream: Stream, context: "ServerContext", by_name: Sequence["ServerContext"] = ()
+) -> tuple[Stream, Completed]:
     """Do the server's handshake over a stream to whose client we said 220. Asks for no client certificate.
+
+    A client that asks for a name (SNI) gets the first certificate of `by_name` that has it, else that of `context`,
+    on which `choose_by_name` was called.
 
     Raises OSError; TlsBroken when the handshake fails, with the stream aborted. The time-out is the caller's.
     """
     connection = SSL.Connection(context.openssl)
     connection.set_accept_state()
+    if by_name:
+        connection.set_app_data(by_name)
     records = Records()
     failure = await _shake_hands(stream, connection, records)
     if failure is not None:
@@ -356,6 +363,15 @@ class ServerContext:
     not_after: float
     files: "tuple[FileState, ...]"
     openssl: SSL.Context = field(repr=False, compare=False)
+    names: tuple[str, ...] = ()
+
+    def has_name(self, name: str) -> bool:
+        """Whether the certificate is for a host name, in lower case; `*` stands for one whole label (RFC 9525)."""
+        return name in self.names or f"*.{name.partition('.')[2]}" in self.names
+
+    def choose_by_name(self) -> None:
+        """Let `accept_tls` choose another certificate for a client by its SNI. Before the first handshake."""
+        self.openssl.set_tlsext_servername_callback(_choose_context)
 
     @classmethod
     def load(cls, certificate_path: Path, key_path: Path) -> "ServerContext":
@@ -374,6 +390,7 @@ class ServerContext:
             not_before=chain[0].not_valid_before_utc.timestamp(),
             not_after=chain[0].not_valid_after_utc.timestamp(),
             files=files,
+            names=_host_names(chain[0]),
             openssl=_server_context(certificate_path, chain, key),
         )
 
@@ -386,6 +403,27 @@ class ServerContext:
             return f"the certificate in {self.certificate_path} expires in {left / 86400:.0f} days: renew it"
         fault = "has expired" if now > self.not_after else "is not valid yet"
         return f"the certificate in {self.certificate_path} {fault}; senders that verify it hold their mail back"
+
+
+def _host_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names of a certificate, in lower case."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):  # without names it is shown to those only who ask for none it has
+        return ()
+    return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
+
+
+def _choose_context(connection: SSL.Connection) -> None:
+    """OpenSSL calls this with the client's SNI known. A name that nobody has gets the usual certificate."""
+    asked_for, by_name = connection.get_servername(), connection.get_app_data()
+    if not asked_for or not by_name:
+        return
+    name = asked_for.decode("ascii", "replace").lower().removesuffix(".")
+    for context in by_name:
+        if context.has_name(name):
+            connection.set_context(context.openssl)
+            return
 
 
 FileState = tuple[int, int, int, int] | None

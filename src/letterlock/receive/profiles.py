@@ -31,7 +31,8 @@ SUBMITS = frozenset({Role.SUBMISSION, Role.SUBMISSIONS})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One listener. `tls` None: no TLS.
+    """One listener. `tls` None: no TLS. `tls_by_name` are the certificates for clients that
+    ask for one of their names (SNI, RFC 6066 section 3); `tls` is for all others.
 
     `relay_networks` are the clients that may send to anybody; with `relay_own_machine` also those on this machine, by
     whichever of its addresses they come. `domains` are the recipients' domains that anybody may send to. `milters` and
@@ -51,6 +52,7 @@ class Profile:
         ),
     ] = Role.RELAY
     tls: ServerContext | None = None
+    tls_by_name: tuple[ServerContext, ...] = ()
     relay_networks: Annotated[
         tuple[Network, ...],
         Key(
@@ -82,8 +84,8 @@ class Profile:
         tuple[Network, ...],
         RowKey(
             "listener.proxies",
-            "Load balancers that introduce their clients by the PROXY protocol, version 1 or 2. Only these must send "
-            "its header, and only theirs is believed; others are clients themselves.",
+            "Load balancers that introduce their clients by the PROXY protocol, version 1 or 2. These must send its "
+            "header; from others it is a syntax error.",
             most=1000,
         ),
     ] = ()

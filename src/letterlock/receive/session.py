@@ -490,7 +490,9 @@ class Session:
             raise AssertionError("TLS was not offered")
         try:
             async with asyncio.timeout(self._options.tls_timeout_seconds):
-                self._stream, self._facts.tls = await accept_tls(self._stream, self._profile.tls)
+                self._stream, self._facts.tls = await accept_tls(
+                    self._stream, self._profile.tls, self._profile.tls_by_name
+                )
         except OSError as error:
             self._journal.tls_failed(str(error) or "time-out")
             return False
