@@ -57,7 +57,7 @@ async def test_mail_is_taken_as_process_1_with_little_of_everything(tmp_path: Pa
     async with serving(configured(tmp_path), "the worker is ready", before=before) as server:
         first = str(_children(server.process.pid)[0])
         inside = ("nsenter", "--target", first, "--user", "--net", "--mount", "--preserve-credentials")
-        client = await asyncio.create_subprocess_exec(*inside, sys.executable, "-c", CLIENT, stderr=PIPE)
+        client = await asyncio.create_subprocess_exec(*inside, sys.executable, "-S", "-c", CLIENT, stderr=PIPE)
         async with asyncio.timeout(SECONDS):
             _, said = await client.communicate()
         assert (client.returncode, said.decode()) == (0, "")
