@@ -1,6 +1,7 @@
 """Relays side by side: `python -m bench.relay [--part clear|tls|latency|large|all] [--rounds N] [--write-doc]`.
 
 `--mail-authentication` compares Letterlock with itself instead: plain, signing with DKIM, and checking what comes.
+`--counting` does too: without counters, with them (the default), and with the endpoint for Prometheus.
 
 Postfix, OpenSMTPD and Letterlock, in turn, each alone on the machine while it is measured, in a room of name spaces
 (relay_box) with the same source, sink, certificates, signed zones and disk. Needs root. The table goes to standard
@@ -21,8 +22,7 @@ from pathlib import Path
 from bench.relay_box import INSIDE, CannotMeasure, furnish, run_inside
 from bench.relay_doc import write_page
 from bench.relay_names import make_names, start_unbound
-from bench.relay_peers import Peer, end, fetch_opensmtpd, peers
-from bench.relay_peers import mail_authentication as own_variants
+from bench.relay_peers import Peer, counting, end, fetch_opensmtpd, mail_authentication, peers
 from bench.relay_report import Report, describe_machine, table
 from bench.relay_rounds import Bench, Outcome, Part
 
@@ -44,6 +44,7 @@ class Choice:
     write_doc: bool
     directory: Path
     mail_authentication: bool = False
+    counting: bool = False
 
 
 def parts(choice: Choice) -> list[Part]:
@@ -94,8 +95,8 @@ def _progress(outcome: Outcome, remark: str) -> None:
 
 
 @contextmanager
-def furnished(directory: Path, *, mail_authentication: bool) -> Iterator[tuple[Bench, list[Peer]]]:
-    """The room with its names, and those who can run in it."""
+def furnished(directory: Path, own_variants: Sequence[Peer]) -> Iterator[tuple[Bench, list[Peer]]]:
+    """The room with its names, and those who can run in it: these variants of our own, or all peers."""
     opensmtpd = OPENSMTPD if (OPENSMTPD / "usr/sbin/smtpd").exists() else None
     furnish(directory, opensmtpd)
     own = directory / "names"
@@ -103,7 +104,7 @@ def furnished(directory: Path, *, mail_authentication: bool) -> Iterator[tuple[B
     names = make_names(own)
     unbound = start_unbound(own, names)
     try:
-        yield Bench(directory, names), own_variants() if mail_authentication else peers(opensmtpd)
+        yield Bench(directory, names), list(own_variants) or peers(opensmtpd)
     finally:
         end(unbound)
 
@@ -112,7 +113,8 @@ def inside(choice: Choice, directory: Path) -> int:
     """Measure, and hand the results out; 1 when a round failed."""
     start = time.monotonic()
     machine = describe_machine(directory)
-    with furnished(directory, mail_authentication=choice.mail_authentication) as (bench, found):
+    own = counting() if choice.counting else mail_authentication() if choice.mail_authentication else ()
+    with furnished(directory, own) as (bench, found):
         report = measure(bench, found, parts(choice), choice.rounds)
     report.machine = machine
     report.rounds = choice.rounds
@@ -146,8 +148,9 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     parser.add_argument(
         "--mail-authentication", action="store_true", help="Letterlock alone: what DKIM and checks cost"
     )
+    parser.add_argument("--counting", action="store_true", help="Letterlock alone: what counters and metrics cost")
     given = parser.parse_args(arguments)
-    if given.write_doc and (given.part != "all" or given.mail_authentication):
+    if given.write_doc and (given.part != "all" or given.mail_authentication or given.counting):
         parser.error("--write-doc needs all parts and all peers")
     if given.rounds < 1 or given.messages < 1:
         parser.error("at least one round and one message")

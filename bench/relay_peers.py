@@ -115,6 +115,7 @@ class Letterlock:
     name: str = "Letterlock"
     signs_with: tuple[Algorithm, ...] = ()
     checks: bool = False
+    more: str = ""  # of its configuration
     log: ClassVar[str] = "log.stderr"
     authentication: ClassVar[tuple[re.Pattern[str], str]] = re.compile(r"status=sent(?:.* by=(\S+))?"), "dane-ee"
     can_tls: ClassVar[bool] = True
@@ -132,7 +133,7 @@ class Letterlock:
         text = room.write("letterlock", f"{room.kind}.toml")
         if self.checks:
             text = text.replace("[smtp]\nlisten", '[[listener]]\nrole = "mx"\ndomains = ["sink.test"]\nlisten')
-        config.write_text(text + self._keys(room.directory))
+        config.write_text(f"{text}\n{self.more}{self._keys(room.directory)}")
         return [sys.executable, "-m", "letterlock", "serve", "--config", str(config)]
 
     def _keys(self, folder: Path) -> str:
@@ -156,6 +157,15 @@ def mail_authentication() -> list["Peer"]:
         Letterlock("signs RSA-2048", (rsa,)),
         Letterlock("signs both", (ed25519, rsa)),
         Letterlock("checks all", checks=True),
+    ]
+
+
+def counting() -> list["Peer"]:
+    """Letterlock without counters, with them, and with an endpoint that could be asked."""
+    return [
+        Letterlock("not counted", more="[metrics]\ncount = false\n"),
+        Letterlock("counted"),
+        Letterlock("with endpoint", more='[metrics]\nlisten = "127.0.0.1:9725"\n'),
     ]
 
 

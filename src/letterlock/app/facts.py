@@ -2,7 +2,6 @@
 
 import platform
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -46,7 +45,7 @@ class Loaded:
     mistakes: bool = False
 
 
-def facts(options: Options, alive: int, loaded: Loaded) -> Iterator[Fact]:
+def facts(options: Options, alive: int, loaded: Loaded, now: float) -> Iterator[Fact]:
     """All of them; `alive` is the number of workers that are."""
     build = {"version": __version__, "python": platform.python_version()}
     yield _fact("build_info", (build, 1.0))
@@ -61,7 +60,7 @@ def facts(options: Options, alive: int, loaded: Loaded) -> Iterator[Fact]:
     yield _fact("clock_synchronised", *(() if kept is None else (({}, float(kept)),)))
     yield _fact("config_last_reload_success_timestamp_seconds", ({}, loaded.at))
     yield _fact("config_last_reload_successful", ({}, float(not loaded.mistakes)))
-    yield _fact("warnings", ({}, sum(1 for _ in dangers(options, time.time()))))
+    yield _fact("warnings", ({}, sum(1 for _ in dangers(options, now))))
 
 
 def _fact(name: str, *series: _Series) -> Fact:

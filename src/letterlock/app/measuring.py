@@ -4,13 +4,14 @@ Whoever is asked, the endpoint of the metrics or `letterlock status`, answers fo
 """
 
 import asyncio
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from letterlock.app.doors import Doors
 from letterlock.app.facts import Loaded, facts
 from letterlock.app.history import History
 from letterlock.app.vitals import vitals
@@ -31,7 +32,9 @@ from letterlock.receive.listener import Listener
 from letterlock.resolver import Resolver
 from letterlock.schedule.deliverer import Deliverer
 
+log = logging.getLogger("letterlock.metrics")
 MEASURE_SECONDS = 1.0  # a worker that is killed loses what it has counted since
+BUG_SECONDS = 60.0  # after a bug in measuring: one line a minute is enough to be found
 VITALS_EVERY = 5  # measurements: the descriptors of a busy server are many to list
 SILENT_SECONDS = 10.0  # then a worker is taken for dead, and its gauges do not count
 TALLY_SECONDS = 15.0  # as often as Prometheus asks, usually
@@ -47,6 +50,7 @@ class Parts:
 
     listener: Listener
     deliverer: Deliverer
+    doors: Doors
     resolver: Resolver
     transport: UpstreamTransport
     observers: Observers
@@ -101,8 +105,13 @@ class Meter:
 
     async def _run(self, parts: Parts) -> None:
         while True:
-            self.measure(parts)
-            await asyncio.sleep(MEASURE_SECONDS)
+            pause = MEASURE_SECONDS
+            try:
+                self.measure(parts)
+            except Exception:  # mail goes on, whatever is wrong with the numbers
+                log.exception("a bug, in measuring; tried again in %.0f seconds", BUG_SECONDS)
+                pause = BUG_SECONDS
+            await asyncio.sleep(pause)
 
     def measure(self, parts: Parts) -> None:
         """Read the parts, and let the other workers see the numbers."""
@@ -114,6 +123,8 @@ class Meter:
         self._look_at_sessions(parts.listener)
         self._look_at_deliveries(parts.deliverer)
         self._look_at_resolver(parts.resolver, parts.transport)
+        self._carry("letterlock_limit_hits_total", parts.doors.policy.turned_away, "policy_connections")
+        self._carry("letterlock_limit_hits_total", parts.doors.resolver.turned_away, "resolver_connections")
         self._carry("letterlock_observer_losses_total", parts.observers.lost)
         self._carry("letterlock_event_loop_stalls_total", self.stalls())
         self.numbers.share()
@@ -184,8 +195,12 @@ class Meter:
     async def _tally_again(self, store: OperatedStore) -> None:
         while True:
             began = time.monotonic()
-            with suppress(StoreFailed):  # the deliverer, which asks far more often, logs it
+            try:
                 self.show_queue(await tallied(store, time.time()), await store.count())
+            except StoreFailed as error:  # the deliverer, which asks far more often, warns of it
+                log.debug("the queue was not counted: %s", error)
+            except Exception:  # as above
+                log.exception("a bug, in counting the queue; tried again in %.0f seconds", TALLY_SECONDS)
             await asyncio.sleep(max(TALLY_SECONDS, TALLY_SHARE * (time.monotonic() - began)))
 
     def show_queue(self, tally: Tally, messages: int) -> None:
@@ -217,7 +232,7 @@ class Meter:
     def render(self, openmetrics: bool) -> str:
         """All metrics of all workers."""
         rows, alive = self._rows()
-        known = facts(self._options(), sum(alive), self._loaded())
+        known = facts(self._options(), sum(alive), self._loaded(), time.time())
         return exposition(LAYOUT, LAYOUT.merged(rows, alive), known, openmetrics=openmetrics)
 
     def _flow(self, total: list[float]) -> list[float]:

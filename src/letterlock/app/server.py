@@ -106,6 +106,7 @@ class Server:
         self.parts = Parts(
             listener=self.listener,
             deliverer=self.deliverer,
+            doors=doors,
             resolver=asked.resolver,
             transport=asked.transport,
             observers=self.observers,

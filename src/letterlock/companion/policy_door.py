@@ -42,6 +42,7 @@ class _Doors:
     usual_port: int
     connections: "set[_Connection]" = field(default_factory=set)
     stopping: bool = False
+    turned_away: int = 0  # for want of room, so far
 
 
 class PolicyDoor:
@@ -68,6 +69,11 @@ class PolicyDoor:
     def connections(self) -> int:
         """How many there are now."""
         return len(self._doors.connections)
+
+    @property
+    def turned_away(self) -> int:
+        """How many were turned away for want of room, so far."""
+        return self._doors.turned_away
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on bound, listening sockets; they stay the caller's to close."""
@@ -128,6 +134,7 @@ class _Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         allowed = self._may_ask(peer)
         if not allowed or len(self._doors.connections) >= self._doors.options.max_connections or self._doors.stopping:
+            self._doors.turned_away += allowed and not self._doors.stopping
             why = "too many connections" if allowed else "this client may not ask here"
             log.log(logging.INFO if allowed else logging.WARNING, "policy door: %s: %s", peer or "a UNIX client", why)
             self._send(temporary(why))

@@ -37,6 +37,7 @@ class ResolverDoor:
         self.options = options
         self.answering = answering
         self.connections: set[_TcpClient] = set()
+        self.turned_away = 0  # for want of room, so far
         self._datagram_sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -161,6 +162,7 @@ class _TcpClient(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._active_at = asyncio.get_running_loop().time()
         if len(self._door.connections) >= self._door.options.max_connections:
+            self._door.turned_away += 1
             transport.abort()
             return
         self._door.connections.add(self)

@@ -258,7 +258,10 @@ class _Try:
         """
         ignored = self._options.ignore_ehlo
         while addresses:
-            if self._sessions_left <= 0 or await self._use_kept(host, addresses, requirement):
+            if self._sessions_left <= 0:
+                self._handshake_slots.exhausted += 1
+                return True
+            if await self._use_kept(host, addresses, requirement):
                 return True
             if not addresses or self._cannot_have_it(host):
                 return False

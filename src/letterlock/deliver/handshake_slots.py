@@ -37,6 +37,7 @@ class HandshakeSlots:
     def __init__(self, each: int) -> None:
         self.freed: Callable[[str], None] = _nobody  # called with a key at which there may be something to do again
         self.refusals = 0  # how often a host was busy, for monitoring
+        self.exhausted = 0  # how often an attempt had opened as many sessions as it may, for monitoring
         self._each = each
         self._taken: Counter[str] = Counter()
 

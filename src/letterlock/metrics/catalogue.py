@@ -62,6 +62,9 @@ LIMITS = {
     "max_idle_sessions": "a kept session was ended for another one",
     "memory_out": "memory_octets: a delivery waited",
     "max_waiting": "no room for deliveries that wait",
+    "max_sessions": "an attempt opened as many sessions as it may, and ended",
+    "policy_connections": "[policy_server] max_connections: a client was turned away",
+    "resolver_connections": "[resolver] max_connections: a client was turned away",
     "resolver_lookups": "a slow lookup gave way to others",
     "resolver_budget": "a lookup cost more work than one may",
 }

@@ -49,7 +49,7 @@ class SessionCounts:
 
     def rejected(self, command: str, reply: Reply) -> None:
         """A client got a negative reply. Any command of a client counts as one of a few."""
-        self.rejections[_COMMANDS.get(command, "other"), str(reply.code // 100)] += 1
+        self.rejections[_COMMANDS.get(command, "other"), "4" if reply.transient else "5"] += 1
         self.reached(reply)
 
     def reached(self, reply: Reply) -> None:
