@@ -23,10 +23,10 @@ from letterlock.admin.transfers import MAX_CONTENT_OCTETS, MAX_DOCUMENT_OCTETS
 from letterlock.queue.ids import is_id
 
 FORMAT = "letterlock-queue"
-VERSION = 1
+VERSION = 1  # of the format; an import refuses a later one
 FIRST, LAST = f"{FORMAT}.json", "end.json"
 DOCUMENT, CONTENT = ".json", ".eml"
-MODE = 0o600
+MODE = 0o600  # an archive holds mail: for its owner only
 PIECE_OCTETS = 1 << 16  # chosen: of a content in memory at once
 SPOOLED_OCTETS = 1 << 22  # chosen: a larger content waits for its checksum in a temporary file, not in memory
 MAX_NAMED = 100  # chosen: damaged messages that are named in the end of an archive

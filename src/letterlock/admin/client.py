@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 from letterlock.queue.folders import CONTROL_SOCKET, WORKER, worker_number
 from letterlock.queue.orders import MAX_ORDERED, Tally, TallyBy, Wanted
 
-MAX_ANSWER_OCTETS = 64 << 20
-TIMEOUT_SECONDS = 30.0
+MAX_ANSWER_OCTETS = 64 << 20  # chosen: a page of the queue has some MB, and the largest message that is shown 64
+TIMEOUT_SECONDS = 30.0  # chosen: an order over a large queue takes seconds a part
 PIECE_OCTETS = 1 << 16  # chosen: of a content in memory at once
 EVERYTHING = Wanted()
 

@@ -21,7 +21,7 @@ from letterlock.queue.store import OperatedStore
 from letterlock.queue.tasks import QueuedMessage, QueuedRecipient
 
 PAGE = MAX_ORDERED
-MAX_TEXT_CHARACTERS = 1_000
+MAX_TEXT_CHARACTERS = 1_000  # chosen: of the reason for a hold; it is shown in every listing
 FLUSH = "flush"
 _WANTED = {field.name for field in dataclasses.fields(Wanted)}
 

@@ -17,9 +17,9 @@ from letterlock.ports import Clock
 from letterlock.queue.store import OperatedStore, StoreFailed
 
 log = logging.getLogger("letterlock.admin")
-MAX_REQUEST_OCTETS = 65_536
+MAX_REQUEST_OCTETS = 65_536  # chosen: a thousand ids of messages fit
 MAX_PATH_OCTETS = 107  # of sun_path, without the NUL
-IDLE_SECONDS = 60.0
+IDLE_SECONDS = 60.0  # chosen: a command that stands still holds one of few connections
 READ_OCTETS = 1 << 18  # chosen: few turns of the event loop for a large message, and none that is long
 
 

@@ -47,7 +47,7 @@ from letterlock.resolver import Answer, TrustAnchor
 from letterlock.state.key_directory import KeyDirectory, KeyDirectoryFailed
 
 EXIT_DONE, EXIT_WAITS, EXIT_UNKNOWN = 0, 1, 3
-DAY_SECONDS = 86_400
+DAY_SECONDS = 86_400  # times are shown in days
 ALGORITHMS = {"rsa": library.Algorithm.RSA_SHA256, "ed25519": library.Algorithm.ED25519_SHA256}
 Views = Mapping[str, AuthoritativeView]
 

@@ -17,9 +17,9 @@ from letterlock.policy.causes import CAUSES, Cause
 from letterlock.policy.reasons import Explanation, ResultType, all_codes
 from letterlock.policy.reasons import explain as explanation_of
 
-MAX_HINTS = 3
-EXIT_UNKNOWN = 2
-_SIMILARITY = 0.5
+MAX_HINTS = 3  # chosen: more suggestions are no help
+EXIT_UNKNOWN = 2  # as for any other wrong argument
+_SIMILARITY = 0.5  # of difflib: below it, suggestions have little in common with what was typed
 _WORD = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")  # a code, or anything else of its shape
 _WHY = re.compile(rf"\bwhy=({_WORD.pattern})", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

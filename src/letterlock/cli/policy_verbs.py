@@ -12,7 +12,7 @@ from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, configured
 from letterlock.mail.printable import printable
 
-EXIT_NOT_RUNNING = 3
+EXIT_NOT_RUNNING = 3  # as `letterlock status` has it
 
 
 @click.group()

@@ -9,7 +9,7 @@ from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.cli.configured import config_option, configured, found_configuration
 from letterlock.config import EX_CONFIG, queue_directory
 
-EXIT_NOT_RUNNING = 3
+EXIT_NOT_RUNNING = 3  # as `letterlock status` has it
 
 
 @click.command()

@@ -17,8 +17,8 @@ from letterlock.recipients.directory import ExpandedAddress, Expansion, Looked, 
 from letterlock.recipients.targets import Discard, Include, Name, RefusalEntry, Target
 from letterlock.routing.destination_rule import DestinationRule
 
-EXIT_REFUSED = 1
-EXIT_NOT_FOUND_OUT = 3
+EXIT_REFUSED = 1  # there is an answer, and it is no
+EXIT_NOT_FOUND_OUT = 3  # there is no answer: a lookup failed
 
 
 class Address(click.ParamType[Mailbox | None]):

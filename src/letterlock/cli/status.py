@@ -21,7 +21,7 @@ from letterlock.config.dangers import dangers
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import RecipientState, Tally, TallyBy, Wanted
 
-EXIT_NOT_RUNNING = 3
+EXIT_NOT_RUNNING = 3  # as `systemctl status` has it (LSB)
 HELD_SAMPLE = 100  # held messages whose reasons are looked at: more say the same
 
 

@@ -13,7 +13,7 @@ from letterlock.queue.orders import Tally
 HISTORY = 60  # looks in a line of bars
 _BARS = " ▁▂▃▄▅▆▇█"
 _FLOWS = (("received", "dim"), ("delivered", "good"), ("deferred", "warn"), ("failed", "bad"))
-_SHOWN_LIMITS = 4
+_SHOWN_LIMITS = 4  # chosen: the fullest ones; a screen has 24 lines
 
 
 @dataclass(slots=True)

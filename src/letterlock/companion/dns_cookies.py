@@ -9,10 +9,10 @@ _SECRET = os.urandom(32)
 """Made when this module is loaded, before workers are forked: a client's packets reach any of them, with one cookie."""
 CLIENT_OCTETS = 8  # of the client's part (RFC 7873 section 4)
 SERVER_OCTETS = 16  # of ours (RFC 9018 section 4)
-_HASH_OCTETS = 8
+_HASH_OCTETS = 8  # RFC 9018 section 4.4
 _PAST_SECONDS, _FUTURE_SECONDS = 3600, 300  # RFC 9018 section 4.3
 _HEAD = struct.Struct("!B3xI")  # version and time
-_VERSION = 1
+_VERSION = 1  # RFC 9018 section 4.1
 
 
 def server_cookie(client: bytes, address: bytes, now: int) -> bytes:

@@ -16,9 +16,9 @@ _RECORD = struct.Struct("!HHIH")
 _OPTION = struct.Struct("!2H")
 _COOKIE = 10  # RFC 7873 section 4
 _MAX_NAME = 255  # RFC 1035 section 2.3.4
-_POINTER = 0xC0
+_POINTER = 0xC0  # RFC 1035 section 4.1.4
 _RESPONSE = int(dns.flags.QR)
-_OPCODE = 0x7800
+_OPCODE = 0x7800  # the bits of the flags that hold it (RFC 1035 section 4.1.1)
 _MAX_EXTRA = 8  # records behind the question: an OPT, a signature of the query, and little else
 
 

@@ -11,8 +11,8 @@ from letterlock.config.mistakes import guess, wrong
 from letterlock.receive.check_dns_lists import DnsList
 from letterlock.receive.rate_limits import Per, RateLimit
 
-MAX_COUNT = 10**12
-MAX_WINDOW_SECONDS = 7 * 86400.0
+MAX_COUNT = 10**12  # chosen: more than anybody counts within a window, and exact as a float
+MAX_WINDOW_SECONDS = 7 * 86400.0  # chosen: a longer window would outlast most restarts of the machine
 MAX_DELAY_SECONDS = 60.0  # clients wait for five minutes, and each one that waits takes a connection
 
 

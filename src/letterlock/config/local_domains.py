@@ -19,7 +19,7 @@ from letterlock.tables.system_users import SystemUsers
 
 MAX_SECRETS = 10  # of which one signs, and the others verify what was signed before a change
 MIN_SECRET_OCTETS = 16  # 128 bits, as long as it is random
-MAX_SECRET_FILE_OCTETS = 4096
+MAX_SECRET_FILE_OCTETS = 4096  # chosen: secrets have 32 to 64 octets
 
 
 class LookupTable(Table):

@@ -34,7 +34,7 @@ from letterlock.routing.routes import NextHop
 
 log = logging.getLogger("letterlock.deliver")
 
-MAX_REASONS = 20
+MAX_REASONS = 20  # chosen: of one attempt, for the log and the notification; each host adds one or two
 _A_BUG = "%s: a bug, at %s; the message waits if no other host takes it"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 MAX_REMEMBERED = 10_000  # places
 FIRST_ROW = 50  # deliveries: one in fifty may be put off by the trial
-LONGEST_ROW = 3200
+LONGEST_ROW = 3200  # chosen: six doublings; then a trial costs one delivery in 3,200
 
 
 @dataclass(slots=True)

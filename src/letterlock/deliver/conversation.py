@@ -20,9 +20,9 @@ from letterlock.smtp.client_content import WireContent
 from letterlock.smtp.client_events import Capabilities, ConnectionEnded, Event, RemoteProtocolError, ServerClosing
 from letterlock.smtp.client_steps import ClientState, Step
 
-BLOCK_OCTETS = 1 << 16
+BLOCK_OCTETS = 1 << 16  # chosen: as much as a socket usually takes at once
 MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
-_READ_OCTETS = 1 << 13
+_READ_OCTETS = 1 << 13  # chosen: replies are a few hundred octets
 _Wanted = TypeVar("_Wanted")
 
 

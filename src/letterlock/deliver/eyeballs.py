@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from letterlock.deliver.conversation import say
 from letterlock.ports import Dialer, Stream
 
-HEAD_START_SECONDS = 0.25
+HEAD_START_SECONDS = 0.25  # RFC 8305 section 5 recommends 250 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

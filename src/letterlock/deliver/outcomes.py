@@ -7,7 +7,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
 
-MAX_TEXT_CHARACTERS = 1000
+MAX_TEXT_CHARACTERS = 1000  # chosen: of a reply; two full reply lines of 512 octets
 
 
 def answered(recipient: Mailbox, reply: Reply, *, server: str, command: str, confirms: bool) -> RecipientOutcome:

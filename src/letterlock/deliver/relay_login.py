@@ -10,7 +10,7 @@ from letterlock.policy.decision import Cleared, Level
 from letterlock.sasl.client_login import ClientMechanism, Credentials, LoginFailed, choose
 from letterlock.smtp.client_events import LoginAnswered
 
-NONCE_OCTETS = 24
+NONCE_OCTETS = 24  # chosen: 192 bits of chance, so that none comes twice (RFC 5802 section 5.1)
 MAX_CHALLENGES = 4  # SCRAM has two
 
 

@@ -20,10 +20,10 @@ from letterlock.mail.replies import Reply
 GREYLIST_SECONDS = 310.0
 """A little more than the five minutes that most greylisting servers want."""
 
-SOON_SECONDS = 60.0
-MIN_WAIT_SECONDS = 60.0
-MAX_WAIT_SECONDS = 3600.0
-MAX_READ_CHARACTERS = 1000
+SOON_SECONDS = 60.0  # chosen: a server that counts connections usually has a free one within a minute
+MIN_WAIT_SECONDS = 60.0  # chosen: nobody may make us try more often
+MAX_WAIT_SECONDS = 3600.0  # chosen: nobody may make us wait longer; the usual schedule takes over
+MAX_READ_CHARACTERS = 1000  # as much as is kept of a reply (MAX_TEXT_CHARACTERS)
 
 _GREYLISTED = re.compile(r"gr[ea]y-?\s?list|not yet authorized to deliver")
 _CONNECTIONS = re.compile(

@@ -37,7 +37,7 @@ log = logging.getLogger("letterlock.deliver")
 
 _NOTHING, _CHUNKING, _PIPELINING = frozenset[str](), frozenset({"CHUNKING"}), frozenset({"PIPELINING"})
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
-MAX_EARLY_OCTETS = 1 << 16
+MAX_EARLY_OCTETS = 1 << 16  # chosen: what is sent before the replies came, so that both sides never wait for each other
 _Ready = WireContent | LargeContent
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 

@@ -8,9 +8,9 @@ import textwrap
 from letterlock.dsn.original import Original
 from letterlock.dsn.reports import Fate, Report, ToldReason, ToldRecipient
 
-MAX_TEXT_CHARACTERS = 800
-MAX_REASONS = 10
-_WIDTH = 74
+MAX_TEXT_CHARACTERS = 800  # chosen: of what a server said, in a mail for people
+MAX_REASONS = 10  # chosen: what a reader takes in
+_WIDTH = 74  # RFC 5322 section 2.1.1 recommends at most 78
 _UTF8_XTEXT = re.compile(r"\\x\{(10[0-9A-F]{4}|[0-9A-F]{2,5})\}")
 
 

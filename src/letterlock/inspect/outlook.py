@@ -28,7 +28,7 @@ from letterlock.policy.require import require
 from letterlock.resolver.answer import Answer, Security
 
 SYSTEM_ROOTS = "system"
-_DANE_TA = 2
+_DANE_TA = 2  # its name in RFC 7218 section 2.1
 
 Required = Requirement | SkipHost | Defer | Refuse
 

@@ -23,8 +23,9 @@ from letterlock.tlsrpt import InvalidTLSRPTRecord, NoTLSRPTRecord, ReportAddress
 
 SHORT_MAX_AGE_SECONDS = 7 * 86_400
 """A policy that holds for less can be waited out by an attacker who keeps it from being renewed (RFC 8461 10.2)."""
+# Chosen: RFC 8461 section 3.2 wants "weeks or greater"; the largest senders publish three months.
 ADVISED_MAX_AGE_SECONDS = 90 * 86_400
-_MAX_KEYS = 4
+_MAX_KEYS = 4  # chosen: more lines to publish confuse
 
 Reporting = ReportAddresses | NoTLSRPTRecord | InvalidTLSRPTRecord | LookupFailure
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dns.dnssectypes import Algorithm, DSDigest
 from dns.rdtypes.dnskeybase import Flag
 
-HOUR = 3600
+HOUR = 3600  # in seconds
 DAY = 24 * HOUR
 
 

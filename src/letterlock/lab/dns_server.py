@@ -16,9 +16,9 @@ from letterlock.lab.raw_listener import accepting
 
 Answerer = Callable[[dns.message.Message], dns.message.Message]
 
-MAX_CLASSIC_OCTETS = 512
-IDLE_SECONDS = 30.0
-MAX_BIND_TRIES = 50
+MAX_CLASSIC_OCTETS = 512  # RFC 1035 section 4.2.1
+IDLE_SECONDS = 30.0  # chosen: the lab asks more often
+MAX_BIND_TRIES = 50  # chosen: UDP and TCP must be free at one port
 
 
 class NoFreePort(OSError):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-MAX_TRIES = 50
+MAX_TRIES = 50  # chosen: of 65,536 networks hardly any is in use
 
 
 class NoFreeAddresses(OSError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from letterlock.lab.raw_smtp import Tell, Wire, say_nothing
 
-MAX_MESSAGE_OCTETS = 1 << 20
+MAX_MESSAGE_OCTETS = 1 << 20  # chosen: messages of the lab have a few hundred octets
 _READY = b"220 "
 _OK = b"250 2.0.0 Ok\r\n"
 

@@ -11,9 +11,9 @@ from socket import socket
 
 from letterlock.lab.raw_listener import accepting
 
-MAX_LINE_OCTETS = 1 << 16
-READ_OCTETS = 1 << 16
-IDLE_SECONDS = 60.0
+MAX_LINE_OCTETS = 1 << 16  # chosen: far more than RFC 5321 section 4.5.3.1 allows, for peers that break it
+READ_OCTETS = 1 << 16  # chosen: a whole message of the lab
+IDLE_SECONDS = 60.0  # chosen: a guard; every trial is shorter
 
 
 Tell = Callable[[str], None]  # one line about what happens, for whoever watches

@@ -21,7 +21,7 @@ _LEGEND = (
     ("authenticated", "delivered inside TLS to the server that signed DNS or the MTA-STS policy names"),
 )
 _HEAD = "attack \\ protection"
-_GAP = 2
+_GAP = 2  # two spaces between columns
 
 
 def word(cell: Cell) -> str:

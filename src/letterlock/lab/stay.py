@@ -18,9 +18,9 @@ from letterlock.lab.box import Box, running_box
 from letterlock.lab.scenarios import ATTACK_STORIES, Attack, SiteProtection
 from letterlock.lab.subject import recipient_of, see_policies, write_config
 
-STOP_SECONDS = 30.0
-START_SECONDS = 20.0
-MAX_NOTICE_OCTETS = 4096
+STOP_SECONDS = 30.0  # chosen: longer than a server waits for sessions that are in hand
+START_SECONDS = 20.0  # chosen: a slow machine starts within three
+MAX_NOTICE_OCTETS = 4096  # chosen: it is one line
 _TIME_AND_HOST = re.compile(r"\w{3} [ \d]\d [\d:]{8} \S+ ")
 Say = Callable[[str], None]
 

@@ -24,8 +24,8 @@ from letterlock.state.shared_state import open_state
 
 HOSTNAME = "letterlock.test"
 SENDER = f"sender@{HOSTNAME}"
-SMTP_SECONDS = 20.0
-POLL_SECONDS = 0.02
+SMTP_SECONDS = 20.0  # chosen: a guard; everything is on this machine
+POLL_SECONDS = 0.02  # chosen: short beside the second that a trial takes
 
 
 def write_config(box: Box, listen: str) -> Path:

@@ -15,8 +15,8 @@ from letterlock.lab.scenarios import Attack, Expectation, SiteProtection, TrialO
 from letterlock.lab.subject import ObservedState, OperatorRecord, Subject, recipient_of, running_subject
 from letterlock.policy.decision import Level
 
-MAX_BOXES = 4
-CELL_SECONDS = 20.0
+MAX_BOXES = 4  # chosen: each has a dozen servers, and most of a trial is waiting
+CELL_SECONDS = 20.0  # chosen: a guard; a cell takes about one
 _DELIVERED = {
     Level.AUTHENTICATED: TrialOutcome.AUTHENTICATED,
     Level.ENCRYPTED: TrialOutcome.ENCRYPTED,

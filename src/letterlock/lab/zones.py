@@ -17,8 +17,8 @@ from dns.rdatatype import RdataType
 
 from letterlock.lab.authority import Validity, ZoneKey
 
-TTL = 300
-_SHA1 = 1
+TTL = 300  # chosen: longer than any trial
+_SHA1 = 1  # the only hash of NSEC3 (RFC 5155 section 11)
 _WILDCARD = dns.name.from_text("*", None)
 
 

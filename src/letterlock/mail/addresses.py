@@ -6,14 +6,14 @@ import re
 from letterlock.frozen import frozen_dataclass
 from letterlock.mail.names import InvalidName, canonical
 
-MAX_LOCAL_PART_OCTETS = 64
-MAX_PATH_OCTETS = 254
+MAX_LOCAL_PART_OCTETS = 64  # RFC 5321 section 4.5.3.1.1
+MAX_PATH_OCTETS = 254  # 256 with the angle brackets (RFC 5321 section 4.5.3.1.3)
 BEYOND_ASCII = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"  # no controls, no line ends, no halves
 _ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{BEYOND_ASCII}]+"
 _DOT_STRING = re.compile(rf"{_ATEXT}(\.{_ATEXT})*")
 # Dots where the grammar has none (`a..b@`, `a.@`, `.a@`): providers have given such addresses to millions of people.
 _ODD_DOTS = re.compile(rf"\.*{_ATEXT}(\.+{_ATEXT})*\.*")
-_QUOTES = 2
+_QUOTES = 2  # one at each end
 _QUOTED_STRING = re.compile(rf'"([\x20-\x21\x23-\x5b\x5d-\x7e{BEYOND_ASCII}]|\\[\x20-\x7e])*"')
 _SOURCE_ROUTE = re.compile(r"@[^:]+:")
 

@@ -11,9 +11,7 @@ from typing import Annotated
 import idna
 
 DomainText = Annotated[str, "domain name"]  # the configuration reads a value of this type by `normalise`
-MAX_NAME_OCTETS = (
-    253  # RFC 1035 section 2.3.4: 255 on the wire, with a length before the first label and the root after the last
-)
+MAX_NAME_OCTETS = 253  # as text; 255 on the wire, where two more octets are lengths (RFC 1035 section 2.3.4)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 

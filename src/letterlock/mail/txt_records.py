@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-_SHOWN_OCTETS = 60
+_SHOWN_OCTETS = 60  # chosen: of a record, in a line of text
 _WHITE = " \t\r\n\xa0"
 _QUOTES = "\"'\u201c\u201d"
 

@@ -19,7 +19,7 @@ MAX_PARTS = 50  # of a mail: a report has two or three
 
 _GZIP, _ZIP, _END_OF_DIRECTORY = b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06"
 _END_OCTETS = 22  # of the record that ends an archive, without its comment
-_MAX_COMMENT_OCTETS = 1 << 16
+_MAX_COMMENT_OCTETS = 1 << 16  # a ZIP file ends with a comment of at most 65,535 (APPNOTE 4.4.12)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LOOKED_AT_OCTETS = 1024  # to find out what a file is
 

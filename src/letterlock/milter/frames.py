@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 
-VERSION = 6
+VERSION = 6  # of the protocol, SMFI_PROT_VERSION of libmilter 1.0.1 and later
 MIN_VERSION = 2  # since sendmail 8.11; without the steps and macros of later versions
 MAX_FRAME_OCTETS = 1 << 17  # a chunk of a body has at most 65,535 octets, and nothing else is longer
 CHUNK_OCTETS = 65_535  # MILTER_CHUNK_SIZE of libmilter

@@ -4,7 +4,7 @@ from letterlock.policy.codes import Code
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 
-_MAX_DETAIL = 200
+_MAX_DETAIL = 200  # chosen: of a remote text, in a line of the log
 
 
 def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: Code, bogus: Code) -> Reason | None:

@@ -16,8 +16,8 @@ from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
 from letterlock.routing.routes import NextHop
 
-MAX_MX_RECORDS = 100
-MAX_HOSTS = 20
+MAX_MX_RECORDS = 100  # chosen: the largest providers have some ten
+MAX_HOSTS = 20  # chosen: twice what one attempt tries
 
 Shuffle = Callable[[Sequence[MxHost]], Sequence[MxHost]]
 

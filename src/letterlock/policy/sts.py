@@ -11,7 +11,7 @@ from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.lookups import said
 from letterlock.policy.reasons import Reason
 
-_MAX_PATTERNS_TOLD = 3
+_MAX_PATTERNS_TOLD = 3  # chosen: enough to see a mistake
 NO_ROOTS = TrustRoots("no roots", ())
 
 

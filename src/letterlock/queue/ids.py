@@ -6,7 +6,7 @@ from collections.abc import Callable
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: sorts like the number, no I L O U
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 TIME_DIGITS = 9  # milliseconds until the year 3084
-CHANCE_DIGITS = 12
+CHANCE_DIGITS = 12  # 60 bits: nobody guesses an id, and two never meet
 CHANCE_BITS = 5 * CHANCE_DIGITS
 """Several workers make ids in the same millisecond, and a queue may take over another one's messages: 20 bits, as there
 were, meet after some hundred pairs of busy milliseconds; 60 bits never do."""

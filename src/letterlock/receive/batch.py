@@ -26,7 +26,7 @@ from letterlock.smtp.server_table import State
 
 _END = b"\r\n.\r\nQUIT\r\n"
 _PATH = re.compile(rb"<(.*)>")
-_SHOWN_OCTETS = 320
+_SHOWN_OCTETS = 320  # the longest mailbox (RFC 5321 section 4.5.3.1)
 
 
 class BadBatch(Exception):

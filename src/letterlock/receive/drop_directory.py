@@ -18,8 +18,8 @@ from collections.abc import Generator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-MODE = 0o3733
-CLOSED_MODE = 0o700
+MODE = 0o3733  # everybody may leave a file, nobody may list or take those of others, as in /tmp
+CLOSED_MODE = 0o700  # nobody but the server
 MAX_LISTED = 10_000  # names looked at in one go; the next look goes on there, so nobody can hide others' mail
 MAX_REFUSED = 100  # kept for the operator; what is more is removed
 MAX_REFUSED_OCTETS = 1 << 20  # of each: as much as shows what it is

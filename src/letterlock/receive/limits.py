@@ -16,7 +16,7 @@ NO_MEMORY = Reply(452, ("4.3.1 Too much mail at once, try again later",))
 STORE_FULL = Reply(452, ("4.3.1 Insufficient system storage",))
 STORE_FAILED = Reply(451, ("4.3.0 The message could not be stored, try again later",))
 COPIES = 2  # of a message in memory: as it came, and as it goes to disk
-_IPV6_CLIENT_PREFIX = 64
+_IPV6_CLIENT_PREFIX = 64  # one subscriber has at least this much (RFC 6177)
 
 
 def store_reply(error: StoreFailed) -> Reply:

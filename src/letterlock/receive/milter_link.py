@@ -16,7 +16,7 @@ from letterlock.milter.frames import (
 )
 from letterlock.net.service_address import ServiceAddress
 
-READ_OCTETS = 1 << 16
+READ_OCTETS = 1 << 16  # chosen: as large as a chunk of a body
 MAX_CHANGES = 10_000  # of one message: headers and recipients; parts of a body are bounded by their size
 MAX_PROGRESS_SECONDS = 600.0  # how long a filter may ask for more time: a client waits ten minutes after its last dot
 

@@ -15,7 +15,7 @@ from letterlock.mail.addresses import MAX_LOCAL_PART_OCTETS, InvalidAddress, Mai
 HASH_CHARACTERS = 4  # 24 bits, as all implementations write; a guess is one refused RCPT each
 MAX_HASH_CHARACTERS = 28  # the whole of SHA-1 in base64: what others may have been set to
 VALID_DAYS = 21  # as libsrs2 has it: longer than any queue keeps a message
-DAY_SECONDS = 86_400
+DAY_SECONDS = 86_400  # SRS counts days
 _TIME_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _TIME_MODULUS = len(_TIME_DIGITS) ** 2  # two digits: days repeat after 1,024
 _SEPARATORS = "=-+"  # what may follow SRS0 and SRS1; we write the first

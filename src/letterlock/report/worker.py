@@ -25,8 +25,8 @@ from letterlock.routing.rules import Rules
 
 log = logging.getLogger("letterlock.report")
 _WHAT = {NoticeKind.FAILED: "non-delivery", NoticeKind.DELAYED: "delay", NoticeKind.RELAYED: "relay"}
-BATCH = 50
-PAUSE_SECONDS = 30.0
+BATCH = 50  # chosen: notifications of one transaction, so that each is short
+PAUSE_SECONDS = 30.0  # chosen: after a failure of the store, and as a guard against a lost wake-up
 
 
 class Reporter:

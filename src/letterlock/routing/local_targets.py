@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, literal_address, normalise
 
-LMTP_PORT = 24
+LMTP_PORT = 24  # chosen: usual for LMTP; RFC 2033 section 5 assigns none and rules out 25
 MAX_SOCKET_PATH_OCTETS = 107  # what Linux has room for, unix(7)
-MAX_TEMPLATE_OCTETS = 2048
+MAX_TEMPLATE_OCTETS = 2048  # chosen: half of what a path may have on Linux
 PLACEHOLDERS = ("{domain}", "{local}")
 _LMTP_HOST = re.compile(r"(\[[^\[\]]+\])(?::(\d{1,5}))?")
 

@@ -16,7 +16,7 @@ from letterlock.sasl.prepare import Unprepared, prepare
 
 MIN_ITERATIONS = 4096  # RFC 7677 section 4
 MAX_ITERATIONS = 1_000_000  # of a stored credential: a client's phone computes it at every login
-MAX_NONCE_OCTETS = 256
+MAX_NONCE_OCTETS = 256  # chosen: clients send 18 to 32
 _FIRST = re.compile(rb"((?:n|y|p=([A-Za-z0-9.-]+)),(?:a=([^,]*))?,)(n=([^,]+),r=([!-+\--~]+)(?:,.*)?)", re.DOTALL)
 _BAD_ESCAPE = re.compile(rb"=(?!2C|3D)")
 _FINAL = re.compile(rb"(c=([A-Za-z0-9+/=]+),r=([!-+\--~]+)(?:,(?!p=)[^,]*)*),p=([A-Za-z0-9+/=]+)")

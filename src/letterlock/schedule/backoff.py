@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from letterlock.queue.tasks import Attempt, OutcomeKind, RecipientOutcome
 
-PATIENCE = 5
-FIRST_SECONDS = 1.0
-MAX_SECONDS = 30.0
-DOWN_SECONDS = 8.0
-MAX_REMEMBERED = 10_000
+PATIENCE = 5  # chosen: failures in a row that may be chance
+FIRST_SECONDS = 1.0  # chosen: a restart of a server takes about as long
+MAX_SECONDS = 30.0  # chosen: so late, at most, it is noticed that a place works again
+DOWN_SECONDS = 8.0  # chosen: a restart is over by then; a longer silence is an outage
+MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
 SLOW_SECONDS = 60.0  # an attempt that took longer shows a place that had better get less at once
 
 

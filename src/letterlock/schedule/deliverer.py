@@ -46,11 +46,11 @@ __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
 
 log = logging.getLogger("letterlock.deliver")
 
-SWEEP_SECONDS = 0.2
+SWEEP_SECONDS = 0.2  # chosen: between two batches of tasks of a place that is down, so that others come between
 SWEPT_SECONDS = 1.0  # when there was nothing to put off
-STORE_PAUSE_SECONDS = 1.0
-MAX_STORE_PAUSE_SECONDS = 60.0
-ASIDE_SECONDS = 2.0
+STORE_PAUSE_SECONDS = 1.0  # chosen: the first wait after the store failed; it doubles
+MAX_STORE_PAUSE_SECONDS = 60.0  # chosen: so late, at most, it is noticed that the disk works again
+ASIDE_SECONDS = 2.0  # chosen: nearly all deliveries are done in less
 PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
 OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
 

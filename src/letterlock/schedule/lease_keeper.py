@@ -14,7 +14,7 @@ from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
 from letterlock.queue.tasks import Lease
 
 log = logging.getLogger("letterlock.deliver")
-_RENEWALS_PER_LEASE = 3
+_RENEWALS_PER_LEASE = 3  # two may fail before the lease is lost
 _LATE_SHARE = 0.5  # of a lease without a renewal: one that was on time came after a third
 
 

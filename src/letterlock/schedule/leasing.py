@@ -20,16 +20,16 @@ from letterlock.schedule.slots import Slots
 
 log = logging.getLogger("letterlock.deliver")
 
-LEASE_BATCH = 100
-SWEEP_BATCH = 5
-MAX_CROWDED = 10_000
-LOOK_SECONDS = 1.0
-IN_VAIN_SECONDS = 0.2
-MANY_CROWDED = 100
-LOOK_AT_ALL_SECONDS = 60.0
-GIVEN_BACK_SECONDS = 60.0
-MAX_PAUSE_SECONDS = 60.0
-MIN_PAUSE_SECONDS = 0.05
+LEASE_BATCH = 100  # chosen: one read of the database for many tasks, of which each takes some KB
+SWEEP_BATCH = 5  # chosen: few at once, for each failure is written to disk
+MAX_CROWDED = 10_000  # next hops remembered; each takes some hundred bytes
+LOOK_SECONDS = 1.0  # chosen: between two looks at what became due; new mail wakes at once
+IN_VAIN_SECONDS = 0.2  # chosen: a short pause where a look brought only tasks that cannot begin
+MANY_CROWDED = 100  # chosen: fewer are avoided by name, which costs a query less
+LOOK_AT_ALL_SECONDS = 60.0  # chosen: what a look from the last place on missed waits no longer
+GIVEN_BACK_SECONDS = 60.0  # chosen: a task that finds no seat is not looked at again before
+MAX_PAUSE_SECONDS = 60.0  # chosen: a guard against a lost wake-up
+MIN_PAUSE_SECONDS = 0.05  # chosen: no busy loop, whatever the clock does
 
 
 class Leasing:

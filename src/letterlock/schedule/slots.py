@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from letterlock.deliver.ceilings import Ceilings
 from letterlock.queue.tasks import DeliveryTask
 
-MAX_REMEMBERED = 10_000
-_TROUBLED_SHARE = 20
-_HEALTHY_SHARE = 2
-_RESERVED_SHARE = 4
-_ASIDE = 4
+MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
+_TROUBLED_SHARE = 20  # a twentieth of the waiting room for a next hop in trouble
+_HEALTHY_SHARE = 2  # half of it for one that works
+_RESERVED_SHARE = 4  # a quarter of all slots for places that succeeded
+_ASIDE = 4  # times as many tasks as slots, if most stand aside
 
 
 def _nobody(_place: str) -> bool:

@@ -3,7 +3,8 @@
 import os
 import sys
 
-OK = 0  # this and the following, but for INCOMPLETE: sysexits.h, without EX_
+# The statuses of sysexits.h without EX_, but for INCOMPLETE.
+OK = 0
 INCOMPLETE = 1  # of ours, as `letterlock queue list` ends: what was printed is not all
 USAGE = 64
 DATAERR = 65

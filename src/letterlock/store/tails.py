@@ -46,14 +46,14 @@ from letterlock.store.segments.segment_log import sync_directory
 
 log = logging.getLogger("letterlock.store")
 FOLDER = "large"
-_NAME_OCTETS = 16
+_NAME_OCTETS = 16  # 128 bits of chance: no name comes twice, and so no key
 _NAME = re.compile(r"[0-9a-f]{32}")  # 128 random bits
 _OPENING = b"LETTERLOCK-TAIL-1\n"
 _IN_CLEAR, _ENCRYPTED = b"C", b"E"
 _LENGTH = struct.Struct(">I")
 _NONCE = struct.Struct(">xxxxxxxI?")  # 96 bits: zeros, the number, whether it is the last
 _TAG_OCTETS = 16  # of AES-GCM
-_CRC_OCTETS = 4
+_CRC_OCTETS = 4  # CRC-32
 _SPLIT_OCTETS = 2 * PIECE_OCTETS  # a piece that is longer becomes several chunks: they are read one at a time
 MAX_CHUNK_OCTETS = 1 << 22  # such a piece, and a line of the 1 MiB that `smtp.max_line_octets` allows, fit well
 # A flush may take a second, and there are as many as there are clients: threads of their own keep them from taking all

@@ -17,8 +17,8 @@ VERSION = "1"
 MAX_DATAGRAM_OCTETS = 212_992  # what Linux lets a sender have in its buffer (net.core.wmem_max), the largest possible
 MAX_POLICIES = 32  # of one session: one or two
 MAX_FAILURES = 32  # of one policy
-MAX_LINES = 600
-MAX_TEXT_CHARACTERS = 1_000
+MAX_LINES = 600  # chosen: of one datagram, which has 64 KiB at most
+MAX_TEXT_CHARACTERS = 1_000  # chosen: of one value; names have 253
 
 _TYPES = {1: PolicyType.TLSA, 2: PolicyType.STS, 9: PolicyType.NONE}
 _NUMBERS = {kind: number for number, kind in _TYPES.items()}

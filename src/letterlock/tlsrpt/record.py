@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from letterlock.mail.txt_records import NotARecord, begins_with, nearly
 
-MAX_ADDRESSES = 10
+MAX_ADDRESSES = 10  # chosen: real records have one or two
 VERSION = "v=TLSRPTv1"
 _FIELD = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*=[ \t]*(?P<value>[!-:<-~]+)")
 _BLANKS_AT_COMMA = re.compile(r"[ \t]*,[ \t]*")
 _ADDRESS = re.compile(r"(?:mailto:[^\s@]+@[^\s@]+|https://[^\s]+)", re.IGNORECASE)
-_SHOWN_OCTETS = 60
+_SHOWN_OCTETS = 60  # chosen: of a record, in a line of text
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from letterlock.tlsrpt.datagram import PolicyOutcome, SessionResult
 from letterlock.tlsrpt.report import AppliedPolicy, CountedFailure, PolicyResults, SessionFailure
 
-DAY_SECONDS = 86_400
+DAY_SECONDS = 86_400  # a report is about one day (RFC 8460 section 4.1)
 MAX_GROUPS = 50_000  # policies of domains in one tally, some 50 MB; a worker writes its tally down every minute
 MAX_FAILURES = 200  # of one policy: hosts, addresses and reasons; a domain rarely has more than 20 of these
 

@@ -25,19 +25,19 @@ from letterlock.tlsrpt.report import (
 MAX_JSON_OCTETS = 20 << 20  # as mox and Stalwart accept; the largest known reports have 2 MB
 MAX_MARKS = 1_000_000  # braces, brackets and commas; 20 MB of failures have half of that. Each is an object: 100 MB
 MAX_FAILURES = 50_000  # of a whole report: a failure takes 300 bytes of JSON
-MAX_POLICIES = 10_000
+MAX_POLICIES = 10_000  # chosen: the largest providers report some hundred
 MAX_LINES = 600  # of a policy: 500 MX patterns are allowed, and three other lines
 MAX_TEXT_CHARACTERS = 1_000  # of one value
 MAX_COUNT = 10**12  # more sessions than any sender has in a day, and far from where a database's integers end
-MAX_ODDITIES = 20
-_SHOWN_CHARACTERS = 60
+MAX_ODDITIES = 20  # chosen: what a reader takes in
+_SHOWN_CHARACTERS = 60  # chosen: of a value, in a line of text
 _COUNT_TEXT = re.compile(r"[0-9]{1,20}")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SUBJECT_DOMAIN = re.compile(r"Report[- ]Domain:\s*([A-Za-z0-9._-]{1,253})", re.IGNORECASE)
 _HEADER_DOMAIN = re.compile(rb"(?im)^TLS-Report-Domain:[ \t]*([A-Za-z0-9._-]{1,253})[ \t\r]*$")
 _SUBJECT_FIELD = re.compile(rb"(?im)^Subject:((?:[^\r\n]|\r?\n[ \t])*)")
 _FILE_NAME = re.compile(r"[^!]+!([A-Za-z0-9._-]{1,253})!\d{1,15}!\d{1,15}(?:!|\.json)")
-_HEADER_OCTETS = 1 << 16
+_HEADER_OCTETS = 1 << 16  # chosen: a report has a dozen header fields
 _JSON_STARTS = (b"{", b"[")
 
 

@@ -40,9 +40,9 @@ from letterlock.net.dns import Upstream
 from letterlock.policy.route import MAX_HOSTS
 from letterlock.resolver import TrustAnchor
 
-BLOCKS_UP_TO = 3
-MAX_JOBS = 200
-MAX_PAGE_DOMAINS = 5_000
+BLOCKS_UP_TO = 3  # chosen: more domains than this are shown as a table, one line each
+MAX_JOBS = 200  # chosen: each has sockets open, and a process usually may have 1,024
+MAX_PAGE_DOMAINS = 5_000  # chosen: a browser still opens the page, of some 30 MB
 EXIT_STATUS = {
     Protection.PROTECTED: 0,
     Protection.ONCE_KNOWN: 0,

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from letterlock.mail.names import InvalidName, canonical
 
-MAX_DOMAINS = 100_000
-MAX_LINE_OCTETS = 1_000
-MAX_MISTAKES_TOLD = 10
+MAX_DOMAINS = 100_000  # chosen: at ten a second they take three hours
+MAX_LINE_OCTETS = 1_000  # a domain has 253 at most; the rest is room for a comment
+MAX_MISTAKES_TOLD = 10  # chosen: what fits on a screen
 
 
 class BadDomains(ValueError):

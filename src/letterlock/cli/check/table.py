@@ -32,8 +32,8 @@ _COUNTED = {
     "COULD NOT FIND OUT": "could not be found out",
     "NO MAIL": "without mail",
 }
-_MAX_DOMAIN_CHARACTERS = 40
-_MAX_NEXT_CHARACTERS = 100
+_MAX_DOMAIN_CHARACTERS = 40  # chosen: longer names are cut, so that the columns fit a wide terminal
+_MAX_NEXT_CHARACTERS = 100  # chosen: one line of advice
 
 
 class Row(NamedTuple):

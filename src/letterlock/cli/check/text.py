@@ -24,8 +24,8 @@ from letterlock.resolver import Answer, LookupFailure
 from letterlock.tlsrpt import InvalidTLSRPTRecord, ReportAddresses
 from letterlock.tlsrpt import NoTLSRPTRecord as ReportsNotAsked
 
-_MAX_TLSA_SHOWN = 6
-_SOON_SECONDS = 14 * 86_400
+_MAX_TLSA_SHOWN = 6  # chosen: a current and a next key in three forms
+_SOON_SECONDS = 14 * 86_400  # chosen: two weeks are enough to renew a certificate by hand
 _ATTACKERS = {
     Attacker.REMOVES_STARTTLS: "on the path, removing STARTTLS",
     Attacker.OWN_CERTIFICATE: "on the path, own certificate",

@@ -26,7 +26,7 @@ from letterlock.cli.queue.server_link import AgeParam, plural
 from letterlock.cli.queue.text import say
 from letterlock.deliver.log import safe
 
-EXIT_NOTHING_READ = 3
+EXIT_NOTHING_READ = 3  # no answer is another result than a bad one (1)
 DEFAULT_AGE = "7d"
 DEFAULT_UNIT = "letterlock"
 _HANGING = 27  # behind the time

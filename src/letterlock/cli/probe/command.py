@@ -50,7 +50,7 @@ from letterlock.ports import Resolver
 from letterlock.resolver import Answer, FailureKind, LookupFailure, Question, TrustAnchor
 from letterlock.routing.rules import Rules
 
-IMPLICIT_PORT = 465
+IMPLICIT_PORT = 465  # RFC 8314 section 7.3
 EXIT_NOT_CLEARED, EXIT_UNKNOWN = 1, 3
 
 

@@ -17,10 +17,10 @@ from letterlock.identity.trust import TrustRoots
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.names import InvalidName, is_ip_address, normalise
 
-MAX_PORT = 65535
+MAX_PORT = 65535  # 16 bits (RFC 9293 section 3.1)
 NULL_PATH = "<>"
-MAX_PEM_OCTETS = 1 << 24
-MAX_MESSAGE_OCTETS = 1 << 26
+MAX_PEM_OCTETS = 1 << 24  # chosen: all authorities of a system have 250 KB
+MAX_MESSAGE_OCTETS = 1 << 26  # chosen: more than servers on the internet accept
 
 
 @dataclass(frozen=True, slots=True)

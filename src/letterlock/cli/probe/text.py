@@ -18,8 +18,8 @@ from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver import Answer, LookupFailure
 
 MAX_LINES_SHOWN = 40  # of one session
-_DAY_SECONDS = 86400
-_SOON_DAYS = 14
+_DAY_SECONDS = 86400  # times are shown in days
+_SOON_DAYS = 14  # chosen: two weeks are enough to renew a certificate by hand
 _REQUIRED = {
     Demand.NONE: "nothing: TLS if it is offered, with any certificate",
     Demand.TLS: "TLS, with any certificate",

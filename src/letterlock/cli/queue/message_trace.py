@@ -9,7 +9,7 @@ from letterlock.deliver.log import safe
 
 _SUBJECTS = ("id", "sender", "size", "client", "body_type", "tls_demand", "ret", "envid", "expires_at", "damage")
 _DONE = {"hold": "held", "quarantine": "quarantined", "release": "released"}
-_INDENT = 4
+_INDENT = 4  # as in `queue list`
 
 
 def trace_values(message: dict[str, Any]) -> dict[str, Any]:

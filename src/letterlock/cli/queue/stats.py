@@ -15,7 +15,7 @@ from letterlock.cli.queue.text import octets, span
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import AGES, OLDER, Tally, TallyBy
 
-MAX_GROUPS = 100_000
+MAX_GROUPS = 100_000  # chosen: more than anybody reads; a listing for a program still fits
 OTHERS = "(others)"
 TOTAL = "TOTAL"
 MIN_NAME, MAX_NAME = 16, 60

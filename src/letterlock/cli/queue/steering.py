@@ -13,7 +13,7 @@ from letterlock.cli.queue.server_link import Domain, among, filtered, named_ids,
 from letterlock.deliver.log import safe
 from letterlock.queue.orders import MAX_REASON_CHARACTERS, RecipientState, Wanted
 
-MAX_ABSENT_SHOWN = 10
+MAX_ABSENT_SHOWN = 10  # chosen: what fits on a screen
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _FREED = (RecipientState.HELD, RecipientState.QUARANTINED)
 

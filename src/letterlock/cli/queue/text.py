@@ -11,7 +11,7 @@ import click
 
 from letterlock.deliver.log import safe
 
-MIN_WIDTH = 60
+MIN_WIDTH = 60  # below this, reasons would be cut to a word or two
 
 
 def print_messages(messages: Iterable[dict[str, Any]], now: float) -> int:

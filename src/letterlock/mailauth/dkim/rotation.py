@@ -17,7 +17,7 @@ from letterlock.mail.names import InvalidName, normalise
 from letterlock.mailauth.dkim.signature import Algorithm
 
 MAX_KEYS = 32  # of one domain: two algorithms, and old keys of several changes that overlap
-_VERSION = 1
+_VERSION = 1  # of the file
 
 
 class KeyPhase(StrEnum):

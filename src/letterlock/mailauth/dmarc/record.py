@@ -11,7 +11,7 @@ from typing import TypeVar
 
 MAX_RECORD_OCTETS = 8_192  # records have a few hundred bytes; a bound for the work that one of 64 KB would make
 MAX_ADDRESSES = 10  # more than two or three are rare; each costs a lookup and a message
-_SHOWN_CHARACTERS = 60
+_SHOWN_CHARACTERS = 60  # chosen: of a record, in a line of text
 _T = TypeVar("_T", bound=StrEnum)
 
 _VERSION = re.compile(rb"v[ \t]*=[ \t]*(?-i:DMARC1)[ \t]*(?:;|$)", re.IGNORECASE)

@@ -29,8 +29,8 @@ MAX_ELEMENTS = 1_000_000  # a row has about 30, and 25,000 rows are read
 MAX_DEPTH = 16  # a report has 6 levels; extensions add one or two
 MAX_INNER_ELEMENTS = 2_000  # of one record: signatures and reasons, with room
 MAX_TEXT_CHARACTERS = 1_000  # of one value
-MAX_ODDITIES = 20
-MAX_COUNT = 10**12
+MAX_ODDITIES = 20  # chosen: what a reader takes in
+MAX_COUNT = 10**12  # chosen: more messages than anybody sends in a day; sums stay exact in JSON
 MAX_TIME = 253_402_300_799  # the year 9999
 
 _NUMBER = re.compile(r"[0-9]{1,15}")

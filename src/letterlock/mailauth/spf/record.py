@@ -11,7 +11,7 @@ from letterlock.mailauth.spf.reasons import SpfResult
 
 # Records of large senders have 2 to 3 KB. One of 64 KB would cost a check 50 ms of CPU, and includes ten times that.
 MAX_RECORD_OCTETS = 8_192
-_SHOWN_CHARACTERS = 80
+_SHOWN_CHARACTERS = 80  # chosen: of a term, in a line of text
 
 _VERSION = re.compile(rb"v=spf1(?: |$)", re.IGNORECASE)
 _MODIFIER = re.compile(r"([a-z][a-z0-9_.-]*+)=(.*)", re.IGNORECASE | re.DOTALL)

@@ -31,7 +31,7 @@ _BLOCK_OCTETS = 1 << 20  # chosen: read at once; few system calls and little mem
 class RecordKind(IntEnum):
     """The kinds of records."""
 
-    ACCEPTED = 1
+    ACCEPTED = 1  # kinds of records on disk: never give a number another meaning
     DONE = 2
 
 
