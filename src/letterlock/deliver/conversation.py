@@ -136,7 +136,7 @@ class Conversation:
 
     def begin_anew(self, seconds: float) -> None:
         """Give the session as much time again, for another message."""
-        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._deadline = self._loop.time() + seconds
 
     async def expect(self, wanted: type[_Wanted]) -> _Wanted:
         """Send what is to be sent and wait for the one event that must come next. Raises SessionLost."""

@@ -325,7 +325,7 @@ class Deliverer:
                 self._parking.tried(task.lease.token)
                 self._contents.end(task.lease.token)
                 continue
-            delivery = asyncio.create_task(self._deliver(task), name=task.lease.next_hop)
+            delivery = self._loop.create_task(self._deliver(task), name=task.lease.next_hop)
             self._deliveries.add(delivery)
             delivery.add_done_callback(self._delivery_ended)
 
@@ -354,7 +354,7 @@ class Deliverer:
             log.critical("a delivery could not be settled, for a bug; its lease will run out", exc_info=error)
 
     async def _deliver(self, task: DeliveryTask) -> None:
-        me = asyncio.current_task()
+        me = asyncio.current_task(self._loop)
         kept = self._lease_keeper.hold(task.lease, lambda: self._cancel(me))
         made: Attempt | None = None
         self._watch(task.lease)

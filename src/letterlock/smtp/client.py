@@ -54,6 +54,16 @@ class _Command:
     recipient: Mailbox | None = None
 
 
+# Members of enums that each message meets: until Python 3.12, to look one up in its class costs more than a call.
+_WAITING = ClientState.WAITING
+_READY = ClientState.READY
+_SENDING = ClientState.SENDING
+_CLOSED = ClientState.CLOSED
+_MAIL = Step.MAIL
+_RCPT = Step.RCPT
+_DATA = Step.DATA
+_BDAT = Step.BDAT
+_MESSAGE = Step.MESSAGE
 _ENVELOPE = frozenset({Step.RSET, Step.MAIL, Step.RCPT, Step.DATA, Step.NO_MESSAGE})
 _SKIPPED_WHEN_POINTLESS = frozenset({Step.RCPT, Step.DATA})
 _DEAF = frozenset({ClientState.CLOSED, ClientState.HANDSHAKE})
@@ -85,7 +95,7 @@ class SmtpClient:
         self._output: list[bytes] = []
         self._due: deque[_Command] = deque([_Command(Step.GREETING)])
         self._plan: deque[_Command] = deque()
-        self.state = ClientState.WAITING
+        self.state = _WAITING
         self.capabilities: Capabilities = _NO_CAPABILITIES
         self._secure = secure
         self.lmtp = lmtp
@@ -149,7 +159,7 @@ class SmtpClient:
 
     def start_tls(self) -> None:
         """STARTTLS (RFC 3207). Raises LocalProtocolError when it was not offered."""
-        self._demand(ClientState.READY)
+        self._demand(_READY)
         if self._secure or not self.capabilities.starttls:
             raise LocalProtocolError("STARTTLS is not on offer")
         self._send(_Command(Step.STARTTLS, b"STARTTLS\r\n"))
@@ -166,7 +176,7 @@ class SmtpClient:
 
         One that is too long for a command line goes with the first challenge (section 4). Raises LocalProtocolError.
         """
-        self._demand(ClientState.READY)
+        self._demand(_READY)
         if not self._secure or mechanism not in self.capabilities.auth:
             raise LocalProtocolError(f"AUTH {mechanism} is not on offer inside TLS")
         line = b"AUTH " + _ascii(mechanism)
@@ -201,7 +211,7 @@ class SmtpClient:
         where it is (RFC 8689 section 2), `early` only where `may_send_early`. `wishes` go only to a server that offers
         DSN (RFC 3461 section 5.2).
         """
-        self._demand(ClientState.READY)
+        self._demand(_READY)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise LocalProtocolError(f"a transaction has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
         if eight_bit and not self.capabilities.eight_bit_mime:
@@ -217,14 +227,14 @@ class SmtpClient:
         told = wishes if self.capabilities.dsn else NO_WISHES
         sender = write("" if reverse_path is None else str(reverse_path))
         parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8) + _ascii(told.parameters)
-        commands.append(_Command(Step.MAIL, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters)))
+        commands.append(_Command(_MAIL, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters)))
         for one in recipients:
             line = b"RCPT TO:<%b>%b\r\n" % (write(str(one)), _ascii(told.of(one).parameters))
-            commands.append(_Command(Step.RCPT, line, one))
+            commands.append(_Command(_RCPT, line, one))
         if early is not None:
-            commands.append(_Command(Step.BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
+            commands.append(_Command(_BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
         elif not self.capabilities.chunking:
-            commands.append(_Command(Step.DATA, b"DATA\r\n"))
+            commands.append(_Command(_DATA, b"DATA\r\n"))
         self._plan.extend(commands)
         self._sender_accepted = False
         self._accepted = []
@@ -241,7 +251,7 @@ class SmtpClient:
 
         Raises LocalProtocolError on a bare CR or LF: some servers would see another end of the message than others.
         """
-        self._demand(ClientState.SENDING)
+        self._demand(_SENDING)
         try:
             ready = content if isinstance(content, WireContent) else wire_content(content)
         except BareLineEnd as error:
@@ -257,7 +267,7 @@ class SmtpClient:
 
         Returns what it writes behind the last octet: until then there is no message. Raises LocalProtocolError.
         """
-        self._demand(ClientState.SENDING)
+        self._demand(_SENDING)
         self._await(*self._message_answers())
         if not self.capabilities.chunking:
             return b".\r\n"
@@ -266,12 +276,12 @@ class SmtpClient:
 
     def _message_answers(self) -> list[_Command]:
         if not self.lmtp:
-            return [_Command(Step.MESSAGE)]
-        return [_Command(Step.MESSAGE, recipient=recipient) for recipient in self._accepted]
+            return [_Command(_MESSAGE)]
+        return [_Command(_MESSAGE, recipient=recipient) for recipient in self._accepted]
 
     def quit(self) -> None:
         """QUIT. Raises LocalProtocolError."""
-        self._demand(ClientState.GREETED, ClientState.READY)
+        self._demand(ClientState.GREETED, _READY)
         self._send(_Command(Step.QUIT, b"QUIT\r\n"))
 
     def receive(self, data: bytes) -> list[Event]:
@@ -301,7 +311,7 @@ class SmtpClient:
         return events
 
     def _connection_ended(self) -> list[Event]:
-        due, self.state = self.awaiting, ClientState.CLOSED
+        due, self.state = self.awaiting, _CLOSED
         if due is Step.QUIT or due is None:
             return []
         raise ConnectionEnded(f"the server closed the connection {_while(due)}")
@@ -310,7 +320,7 @@ class SmtpClient:
         if not self._due:
             if reply.code != 421:
                 raise self._fault(f"the server answered what nobody asked: {reply}")
-            self.state = ClientState.CLOSED
+            self.state = _CLOSED
             return [ServerClosing(reply)]
         command = self._due.popleft()
         accepted = reply.code in ACCEPTING[command.step]
@@ -318,40 +328,40 @@ class SmtpClient:
             raise self._fault(f"the server answered {command.step} with {reply}")
         events = self._answer(command, reply, accepted=accepted)
         if reply.code == 421:
-            self.state = ClientState.CLOSED
+            self.state = _CLOSED
             events.append(ServerClosing(reply))
         return events
 
     def _answer(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
         if command.step in _ENVELOPE:
             return self._answer_envelope(command, reply, accepted=accepted)
+        if command.step is _MESSAGE:
+            return [self._message_answered(command, reply)]
         match command.step:
-            case Step.MESSAGE:
-                return [self._message_answered(command, reply)]
             case Step.GREETING:
-                self.state = ClientState.GREETED if accepted else ClientState.CLOSED
+                self.state = ClientState.GREETED if accepted else _CLOSED
                 return [Greeted(reply)]
             case Step.EHLO | Step.HELO | Step.LHLO:
                 return [self._greeted_back(command.step, reply, accepted=accepted)]
             case Step.STARTTLS:
                 return [self._answer_tls(reply)]
             case Step.AUTH:
-                self.state = ClientState.CHALLENGED if reply.code == 334 else ClientState.READY
+                self.state = ClientState.CHALLENGED if reply.code == 334 else _READY
                 return [LoginAnswered(reply)]
-        self.state = ClientState.CLOSED
+        self.state = _CLOSED
         return [QuitAnswered(reply)]
 
     def _message_answered(self, command: _Command, reply: Reply) -> Event:
         if not self._due:
             self._transaction_open = False
-            self.state = ClientState.READY
+            self.state = _READY
         return MessageAnswered(reply, command.recipient)
 
     def _greeted_back(self, step: Step, reply: Reply, *, accepted: bool) -> Event:
         if not accepted:
             self.state = ClientState.GREETED
             return HelloAnswered(reply, None)
-        self.state = ClientState.READY
+        self.state = _READY
         if step is Step.HELO:
             self.capabilities = _NO_CAPABILITIES
         else:
@@ -360,10 +370,10 @@ class SmtpClient:
 
     def _answer_tls(self, reply: Reply) -> Event:
         if reply.code not in GO_AHEAD:
-            self.state = ClientState.READY
+            self.state = _READY
             return TlsAnswered(reply, TlsGoAhead.REFUSED)
         if self._parser.pending:
-            self.state = ClientState.CLOSED
+            self.state = _CLOSED
             return TlsAnswered(reply, TlsGoAhead.INJECTED)
         self.state = ClientState.HANDSHAKE
         return TlsAnswered(reply, TlsGoAhead.READY)
@@ -384,7 +394,7 @@ class SmtpClient:
                 raise self._fault(f"the server refused RSET: {reply}")
         if not self._due:
             events += self._go_on()
-        elif self._due[0].step is Step.BDAT:
+        elif self._due[0].step is _BDAT:
             events += self._content_is_there()
         return events
 
@@ -406,7 +416,7 @@ class SmtpClient:
             self._accepted = []
             return self._envelope_over(reply)
         if self._accepted:
-            self.state = ClientState.SENDING
+            self.state = _SENDING
             return [EnvelopeAnswered(tuple(self._accepted), reply)]
         if self.lmtp:
             raise self._fault(f"the server wants a message that is for nobody: {reply}")  # RFC 2033 section 4.2: a 503
@@ -432,14 +442,14 @@ class SmtpClient:
         """All of the envelope is answered, and no DATA asks for leave."""
         if not self._accepted:
             return self._envelope_over(None)
-        self.state = ClientState.SENDING
+        self.state = _SENDING
         return [EnvelopeAnswered(tuple(self._accepted), None)]
 
     def _pointless(self) -> bool:
-        return not self._sender_accepted or (self._plan[0].step is Step.DATA and not self._accepted)
+        return not self._sender_accepted or (self._plan[0].step is _DATA and not self._accepted)
 
     def _envelope_over(self, reply: Reply | None) -> list[Event]:
-        self.state = ClientState.READY
+        self.state = _READY
         return [EnvelopeAnswered((), reply)]
 
     def _mail_parameters(self, size: int, eight_bit: bool, requiretls: bool, smtputf8: bool) -> bytes:
@@ -457,14 +467,14 @@ class SmtpClient:
         if not self._due and self._parser.pending:
             raise self._fault(f"the server spoke before it was sent {commands[0].step}")
         self._due.extend(commands)
-        self.state = ClientState.WAITING
+        self.state = _WAITING
 
     def _demand(self, *states: ClientState) -> None:
         if self.state not in states:
             raise LocalProtocolError(f"not while the session is {self.state}")
 
     def _fault(self, what: str) -> RemoteProtocolError:
-        self.state = ClientState.CLOSED
+        self.state = _CLOSED
         self.fault = RemoteProtocolError(what)
         return self.fault
 
