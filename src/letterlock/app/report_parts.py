@@ -20,6 +20,7 @@ from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dial import TcpDialer
 from letterlock.net.https import HTTPS_PORT, post
+from letterlock.net.sources import address_towards
 from letterlock.ports import Clock, Resolver
 from letterlock.queue.observing import Observer
 from letterlock.queue.store import AcceptStore
@@ -58,6 +59,9 @@ class Reports:
             clock,
             is_report_address=lambda mailbox: is_report_address(options.rules, mailbox),
             hand_on=self._emitter.hand_on if self._emitter is not None else None,
+            sending_address=lambda towards: (
+                options.route_settings.usual.source.towards(towards) or address_towards(towards) or ""
+            ),
         )
 
     @property

@@ -1,5 +1,6 @@
 """The addresses that connections are made from, where the operator fixed them."""
 
+import functools
 import ipaddress
 import socket
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class SourceAddresses:
         return " and ".join(address for address in (self.ipv4, self.ipv6) if address) or "any address"
 
 
+_DISCARD_PORT = 9  # RFC 863; any port will do, for nothing is sent
 ANY_SOURCE = SourceAddresses()
 
 
@@ -56,3 +58,16 @@ def unusable(address: str) -> str | None:
     except OSError as error:
         return os_error_words(error)
     return None
+
+
+@functools.lru_cache(maxsize=1_000)  # an address of this machine seldom changes, and reports are about days
+def address_towards(target: str) -> str | None:
+    """The address of this machine that the system would send from to an IP address; nothing is sent. None: no way."""
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(socket_address(target, _DISCARD_PORT))
+        except OSError:
+            return None
+        address: str = probe.getsockname()[0]
+        return address

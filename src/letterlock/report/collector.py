@@ -23,7 +23,7 @@ from letterlock.ports import Clock
 from letterlock.queue.observing import Arrival, Watcher
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask
-from letterlock.report.session_results import SessionResults
+from letterlock.report.session_results import SessionResults, unknown_address
 from letterlock.state.report_store import ReportStore
 from letterlock.tlsrpt.datagram import (
     MAX_DATAGRAM_OCTETS,
@@ -54,13 +54,14 @@ class ReportCollector(Watcher):
         *,
         is_report_address: Callable[[Mailbox], bool],
         hand_on: Callable[[SessionResult], None] | None = None,
+        sending_address: Callable[[str], str] = unknown_address,
     ) -> None:
         """Messages to nobody but report addresses are reports, and not counted: no report is about reports."""
         self._store = store
         self._clock = clock
         self._is_report_address = is_report_address
         self._hand_on = hand_on
-        self._sessions = SessionResults()
+        self._sessions = SessionResults(sending_address)
         self._tally = TlsTally()
         self._messages: Counter[tuple[int, Observation]] = Counter()
         self._pending: dict[str, tuple[int, Observation]] = {}

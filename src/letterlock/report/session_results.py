@@ -5,7 +5,8 @@ domain's MTA-STS policy (enforced or in testing), and as "no-policy-found" only 
 none. What the operator demands beyond that is not the recipients' affair.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ from letterlock.resolver.answer import Answer
 from letterlock.tlsrpt.datagram import PolicyOutcome, SessionResult
 from letterlock.tlsrpt.report import AppliedPolicy, PolicyType, SessionFailure
 
-MAX_REMEMBERED = 1_000  # hosts whose policies are put into words once: as many as evidence is remembered of
+MAX_REMEMBERED = 5_000  # hosts whose policies are put into words once, some 10 MB with their evidence
 _UNSPECIFIC = ResultType.VALIDATION_FAILURE.value
 
 
@@ -45,6 +46,7 @@ class PublishedPolicies(NamedTuple):
 
     `sts` is None where it was found out that there is no policy, or not looked for one; `unprotected` is there only if
     neither applies for certain. `unavailable`: that the MTA-STS policy could not be fetched, as an outcome.
+    `all_held`: the result of a session in which everything held; None where that cannot be.
     """
 
     dane: AppliedPolicy | None
@@ -52,12 +54,20 @@ class PublishedPolicies(NamedTuple):
     sts: AppliedPolicy | None
     unavailable: PolicyOutcome | None
     unprotected: AppliedPolicy | None
+    all_held: SessionResult | None
+
+
+def unknown_address(_address: str) -> str:
+    """No address is known."""
+    return ""
 
 
 class SessionResults:
     """Makes results of attempts. What hosts publish is remembered by the evidence it was found in."""
 
-    def __init__(self) -> None:
+    def __init__(self, sending_address: Callable[[str], str] = unknown_address) -> None:
+        """`sending_address` gives the address of ours that connections to an address come from; "" if unknown."""
+        self._sending_address = sending_address
         self._published: dict[tuple[object, object], PublishedPolicies] = {}
 
     def of(self, task: DeliveryTask, attempt: Attempt) -> Iterator[SessionResult]:
@@ -70,13 +80,26 @@ class SessionResults:
             return
         for session in _counted(attempt.sessions):
             grounds = session.requirement.grounds
-            if grounds is not None and grounds.host is not None and _is_reported(grounds.destination):
-                outcomes = tuple(_outcomes(session, self._policies(grounds.destination, grounds.host)))
-                if outcomes:
-                    yield SessionResult(grounds.destination.next_hop.domain, outcomes)
+            if grounds is None or grounds.host is None or not _is_reported(grounds.destination):
+                continue
+            policies = self._policies(grounds.destination, grounds.host)
+            if policies.all_held is not None and _held_all(session):
+                yield policies.all_held
+            elif outcomes := tuple(_outcomes(session, policies)):
+                yield SessionResult(grounds.destination.next_hop.domain, self._placed(outcomes, session.address))
         for skipped in attempt.ruled_out:
             if _is_reported(skipped.grounds.destination) and (outcome := _of_skipped(skipped)) is not None:
                 yield SessionResult(skipped.grounds.destination.next_hop.domain, (outcome,))
+
+    def _placed(self, outcomes: tuple[PolicyOutcome, ...], address: str) -> tuple[PolicyOutcome, ...]:
+        """The same with our own address in the failures, of which there are few."""
+        if all(each.succeeded for each in outcomes):
+            return outcomes
+        own = self._sending_address(address)
+        return tuple(
+            replace(each, failures=tuple(failure._replace(sending_ip=own) for failure in each.failures))
+            for each in outcomes
+        )
 
     def _policies(self, destination: DestinationEvidence, host: TargetHost) -> PublishedPolicies:
         key = destination.identity, host.identity
@@ -88,6 +111,17 @@ class SessionResults:
         return known
 
 
+def _held_all(session: SessionTried) -> bool:
+    """Whether nothing that is published can have failed: TLS, cleared, and nothing that is only looked at."""
+    evidence = session.evidence
+    return (
+        isinstance(session.verdict, Cleared)
+        and not session.requirement.audits
+        and evidence is not None
+        and isinstance(evidence.handshake, Completed)
+    )
+
+
 def _is_reported(destination: DestinationEvidence) -> bool:
     """Whether the recipients' domain chose the hosts; not where the operator's route did, nor for a literal."""
     return destination.relay is None and not is_address_literal(destination.next_hop.domain)
@@ -96,6 +130,9 @@ def _is_reported(destination: DestinationEvidence) -> bool:
 def _counted(sessions: Sequence[SessionTried]) -> Iterator[SessionTried]:
     """New sessions that came to a verdict. Of the handshakes tried with one address the last counts, and of its
     fallback to cleartext only why there was one."""
+    if len(sessions) == 1 and sessions[0].evidence is not None and not sessions[0].reused:
+        yield sessions[0]  # the usual case; the first session is never a fallback
+        return
     new = [each for each in sessions if each.evidence is not None and not each.reused]
     for session, following in pairwise([*new, None]):
         assert session is not None  # noqa: S101  # for mypy: only the last of a list is None
@@ -119,12 +156,19 @@ def published(destination: DestinationEvidence, host: TargetHost) -> PublishedPo
     dane = tlsa_policy(host.tlsa_base or host.host.name, records) if records else None
     sts = sts_policy(domain, found.policy) if isinstance(found, Known) and found.policy.mode is not Mode.NONE else None
     is_bare = dane is None and sts is None and isinstance(found, Absent | Known)
+    unprotected = AppliedPolicy(PolicyType.NONE, domain) if is_bare else None
+    applied = [each for each in (dane, sts, unprotected) if each is not None]
+    is_usable = bool(usable_records(records))
+    can_hold = applied and (is_usable or dane is None) and not isinstance(found, PolicyUnavailable)
     return PublishedPolicies(
         dane=dane,
-        dane_is_usable=bool(usable_records(records)),
+        dane_is_usable=is_usable,
         sts=sts,
         unavailable=_unavailable(domain, found) if isinstance(found, PolicyUnavailable) else None,
-        unprotected=AppliedPolicy(PolicyType.NONE, domain) if is_bare else None,
+        unprotected=unprotected,
+        all_held=SessionResult(domain, tuple(PolicyOutcome(each, succeeded=True) for each in applied))
+        if can_hold
+        else None,
     )
 
 
