@@ -185,7 +185,7 @@ async def test_dns_that_rules_a_host_out_is_reported(dialer: MemoryDialer) -> No
 
 async def test_the_ladder_of_handshakes_is_one_session(dialer: MemoryDialer) -> None:
     """Two broken handshakes and the cleartext that they led to: one failure, of TLS and not of STARTTLS."""
-    dialer.handlers[ADDRESS] = raw(b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n", None)
+    dialer.handlers[ADDRESS] = raw(b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n", b"no TLS at all\r\n")
     found = await results(dialer)
     assert brief(found) == [[(PolicyType.NONE, "example.org", False, ["validation-failure"])]]
 
