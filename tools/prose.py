@@ -1,4 +1,4 @@
-"""Checks the English of the documentation, of every command's `--help`, and of the table of reasons.
+"""Checks the English of the documentation, of every command's `--help`, of the table of reasons, and of the code.
 
 proselint finds general faults; tools/house-style.toml lists what this project avoids. Code is blanked out first, so
 that only prose is judged. Prints one line for each finding and exits with status 1 if there is any.
@@ -6,6 +6,7 @@ that only prose is judged. Prints one line for each finding and exits with statu
 
 import re
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -24,6 +25,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 from docs import commands  # noqa: E402  # the neighbour that lists every verb with its help
 
+IN_CODE = (
+    (re.compile(r"\b(?:he|his|him|himself|she|her|hers|herself)\b", re.IGNORECASE), "they, the sender, the attacker"),
+    (re.compile(r"\bmend(?:s|ed|ing)?\b", re.IGNORECASE), "repair, correct, fix"),
+    (re.compile(r"\bwhoever\b", re.IGNORECASE), "the client, the caller, an attacker who …"),
+    (re.compile(r"\b(?:is|are) (?:not )?told\b", re.IGNORECASE), "is notified, gets, reports"),
+)
+"""What docstrings and comments avoid; most words of the house style are those of the documentation only."""
 HOUSE_STYLE = ROOT / "tools" / "house-style.toml"
 GENERATED = ("rfc-index.md", "cli.md", "reasons.md")  # made from names and code; their sources are checked below
 PROSELINT: Config = {
@@ -127,6 +135,18 @@ def proselint_findings(text: Text) -> Iterator[Finding]:
         yield Finding(text.source, result.pos[0] - 1, found.message)
 
 
+def code_findings() -> Iterator[Finding]:
+    """What docstrings and comments of the code say in words that the house avoids."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        with path.open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and token.string.startswith('"""')):
+                    for pattern, instead in IN_CODE:
+                        for match in pattern.finditer(token.string):
+                            line = token.start[0] + token.string.count("\n", 0, match.start())
+                            yield Finding(str(path.relative_to(ROOT)), line, f"“{match.group()}”: {instead}")
+
+
 def main() -> int:
     """Check everything."""
     CheckRegistry().register_many(proselint_checks)
@@ -137,6 +157,7 @@ def main() -> int:
         for check in (partial(house_findings, house=house), proselint_findings)
         for each in check(text)
     ]
+    findings += code_findings()
     for each in findings:
         print(f"{each.source}:{each.line}: {each.what}")
     print(f"{len(findings)} findings" if findings else "the prose follows the house style", file=sys.stderr)

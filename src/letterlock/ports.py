@@ -46,7 +46,7 @@ class Stream(Protocol):
         """Hand over octets and wait until the buffer is below its mark. Raises OSError."""
 
     async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
-        """Write `first`, then read (as `read` does) and write what `answer` makes of it, until that is None.
+        """Write `first`, then read (as `read` does) and write the result of `answer`, until that is None.
 
         The last that it is given is b"", the end; what it gives then is not written. What it raises is raised here, and
         so is OSError.

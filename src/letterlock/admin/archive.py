@@ -58,7 +58,7 @@ class ArchiveOrigin:
 
     @classmethod
     def new(cls, made_by: str, now: float) -> "ArchiveOrigin":
-        """An archive that begins now; its name is unique, and tells when it was made."""
+        """An archive that begins now; its name is unique and contains the time."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         return cls(f"{stamp}-{secrets.token_hex(8)}", now, made_by)
 

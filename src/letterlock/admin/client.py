@@ -24,7 +24,7 @@ class NotRunning(Exception):
 
 
 class ServerError(Exception):
-    """The server says that it cannot."""
+    """The server refused the request."""
 
 
 def queue_directories(directory: Path) -> tuple[Path, ...]:

@@ -46,7 +46,7 @@ class ControlServer:
     ) -> None:
         """`wake` is called when messages became due; `forgive` when a next hop (None: all) is to be flushed.
 
-        Whoever goes slowly there then goes as if nothing had happened.
+        A message that arrives in the meantime is treated as usual.
         """
         self._store = store
         self._path = path
@@ -56,7 +56,7 @@ class ControlServer:
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen. The socket of a server that died is replaced: whoever holds the queue's lock owns this path.
+        """Listen. The socket of a server that died is replaced: the holder of the queue's lock owns this path.
 
         Raises ControlFailed.
         """

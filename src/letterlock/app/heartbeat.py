@@ -1,8 +1,8 @@
 """Noticing an event loop that stands still.
 
-The loop beats once a second. A thread looks on: when the beats stop, it logs where the loop stands, for whoever has to
-find out why. A beat that comes late logs for how long everything waited. And every beat tells whoever can restart this
-process (the supervisor, or systemd by WatchdogSec) that it is alive: one that stands still for good is restarted.
+The loop beats once a second, and a thread watches: when the beats stop, it logs where the loop is stuck. A late beat
+logs for how long everything waited. Every beat also reports to the supervisor, or to systemd (WatchdogSec), that this
+process is alive, so that one that never continues is restarted.
 """
 
 import asyncio

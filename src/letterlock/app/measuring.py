@@ -1,6 +1,6 @@
 """Measuring a running server: once a second its parts are read into the numbers that all workers share.
 
-Whoever is asked, the endpoint of the metrics or `letterlock status`, answers for all workers.
+The metrics endpoint and `letterlock status` answer for all workers, whichever one is asked.
 """
 
 import asyncio

@@ -159,7 +159,7 @@ class Reports:
         return await post(host, target, addresses, body, kind, connect=TcpDialer().dial, port=port)
 
     async def _public_addresses(self, host: str) -> list[str]:
-        """Where a host is on the Internet: whoever publishes a record must not make us talk to our own network."""
+        """Where a host is on the Internet: the publisher of a record must not make us talk to our own network."""
         found = []
         for rdtype in (dns.rdatatype.AAAA, dns.rdatatype.A):
             answer = await self._resolver.resolve(host, rdtype)

@@ -40,7 +40,7 @@ def found_configuration(path: Path | None) -> Path | None:
 def configured(path: Path | None, *, sending: bool = False) -> Options:
     """The options of the configuration file that counts, or the safe defaults. Ends with status 78 on mistakes.
 
-    Secret keys are not read: whoever asks the server or checks a domain need not be able to.
+    Secret keys are not read: a user who asks the server or checks a domain need not have access to them.
     `sending`: that this machine lacks an address to send from is one.
     """
     found = found_configuration(path)

@@ -21,8 +21,8 @@ from letterlock.report.reported_problems import DomainSummary, ReportedProblem, 
 from letterlock.state.report_store import FILE, ReceivedReport, ReportStore
 from letterlock.tlsrpt.report import TlsReport, moment
 
-EXIT_PROBLEM = 1
-DAY_SECONDS = 86_400
+EXIT_PROBLEM = 1  # as for every verb that found something wrong
+DAY_SECONDS = 86_400  # reports are about days
 MAX_SUMMARISED = 5_000  # reports, the latest: some ten a day come for a domain
 MAX_NAMED = 5  # reporters in one line
 MAX_FILES = 100_000  # of one folder

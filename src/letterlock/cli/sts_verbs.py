@@ -21,7 +21,7 @@ from letterlock.net.sts_host import PREFIX, PolicyFolder, StsHost
 from letterlock.net.tls import BadCertificate
 
 ID_CHARACTERS = 32  # of an id (RFC 8461 section 3.1)
-EXIT_PROBLEM = 1
+EXIT_PROBLEM = 1  # as for every verb that found something wrong
 MODES = click.Choice([each.value for each in Mode])
 AGES = click.IntRange(86_400, MAX_AGE_SECONDS)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)

@@ -112,7 +112,7 @@ def _other_screen(out: TextIO) -> Iterator[None]:
 
 @contextmanager
 def _keys(keyboard: TextIO) -> Iterator[Callable[[float], bool]]:
-    """Read single keys without echo; what is given waits so many seconds, and tells whether q was pressed."""
+    """Read single keys without echo; the function waits for some seconds and returns whether q was pressed."""
     number = keyboard.fileno()
     before = termios.tcgetattr(number)
     tty.setcbreak(number)

@@ -97,7 +97,7 @@ class PolicyDoor:
         self._doors.memory.purge()
 
     async def stop(self) -> None:
-        """Accept no more connections; whoever waits for an answer gets one."""
+        """Accept no more connections; clients that wait for an answer get one."""
         for server in self._servers:
             server.close()
         if self._sweeping is not None:

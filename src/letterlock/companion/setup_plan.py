@@ -181,7 +181,7 @@ def with_keys(text: str, wanted: Mapping[str, Mapping[str, object]]) -> str:
     try:
         present = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise CannotPlan(f"the configuration is not TOML ({error}): mend it first") from None
+        raise CannotPlan(f"the configuration is not TOML ({error}): correct it first") from None
     for table, keys in wanted.items():
         missing = {name: value for name, value in keys.items() if name not in present.get(table, {})}
         lines = [f"{name} = {_toml(value)}" for name, value in missing.items()]

@@ -3,7 +3,7 @@
 Pydantic stands at the edge only: `tables` describes the file (the reference in docs/ is made from it), `values` and
 `trust` check single values, `rules` holds the tables of rules and routes. What the rooms get are their own frozen
 dataclasses, built by `options`, so that no room reads the configuration. Files that the configuration names
-(certificates, trust roots, anchors) are read here too: whoever holds an Options holds something that can be run.
+(certificates, trust roots, anchors) are read here too, so an Options object is always complete.
 
 What this room refuses: keys that it does not know, values of another type, rules that mean nothing (names without
 `verify`, a TLS version where cleartext would pass), and two rules for one domain. A refused file starts nothing.

@@ -1,6 +1,6 @@
 """The key that the queue's contents are encrypted with, from a file that only its owner can read.
 
-Absent, unreadable and wrong are three mistakes: whoever takes one for the other and makes a new key loses all mail that
+Absent, unreadable and wrong are three mistakes: an operator who confuses them and makes a new key loses all mail that
 waits. No hint here writes to a file that exists.
 """
 

@@ -243,7 +243,7 @@ class RouteTable(RouteKeys):
         if isinstance(hop, LmtpHost) and self.port is not None:
             raise wrong("an LMTP server's port is written in next_hop", f'"lmtp:[…]:{self.port}"', at="port")
         if isinstance(hop, LmtpHost) and "tls" in written and self.keys.tls is TlsRule.MAY and self.exception is None:
-            hint = 'remove it, for "require-tls"; or write an exception that tells why cleartext may pass'
+            hint = 'remove it, for "require-tls"; or write an exception with the reason why cleartext may pass'
             raise wrong("LMTP goes to another host inside TLS only", hint, at="tls")
         return self
 

@@ -213,7 +213,7 @@ class _Try:
     def _give_up(self, evidence: DestinationEvidence, routed: Route) -> None:
         """Every host was tried; when none of them can have the message or even has an address, it will never arrive.
 
-        A relay host without one is the operator's to mend, and the message waits.
+        The operator has to repair a relay host without one; until then the message waits.
         """
         tried = {host.name for host in routed.hosts}
         for recipient in self._pending():

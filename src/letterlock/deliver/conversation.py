@@ -156,7 +156,7 @@ class Conversation:
         return event
 
     async def exchange(self, hear: Callable[[Event], bool]) -> None:
-        """Send what is to be sent and give events to `hear`, answering at once, until it says that it has enough.
+        """Send what is to be sent and give events to `hear`, answering at once, until it has enough.
 
         Raises SessionLost, and what `hear` raises; 421 is the former, behind the answer that it gave.
         """

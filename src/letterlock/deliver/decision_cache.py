@@ -32,7 +32,7 @@ class DeliveryPath:
 class DecisionCache:
     """Remembers for a second what the policy said of the very same evidence, and ways; MAX_REMEMBERED of each kind.
 
-    Evidence is told apart by its `identity`, which no other evidence shares and which the key keeps alive. The policy
+    Evidence is recognised by its `identity`, which no other evidence shares and which the key keeps alive. The policy
     is a pure function of it, so the moment that counts for what was decided is the evidence's own.
     """
 

@@ -19,7 +19,7 @@ HEAD_START_SECONDS = 0.25  # RFC 8305 section 5 recommends 250 ms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """Who won, if anybody did, and who failed, with the reasons; whoever is in neither may be tried again."""
+    """The winner, if there is one, and the failures with their reasons; all others may be tried again."""
 
     address: str | None = None
     stream: Stream | None = None

@@ -1,8 +1,8 @@
-"""HandshakeSlots at setting up sessions with one host, so that a crowd of handshakes never falls upon it.
+"""Slots for setting up sessions with one host, so that it never gets a crowd of handshakes at once.
 
-A host counts by its name and by each of its addresses: many names may lead to one machine. Nobody waits here. Whoever
-finds a host busy gives back whatever they hold and comes again when `freed` is called, so that one silent host keeps
-nobody else from being served (`parking.py`).
+A host counts by its name and by each of its addresses: many names may lead to one machine. Nobody waits here. A
+delivery that finds a host busy gives back its slot and tries again when `freed` is called, so that one silent host
+delays no other destination (`parking.py`).
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What delivery can be told: limits and time-outs."""
+"""The options of delivery: limits and time-outs."""
 
 from dataclasses import dataclass, field
 from typing import Annotated

@@ -15,7 +15,7 @@ MAX_CHALLENGES = 4  # SCRAM has two
 
 
 async def log_in(conversation: Conversation, credentials: Credentials, cleared: Cleared) -> None:
-    """Log in. Raises SessionLost: a message waits when it cannot, for the operator can mend that, and no sender can."""
+    """Log in. Raises SessionLost: the message waits, because the operator can repair that and no sender can."""
     if cleared.achieved.level is not Level.AUTHENTICATED:
         raise SessionLost("4.7.0", "the login was not sent: the server was not authenticated")
     stream = conversation.stream

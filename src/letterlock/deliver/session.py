@@ -86,7 +86,7 @@ class Opened:
 
     @property
     def exposed(self) -> bool:
-        """In clear, over a network: whoever is on the path may have written all that the server said."""
+        """In clear, over a network: an attacker on the path may have written everything that the server sent."""
         return self.handshake is None and not self.local and not _is_loopback(self.evidence.address)
 
 

@@ -351,7 +351,7 @@ class _Transaction:
         return event.reply if isinstance(event, MessageAnswered) and not event.reply.positive else None
 
     def _for_another(self) -> list[Mailbox]:
-        """Who is left for another transaction; who was refused by the reply that ended this one is told so."""
+        """The recipients left for another transaction; those that the final reply refused get that outcome."""
         over = self._over
         if over is None or over.accepted:
             return [one for one in self._too_many if not self._done.settled(one)]
@@ -365,7 +365,7 @@ class _Transaction:
         return []
 
     def _doubt_what_went_out(self, lost: SessionLost) -> None:
-        """Whoever may have the message already."""
+        """The recipients that may have the message already."""
         if self._over is None and self._conversation.client.sent_early:
             self._doubt([one for one in self._group if one not in self._too_many], lost)
         elif self._in_doubt:

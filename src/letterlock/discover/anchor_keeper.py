@@ -34,7 +34,7 @@ class Followed(Protocol):
 class AnchorKeeper:
     """Follows the keys of every zone that has an anchor. `restore` first, then `run` until it is cancelled.
 
-    Each worker has one. Whoever comes first looks at a zone's keys when that is due; the others take over what was
+    Each worker has one. The first one looks at a zone's keys when that is due; the others take over what was
     seen. What is stored decides, and what a failing disk did not take is held in memory until it does.
     """
 

@@ -1,7 +1,7 @@
 """Reuses what was found within the last second.
 
 A destination that many messages go to is looked at once a second, and not once a message. Answers stay as they were
-validated, and no record is believed for longer than a message would be under way: that second is less than any TTL but
+validated, and no record is used for longer than a message would be under way: that second is less than any TTL but
 zero, and an answer whose TTL is zero may serve the whole of the work that it was asked for (RFC 1035 section 3.2.1).
 What ends within the second, such as a negative trust anchor or an exception, is remembered until then.
 """

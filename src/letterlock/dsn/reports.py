@@ -1,4 +1,4 @@
-"""What a sender is told, before it is written."""
+"""The content of a notification, before it is formatted."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -5,7 +5,7 @@ proofs are known. DANE (`dane`): a TLSA RRset from signed DNS names the server's
 that issued it (RFC 6698, RFC 7671, RFC 7672). PKIX (`pkix`): the chain ends at a root that somebody chose to trust, and
 the certificate has the right name (RFC 5280, RFC 9525).
 
-Both take octets, names and a time, and return a match, or a mismatch that tells people what was wanted and what was
+Both take octets, names and a time, and return a match, or a mismatch that explains what was wanted and what was
 seen. Nothing here asks for TLSA records or opens a session, and nothing here judges whether the names or the records
 deserve belief: that is `letterlock.policy`. Paths are found here within a budget of signature checks (`path`), and
 checked by OpenSSL and by stricter rules of our own (`validity`); whose names they are is decided in `names`. Refused:

@@ -62,7 +62,7 @@ class Protection(StrEnum):
     """What all prospects come to."""
 
     PROTECTED = "protected"
-    ONCE_KNOWN = "protected-once-known"  # by a policy that an attacker can hide from whoever does not remember it yet
+    ONCE_KNOWN = "protected-once-known"  # by a policy that an attacker can hide from a sender that has not seen it yet
     UNPROTECTED = "unprotected"
     HELD = "held"  # a rule keeps mail from going there at all
     UNKNOWN = "could-not-find-out"
@@ -234,7 +234,7 @@ def _with_bought_certificate(requirement: Requirement) -> Prospect:
 
 
 def _forging_dns(evidence: DestinationEvidence, target: TargetHost, required: Required, *, exposed: bool) -> Prospect:
-    """`exposed`: somebody on the path could read the mail, and so could whoever forges the host's addresses.
+    """`exposed`: somebody on the path could read the mail, and so could an attacker who forges the host's addresses.
 
     What holds against a forged MX is what would be demanded of any host: a rule counts where it is enforced.
     """

@@ -30,7 +30,7 @@ Pause = Callable[[float], Awaitable[None]]
 
 
 class SessionTerms(NamedTuple):
-    """What decides how a session goes, whoever asks: two requirements that agree in this may share one.
+    """The properties that decide the course of a session: two requirements that agree in this may share one.
 
     `source` names the address that it is dialled from.
     """
@@ -108,7 +108,7 @@ class SharedSessions:
             task = self._looks[way] = asyncio.create_task(self._look(way, requirement, ports, options))
             self._forget_old()
         self._looks.move_to_end(way)
-        return await asyncio.shield(task)  # whoever waits may give up; others wait for it too
+        return await asyncio.shield(task)  # a waiter may give up; others wait for it too
 
     def _forget_old(self) -> None:
         for way in [way for way, task in self._looks.items() if task.done()][: len(self._looks) - MAX_REMEMBERED]:
@@ -139,7 +139,7 @@ class SharedSessions:
     async def _patiently(
         self, door: _Door, once: Callable[[], Awaitable[SessionFindings | Unreachable]], pauses: tuple[float, ...]
     ) -> SessionFindings | Unreachable:
-        """Ask until the server has time for us; whoever waits behind us waits meanwhile, and does not ask in vain."""
+        """Ask until the server has time for us; those behind us wait meanwhile, and do not ask in vain."""
         for pause in (0.0,) if door.hopeless else pauses:
             await self._pause(pause)
             result = await once()

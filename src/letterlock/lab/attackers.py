@@ -1,4 +1,4 @@
-"""Attackers on the path: whoever connects to the MX host's address gets them, and they talk to the honest server.
+"""Attackers on the path: clients that connect to the MX host's address reach them, and they relay to the honest server.
 
 Each relays the session turn by turn, so that the victim gets the honest server's own words, and changes what the
 attack needs. `loot` is every octet that the attacker saw, encrypted ones as they are.

@@ -1,4 +1,4 @@
-"""Whoever holds the key of a zone: makes it, vouches for it by DS, signs with it (RFC 4034)."""
+"""The holder of a zone's key: makes it, publishes its DS, signs with it (RFC 4034)."""
 
 from dataclasses import dataclass
 

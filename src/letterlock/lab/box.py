@@ -73,7 +73,7 @@ class Box:
         return self.attacker_server.holds(secret) or (attacker is not None and attacker.holds(secret))
 
     def seen_encrypted(self, protection: SiteProtection, secret: bytes) -> bool | None:
-        """Whether the message came through TLS to whoever was first to take it; None when nobody did."""
+        """Whether the first server that took the message got it through TLS; None if none did."""
         for server in (self.attacker_server, self.honest[protection]):
             for arrival in server.mailbox:
                 if secret in arrival.content:
@@ -133,7 +133,7 @@ async def running_box(
 
 
 def _talk_of(peace: asyncio.Event, honest: MailServer, front: MailServer | OnPath) -> Callable[[Wire], Awaitable[None]]:
-    """Whoever is at the public address of a host: the honest server in peace."""
+    """The server at the public address of a host: the honest one as long as nobody attacks."""
 
     async def talk(wire: Wire) -> None:
         await (honest if peace.is_set() else front).talk(wire)

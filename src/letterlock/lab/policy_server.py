@@ -10,9 +10,9 @@ PATH = "/.well-known/mta-sts.txt"
 
 @dataclass(frozen=True, slots=True)
 class PolicyServer:
-    """Serves one policy, inside TLS from the first octet. Says 404 to whoever asks for anything else.
+    """Serves one policy, inside TLS from the first octet. Any other request gets a 404.
 
-    With a `location` it serves nothing itself, and sends whoever asks for the policy there.
+    With a `location` it serves nothing itself, and redirects requests for the policy there.
     """
 
     context: ssl.SSLContext

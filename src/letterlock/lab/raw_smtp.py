@@ -16,7 +16,7 @@ READ_OCTETS = 1 << 16  # chosen: a whole message of the lab
 IDLE_SECONDS = 60.0  # chosen: a guard; every trial is shorter
 
 
-Tell = Callable[[str], None]  # one line about what happens, for whoever watches
+Tell = Callable[[str], None]  # one line about what happens, for an observer
 
 
 def say_nothing(_line: str) -> None:
@@ -28,7 +28,7 @@ class PeerClosed(ConnectionError):
 
 
 class Wire:
-    """A connection: `encrypted` tells whether what is read and written now goes through TLS."""
+    """A connection: `encrypted`: whether reads and writes now go through TLS."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

@@ -39,7 +39,7 @@ class TrialOutcome(StrEnum):
     """What happened to a message."""
 
     AUTHENTICATED = "delivered-authenticated"
-    ENCRYPTED = "delivered-encrypted"  # to whoever answered
+    ENCRYPTED = "delivered-encrypted"  # to any server that answered
     CLEAR = "delivered-clear"
     HELD = "held"  # in the queue, deferred with reasons, and nobody else has it
     INCONSISTENT = "inconsistent"  # what the server says is not what the mailboxes hold: never expected
@@ -114,8 +114,8 @@ _INJECTED = _held(Code.RFC3207_4_2_INJECTED)
 
 # One row an attack; columns in the order of Protection. Why those that are READ cannot be helped:
 # - opportunistic TLS falls to any active attacker (RFC 7435 section 3);
-# - mandatory TLS with an unauthenticated peer falls to whoever ends TLS himself (RFC 7672 section 1.3.1);
-# - PKIX against a name from an unsigned MX falls to whoever forges the MX (RFC 7672 section 1.3.2).
+# - mandatory TLS with an unauthenticated peer falls to an attacker who terminates TLS (RFC 7672 section 1.3.1);
+# - PKIX against a name from an unsigned MX falls to an attacker who forges the MX (RFC 7672 section 1.3.2).
 # - who has never seen an MTA-STS policy cannot miss it (RFC 8461 section 10.2);
 # - a certificate that a public authority gave to the wrong one is a valid one (RFC 8461 section 10.1).
 _Row = tuple[Expectation, Expectation, Expectation, Expectation, Expectation, Expectation]

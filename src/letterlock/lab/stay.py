@@ -1,4 +1,4 @@
-"""`letterlock lab up`: a box that stays, with a server in a process of its own, for whoever wants to try by hand."""
+"""`letterlock lab up`: a box that stays, with a server in a process of its own, for trying things by hand."""
 
 import asyncio
 import os

@@ -1,8 +1,8 @@
 """A report in whatever it came: plain, gzip, zip, or a mail with one of them; labels are not believed.
 
-TLS reports (JSON, RFC 8460) and DMARC reports (XML, RFC 9990) come alike. Whoever sends a report chooses its bytes, so
-everything is bounded before it is done: the input, what comes out of a decompression, the directory of an archive, the
-parts of a mail.
+TLS reports (JSON, RFC 8460) and DMARC reports (XML, RFC 9990) arrive in the same way. The sender of a report chooses
+its bytes, so everything is bounded before it is done: the input, what comes out of a decompression, the directory of an
+archive, the parts of a mail.
 """
 
 import email

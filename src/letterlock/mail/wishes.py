@@ -23,7 +23,7 @@ _PRINTABLE = re.compile(r"[ -~]+")
 
 
 class NotRfc3461(ValueError):
-    """The text is not what RFC 3461 says that it is."""
+    """The text does not follow the grammar of RFC 3461."""
 
 
 class Event(StrEnum):

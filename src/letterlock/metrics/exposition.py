@@ -1,4 +1,4 @@
-"""Metrics as text: Prometheus' format 0.0.4, and OpenMetrics 1.0 for whoever asks for it."""
+"""Metrics as text: Prometheus' format 0.0.4, and OpenMetrics 1.0 for clients that ask for it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The numbers of all workers, in memory that they share: what a worker has counted outlives it.
 
 Each worker counts in a list of its own, which costs a few tens of nanoseconds, and copies it into its row once a
-second. Whoever is asked reads all rows. A worker that is started again goes on with the counters of its row, so that
-sums never fall: Prometheus would take a fall for a restart of everything, and count all of it again. A float holds
+second. The worker that answers reads all rows. A worker that is started again goes on with the counters of its row, so
+that sums never fall: Prometheus would take a fall for a restart of everything, and count all of it again. A float holds
 whole numbers up to 2**53.
 """
 
@@ -44,7 +44,7 @@ class Board:
 
 
 class Numbers:
-    """The numbers of this process. Whoever counts often adds to `values` at a place that they looked up before."""
+    """The numbers of this process. Frequent counters add to `values` at an index looked up once."""
 
     def __init__(self, layout: Layout, board: Board, row: int = 0) -> None:
         """Go on with the counters of a row; its gauges begin at nought."""

@@ -1,15 +1,15 @@
 """MTA-STS (RFC 8461): what a domain says about TLS to its MX hosts, over DNS and HTTPS, without DNSSEC.
 
-A TXT record at `_mta-sts.<domain>` says that there is a policy, and under which id (`record`); the policy itself is a
+A TXT record at `_mta-sts.<domain>` announces a policy and its id (`record`); the policy itself is a
 small text at `https://mta-sts.<domain>/.well-known/mta-sts.txt`, vouched for by WebPKI (`policy`). Who has fetched it
 once remembers it until it expires, and that memory is the whole protection: an attacker who blocks the TXT record or
-the HTTPS fetch gains nothing while a policy is remembered, and shows himself (section 10.2). `freshness` is that
+the HTTPS fetch gains nothing while a policy is remembered, and becomes visible (section 10.2). `freshness` is that
 memory as two pure functions: what to do next, and what follows from a fetch. `evidence` is what comes out of it.
 
 Nothing here asks anybody: records, bodies, times and random fractions are arguments. What a policy means for a host is
 decided in `letterlock.policy`; it never overrides DANE (section 2). A record against the grammar counts as none
 (section 3.1). A policy counts when everything that must be in it is there; what is odd beside that is passed over and
-reported, for whoever published it wants to be protected. Neither ever shortens the life of a policy that is remembered.
+reported, because its publisher wants to be protected. Neither ever shortens the life of a policy that is remembered.
 """
 
 from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure, PolicyFetch

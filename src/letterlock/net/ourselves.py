@@ -13,8 +13,8 @@ _DISCARD = 9  # RFC 863; nothing is sent
 class Ourselves:
     """Where this server listens, and by which other addresses it can be reached.
 
-    `own` are public addresses that a router translates to one of ours: whoever dials one of them, at a port that we
-    listen on or at `usual_port`, gets us. `loopback`: hosts of other people's domains may be on this machine.
+    `own` are public addresses that a router translates to one of ours: a client that dials one of them, at a port that
+    we listen on or at `usual_port`, gets us. `loopback`: hosts of other people's domains may be on this machine.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ MAX_REQUEST_OCTETS = 8_192  # of a header: senders write some 200
 SECONDS = 15.0  # for handshake, request and answer together
 LOOK_SECONDS = 5.0  # between two looks at the files
 SUFFIX = ".txt"
-_READ_OCTETS = 4_096
+_READ_OCTETS = 4_096  # chosen: a request for the policy has a few hundred octets
 
 
 class PolicyFolder:

@@ -272,7 +272,7 @@ async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: R
         except SSL.WantReadError:
             await _flush(stream, connection)
         except SSL.Error:
-            await _flush(stream, connection)  # the alert tells the peer's operator why
+            await _flush(stream, connection)  # the alert gives the peer's operator the reason
             raise
         else:
             return await _flush(stream, connection)

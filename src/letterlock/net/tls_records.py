@@ -7,7 +7,7 @@ class Records:
     """Counts the records of what goes to OpenSSL (RFC 8446 section 5.1, RFC 5246 section 6.2.1), from the first on.
 
     `whole`: those that ended since somebody last knew that OpenSSL had read all that it could. `idle`: those that ended
-    since `restart` and have brought no data: tickets, KeyUpdates, alerts. Whoever reads data of one takes one off.
+    since `restart` and have brought no data: tickets, KeyUpdates, alerts. A reader that gets data subtracts one.
     """
 
     __slots__ = ("_header", "_left", "idle", "whole")

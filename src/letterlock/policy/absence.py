@@ -1,8 +1,8 @@
 """Unsigned DNS says that nobody takes mail for a domain, while somebody else says that somebody does.
 
-Whoever can forge an unsigned answer can make a domain vanish. What DNSSEC proves is believed; what it does not prove is
-believed as long as nothing speaks against it, for a mistyped address must come back at once. Against it speak an
-MTA-STS policy, which came by HTTPS from the domain itself, and a rule that the operator wrote for this very domain.
+An attacker who can forge an unsigned answer can make a domain vanish. What DNSSEC proves is accepted; what it does not
+prove is believed as long as nothing speaks against it, for a mistyped address must come back at once. Against it speak
+an MTA-STS policy, which came by HTTPS from the domain itself, and a rule that the operator wrote for this very domain.
 """
 
 from letterlock.mtasts.policy import Mode

@@ -133,7 +133,7 @@ class Level(StrEnum):
     """What a session reached."""
 
     CLEAR = "clear"
-    ENCRYPTED = "encrypted"  # to whoever answered
+    ENCRYPTED = "encrypted"  # to any server that answered
     AUTHENTICATED = "authenticated"
 
 

@@ -42,7 +42,7 @@ class Explanation:
     """What one code means.
 
     `section` names the standard. `status` is an enhanced status code (RFC 3463). `sentence` has `{placeholders}` for
-    the facts of a reason. `advice` is what to do, for whoever can do it. `result_type` None means: not reported.
+    the facts of a reason. `advice` is for the operator who can act on it. `result_type` None means: not reported.
     """
 
     code: Code

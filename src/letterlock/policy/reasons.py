@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 FINDINGS: Mapping[str, Finding | None] = {code: meaning.finding for code, meaning in EXPLANATIONS.items()}
-"""`finding` by code, for whoever looks through the reasons of each message."""
+"""`finding` by code, for code that reads the reasons of each message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ class AcceptStore(Protocol):
     ) -> None:
         """Store a message; it is on disk, fsynced, when this returns.
 
-        `leases` are held from the start for these of its next hops, by whoever made them; the others are due at
+        `leases` are held from the start for these of its next hops, by the worker that made them; the others are due at
         `next_attempt_at`. `quarantined` says why nothing of it is delivered until an operator releases it.
         """
 

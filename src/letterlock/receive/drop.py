@@ -205,7 +205,7 @@ class DropCollector:
             words = message_id, uid, printable(recipient), printable(str(reply))
             log.info("%s: reject: uid=%d to=<%s>: %s", *words)
         if batch.refused:
-            # First: a kill in between tells it twice, and never not at all.
+            # First: a kill in between logs it twice rather than never.
             await self._tell_sender(message_id, batch, about)
         if draft is None or not draft.recipients:  # refused, or thrown away as an alias says
             await self._finish(message_id)
@@ -272,7 +272,7 @@ class DropCollector:
             self._unfinished.discard(message_id)
 
     async def _tell_sender(self, message_id: str, batch: Batch, about: bytes) -> None:
-        """What is refused for good: its sender is gone, and is told by mail."""
+        """A permanent refusal: the sender is no longer connected and gets a notification."""
         sender = batch.reverse_path
         if sender is None:
             return

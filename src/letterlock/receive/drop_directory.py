@@ -39,7 +39,7 @@ class Unfit(Exception):
 
 
 class Dropped:
-    """What somebody left: a file, which is closed by whoever opened it, and its owner."""
+    """What somebody left: a file, which the caller closes, and its owner."""
 
     def __init__(self, descriptor: int, uid: int, max_octets: int) -> None:
         self.uid = uid

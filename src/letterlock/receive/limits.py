@@ -34,7 +34,7 @@ class Admission:
         self._connections = 0
 
     def reload(self, *, max_connections: int, max_per_client: int) -> None:
-        """Take other limits from now on. Whoever is here stays."""
+        """Take other limits from now on. Present clients stay."""
         self._max_connections, self._max_per_client = max_connections, max_per_client
 
     def admit(self, address: str) -> Reply | None:

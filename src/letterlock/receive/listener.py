@@ -196,7 +196,7 @@ class Listener:
     def _came_by_proxy(self, connection: socket.socket, proxies: Sequence[Network]) -> bool:
         try:
             return is_within(connection.getpeername()[0].partition("%")[0], proxies)
-        except OSError:  # gone before we looked: whoever takes it next finds out
+        except OSError:  # the client has gone already; the next read finds out
             return False
 
     async def _hear_proxy(self, connection: socket.socket, service: Service) -> None:

@@ -1,6 +1,6 @@
 """Limits on how much a client, a network, a user or a recipient's domain may send in a time, over all workers.
 
-What is too much is put off, or waits a little first (a tarpit): whoever sends by a program notices, and people do not.
+What exceeds a limit is deferred, or delayed a little first (a tarpit): bulk senders notice, people do not.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Seals mail that goes on to other servers with ARC (RFC 8617): it tells those servers what this one found."""
+"""Seals mail that goes on to other servers with ARC (RFC 8617): the seal carries the results of this one."""
 
 import asyncio
 import logging

@@ -28,7 +28,7 @@ LIMITS: Mapping[Reply, str] = {
     say.TOO_MANY_IDLE_COMMANDS: "idle_commands",
     say.LINE_TOO_LONG: "command_line",
 }
-"""The limit behind a reply that says that one was reached."""
+"""The limit that each refusal is about."""
 _COMMANDS = {"CONNECT": "connect", "MAIL": "mail", "RCPT": "rcpt", "DATA": "message", "BDAT": "message"}
 _COMMANDS |= {"END-OF-MESSAGE": "message"}
 

@@ -127,7 +127,7 @@ class _Walk:
             raise TableFailed(f"more than {MAX_DEPTH} aliases lead to {address}")
         looked = await _entry(settings, folded)
         if looked is None and not is_first:
-            self._add(member)  # whoever delivers it says that there is nobody, and the sender is notified
+            self._add(member)  # delivery finds no such user, and the sender is notified
             return
         if looked is None:
             self.found.looked.append(Looked(address, "", "", ()))

@@ -39,7 +39,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """More targets stand in a file (`:include:/path`)."""
+    """A file with more targets (`:include:/path`)."""
 
     path: str
 

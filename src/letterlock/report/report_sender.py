@@ -1,6 +1,6 @@
 """Sends the reports of yesterday: spread over some hours, marked before they are sent, and retried a few times.
 
-One process does this. Whoever it is, a report is sent by whoever has inserted its mark, so a restart in between sends
+One process does this. The process that inserted a report's mark sends it, so a restart in between sends
 nothing twice; a report whose sender ended between the mark and the sending is lost, which RFC 8460 prefers.
 """
 

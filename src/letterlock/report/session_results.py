@@ -273,7 +273,7 @@ def _would_hold(verdict: Cleared) -> bool:
 
 
 def _by_none(session: SessionTried, evidence: SessionEvidence, policy: AppliedPolicy) -> PolicyOutcome:
-    """Without a policy, TLS is a success, whoever answered."""
+    """Without a policy, TLS with any server is a success."""
     if isinstance(evidence.handshake, Completed):
         return PolicyOutcome(policy, succeeded=True)
     failure = _reasoned(session, session.reasons)

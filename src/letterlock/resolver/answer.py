@@ -85,7 +85,7 @@ class AliasLink:
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """The RRsets of an answer with their signatures, for whoever passes it on as a DNS message (RFC 4035 section 3.2).
+    """The RRsets of an answer with their signatures, for passing it on as a DNS message (RFC 4035 section 3.2).
 
     `authority` holds what proves an absence or a wildcard, and the SOA record. In an answer that is secure, each was
     validated, but a CNAME record that a DNAME makes, which has no signature.

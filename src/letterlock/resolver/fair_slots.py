@@ -1,8 +1,8 @@
 """A bounded number of slots, given out fairly: a domain whose servers are slow does not hold up others.
 
-A free slot is had at once. When none is free, a group that holds the fewest gets the next one; and whoever has held
-one for longer than `patience_seconds` is set aside, where it goes on without a slot: an honest lookup takes
-milliseconds. Only when too many are aside the oldest of them give way, those of the largest group first.
+A free slot is given at once. When none is free, the group that holds the fewest gets the next one. A lookup that has
+held a slot for longer than `patience_seconds` loses it and continues without one: an honest lookup takes milliseconds.
+When too many continue in this way, the oldest one of the largest group is cancelled.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Following a zone's keys as they roll (RFC 5011): which keys may be trusted tomorrow, from what is seen today. Pure.
 
-A new key that the trusted ones vouch for has to be seen for thirty days before it is trusted, so that whoever steals a
+A new key that the trusted ones vouch for has to be seen for thirty days before it is trusted, so that a thief of a
 key cannot add one of their own unnoticed; a key that revokes itself is never trusted again, whatever the configuration
 says. `TrustPoint` is everything that has to be remembered; it goes to JSON and back.
 

@@ -207,7 +207,7 @@ def chosen_ds(records: Sequence[DS], algorithms: frozenset[int]) -> tuple[DS, ..
 def spoilt_ds(record: Rdata, algorithms: frozenset[int]) -> bool:
     """Whether a DS record has a supported algorithm and digest type, but no digest of the right length.
 
-    Nobody can follow it, but it says that the zone is signed: alone it makes the zone bogus, and never insecure.
+    No validator can follow it, but it shows that the zone is signed: alone it makes the zone bogus, and never insecure.
     """
     octets = opaque(record)
     return octets is not None and len(octets) >= DS_HEAD_OCTETS and octets[2] in algorithms and octets[3] in DIGESTS

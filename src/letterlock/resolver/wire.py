@@ -1,6 +1,6 @@
 """The frames of a DNS message: header, question, and where each record begins and ends (RFC 1035 section 4.1).
 
-RDATA stays bytes here: what a record says is read later, and only by whoever needs it (`rdata`), so that one odd record
+RDATA stays bytes here: a record is parsed later, and only where it is needed (`rdata`), so that one odd record
 never costs the others that came with it. Answer and authority must be whole; the additional section is read as far as
 it goes, because nothing in it is needed.
 """

@@ -11,7 +11,7 @@ is lowered by another, so a route never lowers what was demanded without it:
   written nearest to the server, in the order above, says whom to verify.
 - The highest TLS version that any of them demands holds.
 - The header `TLS-Required: No` lifts what they demand only when each of them that demands something says so.
-- Rules in audit are weighed apart, and never stand in for one that is enforced.
+- Rules in audit mode are compared with each other only, and never replace one that is enforced.
 - An exception is for the servers that it was written for: under a route, those of its next hop. It lowers what its own
   rule and the standards demand, and counts only while no rule of another table demands anything.
 """

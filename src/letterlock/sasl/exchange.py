@@ -36,7 +36,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The exchange failed. `why` is for the log; the client is not told."""
+    """The exchange failed. `why` is for the log, not for the client."""
 
     why: str
     user: str | None = None

@@ -221,7 +221,7 @@ class Deliverer:
                 self._behind = True
                 if self._slots.free <= 0:
                     self._full += 1
-                    return MAX_PAUSE_SECONDS  # whoever leaves a seat wakes us
+                    return MAX_PAUSE_SECONDS  # a delivery that ends wakes us
                 if not await self._leasing.look():
                     break
             self._behind = False
@@ -403,7 +403,7 @@ class Deliverer:
             self._slots.park(next_hop, aside=aside)
         else:
             self._parking.tried(lease.token)
-            # Whoever did well was not crowded: then nothing is looked at, as for most messages.
+            # A place where all went well was not crowded: for most messages nothing is to be done.
             crowded = made is not None and well is False and was_crowded(made, reached=self._slots.reached(next_hop))
             self._slots.leave(next_hop, well=well, aside=aside, crowded=crowded)
         if well:

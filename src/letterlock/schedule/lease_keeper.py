@@ -1,8 +1,8 @@
 """The leases of what is being delivered, kept alive together.
 
 The renewals come too late when the event loop stood still, the machine slept, or its clock was set forward. Nobody else
-takes tasks from this queue, so whoever is about to lease more first catches up (`catch_up`): what is in hand is never
-leased, and delivered, a second time.
+takes tasks from this queue, so a caller that is about to lease more first catches up (`catch_up`): what is in hand is
+never leased, and delivered, a second time.
 """
 
 import asyncio

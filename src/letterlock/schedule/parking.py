@@ -45,7 +45,7 @@ class Parking:
         return token in self._parked
 
     def park(self, task: DeliveryTask, key: str, why: str, now: float) -> bool:
-        """Let a task wait; False when there is no room. Whoever was called before in vain stays first in line."""
+        """Let a task wait; False when there is no room. A task that was called in vain stays first in line."""
         if len(self._parked) >= self._most:
             self.refusals += 1
             return False

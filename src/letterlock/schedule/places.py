@@ -1,4 +1,4 @@
-"""Where mail for a next hop goes, for whoever counts seats: the same place from taking a seat to giving it back.
+"""Where mail for a next hop goes, for counting seats: the same place from taking a seat to giving it back.
 
 Routes may change while deliveries go on. A delivery that took a seat at the old place gives it back there; what begins
 for that next hop meanwhile is counted there too, and the new place counts as soon as the last seat was given back.

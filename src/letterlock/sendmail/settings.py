@@ -34,7 +34,7 @@ _NOT_NAMES = ("true", "false", "inf", "nan")  # inside an array of arrays these 
 class Settings:
     """The settings that the commands need. `listen` are addresses with ports, `directory` may be None: the default.
 
-    `drop_directory` is None too where the file says nothing, and False where it says that there is none.
+    `drop_directory` is None too where the file says nothing, and False where it turns the drop directory off.
     """
 
     __slots__ = ("directory", "drop_directory", "hostname", "listen", "max_message_octets")

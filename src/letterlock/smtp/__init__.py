@@ -8,7 +8,7 @@ allows, and reported by the client with RemoteProtocolError. Any other exception
 
 Ends of lines. Only CRLF ends a line and only CRLF.CRLF ends a message. Where two programs disagree about that, a second
 message can be smuggled inside the first; so a CR or LF by itself is not repaired but refused, in commands and in
-content, whoever sends it.
+content from any sender.
 
 STARTTLS. Octets that arrive with the STARTTLS command or its reply, before the handshake, end the session
 (CVE-2011-0411). After the handshake nothing is remembered of what was said before it (RFC 3207 section 4.2).

@@ -2,7 +2,7 @@
 
 A SQLite file beside the queue, and not in it: losing it loses no mail, and another process may read it while the server
 runs (a rollback journal, not the WAL). A damaged row is dropped and logged; a file that is no database at all is set
-aside. Whoever can write the file can make this machine forget a policy, as with the queue.
+aside. A user who can write the file can make this machine forget a policy, as with the queue.
 
 Several processes write it: a row is replaced only if it is still as it was read (`swap`). When there are too many
 policies, expired ones go first, then those that crowd: see docs/decisions/0010-remembered-policies.md.

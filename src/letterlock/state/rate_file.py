@@ -5,7 +5,7 @@ rate algorithm). So an entry needs no timer and no cleaning, and forgets by itse
 started; after a restart of the machine everything is forgotten.
 
 The file has room for 65,536 entries. When a part of it is full, the entry that is nearest to being forgotten makes
-room: whoever sends much stays.
+room: frequent senders stay.
 """
 
 import fcntl

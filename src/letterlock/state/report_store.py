@@ -2,8 +2,8 @@
 
 A SQLite file beside the queue, and not in it: losing it loses no mail, and `letterlock reports` may read and write it
 while the server runs (a rollback journal, not the WAL). What workers add is added up by the database, in one
-transaction each, so no worker's copy can win over another's. Whoever inserts the mark of a report is its only sender,
-and the mark is on disk before anything is sent.
+transaction each, so no worker's copy can win over another's. The worker that inserts the mark of a report is its only
+sender, and the mark is on disk before anything is sent.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Trust points on disk: what has been seen of the zones whose keys are followed (RFC 5011).
 
-One small JSON file for each set of configured anchors, so that whoever configures other anchors begins anew. Several
+One small JSON file for each set of configured anchors, so that other anchors begin anew. Several
 processes share it: each change reads what is stored, and replaces it under a lock. A file that is damaged is set aside
 and logged; then the configured anchors hold, as at the first start.
 """

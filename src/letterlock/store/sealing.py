@@ -42,7 +42,7 @@ class ContentSeal:
         return self._key is not None
 
     def is_sealed(self, octets: bytes) -> bool:
-        """Whether this is an encrypted content, whoever's key it was."""
+        """Whether this content is encrypted, with any key."""
         return octets.startswith(_SEALED)
 
     def close(self, message_id: str, octets: bytes) -> bytes:

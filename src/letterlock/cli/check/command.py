@@ -341,7 +341,7 @@ class _Run:
         stop.set()
 
     def _progress(self) -> AbstractContextManager["_Bar | None"]:
-        """A bar for whoever waits at a terminal."""
+        """A progress bar on a terminal."""
         if len(self._domains) == 1 or not sys.stderr.isatty():
             return nullcontext()
         return click.progressbar(length=len(self._domains), label="checking", file=sys.stderr)

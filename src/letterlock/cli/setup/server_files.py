@@ -67,7 +67,7 @@ def make_files(plan: ServerPlan, owner: str | None) -> MadeFiles:
     _add_mailboxes(found, plan, owner)
     _make(found, plan.directory / CONFIGURATION, owner, lambda: configuration(plan).encode(), READABLE)
     _make_maildirs(found, plan, owner)
-    _make_users(found, plan, owner)  # last: whoever has a password that was shown has a server
+    _make_users(found, plan, owner)  # last: a password is only shown when there is a server for it
     return found
 
 

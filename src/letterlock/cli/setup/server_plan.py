@@ -13,7 +13,7 @@ ROLES = ("postmaster", "abuse")  # RFC 5321 section 4.5.1, RFC 2142 section 2
 SELECTORS = {"rsa": "rsa1", "ed25519": "ed1"}  # selectors by algorithm; a number, as keys are changed one day
 DOVECOT_SOCKET = "/run/dovecot/lmtp"
 MAILDIRS = "/var/mail/letterlock"
-MX_PREFERENCE = 10
+MX_PREFERENCE = 10  # customary, with room for a host before it; of one host the number is immaterial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 The session is in clear and nobody is asked for TLS: the message never leaves the machine. Everything else is as with
 SMTP: sessions are kept for the next message, the transactions are the same (`transaction`), and each recipient has an
-outcome of his own. An LMTP server on another host is no matter of this file: it is a relay host, under the policy.
+outcome of their own. An LMTP server on another host is no matter of this file: it is a relay host, under the policy.
 """
 
 import logging
@@ -165,7 +165,7 @@ class _Delivery:
             self._defer(done.lost.status, done.lost.text, done.lost.hints)
 
     def _defer(self, status: str, text: str, hints: ReplyHints = NO_HINTS) -> None:
-        """Whoever has no outcome yet is tried again."""
+        """Recipients without an outcome are tried again."""
         for recipient in self._recipients:
             outcome = outcomes.deferred(recipient, status, f"{self._server}: {text}", hints=hints)
             self._handed.outcomes.setdefault(recipient, outcome)

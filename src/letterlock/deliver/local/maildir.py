@@ -1,8 +1,8 @@
 """Final delivery into Maildirs: written in `tmp`, made durable, renamed into `new`, and the directory made durable.
 
 A reader sees a message whole or not at all, and needs no lock. What is answered `delivered` is on disk. Files and
-directories belong to the user that the service runs as, and only he can read them (0600, 0700): readers are this user,
-or get at them through an ACL on the mailbox's directory.
+directories belong to the user that the service runs as, and only that user can read them (0600, 0700): readers are this
+user, or get at them through an ACL on the mailbox's directory.
 
 What an address can do to a path: nothing. `{local}` and `{domain}` become one name each, in which only letters, digits
 and `-_+=.` stand for themselves, a dot not at the beginning; all else is written as `%2F` is. ASCII letters become
@@ -40,7 +40,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+=.")
 _QUOTED_PAIR = re.compile(r"\\(.)")
-_STATUS = {  # RFC 3463: whose room it is, and who has something to mend
+_STATUS = {  # RFC 3463: whose storage it is, and who has something to repair
     errno.ENOSPC: "4.3.1",
     errno.EDQUOT: "4.2.2",
     errno.EFBIG: "4.2.2",

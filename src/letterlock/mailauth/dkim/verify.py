@@ -95,7 +95,7 @@ def examine(message: Message) -> Examination:
     """Read the signatures of a message and say which keys they need. Never raises for what a message contains."""
     fields = message.named(FIELD_NAME)
     first, rest = fields[:MAX_SIGNATURES], fields[MAX_SIGNATURES:]
-    # One verdict for all the rest: an attacker may write 10,000, and whoever records verdicts writes a line for each.
+    # One verdict for all the rest: an attacker may write 10,000, and a log would get a line for each.
     unread = (
         [refusal(rest[0], UnusableSignature(DkimReason.TOO_MANY_SIGNATURES, f"{len(fields)} signatures"))]
         if rest
@@ -109,7 +109,7 @@ def examine(message: Message) -> Examination:
 
 
 def require_well_formed(message: Message) -> None:
-    """Raises Refused when a line of the header is no field: nobody knows what a reader makes of what follows it."""
+    """Raises Refused when a line of the header is no field: readers differ about what follows it."""
     malformed = message.named(b"")
     if malformed:
         raise UnusableSignature(DkimReason.MALFORMED_HEADER, shown(malformed[0].raw))

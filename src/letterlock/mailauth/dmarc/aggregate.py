@@ -53,7 +53,7 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedPolicy:
-    """The policy that the reporter saw. `pct` stands in reports by RFC 7489 only."""
+    """The policy that the reporter saw. Only reports by RFC 7489 have `pct`."""
 
     domain: str
     p: str = ""

@@ -1,6 +1,6 @@
 """The domains of a message's authors (RFC 9989 section 5.3.1), read strictly: what is ambiguous is no domain.
 
-Whoever forges mail writes From so that a checker and a mail reader see different addresses. Every address counts here,
+Forgers write From so that a checker and a mail reader see different addresses. Every address counts here,
 nothing is repaired, and a text that is not written by RFC 5322 has no author at all.
 """
 

@@ -3,7 +3,7 @@
     async with aclosing(UpstreamTransport([parse_upstream("192.0.2.53")])) as transport:
         resolver = Resolver(transport)
 
-An upstream brings data and signatures, and nothing that it says is believed; so all that matters here is that answers
+An upstream brings data and signatures, none of which is trusted; so all that matters here is that answers
 come, soon, and to the question that was asked. Every UDP query has a socket, and so a port, of its own; what does not
 answer it exactly is passed over and counted, and when there is much of it the query moves to TCP, where nobody can
 guess. TCP and TLS connections are kept and carry many queries at once. The quickest upstream is asked first;
