@@ -52,10 +52,9 @@ async def _is_ours(resolver: Resolver, organization: str, host: str) -> bool:
     """Whether a host belongs to the same organization as the policy."""
     if host == organization:
         return True
-    return host.endswith(f".{organization}") and (await answered(walk(host), resolver)).organizational_domain in (
-        organization,
-        host,
-    )
+    if not host.endswith(f".{organization}"):
+        return False
+    return (await answered(walk(host), resolver)).organizational_domain == organization
 
 
 async def _verified(resolver: Resolver, domain: str, host: str, uri: str) -> tuple[str, ...]:
