@@ -26,7 +26,7 @@ from letterlock.store.segments.messages_in_memory import Kept, KeptTask, obey, r
 
 @dataclass(frozen=True, slots=True)
 class MemoryTail:
-    """mail.content.Tail in memory. `lost`: it cannot be read to its end."""
+    """mail.checked_content.Tail in memory. `lost`: it cannot be read to its end."""
 
     name: str
     pieces: tuple[bytes, ...]

@@ -196,7 +196,7 @@ class Server:
         return await self.reload_configuration()
 
     def reload(self, options: Options) -> None:
-        """Follow other options, as far as a running server can (`config.reloading`)."""
+        """Follow other options, as far as a running server can (`config.reload_effects`)."""
         self.options = options
         self.discoverer = self.discoverer.with_rules(options.rules)
         self.doors.reload(options, self.discoverer)

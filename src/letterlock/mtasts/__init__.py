@@ -4,7 +4,7 @@ A TXT record at `_mta-sts.<domain>` announces a policy and its id (`record`); th
 small text at `https://mta-sts.<domain>/.well-known/mta-sts.txt`, vouched for by WebPKI (`policy`). Who has fetched it
 once remembers it until it expires, and that memory is the whole protection: an attacker who blocks the TXT record or
 the HTTPS fetch gains nothing while a policy is remembered, and becomes visible (section 10.2). `freshness` is that
-memory as two pure functions: what to do next, and what follows from a fetch. `evidence` is what comes out of it.
+memory as two pure functions: what to do next, and what follows from a fetch. `sts_evidence` is the result.
 
 Nothing here asks anybody: records, bodies, times and random fractions are arguments. What a policy means for a host is
 decided in `letterlock.policy`; it never overrides DANE (section 2). A record against the grammar counts as none
