@@ -6,17 +6,24 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
+from letterlock.mailauth.dmarc.writing import Observation
+from letterlock.mailauth.mail_verdict import AuthenticatedMail
+from letterlock.queue.observing import Arrival
 from letterlock.queue.store import StoreFailed
 from letterlock.report import collector as module
 from letterlock.report.collector import Emitter, ReportCollector, ResultSocket
 from letterlock.state.report_store import ReportStore
 from letterlock.tlsrpt.datagram import SessionResult, compose_datagram, parse_datagram
 from letterlock.tlsrpt.tally import DAY_SECONDS
+from tests.contract.test_shared_reports import observed
 from tests.report.test_report_sender import Clock
 from tests.tlsrpt.reports import DAY, FAILURE, SUCCESS
 from tests.tlsrpt.test_datagram import POSTFIX
@@ -144,3 +151,58 @@ async def test_results_are_handed_on_where_reports_are_wanted(path: Path, monkey
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a collector looks at in a judged message."""
+
+    id: str
+    received_at: float = NOON.moment
+    observation: Observation | None = field(default_factory=lambda: observed("author.example", "192.0.2.1"))
+
+
+def judged(message_id: str, observation: Observation | None = None) -> AuthenticatedMail:
+    made = Judged(message_id, observation=observation) if observation is not None else Judged(message_id)
+    return cast("AuthenticatedMail", made)
+
+
+def accepted(message_id: str, *recipients: str) -> Envelope:
+    mailboxes = tuple(Mailbox(*each.split("@")) for each in recipients)
+    return Envelope(id=message_id, reverse_path=None, recipients=mailboxes, size=1, accepted_at=0, expires_at=1)
+
+
+async def counted(store: ReportStore) -> int:
+    found = await store.dmarc_rows(DAY, "author.example")
+    return 0 if found is None else sum(row.count for row in found[1])
+
+
+async def test_messages_count_when_accepted_or_refused_but_not_as_reports() -> None:
+    store, arrival = ReportStore.open(None), Arrival(client="x", protocol="SMTP")
+    collector = ReportCollector(store, NOON, is_report_address=lambda each: each.domain == "reports.example")
+    for message_id in ("accepted", "a report", "both", "refused"):
+        collector.authenticated(judged(message_id))
+    collector.received(accepted("accepted", "a@b.example"), arrival)
+    collector.received(accepted("a report", "tls@reports.example"), arrival)
+    collector.received(accepted("both", "tls@reports.example", "a@b.example"), arrival)
+    collector.received(accepted("unknown", "a@b.example"), arrival)
+    await collector.flush()
+    assert await counted(store) == 2
+    await collector.flush()
+    assert await counted(store) == 3  # nobody accepted the last one: it was refused, and counts
+    await collector.flush()
+    assert await counted(store) == 3
+    await store.close()
+
+
+async def test_what_waits_and_what_is_counted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PENDING", 3)
+    monkeypatch.setattr(module, "MAX_MESSAGES", 5)
+    store = ReportStore.open(None)
+    collector = ReportCollector(store, NOON, is_report_address=nobody)
+    for number in range(20):
+        collector.authenticated(judged(str(number), observed("author.example", f"192.0.2.{number}")))
+    await collector.flush()
+    await collector.flush()
+    assert await counted(store) + sum(number for _, _, number in await store.losses()) == 20
+    await store.close()

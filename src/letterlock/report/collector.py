@@ -65,6 +65,7 @@ class ReportCollector(Watcher):
         self._tally = TlsTally()
         self._messages: Counter[tuple[int, Observation]] = Counter()
         self._pending: dict[str, tuple[int, Observation]] = {}
+        self._refused: set[str] = set()  # pending since before the last flush: nobody accepts those any more
         self._lost: Counter[str] = Counter()
 
     def count_lost(self, what: str, number: int = 1) -> None:
@@ -103,6 +104,13 @@ class ReportCollector(Watcher):
         else:
             self._lost["messages"] += 1
 
+    def _count_refused(self) -> None:
+        """Count messages that were judged before the last flush and are not accepted yet: they were refused."""
+        for message_id in self._refused:
+            if (found := self._pending.pop(message_id, None)) is not None:
+                self._count(found)
+        self._refused = set(self._pending)
+
     async def run(self) -> None:
         """Write down what was counted at intervals, until cancelled, and once more then."""
         try:
@@ -110,13 +118,12 @@ class ReportCollector(Watcher):
                 await asyncio.sleep(FLUSH_SECONDS)
                 await self.flush()
         finally:
-            for found in self._pending.values():  # those that were refused
-                self._count(found)
-            self._pending.clear()
+            self._refused = set(self._pending)
             await asyncio.shield(self.flush())
 
     async def flush(self) -> None:
         """Write down what was counted. What cannot be written stays, and is counted on."""
+        self._count_refused()
         tally, self._tally = self._tally, TlsTally()
         messages, self._messages = self._messages, Counter()
         lost, self._lost = self._lost, Counter()
