@@ -54,3 +54,11 @@ def test_clock_and_reverse_names_are_warned_of_at_start_too(
         warn_of_surroundings(options).join(20)
     assert "the clock is not synchronised" in caplog.text
     assert "192.0.2.1 has no reverse name" in caplog.text
+
+
+@pytest.mark.parametrize("table", ["tls_reports", "dmarc_reports"])
+def test_reports_that_nobody_signs_are_warned_of(table: str) -> None:
+    text = f'[{table}]\nsend = true\nfrom = "r@reports.example.org"\n'
+    assert any(f"[{table}] sends reports from reports.example.org" in each for each in warnings(text))
+    signed = text + '[dkim."example.org"]\nselectors = { s1 = "s1.pem" }\n'
+    assert not any("reports" in each for each in dangers(parse(signed, "t.toml", secrets=False), time.time()))

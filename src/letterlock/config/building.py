@@ -58,6 +58,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         min_free_octets=math.ceil(free),
         resolver=_resolver(file, keys),
         resolver_door=filled(ResolverDoorOptions, file),
+        signing_domains=tuple(file.dkim),
         reporting=filled(ReportingOptions, file),
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         metrics=filled(MetricsOptions, file),

@@ -20,6 +20,7 @@ def dangers(options: Options, now: float) -> Iterator[str]:
             yield f"relay_networks has {network}, which is public: everybody there can send mail to anybody through you"
     yield from _ended(options, now)
     yield from _of_routes(options)
+    yield from _of_reports(options)
     for context in contexts(options):
         if _others_read(context.key_path):
             yield f"the key in {context.key_path} can be read by others: chmod 600 {context.key_path}"
@@ -50,6 +51,21 @@ def _of_routes(options: Options) -> Iterator[str]:
             yield (
                 f"next_hop {target} is one mailbox for all recipients; for one each write"
                 f" maildir:{path}/{{domain}}/{{local}}"
+            )
+
+
+def _of_reports(options: Options) -> Iterator[str]:
+    """Reports that receivers drop, because nobody signs them (RFC 8460 section 3)."""
+    wanted = options.reporting
+    for table, is_sent, author in (
+        ("tls_reports", wanted.send, wanted.tls_from),
+        ("dmarc_reports", wanted.dmarc_send, wanted.dmarc_from),
+    ):
+        domain = author.domain if author is not None else options.hostname
+        if is_sent and not any(domain == each or domain.endswith(f".{each}") for each in options.signing_domains):
+            yield (
+                f"[{table}] sends reports from {domain}, which has no DKIM key: receivers drop them; add "
+                f'[dkim."{domain}"], or name an address of a domain that has one in `from`'
             )
 
 

@@ -320,6 +320,7 @@ class Options:
     resolver: ResolverOptions
     resolver_door: ResolverDoorOptions
     policy_server: PolicyServerOptions
+    signing_domains: tuple[str, ...] = ()  # that have keys of DKIM
     reporting: ReportingOptions = field(default_factory=ReportingOptions)
     deliver: DeliverOptions
     metrics: MetricsOptions = MetricsOptions()
