@@ -1,8 +1,8 @@
 """Roll a day of sessions up for TLS reports, as the server does: `python -m bench.reports [--sessions N]`.
 
-Sessions to many domains, with DANE, MTA-STS and neither, one in twenty failing, go through the observer that the server
-has, and into the database every 50,000. Then the reports of the day are made and read back. Prints CPU and wall seconds
-and the memory that was taken; fails beyond 10 s of wall time for the roll-up, or 200 MB.
+Sessions to many domains, half of them with an MTA-STS policy and half without, one in twenty failing, go through the
+observer that the server has, and into the database every 50,000. Then the reports of the day are made and read back.
+Prints CPU and wall seconds and the memory that was taken; fails beyond 10 s of wall time for the roll-up, or 200 MB.
 """
 
 import argparse

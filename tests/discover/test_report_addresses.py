@@ -13,7 +13,7 @@ def world(rua: str) -> World:
     return World().add("_dmarc.example.org", "TXT", f"v=DMARC1; p=none; rua={rua}")
 
 
-async def found(made: World, domain: str = "example.org") -> tuple[str, ...]:
+async def found(made: World, domain: str = "example.org") -> tuple[str, ...] | None:
     return await dmarc_addresses(FakeResolver(made), domain)
 
 
@@ -23,7 +23,7 @@ async def test_tls_reports_go_where_the_record_says() -> None:
     assert await tls_addresses(FakeResolver(World()), "example.org") == ()
     many = ",".join(f"mailto:{number}@x.example" for number in range(9))
     made = World().add("_smtp._tls.example.org", "TXT", f"v=TLSRPTv1; rua={many}")
-    assert len(await tls_addresses(FakeResolver(made), "example.org")) == MAX_DESTINATIONS
+    assert len(await tls_addresses(FakeResolver(made), "example.org") or ()) == MAX_DESTINATIONS
 
 
 @pytest.mark.parametrize("rua", [OWN, "mailto:d@reports.example.org"])
@@ -62,3 +62,9 @@ async def test_a_host_below_the_domain_that_is_another_organization_must_want_th
     made = world("mailto:d@customer.example.org").add("_dmarc.example.org", "TXT")
     made.add("_dmarc.customer.example.org", "TXT", "v=DMARC1; p=none; psd=n")
     assert await found(made) == ()
+
+
+@pytest.mark.parametrize("kind", list(FailureKind))
+async def test_a_failed_lookup_of_the_record_is_not_an_absence(kind: FailureKind) -> None:
+    assert await found(World().fail("_dmarc.example.org", kind)) is None
+    assert await tls_addresses(FakeResolver(World().fail("_smtp._tls.example.org", kind)), "example.org") is None

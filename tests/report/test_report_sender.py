@@ -62,9 +62,10 @@ class World:
     posts: list[tuple[str, bytes]] = field(default_factory=list)
     answer: str | None = None
     full: bool = False
+    dns_fails: bool = False
 
-    async def find_tls(self, domain: str) -> list[str]:
-        return self.tls.get(domain, [])
+    async def find_tls(self, domain: str) -> list[str] | None:
+        return None if self.dns_fails else self.tls.get(domain, [])
 
     async def find_dmarc(self, domain: str) -> list[str]:
         return self.dmarc.get(domain, [])
@@ -198,6 +199,29 @@ async def test_an_mx_host_that_asks_gets_its_own_results_unless_it_has_them(worl
     domain, host = sorted(world.mails, key=lambda mail: mail.recipient.local_part, reverse=True)
     assert (str(domain.recipient), str(host.recipient)) == ("tls@receiver.example", "host@receiver.example")
     assert [each.policy.type for each in sent(host).policies] == ["tlsa"]
+
+
+async def test_a_failed_lookup_is_not_an_absence_and_is_repeated(world: World) -> None:
+    world.dns_fails = True
+    sender = world.sender()
+    for _ in range(3):
+        await sender.send_due()
+        world.clock.moment += 60
+    assert world.mails == []
+    world.dns_fails = False
+    for _ in range(3):
+        await sender.send_due()
+    assert len(world.mails) == 1
+
+
+async def test_what_cannot_be_found_out_for_two_days_is_given_up(world: World) -> None:
+    world.dns_fails = True
+    sender = world.sender()
+    await sender.send_due()
+    world.clock.moment += 3 * DAY_SECONDS
+    world.dns_fails = False
+    await sender.send_due()
+    assert world.mails == []
 
 
 async def test_reports_older_than_two_days_are_not_sent(world: World) -> None:

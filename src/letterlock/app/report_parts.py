@@ -105,10 +105,10 @@ class Reports:
         if self.collector is not None:
             self.collector.count_lost(what)
 
-    async def _find_tls(self, domain: str) -> Sequence[str]:
+    async def _find_tls(self, domain: str) -> Sequence[str] | None:
         return await tls_addresses(self._resolver, domain)
 
-    async def _find_dmarc(self, domain: str) -> Sequence[str]:
+    async def _find_dmarc(self, domain: str) -> Sequence[str] | None:
         return await dmarc_addresses(self._resolver, domain)
 
     def _sender(

@@ -16,16 +16,23 @@ from letterlock.tlsrpt.record import ReportAddresses
 MAX_DESTINATIONS = 3  # of one domain: two are common; a record must not make us send to anybody many times
 
 
-async def tls_addresses(resolver: Resolver, domain: str) -> tuple[str, ...]:
-    """The URIs that a domain, or an MX host, wants TLS reports at."""
+async def tls_addresses(resolver: Resolver, domain: str) -> tuple[str, ...] | None:
+    """The URIs that a domain, or an MX host, wants TLS reports at; None where that cannot be found out now."""
     found = await find_reporting(resolver, domain)
+    if isinstance(found, LookupFailure):
+        return None
     return found.uris[:MAX_DESTINATIONS] if isinstance(found, ReportAddresses) else ()
 
 
-async def dmarc_addresses(resolver: Resolver, domain: str) -> tuple[str, ...]:
-    """The mailto: URIs that a policy domain wants aggregate reports at, and that want them."""
+async def dmarc_addresses(resolver: Resolver, domain: str) -> tuple[str, ...] | None:
+    """The mailto: URIs that a policy domain wants aggregate reports at, and that want them; None as above.
+
+    A destination elsewhere whose permission cannot be found out has not given it.
+    """
     own = await answered(walk(domain), resolver)
     record = own.own
+    if record is None and own.failure is not None:
+        return None
     found: list[str] = []
     for uri in record.report_addresses[:MAX_DESTINATIONS] if record else ():
         host = _host(uri)

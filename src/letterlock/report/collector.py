@@ -207,7 +207,7 @@ class Emitter:
     """
 
     def __init__(
-        self, path: Path, find: Callable[[str], Awaitable[Sequence[str]]], count_lost: Callable[[str], None]
+        self, path: Path, find: Callable[[str], Awaitable[Sequence[str] | None]], count_lost: Callable[[str], None]
     ) -> None:
         self._path = os.fspath(path)
         self._find = find

@@ -33,13 +33,15 @@ LOOK_SECONDS = 60.0  # between two looks at whose time has come
 FIRST_SECONDS = 900.0  # after midnight: workers have written down what they counted, clocks differ a little
 SPREAD_SECONDS = 4 * 3600.0  # as mox does; RFC 8460 section 4.1 asks to spread
 LATE_DAYS = 2  # RFC 8460 section 4.1: reports older than two days are of little use
+MAX_UNKNOWN = 10_000  # domains whose addresses could not be found out, some 2 MB
+ASKED_AGAIN = 20  # of these, at each look: a lookup that fails may take ten seconds
 MAX_TRIES = 5  # of one report at one address
 RETRY_SECONDS = 1_800.0  # doubled with each try: the last is four hours after the first
 KEPT_DAYS = 10  # counts, to look at
 TLS, TLS_HOST, DMARC = "tls", "tls-host", "dmarc"
 
-Find = Callable[[str], Awaitable[Sequence[str]]]
-"""The URIs for reports that a domain publishes."""
+Find = Callable[[str], Awaitable[Sequence[str] | None]]
+"""The URIs for reports that a domain publishes; None where that cannot be found out now."""
 Post = Callable[[str, bytes, str], Awaitable[str | None]]
 """POST a body of a type to an https: URI; None when it was taken, else why not."""
 Accept = Callable[[ReportMail], Awaitable[None]]
@@ -78,6 +80,7 @@ class ReportSender:
         self._accept = accept
         self._post = post
         self._looked_at = 0.0
+        self._unknown: set[tuple[str, int, str]] = set()  # due, and their addresses could not be found out
 
     async def run(self) -> None:
         """Look at intervals whose time has come."""
@@ -100,10 +103,19 @@ class ReportSender:
                     if self._looked_at < due_at(kind, day, domain) <= now:
                         await self._report(kind, day, domain)
         self._looked_at = now
+        await self._look_again(today)
         for mark in await self._store.due(now):
             if await self._store.reclaim(mark):
                 await self._send(SendingMark(mark.kind, mark.day, mark.domain, mark.uri, mark.tries + 1))
         await self._store.forget(today - KEPT_DAYS)
+
+    async def _look_again(self, today: int) -> None:
+        """Ask again for some addresses that could not be found out, as long as their reports are of use."""
+        self._unknown = {each for each in self._unknown if each[1] >= today - LATE_DAYS}
+        again = list(self._unknown)[:ASKED_AGAIN]
+        self._unknown.difference_update(again)
+        for kind, day, domain in again:
+            await self._report(kind, day, domain)
 
     async def _domains(self, kind: str, day: int) -> AsyncIterator[str]:
         pages = {TLS: self._store.tls_domains, TLS_HOST: self._store.tls_hosts, DMARC: self._store.dmarc_domains}
@@ -116,7 +128,10 @@ class ReportSender:
 
     async def _report(self, kind: str, day: int, domain: str) -> None:
         find = self._find_dmarc if kind == DMARC else self._find_tls
-        for uri in await find(domain):
+        uris = await find(domain)
+        if uris is None and len(self._unknown) < MAX_UNKNOWN:
+            self._unknown.add((kind, day, domain))
+        for uri in uris or ():
             mark = SendingMark(kind, day, domain, uri)
             if await self._store.claim(mark):
                 await self._send(mark)
@@ -164,7 +179,7 @@ class ReportSender:
             results = [
                 each.results
                 for each in await self._store.tls_results_of_host(mark.day, mark.domain)
-                if mark.uri not in await self._find_tls(each.domain)  # those have them already
+                if mark.uri not in (await self._find_tls(each.domain) or ())  # those have them already
             ]
         return tls_report(results, mark.day, mark.domain, author, self._authors.tls_organization)
 
