@@ -30,7 +30,7 @@ class LogEvent:
 class LineEvent(LogEvent):
     """An event of each message: its line is made at once, as most lines are written, and its values only for JSON.
 
-    The line must be printable. The values are what `values_of` makes of `subjects`.
+    The line must be printable. `values_of` makes the values from `subjects`.
     """
 
     __slots__ = ("_line", "_subjects", "_values_of")

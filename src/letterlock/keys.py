@@ -23,7 +23,7 @@ MAX_SECONDS = 60 * 86400  # of any wait: what takes longer than two months is a 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where a value stands in the file, what it means to the operator, and its limits.
+    """A value's place in the file, its meaning to the operator, and its limits.
 
     `least` and `most` are included, `above` is not; of a list they are its length. `restart`: a changed value takes
     effect only after a restart.

@@ -55,4 +55,4 @@ def test_a_disk_without_room_is_full_whatever_was_being_opened(number: int) -> N
 
 def test_any_other_error_names_what_could_not_be_opened() -> None:
     failed = explain(OSError(errno.EIO, os.strerror(errno.EIO)), "cannot read the queue in /q")
-    assert (type(failed), str(failed)) == (StoreFailed, "cannot read the queue in /q: [Errno 5] Input/output error")
+    assert (type(failed), str(failed)) == (StoreFailed, "cannot read the queue in /q: Input/output error")

@@ -39,6 +39,23 @@ def test_nothing_is_made_by_looking(config: Path) -> None:
     assert list((config.parent / "queue").iterdir()) == []
 
 
+def test_an_import_makes_the_directory_where_no_server_has_run(config: Path, tmp_path: Path) -> None:
+    (config.parent / "queue").rmdir()
+    (tmp_path / "one.json").write_bytes(to_json(REPORT))
+    assert run(config, "import", str(tmp_path / "one.json")).exit_code == 0
+    assert (config.parent / "queue").stat().st_mode & 0o777 == 0o700
+    assert len(data(run(config, "list", "--days", "3650", "--json"))) == 1
+
+
+def test_a_directory_that_cannot_be_made_is_told_in_words(config: Path, tmp_path: Path) -> None:
+    (config.parent / "queue").rmdir()
+    (config.parent / "queue").write_text("a file")
+    result = run(config, "import", str(tmp_path / "none.json"))
+    assert result.exit_code == 1
+    assert "Not a directory" in result.stderr
+    assert "Errno" not in result.stderr
+
+
 def test_reports_come_from_files_folders_maildirs_and_standard_input(config: Path, tmp_path: Path) -> None:
     maildir = tmp_path / "Maildir"
     for name in ("new", "cur", "tmp"):

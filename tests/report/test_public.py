@@ -51,7 +51,7 @@ def test_advice_fits_what_happened(status: str, by_remote: bool, words: str) -> 
     assert words in advice(status, (), by_remote=by_remote)
 
 
-def test_rfc8689_a_sender_who_demands_tls_is_told_how_to_do_without() -> None:
+def test_rfc8689_a_sender_who_demands_tls_learns_how_to_send_without_it() -> None:
     why = Why("rfc8689-4.2.1-no-tls", "mx", "RFC 8689 section 4.2.1", "there is no TLS")
     assert advice("5.7.10", (why,), by_remote=False).startswith("Send it without REQUIRETLS")
 

@@ -57,6 +57,12 @@ def make_for_user(directory: Path, user: str | None) -> None:
         _make_for(pwd.getpwnam(user), Path.cwd() / directory)
 
 
+def make_directory(directory: Path, user: str | None) -> None:
+    """Make the queue directory, readable for its owner only: as root for the service user. Raises NotPermitted."""
+    make_for_user(directory, user)
+    _make(directory)
+
+
 def _make(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

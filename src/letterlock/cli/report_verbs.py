@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from letterlock.app.output import json_text
+from letterlock.app.privileges import NotPermitted, make_directory
 from letterlock.app.system_clock import SystemClock
 from letterlock.cli.configured import config_option, configured
 from letterlock.mail.names import InvalidName, normalise
@@ -256,9 +257,15 @@ def _with_store(
     creates: bool = False,
 ) -> _T:
     """Do work with the database of the configuration; `nothing` where there is none yet."""
-    directory = configured(config_path).state_directory
+    options = configured(config_path)
+    directory = options.state_directory
     if not creates and not (directory / FILE).exists():
         return nothing
+    if creates and not directory.exists():  # no server has run here yet
+        try:
+            make_directory(directory, options.user)
+        except NotPermitted as error:
+            _fail(str(error))
 
     async def run() -> _T:
         store = ReportStore.open(directory)

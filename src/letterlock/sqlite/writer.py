@@ -232,4 +232,5 @@ def explain(error: sqlite3.Error | OSError, what: str = "the queue's database") 
     full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
     if full or (isinstance(error, OSError) and error.errno in NO_ROOM):
         return StoreFull("the disk with the queue is full")
-    return StoreFailed(f"{what}: {error}")
+    why = error.strerror if isinstance(error, OSError) else None
+    return StoreFailed(f"{what}: {why or error}")

@@ -35,8 +35,8 @@ class Signature:
     """A signature field that can be verified once its key is known.
 
     `domain`, `selector` and the domain of `identity` are A-labels. `names` are the lower-case names in h=, in order.
-    `length` is l=, the octets of the canonical body that are signed; None is all of it. `unsigned_value` is where b=
-    stands in the field's raw text.
+    `length` is l=, the octets of the canonical body that are signed; None is all of it. `unsigned_value` is the place
+    of b= in the field's raw text.
     """
 
     field: Field
@@ -112,7 +112,7 @@ def signature_of(field: Field, tags: dict[bytes, Tag], names: tuple[bytes, ...],
 
 
 def value_span(field: Field, tag: Tag) -> tuple[int, int]:
-    """Where a tag's value stands in a field's raw text, the white space around it included."""
+    """The position of a tag's value in a field's raw text, including the white space around it."""
     offset = len(field.raw) - len(field.value)
     return offset + tag.start, offset + tag.end
 

@@ -19,7 +19,7 @@ _DIGITS = re.compile(rb"[0-9]{1,76}")  # section 3.5 bounds l= so; t= and x= hav
 
 
 class Tag(NamedTuple):
-    """A value without the white space around it, folds removed; and where it stands in the text, from `=` to `;`."""
+    """A value without the white space around it, folds removed; and its position in the text, from `=` to `;`."""
 
     value: bytes
     start: int
@@ -34,7 +34,7 @@ def shown(value: bytes) -> str:
 def parse_tags(text: bytes, bad: DkimReason = DkimReason.SYNTAX) -> dict[bytes, Tag]:
     """The tags by name, in their order. Raises Refused: `bad` when the text is not by the grammar.
 
-    CRLF is removed wherever it stands: a header field has it before white space only.
+    CRLF is removed everywhere: a header field has it before white space only.
     """
     if text.count(b";") > MAX_TAGS:
         raise UnusableSignature(DkimReason.TOO_MANY_TAGS, f"{text.count(b';')} tags")
