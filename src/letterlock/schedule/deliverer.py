@@ -40,6 +40,7 @@ from letterlock.schedule.load import Load, load_of
 from letterlock.schedule.parking import Parked, Parking
 from letterlock.schedule.places import Places
 from letterlock.schedule.slots import Slots
+from letterlock.schedule.slow_watch import SlowWatch
 from letterlock.schedule.ways import Ways
 
 __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
@@ -50,7 +51,6 @@ SWEEP_SECONDS = 0.2  # chosen: between two batches of tasks of a place that is d
 SWEPT_SECONDS = 1.0  # when there was nothing to put off
 STORE_PAUSE_SECONDS = 1.0  # chosen: the first wait after the store failed; it doubles
 MAX_STORE_PAUSE_SECONDS = 60.0  # chosen: so late, at most, it is noticed that the disk works again
-ASIDE_SECONDS = 2.0  # chosen: nearly all deliveries are done in less
 PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
 OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
 
@@ -104,8 +104,7 @@ class Deliverer:
         self._parking = Parking(options.max_waiting, options.lease_seconds / PARKED_SHARE)
         self._pool.handshake_slots.freed = self._try_parked
         self._loop = asyncio.get_running_loop()
-        self._begun: dict[str, tuple[float, Lease]] = {}  # until when they may keep their seats (event loop's time)
-        self._next_look: asyncio.TimerHandle | None = None
+        self._slow_watch = SlowWatch(self._loop, self._stand_aside)
         self._aside: set[str] = set()  # leases of deliveries that take long
         self._lease_keeper = LeaseKeeper(store, clock, options.lease_seconds)
         self._leasing = Leasing(
@@ -191,8 +190,7 @@ class Deliverer:
         finally:
             for task in aside:
                 task.cancel()
-            if self._next_look is not None:
-                self._next_look.cancel()
+            self._slow_watch.stop()
 
     async def stop(self, grace_seconds: float) -> None:
         """Begin nothing new, let what is in hand finish for `grace_seconds`, give the rest back to the store."""
@@ -357,33 +355,17 @@ class Deliverer:
         me = asyncio.current_task(self._loop)
         kept = self._lease_keeper.hold(task.lease, lambda: self._cancel(me))
         made: Attempt | None = None
-        self._watch(task.lease)
+        self._slow_watch.begin(task.lease)
         try:
             made = await self._try(task, kept, me)
         finally:
-            self._begun.pop(task.lease.token, None)
+            self._slow_watch.end(task.lease.token)
             self._contents.end(task.lease.token)
             self._leave(task.lease, made)
             if made is None:
                 self._lease_keeper.drop(kept)
         if made is not None:
             await self._conclude(task, kept, made)
-
-    def _watch(self, lease: Lease) -> None:
-        """Have it stand aside if it takes long."""
-        when = self._loop.time() + ASIDE_SECONDS
-        self._begun[lease.token] = when, lease
-        if self._next_look is None:
-            self._next_look = self._loop.call_at(when, self._look_for_slow_ones)
-
-    def _look_for_slow_ones(self) -> None:
-        self._next_look = None
-        for token, (when, lease) in tuple(self._begun.items()):  # in the order in which they began
-            if when > self._loop.time():
-                self._next_look = self._loop.call_at(when, self._look_for_slow_ones)
-                return
-            del self._begun[token]
-            self._stand_aside(lease)
 
     def _stand_aside(self, lease: Lease) -> None:
         """It takes long: let others begin meanwhile."""

@@ -38,7 +38,8 @@ from letterlock.smtp.client_events import (
     TlsGoAhead,
     parse_capabilities,
 )
-from letterlock.smtp.client_steps import ACCEPTING, GO_AHEAD, ClientState, Step
+from letterlock.smtp.client_steps import ACCEPTING, GO_AHEAD, ClientState, Step, while_awaiting
+from letterlock.smtp.command_text import as_ascii, as_utf8
 from letterlock.smtp.reply_parser import MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES, MalformedReply, ReplyParser
 
 MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8), and what bounds a pipelined group
@@ -90,7 +91,7 @@ class SmtpClient:
         max_line_octets: int = MAX_REPLY_LINE_OCTETS,
         max_reply_lines: int = MAX_REPLY_LINES,
     ) -> None:
-        self._name = _ascii(name)
+        self._name = as_ascii(name)
         self._parser = ReplyParser(max_line_octets=max_line_octets, max_lines=max_reply_lines)
         self._output: list[bytes] = []
         self._due: deque[_Command] = deque([_Command(Step.GREETING)])
@@ -146,7 +147,7 @@ class SmtpClient:
         """EHLO; LHLO in LMTP (RFC 2033 section 4.1). Raises LocalProtocolError."""
         self._demand(ClientState.GREETED)
         step = Step.LHLO if self.lmtp else Step.EHLO
-        self._send(_Command(step, _ascii(step.value) + b" " + self._name + b"\r\n"))
+        self._send(_Command(step, as_ascii(step.value) + b" " + self._name + b"\r\n"))
 
     def hello_without_extensions(self) -> None:
         """HELO, for a server that does not know EHLO; never inside TLS, nor in LMTP. Raises LocalProtocolError."""
@@ -179,7 +180,7 @@ class SmtpClient:
         self._demand(_READY)
         if not self._secure or mechanism not in self.capabilities.auth:
             raise LocalProtocolError(f"AUTH {mechanism} is not on offer inside TLS")
-        line = b"AUTH " + _ascii(mechanism)
+        line = b"AUTH " + as_ascii(mechanism)
         if response is not None:
             line += b" " + (response or b"=")
         self._send(_Command(Step.AUTH, line + b"\r\n"))
@@ -222,14 +223,14 @@ class SmtpClient:
             raise LocalProtocolError("the server does not offer SMTPUTF8")
         if early is not None and not self.may_send_early:
             raise LocalProtocolError("the message must wait for the answers to its envelope")
-        write = _utf8 if smtputf8 else _ascii
+        write = as_utf8 if smtputf8 else as_ascii
         commands = [_Command(Step.RSET, b"RSET\r\n")] if self._transaction_open else []
         told = wishes if self.capabilities.dsn else NO_WISHES
         sender = write("" if reverse_path is None else str(reverse_path))
-        parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8) + _ascii(told.parameters)
+        parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8) + as_ascii(told.parameters)
         commands.append(_Command(_MAIL, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters)))
         for one in recipients:
-            line = b"RCPT TO:<%b>%b\r\n" % (write(str(one)), _ascii(told.of(one).parameters))
+            line = b"RCPT TO:<%b>%b\r\n" % (write(str(one)), as_ascii(told.of(one).parameters))
             commands.append(_Command(_RCPT, line, one))
         if early is not None:
             commands.append(_Command(_BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
@@ -302,7 +303,7 @@ class SmtpClient:
             while self.state not in _DEAF and (reply := self._parser.next_reply()) is not None:
                 events += self._match(reply)
         except MalformedReply as error:
-            fault = self._fault(f"{error}, {_while(self.awaiting)}")
+            fault = self._fault(f"{error}, {while_awaiting(self.awaiting)}")
             if not events:
                 raise fault from None
         except RemoteProtocolError:
@@ -314,7 +315,7 @@ class SmtpClient:
         due, self.state = self.awaiting, _CLOSED
         if due is Step.QUIT or due is None:
             return []
-        raise ConnectionEnded(f"the server closed the connection {_while(due)}")
+        raise ConnectionEnded(f"the server closed the connection {while_awaiting(due)}")
 
     def _match(self, reply: Reply) -> list[Event]:
         if not self._due:
@@ -477,27 +478,3 @@ class SmtpClient:
         self.state = _CLOSED
         self.fault = RemoteProtocolError(what)
         return self.fault
-
-
-def _utf8(text: str) -> bytes:
-    if not text.isprintable():
-        raise LocalProtocolError(f"{text!r} cannot be part of an SMTP command")
-    return text.encode()
-
-
-def _ascii(text: str) -> bytes:
-    if not (text.isascii() and text.isprintable()):
-        raise LocalProtocolError(f"{text!r} cannot be part of an SMTP command")
-    return text.encode("ascii")
-
-
-def _while(step: Step | None) -> str:
-    match step:
-        case None:
-            return "while nothing was asked"
-        case Step.GREETING:
-            return "instead of greeting"
-        case Step.MESSAGE | Step.NO_MESSAGE:
-            return "when the whole message had been sent"
-        case _:
-            return f"in answer to {step}"

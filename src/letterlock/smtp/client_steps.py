@@ -65,3 +65,16 @@ ACCEPTING: dict[Step, frozenset[int]] = {
     Step.NO_MESSAGE: _POSITIVE,
     Step.QUIT: frozenset(range(200, 400)),
 }
+
+
+def while_awaiting(step: Step | None) -> str:
+    """When something happened, for the text of a fault."""
+    match step:
+        case None:
+            return "while nothing was asked"
+        case Step.GREETING:
+            return "instead of greeting"
+        case Step.MESSAGE | Step.NO_MESSAGE:
+            return "when the whole message had been sent"
+        case _:
+            return f"in answer to {step}"

@@ -10,10 +10,10 @@ import base64
 from collections.abc import Callable
 from typing import ClassVar
 
-from letterlock.mail.checked_content import PIECE_OCTETS, CheckedContent, DotlessContent, LargeContent
+from letterlock.mail.checked_content import CheckedContent, DotlessContent, LargeContent
 from letterlock.mail.replies import Reply
 from letterlock.smtp import server_replies as say
-from letterlock.smtp.arriving import ArrivingContent, fault_of, fault_of_lines
+from letterlock.smtp.arriving import fault_of
 from letterlock.smtp.client_events import LocalProtocolError
 from letterlock.smtp.commands import (
     POSTMASTER,
@@ -414,17 +414,9 @@ class SmtpServer(ServerSession):
         if not self._input.ripe:
             return None
         lines, dotless = self._input.take_lines(), not self._input.dotted
-        return self._take_lines(lines if dotless else unstuff_dots(lines), self._input.tail, dotless=dotless)
-
-    def _take_lines(self, lines: bytes, tail: bytes, *, dotless: bool) -> Reply | None:
-        """Add lines to the content that is arriving. `tail`: the unfinished line that follows."""
-        if self._mail.arriving is None:
-            self._mail.arriving = ArrivingContent(self._limits)
-        if (fault := self._mail.arriving.take(lines, dotless=dotless)) is not None:
-            return fault
-        if len(tail) <= self._limits.max_text_line_octets + 1:  # it may have a dot more than counts
-            return None
-        return fault_of_lines(tail, self._limits) or say.TEXT_LINE_TOO_LONG
+        return self._mail.take_lines(
+            lines if dotless else unstuff_dots(lines), self._input.tail, self._limits, dotless=dotless
+        )
 
     def _end_content(self, content: bytes, *, dotless: bool) -> None:
         """The last lines of a content, or all of it, are here."""
@@ -449,25 +441,13 @@ class SmtpServer(ServerSession):
         chunk.left -= len(octets)
         if chunk.refusal is None:
             self._mail.content += octets
-            if (fault := self._look_through_chunks()) is not None:
+            if (fault := self._mail.look_through_chunks(self._limits)) is not None:
                 self.discard_content(fault)
         if chunk.left:
             return False
         self._chunk = None
         self._end_chunk(chunk)
         return True
-
-    def _look_through_chunks(self) -> Reply | None:
-        """Take in what a large message has so far; the reply that refuses it."""
-        content, limits = self._mail.content, self._limits
-        if len(content) > limits.max_message_octets:
-            return say.TOO_LARGE
-        if len(content) < PIECE_OCTETS + (limits.max_text_line_octets if self._mail.arriving else 0):
-            return None
-        end = content.rfind(b"\r\n")
-        lines = bytes(content[: end + 2]) if end >= 0 else b""
-        del content[: len(lines)]
-        return self._take_lines(lines, bytes(content), dotless=not has_dotted_line(lines))
 
     def _end_chunk(self, chunk: Chunk) -> None:
         if not chunk.wanted and chunk.refusal is not None:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import CheckedContent, LargeContent
+from letterlock.mail.checked_content import PIECE_OCTETS, CheckedContent, LargeContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NOTHING_SAID, RecipientWishes, Ret, Wishes
-from letterlock.smtp.arriving import ArrivingContent
-from letterlock.smtp.server_events import MessageReceived
+from letterlock.smtp import server_replies as say
+from letterlock.smtp.arriving import ArrivingContent, fault_of_lines
+from letterlock.smtp.content import has_dotted_line
+from letterlock.smtp.server_events import MessageReceived, ServerLimits
 
 RECIPIENT_OCTETS = 1024  # of the objects that hold one recipient and its wishes: 780 to 1,190 measured by tracemalloc
 
@@ -49,6 +51,27 @@ class Transaction:
             smtputf8=self.smtputf8,
             content=content,
         )
+
+    def look_through_chunks(self, limits: ServerLimits) -> Reply | None:
+        """Take in what a large message has so far; the reply that refuses it."""
+        if len(self.content) > limits.max_message_octets:
+            return say.TOO_LARGE
+        if len(self.content) < PIECE_OCTETS + (limits.max_text_line_octets if self.arriving else 0):
+            return None
+        end = self.content.rfind(b"\r\n")
+        lines = bytes(self.content[: end + 2]) if end >= 0 else b""
+        del self.content[: len(lines)]
+        return self.take_lines(lines, bytes(self.content), limits, dotless=not has_dotted_line(lines))
+
+    def take_lines(self, lines: bytes, tail: bytes, limits: ServerLimits, *, dotless: bool) -> Reply | None:
+        """Add lines to the content that is arriving. `tail`: the unfinished line that follows."""
+        if self.arriving is None:
+            self.arriving = ArrivingContent(limits)
+        if (fault := self.arriving.take(lines, dotless=dotless)) is not None:
+            return fault
+        if len(tail) <= limits.max_text_line_octets + 1:  # it may have a dot more than counts
+            return None
+        return fault_of_lines(tail, limits) or say.TEXT_LINE_TOO_LONG
 
 
 def recipient_octets(recipient: Mailbox, wishes: RecipientWishes) -> int:

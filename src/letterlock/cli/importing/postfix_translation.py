@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 
 from letterlock.app.output import json_text
+from letterlock.cli.importing.postfix_addresses import address_of, next_hop_of
 from letterlock.cli.importing.postfix_files import (
     PostfixParameter,
     PostfixService,
@@ -15,55 +16,15 @@ from letterlock.cli.importing.postfix_files import (
     table_entries,
     words,
 )
+from letterlock.cli.importing.postfix_names import HARMLESS, HINTS, INHERENT
 from letterlock.cli.importing.translation import Translation, TranslationFate
 
-SPOOL = "/var/spool/postfix"  # relative names of sockets begin here
 PASSWORD_FILE = "/etc/letterlock/smarthost.password"  # noqa: S105  # a place, not a password
 MIN_RECIPIENTS = 100  # RFC 5321 section 4.5.3.1.8
 TEXT_TABLES = ("hash", "btree", "lmdb", "cdb", "dbm", "texthash")
 _LEVELS = {"encrypt": "require-tls", "verify": "verify", "secure": "verify", "dane-only": "dane-only"}
 _DEFAULT_LEVELS = ("none", "may", "dane", "half-dane")
 _LOCAL_NAMES = ("localhost", "")
-_HARMLESS_NAMES = """
-alias_database append_dot_mydomain biff broken_sasl_auth_clients command_directory compatibility_level
-daemon_directory data_directory debug_peer_level debugger_command disable_vrfy_command html_directory
-local_recipient_maps mail_name mail_owner mail_version mailbox_size_limit mailq_path manpage_directory
-maillog_file meta_directory mydomain myorigin mynetworks_style newaliases_path queue_directory
-readme_directory sample_directory sendmail_path setgid_group shlib_directory smtp_dns_support_level
-smtp_host_lookup smtp_sasl_auth_enable smtp_sasl_security_options smtp_sasl_tls_security_options
-smtp_tls_loglevel smtp_tls_note_starttls_offer smtp_tls_session_cache_database smtpd_banner
-smtpd_data_restrictions smtpd_delay_reject smtpd_helo_required smtpd_sasl_auth_enable
-smtpd_sasl_authenticated_header smtpd_sasl_local_domain smtpd_sasl_security_options
-smtpd_sasl_tls_security_options smtpd_tls_auth_only smtpd_tls_CAfile smtpd_tls_CApath smtpd_tls_loglevel
-smtpd_tls_received_header smtpd_tls_session_cache_database smtpd_tls_session_cache_timeout smtpd_use_tls
-smtp_use_tls smtputf8_enable strict_rfc821_envelopes syslog_name tls_preempt_cipherlist tls_random_source
-unknown_local_recipient_reject_code milter_protocol smtpd_tls_wrappermode smtpd_tls_dh1024_param_file
-smtpd_tls_eecdh_grade
-"""
-_HARMLESS = frozenset(_HARMLESS_NAMES.split())
-"""What is so here in any case, or concerns Postfix's own files."""
-_INHERENT_NAMES = """
-permit permit_mynetworks permit_sasl_authenticated permit_auth_destination reject reject_unauth_destination
-defer_unauth_destination reject_unlisted_recipient reject_unknown_recipient_domain reject_non_fqdn_recipient
-reject_unauth_pipelining reject_invalid_helo_hostname reject_non_fqdn_sender
-"""
-_INHERENT = frozenset(_INHERENT_NAMES.split())
-"""Restrictions that hold here without being configured."""
-
-
-_HINTS = {
-    "smtp_tls_CAfile": "see `trust` of a rule",
-    "smtp_tls_CApath": "see `trust` of a rule",
-    "smtp_tls_protocols": "see `minimum_version` of a rule",
-    "smtp_tls_mandatory_protocols": "see `minimum_version` of a rule",
-    "smtpd_sasl_type": "users are in a file: letterlock users",
-    "smtpd_sasl_path": "users are in a file: letterlock users",
-    "content_filter": "see [milter]",
-    "header_checks": "see [milter]",
-    "body_checks": "see [milter]",
-    "sender_dependent_relayhost_maps": "see [sender_route]",
-    "smtpd_sender_login_maps": "see letterlock users add --sends-as",
-}
 
 
 class PostfixTranslator:
@@ -109,7 +70,7 @@ class PostfixTranslator:
         """What became of a parameter that no step took."""
         if name in ("smtp_tls_CAfile", "smtp_tls_CApath") and value.startswith("/etc/ssl/certs"):
             return TranslationFate.NEEDLESS, "the system's authorities are the default"
-        if name in _HARMLESS:
+        if name in HARMLESS:
             return TranslationFate.NEEDLESS, "holds here anyway, or concerns Postfix's own files"
         if name in self._seen:
             return (
@@ -119,7 +80,7 @@ class PostfixTranslator:
             )
         if self._is_variable(name):
             return TranslationFate.TRANSLATED, "used in other values"
-        return TranslationFate.LOST, _HINTS.get(name, "there is no such key here")
+        return TranslationFate.LOST, HINTS.get(name, "there is no such key here")
 
     def _is_variable(self, name: str) -> bool:
         """Whether the administrator made it up, for use in other values."""
@@ -251,7 +212,7 @@ class PostfixTranslator:
             self.made.set("accounts", "file", "/etc/letterlock/users")
 
     def _override(self, override: PostfixParameter) -> None:
-        if override.name in _HARMLESS or override.name in (
+        if override.name in HARMLESS or override.name in (
             "smtpd_tls_security_level",
             "smtpd_reject_unlisted_recipient",
         ):
@@ -368,7 +329,7 @@ class PostfixTranslator:
     def _routes(self) -> None:
         local = self._local_domains()
         for name, domains in (("mailbox_transport", local), ("virtual_transport", local), ("local_transport", local)):
-            if self.value(name) and (hop := _next_hop(self.value(name))):
+            if self.value(name) and (hop := next_hop_of(self.value(name))):
                 for domain in domains:
                     self.made.set(f"route.{json_text(domain)}", "next_hop", hop[0])
                 self._done(name, "route.next_hop of your domains")
@@ -378,7 +339,7 @@ class PostfixTranslator:
             self.value(name)
             self._lost(name, 'mail ends at LMTP servers and in Maildirs here: route."DOMAIN".next_hop = "maildir:…"')
         for place, domain, value in self._entries("transport_maps"):
-            entry, hop = PostfixParameter(domain, value, place), _next_hop(value)
+            entry, hop = PostfixParameter(domain, value, place), next_hop_of(value)
             if hop is None or "@" in domain:
                 self.made.note(entry, TranslationFate.LOST, "there is no route like this")
                 continue
@@ -386,7 +347,7 @@ class PostfixTranslator:
             self._route(section, hop)
             self.made.note(entry, TranslationFate.TRANSLATED, f"{section}.next_hop")
         if relay := self.value("relayhost"):
-            self._route('route."*"', _next_hop(f"smtp:{relay}") or (relay, None))
+            self._route('route."*"', next_hop_of(f"smtp:{relay}") or (relay, None))
             self._done("relayhost", 'route."*".next_hop')
             self._login(relay)
 
@@ -433,7 +394,7 @@ class PostfixTranslator:
         self._done("milter_default_action", "milter.when_away")
         names = []
         for number, each in enumerate(words(self.value("smtpd_milters")), 1):
-            address = _address(each)
+            address = address_of(each)
             if address is None:
                 self._lost("smtpd_milters", f"{each}: an address and a port, or a socket, is needed")
                 continue
@@ -443,7 +404,7 @@ class PostfixTranslator:
         if names:
             self._for_listeners("milters", names)
             self._done("smtpd_milters", "milter, listener.milters")
-        for name in [name for name in self._main if name.endswith("_restrictions") and name not in _HARMLESS]:
+        for name in [name for name in self._main if name.endswith("_restrictions") and name not in HARMLESS]:
             self._restrictions(self._main[name], self.value(name))
 
     def _for_listeners(self, key: str, names: list[str]) -> None:
@@ -460,11 +421,11 @@ class PostfixTranslator:
             word = left.pop(0)
             if word == "check_policy_service" and left:
                 services.append(left.pop(0))
-            elif word not in _INHERENT:
+            elif word not in INHERENT:
                 takes = word.startswith(("check_", "reject_rbl", "reject_rhsbl", "permit_dnswl"))
                 lost.append(f"{word} {left.pop(0)}" if takes and left else word)
         for number, each in enumerate(services, 1):
-            if (address := _address(each)) is not None:
+            if (address := address_of(each)) is not None:
                 self.made.set(f"policy_service.service{number}", "address", address)
                 self._for_listeners("policy_services", [f"service{number}"])
         if lost:
@@ -472,34 +433,3 @@ class PostfixTranslator:
         else:
             text = "policy_service" if services else "holds here anyway"
             self.made.note(parameter, TranslationFate.TRANSLATED if services else TranslationFate.NEEDLESS, text)
-
-
-def _next_hop(value: str) -> tuple[str, int | None] | None:
-    """`transport:nexthop` of transport(5) as our next hop and port."""
-    kind, _, rest = value.partition(":")
-    if kind == "lmtp":
-        if rest.startswith("unix:"):
-            path = rest.removeprefix("unix:")
-            return f"lmtp:{path if path.startswith('/') else f'{SPOOL}/{path}'}", None
-        host, _, port = rest.removeprefix("inet:").rpartition(":")
-        address = host or rest.removeprefix("inet:")
-        bare = "127.0.0.1" if address == "localhost" else address.strip("[]")
-        return f"lmtp:[{bare}]" + (f":{port}" if host and port.isdigit() else ""), None
-    if kind in ("smtp", "relay") and rest:
-        host, _, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
-        if host and port.isdigit():
-            return host, int(port)
-        named = {"submission": 587, "smtp": 25}
-        return (host, named[port]) if port in named and host else (rest, None)
-    return None
-
-
-def _address(value: str) -> str | None:
-    """`inet:host:port` or `unix:path` of Postfix as our address of a service."""
-    kind, _, rest = value.partition(":")
-    if kind in ("unix", "local") and rest:
-        return f"unix:{rest if rest.startswith('/') else f'{SPOOL}/{rest}'}"
-    host, _, port = rest.rpartition(":")
-    if kind == "inet" and host and port.isdigit():
-        return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
-    return None
