@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from letterlock.mail.checked_content import PIECE_OCTETS, LargeContent
-from letterlock.smtp import arriving, lines, server
+from letterlock.smtp import arriving, lines, server_transaction
 from letterlock.smtp.server_events import ServerLimits
 from tests.bodies import octets_of
 from tests.smtp.server_driver import Driver, envelope, ready
@@ -148,7 +148,7 @@ def test_pieces_make_no_difference(pieces: list[bytes], step: int, header: bytes
     found = []
     for octets in (48, 1 << 20):
         with pytest.MonkeyPatch.context() as patch:
-            for module in (lines, server):
+            for module in (lines, server_transaction):
                 patch.setattr(module, "PIECE_OCTETS", octets)
             driver = ready(limits=limits)
             driver.send(envelope())
@@ -173,7 +173,7 @@ def test_pieces_make_no_difference_to_chunks(pieces: list[bytes], sizes: list[in
     found = []
     for octets in (48, 1 << 20):
         with pytest.MonkeyPatch.context() as patch:
-            for module in (lines, server):
+            for module in (lines, server_transaction):
                 patch.setattr(module, "PIECE_OCTETS", octets)
             driver = ready(limits=limits)
             answers = b"".join(driver.send(commands[at : at + step]) for at in range(0, len(commands), step))
