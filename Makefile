@@ -16,7 +16,7 @@ help:
 	@echo "make deb    a package for Debian 12, from make dist"
 	@echo "make deb-check   install, use, upgrade, remove and purge it in a Debian of its own (as root; about 10 minutes)"
 	@echo "make soak   500 SIGKILLs, bad disks, clocks, receivers, power cuts: nothing may be lost (about 15 minutes)"
-	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 6 minutes)"
+	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 14 minutes)"
 	@echo "make mutation   mutants of the decision and of identities (about 15 minutes)"
 
 demo: .make/runtime

@@ -1,4 +1,7 @@
-"""Relays side by side: `python -m bench.relay [--part clear|tls|latency|large|all] [--rounds N] [--write-doc]`.
+"""Relays side by side: `python -m bench.relay [--part NAME] [--rounds N] [--write-doc]`.
+
+`mixed` is real outgoing mail, to a thousand hosts far away; `clear`, `tls`, `latency` and `large` have one next hop;
+`isolation` shows what slow, dead and tarpitting destinations do to the others, of Letterlock alone.
 
 `--mail-authentication` compares Letterlock with itself instead: plain, signing with DKIM, and checking what comes.
 `--counting` does too: without counters, with them (the default), and with the endpoint for Prometheus.
@@ -12,6 +15,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,10 +23,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.mixed_report import CALM, GOAL, TROUBLED, MixedReport, growth, mixed_table
+from bench.mixed_rounds import MixedBench, MixedPart
 from bench.relay_box import INSIDE, CannotMeasure, furnish, run_inside
 from bench.relay_doc import write_page
 from bench.relay_names import make_names, start_unbound
-from bench.relay_peers import Peer, counting, end, fetch_opensmtpd, mail_authentication, peers
+from bench.relay_peers import (
+    Letterlock,
+    Peer,
+    counting,
+    end,
+    fetch_opensmtpd,
+    mail_authentication,
+    mixed_peers,
+    peers,
+)
 from bench.relay_report import Report, describe_machine, table
 from bench.relay_rounds import Bench, Outcome, Part
 
@@ -31,6 +46,10 @@ OPENSMTPD = ROOT / ".make/unpacked/opensmtpd"
 LATENCY_RATES = (50, 200)  # messages a second
 LATENCY_SECONDS = 4
 MEBIBYTE = 1 << 20
+DOMAINS_EACH = 5
+ISOLATION_RATE, ISOLATION_SECONDS = 100, 15  # messages a second, far below what is possible
+PARTS = ("mixed", "clear", "tls", "latency", "large", "isolation", "all")
+MIXED_TITLE = "1,300 domains, STARTTLS in and out, 40 ms per reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,7 @@ class Choice:
     part: str
     rounds: int
     messages: int
+    mixed_messages: int
     json: Path | None
     write_doc: bool
     directory: Path
@@ -68,10 +88,51 @@ def parts(choice: Choice) -> list[Part]:
     return [part for part in found if choice.part in ("all", part.name.partition("-")[0])]
 
 
-def measure(bench: Bench, found: Sequence[Peer], wanted: Sequence[Part], rounds: int) -> Report:
-    """Everything, with the peers in turn."""
-    report = Report(parts=list(wanted), peers={peer.name: peer.version() for peer in found})
-    for part in wanted:
+def mixed_parts(choice: Choice) -> list[MixedPart]:
+    """What to measure of mixed mail."""
+    if choice.part == "isolation":
+        messages, rate = ISOLATION_RATE * ISOLATION_SECONDS, ISOLATION_RATE
+        title = f"{MIXED_TITLE}, {rate} per second"
+        return [
+            MixedPart(name=CALM, title=title, messages=messages, messages_per_second=rate, troubled=False),
+            MixedPart(
+                name=TROUBLED, title=f"{title}, trouble", messages=messages, messages_per_second=rate, tarpits=True
+            ),
+        ]
+    if choice.part not in ("all", "mixed"):
+        return []
+    messages = choice.mixed_messages
+    five, title = max(1, messages // DOMAINS_EACH), f"{MIXED_TITLE}, messages to {DOMAINS_EACH} domains"
+    return [
+        MixedPart(name="mixed", title=MIXED_TITLE, messages=messages),
+        MixedPart(name="five", title=title, messages=five, domains_each=DOMAINS_EACH),
+    ]
+
+
+def measure_mixed(bench: MixedBench, found: Sequence[Peer], mixed: MixedReport, report: Report) -> None:
+    """Mixed mail, with the peers in turn; what fails is told in the report."""
+    for number in range(1, report.rounds + 1):
+        for part in mixed.parts:
+            for peer in found:
+                try:
+                    outcome = bench.relay(part, peer)
+                except CannotMeasure as problem:
+                    report.troubles.append(f"{peer.name}, {part.name}, round {number}: {problem}")
+                    print(report.troubles[-1], file=sys.stderr)
+                    continue
+                mixed.outcomes.append(outcome)
+                rates = f"{outcome.rate_to_90:5.0f}/s until 90 %, {outcome.rate_to_all:5.0f}/s until all"
+                rest = (
+                    f"{outcome.cpu_seconds:.1f} s of CPU, {outcome.delivered}/{outcome.wanted}, {outcome.seconds:.0f} s"
+                )
+                text = f"{part.name:10} {peer.name:13} {rates}, {rest}, round {number} of {report.rounds}"
+                print(text, file=sys.stderr, flush=True)
+
+
+def measure(bench: Bench, found: Sequence[Peer], report: Report) -> None:
+    """What has one next hop, with the peers in turn."""
+    rounds = report.rounds
+    for part in report.parts:
         if not part.messages_per_second:
             report.direct.append(bench.direct(part))
             _progress(report.direct[-1], "nobody between")
@@ -84,7 +145,6 @@ def measure(bench: Bench, found: Sequence[Peer], wanted: Sequence[Part], rounds:
                 except CannotMeasure as problem:
                     report.troubles.append(f"{peer.name}, {part.name}, round {number}: {problem}")
                     print(report.troubles[-1], file=sys.stderr)
-    return report
 
 
 def _progress(outcome: Outcome, remark: str) -> None:
@@ -95,8 +155,10 @@ def _progress(outcome: Outcome, remark: str) -> None:
 
 
 @contextmanager
-def furnished(directory: Path, own_variants: Sequence[Peer]) -> Iterator[tuple[Bench, list[Peer]]]:
-    """The room with its names, and those who can run in it: these variants of our own, or all peers."""
+def furnished(
+    directory: Path, own_variants: Sequence[Peer]
+) -> Iterator[tuple[Bench, list[Peer], subprocess.Popen[bytes]]]:
+    """The room with its names, who can run in it (these variants of our own, or all peers), and its resolver."""
     opensmtpd = OPENSMTPD if (OPENSMTPD / "usr/sbin/smtpd").exists() else None
     furnish(directory, opensmtpd)
     own = directory / "names"
@@ -104,7 +166,7 @@ def furnished(directory: Path, own_variants: Sequence[Peer]) -> Iterator[tuple[B
     names = make_names(own)
     unbound = start_unbound(own, names)
     try:
-        yield Bench(directory, names), list(own_variants) or peers(opensmtpd)
+        yield Bench(directory, names), list(own_variants) or peers(opensmtpd), unbound
     finally:
         end(unbound)
 
@@ -114,17 +176,22 @@ def inside(choice: Choice, directory: Path) -> int:
     start = time.monotonic()
     machine = describe_machine(directory)
     own = counting() if choice.counting else mail_authentication() if choice.mail_authentication else ()
-    with furnished(directory, own) as (bench, found):
-        report = measure(bench, found, parts(choice), choice.rounds)
-    report.machine = machine
-    report.rounds = choice.rounds
-    print(table(report))
+    with furnished(directory, own) as (bench, found, unbound):
+        versions = {peer.name: peer.version() for peer in found}
+        report = Report(parts=parts(choice), peers=versions, rounds=choice.rounds, machine=machine)
+        measure(bench, found, report)
+        mixed = MixedReport(mixed_parts(choice))
+        if mixed.parts:
+            end(unbound)
+            relays = [Letterlock()] if choice.part == "isolation" else mixed_peers()
+            measure_mixed(MixedBench(directory, bench.names), relays, mixed, report)
+    print(mixed_table(mixed), table(report), sep="\n")
     print(f"{time.monotonic() - start:.0f} seconds in all", file=sys.stderr)
     if choice.json is not None:
-        choice.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
+        choice.json.write_text(json.dumps({**asdict(report), "mixed": asdict(mixed)}, indent=1) + "\n")
     if choice.write_doc:
-        write_page(report, ROOT / "docs/reference")
-    return 1 if report.troubles else 0
+        write_page(report, mixed, ROOT / "docs/reference")
+    return int(bool(report.troubles) or (growth(mixed) or 0) > GOAL)
 
 
 def outside(choice: Choice, arguments: Sequence[str]) -> int:
@@ -139,9 +206,10 @@ def outside(choice: Choice, arguments: Sequence[str]) -> int:
 def read_choice(arguments: Sequence[str]) -> Choice:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__.partition("\n")[0])
-    parser.add_argument("--part", choices=("clear", "tls", "latency", "large", "all"), default="all")
+    parser.add_argument("--part", choices=PARTS, default="all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=8000, help="of the cleartext part; half with TLS, 1/40 of 1 MB")
+    parser.add_argument("--mixed-messages", type=int, default=3000, help="of mixed mail; a fifth to five domains each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     parser.add_argument("--write-doc", action="store_true", help="write docs/reference/benchmarks-relay.md; all parts")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108  # a real disk, unlike /tmp
@@ -152,7 +220,7 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     given = parser.parse_args(arguments)
     if given.write_doc and (given.part != "all" or given.mail_authentication or given.counting):
         parser.error("--write-doc needs all parts and all peers")
-    if given.rounds < 1 or given.messages < 1:
+    if min(given.rounds, given.messages, given.mixed_messages) < 1:
         parser.error("at least one round and one message")
     return Choice(**vars(given))
 

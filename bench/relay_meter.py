@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Self
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 0.25
+SAMPLING_SHARE = 30  # at most one of so many seconds is spent on looking
 _PARENT, _CPU_TIMES = 1, slice(11, 15)  # fields of /proc/PID/stat behind the name: proc_pid_stat(5)
 _FLUSHES = 18  # field of /proc/diskstats: completed flush requests, since Linux 5.5
 
@@ -79,8 +81,10 @@ class Meter:
 
     def _sample(self) -> None:
         while True:
+            start = time.monotonic()
             self.peak_octets = max(self.peak_octets, memory_octets(self._root))
-            if self._over.wait(SAMPLE_SECONDS):
+            # a thousand processes take long to look at, and the look must not become part of the load
+            if self._over.wait(max(SAMPLE_SECONDS, (time.monotonic() - start) * SAMPLING_SHARE)):
                 return
 
 

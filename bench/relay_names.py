@@ -36,10 +36,10 @@ def make_names(directory: Path) -> Names:
     names = Names(*(directory / name for name in ("anchor", "relay.crt", "relay.key", "relay.pem", "sink.pem")))
     names.certificate.write_bytes(relay.pem + authority.pem)
     names.key.touch(mode=0o600)
-    names.key.write_bytes(_key(relay))
+    names.key.write_bytes(private_key(relay))
     for path, credential in ((names.pem, relay), (names.sink_pem, sink)):
         path.touch(mode=0o600)
-        path.write_bytes(_key(credential) + credential.pem + authority.pem)
+        path.write_bytes(private_key(credential) + credential.pem + authority.pem)
     root_key = _write_zones(directory, sink)
     names.anchor.write_text(root_key)
     return names
@@ -53,7 +53,8 @@ def start_unbound(directory: Path, names: Names) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["/usr/sbin/unbound", "-d", "-p", "-c", str(config)], start_new_session=True)
 
 
-def _key(credential: Credential) -> bytes:
+def private_key(credential: Credential) -> bytes:
+    """As PEM."""
     return credential.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

@@ -36,8 +36,9 @@ class Room:
     directory: Path
     names: Names
     tls: bool
+    variant: str = ""  # another kind of run than clear or tls
 
-    def write(self, peer: str, *sources: str) -> str:
+    def write(self, peer: str, *sources: str, processes: int = 0) -> str:
         """Configuration files of bench/peers/, one after the other, filled in."""
         text = "".join((PEERS / peer / source).read_text() for source in sources)
         return Template(text).substitute(
@@ -50,22 +51,25 @@ class Room:
             certificate=self.names.certificate,
             key=self.names.key,
             pem=self.names.pem,
+            processes=processes,
         )
 
     @property
     def kind(self) -> str:
         """The name that the configuration files of this kind of run have."""
-        return "tls" if self.tls else "clear"
+        return self.variant or ("tls" if self.tls else "clear")
 
 
+@dataclass(frozen=True, slots=True)
 class Postfix:
-    """Debian's Postfix."""
+    """Debian's Postfix; with so many processes of a kind where the run leaves it open."""
 
-    name = "Postfix"
-    log = "log"
-    authentication = re.compile(r"(\w+) TLS connection \w+ to"), "Verified"
-    can_tls = True
-    warms_up = True
+    name: str = "Postfix"
+    processes: int = 200
+    log: ClassVar[str] = "log"
+    authentication: ClassVar[tuple[re.Pattern[str], str]] = re.compile(r"(\w+) TLS connection \w+ to"), "Verified"
+    can_tls: ClassVar[bool] = True
+    warms_up: ClassVar[bool] = True
 
     def version(self) -> str:
         """As it tells it."""
@@ -77,7 +81,7 @@ class Postfix:
         for each in (etc, room.directory / "data", room.directory / "queue"):
             each.mkdir()
         shutil.chown(room.directory / "data", "postfix")
-        (etc / "main.cf").write_text(room.write("postfix", "main.cf", f"{room.kind}.cf"))
+        (etc / "main.cf").write_text(room.write("postfix", "main.cf", f"{room.kind}.cf", processes=self.processes))
         (etc / "master.cf").write_text(room.write("postfix", "master.cf"))
         subprocess.run(["postfix", "-c", str(etc), "check"], check=True)
         return [str(_POSTFIX_DAEMONS / "master"), "-c", str(etc), "-s"]
@@ -180,6 +184,11 @@ def peers(opensmtpd: Path | None) -> list[Peer]:
     return [*found, Letterlock()]
 
 
+def mixed_peers() -> list[Peer]:
+    """Those that deliver to a thousand hosts, in the order of their turns. OpenSMTPD cannot do what is asked there."""
+    return [Postfix("Postfix 100", 100), Postfix("Postfix 1000", 1000), Letterlock()]
+
+
 def fetch_opensmtpd(folder: Path) -> Path:
     """Take OpenSMTPD out of its package into a folder. Raises CannotMeasure."""
     done = subprocess.run([str(PEERS / "fetch-opensmtpd"), str(folder)], stderr=subprocess.PIPE, text=True, check=False)
@@ -194,6 +203,14 @@ def is_authenticated(peer: Peer, room: Room) -> bool:
         return False
     pattern, wanted = peer.authentication
     return set(pattern.findall((room.directory / peer.log).read_text())) == {wanted}
+
+
+def authenticated_deliveries(peer: Peer, room: Room) -> int:
+    """How often the server's log says that DANE authenticated the receiver."""
+    if isinstance(peer, OpenSmtpd):
+        return 0
+    pattern, wanted = peer.authentication
+    return pattern.findall((room.directory / peer.log).read_text()).count(wanted)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class StampSink:
 class Source:
     """Whoever sends: smtp-source, or our own."""
 
-    def __init__(self, part: Part, address: str, port: int, messages: int) -> None:
+    def __init__(self, part: Part, address: str, port: int, messages: int, *, recipients: Path | None = None) -> None:
         self._reader: StampReader | None = None
         self.started_at = time.monotonic()
         self.ended_at: float | None = None
@@ -149,7 +149,7 @@ class Source:
                 f"--rate={part.messages_per_second}",
                 *(["--tls"] if part.tls else []),
             ]
-            command += [f"--connections={CONNECTIONS}"]
+            command += [f"--connections={CONNECTIONS}", *(["--recipients", str(recipients)] if recipients else [])]
         else:
             command = ["smtp-source", "-d", "-s", str(CONNECTIONS), "-m", str(messages), "-l", str(part.octets)]
             command += ["-f", "ann@source.test", "-t", "bob@sink.test", f"{address}:{port}"]

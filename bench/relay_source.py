@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.relay_stamps import ACCEPTED, FAILED, FIRST_BYTE, MARK, tell
 
@@ -37,6 +38,11 @@ class Load:
     octets: int
     tls: bool
     messages_per_second: float  # 0: as fast as the server takes them
+    recipients: Sequence[Sequence[bytes]] = ()  # of each message, from the first one; none: RECIPIENT
+
+    def recipients_of(self, number: int) -> Sequence[bytes]:
+        """To whom a message goes."""
+        return self.recipients[number - 1] if self.recipients else (RECIPIENT,)
 
 
 def content(number: int, octets: int) -> bytes:
@@ -70,7 +76,8 @@ class Sender:
     def send(self, number: int) -> None:
         """One message. Raises Refused, OSError."""
         self.ask(b"MAIL FROM:<" + SENDER + b">\r\n", b"250")
-        self.ask(b"RCPT TO:<" + RECIPIENT + b">\r\n", b"250")
+        for recipient in self._load.recipients_of(number):
+            self.ask(b"RCPT TO:<" + recipient + b">\r\n", b"250")
         self.ask(b"DATA\r\n", b"354")
         self.ask(content(number, self._load.octets), b"250")
 
@@ -127,8 +134,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=0.0, metavar="MESSAGES_PER_SECOND")
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--recipients", type=Path, help="a line for each message, with commas")
     given = parser.parse_args()
-    load = Load(given.address, given.port, given.octets, given.tls, given.rate)
+    lines = given.recipients.read_bytes().splitlines() if given.recipients else ()
+    recipients = tuple(line.split(b",") for line in lines)
+    load = Load(given.address, given.port, given.octets, given.tls, given.rate, recipients)
     tell(sys.stdout.fileno(), FIRST_BYTE, 0)
     start = time.monotonic()
     child = next((i for i in range(1, given.processes) if os.fork() == 0), 0)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 _RECORD = struct.Struct("<cdQ")  # far below PIPE_BUF, so that writers of one pipe never mix
 FIRST_BYTE, ACCEPTED, DELIVERED, FAILED = b"S", b"A", b"D", b"F"
+CONNECTED, HANDSHAKEN, CLOSED = b"C", b"H", b"X"  # their numbers are of hosts
+_DOMAIN_BITS = 16
 MARK = b"Subject: relay "  # a message carries its number in its subject
 
 
@@ -26,6 +28,16 @@ class Stamp:
 def tell(descriptor: int, kind: bytes, number: int) -> None:
     """Write a stamp of this moment."""
     os.write(descriptor, _RECORD.pack(kind, time.monotonic(), number))
+
+
+def delivery(number: int, domain: int) -> int:
+    """A message and the domain of its recipient in one number."""
+    return number << _DOMAIN_BITS | domain
+
+
+def parts_of(combined: int) -> tuple[int, int]:
+    """The message and the domain that `delivery` put together."""
+    return combined >> _DOMAIN_BITS, combined & ((1 << _DOMAIN_BITS) - 1)
 
 
 class StampReader:
