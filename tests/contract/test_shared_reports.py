@@ -15,6 +15,7 @@ from letterlock.mailauth.dmarc.writing import Observation
 from letterlock.queue.store import NewerStore, StoreFailed
 from letterlock.state import report_store
 from letterlock.state.report_store import FILE, ReportStore, SendingMark
+from letterlock.state.shared_state import STATE_ENGINES, open_state
 from letterlock.tlsrpt.datagram import PolicyOutcome, SessionResult
 from letterlock.tlsrpt.report import SessionFailure
 from letterlock.tlsrpt.tally import DAY_SECONDS, MAX_FAILURES, TlsTally
@@ -24,11 +25,16 @@ NOON = (DAY + 0.5) * DAY_SECONDS
 MARK = SendingMark("tls", DAY, "receiver.example", "mailto:a@receiver.example")
 
 
-@pytest.fixture
-async def both(tmp_path: Path) -> AsyncIterator[tuple[ReportStore, ReportStore]]:
+@pytest.fixture(params=["memory", *STATE_ENGINES])
+async def both(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[ReportStore, ReportStore]]:
     """One database as two workers see it."""
-    ours, theirs = ReportStore.open(tmp_path), ReportStore.open(tmp_path)
-    yield ours, theirs
+    if request.param == "memory":
+        state = open_state("", None)
+        yield state.reports(), state.reports()
+        await state.close()
+        return
+    ours, theirs = open_state(request.param, tmp_path), open_state(request.param, tmp_path)
+    yield ours.reports(), theirs.reports()
     await ours.close()
     await theirs.close()
 

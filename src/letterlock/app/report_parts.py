@@ -6,7 +6,6 @@ import logging
 import urllib.parse
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import dns.rdatatype
 
@@ -33,6 +32,7 @@ from letterlock.resolver.rdata import record_octets
 from letterlock.routing.local_targets import ReportBox
 from letterlock.routing.rules import Rules
 from letterlock.state.report_store import ReportStore
+from letterlock.state.shared_state import SharedState
 
 log = logging.getLogger("letterlock.reports")
 MAX_PATH_CHARACTERS = 2_000  # of an https: URI: more than any server takes
@@ -193,6 +193,6 @@ def takes_reports(options: Options) -> bool:
     return any(isinstance(relay.final, ReportBox) for relay in options.rules.routes())
 
 
-def open_reports(options: Options, directory: Path) -> ReportStore | None:
+def open_reports(options: Options, state: SharedState) -> ReportStore | None:
     """The database, where something needs it. Raises StoreFailed."""
-    return ReportStore.open(directory) if options.reporting.is_on or takes_reports(options) else None
+    return state.reports() if options.reporting.is_on or takes_reports(options) else None

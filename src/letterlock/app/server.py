@@ -293,9 +293,7 @@ async def running(
             discoverer = await stack.enter_async_context(discovering(options, asked, state, sockets))
             doors = Doors(options, asked.resolver, discoverer, SystemClock())
             await stack.enter_async_context(open_doors(doors, door_sockets))
-            report_store = open_reports(options, options.state_directory)
-            if report_store is not None:
-                stack.push_async_callback(report_store.close)
+            report_store = open_reports(options, state)
             server = Server(options, opened, asked, discoverer, sockets, doors, place, report_store, state.rates)
             await server.reports.listen(stack)
             await server.control.start()

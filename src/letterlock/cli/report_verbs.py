@@ -20,6 +20,7 @@ from letterlock.queue.store import StoreFailed
 from letterlock.report.report_desk import ReportDesk, TakenReport
 from letterlock.report.reported_problems import DomainSummary, ReportedProblem, summarise
 from letterlock.state.report_store import FILE, ReceivedReport, ReportStore
+from letterlock.state.shared_state import open_state
 from letterlock.tlsrpt.report import TlsReport, moment
 
 EXIT_PROBLEM = 1  # as for every verb that found something wrong
@@ -268,11 +269,11 @@ def _with_store(
             _fail(str(error))
 
     async def run() -> _T:
-        store = ReportStore.open(directory)
+        state = open_state(options.store.engine, directory)
         try:
-            return await work(store)
+            return await work(state.reports())
         finally:
-            await store.close()
+            await state.close()
 
     try:
         return asyncio.run(run())

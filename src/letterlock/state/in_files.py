@@ -10,6 +10,7 @@ from letterlock.queue.store import StoreFailed
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
 from letterlock.state.rate_file import RateFile
+from letterlock.state.report_store import ReportStore
 from letterlock.state.trust_points import TrustPointFile
 
 
@@ -20,6 +21,7 @@ class StateInFiles:
         self._directory = directory
         self._policies: PolicyStore | None = None
         self._rates: RateFile | None = None
+        self._reports: ReportStore | None = None
 
     def policies(self) -> PolicyStore:
         """The policies. Raises StoreFailed."""
@@ -41,9 +43,17 @@ class StateInFiles:
                 raise StoreFailed(f"{path} cannot be used: {error.strerror}") from None
         return self._rates
 
+    def reports(self) -> ReportStore:
+        """The database of the reports. Raises StoreFailed."""
+        if self._reports is None:
+            self._reports = ReportStore.open(self._directory)
+        return self._reports
+
     async def close(self) -> None:
         """Finish what is being written."""
         if self._rates is not None:
             self._rates.close()
         if self._policies is not None:
             await self._policies.close()
+        if self._reports is not None:
+            await self._reports.close()

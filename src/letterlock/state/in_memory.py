@@ -8,6 +8,7 @@ from letterlock.resolver.rollover import TrustPoint, begin
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
 from letterlock.state.rate_file import RateFile
+from letterlock.state.report_store import ReportStore
 
 
 class RememberedTrustPoint:
@@ -32,6 +33,7 @@ class StateInMemory:
     def __init__(self) -> None:
         self._policies: PolicyStore | None = None
         self._rates: RateFile | None = None
+        self._reports: ReportStore | None = None
         self._trust_points: dict[tuple[dns.name.Name, frozenset[str]], RememberedTrustPoint] = {}
 
     def policies(self) -> PolicyStore:
@@ -51,7 +53,15 @@ class StateInMemory:
             self._rates = RateFile(None, "")
         return self._rates
 
+    def reports(self) -> ReportStore:
+        """The database of the reports."""
+        if self._reports is None:
+            self._reports = ReportStore.open(None)
+        return self._reports
+
     async def close(self) -> None:
-        """Nothing is written anywhere, but a thread has worked for the policies."""
+        """Nothing is written anywhere, but threads have worked for the policies and the reports."""
         if self._policies is not None:
             await self._policies.close()
+        if self._reports is not None:
+            await self._reports.close()

@@ -12,6 +12,7 @@ import dns.name
 
 from letterlock.ports import PolicyMemory, Rates, TrustPointMemory
 from letterlock.resolver.trust_anchors import TrustAnchor
+from letterlock.state.report_store import ReportStore
 
 
 class SharedState(Protocol):
@@ -25,6 +26,9 @@ class SharedState(Protocol):
 
     def rates(self) -> Rates:
         """What clients and users have sent lately; opened at the first call. Raises StoreFailed."""
+
+    def reports(self) -> ReportStore:
+        """What reports are made of, and those of others; opened at the first call. Raises StoreFailed."""
 
     async def close(self) -> None:
         """Finish what is being written."""
