@@ -206,14 +206,14 @@ def _same_name_other_key(chain: Sequence[bytes], anchors: Sequence[x509.Certific
 
     OpenSSL, asked about the one path that we found, then takes the anchor for the issuer and finds its signature wrong.
     """
-    keys: dict[bytes, set[bytes]] = {}
+    keys: dict[validity.NameKey, set[bytes]] = {}
     for one in (*readable(chain[1:]), *anchors):
         try:
             key = one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         except (ValueError, UnsupportedAlgorithm):
             continue  # nobody can have signed with it
-        keys.setdefault(one.subject.public_bytes(), set()).add(key)
-    return any(len(keys.get(anchor.subject.public_bytes(), ())) > 1 for anchor in anchors)
+        keys.setdefault(validity.subject_key(one), set()).add(key)
+    return any(len(keys.get(validity.subject_key(anchor), ())) > 1 for anchor in anchors)
 
 
 def main() -> int:
