@@ -44,7 +44,16 @@ def test_what_is_not_a_domain_name_is_refused(given: str) -> None:
 def test_rfc5321_4_1_3_address_literals() -> None:
     assert literal_address("[192.0.2.1]") == "192.0.2.1"
     assert literal_address("[IPv6:2001:DB8:0::1]") == "2001:db8::1"
-    for bad in ("[192.0.2]", "[IPv6:192.0.2.1]", "[2001:db8::1]", "192.0.2.1", "[]"):
+    assert literal_address("[IPv6:fe80::1%eth0.7]") == "fe80::1%eth0.7"
+    for bad in (
+        "[192.0.2]",
+        "[IPv6:192.0.2.1]",
+        "[2001:db8::1]",
+        "192.0.2.1",
+        "[]",
+        "[IPv6:fe80::1%a\r\nb]",
+        "[IPv6:::1%\xe4]",
+    ):
         with pytest.raises(InvalidName):
             literal_address(bad)
 

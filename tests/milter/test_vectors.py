@@ -184,3 +184,9 @@ def test_a_header_that_is_not_changed_stays_octet_by_octet(fields: list[bytes], 
     octets = b"".join(fields) + b"\r\n" + rest
     found, at = read_fields(octets)
     assert b"".join(each.raw for each in found) + octets[at:] == octets
+
+
+@pytest.mark.parametrize("value", [b"a\r\r\n b", b"a\r", b"a\rb", b"a\nb", b"a\r\n"])
+def test_a_value_brings_no_line_end_but_folds(value: bytes) -> None:
+    with pytest.raises(BadFrame):
+        read_answer("h", b"X-New\0" + value + b"\0", AGREED, at_end=True)

@@ -13,6 +13,7 @@ import idna
 DomainText = Annotated[str, "domain name"]  # the configuration reads a value of this type by `normalise`
 MAX_NAME_OCTETS = 253  # as text; 255 on the wire, where two more octets are lengths (RFC 1035 section 2.3.4)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_ZONE = re.compile(r"[A-Za-z0-9._~-]{1,64}")  # as RFC 6874 section 2 has it in URIs; interfaces are named like that
 
 
 class InvalidName(ValueError):
@@ -63,11 +64,19 @@ def literal_address(domain: str) -> str:
     inner = domain[1:-1]
     try:
         if inner[:5].lower() == "ipv6:":
-            address = ipaddress.IPv6Address(inner[5:])
+            address = ipaddress.IPv6Address(_with_sound_zone(inner[5:]))
             return str(address.ipv4_mapped or address)  # ::ffff:192.0.2.1 is reached as 192.0.2.1 (RFC 4291 2.5.5.2)
         return str(ipaddress.IPv4Address(inner))
     except ValueError:
         raise InvalidName(f"{domain!r} is not an address literal") from None
+
+
+def _with_sound_zone(text: str) -> str:
+    """The text, which may be an IPv6 address: ipaddress takes anything for a zone, line ends too. Raises ValueError."""
+    _, percent, zone = text.partition("%")
+    if percent and not _ZONE.fullmatch(zone):
+        raise ValueError("no zone")
+    return text
 
 
 def canonical_literal(domain: str) -> str:

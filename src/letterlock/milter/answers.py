@@ -14,7 +14,8 @@ MAX_REPLY_OCTETS = 2048  # of a reply that the client gets: some thirty lines
 MAX_VALUE_OCTETS = 1 << 16  # of a header field: what one frame of libmilter holds
 _INDEX = struct.Struct("!I")
 _NAME = re.compile(rb"[!-9;-~]{1,998}")
-_BAD_VALUE = re.compile(rb"\n(?![ \t])|\r(?!\n)|\0")  # a line end that is no fold would make a field of its own
+# After CRLF became LF. A line end that is no fold would make a field of its own; a CR would become a bare one.
+_BAD_VALUE = re.compile(rb"\n(?![ \t])|[\r\0]")
 _REPLY_LINE = re.compile(r"([45]\d\d)([ -])(.*)")
 
 
