@@ -1,11 +1,10 @@
 """Fuzz the SMTP client: whatever a server sends, only the documented exceptions come, and nothing false is believed.
 
-Run it by hand for as long as you like: `python -m tests.fuzz.smtp_client_fuzz [SEED [ROUNDS]]`. It prints the number of
-the round that fails; that number as SEED repeats it.
+`python -m tests.fuzz.smtp_client_fuzz --cases N --seed S`. A fault names the session's own seed, which repeats it.
 """
 
+import argparse
 import random
-import sys
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.smtp.client import SmtpClient
@@ -184,16 +183,25 @@ class _Session:
                 raise AssertionError("a closed session took a command")
 
 
-def main(seed: int, rounds: int) -> None:
-    """Play rounds, each from its own seed."""
-    for number in range(seed, seed + rounds):
+def run(cases: int, seed: int) -> None:
+    """Play so many sessions, each from its own seed."""
+    for number in range(seed, seed + cases):
         try:
             play(random.Random(number))
-        except Exception:
-            sys.stderr.write(f"round {number} failed\n")
+        except Exception as fault:
+            fault.add_note(f"the case: seed {number}, --cases 1")
             raise
-    sys.stdout.write(f"{rounds} sessions, nothing found\n")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    run(given.cases, given.seed)
+    print(f"{given.cases} cases, no fault")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0, int(sys.argv[2]) if len(sys.argv) > 2 else 100_000)
+    main()
