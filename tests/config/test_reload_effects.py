@@ -15,6 +15,9 @@ from tests.certificates import authority, self_signed
 KEYS = {each.key.path: each.key for consumer in CONSUMERS for each in declared(consumer).values()}
 OTHERS: Mapping[str, str] = {
     "accounts.file": '"users"',
+    "accounts.dovecot": '"unix:/run/dovecot/auth"',
+    "accounts.domain": '"example.org"\ndovecot = "127.0.0.1:9"',
+    "accounts.sender_tables": '["senders"]\ndovecot = "127.0.0.1:9"\n[table.senders]\nfile = "/senders"',
     "hostname": '"other.example"',
     "user": '"nobody"',
     "workers": "3",

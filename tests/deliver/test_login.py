@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from letterlock.accounts import guessing
-from letterlock.accounts.user_file import Users, make_user, new_file, write_users
+from letterlock.accounts.file_store import FileStore
+from letterlock.accounts.stored import StoredAccounts
+from letterlock.accounts.user_file import make_user, new_file, write_users
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
@@ -51,7 +53,7 @@ async def submission_server(context: ServerContext, tmp_path: Path) -> AsyncIter
     content = new_file()
     content.users[SENDER] = make_user(SENDER, PASSWORD, (SENDER,))
     write_users(tmp_path / "users", content)
-    options = ReceiveOptions(hostname="mx.example.org", users=Users(tmp_path / "users"))
+    options = ReceiveOptions(hostname="mx.example.org", accounts=StoredAccounts(FileStore(tmp_path / "users")))
     profile = Profile(role=Role.SUBMISSION, tls=context, relay_networks=())
     async with world(options, profile) as running:
         yield running

@@ -163,7 +163,13 @@ def test_fail2ban_finds_the_stranger_and_nobody_else(logs: Logs, mode: str) -> N
 
 
 def test_fail2ban_finds_whose_authentication_failed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    SessionJournal(STRANGER).auth_failed("PLAIN", "ann", "no such user\n")
+    """By every mechanism: its filter names PLAIN and LOGIN only. Who could not be checked has not failed."""
+    mechanisms = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2")
+    for number, mechanism in enumerate(mechanisms):
+        SessionJournal(f"192.0.2.{number}").auth_failed(mechanism, "ann", "no such user\n")
+    SessionJournal(PROBE).auth_aborted("PLAIN", "unix:/run/dovecot/auth: connection refused")
     log = tmp_path / "log"
-    log.write_text(f"{PostfixFormatter(HOSTNAME).format(caplog.records[0])}\n")
-    assert matched(log, "postfix[mode=auth]") == {STRANGER}  # the jail postfix-sasl
+    formatter = PostfixFormatter(HOSTNAME)
+    log.write_text("".join(f"{formatter.format(record)}\n" for record in caplog.records))
+    found = matched(log, "postfix[mode=auth]")  # the jail postfix-sasl
+    assert found == {f"192.0.2.{number}" for number in range(len(mechanisms))}

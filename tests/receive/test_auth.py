@@ -10,6 +10,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,13 +18,19 @@ import pytest
 from OpenSSL import SSL
 
 from letterlock.accounts import guessing
-from letterlock.accounts.user_file import Users, make_user, new_file, write_users
+from letterlock.accounts.file_store import FileStore
+from letterlock.accounts.stored import StoredAccounts
+from letterlock.accounts.user_file import make_user, new_file, write_users
 from letterlock.app.log_text import PostfixFormatter
+from letterlock.mail.addresses import Mailbox
 from letterlock.net.tls import ServerContext
+from letterlock.receive.auth import Authenticator
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, Role
+from letterlock.recipients.directory import TableFailed
+from letterlock.recipients.targets import Entry, Name
 from tests.certificates import authority
-from tests.receive.world import PATIENCE_SECONDS, World, world
+from tests.receive.world import PATIENCE_SECONDS, StandingClock, World, world
 
 PASSWORD = "correct horse"
 ANN = "ann@example.org"
@@ -50,7 +57,7 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(users_path: Path) -> ReceiveOptions:
-    return ReceiveOptions(hostname="mx.example.org", users=Users(users_path))
+    return ReceiveOptions(hostname="mx.example.org", accounts=StoredAccounts(FileStore(users_path)))
 
 
 def profile(context: ServerContext, role: Role = Role.SUBMISSIONS) -> Profile:
@@ -415,3 +422,59 @@ async def test_a_reload_brings_other_users_and_keeps_the_count_of_failures(
         server.listener.reload(options(users_path), [profile(context)])
         assert (await talk(server, lambda client: client.auth(b"PLAIN", WRONG)))[:3] == b"535"
         assert (await talk(server, lambda client: client.auth(b"PLAIN", PLAIN)))[:3] == b"454"
+
+
+class Named:
+    """A table of senders."""
+
+    name = "senders"
+
+    async def find(self, key: str) -> Entry | None:
+        entries: dict[str, Entry] = {
+            "info@example.org": (Mailbox("bob", "example.org"), Name("ann@example.org")),
+            "boss@example.org": (Mailbox("bob", "example.org"),),
+            "@other.example": (Mailbox("Ann", "example.org"),),
+        }
+        if key == "broken@example.org":
+            raise TableFailed("table senders: the disk is gone")
+        return entries.get(key)
+
+
+@pytest.mark.parametrize(
+    ("sender", "answer"),
+    [
+        (b"ann@example.org", b"250 2.1.0"),
+        (b"Info@example.org", b"250 2.1.0"),
+        (b"boss@example.org", b"553 5.7.1"),
+        (b"any@other.example", b"250 2.1.0"),
+        (b"", b"250 2.1.0"),
+        (b"broken@example.org", b"451 4.3.0"),
+    ],
+)
+async def test_tables_name_more_users_for_an_address(
+    context: ServerContext, users_path: Path, sender: bytes, answer: bytes
+) -> None:
+    def say(client: Talk) -> bytes:
+        client.auth(b"PLAIN", PLAIN)
+        return client.ask(b"MAIL FROM:<" + sender + b">")
+
+    with_tables = replace(options(users_path), sender_tables=(Named(),))
+    async with world(with_tables, profile(context)) as server:
+        assert (await talk(server, say)).startswith(answer)
+
+
+@pytest.mark.parametrize("user", [ANN, "nobody@example.org"])
+async def test_the_time_of_a_check_does_not_show(users_path: Path, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The delay begins with the client's message, so a check that was quicker waits longer."""
+    waited = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(guessing, "FIRST_DELAY_SECONDS", 1.0)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    clock = StandingClock()
+    limited = Authenticator(StoredAccounts(FileStore(users_path)), clock)
+    for took in (0.25, 0.0, 9.0):
+        await limited.slow_down("192.0.2.1", user, -took)
+    assert waited == [0.75, 2.0, 0.0]

@@ -76,6 +76,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
 
 
 def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -> ReceiveOptions:
+    tables = {name: each.opened(name) for name, each in file.table.items()}
     return filled(
         ReceiveOptions,
         file,
@@ -87,8 +88,9 @@ def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -
             authserv_id=keys.authserv_id,
             trusted_sealers=frozenset(keys.trusted_sealers),
         ),
-        users=file.accounts.users,
-        site=site(file.table, file.local, file.forwarding),
+        accounts=file.accounts.accounts,
+        sender_tables=tuple(tables[name] for name in keys.sender_tables),
+        site=site(tables, file.local, file.forwarding),
         rate_limits=rate_limits(file.limit),
         dns_lists=dns_lists(file.dns_list),
         signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),

@@ -15,6 +15,7 @@ from letterlock.config.wording import as_written
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.names import InvalidName, is_ip_address, normalise
 from letterlock.net.dns import InvalidUpstream, Upstream, parse_upstream
+from letterlock.net.service_address import ServiceAddress
 from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.receive.profiles import Role
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
@@ -154,6 +155,27 @@ def _address(value: object) -> str:
         return str(ipaddress.ip_address(text_of(value)))
     except ValueError as error:
         raise wrong(str(error), 'write "192.0.2.1" or "2001:db8::1"') from None
+
+
+_SERVICE_HINT = 'write "unix:/run/program/socket" or "127.0.0.1:11332"'
+
+
+def service_address(value: object) -> ServiceAddress:
+    text = text_of(value)
+    for prefix in ("unix:", "local:"):
+        if text.startswith(prefix):
+            path = text.removeprefix(prefix)
+            if not path.startswith("/"):
+                raise wrong(f"{text!r}: the path of a socket begins with /", _SERVICE_HINT)
+            return ServiceAddress(path=path)
+    host, colon, port = text.removeprefix("inet:").rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if address is None or not colon or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
+        raise wrong(f"{text!r} is neither a socket nor an IP address and a port", _SERVICE_HINT)
+    return ServiceAddress(host=str(address), port=int(port))
 
 
 def domain_name(value: object) -> str:
@@ -312,6 +334,7 @@ DnsEndpoint = Annotated[Endpoint, PlainValidator(dns_endpoint, json_schema_input
 DoorEndpoint = Annotated[Endpoint | UnixPath, PlainValidator(door_endpoint, json_schema_input_type=str)]
 ListenerRole = Annotated[Role, PlainValidator(_role, json_schema_input_type=str)]
 ClientNetwork = Annotated[Network, PlainValidator(_network, json_schema_input_type=str)]
+Service = Annotated[ServiceAddress, PlainValidator(service_address, json_schema_input_type=str)]
 IpAddress = Annotated[str, PlainValidator(_address, json_schema_input_type=str)]
 MailAddress = Annotated[Mailbox, PlainValidator(_mailbox, json_schema_input_type=str)]
 UpstreamAddress = Annotated[Upstream, PlainValidator(_upstream, json_schema_input_type=str)]

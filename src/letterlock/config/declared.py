@@ -17,6 +17,7 @@ from letterlock.config.checked_values import (
     ListenerRole,
     MailAddress,
     RuleOfTls,
+    Service,
     Sources,
     UpstreamAddress,
     VersionOfTls,
@@ -27,6 +28,7 @@ from letterlock.keys import Declared, Key, RowKey, declared, row_declared
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.names import DomainText
 from letterlock.net.dns import Upstream
+from letterlock.net.service_address import ServiceAddress
 from letterlock.net.sources import SourceAddresses
 from letterlock.receive.profiles import Role
 from letterlock.routing.destination_rule import Fingerprint, TlsRule, TlsVersion
@@ -40,6 +42,7 @@ _READERS: Mapping[Any, Any] = {
     Mailbox: MailAddress,
     Path: FilePath,
     Role: ListenerRole,
+    ServiceAddress: Service,
     SourceAddresses: Sources,
     TlsRule: RuleOfTls,
     TlsVersion: VersionOfTls,

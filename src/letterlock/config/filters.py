@@ -1,41 +1,19 @@
 """`[milter."NAME"]` and `[policy_service."NAME"]`: programs that decide on mail as it comes in."""
 
-import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field
 
-from letterlock.config.checked_values import text_of
+from letterlock.config.checked_values import Service
 from letterlock.config.declared import Table
 from letterlock.config.mistakes import guess, wrong
-from letterlock.net.service_address import ServiceAddress
 from letterlock.receive.ask_milter import Milter
 from letterlock.receive.ask_policy import PolicyService
 
-_HINT = 'write "unix:/run/rspamd/milter.sock" or "127.0.0.1:11332"'
 MAX_SECONDS = 300.0  # a client waits at RCPT for five minutes (RFC 5321 section 4.5.3.2.3)
 
 
-def _address(value: object) -> ServiceAddress:
-    text = text_of(value)
-    for prefix in ("unix:", "local:"):
-        if text.startswith(prefix):
-            path = text.removeprefix(prefix)
-            if not path.startswith("/"):
-                raise wrong(f"{text!r}: the path of a socket begins with /", _HINT)
-            return ServiceAddress(path=path)
-    host, colon, port = text.removeprefix("inet:").rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        address = None
-    if address is None or not colon or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
-        raise wrong(f"{text!r} is neither a socket nor an IP address and a port", _HINT)
-    return ServiceAddress(host=str(address), port=int(port))
-
-
-Service = Annotated[ServiceAddress, PlainValidator(_address, json_schema_input_type=str)]
 _AWAY_TEXT = (
     "If it cannot be reached, or breaks the protocol: `tempfail` puts mail off with 451, `accept` goes on without it, "
     "`reject` answers 550, `shutdown` answers 421 and ends the session."

@@ -148,13 +148,12 @@ def check_names(tables: Iterable[str], locals_: Mapping[str, LocalTable]) -> Non
 
 
 def site(
-    tables: Mapping[str, LookupTable], locals_: Mapping[str, LocalTable], forwarding: ForwardingTable
+    opened: Mapping[str, RecipientTable], locals_: Mapping[str, LocalTable], forwarding: ForwardingTable
 ) -> LocalSite | None:
     """The recipients of the local domains; None when the file says nothing about them."""
     srs = forwarding.srs
     if not locals_ and srs is None:
         return None
-    opened = {name: each.opened(name) for name, each in tables.items()}
     domains = {
         domain: LocalDomain(
             aliases=tuple(opened[name] for name in each.aliases),

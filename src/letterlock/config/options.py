@@ -29,7 +29,9 @@ from letterlock.config.trust_files import Roots
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.keys import Key
+from letterlock.mail.names import DomainText
 from letterlock.net.dns import Upstream
+from letterlock.net.service_address import ServiceAddress
 from letterlock.net.sources import SourceAddresses
 from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
@@ -191,9 +193,35 @@ class ComposedKeys:
         Key(
             "accounts.file",
             "The users who may log in on `submission` and `submissions` listeners; `letterlock users` writes it, and "
-            "the server sees changes at once. Unset: nobody logs in.",
+            "the server sees changes at once. Unset, without another source of users: nobody logs in.",
         ),
     ] = None
+    users_in_dovecot: Annotated[
+        ServiceAddress | None,
+        Key(
+            "accounts.dovecot",
+            'A Dovecot whose users may log in, by its auth service: `"unix:/run/dovecot/auth-letterlock"`, a '
+            "`unix_listener` of `service auth`. The mechanisms are those of Dovecot: SCRAM-SHA-256, OAUTHBEARER, "
+            "XOAUTH2, PLAIN, LOGIN. While it is away, logins are put off with 454.",
+        ),
+    ] = None
+    users_domain: Annotated[
+        DomainText | None,
+        Key(
+            "accounts.domain",
+            "With `dovecot`: the domain that makes an address of a user's name without one. Unset: a user whose name "
+            "is no address sends only as what `sender_tables` say.",
+        ),
+    ] = None
+    sender_tables: Annotated[
+        tuple[str, ...],
+        Key(
+            "accounts.sender_tables",
+            "Tables of the users who may send as an address besides its owner: for `local@domain`, then `@domain`, the "
+            "names of users, as Postfix's `smtpd_sender_login_maps` have them. The first entry counts.",
+            most=100,
+        ),
+    ] = ()
     anchors: Annotated[
         tuple[AnchorFile, ...],
         Key(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.accounts.user_file import BadUsers, Users
+from letterlock.config.accounts_table import AccountsTable, check_sender_tables
 from letterlock.config.checked_values import DomainName, Endpoint, Moment
 from letterlock.config.declared import Table, filled, filled_row, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
@@ -37,7 +37,6 @@ from letterlock.receive.profiles import SUBMITS
 if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
     SmtpKeys = Table
     QueueKeys = Table
-    AccountsKeys = Table
     ResolverKeys = Table
     PolicyServerKeys = Table
     DeliveryKeys = Table
@@ -50,7 +49,6 @@ else:
     (
         SmtpKeys,
         QueueKeys,
-        AccountsKeys,
         ResolverKeys,
         PolicyServerKeys,
         DeliveryKeys,
@@ -64,7 +62,6 @@ else:
         for table in (
             "smtp",
             "queue",
-            "accounts",
             "resolver",
             "policy_server",
             "delivery",
@@ -91,28 +88,6 @@ class SmtpTable(SmtpKeys):
     def _load_certificate(self, info: ValidationInfo) -> "SmtpTable":
         certificate, key = (getattr(self, name) for name in ("certificate", "key"))
         self._context = load_context(certificate, key, info)
-        return self
-
-
-class AccountsTable(AccountsKeys):
-    """The users who may log in."""
-
-    _users: Users | None = PrivateAttr(None)
-
-    @property
-    def users(self) -> Users | None:
-        """The users, read."""
-        return self._users
-
-    @model_validator(mode="after")
-    def _read_users(self, info: ValidationInfo) -> "AccountsTable":
-        path = getattr(self, "file", None)
-        if path is not None and reads_secrets(info):
-            try:
-                self._users = Users(path)
-            except BadUsers as error:
-                hint = "letterlock users add NAME makes the file and its first user"
-                raise wrong(str(error), hint, at="file") from None
         return self
 
 
@@ -197,6 +172,7 @@ class FileTable(TopKeys):
     @model_validator(mode="after")
     def _tables_exist(self) -> "FileTable":
         check_names(self.table, self.local)
+        check_sender_tables(self.accounts, self.table)
         for number, each in enumerate(self.listener):
             for place, name in enumerate(each.milters):
                 check_filter(name, self.milter, "milter", ("listener", number, "milters", place))
@@ -232,7 +208,7 @@ class FileTable(TopKeys):
                     f'add [dkim."{domain}"] with selectors; `letterlock dkim key {domain}` makes a key',
                     at=("listener", number, "seal_as"),
                 )
-            if role in SUBMITS and not (each.relay_networks or keys.users_file):
+            if role in SUBMITS and not (each.relay_networks or self.accounts.has_users):
                 raise wrong(
                     f"nobody could send here: a {role} listener needs users or relay_networks",
                     'add [accounts] with file = "users", or relay_networks = ["192.0.2.0/24"] here',

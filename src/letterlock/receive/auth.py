@@ -1,61 +1,46 @@
-"""Authentication of a session's user (RFC 4954): drives a SASL exchange with what the file of users says."""
+"""Authentication of a session's user (RFC 4954): limits on guessing, and what a user may send."""
 
 import asyncio
 import logging
-import secrets
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
+from letterlock.accounts.backend import Accounts, AccountsAway
+from letterlock.accounts.file_store import FileStore
 from letterlock.accounts.guessing import GuessLimiter
-from letterlock.accounts.user_file import BadUsers, Users
+from letterlock.accounts.stored import PLUS
+from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.ports import Clock
 from letterlock.receive.pipeline import Facts
-from letterlock.sasl.exchange import Accepted, Challenge, CheckPassword, Exchange, NeedCredential, Outcome, Rejected
-from letterlock.sasl.passwords import Login, Plain
-from letterlock.sasl.scram import Scram
+from letterlock.recipients.directory import RecipientTable, TableFailed
+from letterlock.recipients.targets import Name, Target
 from letterlock.smtp.server_events import SenderOffered
 
 FAILED = Reply(535, ("5.7.8 Authentication credentials invalid",))  # whatever is wrong: nobody learns which users exist
 PUT_OFF = Reply(454, ("4.7.0 Too many failed attempts, try again later",))
 LOGIN_FIRST = Reply(530, ("5.7.0 Authentication required",))  # RFC 4954 section 6
 NOT_YOURS = Reply(553, ("5.7.1 Sender address rejected: not owned by the authenticated user",))
-MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "LOGIN")
-PLUS = "SCRAM-SHA-256-PLUS"
-MAX_CHECKS = 2  # of passwords at once: each takes 19 MiB and a core
+AWAY = Reply(454, ("4.7.0 Temporary authentication failure",))  # RFC 4954 section 6: never "wrong password"
+NOBODY_KNOWS = Reply(451, ("4.3.0 Sender address cannot be checked now, try again later",))
 log = logging.getLogger("letterlock.receive")
 
 
 class Authenticator:
-    """What all sessions share: the users, the limits on guessing, and how many passwords are checked at once."""
+    """What all sessions share: the accounts, and the limits on guessing, which hold wherever the users are kept."""
 
-    def __init__(self, users: Users, clock: Clock, limiter: GuessLimiter | None = None) -> None:
+    def __init__(self, accounts: Accounts, clock: Clock, limiter: GuessLimiter | None = None) -> None:
         """`limiter`: with the failures that were counted so far."""
-        self._users = users
+        self.accounts = accounts
         self._clock = clock
         self._limiter = limiter or GuessLimiter()
-        self._checks = asyncio.Semaphore(MAX_CHECKS)
 
-    def with_users(self, users: Users) -> "Authenticator":
-        """The same after a reload: with other users, and the failures that were counted."""
-        return Authenticator(users, self._clock, self._limiter)
+    def with_accounts(self, accounts: Accounts) -> "Authenticator":
+        """The same after a reload: with other accounts, and the failures that were counted."""
+        return Authenticator(accounts, self._clock, self._limiter)
 
-    @property
-    def users(self) -> Users:
-        """The users."""
-        return self._users
-
-    def begin(self, mechanism: str, client: str, binding: bytes | None) -> "AuthExchange":
-        """Begin an exchange with a client; `binding` is the tls-exporter value of its session, if there is one."""
-        nonce = secrets.token_urlsafe(24).encode()
-        exchange: Exchange
-        match mechanism:
-            case "PLAIN":
-                exchange = Plain()
-            case "LOGIN":
-                exchange = Login()
-            case _:
-                exchange = Scram(nonce, plus=mechanism == PLUS, binding=binding)
-        return AuthExchange(self, exchange, client)
+    async def offers(self, *, can_bind: bool) -> tuple[str, ...]:
+        """The mechanisms to offer; with channel binding only where the session can be bound to."""
+        return tuple(each for each in await self.accounts.mechanisms() if can_bind or each != PLUS)
 
     def is_put_off(self, client: str) -> bool:
         """Whether a client has failed too often lately."""
@@ -65,58 +50,18 @@ class Authenticator:
         """Forget the failures of both."""
         self._limiter.succeeded(client, user)
 
-    async def slow_down(self, client: str, user: str | None) -> None:
-        """Count a failure, and wait as long as it has to."""
-        await asyncio.sleep(self._limiter.failed(client, user, self._clock.monotonic()))
+    def now(self) -> float:
+        """The time from which the reply to a failure is delayed."""
+        return self._clock.monotonic()
 
-    async def check(self, given: CheckPassword) -> bool:
-        """Whether a password is the user's: in a thread, for it takes tens of milliseconds."""
-        refresh(self._users)
-        async with self._checks:
-            return await asyncio.to_thread(self._users.password_fits, given.user, given.password)
+    async def slow_down(self, client: str, user: str | None, since: float) -> None:
+        """Count a failure, and wait as long as it has to, from the client's message on.
 
-
-def refresh(users: Users) -> None:
-    """Read the file of users again if it has changed; a file with mistakes leaves the users that were known."""
-    try:
-        users.refresh()
-    except BadUsers as error:
-        log.warning("the users that were known still hold: %s", error)
-
-
-@dataclass(slots=True)
-class AuthExchange:
-    """One exchange with one client."""
-
-    authenticator: Authenticator
-    exchange: Exchange
-    client: str
-    user: str | None = field(default=None)
-
-    async def step(self, response: bytes | None) -> Challenge | Accepted | Rejected:
-        """Take the client's message, and do what the exchange asks for."""
-        outcome: Outcome = self.exchange.step(response)
-        if isinstance(outcome, NeedCredential) and isinstance(self.exchange, Scram):
-            self.user = outcome.user
-            refresh(self.authenticator.users)
-            outcome = self.exchange.continue_with(self.authenticator.users.credential(outcome.user))
-        if isinstance(outcome, CheckPassword):
-            fits = await self.authenticator.check(outcome)
-            outcome = Accepted(outcome.user) if fits else Rejected("authentication failure", outcome.user)
-        if isinstance(outcome, Accepted):
-            return self._settle(outcome)
-        if isinstance(outcome, Challenge | Rejected):
-            return outcome
-        raise AssertionError("an exchange asks for what belongs to another mechanism")
-
-    def _settle(self, outcome: Accepted) -> Accepted | Rejected:
-        """Nobody may act for somebody else, and whom the file no longer has may do nothing."""
-        if outcome.acting_for not in (None, outcome.user):
-            return Rejected("one user asks to act for another", outcome.user)
-        if self.authenticator.users.get(outcome.user) is None:
-            return Rejected("authentication failure", outcome.user)
-        self.authenticator.succeeded(self.client, outcome.user)
-        return outcome
+        So the time that the check took does not show: not for a user who does not exist, and not for one whose hash is
+        cheaper than another's.
+        """
+        now = self._clock.monotonic()
+        await asyncio.sleep(max(0.0, self._limiter.failed(client, user, now) - (now - since)))
 
 
 class RequireLogin:
@@ -130,15 +75,52 @@ class RequireLogin:
 class RequireOwnSender:
     """A user sends only as the addresses that the file of users gives them; the null reverse-path is everybody's."""
 
-    def __init__(self, users: Users) -> None:
-        self._users = users
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
 
     def sender(self, facts: Facts, offer: SenderOffered) -> Reply | None:
         """553 for somebody else's address."""
         if facts.user is None:
             return None
-        refresh(self._users)
-        user = self._users.get(facts.user)
+        user = self._store.user(facts.user)
         if user is None:
             return NOT_YOURS
         return None if offer.reverse_path is None or user.may_send_as(offer.reverse_path) else NOT_YOURS
+
+
+class LookUpOwnSender:
+    """The same for users who are kept elsewhere, or with tables that say who else may send as an address."""
+
+    def __init__(self, accounts: Accounts, tables: Sequence[RecipientTable] = ()) -> None:
+        self._accounts = accounts
+        self._tables = tables
+
+    async def sender(self, facts: Facts, offer: SenderOffered) -> Reply | None:
+        """553 for somebody else's address, 451 where that cannot be found out."""
+        if facts.user is None or offer.reverse_path is None:
+            return None
+        try:
+            if await self._accounts.may_send_as(facts.user, offer.reverse_path):
+                return None
+            return None if await permits(self._tables, offer.reverse_path, facts.user) else NOT_YOURS
+        except (AccountsAway, TableFailed) as error:
+            log.warning("%s: whose address it is cannot be found out: %s", facts.client_label, error)
+            return NOBODY_KNOWS
+
+
+async def permits(tables: Sequence[RecipientTable], address: Mailbox, user: str) -> bool:
+    """Whether tables let a user send as an address: its entry, or that of its whole domain, names them.
+
+    As with Postfix's smtpd_sender_login_maps, the first entry counts. Raises TableFailed.
+    """
+    for key in (f"{address.local_part.lower()}@{address.domain}", f"@{address.domain}"):
+        for table in tables:
+            entry = await table.find(key)
+            if entry is not None:
+                return any(_names(target, user) for target in entry)
+    return False
+
+
+def _names(target: Target, user: str) -> bool:
+    name = str(target) if isinstance(target, Mailbox) else target.local_part if isinstance(target, Name) else ""
+    return name.lower() == user.lower()

@@ -63,7 +63,7 @@ def _memory(options: ReceiveOptions) -> int:
 
 
 def _authenticator(options: ReceiveOptions, clock: Clock) -> Authenticator | None:
-    return None if options.users is None else Authenticator(options.users, clock)
+    return None if options.accounts is None else Authenticator(options.accounts, clock)
 
 
 class Listener:
@@ -125,8 +125,8 @@ class Listener:
         Their steps are those of their beginning, too.
         """
         known, authenticator = self._services.authenticator, _authenticator(options, self._services.clock)
-        if known is not None and options.users is not None:
-            authenticator = known.with_users(options.users)
+        if known is not None and options.accounts is not None:
+            authenticator = known.with_accounts(options.accounts)
         self._services = replace(self._services, options=options, authenticator=authenticator)
         self._services.memory.reload(_memory(options))
         self._admission.reload(
@@ -171,6 +171,8 @@ class Listener:
             for task in left_over:
                 task.cancel()
             await asyncio.gather(*left_over, return_exceptions=True)
+        if self._services.authenticator is not None:
+            self._services.authenticator.accounts.close()
 
     async def _accept_from(self, listening: socket.socket, number: int) -> None:
         """`number`: whose sockets they are, in the order of the starts."""

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from letterlock.accounts.user_file import Users
+from letterlock.accounts.backend import Accounts
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.mail.addresses import Mailbox
 from letterlock.mailauth.dkim.sign import Signer
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.check_dns_lists import DnsList
 from letterlock.receive.rate_limits import RateLimit
+from letterlock.recipients.directory import RecipientTable
 from letterlock.recipients.site import LocalSite
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
@@ -25,15 +26,17 @@ class ReceiveOptions:
     `max_inflight_octets` bounds the envelopes and contents of unaccepted messages of all sessions together, as they
     arrive, each twice, for a copy is made while it goes to disk; one largest message always fits. `expire_seconds` is
     how long delivery is tried. IPv6 clients are counted by /64. `signer` signs with DKIM; None: nobody does.
-    `mail_authentication` is what happens to mail that is not authentic. `users` may log in on submission listeners.
-    `site` knows the recipients of local domains; None: everybody exists, and there are no aliases. `rate_limits` bound
-    what is sent in a time, `dns_lists` say who is not welcome.
+    `mail_authentication` is what happens to mail that is not authentic. Users of `accounts` may log in on submission
+    listeners; `sender_tables` name those who may send as an address besides its owner. `site` knows the recipients of
+    local domains; None: everybody exists, and there are no aliases. `rate_limits` bound what is sent in a time,
+    `dns_lists` say who is not welcome.
     """
 
     hostname: str
     signer: Signer | None = None
     mail_authentication: MailAuthenticationOptions = field(default_factory=MailAuthenticationOptions)
-    users: Users | None = None
+    accounts: Accounts | None = None
+    sender_tables: tuple[RecipientTable, ...] = ()
     site: LocalSite | None = None
     rate_limits: tuple[RateLimit, ...] = ()
     dns_lists: tuple[DnsList, ...] = ()

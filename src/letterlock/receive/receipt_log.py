@@ -16,6 +16,7 @@ from letterlock.receive.session_counts import SessionCounts
 from letterlock.smtp.server_replies import TOO_MANY_ERRORS
 
 MAX_WORD_OCTETS = 320  # the longest mailbox has 64 + 1 + 255 octets (RFC 5321 section 4.5.3.1)
+FAIL2BAN_MECHANISMS = ("PLAIN", "LOGIN")  # that its filter postfix[mode=auth] names, of those that we offer
 _UNPRINTABLE = re.compile(r"[^ -\[\]-~]")  # the backslash too: it begins an escape
 _ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
 
@@ -156,14 +157,25 @@ class SessionJournal:
         self.mechanism, self.user = mechanism, user
 
     def auth_failed(self, mechanism: str, user: str | None, why: str) -> None:
-        """A login failed. A warning, as in Postfix: fail2ban looks for the word."""
+        """A login failed. A warning, as in Postfix: fail2ban looks for the word.
+
+        Its filter knows PLAIN and LOGIN, in any case of letters, and no newer mechanism: those are a "login", too.
+        """
         self._counts.failed_logins += 1
         form = "%(client)s: SASL %(mechanism)s authentication failed: %(why)s"
+        if mechanism not in FAIL2BAN_MECHANISMS:
+            form = "%(client)s: SASL login authentication failed: %(why)s, sasl_method=%(mechanism)s"
         values: dict[str, object] = {"mechanism": printable(mechanism), "why": printable(why)}
         if user:
             form += ", sasl_username=%(user)s"
             values["user"] = printable(user)
         log.warning(LogEvent("authentication-failed", form, client=self.client, **values))
+
+    def auth_aborted(self, mechanism: str, why: str) -> None:
+        """Nobody knows whether a login was right. In other words than a failure: fail2ban must not ban for it."""
+        form = "%(client)s: SASL %(mechanism)s authentication aborted: %(why)s"
+        values: dict[str, object] = {"mechanism": printable(mechanism), "why": printable(why)}
+        log.warning(LogEvent("authentication-aborted", form, client=self.client, **values))
 
     def queued(self) -> None:
         """A message of this session is on disk."""

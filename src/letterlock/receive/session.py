@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from letterlock.accounts.backend import AccountsAway, Caller, LoginExchange
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, ContentLost, LargeContent, head_of
 from letterlock.mail.envelope import Envelope
@@ -17,7 +18,7 @@ from letterlock.ports import Clock, Stream
 from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, Spool, StoreFailed
 from letterlock.queue.tasks import Lease
-from letterlock.receive.auth import FAILED, MECHANISMS, PLUS, PUT_OFF, Authenticator, AuthExchange
+from letterlock.receive.auth import AWAY, FAILED, PUT_OFF, Authenticator
 from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FAILED, MemoryBudget, store_reply
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.patience import Patience
@@ -121,7 +122,7 @@ class Session:
             met_at=met_at,
             may_relay=profile.may_relay(stream.peer, met_at=met_at),
         )
-        self._auth: AuthExchange | None = None
+        self._auth: LoginExchange | None = None
         self._mechanism = ""
         self._held_octets = 0
         self._spooling = Spooling(services.store)
@@ -139,7 +140,7 @@ class Session:
         try:
             if not self._profile.implicit_tls or await self._shake_hands():
                 if self._profile.implicit_tls:
-                    self._offer_auth()
+                    await self._offer_auth()
                 await self._converse()
             await self._stream.close()
         except OSError:
@@ -147,6 +148,7 @@ class Session:
         finally:
             self._limit.close()
             self._stream.abort()
+            self._abandon_auth()
             self._hold(0)
             for ended in self._pipeline.ended:
                 ended(self._facts)
@@ -442,14 +444,13 @@ class Session:
         if not await self._shake_hands():
             return False
         self._smtp.tls_established()
-        self._offer_auth()
+        await self._offer_auth()
         return True
 
-    def _offer_auth(self) -> None:
+    async def _offer_auth(self) -> None:
         """Inside TLS, on listeners where users log in."""
         if self._services.authenticator is not None and self._profile.role in SUBMITS:
-            plus = (PLUS,) if self._binding() else ()
-            self._smtp.offer_auth((*plus, *MECHANISMS))
+            self._smtp.offer_auth(await self._services.authenticator.offers(can_bind=self._binding() is not None))
 
     def _binding(self) -> bytes | None:
         """What channel binding ties a login to (RFC 9266)."""
@@ -465,24 +466,40 @@ class Session:
             self._smtp.refuse(PUT_OFF)
             return
         self._mechanism = mechanism
-        self._auth = authenticator.begin(mechanism, self._facts.client, self._binding())
+        self._abandon_auth()
+        caller = Caller(client=self._facts.client, met_at=self._facts.met_at, binding=self._binding())
+        self._auth = authenticator.accounts.begin(mechanism, caller)
         await self._go_on_with_auth(response)
 
     async def _go_on_with_auth(self, response: bytes | None) -> None:
-        auth = self._auth
-        if auth is None:
+        auth, authenticator = self._auth, self._services.authenticator
+        if auth is None or authenticator is None:
             raise AssertionError("no authentication is going on")
-        match await auth.step(response):
+        since, client = authenticator.now(), self._facts.client
+        try:
+            outcome = await auth.step(response)
+        except AccountsAway as error:
+            self._journal.auth_aborted(self._mechanism, str(error))
+            self._smtp.refuse(AWAY)
+            return
+        match outcome:
             case Challenge(data):
                 self._smtp.challenge(data)
             case Accepted(user):
+                authenticator.succeeded(client, user)
                 self._facts.user, self._facts.mechanism, self._facts.may_relay = user, self._mechanism, True
                 self._journal.authenticated(self._mechanism, user)
                 self._smtp.accept()
             case Rejected(why, user):
                 self._journal.auth_failed(self._mechanism, user or auth.user, why)
-                await auth.authenticator.slow_down(self._facts.client, user or auth.user)
+                await authenticator.slow_down(client, user or auth.user, since)
                 self._smtp.refuse(FAILED)
+
+    def _abandon_auth(self) -> None:
+        """The client began an authentication and does not end it."""
+        if self._auth is not None:
+            self._auth.abandon()
+            self._auth = None
 
     async def _shake_hands(self) -> bool:
         """Do the TLS handshake; False, with the connection dropped, when it fails."""

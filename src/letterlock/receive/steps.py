@@ -1,13 +1,16 @@
 """Which steps a listener runs. This list is the order of the pipeline; each step is in a module of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from letterlock.accounts.backend import Accounts
+from letterlock.accounts.file_store import FileStore
+from letterlock.accounts.stored import StoredAccounts
 from letterlock.ports import Clock, Rates, Resolver
 from letterlock.queue.observing import NOBODY, Observers
 from letterlock.receive.ask_milter import AskMilter
 from letterlock.receive.ask_policy import AskPolicy
-from letterlock.receive.auth import RequireLogin, RequireOwnSender
+from letterlock.receive.auth import LookUpOwnSender, RequireLogin, RequireOwnSender
 from letterlock.receive.authenticate_mail import AuthenticateMail, JudgeMail, RemoveForgedResults
 from letterlock.receive.check_dns_lists import CheckDnsLists
 from letterlock.receive.header_duties import CompleteHeader
@@ -22,6 +25,7 @@ from letterlock.receive.seal_arc import SealArc
 from letterlock.receive.sign_dkim import SignDkim
 from letterlock.receive.tls_steps import HeedTlsRequiredNo, RequireTls
 from letterlock.receive.trace import AddReceived
+from letterlock.recipients.directory import RecipientTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +48,9 @@ def steps_of(profile: Profile, options: ReceiveOptions, around: Surroundings) ->
     """The steps of a listener, in the order in which they run."""
     if profile.requires_tls and not profile.implicit_tls:
         yield RequireTls()
-    if profile.role in SUBMITS and options.users is not None:
+    if profile.role in SUBMITS and options.accounts is not None:
         yield RequireLogin()
-        yield RequireOwnSender(options.users)
+        yield _own_sender(options.accounts, options.sender_tables)
     if options.rate_limits and around.rates is not None:
         yield LimitRates(options.rate_limits, around.rates(), around.clock.monotonic)
     yield RequireRoom(around.memory, around.has_room_on_disk)
@@ -57,6 +61,13 @@ def steps_of(profile: Profile, options: ReceiveOptions, around: Surroundings) ->
     for service in profile.policies:
         yield AskPolicy(service)
     yield from message_steps(profile, options, around.judge, around.observers)
+
+
+def _own_sender(accounts: Accounts, tables: Sequence[RecipientTable]) -> Step:
+    """Which addresses a user may send as; a file of users is asked without waiting."""
+    if isinstance(accounts, StoredAccounts) and isinstance(accounts.store, FileStore) and not tables:
+        return RequireOwnSender(accounts.store)
+    return LookUpOwnSender(accounts, tables)
 
 
 def recipient_steps(options: ReceiveOptions, now: Callable[[], float]) -> Iterator[Step]:

@@ -1,0 +1,46 @@
+"""The file of users as a store: read again when it has changed."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from letterlock.accounts.user_file import BadUsers, User, Users
+from letterlock.sasl.scram import ScramCredential
+
+log = logging.getLogger("letterlock.accounts")
+
+
+class FileStore:
+    """The users of a file."""
+
+    has_scram = True
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises BadUsers."""
+        self._users = Users(path)
+
+    def user(self, name: str) -> User | None:
+        """A user, now."""
+        self._refresh()
+        return self._users.get(name)
+
+    async def get(self, name: str) -> User | None:
+        """A user."""
+        return self.user(name)
+
+    async def password_fits(self, name: str, password: str) -> bool:
+        """Whether a password is the user's: in a thread, for it takes tens of milliseconds."""
+        self._refresh()
+        return await asyncio.to_thread(self._users.password_fits, name, password)
+
+    async def credential(self, name: str) -> ScramCredential:
+        """The user's credential, or a false one."""
+        self._refresh()
+        return self._users.credential(name)
+
+    def _refresh(self) -> None:
+        """Read the file again if it has changed; a file with mistakes leaves the users that were known."""
+        try:
+            self._users.refresh()
+        except BadUsers as error:
+            log.warning("the users that were known still hold: %s", error)
