@@ -1,7 +1,9 @@
 # The two commands: `make demo` (the lab: an internet in a box, and attackers) and `make test` (everything).
-.PHONY: demo test quick lint types imports docs prose unit man dist deb deb-check soak bench mutation clean help
+.PHONY: demo test quick lint types imports docs prose unit coverage man dist deb deb-check soak bench mutation clean help
 BIN := .venv/bin
 CHECKS := lint types imports docs prose
+# One more than processors: tests that start programs wait for them half of the time.
+TEST_WORKERS := $(shell expr $$(nproc) + 1)
 # The folders whose tests start programs or servers by the hundred take minutes; these take seconds.
 QUICK := $(addprefix tests/,config deliver discover dsn identity inspect mail mailauth mtasts policy queue receive report \
 	resolver routing schedule smtp state tlsrpt)
@@ -11,6 +13,7 @@ help:
 	@echo "make test   set up, real peers included, then run every check and test"
 	@echo "make quick  the tests that a change breaks most often, within a minute"
 	@echo "make lint types imports docs prose unit   one check at a time"
+	@echo "make coverage   the tests once more, with the lines and branches that they ran (half as long again)"
 	@echo "make man    manual pages and shell completions, from the commands (packaging/man, packaging/completions)"
 	@echo "make dist   source distribution and wheel, built twice and compared, checked, installed and run"
 	@echo "make deb    a package for Debian 12, from make dist"
@@ -62,8 +65,12 @@ prose: .make/dev
 	$(BIN)/python tools/prose.py
 
 unit: .make/dev .make/debian
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Tracing costs a third of the processor's time, so it is not part of `make test`.
+coverage: .make/dev .make/debian
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/coverage run -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
 
 man: .make/dev
