@@ -5,8 +5,8 @@ CHECKS := lint types imports docs prose
 # One more than processors: tests that start programs wait for them half of the time.
 TEST_WORKERS := $(shell expr $$(nproc) + 1)
 # The folders whose tests start programs or servers by the hundred take minutes; these take seconds.
-QUICK := $(addprefix tests/,config deliver discover dsn identity inspect mail mailauth mtasts policy queue receive report \
-	resolver routing schedule smtp state tlsrpt)
+QUICK := $(addprefix tests/,accounts companion config deliver discover dsn identity inspect mail mailauth metrics milter \
+	mtasts policy queue receive recipients report resolver routing sasl schedule smtp socketmap state tables tlsrpt)
 
 help:
 	@echo "make demo   set up, then run the attack lab"

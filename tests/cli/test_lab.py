@@ -90,9 +90,9 @@ def present(path: str) -> bool:
 
 
 async def read_until(reader: asyncio.StreamReader, wanted: str) -> str:
-    """What was printed up to and with the line that has the words. Fails at the end or after 20 seconds."""
+    """What was printed up to and with the line that has the words. Fails at the end or after a minute."""
     text = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while wanted not in text:
             line = (await reader.readline()).decode()
             assert line, f"ended without {wanted!r}:\n{text}"

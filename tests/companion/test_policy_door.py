@@ -166,7 +166,7 @@ async def test_a_bug_is_a_temporary_failure_and_the_door_stays_open() -> None:
     async with open_door(worlds) as running:
         worlds.worlds = None  # type: ignore[assignment]  # so that the decision raises
         client = await running.client()
-        assert await client.ask("QUERY example.org") == "TEMP a bug of the policy server, which its log describes"
+        assert await client.ask("QUERY example.org") == "TEMP internal error of the policy server: see its log"
         worlds.worlds = {}
         assert await client.ask("QUERY example.org") == "OK dane-only"
 

@@ -344,7 +344,7 @@ async def test_a_bug_at_one_host_leaves_the_others_to_be_tried(heard: Ear) -> No
     made = await attempt(make_task(), BODY, ports=make_ports(dialer, Broken(hosts=TWO_HOSTS)), options=OPTIONS)
     assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DELIVERED]
     assert second.messages == [BODY]
-    assert "4F2A1: a bug, at mx1.example.org" in heard.text
+    assert "4F2A1: internal error at mx1.example.org" in heard.text
     await dialer.aclose()
 
 
@@ -419,7 +419,7 @@ async def test_an_outcome_that_cannot_be_written_down_is_written_without_its_wor
     ((settlement, made),) = store.settled
     assert [outcome.kind for outcome in settlement.delivered] == [OutcomeKind.DELIVERED]
     assert [reason.code for reason in made.reasons] == [INTERNAL_ERROR]
-    assert "4F2A1: a bug, in writing the outcome" in heard.text
+    assert "4F2A1: internal error in writing the outcome" in heard.text
 
 
 async def test_the_log_cannot_change_what_became_of_a_message(
@@ -462,7 +462,7 @@ async def test_a_bug_in_looking_at_the_queue_ends_nothing(
     store.put(make_task())
     async with working(store, dialer):
         await until(lambda: store.settled)
-    assert "a bug, in looking at the queue" in heard.text
+    assert "internal error while looking at the queue" in heard.text
 
 
 async def test_a_bug_in_putting_off_is_followed_by_the_next_try(
@@ -484,7 +484,7 @@ async def test_a_bug_in_putting_off_is_followed_by_the_next_try(
     async with working(HandStore(HandClock()), dialer) as deliverer:
         monkeypatch.setattr(deliverer._leasing, "sweep", stumbling)
         await until(lambda: tries > 1)
-    assert "a bug, in putting off" in heard.text
+    assert "internal error while putting off" in heard.text
 
 
 async def test_a_lease_that_cannot_be_renewed_for_a_bug_leaves_the_others_renewed(heard: Ear) -> None:
@@ -499,7 +499,7 @@ async def test_a_lease_that_cannot_be_renewed_for_a_bug_leaves_the_others_renewe
     bad, good = (leases.hold(Lease(name, name, "example.org", clock.now()), lambda: None) for name in ("bad", "good"))
     await leases._renew_all()
     assert (bad.lease.expires_at, good.lease.expires_at) == (clock.now(), clock.now() + 300.0)
-    assert "bad: a bug, in renewing the lease" in heard.text
+    assert "bad: internal error while renewing the lease" in heard.text
 
 
 async def test_final_delivery_by_lmtp_survives_whatever_raises(heard: Ear) -> None:
@@ -542,4 +542,4 @@ async def test_a_bug_in_one_mailbox_leaves_the_others_their_mail(
     made = await deliver_locally(make_task(ANN, BOB), BODY, target, ports=make_ports(MemoryDialer()), options=OPTIONS)
     assert [outcome.kind for outcome in made.outcomes] == [OutcomeKind.DEFERRED, OutcomeKind.DELIVERED]
     assert str(tmp_path) not in made.outcomes[0].text, "senders read it"
-    assert "4F2A1: a bug, at " in heard.text
+    assert "4F2A1: internal error at " in heard.text

@@ -499,7 +499,7 @@ async def test_a_notification_that_cannot_be_composed_goes_out_without_its_words
     kept, message = await world.notification()
     assert kept.recipients == (SENDER,)
     assert "could not be delivered" in first_part(message)
-    assert "M1: a bug, in the notification" in caplog.text
+    assert "M1: internal error in the notification" in caplog.text
 
 
 async def test_what_cannot_be_said_at_all_keeps_nobody_else_waiting(
@@ -517,7 +517,7 @@ async def test_what_cannot_be_said_at_all_keeps_nobody_else_waiting(
         await world.try_all(OutcomeKind.FAILED)
     assert await world.reporter.report_due(), "M2 was told of"
     assert not await world.reporter.report_due(), "what remains waits for the next look, and does not spin"
-    assert "M1: a bug, in the notification without its words" in caplog.text
+    assert "M1: internal error in the notification without its words" in caplog.text
 
 
 async def test_a_delay_of_a_message_accepted_by_a_wrong_clock_is_told_with_a_time_to_come(world: World) -> None:

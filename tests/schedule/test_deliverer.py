@@ -337,7 +337,7 @@ async def test_a_bug_in_one_delivery_stops_no_other(store: HandStore, dialer: Me
     assert [outcome.text for outcome in settled["bug.example"].deferred] == [
         "bug.example: an error inside Letterlock; the log has the details"
     ]
-    assert "bug.example-1: a bug, at bug.example" in heard.text
+    assert "bug.example-1: internal error at bug.example" in heard.text
 
 
 async def test_leases_that_cannot_be_given_back_run_out(store: HandStore, dialer: MemoryDialer, heard: Ear) -> None:
@@ -346,7 +346,7 @@ async def test_leases_that_cannot_be_given_back_run_out(store: HandStore, dialer
     store.put(make_task())
     async with working(store, dialer, grace=0.01):
         await until(lambda: gate.waiting)
-    assert "run out by themselves" in heard.text
+    assert "cannot be returned and will expire" in heard.text
 
 
 async def test_a_place_that_keeps_failing_rests_and_what_is_due_there_is_put_off_untried(

@@ -53,5 +53,5 @@ def open_drop(options: Options) -> DropDirectory | None:
     try:
         return DropDirectory(options.drop_directory)
     except DropUnusable as error:
-        log.warning("%s: what local programs send while the server is down is not kept for it; %s", error, DROP_HINT)
+        log.warning("%s: mail that local programs send while the server is down is not kept; %s", error, DROP_HINT)
         return None

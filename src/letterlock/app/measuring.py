@@ -109,7 +109,7 @@ class Meter:
             try:
                 self.measure(parts)
             except Exception:  # mail goes on, whatever is wrong with the numbers
-                log.exception("a bug, in measuring; tried again in %.0f seconds", BUG_SECONDS)
+                log.exception("internal error while measuring; tried again in %.0f seconds", BUG_SECONDS)
                 pause = BUG_SECONDS
             await asyncio.sleep(pause)
 
@@ -200,7 +200,7 @@ class Meter:
             except StoreFailed as error:  # the deliverer, which asks far more often, warns of it
                 log.debug("the queue was not counted: %s", error)
             except Exception:  # as above
-                log.exception("a bug, in counting the queue; tried again in %.0f seconds", TALLY_SECONDS)
+                log.exception("internal error while counting the queue; tried again in %.0f seconds", TALLY_SECONDS)
             await asyncio.sleep(max(TALLY_SECONDS, TALLY_SHARE * (time.monotonic() - began)))
 
     def show_queue(self, tally: Tally, messages: int) -> None:

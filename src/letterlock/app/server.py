@@ -66,7 +66,7 @@ def spare_collector() -> None:
 
 
 def _report_loss(error: Exception, lost: int) -> None:
-    log.error("a bug, in an observer: %d events since the last such line are lost to it", lost, exc_info=error)
+    log.error("internal error in an observer: %d events since the last such line are lost to it", lost, exc_info=error)
 
 
 class Server:

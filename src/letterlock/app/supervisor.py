@@ -205,7 +205,7 @@ class _Supervisor:
         alive = {worker.number for worker in self._workers if worker.pid}
         self._reloading &= alive
         if self._reloading and time.monotonic() - self._reload_began > RELOAD_SECONDS:
-            log.error("workers that have not read the configuration again: %s", sorted(self._reloading))
+            log.error("workers that have not reloaded the configuration: %s", sorted(self._reloading))
             self._reloading.clear()
         if not self._reloading:
             notify_ready(SERVING)

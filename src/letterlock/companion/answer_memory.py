@@ -155,7 +155,7 @@ class AnswerMemory:
     def _refreshed(self, task: "asyncio.Task[PolicyEntry]") -> None:
         self._refreshing.discard(task)
         if not task.cancelled() and (bug := task.exception()) is not None:
-            log.error("a policy could not be decided again: a bug", exc_info=bug)
+            log.error("internal error: a policy could not be decided again", exc_info=bug)
 
     def purge(self) -> int:
         """Forget everything; how many answers that were."""

@@ -227,8 +227,8 @@ class _Connection(asyncio.Protocol):
                 return NOT_FOUND
             return self._reply(kind, await self._entry(kind, hop))
         except Exception:  # whatever it is, Postfix must get an answer, and not a weaker one
-            log.exception("policy door: a bug")
-            return temporary("a bug of the policy server, which its log describes")
+            log.exception("policy door: internal error")
+            return temporary("internal error of the policy server: see its log")
 
     async def _entry(self, kind: bytes, hop: NextHop) -> PolicyEntry:
         if kind != b"TRANSPORT":

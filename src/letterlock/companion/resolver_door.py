@@ -90,7 +90,7 @@ class ResolverDoor:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (bug := task.exception()) is not None:
-            log.error("resolver door: a bug", exc_info=bug)
+            log.error("resolver door: internal error", exc_info=bug)
 
     def client(self, host: str, *, over_tcp: bool = False) -> Client | None:
         """Who asks; None if they may not."""

@@ -35,7 +35,7 @@ from letterlock.routing.routes import NextHop
 log = logging.getLogger("letterlock.deliver")
 
 MAX_REASONS = 20  # chosen: of one attempt, for the log and the notification; each host adds one or two
-_A_BUG = "%s: a bug, at %s; the message waits if no other host takes it"
+_A_BUG = "%s: internal error at %s; the message stays queued if no other host takes it"
 
 
 async def attempt(
@@ -414,7 +414,7 @@ class _Try:
     def _distrust(self, host: str, keywords: frozenset[str]) -> None:
         """Do without these extensions for the rest of this attempt, and at this host from now on."""
         words = ", ".join(sorted(keywords))
-        log.warning("%s: the session with %s was lost; it may break on %s, done without now", self._id, host, words)
+        log.warning("%s: the session with %s was lost; from now on it goes without %s", self._id, host, words)
         self._options = replace(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
         if self._pool is not None:
             self._pool.broken_offers.remember(host, self._options.port, keywords, self._ports.clock.now())

@@ -84,7 +84,7 @@ async def transact(
     except ContentLost:
         raise
     except Exception:
-        log.exception("%s: a bug, in the session with %s", envelope.id, server)
+        log.exception("%s: internal error in the session with %s", envelope.id, server)
         sending.done.lost, sending.done.broken = _a_bug(), True
     return sending.done
 

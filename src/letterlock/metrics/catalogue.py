@@ -207,7 +207,7 @@ FAMILIES = (
     # The processes
     _counter("worker_starts_total", "Starts of workers: more than there are workers means that some ended."),
     _counter("event_loop_stalls_total", "Times that a worker stood still for more than a second."),
-    _counter("observer_losses_total", "Events that an observer (log, metrics) failed to take, for a bug."),
+    _counter("observer_losses_total", "Events that an observer (log, metrics) failed to take because of a bug."),
     _process("cpu_seconds_total", MetricKind.COUNTER, "User and system CPU time of all workers, in seconds."),
     _process(
         "resident_memory_bytes", MetricKind.GAUGE, "Resident memory of all workers; what they share counts for each."

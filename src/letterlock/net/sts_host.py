@@ -67,7 +67,7 @@ class PolicyFolder:
             return
         policy = parse_policy(text)
         if isinstance(policy, InvalidPolicy):
-            log.error("%s is no policy, and is not served: %s", path, policy.detail)
+            log.error("%s is not a policy, and is not served: %s", path, policy.detail)
             return
         for oddity in policy.oddities:
             log.warning("%s: %s", path, oddity)
@@ -109,7 +109,7 @@ class StsHost:
             log.info("the certificate was renewed")
         except BadCertificate as error:  # half replaced, perhaps
             self._refused = states
-            log.warning("%s: the certificate that is in use stays", error)
+            log.warning("%s: the current certificate stays in use", error)
 
     async def _accept(self, bound: socket.socket, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()

@@ -104,7 +104,7 @@ class LookUpOwnSender:
                 return None
             return None if await permits(self._tables, offer.reverse_path, facts.user) else NOT_YOURS
         except (AccountsAway, TableFailed) as error:
-            log.warning("%s: whose address it is cannot be found out: %s", facts.client_label, error)
+            log.warning("%s: cannot find out whose address it is: %s", facts.client_label, error)
             return NOBODY_KNOWS
 
 

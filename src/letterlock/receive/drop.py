@@ -153,7 +153,7 @@ class DropCollector:
         except OSError as error:
             log.warning("%s: cannot be read from the drop: %s", message_id, error.strerror or error)
         except Exception:
-            log.exception("%s: a bug, in taking a message from the drop: it waits for the next start", message_id)
+            log.exception("%s: internal error in taking it from the drop: it waits for the next start", message_id)
             self._broken.add(message_id)
 
     async def _take_in(self, message_id: str) -> None:

@@ -239,7 +239,7 @@ class Listener:
         del self._sessions[task]
         self._admission.leave(peer)
         if not task.cancelled() and (bug := task.exception()) is not None:
-            log.error("a session with %s failed by a fault of our own", peer, exc_info=bug)
+            log.error("internal error: a session with %s failed", peer, exc_info=bug)
 
 
 def _turn_away(connection: socket.socket, stream: TcpStream, reply: Reply, counts: SessionCounts) -> None:

@@ -140,7 +140,7 @@ class ReportCollector(Watcher):
                     await self._store.lose(int(self._clock.now() // DAY_SECONDS), what, lost[what])
                 del lost[what]
         except StoreFailed as error:
-            log.warning("what is counted for reports waits: %s", error)
+            log.warning("counts for reports cannot be written yet: %s", error)
             self._keep(tally, messages, lost)
 
     def _keep(self, tally: TlsTally, messages: Counter[tuple[int, Observation]], lost: Counter[str]) -> None:

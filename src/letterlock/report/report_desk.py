@@ -48,8 +48,8 @@ class ReportDesk:
         try:
             return str(await self.take(content, message_id))
         except InvalidReport as error:
-            log.warning("%s: this mail to the report address is no report: %s", message_id, error)
-            return f"no report, dropped: {error}"
+            log.warning("%s: this mail to the report address is not a report: %s", message_id, error)
+            return f"not a report, dropped: {error}"
 
 
 def read_any_report(data: bytes, file_name: str = "") -> TlsReport | AggregateReport:

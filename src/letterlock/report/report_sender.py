@@ -91,7 +91,7 @@ class ReportSender:
             except StoreFailed as error:
                 log.warning("reports wait: %s", error)
             except Exception:
-                log.exception("a bug, in sending reports; they are tried again")
+                log.exception("internal error while sending reports; they will be tried again")
 
     async def send_due(self) -> None:
         """Send what is due and was not sent; retry what failed; forget what is old."""

@@ -126,7 +126,7 @@ class Reporter:
                 log.warning("%s: the notification waits: %s", message_id, error)
                 return False
             except Exception:
-                log.exception("%s: a bug, in %s to the sender", message_id, what)
+                log.exception("%s: internal error in %s to the sender", message_id, what)
             else:
                 return True
         return False
@@ -171,7 +171,7 @@ class Reporter:
         try:
             await self._store.notified(notice, dsn, now=now)
         except KeyError:
-            log.info("%s: removed before its sender was told: nobody is", notice.envelope.id)
+            log.info("%s: removed before its sender was notified: no notification is sent", notice.envelope.id)
             return False
         return True
 

@@ -227,7 +227,7 @@ class Deliverer:
         except StoreFailed as error:
             return self._store_failed(f"the queue cannot be read: {error}")
         except Exception:  # else the server would end, and end again after each start
-            log.exception("a bug, in looking at the queue")
+            log.exception("internal error while looking at the queue")
             return self._store_failed("the queue was not looked at")
         self._store_pause = STORE_PAUSE_SECONDS
         return pause
@@ -247,7 +247,7 @@ class Deliverer:
             except StoreFailed as error:
                 log.warning("the queue cannot be read: %s", error)
             except Exception:  # what waits for a busy host depends on this loop
-                log.exception("a bug, in putting off what cannot be tried; going on")
+                log.exception("internal error while putting off mail that cannot be tried; going on")
             await asyncio.sleep(SWEEP_SECONDS if found else SWEPT_SECONDS)
 
     async def _sweep_once(self) -> bool:
@@ -299,7 +299,7 @@ class Deliverer:
             try:
                 await self._settle(task, kept, made)
             except Exception:
-                log.exception("%s: a bug, in writing the outcome; it is written without its words", made.message_id)
+                log.exception("%s: internal error in writing the outcome; the replies are left out", made.message_id)
                 await self._settle(task, kept, without_words(made))
         finally:
             self._lease_keeper.drop(kept)
@@ -349,7 +349,7 @@ class Deliverer:
         self._deliveries.discard(delivery)
         self._places.given_back(delivery.get_name(), self._in_hand)
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
-            log.critical("a delivery could not be settled, for a bug; its lease will run out", exc_info=error)
+            log.critical("internal error: a delivery could not be settled; its lease will expire", exc_info=error)
 
     async def _deliver(self, task: DeliveryTask) -> None:
         me = asyncio.current_task(self._loop)
@@ -426,7 +426,7 @@ class Deliverer:
             log.warning("%s: the queue cannot be read: %s", task.lease.message_id, error)
             return deferred_whole(task, now=self._clock.now(), code=QUEUE_UNREADABLE)
         except Exception:
-            log.exception("%s: a bug, in the attempt; the message waits", task.lease.message_id)
+            log.exception("%s: internal error in the attempt; the message stays queued", task.lease.message_id)
             return deferred_whole(task, now=self._clock.now())
         except asyncio.CancelledError:
             if kept.lost:

@@ -77,7 +77,7 @@ class LeaseKeeper:
         except StoreFailed as error:
             log.warning("%s: the lease could not be renewed: %s", kept.lease.message_id, error)
         except Exception:  # the leases of all other messages depend on this loop
-            log.exception("%s: a bug, in renewing the lease", kept.lease.message_id)
+            log.exception("%s: internal error while renewing the lease", kept.lease.message_id)
 
     async def renew(self, kept: KeptLease) -> None:
         """Renew a lease now. Raises LeaseLost, StoreFailed."""

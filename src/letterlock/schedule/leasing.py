@@ -115,7 +115,7 @@ class Leasing:
         releases = (self._store.release(lease, next_attempt_at=until) for lease, until in leases)
         for failed in await asyncio.gather(*releases, return_exceptions=True):
             if isinstance(failed, StoreFailed):
-                log.error("leases cannot be given back, and run out by themselves: %s", failed)
+                log.error("leases cannot be returned and will expire: %s", failed)
             elif failed is not None:
                 raise failed
 

@@ -95,7 +95,7 @@ class Reserve:
                 log.warning("%s: cannot be given up: %s", self._path, error.strerror)
                 return False
         if not all_of_it:
-            log.error("the disk with the queue is full: the reserve is given up, and no new mail is accepted")
+            log.error("the disk with the queue is full: the reserve is released, and no new mail is accepted")
         return True
 
     def _held(self) -> int:

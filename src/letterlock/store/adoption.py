@@ -241,7 +241,7 @@ def _shrink(kept: SqliteStore) -> None:
         try:
             await kept.shrink()
         except StoreFailed as error:
-            log.info("no room can be given back to the disk: %s", error)
+            log.info("free space in the database cannot be returned to the disk: %s", error)
 
     task = asyncio.ensure_future(shrink())
     _shrinking.add(task)

@@ -84,7 +84,7 @@ class _Delivery:
         except ContentLost:
             raise
         except Exception:
-            log.exception("%s: a bug, at %s; the message waits", self._envelope.id, self._server)
+            log.exception("%s: internal error at %s; the message stays queued", self._envelope.id, self._server)
             self._broke()
         return self._handed
 

@@ -198,7 +198,7 @@ def _deliver(target: Maildir, letter: Letter, recipient: Mailbox, token: str) ->
     except ContentLost:
         raise
     except Exception:
-        log.exception("%s: a bug, at %s; the message waits", letter.message_id, shown)
+        log.exception("%s: internal error at %s; the message stays queued", letter.message_id, shown)
         _, code, text = unforeseen("the mailbox")  # the sender reads it: no path
         return outcomes.deferred(recipient, code, text)
 

@@ -41,7 +41,9 @@ def find_notices(db: sqlite3.Connection, limit: int) -> list[Notice]:
             try:
                 notices.append(_notice(db, message_id, kind))
             except Damaged as error:
-                log.critical("%s: its sender cannot be told, its row in the queue is damaged: %s", message_id, error)
+                log.critical(
+                    "%s: its row in the queue is damaged, its sender cannot be notified: %s", message_id, error
+                )
                 run(db, set_aside, message_id)
     return notices
 
@@ -58,7 +60,7 @@ def find_delays(db: sqlite3.Connection, accepted_before: float, limit: int) -> l
         try:
             notices.append(_notice(db, message_id, NoticeKind.DELAYED))
         except Damaged as error:
-            log.critical("%s: its sender cannot be told, its row in the queue is damaged: %s", message_id, error)
+            log.critical("%s: its row in the queue is damaged, its sender cannot be notified: %s", message_id, error)
             run(db, "mark_all_warned", message_id)
     return notices
 
