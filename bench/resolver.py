@@ -43,10 +43,10 @@ class Served:
 
 
 @contextmanager
-def upstream(delay: float, zones: int = 200, names: int = 5) -> Iterator[Served]:
+def upstream(delay: float, zones: int = 200, names: int = 5, *, kind: str = "names") -> Iterator[Served]:
     """An upstream in a process of its own."""
     command = [sys.executable, "-m", "bench.resolver_upstream", "--delay", str(delay)]
-    command += ["--zones", str(zones), "--names", str(names)]
+    command += ["--zones", str(zones), "--names", str(names), "--kind", kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())

@@ -6,6 +6,7 @@ anchor, and serves until its standard input ends. Replies are made once and kept
 
 import argparse
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -37,6 +38,29 @@ def world(zones: int, names: int) -> NameSpace:
     return NameSpace(made)
 
 
+def destinations(zones: int, names: int) -> NameSpace:
+    """A root, `bench.`, and mail domains `uN.bench.` without signatures and `sN.bench.` with TLSA; hosts at each."""
+    root, tld = Zone(".", key=ZoneKey.make()), Zone("bench.", key=ZoneKey.make(), denial=Denial.NSEC3)
+    root.delegate(tld)
+    made = [root, tld]
+    for number, letter in itertools.product(range(zones), "us"):
+        key = ZoneKey.make() if letter == "s" else None
+        zone = Zone(f"{letter}{number}.bench.", key=key, denial=Denial.NSEC3)
+        zone.add(zone.origin.to_text(), "MX", *(f"{10 * host} mx{host or ''}" for host in range(names)))
+        for host in range(names):
+            zone.add(f"mx{host or ''}", "A", "127.0.0.1")
+            if key is not None:
+                zone.add(f"_25._tcp.mx{host or ''}", "TLSA", TLSA)
+        tld.delegate(zone)
+        made.append(zone)
+    for zone in made:
+        zone.publish(Validity.around(time.time()))
+    return NameSpace(made)
+
+
+KINDS = {"names": world, "destinations": destinations}
+
+
 class Upstream(asyncio.DatagramProtocol):
     """Answers after a delay, from a table that fills itself."""
 
@@ -63,9 +87,9 @@ class Upstream(asyncio.DatagramProtocol):
             asyncio.get_running_loop().call_later(self._delay, self._transport.sendto, answer, addr)
 
 
-async def serve(zones: int, names: int, delay: float) -> None:
+async def serve(kind: str, zones: int, names: int, delay: float) -> None:
     """Serve until standard input ends."""
-    space = world(zones, names)
+    space = KINDS[kind](zones, names)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: Upstream(space, delay), local_addr=("127.0.0.1", 0))
     port = transport.get_extra_info("sockname")[1]
@@ -79,9 +103,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zones", type=int, default=200)
     parser.add_argument("--names", type=int, default=5)
+    parser.add_argument("--kind", choices=KINDS, default="names", help="names to look up, or mail domains")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each reply")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.zones, arguments.names, arguments.delay))
+    asyncio.run(serve(arguments.kind, arguments.zones, arguments.names, arguments.delay))
 
 
 if __name__ == "__main__":
