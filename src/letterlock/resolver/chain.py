@@ -35,6 +35,7 @@ from letterlock.resolver.inquiry import (
     expires_at_of,
     ttl_of,
 )
+from letterlock.resolver.known_names import ancestor as ancestor_of
 from letterlock.resolver.number_names import algorithm_name, digest_name, utc
 from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
@@ -83,7 +84,7 @@ class Chain(Inquiry):
         questions: list[Question] = []
         anchor = self._anchor_zone(name)
         for labels in range(len(anchor), len(name) + 1) if anchor is not None else ():
-            ancestor = name.split(labels)[1]
+            ancestor = ancestor_of(name, labels)
             known = self._zones.get(ancestor, self._now)
             if isinstance(known, Insecure):
                 break
@@ -109,7 +110,7 @@ class Chain(Inquiry):
         for labels in range(len(anchor) + 1, len(name) + 1):
             if isinstance(state, Insecure):
                 break
-            cut: CutState = yield from self._cut(state, name.split(labels)[1])
+            cut: CutState = yield from self._cut(state, ancestor_of(name, labels))
             if isinstance(cut, Inside):
                 if cut.absent:
                     break

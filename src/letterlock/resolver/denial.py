@@ -16,6 +16,7 @@ from dns.rdtypes.ANY.NSEC3 import NSEC3
 
 from letterlock.resolver.answer import Absence, Security
 from letterlock.resolver.budget import Spending
+from letterlock.resolver.known_names import ancestor, known
 
 SHA1 = 1  # the only hash algorithm of NSEC3 (RFC 5155 section 11)
 OPT_OUT = 0x01  # the only flag of an NSEC3 record (RFC 5155 section 3.1.2.1)
@@ -125,7 +126,7 @@ def deny_closer(denials: Denials, name: dns.name.Name, encloser: dns.name.Name, 
     for owner, record in denials.nsec:
         if _covers(owner, record, name, denials.zone) and _closest_encloser(owner, record, name) == encloser:
             return Denied(Absence.NXDOMAIN, Security.SECURE, _nsec_text(owner, record))
-    covering = _covering(denials, _ancestor(name, len(encloser) + 1), spending)
+    covering = _covering(denials, ancestor(name, len(encloser) + 1), spending)
     if covering is None:
         return None
     return Denied(Absence.NXDOMAIN, _opt_out_security(covering), _nsec3_text(covering))
@@ -146,15 +147,11 @@ def _covers(owner: dns.name.Name, record: NSEC, name: dns.name.Name, zone: dns.n
 def _closest_encloser(owner: dns.name.Name, record: NSEC, name: dns.name.Name) -> dns.name.Name:
     """The longest ancestor that a covered name shares with the names at both ends of the span: it exists."""
     shared = max(_shared_labels(name, owner), _shared_labels(name, record.next))
-    return _ancestor(name, shared)
+    return ancestor(name, shared)
 
 
 def _shared_labels(one: dns.name.Name, other: dns.name.Name) -> int:
     return one.fullcompare(other)[2]
-
-
-def _ancestor(name: dns.name.Name, labels: int) -> dns.name.Name:
-    return name.split(labels)[1]
 
 
 def _nsec_text(owner: dns.name.Name, record: NSEC) -> str:
@@ -194,8 +191,8 @@ def _nsec_nxdomain(denials: Denials, name: dns.name.Name) -> Denied | None:
 def _wildcard(encloser: dns.name.Name) -> dns.name.Name | None:
     """`*.encloser`, or None when that is too long to be a name, and so cannot exist."""
     try:
-        return dns.name.Name((b"*", *encloser.labels))
-    except (dns.name.NameTooLong, dns.name.LabelTooLong):
+        return known((b"*", *encloser.labels))
+    except dns.name.NameTooLong:
         return None
 
 
@@ -251,7 +248,7 @@ def _nsec3_text(each: _Hashed) -> str:
 def _candidates(denials: Denials, name: dns.name.Name) -> Iterator[dns.name.Name]:
     """The name and its ancestors down to the zone, longest first."""
     for labels in range(len(name), len(denials.zone) - 1, -1):
-        yield _ancestor(name, labels)
+        yield ancestor(name, labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +268,7 @@ def _prove_encloser(denials: Denials, name: dns.name.Name, spending: Spending) -
             continue
         if candidate == name or _parent_side(match.record) or has_type(match.record, _DNAME):
             return None
-        covering = _covering(denials, _ancestor(name, len(candidate) + 1), spending)
+        covering = _covering(denials, ancestor(name, len(candidate) + 1), spending)
         return _Encloser(candidate, match, covering) if covering else None
     return None
 

@@ -5,7 +5,7 @@ Anything else in it, however odd, is ignored.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dns.flags
@@ -18,7 +18,7 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.answer import FailureKind, Question
-from letterlock.resolver.rdata import RRset, SignedRRset, read_rdata
+from letterlock.resolver.rdata import RRset, SignedRRset, kind_of, read_rdata
 from letterlock.resolver.wire import Frame, Frames, Names, Unreadable, read_frames
 
 EDNS_PAYLOAD = 1232  # fits the 1,280 bytes that each IPv6 link carries, less 48 of headers (DNS flag day 2020)
@@ -34,13 +34,43 @@ _EDNS = struct.pack("!BHHIH", 0, RdataType.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)  
 Key = tuple[dns.name.Name, RdataType]
 
 
+class Section(Mapping[Key, SignedRRset]):
+    """The RRsets of one section by owner and type. Each is read when it is first asked for: many never are."""
+
+    def __init__(self, grouped: dict[Key, list[Frame]], names: Names, signatures: dict[Key, list[Frame]]) -> None:
+        self._grouped = grouped
+        self._names = names
+        self._signatures = signatures
+        self._read: dict[Key, SignedRRset] = {}
+
+    def __getitem__(self, key: Key) -> SignedRRset:
+        found = self._read.get(key)
+        if found is None:
+            rrset = _rrset(key, self._grouped[key], self._names)
+            found = self._read[key] = SignedRRset(rrset, _signatures(self._signatures.get(key, ()), self._names))
+        return found
+
+    def get(self, key: Key, default: SignedRRset | None = None) -> SignedRRset | None:  # type: ignore[override]  # narrower
+        """The RRset, if it is there."""
+        return self[key] if key in self._grouped else default
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._grouped
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._grouped)
+
+    def __len__(self) -> int:
+        return len(self._grouped)
+
+
 @dataclass(frozen=True, slots=True)
 class DNSReply:
     """A reply that answers its question: response code, answer and authority by owner and type."""
 
     rcode: dns.rcode.Rcode
-    answer: dict[Key, SignedRRset]
-    authority: dict[Key, SignedRRset]
+    answer: Mapping[Key, SignedRRset]
+    authority: Mapping[Key, SignedRRset]
     octets: int
     ede: int | None = None
 
@@ -82,11 +112,11 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | F
         text = dns.rcode.to_text(rcode)
         return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", frames.ede)
     answered = _ALIASES | {question.rdtype}
-    signatures = _signatures(frames, answered | _DENIALS)
+    signatures = _signature_frames(frames, answered | _DENIALS)
     return DNSReply(
         rcode=rcode,
-        answer=_signed(frames.answer, answered, frames.names, signatures),
-        authority=_signed(frames.authority, _DENIALS, frames.names, signatures),
+        answer=Section(_grouped(frames.answer, answered), frames.names, signatures),
+        authority=Section(_grouped(frames.authority, _DENIALS), frames.names, signatures),
         octets=len(wire),
         ede=frames.ede,
     )
@@ -104,34 +134,35 @@ def _mismatch(frames: Frames, question: Question, message_id: int) -> str | None
     return None
 
 
-def _signatures(frames: Frames, kinds: frozenset[RdataType]) -> dict[Key, dict[bytes, RRSIG]]:
+def _signature_frames(frames: Frames, kinds: frozenset[RdataType]) -> dict[Key, list[Frame]]:
     """The signatures over these types, in whatever section a server put them: each proves itself or nothing."""
-    found: dict[Key, dict[bytes, RRSIG]] = {}
+    found: dict[Key, list[Frame]] = {}
+    wire = frames.names.wire
     for frame in (*frames.answer, *frames.authority, *frames.additional):
         if frame.rdtype == _RRSIG and frame.rdclass == _IN:
-            covered = int.from_bytes(frames.names.wire[frame.start : min(frame.start + 2, frame.end)], "big")
+            covered = int.from_bytes(wire[frame.start : min(frame.start + 2, frame.end)], "big")
             if covered in kinds:
-                record, canonical = read_rdata(frames.names, _RRSIG, frame.start, frame.end)
-                if isinstance(record, RRSIG):
-                    found.setdefault((frame.owner, record.type_covered), {})[canonical] = record
+                found.setdefault((frame.owner, kind_of(covered)), []).append(frame)
     return found
 
 
-def _signed(
-    section: Iterable[Frame],
-    kinds: frozenset[RdataType],
-    names: Names,
-    signatures: dict[Key, dict[bytes, RRSIG]],
-) -> dict[Key, SignedRRset]:
-    """The RRsets of these types in a section."""
+def _signatures(frames: Sequence[Frame], names: Names) -> tuple[RRSIG, ...]:
+    """The signatures that can be read, each once."""
+    found: dict[bytes, RRSIG] = {}
+    for frame in frames:
+        record, canonical = read_rdata(names, _RRSIG, frame.start, frame.end)
+        if isinstance(record, RRSIG):
+            found[canonical] = record
+    return tuple(found.values())
+
+
+def _grouped(section: Iterable[Frame], kinds: frozenset[RdataType]) -> dict[Key, list[Frame]]:
+    """The records of these types by owner and type."""
     grouped: dict[Key, list[Frame]] = {}
     for frame in section:
         if frame.rdtype in kinds and frame.rdclass == _IN:
-            grouped.setdefault((frame.owner, RdataType.make(frame.rdtype)), []).append(frame)
-    return {
-        key: SignedRRset(_rrset(key, frames, names), tuple(signatures.get(key, {}).values()))
-        for key, frames in grouped.items()
-    }
+            grouped.setdefault((frame.owner, kind_of(frame.rdtype)), []).append(frame)
+    return grouped
 
 
 def _rrset(key: Key, frames: Sequence[Frame], names: Names) -> RRset:

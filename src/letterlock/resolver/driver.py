@@ -20,6 +20,7 @@ from letterlock.resolver.cache import Cache
 from letterlock.resolver.dns_message import DNSReply, Fault, query_wire, read_reply, truncated
 from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
 from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
+from letterlock.resolver.known_names import as_known, from_text
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.lookup_counts import LookupCounts
 from letterlock.resolver.rdata import SignedRRset
@@ -286,7 +287,7 @@ def _question(name: str | dns.name.Name, rdtype: int) -> Question:
     if kind in _META_TYPES:
         raise ValueError(f"{dns.rdatatype.to_text(kind)} cannot be asked for")
     try:
-        absolute = dns.name.from_text(name) if isinstance(name, str) else name.derelativize(dns.name.root)
+        absolute = from_text(name) if isinstance(name, str) else as_known(name.derelativize(dns.name.root))
     except (dns.exception.DNSException, ValueError) as error:
         raise ValueError(f"{name!r} is not a domain name: {error!s}") from None
     return Question(absolute.canonicalize(), kind)

@@ -196,9 +196,10 @@ class Inquiry:
         expires_at = self._now + MAX_NEGATIVE_TTL
         why = ""
         keys = usable_keys(zone.keys, self._settings.algorithms)
-        for (name, rdtype), signed in reply.authority.items():
+        for name, rdtype in reply.authority:
             if rdtype not in (_NSEC, _NSEC3) or not name.is_subdomain(zone.zone):
                 continue
+            signed = reply.authority[name, rdtype]
             yield Breathe()
             verified = verify(signed, zone.zone, keys, self._now, self._spending)
             if isinstance(verified, Unverified) or (verified.wildcard is not None and rdtype == _NSEC3):

@@ -40,6 +40,7 @@ from letterlock.resolver.inquiry import (
     ZoneCache,
     bogus,
 )
+from letterlock.resolver.known_names import ancestor, as_known
 from letterlock.resolver.rdata import RRset, SignedRRset
 from letterlock.resolver.zone import Insecure, Secure
 
@@ -125,7 +126,7 @@ class Lookup(Chain):
         if rdtype == _DS or anchor is None or self._negative_anchor(name) is not None:
             return None
         for labels in range(len(name), len(anchor) - 1, -1):
-            zone = self._zones.get(name.split(labels)[1], self._now)
+            zone = self._zones.get(ancestor(name, labels), self._now)
             if isinstance(zone, Insecure):
                 return None
             if isinstance(zone, Secure):
@@ -189,9 +190,9 @@ class Lookup(Chain):
         claimed = Absence.NXDOMAIN if reply.rcode == dns.rcode.NXDOMAIN else Absence.NODATA
         signers = dict.fromkeys(
             each.signer
-            for (_, kind), signed in reply.authority.items()
+            for owner, kind in reply.authority
             if kind in (_NSEC, _NSEC3)
-            for each in signed.signatures
+            for each in reply.authority[owner, kind].signatures
             if at.is_subdomain(each.signer)
         )
         for signer in list(signers)[:2]:
@@ -340,8 +341,9 @@ def _denial_step(zone: dns.name.Name, what: str, denied: Denied) -> ProofStep:
 
 def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:
     """How long an absence lasts by the SOA of a zone at or above a name (RFC 2308 section 5), an hour at most."""
-    for (owner, rdtype), signed in reply.authority.items():
+    for owner, rdtype in reply.authority:
         if rdtype == _SOA and name.is_subdomain(owner):
+            signed = reply.authority[owner, rdtype]
             minimum = min((record.minimum for record in signed.rrset if isinstance(record, SOA)), default=0)
             return min(minimum, signed.rrset.ttl, MAX_NEGATIVE_TTL)
     return 0
@@ -355,7 +357,7 @@ def _soa_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
 
 def _dname_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
     """The DNAME of a name above, which the answer begins with."""
-    owners = (name.split(labels)[1] for labels in range(len(name) - 1, 0, -1))
+    owners = (ancestor(name, labels) for labels in range(len(name) - 1, 0, -1))
     return next((found for owner in owners if (found := reply.answer.get((owner, _DNAME)))), None)
 
 
@@ -365,7 +367,7 @@ def _alias_target(signed: SignedRRset) -> dns.name.Name:
     if len(signed.rrset) != 1 or len(targets) != 1:
         kind = dns.rdatatype.to_text(signed.rdtype)
         raise Stuck(FailureKind.MALFORMED, f"{signed.name} has {len(signed.rrset)} {kind} records, {len(targets)} fit")
-    return targets[0].canonicalize()
+    return as_known(targets[0]).canonicalize()
 
 
 def _substitute(name: dns.name.Name, signed: SignedRRset) -> dns.name.Name:
@@ -373,6 +375,6 @@ def _substitute(name: dns.name.Name, signed: SignedRRset) -> dns.name.Name:
     target = _alias_target(signed)
     prefix = name.relativize(signed.name)
     try:
-        return prefix.derelativize(target).canonicalize()
+        return as_known(prefix.derelativize(target)).canonicalize()
     except dns.name.NameTooLong:
         raise Stuck(FailureKind.SERVFAIL, f"{name}: the name made by DNAME {signed.name} is too long") from None

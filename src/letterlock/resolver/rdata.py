@@ -4,8 +4,11 @@ A record that cannot be read as what its type says stays as opaque bytes beside 
 and nobody else (RFC 6698 section 4.1, RFC 4035 section 5.2); and the signature over all of them still holds.
 """
 
-from collections.abc import Iterator
+import functools
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import dns.exception
 import dns.name
@@ -13,15 +16,27 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+from dns.dnssectypes import Algorithm
 from dns.rdata import GenericRdata, Rdata
+from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.RRSIG import RRSIG
+from dns.rdtypes.ANY.SOA import SOA
+from dns.rdtypes.IN.A import A
 
+from letterlock.resolver.known_names import restore
 from letterlock.resolver.wire import Names, Unreadable
 
 _IN = dns.rdataclass.IN
 _NAME, _STRING = "name", "string"
 _Layout = tuple[int | str, ...]
+_R = TypeVar("_R", bound=Rdata)
+
+MAX_REMEMBERED = 1024  # records: some hundred zones' keys and denials, of one to two KB each
+RRSIG_HEAD = struct.Struct("!HBBIIIH")  # RFC 4034 section 3.1
+_SOA_NUMBERS = struct.Struct("!5I")  # RFC 1035 section 3.3.13
 
 # Where names lie in RDATA: those of RFC 1035, which may be compressed, and those that a receiver should decompress all
 # the same (RFC 3597 section 4, RFC 4034 sections 3.1.7 and 4.1.1). What follows the layout is taken as it is.
@@ -88,11 +103,135 @@ class SignedRRset:
 
 def read_rdata(names: Names, rdtype: RdataType, start: int, end: int) -> tuple[Rdata, bytes]:
     """A record's RDATA, read or opaque, and its canonical form."""
+    reader = _READERS.get(rdtype)
+    if reader is not None:
+        try:
+            read = reader(names, start, end)
+        except (Unreadable, IndexError, struct.error):
+            read = None
+        if read is not None:
+            return read
     plain, canonical = _expanded(names, rdtype, start, end)
+    return _parsed(rdtype, plain), canonical
+
+
+@functools.lru_cache(None)
+def _algorithm(number: int) -> Algorithm:
+    """A DNSSEC algorithm; there are 256."""
+    return Algorithm.make(number)
+
+
+@functools.lru_cache(1024)  # types that are used are far fewer
+def kind_of(rdtype: int) -> RdataType:
+    """The type of a number."""
+    return RdataType.make(rdtype)
+
+
+def _built(kind: type[_R], rdtype: RdataType, **values: object) -> _R:
+    """A record of values that are known to fit, as unpickling makes it: the constructor takes ten times as long."""
+    record = kind.__new__(kind)
+    restore(record, {"rdclass": _IN, "rdtype": rdtype, "rdcomment": None, **values})
+    return record
+
+
+def _rrsig(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    wire = names.wire
+    signer, at = names.read(start + RRSIG_HEAD.size)
+    if at > end:
+        return None
+    covered, algorithm, labels, ttl, expiration, inception, tag = RRSIG_HEAD.unpack_from(wire, start)
+    record = _built(
+        RRSIG,
+        RdataType.RRSIG,
+        type_covered=kind_of(covered),
+        algorithm=_algorithm(algorithm),
+        labels=labels,
+        original_ttl=ttl,
+        expiration=expiration,
+        inception=inception,
+        key_tag=tag,
+        signer=signer,
+        signature=wire[at:end],
+    )
+    return record, wire[start : start + RRSIG_HEAD.size] + signer.to_digestable() + wire[at:end]
+
+
+def _mx(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    exchange, at = names.read(start + 2)
+    if at != end:
+        return None
+    preference = names.wire[start : start + 2]
+    record = _built(MX, RdataType.MX, preference=int.from_bytes(preference, "big"), exchange=exchange)
+    return record, preference + exchange.to_digestable()
+
+
+def _soa(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    mname, at = names.read(start)
+    rname, at = names.read(at)
+    if at + _SOA_NUMBERS.size != end:
+        return None
+    serial, refresh, retry, expire, minimum = _SOA_NUMBERS.unpack_from(names.wire, at)
+    record = _built(
+        SOA,
+        RdataType.SOA,
+        mname=mname,
+        rname=rname,
+        serial=serial,
+        refresh=refresh,
+        retry=retry,
+        expire=expire,
+        minimum=minimum,
+    )
+    return record, mname.to_digestable() + rname.to_digestable() + names.wire[at:end]
+
+
+def _a(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    octets = names.wire[start:end]
+    if len(octets) != 4:
+        return None
+    return _built(A, RdataType.A, address=".".join(map(str, octets))), octets
+
+
+# What nearly every reply has. A record with anything odd about it is left to the general way, and to dnspython.
+_READERS: dict[int, Callable[[Names, int, int], tuple[Rdata, bytes] | None]] = {
+    RdataType.RRSIG: _rrsig,
+    RdataType.MX: _mx,
+    RdataType.SOA: _soa,
+    RdataType.A: _a,
+}
+
+
+@functools.lru_cache(MAX_REMEMBERED)
+def _parsed(rdtype: RdataType, plain: bytes) -> Rdata:
+    """RDATA without compression as a record. A zone's keys and the denials above it come with many replies."""
     try:
-        return dns.rdata.from_wire(_IN, rdtype, plain, 0, len(plain)), canonical
+        record = dns.rdata.from_wire(_IN, rdtype, plain, 0, len(plain))
     except (dns.exception.DNSException, ValueError):
-        return GenericRdata(_IN, rdtype, plain), canonical
+        return GenericRdata(_IN, rdtype, plain)
+    if type(record) is DNSKEY:
+        return KnownKey(_IN, rdtype, record.flags, record.protocol, record.algorithm, record.key)
+    return record
+
+
+class KnownKey(DNSKEY):
+    """A DNSKEY record that remembers its hash and its key tag (RFC 4034 appendix B)."""
+
+    __slots__ = ("_hash", "tag")
+
+    _hash: int
+    tag: int
+
+    def __init__(  # dnspython makes changed copies by the names of these
+        self, rdclass: RdataClass, rdtype: RdataType, flags: int, protocol: int, algorithm: int, key: bytes
+    ) -> None:
+        super().__init__(rdclass, rdtype, flags, protocol, algorithm, key)  # type: ignore[no-untyped-call]  # theirs
+        restore(self, {"_hash": hash(self.to_digestable()), "tag": self.key_id()})
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, DNSKEY) and self.to_digestable() == other.to_digestable())
 
 
 def opaque(record: Rdata) -> bytes | None:

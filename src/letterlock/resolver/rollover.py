@@ -24,6 +24,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
 from letterlock.resolver.budget import Budget, OutOfBudget, Spending
+from letterlock.resolver.known_names import from_text
 from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     ALGORITHMS,
@@ -258,7 +259,7 @@ def from_json(text: str) -> TrustPoint:
         values = json.loads(text)
         keys = tuple(_key_from(each) for each in values["keys"])
         return TrustPoint(
-            zone=dns.name.from_text(values["zone"]).canonicalize(),
+            zone=from_text(values["zone"]).canonicalize(),
             keys=keys,
             check_at=float(values["check_at"]),
             seen_at=float(values.get("seen_at", 0.0)),

@@ -23,8 +23,9 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.resolver.budget import OutOfBudget, Spending
+from letterlock.resolver.known_names import known
 from letterlock.resolver.number_names import algorithm_name, utc
-from letterlock.resolver.rdata import SignedRRset, opaque
+from letterlock.resolver.rdata import RRSIG_HEAD, KnownKey, SignedRRset, opaque
 
 ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
 SHA1_ALGORITHMS = frozenset({5, 7})  # accepted by default: treating them as insecure would let TLSA records vanish
@@ -58,13 +59,13 @@ def serial_before(one: int, other: int) -> bool:
     return one != other and (other - one) % (1 << 32) < _SERIAL_HALF
 
 
-@functools.lru_cache(maxsize=4096)
 def key_tag(key: DNSKEY) -> int:
     """The key tag (RFC 4034 appendix B)."""
-    return dns.dnssec.key_id(key)
+    return key.tag if isinstance(key, KnownKey) else key.key_id()
 
 
-def usable_keys(keys: Sequence[DNSKEY], algorithms: frozenset[int]) -> tuple[DNSKEY, ...]:
+@functools.lru_cache(maxsize=1024)  # zones whose names are looked up at about the same time
+def usable_keys(keys: tuple[DNSKEY, ...], algorithms: frozenset[int]) -> tuple[DNSKEY, ...]:
     """Zone keys of a supported algorithm that are not revoked (RFC 4034 section 2.1, RFC 5011 section 2.1)."""
     return tuple(
         key
@@ -175,10 +176,18 @@ def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.
     owner, wildcard = signed.name, None
     labels = len(owner) - 1
     if signature.labels < labels and not (owner.is_wild() and signature.labels == labels - 1):
-        wildcard = dns.name.Name((b"*", *owner.labels[-(signature.labels + 1) :]))
+        wildcard = known((b"*", *owner.labels[-(signature.labels + 1) :]))
         owner = wildcard
-    head = signature.to_wire(origin=signature.signer) or b""
-    prefix = head[:18] + signature.signer.to_digestable()
+    head = RRSIG_HEAD.pack(
+        signature.type_covered,
+        signature.algorithm,
+        signature.labels,
+        signature.original_ttl,
+        signature.expiration,
+        signature.inception,
+        signature.key_tag,
+    )
+    prefix = head + signature.signer.to_digestable()
     rr_head = owner.to_digestable() + signed.rdtype.to_bytes(2, "big") + b"\x00\x01"
     rr_head += signature.original_ttl.to_bytes(4, "big")
     records = (rr_head + len(each).to_bytes(2, "big") + each for each in signed.rrset.canonical)

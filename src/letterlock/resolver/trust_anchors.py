@@ -11,6 +11,8 @@ import dns.rdatatype
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
+from letterlock.resolver.known_names import as_known
+
 MAX_ANCHOR_LINES = 1000  # chosen: a file of anchors has a few; this only catches a wrong file
 
 # KSK-2017 and KSK-2024 of the root zone, as IANA publishes them.
@@ -96,7 +98,7 @@ def _parse_line(line: str, place: str) -> TrustAnchor | None:
         raise InvalidAnchor(f"{place}: {error!s}") from None
     if not isinstance(record, DS | DNSKEY):
         raise InvalidAnchor(f"{place}: not a DS or DNSKEY record")
-    return TrustAnchor(zone.canonicalize(), record)
+    return TrustAnchor(as_known(zone).canonicalize(), record)
 
 
 def root_anchors() -> tuple[TrustAnchor, ...]:

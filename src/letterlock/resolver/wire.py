@@ -13,6 +13,8 @@ import dns.exception
 import dns.name
 import dns.rdatatype
 
+from letterlock.resolver.known_names import KnownName, known
+
 MAX_RECORDS = 250  # in answer and authority: reading more would hold up everybody else; mail needs nothing near it
 MAX_POINTERS = 127  # in one name: a name has at most 127 labels, so more pointers can only be there to cost time
 MAX_TTL_VALUE = 0x7FFF_FFFF  # a TTL has 31 bits; a larger one counts as 0 (RFC 2181 section 8)
@@ -33,7 +35,7 @@ class Unreadable(ValueError):
 class Frame:
     """One record: its head, and where its RDATA lies in the message."""
 
-    owner: dns.name.Name
+    owner: KnownName
     rdtype: int
     rdclass: int
     ttl: int
@@ -48,7 +50,7 @@ class Frames:
     message_id: int
     flags: int
     rcode: int
-    questions: tuple[tuple[dns.name.Name, int, int], ...]
+    questions: tuple[tuple[KnownName, int, int], ...]
     answer: tuple[Frame, ...]
     authority: tuple[Frame, ...]
     additional: tuple[Frame, ...]
@@ -61,9 +63,9 @@ class Names:
 
     def __init__(self, wire: bytes) -> None:
         self.wire = wire
-        self._known: dict[int, dns.name.Name] = {}
+        self._known: dict[int, KnownName] = {}
 
-    def read(self, at: int) -> tuple[dns.name.Name, int]:
+    def read(self, at: int) -> tuple[KnownName, int]:
         """The name at an offset, and the offset after it. Raises Unreadable."""
         wire = self.wire
         try:
@@ -77,7 +79,7 @@ class Names:
         self._known[at] = name
         return name, end
 
-    def _spell(self, at: int) -> tuple[dns.name.Name, int]:
+    def _spell(self, at: int) -> tuple[KnownName, int]:
         wire, labels, end, lowest, pointers = self.wire, [], 0, at, 0
         while length := wire[at]:
             if length < _LABEL:
@@ -92,7 +94,7 @@ class Names:
                 raise Unreadable("a name has a bad label or a bad pointer")
             end, lowest, at = end or at + 2, target, target
         try:
-            return dns.name.Name((*labels, b"")), end or at + 1
+            return known((*labels, b"")), end or at + 1
         except dns.exception.DNSException:
             raise Unreadable("a name is too long") from None
 
@@ -123,7 +125,7 @@ def read_frames(wire: bytes) -> Frames:
     )
 
 
-def _questions(names: Names, count: int) -> tuple[tuple[tuple[dns.name.Name, int, int], ...], int]:
+def _questions(names: Names, count: int) -> tuple[tuple[tuple[KnownName, int, int], ...], int]:
     if count != 1:  # a query of ours has one, and whatever answers it repeats that one
         return (), _HEADER.size
     name, at = names.read(_HEADER.size)

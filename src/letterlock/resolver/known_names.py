@@ -1,0 +1,146 @@
+"""Domain names that remember what is asked of them again and again: their hash, their parent, their octets.
+
+A lookup hashes and compares the same few names dozens of times, and `dns.name.Name` goes through their letters each
+time: that was half of what a cold destination cost. A `KnownName` is made once for each spelling, as long as it is
+remembered, and it is as good as a Name everywhere: it equals and hashes as the Name of the same labels does.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import dns.name
+
+MAX_REMEMBERED = 4096  # names, of some 500 octets with all they remember; the lookups at one time need fewer
+MAX_NAME_OCTETS = 255  # RFC 1035 section 2.3.4
+_MAX_LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
+_set = object.__setattr__  # dnspython's objects let only their constructors set anything, which take 20 times as long
+_PLAIN = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)  # text whose labels are what stands between the dots
+
+
+def restore(made: object, fields: Mapping[str, object]) -> None:
+    """Give a fresh object of dnspython its values, which must be what its constructor would have made of them."""
+    for field, value in fields.items():
+        _set(made, field, value)
+
+
+class KnownName(dns.name.Name):
+    """An absolute name. `known` makes them."""
+
+    __slots__ = ("_digestable", "_folded", "_hash", "_parent", "_text", "_wire")
+
+    _folded: tuple[bytes, ...]
+    _hash: int
+    _parent: "KnownName | None"
+    _text: str | None
+    _wire: bytes
+    _digestable: bytes
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, dns.name.Name) and self._folded == _folded(other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return known, (self.labels,)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def is_absolute(self) -> bool:
+        """It always is."""
+        return True
+
+    def is_subdomain(self, other: dns.name.Name) -> bool:
+        """Whether this name is the other one, or below it."""
+        if self is other:
+            return True
+        above = _folded(other)
+        return bool(above) and self._folded[len(self._folded) - len(above) :] == above
+
+    def parent(self) -> "KnownName":
+        """The name without its first label. Raises NoParent for the root."""
+        if self._parent is None:
+            if len(self.labels) == 1:
+                raise dns.name.NoParent
+            _set(self, "_parent", known(self.labels[1:]))
+        return self._parent  # type: ignore[return-value]  # set above
+
+    def canonicalize(self) -> "KnownName":
+        """The name in lower case."""
+        return self if self.labels == self._folded else known(self._folded)
+
+    def to_text(self, omit_final_dot: bool = False, style: dns.name.NameStyle | None = None) -> str:
+        """The name as it stands in a zone file."""
+        if style is not None:
+            return super().to_text(omit_final_dot, style)
+        if self._text is None:
+            _set(self, "_text", super().to_text())
+        text: str = self._text  # type: ignore[assignment]  # set above
+        return text[:-1] if omit_final_dot and len(text) > 1 else text
+
+    def to_wire(
+        self,
+        file: Any | None = None,
+        compress: dns.name.CompressType | None = None,
+        origin: dns.name.Name | None = None,
+        canonicalize: bool = False,
+    ) -> bytes | None:
+        """The name's octets, or None when they go into a file, where they may be compressed."""
+        if file is not None:
+            return super().to_wire(file, compress, origin, canonicalize)
+        return self._digestable if canonicalize else self._wire
+
+    def to_digestable(self, origin: dns.name.Name | None = None) -> bytes:  # noqa: ARG002  # it is absolute already
+        """The octets in lower case (RFC 4034 section 6.2)."""
+        return self._digestable
+
+
+def _folded(name: dns.name.Name) -> tuple[bytes, ...]:
+    if type(name) is KnownName:
+        return name._folded  # noqa: SLF001  # our own
+    return tuple([label.lower() for label in name.labels])
+
+
+@functools.lru_cache(MAX_REMEMBERED)
+def known(labels: tuple[bytes, ...]) -> KnownName:
+    """The absolute name of these labels: none is empty but the last one, and none longer than RFC 1035 allows.
+
+    Raises NameTooLong.
+    """
+    wire = b"".join([bytes((len(label),)) + label for label in labels])
+    if len(wire) > MAX_NAME_OCTETS:
+        raise dns.name.NameTooLong
+    name = object.__new__(KnownName)
+    _set(name, "labels", labels)
+    _set(name, "_folded", tuple([label.lower() for label in labels]))
+    _set(name, "_hash", dns.name.Name.__hash__(name))
+    _set(name, "_wire", wire)
+    _set(name, "_digestable", wire.lower())  # no length octet is a letter: they are below 64
+    _set(name, "_parent", None)
+    _set(name, "_text", None)
+    return name
+
+
+def as_known(name: dns.name.Name) -> KnownName:
+    """The same name; it must be absolute."""
+    return name if type(name) is KnownName else known(name.labels)
+
+
+def from_text(text: str) -> KnownName:
+    """The absolute name of a text, as `dns.name.from_text` reads it. Raises what that raises."""
+    if _PLAIN.fullmatch(text):
+        labels = (*text.removesuffix(".").encode().split(b"."), b"")
+        if max(map(len, labels)) <= _MAX_LABEL_OCTETS:
+            return known(labels)
+    return as_known(dns.name.from_text(text))
+
+
+def ancestor(name: dns.name.Name, labels: int) -> KnownName:
+    """The name's last so many labels, of which the root's counts: at least one, at most all."""
+    return as_known(name) if labels == len(name.labels) else known(name.labels[-labels:])
