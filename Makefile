@@ -51,6 +51,7 @@ quick: .make/dev
 lint: .make/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint packaging/Containerfile
 
 types: .make/dev
 	$(BIN)/mypy
