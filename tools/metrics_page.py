@@ -17,8 +17,9 @@ listen = "127.0.0.1:9725"    # or "unix:/run/letterlock/metrics.sock"
 ```
 
 The metrics are at `/metrics`, as Prometheus text or OpenMetrics, whichever the client asks for. Only loopback addresses
-and sockets are accepted, unless you also write `public = true`. A scrape configuration for a Prometheus on the same
-machine:
+and sockets are accepted, unless you also write `public = true`. A request must name the server by an address, by
+`localhost`, by its `hostname`, or by one of `host_names`: otherwise a web page could read the metrics through the
+browser of somebody on this machine (DNS rebinding). A scrape configuration for a Prometheus on the same machine:
 
 ```yaml
 scrape_configs:
@@ -26,7 +27,9 @@ scrape_configs:
     static_configs: [{targets: ["127.0.0.1:9725"]}]
 ```
 
-[packaging/prometheus](../../packaging/prometheus) has alert rules, their tests, and a Grafana dashboard.
+[packaging/prometheus](../../packaging/prometheus) has alert rules, their tests, and a Grafana dashboard. The Debian
+package puts them into /usr/share/letterlock/prometheus. Name `letterlock.rules.yml` under `rule_files` of Prometheus,
+and import the dashboard into Grafana.
 
 - **All workers together.** Any worker answers for all. Counters outlive a worker that ends; the last second before a
   crash is lost.

@@ -294,6 +294,15 @@ class MetricsOptions:
             restart=True,
         ),
     ] = False
+    host_names: Annotated[
+        tuple[HostName, ...],
+        Key(
+            "metrics.host_names",
+            "Names by which Prometheus asks, besides `hostname`, loopback names and every address. Requests by other "
+            "names are refused, so that no web page reads the metrics by a name of its own (DNS rebinding).",
+            most=100,
+        ),
+    ] = ()
     count: Annotated[
         bool,
         Key(
