@@ -13,6 +13,7 @@ import pytest
 
 from letterlock.app.binding import StartFailed, bind_metrics
 from letterlock.app.history import History
+from letterlock.app.measuring import Meter, MetricsPlace
 from letterlock.app.vitals import vitals
 from letterlock.config import BadConfig, parse
 from letterlock.metrics.catalogue import LIMITS, LOOKUP_RESULTS
@@ -93,6 +94,17 @@ def test_no_endpoint_is_the_default_and_a_public_one_has_to_be_asked_for() -> No
     for text in ("unix:", "9725", "localhost:9725", ":9725"):
         with pytest.raises(BadConfig, match="unix:/run/letterlock"):
             parse(f'[metrics]\nlisten = "{text}"', "t")
+
+
+def test_names_by_which_the_endpoint_may_be_asked_are_configured_and_follow_a_reload() -> None:
+    text = '[metrics]\nlisten = "127.0.0.1:9725"\nhost_names = ["Mail.Example.org"]\n'
+    options = parse(f'hostname = "mx.example.org"\n{text}', "t")
+    meter = Meter(MetricsPlace(), lambda: options)
+    assert meter.names() == frozenset(("mx.example.org", "mail.example.org"))
+    options = parse('hostname = "mx.example.org"\n[metrics]\nlisten = "unix:/run/metrics"', "t")
+    assert meter.names() is None
+    with pytest.raises(BadConfig, match="host_names"):
+        parse('[metrics]\nhost_names = ["http://x/"]', "t")
 
 
 def test_a_socket_replaces_one_that_is_left_over_and_nothing_else(tmp_path: Path) -> None:

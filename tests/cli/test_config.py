@@ -204,3 +204,33 @@ def test_the_doors_addresses_are_tried_too(tmp_path: Path, monkeypatch: pytest.M
         done = CliRunner().invoke(config, ["check", "--config", str(path)])
     assert done.exit_code == 1
     assert f"cannot listen on {at}" in done.output
+
+
+LISTED = {"listen": "", "type": "Stream", "unit": "letterlock.socket", "activates": "letterlock.service"}
+
+
+@pytest.mark.parametrize(
+    ("listed", "exit_code", "said"),
+    [
+        (LISTED, 0, "ok       systemd holds 127.0.0.1:{port} for letterlock.service, by letterlock.socket"),
+        (LISTED | {"activates": "dovecot.service"}, 1, "hint: systemd holds 127.0.0.1:{port} for dovecot.service"),
+        (LISTED | {"listen": "0.0.0.0:{port}"}, 1, "write ListenStream=127.0.0.1:{port} there"),
+        (LISTED | {"type": "Datagram"}, 1, "another program has this port"),
+        ({}, 1, "another program has this port"),
+    ],
+)
+def test_a_port_that_systemd_holds_for_the_server_is_not_taken(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: dict[str, str], exit_code: int, said: str
+) -> None:
+    monkeypatch.setattr(checking, "_upstreams", lambda _: iter(()))
+    monkeypatch.setattr(checking, "surroundings", lambda _: iter(()))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        at = {"listen": (listed.get("listen") or "127.0.0.1:{port}").replace("{port}", str(port))}
+        (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho '{json.dumps([listed | at] if listed else [])}'\n")
+        (tmp_path / "systemctl").chmod(0o755)
+        path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+        done = run("check", "--config", str(path))
+    assert said.format(port=port) in done.output
+    assert done.exit_code == exit_code, done.output

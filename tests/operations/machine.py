@@ -18,6 +18,8 @@ from tests.interop.programs import find
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SECONDS = 120.0  # a guard against hanging, not a measure
+SPACES = ("--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private")
+PREFIXES = frozenset((sys.prefix, sys.base_prefix, str(ROOT)))  # the folders that commands of this checkout need
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _HIDDEN = ("apt-get", "apt", "git", "nft", "timedatectl")
 """Programs that a machine without the internet, and a test, must not really start: they are noted and succeed."""
@@ -84,18 +86,22 @@ def run(script: str, words: Mapping[str, str] | None = None) -> Done:
         assert name in script, f"{name!r} is not in the commands"
         script = script.replace(name, value)
     begun = time.monotonic()
-    spaces = ["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private"]
     done = subprocess.run(
-        [find("unshare"), *spaces, "bash", "-c", _outside()],
-        input=_inside(script),
+        [find("unshare"), *SPACES, "bash", "-c", files() + _SMALL + _ENTER],
+        input=inside(script),
         capture_output=True,
         text=True,
         check=False,
         timeout=SECONDS,
     )
-    out, _, failed = done.stdout.partition("\n::failed\n")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return Done(out, dict(_failures(failed)), time.monotonic() - begun)
+    return parse_output(done.stdout, time.monotonic() - begun)
+
+
+def parse_output(text: str, seconds: float) -> Done:
+    """What the commands printed, without the list of those that failed."""
+    out, _, failed = text.partition("\n::failed\n")
+    return Done(out, dict(_failures(failed)), seconds)
 
 
 def _failures(text: str) -> Iterator[tuple[str, int]]:
@@ -104,11 +110,10 @@ def _failures(text: str) -> Iterator[tuple[str, int]]:
         yield command.removeprefix("/opt/letterlock/.venv/bin/"), int(status)
 
 
-def _outside() -> str:
-    """Make the machine's files and network; then become it."""
-    python, prefixes = sys.executable, {sys.prefix, sys.base_prefix, str(ROOT)}
-    mounts = "\n".join(f"mounted {shlex.quote(each)}" for each in sorted(prefixes))
-    parents = {str(parent) for each in prefixes for parent in Path(each).parents} - {"/"}
+def files() -> str:
+    """Commands that make the machine's files and network, in `$root`; what they read is its script."""
+    mounts = "\n".join(f"mounted {shlex.quote(each)}" for each in sorted(PREFIXES))
+    parents = {str(parent) for each in PREFIXES for parent in Path(each).parents} - {"/"}
     opened = "\n".join(f'chmod o+x "$root{each}"' for each in sorted(parents))
     wrappers = "\n".join(_wrapper(name) for name in _MODULES)
     hidden = "\n".join(
@@ -139,14 +144,24 @@ mkdir -p "$root/opt/letterlock/.venv/bin" "$root/usr/local/sbin" "$root/var/worl
 cp -r {shlex.quote(str(ROOT / "packaging"))} "$root/opt/letterlock/packaging"
 {wrappers}
 {hidden}
-for name in systemctl journalctl; do
-    printf '#!/bin/sh\\nexec {python} {ROOT}/tests/operations/systemctl.py $0 "$@"\\n' >"$root/usr/local/sbin/$name"
-done
 chmod 755 "$root"/opt/letterlock/.venv/bin/* "$root"/usr/local/sbin/*
 cat >"$root/var/world/script"
-path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec chroot "$root" env -i PATH=$path PYTHON={python} HOME=/root LC_ALL=C.UTF-8 TZ=UTC bash /var/world/script
 """
+
+
+_SMALL = f"""
+for name in systemctl journalctl; do
+    made=$root/usr/local/sbin/$name
+    printf '#!/bin/sh\\nexec {sys.executable} {ROOT}/tests/operations/systemctl.py $0 "$@"\\n' >"$made"
+    chmod 755 "$made"
+done
+"""
+"""The systemd of most machines here: a small one, and quick."""
+ENVIRONMENT = (
+    f"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHON={sys.executable} HOME=/root "
+    "LC_ALL=C.UTF-8 TZ=UTC"
+)
+_ENTER = f'exec chroot "$root" env -i {ENVIRONMENT} bash /var/world/script'
 
 
 def _wrapper(name: str) -> str:
@@ -166,7 +181,7 @@ def _wrapper(name: str) -> str:
     return f"cat >$root/opt/letterlock/.venv/bin/{name} <<'WRAPPER'\n" + "\n".join(lines) + "\nWRAPPER"
 
 
-def _inside(script: str) -> str:
+def inside(script: str) -> str:
     """The commands, with a note of each that fails."""
     return f"""exec 2>&1
 cd {shlex.quote(str(ROOT))}
@@ -197,7 +212,7 @@ until_() { # until_ COMMAND...: wait until it succeeds
         sleep 0.2
     done
     echo "waited in vain for: $*"
-    tail -5 /var/log/letterlock.log
+    journalctl -n 5
     tail -3 /var/world/log
     return 1
 }

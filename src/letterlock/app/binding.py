@@ -10,10 +10,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from letterlock.app.activation import UnfitSocket, passed_for
+from letterlock.app.socket_units import SERVICE, SocketUnit, holder
 from letterlock.config import Endpoint, Options
 from letterlock.net.socket_address import socket_address
 
 BACKLOG = 512  # chosen: a burst of connections waits in the kernel, which caps it at net.core.somaxconn
+METRICS_KEY = "[metrics] listen"
 
 
 class StartFailed(Exception):
@@ -23,12 +25,15 @@ class StartFailed(Exception):
 def bind(endpoints: Sequence[Endpoint], *, shared: bool = False, datagram: bool = False) -> list[socket.socket]:
     """Bind every endpoint, or none; `shared`: others may bind the same ones (SO_REUSEPORT). Raises StartFailed."""
     with ExitStack() as undo:
-        sockets = [undo.enter_context(_bound(endpoint, shared=shared, datagram=datagram)) for endpoint in endpoints]
+        sockets = [undo.enter_context(bind_one(endpoint, shared=shared, datagram=datagram)) for endpoint in endpoints]
         undo.pop_all()
         return sockets
 
 
-def _bound(endpoint: Endpoint, *, shared: bool, datagram: bool = False, key: str = "`listen`") -> socket.socket:
+def bind_one(
+    endpoint: Endpoint, *, shared: bool = False, datagram: bool = False, key: str = "`listen`"
+) -> socket.socket:
+    """Bind one endpoint, which the configuration has under `key`. Raises StartFailed."""
     if not datagram and (passed := in_our_place(endpoint.address, endpoint.port)) is not None:
         return passed
     family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
@@ -46,7 +51,8 @@ def _bound(endpoint: Endpoint, *, shared: bool, datagram: bool = False, key: str
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise StartFailed(f"cannot listen on {endpoint}: {error.strerror}\n  hint: {_bind_hint(error, key)}") from None
+        hint = _bind_hint(error, endpoint, key)
+        raise StartFailed(f"cannot listen on {endpoint}: {error.strerror}\n  hint: {hint}") from None
     return bound
 
 
@@ -65,7 +71,7 @@ def bind_metrics(options: Options) -> Iterator[socket.socket | None]:
     if at is None:
         yield None
     elif isinstance(at, Endpoint):
-        with _bound(at, shared=False, key="[metrics] listen") as bound:
+        with bind_one(at, key=METRICS_KEY) as bound:
             yield bound
     elif (passed := in_our_place(str(at.path), None)) is not None:
         with passed:
@@ -111,9 +117,20 @@ def _is_left_over(path: Path) -> bool:
     return False
 
 
-def _bind_hint(error: OSError, key: str) -> str:
+def _bind_hint(error: OSError, endpoint: Endpoint, key: str) -> str:
     if error.errno == errno.EADDRINUSE:
+        if (held := holder(endpoint)) is not None:
+            return _held_hint(held, endpoint)
         return f"another program has this port; stop it, or choose another one in {key}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "ports below 1024 need root (and `user`, to give it up again), or systemd's AmbientCapabilities"
     return f"{key} takes addresses of this machine"
+
+
+def _held_hint(held: SocketUnit, endpoint: Endpoint) -> str:
+    holds = f"systemd holds {held.listen} for {held.service}, by {held.unit}"
+    if held.service != SERVICE:
+        return f"{holds}; stop that unit, or choose another port"
+    if held.listen != str(endpoint):
+        return f"{holds}; write ListenStream={endpoint} there, so that the server gets this very address"
+    return f"{holds}; start the server with `systemctl start {SERVICE}`, which passes it on"

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
-from letterlock.app.binding import StartFailed, bind
+from letterlock.app.binding import METRICS_KEY, StartFailed, bind_one
 from letterlock.app.resolving import UNFIT_HINT, validated_dns
+from letterlock.app.socket_units import SERVICE, holder
 from letterlock.app.surroundings import Found, surroundings
 from letterlock.config import BadConfig, Endpoint, Options, load
 from letterlock.config.dangers import dangers
@@ -100,17 +101,32 @@ def _binds(options: Options) -> Iterator[Found]:
     if is_running(options):
         yield Found("ok", "a server of this configuration is running, and has the addresses")
         return
-    dns, policy = options.keys.resolver_listen, options.keys.policy_listen
-    places = [*options.listen, *dns, *(each for each in policy if isinstance(each, Endpoint))]
+    fit = []
     with ExitStack() as bound:
-        try:
-            for wanted, datagram in ((places, False), (dns, True)):
-                for each in bind(wanted, datagram=datagram):
-                    bound.enter_context(each)
-        except StartFailed as error:
-            yield Found("error", str(error))
-            return
-    yield Found("ok", f"can listen on {', '.join(map(str, places))}")
+        for endpoint, datagram, key in _places(options):
+            try:
+                bound.enter_context(bind_one(endpoint, datagram=datagram, key=key))
+            except StartFailed as error:
+                unit = None if datagram else holder(endpoint)
+                if unit is not None and (unit.listen, unit.service) == (str(endpoint), SERVICE):
+                    yield Found("ok", f"systemd holds {endpoint} for {SERVICE}, by {unit.unit}, until it starts")
+                else:
+                    yield Found("error", str(error))
+            else:
+                fit.append(str(endpoint))
+    if fit:
+        yield Found("ok", f"can listen on {', '.join(dict.fromkeys(fit))}")
+
+
+def _places(options: Options) -> Iterator[tuple[Endpoint, bool, str]]:
+    """Each address that is bound, whether for datagrams, and the key that has it."""
+    keys, metrics = options.keys, options.metrics.listen
+    yield from ((each, False, "`listen`") for each in options.listen)
+    for datagram in (False, True):
+        yield from ((each, datagram, "[resolver] listen") for each in keys.resolver_listen)
+    yield from ((each, False, "[policy_server] listen") for each in keys.policy_listen if isinstance(each, Endpoint))
+    if isinstance(metrics, Endpoint):
+        yield metrics, False, METRICS_KEY
 
 
 def is_running(options: Options) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from letterlock import __version__
-from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.config import Options
 from letterlock.config.dangers import dangers
 from letterlock.config.reload_effects import contexts
@@ -45,8 +44,8 @@ class Loaded:
     mistakes: bool = False
 
 
-def facts(options: Options, alive: int, loaded: Loaded, now: float) -> Iterator[Fact]:
-    """All of them; `alive` is the number of workers that are."""
+def facts(options: Options, alive: int, loaded: Loaded, now: float, clock: bool | None = None) -> Iterator[Fact]:
+    """All of them; `alive` is the number of workers that are, `clock` whether the clock is known to be synchronised."""
     build = {"version": __version__, "python": platform.python_version()}
     yield _fact("build_info", (build, 1.0))
     yield _fact("workers", ({"state": "configured"}, options.workers), ({"state": "alive"}, alive))
@@ -56,8 +55,7 @@ def facts(options: Options, alive: int, loaded: Loaded, now: float) -> Iterator[
     yield _fact("disk_free_bytes", ({}, disk.free))
     yield _fact("disk_size_bytes", ({}, disk.total))
     yield _fact("disk_reserve_bytes", ({}, options.min_free_octets))
-    kept = clock_is_synchronised()
-    yield _fact("clock_synchronised", *(() if kept is None else (({}, float(kept)),)))
+    yield _fact("clock_synchronised", *(() if clock is None else (({}, float(clock)),)))
     yield _fact("config_last_reload_success_timestamp_seconds", ({}, loaded.at))
     yield _fact("config_last_reload_successful", ({}, float(not loaded.mistakes)))
     yield _fact("warnings", ({}, sum(1 for _ in dangers(options, now))))

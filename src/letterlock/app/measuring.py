@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.app.doors import Doors
 from letterlock.app.facts import Loaded, facts
 from letterlock.app.history import History
 from letterlock.app.vitals import vitals
-from letterlock.config import Options
+from letterlock.config import Endpoint, Options
 from letterlock.config.reload_effects import contexts
 from letterlock.metrics.catalogue import LAYOUT, LOOKUP_SECONDS, OTHER
 from letterlock.metrics.counting import Counting
@@ -37,6 +38,7 @@ MEASURE_SECONDS = 1.0  # a worker that is killed loses what it has counted since
 BUG_SECONDS = 60.0  # after a bug in measuring: one line a minute is enough to be found
 VITALS_EVERY = 5  # measurements: the descriptors of a busy server are many to list
 SILENT_SECONDS = 10.0  # then a worker is taken for dead, and its gauges do not count
+CLOCK_SECONDS = 60.0  # a clock that is no longer kept right takes hours to be wrong
 TALLY_SECONDS = 15.0  # as often as Prometheus asks, usually
 TALLY_SHARE = 20  # counting a long queue takes at most a twentieth of the time
 HOUR, DAY = 3_600.0, 86_400.0
@@ -80,6 +82,7 @@ class Meter:
         self._options = options
         self._began_at = time.time()
         self._measured = 0
+        self._clock: bool | None = None
         self.numbers.values[LAYOUT.place("letterlock_worker_starts_total")] += 1
         self.numbers.values[LAYOUT.place("process_start_time_seconds")] = self._began_at
         self._history = History(time.monotonic(), self._flow(self._total()))
@@ -93,15 +96,23 @@ class Meter:
         if self._listening is None:
             await self._run(parts)
             return
-        endpoint = MetricsEndpoint(self._listening, self.render)
+        endpoint = MetricsEndpoint(self._listening, self.render, self.names)
         await endpoint.start()
-        tallying = asyncio.create_task(self._tally_again(parts.store))
+        others = [asyncio.create_task(self._tally_again(parts.store)), asyncio.create_task(self._look_at_clock_again())]
         try:
             await self._run(parts)
         finally:
-            tallying.cancel()
-            await asyncio.wait((tallying,))
+            for each in others:
+                each.cancel()
+            await asyncio.wait(others)
             await endpoint.stop()
+
+    def names(self) -> frozenset[str] | None:
+        """The names that a request may ask us by; all, over a UNIX socket."""
+        options = self._options()
+        if not isinstance(options.metrics.listen, Endpoint):
+            return None
+        return frozenset(each.lower() for each in (options.hostname, *options.metrics.host_names))
 
     async def _run(self, parts: Parts) -> None:
         while True:
@@ -203,6 +214,11 @@ class Meter:
                 log.exception("internal error while counting the queue; tried again in %.0f seconds", TALLY_SECONDS)
             await asyncio.sleep(max(TALLY_SECONDS, TALLY_SHARE * (time.monotonic() - began)))
 
+    async def _look_at_clock_again(self) -> None:
+        while True:
+            self._clock = await asyncio.to_thread(clock_is_synchronised)
+            await asyncio.sleep(CLOCK_SECONDS)
+
     def show_queue(self, tally: Tally, messages: int) -> None:
         """Take note of how full the queue is."""
         self._set("letterlock_queue_messages", messages)
@@ -232,7 +248,7 @@ class Meter:
     def render(self, openmetrics: bool) -> str:
         """All metrics of all workers."""
         rows, alive = self._rows()
-        known = facts(self._options(), sum(alive), self._loaded(), time.time())
+        known = facts(self._options(), sum(alive), self._loaded(), time.time(), self._clock)
         return exposition(LAYOUT, LAYOUT.merged(rows, alive), known, openmetrics=openmetrics)
 
     def _flow(self, total: list[float]) -> list[float]:

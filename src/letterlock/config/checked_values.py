@@ -53,6 +53,11 @@ CREDENTIALS = ("%d/", "$CREDENTIALS_DIRECTORY/")
 USUAL_CREDENTIALS = Path("/run/credentials/letterlock.service")  # for commands that systemd did not start
 
 
+def credentials() -> Path:
+    """The directory of the credentials that systemd hands over."""
+    return Path(os.environ.get("CREDENTIALS_DIRECTORY") or USUAL_CREDENTIALS)
+
+
 def path_of(value: object, info: ValidationInfo) -> Path:
     """A path; a relative one is taken from the folder of the configuration, a credential from systemd's."""
     base: Path = (info.context or {}).get("base", Path())
@@ -61,7 +66,7 @@ def path_of(value: object, info: ValidationInfo) -> Path:
         raise wrong("names no file")
     for start in CREDENTIALS:
         if text.startswith(start):
-            return Path(os.environ.get("CREDENTIALS_DIRECTORY") or USUAL_CREDENTIALS) / text.removeprefix(start)
+            return credentials() / text.removeprefix(start)
     try:
         return base / Path(text).expanduser()
     except RuntimeError:  # as pathlib has it for a home that cannot be found

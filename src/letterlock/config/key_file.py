@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator, ValidationInfo
 
-from letterlock.config.checked_values import path_of
+from letterlock.config.checked_values import credentials, path_of
 from letterlock.config.mistakes import wrong
 
 KEY_OCTETS = 32  # of AES-256
@@ -61,6 +61,9 @@ def _read(path: Path) -> tuple[bytes, bool]:
         with path.open("rb") as file:
             return file.read(MAX_KEY_FILE_OCTETS + 1), is_shared(file.fileno())
     except FileNotFoundError:
+        if path.is_relative_to(credentials()):
+            hint = f"systemd makes it while the service runs, if the unit has LoadCredential={path.name}:FILE"
+            raise wrong(f"the credential {path} does not exist", hint) from None
         make = f"sh -Cc 'umask 077; openssl rand -base64 {KEY_OCTETS} > {path}'"
         hint = f"for a new queue: {make}; if mail waits, restore the key that it was encrypted with"
         raise wrong(f"{path} does not exist", hint) from None
