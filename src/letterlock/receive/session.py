@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from letterlock.accounts.backend import AccountsAway, Caller, LoginExchange
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, ContentLost, LargeContent, head_of
 from letterlock.mail.envelope import Envelope
@@ -18,7 +17,7 @@ from letterlock.ports import Clock, Stream
 from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, Spool, StoreFailed
 from letterlock.queue.tasks import Lease
-from letterlock.receive.auth import AWAY, FAILED, PUT_OFF, Authenticator
+from letterlock.receive.auth import Authenticator
 from letterlock.receive.limits import COPIES, NO_MEMORY, STORE_FAILED, MemoryBudget, store_reply
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.patience import Patience
@@ -26,8 +25,8 @@ from letterlock.receive.pipeline import Answer, Draft, Facts, Pipeline
 from letterlock.receive.profiles import SUBMITS, Profile
 from letterlock.receive.receipt_log import SessionJournal
 from letterlock.receive.session_counts import SessionCounts
+from letterlock.receive.session_login import SessionLogin
 from letterlock.receive.spooling import Spooling
-from letterlock.sasl.exchange import Accepted, Challenge, Rejected
 from letterlock.smtp.server import SmtpServer
 from letterlock.smtp.server_events import (
     MAX_COMMAND_OCTETS,
@@ -122,8 +121,9 @@ class Session:
             met_at=met_at,
             may_relay=profile.may_relay(stream.peer, met_at=met_at),
         )
-        self._auth: LoginExchange | None = None
-        self._mechanism = ""
+        self._login: SessionLogin | None = None
+        if services.authenticator is not None and profile.role in SUBMITS:
+            self._login = SessionLogin(services.authenticator, self._smtp, self._facts, self._journal, services.counts)
         self._held_octets = 0
         self._spooling = Spooling(services.store)
         self._pressed = False  # there is no memory for what came last: what can goes to the disk now
@@ -148,7 +148,8 @@ class Session:
         finally:
             self._limit.close()
             self._stream.abort()
-            self._abandon_auth()
+            if self._login is not None:
+                self._login.abandon()
             self._hold(0)
             for ended in self._pipeline.ended:
                 ended(self._facts)
@@ -306,10 +307,10 @@ class Session:
                 self._settle_recipient(event, await self._pipeline.recipient.run_waiting(self._facts, event))
             case MessageReceived():
                 await self._take(event)
-            case AuthOffered(mechanism, response):
-                await self._begin_auth(mechanism, response)
-            case AuthAnswered(response):
-                await self._go_on_with_auth(response)
+            case AuthOffered(mechanism, response) if self._login is not None:
+                await self._login.begin(mechanism, response, self._binding())
+            case AuthAnswered(response) if self._login is not None:
+                await self._login.go_on(response)
             case StartTlsRequested():
                 return await self._start_tls()
         return True
@@ -449,57 +450,12 @@ class Session:
 
     async def _offer_auth(self) -> None:
         """Inside TLS, on listeners where users log in."""
-        if self._services.authenticator is not None and self._profile.role in SUBMITS:
-            self._smtp.offer_auth(await self._services.authenticator.offers(can_bind=self._binding() is not None))
+        if self._login is not None:
+            await self._login.offer(self._binding())
 
     def _binding(self) -> bytes | None:
         """What channel binding ties a login to (RFC 9266)."""
         return self._stream.exporter_binding() if isinstance(self._stream, TlsStream) else None
-
-    async def _begin_auth(self, mechanism: str, response: bytes | None) -> None:
-        authenticator = self._services.authenticator
-        if authenticator is None:
-            raise AssertionError("AUTH was not offered")
-        if authenticator.is_put_off(self._facts.client):
-            self._journal.auth_failed(mechanism, None, "too many failed attempts")
-            self._services.counts.reached(PUT_OFF)
-            self._smtp.refuse(PUT_OFF)
-            return
-        self._mechanism = mechanism
-        self._abandon_auth()
-        caller = Caller(client=self._facts.client, met_at=self._facts.met_at, binding=self._binding())
-        self._auth = authenticator.accounts.begin(mechanism, caller)
-        await self._go_on_with_auth(response)
-
-    async def _go_on_with_auth(self, response: bytes | None) -> None:
-        auth, authenticator = self._auth, self._services.authenticator
-        if auth is None or authenticator is None:
-            raise AssertionError("no authentication is going on")
-        since, client = authenticator.now(), self._facts.client
-        try:
-            outcome = await auth.step(response)
-        except AccountsAway as error:
-            self._journal.auth_aborted(self._mechanism, str(error))
-            self._smtp.refuse(AWAY)
-            return
-        match outcome:
-            case Challenge(data):
-                self._smtp.challenge(data)
-            case Accepted(user):
-                authenticator.succeeded(client, user)
-                self._facts.user, self._facts.mechanism, self._facts.may_relay = user, self._mechanism, True
-                self._journal.authenticated(self._mechanism, user)
-                self._smtp.accept()
-            case Rejected(why, user):
-                self._journal.auth_failed(self._mechanism, user or auth.user, why)
-                await authenticator.slow_down(client, user or auth.user, since)
-                self._smtp.refuse(FAILED)
-
-    def _abandon_auth(self) -> None:
-        """The client began an authentication and does not end it."""
-        if self._auth is not None:
-            self._auth.abandon()
-            self._auth = None
 
     async def _shake_hands(self) -> bool:
         """Do the TLS handshake; False, with the connection dropped, when it fails."""
