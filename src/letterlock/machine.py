@@ -1,14 +1,33 @@
-"""The machine: how much memory it has for us (of a control group, cgroups(7)), and which start of it this is."""
+"""The machine: what it has for us (of a control group, cgroups(7)), and which start of it this is."""
 
 import os
+import resource
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 LEAST_OCTETS = 128 << 20  # two messages of the usual largest size, one coming in and one going out, with their copies
 MOST_OCTETS = 1 << 30  # beyond that, more mail at once makes nothing faster
+MOST_DESCRIPTORS = 1 << 20  # where there is no limit: what Linux allows a process (fs.nr_open)
 SHARE = 4  # of the memory: the rest is for the system's file cache, the caches of DNS, and the programs themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is: memory, processors, and the file descriptors that one process may have."""
+
+    memory_octets: int
+    processors: int
+    descriptors: int
+
+
+def this_machine() -> Machine:
+    """What this process finds."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    descriptors = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
+    return Machine(memory_octets(), len(os.sched_getaffinity(0)), descriptors)
 
 
 def content_octets(root: Path = Path("/")) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.handshake_slots import HostBusy
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
@@ -213,4 +214,38 @@ async def test_of_too_many_idle_sessions_the_one_idle_for_longest_is_ended(
     assert len(dialer.dialled) == 2
     await asyncio.wait(dialer.tasks, return_when=asyncio.FIRST_COMPLETED)
     assert [task.done() for task in dialer.tasks].count(True) == 1
+    await sender.pool.close()
+
+
+async def test_a_host_never_has_more_sessions_than_it_may(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer, options=replace(OPTIONS, max_connections_per_host=1))
+    together = await asyncio.gather(sender.send(), sender.send(), return_exceptions=True)
+    assert [isinstance(each, HostBusy) for each in together] == [False, True]
+    assert delivered(await sender.send()), "over the session that was kept"
+    assert len(dialer.dialled) == 1
+    await sender.pool.close()
+    assert delivered(await sender.send()), "nothing is counted that has ended"
+    await sender.pool.close()
+
+
+async def test_an_idle_session_that_cannot_be_used_makes_room_for_one_that_can(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer, options=replace(OPTIONS, max_connections_per_host=1))
+    assert delivered(await sender.send())
+    sender.options = replace(sender.options, ignore_ehlo=frozenset({"PIPELINING"}))
+    assert delivered(await sender.send())
+    assert len(dialer.dialled) == 2
+    assert sender.pool.displaced == 1
+    await sender.pool.close()
+
+
+async def test_a_session_that_breaks_is_counted_no_more(dialer: MemoryDialer, context: ServerContext) -> None:
+    dialer.handlers[ADDRESS] = Server(context, answers={".": [b""]})
+    sender = Sender(dialer, options=replace(OPTIONS, max_connections_per_host=1))
+    for _ in range(3):
+        assert not delivered(await sender.send())
+    assert len(dialer.dialled) == 3
     await sender.pool.close()

@@ -59,7 +59,7 @@ def test_replies_that_tell_of_a_limit_are_counted_as_that() -> None:
 
 
 def test_limits_of_delivery_count_their_hits() -> None:
-    slots = HandshakeSlots(1)
+    slots = HandshakeSlots(1, 100)
     slots.take("mx.example.org", ["192.0.2.1"], 25)
     for _ in range(2):
         try:

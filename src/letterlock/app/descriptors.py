@@ -9,12 +9,11 @@ import resource
 
 from letterlock.app.binding import StartFailed
 from letterlock.config import Options
+from letterlock.config.capacity import BESIDE, PER_DELIVERY
 from letterlock.net.dns.transport import MAX_QUERIES
 
 log = logging.getLogger("letterlock.serve")
-PER_DELIVERY = 3  # connections in the making at once to one host's addresses, and a Maildir's files
 LEAST = 128  # chosen: a server without mail has some 40 open, and each delivery and lookup takes a few
-BESIDE = 256  # the queue, policies over HTTPS, the control socket and its clients, the log
 
 
 def need(options: Options) -> int:

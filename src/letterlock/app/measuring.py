@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.app.doors import Doors
@@ -274,6 +274,7 @@ class Meter:
             "day": {"seconds": day.seconds, **dict(zip(SHOWN_PROTECTIONS, day.grown[len(FLOW) :], strict=True))},
             "loaded_at": loaded.at,
             "reload_failed": loaded.mistakes,
+            "capacity": {key: asdict(chosen) for key, chosen in options.capacity.by_key.items()},
             "upstreams": [_upstream(each) for each in self._upstreams],  # as this worker sees them
             "certificates": [
                 {"path": str(each.certificate_path), "not_after": each.not_after} for each in contexts(options)

@@ -28,6 +28,7 @@ def screen(found: Mapping[str, Any], now: float) -> Iterator[str]:
         yield from _resolver(state)
         yield from _certificates(state, now)
         yield from _workers(state["workers"], now)
+        yield from _capacity(state["capacity"])
     yield from _waiting(found["next_hops"])
     yield from _held(found["held_because"])
     yield ""
@@ -117,6 +118,13 @@ def _workers(workers: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
         parts = f"pid {each['process']}   up {span(now - each['began_at'])}   CPU {each['cpu_seconds']:,.0f} s"
         more = f"{octets(each['memory_octets'])}   {each['connections']} sessions   {each['deliveries']} deliveries"
         yield f"{name}   {parts}   {more}"
+
+
+def _capacity(chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Limits that depend on the machine, with their reasons."""
+    for key, each in chosen.items():
+        name = "Limits" if key == next(iter(chosen)) else ""
+        yield f"  {name:<9}  {each['value']:,} {key.rpartition('.')[2]} ({each['why']})"
 
 
 def _waiting(next_hops: Sequence[Mapping[str, Any]]) -> Iterator[str]:

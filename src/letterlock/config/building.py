@@ -9,6 +9,7 @@ from pathlib import Path
 import dns.name
 
 from letterlock.companion.options import PolicyServerOptions, ResolverDoorOptions
+from letterlock.config.capacity import Capacity, capacity
 from letterlock.config.declared import filled, is_written, value_of
 from letterlock.config.dkim_keys import signer
 from letterlock.config.limit_tables import dns_lists, rate_limits
@@ -21,7 +22,7 @@ from letterlock.config.sending import route_settings, sources
 from letterlock.config.tables import FileTable
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.keys import Key, declared
-from letterlock.machine import content_octets
+from letterlock.machine import content_octets, this_machine
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
@@ -41,13 +42,15 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     directory = keys.own_directory or default_state_directory()
     content = (keys.memory_octets or content_octets()) // 2  # half for what comes in, half for what goes out
     receive = _receive(file, keys, hostname, content)
+    workers = (os.cpu_count() or 1) if keys.workers == "auto" else keys.workers
+    chosen = _capacity(file, keys, workers, receive.max_connections)
     free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
     return filled(
         Options,
         file,
         source=source,
         hostname=hostname,
-        workers=(os.cpu_count() or 1) if keys.workers == "auto" else keys.workers,
+        workers=workers,
         listeners=listeners(file),
         users_file=keys.users_file,
         receive=receive,
@@ -63,8 +66,16 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         metrics=filled(MetricsOptions, file),
         deliver=filled(
-            DeliverOptions, file, hostname=hostname, max_content_octets=content, timeouts=filled(Timeouts, file)
+            DeliverOptions,
+            file,
+            hostname=hostname,
+            max_content_octets=content,
+            max_concurrent=chosen.max_concurrent.value,
+            max_idle_sessions=chosen.max_idle_sessions.value,
+            max_connections_per_host=chosen.max_connections_per_host.value,
+            timeouts=filled(Timeouts, file),
         ),
+        capacity=chosen,
         rules=rules(file.domain, file.sender, file.route, file.sender_route, source, lines),
         route_settings=route_settings(file),
         sources=sources(file, lines),
@@ -72,6 +83,21 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         srs_domain=file.forwarding.srs_domain,
         key_directories=tuple((name, each.directory) for name, each in file.dkim.items() if each.directory),
         keys=keys,
+    )
+
+
+def _capacity(file: FileTable, keys: ComposedKeys, workers: int, max_connections: int) -> Capacity:
+    """How much is sent at once; where the operator lets one place have more than usual, its host may have it too."""
+    usual = filled(DeliverOptions, file, hostname="").max_concurrent_per_destination
+    by_route = route_settings(file).max_concurrent.values()
+    return capacity(
+        this_machine(),
+        workers=workers,
+        max_connections=max_connections,
+        per_destination=max((usual, *by_route)),
+        max_concurrent=keys.max_concurrent,
+        max_idle_sessions=keys.max_idle_sessions,
+        max_connections_per_host=keys.max_connections_per_host,
     )
 
 

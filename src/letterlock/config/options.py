@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from letterlock.companion.options import PolicyServerOptions, ResolverDoorOptions
+from letterlock.config.capacity import Capacity
 from letterlock.config.checked_values import (
     AnchorFile,
     DnsEndpoint,
@@ -82,6 +83,39 @@ class ComposedKeys:
             least=1 << 20,
             most=1 << 40,
             restart=True,
+        ),
+    ] = None
+    max_concurrent: Annotated[
+        int | None,
+        DIVIDED,
+        Key(
+            "delivery.max_concurrent",
+            "Most deliveries at once. Unset: 500 for each processor that a worker uses, fewer where memory or file "
+            "descriptors are scarce, between 50 and 5,000.",
+            least=1,
+            most=10_000,
+        ),
+    ] = None
+    max_idle_sessions: Annotated[
+        int | None,
+        DIVIDED,
+        Key(
+            "delivery.max_idle_sessions",
+            "Most sessions kept for the next message; the one idle for longest is ended for another one. "
+            "Unset: as many as `max_concurrent`, and at least 100.",
+            least=1,
+            most=100_000,
+        ),
+    ] = None
+    max_connections_per_host: Annotated[
+        int | None,
+        DIVIDED,
+        Key(
+            "delivery.max_connections_per_host",
+            "Most sessions at once with one host name, and with one address, however many domains it serves. "
+            "Unset: 20, or as many as one destination may have, if that is more.",
+            least=1,
+            most=10_000,
         ),
     ] = None
     listen: Annotated[
@@ -360,6 +394,7 @@ class Options:
     signing_domains: tuple[str, ...] = ()  # that have keys of DKIM
     reporting: ReportingOptions = field(default_factory=ReportingOptions)
     deliver: DeliverOptions
+    capacity: Capacity  # what of that was chosen for this machine, and why
     metrics: MetricsOptions = MetricsOptions()
     rules: Rules
     route_settings: SettingsByRoute

@@ -17,6 +17,7 @@ def reloaded(running: Options, read: Options) -> Options:
         running,
         receive=receive,
         deliver=deliver,
+        capacity=read.capacity,
         signing_domains=read.signing_domains,
         rules=read.rules,
         resolver_door=read.resolver_door,

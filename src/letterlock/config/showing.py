@@ -48,7 +48,11 @@ def _declared(options: Options, data: Mapping[str, Any], lines: Mapping[tuple[st
             yield Shown(each.key.path, table[each.key.name], _origin(options, lines, place))
         else:
             field = _FOUND_OUT.get(each.key.path)
-            yield Shown(each.key.path, _plain(value if field is None else getattr(options, field)), DEFAULT)
+            chosen = options.capacity.by_key.get(each.key.path)
+            if chosen is not None:
+                yield Shown(each.key.path, chosen.value, f"{DEFAULT}: {chosen.why}")
+            else:
+                yield Shown(each.key.path, _plain(value if field is None else getattr(options, field)), DEFAULT)
 
 
 def _named(options: Options, data: Mapping[str, Any], lines: Mapping[tuple[str, ...], int]) -> Iterator[Shown]:

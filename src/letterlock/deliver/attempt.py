@@ -47,7 +47,7 @@ async def attempt(
     outcome; a session that `pool` kept is used before a new one. Never raises for DNS, TLS or a server; and what nobody
     foresaw is logged, and defers as any other trouble does.
 
-    Raises HostBusy when nothing was delivered and as many sessions with a host are being set up as may be.
+    Raises HostBusy when nothing was delivered and as many sessions with a host are being set up, or open, as may be.
     """
     return await _Try(task, body, ports, options, pool).run()
 
@@ -64,7 +64,9 @@ class _Try:
         self._options = options
         self._pool = pool
         self._handshake_slots = (
-            pool.handshake_slots if pool is not None else HandshakeSlots(options.max_handshakes_per_host)
+            pool.handshake_slots
+            if pool is not None
+            else HandshakeSlots(options.max_handshakes_per_host, options.max_connections_per_host)
         )
         self._id = task.lease.message_id
         self._locally: Attempt | None = None  # the whole attempt, where mail ends on this machine
@@ -324,7 +326,10 @@ class _Try:
             return None
         addresses.remove(race.address)
         turn.settle_on(race.address)
-        return race.address, await self._open(host, race.address, requirement, race.stream)
+        result = await self._open(host, race.address, requirement, race.stream)
+        if isinstance(result, Opened):
+            result.conversation.on_end = self._handshake_slots.opened(host, race.address, self._options.port)
+        return race.address, result
 
     async def _use(self, host: str, address: str, result: OpenResult) -> bool:
         """Send over a new session, if there is one; whether the attempt is over."""

@@ -92,6 +92,7 @@ class Conversation:
         self._events: deque[Event] = deque()
         self._step: Step | None = None  # what is waited for
         self._seconds = 0.0  # and how long it may take
+        self.on_end: Callable[[], None] | None = None  # called once, when the session is about to end
 
     def demand(self, proof: object) -> None:
         """Raises TypeError unless this is the proof for this very session."""
@@ -225,6 +226,7 @@ class Conversation:
 
     async def end(self) -> None:
         """Say QUIT where that is possible, and close. Does not wait for the answer, which changes nothing any more."""
+        self.release()
         try:
             if self._client.state in (ClientState.GREETED, ClientState.READY):
                 self._client.quit()
@@ -234,6 +236,12 @@ class Conversation:
             self.stream.abort()
         self._limit.close()
         await self.stream.close()
+
+    def release(self) -> None:
+        """Be counted no more among the sessions with the server: it is about to end."""
+        if (on_end := self.on_end) is not None:
+            self.on_end = None
+            on_end()
 
     def limit(self, seconds: float) -> float:
         """The time-out, cut to what the whole session has left."""

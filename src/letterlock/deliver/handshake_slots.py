@@ -1,6 +1,7 @@
-"""Slots for setting up sessions with one host, so that it never gets a crowd of handshakes at once.
+"""Slots for setting up sessions with one host, so that it never gets a crowd of handshakes or connections at once.
 
-A host counts by its name and by each of its addresses: many names may lead to one machine. Nobody waits here. A
+A host counts by its name and by each of its addresses: many names may lead to one machine, and many domains to one
+host. Nobody waits here. A
 delivery that finds a host busy gives back its slot and tries again when `freed` is called, so that one silent host
 delays no other destination (`parking.py`).
 """
@@ -21,56 +22,96 @@ class Busy(Exception):
 
 
 class HostBusy(Busy):
-    """As many sessions with a host are being set up as may be; `key` is what `freed` is called with."""
+    """As many sessions with a host are being set up, or are open, as may be; `key` is what `freed` is called with."""
 
-    def __init__(self, key: str, host: str) -> None:
-        super().__init__(key, f"{host}: as many sessions with it are being set up as max_handshakes_per_host allows")
+    def __init__(self, key: str, host: str, *, full: bool = False) -> None:
+        found = "are open as max_connections_per_host" if full else "are being set up as max_handshakes_per_host"
+        super().__init__(key, f"{host}: as many sessions with it {found} allows")
 
 
 def _nobody(_key: str) -> None:
     """Nobody comes again."""
 
 
-class HandshakeSlots:
-    """At most `each` sessions in the making with one host name, and with one address and port."""
+def _no_room(_key: str) -> bool:
+    """Nothing can be ended to make room."""
+    return False
 
-    def __init__(self, each: int) -> None:
+
+class HandshakeSlots:
+    """At most `each` sessions in the making with one host name, and with one address and port; and at most
+    `connections` with those that are open."""
+
+    def __init__(self, each: int, connections: int) -> None:
         self.freed: Callable[[str], None] = _nobody  # called with a key at which there may be something to do again
-        self.refusals = 0  # how often a host was busy, for monitoring
+        self.make_room: Callable[[str], bool] = _no_room  # ends an idle session with a host or address, if there is one
+        self.refusals = 0  # how often a host was busy with handshakes, for monitoring
+        self.fillings = 0  # how often all its connections were in use, for monitoring
         self.exhausted = 0  # how often an attempt had opened as many sessions as it may, for monitoring
         self._each = each
+        self._connections = connections
         self._taken: Counter[str] = Counter()
+        self._open: Counter[str] = Counter()
 
-    def reload(self, each: int) -> None:
-        """Take another limit from now on."""
-        self._each = each
+    def reload(self, each: int, connections: int) -> None:
+        """Take other limits from now on. Sessions beyond them stay until they end."""
+        self._each, self._connections = each, connections
 
     def take(self, host: str, addresses: Sequence[str], port: int) -> "HandshakeSlot":
         """A turn at a host, for those of its addresses that are not busy themselves. Raises HostBusy."""
-        keys = {address: f"[{address}]:{port}" for address in addresses}
-        free = [address for address in addresses if not self.busy(keys[address])]
-        if self.busy(host) or not free:
+        keys = {address: _key(address, port) for address in addresses}
+        free = [address for address in addresses if not self._crowded(keys[address])]
+        if self._crowded(host) or not free:
+            at = host if self._crowded(host) else keys[addresses[0]]
             self.refusals += 1
-            raise HostBusy(host if self.busy(host) else keys[addresses[0]], host)
-        turn = HandshakeSlot(self, host, {address: keys[address] for address in free})
-        self._taken.update((host, *(keys[address] for address in free)))
+            raise HostBusy(at, host)
+        roomy = [address for address in free if self._has_room(keys[address])]
+        if not self._has_room(host) or not roomy:
+            self.fillings += 1
+            raise HostBusy(keys[free[0]] if self._has_room(host) else host, host, full=True)
+        turn = HandshakeSlot(self, host, {address: keys[address] for address in roomy})
+        self._taken.update((host, *(keys[address] for address in roomy)))
         return turn
 
     def busy(self, key: str) -> bool:
         """Whether nobody may set up a session there now."""
+        return self._crowded(key) or self._full(key)
+
+    def _crowded(self, key: str) -> bool:
         return self._taken[key] >= self._each
 
-    def session_free(self, host: str) -> None:
-        """A session with the host waits to be used."""
+    def _full(self, key: str) -> bool:
+        return self._taken[key] + self._open[key] >= self._connections
+
+    def _has_room(self, key: str) -> bool:
+        """Whether there may be another connection, for which an idle one is ended if need be."""
+        return not self._full(key) or (self.make_room(key) and not self._full(key))
+
+    def opened(self, host: str, address: str, port: int) -> Callable[[], None]:
+        """Count a session until the function is called that this returns: once, when the session ends."""
+        keys = host, _key(address, port)
+        self._open.update(keys)
+        return lambda: self._count_out(self._open, keys)
+
+    def session_free(self, host: str, address: str, port: int) -> None:
+        """A session with the host waits to be used, or to be ended for another one with the same address."""
         self.freed(host)
+        self.freed(_key(address, port))
 
     def give_back(self, keys: Iterable[str]) -> None:
         """Count a turn out at each key."""
+        self._count_out(self._taken, keys)
+
+    def _count_out(self, counter: Counter[str], keys: Iterable[str]) -> None:
         for key in keys:
-            self._taken[key] -= 1
-            if not self._taken[key]:
-                del self._taken[key]
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
             self.freed(key)
+
+
+def _key(address: str, port: int) -> str:
+    return f"[{address}]:{port}"
 
 
 class HandshakeSlot:

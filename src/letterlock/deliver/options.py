@@ -64,7 +64,8 @@ class DeliverOptions:
     """How mail is sent. `hostname` is what we call ourselves in EHLO, `port` the MX hosts' port.
 
     `max_hosts`, `max_addresses` (of one host) and `max_sessions` bound one attempt (RFC 5321 section 5.1 wants at least
-    two addresses tried), `max_handshakes_per_host` the sessions with one host in the making at once. `source`: the
+    two addresses tried), `max_handshakes_per_host` the sessions with one host in the making at once, and
+    `max_connections_per_host` those that are open as well. `source`: the
     addresses that are dialled from. `max_waiting` leased tasks wait in memory for a seat, without their content; but
     for what was just accepted. `max_content_octets` bounds the contents in memory, of what was just accepted and of
     what is being sent, which counts twice; one delivery may always go on. A lease lasts
@@ -78,9 +79,7 @@ class DeliverOptions:
         int,
         Key("delivery.port", "Port of the MX hosts; TLSA records are asked for this port.", least=1, most=65535),
     ] = 25
-    max_concurrent: Annotated[
-        int, DIVIDED, Key("delivery.max_concurrent", "Most deliveries at once.", least=1, most=10_000)
-    ] = 50
+    max_concurrent: Annotated[int, DIVIDED] = 50
     max_concurrent_per_destination: Annotated[
         int,
         DIVIDED,
@@ -101,6 +100,7 @@ class DeliverOptions:
             most=10_000,
         ),
     ] = 4
+    max_connections_per_host: Annotated[int, DIVIDED] = 20
     source: SourceAddresses = ANY_SOURCE
     max_waiting: Annotated[int, DIVIDED] = 10_000
     max_hosts: Annotated[int, EACH] = 10

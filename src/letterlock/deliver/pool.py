@@ -41,7 +41,8 @@ class SessionPool:
 
     def __init__(self, clock: Clock, options: DeliverOptions) -> None:
         self.broken_offers = BrokenOffers()
-        self.handshake_slots = HandshakeSlots(options.max_handshakes_per_host)
+        self.handshake_slots = HandshakeSlots(options.max_handshakes_per_host, options.max_connections_per_host)
+        self.handshake_slots.make_room = self._end_one_at
         self.displaced = 0  # sessions that were ended to keep others, for monitoring
         self._clock = clock
         self._options = options
@@ -54,7 +55,7 @@ class SessionPool:
     def reload(self, options: DeliverOptions) -> None:
         """Keep sessions by other limits from now on; those that are kept end in their time."""
         self._options = options
-        self.handshake_slots.reload(options.max_handshakes_per_host)
+        self.handshake_slots.reload(options.max_handshakes_per_host, options.max_connections_per_host)
 
     def take(
         self,
@@ -123,7 +124,18 @@ class SessionPool:
             self._end(next(iter(self._order)))
         if self._timer is None:
             self._timer = self._loop.call_at(kept.until, self._end_idle)
-        self.handshake_slots.session_free(host)
+        self.handshake_slots.session_free(host, address, port)
+
+    def _end_one_at(self, key: str) -> bool:
+        """End the session idle for longest with a host, or with an address and port; whether there was one."""
+        for kept in self._order:
+            host, address, port, _, _ = kept.server
+            if key in (host, f"[{address}]:{port}"):
+                self.displaced += 1
+                kept.session.conversation.release()
+                self._end(kept)
+                return True
+        return False
 
     def _end_idle(self) -> None:
         """End those that were idle for too long; look again when the next one has been."""

@@ -59,7 +59,9 @@ LIMITS = {
     "max_concurrent_per_destination": "[delivery] max_concurrent_per_destination, or fewer after trouble there: "
     "mail that was due stayed in the queue",
     "max_handshakes_per_host": "[delivery] max_handshakes_per_host: a delivery waited",
-    "max_idle_sessions": "a kept session was ended for another one",
+    "max_connections_per_host": "[delivery] max_connections_per_host: a delivery waited",
+    "max_idle_sessions": "[delivery] max_idle_sessions, or max_connections_per_host: a kept session was ended for "
+    "another one",
     "memory_out": "memory_octets: a delivery waited",
     "max_waiting": "no room for deliveries that wait",
     "max_sessions": "an attempt opened as many sessions as it may, and ended",

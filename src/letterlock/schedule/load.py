@@ -27,6 +27,7 @@ def load_of(
         "max_concurrent": full,
         "max_concurrent_per_destination": leasing.crowdings,
         "max_handshakes_per_host": pool.handshake_slots.refusals,
+        "max_connections_per_host": pool.handshake_slots.fillings,
         "max_sessions": pool.handshake_slots.exhausted,
         "max_idle_sessions": pool.displaced,
         "memory_out": contents.refusals,
