@@ -29,6 +29,9 @@ NEXT_HOPS = 6
 STRANGERS_SENDERS = 3
 MISCHIEF_RATE = 0.01  # at each step of the protocol
 AWAIT_SHARE = 0.8  # of the turns begin with a server that is up; the others hit it as it starts
+ORDERLY_END_SECONDS = (
+    8.0  # between a worker that cannot start for the disk and the end of the others, on a busy machine
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +236,11 @@ def _outcome(
         blows=weather.counts,
         injected=weather.injected,
         stops=tuple(words for _, words in victim.stops),
-        unexpected_stops=tuple(words for at, words in victim.stops if not disasters.disk_failed_at(at)),
+        unexpected_stops=tuple(
+            words
+            for at, words in victim.stops
+            if not (disasters.disk_failed_at(at) or disasters.disk_failed_at(at - ORDERLY_END_SECONDS))
+        ),
         idle_refusals=tuple(
             f"{number}: {reply!r}" for number, (at, reply) in ledger.refused.items() if not disasters.disk_failed_at(at)
         ),
