@@ -19,7 +19,7 @@ _CONFIG = """\
 base_dir = {directory}/run
 state_dir = {directory}/state
 log_path = {directory}/dovecot.log
-protocols = lmtp
+protocols = lmtp{more_protocols}
 default_internal_user = nobody
 default_internal_group = nogroup
 default_login_user = nobody
@@ -44,7 +44,7 @@ service lmtp {{
     port = {place.port}
   }}
 {implicit}}}
-service stats {{
+{imap}service stats {{
   unix_listener stats-writer {{
     mode = 0666
   }}
@@ -67,6 +67,18 @@ _IMPLICIT = """\
     ssl = yes
   }}
 """
+_IMAP = """\
+service imap-login {{
+  inet_listener imap {{
+    address = {place.address}
+    port = {place.port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+"""
+IMAP_PASSWORD = "of every user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +115,12 @@ def dovecot(
     key: Path,
     tls: bool,
     implicit: Place | None = None,
+    imap: Place | None = None,
 ) -> Iterator[Dovecot]:
-    """A Dovecot for some users; mail for FULL, if he is one, does not fit.
+    """A Dovecot for some users; mail for FULL, if it is one, does not fit.
 
-    With `tls` it offers STARTTLS; at `implicit` it speaks TLS from the first octet.
+    With `tls` it offers STARTTLS; at `implicit` it speaks TLS from the first octet. At `imap` users read their mail,
+    with IMAP_PASSWORD.
     """
     need_root("dovecot")
     directory.mkdir(mode=0o755)
@@ -115,7 +129,8 @@ def dovecot(
     shutil.chown(mail, NOBODY, NOBODY)
     socket = directory / "lmtp"
     lines = (
-        f"{user}::{NOBODY}:{NOBODY}::{mail}/{user}::{'userdb_quota_rule=*:bytes=1' if user == FULL else ''}"
+        f"{user}:{{PLAIN}}{IMAP_PASSWORD}:{NOBODY}:{NOBODY}::{mail}/{user}::"
+        + ("userdb_quota_rule=*:bytes=1" if user == FULL else "")
         for user in users
     )
     (directory / "users").write_text("\n".join(lines) + "\n")
@@ -130,6 +145,8 @@ def dovecot(
             socket=socket,
             place=place,
             implicit="" if implicit is None else _IMPLICIT.format(place=implicit),
+            more_protocols="" if imap is None else " imap",
+            imap="" if imap is None else _IMAP.format(place=imap),
         )
     )
     log = directory / "dovecot.log"

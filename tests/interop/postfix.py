@@ -105,9 +105,16 @@ def receiver(
 
 @contextmanager
 def sender(
-    directory: Path, place: Place, *, hostname: str, relay_host: Place, tls_level: str, **others: str
+    directory: Path,
+    place: Place,
+    *,
+    hostname: str,
+    relay_host: Place,
+    tls_level: str,
+    services: str = "",
+    **others: str,
 ) -> Iterator[Postfix]:
-    """A Postfix that sends everything through a relay host; `others` are further parameters."""
+    """A Postfix that sends everything through a relay host; `services`, `others`: more lines and parameters."""
     directory.mkdir(mode=0o755)
     parameters = {
         "relayhost": f"[{relay_host.address}]:{relay_host.port}",
@@ -119,7 +126,7 @@ def sender(
         "smtp_bind_address": "127.0.0.1",
         **others,
     }
-    with _postfix(directory, place, hostname, parameters) as postfix:
+    with _postfix(directory, place, hostname, parameters, services=services) as postfix:
         yield postfix
 
 
@@ -145,13 +152,22 @@ def companion_sender(
 
 @contextmanager
 def _postfix(
-    directory: Path, place: Place, hostname: str, parameters: Mapping[str, str], resolv_conf: str | None = None
+    directory: Path,
+    place: Place,
+    hostname: str,
+    parameters: Mapping[str, str],
+    resolv_conf: str | None = None,
+    *,
+    services: str = "",
 ) -> Iterator[Postfix]:
     need_root("postfix")
     log = directory / "postfix.log"
     etc = _configure(directory, place, hostname, parameters, log)
     if resolv_conf is not None:
         _chroot_smtp(directory, resolv_conf)
+    if services:
+        with (etc / "master.cf").open("a") as file:
+            file.write(services)
 
     def ready() -> bool:
         wrapped = parameters.get("smtpd_tls_wrappermode") == "yes"
