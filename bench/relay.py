@@ -5,6 +5,7 @@
 
 `--mail-authentication` compares Letterlock with itself instead: plain, signing with DKIM, and checking what comes.
 `--counting` does too: without counters, with them (the default), and with the endpoint for Prometheus.
+`--statistics` does too: without statistics, and with them (the default).
 
 Postfix, OpenSMTPD and Letterlock, in turn, each alone on the machine while it is measured, in a room of name spaces
 (relay_box) with the same source, sink, certificates, signed zones and disk. Needs root. The table goes to standard
@@ -37,6 +38,7 @@ from bench.relay_peers import (
     mail_authentication,
     mixed_peers,
     peers,
+    statistics,
 )
 from bench.relay_report import Report, describe_machine, table
 from bench.relay_rounds import Bench, Outcome, Part
@@ -65,6 +67,16 @@ class Choice:
     directory: Path
     mail_authentication: bool = False
     counting: bool = False
+    statistics: bool = False
+
+    @property
+    def variants(self) -> list[Peer]:
+        """Those of Letterlock that are compared; none: all peers are."""
+        if self.counting:
+            return counting()
+        if self.statistics:
+            return statistics()
+        return mail_authentication() if self.mail_authentication else []
 
 
 def parts(choice: Choice) -> list[Part]:
@@ -175,8 +187,7 @@ def inside(choice: Choice, directory: Path) -> int:
     """Measure, and hand the results out; 1 when a round failed."""
     start = time.monotonic()
     machine = describe_machine(directory)
-    own = counting() if choice.counting else mail_authentication() if choice.mail_authentication else ()
-    with furnished(directory, own) as (bench, found, unbound):
+    with furnished(directory, choice.variants) as (bench, found, unbound):
         versions = {peer.name: peer.version() for peer in found}
         report = Report(parts=parts(choice), peers=versions, rounds=choice.rounds, machine=machine)
         measure(bench, found, report)
@@ -217,8 +228,10 @@ def read_choice(arguments: Sequence[str]) -> Choice:
         "--mail-authentication", action="store_true", help="Letterlock alone: what DKIM and checks cost"
     )
     parser.add_argument("--counting", action="store_true", help="Letterlock alone: what counters and metrics cost")
+    parser.add_argument("--statistics", action="store_true", help="Letterlock alone: what statistics cost")
     given = parser.parse_args(arguments)
-    if given.write_doc and (given.part != "all" or given.mail_authentication or given.counting):
+    alone = given.mail_authentication or given.counting or given.statistics
+    if given.write_doc and (given.part != "all" or alone):
         parser.error("--write-doc needs all parts and all peers")
     if min(given.rounds, given.messages, given.mixed_messages) < 1:
         parser.error("at least one round and one message")

@@ -173,6 +173,14 @@ def counting() -> list["Peer"]:
     ]
 
 
+def statistics() -> list["Peer"]:
+    """Letterlock without statistics, and with them."""
+    return [
+        Letterlock("without statistics", more="[statistics]\ncount = false\n"),
+        Letterlock("with statistics"),
+    ]
+
+
 Peer = Postfix | OpenSmtpd | Letterlock
 
 

@@ -23,9 +23,18 @@ SHARED_MODULE_NAMES = {
     },  # "DMARC evaluation", "check_host() evaluates" (RFC 7208 section 2.4)
     "verify": {"mailauth/arc", "mailauth/dkim"},  # signatures are verified, not evaluated (RFC 6376 section 6)
     # each verb that is a folder has its click command, its page for people and its JSON under the same three names
-    "command": {"cli/check", "cli/check_mail", "cli/log", "cli/probe", "cli/queue", "cli/setup", "sendmail"},
-    "text": {"cli/check", "cli/check_mail", "cli/probe", "cli/queue"},
-    "values": {"cli/check", "cli/check_mail", "cli/probe"},
+    "command": {
+        "cli/check",
+        "cli/check_mail",
+        "cli/log",
+        "cli/probe",
+        "cli/queue",
+        "cli/setup",
+        "cli/stats",
+        "sendmail",
+    },
+    "text": {"cli/check", "cli/check_mail", "cli/probe", "cli/queue", "cli/stats"},
+    "values": {"cli/check", "cli/check_mail", "cli/probe", "cli/stats"},
     # `import letterlock.dkim` is public; the module of a verb has the verb's name
     "dkim": {"", "cli"},
 }

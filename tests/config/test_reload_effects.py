@@ -28,6 +28,7 @@ OTHERS: Mapping[str, str] = {
     "smtp.tls_required_no_networks": "[]",
     "smtp.postmaster": '"p@example.org"',
     "smtp.own_addresses": '["192.0.2.1"]',
+    "statistics.count": "false",
     "smtp.accept_nul": "true",
     "resolver.listen": '["127.0.0.1:5353"]',
     "resolver.allow": '["192.0.2.0/24"]',

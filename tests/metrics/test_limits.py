@@ -30,6 +30,10 @@ NOT_COUNTED = {
     "DeliverOptions.max_hosts",  # how many hosts of a domain are tried: its operator's doing, and the log's to tell
     "DeliverOptions.max_addresses",  # the same of a host
     "DeliverOptions.max_session_age_seconds",  # the usual end of a session
+    "StatisticsOptions.destinations",  # what has no name is `(other)` in the statistics themselves
+    "StatisticsOptions.keep_hours",  # this and the next two: how long the past is kept, which turns nobody away
+    "StatisticsOptions.keep_days",
+    "StatisticsOptions.keep_months",
 }
 
 

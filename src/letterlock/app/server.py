@@ -44,6 +44,8 @@ from letterlock.report.worker import Reporter
 from letterlock.schedule.deliverer import Deliverer
 from letterlock.state.report_store import ReportStore
 from letterlock.state.shared_state import open_state
+from letterlock.state.statistics_store import StatisticsStore
+from letterlock.statistics.statistics_collector import StatisticsCollector
 from letterlock.store.engines import Leftovers, OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
@@ -82,6 +84,7 @@ class Server:
         doors: Doors,
         place: MetricsPlace | None = None,
         report_store: ReportStore | None = None,
+        statistics_store: StatisticsStore | None = None,
         rates: Callable[[], Rates] | None = None,
     ) -> None:
         self.options = options
@@ -94,7 +97,12 @@ class Server:
         self.upstreams = asked.upstreams
         self.meter = Meter(place or MetricsPlace(), lambda: self.options)
         self.reports = Reports(options, report_store, asked.resolver, self.clock)
-        observers = (ReceiptLog(), DeliveryLog(), *self.meter.observers(), *self.reports.observers())
+        self.statistics: StatisticsCollector | None = None
+        if statistics_store is not None:
+            self.statistics = StatisticsCollector(statistics_store, self.clock, lambda: self.options.statistics.kept)
+        statistics = () if self.statistics is None else (self.statistics,)
+        counting = (*self.meter.observers(), *statistics, *self.reports.observers())
+        observers = (ReceiptLog(), DeliveryLog(), *counting)
         self.observers = Observers(observers, monotonic=self.clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
         self.new_id = IdMaker(self.clock.now, SecretBits())  # nobody can predict the next id
@@ -294,7 +302,22 @@ async def running(
             doors = Doors(options, asked.resolver, discoverer, SystemClock())
             await stack.enter_async_context(open_doors(doors, door_sockets))
             report_store = open_reports(options, state)
-            server = Server(options, opened, asked, discoverer, sockets, doors, place, report_store, state.rates)
+            statistics = state.statistics() if options.statistics.count else None
+            server = Server(
+                options,
+                opened,
+                asked,
+                discoverer,
+                sockets,
+                doors,
+                place,
+                report_store,
+                statistics,
+                state.rates,
+            )
+            for counting in (server.statistics, server.reports.collector):
+                if counting is not None:  # at the very end: deliveries finish while the server stops
+                    stack.push_async_callback(counting.flush)
             await server.reports.listen(stack)
             await server.control.start()
             opened.store.started()
@@ -309,6 +332,8 @@ async def running(
             watching, metering = server.certificates.run(warns=_is_first(options)), server.meter.run(server.parts)
             aside = [group.create_task(each) for each in (examine_upstreams(asked), keeper.run(), watching, metering)]
             aside += server.reports.start(group, server.store, server.new_id, server.wake)
+            if server.statistics is not None:
+                aside.append(group.create_task(server.statistics.run()))
             await server.listen(sockets)
             try:
                 yield server

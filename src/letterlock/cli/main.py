@@ -26,6 +26,7 @@ VERBS = {
     "reload": "letterlock.cli.reload",
     "queue": "letterlock.cli.queue.command",
     "top": "letterlock.cli.top",
+    "stats": "letterlock.cli.stats.command",
     "log": "letterlock.cli.log.command",
     "reports": "letterlock.cli.report_verbs",
     "sts": "letterlock.cli.sts_verbs",

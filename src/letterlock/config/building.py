@@ -30,6 +30,7 @@ from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
 from letterlock.routing.local_targets import Maildir
 from letterlock.shared_defaults import DROP
+from letterlock.statistics.statistics_options import StatisticsOptions
 from letterlock.store.engines import StoreAddress
 
 FREE_MESSAGES = 1.5  # largest messages for which a disk must have room, as Postfix advises for queue_minfree
@@ -65,6 +66,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         reporting=filled(ReportingOptions, file),
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         metrics=filled(MetricsOptions, file),
+        statistics=filled(StatisticsOptions, file),
         deliver=filled(
             DeliverOptions,
             file,

@@ -44,6 +44,7 @@ from letterlock.routing.local_targets import Maildir
 from letterlock.routing.rules import Rules
 from letterlock.shared_defaults import DEFAULT_LISTEN, SYSTEM_STATE
 from letterlock.shares import DIVIDED, EACH
+from letterlock.statistics.statistics_options import StatisticsOptions
 from letterlock.store.engines import ENGINES, StoreAddress
 
 Sources = tuple[tuple[str, int | None, SourceAddresses], ...]
@@ -396,6 +397,7 @@ class Options:
     deliver: DeliverOptions
     capacity: Capacity  # what of that was chosen for this machine, and why
     metrics: MetricsOptions = MetricsOptions()
+    statistics: StatisticsOptions = field(default_factory=StatisticsOptions)
     rules: Rules
     route_settings: SettingsByRoute
     sources: Sources
@@ -485,6 +487,7 @@ CONSUMERS = (
     PolicyServerOptions,
     ReportingOptions,
     MetricsOptions,
+    StatisticsOptions,
     DeliverOptions,
     Timeouts,
     RetrySchedule,

@@ -24,6 +24,7 @@ def reloaded(running: Options, read: Options) -> Options:
         policy_server=read.policy_server,
         route_settings=read.route_settings,
         sources=read.sources,
+        statistics=replace(read.statistics, count=running.statistics.count),
         maildirs=read.maildirs,
         listeners=_listeners(running.listeners, read.listeners),
         delay_notice_seconds=read.delay_notice_seconds,

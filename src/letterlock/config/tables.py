@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # models are made when the program runs: to the type checker 
     DeliveryKeys = Table
     MailAuthenticationKeys = Table
     MetricsKeys = Table
+    StatisticsKeys = Table
     TlsReportsKeys = Table
     DmarcReportsKeys = Table
     TopKeys = Table
@@ -54,6 +55,7 @@ else:
         DeliveryKeys,
         MailAuthenticationKeys,
         MetricsKeys,
+        StatisticsKeys,
         TlsReportsKeys,
         DmarcReportsKeys,
         TopKeys,
@@ -67,6 +69,7 @@ else:
             "delivery",
             "mail_authentication",
             "metrics",
+            "statistics",
             "tls_reports",
             "dmarc_reports",
             "",
@@ -132,6 +135,10 @@ class MetricsTable(MetricsKeys):
         return self
 
 
+class StatisticsTable(StatisticsKeys):
+    """Statistics of deliveries: [the guide](../guides/statistics.md)."""
+
+
 class TlsReportsTable(TlsReportsKeys):
     """TLS reports (RFC 8460): what is counted, and what is sent."""
 
@@ -150,6 +157,7 @@ class FileTable(TopKeys):
     resolver: ResolverTable = Field(default_factory=lambda: ResolverTable.model_validate({}))
     policy_server: PolicyServerTable = Field(default_factory=lambda: PolicyServerTable.model_validate({}))
     metrics: MetricsTable = Field(default_factory=lambda: MetricsTable.model_validate({}))
+    statistics: StatisticsTable = Field(default_factory=lambda: StatisticsTable.model_validate({}))
     delivery: DeliveryTable = Field(default_factory=lambda: DeliveryTable.model_validate({}))
     mail_authentication: MailAuthenticationTable = Field(
         default_factory=lambda: MailAuthenticationTable.model_validate({})
@@ -269,6 +277,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "delivery": DeliveryTable,
     "mail_authentication": MailAuthenticationTable,
     "metrics": MetricsTable,
+    "statistics": StatisticsTable,
     "tls_reports": TlsReportsTable,
     "dmarc_reports": DmarcReportsTable,
     "domain": RuleTable,

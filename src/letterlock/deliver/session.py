@@ -268,7 +268,7 @@ class _Opening:
 
     async def _implicit_tls(self) -> SessionEvidence:
         """TLS that nobody had to offer, and nobody could strip."""
-        return self._evidence(StartTls.OFFERED, handshake=await self._shake_hands())
+        return self._evidence(StartTls.IMPLICIT, handshake=await self._shake_hands())
 
     async def _be_greeted(self) -> None:
         greeted = await self._conversation.expect(Greeted)

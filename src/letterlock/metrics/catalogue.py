@@ -4,10 +4,11 @@ from letterlock.metrics.family import Family, Layout, Merge, MetricKind
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Level
 from letterlock.queue.orders import AGES, OLDER, RecipientState
+from letterlock.queue.refusals import OTHER_STATUS, SUBJECTS
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver.answer import FailureKind, Security
 
-OTHER = "other"
+OTHER = OTHER_STATUS
 EXPIRED = "expired"
 LOCAL = "local"
 NONE = "none"
@@ -17,7 +18,6 @@ VERIFIED_BY = (
     "dane-ee", "dane-ta", "pkix", "mta-sts", "fingerprint",
     "dane-ee-unsigned-mx", "dane-ta-unsigned-mx", "pkix-unsigned-name",
 )  # fmt: skip
-SUBJECTS = tuple("01234567")  # of an enhanced status code (RFC 3463 section 3)
 STATUSES = (*(f"4.{each}" for each in SUBJECTS), *(f"5.{each}" for each in SUBJECTS), OTHER)
 CODES = tuple(each.value for each in Code)
 DANE_RESULTS = ("ok", "unusable", "not_applicable", "insecure_chain", "tempfail")

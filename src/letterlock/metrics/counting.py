@@ -5,13 +5,13 @@ Nothing here depends on how many destinations there are.
 
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.envelope import Envelope
-from letterlock.metrics.catalogue import DELIVERY_SECONDS, EXPIRED, LOCAL, NONE, OTHER, SUBJECTS
+from letterlock.metrics.catalogue import DELIVERY_SECONDS, EXPIRED, LOCAL, NONE, OTHER
 from letterlock.metrics.family import observe
 from letterlock.metrics.numbers import Numbers
 from letterlock.policy.decision import Cleared
 from letterlock.policy.host_results import dane_result, skipped_dane_result, skipped_sts_result, sts_result
-from letterlock.policy.reasons import FINDINGS, Finding
 from letterlock.queue.observing import Arrival, Watcher
+from letterlock.queue.refusals import refusing_code, status_subject
 from letterlock.queue.sessions import SessionTried
 from letterlock.queue.settle import gave_up_after
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome, Settlement
@@ -135,13 +135,4 @@ def _protection(attempt: Attempt) -> str:
 
 def _reason(attempt: Attempt, outcome: RecipientOutcome) -> str:
     """The reason code of what the policy refused; where a server refused, or the network failed, the status."""
-    if attempt.achieved is None and outcome.remote_reply is None:
-        for reason in attempt.reasons:
-            if FINDINGS[reason.code] is not Finding.ROUTED:
-                return reason.code
-    return _subject(outcome.status)
-
-
-def _subject(status: str) -> str:
-    """Class and subject of an enhanced status code; a server may send any digits."""
-    return status[:3] if status[:2] in ("4.", "5.") and status[2:3] in SUBJECTS and status[3:4] == "." else OTHER
+    return refusing_code(attempt, outcome) or status_subject(outcome.status)

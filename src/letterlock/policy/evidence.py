@@ -139,6 +139,7 @@ class StartTls(StrEnum):
     REFUSED = "refused"  # offered, but the command got a reply that does not begin TLS
     INJECTED = "injected"  # bytes came after 220 and before the handshake (CVE-2011-0411)
     NOT_TRIED = "not-tried"  # the requirement says cleartext
+    IMPLICIT = "implicit"  # there was none: TLS came before the first byte of SMTP (RFC 8314 section 3)
 
 
 class SessionId:

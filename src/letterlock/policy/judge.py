@@ -112,7 +112,7 @@ def _judge(requirement: Requirement, session: SessionEvidence, now: float) -> Ve
         return _judge_session(requirement, session, session.handshake, now)
     if isinstance(session.handshake, HandshakeFailed):
         return _no_handshake(requirement, session, session.handshake.detail)
-    if session.starttls is StartTls.OFFERED:
+    if session.starttls in (StartTls.OFFERED, StartTls.IMPLICIT):
         return _no_handshake(requirement, session, "it was not finished")
     return _judge_clear(requirement, session)
 

@@ -11,6 +11,7 @@ from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
 from letterlock.state.rate_file import RateFile
 from letterlock.state.report_store import ReportStore
+from letterlock.state.statistics_store import StatisticsStore
 from letterlock.state.trust_points import TrustPointFile
 
 
@@ -22,6 +23,7 @@ class StateInFiles:
         self._policies: PolicyStore | None = None
         self._rates: RateFile | None = None
         self._reports: ReportStore | None = None
+        self._statistics: StatisticsStore | None = None
 
     def policies(self) -> PolicyStore:
         """The policies. Raises StoreFailed."""
@@ -49,6 +51,12 @@ class StateInFiles:
             self._reports = ReportStore.open(self._directory)
         return self._reports
 
+    def statistics(self) -> StatisticsStore:
+        """The database of the statistics. Raises StoreFailed."""
+        if self._statistics is None:
+            self._statistics = StatisticsStore.open(self._directory)
+        return self._statistics
+
     async def close(self) -> None:
         """Finish what is being written."""
         if self._rates is not None:
@@ -57,3 +65,5 @@ class StateInFiles:
             await self._policies.close()
         if self._reports is not None:
             await self._reports.close()
+        if self._statistics is not None:
+            await self._statistics.close()

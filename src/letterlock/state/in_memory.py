@@ -9,6 +9,7 @@ from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
 from letterlock.state.rate_file import RateFile
 from letterlock.state.report_store import ReportStore
+from letterlock.state.statistics_store import StatisticsStore
 
 
 class RememberedTrustPoint:
@@ -34,6 +35,7 @@ class StateInMemory:
         self._policies: PolicyStore | None = None
         self._rates: RateFile | None = None
         self._reports: ReportStore | None = None
+        self._statistics: StatisticsStore | None = None
         self._trust_points: dict[tuple[dns.name.Name, frozenset[str]], RememberedTrustPoint] = {}
 
     def policies(self) -> PolicyStore:
@@ -59,9 +61,17 @@ class StateInMemory:
             self._reports = ReportStore.open(None)
         return self._reports
 
+    def statistics(self) -> StatisticsStore:
+        """The database of the statistics."""
+        if self._statistics is None:
+            self._statistics = StatisticsStore.open(None)
+        return self._statistics
+
     async def close(self) -> None:
-        """Nothing is written anywhere, but threads have worked for the policies and the reports."""
+        """Nothing is written anywhere, but threads have worked for the policies, reports and statistics."""
         if self._policies is not None:
             await self._policies.close()
         if self._reports is not None:
             await self._reports.close()
+        if self._statistics is not None:
+            await self._statistics.close()

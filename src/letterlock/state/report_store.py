@@ -6,8 +6,6 @@ transaction each, so no worker's copy can win over another's. The worker that in
 sender, and the mark is on disk before anything is sent.
 """
 
-import logging
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +15,10 @@ from typing import TypeVar
 
 from letterlock.mailauth.dmarc.aggregate import AggregateReport, PublishedPolicy, ReportRow
 from letterlock.mailauth.dmarc.writing import Observation
-from letterlock.queue.store import NewerStore, StoreFailed
+from letterlock.queue.store import StoreFailed
 from letterlock.sqlite.named import read_statements
-from letterlock.sqlite.writer import Writer, explain
+from letterlock.sqlite.side_file import SideFile
+from letterlock.sqlite.writer import Writer
 from letterlock.state.report_rows import (
     DamagedReport,
     aggregate_report_of,
@@ -37,7 +36,6 @@ from letterlock.state.report_rows import (
 from letterlock.tlsrpt.report import CountedFailure, PolicyResults, SessionFailure, TlsReport
 from letterlock.tlsrpt.tally import MAX_FAILURES, Counts, Group
 
-log = logging.getLogger("letterlock.reports")
 FILE = "reports.db"
 VERSION = 1  # of the schema
 MAX_GROUPS_A_DAY = 200_000  # policies of domains: more than one server sends to in a day, and some 200 MB
@@ -50,6 +48,7 @@ PAGE = 500  # domains that are looked at in one go
 
 _Found = TypeVar("_Found")
 _SQL = read_statements((files("letterlock.state") / "sql" / "reports.sql").read_text())
+_FILE = SideFile("reports", _SQL, VERSION, LOCK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -106,14 +105,7 @@ class ReportStore:
     @classmethod
     def open(cls, directory: Path | None) -> "ReportStore":
         """Open, or make, the file in a directory; without one, a store in memory. Raises StoreFailed."""
-        if directory is None:
-            return cls(_connect(":memory:"))
-        path = directory / FILE
-        try:
-            _make(path)
-            return cls(_connect_or_begin_anew(path))
-        except (sqlite3.Error, OSError) as error:
-            raise explain(error, f"cannot open the reports {path}") from None
+        return cls(_FILE.open(None if directory is None else directory / FILE))
 
     async def close(self) -> None:
         """Finish what was asked for, and close the file."""
@@ -286,50 +278,6 @@ class ReportStore:
             return await self._writer.do_aside(work)
         except DamagedReport as error:
             raise StoreFailed(f"the database of reports is damaged, in {error}") from None
-
-
-def _make(path: Path) -> None:
-    """Make the file, if there is none; root makes it for the owner of the directory, the server's user."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-    finally:
-        os.close(descriptor)
-
-
-def _connect_or_begin_anew(path: Path) -> sqlite3.Connection:
-    """Raises sqlite3.Error, OSError, StoreFailed."""
-    try:
-        return _connect(str(path))
-    except sqlite3.OperationalError:
-        raise  # locked, or the disk: not the file's fault
-    except sqlite3.DatabaseError as error:
-        log.critical("%s: %s: set aside; reports begin anew", path, error)
-        path.replace(path.with_suffix(".damaged"))
-        _make(path)
-        return _connect(str(path))
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=LOCK_SECONDS)
-    try:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise NewerStore(f"{path} was written by a newer Letterlock (version {version}, this one knows {VERSION})")
-        for number in range(version + 1, VERSION + 1):
-            for statement in _SQL[f"version_{number}"].split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except (sqlite3.Error, StoreFailed):
-        connection.close()
-        raise
-    return connection
 
 
 class _Room:

@@ -13,6 +13,7 @@ import dns.name
 from letterlock.ports import PolicyMemory, Rates, TrustPointMemory
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.report_store import ReportStore
+from letterlock.state.statistics_store import StatisticsStore
 
 
 class SharedState(Protocol):
@@ -29,6 +30,9 @@ class SharedState(Protocol):
 
     def reports(self) -> ReportStore:
         """What reports are made of, and those of others; opened at the first call. Raises StoreFailed."""
+
+    def statistics(self) -> StatisticsStore:
+        """What became of deliveries, counted; opened at the first call. Raises StoreFailed."""
 
     async def close(self) -> None:
         """Finish what is being written."""

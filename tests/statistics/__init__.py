@@ -1,0 +1,1 @@
+"""Statistics: what counts as what, and how it is summed up."""
