@@ -123,7 +123,8 @@ async def test_an_attacked_server_is_not_cleared_and_gets_no_mail_from(
     sending = ("--send", letter, "--from", "a@client.example", "--to", "b@dane-ee.test")
     async with running_box(attack) as box:
         ran = await probing(box, "mx.dane-ee.test", "--ca", box.authority_file, *arguments, *sending, "--json")
-        assert b"MAIL" not in box.on_path[SiteProtection.DANE_EE].loot
+        (attacker,) = box.on_path[SiteProtection.DANE_EE]
+        assert not attacker.holds(b"MAIL")
         assert not box.delivered(SiteProtection.DANE_EE, b"a probe")
     assert ran.status == 1
     assert ran.data["verdict"] == "not-cleared"

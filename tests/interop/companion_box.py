@@ -143,13 +143,11 @@ def _has_tlsa(target: TargetHost) -> bool:
 
 
 @asynccontextmanager
-async def lined_up(
-    attack: Attack, setups: tuple[Setup, ...] = tuple(Setup), *, partial_dane: bool = False
-) -> AsyncIterator[Lined]:
+async def lined_up(attack: Attack, setups: tuple[Setup, ...] = tuple(Setup)) -> AsyncIterator[Lined]:
     """A box, the server of ours with its doors, and a Postfix for each set-up."""
     net = f"127.{random.randrange(60, 250)}.{random.randrange(1, 250)}"
     async with AsyncExitStack() as stack:
-        box = await stack.enter_async_context(running_box(attack, partial_dane=partial_dane))
+        box = await stack.enter_async_context(running_box(attack))
         home = stack.enter_context(directory_for_postfix())
         config = write_config(box, f"{box.subject_address}:{box.berths.port}")
         text = config.read_text().replace("[resolver]\n", f'[resolver]\nlisten = ["{net}.1:53"]\n')

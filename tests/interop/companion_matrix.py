@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from letterlock.lab.scenarios import ATTACK_STORIES, ATTACK_TITLES, Attack, SiteProtection
+from letterlock.lab.scenarios import Attack, SiteProtection
+from letterlock.lab.theory import story, title
 from tests.interop.companion_box import Fate, Setup, lined_up
 from tests.interop.programs import run
 
@@ -51,8 +52,8 @@ async def measure(
 
 async def measure_partial(attack: Attack, setups: Sequence[Setup] = tuple(Setup)) -> dict[Setup, Row]:
     """The same for the domain whose second MX host has no TLSA records."""
-    async with lined_up(attack, tuple(setups), partial_dane=True) as lined:
-        fates = await asyncio.gather(*(lined.fate(setup, SiteProtection.MTA_STS) for setup in setups))
+    async with lined_up(attack, tuple(setups)) as lined:
+        fates = await asyncio.gather(*(lined.fate(setup, SiteProtection.PARTIAL_DANE) for setup in setups))
     return {setup: {PARTIAL: fate} for setup, fate in zip(setups, fates, strict=True)}
 
 
@@ -84,10 +85,10 @@ def page(found: Mapping[Attack, Mapping[Setup, Row]], version: str) -> str:
         parts.append(f"| attack | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
         for attack, rows in found.items():
             cells = [_WORDS[rows[setup][name]] if name in rows[setup] else "" for name in names]
-            parts.append(f"| {ATTACK_TITLES[attack]} | {' | '.join(cells)} |")
+            parts.append(f"| {title(attack)} | {' | '.join(cells)} |")
         parts.append("")
     parts.append("## The attacks\n")
-    parts += [f"- {ATTACK_TITLES[attack]}: {ATTACK_STORIES[attack]}." for attack in found]
+    parts += [f"- {title(attack)}: {story(attack)}." for attack in found]
     return "\n".join([*parts, ""])
 
 

@@ -89,7 +89,9 @@ async def test_the_injector_sends_clear_replies_behind_220_and_reads_only_cipher
         writer.close()
         assert box.delivered(SiteProtection.NONE, SECRET.encode())
         assert not box.stolen(SiteProtection.NONE, SECRET.encode())
-        assert box.on_path[SiteProtection.NONE].loot
+        (attacker,) = box.on_path[SiteProtection.NONE]
+        assert isinstance(attacker, Injector)
+        assert attacker.loot
 
 
 async def test_the_attackers_own_server_has_a_certificate_that_the_public_authority_vouches_for() -> None:

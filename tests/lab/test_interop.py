@@ -137,11 +137,12 @@ async def test_unbound_gives_every_answer_the_state_that_the_world_was_made_with
 
 
 async def test_unbound_is_not_deceived_by_the_attackers(tmp_path: Path) -> None:
-    for attack in (Attack.MX_FORGED, Attack.TLSA_REMOVED):
+    for attack in (Attack.MX_FORGED, Attack.TLSA_REMOVED, Attack.TLSA_EXPIRED, Attack.NSEC_REPLAYED, Attack.DS_REMOVED):
         async with running_box(attack) as box, unbound(box, tmp_path) as server:
             for domain in ("dane-ee.test", "dane-ta.example"):
-                name = domain if attack is Attack.MX_FORGED else f"_{box.berths.port}._tcp.mx.{domain}"
-                rdtype = "MX" if attack is Attack.MX_FORGED else "TLSA"
+                of_mx = attack in (Attack.MX_FORGED, Attack.DS_REMOVED)
+                name = domain if of_mx else f"_{box.berths.port}._tcp.mx.{domain}"
+                rdtype = "MX" if of_mx else "TLSA"
                 assert await state_by_unbound(server, name, rdtype) == BOGUS, (attack, domain)
 
 

@@ -11,8 +11,9 @@ import dns.rdataset
 import dns.rdatatype
 import pytest
 
+from letterlock.lab import dns_attackers as lies
 from letterlock.lab.authority import Validity, ZoneKey
-from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, remove_tlsa
+from letterlock.lab.dns_server import Answerer
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.zones import Denial, Zone
 
@@ -123,28 +124,76 @@ def test_a_name_is_found_in_any_case(names: NameSpace) -> None:
     assert ask(names, "MX.Signed.TEST", "A").answer
 
 
+def lied(answer: Answerer, name: str, rdtype: str) -> dns.message.Message:
+    """What an attacker answers."""
+    response = answer(make_query(name, rdtype))
+    assert response is not None
+    return response
+
+
 def test_the_forged_mx_keeps_a_signature_that_does_not_fit(names: NameSpace) -> None:
-    forged = forge_mx(names.answer, host="mx.mallory.example")(make_query("signed.test", "MX"))
+    forged = lied(lies.forge_mx(names.answer, {"signed.test": "mx.mallory.example"}), "signed.test", "MX")
     assert "mx.mallory.example." in forged.answer[0].to_text()
-    zone = names.zones[dns.name.from_text("signed.test")]
-    keys = keys_of(zone)
+    keys = keys_of(names.zones[dns.name.from_text("signed.test")])
     with pytest.raises(dns.exception.ValidationFailure):
         dns.dnssec.validate(forged.answer[0], forged.answer[1], keys, now=NOW)
 
 
-def test_removed_tlsa_comes_with_a_foreign_proof_and_then_with_none(names: NameSpace) -> None:
-    answer = remove_tlsa(names.answer)
-    first, second = (answer(make_query("_25._tcp.mx.signed.test", "TLSA")) for _ in range(2))
-    assert first.flags & second.flags & dns.flags.AD
-    assert first.rcode() == second.rcode() == dns.rcode.NOERROR
-    assert not first.answer
-    assert not second.answer
-    assert any(rrset.rdtype == dns.rdatatype.RRSIG for rrset in first.authority)
-    assert not second.authority
-    assert answer(make_query("signed.test", "MX")).answer
+def test_removed_tlsa_comes_without_a_proof(names: NameSpace) -> None:
+    answer = lies.remove_tlsa(names.answer)
+    response = lied(answer, "_25._tcp.mx.signed.test", "TLSA")
+    assert response.flags & dns.flags.AD
+    assert (response.rcode(), response.answer, response.authority) == (dns.rcode.NOERROR, [], [])
+    assert lied(answer, "signed.test", "MX").answer
+
+
+def test_a_replayed_denial_is_genuine_and_of_another_name(names: NameSpace) -> None:
+    response = lied(lies.replay_denial(names.answer), "_25._tcp.mx.signed.test", "TLSA")
+    assert not response.answer
+    assert any(rrset.rdtype == dns.rdatatype.RRSIG for rrset in response.authority)
 
 
 def test_failed_tlsa_is_servfail_and_all_else_is_honest(names: NameSpace) -> None:
-    answer = fail_tlsa(names.answer)
-    assert answer(make_query("_25._tcp.mx.signed.test", "TLSA")).rcode() == dns.rcode.SERVFAIL
-    assert answer(make_query("mx.signed.test", "A")).answer
+    answer = lies.fail_tlsa(names.answer)
+    assert lied(answer, "_25._tcp.mx.signed.test", "TLSA").rcode() == dns.rcode.SERVFAIL
+    assert lied(answer, "mx.signed.test", "A").answer
+
+
+def test_rfc4035_5_3_1_a_replayed_record_is_signed_by_the_zone_and_has_expired(names: NameSpace) -> None:
+    owner = dns.name.from_text("_25._tcp.mx.signed.test")
+    answer = lies.replay_tlsa(names, {owner: "3 1 1 " + "11" * 32}, NOW)
+    record, signature = lied(answer, owner.to_text(), "TLSA").answer
+    keys = keys_of(names.zones[dns.name.from_text("signed.test")])
+    dns.dnssec.validate(record, signature, keys, now=signature[0].inception + 1)
+    assert signature[0].expiration < NOW
+    with pytest.raises(dns.exception.ValidationFailure):
+        dns.dnssec.validate(record, signature, keys, now=NOW)
+
+
+def test_removed_signatures_leave_no_proof_of_anything(names: NameSpace) -> None:
+    answer = lies.remove_signatures(names.answer)
+    for name, rdtype in (("signed.test", "MX"), ("signed.test", "DS"), ("nope.signed.test", "A")):
+        response = lied(answer, name, rdtype)
+        kinds = {rrset.rdtype for rrset in (*response.answer, *response.authority)}
+        assert not kinds & {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
+
+
+def test_a_removed_ds_is_denied_without_proof_and_other_domains_stay_as_they_are(names: NameSpace) -> None:
+    answer = lies.remove_delegation_signers(names.answer, ["signed.test"])
+    assert lied(answer, "signed.test", "DS").to_text().count("RRSIG") == 0
+    assert [rrset.rdtype.name for rrset in lied(answer, "signed.test", "MX").answer] == ["MX"]
+    assert lied(answer, "unsigned.test", "DS").authority
+
+
+def test_an_alias_leads_to_what_is_true_of_its_target(names: NameSpace) -> None:
+    response = lied(lies.alias(names.answer, {"signed.test": "unsigned.test"}), "signed.test", "MX")
+    assert [rrset.to_text().split()[3:] for rrset in response.answer] == [
+        ["CNAME", "unsigned.test."],
+        ["MX", "10", "mx.unsigned.test."],
+    ]
+
+
+def test_a_dropped_question_has_no_answer(names: NameSpace) -> None:
+    answer = lies.drop(names.answer, lies.of_type(dns.rdatatype.TLSA))
+    assert answer(make_query("_25._tcp.mx.signed.test", "TLSA")) is None
+    assert answer(make_query("signed.test", "MX")) is not None

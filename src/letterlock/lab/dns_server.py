@@ -14,7 +14,8 @@ import dns.message
 
 from letterlock.lab.raw_listener import accepting
 
-Answerer = Callable[[dns.message.Message], dns.message.Message]
+Answerer = Callable[[dns.message.Message], dns.message.Message | None]
+"""From a query to its answer; None: it is never answered."""
 
 MAX_CLASSIC_OCTETS = 512  # RFC 1035 section 4.2.1
 IDLE_SECONDS = 30.0  # chosen: the lab asks more often
@@ -38,7 +39,9 @@ class _Udp(asyncio.DatagramProtocol):
         if query is None or self._transport is None:
             return
         limit = max(query.payload, MAX_CLASSIC_OCTETS) if query.edns >= 0 else MAX_CLASSIC_OCTETS
-        self._transport.sendto(self._answer(query).to_wire(max_size=limit, prefer_truncation=True), addr)
+        response = self._answer(query)
+        if response is not None:
+            self._transport.sendto(response.to_wire(max_size=limit, prefer_truncation=True), addr)
 
 
 def _parse(wire: bytes) -> dns.message.Message | None:
@@ -59,7 +62,10 @@ async def _converse(answer: Answerer, reader: asyncio.StreamReader, writer: asyn
                 query = _parse(await reader.readexactly(length))
             if query is None:
                 break
-            wire = answer(query).to_wire(max_size=65535)
+            response = answer(query)
+            if response is None:
+                continue
+            wire = response.to_wire(max_size=65535)
             writer.write(struct.pack("!H", len(wire)) + wire)
             await writer.drain()
 

@@ -3,6 +3,8 @@
 import datetime as dt
 import hashlib
 import ssl
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 BEFORE = dt.timedelta(hours=1)
 LIFETIME = dt.timedelta(days=30)
+LONG_AGO = dt.timedelta(days=365)  # chosen: what was issued then has expired since
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +32,29 @@ class Credential:
         """The certificate alone, as PEM."""
         return self.certificate.public_bytes(Encoding.PEM)
 
+    @property
+    def key_pem(self) -> bytes:
+        """The key, as PEM."""
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
     def server_context(self, directory: Path) -> ssl.SSLContext:
         """A server's TLS context that presents this certificate and its issuer; the PEM passes through `directory`."""
         path = directory / f"{self.certificate.serial_number:x}.pem"
-        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         above = self.issuer.public_bytes(Encoding.PEM) if self.issuer else b""
         path.touch(mode=0o600)
-        path.write_bytes(key + self.pem + above)
+        path.write_bytes(self.key_pem + self.pem + above)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
+        return context
+
+    def old_server_context(self, directory: Path) -> ssl.SSLContext:
+        """The same with nothing newer than TLS 1.1, which RFC 8996 forbids."""
+        context = self.server_context(directory)
+        context.set_ciphers("ALL:@SECLEVEL=0")  # OpenSSL 3 has the old versions at this level only
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that is the point
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
         return context
 
     def tlsa_end_entity(self) -> str:
@@ -52,17 +69,22 @@ class Credential:
 
 def make_authority(name: str) -> Credential:
     """A certificate authority that vouches for itself."""
-    return _make(name, None, authority=True)
+    return _make((name,), None, authority=True)
 
 
-def issue(authority: Credential, host: str) -> Credential:
-    """A server certificate for a host name, issued by the authority."""
-    return _make(host, authority, authority=False)
+def issue(authority: Credential, *hosts: str, expired: bool = False) -> Credential:
+    """A server certificate for host names, issued by the authority."""
+    return _make(hosts, authority, authority=False, expired=expired)
 
 
-def make_self_signed(host: str) -> Credential:
-    """A server certificate for a host name, with nobody to vouch for it."""
-    return _make(host, None, authority=False)
+def make_self_signed(*hosts: str) -> Credential:
+    """A server certificate for host names, with nobody to vouch for it."""
+    return _make(hosts, None, authority=False)
+
+
+def expired_twin(genuine: Credential, authority: Credential | None, *hosts: str) -> Credential:
+    """The same key in a certificate that has expired; without an authority it vouches for itself."""
+    return _make(hosts, authority, authority=False, expired=True, key=genuine.key)
 
 
 def accept_any_context() -> ssl.SSLContext:
@@ -73,11 +95,18 @@ def accept_any_context() -> ssl.SSLContext:
     return context
 
 
-def _make(subject: str, issuer: Credential | None, *, authority: bool) -> Credential:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _make(
+    subjects: Sequence[str],
+    issuer: Credential | None,
+    *,
+    authority: bool,
+    expired: bool = False,
+    key: ec.EllipticCurvePrivateKey | None = None,
+) -> Credential:
+    key = key or ec.generate_private_key(ec.SECP256R1())
     signer = issuer.key if issuer else key
-    name = _name(subject)
-    now = dt.datetime.now(dt.UTC)
+    name = _name(subjects[0])
+    now = dt.datetime.now(dt.UTC) - (LONG_AGO if expired else dt.timedelta())
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -92,7 +121,9 @@ def _make(subject: str, issuer: Credential | None, *, authority: bool) -> Creden
         .add_extension(_key_usage(authority=authority), critical=True)
     )
     if not authority:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(each) for each in subjects]), critical=False
+        )
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     return Credential(builder.sign(signer, hashes.SHA256()), key, issuer.certificate if issuer else None)
 

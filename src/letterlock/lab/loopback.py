@@ -27,15 +27,15 @@ class Berths:
 
 
 @contextmanager
-def reserved(count: int) -> Iterator[Berths]:
-    """Bind `count` addresses to one common port. Closes whatever is still open at the end.
+def reserved(count: int, *, port: int = 0) -> Iterator[Berths]:
+    """Bind `count` addresses to one common port, a free one if none is named. Closes whatever is still open at the end.
 
     Raises NoFreeAddresses.
     """
     with ExitStack() as stack:
         for _ in range(MAX_TRIES):
             try:
-                berths = _bind(stack, _random_network(), count)
+                berths = _bind(stack, _random_network(), count, port)
             except OSError:
                 stack.close()
                 continue
@@ -51,11 +51,13 @@ def _random_network() -> str:
     return f"127.{16 + secrets.randbelow(224)}.{secrets.randbelow(256)}"
 
 
-def _bind(stack: ExitStack, network: str, count: int) -> Berths:
+def _bind(stack: ExitStack, network: str, count: int, port: int) -> Berths:
     sockets: list[socket.socket] = []
-    port = 0
     for number in range(count):
         bound = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        bound.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port != 0)
+        )  # a named port may have been used before
         bound.bind((f"{network}.{number + 1}", port))
         port = bound.getsockname()[1]
         sockets.append(bound)

@@ -54,7 +54,7 @@ class MailServer:
     def _reply(self, verb: bytes, *, encrypted: bool) -> bytes:
         if verb == b"EHLO":
             extensions = [b"PIPELINING", b"8BITMIME", b"ENHANCEDSTATUSCODES", b"SIZE %d" % MAX_MESSAGE_OCTETS]
-            offered = extensions if encrypted else [*extensions, b"STARTTLS"]
+            offered = [*extensions, b"REQUIRETLS" if encrypted else b"STARTTLS"]  # RFC 8689 section 2: inside TLS only
             lines = [self.host.encode(), *offered]
             return b"".join(b"250-%s\r\n" % line for line in lines[:-1]) + b"250 %s\r\n" % lines[-1]
         if verb == b"HELO":

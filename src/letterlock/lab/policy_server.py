@@ -1,6 +1,7 @@
 """The HTTPS server of an MTA-STS policy (RFC 8461 section 3.3): the honest one, and the attacker's."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from letterlock.lab.raw_smtp import Tell, Wire, say_nothing
@@ -10,13 +11,13 @@ PATH = "/.well-known/mta-sts.txt"
 
 @dataclass(frozen=True, slots=True)
 class PolicyServer:
-    """Serves one policy, inside TLS from the first octet. Any other request gets a 404.
+    """Serves the policy of the host that is asked for, inside TLS from the first octet. Other requests get a 404.
 
     With a `location` it serves nothing itself, and redirects requests for the policy there.
     """
 
     context: ssl.SSLContext
-    policy: bytes
+    policy_of: Callable[[str], bytes]
     tell: Tell = say_nothing
     location: str | None = None
 
@@ -24,11 +25,14 @@ class PolicyServer:
         """One request. Raises ConnectionError when the client goes away, as it does from a wrong certificate."""
         await wire.start_tls(self.context, server=True)
         request = await wire.read_line()
-        while await wire.read_line() != b"\r\n":
-            pass
-        await wire.write(self._response(found=request.startswith(f"GET {PATH} ".encode())))
+        host = b""
+        while (line := await wire.read_line()) != b"\r\n":
+            if line.lower().startswith(b"host:"):
+                host = line[5:].strip()
+        found = request.startswith(f"GET {PATH} ".encode())
+        await wire.write(self._response(host.decode(errors="replace").partition(":")[0], found=found))
 
-    def _response(self, *, found: bool) -> bytes:
+    def _response(self, host: str, *, found: bool) -> bytes:
         if not found:
             self.tell("somebody asked the policy host for something else")
             return _response(b"404 Not Found", b"not here")
@@ -36,7 +40,7 @@ class PolicyServer:
             self.tell("the policy host redirects to a policy of the attacker's")
             return _response(b"301 Moved Permanently", b"not here", b"Location: " + self.location.encode())
         self.tell("the MTA-STS policy was fetched")
-        return _response(b"200 OK", self.policy)
+        return _response(b"200 OK", self.policy_of(host))
 
 
 def _response(status: bytes, body: bytes, *fields: bytes) -> bytes:

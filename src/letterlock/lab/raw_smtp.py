@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from socket import socket
+from typing import Protocol
 
 from letterlock.lab.raw_listener import accepting
 
@@ -23,16 +24,27 @@ def say_nothing(_line: str) -> None:
     """Tell nobody."""
 
 
+class Watch(Protocol):
+    """Who looks on at one connection: every read and write, as its server has them."""
+
+    def received(self, data: bytes, *, readable: bool) -> None:
+        """Octets from the client; `readable`: outside TLS, or inside TLS that ends at this server."""
+
+    def sent(self, data: bytes, *, readable: bool) -> None:
+        """Octets to the client."""
+
+
 class PeerClosed(ConnectionError):
     """The other side closed the connection."""
 
 
 class Wire:
-    """A connection: `encrypted`: whether reads and writes now go through TLS."""
+    """A connection: `encrypted`: whether reads and writes now go through TLS. `watch` sees what is read and written."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, watch: Watch | None = None) -> None:
         self._reader = reader
         self._writer = writer
+        self._watch = watch
         self._pending = b""
         self._tls: ssl.SSLObject | None = None
         self._incoming = ssl.MemoryBIO()
@@ -43,8 +55,13 @@ class Wire:
         """Whether TLS was started."""
         return self._tls is not None
 
+    @property
+    def resumed(self) -> bool:
+        """Whether TLS goes on with a session of before, so that no certificate was shown."""
+        return self._tls is not None and bool(self._tls.session_reused)
+
     async def read_line(self) -> bytes:
-        """A line with its CRLF, as it came. Raises Ended."""
+        """A line with its CRLF, as it came. Raises PeerClosed."""
         while (at := self._pending.find(b"\r\n")) < 0:
             if len(self._pending) > MAX_LINE_OCTETS:
                 raise PeerClosed("a line without an end")
@@ -53,7 +70,7 @@ class Wire:
         return line
 
     async def read_reply(self) -> bytes:
-        """All lines of an SMTP reply. Raises Ended."""
+        """All lines of an SMTP reply. Raises PeerClosed."""
         reply = line = await self.read_line()
         while line[3:4] == b"-":
             line = await self.read_line()
@@ -61,12 +78,16 @@ class Wire:
         return reply
 
     async def read_some(self) -> bytes:
-        """Some octets, whatever they are. Raises Ended."""
-        if self._tls is None:
-            return await self._receive()
+        """Some octets, whatever they are. Raises PeerClosed."""
+        data = await (self._receive() if self._tls is None else self._receive_inside(self._tls))
+        if self._watch:
+            self._watch.received(data, readable=True)
+        return data
+
+    async def _receive_inside(self, tls: ssl.SSLObject) -> bytes:
         while True:
             try:
-                data = self._tls.read(READ_OCTETS)
+                data = tls.read(READ_OCTETS)
             except ssl.SSLWantReadError:
                 self._incoming.write(await self._receive())
                 continue
@@ -78,6 +99,8 @@ class Wire:
 
     async def write(self, data: bytes) -> None:
         """Send octets."""
+        if self._watch:
+            self._watch.sent(data, readable=True)
         if self._tls is not None:
             self._tls.write(data)
             data = self._outgoing.read()
@@ -85,7 +108,7 @@ class Wire:
         await self._writer.drain()
 
     async def start_tls(self, context: ssl.SSLContext, *, server: bool, name: str | None = None) -> None:
-        """Do the TLS handshake. What was read and not used before is lost (RFC 3207 section 4.2). Raises Ended."""
+        """Do the TLS handshake. What was read and not used before is lost (RFC 3207 section 4.2). Raises PeerClosed."""
         self._pending = b""
         tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server, server_hostname=name)
         while True:
@@ -93,7 +116,7 @@ class Wire:
                 tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._send_outgoing()
-                self._incoming.write(await self._receive())
+                self._incoming.write(await self._receive_handshake())
                 continue
             except ssl.SSLError as error:
                 await self._send_outgoing()
@@ -101,6 +124,10 @@ class Wire:
             await self._send_outgoing()
             self._tls = tls
             return
+
+    def abort(self) -> None:
+        """Break the connection off, without a word."""
+        self._writer.transport.abort()
 
     def close(self) -> None:
         """Close the connection, after telling the other side inside TLS."""
@@ -120,8 +147,17 @@ class Wire:
             raise PeerClosed("closed")
         return data
 
+    async def _receive_handshake(self) -> bytes:
+        data = await self._receive()
+        if self._watch:
+            self._watch.received(data, readable=False)
+        return data
+
     async def _send_outgoing(self) -> None:
-        self._writer.write(self._outgoing.read())
+        data = self._outgoing.read()
+        if self._watch and data:
+            self._watch.sent(data, readable=False)
+        self._writer.write(data)
         await self._writer.drain()
 
 
@@ -136,11 +172,16 @@ async def connected(address: str, port: int) -> AsyncIterator[Wire]:
 
 
 @asynccontextmanager
-async def listening(bound: socket, talk: Callable[[Wire], Awaitable[None]]) -> AsyncIterator[None]:
-    """Accept connections on a bound socket and let `talk` have each of them, until the block ends."""
+async def listening(
+    bound: socket, talk: Callable[[Wire], Awaitable[None]], watch: Callable[[], Watch | None] = lambda: None
+) -> AsyncIterator[None]:
+    """Accept connections on a bound socket and let `talk` have each of them, until the block ends.
+
+    `watch` is called for each connection.
+    """
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        wire = Wire(reader, writer)
+        wire = Wire(reader, writer, watch())
         try:
             await talk(wire)
         finally:

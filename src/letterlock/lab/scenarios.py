@@ -1,26 +1,65 @@
-"""What theory says: every attack against every protection. Written by hand, from the standards; nothing computes it."""
+"""The words of the lab: attacks, protections, and what can happen to a message. `theory` says what should happen."""
 
 from dataclasses import dataclass
 from enum import StrEnum
-
-from letterlock.policy.codes import Code
 
 
 class Attack(StrEnum):
     """What the attacker does."""
 
-    STARTTLS_STRIPPED = "starttls-stripped"
-    STARTTLS_REFUSED = "starttls-refused"
-    SELF_SIGNED = "self-signed"
+    # In the DNS, and then mostly on the path with a self-signed certificate.
     MX_FORGED = "mx-forged"
+    MX_LOOKALIKE = "mx-lookalike"
+    MX_REMOVED = "mx-removed"
+    MX_LOOKUP_FAILED = "mx-lookup-failed"
+    ALIAS_FORGED = "alias-forged"
+    ADDRESS_FORGED = "address-forged"
+    CNAME_FORGED = "cname-forged"
     TLSA_REMOVED = "tlsa-removed"
+    NSEC_REPLAYED = "nsec-replayed"
+    TLSA_FORGED = "tlsa-forged"
+    TLSA_EXPIRED = "tlsa-expired"
     TLSA_LOOKUP_FAILED = "tlsa-lookup-failed"
+    TLSA_TIMEOUT = "tlsa-timeout"
+    RRSIG_REMOVED = "rrsig-removed"
+    DS_REMOVED = "ds-removed"
+    TLSA_UNUSABLE = "tlsa-unusable"
+    TLSA_UNUSABLE_STRIPPED = "tlsa-unusable-stripped"
+    # On the path to the MX host, before TLS.
+    CONNECTION_CUT = "connection-cut"
+    EHLO_REFUSED = "ehlo-refused"
+    STARTTLS_STRIPPED = "starttls-stripped"
+    STARTTLS_MASKED = "starttls-masked"
+    STARTTLS_REFUSED = "starttls-refused"
+    STARTTLS_REJECTED = "starttls-rejected"
+    CUT_BEFORE_HANDSHAKE = "cut-before-handshake"
     PLAINTEXT_INJECTED = "plaintext-injected"
-    STS_HIDDEN = "mta-sts-hidden"
-    STS_HIDDEN_FIRST = "mta-sts-hidden-at-first-contact"
-    STS_FORGED = "mta-sts-forged"
-    STS_REDIRECTED = "mta-sts-redirected"
+    COMMANDS_INJECTED = "commands-injected"
+    # ... in the handshake, and after it.
+    CUT_IN_HANDSHAKE = "cut-in-handshake"
+    HANDSHAKE_REFUSED = "handshake-refused"
+    OLD_TLS = "old-tls"
+    CUT_AFTER_HANDSHAKE = "cut-after-handshake"
+    SELF_SIGNED = "self-signed"
+    EXPIRED = "expired"
+    OTHER_NAME = "other-name"
+    SESSION_RESUMED = "session-resumed"
     BOUGHT_CERTIFICATE = "bought-certificate"
+    EXPIRED_GENUINE = "expired-genuine"
+    # Against MTA-STS.
+    STS_HIDDEN = "mta-sts-hidden"
+    STS_TXT_BLOCKED = "mta-sts-txt-blocked"
+    STS_HTTPS_BLOCKED = "mta-sts-https-blocked"
+    STS_NEW_ID = "mta-sts-new-id"
+    STS_FORGED = "mta-sts-forged"
+    STS_WRONG_CERTIFICATE = "mta-sts-wrong-certificate"
+    STS_REDIRECTED = "mta-sts-redirected"
+    STS_DOWNGRADED = "mta-sts-downgraded"
+    STS_MODE_NONE = "mta-sts-mode-none"
+    STS_OTHER_POLICY = "mta-sts-other-policy"
+    # Several at once.
+    DANE_HOST_CUT = "dane-host-cut"
+    ADDRESS_HIJACKED = "address-hijacked"
     NONE = "none"
 
 
@@ -30,9 +69,15 @@ class SiteProtection(StrEnum):
     NONE = "none"
     REQUIRE_TLS = "require-tls"
     VERIFY = "verify"
-    MTA_STS = "mta-sts"
+    OWN_CA = "own-ca"
+    STS_TESTING = "mta-sts-testing"
+    STS_FIRST = "mta-sts-first"  # in force, and this server has never seen it
+    MTA_STS = "mta-sts"  # in force, and remembered
     DANE_EE = "dane-ee"
     DANE_TA = "dane-ta"
+    DANE_AND_STS = "dane-and-mta-sts"
+    PARTIAL_DANE = "partial-dane"  # MTA-STS in force and remembered; DANE at the first of two MX hosts
+    REQUIRETLS = "requiretls"
 
 
 class TrialOutcome(StrEnum):
@@ -46,166 +91,55 @@ class TrialOutcome(StrEnum):
     UNDECIDED = "undecided"  # no end in time: never expected
 
 
+class Exposure(StrEnum):
+    """What the attacker gets of the message, from least to most."""
+
+    NOTHING = "nothing"
+    READ_IN_TLS = "read-in-tls"  # by an attacker who ends TLS, and by nobody else
+    READ_CLEAR = "read-clear"  # by everybody on the path
+
+
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What must happen, whether the attacker can read the message then, and for which reason.
+    """The best that theory allows, whether the attacker can read the message then, and for which reason.
 
     `because` is a code of `letterlock.policy.reasons` that must be among the reasons: to hold a message for a wrong
-    reason (a lookup that timed out, say) is no protection.
+    reason (a lookup that timed out, say) is no protection. None: no session came about, and there was nothing to judge.
+    `why` says, with the section of the standard, why nobody can do better.
     """
 
     outcome: TrialOutcome
-    because: str
+    because: str | None
+    why: str = ""
     readable: bool = False
 
-
-ATTACK_TITLES = {
-    Attack.STARTTLS_STRIPPED: "STARTTLS removed",
-    Attack.STARTTLS_REFUSED: "STARTTLS refused",
-    Attack.SELF_SIGNED: "self-signed",
-    Attack.MX_FORGED: "MX forged",
-    Attack.TLSA_REMOVED: "TLSA removed",
-    Attack.TLSA_LOOKUP_FAILED: "TLSA lookup fails",
-    Attack.PLAINTEXT_INJECTED: "plaintext after 220",
-    Attack.STS_HIDDEN: "MTA-STS hidden",
-    Attack.STS_HIDDEN_FIRST: "MTA-STS never seen",
-    Attack.STS_FORGED: "MTA-STS, MX forged",
-    Attack.STS_REDIRECTED: "MTA-STS redirected",
-    Attack.BOUGHT_CERTIFICATE: "bought certificate",
-    Attack.NONE: "nobody attacks",
-}
-
-ATTACK_STORIES = {
-    Attack.STARTTLS_STRIPPED: "on the path to the MX host: removes STARTTLS from the reply to EHLO, relays the rest",
-    Attack.STARTTLS_REFUSED: "on the path to the MX host: answers 454 to STARTTLS, relays the rest",
-    Attack.SELF_SIGNED: "on the path to the MX host: terminates TLS with its own certificate, relays to the real host",
-    Attack.MX_FORGED: "in the DNS: forges the MX to the attacker's host, which has a valid certificate for its name",
-    Attack.TLSA_REMOVED: "in the DNS: answers that there is no TLSA; on the path: as with the self-signed one",
-    Attack.TLSA_LOOKUP_FAILED: "in the DNS: answers SERVFAIL for TLSA; on the path: as with the self-signed one",
-    Attack.PLAINTEXT_INJECTED: "on the path to the MX host: sends replies in cleartext right after the 220 to STARTTLS",
-    Attack.STS_HIDDEN: "in the DNS: answers that there is no _mta-sts record and no policy host; on the path: as with "
-    "the self-signed one. The server has seen the policy before",
-    Attack.STS_HIDDEN_FIRST: "the same, against a server that has never seen the policy",
-    Attack.STS_FORGED: "in the DNS: forges the MX, a new policy id, and the address of the policy host, which "
-    "serves a policy that names the attacker's host, with a self-signed certificate",
-    Attack.STS_REDIRECTED: "in the DNS: forges the MX and a new policy id; the true policy host, with its valid "
-    "certificate, is made to redirect to a policy that names the attacker's host",
-    Attack.BOUGHT_CERTIFICATE: "on the path to the MX host: ends TLS with a certificate for the host that a public "
-    "authority issued to the attacker",
-    Attack.NONE: "everybody is honest",
-}
-
-_OPPORTUNISTIC = Code.RFC7435_3_ENCRYPTED
-_UNSIGNED_NAME = Code.RFC7672_1_3_2_UNSIGNED_NAME
+    @property
+    def exposure(self) -> Exposure:
+        """What the attacker gets."""
+        if not self.readable:
+            return Exposure.NOTHING
+        return Exposure.READ_CLEAR if self.outcome is TrialOutcome.CLEAR else Exposure.READ_IN_TLS
 
 
-def _held(because: str) -> Expectation:
-    return Expectation(TrialOutcome.HELD, because)
-
-
-_TAKEN = Expectation(TrialOutcome.ENCRYPTED, _OPPORTUNISTIC)
-_READ_CLEAR = Expectation(TrialOutcome.CLEAR, Code.RFC7435_3_CLEAR, readable=True)
-_READ_CLEAR_REFUSED = Expectation(TrialOutcome.CLEAR, Code.RFC7435_3_CLEAR_REFUSED, readable=True)
-_READ = Expectation(TrialOutcome.ENCRYPTED, _OPPORTUNISTIC, readable=True)
-_UNTRUSTED = _held(Code.RULE_VERIFY_UNTRUSTED)
-_STS_UNTRUSTED = _held(Code.RFC8461_4_2_UNTRUSTED)
-_MISMATCH = _held(Code.RFC7672_3_2_DANE_MISMATCH)
-_INJECTED = _held(Code.RFC3207_4_2_INJECTED)
-
-# One row an attack; columns in the order of Protection. Why those that are READ cannot be helped:
-# - opportunistic TLS falls to any active attacker (RFC 7435 section 3);
-# - mandatory TLS with an unauthenticated peer falls to an attacker who terminates TLS (RFC 7672 section 1.3.1);
-# - PKIX against a name from an unsigned MX falls to an attacker who forges the MX (RFC 7672 section 1.3.2).
-# - who has never seen an MTA-STS policy cannot miss it (RFC 8461 section 10.2);
-# - a certificate that a public authority gave to the wrong one is a valid one (RFC 8461 section 10.1).
-_Row = tuple[Expectation, Expectation, Expectation, Expectation, Expectation, Expectation]
-_THEORY: dict[Attack, _Row] = {
-    Attack.STARTTLS_STRIPPED: (
-        _READ_CLEAR,
-        _held(Code.RULE_STARTTLS_REQUIRED),
-        _held(Code.RULE_STARTTLS_REQUIRED),
-        _held(Code.RFC8461_5_STARTTLS_REQUIRED),
-        _held(Code.RFC7672_2_2_3_STARTTLS_REQUIRED),
-        _held(Code.RFC7672_2_2_3_STARTTLS_REQUIRED),
-    ),
-    Attack.STARTTLS_REFUSED: (
-        _READ_CLEAR_REFUSED,
-        _held(Code.RULE_STARTTLS_REFUSED),
-        _held(Code.RULE_STARTTLS_REFUSED),
-        _held(Code.RFC8461_5_STARTTLS_REFUSED),
-        _held(Code.RFC7672_2_2_3_STARTTLS_REFUSED),
-        _held(Code.RFC7672_2_2_3_STARTTLS_REFUSED),
-    ),
-    Attack.SELF_SIGNED: (
-        _READ,
-        _READ,
-        _UNTRUSTED,
-        _STS_UNTRUSTED,
-        _held(Code.RFC7672_3_2_DANE_MISMATCH),
-        _held(Code.RFC7672_3_2_DANE_MISMATCH),
-    ),
-    Attack.MX_FORGED: (
-        _READ,
-        _READ,
-        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        _held(Code.RFC8461_4_1_MX_MISMATCH),
-        _held(Code.RFC7672_2_1_2_MX_BOGUS),
-        _held(Code.RFC7672_2_1_2_MX_BOGUS),
-    ),
-    Attack.TLSA_REMOVED: (
-        _READ,
-        _READ,
-        _UNTRUSTED,
-        _STS_UNTRUSTED,
-        _held(Code.RFC7672_2_1_2_TLSA_BOGUS),
-        _held(Code.RFC7672_2_1_2_TLSA_BOGUS),
-    ),
-    Attack.TLSA_LOOKUP_FAILED: (
-        _READ,
-        _READ,
-        _UNTRUSTED,
-        _STS_UNTRUSTED,
-        _held(Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED),
-        _held(Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED),
-    ),
-    Attack.PLAINTEXT_INJECTED: (_INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED, _INJECTED),
-    Attack.STS_HIDDEN: (_READ, _READ, _UNTRUSTED, _STS_UNTRUSTED, _MISMATCH, _MISMATCH),
-    Attack.STS_HIDDEN_FIRST: (_READ, _READ, _UNTRUSTED, _READ, _MISMATCH, _MISMATCH),
-    Attack.STS_FORGED: (
-        _READ,
-        _READ,
-        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        _held(Code.RFC8461_4_1_MX_MISMATCH),
-        _held(Code.RFC7672_2_1_2_MX_BOGUS),
-        _held(Code.RFC7672_2_1_2_MX_BOGUS),
-    ),
-    Attack.STS_REDIRECTED: (  # RFC 8461 section 3.3: redirects are not followed, so the policy that is known holds
-        _READ,
-        _READ,
-        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        _held(Code.RFC8461_4_1_MX_MISMATCH),
-        _held(Code.RFC7672_2_1_2_MX_BOGUS),
-        _held(Code.RFC7672_2_1_2_MX_BOGUS),
-    ),
-    Attack.BOUGHT_CERTIFICATE: (
-        _READ,
-        _READ,
-        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME, readable=True),
-        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED, readable=True),
-        _MISMATCH,
-        _MISMATCH,
-    ),
-    Attack.NONE: (
-        _TAKEN,
-        _TAKEN,
-        Expectation(TrialOutcome.ENCRYPTED, _UNSIGNED_NAME),
-        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC8461_4_2_VERIFIED),
-        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC7672_3_1_1_DANE_EE),
-        Expectation(TrialOutcome.AUTHENTICATED, Code.RFC7672_3_1_2_DANE_TA),
-    ),
-}
-
-
-def expected(attack: Attack, protection: SiteProtection) -> Expectation:
-    """What theory says of a cell."""
-    return _THEORY[attack][list(SiteProtection).index(protection)]
+SHORT = frozenset(  # one of each kind, for `make demo`
+    {
+        Attack.MX_FORGED,
+        Attack.ADDRESS_FORGED,
+        Attack.TLSA_REMOVED,
+        Attack.TLSA_LOOKUP_FAILED,
+        Attack.RRSIG_REMOVED,
+        Attack.TLSA_UNUSABLE,
+        Attack.STARTTLS_STRIPPED,
+        Attack.STARTTLS_REFUSED,
+        Attack.PLAINTEXT_INJECTED,
+        Attack.CUT_IN_HANDSHAKE,
+        Attack.SELF_SIGNED,
+        Attack.BOUGHT_CERTIFICATE,
+        Attack.EXPIRED_GENUINE,
+        Attack.STS_HIDDEN,
+        Attack.STS_FORGED,
+        Attack.STS_MODE_NONE,
+        Attack.DANE_HOST_CUT,
+        Attack.NONE,
+    }
+)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from letterlock.lab.box import Box, running_box
-from letterlock.lab.scenarios import ATTACK_STORIES, Attack, SiteProtection
+from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.subject import recipient_of, see_policies, write_config
+from letterlock.lab.theory import story
 
 STOP_SECONDS = 30.0  # chosen: longer than a server waits for sessions that are in hand
 START_SECONDS = 20.0  # chosen: a slow machine starts within three
@@ -124,7 +125,7 @@ def instructions(box: Box, config: Path) -> list[str]:
     asked = f"--upstream {box.resolver} --anchor {box.anchor_file}"
     return [
         "",
-        f"The lab is up. Attack: {box.attack} ({ATTACK_STORIES[box.attack]}).",
+        f"The lab is up. Attack: {box.attack} ({story(box.attack)}).",
         f"Domains: {domains}",
         "",
         "Send a mail, with either of (or to ann at another of the domains, and compare):",

@@ -15,16 +15,19 @@ from typing import Any
 from letterlock.app import server as app
 from letterlock.app.resolving import discovering, validated_dns
 from letterlock.config import load
-from letterlock.lab.box import Box
-from letterlock.lab.scenarios import Attack, SiteProtection
-from letterlock.lab.world import LIMBO
+from letterlock.lab.box import Box, write_credential
+from letterlock.lab.issuing import accept_any_context, make_self_signed
+from letterlock.lab.scenarios import SiteProtection
+from letterlock.lab.world import LIMBO, WITH_STS
 from letterlock.policy.decision import Level
 from letterlock.routing.routes import NextHop
 from letterlock.state.shared_state import open_state
 
 HOSTNAME = "letterlock.test"
 SENDER = f"sender@{HOSTNAME}"
+DNS_SECONDS = 4.0  # chosen: enough on a busy machine, and one attack is never to answer
 SMTP_SECONDS = 20.0  # chosen: a guard; everything is on this machine
+REMEMBERED = tuple(each for each in SiteProtection if each in WITH_STS and each is not SiteProtection.STS_FIRST)
 POLL_SECONDS = 0.02  # chosen: short beside the second that a trial takes
 
 
@@ -32,6 +35,7 @@ def write_config(box: Box, listen: str) -> Path:
     """The configuration of the server under test: the box's DNS and anchor, and one rule a domain that has one."""
     directory = box.directory
     (directory / "queue").mkdir(mode=0o700)
+    certificate, key = write_credential(make_self_signed(HOSTNAME), directory)
     rules = "".join(_rule(box, protection) for protection in SiteProtection)
     config = directory / "letterlock.toml"
     config.write_text(f"""\
@@ -40,6 +44,8 @@ hostname = {_quoted(HOSTNAME)}
 
 [smtp]
 listen = [{_quoted(listen)}]
+certificate = {_quoted(certificate)}
+key = {_quoted(key)}
 
 [queue]
 directory = {_quoted(directory / "queue")}
@@ -47,6 +53,7 @@ directory = {_quoted(directory / "queue")}
 [resolver]
 upstream = [{_quoted(box.resolver)}]
 anchors = [{_quoted(box.anchor_file)}]
+timeout_seconds = {DNS_SECONDS}
 
 [delivery]
 loopback_hosts = true
@@ -63,6 +70,8 @@ def _rule(box: Box, protection: SiteProtection) -> str:
         return f'\n[domain.{domain}]\ntls = "require-tls"\n'
     if protection is SiteProtection.VERIFY:
         return f'\n[domain.{domain}]\ntls = "verify"\ntrust = {_quoted(box.authority_file)}\n'
+    if protection is SiteProtection.OWN_CA:
+        return f'\n[domain.{domain}]\ntls = "verify"\ntrust = {_quoted(box.private_authority_file)}\n'
     return ""
 
 
@@ -108,11 +117,11 @@ class Subject:
         self._server = server
         self._address, self._port = server.smtp_addresses[0]
 
-    async def submit(self, recipient: str, secret: str) -> str:
+    async def submit(self, recipient: str, secret: str, *, requiretls: bool = False) -> str:
         """Hand over a message with a secret; the id that the server answered. Raises NotAccepted."""
         recipients = (recipient, f"nobody@{LIMBO}")
         try:
-            return await asyncio.to_thread(_submit, self._address, self._port, recipients, secret)
+            return await asyncio.to_thread(_submit, self._address, self._port, recipients, secret, requiretls)
         except OSError as error:
             raise NotAccepted(f"the server under test did not take a message for {recipient}: {error}") from error
 
@@ -154,12 +163,10 @@ def _record(attempt: Mapping[str, Any]) -> OperatorRecord:
 
 
 async def see_policies(box: Box, config: Path) -> None:
-    """In peace, look at the MTA-STS domain as delivery would, and remember its policy in the server's own file.
+    """In peace, look at the domains with MTA-STS as delivery would, and remember the policies in the server's own file.
 
-    Does nothing when the attack is that on first contact. Raises app.StartFailed, StoreFailed.
+    All but that of first contact. Raises app.StartFailed, StoreFailed.
     """
-    if box.attack is Attack.STS_HIDDEN_FIRST:
-        return
     options = load(config)
     box.peace.set()
     async with AsyncExitStack() as stack:
@@ -167,7 +174,8 @@ async def see_policies(box: Box, config: Path) -> None:
         stack.push_async_callback(state.close)
         asked = await stack.enter_async_context(validated_dns(options.resolver))
         discoverer = await stack.enter_async_context(discovering(options, asked, state))
-        await discoverer.destination(NextHop(box.world.sites[SiteProtection.MTA_STS].domain, box.berths.port))
+        domains = [box.world.sites[protection].domain for protection in REMEMBERED]
+        await asyncio.gather(*(discoverer.destination(NextHop(domain, box.berths.port)) for domain in domains))
     box.peace.clear()
 
 
@@ -175,7 +183,7 @@ async def see_policies(box: Box, config: Path) -> None:
 async def running_subject(box: Box) -> AsyncIterator[Subject]:
     """The server under test, in this process, from start to orderly end. Raises app.StartFailed, StoreFailed.
 
-    It has seen the MTA-STS policies in peace, unless the attack is that on first contact.
+    It has seen the MTA-STS policies in peace, but for that of first contact.
     """
     config = write_config(box, f"{box.subject_address}:{box.berths.port}")
     await see_policies(box, config)
@@ -183,7 +191,7 @@ async def running_subject(box: Box) -> AsyncIterator[Subject]:
         yield Subject(server)
 
 
-def _submit(address: str, port: int, recipients: Sequence[str], secret: str) -> str:
+def _submit(address: str, port: int, recipients: Sequence[str], secret: str, requiretls: bool) -> str:
     """By the standard library's client, step by step, because it hides the answer to DATA otherwise. Blocks."""
     message = EmailMessage(policy=email.policy.SMTP)
     message["From"] = SENDER
@@ -192,7 +200,12 @@ def _submit(address: str, port: int, recipients: Sequence[str], secret: str) -> 
     message.set_content(f"The secret is {secret}.\n")
     with smtplib.SMTP(address, port, local_hostname="client.test", timeout=SMTP_SECONDS) as client:
         client.ehlo()
-        client.mail(SENDER)
+        if requiretls:  # RFC 8689 section 4.2.1: it is said inside TLS only
+            client.starttls(context=accept_any_context())
+            client.ehlo()
+        code, answer = client.mail(SENDER, ["REQUIRETLS"] if requiretls else [])
+        if code != 250:
+            raise smtplib.SMTPSenderRefused(code, answer, SENDER)
         for recipient in recipients:
             client.rcpt(recipient)
         code, answer = client.data(message.as_bytes())

@@ -10,13 +10,17 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
+from letterlock.lab.arsenal import ARSENAL
 from letterlock.lab.box import Box, running_box
-from letterlock.lab.scenarios import Attack, Expectation, SiteProtection, TrialOutcome, expected
+from letterlock.lab.scenarios import Attack, Expectation, SiteProtection, TrialOutcome
 from letterlock.lab.subject import ObservedState, OperatorRecord, Subject, recipient_of, running_subject
+from letterlock.lab.theory import expected
+from letterlock.lab.transcript import Transcript
+from letterlock.lab.world import ATTACKER_DOMAIN, DOMAINS
 from letterlock.policy.decision import Level
 
 MAX_BOXES = 4  # chosen: each has a dozen servers, and most of a trial is waiting
-CELL_SECONDS = 20.0  # chosen: a guard; a cell takes about one
+CELL_SECONDS = 60.0  # chosen: a guard; a cell takes about one
 _DELIVERED = {
     Level.AUTHENTICATED: TrialOutcome.AUTHENTICATED,
     Level.ENCRYPTED: TrialOutcome.ENCRYPTED,
@@ -40,7 +44,8 @@ class Cell:
     def passed(self) -> bool:
         """Whether everything is as theory says: what happened, who could read it, and why."""
         as_told = self.outcome is self.expected.outcome and self.readable == self.expected.readable
-        return as_told and any(reason["code"] == self.expected.because for reason in self.reasons)
+        because = self.expected.because
+        return as_told and (because is None or any(reason["code"] == because for reason in self.reasons))
 
     @property
     def worse(self) -> bool:
@@ -71,10 +76,22 @@ async def run_cells(attacks: Iterable[Attack], protections: Iterable[SiteProtect
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def replay(attack: Attack, protection: SiteProtection) -> tuple[Cell, Transcript]:
+    """Run one cell, and keep what the attacker saw of it."""
+    transcript = Transcript(domains=(DOMAINS[protection], ATTACKER_DOMAIN), paused=True)
+    async with running_box(attack, transcript=transcript) as box, running_subject(box) as subject:
+        transcript.paused = False
+        cell = await _run_cell(box, subject, protection)
+        transcript.paused = True
+    return cell, transcript
+
+
 async def _run_cell(box: Box, subject: Subject, protection: SiteProtection) -> Cell:
     started = time.monotonic()
     secret = secrets.token_hex(16)
-    record, queued = await _send(subject, recipient_of(box, protection), secret)
+    if ARSENAL[box.attack].twice:
+        await _send(subject, box, protection, secrets.token_hex(16))
+    record, queued = await _send(subject, box, protection, secret)
     return Cell(
         attack=box.attack,
         protection=protection,
@@ -86,9 +103,12 @@ async def _run_cell(box: Box, subject: Subject, protection: SiteProtection) -> C
     )
 
 
-async def _send(subject: Subject, recipient: str, secret: str) -> tuple[OperatorRecord | None, bool]:
+async def _send(
+    subject: Subject, box: Box, protection: SiteProtection, secret: str
+) -> tuple[OperatorRecord | None, bool]:
     """Send a message; the record of its first attempt, if there is one in time, and whether it waits in the queue."""
-    message_id = await subject.submit(recipient, secret)
+    recipient = recipient_of(box, protection)
+    message_id = await subject.submit(recipient, secret, requiretls=protection is SiteProtection.REQUIRETLS)
     record = await subject.record_of(message_id, recipient, timeout_seconds=CELL_SECONDS)
     return record, await subject.is_queued(message_id, recipient)
 

@@ -14,33 +14,91 @@ DOMAINS = {
     SiteProtection.NONE: "none.test",
     SiteProtection.REQUIRE_TLS: "require-tls.example",
     SiteProtection.VERIFY: "verify.test",
+    SiteProtection.OWN_CA: "own-ca.test",
+    SiteProtection.STS_TESTING: "sts-testing.example",
+    SiteProtection.STS_FIRST: "sts-first.test",
     SiteProtection.MTA_STS: "sts.example",
     SiteProtection.DANE_EE: "dane-ee.test",
     SiteProtection.DANE_TA: "dane-ta.example",
+    SiteProtection.DANE_AND_STS: "both.test",
+    SiteProtection.PARTIAL_DANE: "partial.example",
+    SiteProtection.REQUIRETLS: "requiretls.test",
 }
+SIGNED = frozenset(
+    {
+        SiteProtection.DANE_EE,
+        SiteProtection.DANE_TA,
+        SiteProtection.DANE_AND_STS,
+        SiteProtection.PARTIAL_DANE,
+        SiteProtection.REQUIRETLS,
+    }
+)
+END_ENTITY = frozenset({SiteProtection.DANE_EE, SiteProtection.DANE_AND_STS, SiteProtection.PARTIAL_DANE})
+WITH_STS = frozenset(
+    {
+        SiteProtection.STS_TESTING,
+        SiteProtection.STS_FIRST,
+        SiteProtection.MTA_STS,
+        SiteProtection.DANE_AND_STS,
+        SiteProtection.PARTIAL_DANE,
+    }
+)
+PRIVATELY_CERTIFIED = frozenset({SiteProtection.OWN_CA, SiteProtection.DANE_TA})
+SELF_CERTIFIED = frozenset({SiteProtection.NONE, SiteProtection.REQUIRE_TLS, SiteProtection.DANE_EE})
+TWO_HOSTS = frozenset({SiteProtection.PARTIAL_DANE})  # the second one has no TLSA records
+
 ATTACKER_DOMAIN = "mallory.example"
+ATTACKER_HOST = f"mx.{ATTACKER_DOMAIN}"
 LIMBO = "limbo.test"  # its host never answers
 POLICY_ID = "20261123"
-# Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; the policy host, one that forges it,
-# and the attacker's own; then for each domain its public address and the honest server's own one.
-DNS_BERTH, ATTACKER_BERTH, LIMBO_BERTH, POLICY_BERTH, FORGED_POLICY_BERTH, LURE_BERTH, FIRST_DOMAIN_BERTH = range(7)
-BERTHS = FIRST_DOMAIN_BERTH + 2 * len(DOMAINS)
+# Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; the policy host of all domains that have
+# one; the attacker's own; then for each domain its public address, the honest server's own one, and that of its second
+# MX host, if it has one.
+DNS_BERTH, ATTACKER_BERTH, LIMBO_BERTH, POLICY_BERTH, LURE_BERTH, FIRST_DOMAIN_BERTH = range(6)
+BERTHS = FIRST_DOMAIN_BERTH + 3 * len(DOMAINS)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A domain's MX host: its name, its address in the DNS, and where the honest server is when that is taken."""
+    """A domain's MX hosts: their names, the addresses in the DNS, and where the honest server is when those are taken.
+
+    All its hosts have one certificate.
+    """
 
     protection: SiteProtection
     domain: str
     berth: int
-    backstage_berth: int
     credential: Credential
 
     @property
     def host(self) -> str:
         """The name of the MX host."""
         return f"mx.{self.domain}"
+
+    @property
+    def backstage_berth(self) -> int:
+        """Where the honest server is when an attacker has its address."""
+        return self.berth + 1
+
+    @property
+    def second_berth(self) -> int:
+        """The address of the second MX host, where there is one."""
+        return self.berth + 2
+
+    @property
+    def second_host(self) -> str | None:
+        """The second MX host."""
+        return f"mx2.{self.domain}" if self.protection in TWO_HOSTS else None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.host, self.second_host) if self.second_host else (self.host,)
+
+    @property
+    def lookalike(self) -> str:
+        """A host of the attacker's whose name begins as this one's."""
+        return f"{self.host}.{ATTACKER_DOMAIN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,83 +108,102 @@ class World:
     names: NameSpace
     sites: dict[SiteProtection, Site]
     public_authority: Credential
-    attacker_host: str
-    attacker_credential: Credential  # valid, for the attacker's own name
+    private_authority: Credential
+    attacker_credential: Credential  # valid, for the attacker's own names
     impostor_credentials: dict[SiteProtection, Credential]  # self-signed, for the victims' names
-    bought_credentials: dict[SiteProtection, Credential]  # for the victims' names, from the public authority
     policy_credential: Credential
     forged_policy_credential: Credential  # self-signed
     lure_credential: Credential  # valid, for the attacker's own policy host
 
     @property
+    def attacker_host(self) -> str:
+        """The attacker's own MX host."""
+        return ATTACKER_HOST
+
+    @property
     def policy_host(self) -> str:
-        """Who serves the MTA-STS policy."""
+        """Who serves the MTA-STS policy of the domain that has nothing else."""
         return f"mta-sts.{DOMAINS[SiteProtection.MTA_STS]}"
+
+    @property
+    def policy_hosts(self) -> tuple[str, ...]:
+        """Everybody who serves one."""
+        return tuple(f"mta-sts.{DOMAINS[each]}" for each in SiteProtection if each in WITH_STS)
 
     @property
     def lure_host(self) -> str:
         """The attacker's own policy host, the target of redirects."""
         return f"mta-sts.{ATTACKER_DOMAIN}"
 
-    def policy(self, mx: str) -> bytes:
-        """An MTA-STS policy in force that names one host."""
-        second = f"mx: {mx.replace('mx.', 'mx2.', 1)}\n"  # only some worlds have it
-        return f"version: STSv1\nmode: enforce\nmx: {mx}\n{second}max_age: 604800\n".encode()
+    def authority_of(self, protection: SiteProtection) -> Credential | None:
+        """Who issued the certificate of a domain's hosts; None: nobody."""
+        if protection in SELF_CERTIFIED:
+            return None
+        return self.private_authority if protection in PRIVATELY_CERTIFIED else self.public_authority
+
+    def true_policy(self, host: str) -> bytes:
+        """What the honest policy host serves under a name."""
+        domain = host.removeprefix("mta-sts.")
+        site = next((each for each in self.sites.values() if each.domain == domain), None)
+        if site is None:
+            return b""
+        testing = site.protection is SiteProtection.STS_TESTING
+        return policy(*site.hosts, mode="testing" if testing else "enforce")
 
 
-def make_world(berths: Berths, *, now: float, sts_with_dane: bool = False, partial_dane: bool = False) -> World:
+def policy(*hosts: str, mode: str = "enforce", max_age: int = 604_800) -> bytes:
+    """The text of an MTA-STS policy (RFC 8461 section 3.2); it holds for a week."""
+    named = "".join(f"mx: {host}\n" for host in hosts)
+    return f"version: STSv1\nmode: {mode}\n{named}max_age: {max_age}\n".encode()
+
+
+def make_world(berths: Berths, *, now: float, unusable_tlsa: bool = False) -> World:
     """A fresh world with fresh keys, whose MX hosts are at the given berths.
 
-    `sts_with_dane`: the domain with MTA-STS is signed, and has DANE as well; `partial_dane`: and a second MX host, by
-    the same address, which has no TLSA records.
+    `unusable_tlsa`: the TLSA records that its domains publish are of a kind that SMTP cannot use.
     """
     public, private = make_authority("Lab Public CA"), make_authority("Lab Private CA")
     sites = {protection: _site(number, protection, public, private) for number, protection in enumerate(DOMAINS)}
-    attacker_host = f"mx.{ATTACKER_DOMAIN}"
-    zones = _zones(berths, sites, private, sts_with_dane=sts_with_dane or partial_dane)
-    if partial_dane:
-        site = sites[SiteProtection.MTA_STS]
-        _add_second_mx(next(each for each in zones if each.origin.to_text() == f"{site.domain}."), berths, site)
+    zones = _zones(berths, sites, private, unusable_tlsa=unusable_tlsa)
     for zone in zones:
         zone.publish(Validity.around(now))
+    policy_hosts = [f"mta-sts.{DOMAINS[each]}" for each in SiteProtection if each in WITH_STS]
     return World(
         names=NameSpace(zones),
         sites=sites,
         public_authority=public,
-        attacker_host=attacker_host,
-        attacker_credential=issue(public, attacker_host),
-        impostor_credentials={protection: make_self_signed(site.host) for protection, site in sites.items()},
-        bought_credentials={protection: issue(public, site.host) for protection, site in sites.items()},
-        policy_credential=issue(public, f"mta-sts.{DOMAINS[SiteProtection.MTA_STS]}"),
-        forged_policy_credential=make_self_signed(f"mta-sts.{DOMAINS[SiteProtection.MTA_STS]}"),
+        private_authority=private,
+        attacker_credential=issue(public, ATTACKER_HOST, *(site.lookalike for site in sites.values())),
+        impostor_credentials={protection: make_self_signed(*site.hosts) for protection, site in sites.items()},
+        policy_credential=issue(public, *policy_hosts),
+        forged_policy_credential=make_self_signed(*policy_hosts),
         lure_credential=issue(public, f"mta-sts.{ATTACKER_DOMAIN}"),
     )
 
 
 def _site(number: int, protection: SiteProtection, public: Credential, private: Credential) -> Site:
     domain = DOMAINS[protection]
-    host = f"mx.{domain}"
-    if protection in (SiteProtection.VERIFY, SiteProtection.MTA_STS):
-        credential = issue(public, host)
-    elif protection is SiteProtection.DANE_TA:
-        credential = issue(private, host)
+    hosts = [f"mx.{domain}", *([f"mx2.{domain}"] if protection in TWO_HOSTS else [])]
+    if protection in SELF_CERTIFIED:
+        credential = make_self_signed(*hosts)
     else:
-        credential = make_self_signed(host)
-    berth = FIRST_DOMAIN_BERTH + 2 * number
-    return Site(protection, domain, berth, berth + 1, credential)
+        credential = issue(private if protection in PRIVATELY_CERTIFIED else public, *hosts)
+    return Site(protection, domain, FIRST_DOMAIN_BERTH + 3 * number, credential)
 
 
 def _zones(
-    berths: Berths, sites: dict[SiteProtection, Site], private: Credential, *, sts_with_dane: bool
+    berths: Berths, sites: dict[SiteProtection, Site], private: Credential, *, unusable_tlsa: bool
 ) -> list[Zone]:
     """The root; test. denies by NSEC, example. by NSEC3; then the domains."""
     root = Zone(".", key=ZoneKey.make())
     test = Zone("test.", key=ZoneKey.make())
     example = Zone("example.", key=ZoneKey.make(), denial=Denial.NSEC3)
     test.add("ns.nic", "A", berths.address(DNS_BERTH))
-    domains = [_domain(site, berths, private, sts_with_dane=sts_with_dane) for site in sites.values()]
+    domains = [_domain(site, berths, private, unusable_tlsa=unusable_tlsa) for site in sites.values()]
     attacker = Zone(f"{ATTACKER_DOMAIN}.")
     _add_mx(attacker, berths.address(ATTACKER_BERTH))
+    for site in sites.values():
+        attacker.add(f"{site.lookalike}.", "A", berths.address(ATTACKER_BERTH))
     attacker.add("mta-sts", "A", berths.address(LURE_BERTH))
     limbo = Zone(f"{LIMBO}.")
     _add_mx(limbo, berths.address(LIMBO_BERTH))
@@ -138,28 +215,29 @@ def _zones(
     return [root, test, example, attacker, limbo, *domains]
 
 
-def _domain(site: Site, berths: Berths, private: Credential, *, sts_with_dane: bool) -> Zone:
+def _domain(site: Site, berths: Berths, private: Credential, *, unusable_tlsa: bool) -> Zone:
     """A domain's zone: signed, with TLSA, where DANE protects it. DANE-TA's is reached by an alias, as in practice."""
-    both = sts_with_dane and site.protection is SiteProtection.MTA_STS
-    signed = both or site.protection in (SiteProtection.DANE_EE, SiteProtection.DANE_TA)
     denial = Denial.NSEC3 if site.protection is SiteProtection.DANE_TA else Denial.NSEC
-    zone = Zone(f"{site.domain}.", key=ZoneKey.make() if signed else None, denial=denial)
+    zone = Zone(f"{site.domain}.", key=ZoneKey.make() if site.protection in SIGNED else None, denial=denial)
     _add_mx(zone, berths.address(site.berth))
+    if site.second_host:
+        zone.add("@", "MX", "10 mx", "20 mx2")
+        zone.add("mx2", "A", berths.address(site.second_berth))
     service = f"_{berths.port}._tcp.mx"
-    if both or site.protection is SiteProtection.DANE_EE:
-        zone.add(service, "TLSA", site.credential.tlsa_end_entity())
+    if site.protection in END_ENTITY:
+        zone.add(service, "TLSA", _usable(site.credential.tlsa_end_entity(), unusable=unusable_tlsa))
     elif site.protection is SiteProtection.DANE_TA:
         zone.add(service, "CNAME", f"_ta.{site.domain}.")
-        zone.add("_ta", "TLSA", private.tlsa_trust_anchor())
-    if site.protection is SiteProtection.MTA_STS:
+        zone.add("_ta", "TLSA", _usable(private.tlsa_trust_anchor(), unusable=unusable_tlsa))
+    if site.protection in WITH_STS:
         zone.add("_mta-sts", "TXT", f'"v=STSv1; id={POLICY_ID};"')
         zone.add("mta-sts", "A", berths.address(POLICY_BERTH))
     return zone
 
 
-def _add_second_mx(zone: Zone, berths: Berths, site: Site) -> None:
-    zone.add("@", "MX", "10 mx", "20 mx2")
-    zone.add("mx2", "A", berths.address(site.berth))
+def _usable(rdata: str, *, unusable: bool) -> str:
+    """The same record, as PKIX-EE(1) where it must not be usable (RFC 7672 section 3.1.3)."""
+    return f"1{rdata[1:]}" if unusable else rdata
 
 
 def _add_mx(zone: Zone, address: str) -> None:

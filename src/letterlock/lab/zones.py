@@ -45,6 +45,7 @@ class Zone:
         self._chain: list[dns.name.Name] = []
         self._hashes: dict[dns.name.Name, dns.name.Name] = {}
         self._existing: set[dns.name.Name] = set()
+        self._validity = Validity(0, 0)
         self.add(origin, "SOA", f"ns.nic.test. hostmaster.nic.test. 1 7200 3600 1209600 {TTL}")
         self.add(origin, "NS", "ns.nic.test.")
 
@@ -64,7 +65,8 @@ class Zone:
             self.add(child.origin.to_text(), "DS", child.key.ds(child.origin).to_text())
 
     def publish(self, validity: Validity) -> None:
-        """Make the chain of denial and every signature. Nothing may be added afterwards."""
+        """Make the chain of denial; signatures are made when they are asked for. Nothing may be added afterwards."""
+        self._validity = validity
         self._existing = {ancestor for name in self.rrsets for ancestor in self._up(name)}
         if self.key is None:
             return
@@ -73,10 +75,6 @@ class Zone:
             self._link_names()
         else:
             self._link_hashes()
-        for name, rrsets in self.rrsets.items():
-            for rdtype, rrset in rrsets.items():
-                if name not in self._cuts or rdtype in (RdataType.DS, RdataType.NSEC):
-                    self._signatures[name, rdtype] = self.key.sign(rrset, self.origin, validity)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -90,8 +88,12 @@ class Zone:
 
     def with_signature(self, rrset: dns.rrset.RRset) -> list[dns.rrset.RRset]:
         """The RRset, and its RRSIG RRset where it is signed."""
-        signature = self._signatures.get((rrset.name, rrset.rdtype))
-        return [rrset, signature] if signature else [rrset]
+        key = (rrset.name, rrset.rdtype)
+        if self.key is None or (rrset.name in self._cuts and rrset.rdtype not in (RdataType.DS, RdataType.NSEC)):
+            return [rrset]
+        if key not in self._signatures:
+            self._signatures[key] = self.key.sign(rrset, self.origin, self._validity)
+        return [rrset, self._signatures[key]]
 
     def deny(self, name: dns.name.Name) -> list[dns.rrset.RRset]:
         """The authority section that says that a name, or the type asked for, is not there, with its proof."""
