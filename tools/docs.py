@@ -77,6 +77,7 @@ NAMED = (
     "local",
     "milter",
     "policy_service",
+    "database",
     "limit",
     "dns_list",
 )  # each holds a table for each name

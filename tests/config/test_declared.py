@@ -56,6 +56,7 @@ def test_a_declaration_is_whole(each: Declared) -> None:
 def test_every_key_of_the_file_is_declared_or_a_table_of_its_own() -> None:
     by_name = {"domain", "domain.exception", "sender", "route", "resolver.negative", "listener", "dkim"} | {
         "table",
+        "database",
         "local",
         "forwarding",
         "milter",

@@ -59,7 +59,7 @@ srs_secret_file = "secret"
     [
         ("[table.a]\n", "table.a\n  a table has one source", 'file = "/etc/aliases"'),
         ('[table.a]\nfile = "x"\nsystem_users = true\n', "a table has one source", ""),
-        ('[table.a]\nsqlite = "x"\n', "sqlite and query belong together", "query = "),
+        ('[table.a]\nsqlite = "x"\n', "sqlite is given without query", "query = "),
         ('[table.alias]\nfile = "x"\n[local."a.test"]\naliases = ["alais"]\n', "there is no table 'alais'", '"alias"'),
         ('[local."a.test"]\nmailboxes = ["x"]\n', "there is no table 'x'", '[table."x"]'),
         ('[forwarding]\nsrs_domain = "a.test"\n', "srs_domain is given, but srs_secret_file is not", "both"),

@@ -17,6 +17,10 @@ OTHERS: Mapping[str, str] = {
     "accounts.file": '"users"',
     "accounts.dovecot": '"unix:/run/dovecot/auth"',
     "accounts.domain": '"example.org"\ndovecot = "127.0.0.1:9"',
+    "accounts.sqlite": '"users.db"\nquery = "SELECT p FROM u WHERE n = :user"',
+    "accounts.query": '"SELECT p FROM u WHERE n = :user"\nsqlite = "users.db"',
+    "accounts.database": '"mail"\nquery = "SELECT p FROM u WHERE n = :user"\n[database.mail]\npostgresql = "dbname=m"',
+    "accounts.scram_secret_file": '"scram"\nquery = "SELECT p FROM u WHERE n = :user"\nsqlite = "users.db"',
     "accounts.sender_tables": '["senders"]\ndovecot = "127.0.0.1:9"\n[table.senders]\nfile = "/senders"',
     "hostname": '"other.example"',
     "user": '"nobody"',
@@ -87,6 +91,8 @@ def directory_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "queue.key").write_text("QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=\n")
     (directory / "queue.key").chmod(0o600)
     (directory / "users").touch(0o600)
+    (directory / "scram").touch(0o600)
+    (directory / "scram").write_text("sixteen characters\n")
     (directory / "anchors").write_text(". IN DS 20326 8 2 " + "0" * 64 + "\n")
     return directory
 

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.lookups import sqlite_rows
+from letterlock.lookups.sqlite_rows import SqliteRows
 from letterlock.mail.addresses import Mailbox
 from letterlock.recipients.directory import TableFailed
 from letterlock.recipients.targets import Entry, Name
-from letterlock.tables import sqlite_table
 from letterlock.tables.file_table import LOOK_SECONDS, AliasFileTable
-from letterlock.tables.sqlite_table import SqliteTable
+from letterlock.tables.row_table import RowTable
 from letterlock.tables.system_users import SystemUsers
+
+
+def sql(path: Path, query: str) -> RowTable:
+    return RowTable("sql", SqliteRows(path, query))
 
 
 class Ticks:
@@ -26,7 +31,7 @@ class Ticks:
         return self.now
 
 
-def find(table: AliasFileTable | SqliteTable | SystemUsers, key: str) -> Entry | None:
+def find(table: AliasFileTable | RowTable | SystemUsers, key: str) -> Entry | None:
     return asyncio.run(table.find(key))
 
 
@@ -98,44 +103,44 @@ QUERY = "SELECT target FROM alias WHERE address = :key"
 
 
 def test_a_query_gives_targets_row_by_row(database: Path) -> None:
-    table = SqliteTable("sql", database, QUERY)
+    table = sql(database, QUERY)
     assert find(table, "info@example.org") == (Name("ann"), Mailbox("bob", "example.net"), Name("carl"))
     assert find(table, "ann@example.org") == ()
     assert find(table, "eve@example.org") is None
 
 
 def test_a_key_is_a_parameter_and_never_part_of_the_query(database: Path) -> None:
-    assert find(SqliteTable("sql", database, QUERY), "x' OR '1'='1") is None
+    assert find(sql(database, QUERY), "x' OR '1'='1") is None
 
 
 def test_parts_of_the_key_can_be_asked_for(database: Path) -> None:
     query = "SELECT target FROM alias WHERE address = :local || '@' || :domain"
-    assert find(SqliteTable("sql", database, query), "ann@example.org") == ()
+    assert find(sql(database, query), "ann@example.org") == ()
 
 
 @pytest.mark.parametrize("query", ["SELECT nothing FROM alias", "DELETE FROM alias", "SELECT 1; SELECT 2"])
 def test_a_query_that_cannot_be_run_fails(database: Path, query: str) -> None:
     with pytest.raises(TableFailed):
-        SqliteTable("sql", database, query).check()
+        find(sql(database, query), "@")
 
 
 def test_a_database_that_is_not_there_fails_and_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "none.db"
     with pytest.raises(TableFailed, match="unable to open"):
-        SqliteTable("sql", path, QUERY).check()
+        find(sql(path, QUERY), "@")
     assert not path.exists()
 
 
 def test_a_query_without_an_end_is_stopped(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_table, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_rows, "MAX_SECONDS", 0.05)
     query = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n WHERE x < 0"
     with pytest.raises(TableFailed, match="interrupted"):
-        SqliteTable("sql", database, query).check()
+        find(sql(database, query), "@")
 
 
 def test_a_target_that_cannot_be_read_fails(database: Path) -> None:
     with pytest.raises(TableFailed, match="a command"):
-        SqliteTable("sql", database, "SELECT '|/bin/sh'").check()
+        find(sql(database, "SELECT '|/bin/sh'"), "@")
 
 
 def test_the_users_of_this_machine_have_mailboxes() -> None:

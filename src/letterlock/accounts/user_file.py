@@ -68,7 +68,7 @@ def make_user(name: str, password: str, addresses: tuple[str, ...]) -> User:
     if not _NAME.fullmatch(name) or name.startswith("#"):
         raise BadUsers("a user's name has no blanks, commas and colons, and no # in front")
     scram = ScramCredential.of_password(password, os.urandom(SALT_OCTETS))
-    return User(name, hash_password(password), scram, tuple(map(_address, addresses)))
+    return User(name, hash_password(password), scram, tuple(map(sender_address, addresses)))
 
 
 def hash_password(password: str) -> str:
@@ -80,7 +80,7 @@ def _argon2(salt: bytes) -> Argon2id:
     return Argon2id(salt=salt, length=32, iterations=ARGON2_PASSES, lanes=1, memory_cost=ARGON2_MEMORY_KIB)
 
 
-def _address(text: str) -> str:
+def sender_address(text: str) -> str:
     """An address or `@domain` in the form in which it is compared. Raises BadUsers."""
     try:
         if text.startswith("@"):
@@ -133,7 +133,7 @@ def _user(line: str) -> User:
     found = _ARGON2.fullmatch(argon2)
     if not found or any(int(value) > most for value, most in zip(found.groups(), _MAX_ARGON2, strict=True)):
         raise BadUsers("no argon2id hash, or one that costs too much")
-    return User(name, argon2, ScramCredential.parse(scram), tuple(map(_address, addresses.split(","))))
+    return User(name, argon2, ScramCredential.parse(scram), tuple(map(sender_address, addresses.split(","))))
 
 
 def read_users(path: Path) -> UsersFile:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from letterlock.app.binding import METRICS_KEY, StartFailed, bind_one
+from letterlock.app.lookup_check import lookups_found
 from letterlock.app.resolving import UNFIT_HINT, validated_dns
 from letterlock.app.socket_units import SERVICE, holder
 from letterlock.app.surroundings import Found, surroundings
@@ -30,6 +31,7 @@ def check_all(options: Options, path: Path | None) -> Iterator[Found]:
     yield from _queue(options)
     yield from _binds(options)
     yield from _upstreams(options)
+    yield from lookups_found(options)
     yield from (
         Found("warning", f"mail for {target} will wait: {why}")
         for target in options.maildirs

@@ -99,6 +99,9 @@ async def _way(options: Options, recipient: Mailbox, sender: Mailbox | None) -> 
     except TableFailed as error:
         way.failed = str(error)
         return way
+    finally:
+        for database in options.receive.databases:
+            database.close()
     way.looked_up = [_looked(each) for each in found.looked]
     way.refused = _refusal(found)
     if way.refused is None:

@@ -1,6 +1,6 @@
 """`[accounts]`: who may log in, and as whom they may send."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr, ValidationInfo, model_validator
@@ -8,30 +8,38 @@ from pydantic import PrivateAttr, ValidationInfo, model_validator
 from letterlock.accounts.backend import Accounts
 from letterlock.accounts.dovecot import DovecotAccounts
 from letterlock.accounts.file_store import FileStore
+from letterlock.accounts.sql_store import PARAMETERS, SqlStore
 from letterlock.accounts.stored import StoredAccounts
 from letterlock.accounts.user_file import BadUsers
+from letterlock.config.databases import check_database, check_query, row_source
 from letterlock.config.declared import Table, keys_of
 from letterlock.config.key_file import reads_secrets
+from letterlock.config.local_domains import MIN_SECRET_OCTETS
+from letterlock.config.login_table import read_password
 from letterlock.config.mistakes import guess, wrong
 from letterlock.config.options import CONSUMERS
 
 if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
+    from letterlock.lookups.postgresql_rows import PostgresDatabase
+
     AccountsKeys = Table
 else:
     AccountsKeys = keys_of("accounts", CONSUMERS)
 
-SOURCES = ("file", "dovecot")
+SOURCES = ("file", "dovecot", "sqlite", "database")
+EXAMPLE = "SELECT password FROM users WHERE name = :user"
 
 
 class AccountsTable(AccountsKeys):
-    """The users who may log in: give one of `file` and `dovecot`."""
+    """The users who may log in: give one of `file`, `dovecot`, `sqlite` and `database`."""
 
     _accounts: Accounts | None = PrivateAttr(None)
+    _secret: bytes | None = PrivateAttr(None)
 
-    @property
-    def accounts(self) -> Accounts | None:
-        """The users; None when nobody logs in, or when secrets are not read."""
-        return self._accounts
+    def opened(self, databases: Mapping[str, "PostgresDatabase"]) -> Accounts | None:
+        """The users; None when nobody logs in, or when the secrets of a file are not read."""
+        source = row_source(self._of("query") or "", self._of("sqlite"), self._of("database"), databases)
+        return self._accounts if source is None else StoredAccounts(SqlStore(source, self._secret))
 
     @property
     def has_users(self) -> bool:
@@ -47,6 +55,10 @@ class AccountsTable(AccountsKeys):
             )
         if self._of("domain") is not None and self._of("dovecot") is None:
             raise wrong("counts for the users of a Dovecot only", "remove it, or add dovecot", "domain")
+        by_query = given[0] if given and given[0] in ("sqlite", "database") else None
+        check_query(self._of("query"), by_query, PARAMETERS, EXAMPLE)
+        if self._of("scram_secret_file") is not None and by_query is None:
+            raise wrong("counts for the users of a database only", "remove it", "scram_secret_file")
         return self
 
     @model_validator(mode="after")
@@ -62,6 +74,11 @@ class AccountsTable(AccountsKeys):
             except BadUsers as error:
                 hint = "letterlock users add NAME makes the file and its first user"
                 raise wrong(str(error), hint, at="file") from None
+        if (secret := self._of("scram_secret_file")) is not None:
+            self._secret = read_password(secret, "scram_secret_file")
+            if len(self._secret) < MIN_SECRET_OCTETS:
+                hint = "`openssl rand -base64 24` prints a secret"
+                raise wrong(f"{secret} has fewer than {MIN_SECRET_OCTETS} characters", hint, "scram_secret_file")
         if (address := self._of("dovecot")) is not None:
             return DovecotAccounts(address.connect, str(address), self._of("domain"))
         return None
@@ -70,12 +87,13 @@ class AccountsTable(AccountsKeys):
         return getattr(self, name, None)
 
 
-def check_sender_tables(table: AccountsTable, known: Iterable[str]) -> None:
-    """Every table that names senders must exist. Raises a mistake."""
-    names = list(known)
-    for number, name in enumerate(getattr(table, "sender_tables", ())):
-        if name not in names:
-            hint = guess(name, names) or f'add [table."{name}"] with file = "/etc/letterlock/senders"'
+def check_accounts(table: AccountsTable, known: Mapping[str, object], databases: Mapping[str, object]) -> None:
+    """Every table that names senders must exist, and the database. Raises a mistake."""
+    check_database(getattr(table, "database", None), databases, ("accounts", "database"))
+    tables = getattr(table, "sender_tables", ())
+    for number, name in enumerate(tables):
+        if name not in known:
+            hint = guess(name, known) or f'add [table."{name}"] with file = "/etc/letterlock/senders"'
             raise wrong(f"there is no table {name!r}", hint, at=("accounts", "sender_tables", number))
-    if getattr(table, "sender_tables", ()) and not table.has_users:
+    if tables and not table.has_users:
         raise wrong("nobody logs in who could send as these", 'add file = "users"', at=("accounts", "sender_tables"))

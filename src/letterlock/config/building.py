@@ -104,7 +104,8 @@ def _capacity(file: FileTable, keys: ComposedKeys, workers: int, max_connections
 
 
 def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -> ReceiveOptions:
-    tables = {name: each.opened(name) for name, each in file.table.items()}
+    databases = {name: each.opened(name) for name, each in file.database.items()}
+    tables = {name: each.opened(name, databases) for name, each in file.table.items()}
     return filled(
         ReceiveOptions,
         file,
@@ -116,7 +117,8 @@ def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -
             authserv_id=keys.authserv_id,
             trusted_sealers=frozenset(keys.trusted_sealers),
         ),
-        accounts=file.accounts.accounts,
+        accounts=file.accounts.opened(databases),
+        databases=tuple(databases.values()),
         sender_tables=tuple(tables[name] for name in keys.sender_tables),
         site=site(tables, file.local, file.forwarding),
         rate_limits=rate_limits(file.limit),

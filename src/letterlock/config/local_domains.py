@@ -1,21 +1,28 @@
 """`[table."NAME"]`, `[local."example.org"]` and `[forwarding]`: who the recipients of local domains are."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.config.checked_values import DomainName, FilePath, MailAddress
+from letterlock.config.checked_values import DomainName, FilePath, MailAddress, Service
+from letterlock.config.databases import check_database, check_query, row_source
 from letterlock.config.declared import Table
 from letterlock.config.key_file import is_shared, reads_secrets
 from letterlock.config.mistakes import guess, wrong
+from letterlock.lookups.socketmap_link import SocketmapLink
 from letterlock.recipients.directory import Directory, LocalDomain, RecipientTable
 from letterlock.recipients.site import LocalSite
 from letterlock.recipients.srs import Srs
 from letterlock.tables.file_table import AliasFileTable
-from letterlock.tables.sqlite_table import SqliteTable
+from letterlock.tables.row_table import PARAMETERS, RowTable
+from letterlock.tables.socketmap_table import SocketmapTable
 from letterlock.tables.system_users import SystemUsers
+
+if TYPE_CHECKING:
+    from letterlock.lookups.postgresql_rows import PostgresDatabase
 
 MAX_SECRETS = 10  # of which one signs, and the others verify what was signed before a change
 MIN_SECRET_OCTETS = 16  # 128 bits, as long as it is random
@@ -23,7 +30,7 @@ MAX_SECRET_FILE_OCTETS = 4096  # chosen: secrets have 32 to 64 octets
 
 
 class LookupTable(Table):
-    """A table of recipients, under a name: give one of `file`, `sqlite` and `system_users`."""
+    """A table of recipients, under a name: give one of `file`, `sqlite`, `database`, `socketmap` and `system_users`."""
 
     file: FilePath | None = Field(
         None,
@@ -32,6 +39,9 @@ class LookupTable(Table):
         "names in the same domain, `:include:/file`, `error:550 5.7.1 TEXT` or `/dev/null`.",
     )
     sqlite: FilePath | None = Field(None, description="A SQLite database, opened for reading; with `query`.")
+    database: str | None = Field(
+        None, max_length=100, description="A PostgreSQL database, by its name in `[database]`; with `query`."
+    )
     query: str | None = Field(
         None,
         min_length=8,
@@ -39,28 +49,38 @@ class LookupTable(Table):
         description="The query for one recipient. `:key` is `local@domain`, `@domain` or `local`; `:local` and "
         "`:domain` are its parts. The first column of each row has targets.",
     )
+    socketmap: Service | None = Field(
+        None,
+        description='A program that answers as for Postfix (socketmap_table(5)): `"unix:/PATH"` or '
+        '`"127.0.0.1:10003"`; with `map`. Its answers are targets.',
+    )
+    map: str | None = Field(
+        None, pattern=r"^[!-~]{1,100}$", description="The name of the map that `socketmap` is asked for."
+    )
     system_users: bool = Field(False, description="The users of this machine, as mailboxes.")
 
     @model_validator(mode="after")
     def _one_source(self) -> "LookupTable":
-        given = [name for name in ("file", "sqlite", "system_users") if getattr(self, name)]
+        sources = ("file", "sqlite", "database", "socketmap", "system_users")
+        given = [name for name in sources if getattr(self, name)]
         if len(given) != 1:
-            raise wrong("a table has one source", 'write file = "/etc/aliases", or sqlite with query, or system_users')
-        if (self.sqlite is None) != (self.query is None):
-            raise wrong(
-                "sqlite and query belong together",
-                'write query = "SELECT target FROM alias WHERE address = :key"',
-                at="query" if self.query else "sqlite",
-            )
+            hint = 'write file = "/etc/aliases", or sqlite or database with query, or socketmap with map'
+            raise wrong("a table has one source", hint)
+        by_query = given[0] if given[0] in ("sqlite", "database") else None
+        check_query(self.query, by_query, PARAMETERS, "SELECT target FROM alias WHERE address = :key")
+        if (self.socketmap is None) != (self.map is None):
+            at = "map" if self.map else "socketmap"
+            raise wrong("socketmap and map belong together", 'write map = "virtual", as the program names it', at=at)
         return self
 
-    def opened(self, name: str) -> RecipientTable:
+    def opened(self, name: str, databases: Mapping[str, "PostgresDatabase"]) -> RecipientTable:
         """The table, for lookups; nothing is read yet."""
         if self.file is not None:
             return AliasFileTable(name, self.file, time.monotonic)
-        if self.sqlite is not None and self.query is not None:
-            return SqliteTable(name, self.sqlite, self.query)
-        return SystemUsers(name)
+        if self.socketmap is not None and self.map is not None:
+            return SocketmapTable(name, SocketmapLink(self.socketmap.connect, str(self.socketmap), self.map))
+        source = row_source(self.query or "", self.sqlite, self.database, databases)
+        return SystemUsers(name) if source is None else RowTable(name, source)
 
 
 class LocalTable(Table):
@@ -136,8 +156,12 @@ def _secrets(path: Path) -> tuple[bytes, ...]:
     return secrets
 
 
-def check_names(tables: Iterable[str], locals_: Mapping[str, LocalTable]) -> None:
-    """Every table that a local domain names must exist. Raises a mistake."""
+def check_names(
+    tables: Mapping[str, LookupTable], locals_: Mapping[str, LocalTable], databases: Mapping[str, object]
+) -> None:
+    """Every table that a local domain names must exist, and every database of a table. Raises a mistake."""
+    for name, table in tables.items():
+        check_database(table.database, databases, ("table", name, "database"))
     known = list(tables)
     for domain, each in locals_.items():
         for key in ("mailboxes", "aliases"):

@@ -240,6 +240,36 @@ class ComposedKeys:
             "XOAUTH2, PLAIN, LOGIN. While it is away, logins are put off with 454.",
         ),
     ] = None
+    users_in_sqlite: Annotated[
+        FilePath | None,
+        Key("accounts.sqlite", "A SQLite database with the users who may log in, opened for reading; with `query`."),
+    ] = None
+    users_in_database: Annotated[
+        str | None,
+        Key(
+            "accounts.database",
+            "A PostgreSQL database with the users who may log in, by its name in `[database]`; with `query`.",
+        ),
+    ] = None
+    users_query: Annotated[
+        str | None,
+        Key(
+            "accounts.query",
+            "The query for one user: `:user` is the name as the client gives it, `:local` and `:domain` are its parts. "
+            "The first column is the hash of the password: argon2id, or what crypt(3) knows as bcrypt, yescrypt, "
+            "SHA-256 or SHA-512, or SCRAM-SHA-256, with or without Dovecot's `{SCHEME}`. A second column has the "
+            "addresses that the user may send as, `@domain` for all of a domain; without it the name is the address.",
+        ),
+    ] = None
+    users_scram_secret: Annotated[
+        FilePath | None,
+        Key(
+            "accounts.scram_secret_file",
+            "With `sqlite` or `database`: offer SCRAM-SHA-256, too, because every user has a SCRAM credential. The "
+            "first line of this file, at least 16 characters, makes the salts of users that do not exist. Unset: PLAIN "
+            "and LOGIN.",
+        ),
+    ] = None
     users_domain: Annotated[
         DomainText | None,
         Key(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.config.accounts_table import AccountsTable, check_sender_tables
+from letterlock.config.accounts_table import AccountsTable, check_accounts
 from letterlock.config.checked_values import DomainName, Endpoint, Moment
+from letterlock.config.databases import DatabaseTable
 from letterlock.config.declared import Table, filled, filled_row, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
 from letterlock.config.filters import MilterTable, PolicyServiceTable, check_filter
@@ -169,6 +170,7 @@ class FileTable(TopKeys):
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
     route: ByDomain[RouteTable] = Field({})
     sender_route: ByDomain[SenderRouteTable] = Field({})
+    database: dict[str, DatabaseTable] = Field({}, max_length=100)
     table: dict[str, LookupTable] = Field({}, max_length=1000)
     milter: dict[str, MilterTable] = Field({}, max_length=100)
     policy_service: dict[str, PolicyServiceTable] = Field({}, max_length=100)
@@ -179,8 +181,8 @@ class FileTable(TopKeys):
 
     @model_validator(mode="after")
     def _tables_exist(self) -> "FileTable":
-        check_names(self.table, self.local)
-        check_sender_tables(self.accounts, self.table)
+        check_names(self.table, self.local, self.database)
+        check_accounts(self.accounts, self.table, self.database)
         for number, each in enumerate(self.listener):
             for place, name in enumerate(each.milters):
                 check_filter(name, self.milter, "milter", ("listener", number, "milters", place))
@@ -286,6 +288,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "dkim": DkimTable,
     "route": RouteTable,
     "sender_route": SenderRouteTable,
+    "database": DatabaseTable,
     "table": LookupTable,
     "local": LocalTable,
     "milter": MilterTable,

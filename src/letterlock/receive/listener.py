@@ -173,6 +173,8 @@ class Listener:
             await asyncio.gather(*left_over, return_exceptions=True)
         if self._services.authenticator is not None:
             self._services.authenticator.accounts.close()
+        for database in self._services.options.databases:
+            database.close()
 
     async def _accept_from(self, listening: socket.socket, number: int) -> None:
         """`number`: whose sockets they are, in the order of the starts."""

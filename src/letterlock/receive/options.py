@@ -1,7 +1,7 @@
 """What all listeners share."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from letterlock.accounts.backend import Accounts
 from letterlock.keys import MAX_SECONDS, Key
@@ -14,6 +14,13 @@ from letterlock.recipients.directory import RecipientTable
 from letterlock.recipients.site import LocalSite
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
 from letterlock.shares import DIVIDED, EACH
+
+
+class Closable(Protocol):
+    """What has connections."""
+
+    def close(self) -> None:
+        """End those that nobody uses. Raises nothing; who asks later makes new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +36,7 @@ class ReceiveOptions:
     `mail_authentication` is what happens to mail that is not authentic. Users of `accounts` may log in on submission
     listeners; `sender_tables` name those who may send as an address besides its owner. `site` knows the recipients of
     local domains; None: everybody exists, and there are no aliases. `rate_limits` bound what is sent in a time,
-    `dns_lists` say who is not welcome.
+    `dns_lists` say who is not welcome. `databases` are those that tables and accounts ask.
     """
 
     hostname: str
@@ -38,6 +45,7 @@ class ReceiveOptions:
     accounts: Accounts | None = None
     sender_tables: tuple[RecipientTable, ...] = ()
     site: LocalSite | None = None
+    databases: tuple[Closable, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()
     dns_lists: tuple[DnsList, ...] = ()
     postmaster: Annotated[

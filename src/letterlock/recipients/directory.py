@@ -92,6 +92,16 @@ class Directory:
         """Take domains by their names, as lower-case A-labels."""
         self._domains = dict(domains)
 
+    @property
+    def tables(self) -> tuple[RecipientTable, ...]:
+        """The tables of all domains, each once."""
+        found = {
+            each.name: each
+            for domain in self._domains.values()
+            for each in (*domain.aliases, *(domain.mailboxes or ()))
+        }
+        return tuple(found.values())
+
     def __contains__(self, domain: object) -> bool:
         return domain in self._domains
 

@@ -1,6 +1,6 @@
 """Requests (`NAME SP KEY`) and replies of the socketmap protocol (socketmap_table(5))."""
 
-from letterlock.socketmap.netstrings import MAX_REPLY_OCTETS
+from letterlock.socketmap.netstrings import MAX_REPLY_OCTETS, netstring
 
 NOT_FOUND = b"NOTFOUND "  # the space stays, even with nothing behind it
 _MAX_REASON = 200  # Postfix logs as many characters of a reason, and no more
@@ -32,3 +32,33 @@ def _printable(text: str) -> bytes:
     """One line of ASCII, cut to what Postfix logs."""
     line = "".join(each if " " <= each <= "~" else "?" for each in text)
     return line[:_MAX_REASON].encode("ascii")
+
+
+class BadReply(ValueError):
+    """What a server answered is no reply of the protocol."""
+
+
+class TemporaryReply(Exception):
+    """The server does not know; `str()` is its reason. Mail is put off for it, as Postfix does for PERM, too."""
+
+
+def request(name: str, key: str) -> bytes:
+    """The question for a key of a map, framed."""
+    return netstring(f"{name} {key}".encode())
+
+
+def read_reply(frame: bytes) -> str | None:
+    """What the map has; None: it has no such key. Raises BadReply, TemporaryReply."""
+    word, _, rest = frame.partition(b" ")
+    try:
+        text = rest.decode()
+    except UnicodeDecodeError:
+        raise BadReply("a reply that is not UTF-8") from None
+    match word:
+        case b"OK":
+            return text
+        case b"NOTFOUND":
+            return None
+        case b"TEMP" | b"TIMEOUT" | b"PERM":
+            raise TemporaryReply(_printable(text).decode() or word.decode())
+    raise BadReply("a reply that is neither OK, NOTFOUND, TEMP, TIMEOUT nor PERM")

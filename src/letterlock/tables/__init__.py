@@ -1,1 +1,1 @@
-"""Tables of recipients: files, SQLite databases, the users of the system; each a `RecipientTable`."""
+"""Tables of recipients: files, databases, other programs, the users of the system; each a `RecipientTable`."""
