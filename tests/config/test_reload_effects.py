@@ -75,6 +75,7 @@ OTHERS: Mapping[str, str] = {
     "dmarc_reports.from": '"dmarc@example.org"',
     "dmarc_reports.organization": '"Example"',
     "metrics.listen": '"127.0.0.1:9725"',
+    "metrics.host_names": '["a.example"]',
     "metrics.public": "true",
     "metrics.count": "false",
     "smtp.max_message_octets": "2000",
