@@ -71,9 +71,9 @@ def remove(options: Options, name: str) -> None:
 
 
 def _path(options: Options) -> Path:
-    if options.users_file is None:
+    if options.accounts.file is None:
         raise click.ClickException('the configuration has no file of users\n  hint: [accounts] file = "users"')
-    return options.users_file
+    return options.accounts.file
 
 
 def _content(path: Path) -> UsersFile:

@@ -9,6 +9,7 @@ from pathlib import Path
 import dns.name
 
 from letterlock.companion.options import PolicyServerOptions, ResolverDoorOptions
+from letterlock.config.account_keys import AccountKeys
 from letterlock.config.capacity import Capacity, capacity
 from letterlock.config.declared import filled, is_written, value_of
 from letterlock.config.dkim_keys import signer
@@ -53,7 +54,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         hostname=hostname,
         workers=workers,
         listeners=listeners(file),
-        users_file=keys.users_file,
+        accounts=filled(AccountKeys, file),
         receive=receive,
         store=keys.store or StoreAddress(),
         queue_directory=directory,
@@ -119,7 +120,7 @@ def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -
         ),
         accounts=file.accounts.opened(databases),
         databases=tuple(databases.values()),
-        sender_tables=tuple(tables[name] for name in keys.sender_tables),
+        sender_tables=tuple(tables[name] for name in filled(AccountKeys, file).sender_tables),
         site=site(tables, file.local, file.forwarding),
         rate_limits=rate_limits(file.limit),
         dns_lists=dns_lists(file.dns_list),

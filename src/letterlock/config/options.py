@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from letterlock.companion.options import PolicyServerOptions, ResolverDoorOptions
+from letterlock.config.account_keys import AccountKeys
 from letterlock.config.capacity import Capacity
 from letterlock.config.checked_values import (
     AnchorFile,
@@ -30,9 +31,7 @@ from letterlock.config.trust_files import Roots
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.keys import Key
-from letterlock.mail.names import DomainText
 from letterlock.net.dns import Upstream
-from letterlock.net.service_address import ServiceAddress
 from letterlock.net.sources import SourceAddresses
 from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
@@ -223,70 +222,6 @@ class ComposedKeys:
             most=1000,
         ),
     ] = ()
-    users_file: Annotated[
-        FilePath | None,
-        Key(
-            "accounts.file",
-            "The users who may log in on `submission` and `submissions` listeners; `letterlock users` writes it, and "
-            "the server sees changes at once. Unset, without another source of users: nobody logs in.",
-        ),
-    ] = None
-    users_in_dovecot: Annotated[
-        ServiceAddress | None,
-        Key(
-            "accounts.dovecot",
-            'A Dovecot whose users may log in, by its auth service: `"unix:/run/dovecot/auth-letterlock"`, a '
-            "`unix_listener` of `service auth`. The mechanisms are those of Dovecot: SCRAM-SHA-256, OAUTHBEARER, "
-            "XOAUTH2, PLAIN, LOGIN. While it is away, logins are put off with 454.",
-        ),
-    ] = None
-    users_in_sqlite: Annotated[
-        FilePath | None,
-        Key("accounts.sqlite", "A SQLite database with the users who may log in, opened for reading; with `query`."),
-    ] = None
-    users_in_database: Annotated[
-        str | None,
-        Key(
-            "accounts.database",
-            "A PostgreSQL database with the users who may log in, by its name in `[database]`; with `query`.",
-        ),
-    ] = None
-    users_query: Annotated[
-        str | None,
-        Key(
-            "accounts.query",
-            "The query for one user: `:user` is the name as the client gives it, `:local` and `:domain` are its parts. "
-            "The first column is the hash of the password: argon2id, or what crypt(3) knows as bcrypt, yescrypt, "
-            "SHA-256 or SHA-512, or SCRAM-SHA-256, with or without Dovecot's `{SCHEME}`. A second column has the "
-            "addresses that the user may send as, `@domain` for all of a domain; without it the name is the address.",
-        ),
-    ] = None
-    users_scram_secret: Annotated[
-        FilePath | None,
-        Key(
-            "accounts.scram_secret_file",
-            "With `sqlite` or `database`: offer SCRAM-SHA-256, too, because every user has a SCRAM credential. The "
-            "first line of this file, at least 16 characters, makes the salts of users that do not exist. Unset: PLAIN "
-            "and LOGIN.",
-        ),
-    ] = None
-    users_domain: Annotated[
-        DomainText | None,
-        Key(
-            "accounts.domain",
-            "With `dovecot`: the domain that makes an address of a user's name without one. Unset: a user whose name "
-            "is no address sends only as what `sender_tables` say.",
-        ),
-    ] = None
-    sender_tables: Annotated[
-        tuple[str, ...],
-        Key(
-            "accounts.sender_tables",
-            "Tables of the users who may send as an address besides its owner: for `local@domain`, then `@domain`, the "
-            "names of users, as Postfix's `smtpd_sender_login_maps` have them. The first entry counts.",
-            most=100,
-        ),
-    ] = ()
     anchors: Annotated[
         tuple[AnchorFile, ...],
         Key(
@@ -366,6 +301,7 @@ class MetricsOptions:
             "Names by which Prometheus asks, besides `hostname`, loopback names and every address. Requests by other "
             "names are refused, so that no web page reads the metrics by a name of its own (DNS rebinding).",
             most=100,
+            restart=True,
         ),
     ] = ()
     count: Annotated[
@@ -403,7 +339,7 @@ class Options:
     ] = None
     workers: int
     listeners: tuple[Listening, ...]
-    users_file: Path | None = None  # where the users are who may log in
+    accounts: AccountKeys
     receive: ReceiveOptions
     store: StoreAddress
     queue_directory: Path
@@ -509,6 +445,7 @@ def default_state_directory() -> Path:
 CONSUMERS = (
     Options,
     ComposedKeys,
+    AccountKeys,
     ReceiveOptions,
     MailAuthenticationOptions,
     Profile,
