@@ -6,6 +6,7 @@ When too many continue in this way, the oldest one of the largest group is cance
 """
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
@@ -129,10 +130,16 @@ class FairSlots:
         now = asyncio.get_running_loop().time()
         patient = [each for each in self._holders if now - each.since >= self._patience_seconds]
         patient.sort(key=lambda each: -self._held[each.group])
+        fewest = self._fewest()
         for each in patient:
-            if self._waiting and self._held[each.group] > self._held[self._neediest()]:
+            if self._held[each.group] > fewest:
                 self._set_aside(each)
+                fewest = self._fewest()  # asked for after each change only: there may be hundreds of both
         self._watch()
+
+    def _fewest(self) -> float:
+        """How many slots the neediest of the waiting groups holds; where none waits, more than any."""
+        return self._held[self._neediest()] if self._waiting else math.inf
 
     def _set_aside(self, holder: _Holder) -> None:
         del self._holders[holder]
