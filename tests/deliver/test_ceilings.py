@@ -58,7 +58,7 @@ def test_at_the_usual_number_there_is_no_ceiling_any_more() -> None:
 
 @pytest.mark.parametrize("place", ["place", None])
 def test_the_operator_can_have_it_forgotten(place: str | None) -> None:
-    slots = Slots(total=10, each=4, max_waiting=100)
+    slots = Slots(total=10, each=4, max_waiting=100, first=4)
     for number in range(6):
         slots.wait(task_for("place", number))
     assert len([*iter(slots.take, None)]) == 4

@@ -7,7 +7,7 @@ import pytest
 
 from letterlock.schedule.parking import Parking
 from letterlock.schedule.slots import Slots
-from tests.deliver.world import OPTIONS, HandClock, MemoryDialer, MemoryStream, Server, mute
+from tests.deliver.world import OPTIONS, HandClock, HandDiscoverer, MemoryDialer, MemoryStream, Server, mute
 from tests.schedule.hand_store import HandStore
 from tests.schedule.test_deliverer import Gate, PerDomain, task_for, until, working
 
@@ -144,8 +144,9 @@ async def test_no_more_handshakes_with_one_host_than_allowed_and_free_sessions_s
         await server(stream)
 
     dialer.handlers = {SILENT: slow}
-    store.put(*(task_for("a.example", number) for number in range(8)))
-    async with working(store, dialer, PerDomain(a=SILENT), max_handshakes_per_host=2):
+    store.put(*(task_for(f"d{number}.example", 1) for number in range(8)))
+    everywhere = HandDiscoverer(hosts={"mx.example.org": (SILENT,)})
+    async with working(store, dialer, everywhere, max_handshakes_per_host=2):
         await until(lambda: at_once == 2)
         go.set()
         await until(lambda: len(store.settled) == 8)

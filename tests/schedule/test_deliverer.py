@@ -180,10 +180,11 @@ async def test_a_slow_destination_has_its_seats_and_no_more(store: HandStore, di
     async with working(store, dialer, discoverer, max_concurrent=10, max_concurrent_per_destination=4, max_waiting=50):
         await until(lambda: len(store.settled) == 20)
         assert {made.next_hop for _, made in store.settled} == {"quick.example"}
-        assert gate.most == 4
+        assert gate.most == 1, "nothing succeeded there yet"
         assert len(store.released) == 100 - 25, "of the first hundred; the others were passed over"
         gate.opened.set()
         await until(lambda: len(store.settled) == 20 + 300)
+        assert gate.most == 4
 
 
 async def test_two_slow_destinations_do_not_keep_the_third_out(store: HandStore, dialer: MemoryDialer) -> None:
@@ -202,13 +203,13 @@ async def test_stop_finishes_what_is_in_hand_and_gives_back_the_rest(store: Hand
     gate = dialer.handlers[ADDRESS] = Gate()
     store.put(*(make_task(message_id=f"m{number}") for number in range(5)))
     async with working(store, dialer, max_concurrent_per_destination=2) as deliverer:
-        await until(lambda: gate.waiting == 2)
+        await until(lambda: gate.waiting == 1)
         stopping = asyncio.create_task(deliverer.stop(5))
         await asyncio.sleep(0.01)
         gate.opened.set()
         await stopping
-    assert len(store.settled) == 2
-    assert len(store.released) == 3
+    assert len(store.settled) == 1
+    assert len(store.released) == 4
     assert not store.leased
 
 

@@ -15,7 +15,7 @@ def task(next_hop: str) -> DeliveryTask:
 
 
 def test_next_hops_take_turns() -> None:
-    slots = Slots(total=4, each=4, max_waiting=100)
+    slots = Slots(total=4, each=4, max_waiting=100, first=4)
     for next_hop in ("a", "a", "a", "b", "b", "c"):
         assert slots.wait(task(next_hop))
     taken = [taken.lease.next_hop for _ in range(4) if (taken := slots.take())]
@@ -25,7 +25,7 @@ def test_next_hops_take_turns() -> None:
 
 
 def test_one_next_hop_has_only_its_seats() -> None:
-    slots = Slots(total=10, each=2, max_waiting=100)
+    slots = Slots(total=10, each=2, max_waiting=100, first=2)
     for _ in range(5):
         slots.wait(task("a"))
     assert [slots.take() is not None for _ in range(3)] == [True, True, False]
@@ -34,7 +34,7 @@ def test_one_next_hop_has_only_its_seats() -> None:
 
 
 def test_trouble_takes_seats_and_recovery_gives_them_back() -> None:
-    slots = Slots(total=100, each=8, max_waiting=200)
+    slots = Slots(total=100, each=8, max_waiting=200, first=8)
 
     def capacity() -> int:
         for _ in range(8):
@@ -59,14 +59,14 @@ def test_trouble_takes_seats_and_recovery_gives_them_back() -> None:
 
 
 def test_a_full_room_keeps_nobody_out_who_has_a_seat() -> None:
-    slots = Slots(total=10, each=2, max_waiting=4)
+    slots = Slots(total=10, each=2, max_waiting=4, first=2)
     assert [slots.wait(task("a")) for _ in range(4)] == [True, True, False, False]
     assert [slots.wait(task("b")) for _ in range(4)] == [True, True, False, False]
     assert [slots.wait(task("c")) for _ in range(3)] == [True, True, False]
 
 
 def test_clear_gives_back_who_waited() -> None:
-    slots = Slots(total=1, each=1, max_waiting=10)
+    slots = Slots(total=1, each=1, max_waiting=10, first=1)
     slots.wait(task("a"))
     slots.wait(task("b"))
     assert [one.lease.next_hop for one in slots.clear()] == ["a", "b"]
@@ -75,7 +75,7 @@ def test_clear_gives_back_who_waited() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["wait", "take", "well", "badly", "untried"]))))
 def test_seats_are_never_overbooked(moves: list[tuple[str, str]]) -> None:
-    slots, taken = Slots(total=5, each=3, max_waiting=6), list[str]()
+    slots, taken = Slots(total=5, each=3, max_waiting=6, first=3), list[str]()
     for next_hop, move in moves:
         if move == "wait":
             slots.wait(task(next_hop))
@@ -91,7 +91,11 @@ def test_seats_are_never_overbooked(moves: list[tuple[str, str]]) -> None:
 
 def test_next_hops_that_routes_lead_to_one_place_share_its_seats_and_its_trouble() -> None:
     slots = Slots(
-        total=10, each=2, max_waiting=100, destination_key={"a.example": "relay", "b.example": "relay"}.__getitem__
+        total=10,
+        each=2,
+        max_waiting=100,
+        first=2,
+        destination_key={"a.example": "relay", "b.example": "relay"}.__getitem__,
     )
     tasks = [make_task(message_id=f"4F{number}", next_hop=f"{'ab'[number % 2]}.example") for number in range(4)]
     assert all(slots.wait(task) for task in tasks)
@@ -105,7 +109,7 @@ def test_next_hops_that_routes_lead_to_one_place_share_its_seats_and_its_trouble
 
 
 def test_a_flush_gives_back_the_seats_that_were_lost() -> None:
-    slots = Slots(total=10, each=4, max_waiting=10)
+    slots = Slots(total=10, each=4, max_waiting=10, first=4)
     for next_hop in ("a", "b"):
         slots.wait(task(next_hop))
         slots.take()
@@ -117,7 +121,7 @@ def test_a_flush_gives_back_the_seats_that_were_lost() -> None:
 
 
 def test_a_place_may_have_seats_of_its_own_number() -> None:
-    slots = Slots(total=10, each=4, max_waiting=100, exceptions={"small": 1, "large": 6})
+    slots = Slots(total=10, each=4, max_waiting=100, first=6, exceptions={"small": 1, "large": 6})
     for place in ("small", "large", "usual"):
         for _ in range(8):
             assert slots.wait(task(place))
@@ -132,7 +136,7 @@ def test_a_place_may_have_seats_of_its_own_number() -> None:
 
 
 def test_where_a_place_rests_nobody_is_seated_and_who_waits_there_can_be_taken_out() -> None:
-    slots = Slots(total=10, each=4, max_waiting=100)
+    slots = Slots(total=10, each=4, max_waiting=100, first=4)
     for place in ("resting", "awake"):
         for _ in range(3):
             slots.wait(task(place))
@@ -144,7 +148,7 @@ def test_where_a_place_rests_nobody_is_seated_and_who_waits_there_can_be_taken_o
 
 
 def test_many_that_never_answer_cannot_hold_the_seats_of_those_that_did_well() -> None:
-    slots = Slots(total=8, each=4, max_waiting=100)
+    slots = Slots(total=8, each=4, max_waiting=100, first=4)
     slots.wait(task("good"))
     assert slots.take() is not None
     slots.leave("good", well=True)
@@ -157,7 +161,7 @@ def test_many_that_never_answer_cannot_hold_the_seats_of_those_that_did_well() -
 
 
 def test_seats_that_are_kept_are_kept_for_nobody_who_failed_since() -> None:
-    slots = Slots(total=8, each=8, max_waiting=100)
+    slots = Slots(total=8, each=8, max_waiting=100, first=8)
     for well in (True, False):
         slots.wait(task("place"))
         assert slots.take() is not None
@@ -168,7 +172,7 @@ def test_seats_that_are_kept_are_kept_for_nobody_who_failed_since() -> None:
 
 
 def test_who_takes_long_stands_aside_and_keeps_the_seat_of_his_place_only() -> None:
-    slots = Slots(total=2, each=2, max_waiting=100)
+    slots = Slots(total=2, each=2, max_waiting=100, first=2)
     for place in ("slow", "slow", "slow", "other"):
         slots.wait(task(place))
     slots.take()
@@ -183,3 +187,79 @@ def test_who_takes_long_stands_aside_and_keeps_the_seat_of_his_place_only() -> N
     for _ in range(8):
         assert slots.stand_aside("slow")
     assert not slots.stand_aside("slow"), "four times as many as there are seats"
+
+
+def warm_up(slots: Slots, place: str, deliveries: int, *, waiting: int) -> list[int]:
+    """Let deliveries to a place succeed, one after the other, while others wait; how many it had at once after each."""
+    counts = []
+    for _ in range(deliveries):
+        while slots.queued(place) < waiting:
+            slots.wait(task(place))
+        while slots.take() is not None:
+            pass
+        slots.leave(place, well=True)
+        while slots.take() is not None:
+            pass
+        counts.append(slots.taken(place))
+    return counts
+
+
+def test_rfc5681_3_1_a_place_gets_one_session_and_more_as_deliveries_succeed_and_others_wait() -> None:
+    slots = Slots(total=50, each=8, max_waiting=1000)
+    for _ in range(100):
+        slots.wait(task("a"))
+    assert [slots.take() is not None for _ in range(2)] == [True, False]
+    slots.leave("a", well=True)
+    rounds = []
+    for _ in range(5):
+        begun = 0
+        while slots.take() is not None:
+            begun += 1
+        rounds.append(begun)
+        for _ in range(begun):
+            slots.leave("a", well=True)
+    assert rounds == [2, 4, 8, 8, 8]
+
+
+def test_a_message_waits_for_a_session_that_will_be_free_in_a_moment() -> None:
+    slots = Slots(total=50, each=8, max_waiting=1000)
+    for _ in range(3):
+        slots.wait(task("a"))
+    for _ in range(3):
+        assert slots.take() is not None
+        assert slots.take() is None
+        slots.leave("a", well=True)
+
+
+def test_where_messages_wait_all_the_time_another_session_is_worth_it() -> None:
+    slots = Slots(total=50, each=3, max_waiting=1000)
+    assert warm_up(slots, "a", 12, waiting=2) == [1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3]
+
+
+def test_nobody_waits_for_a_session_that_takes_long() -> None:
+    slots = Slots(total=50, each=3, max_waiting=1000)
+    for _ in range(5):
+        slots.wait(task("a"))
+    begun = 0
+    while slots.take() is not None:
+        begun += 1
+        assert slots.stand_aside("a")
+    assert begun == 3
+
+
+def test_a_place_that_failed_and_one_that_was_idle_begin_slowly_again() -> None:
+    slots = Slots(total=50, each=8, max_waiting=1000)
+    assert warm_up(slots, "a", 10, waiting=30)[-1] == 8
+    slots.leave("a", well=False)
+    slots.forgive("a")
+    while slots.taken("a"):
+        slots.leave("a", well=None)
+    assert slots.take() is not None
+    assert slots.take() is None
+    assert warm_up(slots, "a", 10, waiting=30)[-1] == 8
+    slots.clear()
+    for _ in range(8):
+        slots.leave("a", well=True)
+    for _ in range(8):
+        slots.wait(task("a"))
+    assert len([*iter(slots.take, None)]) == 4

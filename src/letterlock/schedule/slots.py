@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from letterlock.deliver.ceilings import Ceilings
 from letterlock.queue.tasks import DeliveryTask
+from letterlock.schedule.slow_start import FIRST, SlowStart
 
 MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
 _TROUBLED_SHARE = 20  # a twentieth of the waiting room for a next hop in trouble
@@ -27,8 +28,9 @@ class Slots:
     """Which waiting task may begin, so that no next hop keeps the others waiting.
 
     `total` tasks may be tried at once, `each` of one next hop; `exceptions` are next hops with another limit. A next
-    hop that failed has half its slots the next time, down to one; each success gives one back, up to as many as it
-    takes at once (`ceilings.py`). `max_waiting` bounds the waiting room: one next hop may fill half of it, one in
+    hop begins with `first` of them, and gets more as deliveries succeed while others wait (`slow_start.py`). One that
+    failed has half its slots the next time, down to one; each success gives one back, up to as many as it takes at once
+    (`ceilings.py`). `max_waiting` bounds the waiting room: one next hop may fill half of it, one in
     trouble a twentieth. A task whose next hop has a free slot may always come in, so a room full of others keeps
     nobody out. Next hops that the operator's routes lead to one place count as one (`destination_key`). A quarter of
     all slots is kept for places that succeeded the last time, so many silent hosts cannot hold them all; a task that
@@ -43,6 +45,7 @@ class Slots:
         max_waiting: int,
         destination_key: Callable[[str], str] = _itself,
         exceptions: Mapping[str, int] | None = None,
+        first: int = FIRST,
     ) -> None:
         self._total = total
         self._each = each
@@ -57,6 +60,7 @@ class Slots:
         self._waiting_count = 0
         self._well: OrderedDict[str, None] = OrderedDict()  # places that did well the last time
         self._ceilings = Ceilings()
+        self._slow_start = SlowStart(first)
         self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the seats that they have
 
     def reload(self, *, total: int, each: int, exceptions: Mapping[str, int]) -> None:
@@ -82,6 +86,10 @@ class Slots:
     def queued(self, next_hop: str) -> int:
         """How many wait for seats of a next hop."""
         return len(self._waiting.get(self._destination_key(next_hop), ()))
+
+    def taken(self, next_hop: str) -> int:
+        """How many slots a next hop has now."""
+        return self._taken[self._destination_key(next_hop)]
 
     def space(self, next_hop: str) -> int:
         """How many tasks for a next hop may come in."""
@@ -146,9 +154,11 @@ class Slots:
         """Let somebody else have the seat while the delivery goes on; whether there was room to stand."""
         if self._aside_count >= _ASIDE * self._total:
             return False
-        self._aside[self._destination_key(next_hop)] += 1
+        place = self._destination_key(next_hop)
+        self._aside[place] += 1
         self._aside_count += 1
         self._taken_count -= 1
+        self._slow_start.took_long(place, self._most(place))
         return True
 
     def park(self, next_hop: str, *, aside: bool = False) -> None:
@@ -193,12 +203,15 @@ class Slots:
             return
         self._note(next_hop, well=well)
         if well:
+            self._went_well(next_hop)
             if next_hop in self._ceilings.learned:
                 self._ceilings.went_well(next_hop, taken, self._exceptions.get(next_hop, self._each))
             if next_hop not in self._fewer:
                 return  # it has lost none
-        elif crowded:
-            self._ceilings.refused(next_hop, taken)
+        else:
+            self._slow_start.failed(next_hop)
+            if crowded:
+                self._ceilings.refused(next_hop, taken)
         most = self._most(next_hop)
         slots = self._fewer.pop(next_hop, most)
         slots = min(most, slots + 1) if well else max(1, slots // 2)
@@ -207,8 +220,17 @@ class Slots:
         while len(self._fewer) > MAX_REMEMBERED:
             self._fewer.popitem(last=False)
 
+    def _went_well(self, place: str) -> None:
+        """Its window opens when many wait, and closes when nobody does."""
+        waiting = self._waiting.get(place)
+        if waiting:
+            self._slow_start.went_well(place, len(waiting), self._most(place))
+        elif place not in self._taken:
+            self._slow_start.idle(place)
+
     def _seats_of(self, next_hop: str) -> int:
-        return self._fewer.get(next_hop) or self._most(next_hop)
+        seats = self._fewer.get(next_hop) or self._most(next_hop)
+        return min(seats, self._slow_start.of(next_hop))
 
     def _most(self, next_hop: str) -> int:
         """The seats of a next hop that is in no trouble: not more than it has shown that it takes."""
