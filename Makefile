@@ -19,6 +19,7 @@ help:
 	@echo "make dist   source distribution and wheel, built twice and compared, checked, installed and run"
 	@echo "make deb    a package for Debian 12, from make dist"
 	@echo "make deb-check   install, use, upgrade, remove and purge it in a Debian of its own (as root; about 10 minutes)"
+	@echo "make upgrade-check   from 0.1.0 to this version with mail in the queue, and back (about a minute)"
 	@echo "make soak   500 SIGKILLs, bad disks, clocks, receivers, power cuts: nothing may be lost (about 15 minutes)"
 	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 14 minutes)"
 	@echo "make mutation   mutants of the decision and of identities (about 15 minutes)"
@@ -92,6 +93,9 @@ deb-check: dist
 	tools/deb 1
 	tools/deb 2
 	tools/deb-check
+
+upgrade-check: .make/dev
+	$(BIN)/python -m tests.operations.upgrade_check
 
 soak: .make/dev .make/debian
 	$(BIN)/python -m tests.soak.run --kills 500 --workers 3 --seed 1
