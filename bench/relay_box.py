@@ -70,7 +70,7 @@ def fsync_milliseconds(directory: Path, times: int = 50) -> float:
     return sorted(spent)[times // 2] * 1000
 
 
-def run_inside(arguments: Sequence[str], parent: Path) -> int:
+def run_inside(arguments: Sequence[str], parent: Path, module: str = "bench.relay") -> int:
     """Start the benchmark again in its room, in a new directory below `parent`; its exit status."""
     if os.geteuid() != 0:
         raise CannotMeasure("name spaces and the peers' users need root: run it with sudo")
@@ -84,7 +84,7 @@ def run_inside(arguments: Sequence[str], parent: Path) -> int:
         Path(directory).chmod(0o755)
         # setpriv: should this process be killed, the room ends with it
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", *ISOLATION.split()]
-        command += [sys.executable, "-m", "bench.relay", *arguments]
+        command += [sys.executable, "-m", module, *arguments]
         room = subprocess.Popen(command, env={**os.environ, INSIDE: directory}, start_new_session=True)
         try:
             return room.wait()

@@ -14,7 +14,7 @@ import pytest
 from letterlock.app import logs
 from letterlock.app.log_text import JsonFormatter, PostfixFormatter
 from letterlock.app.logs import GatheringHandler, LeanRecord
-from letterlock.events import LineEvent, LineLogger
+from letterlock.events import LineEvent, log_lines
 
 
 class Watched(io.StringIO):
@@ -125,10 +125,20 @@ def _values(size: int) -> dict[str, object]:
     return {"size": size}
 
 
+def alone(rooms: GatheringHandler) -> None:
+    """Take away what pytest adds for each test."""
+    logging.getLogger("letterlock").handlers = [rooms]
+
+
+def _made(logger: str, event: LineEvent) -> list[tuple[str, LineEvent]]:
+    return [(logger, event)]
+
+
 async def test_a_line_without_a_record_stands_as_others_do(rooms: GatheringHandler, stream: Watched) -> None:
     event = LineEvent("queued", "4F2A1: size=7", _values, 7)
     logging.getLogger("letterlock.receive.qmgr").info(event)
-    LineLogger("letterlock.receive.qmgr").info(event)
+    alone(rooms)
+    log_lines(_made, "letterlock.receive.qmgr", event)
     assert stream.writes == 0
     rooms.flush()
     first, second = stream.getvalue().splitlines()
@@ -139,14 +149,50 @@ async def test_a_line_without_a_record_stands_as_others_do(rooms: GatheringHandl
 def test_a_line_without_a_record_is_written_at_once_outside_of_the_event_loop(
     rooms: GatheringHandler, stream: Watched
 ) -> None:
-    assert rooms.formatter is not None
-    LineLogger("letterlock.receive").info(LineEvent("queued", "4F2A1: size=7", _values, 7))
+    alone(rooms)
+    log_lines(_made, "letterlock.receive", LineEvent("queued", "4F2A1: size=7", _values, 7))
     assert said(stream) == ["4F2A1: size=7"]
 
 
+async def test_lines_are_made_when_they_are_written_in_the_order_of_what_happened(
+    rooms: GatheringHandler, stream: Watched
+) -> None:
+    alone(rooms)
+    made = []
+
+    def make(number: int) -> list[tuple[str, LineEvent]]:
+        made.append(number)
+        return [("letterlock.receive", LineEvent("queued", f"line {number}", _values, number))]
+
+    log_lines(make, 1)
+    logging.getLogger("letterlock.receive").info("between")
+    log_lines(make, 2)
+    assert made == []
+    logging.getLogger("letterlock.receive").error("at once")
+    assert said(stream) == ["line 1", "between", "line 2", "error: at once"]
+
+
+async def test_a_bug_in_making_a_line_loses_that_line_alone(rooms: GatheringHandler, stream: Watched) -> None:
+    alone(rooms)
+
+    def make(_: int) -> list[tuple[str, LineEvent]]:
+        raise ZeroDivisionError("a bug")
+
+    log_lines(_made, "letterlock.receive", LineEvent("queued", "before", _values, 7))
+    log_lines(make, 1)
+    log_lines(_made, "letterlock.receive", LineEvent("queued", "after", _values, 7))
+    rooms.flush()
+    lines = said(stream)
+    assert lines[0] == "before"
+    assert lines[1] == "error: a bug, in making a line"
+    assert "ZeroDivisionError" in stream.getvalue()
+    assert lines[-1] == "after"
+
+
 def test_where_json_is_written_a_line_has_its_values(rooms: GatheringHandler, stream: Watched) -> None:
+    alone(rooms)
     rooms.setFormatter(JsonFormatter())
-    LineLogger("letterlock.receive.qmgr").info(LineEvent("queued", "4F2A1: size=7", _values, 7))
+    log_lines(_made, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
     shown = json.loads(stream.getvalue())
     assert (shown["event"], shown["size"], shown["message"]) == ("queued", 7, "4F2A1: size=7")
     assert (shown["program"], shown["process"]) == ("postfix/qmgr", os.getpid())
@@ -155,7 +201,7 @@ def test_where_json_is_written_a_line_has_its_values(rooms: GatheringHandler, st
 def test_another_handler_gets_a_record(rooms: GatheringHandler, stream: Watched) -> None:
     other = logging.handlers.BufferingHandler(10)
     logging.getLogger("letterlock").addHandler(other)
-    LineLogger("letterlock.receive.qmgr").info(LineEvent("queued", "4F2A1: size=7", _values, 7))
+    log_lines(_made, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
     assert [record.getMessage() for record in other.buffer] == ["4F2A1: size=7"]
     assert said(stream) == ["4F2A1: size=7"]
     assert rooms.formatter is not None

@@ -5,7 +5,7 @@ import logging
 import time
 
 from letterlock.app.output import json_text
-from letterlock.events import LineEvent, LogEvent
+from letterlock.events import LogEvent
 from letterlock.mail.printable import printable
 
 # Postfix's program for a room's lines, for tools that go by it; the longest name that fits counts. The rest is ours.
@@ -47,7 +47,7 @@ class PostfixFormatter(logging.Formatter):
         super().__init__()
         self._hostname = hostname.partition(".")[0]
 
-    def format_line(self, seconds: int, logger: str, process: int, event: LineEvent) -> str:
+    def format_line(self, seconds: int, logger: str, process: int, event: LogEvent) -> str:
         """The line of an event that happened at `seconds` since 1970."""
         return _begin(seconds, self._hostname, logger, process) + str(event)
 

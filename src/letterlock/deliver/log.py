@@ -6,7 +6,7 @@ The reason stands at the end of the line.
 import logging
 from collections.abc import Mapping, Sequence
 
-from letterlock.events import LineEvent, LineLogger, LogEvent
+from letterlock.events import LineEvent, LogEvent, log_lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved, Cleared, Level
@@ -16,9 +16,7 @@ from letterlock.queue.sessions import SessionTried
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
 
 log = logging.getLogger("letterlock.deliver")
-_smtp_log = LineLogger("letterlock.deliver")
-_lmtp_log = LineLogger("letterlock.deliver.local.lmtp")
-_local_log = LineLogger("letterlock.deliver.local")
+_SMTP, _LMTP, _LOCAL = "letterlock.deliver", "letterlock.deliver.local.lmtp", "letterlock.deliver.local"
 
 MAX_TEXT_CHARACTERS = 600  # of what a server said: several replies fit, and a line stays well below syslog's 2 KiB
 _TLS_FORM_WITHOUT_GROUP = (
@@ -41,11 +39,9 @@ class DeliveryLog(Watcher):
         for session in attempt.sessions:
             if not session.reused and (event := tls_event(session)) is not None:
                 log.info(event)
-        program = _program_log(attempt)
-        for event in self._events(attempt, task.envelope.accepted_at):
-            program.info(event)
+        log_lines(self._events, attempt, task.envelope.accepted_at)
 
-    def _events(self, attempt: Attempt, accepted_at: float) -> list[LineEvent]:
+    def _events(self, attempt: Attempt, accepted_at: float) -> list[tuple[str, LineEvent]]:
         """As `events`, without saying anew how the same session protected one message after the other."""
         achieved, handshake, reasons = attempt.achieved, attempt.handshake, attempt.reasons
         last, protection = self._protection
@@ -53,14 +49,18 @@ class DeliveryLog(Watcher):
             protection = safe(" ".join(_protection(attempt)))
             if not attempt.broken:
                 self._protection = (achieved, handshake, reasons), protection
-        return _delivery_events(attempt, accepted_at, protection)
+        program = _program(attempt)
+        return [(program, event) for event in _delivery_events(attempt, accepted_at, protection)]
 
 
-def _program_log(attempt: Attempt) -> LineLogger:
-    """Whose line it would be in Postfix. Where mail ends on this machine, the host is the target, without address."""
+def _program(attempt: Attempt) -> str:
+    """The logger of the program whose line it would be in Postfix.
+
+    Where mail ends on this machine, the host is the target, without address.
+    """
     if attempt.address is not None or attempt.host is None:
-        return _smtp_log
-    return _lmtp_log if attempt.host.startswith("lmtp") else _local_log
+        return _SMTP
+    return _LMTP if attempt.host.startswith("lmtp") else _LOCAL
 
 
 def tls_event(session: SessionTried) -> LogEvent | None:

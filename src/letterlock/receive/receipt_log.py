@@ -3,8 +3,9 @@
 import functools
 import logging
 import re
+from collections.abc import Iterator
 
-from letterlock.events import LineEvent, LineLogger, LogEvent
+from letterlock.events import LineEvent, LogEvent, log_lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
@@ -21,11 +22,9 @@ _UNPRINTABLE = re.compile(r"[^ -\[\]-~]")  # the backslash too: it begins an esc
 _ENHANCED_CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
 
 log = logging.getLogger("letterlock.receive")
-_pickup_log = logging.getLogger("letterlock.drop")
 # Postfix's tools take the message-id from cleanup's line, and size and sender from qmgr's.
-_smtpd_log = LineLogger("letterlock.receive")
-_cleanup_log = LineLogger("letterlock.receive.cleanup")
-_qmgr_log = LineLogger("letterlock.receive.qmgr")
+_PICKUP, _SMTPD = "letterlock.drop", "letterlock.receive"
+_CLEANUP, _QMGR = "letterlock.receive.cleanup", "letterlock.receive.qmgr"
 
 
 def printable(text: str) -> str:
@@ -45,14 +44,7 @@ class ReceiptLog(Watcher):
 
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
         """Log a message, whether a client, a local user or this server wrote it."""
-        if arrival.local_uid is not None:
-            _pickup_log.info(_picked_up(envelope, arrival.local_uid))
-        elif arrival.about is None:
-            _smtpd_log.info(_accepted(envelope, arrival))
-        message_id = printable(arrival.message_id or "<>")
-        line = f"{envelope.id}: message-id={message_id}"
-        _cleanup_log.info(LineEvent("message-id", line, _message_id_values, envelope.id, message_id))
-        _qmgr_log.info(_queued(envelope))
+        log_lines(_received, envelope, arrival)
 
     def authenticated(self, mail: AuthenticatedMail) -> None:
         """Log what was found of a message, in a line of its own."""
@@ -69,6 +61,18 @@ class ReceiptLog(Watcher):
             "arc": verdict.arc.status.value,
         }
         log.info(LogEvent("authenticated", form, id=mail.id, **values))
+
+
+def _received(envelope: Envelope, arrival: Arrival) -> Iterator[tuple[str, LogEvent]]:
+    """The events of a message, each under its program."""
+    if arrival.local_uid is not None:
+        yield _PICKUP, _picked_up(envelope, arrival.local_uid)
+    elif arrival.about is None:
+        yield _SMTPD, _accepted(envelope, arrival)
+    message_id = printable(arrival.message_id or "<>")
+    line = f"{envelope.id}: message-id={message_id}"
+    yield _CLEANUP, LineEvent("message-id", line, _message_id_values, envelope.id, message_id)
+    yield _QMGR, _queued(envelope)
 
 
 def _signed_by(verdict: DkimVerdict) -> str:

@@ -1,0 +1,143 @@
+"""What metrics and logs cost the relay: python -m bench.observing [--messages N]
+
+Two runs of a relay differ by more than either costs, so one run is compared with itself: it takes and delivers mail,
+and after each block of messages another set of observers looks on: all of them, all but the counters, all but the log.
+The CPU time of neighbouring blocks is compared, and the median of many comparisons printed. What happens once a second
+(`bench.counting` has it) goes on in every block.
+"""
+
+import argparse
+import atexit
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.relay import furnished
+from bench.relay_box import INSIDE, run_inside
+from bench.relay_peers import Letterlock, Room
+from bench.relay_rounds import Part
+from letterlock.cli.main import main as letterlock
+from letterlock.mail.envelope import Envelope
+from letterlock.metrics.counting import Counting
+from letterlock.queue.observing import Arrival, Observer, Observers, Watcher
+from letterlock.queue.tasks import Attempt, DeliveryTask
+
+BLOCK = 250  # messages: some 75 ms, so that what else the machine does is the same for neighbours
+STATES = ("all", "no counters", "no log")
+RESULT = "LETTERLOCK_BENCH_OBSERVING"  # the environment variable with the file of the result
+
+
+@dataclass(frozen=True, slots=True)
+class Observed(Letterlock):
+    """The relay with changing observers."""
+
+    def command(self, room: Room) -> list[str]:
+        """The command that runs it in the foreground."""
+        serve = Letterlock.command(self, room)[3:]
+        config = Path(serve[-1])
+        config.write_text(config.read_text().replace('workers = "auto"', "workers = 1"))
+        return [sys.executable, "-m", "bench.observing", "--as-relay", *serve]
+
+
+class Blocks:
+    """Which observers look on now, and the CPU time of each block so far."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, float]] = []
+        self.state = STATES[0]
+        self._count = 0
+        self._began = 0.0
+
+    def count(self) -> None:
+        """One message more."""
+        if self._count % BLOCK == 0:
+            if self._count:
+                self.found.append((self.state, (time.process_time() - self._began) / BLOCK))
+            cycle, at = divmod(self._count // BLOCK, len(STATES))
+            self.state = STATES[at if cycle % 2 else len(STATES) - 1 - at]  # there and back: a drift cancels out
+            self._began = time.process_time()
+        self._count += 1
+
+
+class Changing(Watcher):
+    """An observer that looks away in some blocks."""
+
+    def __init__(self, observer: Observer, blocks: Blocks) -> None:
+        self._observer = observer
+        self._blocks = blocks
+        self._away = "no counters" if isinstance(observer, Counting) else "no log"
+
+    def received(self, envelope: Envelope, arrival: Arrival) -> None:
+        """Pass it on, or not."""
+        if self._blocks.state != self._away:
+            self._observer.received(envelope, arrival)
+
+    def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
+        """The same."""
+        if self._blocks.state != self._away:
+            self._observer.attempted(task, attempt)
+
+
+class Pace(Watcher):
+    """Counts messages into blocks."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+
+    def received(self, _envelope: Envelope, _arrival: Arrival) -> None:
+        """One more."""
+        self._blocks.count()
+
+
+def serve(arguments: list[str]) -> None:
+    """Be the relay."""
+    blocks, made = Blocks(), Observers.__init__
+
+    def changed(self: Observers, observers: Sequence[Observer] = (), **more: Any) -> None:
+        wrapped = [Changing(each, blocks) for each in observers]
+        made(self, [Pace(blocks), *wrapped] if observers else (), **more)
+
+    Observers.__init__ = changed  # type: ignore[method-assign]  # what is measured is made deep inside the server
+    atexit.register(lambda: Path(os.environ[RESULT]).write_text(json.dumps(blocks.found)))
+    letterlock(arguments)
+
+
+def compare(blocks: list[tuple[str, float]]) -> str:
+    """What each costs, by the blocks of each cycle."""
+    blocks = blocks[2 * len(STATES) :]  # warm by then
+    cycles = [dict(blocks[at : at + len(STATES)]) for at in range(0, len(blocks) - len(STATES) + 1, len(STATES))]
+    whole = statistics.median(each["all"] for each in cycles)
+    lines = [f"{len(cycles)} cycles, {whole * 1e6:.0f} us of CPU per message with all observers"]
+    for state, what in (("no counters", "metrics"), ("no log", "logs")):
+        costs = [each["all"] - each[state] for each in cycles]
+        low, middle, high = statistics.quantiles(costs, n=4)
+        error = 0.93 * (high - low) / len(costs) ** 0.5  # of a median, by the spread of the middle half
+        lines.append(f"{what:8} {middle * 1e6:6.1f} us, {100 * middle / whole:5.1f} % +- {100 * error / whole:.1f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print, or be the relay."""
+    if sys.argv[1:2] == ["--as-relay"]:
+        serve(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=30_000)
+    messages = parser.parse_args().messages
+    if (room := os.environ.get(INSIDE)) is None:
+        sys.exit(run_inside(sys.argv[1:], Path("/var/tmp"), "bench.observing"))  # noqa: S108  # a real disk
+    result = os.environ[RESULT] = f"{room}/blocks"
+    part = Part(name="clear", title="4 KB in cleartext", octets=4096, messages=messages)
+    with furnished(Path(room), [Observed()]) as (bench, (relay,), _):
+        bench.relay(part, relay)
+    print(compare(json.loads(Path(result).read_text())))
+
+
+if __name__ == "__main__":
+    main()
