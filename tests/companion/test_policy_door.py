@@ -34,6 +34,7 @@ async def test_the_maps_of_postfix_tlspol_are_served_in_any_spelling() -> None:
         assert await client.ask("QUERY nothing.example") == "NOTFOUND "
         assert await client.ask("QUERY .nothing.example") == "NOTFOUND "
         assert (await client.ask("hash example.org")).startswith("PERM ")
+        assert running.door.answers == {b"OK": 3, b"NOTFOUND": 2, b"PERM": 1}
 
 
 def _world(domain: str) -> World:

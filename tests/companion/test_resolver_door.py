@@ -69,8 +69,9 @@ async def over_tcp(place: tuple[str, int], *wires: bytes) -> list[bytes]:
 
 
 async def test_udp_and_tcp_give_the_same_answer(internet: Internet) -> None:
-    async with open_door(internet) as (_, place):
+    async with open_door(internet) as (door, place):
         wires = [*await over_udp(place, QUERY), *await over_tcp(place, QUERY)]
+        assert door.responses[dns.rcode.NOERROR] == sum(door.responses) == 2
     replies = [dns.message.from_wire(each) for each in wires]
     for reply in replies:
         assert reply.rcode() == dns.rcode.NOERROR

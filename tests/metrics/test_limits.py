@@ -1,16 +1,33 @@
 """Each limit has a counter, and what is counted has its series."""
 
+from typing import get_args
+
+import dns.rcode
+
 from letterlock.config.options import CONSUMERS
 from letterlock.deliver.contents import Contents
 from letterlock.deliver.handshake_slots import HandshakeSlots, HostBusy
 from letterlock.keys import declared
 from letterlock.mail.replies import Reply
-from letterlock.metrics.catalogue import LIMITS
+from letterlock.mailauth.arc.sets import Status
+from letterlock.mailauth.dkim.reasons import DkimResult
+from letterlock.mailauth.dmarc.reasons import DmarcResult
+from letterlock.mailauth.spf.reasons import SpfResult
+from letterlock.metrics.catalogue import (
+    AUTHENTICATION_RESULTS,
+    FILTER_KINDS,
+    FILTER_RESULTS,
+    LIMITS,
+    POLICY_ANSWERS,
+    RCODES,
+)
 from letterlock.receive import session_counts
+from letterlock.receive.filter_counts import FilterCounts, FilterKind
 from letterlock.receive.limits import TOO_MANY
 from letterlock.receive.session_counts import SessionCounts
 from letterlock.schedule.parking import Parking
 from letterlock.shares import sharing
+from letterlock.socketmap.questions import NOT_FOUND, ok, permanent, temporary
 from tests.deliver.world import make_task
 
 COUNTED_AS = {
@@ -46,6 +63,26 @@ def test_every_limit_has_a_counter_or_a_reason_for_none() -> None:
                 assert COUNTED_AS.get(name, field) in LIMITS, name
             elif key is not None:
                 assert name in NOT_COUNTED or COUNTED_AS[name] in LIMITS
+
+
+def test_what_filters_and_doors_count_has_its_series() -> None:
+    assert set(FILTER_KINDS) == set(get_args(FilterKind))
+    counts = FilterCounts()
+    for kind in get_args(FilterKind):
+        for reply in (None, Reply(550, ("no",)), Reply(451, ("later",))):
+            for discarded, held in ((False, False), (True, False), (False, True)):
+                counts.answered(kind, reply, discarded=discarded, held=held)
+        counts.failed(kind)
+    assert {result for _, result in counts.found} == set(FILTER_RESULTS)
+    replies = ok("dane-only"), NOT_FOUND, temporary("later"), permanent("never")
+    assert {each.partition(b" ")[0] for each in replies} == set(POLICY_ANSWERS)
+    assert [dns.rcode.to_text(dns.rcode.from_text(each)).lower() for each in RCODES[:-1]] == list(RCODES[:-1])
+    assert [int(dns.rcode.from_text(each)) for each in RCODES[:-1]] == list(range(len(RCODES) - 1))
+
+
+def test_what_is_found_of_mail_has_its_series() -> None:
+    results = {each.value for kind in (SpfResult, DkimResult, DmarcResult, Status) for each in kind}
+    assert results == set(AUTHENTICATION_RESULTS)
 
 
 def test_replies_that_tell_of_a_limit_are_counted_as_that() -> None:

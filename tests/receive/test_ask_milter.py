@@ -251,3 +251,27 @@ async def test_filters_are_asked_in_their_order(tmp_path: Path) -> None:
             body = running.store.kept[0][1]
     assert body.index(b"X-One: v") < body.index(b"X-Two: v")
     assert ("L", b"X-One\0v\0") in second.seen
+
+
+@pytest.mark.parametrize(
+    ("letter", "answer", "result"),
+    [
+        ("E", frame("c"), "passed"),
+        ("E", frame("r"), "rejected"),
+        ("E", frame("t"), "put_off"),
+        ("E", frame("d"), "discarded"),
+        ("E", frame("q", b"look at it\0") + frame("c"), "quarantined"),
+        ("E", frame("?"), "failed"),
+    ],
+)
+async def test_each_answer_is_counted_by_what_came_of_it(
+    tmp_path: Path, letter: str, answer: bytes, result: str
+) -> None:
+    async with (
+        running_milter(FakeMilter({letter: answer}), tmp_path) as milter,
+        world(OPTIONS, profile(milter)) as running,
+    ):
+        await send(running)
+        found = running.listener.counts.filters.found
+    before = {("milter", "passed"): 2}  # the sender and the recipient
+    assert found == before | {("milter", result): before.get(("milter", result), 0) + 1}

@@ -120,3 +120,15 @@ async def test_a_connection_that_the_service_closed_meanwhile_is_opened_anew(tmp
     ):
         replies = await send(running, b"bob@example.net", b"carl@example.net")
     assert replies[1].startswith(b"554")
+
+
+async def test_each_answer_is_counted_by_what_came_of_it(tmp_path: Path) -> None:
+    actions = iter(("OK", "REJECT", "DEFER", "HOLD", "nonsense", "DISCARD"))
+    async with (
+        running_policy(tmp_path, lambda _: f"action={next(actions)}") as (address, _),
+        world(OPTIONS, profile(address)) as running,
+    ):
+        await send(running, *(b"u%d@example.net" % number for number in range(6)))
+        found = running.listener.counts.filters.found
+    kinds = ("passed", "rejected", "put_off", "quarantined", "failed", "discarded")
+    assert found == {("policy_service", each): 1 for each in kinds}

@@ -19,6 +19,9 @@ from letterlock.mailauth.dmarc.actions import Action
 from letterlock.mailauth.mail_verdict import AuthenticatedMail
 from letterlock.mailauth.message import split
 from letterlock.mailauth.results import AuthenticationResults, parse
+from letterlock.metrics.catalogue import LAYOUT
+from letterlock.metrics.counting import Counting
+from letterlock.metrics.numbers import Board, Numbers
 from letterlock.queue.observing import Observers, Watcher
 from letterlock.receive.authenticate_mail import OVERSIZED, AuthenticateMail, MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
@@ -358,3 +361,15 @@ async def test_a_large_message_is_checked_and_sealed_from_the_disk() -> None:
     assert b"dkim=pass" in sent.named(b"authentication-results")[0].value
     answers = {key.record_name: txt(key.record_name, key.record) for key in (SEAL_KEY, author)}
     assert examine_chain(sent).judge(answers, NOW).status is Status.PASS
+
+
+async def test_what_is_found_and_done_is_counted() -> None:
+    numbers = Numbers(LAYOUT, Board(LAYOUT.size))
+    checking = step(dns_world(), MARKING, Counting(numbers))
+    for content in (forged(), MESSAGE):
+        await checking.message(CLIENT, draft(content))
+    places = LAYOUT.families["letterlock_mail_authentication_results_total"].places
+    counted = {labels: numbers.values[place] for labels, place in places.items() if numbers.values[place]}
+    dkim = {("dkim", "pass"): 1, ("dkim", "none"): 1}
+    assert counted == dkim | {("spf", "pass"): 2, ("dmarc", "pass"): 2, ("arc", "none"): 2}
+    assert numbers.values[LAYOUT.place("letterlock_mail_authentication_actions_total", "accept")] == 2

@@ -18,7 +18,7 @@ from letterlock.app.history import History
 from letterlock.app.vitals import vitals
 from letterlock.config import Endpoint, Options
 from letterlock.config.reload_effects import contexts
-from letterlock.metrics.catalogue import LAYOUT, LOOKUP_SECONDS, OTHER
+from letterlock.metrics.catalogue import LAYOUT, LOOKUP_SECONDS, OTHER, POLICY_ANSWERS, RCODES
 from letterlock.metrics.counting import Counting
 from letterlock.metrics.endpoint import MetricsEndpoint
 from letterlock.metrics.exposition import exposition
@@ -134,8 +134,7 @@ class Meter:
         self._look_at_sessions(parts.listener)
         self._look_at_deliveries(parts.deliverer)
         self._look_at_resolver(parts.resolver, parts.transport)
-        self._carry("letterlock_limit_hits_total", parts.doors.policy.turned_away, "policy_connections")
-        self._carry("letterlock_limit_hits_total", parts.doors.resolver.turned_away, "resolver_connections")
+        self._look_at_doors(parts.doors)
         self._carry("letterlock_observer_losses_total", parts.observers.lost)
         self._carry("letterlock_event_loop_stalls_total", self.stalls())
         self.numbers.share()
@@ -176,8 +175,23 @@ class Meter:
         self._carry("letterlock_authentications_total", counts.failed_logins, "failed")
         for (command, digit), count in counts.rejections.items():
             self._carry("letterlock_inbound_rejections_total", count, command, digit)
+        for (kind, result), count in counts.filters.found.items():
+            self._carry("letterlock_filter_answers_total", count, kind, result)
         self._carry_all("letterlock_limit_hits_total", counts.limits)
         self._carry("letterlock_limit_hits_total", counts.timeouts, "receive_timeout")
+
+    def _look_at_doors(self, doors: Doors) -> None:
+        policy, resolver = doors.policy, doors.resolver
+        self._carry("letterlock_limit_hits_total", policy.turned_away, "policy_connections")
+        self._carry("letterlock_limit_hits_total", resolver.turned_away, "resolver_connections")
+        for word, answer in POLICY_ANSWERS.items():
+            self._carry("letterlock_policy_door_answers_total", policy.answers.get(word, 0), answer)
+        for number, rcode in enumerate(RCODES[:-1]):
+            self._carry("letterlock_resolver_door_responses_total", resolver.responses[number], rcode)
+        others = sum(resolver.responses[len(RCODES) - 1 :])
+        self._carry("letterlock_resolver_door_responses_total", others, OTHER)
+        self._set("letterlock_policy_door_connections", policy.connections)
+        self._set("letterlock_resolver_door_connections", len(resolver.connections))
 
     def _look_at_deliveries(self, deliverer: Deliverer) -> None:
         load = deliverer.load()

@@ -108,8 +108,8 @@ class Server:
         self.new_id = IdMaker(self.clock.now, SecretBits())  # nobody can predict the next id
         self.reporter = self._make_reporter()
         self.deliverer = self._make_deliverer()
-        self.collector = self._make_collector()
         self.listener = self._make_listener(asked.resolver, rates)
+        self.collector = self._make_collector()
         self.control = self._make_control(opened.leftovers)
         self.parts = Parts(
             listener=self.listener,
@@ -165,6 +165,7 @@ class Server:
             new_id=self.new_id,
             handover=self.deliverer,
             observers=self.observers,
+            filters=self.listener.counts.filters,
         )
 
     def _make_listener(self, resolver: Resolver, rates: Callable[[], Rates] | None) -> Listener:

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -43,6 +43,7 @@ class _Doors:
     connections: "set[_Connection]" = field(default_factory=set)
     stopping: bool = False
     turned_away: int = 0  # for want of room, so far
+    answers: "Counter[bytes]" = field(default_factory=Counter)  # by the word that they begin with
 
 
 class PolicyDoor:
@@ -74,6 +75,11 @@ class PolicyDoor:
     def turned_away(self) -> int:
         """How many were turned away for want of room, so far."""
         return self._doors.turned_away
+
+    @property
+    def answers(self) -> Mapping[bytes, int]:
+        """How many answers began with OK, NOTFOUND, TEMP and PERM, so far."""
+        return self._doors.answers
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on bound, listening sockets; they stay the caller's to close."""
@@ -242,6 +248,7 @@ class _Connection(asyncio.Protocol):
     def _send(self, reply: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(netstring(reply))
+            self._doors.answers[reply.partition(b" ")[0]] += 1
             if self._transport.get_write_buffer_size() > MAX_UNREAD_OCTETS:
                 self._transport.abort()
             self._active_at = asyncio.get_running_loop().time()

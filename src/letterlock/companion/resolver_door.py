@@ -38,6 +38,7 @@ class ResolverDoor:
         self.answering = answering
         self.connections: set[_TcpClient] = set()
         self.turned_away = 0  # for want of room, so far
+        self.responses = [0] * 16  # by RCODE, so far
         self._datagram_sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,10 +125,18 @@ class ResolverDoor:
             if isinstance(found, Query) and client is not None:
                 self.run(self._answer(own, peer, found, client))
             elif isinstance(found, bytes):
-                _send(own, found, peer)
+                self._send(own, found, peer)
 
     async def _answer(self, own: socket.socket, peer: Any, query: Query, client: Client) -> None:
-        _send(own, await self.answering.after_lookup(query, client), peer)
+        self._send(own, await self.answering.after_lookup(query, client), peer)
+
+    def _send(self, own: socket.socket, wire: bytes, peer: Any) -> None:
+        self.count(wire)
+        _send(own, wire, peer)
+
+    def count(self, wire: bytes) -> None:
+        """A response is sent."""
+        self.responses[wire[3] & 0xF] += 1  # RFC 1035 section 4.1.1
 
 
 _MAX_CLIENTS = 1_000  # addresses whose access was looked up; chosen to bound memory
@@ -211,6 +220,7 @@ class _TcpClient(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._active_at = asyncio.get_running_loop().time()
+        self._door.count(wire)
         self._transport.write(_LENGTH.pack(len(wire)) + wire)
         if self._transport.get_write_buffer_size() > MAX_UNREAD_OCTETS:
             self._transport.abort()

@@ -1,5 +1,6 @@
 """Every family of metrics that workers count. docs/reference/metrics.md is made from this list."""
 
+from letterlock.mailauth.dmarc.actions import Action
 from letterlock.metrics.family import Family, Layout, Merge, MetricKind
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Level
@@ -27,6 +28,16 @@ LOOKUP_RESULTS = (
     *(each.value for each in Security if each is not Security.BOGUS),  # a bogus answer is a failure, and among those
     *(each.value for each in FailureKind),
 )
+AUTHENTICATION_METHODS = ("spf", "dkim", "dmarc", "arc")
+AUTHENTICATION_RESULTS = (
+    "pass", "fail", "softfail", "neutral", "none", "policy", "temperror", "permerror",
+)  # fmt: skip
+POLICY_ANSWERS = {b"OK": "policy", b"NOTFOUND": "not_found", b"TEMP": "temporary", b"PERM": "permanent"}
+"""The word that an answer of the policy door begins with (socketmap_table(5)), and its name here."""
+RCODES = ("noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", OTHER)
+"""By their numbers (RFC 1035 section 4.1.1); what is beyond is not sent."""
+FILTER_KINDS = ("milter", "policy_service")
+FILTER_RESULTS = ("passed", "rejected", "put_off", "discarded", "quarantined", "failed")
 COMMANDS = ("connect", "mail", "rcpt", "message", OTHER)
 _IN_QUEUE = (
     RecipientState.WAITING,
@@ -121,6 +132,25 @@ FAMILIES = (
         cause=("lost", "timeout"),
     ),
     _counter("authentications_total", "Logins of users.", result=("accepted", "failed")),
+    _counter(
+        "mail_authentication_results_total",
+        "What was found of mail from elsewhere: SPF (of MAIL FROM), DMARC and ARC once per message, DKIM once per "
+        "signature, or none.",
+        method=AUTHENTICATION_METHODS,
+        result=AUTHENTICATION_RESULTS,
+    ),
+    _counter(
+        "mail_authentication_actions_total",
+        "What was done with it, as `[mail_authentication]` says.",
+        action=tuple(each.value for each in Action),
+    ),
+    _counter(
+        "filter_answers_total",
+        "Senders, recipients and messages that milters and policy services decided on; failed are those about which "
+        "they could not be asked.",
+        kind=FILTER_KINDS,
+        result=FILTER_RESULTS,
+    ),
     # Delivering
     _counter("attempts_total", "Attempts to deliver a message to a next hop."),
     _counter(
@@ -204,6 +234,15 @@ FAMILIES = (
         Merge.MOST,
         state=("fit", "unfit", "failing"),
     ),
+    # The doors for another mail server
+    _counter(
+        "policy_door_answers_total",
+        "Answers of the policy door: a policy, none, a temporary failure, or a question that it does not take.",
+        answer=tuple(POLICY_ANSWERS.values()),
+    ),
+    _gauge("policy_door_connections", "Connections to the policy door that are open."),
+    _counter("resolver_door_responses_total", "Responses of the resolver door, by RCODE.", rcode=RCODES),
+    _gauge("resolver_door_connections", "TCP connections to the resolver door that are open."),
     # Limits
     _counter("limit_hits_total", "Limits that were reached.", limit=tuple(LIMITS)),
     # The processes

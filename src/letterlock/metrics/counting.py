@@ -5,6 +5,7 @@ Nothing here depends on how many destinations there are.
 
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.envelope import Envelope
+from letterlock.mailauth.mail_verdict import AuthenticatedMail
 from letterlock.metrics.catalogue import DELIVERY_SECONDS, EXPIRED, LOCAL, NONE, OTHER
 from letterlock.metrics.family import observe
 from letterlock.metrics.numbers import Numbers
@@ -46,6 +47,8 @@ class Counting(Watcher):
         self._dane = layout.by_label("letterlock_dane_results_total")
         self._sts = layout.by_label("letterlock_mta_sts_results_total")
         self._blocked = layout.place("letterlock_mta_sts_blocked_total")
+        self._authentic = layout.families["letterlock_mail_authentication_results_total"].places
+        self._actions = layout.by_label("letterlock_mail_authentication_actions_total")
 
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
         """A message came in."""
@@ -80,6 +83,19 @@ class Counting(Watcher):
                 break
         if attempt.skipped:
             self._count_skipped(attempt)
+
+    def authenticated(self, mail: AuthenticatedMail) -> None:
+        """A message from elsewhere was judged."""
+        values, places, verdict = self._values, self._authentic, mail.verdict
+        for signature in verdict.dkim:
+            values[places["dkim", signature.result.value]] += 1
+        if not verdict.dkim:
+            values[places["dkim", NONE]] += 1
+        if verdict.spf:
+            values[places["spf", verdict.spf[-1].result.value]] += 1
+        values[places["dmarc", verdict.dmarc.result.value]] += 1
+        values[places["arc", verdict.arc.status.value]] += 1
+        values[self._actions[mail.done.action.value]] += 1
 
     def failed(self, _task: DeliveryTask, attempt: Attempt, settlement: Settlement) -> None:
         """Recipients have failed for good."""

@@ -25,6 +25,7 @@ from letterlock.milter.answers import (
 from letterlock.milter.frames import CHUNK_OCTETS, BadFrame, FilterCommand, connect, frame, header, path, strings
 from letterlock.milter.header_edits import HeaderSection, read_fields
 from letterlock.net.service_address import ServiceAddress
+from letterlock.receive.filter_counts import FilterCounts
 from letterlock.receive.milter_link import MilterFailed, MilterLink
 from letterlock.receive.pipeline import Draft, Facts
 from letterlock.receive.when_away import AWAY, WhenAway
@@ -62,8 +63,9 @@ class _Talk:
 class AskMilter:
     """The step of one filter. `hostname` is ours; `max_body_octets` bounds a new body."""
 
-    def __init__(self, milter: Milter, hostname: str, max_body_octets: int) -> None:
+    def __init__(self, milter: Milter, hostname: str, max_body_octets: int, counts: FilterCounts | None = None) -> None:
         self._milter = milter
+        self._counts = counts or FilterCounts()
         self._hostname = hostname
         self._max_body_octets = max_body_octets
 
@@ -80,7 +82,7 @@ class AskMilter:
     async def message(self, facts: Facts, draft: Draft) -> Reply | None:
         """Show the message, and change it as the filter says."""
         try:
-            return await self._guarded(facts, self._message(facts, draft))
+            return await self._guarded(facts, self._message(facts, draft), draft)
         finally:
             if facts.local_uid is not None:  # no session: this was all
                 self.ended(facts)
@@ -91,13 +93,21 @@ class AskMilter:
         if isinstance(talk, _Talk):
             talk.link.close()
 
-    async def _guarded(self, facts: Facts, asked: Coroutine[Any, Any, Reply | None]) -> Reply | None:
+    async def _guarded(
+        self, facts: Facts, asked: Coroutine[Any, Any, Reply | None], draft: Draft | None = None
+    ) -> Reply | None:
+        had = draft is None or bool(draft.recipients), draft and draft.quarantined
         try:
-            return await asked
+            reply = await asked
         except (MilterFailed, BadFrame) as error:
             log.warning("milter %s: %s", self._milter.name, printable(str(error)))
+            self._counts.failed("milter")
             self.ended(facts)
             return AWAY[self._milter.when_away]
+        discarded = draft is not None and had[0] and not draft.recipients
+        held = draft is not None and draft.quarantined != had[1]
+        self._counts.answered("milter", reply, discarded=discarded, held=held)
+        return reply
 
     # --- the session -------------------------------------------------------------------------------------------------
 

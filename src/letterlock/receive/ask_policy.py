@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from letterlock.mail.printable import printable
 from letterlock.mail.replies import Reply
 from letterlock.net.service_address import ServiceAddress
+from letterlock.receive.filter_counts import FilterCounts
 from letterlock.receive.pipeline import Draft, Facts
 from letterlock.receive.when_away import AWAY, WhenAway
 from letterlock.smtp.server_events import RecipientOffered
@@ -55,8 +56,9 @@ class _Open:
 class AskPolicy:
     """The step of one service: asks about each recipient."""
 
-    def __init__(self, service: PolicyService) -> None:
+    def __init__(self, service: PolicyService, counts: FilterCounts | None = None) -> None:
         self._service = service
+        self._counts = counts or FilterCounts()
 
     async def recipient(self, facts: Facts, offer: RecipientOffered) -> Reply | None:
         """The reply that the service wants; None: go on."""
@@ -69,12 +71,16 @@ class AskPolicy:
             opened.hold, opened.discard = None, False
         try:
             action = await self._ask(opened, _request(facts, offer, opened.instance))
-            return self._act(opened, action)
+            held, discarded = opened.hold, opened.discard
+            reply = self._act(opened, action)
         except (OSError, PolicyFailed) as error:
             self.ended(facts)
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             log.warning("policy service %s: %s", self._service.name, printable(why))
+            self._counts.failed("policy_service")
             return AWAY[self._service.when_away]
+        self._counts.answered("policy_service", reply, discarded=opened.discard != discarded, held=opened.hold != held)
+        return reply
 
     def message(self, facts: Facts, draft: Draft) -> None:
         """Do what the service wanted done with the whole message."""

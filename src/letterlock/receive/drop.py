@@ -27,6 +27,7 @@ from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
 from letterlock.receive.batch import BadBatch, Batch, BatchReader
 from letterlock.receive.drop_directory import DropDirectory, Dropped, DropUnusable, Unfit
+from letterlock.receive.filter_counts import FilterCounts
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Draft, Facts, Pipeline
 from letterlock.receive.profiles import Profile
@@ -60,8 +61,10 @@ class DropCollector:
         new_id: Callable[[], str],
         handover: Handover,
         observers: Observers = NOBODY,
+        filters: FilterCounts | None = None,
     ) -> None:
         self._observers = observers
+        self._filters = filters
         self._directory = directory
         self._clock = clock
         self.reload(options, profile)
@@ -79,7 +82,8 @@ class DropCollector:
         self._options = options
         self._allowed = profile is not None
         if profile is not None:
-            self._steps = Pipeline((*recipient_steps(options, self._clock.now), *message_steps(profile, options)))
+            on_messages = message_steps(profile, options, filters=self._filters)
+            self._steps = Pipeline((*recipient_steps(options, self._clock.now), *on_messages))
         self._limits = ServerLimits(
             max_message_octets=options.max_message_octets,
             max_text_line_octets=options.max_text_line_octets,

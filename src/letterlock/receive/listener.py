@@ -144,6 +144,7 @@ class Listener:
             observers=services.observers,
             rates=self._rates,
             resolver=self._resolver,
+            filters=services.counts.filters,
         )
         steps = steps_of(profile, services.options, around)
         return Service(profile, Pipeline(steps))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from letterlock.mail.replies import Reply
 from letterlock.receive.auth import PUT_OFF
+from letterlock.receive.filter_counts import FilterCounts
 from letterlock.receive.limits import NO_MEMORY, STORE_FULL, TOO_MANY, TOO_MANY_FROM_YOU
 from letterlock.receive.rate_limits import TOO_MANY_MESSAGES, TOO_MANY_RECIPIENTS, TOO_MANY_SESSIONS, TOO_MUCH_MAIL
 from letterlock.smtp import server_replies as say
@@ -46,6 +47,7 @@ class SessionCounts:
     logins: int = 0
     failed_logins: int = 0
     limits: Counter[str] = field(default_factory=Counter)
+    filters: FilterCounts = field(default_factory=FilterCounts)
 
     def rejected(self, command: str, reply: Reply) -> None:
         """A client got a negative reply. Any command of a client counts as one of a few."""

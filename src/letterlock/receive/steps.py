@@ -1,7 +1,7 @@
 """Which steps a listener runs. This list is the order of the pipeline; each step is in a module of its own."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from letterlock.accounts.backend import Accounts
 from letterlock.accounts.file_store import FileStore
@@ -13,6 +13,7 @@ from letterlock.receive.ask_policy import AskPolicy
 from letterlock.receive.auth import LookUpOwnSender, RequireLogin, RequireOwnSender
 from letterlock.receive.authenticate_mail import AuthenticateMail, JudgeMail, RemoveForgedResults
 from letterlock.receive.check_dns_lists import CheckDnsLists
+from letterlock.receive.filter_counts import FilterCounts
 from letterlock.receive.header_duties import CompleteHeader
 from letterlock.receive.limits import MemoryBudget, RequireRoom
 from letterlock.receive.local_recipients import CheckRecipients, ExpandRecipients
@@ -42,6 +43,7 @@ class Surroundings:
     observers: Observers = NOBODY
     rates: Callable[[], Rates] | None = None
     resolver: Resolver | None = None
+    filters: FilterCounts = field(default_factory=FilterCounts)
 
 
 def steps_of(profile: Profile, options: ReceiveOptions, around: Surroundings) -> Iterator[Step]:
@@ -59,8 +61,8 @@ def steps_of(profile: Profile, options: ReceiveOptions, around: Surroundings) ->
         yield CheckDnsLists(options.dns_lists, around.resolver)
     yield from recipient_steps(options, around.clock.now)
     for service in profile.policies:
-        yield AskPolicy(service)
-    yield from message_steps(profile, options, around.judge, around.observers)
+        yield AskPolicy(service, around.filters)
+    yield from message_steps(profile, options, around.judge, around.observers, around.filters)
 
 
 def _own_sender(accounts: Accounts, tables: Sequence[RecipientTable]) -> Step:
@@ -77,7 +79,11 @@ def recipient_steps(options: ReceiveOptions, now: Callable[[], float]) -> Iterat
 
 
 def message_steps(
-    profile: Profile, options: ReceiveOptions, judge: JudgeMail | None = None, observers: Observers = NOBODY
+    profile: Profile,
+    options: ReceiveOptions,
+    judge: JudgeMail | None = None,
+    observers: Observers = NOBODY,
+    filters: FilterCounts | None = None,
 ) -> Iterator[Step]:
     """The steps that decide on messages; they also run for what local users leave in the drop directory.
 
@@ -96,7 +102,7 @@ def message_steps(
     if profile.authenticates and judge is not None:
         yield AuthenticateMail(judge, options.hostname, options.mail_authentication, observers)
     for milter in profile.milters:
-        yield AskMilter(milter, options.hostname, options.max_message_octets)
+        yield AskMilter(milter, options.hostname, options.max_message_octets, filters)
     if options.signer is not None and profile.relays:
         yield SignDkim(options.signer)
     if (
