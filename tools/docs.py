@@ -86,12 +86,15 @@ TITLES = {
     "": "Top of the file",
     "domain.exception": '`[domain."example.org".exception]`',
     "listener": "`[[listener]]`",
+    "rule": "`[[rule]]`",
+    "rule.match": "`match` of a `[[rule]]`",
     **{table: f'`[{table}."example.org"]`' for table in NAMED},
 }
 NOTES = {
     "listener": "[Listeners and the pipeline](../concepts/pipeline.md) explains the roles.\n",
     "domain": '`"*.example.org"` is every name below example.org, `"*"` any domain; the most exact one holds.\n',
     "domain.exception": 'The same below `[route."example.org"]`.\n',
+    "rule": "[The guide](../guides/rules-and-routes.md#rules-on-recipients) has examples.\n",
     "route": "[The guide](../guides/rules-and-routes.md) describes how the rules of a message combine.\n",
 }
 

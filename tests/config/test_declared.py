@@ -54,7 +54,8 @@ def test_a_declaration_is_whole(each: Declared) -> None:
 
 
 def test_every_key_of_the_file_is_declared_or_a_table_of_its_own() -> None:
-    by_name = {"domain", "domain.exception", "sender", "route", "resolver.negative", "listener", "dkim"} | {
+    by_name = {"domain", "domain.exception", "sender", "route", "resolver.negative", "listener", "dkim", "rule"} | {
+        "rule.match",
         "table",
         "database",
         "local",

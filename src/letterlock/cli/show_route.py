@@ -1,18 +1,22 @@
 """`letterlock route`: where mail for an address goes, by which table, route and rule. Asks no server and no DNS."""
 
 import asyncio
+import ipaddress
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, configured
+from letterlock.cli.rules_on_recipient import Sending, rule_outcome
 from letterlock.config import Options
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
-from letterlock.receive.profiles import Role
+from letterlock.receive.profiles import SUBMITS, Role
+from letterlock.receive.relay import DENIED
 from letterlock.recipients.directory import ExpandedAddress, Expansion, Looked, TableFailed
 from letterlock.recipients.targets import Discard, Include, Name, RefusalEntry, Target
 from letterlock.routing.destination_rule import DestinationRule
@@ -53,6 +57,7 @@ class Way:
 
     recipient: str
     accepted_from: list[str]
+    decided_by: list[str] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
     ends: list[WayEnd] = field(default_factory=list)
     refused: str | None = None
@@ -63,9 +68,18 @@ class Way:
 @config_option
 @click.argument("address", type=Address())
 @click.option("--from", "sender", type=Address(), metavar="ADDRESS", help="The sender, whose rules count too.")
+@click.option("--client", metavar="IP", help="The client's address, for rules that ask for it.")
+@click.option("--user", metavar="NAME", help="The user who logged in, for rules that ask for one.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def route(config_path: Path | None, address: Mailbox | None, sender: Mailbox | None, as_json: bool) -> None:
-    """Show where mail for ADDRESS goes, and why: aliases, mailboxes, routes and rules that apply.
+def route(
+    config_path: Path | None,
+    address: Mailbox | None,
+    sender: Mailbox | None,
+    client: str | None,
+    user: str | None,
+    as_json: bool,
+) -> None:
+    """Show where mail for ADDRESS goes, and why: rules, aliases, mailboxes and routes that apply.
 
     Only the configuration and its tables are read; `letterlock check` shows what DNS says about the domain.
 
@@ -79,8 +93,9 @@ def route(config_path: Path | None, address: Mailbox | None, sender: Mailbox | N
     """
     if address is None:
         raise click.UsageError("the null reverse-path is no recipient")
-    options = configured(config_path)
-    way = asyncio.run(_way(options, address, sender))
+    given = click.get_current_context().get_parameter_source("sender") is ParameterSource.COMMANDLINE
+    sending = Sending(sender=sender, sender_given=given, client=_address_of(client), user=user)
+    way = asyncio.run(_way(configured(config_path), address, sending))
     click.echo(json_text(_as_json(way), indent=2) if as_json else "\n".join(_lines(way)))
     if way.failed:
         sys.exit(EXIT_NOT_FOUND_OUT)
@@ -88,17 +103,37 @@ def route(config_path: Path | None, address: Mailbox | None, sender: Mailbox | N
         sys.exit(EXIT_REFUSED)
 
 
-async def _way(options: Options, recipient: Mailbox, sender: Mailbox | None) -> Way:
-    way = Way(str(recipient), list(_accepted_from(options, recipient)))
+def _address_of(client: str | None) -> str | None:
+    try:
+        return None if client is None else str(ipaddress.ip_address(client))
+    except ValueError:
+        raise click.BadParameter(f"{client!r} is no IP address", param_hint="--client") from None
+
+
+async def _way(options: Options, recipient: Mailbox, sending: Sending) -> Way:
+    outcome = rule_outcome(options.receive.recipient_rules, recipient, sending)
+    way = Way(str(recipient), [] if outcome.decided else list(_accepted_from(options, recipient, sending)))
+    way.decided_by = outcome.lines
+    if outcome.decided:
+        way.refused = None if outcome.refusal is None else str(outcome.refusal)
+    elif sending.is_known and not (way.accepted_from or outcome.lines):
+        way.refused = str(DENIED)
+    if way.refused is None:
+        await _look_up(way, options, recipient, sending.sender)
+    return way
+
+
+async def _look_up(way: Way, options: Options, recipient: Mailbox, sender: Mailbox | None) -> None:
+    """Where accepted mail goes, by tables and routes."""
     site = options.receive.site
     if site is None or recipient.domain not in site.directory:
         way.ends.append(_end(options, ExpandedAddress(recipient), sender))
-        return way
+        return
     try:
         found = await site.directory.expand(recipient)
     except TableFailed as error:
         way.failed = str(error)
-        return way
+        return
     finally:
         for database in options.receive.databases:
             database.close()
@@ -106,7 +141,6 @@ async def _way(options: Options, recipient: Mailbox, sender: Mailbox | None) -> 
     way.refused = _refusal(found)
     if way.refused is None:
         way.ends = [_end(options, member, sender) for member in found.members]
-    return way
 
 
 def _refusal(found: Expansion) -> str | None:
@@ -115,11 +149,17 @@ def _refusal(found: Expansion) -> str | None:
     return None if found.known else "550 5.1.1 No such user here"
 
 
-def _accepted_from(options: Options, recipient: Mailbox) -> Iterator[str]:
+def _accepted_from(options: Options, recipient: Mailbox, sending: Sending) -> Iterator[str]:
+    """Who may send here, where no rule decides; of who is known to send, where."""
     for each in options.listeners:
         where = ", ".join(map(str, each.endpoints))
         if recipient.domain in each.profile.domains:
             yield f"anybody, at {where}"
+        elif sending.is_known:
+            if sending.client is not None and each.profile.may_relay(sending.client):
+                yield f"{sending.client}, at {where} ({each.profile.role})"
+            elif sending.user is not None and each.profile.role in SUBMITS:
+                yield f"{sending.user}, at {where} ({each.profile.role})"
         elif each.profile.role is not Role.MX or each.profile.relays:
             yield f"who may relay, at {where} ({each.profile.role})"
 
@@ -178,7 +218,10 @@ def _rule(rule: DestinationRule, audited: bool) -> str:
 
 def _lines(way: Way) -> Iterator[str]:
     yield way.recipient
-    yield "  accepted from " + ("; ".join(way.accepted_from) or "nobody")
+    yield from (f"  {each}" for each in way.decided_by)
+    if way.accepted_from or not way.decided_by:
+        otherwise = "otherwise " if way.decided_by else ""
+        yield f"  {otherwise}accepted from " + ("; ".join(way.accepted_from) or "nobody")
     yield from (f"  {each}" for each in way.looked_up)
     if way.failed:
         yield f"  put off with 451: {way.failed}"
@@ -197,6 +240,7 @@ def _lines(way: Way) -> Iterator[str]:
 def _as_json(way: Way) -> dict[str, object]:
     return {
         "recipient": way.recipient,
+        "decided_by": way.decided_by,
         "accepted_from": way.accepted_from,
         "looked_up": way.looked_up,
         "refused": way.refused,

@@ -18,6 +18,7 @@ from letterlock.config.listeners import listeners
 from letterlock.config.local_domains import site
 from letterlock.config.mistakes import Lines
 from letterlock.config.options import ComposedKeys, MetricsOptions, Options, ResolverOptions, default_state_directory
+from letterlock.config.recipient_rule_tables import recipient_rules
 from letterlock.config.rule_tables import rules
 from letterlock.config.sending import route_settings, sources
 from letterlock.config.tables import FileTable
@@ -27,6 +28,7 @@ from letterlock.machine import content_octets, this_machine
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.recipient_rules import RecipientRule
 from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
 from letterlock.routing.local_targets import Maildir
@@ -43,7 +45,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     hostname = keys.hostname or _system_hostname()
     directory = keys.own_directory or default_state_directory()
     content = (keys.memory_octets or content_octets()) // 2  # half for what comes in, half for what goes out
-    receive = _receive(file, keys, hostname, content)
+    receive = _receive(file, keys, hostname, content, recipient_rules(file.rule, source, lines))
     workers = (os.cpu_count() or 1) if keys.workers == "auto" else keys.workers
     chosen = _capacity(file, keys, workers, receive.max_connections)
     free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
@@ -104,7 +106,9 @@ def _capacity(file: FileTable, keys: ComposedKeys, workers: int, max_connections
     )
 
 
-def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -> ReceiveOptions:
+def _receive(
+    file: FileTable, keys: ComposedKeys, hostname: str, content: int, on_recipients: tuple[RecipientRule, ...]
+) -> ReceiveOptions:
     databases = {name: each.opened(name) for name, each in file.database.items()}
     tables = {name: each.opened(name, databases) for name, each in file.table.items()}
     return filled(
@@ -124,6 +128,7 @@ def _receive(file: FileTable, keys: ComposedKeys, hostname: str, content: int) -
         site=site(tables, file.local, file.forwarding),
         rate_limits=rate_limits(file.limit),
         dns_lists=dns_lists(file.dns_list),
+        recipient_rules=on_recipients,
         signer=signer(file.dkim, value_of(file, _key(ReceiveOptions, "expire_seconds"))),
     )
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from letterlock.config.checked_values import why_no_host
 from letterlock.config.options import Options
+from letterlock.config.recipient_rule_tables import is_public
 from letterlock.config.reload_effects import contexts
+from letterlock.receive.recipient_rules import RuleAction
 
 MAX_NAMED = 3  # domains in one warning: the kind matters, and the file has the rest
 
@@ -16,8 +18,9 @@ def dangers(options: Options, now: float) -> Iterator[str]:
     """Warnings, and what to do about them. Reads the modes of key files, and nothing else."""
     yield from _of_the_name(options.hostname)
     for network in dict.fromkeys(network for profile in options.profiles for network in profile.relay_networks):
-        if not (network.is_private or network.is_loopback or network.is_link_local):
+        if is_public(network):
             yield f"relay_networks has {network}, which is public: everybody there can send mail to anybody through you"
+    yield from _of_rules(options)
     yield from _ended(options, now)
     yield from _of_routes(options)
     yield from _of_reports(options)
@@ -36,9 +39,25 @@ def _of_the_name(hostname: str) -> Iterator[str]:
         yield f"the host name {hostname} is the system's: {why}; {advice}"
 
 
+def _of_rules(options: Options) -> Iterator[str]:
+    """Rules that open more than is meant, or are never reached."""
+    rules = options.receive.recipient_rules
+    for rule in rules:
+        public = [each for each in rule.clients or () if is_public(each)]
+        if rule.action is RuleAction.RELAY and public and rule.users is None:
+            yield f"{rule.source}: {public[0]} is public: everybody there can send mail to anybody through you"
+    last = next((each for each in rules if each.always_matches), None)
+    if last is not None and last is not rules[-1]:
+        yield f"{last.source}: this rule always matches, so that those below it are never reached: move it to the end"
+
+
 def _of_routes(options: Options) -> Iterator[str]:
     """Mail that would go round in a circle, or to one mailbox for all."""
-    domains = sorted({domain for profile in options.profiles for domain in profile.domains})
+    ours = {domain for profile in options.profiles for domain in profile.domains}
+    for rule in options.receive.recipient_rules:
+        if rule.action is RuleAction.DELIVER and rule.recipients is not None:
+            ours.update(rule.recipients.names())
+    domains = sorted(ours)
     if nowhere := [domain for domain in domains if options.rules.relay_for(domain) is None]:
         names = ", ".join(nowhere[:MAX_NAMED]) + (f" and {len(nowhere) - MAX_NAMED} more" * (len(nowhere) > MAX_NAMED))
         yield (

@@ -99,8 +99,6 @@ class ListenerTable(ListenerKeys):
     @model_validator(mode="after")
     def _somebody_may_send(self) -> "ListenerTable":
         keys = self.keys
-        if keys.role is Role.MX and not keys.domains:
-            raise wrong("nobody could send here: an mx needs domains", 'add domains = ["example.org"]', at="role")
         if keys.role is not Role.MX and keys.domains:
             raise wrong("only an mx has domains", 'write role = "mx"', at="domains")
         if keys.seals_as is not None and not self.authenticates:

@@ -57,7 +57,7 @@ def _declared(options: Options, data: Mapping[str, Any], lines: Mapping[tuple[st
 
 def _named(options: Options, data: Mapping[str, Any], lines: Mapping[tuple[str, ...], int]) -> Iterator[Shown]:
     """What is written by domain, and the listeners."""
-    for table in ("listener", "domain", "sender", "route", "dkim"):
+    for table in ("listener", "rule", "domain", "sender", "route", "dkim"):
         written = data.get(table, {})
         entries = enumerate(written) if isinstance(written, list) else written.items()
         for name, value in entries:

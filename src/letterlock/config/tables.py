@@ -21,6 +21,7 @@ from letterlock.config.listener_table import ListenerTable, load_context
 from letterlock.config.local_domains import ForwardingTable, LocalTable, LookupTable, check_names
 from letterlock.config.mistakes import wrong
 from letterlock.config.options import CONSUMERS, ComposedKeys
+from letterlock.config.recipient_rule_tables import MAX_RULES, MatchTable, RecipientRuleTable
 from letterlock.config.rule_tables import (
     ByDomain,
     RouteTable,
@@ -33,7 +34,7 @@ from letterlock.keys import declared
 from letterlock.net.tls import ServerContext
 from letterlock.queue.settle import RetrySchedule
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.profiles import SUBMITS
+from letterlock.receive.profiles import SUBMITS, Role
 
 if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
     SmtpKeys = Table
@@ -165,6 +166,7 @@ class FileTable(TopKeys):
     )
     tls_reports: TlsReportsTable = Field(default_factory=lambda: TlsReportsTable.model_validate({}))
     dmarc_reports: DmarcReportsTable = Field(default_factory=lambda: DmarcReportsTable.model_validate({}))
+    rule: list[RecipientRuleTable] = Field([], max_length=MAX_RULES)
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
@@ -212,6 +214,12 @@ class FileTable(TopKeys):
             )
         for number, each in enumerate(self.listener):
             role, domain = each.keys.role, each.keys.seals_as
+            if role is Role.MX and not (each.keys.domains or any(rule.accepts for rule in self.rule)):
+                raise wrong(
+                    "nobody could send here: an mx needs domains",
+                    'add domains = ["example.org"]',
+                    at=("listener", number, "role"),
+                )
             if domain is not None and not any(_signs_for(name, domain) for name in self.dkim):
                 raise wrong(
                     f"there is no key of {domain} to seal with",
@@ -271,6 +279,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "": FileTable,
     "smtp": SmtpTable,
     "listener": ListenerTable,
+    "rule": RecipientRuleTable,
+    "rule.match": MatchTable,
     "accounts": AccountsTable,
     "queue": QueueTable,
     "resolver": ResolverTable,

@@ -35,7 +35,7 @@ from letterlock.receive.receipt_log import printable
 from letterlock.receive.relay import THIS_MACHINE
 from letterlock.receive.session import Handover
 from letterlock.receive.spooling import Spooling
-from letterlock.receive.steps import message_steps, recipient_steps
+from letterlock.receive.steps import local_recipient_steps, message_steps
 from letterlock.smtp.server_events import MessageReceived, RecipientOffered, ServerLimits
 
 POLL_SECONDS = 10.0  # seldom needed while the server runs: then `sendmail` speaks to it
@@ -83,7 +83,7 @@ class DropCollector:
         self._allowed = profile is not None
         if profile is not None:
             on_messages = message_steps(profile, options, filters=self._filters)
-            self._steps = Pipeline((*recipient_steps(options, self._clock.now), *on_messages))
+            self._steps = Pipeline((*local_recipient_steps(options, self._clock.now), *on_messages))
         self._limits = ServerLimits(
             max_message_octets=options.max_message_octets,
             max_text_line_octets=options.max_text_line_octets,

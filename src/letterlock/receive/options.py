@@ -10,6 +10,7 @@ from letterlock.mailauth.dkim.sign import Signer
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.check_dns_lists import DnsList
 from letterlock.receive.rate_limits import RateLimit
+from letterlock.receive.recipient_rules import RecipientRule
 from letterlock.recipients.directory import RecipientTable
 from letterlock.recipients.site import LocalSite
 from letterlock.shared_defaults import DEFAULT_MAX_MESSAGE_OCTETS
@@ -36,7 +37,8 @@ class ReceiveOptions:
     `mail_authentication` is what happens to mail that is not authentic. Users of `accounts` may log in on submission
     listeners; `sender_tables` name those who may send as an address besides its owner. `site` knows the recipients of
     local domains; None: everybody exists, and there are no aliases. `rate_limits` bound what is sent in a time,
-    `dns_lists` say who is not welcome. `databases` are those that tables and accounts ask.
+    `dns_lists` say who is not welcome. `databases` are those that tables and accounts ask. `recipient_rules` are the
+    first to decide for whom mail is accepted.
     """
 
     hostname: str
@@ -48,6 +50,7 @@ class ReceiveOptions:
     databases: tuple[Closable, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()
     dns_lists: tuple[DnsList, ...] = ()
+    recipient_rules: tuple[RecipientRule, ...] = ()
     postmaster: Annotated[
         Mailbox | None,
         Key(

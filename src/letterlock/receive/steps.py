@@ -21,6 +21,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Step
 from letterlock.receive.profiles import SUBMITS, Profile, Role
 from letterlock.receive.rate_limits import LimitRates
+from letterlock.receive.recipient_rules import FollowRules
 from letterlock.receive.relay import RefuseRelaying
 from letterlock.receive.seal_arc import SealArc
 from letterlock.receive.sign_dkim import SignDkim
@@ -56,7 +57,7 @@ def steps_of(profile: Profile, options: ReceiveOptions, around: Surroundings) ->
     if options.rate_limits and around.rates is not None:
         yield LimitRates(options.rate_limits, around.rates(), around.clock.monotonic)
     yield RequireRoom(around.memory, around.has_room_on_disk)
-    yield RefuseRelaying(profile.domains)
+    yield _admission(profile, options)
     if options.dns_lists and profile.role is Role.MX and around.resolver is not None:
         yield CheckDnsLists(options.dns_lists, around.resolver)
     yield from recipient_steps(options, around.clock.now)
@@ -72,8 +73,21 @@ def _own_sender(accounts: Accounts, tables: Sequence[RecipientTable]) -> Step:
     return LookUpOwnSender(accounts, tables)
 
 
+def _admission(profile: Profile, options: ReceiveOptions) -> Step:
+    """Who may send where: the rules, if there are any, and what the listener says."""
+    usual = RefuseRelaying(profile.domains)
+    return FollowRules(options.recipient_rules, profile.role, usual) if options.recipient_rules else usual
+
+
+def local_recipient_steps(options: ReceiveOptions, now: Callable[[], float]) -> Iterator[Step]:
+    """The same for what local users leave in the drop directory: they count as clients of a relay on this machine."""
+    if options.recipient_rules:
+        yield FollowRules(options.recipient_rules, Role.RELAY, None)
+    yield from recipient_steps(options, now)
+
+
 def recipient_steps(options: ReceiveOptions, now: Callable[[], float]) -> Iterator[Step]:
-    """The steps that decide on recipients of ours; they also run for what local users leave in the drop directory."""
+    """The steps that decide on recipients of ours."""
     if options.site is not None:
         yield CheckRecipients(options.site, now)
 
