@@ -12,19 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
+from letterlock.queue.orders import Order, OrderKind
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import LeaseLost, StoreFailed, StoreFull
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
+from letterlock.store.sealing import IN_CLEAR, ContentSeal
 from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.segment_log import ContentLocation, SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
 from tests.memory_store import MemoryStore
-from tests.queue.messages import ANN, BEN, BODY, attempt, envelope, outcome
+from tests.queue.messages import ANN, BEN, BODY, CAT, attempt, envelope, outcome
 
 SCHEDULE = RetrySchedule(first_seconds=300)
 DELIVERED, DEFERRED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED
@@ -400,3 +403,189 @@ async def test_a_disk_that_has_no_room_for_zeros_may_have_some_for_a_message(
     again = await SegmentStore.open(tmp_path, MemoryStore())
     assert await waiting(again) == ["M1", "M2"]
     await again.close()
+
+
+# --- messages to several next hops ------------------------------------------------------------------------------------
+
+DAN = Mailbox("dan", "three.test")
+MANY = (ANN, CAT, DAN)
+
+
+async def accept_many(store: SegmentStore, message_id: str = "M1", *, until: float = 60.0) -> dict[str, DeliveryTask]:
+    """A message to three next hops; the task of each."""
+    whole = envelope(message_id, *MANY)
+    leases = tuple(Lease(f"{message_id}-{each.domain}", message_id, each.domain, until) for each in MANY)
+    await store.accept(whole, BODY, next_attempt_at=0, leases=leases)
+    made = (
+        DeliveryTask(lease=each, envelope=whole, recipients=(to,), attempts=0)
+        for each, to in zip(leases, MANY, strict=True)
+    )
+    return {task.lease.next_hop: task for task in made}
+
+
+async def end_part(store: SegmentStore, done: DeliveryTask, kind: OutcomeKind = DELIVERED, now: float = 10.0) -> None:
+    made = attempt(done, outcome(done.recipients[0], kind), at=now)
+    await store.settle(done.lease, settle(done, made, now=now, schedule=SCHEDULE), made, now=now)
+
+
+async def left(store: SegmentStore) -> list[str]:
+    """The recipients of the only message who are left."""
+    [message] = await store.messages(limit=10)
+    return [each.recipient for each in message.recipients if each.state not in ("delivered", "failed")]
+
+
+async def test_a_message_to_several_next_hops_never_gets_into_the_store_behind(tmp_path: Path) -> None:
+    kept = MemoryStore()
+    store = await SegmentStore.open(tmp_path, kept)
+    tasks = await accept_many(store)
+    for each in tasks.values():
+        assert await store.count() == 1
+        await end_part(store, each)
+    assert (await store.count(), await waiting(kept)) == (0, [])
+    await store.close()
+    assert segments(tmp_path) == []
+
+
+async def test_parts_that_end_together_end_the_message(tmp_path: Path) -> None:
+    store = await SegmentStore.open(tmp_path, MemoryStore())
+    messages = [await accept_many(store, f"M{number}") for number in range(20)]
+    await asyncio.gather(*(end_part(store, part) for tasks in messages for part in tasks.values()))
+    assert await waiting(store) == []
+    await store.close()
+    assert segments(tmp_path) == []
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_after_a_kill_only_the_parts_are_due_that_were_not_done(tmp_path: Path, sealed: bool) -> None:
+    seal = ContentSeal(bytes(32)) if sealed else IN_CLEAR
+    log = SegmentLog(tmp_path, last_number=0)
+    store = SegmentStore(MemoryStore(), log, seal)
+    tasks = await accept_many(store)
+    await end_part(store, tasks["two.test"])
+    [path] = segments(tmp_path)
+    octets = path.read_bytes()
+    await log.close()
+    path.write_bytes(octets)
+    if sealed:
+        assert b"two.test" not in octets
+    again = await SegmentStore.open(tmp_path, MemoryStore(), seal)
+    leased = await again.lease(0, limit=10, lease_seconds=60)
+    assert sorted(each.lease.next_hop for each in leased) == sorted([ANN.domain, "three.test"])
+    assert await again.body("M1") == BODY
+    await again.close()
+
+
+async def test_a_kill_after_the_last_part_leaves_nothing(tmp_path: Path) -> None:
+    async with killed(tmp_path, MemoryStore()) as store:
+        for each in (await accept_many(store)).values():
+            await end_part(store, each)
+    again = await SegmentStore.open(tmp_path, MemoryStore())
+    assert await waiting(again) == []
+    await again.close()
+
+
+async def test_a_part_that_is_deferred_moves_the_message_without_those_that_are_done(tmp_path: Path) -> None:
+    kept = MemoryStore()
+    store = await SegmentStore.open(tmp_path, kept)
+    tasks = await accept_many(store)
+    await end_part(store, tasks[ANN.domain])
+    await end_part(store, tasks["two.test"], DEFERRED)
+    assert await left(store) == [str(CAT), str(DAN)]
+    await end_part(store, tasks["three.test"])
+    assert await left(store) == [str(CAT)]
+    await store.close()
+
+
+async def test_a_kill_in_the_middle_of_such_a_move_leaves_one_message(tmp_path: Path) -> None:
+    kept = MemoryStore()
+    log = Disk(tmp_path, last_number=0)
+    store = SegmentStore(kept, log)
+    tasks = await accept_many(store)
+    await end_part(store, tasks[ANN.domain])
+    log.fails = RecordKind.DONE
+    with pytest.raises(StoreFailed):
+        await end_part(store, tasks["two.test"], DEFERRED)
+    await log.close()
+    again = await SegmentStore.open(tmp_path, kept)
+    assert await waiting(again) == ["M1"]
+    assert await left(again) == [str(CAT), str(DAN)]
+    await again.close()
+
+
+async def test_a_part_that_ends_while_the_message_moves_is_done_once(tmp_path: Path) -> None:
+    """Whichever comes first: neither is the part due again, nor does its word end the others."""
+    for number in range(8):
+        kept = MemoryStore()
+        (directory := tmp_path / f"{number}").mkdir()
+        store = await SegmentStore.open(directory, kept)
+        tasks = await accept_many(store)
+
+        async def look(after: int, store: SegmentStore = store) -> None:
+            for _ in range(after):
+                await asyncio.sleep(0)
+            await store.messages(limit=10)
+
+        await asyncio.gather(end_part(store, tasks["two.test"]), look(number))
+        assert await left(store) == [str(ANN), str(DAN)]
+        await asyncio.gather(end_part(store, tasks[ANN.domain]), end_part(store, tasks["three.test"]))
+        assert await waiting(store) == []
+        await store.close()
+
+
+async def test_the_word_of_a_part_that_the_disk_refused_can_be_written_again(tmp_path: Path) -> None:
+    log = Disk(tmp_path, last_number=0)
+    store = SegmentStore(MemoryStore(), log)
+    tasks = await accept_many(store)
+    log.fails = RecordKind.DONE
+    for each in tasks.values():
+        with pytest.raises(StoreFailed):
+            await end_part(store, each)
+    failed = await asyncio.gather(*(end_part(store, each) for each in tasks.values()), return_exceptions=True)
+    assert all(isinstance(each, StoreFailed) for each in failed)
+    log.fails = None
+    for each in tasks.values():
+        await end_part(store, each)
+    assert await waiting(store) == []
+    await store.close()
+
+
+async def test_a_part_is_settled_once_and_only_under_its_lease(tmp_path: Path) -> None:
+    store = await SegmentStore.open(tmp_path, MemoryStore())
+    tasks = await accept_many(store)
+    await end_part(store, tasks["two.test"])
+    with pytest.raises(LeaseLost):
+        await end_part(store, tasks["two.test"])
+    stolen = replace(tasks["three.test"], lease=replace(tasks["three.test"].lease, token="of somebody else"))
+    with pytest.raises(LeaseLost):
+        await end_part(store, stolen)
+    assert await left(store) == [str(ANN), str(DAN)]
+    await store.close()
+
+
+async def test_one_lease_that_ran_out_makes_its_part_due_and_leaves_the_others(tmp_path: Path) -> None:
+    store = await SegmentStore.open(tmp_path, MemoryStore())
+    whole = envelope("M1", *MANY)
+    leases = [Lease(f"of {each.domain}", "M1", each.domain, 60.0 + place) for place, each in enumerate(MANY)]
+    await store.accept(whole, BODY, next_attempt_at=0, leases=leases)
+    assert await store.next_due() == 60.0
+    [again] = await store.lease(60.5, limit=10, lease_seconds=60)
+    assert (again.lease.next_hop, again.recipients) == (ANN.domain, (ANN,))
+    other = DeliveryTask(lease=leases[1], envelope=whole, recipients=(CAT,), attempts=0)
+    await end_part(store, other, now=60.6)
+    assert await left(store) == [str(ANN), str(DAN)]
+    await store.close()
+
+
+async def test_on_a_full_disk_the_parts_stay_and_are_delivered_from_where_they_are(tmp_path: Path) -> None:
+    store = SegmentStore(FullStore(), SegmentLog(tmp_path, last_number=0))
+    tasks = await accept_many(store)
+    await end_part(store, tasks["two.test"])
+    again = await store.lease(61, limit=10, lease_seconds=60)
+    assert [each.recipients for each in again] == [(ANN,), (DAN,)]
+    assert await left(store) == [str(ANN), str(DAN)]
+    removal = Order(kind=OrderKind.REMOVE, at=62.0, next_hop="three.test")
+    assert await store.obey(removal, ["M1"]) == ["M1"]
+    assert await left(store) == [str(ANN)]
+    await end_part(store, again[0], now=62)
+    assert await waiting(store) == []
+    await store.close()

@@ -1,7 +1,8 @@
 """The format of segments: files to which accepted messages are only ever appended.
 
 A segment begins with its opening, which has a salt of its own. A row of records follows, each a head of fixed length, a
-note (the envelope, or the id of a message that is done) and a content (the message's, or nothing):
+note (the envelope, or the id of a message that is done; a NUL and a number behind it: only that part of it) and a
+content (the message's, or nothing):
 
     opening:  LETTERLOCK-SEGMENT-1, line feed 1 | salt 8 | CRC-32 of both 4
     record:   salt 8 | kind 1 | octets of the note 4 | octets of the content 4 | CRC-32 of both 4 | CRC-32 of the head 4

@@ -16,6 +16,7 @@ from letterlock.sqlite.disk import Disk
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
+from letterlock.store.segments.fresh_message import hops_of, read_done_note, without
 from letterlock.store.segments.records import Damage, RecordKind, SegmentRecord, read_octets, read_segment
 from letterlock.store.segments.segment_log import SUFFIX, sync_directory
 from letterlock.store.tails import Tails, tail_name
@@ -90,7 +91,8 @@ def _last_number(directory: Path, removed: Iterable[Path]) -> int:
 class Left:
     """A message that is not done, and where its content is.
 
-    `tail` is the file with the rest of its content, known of those that stay. `behind`: the store has it as well.
+    `envelope` is as it was accepted, `done` are the next hops whose parts are done. `tail` is the file with the rest of
+    its content, known of those that stay. `behind`: the store has it as well.
     `waits`: it cannot be delivered before the next start. `beside_damage`: its segment is to be set aside then, and not
     to be removed.
     """
@@ -98,10 +100,16 @@ class Left:
     envelope: Envelope
     path: Path
     record: SegmentRecord
+    done: frozenset[str] = frozenset()
     behind: bool = False
     waits: bool = False
     beside_damage: bool = False
     tail: str | None = None
+
+    @property
+    def remaining(self) -> Envelope:
+        """The envelope for those who do not have it yet."""
+        return without(self.envelope, self.done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +158,23 @@ def _note(found: _Found, path: Path, record: SegmentRecord | Damage, seal: Conte
     if isinstance(record, Damage):
         raise Damaged(f"no record can be read at octet {record.at}")
     if record.kind is RecordKind.DONE:
-        found.left.pop(record.note.decode("ascii", "replace"), None)
+        _done(found, *read_done_note(record.note))
         return
     envelope = read_whole_envelope(_open_note(seal, record.note))
     found.left[envelope.id] = Left(envelope, path, record)
+
+
+def _done(found: _Found, message_id: str, part: int | None) -> None:
+    """A message, or one of its parts, is done."""
+    left = found.left.get(message_id)
+    if left is None:
+        return
+    hops = hops_of(left.envelope)
+    done = frozenset(hops) if part is None else left.done | frozenset(hops[part : part + 1] if part >= 0 else ())
+    if len(done) == len(hops):
+        del found.left[message_id]
+    else:
+        found.left[message_id] = replace(left, done=done)
 
 
 def _groups(messages: Iterable[Left]) -> Iterator[list[Left]]:
@@ -174,7 +195,7 @@ async def _move_group(group: Sequence[Left], kept: Store, seal: ContentSeal) -> 
     missing = [(name, left) for left in group if (name := await _free_name(kept, left.envelope)) is not None]
     bodies = await asyncio.to_thread(lambda: [_content(left, seal) for _, left in missing])
     moves = (
-        kept.accept(replace(left.envelope, id=name), body, next_attempt_at=0.0)
+        kept.accept(replace(left.remaining, id=name), body, next_attempt_at=0.0)
         for (name, left), body in zip(missing, bodies, strict=True)
     )
     for failed in await asyncio.gather(*moves, return_exceptions=True):  # together, for one commit
@@ -200,12 +221,15 @@ async def _free_name(kept: Store, envelope: Envelope) -> str | None:
 
 
 def _is_same(there: QueuedMessage, envelope: Envelope) -> bool:
-    """Whether a queued message is the one with this envelope, whatever became of it since."""
-    recipients = tuple(str(mailbox) for mailbox in envelope.recipients)
+    """Whether a queued message is the one with this envelope, whatever became of it since.
+
+    It may have been moved without those who had it already, and a part may have been done while it was moved.
+    """
+    recipients = {str(mailbox) for mailbox in envelope.recipients}
     return (
         (there.accepted_at, there.expires_at, there.size) == (envelope.accepted_at, envelope.expires_at, envelope.size)
         and there.sender == str(envelope.reverse_path or "")
-        and tuple(each.recipient for each in there.recipients) == recipients
+        and recipients.issuperset(each.recipient for each in there.recipients)
     )
 
 

@@ -7,9 +7,12 @@ first. What a dead server leaves in segments is moved at the next start.
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from letterlock.mail.checked_content import Body
@@ -23,6 +26,7 @@ from letterlock.sqlite.writer import explain
 from letterlock.store.envelopes import write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
+from letterlock.store.segments.fresh_message import Fresh, done_note, hops_of
 from letterlock.store.segments.messages_in_memory import Kept, KeptTask, tally
 from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.recovery import Left, close_record, open_content, recover
@@ -31,21 +35,9 @@ from letterlock.store.sqlite.opening import keep_log
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 from letterlock.store.tails import CheckedTailWriter, Tails, tail_name
 
+MAX_PARTS = 100  # chosen: next hops of a message, each of which is a record when it is done; rows cost less beyond
 _NEEDLESS = (OrderKind.RETRY, OrderKind.RELEASE)
 """Messages in the fast lane are being tried, and never held."""
-
-
-@dataclass(slots=True, eq=False)
-class _Fresh:
-    """A message that is in a segment, and not in the store behind."""
-
-    envelope: Envelope
-    lease: Lease
-    place: ContentLocation
-    tail: str | None = None  # the file that has the rest of its content
-    ending: bool = False  # the word that it is done is on its way
-    behind: bool = False  # the store behind has it as well
-    moving: asyncio.Task[None] | None = None
 
 
 class SegmentStore:
@@ -60,7 +52,7 @@ class SegmentStore:
         self._disk = disk
         self._segments = segments
         self._seal = seal
-        self._fresh: dict[str, _Fresh] = {}
+        self._fresh: dict[str, Fresh] = {}
 
     @classmethod
     async def open(
@@ -90,11 +82,11 @@ class SegmentStore:
         """A message of the last run stays in its segment; its lease has run out."""
         record = left.record
         place = ContentLocation(segment, record.content_at, record.content_octets)
-        lease = Lease(secrets.token_hex(8), left.envelope.id, left.envelope.recipients[0].domain, 0.0)
+        over = {hop: Lease(secrets.token_hex(8), left.envelope.id, hop, 0.0) for hop in hops_of(left.remaining)}
         segment.live += 1 + left.beside_damage  # then it is never without any, and stays for the next start
         if left.waits:
             return
-        self._fresh[left.envelope.id] = _Fresh(left.envelope, lease, place, left.tail, behind=left.behind)
+        self._fresh[left.envelope.id] = Fresh(left.envelope, over, place, left.tail, behind=left.behind)
         if self._disk is not None:
             self._disk.accepted(place.octets)
 
@@ -136,8 +128,9 @@ class SegmentStore:
         tail = tail_name(body)
         if not self.has_room(len(body) if tail is None else 0):  # a tail is on the disk already
             raise StoreFull("the disk with the queue is full, but for what must stay free")
-        hops = {mailbox.domain for mailbox in envelope.recipients}
-        if quarantined is not None or len(leases) != 1 or hops != {leases[0].next_hop}:
+        held = {lease.next_hop: lease for lease in leases}
+        whole = 0 < len(held) <= MAX_PARTS and all(each.domain in held for each in envelope.recipients)
+        if quarantined is not None or not whole:
             await self._kept.accept(
                 envelope, body, next_attempt_at=next_attempt_at, leases=leases, quarantined=quarantined
             )
@@ -154,7 +147,7 @@ class SegmentStore:
         except StoreFailed:
             self._released(octets)
             raise
-        self._fresh[envelope.id] = _Fresh(envelope, leases[0], place, tail)
+        self._fresh[envelope.id] = Fresh(envelope, held, place, tail)
 
     async def settle(self, lease: Lease, settlement: Settlement, attempt: Attempt, *, now: float) -> None:
         """Write what an attempt led to, durably, and end the lease. Raises LeaseLost."""
@@ -167,16 +160,37 @@ class SegmentStore:
             await self._move(fresh)
             await self._kept.settle(lease, settlement, attempt, now=now)
             return
-        if fresh.ending or fresh.lease.token != lease.token or fresh.lease.expires_at <= now:
+        if not fresh.holds(lease, now):
             raise LeaseLost(lease.message_id)
-        fresh.ending = True
-        try:
+        if fresh.ends(lease.next_hop):
             await self._forget(fresh)
-        finally:
-            fresh.ending = False
+        elif await self._end_part(fresh, lease.next_hop):
+            await self._kept.settle(lease, settlement, attempt, now=now)
 
-    async def _forget(self, fresh: _Fresh) -> None:
-        await self._segments.append(RecordKind.DONE, fresh.envelope.id.encode())
+    async def _end_part(self, fresh: Fresh, next_hop: str) -> bool:
+        """Write that a part is done; whether the store behind, which got it meanwhile, has to be told as well."""
+        try:
+            await self._segments.append(RecordKind.DONE, fresh.part_note(next_hop))
+        except StoreFailed:
+            if self._fresh.get(fresh.envelope.id) is fresh or fresh.behind:
+                raise
+            return False  # another part was the last one, and its word is for all of them
+        finally:
+            fresh.end_failed(next_hop)
+        if fresh.moving is not None:
+            with suppress(StoreFailed):
+                await asyncio.shield(fresh.moving)
+        if not fresh.behind:
+            fresh.leases.pop(next_hop, None)
+        return fresh.behind
+
+    async def _forget(self, fresh: Fresh) -> None:
+        fresh.forgetting = True
+        try:
+            await self._segments.append(RecordKind.DONE, done_note(fresh.envelope.id))
+        finally:
+            fresh.forgetting = False
+            fresh.ending = None
         self._segments.finished(fresh.place)
         self._released(fresh.place.octets)
         del self._fresh[fresh.envelope.id]
@@ -187,7 +201,7 @@ class SegmentStore:
         if self._disk is not None:
             self._disk.settled(octets)
 
-    async def _content(self, fresh: _Fresh) -> Body:
+    async def _content(self, fresh: Fresh) -> Body:
         try:
             stored = open_content(self._seal, fresh.envelope.id, await self._segments.content(fresh.place))
             return self._tails.unpack(stored)
@@ -196,22 +210,25 @@ class SegmentStore:
 
     # --- leaving it --------------------------------------------------------------------------------------------------
 
-    async def _move(self, fresh: _Fresh, *, due_at: float | None = None) -> None:
-        """Put a message into the store behind, under its lease, or due at a time; unless it is done, or as good as."""
-        if fresh.ending or self._fresh.get(fresh.envelope.id) is not fresh:
+    async def _move(self, fresh: Fresh, *, now: float = -math.inf) -> None:
+        """Put a message into the store behind, under its leases, but for those that ran out by `now`; unless it is
+        done, or as good as."""
+        if fresh.forgetting or self._fresh.get(fresh.envelope.id) is not fresh:
             return
         if fresh.moving is None:
-            held = (fresh.lease,) if due_at is None else ()
-            fresh.moving = asyncio.create_task(self._put_behind(fresh, held, due_at or 0.0))
+            fresh.moving = asyncio.create_task(self._put_behind(fresh, now))
             fresh.moving.add_done_callback(_heard_out)
         await asyncio.shield(fresh.moving)
 
-    async def _put_behind(self, fresh: _Fresh, leases: Sequence[Lease], due_at: float) -> None:
+    async def _put_behind(self, fresh: Fresh, now: float) -> None:
         try:
             if not fresh.behind:
                 self._require_room()
                 body = await self._content(fresh)
-                await self._kept.accept(fresh.envelope, body, next_attempt_at=due_at, leases=leases)
+                # In one transaction without the parts that are done: none of them can be due again after a kill.
+                over = [lease.expires_at for lease in fresh.leases.values() if lease.expires_at <= now]
+                held = [lease for lease in fresh.leases.values() if lease.expires_at > now]
+                await self._kept.accept(fresh.remaining, body, next_attempt_at=min(over, default=0.0), leases=held)
                 fresh.behind = True
             await self._forget(fresh)
         finally:
@@ -252,26 +269,19 @@ class SegmentStore:
         since: float = 0.0,
     ) -> Sequence[DeliveryTask]:
         """Claim up to `limit` due tasks, the longest due first."""
-        over = [each for each in self._fresh.values() if each.lease.expires_at <= now]
-        moves = (self._move(fresh, due_at=fresh.lease.expires_at) for fresh in over)
+        over = [each for each in self._fresh.values() if each.first_end <= now]
+        moves = (self._move(fresh, now=now) for fresh in over)
         stay: list[DeliveryTask] = []
         for fresh, failed in zip(over, await asyncio.gather(*moves, return_exceptions=True), strict=True):
             if isinstance(failed, StoreFull):
-                wanted = fresh.lease.next_hop not in avoid and (not only or fresh.lease.next_hop in only)
-                stay += [self._lease_again(fresh, now + lease_seconds)] if wanted and len(stay) < limit else []
+                wanted = _wanted(fresh, now, avoid, only)
+                stay += islice(fresh.lease_again(now, now + lease_seconds), limit - len(stay)) if wanted else ()
             elif failed is not None:
                 raise failed
         kept = await self._kept.lease(
             now, limit=limit - len(stay), lease_seconds=lease_seconds, avoid=avoid, only=only, since=since
         )
         return [*stay, *kept]
-
-    def _lease_again(self, fresh: _Fresh, expires_at: float) -> DeliveryTask:
-        """A full disk keeps a message where it is, and not from being delivered."""
-        fresh.lease = replace(fresh.lease, token=secrets.token_hex(8), expires_at=expires_at)
-        return DeliveryTask(
-            lease=fresh.lease, envelope=fresh.envelope, recipients=fresh.envelope.recipients, attempts=0
-        )
 
     async def renew(self, lease: Lease, expires_at: float) -> Lease:
         """Extend a lease. Raises LeaseLost. What takes so long leaves the fast lane."""
@@ -298,13 +308,13 @@ class SegmentStore:
     async def next_due(self) -> float | None:
         """When the next task is due or the next lease runs out."""
         due = await self._kept.next_due()
-        ends = [fresh.lease.expires_at for fresh in self._fresh.values()]
+        ends = [fresh.first_end for fresh in self._fresh.values()]
         return min([*ends, *([] if due is None else [due])], default=None)
 
     async def clock_set_back(self, now: float, seconds: float, *, lease_seconds: float) -> None:
         """The wall clock was set back to `now`: leases do not last longer for that."""
         for fresh in self._fresh.values():
-            fresh.lease = replace(fresh.lease, expires_at=min(fresh.lease.expires_at, now + lease_seconds))
+            fresh.leased_until(now + lease_seconds)
         await self._kept.clock_set_back(now, seconds, lease_seconds=lease_seconds)
 
     async def due_notices(self, *, limit: int) -> Sequence[Notice]:
@@ -368,11 +378,16 @@ class SegmentStore:
         return [*done, *await self._kept.obey(order, [each for each in message_ids if each not in done])]
 
     async def _remove(self, message_id: str, next_hop: str | None) -> list[str]:
-        """Remove a message where it is: that takes no room. It has one next hop."""
+        """Remove a message, or its part for a next hop, where it is: that takes no room."""
         fresh = self._fresh[message_id]
-        if fresh.ending or next_hop not in (None, fresh.lease.next_hop):
+        parts = [hop for hop in fresh.leases if next_hop in (None, hop) and not (fresh.ending and hop in fresh.ending)]
+        if fresh.forgetting or not parts:
             return []
-        await self._forget(fresh)
+        if [fresh.ends(hop) for hop in parts][-1]:
+            await self._forget(fresh)
+        else:
+            for hop in parts:
+                await self._end_part(fresh, hop)
         return [message_id]
 
     async def tally(self, by: TallyBy, *, now: float, after: str | None = None) -> Page[Tally]:
@@ -417,11 +432,17 @@ class SegmentStore:
             self._disk.hold_reserve()  # what the log had is for the next start
 
 
-def _as_kept(fresh: _Fresh, content: Body = b"") -> Kept:
+def _as_kept(fresh: Fresh, content: Body = b"") -> Kept:
     """How a message that is in a segment looks to an operator."""
-    task = KeptTask(fresh.lease.expires_at, token=fresh.lease.token)
-    states = dict.fromkeys(fresh.envelope.recipients, "queued")
-    return Kept(fresh.envelope, content, {fresh.lease.next_hop: task}, states)
+    tasks = {hop: KeptTask(lease.expires_at, token=lease.token) for hop, lease in fresh.leases.items()}
+    states = dict.fromkeys(fresh.remaining.recipients, "queued")
+    return Kept(fresh.remaining, content, tasks, states)
+
+
+def _wanted(fresh: Fresh, now: float, avoid: Collection[str], only: Collection[str]) -> bool:
+    """Whether the parts whose leases have run out are asked for: of several, all or none."""
+    over = [hop for hop, lease in fresh.leases.items() if lease.expires_at <= now]
+    return all(hop not in avoid and (not only or hop in only) for hop in over)
 
 
 def _is_within(message_id: str, after: str | None, last: str | None) -> bool:
