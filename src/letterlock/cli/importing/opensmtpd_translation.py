@@ -1,5 +1,7 @@
-"""What each statement of smtpd.conf is here. OpenSMTPD's rules are read top to bottom; ours are tables by domain. Pure.
+"""What each statement of smtpd.conf is here. Pure.
 
+OpenSMTPD's rules are read from top to bottom. Where all of them only name domains and who may relay, listeners say the
+same; where one rejects, or asks for a sender or a recipient, all become `[[rule]]`s, in their order.
 Every statement gets at least one note, so that nothing is lost without a word.
 """
 
@@ -22,6 +24,8 @@ _PORTS = {"smtp": 25, "submission": 587, "smtps": 465, "submissions": 465}
 _ADDRESSES = {"localhost": ["127.0.0.1", "::1"], "lo": ["127.0.0.1", "::1"], "lo0": ["127.0.0.1", "::1"],
               "all": ["0.0.0.0", "::"], "any": ["0.0.0.0", "::"], "egress": ["0.0.0.0", "::"]}  # fmt: skip  # noqa: S104
 _IS_ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*")
+_PATHS = {"mail-from": "from", "rcpt-to": "to"}  # what a rule asks of the envelope
+_STRANGE = {"tag", "helo"}
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SIZE = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
 
@@ -104,9 +108,14 @@ class SmtpdTranslator:
         self.made.set("queue", "directory", "/var/lib/letterlock")
         for each in self.statements:
             self._declared(each)
-        for each in self.statements:
-            if each.words[0] == "match":
-                self._match(each)
+        matches = [each for each in self.statements if each.words[0] == "match"]
+        in_order = any({"reject", *_PATHS} & set(each.words) for each in matches)
+        for each in matches:
+            self._match(each)
+            if in_order:
+                self._rule(each)
+        if in_order:
+            self.made.set("[rule]#end", "action", "reject")
         for each in self.statements:
             if each.words[:2] == ("listen", "on"):
                 self._listen(each)
@@ -158,15 +167,17 @@ class SmtpdTranslator:
 
     def _match(self, statement: SmtpdStatement) -> None:
         """Mail for named domains is a domain of the mx listener; everything else that we can do is the default."""
-        if "reject" in statement.words or "!" in " ".join(statement.words):
-            self.made.note(statement, LOST, "rules that reject or negate have no counterpart")
+        if "!" in " ".join(statement.words):
+            self.made.note(statement, LOST, "no rule here negates: put a rule for the others before it")
+            return
+        if "reject" in statement.words:
             return
         action = statement.after("action")
         if action not in self.actions:
             self.made.note(statement, LOST, "its action is missing")
             return
         names = self._for(statement)
-        strange = {"mail-from", "rcpt-to", "tag", "helo"} & set(statement.words)
+        strange = _STRANGE & set(statement.words)
         if names is None or strange:
             self.made.note(statement, LOST, f"no rule here asks for {', '.join(sorted(strange)) or 'this'}")
             return
@@ -183,6 +194,41 @@ class SmtpdTranslator:
                 self.domains.setdefault(each, action)  # the first rule counts
                 self.public |= {each} if anybody else set()
         self.made.note(statement, TRANSLATED, "listener.domains and route" if names != ["*"] else "who may relay")
+
+    def _rule(self, statement: SmtpdStatement) -> None:
+        """The same as a rule of a list, which has what no listener can say."""
+        words, names = statement.words, self._for(statement)
+        rejects = "reject" in words
+        if names is None or _STRANGE & set(words) or "!" in " ".join(words) or not self._is_understood(statement):
+            if rejects or self.made.notes[-1].fate is not LOST:
+                self.made.note(statement, LOST, "no rule here asks for this, so that this mail is refused")
+            return
+        match: dict[str, object] = {} if names == ["*"] else {"to": names}
+        for word, key in _PATHS.items():
+            if word in words:
+                match[key] = self._values(words[words.index(word) + 1]) or []
+        if "auth" in words:
+            match["user"] = "*"
+        elif (source := statement.after("from") or "local") != "any":
+            clients = self._values(words[words.index("src") + 1]) if source == "src" else []
+            match["client"] = clients or ["127.0.0.0/8", "::1/128"]
+        delivers = "to" in match and "*" not in names
+        if not rejects and not delivers and not {"user", "client"} & match.keys():
+            return  # an open relay: it was noted
+        section = f"[rule]#{statement.place}"
+        if match:
+            self.made.set(section, "match", match)
+        self.made.set(section, "action", "reject" if rejects else "deliver" if delivers else "relay")
+        if rejects:
+            self.made.note(statement, TRANSLATED, "a [[rule]]")
+
+    def _is_understood(self, statement: SmtpdStatement) -> bool:
+        """Whether its lists can be read, and its action exists."""
+        words = statement.words
+        lists = (words[words.index(each) + 1] for each in (*_PATHS, "src") if each in words[:-1])
+        return (
+            "reject" in words or statement.after("action") in self.actions if all(map(self._values, lists)) else False
+        )
 
     def _for(self, statement: SmtpdStatement) -> list[str] | None:
         """The domains that a rule is for; `*`: any."""

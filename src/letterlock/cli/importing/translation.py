@@ -61,10 +61,11 @@ def toml(value: object) -> str:
 
 
 def as_toml(made: Translation) -> str:
-    """The file. A section of listeners is one of an array."""
+    """The file. A section of listeners, or of rules, is one of an array."""
     parts = []
     for section, keys in sorted(made.sections.items(), key=lambda each: each[0] != ""):
         lines = [f"{key} = {value}" for key, value in keys.items()]
-        head = [] if not section else ["[[listener]]"] if section.startswith("[listener]") else [f"[{section}]"]
+        array = section.startswith(("[listener]", "[rule]"))
+        head = [f"[{section.partition('#')[0]}]"] if array else [f"[{section}]"] if section else []
         parts.append("\n".join([*head, *lines]))
     return "\n\n".join(parts) + "\n"
