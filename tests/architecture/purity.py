@@ -19,7 +19,7 @@ DRIVERS = ("resolver/driver.py", "resolver/fair_slots.py")
 
 ALLOWED_MODULES = {
     "__future__", "base64", "binascii", "collections", "contextlib", "dataclasses", "datetime", "email", "enum",
-    "functools",
+    "functools", "shlex",
     "gzip", "hashlib", "hmac", "io", "ipaddress", "itertools", "json", "math", "operator", "quopri", "re", "string",
     "stringprep", "struct", "textwrap", "types", "typing",
     "unicodedata", "urllib.parse", "warnings", "xml.etree.ElementTree", "zlib",

@@ -4,7 +4,7 @@ import pytest
 
 from letterlock.config import parse
 from letterlock.routing.destination_rule import TlsRule
-from letterlock.routing.local_targets import LmtpLoopback, LmtpSocket, Maildir
+from letterlock.routing.local_targets import CommandHop, LmtpLoopback, LmtpSocket, Maildir
 from letterlock.routing.routes import RelayHost
 from tests.config.test_reading import mistakes
 
@@ -23,6 +23,11 @@ def relay(text: str) -> RelayHost:
         ('next_hop = "lmtp:[127.0.0.1]:24"', LmtpLoopback("127.0.0.1", 24)),
         ('next_hop = "maildir:/var/mail/{domain}/{local}"', Maildir("/var/mail/{domain}/{local}")),
         ('next_hop = "maildir:/m/{local}"\ncreate_mailboxes = true', Maildir("/m/{local}", create=True)),
+        ('next_hop = "command:/usr/bin/ticket --new"', CommandHop(("/usr/bin/ticket", "--new"))),
+        (
+            'next_hop = "command:/usr/bin/ticket"\ncommand_user = "nobody"\ncommand_timeout_seconds = 5',
+            CommandHop(("/usr/bin/ticket",), "nobody", 5.0),
+        ),
     ],
 )
 def test_a_route_may_end_on_this_machine(text: str, wanted: object) -> None:
@@ -63,6 +68,11 @@ def test_cleartext_lmtp_to_another_host_needs_an_exception() -> None:
         ('next_hop = "lmtp:/run/lmtp"\ncreate_mailboxes = true', "create_mailboxes"),
         ('next_hop = "relay.example.net"\ncreate_mailboxes = false', "create_mailboxes"),
         ('next_hop = "lmtp:127.0.0.1"', "next_hop"),
+        ('next_hop = "command:ticket"', "next_hop"),
+        ('next_hop = "command:/usr/bin/ticket"\nignore_ehlo = ["CHUNKING"]', "ignore_ehlo"),
+        ('next_hop = "command:/usr/bin/ticket"\ntls = "verify"', "tls"),
+        ('next_hop = "lmtp:/run/lmtp"\ncommand_user = "nobody"', "command_user"),
+        ('next_hop = "relay.example.net"\ncommand_timeout_seconds = 5', "command_timeout_seconds"),
         ('next_hop = "maildir:{local}"', "next_hop"),
     ],
 )
@@ -70,3 +80,24 @@ def test_what_does_not_fit_is_a_mistake_at_its_place(rest: str, key: str) -> Non
     (mistake,) = mistakes(f'[route."a.test"]\n{rest}\n')
     assert mistake[1] == f'route."a.test".{key}'
     assert mistake[3]
+
+
+def test_a_command_must_not_see_the_queue_and_the_secrets() -> None:
+    text = """
+[accounts]
+sqlite = "/var/lib/users.db"
+query = "SELECT password FROM users WHERE name = :user"
+[queue]
+directory = "/srv/queue"
+[route."a.test"]
+next_hop = "command:/usr/bin/ticket"
+[forwarding]
+srs_domain = "a.test"
+srs_secret_file = "/srv/secrets/srs"
+[sender_route."b.test"]
+next_hop = "command:/usr/bin/other"
+"""
+    options = parse(text, "/srv/config/letterlock.toml", secrets=False)
+    assert options.deliver.private_directories == ("/srv/queue", "/srv/config", "/srv/secrets")
+    assert [str(each) for each in options.commands] == ["command:/usr/bin/ticket", "command:/usr/bin/other"]
+    assert parse("", "/srv/config/letterlock.toml").deliver.private_directories == ()

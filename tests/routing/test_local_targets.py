@@ -5,6 +5,7 @@ import pytest
 from letterlock.routing.local_targets import (
     MAX_SOCKET_PATH_OCTETS,
     BadFinalHop,
+    CommandHop,
     FinalHop,
     LmtpHost,
     LmtpLoopback,
@@ -26,6 +27,11 @@ from letterlock.routing.local_targets import (
         ("lmtp:[Mail.Example.NET]:2400", LmtpHost("mail.example.net", 2400)),
         ("maildir:/var/mail/{domain}/{local}", Maildir("/var/mail/{domain}/{local}")),
         ("maildir:/var//mail/{local}/", Maildir("/var/mail/{local}")),
+        ("command:/usr/bin/ticket", CommandHop(("/usr/bin/ticket",))),
+        (
+            "command:/usr/bin/ticket --queue 'my desk' $HOME",
+            CommandHop(("/usr/bin/ticket", "--queue", "my desk", "$HOME")),
+        ),
         ("relay.example.net", None),
         ("[192.0.2.1]", None),
         ("[IPv6:2001:db8::1]", None),
@@ -48,6 +54,12 @@ def test_a_place_is_read(text: str, wanted: FinalHop | LmtpHost | None) -> None:
         "lmtp:[a b]:24",
         "lmtp:/" + "x" * MAX_SOCKET_PATH_OCTETS,
         "lmtp:/run/a\0b",
+        "command:",
+        "command:ticket",
+        "command:'/usr/bin/ticket",
+        "command:/usr/bin/ticket {local}",
+        "command:/usr/bin/ticket \n",
+        "command:/" + "x" * 3000,
         "maildir:",
         "maildir:/",
         "maildir:relative/{local}",
@@ -65,6 +77,8 @@ def test_what_names_no_place_is_refused(text: str) -> None:
         parse_final_hop(text)
 
 
-@pytest.mark.parametrize("text", ["lmtp:/run/lmtp", "lmtp:[127.0.0.1]:24", "lmtp:[IPv6:::1]:24", "maildir:/m/{local}"])
+@pytest.mark.parametrize(
+    "text", ["lmtp:/run/lmtp", "lmtp:[127.0.0.1]:24", "lmtp:[IPv6:::1]:24", "maildir:/m/{local}", "command:/a 'b c'"]
+)
 def test_a_place_is_told_as_it_is_written(text: str) -> None:
     assert str(parse_final_hop(text)) == text

@@ -17,6 +17,7 @@ from letterlock.app.socket_units import SERVICE, holder
 from letterlock.app.surroundings import Found, surroundings
 from letterlock.config import BadConfig, Endpoint, Options, load
 from letterlock.config.dangers import dangers
+from letterlock.deliver.local.command_run import why_not_runnable
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.store.sqlite.opening import FILE
@@ -36,6 +37,11 @@ def check_all(options: Options, path: Path | None) -> Iterator[Found]:
         Found("warning", f"mail for {target} will wait: {why}")
         for target in options.maildirs
         if (why := why_unwritable(target))
+    )
+    yield from (
+        Found("warning", f"mail for {target} will wait: {why}")
+        for target in options.commands
+        if (why := why_not_runnable(target))
     )
     yield from (Found("warning", text) for text in dangers(options, time.time()))
     yield from surroundings(options)

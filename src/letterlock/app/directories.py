@@ -5,6 +5,7 @@ import logging
 from letterlock.app import privileges
 from letterlock.app.binding import StartFailed
 from letterlock.config import Options
+from letterlock.deliver.local.command_run import why_not_runnable
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.receive.drop_directory import DropDirectory, DropUnusable, close_drop_directory
 from letterlock.receive.profiles import profile_of_local_users
@@ -36,11 +37,14 @@ DROP_HINT = "hint: make the directory for the server's user, or set [queue] drop
 MAILDIR_HINT = "hint: under systemd, `letterlock serve --print-drop-in` prints what the unit has to allow"
 
 
-def warn_of_unwritable_maildirs(options: Options) -> None:
+def warn_of_final_hops(options: Options) -> None:
     """Mail for these waits, for hours perhaps: better the operator knows at once."""
     for target in options.maildirs if options.queue_directory == options.state_directory else ():
         if why := why_unwritable(target):
             log.warning("mail for %s will wait: %s; %s", target, why, MAILDIR_HINT)
+    for command in options.commands if options.queue_directory == options.state_directory else ():
+        if why := why_not_runnable(command):
+            log.warning("mail for %s will wait: %s", command, why)
 
 
 def open_drop(options: Options) -> DropDirectory | None:

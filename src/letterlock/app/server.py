@@ -17,7 +17,7 @@ from letterlock.admin.server import ControlFailed, ControlServer
 from letterlock.app.binding import StartFailed, bind, bind_metrics
 from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
-from letterlock.app.directories import open_drop, take_directory, warn_of_unwritable_maildirs
+from letterlock.app.directories import open_drop, take_directory, warn_of_final_hops
 from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors, refuse_loop
 from letterlock.app.measuring import Meter, MetricsPlace, Parts
 from letterlock.app.report_parts import Reports, open_reports
@@ -324,7 +324,7 @@ async def running(
             opened.store.started()
         except (StoreFailed, QueueInUse, ControlFailed) as error:
             raise StartFailed(f"{error}\n  hint: {error.hint}") from None
-        warn_of_unwritable_maildirs(options)
+        warn_of_final_hops(options)
         keeper = AnchorKeeper(asked.resolver, state.trust_point, SystemClock())
         keeper.restore()
         async with asyncio.TaskGroup() as group:

@@ -31,11 +31,14 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.recipient_rules import RecipientRule
 from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
-from letterlock.routing.local_targets import Maildir
+from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.shared_defaults import DROP
 from letterlock.statistics.statistics_options import StatisticsOptions
 from letterlock.store.engines import StoreAddress
 
+_SECRET_KEYS = ("file", "scram_secret_file", "password_file", "srs_secret_file", "key", "key_file")
+_SHARED_PLACES = ("/", "/etc", "/usr", "/usr/bin", "/usr/lib", "/var", "/var/lib", "/run", "/tmp", "/home")  # noqa: S108
+"""Directories that commands need: a secret that lies in one of them is not hidden."""
 FREE_MESSAGES = 1.5  # largest messages for which a disk must have room, as Postfix advises for queue_minfree
 
 
@@ -74,6 +77,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             DeliverOptions,
             file,
             hostname=hostname,
+            private_directories=_private(file, source, directory),
             max_content_octets=content,
             max_concurrent=chosen.max_concurrent.value,
             max_idle_sessions=chosen.max_idle_sessions.value,
@@ -85,6 +89,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         route_settings=route_settings(file),
         sources=sources(file, lines),
         maildirs=_maildirs(file),
+        commands=_commands(file),
         srs_domain=file.forwarding.srs_domain,
         key_directories=tuple((name, each.directory) for name, each in file.dkim.items() if each.directory),
         keys=keys,
@@ -153,6 +158,25 @@ def _maildirs(file: FileTable) -> tuple[Maildir, ...]:
         for table in file.route.values()
         if isinstance(table.next_hop, Maildir)
     )
+
+
+def _commands(file: FileTable) -> tuple[CommandHop, ...]:
+    hops = ((table, table.next_hop) for table in (*file.route.values(), *file.sender_route.values()))
+    finals = (table.final_hop(hop) for table, hop in hops if isinstance(hop, CommandHop))
+    return tuple(each for each in finals if isinstance(each, CommandHop))
+
+
+def _private(file: FileTable, source: str, directory: Path) -> tuple[str, ...]:
+    """What a command has no business with: the queue, and the directories of the configuration and its secrets."""
+    if not _commands(file):
+        return ()
+    found = [directory, Path(source).absolute().parent]
+    secrets = [file.accounts, *file.database.values(), file.forwarding, file.smtp, file.queue, *file.dkim.values()]
+    for table in secrets:
+        paths = (getattr(table, name, None) for name in _SECRET_KEYS)
+        found += [path.absolute().parent for path in paths if isinstance(path, Path)]
+    found += [each.directory.absolute() for each in file.dkim.values() if each.directory is not None]
+    return tuple(dict.fromkeys(str(each) for each in found if str(each) not in _SHARED_PLACES))
 
 
 def _drop_directory(file: FileTable, keys: ComposedKeys, directory: Path) -> Path | None:

@@ -39,7 +39,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
 from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, NegativeAnchor, TrustAnchor
-from letterlock.routing.local_targets import Maildir
+from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.routing.rules import Rules
 from letterlock.shared_defaults import DEFAULT_LISTEN, SYSTEM_STATE
 from letterlock.shares import DIVIDED, EACH
@@ -387,6 +387,7 @@ class Options:
         ),
     ] = False
     maildirs: tuple[Maildir, ...] = ()
+    commands: tuple[CommandHop, ...] = ()
     srs_domain: str | None = None
     key_directories: tuple[tuple[str, Path], ...] = ()  # of the domains whose DKIM keys rotate
     mta_sts: Annotated[

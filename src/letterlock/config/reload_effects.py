@@ -26,6 +26,7 @@ def reloaded(running: Options, read: Options) -> Options:
         sources=read.sources,
         statistics=replace(read.statistics, count=running.statistics.count),
         maildirs=read.maildirs,
+        commands=read.commands,
         accounts=read.accounts,
         listeners=_listeners(running.listeners, read.listeners),
         delay_notice_seconds=read.delay_notice_seconds,

@@ -11,6 +11,7 @@ from letterlock.config.checked_values import (
     Moment,
     Port,
     RuleOfTls,
+    UserName,
     domain_name,
     text_of,
 )
@@ -22,11 +23,20 @@ from letterlock.deliver.route_settings import RouteSettings
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
-from letterlock.routing.local_targets import BadFinalHop, FinalHop, LmtpHost, Maildir, ReportBox, parse_final_hop
+from letterlock.routing.local_targets import (
+    BadFinalHop,
+    CommandHop,
+    FinalHop,
+    LmtpHost,
+    Maildir,
+    ReportBox,
+    parse_final_hop,
+)
 from letterlock.routing.routes import RelayHost
 from letterlock.routing.rules import Rules
 from letterlock.sasl.client_login import Credentials
 
+MAX_COMMAND_SECONDS = 3600.0  # of one command: what takes longer should take the message and work later
 MAX_RULES = 100_000  # chosen: more than anybody writes by hand, and still read in seconds
 _T = TypeVar("_T")
 
@@ -159,6 +169,7 @@ def _relay_host(text: str) -> tuple[str, bool]:
         raise wrong(f"{text!r} is not a next hop", hint) from None
 
 
+_OF_COMMANDS = ("command_user", "command_timeout_seconds", "command_memory_octets")
 _MEANT_ANYWHERE = {
     "next_hop",
     "create_mailboxes",
@@ -167,6 +178,7 @@ _MEANT_ANYWHERE = {
     "lifetime_seconds",
     "max_concurrent",
     "ignore_ehlo",
+    *_OF_COMMANDS,
 }
 
 
@@ -183,13 +195,32 @@ class RouteTable(RouteKeys):
         description='`"relay.example.net"`: the MX hosts of that domain. `"[relay.example.net]"`: that host itself. '
         '`"[192.0.2.1]"`, `"[IPv6:2001:db8::1]"`: that address, for which there is no DANE. Where mail ends: '
         '`"lmtp:/run/dovecot/lmtp"` or `"lmtp:[127.0.0.1]:24"`, an LMTP server on this machine; '
-        '`"maildir:/var/mail/{domain}/{local}"`, a Maildir for each recipient; `"reports:"`, '
+        '`"maildir:/var/mail/{domain}/{local}"`, a Maildir for each recipient; `"command:/PATH ARGUMENT"`, a program '
+        'that reads each message; `"reports:"`, '
         "the TLS and DMARC reports of others, read and "
         'kept for `letterlock reports`. `"lmtp:[mail.example.net]:24"`: an LMTP '
         "server on another host, which must offer TLS."
     )
     create_mailboxes: bool = Field(
         False, description="With `maildir:`: create a mailbox when its first mail arrives. Off: unknown addresses fail."
+    )
+    command_user: UserName | None = Field(
+        None,
+        description="With `command:`: run it as this user, for which the service needs CAP_SETUID and CAP_SETGID. "
+        "Unset: as the user of the server.",
+    )
+    command_timeout_seconds: float = Field(
+        300.0,
+        gt=0,
+        le=MAX_COMMAND_SECONDS,
+        description="With `command:`: how long it may run, and how much CPU time it may take; then it is ended, with "
+        "all that it started, and mail waits.",
+    )
+    command_memory_octets: int = Field(
+        512 << 20,
+        ge=16 << 20,
+        le=1 << 40,
+        description="With `command:`: how much memory (address space) each of its processes may take.",
     )
     port: Port | None = Field(None, description="Its port; TLSA records are asked for it. Unset: `[delivery] port`.")
     tls: RuleOfTls = Field(
@@ -210,6 +241,19 @@ class RouteTable(RouteKeys):
         description="Log in at the next hop: `{ user = ..., password_file = ... }`. The password is sent only inside "
         "TLS that is authenticated for the host, so `tls` must be `verify` or `dane-only`.",
     )
+
+    def final_hop(self, hop: FinalHop) -> FinalHop:
+        """Where mail ends, with what the table says of it."""
+        if isinstance(hop, Maildir):
+            return replace(hop, create=self.create_mailboxes)
+        if isinstance(hop, CommandHop):
+            return replace(
+                hop,
+                user=self.command_user,
+                seconds=self.command_timeout_seconds,
+                memory_octets=self.command_memory_octets,
+            )
+        return hop
 
     @property
     def credentials(self) -> Credentials | None:
@@ -238,8 +282,11 @@ class RouteTable(RouteKeys):
             raise wrong(f"{others[0]} means nothing where mail ends on this machine", "remove it", at=others[0])
         if "create_mailboxes" in written and not isinstance(hop, Maildir):
             raise wrong("create_mailboxes means nothing but beside maildir:", "remove it", at="create_mailboxes")
-        if "ignore_ehlo" in written and isinstance(hop, Maildir | ReportBox):
-            raise wrong("ignore_ehlo means nothing beside maildir: or reports:", "remove it", at="ignore_ehlo")
+        if "ignore_ehlo" in written and isinstance(hop, Maildir | ReportBox | CommandHop):
+            raise wrong("ignore_ehlo counts for servers only", "remove it", at="ignore_ehlo")
+        for key in _OF_COMMANDS:
+            if key in written and not isinstance(hop, CommandHop):
+                raise wrong(f"{key} counts with a command: only", "remove it", at=key)
         if isinstance(hop, LmtpHost) and self.port is not None:
             raise wrong("an LMTP server's port is written in next_hop", f'"lmtp:[…]:{self.port}"', at="port")
         if isinstance(hop, LmtpHost) and "tls" in written and self.keys.tls is TlsRule.MAY and self.exception is None:
@@ -294,7 +341,7 @@ def _rule(domain: str, table: RuleTable, source: str) -> DestinationRule:
 def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
     hop = table.next_hop
     if isinstance(hop, FinalHop):
-        final = replace(hop, create=table.create_mailboxes) if isinstance(hop, Maildir) else hop
+        final = table.final_hop(hop)
         return RelayHost(domain=str(final), source=source, is_host=True, final=final)
     if isinstance(hop, LmtpHost):
         return _lmtp_host(domain, hop, table, source)

@@ -71,10 +71,12 @@ class DeliverOptions:
     what is being sent, which counts twice; one delivery may always go on. A lease lasts
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
     `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `ignore_ehlo`: keywords of
-    EHLO replies that are read as if they were not there. `login`: who logs in at the relay host.
+    EHLO replies that are read as if they were not there. `login`: who logs in at the relay host. A command must not see
+    what is in `private_directories`.
     """
 
     hostname: str
+    private_directories: tuple[str, ...] = ()
     port: Annotated[
         int,
         Key("delivery.port", "Port of the MX hosts; TLSA records are asked for this port.", least=1, most=65535),

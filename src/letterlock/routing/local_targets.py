@@ -1,4 +1,4 @@
-"""Where mail ends: an LMTP server on this machine (RFC 2033), or a Maildir. Facts of the configuration.
+"""Where mail ends: an LMTP server on this machine (RFC 2033), a Maildir or a command. Facts of the configuration.
 
 A route names such a place as `lmtp:/run/dovecot/lmtp`, `lmtp:[127.0.0.1]:24` or `maildir:/var/mail/{domain}/{local}`.
 Nothing is asked of DNS and no TLS is demanded there, for nothing leaves this machine. An LMTP server anywhere else
@@ -7,6 +7,7 @@ Nothing is asked of DNS and no TLS is demanded there, for nothing leaves this ma
 
 import ipaddress
 import re
+import shlex
 from dataclasses import dataclass
 
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, literal_address, normalise
@@ -66,7 +67,23 @@ class ReportBox:
         return "reports:"
 
 
-FinalHop = LmtpSocket | LmtpLoopback | Maildir | ReportBox
+@dataclass(frozen=True, slots=True)
+class CommandHop:
+    """A program that reads each message, started without a shell: its absolute path, and its arguments.
+
+    `user`: who it runs as; None: the user of the server. It is ended after `seconds`, of time and of CPU.
+    """
+
+    argv: tuple[str, ...]
+    user: str | None = None
+    seconds: float = 300.0
+    memory_octets: int = 512 << 20
+
+    def __str__(self) -> str:
+        return f"command:{shlex.join(self.argv)}"
+
+
+FinalHop = LmtpSocket | LmtpLoopback | Maildir | ReportBox | CommandHop
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +95,7 @@ class LmtpHost:
 
 
 def parse_final_hop(text: str) -> FinalHop | LmtpHost | None:
-    """The place that a route's `next_hop` names; None when it begins with none of `lmtp:`, `maildir:`, `reports:`.
+    """The place that a route's `next_hop` names; None when it begins with none of the words of such places.
 
     Raises BadFinalHop.
     """
@@ -88,6 +105,8 @@ def parse_final_hop(text: str) -> FinalHop | LmtpHost | None:
             return _socket(rest) if rest.startswith("/") else _lmtp_server(rest)
         case "maildir":
             return _maildir(rest)
+        case "command":
+            return _command(rest)
         case "reports":
             if rest:
                 raise BadFinalHop("nothing follows reports:")
@@ -146,6 +165,21 @@ def _maildir(template: str) -> Maildir:
     if any(placeholder in names[0] for placeholder in PLACEHOLDERS):
         raise BadFinalHop("the path of a Maildir begins with a directory that is the same for all mail")
     return Maildir("/" + "/".join(names))
+
+
+def _command(text: str) -> CommandHop:
+    _refuse_unprintable(text)
+    try:
+        argv = tuple(shlex.split(text))
+    except ValueError:
+        raise BadFinalHop("a quote in the command is not closed") from None
+    if not argv or not argv[0].startswith("/"):
+        raise BadFinalHop("a command begins with the whole path of its program: command:/usr/local/bin/ticket --new")
+    if len(text.encode("utf-8", "surrogateescape")) > MAX_TEMPLATE_OCTETS:
+        raise BadFinalHop(f"a command has at most {MAX_TEMPLATE_OCTETS} octets")
+    if any(character in word for word in argv for character in "{}"):
+        raise BadFinalHop("nothing of an address can be part of a command: it is in the program's environment")
+    return CommandHop(argv)
 
 
 def _refuse_unprintable(path: str) -> None:

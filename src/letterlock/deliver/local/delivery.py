@@ -1,8 +1,9 @@
-"""Final delivery of one task on this machine: to an LMTP server, into Maildirs, or to the reports."""
+"""Final delivery of one task on this machine: to an LMTP server, into Maildirs, to a command, or to the reports."""
 
 import asyncio
 from collections.abc import Sequence
 
+from letterlock.deliver.local.command_run import deliver_to_command
 from letterlock.deliver.local.lmtp import Handed, deliver_by_lmtp
 from letterlock.deliver.local.maildir import Letter, deliver_to_maildirs
 from letterlock.deliver.options import DeliverOptions
@@ -14,7 +15,7 @@ from letterlock.mail.unpacking import MAX_PACKED_OCTETS
 from letterlock.policy.reasons import Reason
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
-from letterlock.routing.local_targets import FinalHop, Maildir, ReportBox
+from letterlock.routing.local_targets import CommandHop, FinalHop, Maildir, ReportBox
 
 
 async def deliver_locally(
@@ -35,6 +36,8 @@ async def deliver_locally(
     started_at = ports.clock.now()
     if isinstance(target, Maildir):
         handed = await _into_maildirs(task, body, target, ports, options)
+    elif isinstance(target, CommandHop):
+        handed = await _to_command(task, body, target, ports, options)
     elif isinstance(target, ReportBox):
         handed = await _to_reports(task, body, ports)
     else:
@@ -58,16 +61,28 @@ async def _into_maildirs(
     task: DeliveryTask, body: Body, target: Maildir, ports: Ports, options: DeliverOptions
 ) -> Handed:
     now = ports.clock.now()
+    made = await deliver_to_maildirs(target, _letter(task, body, now, options), task.recipients)
+    return Handed(outcomes={outcome.recipient: outcome for outcome in made}, connected_at=now, ready_at=now)
+
+
+async def _to_command(
+    task: DeliveryTask, body: Body, target: CommandHop, ports: Ports, options: DeliverOptions
+) -> Handed:
+    now = ports.clock.now()
+    letter = _letter(task, body, now, options)
+    made = await deliver_to_command(target, task.envelope, letter, task.recipients, options.private_directories)
+    return Handed(outcomes={outcome.recipient: outcome for outcome in made}, connected_at=now, ready_at=now)
+
+
+def _letter(task: DeliveryTask, body: Body, now: float, options: DeliverOptions) -> Letter:
     envelope = task.envelope
-    letter = Letter(
+    return Letter(
         content=body,
         reverse_path=envelope.reverse_path,
         at=now,
         hostname=options.hostname,
         message_id=envelope.id,
     )
-    made = await deliver_to_maildirs(target, letter, task.recipients)
-    return Handed(outcomes={outcome.recipient: outcome for outcome in made}, connected_at=now, ready_at=now)
 
 
 async def _to_reports(task: DeliveryTask, body: Body, ports: Ports) -> Handed:
