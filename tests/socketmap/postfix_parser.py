@@ -14,7 +14,7 @@ class Refused(ValueError):
 
 
 def parse(text: str, *, old: bool = False) -> tuple[str, list[tuple[str, str]]]:
-    """The level and its attributes. `old`: as Postfix 3.9 and older, which knows no reporting."""
+    """The level and its attributes. `old`: as Postfix 3.9 and older, which knows no reporting and no braces."""
     level, _, rest = text.partition(" ")
     if level not in LEVELS:
         raise Refused(f"level {level}")
@@ -26,6 +26,8 @@ def parse(text: str, *, old: bool = False) -> tuple[str, list[tuple[str, str]]]:
         found.append((item[1] or item[3], item[2] if item[1] else item[4]))
         at = item.end()
     _check(level, found, old=old)
+    if old and "{" in text:
+        raise Refused("braces")
     return level, found
 
 

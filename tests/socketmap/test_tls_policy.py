@@ -60,6 +60,13 @@ def test_old_versions_are_left_out_by_name_which_every_postfix_reads() -> None:
     assert text == "encrypt protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1:!TLSv1.2"
 
 
+def test_a_path_without_blanks_is_written_as_every_postfix_reads_it() -> None:
+    """Found by the lab: behind the door, Postfix 3.7 held all mail that a rule with its own `trust` is about."""
+    text = policy_text(TlsPolicy(level=TlsLevel.VERIFY, match=("hostname",), tafile="/etc/own/ca.pem"))
+    assert text == "verify match=hostname tafile=/etc/own/ca.pem"
+    assert parse(text, old=True)[1] == [("match", "hostname"), ("tafile", "/etc/own/ca.pem")]
+
+
 def test_a_path_with_blanks_is_kept_together_and_one_with_braces_is_refused() -> None:
     policy = TlsPolicy(level=TlsLevel.VERIFY, match=("hostname",), tafile="/etc/my ca.pem")
     assert parse(policy_text(policy))[1] == [("match", "hostname"), ("tafile", "/etc/my ca.pem")]

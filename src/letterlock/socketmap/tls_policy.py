@@ -59,7 +59,7 @@ def _attributes(policy: TlsPolicy) -> Iterator[str]:
     if policy.servername:
         yield f"servername={policy.servername}"
     if policy.tafile:
-        yield _in_braces("tafile", policy.tafile, "=")
+        yield _file("tafile", policy.tafile)
     if policy.minimum_version:
         yield f"protocols={_OLDER[policy.minimum_version]}"
 
@@ -74,6 +74,12 @@ def _reported(policy: TlsPolicy) -> Iterator[str]:
     mx = (f"mx: {pattern}" for pattern in sts.mx)
     for line in ("version: STSv1", f"mode: {sts.mode}", *mx, f"max_age: {sts.max_age_seconds}"):
         yield _in_braces("policy_string", line, " = ")
+
+
+def _file(name: str, path: str) -> str:
+    """Braces only around a path that needs them: Postfix before 3.10 knows none, and would defer all mail instead."""
+    braced = _in_braces(name, path, "=")
+    return braced if any(each in path for each in " ,") else f"{name}={path}"
 
 
 def _in_braces(name: str, value: str, equals: str) -> str:
