@@ -1,5 +1,5 @@
 # The two commands: `make demo` (the lab: an internet in a box, and attackers) and `make test` (everything).
-.PHONY: demo lab test quick lint types imports docs prose unit coverage man dist deb deb-check soak bench mutation clean help
+.PHONY: demo lab lab-peers test quick lint types imports docs prose unit coverage man dist deb deb-check soak bench mutation clean help
 BIN := .venv/bin
 CHECKS := lint types imports docs prose
 # One more than processors: tests that start programs wait for them half of the time.
@@ -11,6 +11,7 @@ QUICK := $(addprefix tests/,accounts companion config deliver discover dsn ident
 help:
 	@echo "make demo   set up, then run the attack lab: one attack of each kind, within 2 minutes"
 	@echo "make lab    every attack of the lab against every protection (about 3 minutes)"
+	@echo "make lab-peers   the same attacks against Postfix, Exim and OpenSMTPD (as root; about 25 minutes)"
 	@echo "make test   set up, real peers included, then run every check and test"
 	@echo "make quick  the tests that a change breaks most often, within a minute"
 	@echo "make lint types imports docs prose unit   one check at a time"
@@ -30,6 +31,10 @@ demo: .make/runtime
 # Every attack against every protection; the same command with --json gives the figures.
 lab: .make/runtime
 	$(BIN)/letterlock lab
+
+# The same attacks against other servers, and docs/concepts/attack-matrix.md with its picture; as root.
+lab-peers: .make/dev .make/debian
+	$(BIN)/python -m tests.interop.peer_matrix --write
 
 # The checks use the processor while the tests wait for timers and programs: two jobs, the long one first.
 test: .make/dev .make/debian

@@ -58,6 +58,7 @@ class Fate(StrEnum):
     HELD = "held"
     READ = "read by the attacker"
     DELIVERED = "delivered, encrypted"
+    RETURNED = "returned to the sender"
     CLEAR = "delivered in cleartext"
     UNDECIDED = "undecided"
 
@@ -70,10 +71,12 @@ class Lined:
     subject: Subject
     server: app.Server
     postfixes: Mapping[Setup, Postfix]
+    unbound: str  # the address of a validating resolver, at port 53
+    home: Path  # for further programs, also of those who gave up root
 
-    async def fate(self, setup: Setup, protection: SiteProtection) -> Fate:
-        """Send one message, and wait for what becomes of it."""
-        postfix, secret = self.postfixes[setup], f"{random.getrandbits(128):032x}"
+    async def fate(self, setup: Setup, protection: SiteProtection, secret: str | None = None) -> Fate:
+        """Send one message, with a secret of its own if none is given, and wait for what becomes of it."""
+        postfix, secret = self.postfixes[setup], secret or f"{random.getrandbits(128):032x}"
         recipient = f"r{secret[:12]}@{self.box.world.sites[protection].domain}"
         await asyncio.to_thread(submit, postfix.place, recipient, secret)
         line = await status_line(postfix, recipient)
@@ -83,7 +86,7 @@ class Lined:
         held = "status=deferred" in line
         if relayed is not None:
             held = await self._held_by_us(relayed[1], recipient, protection, secret.encode())
-        return self._fate(protection, secret.encode(), held=held)
+        return self.became(protection, secret.encode(), Fate.HELD if held else Fate.UNDECIDED)
 
     async def _held_by_us(self, message_id: str, recipient: str, protection: SiteProtection, secret: bytes) -> bool:
         """Whether our own queue keeps a message; what was delivered leaves no record there."""
@@ -96,12 +99,13 @@ class Lined:
                 return record.state is ObservedState.DEFERRED
         return False
 
-    def _fate(self, protection: SiteProtection, secret: bytes, *, held: bool) -> Fate:
+    def became(self, protection: SiteProtection, secret: bytes, otherwise: Fate) -> Fate:
+        """What the mailboxes and the attackers' loot say of a secret; `otherwise`: what its sender says."""
         if self.box.stolen(protection, secret):
             return Fate.READ
         if self.box.delivered(protection, secret):
             return Fate.DELIVERED if self.box.seen_encrypted(protection, secret) else Fate.CLEAR
-        return Fate.HELD if held else Fate.UNDECIDED
+        return otherwise
 
 
 def submit(place: Place, recipient: str, secret: str) -> None:
@@ -143,11 +147,11 @@ def _has_tlsa(target: TargetHost) -> bool:
 
 
 @asynccontextmanager
-async def lined_up(attack: Attack, setups: tuple[Setup, ...] = tuple(Setup)) -> AsyncIterator[Lined]:
-    """A box, the server of ours with its doors, and a Postfix for each set-up."""
+async def lined_up(attack: Attack, setups: tuple[Setup, ...] = tuple(Setup), *, port: int = 0) -> AsyncIterator[Lined]:
+    """A box, the server of ours with its doors, and a Postfix for each set-up. `port`: that of the box, if not any."""
     net = f"127.{random.randrange(60, 250)}.{random.randrange(1, 250)}"
     async with AsyncExitStack() as stack:
-        box = await stack.enter_async_context(running_box(attack))
+        box = await stack.enter_async_context(running_box(attack, port=port))
         home = stack.enter_context(directory_for_postfix())
         config = write_config(box, f"{box.subject_address}:{box.berths.port}")
         text = config.read_text().replace("[resolver]\n", f'[resolver]\nlisten = ["{net}.1:53"]\n')
@@ -158,7 +162,7 @@ async def lined_up(attack: Attack, setups: tuple[Setup, ...] = tuple(Setup)) -> 
         places[Setup.STAND_IN] = await stack.enter_async_context(_policy_door(server, box, stand_in=True))
         places[Setup.POLICY] = await stack.enter_async_context(_policy_door(server, box, stand_in=False))
         threads = await stack.enter_async_context(in_threads())
-        if {Setup.UNBOUND, Setup.STAND_IN} & set(setups):
+        if {Setup.UNBOUND, Setup.STAND_IN} & set(setups) or port:
             upstream = Place(box.resolver.rpartition(":")[0], int(box.resolver.rpartition(":")[2]))
             directory = box.directory / "unbound"
             directory.mkdir()
@@ -167,7 +171,7 @@ async def lined_up(attack: Attack, setups: tuple[Setup, ...] = tuple(Setup)) -> 
         stack.enter_context(plain_forwarder(f"{net}.3", box.resolver))
         relay = server.smtp_addresses[0]
         postfixes = {setup: await threads.start(_postfix(box, home, setup, net, places, relay)) for setup in setups}
-        yield Lined(box, Subject(server), server, postfixes)
+        yield Lined(box, Subject(server), server, postfixes, f"{net}.2", home)
 
 
 @contextmanager
@@ -228,6 +232,9 @@ def _postfix(
     door = places.get(Setup.BOTH if setup is Setup.ALL else setup)
     if door is not None:
         parameters["smtp_tls_policy_maps"] = f"socketmap:inet:{door[0]}:{door[1]}:QUERY"
+    if setup in (Setup.UNBOUND, Setup.RESOLVER, Setup.STAND_IN):  # nobody tells them what the operator demands
+        maps = operators_map(box, home / f"operator-{setup.name.lower()}")
+        parameters["smtp_tls_policy_maps"] = ", ".join(filter(None, [maps, parameters.get("smtp_tls_policy_maps")]))
     if setup is Setup.POLICY:
         parameters["smtp_tls_fingerprint_digest"] = "sha256"
     if setup is Setup.RELAY:
@@ -235,8 +242,33 @@ def _postfix(
     if setup is Setup.ALL and door is not None:
         parameters["transport_maps"] = f"socketmap:inet:{door[0]}:{door[1]}:transport"
     directory = home / f"postfix-{setup.name.lower()}"
+    return postfix_with_authorities(box, directory, f"{net}.{resolver}", parameters)
+
+
+def operators_map(box: Box, path: Path) -> str:
+    """The demands of the operator, which the lab's configuration has as rules, as a map for smtp_tls_policy_maps."""
+    sites = box.world.sites
+    path.write_text(
+        f"{sites[SiteProtection.REQUIRE_TLS].domain} encrypt\n"
+        f"{sites[SiteProtection.VERIFY].domain} verify\n"
+        f"{sites[SiteProtection.OWN_CA].domain} secure tafile={box.private_authority_file}\n"
+    )
+    return f"texthash:{path}"
+
+
+@contextmanager
+def postfix_with_authorities(
+    box: Box, directory: Path, resolver: str, parameters: Mapping[str, str]
+) -> Iterator[Postfix]:
+    """A Postfix whose smtp(8), in its chroot, finds the authorities of single domains (`tafile`) at the usual paths."""
     place = Place.free("127.0.0.1")
-    return companion_sender(directory, place, resolver=f"{net}.{resolver}", parameters=parameters)
+    with companion_sender(directory, place, resolver=resolver, parameters=parameters) as postfix:
+        for path in (box.authority_file, box.private_authority_file):
+            inside = directory / "queue" / path.relative_to("/")
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            inside.write_bytes(path.read_bytes())
+            inside.chmod(0o644)
+        yield postfix
 
 
 @contextmanager

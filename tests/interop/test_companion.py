@@ -30,7 +30,7 @@ from tests.interop.companion_box import (
     status_line,
     submit,
 )
-from tests.interop.companion_matrix import COLUMNS, PARTIAL, measure, measure_partial
+from tests.interop.companion_matrix import measure
 from tests.interop.nameservers import Place
 from tests.interop.postfix import Postfix, companion_sender
 from tests.interop.programs import find, run, try_run
@@ -53,15 +53,21 @@ async def test_mail_flows_when_nobody_attacks() -> None:
     found = await measure(Attack.NONE, OURS, PROTECTED)
     for setup in OURS:
         assert set(found[setup].values()) == {Fate.DELIVERED}, (setup, found[setup])
-    assert COLUMNS[SiteProtection.MTA_STS] in found[Setup.BOTH]
+    assert SiteProtection.MTA_STS in found[Setup.BOTH]
 
 
 async def test_a_policy_in_force_is_not_dropped_where_dane_covers_one_host_of_two() -> None:
     """The hole of a policy server that answers `dane`: the second host, stripped of STARTTLS, gets it in cleartext."""
-    found = await measure_partial(Attack.STARTTLS_STRIPPED, (Setup.STAND_IN, Setup.BOTH, Setup.ALL))
-    assert found[Setup.STAND_IN][PARTIAL] is Fate.READ
-    assert found[Setup.BOTH][PARTIAL] is Fate.HELD
-    assert found[Setup.ALL][PARTIAL] is Fate.HELD
+    partial = SiteProtection.PARTIAL_DANE
+    found = await measure(Attack.STARTTLS_STRIPPED, (Setup.STAND_IN, Setup.BOTH, Setup.ALL), [partial])
+    assert found[Setup.STAND_IN][partial] is Fate.READ
+    assert found[Setup.BOTH][partial] is Fate.HELD
+    assert found[Setup.ALL][partial] is Fate.HELD
+
+
+async def test_a_rule_with_an_authority_of_its_own_reaches_a_postfix_that_reads_no_braces() -> None:
+    own_ca = [SiteProtection.OWN_CA]
+    assert (await measure(Attack.NONE, [Setup.BOTH], own_ca))[Setup.BOTH] == {own_ca[0]: Fate.DELIVERED}
 
 
 class Service:
