@@ -15,6 +15,7 @@ import letterlock
 from letterlock.cli.main import COMPLETION
 from letterlock.cli.main import main as letterlock_command
 from letterlock.sendmail.command import HELP as SENDMAIL_HELP
+from letterlock.sendmail.command import NEWALIASES_HELP
 from letterlock.sendmail.mailq import HELP as MAILQ_HELP
 
 COMPLETIONS = {
@@ -24,6 +25,7 @@ COMPLETIONS = {
 }  # a file name each
 SENDMAIL_PAGES = {
     "letterlock-sendmail": ("send a message through the running Letterlock, as sendmail does", SENDMAIL_HELP),
+    "letterlock-newaliases": ("check the files of aliases, as newaliases does", NEWALIASES_HELP),
     "letterlock-mailq": ("print the queue of the running Letterlock, as mailq does", MAILQ_HELP),
 }
 PARAGRAPHS = re.compile(r"\n\s*\n")

@@ -22,6 +22,7 @@ VERBS = {
     "resolve": "letterlock.cli.resolve",
     "config": "letterlock.cli.config",
     "route": "letterlock.cli.show_route",
+    "aliases": "letterlock.cli.aliases",
     "status": "letterlock.cli.status",
     "reload": "letterlock.cli.reload",
     "queue": "letterlock.cli.queue.command",

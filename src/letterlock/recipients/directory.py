@@ -105,6 +105,10 @@ class Directory:
     def __contains__(self, domain: object) -> bool:
         return domain in self._domains
 
+    def alias_domain(self, table: RecipientTable) -> str | None:
+        """The first domain that has a table among its aliases; None: none has."""
+        return next((name for name, each in self._domains.items() if table in each.aliases), None)
+
     async def expand(self, recipient: Mailbox) -> Expansion:
         """Follow aliases to their ends. Raises TableFailed, for a loop without an end too."""
         walk = _Walk(self._domains)

@@ -9,7 +9,7 @@ _OPTIONAL = "qdTQ"  # their value, if any, is joined
 _NOTIFICATIONS = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 _BODY_TYPES = frozenset({"7BIT", "8BITMIME"})
 _RETS = frozenset({"FULL", "HDRS"})
-_MODES = "mspiv"
+_MODES = "mspiv"  # `-bi` and `-I` check the aliases
 _NOTHING_TO_DO = "hHP"  # purge the host status, print the queue's length: of a Sendmail that had them
 _WITHOUT_EFFECT = "AMXDQs"
 
@@ -131,7 +131,7 @@ def _mode(value: str) -> str:
     if len(value) == 1 and value in _MODES:
         return value
     if len(value) == 1 and value in _NOTHING_TO_DO:
-        return "i"
+        return "n"
     if value in ("d", "D", "l"):
         raise Failure(USAGE, f"-b{value}: start the server with `letterlock serve`")
     raise Failure(USAGE, f"-b{printable(value)} is not supported: only -bm, -bs, -bp, -bv and -bi")

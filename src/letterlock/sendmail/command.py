@@ -27,11 +27,20 @@ usage: letterlock-sendmail [option ...] [recipient ...] < message
   -i, -oi            a line with a lone dot does not end the message
   -N LIST, -R WHAT, -V ID   delivery status notifications (RFC 3461)
   -bm -bs -bp -bv    send (the default), speak SMTP, list the queue, verify recipients
+  -bi                check the files of aliases, as newaliases does
   -C FILE            the server's configuration; -v: show the session
 
 Other options of Sendmail and Postfix are accepted; those without effect here say so.
 """
-_NAMES = {"mailq": "p", "newaliases": "i"}  # under these names sendmail has always been something else
+NEWALIASES_HELP = """\
+usage: letterlock-newaliases [-C FILE]
+
+  -C FILE            the server's configuration
+
+Checks the files of aliases and mailboxes: lines that cannot be used, and aliases that lead to nobody. There is no
+database to build: the server reads a changed file within a second. The same as `letterlock aliases`.
+"""
+_NAMES = {"mailq": "p", "newaliases": "i", "letterlock-newaliases": "i"}  # sendmail has always been these, too
 
 
 def main() -> int:
@@ -41,7 +50,11 @@ def main() -> int:
         arguments = parse(sys.argv[1:])
         for sentence in arguments.ignored:
             _tell(sentence)
-        return _run(arguments, _NAMES.get(os.path.basename(sys.argv[0]), arguments.mode))
+        name = os.path.basename(sys.argv[0])
+        if arguments.mode == "--help" and _NAMES.get(name) == "i":
+            sys.stdout.write(NEWALIASES_HELP)
+            return OK
+        return _run(arguments, arguments.mode if arguments.mode.startswith("--") else _NAMES.get(name, arguments.mode))
     except Failure as failure:
         _tell(str(failure))
         return failure.status
@@ -57,7 +70,9 @@ def _run(arguments: Arguments, mode: str) -> int:
 
             return show(arguments.config)
         case "i":
-            _tell("there is no alias database: nothing to do")
+            return _check_aliases(arguments)
+        case "n":
+            _tell("there is nothing to do for it here")
             return OK
         case "s":
             return _speak(arguments)
@@ -74,6 +89,15 @@ def _run(arguments: Arguments, mode: str) -> int:
             return _send_kept(settings(arguments.config))
         _tell("-q has no effect beside a message")
     return _send(arguments)
+
+
+def _check_aliases(arguments: Arguments) -> int:
+    """`-bi` and `newaliases`: another program, for this one is small and does not know the whole configuration."""
+    config = [] if arguments.config is None else ["--config", arguments.config]
+    try:
+        os.execv(sys.executable, [sys.executable, "-m", "letterlock", "aliases", *config])  # noqa: S606  # ourselves
+    except OSError as error:
+        raise Failure(TEMPFAIL, f"{sys.executable} cannot be run: {error.strerror or error}") from None
 
 
 def _send_kept(known: Settings) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.recipients.alias_file import BadLine, read_aliases, read_members
@@ -32,6 +33,11 @@ class AliasFileTable:
         self._failure = "it was not read yet"
         self._reading = asyncio.Lock()
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     async def find(self, key: str) -> Entry | None:
         """The entry for a key. Raises TableFailed while the file was never read."""
         if self._monotonic() >= self._look_at or self._entries is None:
@@ -52,9 +58,7 @@ class AliasFileTable:
         """Read the file now. `bad` has the lines that cannot be used; an unreadable file is logged."""
         state = _states(self._paths)
         try:
-            entries, bad = read_aliases(_text(self._path))
-            included = _Included(bad)
-            self._entries = {key: included.of(entry) for key, entry in entries.items()}
+            content = read_file(self._path)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else None
             self._failure = f"{self._path} cannot be read: {why or error}"
@@ -62,11 +66,28 @@ class AliasFileTable:
             log.warning("table %s: %s%s", self.name, self._failure, kept)
             self._state = state
             return
-        paths = (self._path, *included.paths)
+        paths = content.paths
         self._state = state if paths == self._paths else _states(paths)
-        self._paths, self.bad = paths, bad
-        for line in bad[:MAX_SHOWN]:
+        self._entries, self._paths, self.bad = content.entries, paths, content.bad
+        for line in content.bad[:MAX_SHOWN]:
             log.warning("table %s: %s:%d: %s", self.name, self._path, line.number, line.why)
+
+
+@dataclass(frozen=True, slots=True)
+class AliasFileContent:
+    """What a file has, and those that it includes: `paths` names them, itself first."""
+
+    entries: dict[str, Entry]
+    bad: list[BadLine]
+    paths: tuple[Path, ...]
+
+
+def read_file(path: Path) -> AliasFileContent:
+    """Read a file of aliases or mailboxes, and what it includes. Raises OSError, ValueError."""
+    entries, bad = read_aliases(_text(path))
+    included = _Included(bad)
+    whole = {key: included.of(entry) for key, entry in entries.items()}
+    return AliasFileContent(whole, bad, (path, *included.paths))
 
 
 class _Included:
