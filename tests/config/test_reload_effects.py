@@ -33,6 +33,7 @@ OTHERS: Mapping[str, str] = {
     "smtp.postmaster": '"p@example.org"',
     "smtp.own_addresses": '["192.0.2.1"]',
     "statistics.count": "false",
+    "delivery.implicit_tls": "true",
     "smtp.accept_nul": "true",
     "resolver.listen": '["127.0.0.1:5353"]',
     "resolver.allow": '["192.0.2.0/24"]',

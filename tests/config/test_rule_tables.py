@@ -4,7 +4,7 @@ import pytest
 
 from letterlock.config import parse
 from letterlock.routing.destination_rule import RuleException, TlsRule
-from letterlock.routing.routes import NextHop
+from letterlock.routing.routes import NextHop, RelayHost
 from tests.config.test_reading import mistakes
 
 STRONG = """
@@ -183,6 +183,23 @@ def test_a_route_leads_somewhere_and_has_a_port_that_exists() -> None:
     assert mistakes('[route."a.test"]\ntls = "may"\n')[0][:3] == (1, 'route."a.test".next_hop', "is missing")
     assert mistakes('[route."a.test"]\nnext_hop = "b.test"\nport = 70000\n')[0][:2] == (3, 'route."a.test".port')
     assert mistakes('[route."a.test"]\nnext_hop = 25\n')[0][2] == "must be text in quotes, not 25"
+
+
+def test_a_route_with_implicit_tls_has_port_465_unless_it_says_another() -> None:
+    def relay(*keys: str) -> RelayHost:
+        found = parse('[route."a.test"]\nnext_hop = "b.test"\n' + "\n".join(keys), "t.toml").rules.relay_for("a.test")
+        assert found is not None
+        return found
+
+    assert (relay().port, relay().implicit_tls) == (None, False)
+    assert (relay("implicit_tls = true").port, relay("implicit_tls = true").implicit_tls) == (465, True)
+    assert relay("implicit_tls = true", "port = 4650").port == 4650
+
+
+@pytest.mark.parametrize("hop", ["lmtp:/run/lmtp", "lmtp:[b.test]:24", "reports:"])
+def test_implicit_tls_means_nothing_where_mail_goes_otherwise(hop: str) -> None:
+    ((line, key, *_),) = mistakes(f'[route."a.test"]\nnext_hop = "{hop}"\nimplicit_tls = true\n')
+    assert (line, key) == (3, 'route."a.test".implicit_tls')
 
 
 def test_a_route_has_what_a_rule_has_and_the_same_mistakes() -> None:

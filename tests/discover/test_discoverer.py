@@ -300,3 +300,48 @@ async def test_a_rule_for_the_sender_is_found_with_the_destination() -> None:
     discoverer = Discoverer(book, Rules({}, {"sender.example": by_sender}), clock=FixedClock())
     assert (await discoverer.destination(NextHop(DOMAIN), "sender.example")).rule is by_sender
     assert (await discoverer.destination(NextHop(DOMAIN))).rule is None
+
+
+SRV = answer(f"_smtp-tls._tcp.{DOMAIN}", "SRV", f"0 1 465 {HOST}.", security=SECURE)
+
+
+async def announced(*known: Found, on: bool = True, domain: str = DOMAIN) -> tuple[DestinationEvidence, Book]:
+    book = Book(known)
+    discoverer = Discoverer(book, Rules({}), clock=FixedClock(), implicit_tls=on)
+    return await discoverer.destination(NextHop(domain)), book
+
+
+async def test_srv_records_of_implicit_tls_are_asked_for_beside_signed_mx_records() -> None:
+    evidence, book = await announced(answer(DOMAIN, "MX", f"10 {HOST}.", security=SECURE), SRV)
+    assert evidence.smtp_tls == SRV
+    assert book.asked == [f"{DOMAIN} MX", f"_smtp-tls._tcp.{DOMAIN} SRV"]
+
+
+@pytest.mark.parametrize(
+    "mx",
+    [
+        answer(DOMAIN, "MX", f"10 {HOST}.", security=INSECURE),
+        answer(DOMAIN, "MX", security=SECURE),
+        failure(DOMAIN, "MX"),
+    ],
+    ids=["unsigned", "none", "failed"],
+)
+async def test_they_are_not_asked_for_where_they_cannot_pay(mx: Found) -> None:
+    evidence, book = await announced(mx, SRV)
+    assert evidence.smtp_tls is None
+    assert book.asked == [f"{DOMAIN} MX"]
+
+
+async def test_off_they_are_never_asked_for_and_for_another_server_neither() -> None:
+    mx = answer(DOMAIN, "MX", f"10 {HOST}.", security=SECURE)
+    assert (await announced(mx, SRV, on=False))[0].smtp_tls is None
+    book = Book((mx, SRV))
+    discoverer = Discoverer(book, Rules({}), clock=FixedClock(), implicit_tls=True).for_another_server()
+    assert (await discoverer.destination(NextHop(DOMAIN))).smtp_tls is None
+
+
+async def test_a_domain_too_long_for_the_service_has_none() -> None:
+    domain = ".".join(["a" * 60] * 4)[:244]
+    mx = answer(domain, "MX", f"10 {HOST}.", security=SECURE)
+    evidence, _ = await announced(mx, domain=domain)
+    assert evidence.smtp_tls is None

@@ -16,10 +16,10 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.inspect.outlook import Protection
 from letterlock.inspect.shared_sessions import SharedSessions
-from letterlock.inspect.survey import Survey, survey
+from letterlock.inspect.survey import Met, Survey, survey
 from letterlock.mtasts import Absent
-from letterlock.net.tls import ServerContext
-from letterlock.policy.decision import Refuse
+from letterlock.net.tls import ServerContext, accept_tls
+from letterlock.policy.decision import Level, Refuse
 from letterlock.policy.evidence import DestinationEvidence
 from letterlock.ports import Stream
 from letterlock.resolver.answer import Answer, Security
@@ -27,6 +27,7 @@ from letterlock.routing.routes import NextHop, RelayHost
 from letterlock.tlsrpt import NoTLSRPTRecord
 from tests.certificates import Credential
 from tests.deliver.world import (
+    ADDRESS,
     HandDiscoverer,
     MemoryDialer,
     MemoryStream,
@@ -211,3 +212,31 @@ async def test_a_host_whose_tls_does_not_work_is_advised_on_that_and_on_no_polic
     found = await look(dialer, HandDiscoverer(tlsa={"mx.example.org": tlsa}, sts=Absent()))
     assert found.summary.protection is Protection.HELD
     assert [each.kind for each in found.advice] == ["fix-tls", "ask-for-reports"]
+
+
+class TlsFirst(Server):
+    """A server that speaks TLS before anything else."""
+
+    async def __call__(self, stream: Stream) -> None:
+        assert self.context is not None
+        inner, _ = await accept_tls(stream, self.context)
+        await Server(None)(inner)
+
+
+class Routed(HandDiscoverer):
+    """A route that says that TLS comes first."""
+
+    async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
+        relay = RelayHost(domain="example.org", source="t.toml:1", implicit_tls=True)
+        return replace(await super().destination(next_hop, sender), relay=relay)
+
+
+async def test_a_route_with_implicit_tls_is_looked_at_as_delivery_would_use_it(
+    dialer: MemoryDialer, context: ServerContext
+) -> None:
+    dialer.handlers[ADDRESS] = TlsFirst(context)
+    found = await look(dialer, Routed())
+    ((contact,),) = [host.contacts for host in found.hosts]
+    assert isinstance(contact.result, Met)
+    assert contact.result.cleared.achieved.level is Level.ENCRYPTED
+    assert all(not bytes(client.written).startswith(b"EHLO") for client in dialer.clients)

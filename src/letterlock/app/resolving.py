@@ -103,6 +103,7 @@ async def discovering(
         clock=clock,
         public_roots=public_roots,
         ourselves=None if state is None else _ourselves(options, sockets),
+        implicit_tls=options.deliver.implicit_tls,
     )
     if not options.mta_sts:
         yield make()

@@ -12,7 +12,12 @@ from letterlock.net.tls import ServerContext
 def reloaded(running: Options, read: Options) -> Options:
     """The options of a running server after a reload: what can change comes from the file, the rest stays."""
     receive = replace(read.receive, hostname=running.hostname, max_inflight_octets=running.receive.max_inflight_octets)
-    deliver = replace(read.deliver, hostname=running.hostname, max_content_octets=running.deliver.max_content_octets)
+    deliver = replace(
+        read.deliver,
+        hostname=running.hostname,
+        max_content_octets=running.deliver.max_content_octets,
+        implicit_tls=running.deliver.implicit_tls,
+    )
     return replace(
         running,
         receive=receive,

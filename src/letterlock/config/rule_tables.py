@@ -21,6 +21,7 @@ from letterlock.config.mistakes import Lines, wrong
 from letterlock.config.trust_files import system_roots
 from letterlock.deliver.route_settings import RouteSettings
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
+from letterlock.policy.implicit import IMPLICIT_PORT
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
 from letterlock.routing.local_targets import (
@@ -223,6 +224,11 @@ class RouteTable(RouteKeys):
         description="With `command:`: how much memory (address space) each of its processes may take.",
     )
     port: Port | None = Field(None, description="Its port; TLSA records are asked for it. Unset: `[delivery] port`.")
+    implicit_tls: bool = Field(
+        False,
+        description="TLS begins with the first byte there (RFC 8314 section 3), without STARTTLS and never in "
+        "cleartext. Its port is then 465 if `port` is unset.",
+    )
     tls: RuleOfTls = Field(
         TlsRule.MAY,
         description="The demand on the next hop; the same values as for a domain. Unset, with LMTP on another "
@@ -287,6 +293,8 @@ class RouteTable(RouteKeys):
         for key in _OF_COMMANDS:
             if key in written and not isinstance(hop, CommandHop):
                 raise wrong(f"{key} counts with a command: only", "remove it", at=key)
+        if isinstance(hop, LmtpHost) and "implicit_tls" in written:
+            raise wrong("LMTP goes to another host with STARTTLS only", "remove it", at="implicit_tls")
         if isinstance(hop, LmtpHost) and self.port is not None:
             raise wrong("an LMTP server's port is written in next_hop", f'"lmtp:[…]:{self.port}"', at="port")
         if isinstance(hop, LmtpHost) and "tls" in written and self.keys.tls is TlsRule.MAY and self.exception is None:
@@ -350,9 +358,10 @@ def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
     return RelayHost(
         domain=next_hop,
         is_host=is_host,
-        port=table.port,
+        port=table.port or (IMPLICIT_PORT if table.implicit_tls else None),
         source=source,
         rule=_rule(domain, table, source) if demands else None,
+        implicit_tls=table.implicit_tls,
     )
 
 

@@ -1,7 +1,8 @@
 """One attempt at one task, from the first lookup to the last reply. It writes nothing: it returns an Attempt."""
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -9,13 +10,14 @@ from letterlock.deliver import outcomes
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, HostBusy
+from letterlock.deliver.implicit_first import Connecting, ImplicitFirst, ImplicitOffer, Made, UselessPorts
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.seen import Seen
 from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import Transacted, transact
-from letterlock.deliver.troubles import Trouble, sum_up
+from letterlock.deliver.troubles import Trouble, not_from, sum_up
 from letterlock.deliver.unforeseen import unforeseen
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
@@ -24,7 +26,7 @@ from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Grounds, MxHost, Route, TargetHost
-from letterlock.policy.reasons import FINDINGS, Finding, Reason, sentence, status
+from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import exhausted
 from letterlock.ports import Stream
 from letterlock.queue.sessions import HostRuledOut
@@ -34,7 +36,6 @@ from letterlock.routing.routes import NextHop
 
 log = logging.getLogger("letterlock.deliver")
 
-MAX_REASONS = 20  # chosen: of one attempt, for the log and the notification; each host adds one or two
 _A_BUG = "%s: internal error at %s; the message stays queued if no other host takes it"
 
 
@@ -85,6 +86,7 @@ class _Try:
         self._ground: tuple[DestinationEvidence, TargetHost, Requirement] | None = None  # of the session in use
         self._sessions_left = options.max_sessions
         self._seen = Seen(ports.clock.now())
+        self._implicit = ImplicitFirst(ports, options, pool.useless_ports if pool is not None else UselessPorts())
         sender = task.envelope.reverse_path
         sender_domain = None if sender is None else sender.domain
         self._message = task.lease.next_hop, sender_domain, task.envelope.tls_demand
@@ -146,7 +148,7 @@ class _Try:
             kept = self._kept_session(self._pool, way.host, way.address, way.requirement)
             if kept is None:
                 return False
-            self._relayed, self._lmtp = way.relayed, way.lmtp
+            self._relayed, self._lmtp, self._implicit.by_route = way.relayed, way.lmtp, way.by_route
             self._seen.reused(way.host, way.address, way.port, kept, self._seen.started_at)
             return bool(await self._transact(kept, way.host, way.address))
         finally:
@@ -168,6 +170,7 @@ class _Try:
             requirement=requirement,
             relayed=self._relayed,
             lmtp=self._lmtp,
+            by_route=self._implicit.by_route,
         )
         ends_at = min(evidence.ends_at, target.ends_at)
         self._ports.decision_cache.went(self._message, way, since=min(evidence.at, target.at), until=ends_at)
@@ -194,7 +197,7 @@ class _Try:
 
     async def _try_destination(self, evidence: DestinationEvidence) -> None:
         self._take_port(evidence.next_hop.port)
-        self._lmtp = evidence.lmtp
+        self._lmtp, self._implicit.by_route = evidence.lmtp, evidence.implicit_tls
         self._relayed = self._ports.decision_cache.relayed(evidence)
         routed = self._ports.decision_cache.route(evidence, self._ports.shuffle, self._options.hostname)
         if isinstance(routed, Route):
@@ -242,21 +245,36 @@ class _Try:
             return self._held(host.name, required)
         self._ground = evidence, target, required
         self._signs = required.signs
-        return await self._try_addresses(host.name, self._dialable(host.name, target.addresses), required)
+        addresses = in_order([*filter(self._options.source.reaches, target.addresses)])[: self._options.max_addresses]
+        if target.addresses and not addresses:
+            self._troubles.append(not_from(self._options.source, host.name, target.addresses))
+        offer = await self._implicit.offer(evidence, target, required, self._task.envelope.tls_demand)
+        if offer is not None:
+            with self._at(offer):
+                if await self._use_kept(host.name, [*addresses], offer.requirement):
+                    return True
+        return await self._try_addresses(host.name, addresses, required, offer)
 
-    def _dialable(self, host: str, addresses: Sequence[str]) -> list[str]:
-        """The addresses in the order in which they are dialled, without those that the operator's own cannot reach."""
-        source = self._options.source
-        dialable = [address for address in addresses if source.reaches(address)]
-        if addresses and not dialable:
-            text = f"{host}: {', '.join(addresses)} cannot be dialled from {source}, by source_address"
-            self._troubles.append(Trouble("4.4.4", text, by_policy=False))
-        return in_order(dialable)[: self._options.max_addresses]
+    @contextmanager
+    def _at(self, offer: ImplicitOffer) -> Iterator[None]:
+        """With the port of an offer and what must hold there, until mail is left that it did not take."""
+        usual_port, ground = self._options.port, self._ground
+        self._take_port(offer.port)
+        self._ground = ground and (ground[0], offer.target, offer.requirement)
+        try:
+            yield
+        finally:
+            if self._pending():
+                self._take_port(usual_port)
+                self._ground = ground
 
-    async def _try_addresses(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
+    async def _try_addresses(
+        self, host: str, addresses: list[str], requirement: Requirement, offer: ImplicitOffer | None
+    ) -> bool:
         """Try them until one has led somewhere; whether the attempt is over.
 
-        Each is tried once, and again without the extensions that it broke on.
+        Each is tried once, and again without the extensions that it broke on. The first new session is in a race with
+        one on the port of the `offer`.
         """
         ignored = self._options.ignore_ehlo
         while addresses:
@@ -270,13 +288,25 @@ class _Try:
             if (turn := self._turn(host, addresses)) is None:
                 return False
             with turn:
-                made = await self._connect(host, addresses, requirement, turn)
-            if made is not None and await self._use(host, *made):
-                return True
+                connecting = partial(self._connect, host, addresses, requirement, turn)
+                made = await (self._race(offer, turn, connecting) if offer is not None else connecting())
+            if made is not None:
+                with self._at(offer) if offer is not None and offer.session(made) else nullcontext():
+                    if await self._use(host, *made):
+                        return True
+            offer = None
             if made is not None and ignored != self._options.ignore_ehlo:
                 ignored = self._options.ignore_ehlo
-                addresses.insert(0, made[0])
+                addresses[:] = dict.fromkeys((made[0], *addresses))
         return False
+
+    async def _race(self, offer: ImplicitOffer, turn: HandshakeSlot, connecting: Connecting) -> Made:
+        made = await self._implicit.race(offer, turn.addresses, self._options, connecting)
+        if made is not None and (session := offer.session(made)) is not None:
+            self._sessions_left -= 1
+            self._seen.tried(offer.host, made[0], offer.port, offer.requirement, self._ports.clock.now(), session)
+            session.conversation.on_end = self._handshake_slots.opened(offer.host, made[0], offer.port)
+        return made
 
     def _turn(self, host: str, addresses: Sequence[str]) -> HandshakeSlot | None:
         """A turn at setting up a session; None when there is none and part of the message has been delivered already.
@@ -310,9 +340,7 @@ class _Try:
                     break
         return False
 
-    async def _connect(
-        self, host: str, addresses: list[str], requirement: Requirement, turn: HandshakeSlot
-    ) -> tuple[str, OpenResult] | None:
+    async def _connect(self, host: str, addresses: list[str], requirement: Requirement, turn: HandshakeSlot) -> Made:
         """A session with the address that connects first; it and those that failed are no more among the addresses."""
         limit = self._options.timeouts.connect
         race = await connect(turn.addresses, self._options.port, self._ports.dialer, limit_seconds=limit)
@@ -369,6 +397,7 @@ class _Try:
             requirement,
             ports=self._ports,
             options=options,
+            implicit=self._implicit.by_route,
             lmtp=self._lmtp,
             stream=stream,
             tried=partial(self._tried, host, address),
@@ -388,7 +417,7 @@ class _Try:
         try:
             done = await transact(session, self._task.envelope, self._pending(), self._body, server=server)
             over = self._learn(done, session, host, address)  # first of all, so that nothing can undo it
-            if self._pool is not None and done.lost is None:
+            if self._pool is not None and done.lost is None and self._implicit.keeps(session):
                 kept = True
                 source = self._options.source.towards(address)
                 await self._pool.put(host, address, self._options.port, session, source=source, login=self._login_name)
@@ -408,7 +437,7 @@ class _Try:
             self._troubles.append(Trouble(outcome.status, outcome.text, by_policy=False))
         if session.reused and done.lost is not None and not done.outcomes:
             return None
-        self._outcomes |= done.outcomes
+        self._outcomes |= self._implicit.taken(done.outcomes, session, host)
         if done.broken:
             self._broke(server)
         elif done.lost is not None:
@@ -455,42 +484,16 @@ class _Try:
                 self._outcomes[recipient] = outcomes.deferred(
                     recipient, trouble.status, trouble.text, hints=trouble.hints
                 )
-        seen = self._seen
-        made = [self._outcomes[recipient] for recipient in self._task.recipients]
+        made = tuple(self._outcomes[recipient] for recipient in self._task.recipients)
         if self._relayed:
-            made = [self._told(outcome) for outcome in made]
-        return Attempt(
-            message_id=self._task.envelope.id,
-            next_hop=self._task.lease.next_hop,
-            started_at=seen.started_at,
+            made = tuple(outcomes.with_route(outcome, self._relayed) for outcome in made)
+        return self._seen.attempt(
+            self._task,
+            made,
             ended_at=self._ports.clock.now(),
-            outcomes=tuple(made),
-            connected_at=seen.connected_at,
-            ready_at=seen.ready_at,
-            host=seen.host,
-            address=seen.address,
-            port=self._options.port if seen.host is not None else None,
-            achieved=seen.achieved,
-            handshake=seen.handshake,
-            reasons=self._reasons(),
-            broken=self._broken and seen.connected_at is None,
-            sessions=tuple(seen.sessions),
+            port=self._options.port,
+            reasons=self._seen.reasons(self._held_reasons, self._relayed),
+            broken=self._broken,
             skipped=tuple(self._skipped),
-            ruled_out=tuple(seen.ruled_out),
+            implicit=self._implicit.came_to,
         )
-
-    def _reasons(self) -> tuple[Reason, ...]:
-        told = (*self._seen.cleared, *self._held_reasons)
-        if not self._relayed:
-            return told[:MAX_REASONS]
-        others = [each for each in told if FINDINGS[each.code] is not Finding.ROUTED]
-        return (*others[: MAX_REASONS - len(self._relayed)], *self._relayed)
-
-    def _told(self, outcome: RecipientOutcome) -> RecipientOutcome:
-        """The outcome; where mail did not arrive, with the route that it was to take."""
-        if outcome.kind is OutcomeKind.DELIVERED:
-            return outcome
-        route_taken = "; ".join(sentence(reason) for reason in self._relayed)
-        if route_taken in outcome.text:
-            return outcome
-        return replace(outcome, text=f"{outcome.text}; {route_taken}")

@@ -27,6 +27,7 @@ class DeliveryPath:
     requirement: Requirement
     relayed: tuple[Reason, ...]
     lmtp: bool
+    by_route: bool
 
 
 class DecisionCache:

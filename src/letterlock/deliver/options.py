@@ -123,4 +123,13 @@ class DeliverOptions:
     max_session_age_seconds: Annotated[float, EACH] = 300.0
     ignore_ehlo: frozenset[str] = frozenset()
     login: Credentials | None = None
+    implicit_tls: Annotated[
+        bool,
+        Key(
+            "delivery.implicit_tls",
+            "Experimental: try TLS before SMTP, in a race with STARTTLS, at MX hosts that announce it in signed DNS, "
+            "by TLSA records for port 465 or SRV records of `_smtp-tls._tcp`. Off: nothing is looked up for it.",
+            restart=True,
+        ),
+    ] = False
     timeouts: Timeouts = field(default_factory=Timeouts)

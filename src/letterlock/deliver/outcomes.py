@@ -1,10 +1,12 @@
 """What became of a recipient, from what a server said or from what hindered us."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints, ReplySubject, advise, too_many_recipients
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
+from letterlock.policy.reasons import Reason, sentence
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
 
 MAX_TEXT_CHARACTERS = 1000  # chosen: of a reply; two full reply lines of 512 octets
@@ -72,3 +74,13 @@ def failed(recipient: Mailbox, status: str, text: str) -> RecipientOutcome:
     return RecipientOutcome(
         recipient=recipient, kind=OutcomeKind.FAILED, status="5" + status[1:], text=text[:MAX_TEXT_CHARACTERS]
     )
+
+
+def with_route(outcome: RecipientOutcome, relayed: Sequence[Reason]) -> RecipientOutcome:
+    """The outcome; where mail did not arrive, with the route that it was to take."""
+    if outcome.kind is OutcomeKind.DELIVERED:
+        return outcome
+    route_taken = "; ".join(sentence(reason) for reason in relayed)
+    if route_taken in outcome.text:
+        return outcome
+    return replace(outcome, text=f"{outcome.text}; {route_taken}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from letterlock.deliver.broken_offers import BrokenOffers
 from letterlock.deliver.handshake_slots import HandshakeSlots
+from letterlock.deliver.implicit_first import UselessPorts
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened
 from letterlock.policy.decision import Cleared, Requirement
@@ -41,6 +42,7 @@ class SessionPool:
 
     def __init__(self, clock: Clock, options: DeliverOptions) -> None:
         self.broken_offers = BrokenOffers()
+        self.useless_ports = UselessPorts()
         self.handshake_slots = HandshakeSlots(options.max_handshakes_per_host, options.max_connections_per_host)
         self.handshake_slots.make_room = self._end_one_at
         self.displaced = 0  # sessions that were ended to keep others, for monitoring
@@ -153,8 +155,8 @@ class SessionPool:
             self._end(kept)
         if self._timer is not None:
             self._timer.cancel()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        if ending := {*self._ending, *self.useless_ports.ending}:
+            await asyncio.wait(ending)
 
     def _worth_keeping(self, session: Opened) -> bool:
         encrypted = session.handshake is not None

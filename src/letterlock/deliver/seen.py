@@ -1,12 +1,16 @@
 """What an attempt has seen of its sessions: a record of each, and more of the last one, for the log and the reports."""
 
+from collections.abc import Sequence
+
 from letterlock.deliver.session import NotCleared, Opened, OpenResult
 from letterlock.identity.handshake import Completed
-from letterlock.policy.decision import Achieved, Requirement
-from letterlock.policy.reasons import Reason
-from letterlock.queue.sessions import HostRuledOut, SessionTried
+from letterlock.policy.decision import Achieved, Requirement, SkipHost
+from letterlock.policy.reasons import FINDINGS, Finding, Reason
+from letterlock.queue.sessions import HostRuledOut, ImplicitTry, SessionTried
+from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
 
 MAX_SESSIONS = 32  # records of one attempt: `max_sessions` new ones are 12; kept ones that had ended come on top
+MAX_REASONS = 20  # chosen: of one attempt, for the log and the notification; each host adds one or two
 MAX_TROUBLE_CHARACTERS = 1_000  # of what kept a session from its verdict: a server's words, in part
 
 
@@ -74,6 +78,48 @@ class Seen:
         else:
             record = record._replace(trouble=result.text[:MAX_TROUBLE_CHARACTERS])
         self._record(record)
+
+    def reasons(self, held: Sequence[Reason], relayed: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        """Why the session in use was cleared and others were not, then the route that led there."""
+        found = (*self.cleared, *held)
+        if not relayed:
+            return found[:MAX_REASONS]
+        others = [each for each in found if FINDINGS[each.code] is not Finding.ROUTED]
+        return (*others[: MAX_REASONS - len(relayed)], *relayed)
+
+    def attempt(
+        self,
+        task: DeliveryTask,
+        made: tuple[RecipientOutcome, ...],
+        *,
+        ended_at: float,
+        port: int,
+        reasons: tuple[Reason, ...],
+        broken: bool,
+        skipped: tuple[SkipHost, ...],
+        implicit: ImplicitTry | None,
+    ) -> Attempt:
+        """The attempt, which is over."""
+        return Attempt(
+            message_id=task.envelope.id,
+            next_hop=task.lease.next_hop,
+            started_at=self.started_at,
+            ended_at=ended_at,
+            outcomes=made,
+            connected_at=self.connected_at,
+            ready_at=self.ready_at,
+            host=self.host,
+            address=self.address,
+            port=port if self.host is not None else None,
+            achieved=self.achieved,
+            handshake=self.handshake,
+            reasons=reasons,
+            broken=broken and self.connected_at is None,
+            sessions=tuple(self.sessions),
+            skipped=skipped,
+            ruled_out=tuple(self.ruled_out),
+            implicit=implicit,
+        )
 
     def _record(self, record: SessionTried) -> None:
         if len(self.sessions) >= MAX_SESSIONS:

@@ -153,6 +153,8 @@ async def open_with_fallback(
     result = await opened(requirement, over=stream)
     if isinstance(result, NotCleared) and isinstance(result.evidence.handshake, HandshakeFailed):
         result = await opened(requirement, compatible=True)
+    if implicit:
+        return result  # there is no cleartext where TLS comes first
     if isinstance(result, NotCleared) and (fallback := next_requirement(requirement, result.evidence)) is not None:
         result = await opened(fallback)
     return result

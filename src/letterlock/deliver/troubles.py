@@ -27,3 +27,9 @@ def sum_up(troubles: Sequence[Trouble]) -> Trouble:
     said = "; ".join(list(texts)[:_MAX_TROUBLES_TOLD])
     hints = together(trouble.hints for trouble in troubles)
     return Trouble(decisive.status, said, by_policy=decisive.by_policy, hints=hints)
+
+
+def not_from(source: object, host: str, addresses: Sequence[str]) -> Trouble:
+    """None of a host's addresses can be dialled from the operator's own."""
+    text = f"{host}: {', '.join(addresses)} cannot be dialled from {source}, by source_address"
+    return Trouble("4.4.4", text, by_policy=False)

@@ -21,6 +21,7 @@ from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Quest
 from letterlock.routing.routes import NextHop, RelayHost
 from letterlock.routing.rules import Rules
 
+SMTP_TLS = "_smtp-tls._tcp"  # draft-nurpmeso-smtp-tls-srv: the service of SMTP between servers inside TLS
 MAX_ADDRESSES = 20  # chosen: of one host; real ones have two to eight, and a hostile one must not cost more time
 
 
@@ -51,7 +52,7 @@ class Discoverer:
     """Asks a validating resolver, and adds the domain's MTA-STS policy and the operator's rule.
 
     `sts` None: MTA-STS is not asked for. `public_roots` are those of WebPKI. `ourselves` None: who looks is no server
-    that mail could come back to.
+    that mail could come back to. `implicit_tls`: whether SRV records that announce it are asked for.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Discoverer:
         sts: PolicyFinder | None = None,
         public_roots: TrustRoots | None = None,
         ourselves: OwnAddresses | None = None,
+        implicit_tls: bool = False,
     ) -> None:
         self._resolver = resolver
         self._rules = rules
@@ -70,6 +72,7 @@ class Discoverer:
         self._sts = sts
         self._public_roots = public_roots
         self._ourselves = ourselves
+        self._implicit_tls = implicit_tls
 
     def with_rules(self, rules: Rules) -> "Discoverer":
         """The same, for other rules."""
@@ -81,6 +84,7 @@ class Discoverer:
         """The same for mail that another server on this machine sends: without our routes, and it is no loop to us."""
         other = self.with_rules(self._rules.without_routes())
         other._ourselves = None  # noqa: SLF001  # a copy of our own
+        other._implicit_tls = False  # noqa: SLF001
         return other
 
     def destination_key(self, domain: str) -> str:
@@ -112,6 +116,7 @@ class Discoverer:
             relay=relay,
             recipient_domain=None if relay is None else next_hop.domain,
             expected_by=self._rules.written_for(hop.domain),
+            smtp_tls=await self._smtp_tls(hop, mx),
         )
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
@@ -127,6 +132,16 @@ class Discoverer:
         if next_hop.is_host or is_address_literal(next_hop.domain):
             return None
         return await self._resolver.resolve(next_hop.domain, dns.rdatatype.MX)
+
+    async def _smtp_tls(self, next_hop: NextHop, mx: Answer | LookupFailure | None) -> Answer | LookupFailure | None:
+        """The SRV records that announce implicit TLS; asked for only where they can be signed: the MX records are."""
+        if not self._implicit_tls or not isinstance(mx, Answer) or not mx.secure or not mx.records:
+            return None
+        try:
+            dns.name.from_text(owner := f"{SMTP_TLS}.{next_hop.domain}")
+        except dns.name.NameTooLong:
+            return None
+        return await self._resolver.resolve(owner, dns.rdatatype.SRV)
 
     async def _policy(self, next_hop: NextHop) -> StsEvidence | None:
         if self._sts is None or is_address_literal(next_hop.domain):

@@ -39,19 +39,30 @@ class SessionTerms(NamedTuple):
     address: str
     port: int
     lmtp: bool
+    implicit: bool
     sni: str | None
     encryption: Encryption
     has_fallback: bool
     authenticated: bool
 
     @classmethod
-    def of(cls, requirement: Requirement, address: str, port: int, *, source: str, lmtp: bool) -> "SessionTerms":
+    def of(
+        cls,
+        requirement: Requirement,
+        address: str,
+        port: int,
+        *,
+        source: str,
+        lmtp: bool = False,
+        implicit: bool = False,
+    ) -> "SessionTerms":
         """The way in which a session for a requirement is opened."""
         return cls(
             source=source,
             address=address,
             port=port,
             lmtp=lmtp,
+            implicit=implicit,
             sni=requirement.sni,
             encryption=requirement.encryption,
             has_fallback=requirement.fallback is not None,
@@ -152,7 +163,9 @@ class SharedSessions:
         self, door: _Door, way: SessionTerms, requirement: Requirement, ports: Ports, options: DeliverOptions
     ) -> SessionFindings | Unreachable:
         async with self._slots:
-            result = await open_with_fallback(way.address, requirement, ports=ports, options=options, lmtp=way.lmtp)
+            result = await open_with_fallback(
+                way.address, requirement, ports=ports, options=options, implicit=way.implicit, lmtp=way.lmtp
+            )
             if isinstance(result, Opened):
                 await result.conversation.end()
         if isinstance(result, Unreachable):

@@ -251,7 +251,14 @@ class _Look:
 
     async def _contact(self, address: str, requirement: Requirement) -> Contact:
         """What a session showed, judged by what is required here: others may have opened it, for other demands."""
-        way = SessionTerms.of(requirement, address, self.options.port, source=self.source, lmtp=self.evidence.lmtp)
+        way = SessionTerms.of(
+            requirement,
+            address,
+            self.options.port,
+            source=self.source,
+            lmtp=self.evidence.lmtp,
+            implicit=self.evidence.implicit_tls,
+        )
         shown = await self.sessions.look(way, requirement, self.ports, self.options)
         if isinstance(shown, Unreachable):
             return Contact(address=address, result=shown)

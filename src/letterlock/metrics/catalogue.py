@@ -6,6 +6,7 @@ from letterlock.policy.codes import Code
 from letterlock.policy.decision import Level
 from letterlock.queue.orders import AGES, OLDER, RecipientState
 from letterlock.queue.refusals import OTHER_STATUS, SUBJECTS
+from letterlock.queue.sessions import ImplicitTry
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver.answer import FailureKind, Security
 
@@ -188,6 +189,12 @@ FAMILIES = (
     ),
     _counter("outbound_sessions_reused_total", "Messages that went over a session that another had opened."),
     _counter("outbound_tls_handshakes_total", "TLS handshakes with servers that were finished.", version=TLS_VERSIONS),
+    _counter(
+        "implicit_tls_total",
+        "Tries of TLS before SMTP at hosts that announce it, by what came of them; `opened` was used, all others went "
+        "on with STARTTLS.",
+        result=tuple(each.value for each in ImplicitTry),
+    ),
     _counter("outbound_tls_failures_total", "TLS handshakes with servers that failed."),
     _counter(
         "dane_results_total",

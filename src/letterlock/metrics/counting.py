@@ -46,6 +46,7 @@ class Counting(Watcher):
         self._tls_failures = layout.place("letterlock_outbound_tls_failures_total")
         self._dane = layout.by_label("letterlock_dane_results_total")
         self._sts = layout.by_label("letterlock_mta_sts_results_total")
+        self._implicit = layout.by_label("letterlock_implicit_tls_total")
         self._blocked = layout.place("letterlock_mta_sts_blocked_total")
         self._authentic = layout.families["letterlock_mail_authentication_results_total"].places
         self._actions = layout.by_label("letterlock_mail_authentication_actions_total")
@@ -83,6 +84,8 @@ class Counting(Watcher):
                 break
         if attempt.skipped:
             self._count_skipped(attempt)
+        if attempt.implicit is not None:
+            values[self._implicit[attempt.implicit]] += 1
 
     def authenticated(self, mail: AuthenticatedMail) -> None:
         """A message from elsewhere was judged."""

@@ -56,7 +56,8 @@ class DestinationEvidence:
     `audited` one in audit that is as strict or stricter. `sts` is None if MTA-STS was not looked up.
     `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand. `relay` led mail for `recipient_domain`
     to this next hop. `expected_by`: the operator's rule that was written for this very domain, by its place in the
-    configuration; so somebody is there. `identity` distinguishes this evidence from any other, even a changed copy.
+    configuration; so somebody is there. `smtp_tls` are the SRV records of that service, where they were asked for.
+    `identity` distinguishes this evidence from any other, even a changed copy.
     """
 
     next_hop: NextHop
@@ -69,18 +70,24 @@ class DestinationEvidence:
     relay: RelayHost | None = None
     recipient_domain: str | None = None
     expected_by: str | None = None
+    smtp_tls: Answer | LookupFailure | None = None
     identity: object = field(init=False, repr=False, compare=False, default_factory=object)
 
     @property
     def ends_at(self) -> float:
         """When the first of these facts runs out. A TTL of zero is no end: it serves the work at hand (RFC 1035)."""
         exception = self.rule.exception if self.rule is not None else None
-        return _first_end(self.at, (self.mx,), exception.until if exception is not None else math.inf)
+        return _first_end(self.at, (self.mx, self.smtp_tls), exception.until if exception is not None else math.inf)
 
     @property
     def lmtp(self) -> bool:
         """Whether the hosts there speak LMTP, as the operator's route says."""
         return self.relay is not None and self.relay.lmtp
+
+    @property
+    def implicit_tls(self) -> bool:
+        """Whether TLS begins there with the first byte, as the operator's route says."""
+        return self.relay is not None and self.relay.implicit_tls
 
     @property
     def final(self) -> FinalHop | None:

@@ -1,10 +1,22 @@
 """A session as an attempt remembers it: what had to hold, what was shown, and whether it held."""
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from letterlock.policy.decision import Cleared, Defer, Demander, Encryption, Refuse, Requirement, SkipHost
 from letterlock.policy.evidence import Grounds, SessionEvidence
 from letterlock.policy.reasons import Reason
+
+
+class ImplicitTry(StrEnum):
+    """What came of implicit TLS at a host that announces it, where it was tried."""
+
+    OPENED = "opened"
+    UNREACHABLE = "unreachable"  # the port is closed or filtered, or the session ended before it was open
+    LATE = "late"  # the session with STARTTLS was open first
+    NO_TLS = "no-tls"  # something else is spoken there
+    NOT_CLEARED = "not-cleared"  # it does not hold what must hold
+    NO_RELAY = "no-relay"  # it takes no mail without a login
 
 
 class SessionTried(NamedTuple):

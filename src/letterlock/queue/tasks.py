@@ -10,7 +10,7 @@ from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.policy.decision import Achieved, SkipHost
 from letterlock.policy.reasons import Reason
 from letterlock.queue.age import NEW, Age
-from letterlock.queue.sessions import HostRuledOut, SessionTried
+from letterlock.queue.sessions import HostRuledOut, ImplicitTry, SessionTried
 
 
 @frozen_dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class Attempt:
     ones spoken to. `achieved`, `handshake` say what TLS reached; `reasons` why. `broken`: a bug or the queue ended it
     before there was a connection, and nothing is known of the next hop. `sessions` has one record per session tried, in
     their order: of more than `letterlock.deliver.seen.MAX_SESSIONS`, the first ones and the last. `skipped` are the
-    hosts that were not even connected to; `ruled_out` are these and whole next hops, with the evidence.
+    hosts that were not even connected to; `ruled_out` are these and whole next hops, with the evidence. `implicit`:
+    what came of TLS first, where a host announced it and it was tried.
     """
 
     message_id: str
@@ -92,6 +93,7 @@ class Attempt:
     sessions: tuple[SessionTried, ...] = ()
     skipped: tuple[SkipHost, ...] = ()
     ruled_out: tuple[HostRuledOut, ...] = ()
+    implicit: ImplicitTry | None = None
 
 
 @frozen_dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ class RelayHost:
     """The operator's route: where mail goes instead of the MX hosts of its domain (RFC 7672 section 2.2.2).
 
     `domain` and `is_host` are those of the NextHop that it leads to; `port` None: the usual one. `rule` is what the
-    route demands there. `source` is the place in the configuration. `lmtp`: the host speaks LMTP (RFC 2033). `final`:
+    route demands there. `source` is the place in the configuration. `lmtp`: the host speaks LMTP (RFC 2033).
+    `implicit_tls`: TLS begins there with the first byte (RFC 8314 section 3). `final`:
     mail ends there, on this machine, and nothing of the rest means anything; `domain` is then its name.
     """
 
@@ -37,6 +38,7 @@ class RelayHost:
     port: int | None = None
     rule: DestinationRule | None = None
     lmtp: bool = False
+    implicit_tls: bool = False
     final: FinalHop | None = None
 
     def next_hop(self, usual_port: int) -> NextHop:
