@@ -317,8 +317,11 @@ class Deliverer:
         return pause
 
     def _begin_waiting(self) -> None:
-        while not self._stopping and self._slots.waiting and (task := self._slots.take(self._backed_off)) is not None:
-            if task.lease.expires_at <= self._clock.now():  # it waited too long, and comes again with a new lease
+        while not self._stopping and self._slots.waiting:
+            now = self._clock.now()  # before a slot is taken, which would be lost if this raised
+            if (task := self._slots.take(self._backed_off)) is None:
+                break
+            if task.lease.expires_at <= now:  # it waited too long, and comes again with a new lease
                 self._slots.leave(task.lease.next_hop, well=None)
                 self._parking.tried(task.lease.token)
                 self._contents.end(task.lease.token)
@@ -361,7 +364,7 @@ class Deliverer:
         finally:
             self._slow_watch.end(task.lease.token)
             self._contents.end(task.lease.token)
-            self._leave(task.lease, made)
+            self._leave_whatever(task.lease, made)
             if made is None:
                 self._lease_keeper.drop(kept)
         if made is not None:
@@ -374,6 +377,14 @@ class Deliverer:
             self._begin_waiting()
             if self._behind and self._slots.free > 0:
                 self.wake()
+
+    def _leave_whatever(self, lease: Lease, made: Attempt | None) -> None:
+        """Leave; an internal error in that must not keep the outcome from being written, nor the lease alive."""
+        try:
+            self._leave(lease, made)
+        except Exception:
+            log.exception("%s: internal error in giving a slot back", lease.message_id)
+            self.wake()
 
     def _leave(self, lease: Lease, made: Attempt | None) -> None:
         """Give the seat to the next one, and remember how it went."""
