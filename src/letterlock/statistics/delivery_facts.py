@@ -69,7 +69,8 @@ def _delivered(attempt: Attempt) -> DeliveredFacts:
 
 
 def _would_fail(attempt: Attempt) -> frozenset[Demander]:
-    return frozenset(_WOULD_FAIL[each.code] for each in attempt.reasons if each.code in _WOULD_FAIL)
+    found = (_WOULD_FAIL.get(each.code) for each in attempt.reasons)
+    return frozenset(each for each in found if each is not None)
 
 
 def shape_of(facts: AttemptFacts) -> DeliveryShape:
