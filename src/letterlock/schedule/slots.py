@@ -58,6 +58,8 @@ class Slots:
         self._aside_count = 0
         self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
         self._waiting_count = 0
+        self._ready: OrderedDict[str, None] = OrderedDict()  # of those, all that may have a free seat of their own
+        self._unproven = 0  # seats of the total that places have which are not among the following
         self._well: OrderedDict[str, None] = OrderedDict()  # places that did well the last time
         self._ceilings = Ceilings()
         self._slow_start = SlowStart(first)
@@ -114,6 +116,7 @@ class Slots:
         queue = self._waiting.setdefault(next_hop, deque())
         queue.insert(0 if first else len(queue), task)
         self._waiting_count += 1
+        self._ready.setdefault(next_hop)
         return True
 
     def take(self, resting: Callable[[str], bool] = _nobody) -> DeliveryTask | None:
@@ -124,13 +127,22 @@ class Slots:
         if self.free <= 0:
             return None
         reserved = self._reserve_reached()
-        for place in self._waiting:
-            known = not reserved or place in self._well
-            if known and self._taken[place] < self._seats_of(place) and not resting(place):
-                self._taken[place] += 1
-                self._taken_count += 1
-                return self._pop(place)
-        return None
+        full = []
+        found = None
+        for place in self._ready:
+            if self._taken[place] >= self._seats_of(place):
+                full.append(place)
+            elif (not reserved or place in self._well) and not resting(place):
+                found = place
+                break
+        for place in full:  # each is looked at once, and not again before it has a seat
+            del self._ready[place]
+        if found is None:
+            return None
+        self._taken[found] += 1
+        self._taken_count += 1
+        self._count_busy(found, 1)
+        return self._pop(found)
 
     def take_out(self, which: Callable[[str], bool], most: int) -> list[DeliveryTask]:
         """Remove the tasks that wait for some places, without a seat; at most so many."""
@@ -146,9 +158,22 @@ class Slots:
         self._waiting_count -= 1
         if queue:
             self._waiting.move_to_end(place)
+            if place in self._ready:
+                self._ready.move_to_end(place)
         else:
             del self._waiting[place]
+            self._ready.pop(place, None)
         return task
+
+    def _may_begin(self, place: str) -> None:
+        """A place may have got a seat: if somebody waits for one, it is looked at again."""
+        if place in self._waiting:
+            self._ready.setdefault(place)
+
+    def _count_busy(self, place: str, by: int) -> None:
+        """A place has more or fewer seats of the total."""
+        if place not in self._well:
+            self._unproven += by
 
     def stand_aside(self, next_hop: str) -> bool:
         """Let somebody else have the seat while the delivery goes on; whether there was room to stand."""
@@ -158,7 +183,9 @@ class Slots:
         self._aside[place] += 1
         self._aside_count += 1
         self._taken_count -= 1
+        self._count_busy(place, -1)
         self._slow_start.took_long(place, self._most(place))
+        self._may_begin(place)
         return True
 
     def park(self, next_hop: str, *, aside: bool = False) -> None:
@@ -169,15 +196,21 @@ class Slots:
         if aside:
             self._aside_count -= 1
             return
-        self._aside[self._destination_key(next_hop)] += 1
+        place = self._destination_key(next_hop)
+        self._aside[place] += 1
         self._taken_count -= 1
+        self._count_busy(place, -1)
 
     def unpark(self, next_hop: str) -> None:
         """Give the seat of the next hop back too."""
-        self._leave_place(self._destination_key(next_hop), aside=True)
+        place = self._destination_key(next_hop)
+        self._leave_place(place, aside=True)
+        self._may_begin(place)
 
     def _leave_place(self, place: str, *, aside: bool) -> None:
         counters = (self._taken, self._aside) if aside else (self._taken,)
+        if not aside:
+            self._count_busy(place, -1)
         for counter in counters:
             counter[place] -= 1
             if not counter[place]:
@@ -199,8 +232,12 @@ class Slots:
         else:
             self._taken_count -= 1
         self._leave_place(next_hop, aside=aside)
-        if well is None:
-            return
+        if well is not None:
+            self._learn(next_hop, taken, well=well, crowded=crowded)
+        self._may_begin(next_hop)
+
+    def _learn(self, next_hop: str, taken: int, *, well: bool, crowded: bool) -> None:
+        """How many seats a next hop has from now on, after it had so many."""
         self._note(next_hop, well=well)
         if well:
             self._went_well(next_hop)
@@ -243,15 +280,22 @@ class Slots:
         reserved = self._total // _RESERVED_SHARE
         if self.free > reserved or not self._well:
             return False
-        unproven = sum(taken - self._aside[place] for place, taken in self._taken.items() if place not in self._well)
-        return unproven >= self._total - reserved
+        return self._unproven >= self._total - reserved
+
+    def _busy(self, place: str) -> int:
+        """How many seats of the total a place has."""
+        return self._taken[place] - self._aside[place]
 
     def _note(self, place: str, *, well: bool) -> None:
-        self._well.pop(place, None)
+        if place in self._well:
+            del self._well[place]
+            self._unproven += self._busy(place)
         if well:
             self._well[place] = None
+            self._unproven -= self._busy(place)
             if len(self._well) > MAX_REMEMBERED:
-                self._well.popitem(last=False)
+                forgotten, _ = self._well.popitem(last=False)
+                self._unproven += self._busy(forgotten)
 
     def forgive(self, next_hop: str | None) -> None:
         """Give a next hop (None: every one) back the seats that it has lost."""
@@ -260,10 +304,12 @@ class Slots:
             self._fewer.clear()
         else:
             self._fewer.pop(self._destination_key(next_hop), None)
+        self._ready.update(dict.fromkeys(self._waiting))
 
     def clear(self) -> list[DeliveryTask]:
         """Empty the waiting room; those who waited."""
         tasks = [task for queue in self._waiting.values() for task in queue]
         self._waiting.clear()
+        self._ready.clear()
         self._waiting_count = 0
         return tasks
