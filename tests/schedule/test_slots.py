@@ -1,7 +1,9 @@
 """Slots: fair shares, trouble and recovery."""
 
+import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -263,3 +265,46 @@ def test_a_place_that_failed_and_one_that_was_idle_begin_slowly_again() -> None:
     for _ in range(8):
         slots.wait(task("a"))
     assert len([*iter(slots.take, None)]) == 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_may_begin_is_found(seed: int) -> None:
+    """Only places that may have a seat are looked at: that never overlooks one, whatever happened before."""
+    chance = random.Random(seed)
+    slots = Slots(total=12, each=3, max_waiting=100, first=chance.choice((1, 3)))
+    places = [f"{number}.test" for number in range(8)]
+    resting: set[str] = set()
+    begun: list[tuple[str, bool]] = []  # and whether it stands aside
+    for _ in range(600):
+        place = chance.choice(places)
+        match chance.randrange(8):
+            case 0 | 1 | 2:
+                slots.wait(task(place))
+            case 3 if begun:
+                at, aside = begun.pop(chance.randrange(len(begun)))
+                slots.leave(
+                    at, well=chance.choice((True, True, None, False)), aside=aside, crowded=chance.random() < 0.3
+                )
+            case 4 if begun:
+                number = chance.randrange(len(begun))
+                at, aside = begun[number]
+                begun[number] = at, aside or slots.stand_aside(at)
+            case 5 if begun:
+                at, aside = begun.pop()
+                slots.park(at, aside=aside)
+                slots.unpark(at)
+            case 6:
+                resting ^= {place}
+            case 7:
+                slots.forgive(chance.choice((None, place)))
+        might = [each for each in slots._waiting if slots._taken[each] < slots._seats_of(each) and each not in resting]
+        unproven = sum(slots._busy(each) for each in slots._taken if each not in slots._well)
+        assert slots._unproven == unproven
+        if slots._reserve_reached():
+            might = [each for each in might if each in slots._well]
+        free = slots.free
+        found = slots.take(resting.__contains__)
+        assert (found is not None) == (bool(might) and free > 0)
+        if found is not None:
+            assert found.lease.next_hop in might
+            begun.append((found.lease.next_hop, False))
