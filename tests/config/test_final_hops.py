@@ -3,6 +3,7 @@
 import pytest
 
 from letterlock.config import parse
+from letterlock.mail.addresses import parse_mailbox
 from letterlock.routing.destination_rule import TlsRule
 from letterlock.routing.local_targets import CommandHop, LmtpLoopback, LmtpSocket, Maildir
 from letterlock.routing.routes import RelayHost
@@ -101,3 +102,64 @@ next_hop = "command:/usr/bin/other"
     assert options.deliver.private_directories == ("/srv/queue", "/srv/config", "/srv/secrets")
     assert [str(each) for each in options.commands] == ["command:/usr/bin/ticket", "command:/usr/bin/other"]
     assert parse("", "/srv/config/letterlock.toml").deliver.private_directories == ()
+
+
+ADDRESS = """
+[[listener]]
+role = "mx"
+listen = ["127.0.0.1:0"]
+domains = ["a.test"]
+[route."a.test"]
+next_hop = "lmtp:/run/lmtp"
+[route."Info@a.test"]
+next_hop = "command:/usr/bin/ticket"
+command_timeout_seconds = 5
+[local."a.test"]
+mailboxes = []
+sub_address_delimiter = "-"
+"""
+
+
+async def test_a_route_for_one_address() -> None:
+    options = parse(ADDRESS, "letterlock.toml")
+    info, more, other = (parse_mailbox(f"{name}@a.test") for name in ("info", "info-x", "ann"))
+    route = options.deliver.addresses.find(more)
+    assert route is not None
+    assert route == options.deliver.addresses.find(info)
+    assert (route.final, route.source) == (CommandHop(("/usr/bin/ticket",), seconds=5.0), "letterlock.toml:8")
+    assert options.deliver.addresses.find(other) is None
+    assert options.commands == (CommandHop(("/usr/bin/ticket",), seconds=5.0),)
+    domain = options.rules.relay_for("a.test")
+    assert domain is not None
+    assert domain.final == LmtpSocket("/run/lmtp")
+    site = options.receive.site
+    assert site is not None
+    assert [(await site.directory.expand(each)).known for each in (info, more, other)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "hint"),
+    [
+        (
+            '[route."info@a.test"]\nnext_hop = "relay.example.net"\n',
+            'route."info@a.test".next_hop',
+            "an alias for info@a.test",
+        ),
+        ('[route."info@a.test"]\nnext_hop = "lmtp:[mail.example.net]"\n', 'route."info@a.test".next_hop', "alias"),
+        (
+            '[route."info@a.test"]\nnext_hop = "command:/bin/true"\nmax_concurrent = 1\n',
+            'route."info@a.test".max_concurrent',
+            "remove",
+        ),
+        ('[route."@a.test"]\nnext_hop = "command:/bin/true"\n', 'route."@a.test"', "write"),
+        (
+            '[route."info@a.test"]\nnext_hop = "command:/bin/a"\n[route."INFO@A.test"]\nnext_hop = "command:/bin/b"\n',
+            'route."INFO@A.test"',
+            "keep one of them",
+        ),
+    ],
+)
+def test_what_a_route_for_one_address_cannot_be(text: str, key: str, hint: str) -> None:
+    (mistake,) = mistakes(text)
+    assert mistake[1] == key
+    assert hint in (mistake[3] or "")

@@ -190,7 +190,8 @@ def _target(target: Target) -> str:
 def _end(options: Options, member: ExpandedAddress, sender: Mailbox | None) -> WayEnd:
     rules, domain = options.rules, member.address.domain
     reverse_path = member.owner or sender
-    relay = rules.relay_for(domain, None if reverse_path is None else reverse_path.domain)
+    relay = options.deliver.addresses.find(member.address)
+    relay = relay or rules.relay_for(domain, None if reverse_path is None else reverse_path.domain)
     if relay is None:
         hop, by = f"the MX hosts of {domain}", "no [route] leads it elsewhere"
     else:

@@ -19,7 +19,7 @@ from letterlock.config.local_domains import site
 from letterlock.config.mistakes import Lines
 from letterlock.config.options import ComposedKeys, MetricsOptions, Options, ResolverOptions, default_state_directory
 from letterlock.config.recipient_rule_tables import recipient_rules
-from letterlock.config.rule_tables import rules
+from letterlock.config.rule_tables import address_routes, rules
 from letterlock.config.sending import route_settings, sources
 from letterlock.config.tables import FileTable
 from letterlock.deliver.options import DeliverOptions, Timeouts
@@ -31,6 +31,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.recipient_rules import RecipientRule
 from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
+from letterlock.routing.address_routes import AddressRoutes
 from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.shared_defaults import DROP
 from letterlock.statistics.statistics_options import StatisticsOptions
@@ -48,7 +49,9 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     hostname = keys.hostname or _system_hostname()
     directory = keys.own_directory or default_state_directory()
     content = (keys.memory_octets or content_octets()) // 2  # half for what comes in, half for what goes out
-    receive = _receive(file, keys, hostname, content, recipient_rules(file.rule, source, lines))
+    delimiters = {domain: each.sub_address_delimiter for domain, each in file.local.items()}
+    addresses = address_routes(file.route, delimiters, source, lines)
+    receive = _receive(file, keys, hostname, content, recipient_rules(file.rule, source, lines), addresses)
     workers = (os.cpu_count() or 1) if keys.workers == "auto" else keys.workers
     chosen = _capacity(file, keys, workers, receive.max_connections)
     free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
@@ -78,6 +81,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             file,
             hostname=hostname,
             private_directories=_private(file, source, directory),
+            addresses=addresses,
             max_content_octets=content,
             max_concurrent=chosen.max_concurrent.value,
             max_idle_sessions=chosen.max_idle_sessions.value,
@@ -112,7 +116,12 @@ def _capacity(file: FileTable, keys: ComposedKeys, workers: int, max_connections
 
 
 def _receive(
-    file: FileTable, keys: ComposedKeys, hostname: str, content: int, on_recipients: tuple[RecipientRule, ...]
+    file: FileTable,
+    keys: ComposedKeys,
+    hostname: str,
+    content: int,
+    on_recipients: tuple[RecipientRule, ...],
+    addresses: AddressRoutes,
 ) -> ReceiveOptions:
     databases = {name: each.opened(name) for name, each in file.database.items()}
     tables = {name: each.opened(name, databases) for name, each in file.table.items()}
@@ -130,7 +139,7 @@ def _receive(
         accounts=file.accounts.opened(databases),
         databases=tuple(databases.values()),
         sender_tables=tuple(tables[name] for name in filled(AccountKeys, file).sender_tables),
-        site=site(tables, file.local, file.forwarding),
+        site=site(tables, file.local, file.forwarding, addresses.routes.keys()),
         rate_limits=rate_limits(file.limit),
         dns_lists=dns_lists(file.dns_list),
         recipient_rules=on_recipients,

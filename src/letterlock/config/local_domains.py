@@ -1,7 +1,7 @@
 """`[table."NAME"]`, `[local."example.org"]` and `[forwarding]`: who the recipients of local domains are."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from letterlock.recipients.directory import Directory, LocalDomain, RecipientTab
 from letterlock.recipients.site import LocalSite
 from letterlock.recipients.srs import Srs
 from letterlock.tables.file_table import AliasFileTable
+from letterlock.tables.routed_addresses import RoutedAddresses
 from letterlock.tables.row_table import PARAMETERS, RowTable
 from letterlock.tables.socketmap_table import SocketmapTable
 from letterlock.tables.system_users import SystemUsers
@@ -172,16 +173,23 @@ def check_names(
 
 
 def site(
-    opened: Mapping[str, RecipientTable], locals_: Mapping[str, LocalTable], forwarding: ForwardingTable
+    opened: Mapping[str, RecipientTable],
+    locals_: Mapping[str, LocalTable],
+    forwarding: ForwardingTable,
+    routed: Collection[str] = (),
 ) -> LocalSite | None:
-    """The recipients of the local domains; None when the file says nothing about them."""
+    """The recipients of the local domains; None when the file says nothing about them.
+
+    `routed`: the addresses that have a route, and so exist.
+    """
     srs = forwarding.srs
     if not locals_ and srs is None:
         return None
+    with_route = (RoutedAddresses(routed),) if routed else ()
     domains = {
         domain: LocalDomain(
             aliases=tuple(opened[name] for name in each.aliases),
-            mailboxes=None if each.mailboxes is None else tuple(opened[name] for name in each.mailboxes),
+            mailboxes=None if each.mailboxes is None else (*with_route, *(opened[name] for name in each.mailboxes)),
             catch_all=each.catch_all,
             delimiter=each.sub_address_delimiter,
             strips_sub_addresses=each.strip_sub_addresses,

@@ -20,9 +20,11 @@ from letterlock.config.login_table import LoginTable
 from letterlock.config.mistakes import Lines, wrong
 from letterlock.config.trust_files import system_roots
 from letterlock.deliver.route_settings import RouteSettings
+from letterlock.mail.addresses import InvalidAddress, parse_mailbox
 from letterlock.mail.names import InvalidName, canonical_literal, is_address_literal, is_ip_address, normalise
 from letterlock.policy.implicit import IMPLICIT_PORT
 from letterlock.queue.settle import RetrySchedule
+from letterlock.routing.address_routes import AddressRoutes
 from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
 from letterlock.routing.local_targets import (
     BadFinalHop,
@@ -54,6 +56,18 @@ def _rule_domain(value: object) -> str:
     return domain_name(text)
 
 
+def _route_name(value: object) -> str:
+    """As for rules, or a single address, in lower case."""
+    text = text_of(value)
+    if "@" not in text:
+        return _rule_domain(text)
+    try:
+        mailbox = parse_mailbox(text)
+    except InvalidAddress as error:
+        raise wrong(f"{text!r} is no address: {error}", 'write "info@example.org"') from None
+    return f"{mailbox.local_part.lower()}@{mailbox.domain}"
+
+
 def _literal(text: str) -> str:
     try:
         return canonical_literal(text)
@@ -67,7 +81,7 @@ def _distinct(value: object) -> object:
         known: dict[str, str] = {}
         for written in value:
             try:
-                name = _rule_domain(written)
+                name = _route_name(written)
             except PydanticCustomError:
                 continue  # reported with its place when the key itself is checked
             if name in known:
@@ -77,6 +91,8 @@ def _distinct(value: object) -> object:
 
 
 _RuleDomain = Annotated[str, PlainValidator(_rule_domain, json_schema_input_type=str)]
+_RouteName = Annotated[str, PlainValidator(_route_name, json_schema_input_type=str)]
+ByRoute = Annotated[dict[_RouteName, _T], BeforeValidator(_distinct), Field(max_length=MAX_RULES)]
 ByDomain = Annotated[dict[_RuleDomain, _T], BeforeValidator(_distinct), Field(max_length=MAX_RULES)]
 
 
@@ -292,7 +308,7 @@ class RouteTable(RouteKeys):
             raise wrong("ignore_ehlo counts for servers only", "remove it", at="ignore_ehlo")
         for key in _OF_COMMANDS:
             if key in written and not isinstance(hop, CommandHop):
-                raise wrong(f"{key} counts with a command: only", "remove it", at=key)
+                raise wrong(f"{key} counts for command: only", "remove it", at=key)
         if isinstance(hop, LmtpHost) and "implicit_tls" in written:
             raise wrong("LMTP goes to another host with STARTTLS only", "remove it", at="implicit_tls")
         if isinstance(hop, LmtpHost) and self.port is not None:
@@ -318,7 +334,7 @@ def rules(
     """The tables as the policy wants them."""
 
     def placed(table: str, names: Iterable[str]) -> dict[str, str]:
-        found = {_rule_domain(path[1]): line for path, line in lines.items() if len(path) == 2 and path[0] == table}
+        found = {_route_name(path[1]): line for path, line in lines.items() if len(path) == 2 and path[0] == table}
         return {name: f"{source}:{found[name]}" if name in found else source for name in names}
 
     of_domain, of_sender, of_route = placed("domain", domains), placed("sender", senders), placed("route", routes)
@@ -326,9 +342,35 @@ def rules(
     return Rules(
         {name: _rule(name, table, of_domain[name]) for name, table in domains.items()},
         {name: _rule(name, table, of_sender[name]) for name, table in senders.items()},
-        {name: _relay(name, table, of_route[name]) for name, table in routes.items()},
+        {name: _relay(name, table, of_route[name]) for name, table in routes.items() if "@" not in name},
         {name: _relay(name, table, of_sender_route[name]) for name, table in sender_routes.items()},
     )
+
+
+def address_routes(
+    routes: Mapping[str, RouteTable], delimiters: Mapping[str, str], source: str, lines: Lines
+) -> AddressRoutes:
+    """The routes of single addresses; `delimiters` are those of local domains."""
+    placed = {_route_name(path[1]): line for path, line in lines.items() if len(path) == 2 and path[0] == "route"}
+    found = {name: table for name, table in routes.items() if "@" in name}
+    made = {
+        name: _relay(name, table, f"{source}:{placed[name]}" if name in placed else source)
+        for name, table in found.items()
+    }
+    return AddressRoutes(made, delimiters)
+
+
+def check_address_routes(routes: Mapping[str, RouteTable]) -> None:
+    """What a route of a single address may say. Raises a mistake."""
+    for name, table in routes.items():
+        if "@" not in name:
+            continue
+        if not isinstance(table.next_hop, FinalHop):
+            hint = f'write "maildir:/PATH", "command:/PATH" or "lmtp:/SOCKET"; or, to go elsewhere, an alias for {name}'
+            why = "a single address can only be led to a place on this machine"
+            raise wrong(why, hint, at=("route", name, "next_hop"))
+        if others := sorted(table.model_fields_set - {"next_hop", "create_mailboxes", *_OF_COMMANDS}):
+            raise wrong(f"{others[0]} counts for whole domains only", "remove it", at=("route", name, others[0]))
 
 
 def _rule(domain: str, table: RuleTable, source: str) -> DestinationRule:

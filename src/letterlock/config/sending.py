@@ -20,7 +20,9 @@ def route_settings(file: FileTable) -> SettingsByRoute:
     usual = filled(RouteSettings, file, schedule=filled(RetrySchedule, file))
     return SettingsByRoute(
         usual=usual,
-        routes=DomainTable({domain: _of_route(table, usual) for domain, table in file.route.items()}),
+        routes=DomainTable(
+            {domain: _of_route(table, usual) for domain, table in file.route.items() if "@" not in domain}
+        ),
         by_sender=DomainTable({domain: _of_route(table, usual) for domain, table in file.sender_route.items()}),
         max_concurrent=_max_concurrent(file.route),
     )

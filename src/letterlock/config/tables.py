@@ -24,11 +24,13 @@ from letterlock.config.options import CONSUMERS, ComposedKeys
 from letterlock.config.recipient_rule_tables import MAX_RULES, MatchTable, RecipientRuleTable
 from letterlock.config.rule_tables import (
     ByDomain,
+    ByRoute,
     RouteTable,
     RuleExceptionTable,
     RuleTable,
     SenderRouteTable,
     SenderTable,
+    check_address_routes,
 )
 from letterlock.keys import declared
 from letterlock.net.tls import ServerContext
@@ -170,7 +172,7 @@ class FileTable(TopKeys):
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
     dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
-    route: ByDomain[RouteTable] = Field({})
+    route: ByRoute[RouteTable] = Field({})
     sender_route: ByDomain[SenderRouteTable] = Field({})
     database: dict[str, DatabaseTable] = Field({}, max_length=100)
     table: dict[str, LookupTable] = Field({}, max_length=1000)
@@ -183,6 +185,7 @@ class FileTable(TopKeys):
 
     @model_validator(mode="after")
     def _tables_exist(self) -> "FileTable":
+        check_address_routes(self.route)
         check_names(self.table, self.local, self.database)
         check_accounts(self.accounts, self.table, self.database)
         for number, each in enumerate(self.listener):

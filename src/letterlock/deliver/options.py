@@ -5,6 +5,7 @@ from typing import Annotated
 
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
+from letterlock.routing.address_routes import AddressRoutes
 from letterlock.sasl.client_login import Credentials
 from letterlock.shares import DIVIDED, EACH
 from letterlock.smtp.client_steps import Step
@@ -72,11 +73,12 @@ class DeliverOptions:
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
     `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `ignore_ehlo`: keywords of
     EHLO replies that are read as if they were not there. `login`: who logs in at the relay host. A command must not see
-    what is in `private_directories`.
+    what is in `private_directories`. Recipients with a route in `addresses` get their mail there.
     """
 
     hostname: str
     private_directories: tuple[str, ...] = ()
+    addresses: AddressRoutes = field(default_factory=AddressRoutes)
     port: Annotated[
         int,
         Key("delivery.port", "Port of the MX hosts; TLSA records are asked for this port.", least=1, most=65535),

@@ -71,7 +71,7 @@ def _target(item: str) -> Target:
     plain = item[1:-1].replace('\\"', '"') if item.startswith('"') and item.endswith('"') else item
     lower = plain.lower()
     if plain.startswith("|"):
-        raise BadEntry('a command: write a route for the address instead, with next_hop = "command:PATH"')
+        raise BadEntry('a command is not run from here: add [route."ADDRESS"] with next_hop = "command:PATH"')
     if lower.startswith(":include:"):
         return _include(plain[len(":include:") :].strip())
     if lower.startswith(("error:", ":fail:")):
@@ -79,7 +79,7 @@ def _target(item: str) -> Target:
     if plain in ("/dev/null", ":blackhole:"):
         return Discard()
     if plain.startswith("/"):
-        raise BadEntry('a file: write a route for the address instead, with next_hop = "maildir:PATH"')
+        raise BadEntry('a file is not written from here: add [route."ADDRESS"] with next_hop = "maildir:PATH"')
     return _address(plain if "@" in plain and not item.endswith('"') else item)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from letterlock.deliver.attempt import attempt
+from letterlock.deliver.apart import attempt_whole
 from letterlock.deliver.contents import MEMORY, Contents
 from letterlock.deliver.handshake_slots import Busy
 from letterlock.deliver.options import DeliverOptions, Timeouts
@@ -426,7 +426,7 @@ class Deliverer:
             if body is None:
                 return None
             ports, options = self._ways.of(task.lease.next_hop, task.envelope.sender_domain)
-            return await attempt(task, body, ports=ports, options=options, pool=self._pool)
+            return await attempt_whole(task, body, ports=ports, options=options, pool=self._pool)
         except Busy as busy:
             await self._park(replace(task, lease=kept.lease), busy)
         except LeaseLost:

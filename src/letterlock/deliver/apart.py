@@ -1,0 +1,76 @@
+"""One attempt at one task, of which some recipients have a place of their own on this machine."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from letterlock.deliver import outcomes
+from letterlock.deliver.attempt import attempt
+from letterlock.deliver.local.delivery import deliver_locally
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.session import Ports
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import Body, ContentLost
+from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
+from letterlock.routing.local_targets import FinalHop
+
+
+async def attempt_whole(
+    task: DeliveryTask, body: Body, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
+) -> Attempt:
+    """As `attempt`, for all recipients, those with a route of their own included.
+
+    The others come first: when they have to wait for a busy host, nothing was delivered yet. Raises HostBusy,
+    ContentLost, both only when nothing was delivered.
+    """
+    apart = options.addresses.apart(task.recipients) if options.addresses else {}
+    if not apart:
+        return await attempt(task, body, ports=ports, options=options, pool=pool)
+    own = {recipient for recipients in apart.values() for recipient in recipients}
+    made: list[Attempt] = []
+    if others := tuple(each for each in task.recipients if each not in own):
+        made.append(await attempt(replace(task, recipients=others), body, ports=ports, options=options, pool=pool))
+    for route, recipients in apart.items():
+        if route.final is not None:
+            part = replace(task, recipients=recipients)
+            made.append(await _locally(part, body, route.final, ports, options, pool, is_first=not made))
+    return _together(task.recipients, made)
+
+
+async def _locally(
+    task: DeliveryTask,
+    body: Body,
+    final: FinalHop,
+    ports: Ports,
+    options: DeliverOptions,
+    pool: SessionPool | None,
+    *,
+    is_first: bool,
+) -> Attempt:
+    try:
+        return await deliver_locally(task, body, final, ports=ports, options=options, pool=pool)
+    except ContentLost as lost:
+        if is_first:
+            raise
+        now = ports.clock.now()
+        waiting = tuple(outcomes.deferred(each, "4.3.0", f"{final}: {lost}") for each in task.recipients)
+        return Attempt(
+            message_id=task.envelope.id,
+            next_hop=task.lease.next_hop,
+            started_at=now,
+            ended_at=now,
+            outcomes=waiting,
+            host=str(final),
+        )
+
+
+def _together(recipients: Sequence[Mailbox], made: Sequence[Attempt]) -> Attempt:
+    """One attempt of several: what is known of sessions is that of the first, which went the farthest away."""
+    first, *others = made
+    found: dict[Mailbox, RecipientOutcome] = {each.recipient: each for part in made for each in part.outcomes}
+    return replace(
+        first,
+        ended_at=max(part.ended_at for part in made),
+        outcomes=tuple(found[each] for each in recipients),
+        reasons=(*first.reasons, *(reason for part in others for reason in part.reasons)),
+    )
