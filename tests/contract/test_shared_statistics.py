@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -168,6 +169,44 @@ async def test_it_survives_a_restart(tmp_path: Path) -> None:
     store = StatisticsStore.open(tmp_path)
     assert [each.attempts for each in await store.totals(Grain.DAY, *EVER)] == [4]
     await store.close()
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from letterlock.state.statistics_rows import DeliveryShape, KeptPeriods
+from letterlock.state.statistics_store import StatisticsKey, StatisticsStore
+
+async def main():
+    store = StatisticsStore.open(Path(sys.argv[1]))
+    for number in range(10**6):
+        key = StatisticsKey(int(sys.argv[2]), f"d{number % 50}.example", DeliveryShape("delivered", protection="clear"))
+        await store.add({key: 1}, KeptPeriods(48, 60, 12, 10), float(sys.argv[2]))
+        if number == 20:
+            print("writing", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_worker_that_is_killed_leaves_whole_transactions_and_others_go_on(tmp_path: Path) -> None:
+    ours = StatisticsStore.open(tmp_path)
+    writing = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(tmp_path), str(NOON), stdout=asyncio.subprocess.PIPE
+    )
+    assert writing.stdout is not None
+    assert await writing.stdout.readline() == b"writing\n"
+    writing.kill()
+    await writing.wait()
+    await ours.add({key("a.example"): 1}, KEPT, NOON)
+    totals = {grain: sum(each.attempts for each in await ours.totals(grain, *EVER)) for grain in Grain}
+    assert len(set(totals.values())) == 1, "each write is in all periods, or in none"
+    assert totals[Grain.HOUR] > 21
+    await ours.close()
+    with closing(sqlite3.connect(tmp_path / STATISTICS_FILE)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        named = db.execute("SELECT sum(attempts) FROM rollup WHERE grain = 0").fetchone()[0]
+        assert named == totals[Grain.HOUR], "what is named and what is not are the total"
 
 
 async def test_what_could_not_be_written_leaves_nothing_behind(

@@ -158,7 +158,7 @@ def delivered(made: Attempt) -> bool:
     return all(each.kind is OutcomeKind.DELIVERED for each in made.outcomes)
 
 
-async def test_an_open_port_is_used_and_no_smtp_byte_comes_before_tls(
+async def test_rfc8314_3_an_open_port_is_used_and_no_smtp_byte_comes_before_tls(
     dialer: PortDialer, announcing: Announcing, context: ServerContext
 ) -> None:
     server = Wrapped(context)
@@ -210,7 +210,7 @@ async def test_kept_sessions_are_found_by_their_own_port_too(
         ("refuses us", ImplicitTry.UNREACHABLE, 0.0),
     ],
 )
-async def test_one_bounded_race_per_host_and_no_more(
+async def test_rfc8305_5_one_bounded_race_per_host_and_no_more(
     dialer: PortDialer,
     announcing: Announcing,
     context: ServerContext,
@@ -282,7 +282,7 @@ async def test_messages_that_come_together_have_one_race(
     [b"530 5.7.0 Authentication required\r\n", b"554 5.7.1 Client host rejected\r\n", b"550 Access denied\r\n"],
 )
 @pytest.mark.parametrize("command", ["MAIL", "RCPT"])
-async def test_a_server_that_wants_a_login_is_remembered_and_costs_nothing_next_time(
+async def test_rfc4954_6_a_server_that_wants_a_login_is_remembered_and_costs_nothing_next_time(
     dialer: PortDialer,
     announcing: Announcing,
     context: ServerContext,
@@ -327,7 +327,7 @@ async def test_what_was_delivered_there_is_not_delivered_again(
     assert [line for line in usual.secret if line.startswith("RCPT")] == ["RCPT TO:<bob@example.org>"]
 
 
-async def test_dane_at_the_usual_port_is_never_traded_for_less(
+async def test_rfc7672_2_2_3_dane_at_the_usual_port_is_never_traded_for_less(
     dialer: PortDialer, credential: Credential, context: ServerContext
 ) -> None:
     dialer.at = {25: Server(context), 465: Wrapped(context)}
@@ -337,7 +337,7 @@ async def test_dane_at_the_usual_port_is_never_traded_for_less(
     assert dialer.ports == [25], "an SRV record alone proves nothing of the server there"
 
 
-async def test_a_closed_port_does_not_soften_dane(dialer: PortDialer, context: ServerContext) -> None:
+async def test_rfc7672_2_2_a_closed_port_does_not_soften_dane(dialer: PortDialer, context: ServerContext) -> None:
     dialer.at = {25: Server()}
     world = Announcing(by_port={25: wrong_tlsa(25), 465: wrong_tlsa()})
     made = await tried(dialer, world)
@@ -438,7 +438,9 @@ async def test_where_starttls_fails_implicit_tls_has_all_its_time(
         assert time.now - began == pytest.approx(IMPLICIT_SECONDS)
 
 
-async def test_a_route_with_implicit_tls_never_speaks_in_clear(dialer: PortDialer, context: ServerContext) -> None:
+async def test_rfc8314_3_a_route_with_implicit_tls_never_speaks_in_clear(
+    dialer: PortDialer, context: ServerContext
+) -> None:
     there = Wrapped(context)
     dialer.at = {25: there}
     world = Announcing(relay=RelayHost(domain="example.org", source="t.toml:1", implicit_tls=True))
