@@ -92,12 +92,12 @@ def test_capabilities() -> None:
     [("SIZE", 0), ("size 5", 5), ("SIZE x", 0), ("SIZE -1", 0), ("SIZE ²", 0), ("SIZE " + "9" * 5000, 0)],
 )
 def test_rfc1870_size(line: str, size: int) -> None:
-    assert parse_capabilities(["mx", line]).size == size
+    assert parse_capabilities(("mx", line)).size == size
 
 
 def test_the_first_line_of_an_ehlo_reply_offers_nothing() -> None:
-    assert parse_capabilities(["STARTTLS"]) == Capabilities()
-    assert parse_capabilities(["mx", "", " ", "starttls now"]).starttls
+    assert parse_capabilities(("STARTTLS",)) == Capabilities()
+    assert parse_capabilities(("mx", "", " ", "starttls now")).starttls
 
 
 def test_ehlo_refused_then_helo() -> None:

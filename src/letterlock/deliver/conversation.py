@@ -230,7 +230,7 @@ class Conversation:
         try:
             if self._client.state in (ClientState.GREETED, ClientState.READY):
                 self._client.quit()
-                async with asyncio.timeout(self.timeouts.goodbye):
+                with self._limit.until(self._loop.time() + self.timeouts.goodbye):
                     await self.stream.write(self._client.take_output())
         except (OSError, RemoteProtocolError):
             self.stream.abort()
@@ -246,6 +246,13 @@ class Conversation:
     def limit(self, seconds: float) -> float:
         """The time-out, cut to what the whole session has left."""
         return max(0.0, min(seconds, self._deadline - self._loop.time()))
+
+    def within(self, seconds: float) -> Limit:
+        """The limit of a wait of at most so many seconds, which ends with the session: `with within(...): await ...`.
+
+        Raises TimeoutError.
+        """
+        return self._limit.until(self._loop.time() + self.limit(seconds))
 
     def _refuse_if_over(self) -> None:
         if self._client.fault is not None:

@@ -45,6 +45,10 @@ async def connect(
     head_start_seconds: float = HEAD_START_SECONDS,
 ) -> Race:
     """Connect to one of the addresses, in this order of preference; each may take `limit_seconds`. Never raises."""
+    if len(addresses) == 1:  # mostly: nobody to race with needs no task
+        [address] = addresses
+        result = await _dial(address, port, dialer, limit_seconds)
+        return Race(failed=((address, result),)) if isinstance(result, str) else Race(address=address, stream=result)
     waiting = deque(addresses)
     dialling: dict[asyncio.Task[Stream | str], str] = {}
     failed: list[tuple[str, str]] = []

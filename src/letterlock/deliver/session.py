@@ -24,7 +24,7 @@ from letterlock.policy.judge import judge, judge_extensions, next_requirement
 from letterlock.ports import Clock, Dialer, Stream
 from letterlock.routing.routes import NextHop
 from letterlock.smtp.client import SmtpClient
-from letterlock.smtp.client_events import Greeted, HelloAnswered, TlsAnswered, TlsGoAhead
+from letterlock.smtp.client_events import Event, Greeted, HelloAnswered, TlsAnswered, TlsGoAhead
 
 _T = TypeVar("_T")
 
@@ -181,8 +181,9 @@ async def open_session(
     timeouts = options.timeouts
     deadline = asyncio.get_running_loop().time() + timeouts.session
     try:
-        async with asyncio.timeout(timeouts.connect):
-            stream = stream or await ports.dialer.dial(address, options.port)
+        if stream is None:
+            async with asyncio.timeout(timeouts.connect):
+                stream = await ports.dialer.dial(address, options.port)
     except TimeoutError:
         text = f"no connection within {timeouts.connect:.0f} seconds"
         return Unreachable(status="4.4.1", text=text, connected_at=None)
@@ -216,6 +217,8 @@ class _Opening:
         self._login = options.login
         self._compatible = compatible
         self._connected_at = ports.clock.now()
+        self._said_helo = False
+        self._tls_answered: TlsAnswered | None = None
 
     async def run(self) -> OpenResult:
         opened = False
@@ -243,12 +246,11 @@ class _Opening:
         if not isinstance(verdict, Cleared):
             return NotCleared(verdict=verdict, evidence=evidence, connected_at=self._connected_at)
         handshake = evidence.handshake if isinstance(evidence.handshake, Completed) else None
-        if implicit:
-            await self._be_greeted()
-        elif handshake is not None:
-            self._conversation.command(self._conversation.client.tls_established)
         if handshake is not None:
-            await self._say_hello()
+            if not implicit:
+                self._conversation.command(self._conversation.client.tls_established)
+                self._conversation.command(self._conversation.client.hello)
+            await self._conversation.exchange(self._hear)
         offered = self._conversation.client.capabilities.requiretls
         extended = judge_extensions(verdict, evidence, requiretls_offered=offered)
         if not isinstance(extended, Cleared):
@@ -264,42 +266,52 @@ class _Opening:
         )
 
     async def _explicit_tls(self) -> SessionEvidence:
-        await self._be_greeted()
-        await self._say_hello()
+        await self._conversation.exchange(self._hear)
         return await self._starttls()
 
     async def _implicit_tls(self) -> SessionEvidence:
         """TLS that nobody had to offer, and nobody could strip."""
         return self._evidence(StartTls.IMPLICIT, handshake=await self._shake_hands())
 
-    async def _be_greeted(self) -> None:
-        greeted = await self._conversation.expect(Greeted)
-        _insist(greeted.reply.positive, "refused to talk to us", greeted.reply)
+    def _hear(self, event: Event) -> bool:
+        """Answer what the server says until it is time for TLS, or for mail; whether more is to be heard."""
+        match event:
+            case Greeted(reply=reply):
+                _insist(reply.positive, "refused to talk to us", reply)
+                self._conversation.command(self._conversation.client.hello)
+                return True
+            case HelloAnswered():
+                return self._hello_answered(event)
+            case TlsAnswered():
+                self._tls_answered = event
+                return False
+        raise TypeError(f"the client gave {event!r} before there was mail")
 
-    async def _say_hello(self) -> None:
-        """EHLO; HELO only in clear, to a server that does not know EHLO, where nothing demands TLS.
+    def _hello_answered(self, answered: HelloAnswered) -> bool:
+        """HELO after EHLO only in clear, to a server that does not know EHLO, where nothing demands TLS.
 
         A server that knows neither is not one that a message can be sent to. Where TLS is demanded, one that does not
         know EHLO is left to the policy: it does not offer STARTTLS.
         """
-        client = self._conversation.client
-        self._conversation.command(client.hello)
-        answered = await self._conversation.expect(HelloAnswered)
-        if answered.capabilities is None and _does_not_know(answered.reply) and not (client.secure or client.lmtp):
-            if self._requirement.encryption is Encryption.MANDATORY:
-                return
+        client, wanted = self._conversation.client, self._requirement.encryption
+        unknown = answered.capabilities is None and _does_not_know(answered.reply) and not self._said_helo
+        if unknown and not (client.secure or client.lmtp):
+            if wanted is Encryption.MANDATORY:
+                return False
+            self._said_helo = True
             self._conversation.command(client.hello_without_extensions)
-            answered = await self._conversation.expect(HelloAnswered)
+            return True
         _insist(answered.capabilities is not None, "refused our EHLO", answered.reply)
+        if client.secure or wanted is Encryption.NONE or not client.capabilities.starttls:
+            return False
+        self._conversation.command(client.start_tls)
+        return True
 
     async def _starttls(self) -> SessionEvidence:
-        client = self._conversation.client
-        if self._requirement.encryption is Encryption.NONE:
-            return self._evidence(StartTls.NOT_TRIED)
-        if not client.capabilities.starttls:
-            return self._evidence(StartTls.NOT_OFFERED)
-        self._conversation.command(client.start_tls)
-        answered = await self._conversation.expect(TlsAnswered)
+        answered = self._tls_answered
+        if answered is None:
+            untried = self._requirement.encryption is Encryption.NONE
+            return self._evidence(StartTls.NOT_TRIED if untried else StartTls.NOT_OFFERED)
         match answered.go_ahead:
             case TlsGoAhead.REFUSED:
                 return self._evidence(StartTls.REFUSED, refusal=answered.reply)
@@ -311,7 +323,7 @@ class _Opening:
         conversation, seconds = self._conversation, self._conversation.timeouts.handshake
         stream: Stream = conversation.stream
         try:
-            async with asyncio.timeout(conversation.limit(seconds)):
+            with conversation.within(seconds):
                 conversation.stream, handshake = await self._ports.dialer.start_tls(
                     stream, self._server_name(), compatible=self._compatible
                 )

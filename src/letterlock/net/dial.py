@@ -1,6 +1,7 @@
 """Outgoing TCP connections, as ports.Dialer."""
 
 import asyncio
+import functools
 import ipaddress
 import socket
 
@@ -23,7 +24,7 @@ class TcpDialer:
 
         One of a family without a source address, while the other has one, is not dialled: that is an OSError too.
         """
-        family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+        family = _family(address)
         if not self._source.reaches(address):
             raise OSError(f"mail is sent from {self._source} only")
         connection = socket.socket(family, socket.SOCK_STREAM)
@@ -34,7 +35,7 @@ class TcpDialer:
                 connection.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
                 connection.bind(socket_address(source, 0))
             await asyncio.get_running_loop().sock_connect(connection, socket_address(address, port))
-            return TcpStream(connection)
+            return TcpStream(connection, address)
         except BaseException:
             connection.close()
             raise
@@ -44,3 +45,9 @@ class TcpDialer:
     ) -> tuple[Stream, Completed | HandshakeFailed]:
         """TLS over a stream that said 220 to STARTTLS; see `letterlock.net.tls.start_tls`."""
         return await tls.start_tls(stream, sni, compatible=compatible)
+
+
+@functools.lru_cache(maxsize=1024)
+def _family(address: str) -> socket.AddressFamily:
+    """The family of an IP address. Raises ValueError for anything else: a name would be looked up."""
+    return socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET

@@ -24,7 +24,7 @@ class TcpStream:
     """
 
     def __init__(self, connection: socket.socket, peer: str | None = None) -> None:
-        """`peer`: the IP address of the client behind the proxy that connected."""
+        """`peer`: its IP address where that is known already, or that of the client behind the proxy that connected."""
         try:
             connection.setblocking(False)
             if connection.family != socket.AF_UNIX:
@@ -181,10 +181,11 @@ class TcpStream:
         self._unwatch()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(_dropped())
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a waiting writer
         if not self._writing:
             self._socket.close()
+            return
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the waiting writer, who closes
 
     def _discard(self) -> None:
         with suppress(BlockingIOError):

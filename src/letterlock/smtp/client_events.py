@@ -1,6 +1,7 @@
 """The events that the SMTP client reports to its driver, its exceptions, and a server's capabilities."""
 
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Sequence
 from enum import StrEnum
 
 from letterlock.frozen import frozen_dataclass
@@ -42,7 +43,8 @@ class Capabilities:
     keywords: frozenset[str] = frozenset()
 
 
-def parse_capabilities(lines: Sequence[str], ignored: Collection[str] = ()) -> Capabilities:
+@functools.lru_cache(maxsize=256)  # a session hears two of them, and servers say the same to everybody
+def parse_capabilities(lines: tuple[str, ...], ignored: frozenset[str] = frozenset()) -> Capabilities:
     """Read the lines of an EHLO reply; the first one only greets. What cannot be understood counts as not offered.
 
     `ignored`: keywords, in capitals, that are read as if they were not there.
