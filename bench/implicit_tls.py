@@ -164,7 +164,13 @@ async def measure(case: str | None, context: ServerContext) -> tuple[float, floa
     async with AsyncExitStack() as stack:
         usual = await stack.enter_async_context(serving(Server(context)))
         announced = None if case is None else await stack.enter_async_context(where(case, context))
-        options = DeliverOptions(hostname="client.example", port=usual, implicit_tls=case is not None, idle_seconds=0.0)
+        options = DeliverOptions(
+            hostname="client.example",
+            port=usual,
+            implicit_tls=case is not None,
+            implicit_port=announced or 0,
+            idle_seconds=0.0,
+        )
         ports = Ports(
             discoverer=SrvDiscoverer(announced),
             dialer=TcpDialer(),

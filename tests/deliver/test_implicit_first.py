@@ -346,10 +346,9 @@ async def test_rfc7672_2_2_a_closed_port_does_not_soften_dane(dialer: PortDialer
 
 
 async def test_a_signed_srv_record_announces_a_port(dialer: PortDialer, context: ServerContext) -> None:
-    dialer.at = {4650: Wrapped(context), 25: Server()}
-    srv = answer("_smtp-tls._tcp.example.org", "SRV", f"0 1 4650 {HOST}.", security=Security.SECURE)
-    made = await tried(dialer, Announcing(srv=srv))
-    assert (made.port, made.implicit) == (4650, ImplicitTry.OPENED)
+    dialer.at = {465: Wrapped(context), 25: Server()}
+    made = await tried(dialer, Announcing(srv=SRV))
+    assert (made.port, made.implicit) == (465, ImplicitTry.OPENED)
     assert made.achieved is not None
     assert made.achieved.level is Level.ENCRYPTED
 
@@ -363,9 +362,10 @@ async def test_a_signed_srv_record_announces_a_port(dialer: PortDialer, context:
         answer("_smtp-tls._tcp.example.org", "SRV", "0 1 465 other.example.", security=Security.SECURE),
         answer("_smtp-tls._tcp.example.org", "SRV", "0 0 0 .", security=Security.SECURE),
         answer("_smtp-tls._tcp.example.org", "SRV", f"0 1 25 {HOST}.", security=Security.SECURE),
+        answer("_smtp-tls._tcp.example.org", "SRV", f"0 1 6379 {HOST}.", security=Security.SECURE),
         answer("_smtp-tls._tcp.example.org", "SRV", security=Security.SECURE),
     ],
-    ids=["none", "unsigned", "failed", "another host", "not offered", "STARTTLS", "no data"],
+    ids=["none", "unsigned", "failed", "another host", "not offered", "STARTTLS", "any port", "no data"],
 )
 async def test_nothing_else_announces_one(
     dialer: PortDialer, context: ServerContext, srv: Answer | LookupFailure | None

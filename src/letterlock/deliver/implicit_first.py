@@ -24,7 +24,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.decision import Requirement
 from letterlock.policy.evidence import DestinationEvidence, StartTls, TargetHost
-from letterlock.policy.implicit import IMPLICIT_PORT, announced_port, implicit_requirement, may_announce
+from letterlock.policy.implicit import announced_by_srv, implicit_requirement, may_announce
 from letterlock.policy.reasons import sentence
 from letterlock.queue.sessions import ImplicitTry
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
@@ -101,7 +101,7 @@ class ImplicitFirst:
         self.came_to: ImplicitTry | None = None
         self._ports = ports
         self.by_route = False  # whether the operator's route says that TLS comes first
-        self._searches = options.implicit_tls
+        self._searches, self._port = options.implicit_tls, options.implicit_port
         self._useless = useless
 
     async def offer(
@@ -114,11 +114,10 @@ class ImplicitFirst:
         host, named = target.host, evidence.relay is not None and evidence.relay.port is not None
         if named or evidence.lmtp or not may_announce(target) or self._useless.has(host.name, self._ports.clock.now()):
             return None
-        by_srv = announced_port(evidence, host.name)
-        port = by_srv or IMPLICIT_PORT
+        port = self._port
         there = await self._ports.discoverer.host(host, port)
         found = self._ports.decision_cache.required(evidence, there, demand)
-        required = implicit_requirement(usual, found, by_srv=by_srv is not None)
+        required = implicit_requirement(usual, found, by_srv=announced_by_srv(evidence, host.name, port))
         if required is None:
             return None
         return ImplicitOffer(host=host.name, port=port, target=there, requirement=required)

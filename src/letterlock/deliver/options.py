@@ -5,6 +5,7 @@ from typing import Annotated
 
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
+from letterlock.policy.implicit import IMPLICIT_PORT
 from letterlock.routing.address_routes import AddressRoutes
 from letterlock.sasl.client_login import Credentials
 from letterlock.shares import DIVIDED, EACH
@@ -72,7 +73,8 @@ class DeliverOptions:
     what is being sent, which counts twice; one delivery may always go on. A lease lasts
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,
     `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `ignore_ehlo`: keywords of
-    EHLO replies that are read as if they were not there. `login`: who logs in at the relay host. A command must not see
+    EHLO replies that are read as if they were not there. `login`: who logs in at the relay host.
+    `implicit_port`: where implicit TLS can be announced; another for a laboratory. A command must not see
     what is in `private_directories`. Recipients with a route in `addresses` get their mail there.
     """
 
@@ -134,4 +136,5 @@ class DeliverOptions:
             restart=True,
         ),
     ] = False
+    implicit_port: int = IMPLICIT_PORT
     timeouts: Timeouts = field(default_factory=Timeouts)

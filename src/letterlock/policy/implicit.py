@@ -24,15 +24,20 @@ def may_announce(target: TargetHost) -> bool:
     return target.address_security is Security.SECURE
 
 
-def announced_port(evidence: DestinationEvidence, host: str) -> int | None:
-    """The port for implicit TLS of one of the MX hosts, by signed SRV records; the usual port stands for STARTTLS."""
+def announced_by_srv(evidence: DestinationEvidence, host: str, port: int) -> bool:
+    """Whether signed SRV records announce implicit TLS at one of the MX hosts, on this very port.
+
+    A record can name any port, and then every domain could make this server connect to any port of any address; so
+    there is one port only.
+    """
     found = evidence.smtp_tls
     if not isinstance(found, Answer) or not found.secure:
-        return None
-    for record in found.records:
-        if isinstance(record, SRV) and record.target.to_text(omit_final_dot=True).lower() == host:
-            return record.port if record.port not in (0, evidence.next_hop.port) else None
-    return None
+        return False
+    return any(
+        record.port == port and record.target.to_text(omit_final_dot=True).lower() == host
+        for record in found.records
+        if isinstance(record, SRV)
+    )
 
 
 def implicit_requirement(
