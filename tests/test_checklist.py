@@ -29,8 +29,10 @@ def _names_section(standard: str, section: str) -> re.Pattern[str]:
     return re.compile(rf"_{standard.replace('RFC ', 'rfc')}_({sections})_")
 
 
-def test_the_standards_of_the_decision_and_of_what_mail_may_hold_are_there() -> None:
+def test_the_standards_of_the_decision_of_what_mail_may_hold_and_of_submission_are_there() -> None:
     assert set(CHECKLIST) == {
         *("RFC 7672", "RFC 7671", "RFC 6698", "RFC 8461", "RFC 8689", "RFC 3207"),
         *("RFC 3030", "RFC 6152", "RFC 6531", "RFC 6533"),
+        *("RFC 5321", "RFC 6409", "RFC 8314", "RFC 3461", "RFC 7505", "RFC 9422"),
+        *("RFC 4954", "RFC 5802", "RFC 7677", "RFC 9266"),
     }

@@ -56,7 +56,7 @@ def test_rfc5321_4_1_1_2_reverse_paths(argument: bytes, mailbox: Mailbox | None)
         (b"FROM:<> SIZE=" + b"9" * 21, 501, "5.5.4"),
         (b"FROM:<> SIZE=1 SIZE=2", 501, "5.5.4"),
         (b"FROM:<> SIZE", 501, "5.5.4"),
-        (b"FROM:<> BODY=BINARYMIME", 501, "5.5.4"),
+        (b"FROM:<> BODY=BINARYMIME", 504, "5.6.1"),
         (b"FROM:<> SMTPUTF8=yes", 555, "5.5.4"),
         (b"FROM:<> UNKNOWN=X", 555, "5.5.4"),
     ],

@@ -56,6 +56,7 @@ LIMITS = {
     "min_free_octets": "[queue] min_free_octets, or a full disk: mail was put off with 452",
     "max_message_octets": "[smtp] max_message_octets: a message was refused",
     "max_line_octets": "[smtp] max_line_octets: a message was refused",
+    "header": "a message whose header section has more than 1 MiB was refused",
     "max_recipients": "[smtp] max_recipients: a recipient was put off with 452",
     "max_hops": "a message with too many Received fields was refused",
     "bad_commands": "a client made too many mistakes",

@@ -23,6 +23,7 @@ LIMITS: Mapping[Reply, str] = {
     TOO_MUCH_MAIL: "rate_octets",
     say.TOO_LARGE: "max_message_octets",
     say.TEXT_LINE_TOO_LONG: "max_line_octets",
+    say.HEADER_TOO_LARGE: "header",
     say.TOO_MANY_RECIPIENTS: "max_recipients",
     say.TOO_MANY_HOPS: "max_hops",
     say.TOO_MANY_ERRORS: "bad_commands",

@@ -275,7 +275,8 @@ def _wish(parameters: dict[str, str | None], name: str, parse: Callable[[str], _
 def _body_type(parameters: dict[str, str | None]) -> BodyType:
     if "BODY" not in parameters:
         return BodyType.SEVEN_BIT
+    word = (parameters["BODY"] or "").upper()
     try:
-        return BodyType((parameters["BODY"] or "").upper())
-    except ValueError:
-        raise BadCommand(say.BAD_PARAMETER) from None
+        return BodyType(word)
+    except ValueError:  # RFC 3030 section 3 has one that we do not offer: its lines need no ends, and dots no doubling
+        raise BadCommand(say.NO_BINARYMIME if word == "BINARYMIME" else say.BAD_PARAMETER) from None

@@ -50,6 +50,7 @@ BAD_HELLO = reply(501, "5.5.4 A domain name or an address literal is needed")
 BAD_MAIL = reply(501, "5.5.4 Syntax: MAIL FROM:<address>")
 BAD_RCPT = reply(501, "5.5.4 Syntax: RCPT TO:<address>")
 BAD_PARAMETER = reply(501, "5.5.4 Malformed or repeated parameter")
+NO_BINARYMIME = reply(504, "5.6.1 BINARYMIME is not offered here; send 8BITMIME, or encode the message")
 UNKNOWN_PARAMETER = reply(555, "5.5.4 Parameter not supported")
 REQUIRETLS_IN_CLEAR = reply(530, "5.7.10 REQUIRETLS needs TLS: STARTTLS first")  # RFC 8689 section 4.1
 NEEDS_SMTPUTF8 = reply(553, "5.6.7 An address beyond ASCII needs SMTPUTF8 in MAIL")  # RFC 6531 section 3.5
