@@ -20,6 +20,8 @@ from letterlock.recipients.directory import MAX_DEPTH, Directory, LocalDomain, T
 from letterlock.recipients.site import LocalSite
 from letterlock.recipients.srs import Srs
 from letterlock.recipients.targets import BadEntry, Discard, Entry, Include, Name, RefusalEntry, Target, parse_targets
+from letterlock.socketmap.netstrings import MAX_REPLY_OCTETS, BadNetstring, NetstringReader, netstring
+from letterlock.socketmap.questions import BadReply, TemporaryReply, read_reply
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from tests.fuzz.address_fuzz import require_sound
 from tests.fuzz.kinds import Case, command, damaged, joined, require_words
@@ -285,10 +287,55 @@ def _require_groups(site: LocalSite, recipient: Mailbox, members: set[Mailbox], 
         assert read_whole_envelope(write_envelope(envelope)) == envelope
 
 
+REPLIES = (
+    b"OK ann, bob@else.test",
+    b"OK ",
+    b"OK",
+    b"NOTFOUND ",
+    b"TEMP try later",
+    b"TIMEOUT ",
+    b"PERM \x1b[2J no",
+    b"OK \xff",
+    b"ok x",
+    b"",
+    b"OK error:550 no",
+    b"OK " + b"a," * 600,
+)
+
+
+def socketmap_case(chance: random.Random) -> str:
+    """What a socketmap server answers, in pieces: what it means does not depend on how it was cut."""
+    whole = netstring(chance.choice(REPLIES))
+    whole = damaged(whole, chance) if chance.random() < 0.5 else whole
+    ends = [_replies(whole, step) for step in (len(whole) or 1, chance.randrange(1, 9))]
+    assert ends[0] == ends[1], whole
+    if ends[0] is None:
+        return "no netstring"
+    for frame in ends[0]:
+        try:
+            text = read_reply(frame)
+            _require_sound(() if text is None else parse_targets(text))
+        except (BadReply, TemporaryReply, BadEntry) as error:
+            require_words(error)
+            return "refused"
+    return "read" if ends[0] else "not whole"
+
+
+def _replies(octets: bytes, step: int) -> list[bytes] | None:
+    reader, found = NetstringReader(MAX_REPLY_OCTETS), list[bytes]()
+    try:
+        for at in range(0, len(octets), step):
+            found += reader.feed(octets[at : at + step])
+    except BadNetstring:
+        return None
+    return found
+
+
 KINDS: dict[str, tuple[int, Case]] = {
     "file": (2, file_case),
     "targets": (3, targets_case),
     "expand": (3, expand_case),
+    "socketmap": (2, socketmap_case),
 }
 run = functools.partial(run_kinds, KINDS)
 

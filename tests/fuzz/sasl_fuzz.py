@@ -9,10 +9,18 @@ import base64
 import contextlib
 import functools
 import random
+import re
 
 from letterlock.accounts.user_file import BadUsers, parse_users
 from letterlock.mail.replies import Reply
 from letterlock.sasl.client_login import Credentials, LoginFailed, ScramLogin, choose
+from letterlock.sasl.dovecot_protocol import (
+    AuthFinding,
+    AuthGreeting,
+    BadAuthLine,
+    auth_request,
+    read_auth_answer,
+)
 from letterlock.sasl.exchange import Accepted, Challenge, CheckPassword, Exchange, NeedCredential, Outcome, Rejected
 from letterlock.sasl.passwords import Login, Plain
 from letterlock.sasl.prepare import MAX_OCTETS, Unprepared, prepare
@@ -258,6 +266,64 @@ def users_case(chance: random.Random) -> str:
 
 # --- sessions ---
 
+DOVECOT = (
+    b"OK\t7\tuser=ann@example.org\tresp=dg==",
+    b"OK\t7\tuser=ann\tnologin\tproxy",
+    b"OK\t7",
+    b"OK\t7\tuser=a\x01tb\x01n\x010\x011",
+    b"CONT\t7\tcj1hYmM=",
+    b"CONT\t7",
+    b"CONT\t-1\t!!",
+    b"FAIL\t7\tuser=ann\ttemp",
+    b"FAIL\t7\tcode=temp_fail\treason=x",
+    b"FAIL\t7\tuser_disabled",
+    b"FAIL\t" + b"9" * 5000,
+    b"OK\t" + "\u0663".encode() + b"\tuser=x",
+    b"MECH\tPLAIN\tplaintext",
+    b"MECH\tSCRAM-SHA-256",
+    b"MECH\tEXTERNAL\tprivate",
+    b"VERSION\t1\t3",
+    b"VERSION\t2\t0",
+    b"DONE",
+    b"COOKIE\t00",
+    b"",
+    b"\t\t",
+    b"\xff\t7",
+)
+
+
+def dovecot_case(chance: random.Random) -> str:
+    """What Dovecot's auth service says, at its beginning and later; and what it is asked."""
+    line = chance.choice(DOVECOT)
+    line = (damaged(line, chance) if chance.random() < 0.6 else line) + b"\n"
+    greeting = AuthGreeting()
+    try:
+        for _ in range(chance.choice((1, 3, 200))):
+            if greeting.feed(chance.choice((line, *(each + b"\n" for each in DOVECOT[12:18])))):
+                break
+        assert all(re.fullmatch(r"[A-Z0-9_-]{1,20}", each) for each in greeting.mechanisms)
+    except BadAuthLine as error:
+        require_words(error)
+    try:
+        request = auth_request(
+            7, "PLAIN", client="192.0.2.1", met_at="x\ny", response=chance.randbytes(chance.choice((0, 9, 13_000)))
+        )
+        assert request.count(b"\n") == 1
+        assert request.endswith(b"\n")
+        answer = read_auth_answer(line)
+    except BadAuthLine as error:
+        require_words(error)
+        return "refused"
+    if answer is None:
+        return "no answer"
+    assert answer.why.isprintable() or not answer.why
+    if answer.finding is AuthFinding.SUCCEEDED:
+        assert answer.user
+        assert answer.user.isprintable()
+        assert len(answer.user.encode()) <= 320
+    return str(answer.finding)
+
+
 LIMITS = ServerLimits(max_message_octets=2000, max_command_octets=12_288, max_recipients=100)
 MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
 
@@ -403,6 +469,7 @@ KINDS: dict[str, tuple[int, Case]] = {
     "name": (3, name_case),
     "users": (2, users_case),
     "session": (6, session_case),
+    "dovecot": (3, dovecot_case),
 }
 run = functools.partial(run_kinds, KINDS)
 

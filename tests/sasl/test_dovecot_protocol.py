@@ -139,6 +139,7 @@ def test_what_dovecot_answers(line: bytes, answer: AuthAnswer | None) -> None:
         b"OK\t1\tuser=a\x01nb\n",
         b"CONT\t1\t!\n",
         b"FAIL\t1\tresp=!\n",
+        b"FAIL\t" + b"9" * 5000 + b"\n",
         b"FAIL\t1",
         b"FAIL\t1\t\xff\n",
         b"",

@@ -19,6 +19,7 @@ _MAJOR = 1  # that is all there has been since Dovecot 1.0
 _MINOR = 2  # the newest without channel binding
 _ESCAPES = {"0": "\0", "1": "\1", "t": "\t", "r": "\r", "n": "\n"}
 _ESCAPED = re.compile("\1(.)", re.DOTALL)
+_NUMBER = re.compile(r"[0-9]{1,10}")  # of a request: 32 bits
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")  # RFC 4422 section 3.1
 
 
@@ -113,7 +114,7 @@ def read_auth_answer(line: bytes) -> AuthAnswer | None:
     word, *fields = _fields(line)
     if word not in (*AuthFinding,):
         return None  # MECH again after a reload, CANCELLED (protocol 1.4), or what a later version adds
-    if not fields or not (fields[0].isascii() and fields[0].isdigit()):
+    if not fields or not _NUMBER.fullmatch(fields[0]):
         raise BadAuthLine("an answer to no request")
     number, finding = int(fields[0]), AuthFinding(word)
     if finding is AuthFinding.CONTINUES:
