@@ -105,9 +105,7 @@ class _Reader:
 
     def _version(self) -> None:
         self._skip()
-        version = self._take(_TOKEN, None)
-        if version and not (version.isascii() and version.isdigit()):
-            raise InvalidResults(f"{version[:20]!r} is not a version")
+        version = _digits(self._take(_TOKEN, None))
         if version and version.lstrip("0") != "1":
             raise UnsupportedVersion(f"version {version[:20]!r} is unknown")
 
@@ -126,7 +124,7 @@ class _Reader:
         if self._peek() == "/":
             self._expect("/")
             self._skip()
-            version = self._take(_TOKEN, "a method's version")
+            version = _digits(self._take(_TOKEN, "a method's version"))
         self._expect("=")
         self._skip()
         result = self._take(_KEYWORD, "a result")
@@ -200,6 +198,13 @@ class _Reader:
             if depth > MAX_COMMENT_DEPTH:
                 break
         raise InvalidResults("a comment does not end")
+
+
+def _digits(version: str) -> str:
+    """A version, or none. Raises InvalidResults."""
+    if version and not (version.isascii() and version.isdigit()):
+        raise InvalidResults(f"{version[:20]!r} is not a version")
+    return version
 
 
 def _unquoted(text: str) -> str:
