@@ -106,7 +106,17 @@ mynetworks = 192.0.2.0/24
 inet_protocols = ipv4
 smtp_tls_security_level = dane-only
 """
+ACCESS_MAIN = """\
+mydestination = example.org
+mynetworks = 127.0.0.0/8 [::1]/128 192.0.2.0/24
+smtpd_recipient_restrictions = check_client_access cidr:@DIR@/clients, permit_mynetworks,
+    check_sender_access hash:@DIR@/senders, permit_sasl_authenticated,
+    check_recipient_access texthash:@DIR@/recipients, check_helo_access hash:@DIR@/senders, reject_unauth_destination
+"""
 TABLES = {
+    "clients": "198.51.100.0/24 REJECT you again\n2001:db8::/32 DUNNO\n",
+    "senders": "spam.example REJECT\nann@spam.example OK\n<> 450 4.7.1 later\n.sub.example 554 5.7.1 no\neve@ REJECT\n",
+    "recipients": "spam.example DISCARD\nold@example.org REJECT gone away\n",
     "sasl_passwd": "[smtp.provider.example]:submission ann:secret-of-ann\n",
     "virtual": "info@example.org ann@example.org\n",
     "tls_policy": "partner.example secure match=mx.partner.example:hostname\n.corp.example encrypt\nold.example may\n"
@@ -208,7 +218,25 @@ async def test_a_relay_for_domains_behind_it(tmp_path: Path) -> None:
     assert len(lost) == 2
 
 
-@pytest.mark.parametrize("main", [DEBIAN_MAIN, SITE_MAIN, RELAY_MAIN])
+async def test_access_tables_become_rules_after_those_for_whom_they_do_not_hold(tmp_path: Path) -> None:
+    made, lost, status = await translated(tmp_path, ACCESS_MAIN)
+    own = ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]
+    assert made["rule"] == [
+        {"match": {"client": "198.51.100.0/24"}, "action": "reject", "text": "you again"},
+        {"match": {"client": own}, "action": "relay"},
+        {"match": {"from": ["spam.example", "*.spam.example"]}, "action": "reject"},
+        {"match": {"from": "*.sub.example"}, "action": "reject", "text": "no"},
+        {"match": {"from": "<>"}, "action": "defer", "text": "later"},
+        {"match": {"user": "*"}, "action": "relay"},
+        {"match": {"to": "old@example.org"}, "action": "reject", "text": "gone away"},
+    ]
+    told = "\n".join(lost)
+    for words in ("2001:db8::/32", "ann@spam.example", "eve@", " recipients: spam.example", "check_helo_access"):
+        assert words in told, words
+    assert status == 1
+
+
+@pytest.mark.parametrize("main", [DEBIAN_MAIN, SITE_MAIN, RELAY_MAIN, ACCESS_MAIN])
 async def test_the_result_is_a_configuration_without_mistakes(tmp_path: Path, main: str) -> None:
     certificate, key = self_signed("mail.example.org").write(tmp_path)
     main = main.replace("/etc/ssl/certs/ssl-cert-snakeoil.pem", str(certificate))

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 
 from letterlock.app.output import json_text
+from letterlock.cli.importing.postfix_access import CHECKS, access_rules
 from letterlock.cli.importing.postfix_addresses import address_of, next_hop_of
 from letterlock.cli.importing.postfix_files import (
     PostfixParameter,
@@ -18,9 +19,11 @@ from letterlock.cli.importing.postfix_files import (
 )
 from letterlock.cli.importing.postfix_names import HARMLESS, HINTS, INHERENT
 from letterlock.cli.importing.translation import Translation, TranslationFate
+from letterlock.config.recipient_rule_tables import WIDEST_PREFIX
 
 PASSWORD_FILE = "/etc/letterlock/smarthost.password"  # noqa: S105  # a place, not a password
 MIN_RECIPIENTS = 100  # RFC 5321 section 4.5.3.1.8
+PERMITS: dict[str, dict[str, object] | None] = {"permit_sasl_authenticated": {"user": "*"}, "permit_mynetworks": None}
 TEXT_TABLES = ("hash", "btree", "lmdb", "cdb", "dbm", "texthash")
 _LEVELS = {"encrypt": "require-tls", "verify": "verify", "secure": "verify", "dane-only": "dane-only"}
 _DEFAULT_LEVELS = ("none", "may", "dane", "half-dane")
@@ -405,22 +408,30 @@ class PostfixTranslator:
             self._for_listeners("milters", names)
             self._done("smtpd_milters", "milter, listener.milters")
         for name in [name for name in self._main if name.endswith("_restrictions") and name not in HARMLESS]:
-            self._restrictions(self._main[name], self.value(name))
+            self._restrictions(self._main[name], self.value(name), in_main=True)
 
     def _for_listeners(self, key: str, names: list[str]) -> None:
         for section in self.made.sections:
             if section.startswith("[listener]"):
                 self.made.set(section, key, names)
 
-    def _restrictions(self, parameter: PostfixParameter, value: str) -> None:
-        """Restrictions hold here, become a policy service, or are lost one by one."""
+    def _restrictions(self, parameter: PostfixParameter, value: str, *, in_main: bool = False) -> None:
+        """Restrictions hold here, become a policy service or rules, or are lost one by one.
+
+        Rules hold for all listeners, and so those of a service in master.cf become none.
+        """
         left = words(value)
         lost: list[str] = []
         services: list[str] = []
+        permitted: list[str] = []
         while left:
             word = left.pop(0)
             if word == "check_policy_service" and left:
                 services.append(left.pop(0))
+            elif word in CHECKS and left and in_main:
+                lost += self._access(parameter, word, left.pop(0), permitted)
+            elif word in PERMITS:
+                permitted.append(word)
             elif word not in INHERENT:
                 takes = word.startswith(("check_", "reject_rbl", "reject_rhsbl", "permit_dnswl"))
                 lost.append(f"{word} {left.pop(0)}" if takes and left else word)
@@ -431,5 +442,41 @@ class PostfixTranslator:
         if lost:
             self.made.note(parameter, TranslationFate.LOST, f"{', '.join(lost)}; the rest holds here anyway")
         else:
-            text = "policy_service" if services else "holds here anyway"
-            self.made.note(parameter, TranslationFate.TRANSLATED if services else TranslationFate.NEEDLESS, text)
+            ruled = f"[rule]#{parameter.name}" in "".join(self.made.sections)
+            text = " and ".join(["policy_service"] * bool(services) + ["rules"] * ruled) or "holds here anyway"
+            fate = TranslationFate.TRANSLATED if services or ruled else TranslationFate.NEEDLESS
+            self.made.note(parameter, fate, text)
+
+    def _access(self, parameter: PostfixParameter, check: str, table: str, permitted: list[str]) -> list[str]:
+        """A table of access(5) as rules, after those for whom it does not hold; what is lost of it."""
+        kind, _, path = table.removeprefix("proxy:").partition(":")
+        text = self._read_table(path) if kind in (*TEXT_TABLES, "cidr") else None
+        if text is None:
+            return [f"{check} {table}"]
+        for each in permitted:
+            match = PERMITS[each] or {"client": self._relaying_networks() or ["127.0.0.0/8", "::1/128"]}
+            self._recipient_rule(f"{parameter.name} {each}", {"match": match, "action": "relay"})
+        permitted.clear()  # they are written once
+        lost = []
+        for number, (key, rule) in enumerate(access_rules(CHECKS[check], text)):
+            if rule is None:
+                lost.append(f"{check} {path}: {key}")
+            else:
+                self._recipient_rule(f"{parameter.name} {check} {path} {number}", rule)
+        return lost
+
+    def _recipient_rule(self, name: str, keys: dict[str, object]) -> None:
+        for key, value in keys.items():
+            self.made.set(f"[rule]#{name}", key, value)
+
+    def _relaying_networks(self) -> list[str]:
+        """What mynetworks has of networks, as far as a rule may relay for them."""
+        found = []
+        for each in words(self.value("mynetworks")):
+            try:
+                network = ipaddress.ip_network(each.replace("[", "").replace("]", ""), strict=False)
+            except ValueError:
+                continue  # noted where it is translated
+            if network.prefixlen >= WIDEST_PREFIX[network.version]:
+                found.append(str(network))
+        return found
