@@ -172,3 +172,36 @@ async def test_the_soa_of_another_zone_is_no_word_on_an_absence() -> None:
     world.change = elsewhere
     found = await world.answer("n1.test", "MX")
     assert (found.security, found.ttl) == (Security.INSECURE, 0)
+
+
+@pytest.mark.parametrize("anchored_at", [".", "test."])
+async def test_no_keys_are_asked_for_of_a_zone_without_ds(anchored_at: str) -> None:
+    root, test, unsigned = Zone(".", key=ZoneKey.make()), Zone("test.", key=ZoneKey.make()), Zone("u.test.")
+    unsigned.add("u.test.", "MX", "10 mx.u.test.")
+    unsigned.add("mx", "A", "192.0.2.1")
+    root.delegate(test)
+    test.delegate(unsigned)
+    for zone in (root, test, unsigned):
+        zone.publish(Validity.around(NOW))
+    names, asked = NameSpace([root, test, unsigned]), list[str]()
+
+    async def transport(wire: bytes, tcp: bool) -> bytes:
+        query = dns.message.from_wire(wire)
+        asked.append(query.question[0].to_text())
+        return names.answer(query).to_wire(max_size=65_535)
+
+    anchor = {".": root, "test.": test}[anchored_at]
+    assert anchor.key is not None
+    ds = f"{anchored_at} IN DS {anchor.key.ds(anchor.origin).to_text()}"
+    resolver = Resolver(transport, anchors=[ds], now=NOW)
+    for name, rdtype in (("u.test", "MX"), ("_mta-sts.u.test", "TXT"), ("mx.u.test", "A"), ("mx.u.test", "AAAA")):
+        found = await resolver.resolve(name, rdtype)
+        assert isinstance(found, Answer)
+        assert found.security is Security.INSECURE
+    assert [each for each in asked if "u.test." in each] == [
+        "u.test. IN MX",
+        "u.test. IN DS",
+        "_mta-sts.u.test. IN TXT",
+        "mx.u.test. IN A",
+        "mx.u.test. IN AAAA",
+    ]

@@ -52,6 +52,7 @@ from letterlock.resolver.signatures import (
 from letterlock.resolver.zone import CutState, Indeterminate, Insecure, Inside, Secure, ZoneState
 
 MAX_PROOFS = 2  # replies that are looked through for a proof that another question did not get
+_TOP_LEVEL_LABELS = 2  # org and the root
 _DS, _DNSKEY, _CNAME = dns.rdatatype.DS, dns.rdatatype.DNSKEY, dns.rdatatype.CNAME
 _NSEC, _NSEC3 = dns.rdatatype.NSEC, dns.rdatatype.NSEC3
 
@@ -79,19 +80,22 @@ class Chain(Inquiry):
     def _way(self, name: dns.name.Name, *, signer: bool = False) -> list[Question]:
         """The DS and DNSKEY RRsets that the way down to a name will probably need and that are not known.
 
-        Most domains have no keys; the keys of those that have any are asked for when their signatures were seen.
+        The anchor has keys, and nearly every top-level domain has. Below these most domains have none: their keys are
+        asked for when their signatures or DS records were seen.
         """
-        questions: list[Question] = []
         anchor = self._anchor_zone(name)
-        for labels in range(len(anchor), len(name) + 1) if anchor is not None else ():
+        if anchor is None:
+            return []
+        questions: list[Question] = []
+        with_keys = max(len(anchor), _TOP_LEVEL_LABELS)
+        for labels in range(len(anchor), len(name) + 1):
             ancestor = ancestor_of(name, labels)
             known = self._zones.get(ancestor, self._now)
             if isinstance(known, Insecure):
                 break
-            if known is None and ancestor != anchor:
+            if known is None and labels > len(anchor):
                 questions.append(Question(ancestor, _DS))
-            keys = labels <= len(anchor) + 1 if anchor is not None else False
-            if known is None and (keys or (signer and labels == len(name))):
+            if known is None and (labels <= with_keys or (signer and labels == len(name))):
                 questions.append(Question(ancestor, _DNSKEY))
         return questions
 
