@@ -64,6 +64,7 @@ class Arms:
 
     `second`: who answers at the second MX host of the domain that has one; None: as at the first. `unusable_tlsa`: the
     domains themselves publish such records. `twice`: the message is sent once before the one that counts.
+    `towards_us`: who is on the path between a client and the server under test as well, at an address and port.
     """
 
     front: MakeFront | None = None
@@ -72,6 +73,7 @@ class Arms:
     dns: MakeLies | None = None
     unusable_tlsa: bool = False
     twice: bool = False
+    towards_us: Callable[[str, int, Tell], Front] | None = None
 
 
 # --- at the MX hosts -------------------------------------------------------------------------------------------------
@@ -293,7 +295,7 @@ ARSENAL: Mapping[Attack, Arms] = MappingProxyType(
         Attack.STARTTLS_REJECTED: Arms(_on_path(partial(attackers.Refuser, reply=attackers.Refuser.NEVER))),
         Attack.CUT_BEFORE_HANDSHAKE: Arms(_on_path(cutters.CutBeforeHandshake)),
         Attack.PLAINTEXT_INJECTED: Arms(_on_path(attackers.Injector)),
-        Attack.COMMANDS_INJECTED: Arms(_on_path(attackers.CommandInjector)),
+        Attack.COMMANDS_INJECTED: Arms(_on_path(attackers.CommandInjector), towards_us=attackers.CommandInjector),
         Attack.CUT_IN_HANDSHAKE: Arms(_on_path(cutters.CutInHandshake)),
         Attack.HANDSHAKE_REFUSED: Arms(_on_path(cutters.HandshakeRefuser)),
         Attack.OLD_TLS: Arms(_impostor(_self_made, old=True)),

@@ -20,6 +20,9 @@ from letterlock.lab.issuing import accept_any_context, make_self_signed
 from letterlock.lab.scenarios import SiteProtection
 from letterlock.lab.world import LIMBO, WITH_STS
 from letterlock.policy.decision import Level
+from letterlock.queue import journal
+from letterlock.queue.observing import Watcher
+from letterlock.queue.tasks import Attempt, DeliveryTask
 from letterlock.routing.routes import NextHop
 from letterlock.state.shared_state import open_state
 
@@ -106,22 +109,61 @@ class OperatorRecord:
     reasons: tuple[dict[str, str], ...]
 
 
+class _FirstAttempts(Watcher):
+    """An observer in the server under test: what it tells its log and its statistics of each first attempt.
+
+    The queue is no witness for this: what was delivered leaves it, and its journal with it.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], asyncio.Future[Mapping[str, Any]]] = {}
+
+    def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:  # noqa: ARG002  # the port's signature
+        """Keep it."""
+        found = self.of(attempt.message_id, attempt.next_hop)
+        if not found.done():
+            found.set_result(journal.record(attempt))
+
+    def of(self, message_id: str, next_hop: str) -> asyncio.Future[Mapping[str, Any]]:
+        """The first attempt of a message at a next hop, once there was one."""
+        return self._found.setdefault((message_id, next_hop), asyncio.get_running_loop().create_future())
+
+
 class Subject:
     """A running server under test, used as its users and its operator use it.
 
     Every message goes to somebody in limbo, too: a domain whose host never answers. That keeps the message in the
-    queue, and with it the journal of what was tried for the recipient that matters.
+    queue.
     """
 
     def __init__(self, server: app.Server) -> None:
         self._server = server
         self._address, self._port = server.smtp_addresses[0]
+        self._attempts = _FirstAttempts()
+        server.observers.add(self._attempts)
 
-    async def submit(self, recipient: str, secret: str, *, requiretls: bool = False) -> str:
-        """Hand over a message with a secret; the id that the server answered. Raises NotAccepted."""
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where it takes mail."""
+        return self._address, self._port
+
+    async def submit(
+        self,
+        recipient: str,
+        secret: str,
+        *,
+        tls: bool = False,
+        requiretls: bool = False,
+        through: tuple[str, int] | None = None,
+    ) -> str:
+        """Hand over a message with a secret, inside TLS if so; the id that the server answered. Raises NotAccepted.
+
+        `through`: connect to an attacker on the path instead.
+        """
         recipients = (recipient, f"nobody@{LIMBO}")
         try:
-            return await asyncio.to_thread(_submit, self._address, self._port, recipients, secret, requiretls)
+            place = through or self.place
+            return await asyncio.to_thread(_submit, place, recipients, secret, tls=tls, requiretls=requiretls)
         except OSError as error:
             raise NotAccepted(f"the server under test did not take a message for {recipient}: {error}") from error
 
@@ -130,19 +172,18 @@ class Subject:
         next_hop = recipient.partition("@")[2]
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                while True:
-                    for attempt in await self._server.store.attempts(message_id):
-                        if attempt["next_hop"] == next_hop:
-                            return _record(attempt)
-                    await asyncio.sleep(POLL_SECONDS)
+                return _record(await asyncio.shield(self._attempts.of(message_id, next_hop)))
         return None
 
     async def is_queued(self, message_id: str, recipient: str) -> bool:
-        """Whether the recipient is still waiting in the queue."""
-        message = await self._server.store.message(message_id)
-        return message is not None and any(
-            str(each.recipient) == recipient and each.state == "queued" for each in message.recipients
-        )
+        """Whether the recipient is still waiting in the queue, once what became of the first attempt is settled."""
+        while True:
+            message = await self._server.store.message(message_id)
+            recipients = message.recipients if message is not None else ()
+            state = next((each.state for each in recipients if str(each.recipient) == recipient), None)
+            if state != "leased":
+                return state == "queued"
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _record(attempt: Mapping[str, Any]) -> OperatorRecord:
@@ -191,16 +232,16 @@ async def running_subject(box: Box) -> AsyncIterator[Subject]:
         yield Subject(server)
 
 
-def _submit(address: str, port: int, recipients: Sequence[str], secret: str, requiretls: bool) -> str:
+def _submit(place: tuple[str, int], recipients: Sequence[str], secret: str, *, tls: bool, requiretls: bool) -> str:
     """By the standard library's client, step by step, because it hides the answer to DATA otherwise. Blocks."""
     message = EmailMessage(policy=email.policy.SMTP)
     message["From"] = SENDER
     message["To"] = recipients[0]
     message["Subject"] = "A letter"
     message.set_content(f"The secret is {secret}.\n")
-    with smtplib.SMTP(address, port, local_hostname="client.test", timeout=SMTP_SECONDS) as client:
+    with smtplib.SMTP(*place, local_hostname="client.test", timeout=SMTP_SECONDS) as client:
         client.ehlo()
-        if requiretls:  # RFC 8689 section 4.2.1: it is said inside TLS only
+        if tls or requiretls:  # RFC 8689 section 4.2.1: that is said inside TLS only
             client.starttls(context=accept_any_context())
             client.ehlo()
         code, answer = client.mail(SENDER, ["REQUIRETLS"] if requiretls else [])

@@ -6,14 +6,17 @@ record of the server under test. What the server claims never counts for more th
 
 import asyncio
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from letterlock.lab.arsenal import ARSENAL
 from letterlock.lab.box import Box, running_box
+from letterlock.lab.raw_smtp import listening, say_nothing
 from letterlock.lab.scenarios import Attack, Expectation, SiteProtection, TrialOutcome
-from letterlock.lab.subject import ObservedState, OperatorRecord, Subject, recipient_of, running_subject
+from letterlock.lab.subject import NotAccepted, ObservedState, OperatorRecord, Subject, recipient_of, running_subject
 from letterlock.lab.theory import expected
 from letterlock.lab.transcript import Transcript
 from letterlock.lab.world import ATTACKER_DOMAIN, DOMAINS
@@ -89,6 +92,7 @@ async def replay(attack: Attack, protection: SiteProtection) -> tuple[Cell, Tran
 async def _run_cell(box: Box, subject: Subject, protection: SiteProtection) -> Cell:
     started = time.monotonic()
     secret = secrets.token_hex(16)
+    await _submitted_through_attacker(box, subject, protection, secret)
     if ARSENAL[box.attack].twice:
         await _send(subject, box, protection, secrets.token_hex(16))
     record, queued = await _send(subject, box, protection, secret)
@@ -101,6 +105,21 @@ async def _run_cell(box: Box, subject: Subject, protection: SiteProtection) -> C
         reasons=record.reasons if record else (),
         seconds=time.monotonic() - started,
     )
+
+
+async def _submitted_through_attacker(box: Box, subject: Subject, protection: SiteProtection, secret: str) -> None:
+    """A client hands the message over through the attacker, if that is part of the attack; it need not be accepted.
+
+    A server that obeys what was injected sends the attacker a copy, and the cell shows it.
+    """
+    make = ARSENAL[box.attack].towards_us
+    if make is None:
+        return
+    with socket.socket() as bound:
+        bound.bind((box.subject_address, 0))
+        async with listening(bound, make(*subject.place, say_nothing).talk):
+            with suppress(NotAccepted):
+                await subject.submit(recipient_of(box, protection), secret, tls=True, through=bound.getsockname())
 
 
 async def _send(

@@ -110,6 +110,12 @@ class Observers:
         self._unreported = 0
         self.lost = 0
 
+    def add(self, observer: Observer) -> None:
+        """Show everything to one more from now on: the lab looks on in a server that runs already."""
+        self._observers = (*self._observers, observer)
+        self._of_attempts = _looking_at("attempted", self._observers)
+        self._of_messages = _looking_at("received", self._observers)
+
     def __bool__(self) -> bool:
         """Whether there are observers: without any, nothing is prepared for them."""
         return bool(self._observers)
