@@ -59,8 +59,12 @@ class Fate(StrEnum):
     READ = "read by the attacker"
     DELIVERED = "delivered, encrypted"
     RETURNED = "returned to the sender"
+    CRASHED = "held, and the server ended"
     CLEAR = "delivered in cleartext"
     UNDECIDED = "undecided"
+
+
+_STATUS = {"deferred": Fate.HELD, "bounced": Fate.RETURNED}
 
 
 @dataclass
@@ -83,10 +87,11 @@ class Lined:
         relayed = re.search(r"status=sent \(250 .*queued as (\w+)\)", line)
         if f"[{self.server.smtp_addresses[0][0]}]:" not in line:
             relayed = None  # the honest server, or the attacker
-        held = "status=deferred" in line
+        otherwise = next((fate for status, fate in _STATUS.items() if f"status={status}" in line), Fate.UNDECIDED)
         if relayed is not None:
             held = await self._held_by_us(relayed[1], recipient, protection, secret.encode())
-        return self.became(protection, secret.encode(), Fate.HELD if held else Fate.UNDECIDED)
+            otherwise = Fate.HELD if held else Fate.UNDECIDED
+        return self.became(protection, secret.encode(), otherwise)
 
     async def _held_by_us(self, message_id: str, recipient: str, protection: SiteProtection, secret: bytes) -> bool:
         """Whether our own queue keeps a message; what was delivered leaves no record there."""
@@ -167,7 +172,9 @@ async def lined_up(attack: Attack, setups: tuple[Setup, ...] = tuple(Setup), *, 
             directory = box.directory / "unbound"
             directory.mkdir()
             place = Place(f"{net}.2", 53)
+            box.peace.set()  # it has run for long, and knows the root's keys, when the attack begins
             await threads.start(forwarding_unbound(directory, place, upstream, box.anchor_file))
+            box.peace.clear()
         stack.enter_context(plain_forwarder(f"{net}.3", box.resolver))
         relay = server.smtp_addresses[0]
         postfixes = {setup: await threads.start(_postfix(box, home, setup, net, places, relay)) for setup in setups}

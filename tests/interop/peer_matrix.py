@@ -22,7 +22,7 @@ from pathlib import Path
 from letterlock.lab.arsenal import ARSENAL
 from letterlock.lab.scenarios import Attack, SiteProtection
 from letterlock.lab.subject import ObservedState, Subject
-from tests.interop.companion_box import Fate, Lined, Setup, in_threads, lined_up, submit
+from tests.interop.companion_box import Fate, Lined, Setup, Threads, in_threads, lined_up, submit
 from tests.interop.peer_page import PAGE, PICTURE, Found, Measured, Server, page, picture
 from tests.interop.programs import find
 from tests.interop.sending_peers import Decided, SendingPeer, exim_alone, opensmtpd_alone, postfix_alone, versions
@@ -30,8 +30,9 @@ from tests.interop.sending_peers import Decided, SendingPeer, exim_alone, opensm
 _INSIDE = "LETTERLOCK_PEER_MATRIX"  # set in the namespaces that this script makes
 _SMTP_PORT = 25  # OpenSMTPD sends to no other by MX
 _DECIDE_SECONDS = 60.0  # chosen: a server tries three addresses at most, each with a deadline of its own
+_PEER_SECONDS = 20.0  # chosen: after that a message that is neither sent nor returned waits in its server's queue
 _POLL_SECONDS = 0.1
-_POLLS = int(_DECIDE_SECONDS / _POLL_SECONDS)
+_POLLS = int(_PEER_SECONDS / _POLL_SECONDS)
 _PEERS = {Server.POSTFIX: postfix_alone, Server.EXIM: exim_alone, Server.OPENSMTPD: opensmtpd_alone}
 _DOORS = {
     Server.STAND_IN: Setup.STAND_IN,
@@ -42,7 +43,8 @@ _DOORS = {
 }
 # What these hold at the attacker's own host, Exim's hints would let no other message try there for a while.
 _LAST = (SiteProtection.VERIFY, SiteProtection.OWN_CA)
-_SAID = {Decided.DEFERRED: Fate.HELD, Decided.BOUNCED: Fate.RETURNED}
+OURS_ALONE = (SiteProtection.REQUIRETLS,)  # none of the others has it
+_SAID = {Decided.DEFERRED: Fate.HELD, Decided.OPEN: Fate.HELD, Decided.BOUNCED: Fate.RETURNED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,54 +61,60 @@ async def measure(attack: Attack, servers: Sequence[Server], protections: Sequen
     """One attack against every server and protection."""
     setups = tuple(setup for server, setup in _DOORS.items() if server in servers)
     async with lined_up(attack, setups, port=_SMTP_PORT) as lined, in_threads() as threads:
-        peers = {
-            server: await threads.start(start(lined.box, lined.home / server.name.lower(), lined.unbound))
-            for server, start in _PEERS.items()
-            if server in servers
-        }
-        sending = (_send_all(lined, peers, server, attack, protections) for server in servers)
+        field = _Field(lined, threads, {})
+        sending = (field.send_all(server, protections) for server in servers)
         sent = [each for one in await asyncio.gather(*sending) for each in one]
         # What was held may have been tried again meanwhile: the mailboxes have the last word.
         return {(each.server, each.protection): lined.became(each.protection, each.secret, each.said) for each in sent}
 
 
-async def _send_all(
-    lined: Lined,
-    peers: dict[Server, SendingPeer],
-    server: Server,
-    attack: Attack,
-    protections: Sequence[SiteProtection],
-) -> list[_Sent]:
-    """A message for each protection through one server, one after the other."""
-    sent = []
-    for protection in sorted(protections, key=_LAST.__contains__):
-        if protection is SiteProtection.REQUIRETLS and server is not Server.LETTERLOCK:
-            continue  # none of the others has it
-        for _ in range(1 + ARSENAL[attack].twice):
-            latest = await _send(lined, peers, server, protection)
-        sent.append(latest)
-    return sent
+@dataclass(slots=True)
+class _Field:
+    """A box, and the servers that were started for it."""
 
+    lined: Lined
+    threads: Threads
+    running: dict[Server, SendingPeer]
+    started: int = 0
 
-async def _send(lined: Lined, peers: dict[Server, SendingPeer], server: Server, protection: SiteProtection) -> _Sent:
-    if server in _DOORS:
-        secret = f"{random.getrandbits(128):032x}"
-        fate = await lined.fate(_DOORS[server], protection, secret)
-        return _Sent(server, protection, secret.encode(), fate)
-    secret = f"{random.getrandbits(128):032x}"
-    recipient = f"r{secret[:12]}@{lined.box.world.sites[protection].domain}"
-    if server is Server.LETTERLOCK:
-        return _Sent(server, protection, secret.encode(), await _by_us(lined.subject, recipient, secret, protection))
-    peer = peers[server]
-    await asyncio.to_thread(submit, peer.place, recipient, secret)
-    return _Sent(server, protection, secret.encode(), _SAID.get(await _decided(peer, recipient), Fate.UNDECIDED))
+    async def send_all(self, server: Server, protections: Sequence[SiteProtection]) -> list[_Sent]:
+        """A message for each protection through one server, one after the other."""
+        sent = []
+        for protection in sorted(protections, key=_LAST.__contains__):
+            if protection in OURS_ALONE and server is not Server.LETTERLOCK:
+                continue
+            for _ in range(1 + ARSENAL[self.lined.box.attack].twice):
+                secret = f"{random.getrandbits(128):032x}"
+                said = await self._send(server, protection, secret)
+            sent.append(_Sent(server, protection, secret.encode(), said))
+        return sent
+
+    async def _send(self, server: Server, protection: SiteProtection, secret: str) -> Fate:
+        if server in _DOORS:
+            return await self.lined.fate(_DOORS[server], protection, secret)
+        recipient = f"r{secret[:12]}@{self.lined.box.world.sites[protection].domain}"
+        if server is Server.LETTERLOCK:
+            return await _by_us(self.lined.subject, recipient, secret, protection)
+        peer = await self._peer(server)
+        await asyncio.to_thread(submit, peer.place, recipient, secret)
+        said = _SAID.get(await _decided(peer, recipient), Fate.UNDECIDED)
+        return Fate.CRASHED if peer.has_ended() else said
+
+    async def _peer(self, server: Server) -> SendingPeer:
+        """The running server; one that has ended is started anew, with an empty queue."""
+        if server not in self.running or self.running[server].has_ended():
+            self.started += 1
+            home = self.lined.home / f"{server.name.lower()}-{self.started}"
+            context = _PEERS[server](self.lined.box, home, self.lined.unbound)
+            self.running[server] = await self.threads.start(context)
+        return self.running[server]
 
 
 async def _decided(peer: SendingPeer, recipient: str) -> Decided:
     """What the log says in the end; it is a file, which nobody announces."""
     for _ in range(_POLLS):
         decided = peer.decided(recipient)
-        if decided is not Decided.OPEN:
+        if decided is not Decided.OPEN or peer.has_ended():
             return decided
         await asyncio.sleep(_POLL_SECONDS)
     return Decided.OPEN

@@ -61,6 +61,7 @@ _WORDS = {
     Fate.DELIVERED: "ok",
     Fate.CLEAR: "clear",
     Fate.RETURNED: "returned",
+    Fate.CRASHED: "crash",
     Fate.UNDECIDED: "?",
 }
 
@@ -93,8 +94,10 @@ _INTRODUCTION = """\
 # Attacks on mail servers, side by side
 
 `make lab-peers` runs the attacks of [the lab](../guides/lab.md) against Letterlock, against Debian's Postfix, Exim
-and OpenSMTPD, and against Postfix behind Letterlock's doors. Measured on {day}: {versions}; {attacks} attacks
-and one run in peace, {messages} messages, each with a secret of its own. A message is *read* if the attacker had it.
+and OpenSMTPD, and against Postfix behind Letterlock's doors. Measured on {day} in {attacks} attacks and one run in
+peace, with {messages} messages, each with a secret of its own. A message is *read* if the attacker had the secret.
+
+Versions: {versions}.
 
 ![Every attack against every protection, one panel for each server](attack-matrix.svg)
 
@@ -122,13 +125,13 @@ _SETUPS = """
   authorities for everything, which here is the lab's public one and the domain's own together.
 - **Postfix + policy server (stand-in)**: after that policy map, a policy server that answers by the documented
   precedence of postfix-tlspol (DANE anywhere replaces MTA-STS) over Letterlock's lookups. postfix-tlspol was not run.
-- **Postfix + doors**: [Letterlock beside Postfix](../guides/companion.md), each door alone, and all three.
+- **Postfix + doors**: [Letterlock next to Postfix](../guides/companion.md), each door alone, and all three.
   The policy door alone has a resolver that does not validate, and answers with fingerprints. The relay door alone
   sends everything through Letterlock. The resolver door alone has the policy map of Postfix.
 
 Postfix, Exim and OpenSMTPD have no MTA-STS of their own, and none of these versions has REQUIRETLS, so that column
 has no messages of theirs. A *returned* message went back to its sender at once: nobody else has it, but a temporary
-fault became a permanent one.
+fault became a permanent one. *Crashed*: the server itself ended, and was started again; the message is in its queue.
 """
 
 
@@ -142,12 +145,12 @@ def _count(measured: Measured, server: Server, wanted: Judged, protection: SiteP
 
 
 def _summary(measured: Measured, servers: Sequence[Server]) -> list[str]:
-    rows = ["| server | messages | lost | kept back | returned | undecided |", "| --- | --- | --- | --- | --- | --- |"]
+    rows = ["| server | messages | lost | kept back | returned | crashed | undecided |", f"| --- |{' --- |' * 6}"]
     for server in servers:
         fates = [fate for found in measured.values() for cell, fate in found.items() if cell[0] is server]
         lost, kept = (_count(measured, server, each) for each in (Judged.LOST, Judged.KEPT_BACK))
-        returned, undecided = fates.count(Fate.RETURNED), fates.count(Fate.UNDECIDED)
-        rows.append(f"| {server} | {len(fates)} | {lost} | {kept} | {returned} | {undecided} |")
+        others = [fates.count(each) for each in (Fate.RETURNED, Fate.CRASHED, Fate.UNDECIDED)]
+        rows.append(f"| {server} | {' | '.join(map(str, [len(fates), lost, kept, *others]))} |")
     return rows
 
 

@@ -40,6 +40,10 @@ class SendingPeer:
     patterns: tuple[tuple[Decided, str], ...]  # regular expressions with {recipient}
     log: Callable[[], str]
 
+    def has_ended(self) -> bool:
+        """Whether the server is gone; what it had not delivered is in its queue."""
+        return self.program.process.poll() is not None
+
     def decided(self, recipient: str) -> Decided:
         """The first thing that the log says of a recipient."""
         text = self.log()

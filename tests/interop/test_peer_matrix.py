@@ -10,7 +10,7 @@ import pytest
 
 from letterlock.lab.scenarios import Attack, SiteProtection
 from tests.interop.companion_box import Fate
-from tests.interop.peer_page import Found, Judged, Measured, Server, judged, page, picture
+from tests.interop.peer_page import PAGE, PICTURE, Found, Judged, Measured, Server, judged, page, picture
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = {"Postfix": "3.7", "Exim": "4.96"}
@@ -58,8 +58,9 @@ def measured() -> Measured:
 
 def test_the_page_counts_and_names_what_each_server_lost() -> None:
     text = page(measured(), VERSIONS, dt.date(2026, 11, 27))
-    assert "Measured on 2026-11-27: Postfix 3.7, Exim 4.96; 1 attacks" in " ".join(text.split())
-    assert f"| Letterlock | {2 * len(SiteProtection)} | 0 | 0 | 0 | 0 |" in text
+    assert "Measured on 2026-11-27 in 1 attacks" in text
+    assert "Versions: Postfix 3.7, Exim 4.96." in text
+    assert f"| Letterlock | {2 * len(SiteProtection)} | 0 | 0 | 0 | 0 | 0 |" in text
     assert "**Letterlock**: nowhere." in text
     assert "- `dane-ee`: lost 1 (self-signed)" in text
     assert "| self-signed | read | read | **read** |" in text
@@ -70,3 +71,10 @@ def test_the_picture_has_a_square_for_every_message() -> None:
     drawn = ET.fromstring(picture(measured()))  # noqa: S314  # made a moment ago, by ourselves
     squares = [each for each in drawn.iter() if each.tag.endswith("}rect") and len(each)]
     assert len(squares) == 2 * (2 * len(SiteProtection) - 1)
+
+
+def test_the_page_that_is_shipped_is_made_by_this_version() -> None:
+    text = PAGE.read_text()
+    assert PICTURE.name in text
+    assert all(f"\n## {server}\n" in text for server in Server)
+    ET.parse(PICTURE)  # noqa: S314  # our own file
