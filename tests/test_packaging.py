@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,5 +78,7 @@ def test_what_runs_is_locked_and_nothing_that_only_builds() -> None:
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     names = set(re.findall(r"^([\w.-]+)==", printed, re.MULTILINE))
     assert {"click", "cryptography", "dnspython", "pydantic-core", "cffi"} <= names
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {re.split(r"[^\w.-]", each)[0] for each in declared} <= names
     assert not names & {"hatchling", "pluggy", "pytest"}
     assert printed.count("--hash=sha256:") >= len(names)
