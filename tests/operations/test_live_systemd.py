@@ -95,6 +95,14 @@ exec 8<>/dev/tcp/::1/2525
 head -1 <&8
 until_ arrived 3
 
+part mistake
+exec 7<&- 8<&-
+systemctl stop letterlock.socket
+cp /etc/letterlock/letterlock.toml /root/good
+echo 'nonsense = 1' | cat - /root/good >/etc/letterlock/letterlock.toml
+systemctl restart letterlock
+{SHOW} ActiveState,ExecMainStatus,NRestarts
+
 part journal
 log | grep -c 'letterlock\\[.*letterlock\\['
 letterlock log trace nobody@example.org --journal | grep -c status=sent
@@ -156,6 +164,10 @@ def test_systemd_holds_the_ports_until_somebody_connects(done: Done) -> None:
         assert f"ok       systemd holds {at} for letterlock.service, by letterlock.socket, until it starts" in printed
     assert "error    " not in printed
     assert printed.endswith("220 relay.example.org ESMTP Letterlock\nactive\n220 relay.example.org ESMTP Letterlock\n")
+
+
+def test_a_mistake_in_the_configuration_is_not_tried_again_and_again(done: Done) -> None:
+    assert sorted(part(done, "mistake").split()[-3:]) == ["0", "78", "failed"]
 
 
 def test_the_journal_and_the_units_are_in_order(done: Done) -> None:
