@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bench.mixed_rounds import MixedOutcome, MixedPart
 from bench.relay_report import Spread
+from letterlock.config.capacity import PER_HOST
 
 BASE = "Postfix 1000"
 OURS = "Letterlock"
@@ -131,9 +132,19 @@ def mixed_table(report: MixedReport) -> str:
 
 
 def mixed_shortfalls(report: MixedReport) -> list[str]:
-    """Rounds in which not everything came in time."""
-    return [
+    """Rounds in which not everything came in time, and such in which a host had more of our connections than it may."""
+    late = [
         f"{outcome.peer}, {outcome.part}: only {outcome.delivered} of {outcome.wanted} deliveries came in time"
         for outcome in report.outcomes
         if outcome.delivered < outcome.wanted
+    ]
+    return [*late, *crowded(report)]
+
+
+def crowded(report: MixedReport) -> list[str]:
+    """Rounds in which a receiver saw more connections of ours at once than the default of max_connections_per_host."""
+    return [
+        f"{outcome.peer}, {outcome.part}: {outcome.most_at_one_host} connections at one host, {PER_HOST} are allowed"
+        for outcome in report.outcomes
+        if outcome.peer == OURS and outcome.most_at_one_host > PER_HOST
     ]

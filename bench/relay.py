@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.mixed_report import CALM, GOAL, TROUBLED, MixedReport, growth, mixed_table
+from bench.mixed_report import CALM, GOAL, TROUBLED, MixedReport, crowded, growth, mixed_table
 from bench.mixed_rounds import MixedBench, MixedPart
 from bench.relay_box import INSIDE, CannotMeasure, furnish, run_inside
 from bench.relay_doc import write_page
@@ -202,7 +202,7 @@ def inside(choice: Choice, directory: Path) -> int:
         choice.json.write_text(json.dumps({**asdict(report), "mixed": asdict(mixed)}, indent=1) + "\n")
     if choice.write_doc:
         write_page(report, mixed, ROOT / "docs/reference")
-    return int(bool(report.troubles) or (growth(mixed) or 0) > GOAL)
+    return int(bool(report.troubles or crowded(mixed)) or (growth(mixed) or 0) > GOAL)
 
 
 def outside(choice: Choice, arguments: Sequence[str]) -> int:

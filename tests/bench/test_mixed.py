@@ -3,7 +3,7 @@
 from collections import Counter
 
 from bench.mixed_load import HEALTHY_RANKS, Behaviour, host_number, landscape, recipient_lines, recipients
-from bench.mixed_report import BASE, CALM, OURS, TROUBLED, MixedReport, comparison, growth, mixed_rows
+from bench.mixed_report import BASE, CALM, OURS, TROUBLED, MixedReport, comparison, crowded, growth, mixed_rows
 from bench.mixed_rounds import MixedOutcome, MixedPart, most_at_once, summarise
 from bench.relay_stamps import CLOSED, CONNECTED, DELIVERED, HANDSHAKEN, Stamp, delivery, parts_of
 
@@ -107,3 +107,10 @@ def test_growth_compares_trouble_with_calm() -> None:
     report = MixedReport(parts, [outcome(OURS, CALM, latency=0.4), outcome(OURS, TROUBLED, latency=0.42)])
     assert growth(MixedReport([PART], [outcome(OURS)])) is None
     assert round(growth(report) or 0, 2) == 0.05
+
+
+def test_too_many_connections_at_one_host_are_a_shortfall_of_ours() -> None:
+    report = MixedReport([PART], [outcome(BASE), outcome(OURS)])
+    assert crowded(report) == []
+    report.outcomes[0].most_at_one_host = report.outcomes[1].most_at_one_host = 21
+    assert crowded(report) == ["Letterlock, mixed: 21 connections at one host, 20 are allowed"]

@@ -11,7 +11,7 @@ from letterlock.policy.require import require
 from letterlock.policy.route import Shuffle, relay_reasons, route
 from letterlock.recent import Recent
 
-MAX_REMEMBERED = 256  # of each kind: more destinations than a worker sends to within a second, and well below a MiB
+MAX_REMEMBERED = 1000  # of each kind: more destinations than a worker sends to within a second, and about a MiB
 _Required = Requirement | SkipHost | Defer | Refuse
 _Routed = Route | Defer | Refuse
 _Message = tuple[str, str | None, TlsDemand]  # what decides where it goes: next hop, sender's domain, its own demand
