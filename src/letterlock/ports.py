@@ -6,6 +6,8 @@ from typing import Protocol
 import dns.rdatatype
 
 from letterlock.identity.handshake import Completed, HandshakeFailed
+from letterlock.memory.learning import Learned, Sighting
+from letterlock.memory.remembered import DomainMemory
 from letterlock.mtasts import KnownPolicy
 from letterlock.resolver.answer import Answer, LookupFailure
 from letterlock.resolver.rollover import TrustPoint
@@ -96,6 +98,32 @@ class PolicyMemory(Protocol):
 
     async def swap(self, domain: str, before: KnownPolicy | None, after: KnownPolicy | None, now: float) -> bool:
         """Replace what is remembered of a domain (None: nothing), if that is still `before`; whether it was."""
+
+
+class RemembersDomains(Protocol):
+    """What is remembered of domains, to look at. May raise queue.store.StoreFailed."""
+
+    async def load(self, domain: str) -> DomainMemory | None:
+        """What is remembered of a domain."""
+
+
+class ProtectionMemory(RemembersDomains, Protocol):
+    """What is remembered of domains, for all workers and over restarts. May raise queue.store.StoreFailed."""
+
+    async def learn(self, sightings: Sequence[Sighting], now: float) -> Sequence[Learned]:
+        """Work sightings into what is remembered; the domains at which a difference began or ended."""
+
+    async def forget(self, domains: Sequence[str] | None) -> int:
+        """Forget domains, or everything (None), a damaged file included, which is set aside; how many were known."""
+
+    async def page(self, after: str, limit: int) -> Sequence[tuple[str, DomainMemory | None]]:
+        """The domains behind `after`, in their order; None for one that cannot be read."""
+
+    async def alarms(self, now: float, limit: int) -> Sequence[DomainMemory]:
+        """The domains at which a difference was seen these days, the last ones first."""
+
+    async def count(self) -> int:
+        """How many domains are remembered."""
 
 
 class TrustPointMemory(Protocol):

@@ -14,6 +14,7 @@ from tests.certificates import authority, self_signed
 
 KEYS = {each.key.path: each.key for consumer in CONSUMERS for each in declared(consumer).values()}
 OTHERS: Mapping[str, str] = {
+    "memory.mode": '"hold"',
     "accounts.file": '"users"',
     "accounts.dovecot": '"unix:/run/dovecot/auth"',
     "accounts.domain": '"example.org"\ndovecot = "127.0.0.1:9"',

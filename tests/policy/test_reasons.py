@@ -33,7 +33,7 @@ def test_every_code_is_explained_whole(code: str) -> None:
     found = explain(code)
     assert found.code == code
     assert re.fullmatch(r"[245]\.\d\.\d{1,2}", found.status)
-    assert re.match(r"(RFC \d+ section [\d.]+( \(.\))?|operator's rule)$", found.section)
+    assert re.match(r"(RFC \d+ section [\d.]+( \(.\))?|operator's rule|Letterlock's memory)$", found.section)
     assert found.sentence
     assert found.sentence[-1] not in ".!"
     assert found.advice
@@ -48,7 +48,7 @@ def test_a_code_names_its_section(code: str) -> None:
     if numbers:
         assert explain(code).section == f"RFC {numbers[1]} section {numbers[2]}"
     else:
-        assert code.startswith("rule-") or code in ("internal-error", "queue-unreadable")
+        assert code.startswith(("rule-", "memory-")) or code in ("internal-error", "queue-unreadable")
 
 
 @pytest.mark.parametrize("code", all_codes())

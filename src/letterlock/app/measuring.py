@@ -18,6 +18,7 @@ from letterlock.app.history import History
 from letterlock.app.vitals import vitals
 from letterlock.config import Endpoint, Options
 from letterlock.config.reload_effects import contexts
+from letterlock.deliver.memory_keeper import MemoryKeeper, MemorySummary
 from letterlock.metrics.catalogue import LAYOUT, LOOKUP_SECONDS, OTHER, POLICY_ANSWERS, RCODES
 from letterlock.metrics.counting import Counting
 from letterlock.metrics.endpoint import MetricsEndpoint
@@ -57,6 +58,7 @@ class Parts:
     transport: UpstreamTransport
     observers: Observers
     store: OperatedStore
+    memory: MemoryKeeper | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Meter:
         self._listening = place.listening
         self.loaded: Callable[[], Loaded] = lambda: Loaded(self._began_at)  # by this worker
         self.stalls: Callable[[], int] = lambda: 0
+        self._memory = MemorySummary()
         self._upstreams: tuple[UpstreamStats, ...] = ()
         self._board = board
         self._options = options
@@ -136,6 +139,8 @@ class Meter:
         self._look_at_resolver(parts.resolver, parts.transport)
         self._look_at_doors(parts.doors)
         self._carry("letterlock_observer_losses_total", parts.observers.lost)
+        if parts.memory is not None:
+            self._look_at_memory(parts.memory)
         self._carry("letterlock_event_loop_stalls_total", self.stalls())
         self.numbers.share()
         self._history.look(time.monotonic(), self._flow(self._total()))
@@ -217,6 +222,13 @@ class Meter:
         for state in ("fit", "unfit", "failing"):
             self._set("letterlock_resolver_upstreams", sum(each.state == state for each in stats), state)
 
+    def _look_at_memory(self, memory: MemoryKeeper) -> None:
+        self._memory = memory.summary
+        self._set("letterlock_memory_domains", memory.summary.domains)
+        self._set("letterlock_memory_alarms", len({domain for domain, _ in memory.summary.alarms}))
+        self._carry_all("letterlock_memory_changes_total", memory.began)
+        self._carry("letterlock_memory_lost_total", memory.lost)
+
     async def _tally_again(self, store: OperatedStore) -> None:
         while True:
             began = time.monotonic()
@@ -290,6 +302,7 @@ class Meter:
             "reload_failed": loaded.mistakes,
             "capacity": {key: asdict(chosen) for key, chosen in options.capacity.by_key.items()},
             "upstreams": [_upstream(each) for each in self._upstreams],  # as this worker sees them
+            "memory": _memory(options, self._memory),
             "certificates": [
                 {"path": str(each.certificate_path), "not_after": each.not_after} for each in contexts(options)
             ],
@@ -320,6 +333,19 @@ def _worker(number: int, row: list[float], alive: bool) -> dict[str, object]:
         "starts": int(row[LAYOUT.place("letterlock_worker_starts_total")]),
         "connections": int(row[LAYOUT.place("letterlock_inbound_connections")]),
         "deliveries": int(row[LAYOUT.place("letterlock_deliveries_in_progress")]),
+    }
+
+
+def _memory(options: Options, summary: MemorySummary) -> dict[str, object]:
+    """What is remembered, and what is gone."""
+    return {
+        "mode": options.memory.mode.value,
+        "domains": summary.domains,
+        "trouble": summary.trouble,
+        "alarms": [
+            {"domain": domain, "host": each.host, "what": each.what.value, "since": each.since, "held": each.held}
+            for domain, each in summary.alarms
+        ],
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import dns.name
 
@@ -15,12 +16,14 @@ from letterlock.app.binding import StartFailed
 from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options, ResolverOptions, system_roots
 from letterlock.discover import Discoverer
+from letterlock.discover.remembered_finder import RememberedFinder
 from letterlock.discover.sts_finder import StsFinder
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import NoUpstreams, Upstream, UpstreamReport, UpstreamTransport, system_upstreams
 from letterlock.net.https import fetch_policy
 from letterlock.net.ourselves import Ourselves
 from letterlock.resolver import Resolver
+from letterlock.state.memory_reader import MemoryReader, is_readable
 from letterlock.state.shared_state import SharedState, open_state
 
 log = logging.getLogger("letterlock.app.server")
@@ -96,6 +99,10 @@ async def discovering(
     remembers policies until it ends, and may examine this machine. Raises StoreFailed.
     """
     clock, public_roots = SystemClock(), options.public_roots or system_roots()
+    if state is None:
+        memory = remembered_here(options.state_directory)
+    else:
+        memory = RememberedFinder(state.memory, clock.monotonic)
     make = partial(
         Discoverer,
         asked.resolver,
@@ -104,6 +111,7 @@ async def discovering(
         public_roots=public_roots,
         ourselves=None if state is None else _ourselves(options, sockets),
         implicit_tls=options.deliver.implicit_tls,
+        memory=memory,
     )
     if not options.mta_sts:
         yield make()
@@ -119,6 +127,14 @@ async def discovering(
         await finder.close()
         if state is None:
             await remembered.close()
+
+
+def remembered_here(directory: Path) -> RememberedFinder | None:
+    """What the server of this directory remembers, for a command; None where there is none, or it is not for us."""
+    if not is_readable(directory):
+        return None
+    reader = MemoryReader(directory)
+    return RememberedFinder(lambda: reader, SystemClock().monotonic)
 
 
 def _ourselves(options: Options, sockets: Sequence[socket.socket]) -> Ourselves:

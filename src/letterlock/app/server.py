@@ -25,13 +25,14 @@ from letterlock.app.resolving import Dns, discovering, examine_upstreams, valida
 from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options
 from letterlock.deliver.log import DeliveryLog
+from letterlock.deliver.memory_keeper import MemoryKeeper
 from letterlock.discover import Discoverer
 from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.discover.mail_authentication import MailJudge
 from letterlock.discover.recent_discoverer import RecentDiscoverer
 from letterlock.machine import boot_id
 from letterlock.net.dial import TcpDialer
-from letterlock.ports import Rates, Resolver
+from letterlock.ports import ProtectionMemory, Rates, Resolver
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.observing import Observers
@@ -42,6 +43,7 @@ from letterlock.receive.profiles import profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.report.worker import Reporter
 from letterlock.schedule.deliverer import Deliverer
+from letterlock.state.in_memory import StateInMemory
 from letterlock.state.report_store import ReportStore
 from letterlock.state.shared_state import open_state
 from letterlock.state.statistics_store import StatisticsStore
@@ -86,6 +88,7 @@ class Server:
         report_store: ReportStore | None = None,
         statistics_store: StatisticsStore | None = None,
         rates: Callable[[], Rates] | None = None,
+        memory: Callable[[], ProtectionMemory] | None = None,
     ) -> None:
         self.options = options
         self.store = opened.store
@@ -102,7 +105,8 @@ class Server:
             self.statistics = StatisticsCollector(statistics_store, self.clock, lambda: self.options.statistics.kept)
         statistics = () if self.statistics is None else (self.statistics,)
         counting = (*self.meter.observers(), *statistics, *self.reports.observers())
-        observers = (ReceiptLog(), DeliveryLog(), *counting)
+        self.memory = MemoryKeeper(memory or StateInMemory().memory, self.clock, lambda: self.options.remembers)
+        observers = (ReceiptLog(), DeliveryLog(), self.memory, *counting)
         self.observers = Observers(observers, monotonic=self.clock.monotonic, report=_report_loss)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
         self.new_id = IdMaker(self.clock.now, SecretBits())  # nobody can predict the next id
@@ -119,6 +123,7 @@ class Server:
             transport=asked.transport,
             observers=self.observers,
             store=self.store,
+            memory=self.memory,
         )
 
     def _make_reporter(self) -> Reporter:
@@ -191,12 +196,22 @@ class Server:
             forgive=self.deliverer.forgive,
             problems=lambda: leftovers.problems,
             reload=self._reload_configuration,
-            verbs={**self.doors.operating.control_verbs, "state": self._state},
+            verbs={**self.doors.operating.control_verbs, "state": self._state, "memory.forget": self._forget},
         )
 
     async def _state(self, _request: Mapping[str, object]) -> dict[str, object]:
         """How the server is, all workers together, for an operator."""
         return self.meter.state()
+
+    async def _forget(self, request: Mapping[str, object]) -> dict[str, object]:
+        """Forget domains, or everything, at an operator's word; what was found a moment ago counts no more."""
+        domains = request.get("domains")
+        if domains is not None and not (isinstance(domains, list) and all(isinstance(each, str) for each in domains)):
+            raise ValueError("domains are a list of names")
+        forgotten = await self.memory.forget(domains)
+        recent = RecentDiscoverer(self.discoverer, self.clock.monotonic, self.observers)
+        self.deliverer.reload(self.options.deliver, self.options.route_settings, recent)
+        return {"forgotten": forgotten}
 
     async def _reload_configuration(self) -> dict[str, object]:
         """Read the configuration again, for an operator; a server that was built from options has none."""
@@ -315,6 +330,7 @@ async def running(
                 report_store,
                 statistics,
                 state.rates,
+                state.memory,
             )
             for counting in (server.statistics, server.reports.collector):
                 if counting is not None:  # at the very end: deliveries finish while the server stops
@@ -331,7 +347,9 @@ async def running(
             group.create_task(server.work())
             group.create_task(opened.leftovers.keep_trying(server.wake))
             watching, metering = server.certificates.run(warns=_is_first(options)), server.meter.run(server.parts)
-            aside = [group.create_task(each) for each in (examine_upstreams(asked), keeper.run(), watching, metering)]
+            remembering = server.memory.run()
+            works = (examine_upstreams(asked), keeper.run(), watching, metering, remembering)
+            aside = [group.create_task(each) for each in works]
             aside += server.reports.start(group, server.store, server.new_id, server.wake)
             if server.statistics is not None:
                 aside.append(group.create_task(server.statistics.run()))

@@ -30,6 +30,7 @@ VERBS = {
     "stats": "letterlock.cli.stats.command",
     "log": "letterlock.cli.log.command",
     "reports": "letterlock.cli.report_verbs",
+    "memory": "letterlock.cli.memory_verbs",
     "sts": "letterlock.cli.sts_verbs",
     "dkim": "letterlock.cli.dkim",
     "users": "letterlock.cli.users",

@@ -145,7 +145,20 @@ def _of_the_server(state: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"no sign of life from worker {', '.join(dead)}: the log says why"
     if state["reload_failed"]:
         yield "the configuration has mistakes, and the server goes on with the former one: letterlock config check"
+    yield from _of_memory(state.get("memory"))
     upstreams = state["upstreams"]
     if upstreams and not any(each["state"] == "fit" for each in upstreams):
         names = ", ".join(f"{each['name']} {each['state']}" for each in upstreams)
         yield f"no upstream resolver is fit for validation ({names}): letterlock config check says why"
+
+
+def _of_memory(memory: Mapping[str, Any] | None) -> Iterator[str]:
+    """What mail waits for, and a memory that cannot be read. What is only observed is on the screen."""
+    if memory is None:
+        return
+    if memory["trouble"]:
+        yield f"what is remembered of domains cannot be read: {safe(memory['trouble'])}"
+    for each in memory["alarms"]:
+        if each["held"]:
+            domain = safe(each["domain"])
+            yield f"mail to {domain} waits, for {each['what']} is gone: letterlock memory show {domain}"

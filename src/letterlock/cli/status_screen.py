@@ -26,6 +26,7 @@ def screen(found: Mapping[str, Any], now: float) -> Iterator[str]:
     yield f"  Clock      {_CLOCK[found['clock_synchronised']]}"
     if state is not None:
         yield from _resolver(state)
+        yield from _memory(state, now)
         yield from _certificates(state, now)
         yield from _workers(state["workers"], now)
         yield from _capacity(state["capacity"])
@@ -100,6 +101,22 @@ def _resolver(state: _State) -> Iterator[str]:
     for each in state["upstreams"]:
         trip = f"{1000 * each['round_trip_seconds']:.0f} ms" if each["answers"] else "no answer yet"
         yield f"             {safe(each['name'])}   {each['state']}   {trip}   failures {each['failures']:,}"
+
+
+def _memory(state: _State, now: float) -> Iterator[str]:
+    memory = state.get("memory")
+    if memory is None or (memory["mode"] == "off" and not memory["domains"]):
+        return
+    if memory["trouble"]:
+        yield f"  Memory     {memory['mode']}   CANNOT BE READ: {safe(memory['trouble'])}"
+        return
+    alarms = memory["alarms"]
+    gone = f"   something is gone at {len({each['domain'] for each in alarms})}" if alarms else ""
+    yield f"  Memory     {memory['mode']}   {memory['domains']:,.0f} domains{gone}"
+    for each in alarms[:ROWS]:
+        at = f" at {safe(each['host'])}" if each["host"] else ""
+        waits = "   mail waits" if each["held"] else ""
+        yield f"             {safe(each['domain'])}   {each['what']}{at} gone for {span(now - each['since'])}{waits}"
 
 
 def _certificates(state: _State, now: float) -> Iterator[str]:

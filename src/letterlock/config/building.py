@@ -17,7 +17,14 @@ from letterlock.config.limit_tables import dns_lists, rate_limits
 from letterlock.config.listeners import listeners
 from letterlock.config.local_domains import site
 from letterlock.config.mistakes import Lines
-from letterlock.config.options import ComposedKeys, MetricsOptions, Options, ResolverOptions, default_state_directory
+from letterlock.config.options import (
+    ComposedKeys,
+    MemoryOptions,
+    MetricsOptions,
+    Options,
+    ResolverOptions,
+    default_state_directory,
+)
 from letterlock.config.recipient_rule_tables import recipient_rules
 from letterlock.config.rule_tables import address_routes, rules
 from letterlock.config.sending import route_settings, sources
@@ -55,6 +62,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     workers = (os.cpu_count() or 1) if keys.workers == "auto" else keys.workers
     chosen = _capacity(file, keys, workers, receive.max_connections)
     free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
+    memory = filled(MemoryOptions, file)
     return filled(
         Options,
         file,
@@ -89,7 +97,8 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             timeouts=filled(Timeouts, file),
         ),
         capacity=chosen,
-        rules=rules(file.domain, file.sender, file.route, file.sender_route, source, lines),
+        memory=memory,
+        rules=rules(file.domain, file.sender, file.route, file.sender_route, source, lines, memory.mode),
         route_settings=route_settings(file),
         sources=sources(file, lines),
         maildirs=_maildirs(file),

@@ -19,7 +19,7 @@ from letterlock.net.service_address import ServiceAddress
 from letterlock.net.sources import SourceAddresses, parse_sources
 from letterlock.receive.profiles import Role
 from letterlock.resolver import InvalidAnchor, TrustAnchor, parse_anchors
-from letterlock.routing.destination_rule import TlsRule
+from letterlock.routing.destination_rule import MemoryMode, TlsRule
 from letterlock.shared_defaults import MAX_FILE_OCTETS
 from letterlock.store.engines import ENGINES, StoreAddress, UnknownEngine, parse_store
 
@@ -294,6 +294,8 @@ def _role(value: object) -> Role:
 
 _TLS_RULES = [rule.value for rule in TlsRule]
 _TlsWord = Literal["may", "require-tls", "verify", "dane-only"]  # what editors offer; a test holds it to TlsRule
+_MEMORY_MODES = [mode.value for mode in MemoryMode]
+_MemoryWord = Literal["off", "observe", "hold"]  # as above
 _VersionWord = Literal["1.2", "1.3"]
 _VERSIONS = {"1.2": "TLSv1.2", "1.3": "TLSv1.3"}
 
@@ -303,6 +305,13 @@ def _tls_rule(value: object) -> TlsRule:
     if text not in _TLS_RULES:
         raise wrong(f"unknown value {text!r}; one of: {', '.join(_TLS_RULES)}", guess(text, _TLS_RULES))
     return TlsRule(text)
+
+
+def _memory_mode(value: object) -> MemoryMode:
+    text = text_of(value)
+    if text not in _MEMORY_MODES:
+        raise wrong(f"unknown value {text!r}; one of: {', '.join(_MEMORY_MODES)}", guess(text, _MEMORY_MODES))
+    return MemoryMode(text)
 
 
 def _tls_version(value: object) -> str:
@@ -330,6 +339,7 @@ StoreText = Annotated[StoreAddress, PlainValidator(store_address, json_schema_in
 DropPath = Annotated[Path | None, PlainValidator(drop_directory, json_schema_input_type=str | bool)]
 MetricsAddress = Annotated[Endpoint | UnixPath, PlainValidator(_metrics_address, json_schema_input_type=str)]
 RuleOfTls = Annotated[TlsRule, PlainValidator(_tls_rule, json_schema_input_type=_TlsWord)]
+ModeOfMemory = Annotated[MemoryMode, PlainValidator(_memory_mode, json_schema_input_type=_MemoryWord)]
 VersionOfTls = Annotated[str, PlainValidator(_tls_version, json_schema_input_type=_VersionWord)]
 CertificateFingerprint = Annotated[bytes, PlainValidator(_fingerprint, json_schema_input_type=str)]
 DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]

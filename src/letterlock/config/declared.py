@@ -16,6 +16,7 @@ from letterlock.config.checked_values import (
     FilePath,
     ListenerRole,
     MailAddress,
+    ModeOfMemory,
     RuleOfTls,
     Service,
     Sources,
@@ -31,7 +32,7 @@ from letterlock.net.dns import Upstream
 from letterlock.net.service_address import ServiceAddress
 from letterlock.net.sources import SourceAddresses
 from letterlock.receive.profiles import Role
-from letterlock.routing.destination_rule import Fingerprint, TlsRule, TlsVersion
+from letterlock.routing.destination_rule import Fingerprint, MemoryMode, TlsRule, TlsVersion
 
 _T = TypeVar("_T")
 _READERS: Mapping[Any, Any] = {
@@ -40,6 +41,7 @@ _READERS: Mapping[Any, Any] = {
     DomainText: DomainName,
     Fingerprint: CertificateFingerprint,
     Mailbox: MailAddress,
+    MemoryMode: ModeOfMemory,
     Path: FilePath,
     Role: ListenerRole,
     ServiceAddress: Service,

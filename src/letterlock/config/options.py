@@ -39,6 +39,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
 from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, NegativeAnchor, TrustAnchor
+from letterlock.routing.destination_rule import MemoryMode
 from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.routing.rules import Rules
 from letterlock.shared_defaults import DEFAULT_LISTEN, SYSTEM_STATE
@@ -315,6 +316,21 @@ class MetricsOptions:
     ] = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryOptions:
+    """What is remembered of the domains that mail went to."""
+
+    mode: Annotated[
+        MemoryMode,
+        Key(
+            "memory.mode",
+            "What follows when something that a domain always had (TLS, a certificate, DANE, an MTA-STS policy, its MX "
+            "hosts) is gone. `observe`: it is logged, counted and shown; the mail goes. `hold`: the mail waits, with "
+            "an alarm. `off`: nothing is remembered. A rule can say something else for its domain: `memory`.",
+        ),
+    ] = MemoryMode.OBSERVE
+
+
 @dataclass(frozen=True, slots=True)
 class Listening:
     """A listener: its addresses and its profile."""
@@ -364,6 +380,7 @@ class Options:
     capacity: Capacity  # what of that was chosen for this machine, and why
     metrics: MetricsOptions = MetricsOptions()
     statistics: StatisticsOptions = field(default_factory=StatisticsOptions)
+    memory: MemoryOptions = MemoryOptions()
     rules: Rules
     route_settings: SettingsByRoute
     sources: Sources
@@ -426,6 +443,12 @@ class Options:
         return tuple(endpoint for each in self.listeners for endpoint in each.endpoints)
 
     @property
+    def remembers(self) -> bool:
+        """Whether anything is remembered of domains that mail goes to."""
+        nothing = (None, MemoryMode.OFF)
+        return self.memory.mode not in nothing or any(rule.memory not in nothing for rule in self.rules.written())
+
+    @property
     def profiles(self) -> tuple[Profile, ...]:
         """The listeners."""
         return tuple(each.profile for each in self.listeners)
@@ -456,6 +479,7 @@ CONSUMERS = (
     ReportingOptions,
     MetricsOptions,
     StatisticsOptions,
+    MemoryOptions,
     DeliverOptions,
     Timeouts,
     RetrySchedule,

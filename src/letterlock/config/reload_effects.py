@@ -25,6 +25,7 @@ def reloaded(running: Options, read: Options) -> Options:
         capacity=read.capacity,
         signing_domains=read.signing_domains,
         rules=read.rules,
+        memory=read.memory,
         resolver_door=read.resolver_door,
         policy_server=read.policy_server,
         route_settings=read.route_settings,

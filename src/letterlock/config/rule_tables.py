@@ -25,7 +25,7 @@ from letterlock.mail.names import InvalidName, canonical_literal, is_address_lit
 from letterlock.policy.implicit import IMPLICIT_PORT
 from letterlock.queue.settle import RetrySchedule
 from letterlock.routing.address_routes import AddressRoutes
-from letterlock.routing.destination_rule import DestinationRule, RuleException, TlsRule
+from letterlock.routing.destination_rule import DestinationRule, MemoryMode, RuleException, TlsRule
 from letterlock.routing.local_targets import (
     BadFinalHop,
     CommandHop,
@@ -330,6 +330,7 @@ def rules(
     sender_routes: Mapping[str, RouteTable],
     source: str,
     lines: Lines,
+    memory: MemoryMode = MemoryMode.OBSERVE,
 ) -> Rules:
     """The tables as the policy wants them."""
 
@@ -344,6 +345,7 @@ def rules(
         {name: _rule(name, table, of_sender[name]) for name, table in senders.items()},
         {name: _relay(name, table, of_route[name]) for name, table in routes.items() if "@" not in name},
         {name: _relay(name, table, of_sender_route[name]) for name, table in sender_routes.items()},
+        memory,
     )
 
 
@@ -396,7 +398,8 @@ def _relay(domain: str, table: RouteTable, source: str) -> RelayHost:
     if isinstance(hop, LmtpHost):
         return _lmtp_host(domain, hop, table, source)
     next_hop, is_host = hop
-    demands = table.keys.tls is not TlsRule.MAY or table.exception is not None
+    keys = table.keys
+    demands = keys.tls is not TlsRule.MAY or table.exception is not None or keys.memory is not None
     return RelayHost(
         domain=next_hop,
         is_host=is_host,

@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # models are made when the program runs: to the type checker 
     StatisticsKeys = Table
     TlsReportsKeys = Table
     DmarcReportsKeys = Table
+    MemoryKeys = Table
     TopKeys = Table
 else:
     (
@@ -62,6 +63,7 @@ else:
         StatisticsKeys,
         TlsReportsKeys,
         DmarcReportsKeys,
+        MemoryKeys,
         TopKeys,
     ) = (
         keys_of(table, CONSUMERS)
@@ -76,6 +78,7 @@ else:
             "statistics",
             "tls_reports",
             "dmarc_reports",
+            "memory",
             "",
         )
     )
@@ -151,6 +154,10 @@ class DmarcReportsTable(DmarcReportsKeys):
     """DMARC aggregate reports (RFC 9990)."""
 
 
+class MemoryTable(MemoryKeys):
+    """What earlier deliveries showed of a domain, and what follows when it is gone: [memory](../concepts/memory.md)."""
+
+
 class FileTable(TopKeys):
     """The top of the file."""
 
@@ -168,6 +175,7 @@ class FileTable(TopKeys):
     )
     tls_reports: TlsReportsTable = Field(default_factory=lambda: TlsReportsTable.model_validate({}))
     dmarc_reports: DmarcReportsTable = Field(default_factory=lambda: DmarcReportsTable.model_validate({}))
+    memory: MemoryTable = Field(default_factory=lambda: MemoryTable.model_validate({}))
     rule: list[RecipientRuleTable] = Field([], max_length=MAX_RULES)
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
@@ -295,6 +303,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "statistics": StatisticsTable,
     "tls_reports": TlsReportsTable,
     "dmarc_reports": DmarcReportsTable,
+    "memory": MemoryTable,
     "domain": RuleTable,
     "domain.exception": RuleExceptionTable,
     "sender": SenderTable,

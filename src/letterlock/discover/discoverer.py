@@ -14,10 +14,13 @@ from dns.rdtypes.IN.AAAA import AAAA
 
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import is_address_literal
+from letterlock.memory.remembered import DomainMemory
 from letterlock.mtasts import Known, StsEvidence, StsPolicy
-from letterlock.policy.evidence import DestinationEvidence, MxHost, Origin, TargetHost
+from letterlock.policy.by_memory import memory_key
+from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable, MxHost, Origin, TargetHost
 from letterlock.ports import Clock, Resolver
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question, Security
+from letterlock.routing.destination_rule import MemoryMode
 from letterlock.routing.routes import NextHop, RelayHost
 from letterlock.routing.rules import Rules
 
@@ -45,6 +48,13 @@ class OwnAddresses(Protocol):
         """Whether a host there, on this machine, can be meant by the operator only."""
 
 
+class MemoryFinder(Protocol):
+    """Knows what earlier deliveries showed; implemented in `letterlock.discover.remembered_finder`."""
+
+    async def find(self, domain: str) -> DomainMemory | MemoryUnreadable | None:
+        """What is remembered of a next hop."""
+
+
 _WEAKEST_FIRST = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
 
 
@@ -65,6 +75,7 @@ class Discoverer:
         public_roots: TrustRoots | None = None,
         ourselves: OwnAddresses | None = None,
         implicit_tls: bool = False,
+        memory: MemoryFinder | None = None,
     ) -> None:
         self._resolver = resolver
         self._rules = rules
@@ -73,6 +84,7 @@ class Discoverer:
         self._public_roots = public_roots
         self._ourselves = ourselves
         self._implicit_tls = implicit_tls
+        self._memory = memory
 
     def with_rules(self, rules: Rules) -> "Discoverer":
         """The same, for other rules."""
@@ -83,6 +95,7 @@ class Discoverer:
     def for_another_server(self) -> "Discoverer":
         """The same for mail that another server on this machine sends: without our routes, and it is no loop to us."""
         other = self.with_rules(self._rules.without_routes())
+        other._memory = None  # noqa: SLF001  # a copy of our own; what that server delivers, nobody here sees
         other._ourselves = None  # noqa: SLF001  # a copy of our own
         other._implicit_tls = False  # noqa: SLF001
         return other
@@ -103,8 +116,10 @@ class Discoverer:
         if relay is not None and relay.final is not None:
             return _final(relay, next_hop, at=self._clock.now())
         hop = next_hop if relay is None else relay.next_hop(next_hop.port)
-        mx, sts = await asyncio.gather(self._mx(hop), self._policy(hop))
         heard = self._rules.for_message(next_hop.domain, sender)
+        mx, sts, memory = await asyncio.gather(
+            self._mx(hop), self._policy(hop), self._remembered(hop, heard.memory, lmtp=relay is not None and relay.lmtp)
+        )
         return DestinationEvidence(
             next_hop=hop,
             mx=mx,
@@ -117,6 +132,9 @@ class Discoverer:
             recipient_domain=None if relay is None else next_hop.domain,
             expected_by=self._rules.written_for(hop.domain),
             smtp_tls=await self._smtp_tls(hop, mx),
+            memory=memory,
+            memory_mode=heard.memory,
+            memory_rule=heard.memory_rule,
         )
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
@@ -147,6 +165,13 @@ class Discoverer:
         if self._sts is None or is_address_literal(next_hop.domain):
             return None
         return await self._sts.find(next_hop.domain)
+
+    async def _remembered(
+        self, next_hop: NextHop, mode: MemoryMode, *, lmtp: bool
+    ) -> DomainMemory | MemoryUnreadable | None:
+        if self._memory is None or mode is MemoryMode.OFF or lmtp or is_address_literal(next_hop.domain):
+            return None
+        return await self._memory.find(memory_key(next_hop))
 
     async def host(self, host: MxHost, port: int) -> TargetHost:
         """The addresses of a host, at most MAX_ADDRESSES, and the TLSA answer where it is to be asked for.

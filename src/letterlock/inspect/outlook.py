@@ -78,7 +78,11 @@ class Summary:
 
 
 def outlook(evidence: DestinationEvidence, target: TargetHost, required: Required) -> tuple[Prospect, ...]:
-    """What each attacker gets of the mail to one host, in the order of Attacker."""
+    """What each attacker gets of the mail to one host, in the order of Attacker.
+
+    What is remembered counts for nothing here: it may fade, and an operator may forget it.
+    """
+    evidence, required = _without_memory(evidence, target, required)
     lasting = _lasting(evidence, target, required)
     if evidence.sts is None or not isinstance(required, Requirement) or not _by_sts(required):
         return (*lasting, _first_contact(lasting, "nothing here rests on memory"))
@@ -93,6 +97,7 @@ def protection(evidence: DestinationEvidence, target: TargetHost, required: Requ
     Protected means authenticated: by DANE from a signed MX, or by PKIX for a name that nobody could have forged. What
     only a remembered MTA-STS policy protects is ONCE_KNOWN.
     """
+    evidence, required = _without_memory(evidence, target, required)
     prospects = {one.attacker: one for one in outlook(evidence, target, required)}
     if not isinstance(required, Requirement):
         by_rule = isinstance(required, SkipHost) and required.kind in DEMANDED
@@ -138,6 +143,15 @@ def weakest(summaries: Iterable[Summary]) -> Summary:
     )
     nothing = Summary(Protection.UNKNOWN, "there is no host to send to")
     return min(summaries, key=lambda summary: by_weakness.index(summary.protection), default=nothing)
+
+
+def _without_memory(
+    evidence: DestinationEvidence, target: TargetHost, required: Required
+) -> tuple[DestinationEvidence, Required]:
+    if evidence.memory is None:
+        return evidence, required
+    evidence = replace(evidence, memory=None)
+    return evidence, require(evidence, target)
 
 
 ON_PATH_OR_AT_DNS = (Attacker.REMOVES_STARTTLS, Attacker.OWN_CERTIFICATE, Attacker.FORGES_DNS)

@@ -1,6 +1,7 @@
 """Every family of metrics that workers count. docs/reference/metrics.md is made from this list."""
 
 from letterlock.mailauth.dmarc.actions import Action
+from letterlock.memory.remembered import Difference
 from letterlock.metrics.family import Family, Layout, Merge, MetricKind
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Level
@@ -17,7 +18,7 @@ NONE = "none"
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3", OTHER)
 PROTECTIONS = (*(each.value for each in Level), LOCAL, NONE)
 VERIFIED_BY = (
-    "dane-ee", "dane-ta", "pkix", "mta-sts", "fingerprint",
+    "dane-ee", "dane-ta", "pkix", "mta-sts", "fingerprint", "memory",
     "dane-ee-unsigned-mx", "dane-ta-unsigned-mx", "pkix-unsigned-name",
 )  # fmt: skip
 STATUSES = (*(f"4.{each}" for each in SUBJECTS), *(f"5.{each}" for each in SUBJECTS), OTHER)
@@ -215,6 +216,15 @@ FAMILIES = (
         "mta_sts_blocked_total",
         "Decisions by a remembered MTA-STS policy that could not be confirmed (RFC 8461 section 10.2).",
     ),
+    # Memory
+    _gauge("memory_domains", "Domains that are remembered.", Merge.MOST),
+    _gauge("memory_alarms", "Domains at which something that was always there is gone.", Merge.MOST),
+    _counter(
+        "memory_changes_total",
+        "Times that something which a domain or host always had was gone, by what it is.",
+        what=tuple(each.value for each in Difference),
+    ),
+    _counter("memory_lost_total", "Sightings of hosts that were not worked into the memory."),
     # The queue
     _gauge("queue_messages", "Messages in the queue."),
     _gauge(

@@ -2,15 +2,18 @@
 
 An attacker who can forge an unsigned answer can make a domain vanish. What DNSSEC proves is accepted; what it does not
 prove is believed as long as nothing speaks against it, for a mistyped address must come back at once. Against it speak
-an MTA-STS policy, which came by HTTPS from the domain itself, and a rule that the operator wrote for this very domain.
+an MTA-STS policy, which came by HTTPS from the domain itself, a rule that the operator wrote for this very domain, and
+the memory of earlier deliveries, where mail is to wait for what is gone.
 """
 
 from letterlock.mtasts.policy import Mode
 from letterlock.mtasts.sts_evidence import Known
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Defer, Refuse
-from letterlock.policy.evidence import DestinationEvidence
+from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable
+from letterlock.policy.lookups import said
 from letterlock.policy.reasons import Reason, sentence
+from letterlock.routing.destination_rule import MemoryMode
 
 
 def unless_expected(evidence: DestinationEvidence, refusal: Refuse) -> Refuse | Defer:
@@ -24,4 +27,16 @@ def unless_expected(evidence: DestinationEvidence, refusal: Refuse) -> Refuse | 
     if evidence.expected_by is not None:
         why = Reason(code=Code.RULE_VANISHED, subject=domain, facts=(*facts, ("source", evidence.expected_by)))
         return Defer(reasons=(why,))
+    if evidence.memory_mode is MemoryMode.HOLD and (known := _remembered(evidence, facts)) is not None:
+        return Defer(reasons=(known,))
     return refusal
+
+
+def _remembered(evidence: DestinationEvidence, facts: tuple[tuple[str, str], ...]) -> Reason | None:
+    """That mail went there before, or that this could not be found out."""
+    memory, domain = evidence.memory, evidence.next_hop.domain
+    if isinstance(memory, MemoryUnreadable):
+        return Reason(code=Code.MEMORY_UNREADABLE, subject=domain, facts=(("detail", said(memory.detail)),))
+    if memory is not None and memory.known_hosts(evidence.at):
+        return Reason(code=Code.MEMORY_VANISHED, subject=domain, facts=facts)
+    return None

@@ -37,6 +37,7 @@ class Demander(StrEnum):
     DANE = "dane"
     MTA_STS = "mta-sts"
     REQUIRETLS = "requiretls"
+    MEMORY = "memory"
     RULE = "rule"
 
 
@@ -48,9 +49,10 @@ class SkipKind(StrEnum):
     TLSA_UNKNOWN = "tlsa-unknown"
     UNSIGNED_MX = "unsigned-mx"  # a rule demands DANE, and that needs a signed MX record
     NO_USABLE_TLSA = "no-usable-tlsa"  # a rule demands DANE
-    DANE = "dane"  # this and the next three: who demanded what did not hold
+    DANE = "dane"  # this and the next four: who demanded what did not hold
     MTA_STS = "mta-sts"
     REQUIRETLS = "requiretls"
+    MEMORY = "memory"  # what was always there is gone, and mail waits for it
     RULE = "rule"
     REQUIRETLS_NOT_OFFERED = "requiretls-not-offered"  # by a server that is proven
     HANDSHAKE_FAILED = "handshake-failed"  # and nobody demanded one
@@ -59,7 +61,14 @@ class SkipKind(StrEnum):
 
 
 DEMANDED = frozenset(
-    {SkipKind.UNSIGNED_MX, SkipKind.NO_USABLE_TLSA, SkipKind.MTA_STS, SkipKind.REQUIRETLS, SkipKind.RULE}
+    {
+        SkipKind.UNSIGNED_MX,
+        SkipKind.NO_USABLE_TLSA,
+        SkipKind.MTA_STS,
+        SkipKind.REQUIRETLS,
+        SkipKind.MEMORY,
+        SkipKind.RULE,
+    }
 )
 
 
@@ -84,7 +93,19 @@ class PinAuthentication:
     fingerprints: tuple[bytes, ...]
 
 
-Authentication = DaneAuthentication | PkixAuthentication | PinAuthentication
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RememberedAuthentication:
+    """The server's key must be one that was verified before, or else its chain as `pkix` says.
+
+    `keys` are SHA-256 of a SubjectPublicKeyInfo, in hexadecimal. So a certificate that its host forgot to renew still
+    shows that the host is the same, and costs a hash instead of a path.
+    """
+
+    keys: tuple[str, ...]
+    pkix: PkixAuthentication
+
+
+Authentication = DaneAuthentication | PkixAuthentication | PinAuthentication | RememberedAuthentication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +119,7 @@ class Requirement:
     handshake (RFC 8689 section 4.2.1). `audits` are what would be demanded, were it enforced: they are judged too, and
     told, and hold nothing. `signs` are those among the reasons that look like an attack. `grounds`, for reports: the
     evidence, where what the recipients' domain publishes was heard; None where an exception or the message says not to.
+    `memory_facts` are those of the reasons of memory, if it demands anything.
     """
 
     encryption: Encryption
@@ -112,6 +134,7 @@ class Requirement:
     requiretls: bool = False
     audits: "tuple[Audit, ...]" = ()
     signs: tuple[Reason, ...] = ()
+    memory_facts: tuple[tuple[str, str], ...] = ()
     grounds: Grounds | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -141,7 +164,8 @@ class Level(StrEnum):
 class Achieved:
     """The level and by what, `match` being for people.
 
-    `by` is `dane-ee`, `dane-ta`, `pkix`, `mta-sts` or `fingerprint`; `dane-ee-unsigned-mx`, `dane-ta-unsigned-mx` or
+    `by` is `dane-ee`, `dane-ta`, `pkix`, `mta-sts` or `fingerprint`; `memory` where the key is one that was verified
+    for the host before, the level then being ENCRYPTED; `dane-ee-unsigned-mx`, `dane-ta-unsigned-mx` or
     `pkix-unsigned-name` where the match rests on unsigned DNS, the level then being ENCRYPTED; None where nothing was
     verified.
     """

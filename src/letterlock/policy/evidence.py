@@ -8,10 +8,11 @@ from enum import StrEnum
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
+from letterlock.memory.remembered import DomainMemory
 from letterlock.mtasts.sts_evidence import StsEvidence
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, LookupFailure, Security
-from letterlock.routing.destination_rule import DestinationRule
+from letterlock.routing.destination_rule import DestinationRule, MemoryMode
 from letterlock.routing.local_targets import FinalHop
 from letterlock.routing.routes import NextHop, RelayHost
 
@@ -48,6 +49,13 @@ class Route:
     reasons: tuple[Reason, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryUnreadable:
+    """Could not find out what is remembered of a domain; `detail` says why, for people."""
+
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationEvidence:
     """What is known of a next hop, `at` a moment (seconds since 1970).
@@ -57,7 +65,9 @@ class DestinationEvidence:
     `public_roots` are those of WebPKI, for what MTA-STS and REQUIRETLS demand. `relay` led mail for `recipient_domain`
     to this next hop. `expected_by`: the operator's rule that was written for this very domain, by its place in the
     configuration; so somebody is there. `smtp_tls` are the SRV records of that service, where they were asked for.
-    `identity` distinguishes this evidence from any other, even a changed copy.
+    `memory` is what is remembered of the next hop (None: nothing, or it is not looked at), and `memory_mode` what
+    follows from it, as `memory_rule` says (None: `[memory] mode` does). `identity` distinguishes this evidence from any
+    other, even a changed copy.
     """
 
     next_hop: NextHop
@@ -71,6 +81,9 @@ class DestinationEvidence:
     recipient_domain: str | None = None
     expected_by: str | None = None
     smtp_tls: Answer | LookupFailure | None = None
+    memory: DomainMemory | MemoryUnreadable | None = None
+    memory_mode: MemoryMode = MemoryMode.OFF
+    memory_rule: DestinationRule | None = None
     identity: object = field(init=False, repr=False, compare=False, default_factory=object)
 
     @property

@@ -2,6 +2,7 @@
 
 from letterlock.identity.dane import DaneMismatch, match_dane
 from letterlock.identity.handshake import Completed, HandshakeFailed
+from letterlock.identity.keys_shown import shows_key
 from letterlock.identity.mismatch import MismatchKind
 from letterlock.identity.pkix import PkixMismatch, verify_pkix
 from letterlock.identity.tlsa import TLSARecord
@@ -17,6 +18,7 @@ from letterlock.policy.decision import (
     Level,
     PinAuthentication,
     PkixAuthentication,
+    RememberedAuthentication,
     Requirement,
     SkipHost,
     SkipKind,
@@ -46,37 +48,44 @@ _PKIX_CODES: dict[Demander, dict[MismatchKind | None, Code]] = {
         None: Code.RFC8461_4_2_UNTRUSTED,
     },
     Demander.REQUIRETLS: {None: Code.RFC8689_4_2_1_NOT_VERIFIED},
+    Demander.MEMORY: {None: Code.MEMORY_OTHER_CERTIFICATE},
 }
 _VERIFIED = {
     Demander.RULE: (Code.RULE_VERIFIED, "pkix"),
     Demander.MTA_STS: (Code.RFC8461_4_2_VERIFIED, "mta-sts"),
     Demander.REQUIRETLS: (Code.RFC8689_4_2_1_VERIFIED, "pkix"),
+    Demander.MEMORY: (Code.MEMORY_VERIFIED, "pkix"),
 }
-_AUDITED = {
+_AUDITED: dict[Demander, tuple[Code | None, Code]] = {
     Demander.RULE: (Code.RULE_AUDIT_WOULD_PASS, Code.RULE_AUDIT_WOULD_HOLD),
     Demander.MTA_STS: (Code.RFC8461_5_WOULD_PASS, Code.RFC8461_5_WOULD_HOLD),
+    Demander.MEMORY: (None, Code.MEMORY_WOULD_HOLD),  # that all is as always is not worth a word at each delivery
 }
 _VERSIONS = ("TLSv1.2", "TLSv1.3")
 _HELD_BY = {
     Demander.DANE: SkipKind.DANE,
     Demander.MTA_STS: SkipKind.MTA_STS,
     Demander.REQUIRETLS: SkipKind.REQUIRETLS,
+    Demander.MEMORY: SkipKind.MEMORY,
     Demander.RULE: SkipKind.RULE,
 }
 _HANDSHAKE_FAILED = {
     Demander.DANE: Code.RFC7672_2_2_HANDSHAKE_FAILED,
     Demander.MTA_STS: Code.RFC8461_5_HANDSHAKE_FAILED,
     Demander.REQUIRETLS: Code.RFC8689_4_2_1_NO_TLS,
+    Demander.MEMORY: Code.MEMORY_HANDSHAKE_FAILED,
     Demander.RULE: Code.RULE_HANDSHAKE_FAILED,
 }
 _STARTTLS_REFUSED = {
     Demander.DANE: Code.RFC7672_2_2_3_STARTTLS_REFUSED,
     Demander.MTA_STS: Code.RFC8461_5_STARTTLS_REFUSED,
+    Demander.MEMORY: Code.MEMORY_STARTTLS_REFUSED,
     Demander.RULE: Code.RULE_STARTTLS_REFUSED,
 }
 _STARTTLS_REQUIRED = {
     Demander.DANE: Code.RFC7672_2_2_3_STARTTLS_REQUIRED,
     Demander.MTA_STS: Code.RFC8461_5_STARTTLS_REQUIRED,
+    Demander.MEMORY: Code.MEMORY_NO_STARTTLS,
     Demander.RULE: Code.RULE_STARTTLS_REQUIRED,
 }
 
@@ -91,7 +100,8 @@ def judge(requirement: Requirement, session: SessionEvidence, now: float) -> Ver
     verdict = _judge(requirement, session, now)
     if not isinstance(verdict, Cleared) or not requirement.audits:
         return verdict
-    told = tuple(_audited(audit, session, now) for audit in requirement.audits)
+    audited = (_audited(audit, session, now) for audit in requirement.audits)
+    told = tuple(reason for reason in audited if reason is not None)
     return _clear(session, requirement, verdict.achieved, (*verdict.reasons, *told))
 
 
@@ -117,13 +127,13 @@ def _judge(requirement: Requirement, session: SessionEvidence, now: float) -> Ve
     return _judge_clear(requirement, session)
 
 
-def _audited(audit: Audit, session: SessionEvidence, now: float) -> Reason:
-    """What an audited demand would have come to in this very session."""
+def _audited(audit: Audit, session: SessionEvidence, now: float) -> Reason | None:
+    """What an audited demand would have come to in this very session; None: nothing worth a word."""
     verdict = _judge(audit.required, session, now) if isinstance(audit.required, Requirement) else audit.required
     what = ("what", audit.what)
     passes, holds = _AUDITED[audit.by]
     if isinstance(verdict, Cleared):
-        return Reason(code=passes, subject=session.address, facts=(what,))
+        return Reason(code=passes, subject=session.address, facts=(what,)) if passes is not None else None
     why = ("reason", said(sentence(verdict.reasons[0])) if verdict.reasons else "no reason given")
     return Reason(code=holds, subject=session.address, facts=(what, why))
 
@@ -151,7 +161,7 @@ def _no_handshake(requirement: Requirement, session: SessionEvidence, detail: st
     if requirement.encryption is not Encryption.MANDATORY:
         return _skip(session, SkipKind.HANDSHAKE_FAILED, Code.RFC7435_3_HANDSHAKE_FAILED, fact)
     by = _demanded_by(requirement)
-    return _skip(session, _HELD_BY[by], _HANDSHAKE_FAILED[by], fact)
+    return _skip(session, _HELD_BY[by], _HANDSHAKE_FAILED[by], fact, *requirement.memory_facts)
 
 
 def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
@@ -159,7 +169,9 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     reply = ("reply", said(str(session.refusal)) if session.refusal else "no reply")
     refused = session.starttls is StartTls.REFUSED
     if requirement.encryption is Encryption.MANDATORY or requirement.authentication is not None:
-        return _no_starttls(_demanded_by(requirement), session, reply if refused else None)
+        if requirement.memory_facts and session.starttls is StartTls.NOT_TRIED:  # after a handshake that failed
+            return _no_handshake(requirement, session, "cleartext was tried instead")
+        return _no_starttls(requirement, session, reply if refused else None)
     reasons = requirement.reasons
     if requirement.encryption is Encryption.OPTIONAL:
         code, facts = (Code.RFC7435_3_CLEAR_REFUSED, (reply,)) if refused else (Code.RFC7435_3_CLEAR, ())
@@ -167,13 +179,14 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     return _clear(session, requirement, Achieved(level=Level.CLEAR), reasons)
 
 
-def _no_starttls(by: Demander, session: SessionEvidence, refusal: tuple[str, str] | None) -> SkipHost:
+def _no_starttls(requirement: Requirement, session: SessionEvidence, refusal: tuple[str, str] | None) -> SkipHost:
+    by, known = _demanded_by(requirement), requirement.memory_facts
     if by is Demander.REQUIRETLS:
         detail = f"STARTTLS was refused ({refusal[1]})" if refusal else "STARTTLS was not offered"
         return _skip(session, _HELD_BY[by], Code.RFC8689_4_2_1_NO_TLS, ("detail", detail))
     if refusal:
-        return _skip(session, _HELD_BY[by], _STARTTLS_REFUSED[by], refusal)
-    return _skip(session, _HELD_BY[by], _STARTTLS_REQUIRED[by])
+        return _skip(session, _HELD_BY[by], _STARTTLS_REFUSED[by], refusal, *known)
+    return _skip(session, _HELD_BY[by], _STARTTLS_REQUIRED[by], *known)
 
 
 def _judge_session(requirement: Requirement, session: SessionEvidence, tls: Completed, now: float) -> Verdict:
@@ -200,6 +213,8 @@ def _judge_chain(requirement: Requirement, session: SessionEvidence, tls: Comple
             return _judge_pkix(requirement, pkix, session, tls, now)
         case PinAuthentication() as pin:
             return _judge_pin(requirement, pin, session, tls, now)
+        case RememberedAuthentication() as remembered:
+            return _judge_remembered(requirement, remembered, session, tls, now)
     return _cleared(requirement, session, Code.RFC7435_3_ENCRYPTED, Achieved(level=Level.ENCRYPTED))
 
 
@@ -213,6 +228,20 @@ def _judge_pin(
         return _skip(session, SkipKind.RULE, Code.RULE_FINGERPRINT_MISMATCH, ("detail", found.detail))
     achieved = Achieved(level=Level.AUTHENTICATED, by="fingerprint", match=str(found))
     return _cleared(requirement, session, Code.RULE_FINGERPRINT_MATCHES, achieved)
+
+
+def _judge_remembered(
+    requirement: Requirement,
+    remembered: RememberedAuthentication,
+    session: SessionEvidence,
+    tls: Completed,
+    now: float,
+) -> Verdict:
+    """The same key as ever is looked for first: it costs a hash, and a path through signatures costs far more."""
+    if shows_key(tls.chain, remembered.keys):
+        achieved = Achieved(level=Level.ENCRYPTED, by="memory")
+        return _cleared(requirement, session, Code.MEMORY_SAME_KEY, achieved)
+    return _judge_pkix(requirement, remembered.pkix, session, tls, now)
 
 
 def _judge_dane(
@@ -234,9 +263,8 @@ def _judge_pkix(
     found = verify_pkix(tls.chain, pkix.references, pkix.roots, now)
     if isinstance(found, PkixMismatch):
         codes = _PKIX_CODES[pkix.demander]
-        return _skip(
-            session, _HELD_BY[pkix.demander], codes.get(found.kind, codes[None]), ("detail", said(found.detail))
-        )
+        facts = ("detail", said(found.detail)), *requirement.memory_facts
+        return _skip(session, _HELD_BY[pkix.demander], codes.get(found.kind, codes[None]), *facts)
     if not pkix.names_secure:
         achieved = Achieved(level=Level.ENCRYPTED, by="pkix-unsigned-name", match=str(found))
         return _cleared(requirement, session, Code.RFC7672_1_3_2_UNSIGNED_NAME, achieved)

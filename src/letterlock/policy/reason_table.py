@@ -19,6 +19,7 @@ from letterlock.policy.explanation import (
     ResultType,
     row,
 )
+from letterlock.policy.memory_reasons import MEMORY
 
 _ROUTE_OR_WRONG_MX = (
     "if this server should handle mail for the domain, give the domain a [route]; otherwise its MX records are wrong"
@@ -480,5 +481,5 @@ _CLEARED = (
 )
 
 EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
-    {row.code: row for row in (*_ROUTE, *_HOST, *_REQUIRE, *DEMANDS, *_SESSION, *_CLEARED, *_OURSELVES)}
+    {row.code: row for row in (*_ROUTE, *_HOST, *_REQUIRE, *DEMANDS, *MEMORY, *_SESSION, *_CLEARED, *_OURSELVES)}
 )

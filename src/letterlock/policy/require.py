@@ -10,6 +10,9 @@ Where DANE and a rule speak, DANE outranks PKIX: records that a signed MX leads 
 authority can, and many hosts have certificates that no root knows, so `verify` is content with DANE. Only where the MX
 is unsigned, and DANE therefore proves little, does `verify` ask for its own certificate.
 
+What is remembered of earlier deliveries (`by_memory`) adds to all of them, and is lifted by an exception and, unless a
+rule of the operator asks for it, by `TLS-Required: No`.
+
 An unsigned MX that leads to a host with signed TLSA records: RFC 7672 section 2.2.1 leaves the choice. Letterlock takes
 DANE, which stops everybody on the path who cannot also forge DNS, and calls the result encrypted, not authenticated.
 """
@@ -24,6 +27,7 @@ from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import TlsDemand
+from letterlock.policy.by_memory import with_memory
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import (
     Audit,
@@ -64,10 +68,12 @@ def require(
 
 def _by_everybody(evidence: DestinationEvidence, target: TargetHost, demand: TlsDemand) -> Requirement | SkipHost:
     if demand is TlsDemand.TLS_REQUIRED_NO:
-        return _by_rule_alone(evidence, target)
+        alone = _by_rule_alone(evidence, target)
+        rule = evidence.memory_rule
+        return with_memory(evidence, target, alone) if rule is not None and not rule.lifted_by_header else alone
     if demand is TlsDemand.NONE and (lowered := _by_exception(evidence, target)):
         return lowered
-    enforced = _by_all_but_the_message(evidence, target)
+    enforced = with_memory(evidence, target, _by_all_but_the_message(evidence, target))
     if isinstance(enforced, Requirement):
         enforced = replace(enforced, grounds=Grounds(destination=evidence, host=target))
     return with_requiretls(evidence, target, enforced) if demand is TlsDemand.REQUIRETLS else enforced
@@ -287,11 +293,14 @@ def _unauthenticated(target: TargetHost, encryption: Encryption, reasons: tuple[
 
 
 def _with_fallback_told(target: TargetHost, required: Requirement | SkipHost) -> Requirement | SkipHost:
-    """Tell that nothing demands TLS, once everybody who could has spoken."""
+    """Tell that nothing demands TLS, once everybody who could has spoken. What is audited is so in cleartext too."""
     if not isinstance(required, Requirement) or required.encryption is not Encryption.OPTIONAL:
         return required
     why = Reason(code=Code.RFC7435_3_OPPORTUNISTIC, subject=target.host.name)
-    return replace(required, reasons=(*required.reasons, why))
+    fallback = required.fallback
+    if fallback is not None and required.audits:
+        fallback = replace(fallback, audits=required.audits)
+    return replace(required, fallback=fallback, reasons=(*required.reasons, why))
 
 
 def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reason, ...]) -> Requirement | SkipHost:

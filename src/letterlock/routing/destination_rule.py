@@ -21,6 +21,14 @@ class TlsRule(StrEnum):
     DANE_ONLY = "dane-only"  # mandatory DANE (RFC 7672 section 6)
 
 
+class MemoryMode(StrEnum):
+    """What follows when something that a domain always had is gone."""
+
+    OFF = "off"  # nothing: it is not even looked at
+    OBSERVE = "observe"  # it is logged, counted and told; the mail goes
+    HOLD = "hold"  # the mail waits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleException:
     """Less than is demanded, which the operator allows for a while and for a reason. `until`: seconds since 1970."""
@@ -72,6 +80,14 @@ class DestinationRule:
         RowKey(
             "domain.minimum_version",
             'The oldest TLS version that will do, `"1.2"` or `"1.3"`; with any rule but `may`.',
+        ),
+    ] = None
+    memory: Annotated[
+        MemoryMode | None,
+        RowKey(
+            "domain.memory",
+            "What follows when something that the domain always had is gone: `off`, `observe` or `hold`, as in "
+            "`[memory] mode`. Unset: what `[memory] mode` says.",
         ),
     ] = None
     minimum_source: str = ""

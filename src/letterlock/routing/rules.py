@@ -11,6 +11,8 @@ is lowered by another, so a route never lowers what was demanded without it:
   written nearest to the server, in the order above, says whom to verify.
 - The highest TLS version that any of them demands holds.
 - The header `TLS-Required: No` lifts what they demand only when each of them that demands something says so.
+- Of what they say of memory the strictest holds: `hold`, `observe`, `off`; where none says anything, `[memory] mode`.
+  A rule in audit mode holds nothing, and counts as `observe` where it says `hold`.
 - Rules in audit mode are compared with each other only, and never replace one that is enforced.
 - An exception is for the servers that it was written for: under a route, those of its next hop. It lowers what its own
   rule and the standards demand, and counts only while no rule of another table demands anything.
@@ -19,23 +21,28 @@ is lowered by another, so a route never lowers what was demanded without it:
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.routing.destination_rule import DestinationRule, MemoryMode, TlsRule
 from letterlock.routing.domain_table import DomainTable, first_route
 from letterlock.routing.routes import RelayHost
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The rule that holds for a message, and one in audit that would demand as much or more."""
+    """The rule that holds for a message, and one in audit that would demand as much or more.
+
+    `memory` is what follows from what is remembered; `memory_rule` the rule that says so, None: `[memory] mode` does.
+    """
 
     rule: DestinationRule | None = None
     audited: DestinationRule | None = None
+    memory: MemoryMode = MemoryMode.OFF
+    memory_rule: DestinationRule | None = None
 
 
 class Rules:
     """Rules and routes by domain. Immutable once made."""
 
-    __slots__ = ("_relays", "_rules", "_sender_relays", "_senders")
+    __slots__ = ("_memory", "_relays", "_rules", "_sender_relays", "_senders")
 
     def __init__(
         self,
@@ -43,12 +50,14 @@ class Rules:
         senders: Mapping[str, DestinationRule] | None = None,
         relays: Mapping[str, RelayHost] | None = None,
         sender_relays: Mapping[str, RelayHost] | None = None,
+        memory: MemoryMode = MemoryMode.OFF,
     ) -> None:
         """Take rules by the domain they are written for, in A-labels; case and a leading `.` or `*.` do not matter.
 
         `senders`: rules by the domain of the reverse-path. `relays`: routes by the recipients' domain;
-        `sender_relays`: routes by that of the reverse-path.
+        `sender_relays`: routes by that of the reverse-path. `memory` is for mail of which no rule says anything else.
         """
+        self._memory = memory
         self._rules = DomainTable(rules)
         self._senders = DomainTable(senders or {})
         self._relays = DomainTable(relays or {})
@@ -84,13 +93,13 @@ class Rules:
         by_sender = None if sender is None else self._senders.find(sender)
         by_domain = self.for_next_hop(domain)
         if relay is None:
-            return _heard(by_domain, by_sender)
+            return _heard(self._memory, by_domain, by_sender)
         by_hop = self.for_next_hop(relay.domain)
         if by_domain is by_hop:
             by_domain = None
         elif by_domain is not None:
             by_domain = replace(by_domain, exception=None)
-        return _heard(relay.rule, by_hop, by_domain, by_sender)
+        return _heard(self._memory, relay.rule, by_hop, by_domain, by_sender)
 
     def for_next_hop(self, domain: str) -> DestinationRule | None:
         """The rule for a next-hop domain or address literal; None when there is none."""
@@ -118,8 +127,23 @@ class Rules:
 _STRICTNESS = {TlsRule.MAY: 0, TlsRule.REQUIRE_TLS: 1, TlsRule.VERIFY: 2, TlsRule.DANE_ONLY: 3}
 
 
-def _heard(*nearest_first: DestinationRule | None) -> Heard:
+def _heard(usual: MemoryMode, *nearest_first: DestinationRule | None) -> Heard:
     rules = [rule for rule in nearest_first if rule is not None]
+    heard = _of_demands(rules)
+    saying = [rule for rule in rules if rule.memory is not None]
+    if not saying:
+        return heard if usual is MemoryMode.OFF else replace(heard, memory=usual)
+    strictest = max(saying, key=lambda rule: _CAUTION[_memory(rule)])
+    return replace(heard, memory=_memory(strictest), memory_rule=strictest)
+
+
+def _memory(rule: DestinationRule) -> MemoryMode:
+    """What a rule says of memory, `off` where it says nothing; in audit nothing is held."""
+    said = rule.memory or MemoryMode.OFF
+    return MemoryMode.OBSERVE if rule.audit and said is MemoryMode.HOLD else said
+
+
+def _of_demands(rules: Sequence[DestinationRule]) -> Heard:
     enforced = _strictest([rule for rule in rules if not rule.audit])
     audited = _strictest([rule for rule in rules if rule.audit])
     if enforced is None:
@@ -127,6 +151,9 @@ def _heard(*nearest_first: DestinationRule | None) -> Heard:
     if audited is not None and _strictness(audited) < _strictness(enforced):
         audited = None
     return Heard(rule=enforced, audited=audited)
+
+
+_CAUTION = {MemoryMode.OFF: 0, MemoryMode.OBSERVE: 1, MemoryMode.HOLD: 2}
 
 
 def _strictest(rules: Sequence[DestinationRule]) -> DestinationRule | None:

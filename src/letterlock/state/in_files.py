@@ -10,6 +10,7 @@ from letterlock.queue.store import StoreFailed
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
 from letterlock.state.rate_file import RateFile
+from letterlock.state.remembered_domains import DomainMemoryStore
 from letterlock.state.report_store import ReportStore
 from letterlock.state.statistics_store import StatisticsStore
 from letterlock.state.trust_points import TrustPointFile
@@ -21,6 +22,7 @@ class StateInFiles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._policies: PolicyStore | None = None
+        self._memory: DomainMemoryStore | None = None
         self._rates: RateFile | None = None
         self._reports: ReportStore | None = None
         self._statistics: StatisticsStore | None = None
@@ -30,6 +32,12 @@ class StateInFiles:
         if self._policies is None:
             self._policies = PolicyStore.open(self._directory)
         return self._policies
+
+    def memory(self) -> DomainMemoryStore:
+        """What is remembered of domains. Raises StoreFailed."""
+        if self._memory is None:
+            self._memory = DomainMemoryStore.open(self._directory)
+        return self._memory
 
     def trust_point(self, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> TrustPointFile:
         """The file of a trust point."""
@@ -61,6 +69,8 @@ class StateInFiles:
         """Finish what is being written."""
         if self._rates is not None:
             self._rates.close()
+        if self._memory is not None:
+            await self._memory.close()
         if self._policies is not None:
             await self._policies.close()
         if self._reports is not None:

@@ -8,6 +8,7 @@ from letterlock.resolver.rollover import TrustPoint, begin
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.policies import PolicyStore
 from letterlock.state.rate_file import RateFile
+from letterlock.state.remembered_domains import DomainMemoryStore
 from letterlock.state.report_store import ReportStore
 from letterlock.state.statistics_store import StatisticsStore
 
@@ -33,6 +34,7 @@ class StateInMemory:
 
     def __init__(self) -> None:
         self._policies: PolicyStore | None = None
+        self._memory: DomainMemoryStore | None = None
         self._rates: RateFile | None = None
         self._reports: ReportStore | None = None
         self._statistics: StatisticsStore | None = None
@@ -43,6 +45,12 @@ class StateInMemory:
         if self._policies is None:
             self._policies = PolicyStore.open(None)
         return self._policies
+
+    def memory(self) -> DomainMemoryStore:
+        """What is remembered of domains."""
+        if self._memory is None:
+            self._memory = DomainMemoryStore.open(None)
+        return self._memory
 
     def trust_point(self, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> RememberedTrustPoint:
         """The trust point of a zone."""
@@ -69,6 +77,8 @@ class StateInMemory:
 
     async def close(self) -> None:
         """Nothing is written anywhere, but threads have worked for the policies, reports and statistics."""
+        if self._memory is not None:
+            await self._memory.close()
         if self._policies is not None:
             await self._policies.close()
         if self._reports is not None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import dns.name
 
-from letterlock.ports import PolicyMemory, Rates, TrustPointMemory
+from letterlock.ports import PolicyMemory, ProtectionMemory, Rates, TrustPointMemory
 from letterlock.resolver.trust_anchors import TrustAnchor
 from letterlock.state.report_store import ReportStore
 from letterlock.state.statistics_store import StatisticsStore
@@ -21,6 +21,9 @@ class SharedState(Protocol):
 
     def policies(self) -> PolicyMemory:
         """The MTA-STS policies; opened at the first call. Raises StoreFailed."""
+
+    def memory(self) -> ProtectionMemory:
+        """What is remembered of domains; opened at the first call. Raises StoreFailed."""
 
     def trust_point(self, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> TrustPointMemory:
         """The keys seen of a zone for which these anchors are configured (RFC 5011)."""

@@ -8,11 +8,12 @@ from letterlock.deliver.log import safe
 from letterlock.inspect.outlook import Protection
 from letterlock.inspect.survey import Met, Survey
 from letterlock.policy.decision import (
+    Authentication,
     DaneAuthentication,
     Demander,
     Encryption,
-    PinAuthentication,
     PkixAuthentication,
+    RememberedAuthentication,
     Requirement,
 )
 
@@ -83,12 +84,12 @@ def _way(required: Requirement) -> str:
     return "TLS" if required.encryption is Encryption.MANDATORY else "nothing"
 
 
-def _demand(authentication: DaneAuthentication | PkixAuthentication | PinAuthentication) -> str:
+def _demand(authentication: Authentication) -> str:
     if isinstance(authentication, DaneAuthentication):
         return "DANE"
     if isinstance(authentication, PkixAuthentication) and authentication.demander is Demander.MTA_STS:
         return "MTA-STS"
-    return "rule"
+    return "memory" if isinstance(authentication, RememberedAuthentication) else "rule"
 
 
 def draw_table(rows: list[Row], style: Style) -> list[str]:

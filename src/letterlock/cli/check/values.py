@@ -15,7 +15,13 @@ from letterlock.inspect.recommend import Advice, Reporting
 from letterlock.inspect.survey import Contact, HostSurvey, Met, Survey
 from letterlock.mtasts import Absent, Known, StsEvidence
 from letterlock.mtasts import PolicyUnavailable as StsUnreachable
-from letterlock.policy.decision import DaneAuthentication, PinAuthentication, PkixAuthentication, Requirement
+from letterlock.policy.decision import (
+    DaneAuthentication,
+    PinAuthentication,
+    PkixAuthentication,
+    RememberedAuthentication,
+    Requirement,
+)
 from letterlock.policy.evidence import Route
 from letterlock.policy.reasons import Reason, section, sentence, status
 from letterlock.policy.require import tlsa_records
@@ -170,9 +176,12 @@ def _tlsa(lookup: Answer | LookupFailure) -> dict[str, object]:
 
 def _requirement(requirement: Requirement) -> dict[str, object]:
     authentication = requirement.authentication
-    by = {DaneAuthentication: "dane", PkixAuthentication: "pkix", PinAuthentication: "fingerprint"}.get(
-        type(authentication)
-    )
+    by = {
+        DaneAuthentication: "dane",
+        PkixAuthentication: "pkix",
+        PinAuthentication: "fingerprint",
+        RememberedAuthentication: "memory",
+    }.get(type(authentication))
     return {
         "encryption": requirement.encryption.value,
         "authenticate_by": by,

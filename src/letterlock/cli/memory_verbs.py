@@ -1,0 +1,239 @@
+"""`letterlock memory`: what is remembered of domains that mail went to."""
+
+import asyncio
+import collections
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from letterlock.admin.client import NotRunning, Queues, ServerError
+from letterlock.app.output import json_text
+from letterlock.cli.configured import config_option, configured
+from letterlock.cli.queue.text import span
+from letterlock.config import Options
+from letterlock.deliver.log import safe
+from letterlock.mail.names import InvalidName, normalise
+from letterlock.memory.memory_text import to_json
+from letterlock.memory.remembered import DomainMemory, HostMemory, NotedChange
+from letterlock.memory.suggestion import as_toml, day, suggestion
+from letterlock.memory.traces import Trace
+from letterlock.queue.orders import Wanted
+from letterlock.queue.store import StoreFailed
+from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.state.memory_reader import MemoryReader, is_readable
+from letterlock.state.remembered_domains import FILE
+from letterlock.state.shared_state import open_state
+
+EXIT_NOTHING = 1  # as for every verb that did not find what it was asked for
+_STRICTNESS = [each.value for each in (TlsRule.MAY, TlsRule.REQUIRE_TLS, TlsRule.VERIFY, TlsRule.DANE_ONLY)]
+
+
+@click.group()
+def memory() -> None:
+    """Show what is remembered of the domains that mail went to; forget it; make rules of it.
+
+    \b
+    Exit status of all verbs:
+       0  done
+       1  nothing is known, or the memory cannot be read
+       2  usage
+      78  mistakes in the configuration
+    """
+
+
+def _key(_context: click.Context, _parameter: click.Parameter, values: Any) -> Any:
+    """Domains as they are remembered: A-labels, or a host by itself in brackets."""
+    if values is None or isinstance(values, str):
+        return None if values is None else _named(values)
+    return tuple(_named(each) for each in values)
+
+
+def _named(text: str) -> str:
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else None
+    try:
+        return normalise(text) if inner is None else f"[{normalise(inner)}]"
+    except InvalidName as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@memory.command("list")
+@click.option("--changed", is_flag=True, help="Only domains at which something is gone.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@config_option
+def list_all(config_path: Path | None, changed: bool, as_json: bool) -> None:
+    """List the domains that are remembered, one per line, with what holds for each, and what is gone."""
+    now, count = time.time(), 0
+    for domain, found in _all(configured(config_path)):
+        if changed and (found is None or not found.alarms(now)):
+            continue
+        count += 1
+        if as_json:
+            click.echo(json_text({"domain": domain, "damaged": True}) if found is None else to_json(found))
+        else:
+            click.echo(_line(domain, found, now))
+    if not as_json:
+        click.echo(f"{count} domain{'s' * (count != 1)}", err=True)
+
+
+@memory.command()
+@click.argument("domain", callback=_key)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_option
+def show(domain: str, config_path: Path | None, as_json: bool) -> None:
+    """Show everything that is remembered of DOMAIN and its hosts, and what changed since when.
+
+    A host that a route names by itself is written in brackets: [relay.example.net].
+    """
+    options = configured(config_path)
+    found = _reader(options).look(domain) if is_readable(options.state_directory) else None
+    if found is None:
+        _fail(f"nothing is remembered of {domain}")
+    click.echo(to_json(found) if as_json else "\n".join(_drawn(found, time.time())))
+
+
+@memory.command()
+@click.argument("domains", metavar="[DOMAIN]...", nargs=-1, callback=_key)
+@click.option("--all", "everything", is_flag=True, help="Forget everything, and set a damaged file aside.")
+@config_option
+def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool) -> None:
+    """Forget DOMAINs, which accepts what changed there, and try the mail to them at once.
+
+    A running server forgets at once; with --all its mail is tried when it is due. What follows is a first contact:
+    memory protects these domains again when it has seen several deliveries over two weeks.
+    """
+    if bool(domains) == everything:
+        raise click.UsageError("name domains, or --all")
+    options, names = configured(config_path), None if everything else list(domains)
+    try:
+        queues = Queues(options.queue_directory)
+        count = max(int(each["forgotten"]) for each in queues.everyone("memory.forget", domains=names))
+        for name in names or ():
+            collections.deque(queues.order("flush", Wanted(domain=name.strip("[]"))), maxlen=0)  # page by page
+    except NotRunning:
+        count = asyncio.run(_forget_in_file(options, names))
+    except ServerError as error:
+        _fail(str(error))
+    click.echo(f"{count} domain{'s' * (count != 1)} forgotten")
+
+
+@memory.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_option
+def suggest(config_path: Path | None, as_json: bool) -> None:
+    """Print rules that everything observed would already satisfy, as TOML to paste, with the evidence.
+
+    Domains that a rule demands as much of already are left out, and so are those at which something is gone.
+    """
+    options, now = configured(config_path), time.time()
+    rows = []
+    for _, found in _all(options):
+        made = None if found is None else suggestion(found, now)
+        if found is None or made is None or _demands(options.rules.for_next_hop(made.domain), made.tls):
+            continue
+        if as_json:
+            rows.append({"domain": made.domain, "tls": made.tls, "names": list(made.names), "evidence": _plain(found)})
+        else:
+            click.echo("\n".join(as_toml(found, made, now)) + "\n")
+    if as_json:
+        click.echo(json_text({"rules": rows}, indent=2))
+
+
+def _demands(rule: DestinationRule | None, tls: str) -> bool:
+    return rule is not None and not rule.audit and _STRICTNESS.index(rule.tls.value) >= _STRICTNESS.index(tls)
+
+
+def _plain(found: DomainMemory) -> object:
+    return json.loads(to_json(found))
+
+
+def _reader(options: Options) -> MemoryReader:
+    return MemoryReader(options.state_directory)
+
+
+def _all(options: Options) -> Iterator[tuple[str, DomainMemory | None]]:
+    """Everything that is remembered; ends the command when it cannot be read."""
+    path = options.state_directory / FILE
+    if not path.exists():
+        return
+    if not is_readable(options.state_directory):
+        _fail(f"{path} cannot be read by this user")
+    try:
+        yield from _reader(options).all()
+    except StoreFailed as error:
+        _fail(str(error))
+
+
+async def _forget_in_file(options: Options, names: list[str] | None) -> int:
+    """Forget while no server runs."""
+    if not (options.state_directory / FILE).exists():
+        return 0
+    state = open_state(options.store.engine, options.state_directory)
+    try:
+        return await state.memory().forget(names)
+    except StoreFailed as error:
+        _fail(f"{error}\n  hint: {error.hint}")
+    finally:
+        await state.close()
+
+
+def _line(domain: str, found: DomainMemory | None, now: float) -> str:
+    if found is None:
+        return f"{safe(domain)}  DAMAGED: letterlock memory forget {safe(domain)}"
+    traits = [name for name, trace in _traits(found) if trace is not None and trace.holds(now)]
+    words = " ".join(traits) or "not established yet"
+    alarms = "; ".join(_alarm(each, now) for each in found.alarms(now))
+    return f"{safe(domain)}  {words}{f'  GONE: {alarms}' if alarms else ''}"
+
+
+def _traits(found: DomainMemory) -> Iterator[tuple[str, Trace | None]]:
+    yield "tls", found.tls
+    for name in ("certificate", "dane"):
+        traces = [trace for each in found.hosts if (trace := getattr(each, name)) is not None]
+        yield name, max(traces, key=lambda trace: trace.days, default=None)
+    yield "mta-sts", found.mta_sts
+    yield "dnssec", found.signed
+
+
+def _drawn(found: DomainMemory, now: float) -> Iterator[str]:
+    yield safe(found.domain)
+    for name, trace in (("TLS", found.tls), ("MTA-STS", found.mta_sts), ("DNSSEC", found.signed)):
+        yield f"  {name:<12} {_seen(trace, now)}"
+    for host in found.hosts:
+        yield from _host(host, now)
+    for change in found.changes:
+        yield f"  {'GONE' if change.alarming(now) else 'changed':<12} {_alarm(change, now)}"
+
+
+def _host(host: HostMemory, now: float) -> Iterator[str]:
+    yield f"  {safe(host.name)}"
+    rows = (("seen", host.seen), ("TLS", host.tls), ("certificate", host.certificate), ("DANE", host.dane))
+    for name, trace in (*rows, ("in clear", host.clear)):
+        if trace is not None:
+            more = f", issued by {safe(host.issuer)}" if name == "certificate" else ""
+            yield f"    {name:<12} {_seen(trace, now)}{more}"
+    for key in host.keys:
+        yield f"    {'key':<12} sha256:{safe(key)}"
+
+
+def _seen(trace: Trace | None, now: float) -> str:
+    if trace is None:
+        return "never"
+    words = f"on {trace.days} day{'s' * (trace.days != 1)} from {day(trace.first)} to {day(trace.last)}"
+    return words if trace.holds(now) else f"{words}: not enough, or faded"
+
+
+def _alarm(change: NotedChange, now: float) -> str:
+    at = f" at {safe(change.host)}" if change.host else ""
+    waits = ", mail waits" if change.held else ""
+    settled = ", settled" if change.settled(now) else ""
+    return f"{change.what.value}{at} for {span(max(0.0, now - change.since))}{waits}{settled}"
+
+
+def _fail(text: str) -> NoReturn:
+    click.echo(f"error: {text}", err=True)
+    sys.exit(EXIT_NOTHING)

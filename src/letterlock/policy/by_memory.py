@@ -1,0 +1,206 @@
+"""What a host has to show because it always showed it: the memory of earlier deliveries as a demand.
+
+Memory adds to what the standards and the operator's rules demand, and never lowers it. In mode `observe` it is an
+audit: what would have been held is told, and nothing is held. In mode `hold` it is a requirement. What the domain
+announces (its hosts, DNSSEC, TLSA, its MTA-STS policy) may change, and is accepted once it has stayed so for a day; TLS
+and a verified certificate have to come back (docs/concepts/memory.md).
+"""
+
+import datetime as dt
+from dataclasses import replace
+
+from letterlock.identity.handshake import Completed
+from letterlock.identity.keys_shown import shows_key
+from letterlock.identity.pkix import PkixMatch, verify_pkix
+from letterlock.memory.comparison import AnnouncedTraits, ExpectedSession, differences, expectation, place
+from letterlock.memory.remembered import SETTLE_SECONDS, Difference, DomainMemory
+from letterlock.memory.traces import Trace
+from letterlock.mtasts.policy import Mode
+from letterlock.mtasts.sts_evidence import Known
+from letterlock.policy.codes import Code
+from letterlock.policy.decision import (
+    Audit,
+    Demander,
+    Encryption,
+    PkixAuthentication,
+    RememberedAuthentication,
+    Requirement,
+    SkipHost,
+    SkipKind,
+)
+from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable, Origin, SessionEvidence, TargetHost
+from letterlock.policy.lookups import said
+from letterlock.policy.reasons import Reason
+from letterlock.policy.sts import NO_ROOTS, enforces
+from letterlock.resolver.answer import Answer
+from letterlock.routing.destination_rule import MemoryMode
+from letterlock.routing.routes import NextHop
+
+_GONE = {
+    Difference.HOST: Code.MEMORY_NEW_HOST,
+    Difference.SIGNED: Code.MEMORY_DNSSEC_GONE,
+    Difference.MTA_STS: Code.MEMORY_MTA_STS_GONE,
+    Difference.DANE: Code.MEMORY_DANE_GONE,
+}
+_MAX_HOSTS_TOLD = 3  # in a sentence; `letterlock memory show` has them all
+
+
+def with_memory(
+    evidence: DestinationEvidence, target: TargetHost, required: Requirement | SkipHost
+) -> Requirement | SkipHost:
+    """The same requirement, with what is remembered of the domain and host."""
+    if not isinstance(required, Requirement) or evidence.memory_mode is MemoryMode.OFF:
+        return required
+    wanted = _wanted(evidence, target, required)
+    if wanted is None or evidence.memory_mode is MemoryMode.HOLD:
+        return wanted or required
+    alone = replace(wanted, audits=(), fallback=None) if isinstance(wanted, Requirement) else wanted
+    audit = Audit(what=f"the memory of {evidence.next_hop.domain}", by=Demander.MEMORY, required=alone)
+    return replace(required, audits=(*required.audits, audit))
+
+
+def missing(
+    evidence: DestinationEvidence,
+    target: TargetHost,
+    session: SessionEvidence | None,
+    now: float,
+    requirement: Requirement | None = None,
+) -> frozenset[Difference]:
+    """What is remembered and was not there: in what the domain announces and, if there was one, in the session.
+
+    A certificate is not missed where `requirement` has the server authenticated by somebody else.
+    """
+    if not isinstance(evidence.memory, DomainMemory) or target.host.origin is Origin.LITERAL:
+        return frozenset()
+    announced = differences(evidence.memory, announces(evidence, target), now)
+    if session is None:
+        return frozenset(announced)
+    expected = expectation(evidence.memory, target.host.name, now)
+    proven = requirement.authentication if requirement is not None else None
+    if proven is not None and not isinstance(proven, RememberedAuthentication):
+        expected = replace(expected, certificate=None)
+    return frozenset((*announced, *_missing_in(session, expected, evidence, target, now)))
+
+
+def memory_key(next_hop: NextHop) -> str:
+    """The name that a next hop is remembered by, whatever its port: a domain, or `[host]` for a host by itself."""
+    return f"[{next_hop.domain}]" if next_hop.is_host else next_hop.domain
+
+
+def announces(evidence: DestinationEvidence, target: TargetHost) -> AnnouncedTraits:
+    """What DNS and HTTPS say of a host and its domain."""
+    host, sts, tlsa = target.host, evidence.sts, target.tlsa
+    return AnnouncedTraits(
+        host=host.name,
+        signed=evidence.mx.secure if isinstance(evidence.mx, Answer) else None,
+        vouched=host.secure or host.origin is not Origin.MX or enforces(evidence, target),
+        dane=isinstance(tlsa, Answer) and tlsa.secure and bool(tlsa.records),
+        mta_sts=None if sts is None else isinstance(sts, Known) and sts.policy.mode is not Mode.NONE,
+    )
+
+
+def _missing_in(
+    session: SessionEvidence, expected: ExpectedSession, evidence: DestinationEvidence, target: TargetHost, now: float
+) -> tuple[Difference, ...]:
+    tls = session.handshake
+    if not isinstance(tls, Completed):
+        return (Difference.TLS,) if expected.tls is not None else ()
+    if expected.certificate is None or shows_key(tls.chain, expected.keys):
+        return ()
+    verified = verify_pkix(tls.chain, (target.host.name,), evidence.public_roots or NO_ROOTS, now)
+    return () if isinstance(verified, PkixMatch) else (Difference.CERTIFICATE,)
+
+
+def _wanted(evidence: DestinationEvidence, target: TargetHost, required: Requirement) -> Requirement | SkipHost | None:
+    """What memory demands beside what is demanded already; None: nothing."""
+    memory, domain = evidence.memory, evidence.next_hop.domain
+    if memory is None or target.host.origin is Origin.LITERAL:
+        return None
+    if isinstance(memory, MemoryUnreadable):
+        why = Reason(code=Code.MEMORY_UNREADABLE, subject=domain, facts=(("detail", said(memory.detail)),))
+        return SkipHost(kind=SkipKind.MEMORY, reasons=(why, *required.reasons))
+    gone = differences(memory, announces(evidence, target), evidence.at)
+    if gone:
+        reasons = tuple(_gone(memory, what, target.host.name, evidence.at) for what in gone)
+        return SkipHost(kind=SkipKind.MEMORY, reasons=(*reasons, *required.reasons))
+    return _strengthened(evidence, target, required, expectation(memory, target.host.name, evidence.at))
+
+
+def _strengthened(
+    evidence: DestinationEvidence, target: TargetHost, required: Requirement, expected: ExpectedSession
+) -> Requirement | None:
+    encrypts = expected.tls is not None and required.encryption is not Encryption.MANDATORY
+    verifies = expected.certificate is not None and required.authentication is None
+    if not encrypts and not verifies:
+        return None
+    trace = expected.certificate if verifies else expected.tls
+    code = Code.MEMORY_DEMANDS_CERTIFICATE if verifies else Code.MEMORY_DEMANDS_TLS
+    facts = _facts(evidence.next_hop.domain, trace)
+    return replace(
+        required,
+        encryption=Encryption.MANDATORY,
+        authentication=_authentication(evidence, target, expected) if verifies else required.authentication,
+        fallback=None,
+        demanders=required.demanders | {Demander.MEMORY} if encrypts else required.demanders,
+        memory_facts=facts,
+        reasons=(Reason(code=code, subject=target.host.name, facts=facts), *required.reasons),
+    )
+
+
+def _authentication(
+    evidence: DestinationEvidence, target: TargetHost, expected: ExpectedSession
+) -> RememberedAuthentication:
+    host = target.host
+    pkix = PkixAuthentication(
+        references=(host.name,),
+        roots=evidence.public_roots or NO_ROOTS,
+        names_secure=host.secure or host.origin is Origin.IMPLICIT_MX or enforces(evidence, target),
+        demander=Demander.MEMORY,
+    )
+    return RememberedAuthentication(keys=expected.keys, pkix=pkix)
+
+
+def _gone(memory: DomainMemory, what: Difference, host: str, now: float) -> Reason:
+    change = memory.change(what, place(what, host))
+    since = change.since if change is not None else now
+    hosts = ", ".join(each.name for each in memory.known_hosts(now)[:_MAX_HOSTS_TOLD])
+    facts = (
+        *_facts(memory.domain, _trace(memory, what, host)),
+        ("hosts", hosts),
+        ("gone_since", _moment(since)),
+        ("until", _moment(since + SETTLE_SECONDS)),
+    )
+    return Reason(code=_GONE[what], subject=host, facts=facts)
+
+
+def _trace(memory: DomainMemory, what: Difference, host: str) -> Trace | None:
+    known = memory.host(host)
+    match what:
+        case Difference.SIGNED:
+            return memory.signed
+        case Difference.MTA_STS:
+            return memory.mta_sts
+        case Difference.DANE:
+            return known.dane if known is not None else None
+    return memory.tls
+
+
+def _facts(domain: str, trace: Trace | None) -> tuple[tuple[str, str], ...]:
+    if trace is None:
+        return (("domain", domain),)
+    return (("domain", domain), ("days", str(trace.days)), ("first", _day(trace.first)), ("last", _day(trace.last)))
+
+
+def _day(at: float) -> str:
+    return _time(at).strftime("%Y-%m-%d")
+
+
+def _moment(at: float) -> str:
+    return _time(at).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _time(at: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(min(at, _LATEST), dt.UTC)
+
+
+_LATEST = 253_402_300_799.0  # 9999-12-31, the last day that datetime knows: a damaged clock may say anything
