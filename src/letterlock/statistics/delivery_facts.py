@@ -11,7 +11,11 @@ from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.state.statistics_rows import DeliveryShape
 
 LOCAL = "local"
-_WOULD_FAIL = {Code.RULE_AUDIT_WOULD_HOLD: Demander.RULE, Code.RFC8461_5_WOULD_HOLD: Demander.MTA_STS}
+_WOULD_FAIL = {
+    Code.RULE_AUDIT_WOULD_HOLD: Demander.RULE,
+    Code.RFC8461_5_WOULD_HOLD: Demander.MTA_STS,
+    Code.MEMORY_WOULD_HOLD: Demander.MEMORY,
+}
 _NO_ONE: frozenset[Demander] = frozenset()
 _DELIVERED, _DEFERRED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED
 
