@@ -1,22 +1,16 @@
 """Statistics of a whole server: counted, written at the end, and going on after a restart, over all workers."""
 
-import asyncio
-import smtplib
 from dataclasses import replace
 from pathlib import Path
 
 from bench.counting import usual_case
-from bench.implicit_tls import TlsFirst, serving
 
 from letterlock.app import server as app
 from letterlock.config import Options, load
 from letterlock.config.reload_effects import reloaded, waiting_for_restart
-from letterlock.net.tls import ServerContext
 from letterlock.state.statistics_rows import Grain
 from letterlock.state.statistics_store import STATISTICS_FILE, StatisticsStore
-from tests.deliver.conftest import context, credential, issuer
 
-__all__ = ["context", "credential", "issuer"]
 TEXT = """
 hostname = "mail.sender.example"
 [smtp]
@@ -79,27 +73,3 @@ def test_how_much_is_kept_can_be_reloaded(tmp_path: Path) -> None:
     assert (after.count, after.destinations, after.keep_days) == (True, 5, 10)
     assert "statistics.count" in waiting_for_restart(running, read)
     assert "statistics.destinations" not in waiting_for_restart(running, read)
-
-
-def send(port: int) -> None:
-    with smtplib.SMTP("127.0.0.1", port) as client:
-        client.sendmail("ann@sender.example", ["bob@example.org"], b"Subject: hello\r\n\r\nhello\r\n")
-
-
-async def test_mail_by_a_route_with_implicit_tls_arrives_and_is_counted_as_that(
-    tmp_path: Path, context: ServerContext
-) -> None:
-    there = TlsFirst(context)
-    async with serving(there) as port:
-        route = f'[route."*"]\nnext_hop = "[127.0.0.1]"\nport = {port}\nimplicit_tls = true\n'
-        async with app.running(options(tmp_path, route)) as server:
-            await asyncio.to_thread(send, server.smtp_addresses[0][1])
-            for _ in range(3_000):
-                if not await server.store.messages(limit=1):
-                    break
-                await asyncio.sleep(0.01)
-    assert len(there.messages) == 1
-    store = StatisticsStore.open(tmp_path / "queue")
-    (found,) = await store.of_destination(Grain.DAY, *EVER, "example.org")
-    await store.close()
-    assert (found.shape.result, found.shape.protection, found.shape.begun_by) == ("delivered", "encrypted", "implicit")

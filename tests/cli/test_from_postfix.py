@@ -67,7 +67,10 @@ mydestination = $myhostname, localhost
 virtual_mailbox_domains = example.org,
     example.net
 virtual_transport = lmtp:unix:private/dovecot-lmtp
-virtual_alias_maps = hash:@DIR@/virtual, ldap:/etc/postfix/ldap.cf
+virtual_alias_maps = hash:@DIR@/virtual, ldap:/etc/postfix/ldap.cf, proxy:pgsql:@DIR@/pgsql.cf,
+    socketmap:unix:/run/program/socket:virtual
+virtual_mailbox_maps = sqlite:@DIR@/sqlite.cf
+smtpd_sender_login_maps = pgsql:@DIR@/pgsql.cf
 smtpd_milters = inet:localhost:11332
 milter_default_action = accept
 smtpd_recipient_restrictions =
@@ -117,6 +120,9 @@ TABLES = {
     "clients": "198.51.100.0/24 REJECT you again\n2001:db8::/32 DUNNO\n",
     "senders": "spam.example REJECT\nann@spam.example OK\n<> 450 4.7.1 later\n.sub.example 554 5.7.1 no\neve@ REJECT\n",
     "recipients": "spam.example DISCARD\nold@example.org REJECT gone away\n",
+    "pgsql.cf": "hosts = localhost\nuser=mail\npassword = secret-of-mail\ndbname = postfix\n"
+    "query = SELECT goto FROM alias WHERE address='%s' AND active = true;\n",
+    "sqlite.cf": "dbpath = /var/lib/mail.db\nquery = SELECT maildir FROM mailbox\n  WHERE username = '%u@%d'\n",
     "sasl_passwd": "[smtp.provider.example]:submission ann:secret-of-ann\n",
     "virtual": "info@example.org ann@example.org\n",
     "tls_policy": "partner.example secure match=mx.partner.example:hostname\n.corp.example encrypt\nold.example may\n"
@@ -129,7 +135,6 @@ TABLES = {
 LOST_OF_SITE = (
     "ldap:/etc/postfix/ldap.cf",
     "reject_rbl_client zen.spamhaus.org; the rest holds here anyway",
-    "smtpd_sasl_type",
     "no_such_parameter",
     "cleanup_service_name",
     "127.0.0.1:10025",
@@ -199,6 +204,24 @@ async def test_a_site_with_dovecot_and_filters(tmp_path: Path) -> None:
     assert made["milter"]["filter1"] == {"address": "127.0.0.1:11332", "when_away": "accept"}
     assert made["policy_service"]["service1"] == {"address": "127.0.0.1:10023"}
     assert all(each["milters"] == ["filter1"] for each in made["listener"])
+    assert made["accounts"] == {
+        "dovecot": "unix:/var/spool/postfix/private/auth",
+        "sender_tables": ["senders"],
+    }
+    assert made["local"]["example.org"]["aliases"] == ["virtual", "virtual2", "virtual3"]
+    assert made["table"]["virtual2"] == {
+        "database": "virtual2",
+        "query": "SELECT goto FROM alias WHERE address=:key AND active = true",
+    }
+    assert made["database"]["virtual2"] == {
+        "postgresql": "host=localhost dbname=postfix user=mail",
+        "password_file": "/etc/letterlock/database.password",
+    }
+    assert made["table"]["virtual3"] == {"socketmap": "unix:/run/program/socket", "map": "virtual"}
+    assert made["table"]["mailboxes"] == {
+        "sqlite": "/var/lib/mail.db",
+        "query": "SELECT NULL FROM (SELECT maildir FROM mailbox WHERE username = (:local || '@' || :domain)) AS found",
+    }
     assert made["domain"]["partner.example"] == {"tls": "verify", "names": ["mx.partner.example"]}
     assert made["domain"]["*.corp.example"] == {"tls": "require-tls"}
     assert "old.example" not in made["domain"]
@@ -244,7 +267,9 @@ async def test_the_result_is_a_configuration_without_mistakes(tmp_path: Path, ma
     extra = f"smtpd_tls_cert_file = {certificate}\nsmtpd_tls_key_file = {key}\n" if "snakeoil" not in main else ""
     ran = await letterlock("config", "from-postfix", written(tmp_path, main + extra, SITE_MASTER))
     write_users(tmp_path / "users", new_file())
-    (tmp_path / "letterlock.toml").write_text(ran.out.replace("/etc/letterlock/users", str(tmp_path / "users")))
+    (tmp_path / "database.password").write_text("secret")
+    (tmp_path / "database.password").chmod(0o600)
+    (tmp_path / "letterlock.toml").write_text(ran.out.replace("/etc/letterlock/", f"{tmp_path}/"))
     assert load(tmp_path / "letterlock.toml").listeners
 
 

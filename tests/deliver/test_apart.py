@@ -47,6 +47,7 @@ async def test_each_goes_where_its_route_leads(tmp_path: Path) -> None:
     made = await deliver(tmp_path, ("bob", "carl"), ANN, BOB, CARL)
     assert [outcome.recipient for outcome in made.outcomes] == [ANN, BOB, CARL]
     assert kinds(made) == [OutcomeKind.DELIVERED] * 3
+    assert made.outcomes[1].text.startswith(f"maildir:{tmp_path}/own/{{local}}: saved in ")
     assert boxes(tmp_path) == ["all/ann", "own/bob", "own/carl+tag"]
 
 

@@ -155,7 +155,7 @@ def _require_sound(entry: Entry) -> None:
 def _written(target: Target) -> str:
     match target:
         case Mailbox():
-            return f"\\{target}" if str(target).startswith(("|", "/")) else str(target)  # else a command, or a file
+            return str(target)
         case Name(local_part, is_final):
             return "\\" + local_part if is_final else local_part
         case RefusalEntry(text, code, status):

@@ -1,7 +1,7 @@
 """`[[rule]]`: for whom mail is accepted or refused, from top to bottom."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field, PlainValidator, create_model, model_validator
 
@@ -61,7 +61,9 @@ _Pattern = Annotated[Mailbox | str, PlainValidator(_pattern, json_schema_input_t
 def _condition(kind: Any, text: str) -> Any:
     """A field that is a list, of which one value may stand alone."""
     return (
-        Annotated[list[kind] | None, BeforeValidator(_listed, json_schema_input_type=kind | list[kind])],
+        Annotated[list[kind] | None, BeforeValidator(_listed, json_schema_input_type=kind | list[kind])]
+        if get_args(kind) == ()
+        else Annotated[list[kind] | None, BeforeValidator(_listed)],
         Field(None, min_length=1, max_length=MAX_LISTED, description=text),
     )
 

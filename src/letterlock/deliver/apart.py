@@ -67,7 +67,9 @@ async def _locally(
 def _together(recipients: Sequence[Mailbox], made: Sequence[Attempt]) -> Attempt:
     """One attempt of several: what is known of sessions is that of the first, which went the farthest away."""
     first, *others = made
-    found: dict[Mailbox, RecipientOutcome] = {each.recipient: each for part in made for each in part.outcomes}
+    found: dict[Mailbox, RecipientOutcome] = {each.recipient: each for each in first.outcomes}
+    for part in others:  # the log names the first one's host for all
+        found |= {each.recipient: replace(each, text=f"{part.host}: {each.text}") for each in part.outcomes}
     return replace(
         first,
         ended_at=max(part.ended_at for part in made),

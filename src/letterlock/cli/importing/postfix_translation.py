@@ -17,6 +17,7 @@ from letterlock.cli.importing.postfix_files import (
     table_entries,
     words,
 )
+from letterlock.cli.importing.postfix_lookups import set_table
 from letterlock.cli.importing.postfix_names import HARMLESS, HINTS, INHERENT
 from letterlock.cli.importing.translation import Translation, TranslationFate
 from letterlock.config.recipient_rule_tables import WIDEST_PREFIX
@@ -212,7 +213,21 @@ class PostfixTranslator:
         for override in service.overrides:
             self._override(override)
         if role in ("submission", "submissions"):
+            self._accounts()
+
+    def _accounts(self) -> None:
+        """Where users log in: at Dovecot, as in Postfix, or in a file of our own."""
+        path = self.value("smtpd_sasl_path") or "smtpd"
+        if self.value("smtpd_sasl_type") == "dovecot":
+            address = address_of(path if path.startswith("inet:") else f"unix:{path}")
+            if address is not None:
+                self.made.set("accounts", "dovecot", address)
+                self._done("smtpd_sasl_type", "accounts.dovecot")
+                self._done("smtpd_sasl_path", "accounts.dovecot: its socket must be open to the user letterlock")
+        if "dovecot" not in self.made.sections.get("accounts", {}):
             self.made.set("accounts", "file", "/etc/letterlock/users")
+        if self.value("smtpd_sender_login_maps") and (senders := self._tables("smtpd_sender_login_maps", "senders")):
+            self.made.set("accounts", "sender_tables", senders)
 
     def _override(self, override: PostfixParameter) -> None:
         if override.name in HARMLESS or override.name in (
@@ -287,11 +302,12 @@ class PostfixTranslator:
         made: list[str] = []
         for each in words(self.value(name)):
             kind, _, path = each.removeprefix("proxy:").partition(":")
-            if kind not in TEXT_TABLES:
-                self._lost(name, f"{each}: only tables in text form and SQLite are read here")
-                continue
             table = ours if not made else f"{ours}{len(made) + 1}"
-            self.made.set(f"table.{table}", "file", path)
+            if kind in TEXT_TABLES:
+                self.made.set(f"table.{table}", "file", path)
+            elif why := set_table(self.made, table, kind, path, self._read_table):
+                self._lost(name, f"{each}: {why}")
+                continue
             made.append(table)
         if made:
             self._done(name, f"table.{made[0]}")
