@@ -1,0 +1,75 @@
+"""`letterlock memory`: list, show, forget, suggest, beside a server that does not run."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from letterlock.cli.memory_verbs import memory
+from letterlock.memory.remembered import Difference
+from letterlock.state.remembered_domains import FILE, DomainMemoryStore
+from tests.memory.lives import CLEAR, DOMAIN, GOOD, daily
+
+
+@pytest.fixture
+async def config(tmp_path: Path) -> Path:
+    """A configuration whose server knows two domains; at one of them TLS is gone."""
+    path = tmp_path / "letterlock.toml"
+    path.write_text(f'[queue]\ndirectory = "{tmp_path}"\n')
+    now, store = time.time(), DomainMemoryStore.open(tmp_path)
+    lost = replace(CLEAR, domain="gone.example", at=now, missing=frozenset({Difference.TLS}), held=True)
+    gone = [replace(each, domain="gone.example") for each in daily(GOOD, until=now - 60)]
+    await store.learn([*daily(GOOD, until=now), *gone, lost], now)
+    await store.close()
+    return path
+
+
+def run(config: Path, *words: str) -> tuple[int, str]:
+    ended = CliRunner().invoke(memory, [*words, "--config", str(config)])
+    return ended.exit_code, ended.output
+
+
+def test_list_and_show(config: Path) -> None:
+    status, text = run(config, "list")
+    assert status == 0
+    assert f"{DOMAIN}  tls certificate\n" in text
+    assert "gone.example  tls certificate  GONE: tls at mx.example.org for" in text
+    assert "mail waits" in text
+    assert DOMAIN not in run(config, "list", "--changed")[1].replace("mx." + DOMAIN, "")
+    status, text = run(config, "show", "Example.ORG")
+    assert status == 0
+    assert "TLS          on 30 days from" in text
+    assert "issued by Test Root" in text
+    assert json.loads(run(config, "show", DOMAIN, "--json")[1])["domain"] == DOMAIN
+    assert run(config, "show", "other.example")[0] == 1
+    rows = [json.loads(line) for line in run(config, "list", "--json")[1].splitlines()]
+    assert [row["domain"] for row in rows] == [DOMAIN, "gone.example"]
+
+
+def test_forget_needs_no_server(config: Path) -> None:
+    assert run(config, "forget", "gone.example") == (0, "1 domain forgotten\n")
+    assert run(config, "show", "gone.example")[0] == 1
+    assert run(config, "forget")[0] == 2
+    assert run(config, "forget", "--all") == (0, "1 domain forgotten\n")
+
+
+def test_suggest_prints_rules_that_are_not_there_yet(config: Path) -> None:
+    status, text = run(config, "suggest")
+    assert status == 0
+    assert f'[domain."{DOMAIN}"]\ntls = "verify"\n' in text
+    assert "gone.example" not in text
+    assert json.loads(run(config, "suggest", "--json")[1])["rules"][0]["domain"] == DOMAIN
+    config.write_text(config.read_text() + text)
+    assert run(config, "suggest") == (0, "")
+
+
+def test_a_damaged_file_is_said_and_begun_anew(config: Path) -> None:
+    (config.parent / FILE).write_bytes(b"no database at all" * 100)
+    status, text = run(config, "list")
+    assert status == 1
+    assert "letterlock memory forget --all" in text
+    assert run(config, "forget", "--all") == (0, "0 domains forgotten\n")
+    assert run(config, "list")[0] == 0
