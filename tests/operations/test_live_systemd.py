@@ -71,6 +71,23 @@ q flush
 until_ arrived 2
 
 bin=/opt/letterlock/.venv/bin
+part command
+cat >/usr/local/bin/probe <<'PROGRAM'
+#!/bin/sh
+echo "as $(id -un), $(grep -c hello) line, $(ls /var/lib/letterlock /etc/letterlock 2>&1 | tr '\\n' ' ')"
+PROGRAM
+chmod 755 /usr/local/bin/probe
+cat >>/etc/letterlock/letterlock.toml <<'TOML'
+[route."probe@example.net"]
+next_hop = "command:/usr/local/bin/probe"
+TOML
+systemctl reload letterlock
+until_ status_is '^receiving and delivering mail$'
+printf 'Subject: a probe\n\nhello\n' | $bin/letterlock-sendmail -f prober@example.org probe@example.net
+has_probed() {{ log | grep -q 'to=<probe@example.net>'; }}
+until_ has_probed
+log | grep 'to=<probe@example.net>'
+stat -c '%a' /var/lib/letterlock-drop
 part stopped
 systemctl stop letterlock
 {SHOW} Result
@@ -151,6 +168,16 @@ def test_a_server_that_hangs_is_started_again(done: Done) -> None:
 def test_orders_are_logged_with_the_login_user(done: Done) -> None:
     """/proc/PID/loginuid of others can be read there, which ProtectProc= would forbid."""
     assert "hold by uid=0 login=1000: a test" in part(done, "orders")
+
+
+def test_a_command_runs_in_the_sandbox_and_sees_no_secrets(done: Done) -> None:
+    """And the reload before it leaves the drop directory open."""
+    printed = part(done, "command")
+    assert "relay=command:/usr/local/bin/probe" in printed
+    assert "status=sent (as letterlock, 1 line, " in printed
+    for hidden in ("/var/lib/letterlock", "/etc/letterlock"):
+        assert f"ls: cannot open directory '{hidden}': Permission denied" in printed
+    assert printed.endswith("\n3733\n")
 
 
 def test_local_mail_waits_while_the_service_is_stopped(done: Done) -> None:

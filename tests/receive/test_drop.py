@@ -535,3 +535,14 @@ async def test_a_large_one_that_is_refused_leaves_nothing_spooled(drop: Drop) ->
     assert not drop.store.accepted
     assert all(spool.discarded for spool in drop.store.spools)
     assert drop.names == []
+
+
+async def test_a_directory_that_systemd_closed_at_a_reload_is_opened_again(drop: Drop) -> None:
+    """It sets StateDirectoryMode= for each command that it runs, ExecReload= included."""
+    path = drop.collector._directory.path
+    path.chmod(0o700)
+    drop.collector.reload(ROOMY, drop.profile)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o3733
+    path.chmod(0o700)
+    await drop.collector.collect()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o3733

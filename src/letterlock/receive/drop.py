@@ -67,13 +67,13 @@ class DropCollector:
         self._filters = filters
         self._directory = directory
         self._clock = clock
+        self._closed = False  # for lack of room
         self.reload(options, profile)
         self._store = store
         self._new_id = new_id
         self._handover = handover
         self._broken: set[str] = set()
         self._unfinished: set[str] = set()  # accepted, but the file cannot be removed
-        self._closed = False
         self._stopping = asyncio.Event()
         self._looking = asyncio.Lock()
 
@@ -82,6 +82,7 @@ class DropCollector:
         self._options = options
         self._allowed = profile is not None
         if profile is not None:
+            self._open_again()
             on_messages = message_steps(profile, options, filters=self._filters)
             self._steps = Pipeline((*local_recipient_steps(options, self._clock.now), *on_messages))
         self._limits = ServerLimits(
@@ -140,13 +141,21 @@ class DropCollector:
         return len(names) == MAX_AT_ONCE
 
     async def _let_in(self, everybody: bool) -> None:
-        if everybody is self._closed:
+        if everybody is not self._directory.is_open:
             change = self._directory.open_to_all if everybody else self._directory.close_to_all
             try:
                 await asyncio.to_thread(change)
             except (OSError, DropUnusable) as error:
                 log.warning("drop directory %s: %s", self._directory.path, error)
-            self._closed = not everybody
+        self._closed = not everybody
+
+    def _open_again(self) -> None:
+        """Let everybody in where somebody else closed it: systemd does at a reload, for StateDirectoryMode=0700."""
+        if not self._closed and not self._directory.is_open:
+            try:
+                self._directory.open_to_all()
+            except (OSError, DropUnusable) as error:
+                log.warning("drop directory %s: %s", self._directory.path, error)
 
     async def _try_to_take_in(self, message_id: str) -> None:
         """Others must not wait for one that cannot be read, or that a bug stops. Raises StoreFailed."""

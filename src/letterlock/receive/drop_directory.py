@@ -111,10 +111,15 @@ class DropDirectory:
             self._listing.close()
         self._opened.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody can leave files now."""
+        return stat.S_IMODE(os.fstat(self._directory).st_mode) == MODE
+
     def open_to_all(self) -> None:
         """Let everybody leave files. Raises DropUnusable."""
         os.fchmod(self._directory, MODE)
-        if stat.S_IMODE(os.fstat(self._directory).st_mode) != MODE:
+        if not self.is_open:
             raise DropUnusable("the set-group-ID bit cannot be set: its group must be one of the server's")
 
     def close_to_all(self) -> None:
