@@ -36,16 +36,24 @@ _MASKED = (
 
 def run_live(script: str) -> Done:
     """Run commands on a new machine, whose `systemctl` and `journalctl` are the real ones."""
+    return parse_output(*boot(files(), inside(script), checkout=_opened()))
+
+
+def boot(outside: str, script: str, *, checkout: str) -> tuple[str, float]:
+    """Boot the machine that commands make in `$root`, and run its script; what it prints, and the seconds it takes.
+
+    `checkout` is a drop-in of the service.
+    """
     begun = time.monotonic()
     with _control_group() as group, tempfile.TemporaryDirectory() as out:
         moved = ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh"]
-        outside = files() + _boot(Path(out))
-        command = [*moved, find("unshare"), *SPACES, "--ipc", "--cgroup", "bash", "-c", outside]
+        making = ["bash", "-c", outside + _boot(Path(out), checkout)]
+        command = [*moved, find("unshare"), *SPACES, "--ipc", "--cgroup", *making]
         limit = COMMAND_SECONDS + SECONDS
-        done = subprocess.run(command, input=inside(script), capture_output=True, text=True, check=False, timeout=limit)
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, timeout=limit)
         printed = Path(out, "printed")
         assert printed.exists(), f"it did not boot:\n{done.stdout}\n{done.stderr}"
-        return parse_output(printed.read_text(), time.monotonic() - begun)
+        return printed.read_text(), time.monotonic() - begun
 
 
 @contextmanager
@@ -67,12 +75,12 @@ def _control_group() -> Iterator[Path]:
         group.rmdir()
 
 
-def _boot(out: Path) -> str:
+def _boot(out: Path, checkout: str) -> str:
     """Commands that give the machine devices, control groups and units, and end as its systemd."""
     units: Mapping[str, str] = {
         "commands.service": _UNIT + "Environment=" + ENVIRONMENT + "\n",
         "commands.target": _TARGET,
-        "letterlock.service.d/checkout.conf": _opened(),
+        "letterlock.service.d/checkout.conf": checkout,
     }
     written = "\n".join(f"cat >$units/{name} <<'UNIT'\n{text}UNIT" for name, text in units.items())
     masked = "\n".join(f"ln -sf /dev/null $units/{name}" for name in _MASKED)

@@ -1,7 +1,7 @@
 """docs/guides/real-domain.md is a transcript: its commands are run in their order, and print what it shows.
 
 What needs the internet is done beforehand: `apt-get`, `git clone` and `tools/setup` (make test itself begins with the
-last; tools/deb-check installs the package into a fresh Debian).
+last; fresh_debian.py does the same in a Debian made by debootstrap).
 """
 
 import re
@@ -40,23 +40,31 @@ def alike(text: str) -> str:
     return _VARIABLE.sub("N", _STAMP.sub("", text)).strip()
 
 
-def test_the_guide_is_a_transcript() -> None:
-    commands = transcript()
+def script_of(commands: list[tuple[str, list[str]]]) -> str:
+    """The commands with a mark before each, and what the reader has or types."""
     steps = "\n".join(f"echo '{MARK}'\n{command}" for command, _ in commands)
-    done = run(f"""
+    return f"""
 cat >/root/letterlock.toml <<'TOML'
 {configuration()}TOML
 printf '#!/bin/sh\\ncp /root/letterlock.toml $1\\n' >/usr/local/sbin/editor
 mkdir -p /opt/letterlock/tools /usr/local/share/ca-certificates
-printf '#!/bin/sh\\n' >/opt/letterlock/tools/setup
+[ -e /opt/letterlock/tools/setup ] || printf '#!/bin/sh\\n' >/opt/letterlock/tools/setup
 chmod +x /usr/local/sbin/editor /opt/letterlock/tools/setup
 awk '/BEGIN/ {{ n++ }} n == 1' /etc/ssl/certs/ca-certificates.crt >/usr/local/share/ca-certificates/corp-ca.crt
 {steps}
-""")
-    assert not done.failed, done.out
-    printed = done.out.split(f"{MARK}\n")[1:]
-    assert len(printed) == len(commands)
-    for (command, lines), output in zip(commands, printed, strict=True):
+"""
+
+
+def missing_lines(out: str) -> list[str]:
+    """The lines that the guide shows and no command printed, each with its command."""
+    printed, missing = out.split(f"{MARK}\n")[1:], []
+    for (command, lines), output in zip(transcript(), printed, strict=True):
         shown = {alike(line) for line in output.splitlines()}
-        missing = [line for line in lines if line != "…" and alike(line) not in shown]
-        assert not missing, f"{command} does not print {missing}, but:\n{output}"
+        missing += [f"{command}: {line}" for line in lines if line != "…" and alike(line) not in shown]
+    return missing
+
+
+def test_the_guide_is_a_transcript() -> None:
+    done = run(script_of(transcript()))
+    assert not done.failed, done.out
+    assert not missing_lines(done.out), done.out
