@@ -150,6 +150,16 @@ def test_a_new_host_of_an_unsigned_mx_waits() -> None:
     assert "accepted from 2027-01-16" in sentence(found.reasons[0])
 
 
+def test_rfc5321_5_1_the_domain_itself_is_a_new_host_where_unsigned_dns_denies_the_mx_records() -> None:
+    """Found by the lab: who can forge an MX record can also deny it, and forge the domain's own address."""
+    itself = replace(PLAIN, host=replace(PLAIN.host, name=DOMAIN, origin=Origin.IMPLICIT_MX))
+    found = require(knowing(remembered(GOOD), host=DOMAIN), itself)
+    assert isinstance(found, SkipHost)
+    assert codes(found.reasons)[0] == "memory-new-host"
+    signed = replace(itself, host=replace(itself.host, secure=True))
+    assert isinstance(require(knowing(remembered(GOOD), host=DOMAIN), signed), Requirement)
+
+
 def test_a_new_host_of_a_signed_mx_or_a_policy_goes() -> None:
     new = target(name="mx.new.example", base=None, address_security=INSECURE)
     assert isinstance(require(knowing(remembered(GOOD), host="mx.new.example", signed=True), new), Requirement)

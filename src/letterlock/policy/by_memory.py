@@ -42,6 +42,8 @@ _GONE = {
     Difference.MTA_STS: Code.MEMORY_MTA_STS_GONE,
     Difference.DANE: Code.MEMORY_DANE_GONE,
 }
+# Who forges an MX record can deny it as well, and name a host by the domain's own address (RFC 5321 section 5.1).
+_FOUND_IN_DNS = frozenset({Origin.MX, Origin.IMPLICIT_MX})
 _MAX_HOSTS_TOLD = 3  # in a sentence; `letterlock memory show` has them all
 
 
@@ -93,7 +95,7 @@ def announces(evidence: DestinationEvidence, target: TargetHost) -> AnnouncedTra
     return AnnouncedTraits(
         host=host.name,
         signed=evidence.mx.secure if isinstance(evidence.mx, Answer) else None,
-        vouched=host.secure or host.origin is not Origin.MX or enforces(evidence, target),
+        vouched=host.secure or host.origin not in _FOUND_IN_DNS or enforces(evidence, target),
         dane=isinstance(tlsa, Answer) and tlsa.secure and bool(tlsa.records),
         mta_sts=None if sts is None else isinstance(sts, Known) and sts.policy.mode is not Mode.NONE,
     )
