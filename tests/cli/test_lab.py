@@ -212,5 +212,6 @@ async def test_check_by_hand_finds_what_protects_each_domain_of_the_lab() -> Non
         "both.test": "protected",
         "partial.example": "protected-once-known",
         "requiretls.test": "unprotected",
+        "memory.example": "unprotected",
     }
     assert status == 1

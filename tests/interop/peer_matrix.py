@@ -43,7 +43,7 @@ _DOORS = {
 }
 # What these hold at the attacker's own host, Exim's hints would let no other message try there for a while.
 _LAST = (SiteProtection.VERIFY, SiteProtection.OWN_CA)
-OURS_ALONE = (SiteProtection.REQUIRETLS,)  # none of the others has it
+OURS_ALONE = (SiteProtection.REQUIRETLS, SiteProtection.MEMORY)  # nobody else has them
 _SAID = {Decided.DEFERRED: Fate.HELD, Decided.OPEN: Fate.HELD, Decided.BOUNCED: Fate.RETURNED}
 
 

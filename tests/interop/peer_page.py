@@ -129,9 +129,10 @@ _SETUPS = """
   The policy door alone has a resolver that does not validate, and answers with fingerprints. The relay door alone
   sends everything through Letterlock. The resolver door alone has the policy map of Postfix.
 
-Postfix, Exim and OpenSMTPD have no MTA-STS of their own, and none of these versions has REQUIRETLS, so that column
-has no messages of theirs. A *returned* message went back to its sender at once: nobody else has it, but a temporary
-fault became a permanent one. *Crashed*: the server itself ended, and was started again; the message is in its queue.
+Postfix, Exim and OpenSMTPD have no MTA-STS of their own. None of these versions has REQUIRETLS or a memory, so those
+columns have messages of Letterlock only. A *returned* message went back to its sender at once: nobody else has it,
+but a temporary fault became a permanent one. *Crashed*: the server itself ended, and was started again; the message
+is in its queue.
 """
 
 

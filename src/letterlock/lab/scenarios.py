@@ -78,6 +78,7 @@ class SiteProtection(StrEnum):
     DANE_AND_STS = "dane-and-mta-sts"
     PARTIAL_DANE = "partial-dane"  # MTA-STS in force and remembered; DANE at the first of two MX hosts
     REQUIRETLS = "requiretls"
+    MEMORY = "memory"  # of deliveries on several days, and mail is held by it
 
 
 class TrialOutcome(StrEnum):

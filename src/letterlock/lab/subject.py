@@ -4,6 +4,7 @@ import asyncio
 import email.policy
 import json
 import smtplib
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -12,13 +13,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from letterlock.app import server as app
 from letterlock.app.resolving import discovering, validated_dns
 from letterlock.config import load
+from letterlock.identity.keys_shown import key_of
+from letterlock.lab.authority import DAY
 from letterlock.lab.box import Box, write_credential
 from letterlock.lab.issuing import accept_any_context, make_self_signed
 from letterlock.lab.scenarios import SiteProtection
 from letterlock.lab.world import LIMBO, WITH_STS
+from letterlock.memory.learning import Sighting, VerifiedKey
 from letterlock.policy.decision import Level
 from letterlock.queue import journal
 from letterlock.queue.observing import Watcher
@@ -31,6 +37,7 @@ SENDER = f"sender@{HOSTNAME}"
 DNS_SECONDS = 4.0  # chosen: enough on a busy machine, and one attack is never to answer
 SMTP_SECONDS = 20.0  # chosen: a guard; everything is on this machine
 REMEMBERED = tuple(each for each in SiteProtection if each in WITH_STS and each is not SiteProtection.STS_FIRST)
+DELIVERED_DAYS_AGO = (21, 16, 11, 6, 1)  # chosen: on more days, and over longer, than a memory needs to count
 POLL_SECONDS = 0.02  # chosen: short beside the second that a trial takes
 
 
@@ -73,6 +80,8 @@ def _rule(box: Box, protection: SiteProtection) -> str:
         return f'\n[domain.{domain}]\ntls = "require-tls"\n'
     if protection is SiteProtection.VERIFY:
         return f'\n[domain.{domain}]\ntls = "verify"\ntrust = {_quoted(box.authority_file)}\n'
+    if protection is SiteProtection.MEMORY:
+        return f'\n[domain.{domain}]\ntls = "may"\nmemory = "hold"\n'
     if protection is SiteProtection.OWN_CA:
         return f'\n[domain.{domain}]\ntls = "verify"\ntrust = {_quoted(box.private_authority_file)}\n'
     return ""
@@ -204,9 +213,9 @@ def _record(attempt: Mapping[str, Any]) -> OperatorRecord:
 
 
 async def see_policies(box: Box, config: Path) -> None:
-    """In peace, look at the domains with MTA-STS as delivery would, and remember the policies in the server's own file.
+    """What the server knows before the attack: MTA-STS policies, found in peace as delivery finds them, and deliveries.
 
-    All but that of first contact. Raises app.StartFailed, StoreFailed.
+    Not the policy of first contact. Raises app.StartFailed, StoreFailed.
     """
     options = load(config)
     box.peace.set()
@@ -217,7 +226,26 @@ async def see_policies(box: Box, config: Path) -> None:
         discoverer = await stack.enter_async_context(discovering(options, asked, state))
         domains = [box.world.sites[protection].domain for protection in REMEMBERED]
         await asyncio.gather(*(discoverer.destination(NextHop(domain, box.berths.port)) for domain in domains))
+        await state.memory().learn(_past_deliveries(box), time.time())
     box.peace.clear()
+
+
+def _past_deliveries(box: Box) -> list[Sighting]:
+    """Deliveries inside verified TLS to the genuine host, enough of them that it is missed when something is gone."""
+    site, now = box.world.sites[SiteProtection.MEMORY], time.time()
+    key = key_of([site.credential.certificate.public_bytes(Encoding.DER)]) or ""
+    shown = VerifiedKey(key, "Lab Public CA")
+    return [
+        Sighting(
+            domain=site.domain,
+            host=site.host,
+            hosts=site.hosts,
+            at=now - days * DAY,
+            encrypted=True,
+            certificate=shown,
+        )
+        for days in DELIVERED_DAYS_AGO
+    ]
 
 
 @asynccontextmanager

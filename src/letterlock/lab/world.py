@@ -23,6 +23,7 @@ DOMAINS = {
     SiteProtection.DANE_AND_STS: "both.test",
     SiteProtection.PARTIAL_DANE: "partial.example",
     SiteProtection.REQUIRETLS: "requiretls.test",
+    SiteProtection.MEMORY: "memory.example",
 }
 SIGNED = frozenset(
     {
