@@ -108,3 +108,16 @@ def test_an_idle_session_makes_room() -> None:
     slots.make_room = end_one
     slots.take("mx", [ONE], 25)
     assert not ends
+
+
+def test_nobody_is_called_to_a_host_whose_connections_are_all_in_use() -> None:
+    slots, freed = HandshakeSlots(4, 1), list[str]()
+    slots.freed = freed.append
+    with slots.take("mx", [ONE], 25):
+        end = slots.opened("mx", ONE, 25)
+    assert freed == [], "the handshake is over, and the session that it made is the only one there may be"
+    slots.session_free("mx", ONE, 25)
+    assert freed == ["mx", f"[{ONE}]:25"], "an idle one can be used"
+    freed.clear()
+    end()
+    assert freed == ["mx", f"[{ONE}]:25"]

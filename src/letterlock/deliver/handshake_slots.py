@@ -107,7 +107,8 @@ class HandshakeSlots:
             counter[key] -= 1
             if not counter[key]:
                 del counter[key]
-            self.freed(key)
+            if not self.busy(key):  # whoever came again now would go away again
+                self.freed(key)
 
 
 def _key(address: str, port: int) -> str:
