@@ -109,9 +109,10 @@ def _episodes(chance: random.Random, number: int, face: Face) -> list[Episode]:
         if chance.random() < share and shown != face:
             found.append(Episode(kind, *some_time(shortest, longest), shown))
     evil = f"mx.evil{number}.example"
+    other = "another certificate" if face.key else "another certificate, where none could be verified before"
     attacks = (
         ("STARTTLS stripped", 0.1, 30, replace(face, tls=False, dane=False, mta_sts=False)),
-        ("another certificate", 0.1, 30, replace(face, key=None, dane=False, mta_sts=False)),
+        (other, 0.1, 30, replace(face, key=None, dane=False, mta_sts=False)),
         ("MX forged for hours", 0.1, 0.9, Face(hosts=(evil,), key=f"evil{number}")),
         ("MX forged for days", 1.5, 20, Face(hosts=(evil,), key=f"evil{number}")),
     )

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from letterlock.cli.check.text import memory_words
 from letterlock.cli.memory_verbs import memory
 from letterlock.memory.remembered import Difference
+from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable
+from letterlock.routing.destination_rule import MemoryMode
+from letterlock.routing.routes import NextHop
 from letterlock.state.remembered_domains import FILE, DomainMemoryStore
-from tests.memory.lives import CLEAR, DOMAIN, GOOD, daily
+from tests.memory.lives import CLEAR, DOMAIN, GOOD, NOW, after, daily, remembered
 
 
 @pytest.fixture
@@ -73,3 +77,14 @@ def test_a_damaged_file_is_said_and_begun_anew(config: Path) -> None:
     assert "letterlock memory forget --all" in text
     assert run(config, "forget", "--all") == (0, "0 domains forgotten\n")
     assert run(config, "list")[0] == 0
+
+
+def test_check_names_memory_among_what_applies() -> None:
+    evidence = DestinationEvidence(next_hop=NextHop(DOMAIN), mx=None, rule=None, at=NOW, memory_mode=MemoryMode.HOLD)
+    lost = replace(CLEAR, missing=frozenset({Difference.TLS}))
+    assert memory_words(evidence) == ""
+    assert memory_words(replace(evidence, memory=remembered())) == "hold: TLS on 30 days since 2026-12-17"
+    assert memory_words(replace(evidence, memory=after([lost], remembered()))).endswith("; gone: tls")
+    assert memory_words(replace(evidence, memory=remembered(days=2))) == "hold: not established yet"
+    assert memory_words(replace(evidence, memory=MemoryUnreadable("x"))) == "hold: could not find out: x"
+    assert memory_words(replace(evidence, memory=remembered(), memory_mode=MemoryMode.OFF)) == ""

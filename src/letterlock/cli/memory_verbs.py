@@ -103,8 +103,8 @@ def show(domain: str, config_path: Path | None, as_json: bool) -> None:
 def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool) -> None:
     """Forget DOMAINs, which accepts what changed there, and try the mail to them at once.
 
-    A running server forgets at once; with --all its mail is tried when it is due. What follows is a first contact:
-    memory protects these domains again when it has seen several deliveries over two weeks.
+    A running server forgets at once; with --all its mail is tried when it is due. The next delivery is a first
+    contact: memory protects these domains again when it has seen several deliveries over two weeks.
     """
     if bool(domains) == everything:
         raise click.UsageError("name domains, or --all")

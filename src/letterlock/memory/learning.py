@@ -121,7 +121,7 @@ def _in_clear(memory: DomainMemory, sighting: Sighting) -> DomainMemory:
 
 
 def _bounded(hosts: Iterable[HostMemory], now: float) -> tuple[HostMemory, ...]:
-    """At most MAX_HOSTS: those that can be counted on stay, whoever else turns up; of the others the last ones."""
+    """At most MAX_HOSTS: those that can be counted on stay, however many others turn up; of those the last ones."""
 
     def worth(host: HostMemory) -> tuple[bool, float]:
         return holding(host.seen, now) is not None, host.last

@@ -1,7 +1,7 @@
 """What a host has to show because it always showed it: the memory of earlier deliveries as a demand.
 
 Memory adds to what the standards and the operator's rules demand, and never lowers it. In mode `observe` it is an
-audit: what would have been held is told, and nothing is held. In mode `hold` it is a requirement. What the domain
+audit: it reports what would have been held, and holds nothing. In mode `hold` it is a requirement. What the domain
 announces (its hosts, DNSSEC, TLSA, its MTA-STS policy) may change, and is accepted once it has stayed so for a day; TLS
 and a verified certificate have to come back (docs/concepts/memory.md).
 """

@@ -6,9 +6,9 @@ from letterlock.policy.explanation import NOTHING, Finding, ResultType, row
 _MEMORY = "Letterlock's memory"
 _COMPARE = (
     "compare with another network; `letterlock memory show` says what is known. If the change is honest, "
-    "`letterlock memory forget DOMAIN` accepts it at once; else delivery is tried again"
+    "`letterlock memory forget DOMAIN` accepts it at once; otherwise delivery is tried again"
 )
-_SETTLES = f"nothing, if the change is honest: it is accepted when it has lasted a day. Else {_COMPARE}"
+_SETTLES = f"nothing, if the change is honest: it is accepted when it has lasted a day. Otherwise {_COMPARE}"
 
 MEMORY = (
     row(

@@ -4,9 +4,9 @@ A SQLite file beside the queue, and not in it: losing it loses no mail, and `let
 server runs (a rollback journal, not the WAL). Sightings are worked into the stored row in one transaction, so no
 worker's copy can win over another's.
 
-Unlike remembered MTA-STS policies, a damaged file is never set aside without an operator: whoever damages it would make
-the server forget what it holds mail for. Every verb fails until `forget` is told to begin anew; a damaged row fails for
-its domain alone. A user who can write the file can make this machine forget, as with the queue.
+Unlike remembered MTA-STS policies, a damaged file is never set aside without an operator: to damage it would make the
+server forget what it holds mail for. Every verb fails until an operator has it begin anew; a damaged row fails for its
+domain alone. A user who can write the file can make this machine forget, as with the queue.
 """
 
 import logging

@@ -14,13 +14,16 @@ from letterlock.identity.handshake import Completed
 from letterlock.inspect.outlook import Attacker, Reader
 from letterlock.inspect.recommend import Advice
 from letterlock.inspect.survey import Contact, HostSurvey, Met, Survey
+from letterlock.memory.suggestion import day
+from letterlock.memory.traces import holding
 from letterlock.mtasts import Absent, Known, Mode
 from letterlock.mtasts import PolicyUnavailable as StsUnreachable
 from letterlock.policy.decision import Defer, Refuse, Requirement
-from letterlock.policy.evidence import Origin
+from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable, Origin
 from letterlock.policy.reasons import Finding, Reason, finding, section, sentence
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
+from letterlock.routing.destination_rule import MemoryMode
 from letterlock.tlsrpt import InvalidTLSRPTRecord, ReportAddresses
 from letterlock.tlsrpt import NoTLSRPTRecord as ReportsNotAsked
 
@@ -81,12 +84,27 @@ def _draw_domain(survey: Survey, style: Style) -> Iterator[str]:
     yield from (_announced(each, style) for each in survey.announced)
     if rule:
         yield f"  your rule     {rule.tls}  {style(f'[{rule.source}]', 'dim')}"
+    if memory := memory_words(survey.evidence):
+        yield f"  memory        {memory}"
 
 
 def _earliest(answer: Answer) -> str:
     """When the first of the signatures ends that the answer rests on."""
     ends = [str(value) for step in answer.proof for name, value in step.facts if name == "expiration"]
     return min(ends, default="") if answer.secure else ""
+
+
+def memory_words(evidence: DestinationEvidence) -> str:
+    """What the server remembers of the domain, and what follows from it; nothing where it is not looked at."""
+    memory, mode = evidence.memory, evidence.memory_mode
+    if memory is None or mode is MemoryMode.OFF:
+        return ""
+    if isinstance(memory, MemoryUnreadable):
+        return f"{mode}: could not find out: {safe(memory.detail)}"
+    tls = holding(memory.tls, evidence.at)
+    words = f"TLS on {tls.days} days since {day(tls.first)}" if tls is not None else "not established yet"
+    gone = ", ".join(dict.fromkeys(each.what.value for each in memory.alarms(evidence.at)))
+    return f"{mode}: {words}{f'; gone: {gone}' if gone else ''}"
 
 
 def _sts_words(survey: Survey, style: Style) -> str:

@@ -22,7 +22,7 @@ from letterlock.policy.decision import (
     RememberedAuthentication,
     Requirement,
 )
-from letterlock.policy.evidence import Route
+from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable, Route
 from letterlock.policy.reasons import Reason, section, sentence, status
 from letterlock.policy.require import tlsa_records
 from letterlock.resolver import Answer, LookupFailure
@@ -48,6 +48,7 @@ def survey_values(survey: Survey) -> dict[str, object]:
         "tls_reports": _reporting(survey.reporting),
         "mail_authentication": [_announced(each) for each in survey.announced],
         "rule": {"tls": rule.tls.value, "source": rule.source} if rule else None,
+        "memory": _memory(survey.evidence),
         "reasons": [reason_values(each) for each in routed.reasons],
         "deliverable": isinstance(routed, Route),
         "hosts": [_host(each) for each in survey.hosts],
@@ -164,6 +165,19 @@ def _host(host: HostSurvey) -> dict[str, object]:
             for each in host.prospects
         ],
         "sessions": [_contact(each) for each in host.contacts],
+    }
+
+
+def _memory(evidence: DestinationEvidence) -> dict[str, object] | None:
+    """What the server remembers of the domain; None: nothing, or it is not looked at."""
+    memory = evidence.memory
+    if memory is None or isinstance(memory, MemoryUnreadable):
+        return None if memory is None else {"mode": evidence.memory_mode.value, "trouble": memory.detail}
+    return {
+        "mode": evidence.memory_mode.value,
+        "trouble": None,
+        "known_hosts": [each.name for each in memory.known_hosts(evidence.at)],
+        "gone": [each.what.value for each in memory.alarms(evidence.at)],
     }
 
 
