@@ -36,7 +36,7 @@ and import the dashboard into Grafana.
 - **Bounded.** Labels have the values listed here and no others, so the number of series is fixed: no domain, address or
   user is ever a label. `letterlock queue stats` and the [log](logs.md) have those.
 - **Cheap.** A message costs some additions; `[metrics] count = false` saves them too. Measure it with
-  `python -m bench.observing`, beside what the log costs, or alone with `python -m bench.counting`.
+  `python -m bench.observing`, which measures the log too, or with `python -m bench.counting`.
 - **The queue** is counted every 15 seconds, more seldom if that takes long.
 """
 COUNTED = "## What is counted and measured\n", "| metric | type | labels | meaning |\n| --- | --- | --- | --- |"

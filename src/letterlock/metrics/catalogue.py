@@ -137,14 +137,14 @@ FAMILIES = (
     _counter("authentications_total", "Logins of users.", result=("accepted", "failed")),
     _counter(
         "mail_authentication_results_total",
-        "What was found of mail from elsewhere: SPF (of MAIL FROM), DMARC and ARC once per message, DKIM once per "
-        "signature, or none.",
+        "Results for mail from elsewhere: SPF (of MAIL FROM), DMARC and ARC once per message, DKIM once per signature, "
+        "or none.",
         method=AUTHENTICATION_METHODS,
         result=AUTHENTICATION_RESULTS,
     ),
     _counter(
         "mail_authentication_actions_total",
-        "What was done with it, as `[mail_authentication]` says.",
+        "Decisions about such mail, as `[mail_authentication]` says.",
         action=tuple(each.value for each in Action),
     ),
     _counter(
