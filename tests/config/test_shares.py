@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from letterlock.config import Options, parse
 from letterlock.shares import DIVIDED, EACH, Sharing, part, share, sharing
 
-NO_LIMITS = {"port", "mta_sts_port", "workers"}  # numbers that are no amounts
+NO_LIMITS = {"port", "implicit_port", "mta_sts_port", "workers"}  # numbers that are no amounts
 
 
 def _kinds_within(hint: object) -> Iterator[type]:
