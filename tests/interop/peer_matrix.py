@@ -168,11 +168,15 @@ def _recalled(kept: Path | None) -> Measured:
 
 
 def _enter_namespaces() -> None:
-    """Start again in a network of our own, with an address that is not loopback's, and mounts of our own."""
+    """Start again in a network of our own, with an address that is not loopback's, and mounts and processes of our own.
+
+    However this ends, all that it started ends with it: the kernel kills them.
+    """
     if os.environ.get(_INSIDE):
         return
     script = 'ip link set lo up && ip addr add 192.0.2.1/32 dev lo && exec "$@"'  # RFC 5737: nobody's
-    shell = [find("unshare"), "--net", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+    apart = ("--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
+    shell = [find("unshare"), *apart, "sh", "-c", script, "sh"]
     os.environ[_INSIDE] = "1"
     command = [*shell, sys.executable, "-m", "tests.interop.peer_matrix", *sys.argv[1:]]
     os.execv(command[0], command)  # noqa: S606  # the same program again; a shell would only read the words once more
