@@ -3,7 +3,7 @@
 import pytest
 
 from letterlock.config import parse
-from letterlock.routing.destination_rule import RuleException, TlsRule
+from letterlock.routing.destination_rule import MemoryMode, RuleException, TlsRule
 from letterlock.routing.routes import NextHop, RelayHost
 from tests.config.test_reading import mistakes
 
@@ -183,6 +183,13 @@ def test_a_route_leads_somewhere_and_has_a_port_that_exists() -> None:
     assert mistakes('[route."a.test"]\ntls = "may"\n')[0][:3] == (1, 'route."a.test".next_hop', "is missing")
     assert mistakes('[route."a.test"]\nnext_hop = "b.test"\nport = 70000\n')[0][:2] == (3, 'route."a.test".port')
     assert mistakes('[route."a.test"]\nnext_hop = 25\n')[0][2] == "must be text in quotes, not 25"
+
+
+def test_a_rule_for_memory_alone_needs_no_tls_and_one_for_nothing_is_refused() -> None:
+    rule = parse('[domain."bank.test"]\nmemory = "hold"\n', "t.toml").rules.for_next_hop("bank.test")
+    assert rule is not None
+    assert (rule.tls, rule.memory) == (TlsRule.MAY, MemoryMode.HOLD)
+    assert mistakes('[domain."bank.test"]\nmode = "audit"\n')[0][:3] == (1, 'domain."bank.test".tls', "is missing")
 
 
 def test_a_route_with_implicit_tls_has_port_465_unless_it_says_another() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
@@ -115,6 +115,7 @@ else:
 class RuleTable(RuleKeys):
     """Your demands on mail to a domain, in addition to what the standards demand."""
 
+    demands: ClassVar[bool] = True  # it is there to demand something; a route has other purposes too
     mode: Literal["enforce", "audit"] = Field(
         "enforce",
         description="`audit`: look at what the rule demands and tell what would have been held; hold nothing.",
@@ -134,6 +135,10 @@ class RuleTable(RuleKeys):
     @model_validator(mode="after")
     def _consistent(self) -> "RuleTable":
         keys = self.keys
+        if (
+            self.demands and "tls" not in self.model_fields_set and keys.memory is None
+        ):  # else a rule that demands nothing would be one
+            raise wrong("is missing", 'write tls = "require-tls", "verify", "dane-only" or "may"', at="tls")
         for key in ("names", "trust", "fingerprints"):
             if getattr(keys, key) and keys.tls is not TlsRule.VERIFY:
                 raise wrong(f'{key} means something only beside tls = "verify"', f"remove {key}, or change tls", at=key)
@@ -208,6 +213,7 @@ else:
 class RouteTable(RouteKeys):
     """Where mail for a domain goes instead of its own MX hosts, and what you demand there; `"*"` is all other mail."""
 
+    demands: ClassVar[bool] = False
     next_hop: Annotated[_NextHop, PlainValidator(_next_hop, json_schema_input_type=str)] = Field(
         description='`"relay.example.net"`: the MX hosts of that domain. `"[relay.example.net]"`: that host itself. '
         '`"[192.0.2.1]"`, `"[IPv6:2001:db8::1]"`: that address, for which there is no DANE. Where mail ends: '

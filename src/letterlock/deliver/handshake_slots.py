@@ -107,7 +107,7 @@ class HandshakeSlots:
             counter[key] -= 1
             if not counter[key]:
                 del counter[key]
-            if not self.busy(key):  # whoever came again now would go away again
+            if not self.busy(key):  # else the next to come would only go away again
                 self.freed(key)
 
 

@@ -55,9 +55,9 @@ class DestinationRule:
         RowKey(
             "domain.tls",
             "`may`: DANE if it applies, otherwise opportunistic. `require-tls`: encryption, any certificate. "
-            "`verify`: a certificate that PKIX verifies. `dane-only`: DANE or nothing.",
+            "`verify`: a certificate that PKIX verifies. `dane-only`: DANE or nothing. Optional where `memory` is set.",
         ),
-    ]
+    ] = TlsRule.MAY
     source: str
     names: Annotated[
         tuple[DomainText, ...],
