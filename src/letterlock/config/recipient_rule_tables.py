@@ -1,7 +1,7 @@
 """`[[rule]]`: for whom mail is accepted or refused, from top to bottom."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, create_model, model_validator
 
@@ -61,9 +61,7 @@ _Pattern = Annotated[Mailbox | str, PlainValidator(_pattern, json_schema_input_t
 def _condition(kind: Any, text: str) -> Any:
     """A field that is a list, of which one value may stand alone."""
     return (
-        Annotated[list[kind] | None, BeforeValidator(_listed, json_schema_input_type=kind | list[kind])]
-        if get_args(kind) == ()
-        else Annotated[list[kind] | None, BeforeValidator(_listed)],
+        Annotated[list[kind] | None, BeforeValidator(_listed, json_schema_input_type=kind | list[kind])],
         Field(None, min_length=1, max_length=MAX_LISTED, description=text),
     )
 

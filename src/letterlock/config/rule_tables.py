@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from letterlock.config.checked_values import (
@@ -112,9 +112,16 @@ else:
     RuleKeys = rows_of("domain", [DestinationRule])
 
 
+def _tls_or_memory(schema: dict[str, Any], table: type[Any]) -> None:
+    """What `_consistent` wants of a rule, for editors."""
+    if table.demands:
+        schema["anyOf"] = [{"required": ["tls"]}, {"required": ["memory"]}]
+
+
 class RuleTable(RuleKeys):
     """Your demands on mail to a domain, in addition to what the standards demand."""
 
+    model_config = ConfigDict(json_schema_extra=_tls_or_memory)
     demands: ClassVar[bool] = True  # it is there to demand something; a route has other purposes too
     mode: Literal["enforce", "audit"] = Field(
         "enforce",
