@@ -47,7 +47,7 @@ async def test_good_files_are_counted(home: Path) -> None:
     ("line", "said"),
     [
         ("clerk: 'x@@y'", ":8: clerk: "),
-        ("clerk: |/bin/sh", ":8: clerk: a command: write a route"),
+        ("clerk: |/bin/sh", ":8: clerk: a command is not run from here: add [route."),
         ("clerk: ann@", ":8: clerk: "),
         ("root: bob", ":8: root is given twice; the first entry counts"),
         ('"unclosed: ann', ":8: neither `name: target` nor `address target`"),

@@ -151,3 +151,9 @@ def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:
     # As the manual of `logging` says for what is not shown here: where in the source.
     logging._srcfile = None  # noqa: SLF001  # the manual gives this very line
     logging.setLogRecordFactory(LeanRecord)
+
+
+def flush_log() -> None:
+    """Write what was logged and waits, so that what is printed next comes after it."""
+    for handler in logging.getLogger("letterlock").handlers:
+        handler.flush()

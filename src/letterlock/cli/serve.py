@@ -20,7 +20,7 @@ from letterlock.app.descriptors import raise_limit
 from letterlock.app.doors import NO_SOCKETS
 from letterlock.app.facts import Loaded
 from letterlock.app.heartbeat import beating
-from letterlock.app.logs import start_log
+from letterlock.app.logs import flush_log, start_log
 from letterlock.app.reloading import SERVING, Reloading, announced, read_again
 from letterlock.app.server import Server, running, spare_collector
 from letterlock.app.service_manager import notify, notify_ready, notify_stopping, watched
@@ -96,6 +96,7 @@ def serve(config_path: Path | None, check_config: bool, print_drop_in: bool, log
             sys.exit(supervise(options, partial(_work, path), partial(read_again, path)))
         uvloop.run(_serve(path, options))
     except (StartFailed, UnfitSocket) as error:
+        flush_log()  # the error is the last line: that is where people look
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
 
@@ -105,6 +106,7 @@ def _work(path: Path | None, worker: Worker) -> int:
     try:
         uvloop.run(_serve(path, worker.options, worker))
     except StartFailed as error:
+        flush_log()
         click.echo(f"error: worker {worker.number}: {error}", err=True)
         return 1
     return 0
