@@ -43,7 +43,7 @@ class Later:
         self._lines.setdefault(delay, deque()).append((time.monotonic() + delay, receiver, data))
 
     def run(self) -> float | None:
-        """Send what is due; in how many seconds there is more."""
+        """Send what is due; return the seconds until more is due."""
         now = time.monotonic()
         for line in self._lines.values():
             while line and line[0][0] <= now:

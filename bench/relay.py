@@ -122,7 +122,7 @@ def mixed_parts(choice: Choice) -> list[MixedPart]:
 
 
 def measure_mixed(bench: MixedBench, found: Sequence[Peer], mixed: MixedReport, report: Report) -> None:
-    """Mixed mail, with the peers in turn; what fails is told in the report."""
+    """Mixed mail, with the peers in turn; failures are listed in the report."""
     for number in range(1, report.rounds + 1):
         for part in mixed.parts:
             for peer in found:

@@ -67,7 +67,10 @@ def test_suggest_prints_rules_that_are_not_there_yet(config: Path) -> None:
     assert "gone.example" not in text
     assert json.loads(run(config, "suggest", "--json")[1])["rules"][0]["domain"] == DOMAIN
     config.write_text(config.read_text() + text)
-    assert run(config, "suggest") == (0, "")
+    assert run(config, "suggest") == (
+        0,
+        "no rule to suggest: nothing was seen long enough, or your rules demand it already\n",
+    )
 
 
 def test_a_damaged_file_is_said_and_begun_anew(config: Path) -> None:

@@ -10,7 +10,7 @@ import gc
 import logging
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from letterlock.admin.server import ControlFailed, ControlServer
@@ -343,21 +343,28 @@ async def running(
         warn_of_final_hops(options)
         keeper = AnchorKeeper(asked.resolver, state.trust_point, SystemClock())
         keeper.restore()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(server.work())
-            group.create_task(opened.leftovers.keep_trying(server.wake))
-            watching, metering = server.certificates.run(warns=_is_first(options)), server.meter.run(server.parts)
-            remembering = server.memory.run()
-            works = (examine_upstreams(asked), keeper.run(), watching, metering, remembering)
-            aside = [group.create_task(each) for each in works]
-            aside += server.reports.start(group, server.store, server.new_id, server.wake)
-            if server.statistics is not None:
-                aside.append(group.create_task(server.statistics.run()))
+        async with _at_work(server, opened.leftovers, (examine_upstreams(asked), keeper.run())):
             await server.listen(sockets)
-            try:
-                yield server
-            finally:
-                for task in aside:
-                    task.cancel()
-                opened.leftovers.stop()
-                await server.stop()
+            yield server
+
+
+@asynccontextmanager
+async def _at_work(
+    server: Server, leftovers: Leftovers, others: Iterable[Coroutine[None, None, None]]
+) -> AsyncIterator[None]:
+    """Everything that runs as long as the server does; what happens aside ends with it, without an order to keep."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.work())
+        group.create_task(leftovers.keep_trying(server.wake))
+        watching, metering = server.certificates.run(warns=_is_first(server.options)), server.meter.run(server.parts)
+        aside = [group.create_task(each) for each in (*others, watching, metering, server.memory.run())]
+        aside += server.reports.start(group, server.store, server.new_id, server.wake)
+        if server.statistics is not None:
+            aside.append(group.create_task(server.statistics.run()))
+        try:
+            yield
+        finally:
+            for task in aside:
+                task.cancel()
+            leftovers.stop()
+            await server.stop()

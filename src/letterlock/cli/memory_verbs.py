@@ -130,17 +130,20 @@ def suggest(config_path: Path | None, as_json: bool) -> None:
     Domains that a rule demands as much of already are left out, and so are those at which something is gone.
     """
     options, now = configured(config_path), time.time()
-    rows = []
+    rows, count = [], 0
     for _, found in _all(options):
         made = None if found is None else suggestion(found, now)
         if found is None or made is None or _demands(options.rules.for_next_hop(made.domain), made.tls):
             continue
+        count += 1
         if as_json:
             rows.append({"domain": made.domain, "tls": made.tls, "names": list(made.names), "evidence": _plain(found)})
         else:
             click.echo("\n".join(as_toml(found, made, now)) + "\n")
     if as_json:
         click.echo(json_text({"rules": rows}, indent=2))
+    elif not count:
+        click.echo("no rule to suggest: nothing was seen long enough, or your rules demand it already", err=True)
 
 
 def _demands(rule: DestinationRule | None, tls: str) -> bool:

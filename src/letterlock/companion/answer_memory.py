@@ -136,7 +136,7 @@ class AnswerMemory:
             await asyncio.sleep(1.0)  # as exact as anything here needs to be
 
     def refresh_due(self) -> None:
-        """Do what is due now: the work is bounded, and what is left is tried again a second later."""
+        """Do what is due now. The work is bounded; the rest follows a second later."""
         now = self._now()
         while self._due and self._due[0][0] <= now and len(self._refreshing) < MAX_REFRESHES:
             _, _, next_hop = heapq.heappop(self._due)

@@ -45,7 +45,7 @@ def implicit_requirement(
 ) -> Requirement | None:
     """What must hold with implicit TLS, where `usual` must hold with STARTTLS; None: it is not announced, or less.
 
-    `found` is what `require` makes of the evidence for that port; `by_srv`: an SRV record announces it.
+    `found` is the requirement for that port, as `require` gives it; `by_srv`: an SRV record announces it.
     """
     if not isinstance(found, Requirement):
         return None

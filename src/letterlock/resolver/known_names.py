@@ -76,7 +76,7 @@ class KnownName(dns.name.Name):
         return self if self.labels == self._folded else known(self._folded)
 
     def to_text(self, omit_final_dot: bool = False, style: dns.name.NameStyle | None = None) -> str:
-        """The name as it stands in a zone file."""
+        """The name in presentation format (RFC 1035 section 5.1)."""
         if style is not None:
             return super().to_text(omit_final_dot, style)
         if self._text is None:

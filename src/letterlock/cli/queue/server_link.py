@@ -79,7 +79,7 @@ class Domain(click.ParamType[str]):
         try:
             return parse_mailbox(f"x@{value}").domain
         except InvalidAddress as error:
-            self.fail(f"{value!r} is no domain: {error}", param, ctx)
+            self.fail(f"{error}", param, ctx)
 
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
