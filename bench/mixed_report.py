@@ -86,7 +86,7 @@ def _row(peer: str, outcomes: Sequence[MixedOutcome]) -> list[str]:
         median(lambda outcome: outcome.handshakes, ",.0f"),
         f"{max(outcome.most_at_one_host for outcome in outcomes)}",
         *(median(percentile(percent), ".2f") for percent in (50, 90, 99)),
-        f"{max(outcome.peak_octets for outcome in outcomes) / 1e6:.0f}",
+        median(lambda outcome: outcome.peak_octets / 1e6, ".0f"),
     ]
 
 
