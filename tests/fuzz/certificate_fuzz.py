@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 from cryptography import x509
@@ -36,6 +37,7 @@ from tests.identity.openssl_pkix import refusal
 Result = TypeVar("Result")
 MAX_CPU_SECONDS = 0.05
 CASES_PER_POOL = 500
+_SIGNATURE = "certificate signature failure"  # as OpenSSL says it
 _FOREIGN_WORDS = (
     "candidates exhausted",
     "validation failed",
@@ -92,13 +94,13 @@ class Meter:
             gc.enable()
 
 
-def run(cases: int, seed: int) -> Meter:
-    """Try so many cases. Raises Unsound."""
+def run(cases: int, seed: int, first: int = 0) -> Meter:
+    """Try so many cases, from the one numbered `first` on. Raises Unsound."""
     meter, pool = Meter(), Pool((), {}, ())
     with _counting(meter):
-        for number in range(cases):
-            if number % CASES_PER_POOL == 0:
-                pool = make_pool(random.Random(f"{seed}/{number}"))
+        for number in range(first, first + cases):
+            if number % CASES_PER_POOL == 0 or number == first:
+                pool = make_pool(random.Random(f"{seed}/{number - number % CASES_PER_POOL}"))
             try:
                 _one(random.Random(f"{seed}:{number}"), pool, meter)
             except Unsound as fault:
@@ -189,7 +191,7 @@ def _compare(meter: Meter, chain: Sequence[bytes], roots: TrustRoots, *, whole: 
     if isinstance(found, CertificationPath):
         ours = [one.public_bytes(Encoding.DER) for one in found.certificates]
         reason = refusal(ours, ours[-1:], NOW)
-        if reason is not None:
+        if reason is not None and not (reason == _SIGNATURE and _each_is_signed(ours)):
             raise Unsound(f"we accept what OpenSSL refuses: {reason}")
         meter.ended["path for both"] += 1
         return
@@ -199,6 +201,15 @@ def _compare(meter: Meter, chain: Sequence[bytes], roots: TrustRoots, *, whole: 
     if reason is None and not told:
         raise Unsound(f"we refuse what OpenSSL accepts: {found.detail}")
     meter.ended["no path for both" if reason else "no path for us alone, as a section or a bound says"] += 1
+
+
+def _each_is_signed(path: Sequence[bytes]) -> bool:
+    """Whether OpenSSL finds each signature right when it has one issuer to choose from.
+
+    Of two authorities of one name on a path, without key identifiers, it takes the anchor for the issuer of what the
+    other one signed (OpenSSL 3.0; 4.0 does not), as `_same_name_other_key` says.
+    """
+    return all(refusal([one], [issuer], NOW) != _SIGNATURE for one, issuer in pairwise(path))
 
 
 def _same_name_other_key(chain: Sequence[bytes], anchors: Sequence[x509.Certificate]) -> bool:
@@ -221,8 +232,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first case")
     arguments = parser.parse_args()
-    meter = run(arguments.cases, arguments.seed)
+    meter = run(arguments.cases, arguments.seed, arguments.first)
     for word, count in meter.ended.most_common():
         print(f"{count:8} {word}")
     print(
