@@ -1,4 +1,7 @@
-"""The one memory of a second: what was found out or decided just now is not found out or decided again."""
+"""The one memory that ends: what was found out or decided lately is not found out or decided again.
+
+For a second on the way of a message, unless the holder says otherwise.
+"""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -37,6 +40,10 @@ class Recent(Generic[_Key, _Value]):
         while len(self._known) >= self._size:
             del self._known[next(iter(self._known))]
         self._known[key] = since, min(until, since + self._seconds), value
+
+    def forget(self, key: _Key) -> None:
+        """Forget the value of a key, if there is one."""
+        self._known.pop(key, None)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,6 +1,9 @@
 """Guessing passwords is slow: replies to failures are delayed, and a client that fails too often is put off."""
 
 import ipaddress
+import math
+
+from letterlock.recent import Recent
 
 FORGET_SECONDS = 900.0  # failures older than a quarter of an hour do not count
 FIRST_DELAY_SECONDS = 1.0  # before the reply to a failure; it doubles with each
@@ -17,7 +20,7 @@ class GuessLimiter:
     """
 
     def __init__(self) -> None:
-        self._failures: dict[str, tuple[float, int]] = {}
+        self._failures: Recent[str, int] = Recent(seconds=FORGET_SECONDS, size=MAX_REMEMBERED)
 
     def is_put_off(self, client: str, now: float) -> bool:
         """Whether a client has failed too often lately to be heard."""
@@ -30,20 +33,16 @@ class GuessLimiter:
         for key in keys:
             count = self._count(key, now) + 1
             worst = max(worst, count)
-            self._failures.pop(key, None)  # so that it is the last in order
-            self._failures[key] = now, count
-        while len(self._failures) > MAX_REMEMBERED:
-            del self._failures[next(iter(self._failures))]
+            self._failures.put(key, count, since=now, until=math.inf)
         return float(min(FIRST_DELAY_SECONDS * 2 ** min(worst - 1, 10), MAX_DELAY_SECONDS))
 
     def succeeded(self, client: str, user: str) -> None:
         """Forget a client's and an account's failures."""
-        self._failures.pop(_network(client), None)
-        self._failures.pop(f"user {user}", None)
+        self._failures.forget(_network(client))
+        self._failures.forget(f"user {user}")
 
     def _count(self, key: str, now: float) -> int:
-        since, count = self._failures.get(key, (0.0, 0))
-        return count if now - since < FORGET_SECONDS else 0
+        return self._failures.get(key, now) or 0
 
 
 def _network(client: str) -> str:

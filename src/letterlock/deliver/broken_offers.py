@@ -4,7 +4,9 @@ What looks like this may also be a connection that broke by chance, or an attack
 two, and touches nothing that protects a message: only extensions that save time are ever forgotten.
 """
 
-from collections import OrderedDict
+import math
+
+from letterlock.recent import Recent
 
 BROKEN_SECONDS = 86_400.0  # longer than the longest usual wait between two attempts, and short enough to see a repair
 MAX_REMEMBERED = 1000  # hosts; a handful in the world are broken in this way, and each takes some hundred bytes
@@ -15,18 +17,14 @@ class BrokenOffers:
     """EHLO keywords by host and port; beyond MAX_REMEMBERED hosts, the one that broke longest ago is forgotten."""
 
     def __init__(self) -> None:
-        self._broken: OrderedDict[tuple[str, int], tuple[float, frozenset[str]]] = OrderedDict()
+        self._broken: Recent[tuple[str, int], frozenset[str]] = Recent(seconds=BROKEN_SECONDS, size=MAX_REMEMBERED)
 
     def at(self, host: str, port: int, now: float) -> frozenset[str]:
         """The keywords that a host is not to be believed."""
-        if not self._broken:
+        if not len(self._broken):  # the usual case, for each session
             return NOTHING
-        since, keywords = self._broken.get((host, port), (now, NOTHING))
-        return keywords if 0 <= now - since < BROKEN_SECONDS else NOTHING
+        return self._broken.get((host, port), now) or NOTHING
 
     def remember(self, host: str, port: int, keywords: frozenset[str], now: float) -> None:
         """A session with the host was lost where these were used."""
-        self._broken[host, port] = now, keywords | self.at(host, port, now)
-        self._broken.move_to_end((host, port))
-        if len(self._broken) > MAX_REMEMBERED:
-            self._broken.popitem(last=False)
+        self._broken.put((host, port), keywords | self.at(host, port, now), since=now, until=math.inf)

@@ -11,7 +11,6 @@ None of this is evidence. What is remembered decides only whether a port is trie
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +27,7 @@ from letterlock.policy.implicit import announced_by_srv, implicit_requirement, m
 from letterlock.policy.reasons import sentence
 from letterlock.queue.sessions import ImplicitTry
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
+from letterlock.recent import Recent
 
 log = logging.getLogger("letterlock.deliver")
 IMPLICIT_SECONDS = 5.0  # until a session there is open; STARTTLS has long been under way, or has failed
@@ -60,24 +60,20 @@ class UselessPorts:
     """Hosts whose announced port was of no use, until when; beyond MAX_USELESS, the oldest is forgotten."""
 
     def __init__(self) -> None:
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._useless: Recent[str, bool] = Recent(seconds=NO_RELAY_SECONDS, size=MAX_USELESS)
         self.ending: set[asyncio.Task[Any]] = set()  # sessions that came too late, on their way to their end
 
     def has(self, host: str, now: float) -> bool:
-        """Whether a host is left alone now. After a clock that jumped back, nobody is for longer than a day."""
-        left = self._until.get(host, now) - now
-        return 0 < left <= NO_RELAY_SECONDS
+        """Whether a host is left alone now. After the clock was set back, none is."""
+        return self._useless.get(host, now) is not None
 
-    def leave_alone(self, host: str, until: float) -> None:
-        """Do not try a host before a moment (seconds since 1970)."""
-        self._until[host] = until
-        self._until.move_to_end(host)
-        if len(self._until) > MAX_USELESS:
-            self._until.popitem(last=False)
+    def leave_alone(self, host: str, now: float, seconds: float) -> None:
+        """Do not try a host for so many seconds from `now` (seconds since 1970), NO_RELAY_SECONDS at most."""
+        self._useless.put(host, True, since=now, until=now + seconds)
 
     def forgive(self, host: str) -> None:
         """Try the host again."""
-        self._until.pop(host, None)
+        self._useless.forget(host)
 
     def drop(self, task: asyncio.Task[Made]) -> None:
         """End what a task is doing, without waiting for it; a session that it has opened is ended too."""
@@ -131,7 +127,7 @@ class ImplicitFirst:
     ) -> Made:
         """The session there if it is open first, else what the usual way comes to. Raises what the usual way does."""
         # Others leave the host alone meanwhile, and for an hour unless it opens.
-        self._useless.leave_alone(offer.host, self._ports.clock.now() + USELESS_SECONDS)
+        self._useless.leave_alone(offer.host, self._ports.clock.now(), USELESS_SECONDS)
         there = asyncio.ensure_future(self._open(offer, addresses, options))
         losers = [there]
         try:
@@ -157,7 +153,7 @@ class ImplicitFirst:
         if not any(map(_may_want_login, outcomes.values())):
             return outcomes
         self.came_to = ImplicitTry.NO_RELAY
-        self._useless.leave_alone(host, self._ports.clock.now() + NO_RELAY_SECONDS)
+        self._useless.leave_alone(host, self._ports.clock.now(), NO_RELAY_SECONDS)
         log.info("%s: with implicit TLS it takes no mail without a login; STARTTLS is used for a day", host)
         return {recipient: each for recipient, each in outcomes.items() if not _may_want_login(each)}
 
