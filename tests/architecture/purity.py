@@ -11,8 +11,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "letterlock"
 PURE_ROOMS = (
-    "dsn", "identity", "mail", "mailauth", "mtasts", "policy", "ports", "queue", "recent", "resolver", "routing",
-    "sasl", "smtp", "socketmap", "tlsrpt",
+    "dsn", "frozen", "identity", "keys", "mail", "mailauth", "memory", "milter", "mtasts", "policy", "ports", "queue",
+    "recent", "recipients", "resolver", "routing", "sasl", "shared_defaults", "shares", "smtp", "socketmap", "tlsrpt",
 )  # fmt: skip
 DRIVERS = ("resolver/driver.py", "resolver/fair_slots.py")
 """Modules that connect a pure room to a network: they may do what the others must not."""

@@ -1,6 +1,8 @@
 """No mail without the proof for the very session: not by mistake, and not by calling code that tries."""
 
 import ast
+import copy
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -101,6 +103,21 @@ async def test_what_looks_like_a_proof_is_none(dialer: MemoryDialer) -> None:
     assert not any("MAIL" in line for line in server.clear)
 
 
+async def test_copies_and_objects_without_a_constructor_are_no_proof(dialer: MemoryDialer) -> None:
+    server = dialer.handlers[ADDRESS] = Server()
+    session = await opened(dialer, CLEAR)
+    blank = object.__new__(Cleared)
+    filled = object.__new__(Cleared)
+    for name in ("requirement", "achieved", "reasons"):
+        object.__setattr__(filled, name, getattr(session.cleared, name))
+    object.__setattr__(filled, "session", SessionId())
+    pickled = pickle.loads(pickle.dumps(session.cleared))  # noqa: S301  # our own object
+    for forged in (blank, filled, pickled, copy.deepcopy(session.cleared)):
+        with pytest.raises(TypeError, match="very session"):
+            begin(session.conversation, forged)
+    assert not any("MAIL" in line for line in server.clear)
+
+
 async def test_a_judgement_on_evidence_of_ones_own_clears_no_session(dialer: MemoryDialer) -> None:
     dialer.handlers[ADDRESS] = Server()
     session = await opened(dialer, CLEAR)
@@ -137,6 +154,17 @@ def test_who_holds_the_seal_the_session_and_the_client() -> None:
         "deliver/conversation.py",
     }
     assert _where(trees, "SmtpClient") <= {"smtp/__init__.py", "deliver/session.py", "deliver/conversation.py"}
+
+
+def test_nothing_of_ours_goes_round_the_constructor() -> None:
+    """`object.__new__` and `object.__setattr__` could forge a proof with the session of another: no module that knows
+    `Cleared` uses them, nor `pickle` or `copy`."""
+    forging = {"__new__", "__setattr__", "_seal", "pickle", "copy", "deepcopy"}
+    for module, tree in _trees().items():
+        nodes = list(ast.walk(tree))
+        names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        names |= {each.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for each in node.names}
+        assert "Cleared" not in names or not names & forging, module
 
 
 REFUSED_BY_THE_TYPES = """\
