@@ -81,11 +81,11 @@ def answer(name: str, chance: random.Random) -> Answer | LookupFailure:
     return txt(name, mutated(record.encode(), chance) if kind == 2 else record)
 
 
-def run(cases: int, seed: int) -> Counter[str]:
+def run(cases: int, seed: int, first: int = 0) -> Counter[str]:
     """Fuzz, and count how signatures and chains ended. Raises Undocumented."""
-    chance = random.Random(seed)
     ended: Counter[str] = Counter()
-    for number in range(cases):
+    for number in range(first, first + cases):
+        chance = random.Random(f"{seed}:{number}")
         plain = message(chance)
         signed = dkim.sign_with(KEYS, dkim.split(plain), NOW) + plain
         sealed = signed
@@ -150,8 +150,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first case")
     options = parser.parse_args()
-    for outcome, count in run(options.cases, options.seed).most_common():
+    for outcome, count in run(options.cases, options.seed, options.first).most_common():
         sys.stdout.write(f"{count:8} {outcome}\n")
 
 

@@ -178,12 +178,12 @@ def _require_nothing_forged(before: bytes, after: bytes, own: set[str]) -> None:
         assert plain.partition(b";")[0].rstrip(b".1") not in [each.encode() for each in own], field.raw
 
 
-def run(cases: int, seed: int) -> Counter[str]:
+def run(cases: int, seed: int, first: int = 0) -> Counter[str]:
     """The words in which so many messages ended. Raises AssertionError with the case."""
     ended: Counter[str] = Counter()
 
     async def every() -> None:
-        for number in range(cases):
+        for number in range(first, first + cases):
             chance = random.Random(f"{seed}:{number}")
             content, begun = generated_message(chance), time.process_time()
             try:
@@ -201,8 +201,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first case")
     arguments = parser.parse_args()
-    for word, count in run(arguments.cases, arguments.seed).most_common():
+    for word, count in run(arguments.cases, arguments.seed, arguments.first).most_common():
         print(f"{count:8}  {word}")
     return 0
 

@@ -1,6 +1,7 @@
 """A small DNS for authentication: names and their records, and what a check makes of them."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 import dns.name
@@ -17,9 +18,11 @@ from letterlock.resolver.answer import Absence, Answer, FailureKind, LookupFailu
 _T = TypeVar("_T")
 _IN = dns.rdataclass.IN
 _MAX_ALIASES = 10
+_KEPT = 1_000  # fuzzers build worlds from a few names and addresses, over and over
 Rdata = dns.rdata.Rdata
 
 
+@lru_cache(_KEPT)
 def name(text: str) -> dns.name.Name:
     made = literal_question(text, dns.rdatatype.TXT)
     assert made is not None, text
@@ -28,11 +31,16 @@ def name(text: str) -> dns.name.Name:
 
 def record(kind: str, value: object) -> Rdata:
     """A record from a type and its value: TXT as text, bytes or a list of strings, MX as (preference, host)."""
-    rdtype = dns.rdatatype.from_text(kind)
     if kind == "TXT":
-        return TXT(_IN, rdtype, _strings(value))
+        return TXT(_IN, dns.rdatatype.TXT, _strings(value))
+    return _record(kind, tuple(value) if isinstance(value, list) else value)
+
+
+@lru_cache(_KEPT)
+def _record(kind: str, value: Hashable) -> Rdata:
+    rdtype = dns.rdatatype.from_text(kind)
     if kind == "MX":
-        assert isinstance(value, (list, tuple))
+        assert isinstance(value, tuple)
         text = f"{value[0]} {name(str(value[1])) if value[1] else '.'}"
     else:
         text = str(name(str(value))) if kind in ("PTR", "CNAME") else str(value)
