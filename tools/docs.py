@@ -24,7 +24,7 @@ from letterlock.policy.reasons import all_codes, explain
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the tests are no package that is installed
 from tests.checklist import CHECKLIST  # noqa: E402
-from tests.companion.situations import NO_RULES, situations  # noqa: E402
+from tests.companion.situations import NO_RULES, WITHOUT_OLD_TLS, situations  # noqa: E402
 from tools import diagram  # noqa: E402
 from tools.manual import packaged  # noqa: E402
 from tools.metrics_page import metrics_page  # noqa: E402
@@ -183,7 +183,8 @@ def tlspol_page() -> str:
         "# Answers of the policy door, next to those of postfix-tlspol\n",
         "Each row is a test (`tests/companion/situations.py`). The answers of postfix-tlspol follow from its",
         "documentation and the names of its tests (November 2026); it was not run. `NOTFOUND`: Postfix goes by",
-        "its own `smtp_tls_security_level`.\n",
+        "its own `smtp_tls_security_level`. Letterlock's answers, except `may`, also carry",
+        f"`{WITHOUT_OLD_TLS}`, which the table leaves out.\n",
         "| situation | postfix-tlspol | Letterlock | why it differs |\n| --- | --- | --- | --- |",
     ]
     for each in situations():

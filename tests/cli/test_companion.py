@@ -90,6 +90,7 @@ def test_enable_and_disable_leave_everything_as_it_was(machine: Machine) -> None
     facts = machine.facts()
     assert facts.parameters["smtp_tls_security_level"] == "dane"
     assert facts.parameters["smtp_tls_dane_insecure_mx_policy"] == "dane"
+    assert facts.parameters["smtp_tls_mandatory_protocols"] == ">=TLSv1.2"
     assert (
         facts.chroot_resolv_conf
         == facts.resolv_conf
@@ -271,6 +272,22 @@ def test_a_newer_postfix_is_asked_for_reports_and_needs_fewer_changes(good: Post
     )
     assert made.parameters["smtp_tls_policy_maps"] == "socketmap:inet:127.0.0.1:8642:QUERYwithTLSRPT"
     assert "smtp_tls_dane_insecure_mx_policy" not in made.parameters
+
+
+@pytest.mark.parametrize(
+    ("version", "written", "protocols"),
+    [
+        ("3.7.11", {}, ">=TLSv1.2"),
+        ("3.5.25", {}, "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1"),
+        ("3.7.11", {"smtp_tls_mandatory_protocols": ">=TLSv1.3"}, None),
+    ],
+)
+def test_rfc8996_4_where_tls_must_hold_postfix_is_given_tls_1_2_unless_the_operator_chose(
+    good: PostfixFacts, tmp_path: Path, version: str, written: dict[str, str], protocols: str | None
+) -> None:
+    facts = replace(changed(good, {"mail_version": version}), written=written)
+    made = plan(facts, [Door.RESOLVER], config=tmp_path / "c", config_text=None, resolv_conf=tmp_path / "r")
+    assert made.parameters.get("smtp_tls_mandatory_protocols") == protocols
 
 
 def test_a_resolv_conf_that_another_program_writes_is_pointed_out(good: PostfixFacts) -> None:

@@ -32,6 +32,8 @@ BOTH = f"secure match={HOST}:{HOST2} servername=hostname"
 ONE = f"secure match={HOST} servername=hostname"
 NONE = "NOTFOUND"
 TEMP = "TEMP"
+WITHOUT_OLD_TLS = "protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1"
+"""What every level but `may` carries, so that Postfix uses no TLS that our own deliveries would not; left out below."""
 NO_RULES = "no rules"  # postfix-tlspol has none: a static map in front answers instead
 
 
@@ -300,8 +302,9 @@ def _rules() -> Iterator[Situation]:
     pinned = demand(TlsRule.VERIFY, fingerprints=(b"\xab" * 32,))
     yield s("rule verify with a fingerprint", ruled(pinned), NO_RULES, f"fingerprint match={':'.join(['ab'] * 32)}", no)
     yield s("rule dane-only, no TLSA records", ruled(demand(TlsRule.DANE_ONLY)), NO_RULES, "dane-only", no)
-    tls13 = demand(TlsRule.REQUIRE_TLS, minimum_version="TLSv1.2")
-    yield s("rule with TLS 1.2 at least", ruled(tls13), NO_RULES, "encrypt protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1", no)
+    tls13 = demand(TlsRule.REQUIRE_TLS, minimum_version="TLSv1.3")
+    answered = "encrypt protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1:!TLSv1.2"
+    yield s("rule with TLS 1.3 at least", ruled(tls13), NO_RULES, answered, no)
     yield s(
         "rule require-tls, and DANE everywhere", World(rules=(demand(TlsRule.REQUIRE_TLS),)), NO_RULES, "dane-only", no
     )

@@ -9,11 +9,13 @@ from letterlock.companion.answer_memory import AnswerMemory
 from letterlock.companion.deciding import FAILED_SECONDS, MAX_SECONDS, PIN_SECONDS, Decided
 from letterlock.routing.destination_rule import TlsRule
 from letterlock.routing.routes import NextHop
+from tests.companion.situations import WITHOUT_OLD_TLS
 from tests.companion.world import FAILS, World, demand, exception
 from tests.discover.test_sts_finder import Clock
 from tests.policy.evidence import NOW
 
 HOP = NextHop("example.org")
+DANE_ONLY = f"OK dane-only {WITHOUT_OLD_TLS}".encode()
 
 
 class Deciding:
@@ -52,7 +54,7 @@ async def test_the_hosts_of_one_attempt_get_the_same_answer(
     first = (await memory.find(HOP)).plain
     deciding.world = World(mx=FAILS)
     clock.time += PIN_SECONDS - 1
-    assert (await memory.find(HOP)).plain == first == b"OK dane-only"
+    assert (await memory.find(HOP)).plain == first == DANE_ONLY
     assert deciding.count == 1
 
 
@@ -82,7 +84,7 @@ async def test_a_failure_is_held_shortly(memory: AnswerMemory, deciding: Decidin
     assert deciding.count == 1
     clock.time += FAILED_SECONDS
     deciding.world = World()
-    assert (await memory.find(HOP)).plain == b"OK dane-only"
+    assert (await memory.find(HOP)).plain == DANE_ONLY
 
 
 async def test_a_failed_refresh_does_not_end_an_answer_early(
@@ -95,7 +97,7 @@ async def test_a_failed_refresh_does_not_end_an_answer_early(
     memory.refresh_due()
     await asyncio.gather(*memory._refreshing)
     assert deciding.count == 2
-    assert (await memory.find(HOP)).plain == b"OK dane-only"
+    assert (await memory.find(HOP)).plain == DANE_ONLY
     clock.time += 21
     assert (await memory.find(HOP)).plain.startswith(b"TEMP ")
 
@@ -147,7 +149,7 @@ async def test_a_purge_outlives_a_decision_that_was_under_way(memory: AnswerMemo
     await asyncio.sleep(0)
     memory.purge()
     deciding.pause.set()
-    assert (await under_way).plain == b"OK dane-only"
+    assert (await under_way).plain == DANE_ONLY
     assert len(memory) == 0
 
 

@@ -37,6 +37,7 @@ from tests.interop.nameservers import Place, forwarding_unbound
 from tests.interop.postfix import Postfix, companion_sender
 
 _T = TypeVar("_T")
+MODERN_TLS = ">=TLSv1.2"  # smtp_tls_mandatory_protocols of Postfix 3.6 and later; its default begins with TLS 1.0
 STATUS_SECONDS = 60.0  # until Postfix has tried: three MX addresses at most, each with a deadline of its own
 
 
@@ -242,6 +243,7 @@ def _postfix(
     if setup in (Setup.UNBOUND, Setup.RESOLVER, Setup.STAND_IN):  # nobody tells them what the operator demands
         maps = operators_map(box, home / f"operator-{setup.name.lower()}")
         parameters["smtp_tls_policy_maps"] = ", ".join(filter(None, [maps, parameters.get("smtp_tls_policy_maps")]))
+        parameters["smtp_tls_mandatory_protocols"] = MODERN_TLS  # the others are to hold by our answer alone
     if setup is Setup.POLICY:
         parameters["smtp_tls_fingerprint_digest"] = "sha256"
     if setup is Setup.RELAY:

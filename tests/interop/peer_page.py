@@ -118,9 +118,11 @@ _SETUPS = """
 
 - **Letterlock** has the rules that the domains `require-tls`, `verify` and `own-ca` stand for, and nothing else.
 - **Postfix**: `smtp_tls_security_level = dane` with Unbound, which validates, as its resolver, and a policy map for
-  those domains: `encrypt`, `verify`, and `secure` with `tafile`.
+  those domains: `encrypt`, `verify`, and `secure` with `tafile`. `smtp_tls_mandatory_protocols = >=TLSv1.2`: its
+  default is TLS 1.0, and the policy and the relay door have to hold with that.
 - **Exim**: `hosts_try_dane = *` and `dnssec_request_domains = *` with the same Unbound, and for those domains
-  transports with `hosts_require_tls`, `tls_verify_hosts` and `tls_verify_certificates`.
+  transports with `hosts_require_tls`, `tls_verify_hosts` and `tls_verify_certificates`, and with
+  `tls_require_ciphers` that leaves TLS 1.0 and 1.1 out.
 - **OpenSMTPD**: `relay tls no-verify` and `relay tls` for those domains. It has no DNSSEC, and one set of
   authorities for everything, which here is the lab's public one and the domain's own together.
 - **Postfix + policy server (stand-in)**: after that policy map, a policy server that answers by the documented

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from letterlock.lab.box import Box
 from letterlock.lab.scenarios import SiteProtection
-from tests.interop.companion_box import operators_map, postfix_with_authorities
+from tests.interop.companion_box import MODERN_TLS, operators_map, postfix_with_authorities
 from tests.interop.nameservers import Place
 from tests.interop.programs import Program, run
 from tests.interop.unpacked import FIRST_ID, boxed, own, unpacked
@@ -73,6 +73,7 @@ def postfix_alone(box: Box, directory: Path, resolver: str) -> Iterator[SendingP
     parameters = {
         "smtp_tcp_port": str(box.berths.port),
         "smtp_tls_CAfile": str(box.authority_file),
+        "smtp_tls_mandatory_protocols": MODERN_TLS,
         "smtp_tls_policy_maps": operators_map(box, directory.with_suffix(".policy")),
     }
     with postfix_with_authorities(box, directory, resolver, parameters) as postfix:
@@ -141,6 +142,7 @@ require:
   dnssec_request_domains = *
   hosts_try_dane = *
   hosts_require_tls = *
+  tls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2
   tls_verify_certificates = {public}
 verify:
   driver = smtp
@@ -149,6 +151,7 @@ verify:
   dnssec_request_domains = *
   hosts_try_dane = *
   hosts_require_tls = *
+  tls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2
   tls_verify_certificates = {public}
   tls_verify_hosts = *
   tls_verify_cert_hostnames = *
@@ -159,6 +162,7 @@ own_ca:
   dnssec_request_domains = *
   hosts_try_dane = *
   hosts_require_tls = *
+  tls_require_ciphers = NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2
   tls_verify_certificates = {private}
   tls_verify_hosts = *
   tls_verify_cert_hostnames = *

@@ -49,6 +49,13 @@ async def test_nobody_reads_protected_mail_behind_the_doors(attack: Attack) -> N
         assert set(found[setup].values()) == {Fate.HELD}, (setup, found[setup])
 
 
+async def test_rfc8996_4_a_postfix_whose_default_allows_tls_1_0_holds_mail_that_must_have_tls() -> None:
+    """The attacker offers TLS 1.0 and 1.1 only; the answer of the door names the versions."""
+    demanding = (SiteProtection.REQUIRE_TLS, SiteProtection.DANE_EE, SiteProtection.MTA_STS)
+    found = await measure(Attack.OLD_TLS, (Setup.BOTH, Setup.POLICY), demanding)
+    assert found == {setup: dict.fromkeys(demanding, Fate.HELD) for setup in (Setup.BOTH, Setup.POLICY)}
+
+
 async def test_mail_flows_when_nobody_attacks() -> None:
     found = await measure(Attack.NONE, OURS, PROTECTED)
     for setup in OURS:

@@ -14,6 +14,7 @@ _PARAMETERS = (
     "smtp_tls_dane_insecure_mx_policy", "smtp_tls_policy_maps", "smtp_tls_CAfile", "smtp_tls_CApath",
     "smtp_tls_fingerprint_digest", "smtp_host_lookup", "transport_maps", "relayhost", "mydestination",
     "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "myhostname", "tls_append_default_CA",
+    "smtp_tls_mandatory_protocols",
 )  # fmt: skip
 _SMTP_SERVICES = ("smtp/unix", "relay/unix")
 

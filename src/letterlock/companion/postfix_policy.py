@@ -10,7 +10,7 @@ Nothing here looks at a clock or asks anybody.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from letterlock.identity.tlsa import DANE_EE, FULL, TLSARecord
@@ -35,6 +35,7 @@ from letterlock.socketmap.tls_policy import StsAttributes, TlsLevel, TlsPolicy
 
 _SHA256 = 1  # matching type of RFC 6698 section 2.1.3; smtp_tls_fingerprint_digest = sha256 is the same digest
 _SYSTEM = "system"  # the name of the trust roots that smtp_tls_CAfile stands for
+_OLDEST_VERSION = "TLSv1.2"  # as in our own deliveries: RFC 8996 section 4 forbids older ones
 _HOST = "hostname"  # Postfix' word for the name of the host that it connects to
 
 Required = Requirement | SkipHost | Defer | Refuse
@@ -107,13 +108,12 @@ def policy_for(
     """
     rule = evidence.rule if evidence.rule is None or not evidence.rule.audit else None
     if rule is not None and rule.exception is not None and evidence.at < rule.exception.until:
-        return TlsPolicy(level=TlsLevel.MAY if rule.exception.allow_clear else TlsLevel.ENCRYPT)
+        return _with_version(TlsPolicy(level=TlsLevel.MAY if rule.exception.allow_clear else TlsLevel.ENCRYPT), None)
     if isinstance(routed, Defer):
         return NotFoundOut(_first(routed.reasons))
     if isinstance(routed, Refuse) or not hosts:
-        return _without_hosts(rule)
-    answer = _combined(evidence, rule, hosts, fingerprints=fingerprints)
-    return _with_version(answer, rule)
+        return _with_version(_without_hosts(rule), rule)
+    return _with_version(_combined(evidence, rule, hosts, fingerprints=fingerprints), rule)
 
 
 def _combined(
@@ -205,21 +205,18 @@ def _without_hosts(rule: DestinationRule | None) -> PolicyAnswer:
             return _dane_only()
         case TlsRule.MAY:
             return NotDemanded()
-    return NotDemanded() if rule is None else _with_version(_by_rule(rule), rule)
+    return NotDemanded() if rule is None else _by_rule(rule)
 
 
 def _with_version(answer: PolicyAnswer, rule: DestinationRule | None) -> PolicyAnswer:
-    """The policy with the oldest TLS version that a rule allows."""
-    if rule is None or rule.minimum_version is None or not isinstance(answer, TlsPolicy):
+    """The policy with the oldest TLS version that may be used: Postfix' own default allows TLS 1.0 and 1.1 (RFC 8996).
+
+    Where cleartext may be used as well, anything that encrypts is better, and Postfix goes by its own setting.
+    """
+    if not isinstance(answer, TlsPolicy) or answer.level is TlsLevel.MAY:
         return answer
-    return TlsPolicy(
-        level=answer.level,
-        match=answer.match,
-        servername=answer.servername,
-        tafile=answer.tafile,
-        minimum_version=rule.minimum_version,
-        sts=answer.sts,
-    )
+    demanded = rule.minimum_version if rule is not None else None
+    return replace(answer, minimum_version=demanded or _OLDEST_VERSION)
 
 
 def _digests(hosts: Sequence[HostDemand]) -> TlsPolicy | None:

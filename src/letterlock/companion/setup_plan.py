@@ -15,6 +15,7 @@ RELAY_PLACE = "127.0.0.1:2525"  # where `[smtp] listen` is by default
 DNS_PLACE = "127.0.0.1:53"
 CA_FILE = "/etc/ssl/certs/ca-certificates.crt"  # of Debian's ca-certificates
 REPORTING_VERSION = (3, 10)  # the first Postfix that reads policy_type and the like
+_BOUNDS_VERSION = (3, 6)  # the first Postfix that reads `>=` before a TLS version (postconf(5))
 _FIXED: Mapping[tuple[int, ...], int] = {(3, 6): 17, (3, 7): 13, (3, 8): 8, (3, 9): 2}
 """The first patch level whose smtp_tls_dane_insecure_mx_policy is right whatever the security level; since 3.10 all."""
 RESOLVER_OPTIONS = "options edns0 trust-ad"
@@ -78,6 +79,8 @@ def _resolver(facts: PostfixFacts, draft: _Draft, resolv_conf: Path) -> None:
         draft.parameters["smtp_tls_dane_insecure_mx_policy"] = "dane"
     if "dns" not in re.split(r"[,\s]+", held["smtp_host_lookup"]):
         draft.parameters["smtp_host_lookup"] = "dns"
+    if "smtp_tls_mandatory_protocols" not in facts.written:
+        draft.parameters["smtp_tls_mandatory_protocols"] = _mandatory_protocols(facts.version)
     text = _resolv_text(facts.resolv_conf)
     draft.files[resolv_conf] = text
     if facts.chrooted:
@@ -88,6 +91,11 @@ def has_fixed_mx_policy(version: tuple[int, ...]) -> bool:
     """Whether smtp_tls_dane_insecure_mx_policy is right by default."""
     least = _FIXED.get(version[:2])
     return version >= REPORTING_VERSION if least is None else version[2] >= least
+
+
+def _mandatory_protocols(version: tuple[int, ...]) -> str:
+    """TLS 1.2 and later (RFC 8996), in the words of that version; Postfix' own default begins with TLS 1.0."""
+    return ">=TLSv1.2" if version >= _BOUNDS_VERSION else "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1"
 
 
 def _resolv_text(before: str | None) -> str:
