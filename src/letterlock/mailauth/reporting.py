@@ -1,4 +1,4 @@
-"""Verdicts as results for an Authentication-Results field (RFC 8601 section 2.7, RFC 9989 section 9.3)."""
+"""Verdicts as results for an Authentication-Results field (RFC 8601 section 2.7, RFC 9989 section 9.1)."""
 
 from base64 import b64encode
 from collections.abc import Sequence

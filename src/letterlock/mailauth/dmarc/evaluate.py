@@ -106,7 +106,7 @@ class _Check:
         """The generator."""
         found = yield from self._walk(self._author)
         applied = found.policy
-        if found.failure and (found.own is None or not found.own.applies):
+        if found.failure and found.own is None:
             return self._end(DmarcResult.TEMPERROR, _failed(found.failure), found)
         if applied is None:
             return self._end(DmarcResult.NONE, reason(DmarcCode.NO_RECORD, domain=self._author), found)

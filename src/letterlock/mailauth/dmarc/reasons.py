@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class DmarcResult(StrEnum):
-    """How the check ended, in the words of Authentication-Results (RFC 9989 section 9.3)."""
+    """How the check ended, in the words of Authentication-Results (RFC 9989 section 9.2)."""
 
     NONE = "none"
     PASS = "pass"

@@ -16,8 +16,11 @@ _T = TypeVar("_T", bound=StrEnum)
 
 _VERSION = re.compile(rb"v[ \t]*=[ \t]*(?-i:DMARC1)[ \t]*(?:;|$)", re.IGNORECASE)
 _TAG = re.compile(r"([a-z]+)[ \t]*=[ \t]*([ -:<-~\t]*)", re.IGNORECASE)
-_URI = re.compile(r"([a-z][a-z0-9+.-]*:[^\s,;!]+)(?:![0-9]{1,20}[kmgt]?)?", re.IGNORECASE)  # the size is obsolete
-_FAILURE_OPTIONS = re.compile(r"[01ds](?::[01ds]){0,3}", re.IGNORECASE)
+_URI = re.compile(  # RFC 3986 but for , and !, which section 4.8 wants encoded; a size after ! is obsolete
+    r"([a-z][a-z0-9+.-]*:(?:[a-z0-9._~:/?#\[\]@$&'()*+=-]|%[0-9a-f]{2})+)(?:![0-9]{1,20}[kmgt]?)?",
+    re.IGNORECASE,
+)
+_FAILURE_OPTIONS = re.compile(r"[01ds](?::[01ds]){0,2}", re.IGNORECASE)
 
 
 class Policy(StrEnum):
@@ -119,10 +122,16 @@ def _record(tags: Mapping[str, str], oddities: list[str]) -> DmarcRecord:
         spf_alignment=_choice(tags, "aspf", Alignment, oddities) or Alignment.RELAXED,
         report_addresses=rua,
         failure_addresses=_addresses(tags.get("ruf"), "ruf", oddities),
-        failure_options=options if _FAILURE_OPTIONS.fullmatch(options) else "0",
+        failure_options=options if _are_failure_options(options) else "0",
         applies=sound or bool(rua),
         oddities=tuple(oddities),
     )
+
+
+def _are_failure_options(text: str) -> bool:
+    """Whether a value is by the grammar of fo=: 0 or 1, d and s, each once and in any order (section 4.8)."""
+    options = text.lower().replace("1", "0").split(":")
+    return _FAILURE_OPTIONS.fullmatch(text) is not None and len(set(options)) == len(options)
 
 
 def _choice(tags: Mapping[str, str], name: str, kind: type[_T], oddities: list[str]) -> _T | None:
