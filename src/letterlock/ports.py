@@ -86,6 +86,15 @@ class Rates(Protocol):
         `now` is the monotonic time. What has to wait is not counted.
         """
 
+    def add(self, key: str, cost: float, most: float, seconds: float, now: float) -> float:
+        """Count a cost for a key in any case, up to `most`: how much is counted then. It is forgotten evenly."""
+
+    def counted(self, key: str, most: float, seconds: float, now: float) -> float:
+        """How much is counted for a key."""
+
+    def forget(self, key: str) -> None:
+        """Nothing is counted for a key any more."""
+
 
 class PolicyMemory(Protocol):
     """MTA-STS policies, for all workers and over restarts. Every verb may raise queue.store.StoreFailed."""

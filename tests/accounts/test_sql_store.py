@@ -15,6 +15,7 @@ from letterlock.lookups.sqlite_rows import SqliteRows
 from letterlock.mail.addresses import parse_mailbox
 from letterlock.sasl.exchange import Accepted, Challenge, Rejected
 from letterlock.sasl.scram import ScramCredential
+from tests.accounts.logins import NOT_REMEMBERED
 from tests.accounts.test_password_hashes import MADE, PASSWORD
 
 CALLER = Caller(client="192.0.2.1")
@@ -43,7 +44,7 @@ def path_fixture(tmp_path: Path) -> Path:
 
 
 def accounts(path: Path, query: str = QUERY, secret: bytes | None = None) -> StoredAccounts:
-    return StoredAccounts(SqlStore(SqliteRows(path, query), secret))
+    return StoredAccounts(SqlStore(SqliteRows(path, query), NOT_REMEMBERED, secret))
 
 
 async def plain(users: StoredAccounts, name: str, password: str = PASSWORD) -> Challenge | Accepted | Rejected:

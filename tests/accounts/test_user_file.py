@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from letterlock.accounts.guessing import FORGET_SECONDS, MAX_FAILURES_OF_CLIENT, MAX_REMEMBERED, GuessLimiter
+from letterlock.accounts.guessing import FORGET_SECONDS, MAX_FAILURES_OF_CLIENT, GuessLimiter
 from letterlock.accounts.user_file import BadUsers, Users, make_user, new_file, parse_users, read_users, write_users
 from letterlock.cli.users import users as command
+from letterlock.state.rate_file import RateFile
 
 ANN = "ann@example.org"
 
@@ -98,7 +99,7 @@ def test_what_cannot_be_a_user_is_refused(name: str, password: str, address: str
 
 
 def test_failures_are_slower_and_slower_and_forgotten() -> None:
-    limiter = GuessLimiter()
+    limiter = GuessLimiter(RateFile(None, ""))
     assert [limiter.failed("192.0.2.1", "ann", 0) for _ in range(7)] == [1, 2, 4, 8, 16, 16, 16]
     assert limiter.failed("192.0.2.2", "ann", 0) == 16, "an account is slow for every client"
     assert limiter.failed("192.0.2.3", "bob", 0) == 1
@@ -108,7 +109,7 @@ def test_failures_are_slower_and_slower_and_forgotten() -> None:
 
 
 def test_a_client_is_put_off_and_an_ipv6_client_is_its_network() -> None:
-    limiter = GuessLimiter()
+    limiter = GuessLimiter(RateFile(None, ""))
     for number in range(MAX_FAILURES_OF_CLIENT):
         assert not limiter.is_put_off("2001:db8::1", 0)
         limiter.failed(f"2001:db8::{number:x}", None, 0)
@@ -117,11 +118,13 @@ def test_a_client_is_put_off_and_an_ipv6_client_is_its_network() -> None:
     assert not limiter.is_put_off("2001:db8::1", FORGET_SECONDS)
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    limiter = GuessLimiter()
-    for number in range(MAX_REMEMBERED + 10):
-        limiter.failed("192.0.2.1", f"u{number}", 0)
-    assert len(limiter._failures) == MAX_REMEMBERED
+def test_who_goes_on_guessing_has_as_many_guesses_in_each_quarter_of_an_hour() -> None:
+    limiter, guesses = GuessLimiter(RateFile(None, "")), 0
+    for second in range(4 * int(FORGET_SECONDS)):
+        if not limiter.is_put_off("192.0.2.1", second):
+            limiter.failed("192.0.2.1", None, second)
+            guesses += 1
+    assert 4 * MAX_FAILURES_OF_CLIENT <= guesses <= 5 * MAX_FAILURES_OF_CLIENT
 
 
 def test_users_are_added_changed_listed_and_removed(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ OTHERS: Mapping[str, str] = {
     "accounts.query": '"SELECT p FROM u WHERE n = :user"\nsqlite = "users.db"',
     "accounts.database": '"mail"\nquery = "SELECT p FROM u WHERE n = :user"\n[database.mail]\npostgresql = "dbname=m"',
     "accounts.scram_secret_file": '"scram"\nquery = "SELECT p FROM u WHERE n = :user"\nsqlite = "users.db"',
+    "accounts.remember_logins_seconds": "60",
     "accounts.sender_tables": '["senders"]\ndovecot = "127.0.0.1:9"\n[table.senders]\nfile = "/senders"',
     "hostname": '"other.example"',
     "user": '"nobody"',

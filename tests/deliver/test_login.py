@@ -22,6 +22,7 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, Role
 from letterlock.resolver.answer import Security
 from letterlock.sasl.client_login import Credentials
+from tests.accounts.logins import NOT_REMEMBERED
 from tests.certificates import Credential
 from tests.deliver.world import (
     ADDRESS,
@@ -53,7 +54,9 @@ async def submission_server(context: ServerContext, tmp_path: Path) -> AsyncIter
     content = new_file()
     content.users[SENDER] = make_user(SENDER, PASSWORD, (SENDER,))
     write_users(tmp_path / "users", content)
-    options = ReceiveOptions(hostname="mx.example.org", accounts=StoredAccounts(FileStore(tmp_path / "users")))
+    options = ReceiveOptions(
+        hostname="mx.example.org", accounts=StoredAccounts(FileStore(tmp_path / "users", NOT_REMEMBERED))
+    )
     profile = Profile(role=Role.SUBMISSION, tls=context, relay_networks=())
     async with world(options, profile) as running:
         yield running

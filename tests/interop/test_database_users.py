@@ -15,6 +15,7 @@ from letterlock.receive.profiles import Profile, Role
 from letterlock.recipients.directory import Directory, LocalDomain
 from letterlock.recipients.site import LocalSite
 from letterlock.tables.row_table import RowTable
+from tests.accounts.logins import NOT_REMEMBERED
 from tests.accounts.test_password_hashes import MADE, PASSWORD
 from tests.certificates import authority
 from tests.interop.lab import public_directory
@@ -70,7 +71,7 @@ def options(database: PostgresDatabase) -> ReceiveOptions:
     aliases = RowTable("aliases", rows("SELECT target FROM alias WHERE address = :key"))
     mailboxes = RowTable("mailboxes", rows("SELECT NULL FROM mailbox WHERE address = :key"))
     senders = RowTable("senders", rows("SELECT login FROM sender WHERE address = :key"))
-    users = SqlStore(rows("SELECT password, addresses FROM users WHERE name = lower(:user)"))
+    users = SqlStore(rows("SELECT password, addresses FROM users WHERE name = lower(:user)"), NOT_REMEMBERED)
     return ReceiveOptions(
         hostname="mx.example.org",
         accounts=StoredAccounts(users),

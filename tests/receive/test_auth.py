@@ -19,6 +19,7 @@ from OpenSSL import SSL
 
 from letterlock.accounts import guessing
 from letterlock.accounts.file_store import FileStore
+from letterlock.accounts.guessing import GuessLimiter
 from letterlock.accounts.stored import StoredAccounts
 from letterlock.accounts.user_file import make_user, new_file, write_users
 from letterlock.app.log_text import PostfixFormatter
@@ -29,6 +30,8 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, Role
 from letterlock.recipients.directory import TableFailed
 from letterlock.recipients.targets import Entry, Name
+from letterlock.state.rate_file import RateFile
+from tests.accounts.logins import NOT_REMEMBERED
 from tests.certificates import authority
 from tests.receive.world import PATIENCE_SECONDS, StandingClock, World, world
 
@@ -57,7 +60,7 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def options(users_path: Path) -> ReceiveOptions:
-    return ReceiveOptions(hostname="mx.example.org", accounts=StoredAccounts(FileStore(users_path)))
+    return ReceiveOptions(hostname="mx.example.org", accounts=StoredAccounts(FileStore(users_path, NOT_REMEMBERED)))
 
 
 def profile(context: ServerContext, role: Role = Role.SUBMISSIONS) -> Profile:
@@ -382,6 +385,30 @@ async def test_a_client_that_guesses_on_is_put_off(
     assert said[4] == b"454 4.7.0 Too many failed attempts, try again later\r\n"
 
 
+async def test_workers_count_failures_together(
+    context: ServerContext, users_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With N workers nobody has N times the guesses, and a login at one is forgiven at all."""
+    monkeypatch.setattr(guessing, "MAX_FAILURES_OF_CLIENT", 4)
+    files = [RateFile(tmp_path / "rates", "boot") for _ in range(2)]
+
+    def guess(client: Talk) -> list[bytes]:
+        return [client.auth(b"PLAIN", b"\0u%d\0x" % number)[:3] for number in range(2)]
+
+    def login(client: Talk) -> bytes:
+        return client.auth(b"PLAIN", PLAIN)[:3]
+
+    async with (
+        world(options(users_path), profile(context), rates=files[0]) as one,
+        world(options(users_path), profile(context), rates=files[1]) as two,
+    ):
+        assert [await talk(one, guess), await talk(two, login)] == [[b"535"] * 2, b"235"]
+        assert [await talk(one, guess), await talk(two, guess)] == [[b"535"] * 2] * 2
+        assert [await talk(one, login), await talk(two, login)] == [b"454"] * 2
+    for each in files:
+        each.close()
+
+
 async def test_a_user_who_was_removed_sends_no_more(context: ServerContext, tmp_path: Path) -> None:
     path, content = tmp_path / "users", new_file()
     content.users[ANN] = make_user(ANN, PASSWORD, (ANN,))
@@ -474,7 +501,9 @@ async def test_the_time_of_a_check_does_not_show(users_path: Path, user: str, mo
     monkeypatch.setattr(guessing, "FIRST_DELAY_SECONDS", 1.0)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     clock = StandingClock()
-    limited = Authenticator(StoredAccounts(FileStore(users_path)), clock)
+    limited = Authenticator(
+        StoredAccounts(FileStore(users_path, NOT_REMEMBERED)), clock, GuessLimiter(RateFile(None, ""))
+    )
     for took in (0.25, 0.0, 9.0):
         await limited.slow_down("192.0.2.1", user, -took)
     assert waited == [0.75, 2.0, 0.0]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from letterlock.accounts.remembered_logins import RememberedLogins
 from letterlock.accounts.user_file import BadUsers, User, Users
 from letterlock.sasl.scram import ScramCredential
 
@@ -15,9 +16,10 @@ class FileStore:
 
     has_scram = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, remembered: RememberedLogins) -> None:
         """Read the file. Raises BadUsers."""
         self._users = Users(path)
+        self._remembered = remembered
 
     def user(self, name: str) -> User | None:
         """A user, now."""
@@ -30,8 +32,13 @@ class FileStore:
 
     async def password_fits(self, name: str, password: str) -> bool:
         """Whether a password is the user's: in a thread, for it takes tens of milliseconds."""
-        self._refresh()
-        return await asyncio.to_thread(self._users.password_fits, name, password)
+        user = self.user(name)
+        if user is not None and self._remembered.knows(name, user.argon2, password):
+            return True
+        fits = await asyncio.to_thread(self._users.password_fits, name, password)
+        if fits and user is not None:
+            self._remembered.remember(name, user.argon2, password)
+        return fits
 
     async def credential(self, name: str) -> ScramCredential:
         """The user's credential, or a false one."""

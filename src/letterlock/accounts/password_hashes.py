@@ -43,6 +43,11 @@ class PasswordHashes:
     checked: str | None = field(default=None, repr=False)
     scram: ScramCredential | None = field(default=None, repr=False)
 
+    @property
+    def stored(self) -> str:
+        """What passwords are checked against, as it is kept."""
+        return self.checked or str(self.scram)
+
     def fit(self, password: str) -> bool:
         """Whether a prepared password is the user's. Takes CPU, mostly outside the interpreter's lock."""
         if self.checked is None:

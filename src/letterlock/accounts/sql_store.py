@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from letterlock.accounts.backend import AccountsAway
 from letterlock.accounts.password_hashes import PasswordHashes, UnusableHash, false_credential, parse_hashes
+from letterlock.accounts.remembered_logins import RememberedLogins
 from letterlock.accounts.user_file import BadUsers, hash_password, sender_address
 from letterlock.lookups.queries import LookupFailed, Row, RowSource
 from letterlock.mail.addresses import Mailbox
@@ -34,9 +35,10 @@ class UserRow:
 class SqlStore:
     """The users that a query finds by `:user`, or by its parts, `:local` and `:domain`."""
 
-    def __init__(self, source: RowSource, scram_secret: bytes | None = None) -> None:
+    def __init__(self, source: RowSource, remembered: RememberedLogins, scram_secret: bytes | None = None) -> None:
         """`scram_secret` makes the salts of users that do not exist; None: no SCRAM, only passwords are checked."""
         self._source = source
+        self._remembered = remembered
         self._scram_secret = scram_secret
         self._nobody: PasswordHashes | None = None  # what is checked for a user who does not exist
         self._like: ScramCredential | None = None
@@ -63,9 +65,13 @@ class SqlStore:
         hashes = user.hashes if user is not None else None
         if hashes is not None:
             self._nobody = hashes
+            if self._remembered.knows(name, hashes.stored, password):
+                return True
         elif self._nobody is None:
             self._nobody = PasswordHashes(await asyncio.to_thread(hash_password, "nobody"))
         fits = await asyncio.to_thread((hashes or self._nobody).fit, password)
+        if fits and hashes is not None:
+            self._remembered.remember(name, hashes.stored, password)
         return fits and hashes is not None
 
     async def credential(self, name: str) -> ScramCredential:

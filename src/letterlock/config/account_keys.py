@@ -77,3 +77,14 @@ class AccountKeys:
             most=100,
         ),
     ] = ()
+    remember_logins_seconds: Annotated[
+        float,
+        Key(
+            "accounts.remember_logins_seconds",
+            "How long a login by PLAIN or LOGIN that was right is not checked again: the check takes some 20 ms of "
+            "CPU, and mail programs log in for each message. A changed password or a removed user counts at once. "
+            "`0`: each login is checked. Dovecot has its own setting, `auth_cache_ttl`.",
+            least=0,
+            most=3600,
+        ),
+    ] = 300.0

@@ -1,5 +1,6 @@
 """`[accounts]`: who may log in, and as whom they may send."""
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from pydantic import PrivateAttr, ValidationInfo, model_validator
 from letterlock.accounts.backend import Accounts
 from letterlock.accounts.dovecot import DovecotAccounts
 from letterlock.accounts.file_store import FileStore
+from letterlock.accounts.remembered_logins import RememberedLogins
 from letterlock.accounts.sql_store import PARAMETERS, SqlStore
 from letterlock.accounts.stored import StoredAccounts
 from letterlock.accounts.user_file import BadUsers
@@ -39,7 +41,12 @@ class AccountsTable(AccountsKeys):
     def opened(self, databases: Mapping[str, "PostgresDatabase"]) -> Accounts | None:
         """The users; None when nobody logs in, or when the secrets of a file are not read."""
         source = row_source(self._of("query") or "", self._of("sqlite"), self._of("database"), databases)
-        return self._accounts if source is None else StoredAccounts(SqlStore(source, self._secret))
+        if source is None:
+            return self._accounts
+        return StoredAccounts(SqlStore(source, self._remembered(), self._secret))
+
+    def _remembered(self) -> RememberedLogins:
+        return RememberedLogins(self._of("remember_logins_seconds"), time.monotonic)
 
     @property
     def has_users(self) -> bool:
@@ -70,7 +77,7 @@ class AccountsTable(AccountsKeys):
     def _opened(self) -> Accounts | None:
         if (path := self._of("file")) is not None:
             try:
-                return StoredAccounts(FileStore(path))
+                return StoredAccounts(FileStore(path, self._remembered()))
             except BadUsers as error:
                 hint = "letterlock users add NAME makes the file and its first user"
                 raise wrong(str(error), hint, at="file") from None

@@ -28,15 +28,10 @@ log = logging.getLogger("letterlock.receive")
 class Authenticator:
     """What all sessions share: the accounts, and the limits on guessing, which hold wherever the users are kept."""
 
-    def __init__(self, accounts: Accounts, clock: Clock, limiter: GuessLimiter | None = None) -> None:
-        """`limiter`: with the failures that were counted so far."""
+    def __init__(self, accounts: Accounts, clock: Clock, limiter: GuessLimiter) -> None:
         self.accounts = accounts
         self._clock = clock
-        self._limiter = limiter or GuessLimiter()
-
-    def with_accounts(self, accounts: Accounts) -> "Authenticator":
-        """The same after a reload: with other accounts, and the failures that were counted."""
-        return Authenticator(accounts, self._clock, self._limiter)
+        self._limiter = limiter
 
     async def offers(self, *, can_bind: bool) -> tuple[str, ...]:
         """The mechanisms to offer; with channel binding only where the session can be bound to."""

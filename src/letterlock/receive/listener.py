@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from letterlock.accounts.guessing import GuessLimiter
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.printable import printable
@@ -29,6 +30,7 @@ from letterlock.receive.session import CONTENT_OCTETS, FAREWELL_SECONDS, Handove
 from letterlock.receive.session_counts import SessionCounts
 from letterlock.receive.steps import Surroundings, steps_of
 from letterlock.smtp.arriving import MAX_HEADER_OCTETS
+from letterlock.state.rate_file import RateFile
 
 ACCEPT_PAUSE_SECONDS = 0.2  # after a failed accept: when descriptors have run out, trying again at once only burns time
 INTRODUCTION_SECONDS = 5.0  # a proxy sends its header at once: it may be lost once and sent again
@@ -62,10 +64,6 @@ def _memory(options: ReceiveOptions) -> int:
     return max(options.max_inflight_octets, largest)
 
 
-def _authenticator(options: ReceiveOptions, clock: Clock) -> Authenticator | None:
-    return None if options.accounts is None else Authenticator(options.accounts, clock)
-
-
 class Listener:
     """The receiving service, on the sockets of all listeners. `handover` gets what is on disk.
 
@@ -89,6 +87,7 @@ class Listener:
         resolver: Resolver | None = None,
     ) -> None:
         self._judge, self._rates, self._resolver = judge, rates, resolver
+        self._limiter: GuessLimiter | None = None
         memory = MemoryBudget(_memory(options))
         self._services = Services(
             options=options,
@@ -97,7 +96,7 @@ class Listener:
             new_id=new_id,
             handover=handover,
             memory=memory,
-            authenticator=_authenticator(options, clock),
+            authenticator=self._authenticator(options, clock),
             observers=observers,
         )
         self._has_room = has_room
@@ -124,15 +123,21 @@ class Listener:
 
         Their steps are those of their beginning, too.
         """
-        known, authenticator = self._services.authenticator, _authenticator(options, self._services.clock)
-        if known is not None and options.accounts is not None:
-            authenticator = known.with_accounts(options.accounts)
+        authenticator = self._authenticator(options, self._services.clock)
         self._services = replace(self._services, options=options, authenticator=authenticator)
         self._services.memory.reload(_memory(options))
         self._admission.reload(
             max_connections=options.max_connections, max_per_client=options.max_connections_per_client
         )
         self._started = [self._service(profile) for profile in profiles]
+
+    def _authenticator(self, options: ReceiveOptions, clock: Clock) -> Authenticator | None:
+        """Who checks logins; failures that were counted so far still count after a reload."""
+        if options.accounts is None:
+            return None
+        if self._limiter is None:
+            self._limiter = GuessLimiter(RateFile(None, "") if self._rates is None else self._rates())
+        return Authenticator(options.accounts, clock, self._limiter)
 
     def _service(self, profile: Profile) -> Service:
         services = self._services

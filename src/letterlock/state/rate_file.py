@@ -57,9 +57,7 @@ class RateFile:
 
         What has to wait is not counted. A cost beyond `most` counts as `most`: else it could never come.
         """
-        hashed = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16, key=self._secret).digest()
-        mark, place = hashed[:8], int.from_bytes(hashed[8:], "big") % SETS
-        start = _HEADER + place * _SET_OCTETS
+        mark, start = self._place(key)
         with self._locked(start, _SET_OCTETS):
             at, since = self._find(start, mark)
             until = max(since, now) + min(cost, most) * seconds / most
@@ -68,6 +66,35 @@ class RateFile:
                 return wait
             _ENTRY.pack_into(self._map, at, mark, until)
         return 0.0
+
+    def add(self, key: str, cost: float, most: float, seconds: float, now: float) -> float:
+        """Count `cost` for a key in any case, up to `most`: how much is counted then. It is forgotten evenly."""
+        mark, start = self._place(key)
+        with self._locked(start, _SET_OCTETS):
+            at, since = self._find(start, mark)
+            until = min(max(since, now) + cost * seconds / most, now + seconds)
+            _ENTRY.pack_into(self._map, at, mark, until)
+        return (until - now) * most / seconds
+
+    def counted(self, key: str, most: float, seconds: float, now: float) -> float:
+        """How much is counted for a key."""
+        mark, start = self._place(key)
+        with self._locked(start, _SET_OCTETS):
+            _, until = self._find(start, mark)
+        return max(0.0, until - now) * most / seconds
+
+    def forget(self, key: str) -> None:
+        """Nothing is counted for a key any more."""
+        mark, start = self._place(key)
+        with self._locked(start, _SET_OCTETS):
+            at, until = self._find(start, mark)
+            if until:
+                _ENTRY.pack_into(self._map, at, mark, 0.0)
+
+    def _place(self, key: str) -> tuple[bytes, int]:
+        """The mark of a key, and where its set begins."""
+        hashed = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16, key=self._secret).digest()
+        return hashed[:8], _HEADER + int.from_bytes(hashed[8:], "big") % SETS * _SET_OCTETS
 
     def _find(self, start: int, mark: bytes) -> tuple[int, float]:
         """Where the entry is, or the one that makes room, and its moment (0.0 for a new one)."""
