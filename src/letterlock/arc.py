@@ -37,7 +37,10 @@ __all__ = [
 
 
 async def verify(content: bytes | Message, resolver: Resolver, now: float) -> ChainVerdict:
-    """The verdict on the chain of a message. Raises OversizedHeader."""
+    """The verdict on the chain of a message (RFC 8617 section 5.2).
+
+    `now` is in seconds since 1970. A lookup that fails is part of the verdict. Raises OversizedHeader.
+    """
     examination = examine(content if isinstance(content, Message) else split(content))
     answers = await answers_for(resolver, examination.key_names)
     return await judged_aside(examination.message, partial(examination.judge, answers, now))

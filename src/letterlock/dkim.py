@@ -81,7 +81,11 @@ _MAX_LOOKUPS = 10  # at a time, for one message: a chain of 50 seals must not cr
 
 
 async def verify(content: bytes | Message, resolver: Resolver, now: float) -> tuple[Verdict, ...]:
-    """The verdicts on the signatures of a message, from the top. Raises OversizedHeader."""
+    """The verdicts on the signatures of a message, from the top (RFC 6376 section 6.1).
+
+    `now` is in seconds since 1970, for signatures that have expired. Keys are looked up side by side; a lookup that
+    fails is a verdict, too. A large message is hashed in a thread. Raises OversizedHeader.
+    """
     examination = examine(content if isinstance(content, Message) else split(content))
     answers = await answers_for(resolver, examination.key_names)
     return await judged_aside(examination.message, partial(examination.judge, answers, now))
@@ -96,21 +100,22 @@ async def judged_aside(message: Message, judge: Callable[[], _Verdict], *, signa
 
 
 async def signed(signer: Signer | None, content: bytes, now: float) -> bytes:
-    """A message of our own with the signatures of its author's domain on top; as it is where there is no key.
+    """A message of our own with the signatures of its author's domain on top (RFC 6376 section 5).
 
-    A large one is hashed in a thread.
+    It is returned as it is where there is no key, or where its header is oversized: our own mail is not lost for want
+    of a signature. `now` is in seconds since 1970. A large message is hashed in a thread. Never raises.
     """
     if signer is None:
         return content
     try:
         message = split(content)
-    except OversizedHeader:
+    except OversizedHeader:  # it can still be sent; unsigned mail is judged by its receiver like any other
         return content
     return await judged_aside(message, lambda: signer.sign(message, now)) + content
 
 
 async def answers_for(resolver: Resolver, names: Iterable[str]) -> dict[str, Answer | LookupFailure]:
-    """The TXT records of these names, looked up side by side."""
+    """The TXT records of these names, looked up side by side, _MAX_LOOKUPS at a time. Never raises for DNS."""
     slots = asyncio.Semaphore(_MAX_LOOKUPS)
 
     async def answer(name: str) -> Answer | LookupFailure:
@@ -122,7 +127,11 @@ async def answers_for(resolver: Resolver, names: Iterable[str]) -> dict[str, Ans
 
 
 def generate_key(algorithm: Algorithm = Algorithm.ED25519_SHA256, *, rsa_bits: int = MIN_RSA_BITS) -> bytes:
-    """A new private key in PEM (PKCS #8, unencrypted), from the system's randomness."""
+    """A new private key in PEM (PKCS #8, unencrypted), from the system's randomness.
+
+    `rsa_bits` is the size of an RSA key; verifiers must take 1,024 to 4,096 bits (RFC 8301 section 3.2). Raises
+    ValueError for a size that the library cannot make.
+    """
     key = (
         ed25519.Ed25519PrivateKey.generate()
         if algorithm is Algorithm.ED25519_SHA256

@@ -99,5 +99,9 @@ __all__ = [
 
 
 async def check(evidence: Evidence, resolver: Resolver) -> Verdict:
-    """Check a message with a resolver, such as `letterlock.resolver.Resolver`. Never raises for DNS."""
+    """Check a message (RFC 9989 section 5.3) with a resolver, such as `letterlock.resolver.Resolver`.
+
+    At most eight names are asked for each tree walk (section 4.10). Never raises for DNS: a lookup that failed gives
+    temperror.
+    """
     return await answered(evaluate(evidence), resolver)

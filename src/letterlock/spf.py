@@ -46,5 +46,9 @@ __all__ = [
 
 
 async def check(request: Request, resolver: Resolver) -> Verdict:
-    """Check one identity with a resolver, such as `letterlock.resolver.Resolver`. Never raises for DNS."""
+    """Check one identity (RFC 7208 section 4) with a resolver, such as `letterlock.resolver.Resolver`.
+
+    At most ten terms may cause lookups, and two of these may find nothing (section 4.6.4); more give permerror, and a
+    lookup that failed gives temperror. Never raises for DNS.
+    """
     return await answered(evaluate(request), resolver)

@@ -1,4 +1,4 @@
-"""Tasks whose host is busy: they wait without a seat, in order, and not for ever."""
+"""Tasks whose host is busy: they wait without a slot, in order, and not for ever."""
 
 import asyncio
 from dataclasses import replace

@@ -18,7 +18,7 @@ from tests.schedule.test_deliverer import task_for
 
 
 class World:
-    """An intake between a store and seats, by hand."""
+    """An intake between a store and slots, by hand."""
 
     def __init__(self, options: DeliverOptions = OPTIONS, each: int = 2) -> None:
         self.clock = HandClock()

@@ -1,4 +1,4 @@
-"""Routes that change while deliveries go on: a seat is given back where it was taken."""
+"""Routes that change while deliveries go on: a slot is given back where it was taken."""
 
 from letterlock.schedule.places import Places
 

@@ -132,7 +132,7 @@ def test_a_place_may_have_seats_of_its_own_number() -> None:
     slots.leave("large", well=False)
     assert slots.troubled("large")
     slots.leave("small", well=False)
-    assert not slots.troubled("small"), "one seat is the least"
+    assert not slots.troubled("small"), "one slot is the least"
     slots.forgive("large")
     assert not slots.troubled("large")
 
@@ -188,7 +188,7 @@ def test_who_takes_long_stands_aside_and_keeps_the_seat_of_his_place_only() -> N
     assert slots.free == before
     for _ in range(8):
         assert slots.stand_aside("slow")
-    assert not slots.stand_aside("slow"), "four times as many as there are seats"
+    assert not slots.stand_aside("slow"), "four times as many as there are slots"
 
 
 def warm_up(slots: Slots, place: str, deliveries: int, *, waiting: int) -> list[int]:
@@ -269,7 +269,7 @@ def test_a_place_that_failed_and_one_that_was_idle_begin_slowly_again() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whoever_may_begin_is_found(seed: int) -> None:
-    """Only places that may have a seat are looked at: that never overlooks one, whatever happened before."""
+    """Only places that may have a slot are looked at: that never overlooks one, whatever happened before."""
     chance = random.Random(seed)
     slots = Slots(total=12, each=3, max_waiting=100, first=chance.choice((1, 3)))
     places = [f"{number}.test" for number in range(8)]

@@ -36,7 +36,7 @@ class OutputLost(Exception):
 
 
 def json_text(values: object, *, indent: int | None = None) -> str:
-    """JSON in printable ASCII, so that nothing in it can act on a terminal, whatever the encoding there."""
+    """JSON in printable ASCII, so that none of it acts on a terminal, whatever its encoding; `indent` in spaces."""
     return json.dumps(values, indent=indent).replace("\x7f", "\\u007f")
 
 

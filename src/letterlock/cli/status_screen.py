@@ -163,6 +163,6 @@ def _held(reasons: Mapping[str, int]) -> Iterator[str]:
 
 
 def shortened(text: str, most: int) -> str:
-    """Text of others on one line of so many characters."""
+    """Text of others on one line of `most` characters at most."""
     shown = safe(text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -44,7 +44,7 @@ class PolicyEntry:
 
 
 class AnswerMemory:
-    """Decides on demand, once for all who ask at the same time, and remembers."""
+    """Decides on demand, once for all who ask at the same time, and remembers `size` destinations at most."""
 
     def __init__(
         self,

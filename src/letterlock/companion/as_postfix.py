@@ -79,7 +79,7 @@ def socketmap_trap(place: str, name: str, key: str = ".check") -> Trap:
 
 
 def ask_socketmap(place: str, request: str) -> str:
-    """One question. Raises OSError, ValueError."""
+    """One question. Raises OSError (ConnectionResetError when the server closes without a reply), ValueError."""
     kind, _, rest = place.partition(":")
     host, _, port = rest.rpartition(":")
     family, address = (socket.AF_UNIX, rest) if kind == "unix" else (socket.AF_INET, (host, int(port)))

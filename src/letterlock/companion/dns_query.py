@@ -24,7 +24,11 @@ _MAX_EXTRA = 8  # records behind the question: an OPT, a signature of the query,
 
 @dataclass(frozen=True, slots=True)
 class Edns:
-    """The OPT record of a query. `cookie` is what its option holds, of a length that RFC 7873 allows."""
+    """The OPT record of a query (RFC 6891 section 6.1).
+
+    `payload` is the size of a UDP response that the client takes, in octets; `do` asks for DNSSEC records; `cookie` is
+    what its option holds, of a length that RFC 7873 allows.
+    """
 
     payload: int
     do: bool

@@ -25,7 +25,7 @@ SET = "set in the configuration"
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A limit, and why it is what it is."""
+    """The value of a limit, a number of connections or sessions, and why it is what it is."""
 
     value: int
     why: str
@@ -55,8 +55,11 @@ def capacity(
     max_idle_sessions: int | None,
     max_connections_per_host: int | None,
 ) -> Capacity:
-    """What holds: what the file says, and the rest as it fits the machine. `max_connections` are those of clients;
-    `per_destination` is the most that the operator lets one place have."""
+    """The limits that hold: those in the file, and the rest as it fits the machine.
+
+    `max_concurrent` and `max_connections_per_host` limit deliveries (None: not in the file), `max_connections` clients;
+    `per_destination` is the most that the operator lets one place have.
+    """
     concurrent = _set(max_concurrent) or _concurrent(machine, workers, max_connections)
     idle = max(LEAST_IDLE, concurrent.value)
     per_host = max(PER_HOST, per_destination)

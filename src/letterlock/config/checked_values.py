@@ -166,6 +166,7 @@ _SERVICE_HINT = 'write "unix:/run/program/socket" or "127.0.0.1:11332"'
 
 
 def service_address(value: object) -> ServiceAddress:
+    """`unix:PATH`, `inet:HOST:PORT` or `HOST:PORT`. Raises what pydantic expects of a value that is none of these."""
     text = text_of(value)
     for prefix in ("unix:", "local:"):
         if text.startswith(prefix):

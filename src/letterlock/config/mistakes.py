@@ -19,7 +19,7 @@ KnownKeys = Callable[[tuple[str, ...]], Iterable[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """One mistake in a configuration: where, what, and what to do."""
+    """One mistake in a configuration: where (the key, and the line of the file from 1), what, and what to do."""
 
     key: str
     message: str

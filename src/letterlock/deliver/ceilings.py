@@ -2,7 +2,7 @@
 
 A server that takes two connections answers the third with 421, or refuses it. Each refusal lowers the ceiling to one
 less than there were at that moment, so that it ends at the number that works. It rises by one after a row of deliveries
-that went well with all seats taken; where that was in vain, the next row must be twice as long.
+that went well with all slots taken; where that was in vain, the next row must be twice as long.
 """
 
 from collections import OrderedDict
@@ -36,7 +36,7 @@ class Ceilings:
         return learned.most if learned is not None else None
 
     def refused(self, place: str, taken: int) -> None:
-        """A place refused one of so many deliveries at once. One alone says nothing of a number."""
+        """A place refused one of `taken` deliveries at once. One alone says nothing of a number."""
         most = taken - 1
         learned = self.learned.get(place)
         if most < 1 or (learned is not None and most >= learned.most):
@@ -50,7 +50,7 @@ class Ceilings:
             self.learned.popitem(last=False)
 
     def went_well(self, place: str, taken: int, usual: int) -> None:
-        """A delivery went well, one of so many at once; `usual` is how many there may be without a ceiling."""
+        """A delivery went well, one of `taken` at once; `usual` is how many there may be without a ceiling."""
         learned = self.learned.get(place)
         if learned is None or taken < learned.most:
             return

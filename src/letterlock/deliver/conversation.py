@@ -113,7 +113,10 @@ class Conversation:
         smtputf8: bool,
         early: WireContent | None,
     ) -> None:
-        """MAIL FROM, and what goes with it (`SmtpClient.begin`). Raises SessionLost; TypeError without the proof."""
+        """MAIL FROM, and what goes with it (`SmtpClient.begin`); `size` is in octets.
+
+        Raises SessionLost; TypeError without the proof.
+        """
         self.demand(cleared)
         self.command(
             lambda: self._client.begin(

@@ -68,7 +68,7 @@ class DeliverOptions:
     `max_hosts`, `max_addresses` (of one host) and `max_sessions` bound one attempt (RFC 5321 section 5.1 wants at least
     two addresses tried), `max_handshakes_per_host` the sessions with one host in the making at once, and
     `max_connections_per_host` those that are open as well. `source`: the
-    addresses that are dialled from. `max_waiting` leased tasks wait in memory for a seat, without their content; but
+    addresses that are dialled from. `max_waiting` leased tasks wait in memory for a slot, without their content; but
     for what was just accepted. `max_content_octets` bounds the contents in memory, of what was just accepted and of
     what is being sent, which counts twice; one delivery may always go on. A lease lasts
     `lease_seconds` and is renewed while the attempt goes on. Sessions are kept for the next message for `idle_seconds`,

@@ -104,10 +104,10 @@ class StsFinder:
         except StoreFailed as error:
             log.warning("%s", error)
             return 0
-        seats = asyncio.Semaphore(MAX_REFRESHES)
+        slots = asyncio.Semaphore(MAX_REFRESHES)
 
         async def refresh(domain: str) -> None:
-            async with seats:
+            async with slots:
                 await self._find(domain, for_mail=False)
 
         async with asyncio.TaskGroup() as group:

@@ -114,7 +114,7 @@ class _Search:
             return NoPath("to check its chain takes more signature checks than are allowed")
 
     def _first_valid(self, leaf: x509.Certificate) -> CertificationPath | NoPath:
-        """Raises OutOfBudget."""
+        """Raises OutOfSignatures."""
         outdated: str | None = None
         for path in self._paths((leaf,)):
             self.budget.spend(len(path))
@@ -129,7 +129,7 @@ class _Search:
         return NoPath(max(self._faults, key=lambda fault: fault[0])[1])
 
     def _paths(self, path: tuple[x509.Certificate, ...]) -> Iterator[tuple[x509.Certificate, ...]]:
-        """Every way from the end of a path to an anchor, the likeliest first. Raises OutOfBudget."""
+        """Every way from the end of a path to an anchor, the likeliest first. Raises OutOfSignatures."""
         top = path[-1]
         if top in self.anchors.certificates:
             yield path
@@ -153,7 +153,7 @@ class _Search:
         return sorted(fitting, key=lambda one: not valid_at(one, self.now))
 
     def _issued(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-        """Whether the signature is the issuer's. Raises OutOfBudget."""
+        """Whether the signature is the issuer's. Raises OutOfSignatures."""
         if (fault := signature_fault(certificate)) is not None:
             self._faults.append((1, f"the signature on the certificate of {subject_of(certificate)} {fault}"))
             return False

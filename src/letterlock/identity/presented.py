@@ -32,7 +32,7 @@ class PresentedChain:
 
         Those of the chain that the record names; the one that it holds whole (`2 0 0`); those that the bare key it
         holds has signed (`2 1 0`), whatever name of an issuer they carry, for a bare key has none, but only where the
-        chain does not go on. The server's own certificate is nobody's authority. Raises OutOfBudget.
+        chain does not go on. The server's own certificate is nobody's authority. Raises OutOfSignatures.
         """
         named = self._named(record)
         if record.matching_type != FULL:

@@ -21,12 +21,12 @@ class OutOfSignatures(Exception):
 
 @dataclass(slots=True)
 class SignatureBudget:
-    """The signature checks that one judgement may still cost."""
+    """How many signature checks are `left` to one judgement."""
 
     left: int = MAX_SIGNATURE_CHECKS
 
     def spend(self, checks: int = 1) -> None:
-        """Raises OutOfBudget."""
+        """Count signatures that are about to be checked. Raises OutOfSignatures when too few are left."""
         if checks > self.left:
             raise OutOfSignatures
         self.left -= checks

@@ -23,7 +23,7 @@ class NameSpace:
         self.zones = {zone.origin: zone for zone in zones}
 
     def anchor(self) -> str:
-        """The trust anchor: the DS of the root's key, as a line of a zone file."""
+        """The trust anchor: the DS of the root's key, a line of a zone file. Raises ValueError without one."""
         root = self.zones[dns.name.root]
         if root.key is None:
             raise ValueError("an unsigned root has no trust anchor")

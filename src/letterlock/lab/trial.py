@@ -61,11 +61,11 @@ async def run_cells(attacks: Iterable[Attack], protections: Iterable[SiteProtect
 
     Each attack has a box and a server of its own, each protection a domain of its own.
     """
-    seats = asyncio.Semaphore(MAX_BOXES)
+    slots = asyncio.Semaphore(MAX_BOXES)
     chosen = tuple(protections)
 
     async def one(attack: Attack) -> list[Cell]:
-        async with seats, running_box(attack) as box, running_subject(box) as subject:
+        async with slots, running_box(attack) as box, running_subject(box) as subject:
             return list(await asyncio.gather(*(_run_cell(box, subject, each) for each in chosen)))
 
     tasks = [asyncio.create_task(one(attack)) for attack in attacks]

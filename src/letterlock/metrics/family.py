@@ -62,7 +62,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each number of each family has its place in a row."""
+    """Where each number of each family has its place in a row of `size` numbers."""
 
     families: Mapping[str, Placed]
     size: int
@@ -70,7 +70,7 @@ class Layout:
 
     @classmethod
     def of(cls, families: Sequence[Family]) -> "Layout":
-        """Families one behind the other."""
+        """Families one behind the other. Raises ValueError if two have the same name."""
         placed: dict[str, Placed] = {}
         gauges: list[int] = []
         size = 0

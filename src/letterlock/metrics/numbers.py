@@ -14,7 +14,10 @@ from letterlock.metrics.family import Layout
 
 
 class Board:
-    """One row of numbers for each worker. Made before the workers are forked, it is the same memory to all of them."""
+    """One row of numbers for each worker. Made before the workers are forked, it is the same memory to all of them.
+
+    `size` is how many numbers a row has.
+    """
 
     def __init__(self, size: int, rows: int = 1) -> None:
         self.rows = rows
@@ -57,7 +60,7 @@ class Numbers:
         self._before = list(self.values)
 
     def carry(self, place: int, since_start: float) -> None:
-        """Set a counter that somebody else has counted since this process began."""
+        """Set the counter at an index (`place`) that somebody else has counted since this process began."""
         self.values[place] = self._before[place] + since_start
 
     def share(self) -> None:

@@ -23,7 +23,7 @@ class Records:
         self.idle = 0
 
     def pass_by(self, data: bytes, at_most: int) -> int:
-        """Look at the octets that come next, up to the end of so many records; how many octets those are."""
+        """Look at the octets that come next, up to the end of `at_most` records; how many octets those are."""
         if not (self._left or self._header) and len(data) == _HEADER_OCTETS + int.from_bytes(data[3:5], "big"):
             self.whole += 1  # just one record, as it is in a conversation
             self.idle += 1

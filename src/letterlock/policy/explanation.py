@@ -73,6 +73,7 @@ def row(
     *,
     finding: Finding | None = None,
 ) -> Explanation:
+    """One row of the table of reasons; the parameters are those of Explanation, in the order in which they are read."""
     return Explanation(
         code=code,
         section=section,

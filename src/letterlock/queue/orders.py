@@ -145,7 +145,7 @@ class TallyBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many tasks (a message to one next hop) are in which state, their octets, their ages.
+    """How many tasks (a message to one next hop) are waiting, deferred, leased, held or quarantined, and their octets.
 
     `ages` are those up to each of AGES, but not in the one before, and then those that are older; `oldest_at` is when
     the first of them was accepted. A message to several next hops counts for each.

@@ -147,7 +147,7 @@ def settle(
     Every recipient of the task is in exactly one of the four results: one that the attempt forgot is deferred, and one
     that is deferred when the message was tried long enough has failed (4.4.7 becomes final; the last reason is kept in
     the text). The first attempt is never the last for its age: age is counted from there. `reading` is what all clocks
-    say `now`; without it, `now` counts as monotonic.
+    say `now`; without it, `now` counts as monotonic. `chance`, from 0 to 1, spreads the next attempts (JITTER).
     """
     outcomes = {outcome.recipient: outcome for outcome in attempt.outcomes}
     found = [outcomes.get(recipient) or _forgotten(task, recipient) for recipient in task.recipients]

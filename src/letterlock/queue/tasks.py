@@ -179,7 +179,8 @@ class QueuedRecipient:
 class QueuedMessage:
     """A message as an operator sees it: as texts, so that one whose rows cannot be read is shown too.
 
-    `sender` "" is the null reverse-path. `damage` says what is wrong with its rows; such a message is never sent.
+    `size` is in octets. `sender` "" is the null reverse-path. `damage` says what is wrong with its rows; such a message
+    is never sent.
     """
 
     id: str

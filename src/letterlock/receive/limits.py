@@ -25,7 +25,7 @@ def store_reply(error: StoreFailed) -> Reply:
 
 
 class Admission:
-    """Counts connections, in all and by client."""
+    """Counts connections: `max_connections` in all, `max_per_client` of one client, at the same time."""
 
     def __init__(self, *, max_connections: int, max_per_client: int) -> None:
         self._max_connections = max_connections

@@ -37,7 +37,10 @@ _COMMANDS |= {"END-OF-MESSAGE": "message"}
 
 @dataclass(slots=True)
 class SessionCounts:
-    """Connections and what happened in them; `limits` counts by the names in LIMITS."""
+    """Connections and what happened in them; `lost` counts those that ended without QUIT.
+
+    `limits` counts by the names in LIMITS.
+    """
 
     connections: int = 0
     tls_versions: Counter[str] = field(default_factory=Counter)

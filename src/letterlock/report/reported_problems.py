@@ -88,7 +88,7 @@ class ReportedProblem:
 
 @dataclass(slots=True, kw_only=True)
 class DomainSummary:
-    """What all reports say of one domain and kind (tls, dmarc)."""
+    """What all reports say of one domain and kind (tls, dmarc): how many sessions or messages were good or bad."""
 
     kind: str
     domain: str

@@ -27,7 +27,7 @@ class Budget:
 
 
 class OutOfBudget(Exception):
-    """A limit was reached; `limit` is its name."""
+    """A limit was reached; `limit` is its name, and `allowed` what it allows."""
 
     def __init__(self, limit: str, allowed: int) -> None:
         super().__init__(f"the lookup needs more than {allowed} {limit.replace('_', ' ')}")
@@ -45,7 +45,7 @@ class Spending:
         self.hashed: dict[tuple[dns.name.Name, bytes, int], bytes] = {}  # what was paid for already
 
     def spend(self, limit: str, amount: int = 1) -> None:
-        """Count work against a limit. Raises OutOfBudget when there is none left."""
+        """Count an amount of work against a limit. Raises OutOfBudget when there is none left."""
         spent = self._spent.get(limit, 0) + amount
         self._spent[limit] = spent
         allowed: int = getattr(self._budget, limit)

@@ -39,7 +39,10 @@ class _Entry:
 
 
 class Cache:
-    """Answers by name and type, zone cuts by name. One resolver, one task at a time: no locks."""
+    """Answers by name and type, zone cuts by name. One resolver, one task at a time: no locks.
+
+    `max_octets` bounds the answers, by an estimate; MAX_HELD and the limits of Zones bound the rest by count.
+    """
 
     def __init__(self, max_octets: int = DEFAULT_OCTETS) -> None:
         self._max_octets = max_octets
@@ -58,7 +61,7 @@ class Cache:
         return self._octets
 
     def get(self, key: Key, now: float) -> Answer | LookupFailure | None:
-        """A valid answer, or a failure that is still held."""
+        """A valid answer, or a failure that is still held, at `now` (seconds since 1970)."""
         entry = self._answers.get(key)
         if entry is not None:
             if now < entry.answer.expires_at:
@@ -73,7 +76,11 @@ class Cache:
         return held[0] if held is not None and now < held[1] else None
 
     def put(self, key: Key, result: Answer | LookupFailure, now: float) -> None:
-        """Keep an answer; hold a bogus result for a while that doubles, so that an attacker cannot make us work."""
+        """Keep an answer from `now` (seconds since 1970) until its TTL or a signature ends.
+
+        A bogus result is held for a while that doubles with each failure, so that an attacker cannot make us work (RFC
+        9520 section 3.2). No other failure is held: it says nothing of the name.
+        """
         if isinstance(result, LookupFailure):
             if result.kind in (FailureKind.BOGUS, FailureKind.BUDGET):
                 self._hold(key, result, now)

@@ -351,6 +351,7 @@ class Chain(Inquiry):
 
 
 def security_of(state: ZoneState | Indeterminate) -> Security:
+    """The state of a zone as the security of its answers (RFC 4033 section 5)."""
     match state:
         case Secure():
             return Security.SECURE
@@ -361,6 +362,7 @@ def security_of(state: ZoneState | Indeterminate) -> Security:
 
 
 def tag_of(record: DS | DNSKEY) -> int:
+    """The key tag of a key, or of the one that a DS record is about (RFC 4034 appendix B)."""
     return record.key_tag if isinstance(record, DS) else key_tag(record)
 
 

@@ -53,7 +53,7 @@ _DOMAIN_LABELS = 3  # example, org and the root
 
 
 class Lookup(Chain):
-    """One question on its way to an answer. `run()` is the generator."""
+    """One question on its way to an answer, as it is at `now` (seconds since 1970). `run()` is the generator."""
 
     def __init__(self, question: Question, settings: InquirySettings, zones: ZoneCache, now: float) -> None:
         super().__init__(settings, zones, now)

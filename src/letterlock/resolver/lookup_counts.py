@@ -10,7 +10,8 @@ from letterlock.resolver.answer import Answer, LookupFailure
 class LookupCounts:
     """Lookups by their result, the durations of those the cache could not answer, and two limits.
 
-    `results` has the security of answers and the kinds of failures. `seconds` are durations that nobody has taken
+    `cached` counts answers from the cache, `gave_way` lookups that a limit ended. `results` has the security of answers
+    and the kinds of failures. `seconds` are durations that nobody has taken
     yet, at most MAX_UNTAKEN: with nobody to take them, the oldest are what is kept.
     """
 

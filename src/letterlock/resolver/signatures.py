@@ -55,7 +55,7 @@ class Unverified:
 
 
 def serial_before(one: int, other: int) -> bool:
-    """Whether a 32-bit time comes before another by serial arithmetic (RFC 4034 section 3.1.5, RFC 1982)."""
+    """Whether the 32-bit time `one` is before the `other` by serial arithmetic (RFC 4034 section 3.1.5, RFC 1982)."""
     return one != other and (other - one) % (1 << 32) < _SERIAL_HALF
 
 

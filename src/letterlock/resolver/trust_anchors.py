@@ -39,7 +39,7 @@ class TrustAnchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NegativeAnchor:
-    """A zone that is taken for unsigned until a date (RFC 7646), with the reason for it. Seconds since 1970."""
+    """A zone that is taken for unsigned (RFC 7646), with the reason, `until` a moment (seconds since 1970)."""
 
     zone: dns.name.Name
     reason: str

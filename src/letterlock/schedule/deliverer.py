@@ -1,9 +1,10 @@
 """The worker: leases what is due, has it delivered, and settles it.
 
-Fair by seats (`seats.py`): every next hop has a few, and one that cannot be reached loses all but one until it can.
-What waits for a seat is leased as far as it will soon be wanted (`intake.py`), so a slow destination holds a few seats
-and never the queue. One that fails again and again rests (`rests.py`): nothing is tried there for a while, and what is
-due is put off, a little at a time. Nothing is lost here: what is not settled comes back when its lease runs out.
+Nobody starves. Each next hop has a few slots (`slots.py`), and one that cannot be reached loses all but one until it
+answers. Tasks that wait for a slot are leased only as far as they will soon be tried (`leasing.py`), so a slow
+destination holds a few slots and never the queue. A next hop that keeps failing is in backoff (`backoff.py`): nothing
+is tried there for a while, and what is due is put off, a little at a time. Nothing is lost here: a task that is not
+settled comes back when its lease expires.
 """
 
 import asyncio
@@ -162,7 +163,7 @@ class Deliverer:
         self.wake()
 
     def _in_hand(self) -> set[str]:
-        """The next hops of deliveries that have seats; the name of each task is its next hop."""
+        """The next hops of deliveries that have slots; the name of each task is its next hop."""
         return {delivery.get_name() for delivery in self._deliveries} | self._parking.next_hops()
 
     def wake(self) -> None:
@@ -210,7 +211,7 @@ class Deliverer:
         await self._leasing.give_back([(task.lease, now) for task in waiting])
 
     async def _fill(self) -> float:
-        """Give every free seat to a task that is due; how long to wait before the next look, in seconds."""
+        """Give every free slot to a task that is due; how long to wait before the next look, in seconds."""
         try:
             if seconds := self._clock_watch.set_back():
                 await self._clock_set_back(seconds)
@@ -387,7 +388,7 @@ class Deliverer:
             self.wake()
 
     def _leave(self, lease: Lease, made: Attempt | None) -> None:
-        """Give the seat to the next one, and remember how it went."""
+        """Give the slot to the next one, and remember how it went."""
         next_hop, aside = lease.next_hop, lease.token in self._aside
         self._aside.discard(lease.token)
         well, place = None if made is None else did_well(made), self._destination_key(next_hop)

@@ -1,6 +1,6 @@
 """What comes from the store into the waiting room, so that nobody who cannot be served keeps others waiting.
 
-A place gets so many tasks as its seats will soon want. When it has them, its next hops are crowded: what else is due
+A place gets so many tasks as its slots will soon want. When it has them, its next hops are crowded: what else is due
 for them stays in the store and is passed over, until there is room again. Passing over much costs time: mostly only
 what became due since the last time is looked at, and all of it seldom, for a clock may have been set back.
 """
@@ -27,7 +27,7 @@ LOOK_SECONDS = 1.0  # chosen: between two looks at what became due; new mail wak
 IN_VAIN_SECONDS = 0.2  # chosen: a short pause where a look brought only tasks that cannot begin
 MANY_CROWDED = 100  # chosen: fewer are avoided by name, which costs a query less
 LOOK_AT_ALL_SECONDS = 60.0  # chosen: what a look from the last place on missed waits no longer
-GIVEN_BACK_SECONDS = 60.0  # chosen: a task that finds no seat is not looked at again before
+GIVEN_BACK_SECONDS = 60.0  # chosen: a task that finds no slot is not looked at again before
 MAX_PAUSE_SECONDS = 60.0  # chosen: a guard against a lost wake-up
 MIN_PAUSE_SECONDS = 0.05  # chosen: no busy loop, whatever the clock does
 
@@ -154,7 +154,7 @@ class Leasing:
         return tasks
 
     async def _take_in(self, tasks: Sequence[DeliveryTask]) -> None:
-        """Let tasks wait for seats; those for whom there is no room stay in the store."""
+        """Let tasks wait for slots; those for whom there is no room stay in the store."""
         now = self._clock.now()
         too_many: list[tuple[Lease, float]] = []
         for task in tasks:

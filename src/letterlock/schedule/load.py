@@ -12,7 +12,7 @@ from letterlock.schedule.slots import Slots
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Deliveries in progress, those that wait for slots or for a busy host, and hits by the name of the limit."""
+    """How many deliveries are in progress, or waiting for slots or a busy host, and hits by the name of the limit."""
 
     in_progress: int
     waiting: int

@@ -1,4 +1,4 @@
-"""Tasks whose host is busy, or for whose content there is no memory: they wait without a seat, content or connection.
+"""Tasks whose host is busy, or for whose content there is no memory: they wait without a slot, content or connection.
 
 A parked task is tried again when a session with its host has been set up, or is free to be used. Nobody waits for ever:
 what has been parked for `patience_seconds` is deferred like mail to a host that did not answer, so that it counts as an
@@ -22,7 +22,7 @@ class Parked:
 
 
 class Parking:
-    """Parked tasks by the key of `turns.Busy`; at most `most`. Data only, no clock.
+    """Parked tasks by the key of `handshake_slots.Busy`; at most `most`. Data only, no clock.
 
     `lines` has a line for each key that somebody waits for: mostly none.
     """
@@ -71,7 +71,7 @@ class Parking:
         self._called.pop(token, None)
 
     def next_hops(self) -> set[str]:
-        """The next hops of the tasks that wait here: each keeps the seat of its place."""
+        """The next hops of the tasks that wait here: each keeps the slot of its place."""
         return {parked.task.lease.next_hop for line in self.lines.values() for parked in line}
 
     def waited_for(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""Where mail for a next hop goes, for counting seats: the same place from taking a seat to giving it back.
+"""Where mail for a next hop goes, for counting slots: the same place from taking a slot to giving it back.
 
-Routes may change while deliveries go on. A delivery that took a seat at the old place gives it back there; what begins
-for that next hop meanwhile is counted there too, and the new place counts as soon as the last seat was given back.
+Routes may change while deliveries go on. A delivery that took a slot at the old place gives it back there; what begins
+for that next hop meanwhile is counted there too, and the new place counts as soon as the last slot was given back.
 """
 
 from collections.abc import Callable, Iterable
@@ -47,7 +47,7 @@ class Places:
         self._places.follow(route, {next_hop: self.of(next_hop) for next_hop in in_hand})
 
     def given_back(self, next_hop: str, in_hand: Callable[[], Iterable[str]]) -> None:
-        """A seat was given back: after the last one, the next hop's new place counts."""
+        """A slot was given back: after the last one, the next hop's new place counts."""
         pinned = self._places.pinned
         if next_hop in pinned and next_hop not in in_hand():
             del pinned[next_hop], self._places[next_hop]

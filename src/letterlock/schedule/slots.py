@@ -1,4 +1,4 @@
-"""Who may be tried now: seats for all, seats for each next hop, and a bounded waiting room. Data only, no clock."""
+"""Who may be tried now: slots for all, slots for each next hop, and a bounded waiting room. Data only, no clock."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -54,19 +54,19 @@ class Slots:
         self._destination_key = destination_key
         self._taken: Counter[str] = Counter()
         self._taken_count = 0
-        self._aside: Counter[str] = Counter()  # of those who have seats at their place, but none of the total
+        self._aside: Counter[str] = Counter()  # of those who have slots at their place, but none of the total
         self._aside_count = 0
         self._waiting: OrderedDict[str, deque[DeliveryTask]] = OrderedDict()
         self._waiting_count = 0
-        self._ready: OrderedDict[str, None] = OrderedDict()  # of those, all that may have a free seat of their own
-        self._unproven = 0  # seats of the total that places have which are not among the following
+        self._ready: OrderedDict[str, None] = OrderedDict()  # of those, all that may have a free slot of their own
+        self._unproven = 0  # slots of the total that places have which are not among the following
         self._well: OrderedDict[str, None] = OrderedDict()  # places that did well the last time
         self._ceilings = Ceilings()
         self._slow_start = SlowStart(first)
-        self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the seats that they have
+        self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the slots that they have
 
     def reload(self, *, total: int, each: int, exceptions: Mapping[str, int]) -> None:
-        """Take other limits and routes from now on. Seats that are too many are not given again once they are free."""
+        """Take other limits and routes from now on. Slots that are too many are not given again once they are free."""
         self._total, self._each, self._exceptions = total, each, exceptions
         for task in self.clear():
             self.wait(task, always=True)
@@ -78,15 +78,15 @@ class Slots:
 
     @property
     def waiting(self) -> int:
-        """How many wait for seats."""
+        """How many wait for slots."""
         return self._waiting_count
 
     def troubled(self, next_hop: str) -> bool:
-        """Whether a next hop has lost seats."""
+        """Whether a next hop has lost slots."""
         return self._destination_key(next_hop) in self._fewer
 
     def queued(self, next_hop: str) -> int:
-        """How many wait for seats of a next hop."""
+        """How many wait for slots of a next hop."""
         return len(self._waiting.get(self._destination_key(next_hop), ()))
 
     def taken(self, next_hop: str) -> int:
@@ -106,7 +106,7 @@ class Slots:
         return self.space(next_hop) > 0
 
     def wait(self, task: DeliveryTask, *, always: bool = False, first: bool = False) -> bool:
-        """Let a task wait for a seat; False when there is no room for it.
+        """Let a task wait for a slot; False when there is no room for it.
 
         `always`: room was looked for before. `first`: before the others of its next hop.
         """
@@ -120,7 +120,7 @@ class Slots:
         return True
 
     def take(self, resting: Callable[[str], bool] = _nobody) -> DeliveryTask | None:
-        """Give a seat to the next task that may have one, next hops in turn; None when there is none.
+        """Give a slot to the next task that may have one, next hops in turn; None when there is none.
 
         `resting`: places where nothing is tried now.
         """
@@ -135,7 +135,7 @@ class Slots:
             elif (not reserved or place in self._well) and not resting(place):
                 found = place
                 break
-        for place in full:  # each is looked at once, and not again before it has a seat
+        for place in full:  # each is looked at once, and not again before it has a slot
             del self._ready[place]
         if found is None:
             return None
@@ -145,7 +145,7 @@ class Slots:
         return self._pop(found)
 
     def take_out(self, which: Callable[[str], bool], most: int) -> list[DeliveryTask]:
-        """Remove the tasks that wait for some places, without a seat; at most so many."""
+        """Remove the tasks that wait for some places, without a slot; at most so many."""
         found: list[DeliveryTask] = []
         for place in [each for each in self._waiting if which(each)]:
             while len(found) < most and place in self._waiting:
@@ -166,17 +166,17 @@ class Slots:
         return task
 
     def _may_begin(self, place: str) -> None:
-        """A place may have got a seat: if somebody waits for one, it is looked at again."""
+        """A place may have got a slot: if somebody waits for one, it is looked at again."""
         if place in self._waiting:
             self._ready.setdefault(place)
 
     def _count_busy(self, place: str, by: int) -> None:
-        """A place has more or fewer seats of the total."""
+        """A place has more or fewer slots of the total."""
         if place not in self._well:
             self._unproven += by
 
     def stand_aside(self, next_hop: str) -> bool:
-        """Let somebody else have the seat while the delivery goes on; whether there was room to stand."""
+        """Let somebody else have the slot while the delivery goes on; whether there was room to stand."""
         if self._aside_count >= _ASIDE * self._total:
             return False
         place = self._destination_key(next_hop)
@@ -189,9 +189,9 @@ class Slots:
         return True
 
     def park(self, next_hop: str, *, aside: bool = False) -> None:
-        """Give the seat of the total back, and keep the one of the next hop: its host is busy.
+        """Give the slot of the total back, and keep the one of the next hop: its host is busy.
 
-        So one next hop parks no more than its seats, and however many are parked keep nobody else waiting.
+        So one next hop parks no more than its slots, and however many are parked keep nobody else waiting.
         """
         if aside:
             self._aside_count -= 1
@@ -202,7 +202,7 @@ class Slots:
         self._count_busy(place, -1)
 
     def unpark(self, next_hop: str) -> None:
-        """Give the seat of the next hop back too."""
+        """Give the slot of the next hop back too."""
         place = self._destination_key(next_hop)
         self._leave_place(place, aside=True)
         self._may_begin(place)
@@ -221,7 +221,7 @@ class Slots:
         return self._destination_key(next_hop) in self._well
 
     def leave(self, next_hop: str, *, well: bool | None, aside: bool = False, crowded: bool = False) -> None:
-        """Give a seat back. `well`: whether the next hop was reached in good time; None when it was not tried.
+        """Give a slot back. `well`: whether the next hop was reached in good time; None when it was not tried.
 
         `aside`: it was given back before. `crowded`: the next hop had too many connections.
         """
@@ -237,7 +237,7 @@ class Slots:
         self._may_begin(next_hop)
 
     def _learn(self, next_hop: str, taken: int, *, well: bool, crowded: bool) -> None:
-        """How many seats a next hop has from now on, after it had so many."""
+        """How many slots a next hop has from now on, after it had so many."""
         self._note(next_hop, well=well)
         if well:
             self._went_well(next_hop)
@@ -266,24 +266,24 @@ class Slots:
             self._slow_start.idle(place)
 
     def _seats_of(self, next_hop: str) -> int:
-        seats = self._fewer.get(next_hop) or self._most(next_hop)
-        return min(seats, self._slow_start.of(next_hop))
+        slots = self._fewer.get(next_hop) or self._most(next_hop)
+        return min(slots, self._slow_start.of(next_hop))
 
     def _most(self, next_hop: str) -> int:
-        """The seats of a next hop that is in no trouble: not more than it has shown that it takes."""
+        """The slots of a next hop that is in no trouble: not more than it has shown that it takes."""
         most = self._exceptions.get(next_hop, self._each)
         ceiling = self._ceilings.of(next_hop) if next_hop in self._ceilings.learned else None
         return most if ceiling is None else min(most, ceiling)
 
     def _reserve_reached(self) -> bool:
-        """Whether those who have not proven well have all the seats that they may have."""
+        """Whether those who have not proven well have all the slots that they may have."""
         reserved = self._total // _RESERVED_SHARE
         if self.free > reserved or not self._well:
             return False
         return self._unproven >= self._total - reserved
 
     def _busy(self, place: str) -> int:
-        """How many seats of the total a place has."""
+        """How many slots of the total a place has."""
         return self._taken[place] - self._aside[place]
 
     def _note(self, place: str, *, well: bool) -> None:
@@ -298,7 +298,7 @@ class Slots:
                 self._unproven += self._busy(forgotten)
 
     def forgive(self, next_hop: str | None) -> None:
-        """Give a next hop (None: every one) back the seats that it has lost."""
+        """Give a next hop (None: every one) back the slots that it has lost."""
         self._ceilings.forget(None if next_hop is None else self._destination_key(next_hop))
         if next_hop is None:
             self._fewer.clear()

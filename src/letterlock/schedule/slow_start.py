@@ -34,7 +34,7 @@ class SlowStart:
         return self._first if window is None else window.size
 
     def went_well(self, place: str, waiting: int, most: int) -> None:
-        """A delivery went well while so many waited for the place, which may have `most` at once."""
+        """A delivery went well while `waiting` tasks waited for the place, which may have `most` deliveries at once."""
         window = self._windows.get(place) or self._remember(place, self._first)
         if window.size < most:
             window.waits += waiting
@@ -42,7 +42,10 @@ class SlowStart:
                 window.size, window.waits = window.size + 1, 0
 
     def took_long(self, place: str, most: int) -> None:
-        """A delivery takes long: its session will not be free in a moment, so others need not wait for it."""
+        """A delivery takes long: its session will not be free in a moment, so others need not wait for it.
+
+        `most`: how many deliveries the place may have at once.
+        """
         window = self._windows.get(place) or self._remember(place, self._first)
         window.size = min(most, window.size + 1)
 

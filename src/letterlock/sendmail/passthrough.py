@@ -24,7 +24,10 @@ _CLOSING = b"421 4.3.0 The server is gone; nothing more was sent\r\n"
 
 
 def relay(session: SubmissionSession, source: int, sink: int) -> int:
-    """Speak until QUIT or the end of the input; the exit status. Raises Failure."""
+    """Pass SMTP from one descriptor (`source`) to the server, and its replies to another (`sink`).
+
+    Until QUIT or the end of the input; returns the exit status. Raises Failure.
+    """
     lines = _Lines(source)
     refused = False
     try:

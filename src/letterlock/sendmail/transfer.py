@@ -30,7 +30,7 @@ class SubmittedEnvelope:
         return self.sender.isascii() and all(each.isascii() for each in self.recipients)
 
     def mail(self, size: int, offers: "dict[str, str]") -> str:
-        """MAIL with the parameters that the server takes."""
+        """MAIL with the parameters that the server takes; `size` is in octets."""
         words = [f"MAIL FROM:<{self.sender}>"]
         words += [f"SIZE={size}"] if "SIZE" in offers else []
         words += [f"BODY={self.body_type}"] if "8BITMIME" in offers else []
@@ -86,7 +86,7 @@ def _may_work_later(why: Failure) -> bool:
 
 
 def check_offers(envelope: SubmittedEnvelope, size: int, offers: "dict[str, str]") -> None:
-    """Whether the server can take this at all. Raises Failure."""
+    """Raises Failure unless the server can take the message at all; `size` is in octets."""
     limit = offers.get("SIZE", "")
     if limit.isascii() and limit.isdigit() and 0 < int(limit) < size:
         raise Failure(DATAERR, f"the message has {size} octets, the server takes {limit}; it was not sent")

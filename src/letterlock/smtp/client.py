@@ -288,8 +288,8 @@ class SmtpClient:
     def receive(self, data: bytes) -> list[Event]:
         """Take what was read, b"" for the end of the connection; the events that follow from it.
 
-        Raises RemoteProtocolError; ConnectionEnded when an answer was due. What was rightly answered before the fault
-        is handed out first, and the fault raised by the next call.
+        Raises RemoteProtocolError; ConnectionEnded when an answer was due; LocalProtocolError after the end. What
+        was rightly answered before the fault is handed out first, and the fault raised by the next call.
         """
         if self.fault is not None:
             raise self.fault

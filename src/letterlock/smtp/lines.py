@@ -124,7 +124,7 @@ class Input:
         return True
 
     def take(self, at_most: int) -> bytes:
-        """The next octets as far as they have arrived, whatever they are."""
+        """The next octets, `at_most` as many, as far as they have arrived, whatever they are."""
         with memoryview(self.octets) as view:
             octets = view[:at_most].tobytes()
         del self.octets[:at_most]

@@ -82,7 +82,7 @@ def recipient_octets(recipient: Mailbox, wishes: RecipientWishes) -> int:
 
 @dataclass(slots=True)
 class Chunk:
-    """A chunk announced by BDAT: octets still to come, and the reply to them if they are not wanted."""
+    """A chunk announced by BDAT: how many octets it has, how many are `left`, and the reply if they are not wanted."""
 
     octets: int
     left: int

@@ -33,7 +33,7 @@ class MemoryReader:
         return await asyncio.to_thread(self.look, domain)
 
     def look(self, domain: str) -> DomainMemory | None:
-        """The same, at once."""
+        """The same, at once. Raises StoreFailed; MemoryDamaged, one of these, when the record cannot be read."""
 
         def work(db: sqlite3.Connection) -> str | None:
             row = db.execute("SELECT record FROM domain_memory WHERE domain = ?", (domain,)).fetchone()

@@ -88,7 +88,10 @@ def usual_grain(seconds: float) -> Grain:
 async def statistics(
     store: StatisticsStore, *, now: float, seconds: float, grain: Grain, domain: str | None = None, top: int = 20
 ) -> Statistics:
-    """The statistics of the last so many seconds, from the beginning of a period on. Raises StoreFailed."""
+    """The statistics of the last `seconds`, from the beginning of a period on, and of the `top` destinations.
+
+    Raises StoreFailed.
+    """
     since, until = grain.start(max(0.0, now - seconds)), grain.after(grain.start(now))
     if domain is not None:
         counted = await store.of_destination(grain, since, until, domain)

@@ -71,6 +71,7 @@ def _read(text: str | None, parse: Callable[[str], _Value]) -> _Value | None:
 
 
 def read_mailbox(text: str) -> Mailbox:
+    """An address as it was stored. Raises Damaged for anything else."""
     try:
         return parse_mailbox(text)
     except InvalidAddress as error:
@@ -84,7 +85,10 @@ def age_row(age: Age) -> tuple[float | str | None, ...]:
 
 
 def read_age(seconds: float, wall: float | None, monotonic: float | None, boot: str | None) -> Age:
-    """Read what `age_row` wrote. Older versions kept only the wall clock: their boot is unknown."""
+    """Read what `age_row` wrote; `wall` and `monotonic` are in seconds.
+
+    Older versions kept only the wall clock: their boot is unknown.
+    """
     return Age(seconds, None if wall is None else Reading(wall, monotonic or 0.0, boot if boot is not None else "?"))
 
 

@@ -54,7 +54,10 @@ class CountedFailure(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyResults:
-    """The sessions under one policy. Failures need not add up to `failed`: some senders report details in part."""
+    """How many sessions under one policy were successful, and how many failed (RFC 8460 section 4.4).
+
+    `failures` need not add up to `failed`: some senders report details in part.
+    """
 
     policy: AppliedPolicy
     successful: int

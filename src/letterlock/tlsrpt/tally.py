@@ -27,7 +27,7 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """The sessions of a group."""
+    """How many sessions of a group were successful, and how many failed."""
 
     successful: int = 0
     failed: int = 0

@@ -17,10 +17,10 @@ async def run_surveys(
 
     Ends early when `stop` is set: with all that are finished by then, and without those that are not.
     """
-    seats = asyncio.Semaphore(jobs)
+    slots = asyncio.Semaphore(jobs)
 
     async def seated(domain: str) -> _Survey:
-        async with seats:
+        async with slots:
             return await look(domain)
 
     waiting: deque[asyncio.Task[_Survey]] = deque()

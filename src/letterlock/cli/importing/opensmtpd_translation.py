@@ -54,7 +54,7 @@ def bare(word: str) -> str:
 
 
 def read_smtpd(text: str, name: str, include: Callable[[str], str | None], depth: int = 0) -> Iterator[SmtpdStatement]:
-    """The statements, macros replaced, with those of included files."""
+    """The statements, macros replaced, with those of included files; `depth` counts the files that include this one."""
     macros: dict[str, str] = {}
     for number, line in _logical(text):
         if found := _MACRO.match(line):

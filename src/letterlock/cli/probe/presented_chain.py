@@ -39,7 +39,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the chain holds, what it proves by each TLSA record, and by PKIX (None: there was no name to verify)."""
+    """What the chain holds, what it proves by each TLSA record, and by PKIX (None: there was no name to verify).
+
+    `left_out` counts the certificates that are not shown."""
 
     chain: tuple[ChainLink, ...]
     left_out: int

@@ -14,7 +14,7 @@ from letterlock.deliver.log import safe
 
 
 def show_content(client: Queues, message: dict[str, Any], *, whole: bool, raw: bool, as_json: bool) -> None:
-    """Print the header of a message, or all of it."""
+    """Print the header of a message, or all of it. Raises ServerError when it cannot be read; UsageError."""
     if raw and sys.stdout.isatty():
         raise click.UsageError("--raw is for a file or a pipe: a message can steer a terminal")
     content = client.content(message["id"], whole=whole)

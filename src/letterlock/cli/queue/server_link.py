@@ -154,7 +154,10 @@ def plural(count: int, noun: str = "message") -> str:
 
 @contextmanager
 def progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal; what it hands out says how much more is done. None, or few: no bar."""
+    """A progress bar on the terminal, up to `total`; call what it hands out with how much more is done.
+
+    There is no bar for None or for a small number.
+    """
     if total is None or total < MIN_PROGRESS or not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -49,7 +49,7 @@ def _print_recipients(recipients: list[dict[str, Any]], now: float) -> list[str]
 
 
 def print_citations(reasons: Iterable[dict[str, Any]], told: list[str], indent: int) -> None:
-    """Why, with the standard; of a sentence that is printed above already, the standard alone."""
+    """Why, with the standard; of a sentence that is printed above already, the standard alone; `indent` in spaces."""
     for each in reasons:
         if any(each["sentence"] in text for text in told):
             say(f"{safe(each['subject'])}  ({safe(each['section'])}; {safe(each['code'])})", indent)
@@ -85,7 +85,7 @@ def _once(reasons: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
 
 
 def print_reasons(reasons: Iterable[dict[str, Any]], indent: int) -> None:
-    """Why, in the words of the log and of the notification to the sender."""
+    """Why, in the words of the log and of the notification to the sender; `indent` in spaces."""
     for reason in reasons:
         why = f"{safe(reason['subject'])}: {safe(reason['sentence'])}"
         say(f"{why}  ({safe(reason['section'])}; {safe(reason['code'])})", indent)
@@ -122,7 +122,7 @@ def plural_times(count: int) -> str:
 
 
 def say(text: str, indent: int, hanging: int = 2) -> None:
-    """A line; on a terminal, folded to its width."""
+    """Print a line; on a terminal, folded to its width. `indent`, and `hanging` for further lines, are in spaces."""
     if not sys.stdout.isatty():
         click.echo(" " * indent + text)
         return

@@ -38,7 +38,8 @@ def seal(
 
     `verdict` is the one on the chain as it came in; `results` the value of an Authentication-Results field (RFC 8601),
     authserv-id first, that states what this server found. Nothing is added to a chain that an earlier hop gave up, nor
-    after 50 sets (sections 5.1 and 4.2.1). `names` are signed instead of those that our DKIM signatures cover.
+    after 50 sets (sections 5.1 and 4.2.1). `names` are signed instead of those that our DKIM signatures cover. `now`,
+    the time in the seal, is in seconds since 1970.
     """
     instance = _next_instance(message, verdict)
     if instance is None:

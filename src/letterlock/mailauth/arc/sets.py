@@ -61,7 +61,10 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class ArcSet:
-    """What one hop added: its results, its signature over the message, its seal over all sets so far."""
+    """What one hop added: its results, its signature over the message, its seal over all sets so far.
+
+    `instance` counts the hops from 1 (RFC 8617 section 4.2.1).
+    """
 
     instance: int
     results: Field
@@ -70,7 +73,7 @@ class ArcSet:
 
 
 def arc_sets(message: Message) -> tuple[ArcSet, ...]:
-    """The sets from the first on; empty when the message has no field of ARC. Raises Refused."""
+    """The sets from the first on; empty when the message has no field of ARC. Raises UnusableSignature."""
     groups = [_by_instance(message.named(name)) for name in (RESULTS, MESSAGE_SIGNATURE, SEAL)]
     count = max(map(len, groups))
     if any(sorted(group) != list(range(1, count + 1)) for group in groups):
@@ -100,7 +103,7 @@ def _by_instance(fields: tuple[Field, ...]) -> dict[int, Field]:
 
 
 def instance_of(field: Field) -> int:
-    """The number in i=. Raises Refused."""
+    """The number in i=. Raises UnusableSignature."""
     if field.name == RESULTS:
         matched = _RESULTS_INSTANCE.match(field.value.replace(b"\r\n", b""))
         text = matched[1] if matched else b""
@@ -114,7 +117,7 @@ def instance_of(field: Field) -> int:
 
 
 def parse_message_signature(field: Field) -> Signature:
-    """Read an ARC-Message-Signature (section 4.1.2). Raises Refused."""
+    """Read an ARC-Message-Signature (section 4.1.2). Raises UnusableSignature."""
     tags = parse_tags(field.value)
     _require(tags, _SIGNATURE_TAGS)
     names = signed_names(tags[b"h"].value)
@@ -127,7 +130,7 @@ def parse_message_signature(field: Field) -> Signature:
 
 
 def parse_seal(field: Field) -> Seal:
-    """Read an ARC-Seal (section 4.1.3). Raises Refused."""
+    """Read an ARC-Seal (section 4.1.3). Raises UnusableSignature."""
     tags = parse_tags(field.value)
     _require(tags, _SEAL_TAGS)
     if b"h" in tags:

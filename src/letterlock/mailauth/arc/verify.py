@@ -120,7 +120,7 @@ def failed(
 
 
 def _check_statuses(sets: Sequence[ArcSet]) -> None:
-    """none, then pass, pass, ...; a failure that the last hop found stays one. Raises Refused."""
+    """none, then pass, pass, ...; a failure that the last hop found stays one. Raises UnusableSignature."""
     if sets[-1].seal.status is Status.FAIL:
         raise UnusableSignature(DkimReason.ARC_FAILED_BEFORE, f"instance {len(sets)}")
     for each in sets:
@@ -162,7 +162,7 @@ def _check_seal(seal: Seal, digest: bytes, answers: Mapping[str, Answer | Lookup
 def _try_keys(
     signed: Signature | Seal, answers: Mapping[str, Answer | LookupFailure], check_with: Callable[[PublicKey], None]
 ) -> None:
-    """Pass with the first key record that verifies. Raises Refused, for the last record."""
+    """Pass with the first key record that verifies. Raises UnusableSignature, for the last record."""
     last = UnusableSignature(DkimReason.KEY_ABSENT)
     for record in key_records(answers[signed.key_name]):
         try:

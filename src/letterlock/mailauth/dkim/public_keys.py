@@ -56,7 +56,7 @@ def _outcome(record: bytes, algorithm: Algorithm) -> PublicKey | UnusableSignatu
 
 
 def read_key(record: bytes, algorithm: Algorithm) -> PublicKey:
-    """The key in a TXT record, for signatures of one algorithm; parsed once. Raises Refused."""
+    """The key in a TXT record, for signatures of one algorithm; parsed once. Raises UnusableSignature."""
     outcome = _outcome(record, algorithm)
     if isinstance(outcome, UnusableSignature):
         raise UnusableSignature(outcome.reason, outcome.found)

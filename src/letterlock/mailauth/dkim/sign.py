@@ -92,7 +92,8 @@ class Signer:
     def sign(self, message: Message, now: float, domain: str | None = None) -> bytes:
         """The DKIM-Signature fields to put on top of the message, each with its CRLF; b"" when there is no key.
 
-        Without a `domain` the one in From decides; a From with several domains is not signed.
+        Without a `domain` the one in From decides; a From with several domains is not signed. `now` is in seconds since
+        1970 and becomes t= (RFC 6376 section 3.5).
         """
         domain = author_domain(message) if domain is None else domain
         keys = self.keys_for(domain) if domain else ()
@@ -100,7 +101,10 @@ class Signer:
 
 
 def sign_with(keys: Sequence[SigningKey], message: Message, now: float, lifetime_seconds: int | None = None) -> bytes:
-    """The DKIM-Signature fields made with these keys, relaxed/relaxed, over the whole body."""
+    """The DKIM-Signature fields made with these keys, relaxed/relaxed, over the whole body (RFC 6376 section 5).
+
+    `now`, in seconds since 1970, becomes t=, and `lifetime_seconds` after it x= (None: the signature never expires).
+    """
     names, header = signed_part(message)
     body_hash = base64.b64encode(body_digest(message.body_views(), Form.RELAXED))
     signed_at = int(now)

@@ -72,7 +72,7 @@ class Signature:
 
 
 def parse_signature(field: Field) -> Signature:
-    """Read a DKIM-Signature field. Raises Refused."""
+    """Read a DKIM-Signature field. Raises UnusableSignature."""
     tags = parse_tags(field.value)
     for name in _REQUIRED:
         if name not in tags:
@@ -87,7 +87,7 @@ def parse_signature(field: Field) -> Signature:
 
 
 def signature_of(field: Field, tags: dict[bytes, Tag], names: tuple[bytes, ...], identity: str) -> Signature:
-    """What DKIM-Signature and ARC-Message-Signature have in common. Raises Refused."""
+    """What DKIM-Signature and ARC-Message-Signature have in common. Raises UnusableSignature."""
     if b"q" in tags and b"dns/txt" not in colon_list(tags[b"q"].value):
         raise UnusableSignature(DkimReason.QUERY_METHOD, f"q={shown(tags[b'q'].value)}")
     header_form, body_form = forms(tags)
@@ -118,7 +118,7 @@ def value_span(field: Field, tag: Tag) -> tuple[int, int]:
 
 
 def algorithm(value: bytes) -> Algorithm:
-    """The algorithm in a=. Raises Refused."""
+    """The algorithm in a=. Raises UnusableSignature."""
     try:
         return Algorithm(value.decode("latin-1"))
     except ValueError:
@@ -127,7 +127,7 @@ def algorithm(value: bytes) -> Algorithm:
 
 
 def forms(tags: dict[bytes, Tag]) -> tuple[Form, Form]:
-    """The forms of the header and the body in c=; each is simple when it is not named. Raises Refused."""
+    """The forms of the header and the body in c=; each is simple when it is not named. Raises UnusableSignature."""
     if b"c" not in tags:
         return Form.SIMPLE, Form.SIMPLE
     text = tags[b"c"].value.decode("latin-1")
@@ -139,7 +139,7 @@ def forms(tags: dict[bytes, Tag]) -> tuple[Form, Form]:
 
 
 def times(tags: dict[bytes, Tag]) -> tuple[int | None, int | None]:
-    """When it was signed (t=) and when it expires (x=). Raises Refused."""
+    """When it was signed (t=) and when it expires (x=). Raises UnusableSignature."""
     signed_at, expires_at = (number(tags[name].value, name.decode()) if name in tags else None for name in (b"t", b"x"))
     if signed_at is not None and expires_at is not None and expires_at <= signed_at:
         raise UnusableSignature(DkimReason.TIMES, f"t={signed_at}, x={expires_at}")
@@ -147,7 +147,7 @@ def times(tags: dict[bytes, Tag]) -> tuple[int | None, int | None]:
 
 
 def signed_names(value: bytes) -> tuple[bytes, ...]:
-    """The lower-case names in h=. Raises Refused."""
+    """The lower-case names in h=. Raises UnusableSignature."""
     if value.count(b":") >= MAX_SIGNED_NAMES:
         raise UnusableSignature(DkimReason.TOO_MANY_NAMES, f"{value.count(b':') + 1} names")
     names = tuple(name.lower() for name in colon_list(value))
@@ -158,7 +158,7 @@ def signed_names(value: bytes) -> tuple[bytes, ...]:
 
 
 def domain_and_selector(tags: dict[bytes, Tag]) -> tuple[str, str]:
-    """The domain in d= and the selector in s=, in A-labels. Raises Refused."""
+    """The domain in d= and the selector in s=, in A-labels. Raises UnusableSignature."""
     domain, selector = _name(tags[b"d"].value, "d"), _name(tags[b"s"].value, "s")
     octets_of_name = len(f"{selector}._domainkey.{domain}")
     if octets_of_name > MAX_NAME_OCTETS:
@@ -167,7 +167,7 @@ def domain_and_selector(tags: dict[bytes, Tag]) -> tuple[str, str]:
 
 
 def _name(value: bytes, tag: str) -> str:
-    """A domain or selector in A-labels (RFC 8616 section 4). Raises Refused."""
+    """A domain or selector in A-labels (RFC 8616 section 4). Raises UnusableSignature."""
     try:
         name = normalise(value.decode())
     except (InvalidName, UnicodeDecodeError):
@@ -178,7 +178,7 @@ def _name(value: bytes, tag: str) -> str:
 
 
 def _identity(tags: dict[bytes, Tag], domain: str) -> str:
-    """The identity in i=, or `@` and the domain. Raises Refused unless it is in the domain."""
+    """The identity in i=, or `@` and the domain. Raises UnusableSignature unless it is in the domain."""
     if b"i" not in tags:
         return f"@{domain}"
     text = _QP_OCTET.sub(lambda found: bytes([int(found[1], 16)]), compact(tags[b"i"].value))

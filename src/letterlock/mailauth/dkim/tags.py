@@ -32,7 +32,7 @@ def shown(value: bytes) -> str:
 
 
 def parse_tags(text: bytes, bad: DkimReason = DkimReason.SYNTAX) -> dict[bytes, Tag]:
-    """The tags by name, in their order. Raises Refused: `bad` when the text is not by the grammar.
+    """The tags by name, in their order. Raises UnusableSignature: `bad` when the text is not by the grammar.
 
     CRLF is removed everywhere: a header field has it before white space only.
     """
@@ -74,7 +74,7 @@ def _checked(value: bytes, name: bytes, bad: DkimReason) -> bytes:
 
 
 def number(value: bytes, name: str) -> int:
-    """A decimal number. Raises Refused."""
+    """A decimal number. Raises UnusableSignature."""
     if not _DIGITS.fullmatch(value):
         raise UnusableSignature(DkimReason.SYNTAX, f"{name}={shown(value)} is no number")
     return int(value)
@@ -91,7 +91,7 @@ def colon_list(value: bytes) -> list[bytes]:
 
 
 def octets(value: bytes, name: str, bad: DkimReason = DkimReason.SYNTAX) -> bytes:
-    """Base64 with white space anywhere; the grammar leaves the padding optional. Raises Refused."""
+    """Base64 with white space anywhere; the grammar leaves the padding optional. Raises UnusableSignature."""
     text = compact(value)
     try:
         return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)

@@ -109,7 +109,7 @@ def examine(message: Message) -> Examination:
 
 
 def require_well_formed(message: Message) -> None:
-    """Raises Refused when a line of the header is no field: readers differ about what follows it."""
+    """Raises UnusableSignature when a line of the header is no field: readers differ about what follows it."""
     malformed = message.named(b"")
     if malformed:
         raise UnusableSignature(DkimReason.MALFORMED_HEADER, shown(malformed[0].raw))
@@ -144,7 +144,10 @@ class Bodies:
         self._hashed: dict[Form, tuple[dict[int | None, bytes], int]] = {}
 
     def digest(self, form: Form, length: int | None) -> bytes:
-        """The digest of the first octets of the form. Raises Refused when there are not as many."""
+        """The digest of the first `length` octets of the form (None: all).
+
+        Raises UnusableSignature when it has fewer.
+        """
         if form not in self._hashed:
             hashed = BodyHash(form, self._lengths[form])
             for view in self._message.body_views():
@@ -222,13 +225,13 @@ def _judge_by(record: bytes, signature: Signature, bodies: Bodies, headers: Head
 
 
 def require_unexpired(signature: Signature, now: float) -> None:
-    """Raises Refused after the time in x=."""
+    """Raises UnusableSignature after the time in x=."""
     if signature.expires_at is not None and signature.expires_at < now:
         raise UnusableSignature(DkimReason.EXPIRED, f"x={signature.expires_at}")
 
 
 def check(signature: Signature, key: PublicKey, bodies: Bodies, headers: Headers) -> None:
-    """Check a signature with a key (section 6.1.3). Raises Refused."""
+    """Check a signature with a key (section 6.1.3). Raises UnusableSignature."""
     if key.strict and signature.identity_domain != signature.domain:
         raise UnusableSignature(DkimReason.KEY_STRICT, f"i={signature.identity}, d={signature.domain}")
     if bodies.digest(signature.body_form, signature.length) != signature.body_hash:
@@ -241,7 +244,7 @@ def check(signature: Signature, key: PublicKey, bodies: Bodies, headers: Headers
 
 
 def key_records(answer: Answer | LookupFailure) -> list[bytes]:
-    """The TXT records in an answer, each one's strings joined (section 3.6.2.2). Raises Refused."""
+    """The TXT records in an answer, each one's strings joined (section 3.6.2.2). Raises UnusableSignature."""
     if isinstance(answer, LookupFailure):
         bogus = answer.kind is FailureKind.BOGUS
         raise UnusableSignature(

@@ -78,7 +78,7 @@ def dmarc_records(texts: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 def parse_record(text: bytes) -> DmarcRecord:
-    """Read a policy record. Raises InvalidRecord when it does not begin as it must, or has a tag twice.
+    """Read a policy record. Raises InvalidDmarcRecord when it does not begin as it must, or has a tag twice.
 
     Other errors cost only the tag that they are in (section 4.7); `oddities` names them.
     """

@@ -47,7 +47,11 @@ _MAY_HAVE_PREFIX = frozenset({Kind.A, Kind.MX})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
-    """A mechanism with its qualifier's result. `target` is a checked domain-spec, empty for the current domain."""
+    """A mechanism with its qualifier's result. `target` is a checked domain-spec, empty for the current domain.
+
+    `prefix4` and `prefix6` are the lengths in bits to which the addresses of `a` and `mx` are compared (RFC 7208
+    section 5.6).
+    """
 
     text: str
     result: SpfResult
@@ -73,7 +77,7 @@ def spf_records(texts: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 def parse_record(text: bytes) -> SpfRecord:
-    """Check a whole record that begins with the version. Raises InvalidRecord for an error anywhere in it."""
+    """Check a whole record that begins with the version. Raises InvalidSpfRecord for an error anywhere in it."""
     mechanisms: list[Mechanism] = []
     modifiers: dict[str, str] = {}
     for term in text.decode("latin-1")[len("v=spf1") :].split(" "):

@@ -45,7 +45,10 @@ def client_address(text: str) -> Client:
 
 
 def helo_request(client: str, helo: str, *, receiver: str = "unknown", now: float = 0) -> Request:
-    """A check of the HELO identity (section 2.3). Raises ValueError for what is no IP address."""
+    """A check of the HELO identity (section 2.3). `now` is in seconds since 1970.
+
+    Raises ValueError for what is no IP address.
+    """
     return Request(
         client=client_address(client),
         identity=Identity.HELO,
@@ -63,6 +66,7 @@ def mail_from_request(
     """A check of the MAIL FROM identity (section 2.4). Raises ValueError for what is no IP address.
 
     `reverse_path` is the mailbox without angle brackets; for the null reverse-path it is postmaster at the HELO name.
+    `now` is in seconds since 1970.
     """
     local_part, _, domain = (reverse_path or helo).rpartition("@")
     return Request(

@@ -38,11 +38,11 @@ class _Work:
 class UpstreamTransport:
     """`await transport(wire, tcp)` asks the best upstream, then the next ones, until one deadline.
 
-    `timeout_seconds` bounds a whole query. A try that is not answered in 1.5 seconds (then 3, then 6) makes the next
-    upstream be asked, too; the first good reply counts, whosever it is. When none comes, it matters whether the
-    upstreams answered anything else meanwhile; where nothing else was asked, they are asked for the root's servers.
-    `mixed_case` sends names in random case and
-    demands it back (0x20), `roots` (PEM) verifies upstreams over TLS instead of the system's roots.
+    `timeout_seconds` bounds a whole query. If a try is not answered within 1.5 seconds (then 3, then 6), the next
+    upstream is asked, too, and the first good reply counts, from any of them. If none comes, it matters whether the
+    upstreams answered anything else in the meantime; if nothing else was asked, they are asked for the root's servers.
+    `mixed_case` sends names in random case and demands the same case back (0x20). `roots` is a PEM file that verifies
+    upstreams over TLS instead of the system's roots. Raises ValueError if there is no upstream.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class UpstreamTransport:
     async def __call__(self, wire: bytes, tcp: bool) -> bytes:
         """Send a query, return the reply that answers it.
 
-        Raises TimeoutError when there is none though the upstreams answer other questions, else NoUpstream.
+        Raises TimeoutError when there is none though the upstreams answer other questions, else NoUpstream; ValueError
+        for a query of more than MAX_MESSAGE_OCTETS.
         """
         if len(wire) > MAX_MESSAGE_OCTETS:
             raise ValueError("the query is too long")

@@ -88,7 +88,7 @@ class Fresh:
         return done_note(self.envelope.id, hops_of(self.envelope).index(next_hop))
 
     def leased_until(self, latest: float) -> None:
-        """No lease lasts longer than this."""
+        """Let no lease last beyond `latest` (seconds since 1970)."""
         for hop, lease in self.leases.items():
             self.leases[hop] = replace(lease, expires_at=min(lease.expires_at, latest))
 

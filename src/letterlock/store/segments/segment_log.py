@@ -42,7 +42,7 @@ _ZEROS = bytes(1 << 18)  # that are written ahead, unless a group has as many oc
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """An open segment; `live` messages in it are not done yet."""
+    """An open segment of `size` octets; `live` messages in it are not done yet."""
 
     path: Path
     descriptor: int

@@ -124,7 +124,7 @@ class SegmentStore:
         leases: Sequence[Lease] = (),
         quarantined: str | None = None,
     ) -> None:
-        """Keep a message; it is durable when this returns."""
+        """Keep a message; it is durable when this returns. Raises StoreFull, and StoreFailed for any other error."""
         tail = tail_name(body)
         if not self.has_room(len(body) if tail is None else 0):  # a tail is on the disk already
             raise StoreFull("the disk with the queue is full, but for what must stay free")
