@@ -24,6 +24,7 @@ _VALUE = re.compile(
     r'(?:"(?:[^"\\]|\\.)*+"|[^\s;()"])+', re.DOTALL
 )  # wider than the grammar: / and = are seen in header.b
 _WHITE = re.compile(r"(?:\s++|\((?:[^()\\]|\\.)*+\))*+", re.DOTALL)  # and comments without others inside
+_BEHIND_AT = re.compile(r"[^.@]+(?:\.[^.@]+)*")  # a domain; the grammar has two labels at least, but localhost is seen
 _ADDRESS = re.compile(r"(?:[!#$%&'*+\-/.0-9=?A-Z^_`a-z{|}~]+)?@[A-Za-z0-9._-]+")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _UNSAFE = re.compile(r"[^ -~]")
@@ -148,7 +149,7 @@ class _Reader:
                 raise InvalidResults(f"{name[:40]!r} is not a property")
             self._expect("=")
             self._skip()
-            value = _unquoted(self._take(_VALUE, "a value"))
+            value = _unquoted(_with_domain(self._take(_VALUE, "a value")))
             if name == "reason":
                 reason = value
             else:
@@ -205,6 +206,14 @@ def _digits(version: str) -> str:
     if version and not (version.isascii() and version.isdigit()):
         raise InvalidResults(f"{version[:20]!r} is not a version")
     return version
+
+
+def _with_domain(value: str) -> str:
+    """The value, if a domain is behind an `@` outside of quotes. Raises InvalidResults."""
+    _, at, behind = _QUOTED.sub("", value).partition("@")
+    if at and not _BEHIND_AT.fullmatch(behind):
+        raise InvalidResults(f"{value[:40]!r} has no domain behind its @")
+    return value
 
 
 def _unquoted(text: str) -> str:
