@@ -30,6 +30,7 @@ from letterlock.app.measuring import MetricsPlace
 from letterlock.app.reloading import RELOAD_FAILED, SERVING, log_mistakes
 from letterlock.app.server import STOP_GRACE_SECONDS
 from letterlock.app.service_manager import notify, notify_ready, notify_reloading, notify_stopping, watched
+from letterlock.app.shared_pages import share_pages
 from letterlock.config import BadConfig, Endpoint, Options
 from letterlock.config.reload_effects import reloaded
 from letterlock.metrics.catalogue import LAYOUT
@@ -127,6 +128,7 @@ def _supervise(
         )
         for number, directory in enumerate(directories)
     ]
+    share_pages(options)
     return _Supervisor(workers, work, alive=alive, signs=signs, read=read).run()
 
 

@@ -13,7 +13,7 @@ from pydantic import PlainValidator, ValidationInfo
 
 from letterlock.config.checked_values import path_of, read
 from letterlock.config.mistakes import wrong
-from letterlock.identity.certificates import InvalidCertificate, parse_certificate, subject_of
+from letterlock.identity.certificates import InvalidCertificate, read_certificate, subject_of
 from letterlock.identity.strength import key_fault
 from letterlock.identity.trust import TrustRoots
 
@@ -35,7 +35,7 @@ def _own_roots(raw: bytes, path: Path) -> TrustRoots:
     try:
         blocks = _pem_blocks(raw)
         for der in blocks:
-            parse_certificate(der)
+            read_certificate(der)
     except (ValueError, InvalidCertificate) as error:
         reason = str(error) if isinstance(error, InvalidCertificate) else "a block is not PEM"
         raise wrong(f"{path} holds no usable certificates: {reason}", "a file of PEM certificates") from None
@@ -59,7 +59,7 @@ def _roots_of(name: str, blocks: Sequence[bytes]) -> TrustRoots:
 
 def _fault(der: bytes) -> str | None:
     try:
-        certificate = parse_certificate(der)
+        certificate = read_certificate(der)
     except InvalidCertificate as error:
         return str(error)
     fault = key_fault(certificate)

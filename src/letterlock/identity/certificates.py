@@ -75,7 +75,7 @@ def parse_certificate(der: bytes) -> x509.Certificate:
 
     Raises InvalidCertificate.
     """
-    return _parse(der) if len(der) > MAX_REMEMBERED_OCTETS else _parse_small(der)
+    return read_certificate(der) if len(der) > MAX_REMEMBERED_OCTETS else _parse_small(der)
 
 
 def worth_remembering(certificates: Iterable[x509.Certificate]) -> bool:
@@ -85,10 +85,11 @@ def worth_remembering(certificates: Iterable[x509.Certificate]) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _parse_small(der: bytes) -> x509.Certificate:
-    return _parse(der)
+    return read_certificate(der)
 
 
-def _parse(der: bytes) -> x509.Certificate:
+def read_certificate(der: bytes) -> x509.Certificate:
+    """As `parse_certificate`, for one that is looked at once: it is not remembered."""
     certificate = _load(der)
     _refuse_long_names(certificate)
     try:

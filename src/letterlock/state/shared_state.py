@@ -56,3 +56,5 @@ def _files(directory: Path) -> SharedState:
 
 STATE_ENGINES: Mapping[str, Callable[[Path], SharedState]] = {"sqlite": _files}
 """By the name of the store's engine (`store.engines`)."""
+STATE_MODULES: Mapping[str, tuple[str, ...]] = {"sqlite": ("letterlock.state.in_files", "letterlock.state.in_memory")}
+"""The modules that an engine loads when it is used, for a supervisor that loads them once for all workers."""

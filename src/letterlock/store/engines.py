@@ -81,10 +81,12 @@ class OpenedStore:
 class Engine:
     """One way to store messages. `open` may raise StoreFailed, QueueInUse.
 
-    `in_directory`: its location is the server's own directory (`[queue] directory`), and nothing else.
+    `in_directory`: its location is the server's own directory (`[queue] directory`), and nothing else. `modules` are
+    those that `open` loads, for a supervisor that loads them once for all workers.
     """
 
     open: Callable[[StoreOptions], Awaitable[OpenedStore]]
+    modules: tuple[str, ...]
     in_directory: bool = False
 
 
@@ -115,4 +117,5 @@ async def _open_sqlite(options: StoreOptions) -> OpenedStore:
     return OpenedStore(store, adopter)
 
 
-ENGINES: Mapping[str, Engine] = {SQLITE: Engine(_open_sqlite, in_directory=True)}
+_SQLITE_MODULES = ("letterlock.store.adoption", "letterlock.store.sealing")
+ENGINES: Mapping[str, Engine] = {SQLITE: Engine(_open_sqlite, _SQLITE_MODULES, in_directory=True)}
