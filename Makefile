@@ -1,5 +1,5 @@
 # The two commands: `make demo` (the lab: an internet in a box, and attackers) and `make test` (everything).
-.PHONY: demo lab lab-peers test quick lint types imports docs prose unit coverage man dist deb deb-check soak bench mutation clean help
+.PHONY: demo lab lab-peers test quick lint types imports docs prose unit coverage man dist deb deb-check container-check guide-check upgrade-check soak bench mutation clean help
 BIN := .venv/bin
 CHECKS := lint types imports docs prose
 # One more than processors: tests that start programs wait for them half of the time.
@@ -20,6 +20,7 @@ help:
 	@echo "make dist   source distribution and wheel, built twice and compared, checked, installed and run"
 	@echo "make deb    a package for Debian 12, from make dist"
 	@echo "make deb-check   install, use, upgrade, remove and purge it in a Debian of its own (as root; about 10 minutes)"
+	@echo "make container-check   build the container image, run it, stop and kill it under load (as root; about 2 minutes)"
 	@echo "make guide-check   the guide to a real domain on a Debian of its own, under its systemd (as root; some minutes)"
 	@echo "make upgrade-check   from 0.1.0 to this version with mail in the queue, and back (about a minute)"
 	@echo "make soak   500 SIGKILLs, bad disks, clocks, receivers, power cuts: nothing may be lost (about 15 minutes)"
@@ -99,6 +100,10 @@ deb-check: dist
 	tools/deb 1
 	tools/deb 2
 	tools/deb-check
+
+# Needs buildah, podman and runc (apt-get install), and no registry.
+container-check: .make/dev
+	$(BIN)/python -m tests.operations.container_check
 
 guide-check: .make/dev
 	$(BIN)/python -m tests.operations.fresh_debian
