@@ -44,7 +44,7 @@ def _limits(root: Path) -> Iterator[int]:
     """The limits of our control group and those above it, of both versions."""
     cgroups = root / "sys/fs/cgroup"
     files = [cgroups / "memory/memory.limit_in_bytes"]
-    with suppress(OSError):
+    with suppress(OSError):  # no /proc: another system, or a container that hides it
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:

@@ -163,7 +163,7 @@ class DovecotAccounts:
 
     async def mechanisms(self) -> tuple[str, ...]:
         """What Dovecot has, or had when it was last heard."""
-        with suppress(AccountsAway):
+        with suppress(AccountsAway):  # a login then finds out and answers 454; what to offer is what was known
             await self.link()
         return self._known
 

@@ -107,7 +107,7 @@ def _scram(value: str) -> ScramCredential:
 def _fits_argon2(stored: str, password: str) -> bool:
     try:
         Argon2id.verify_phc_encoded(password.encode(), stored)
-    except InvalidKey:
+    except InvalidKey:  # the wrong password
         return False
     return True
 

@@ -15,7 +15,7 @@ def _crypt_r() -> "ctypes._NamedFuncPointer | None":
     for name in LIBRARIES:
         try:
             function = ctypes.CDLL(name).crypt_r
-        except (OSError, AttributeError):
+        except (OSError, AttributeError):  # not this library: the next one may be there
             continue
         function.restype = ctypes.c_char_p
         function.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)

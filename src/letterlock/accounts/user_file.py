@@ -202,7 +202,7 @@ class Users:
     def _state(self) -> tuple[int, int, int] | None:
         try:
             status = self._path.stat()
-        except OSError:
+        except OSError:  # a file that is gone is another state, too: the reader says what is wrong
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino
 
@@ -215,7 +215,7 @@ class Users:
         user = self._file.users.get(name)
         try:
             Argon2id.verify_phc_encoded(password.encode(), self._nobody if user is None else user.argon2)
-        except InvalidKey:
+        except InvalidKey:  # the wrong password
             return False
         return user is not None
 

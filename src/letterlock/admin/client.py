@@ -134,7 +134,7 @@ def _is_served(directory: Path) -> bool:
         connection.settimeout(TIMEOUT_SECONDS)
         try:
             connection.connect(os.fspath(directory / CONTROL_SOCKET))
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError):  # nobody is there
             return False
         except OSError:  # asked again, it says what is wrong
             return True

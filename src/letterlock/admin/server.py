@@ -74,7 +74,7 @@ class ControlServer:
             raise ControlFailed(f"cannot make the control socket {self._path}: {error.strerror}") from None
 
     def _remove_old(self) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # the usual case
             if not stat.S_ISSOCK(self._path.stat().st_mode):
                 raise ControlFailed(f"{self._path} is in the way: it is not a socket")
             self._path.unlink()
@@ -100,7 +100,7 @@ class ControlServer:
             log.debug("control session ended: %s", error)
         finally:
             writer.close()
-            with suppress(OSError):
+            with suppress(OSError):  # the peer may have gone first
                 await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

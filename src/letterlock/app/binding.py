@@ -110,9 +110,9 @@ def _is_left_over(path: Path) -> bool:
             return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.connect(os.fspath(path))
-    except ConnectionRefusedError:
+    except ConnectionRefusedError:  # a socket that a dead server left
         return True
-    except FileNotFoundError:
+    except FileNotFoundError:  # somebody has removed it meanwhile
         return False
     return False
 

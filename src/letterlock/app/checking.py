@@ -141,7 +141,7 @@ def is_running(options: Options) -> bool:
     """Whether a server answers on this queue's control socket."""
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
         connection.settimeout(1.0)
-        with suppress(OSError):
+        with suppress(OSError):  # nobody answers, for whatever reason
             connection.connect(os.fspath(options.queue_directory / CONTROL_SOCKET))
             return True
     return False

@@ -28,6 +28,6 @@ def _asked() -> bool | None:
         done = subprocess.run(  # noqa: S603  # a constant
             _ASK, capture_output=True, check=True, text=True, timeout=_ASK_SECONDS
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError):  # no systemd, or no D-Bus: not known
         return None
     return _ANSWERS.get(done.stdout.strip())

@@ -81,7 +81,7 @@ def _bound_path(path: Path) -> socket.socket:
         return passed
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # the usual case
             if stat.S_ISSOCK(path.stat().st_mode):
                 path.unlink()
         bound.bind(str(path))

@@ -23,7 +23,7 @@ def leads_to_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
     device, _, inode = environment.get("JOURNAL_STREAM", "").partition(":")
     try:
         found = os.fstat(descriptor)
-    except OSError:
+    except OSError:  # a closed descriptor leads nowhere
         return False
     return (device, inode) == (str(found.st_dev), str(found.st_ino))
 

@@ -103,7 +103,7 @@ def _link(name: str, at: int) -> str | None:
     """Where a symbolic link leads; None when there is none. Only root can have made it."""
     try:
         return os.readlink(name, dir_fd=at)
-    except OSError:
+    except OSError:  # whatever else it is, it is no link
         return None
 
 
@@ -121,7 +121,7 @@ def _make_below(at: int, name: str, mode: int) -> bool:
     """Whether there was no such directory, and there is now."""
     try:
         os.mkdir(name, mode, dir_fd=at)
-    except FileExistsError:
+    except FileExistsError:  # whose it is, its opener checks
         return False
     return True
 

@@ -79,7 +79,7 @@ class Worker:
 
     def tell_reloaded(self) -> None:
         """Signal to the supervisor that the configuration was read again."""
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError):  # as below
             os.write(self.alive, bytes([RELOADED + self.number]))
 
     def tell_alive(self) -> None:
@@ -232,7 +232,7 @@ class _Supervisor:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
+            except ChildProcessError:  # no child is left
                 return
             if pid == 0:
                 return
@@ -262,7 +262,7 @@ class _Supervisor:
 
     def _look_for_signs(self) -> None:
         """Take note of the workers that have begun, or go on."""
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError):  # no sign has come
             now = time.monotonic()
             for number in os.read(self._signs, 4096):
                 if number >= RELOADED:

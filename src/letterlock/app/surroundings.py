@@ -77,7 +77,7 @@ def _address_towards(family: socket.AddressFamily, target: str) -> str | None:
     with closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
         try:
             probe.connect((target, 53))
-        except OSError:
+        except OSError:  # no route there
             return None
         address: str = probe.getsockname()[0]
         return address

@@ -81,7 +81,7 @@ def server_state(queues: Queues) -> dict[str, Any] | None:
     """The server's own account; None from one of an earlier version, which has none."""
     try:
         return queues.first("state")
-    except ServerError:
+    except ServerError:  # an earlier version does not know the question
         return None
 
 

@@ -31,7 +31,7 @@ USUAL = Probes(good="debian.org", bogus="dnssec-failed.org", insecure="gmail.com
 
 def dns_traps(server: str, probes: Probes, port: int = 53) -> list[Trap]:
     """Whether a name server gives the AD bit to what is signed, and to nothing else."""
-    place = server if port == 53 else f"{server} port {port}"
+    place = server if port == 53 else f"{server} port {port}"  # the port of DNS, which nobody writes
     repair = "letterlock serve must run with [resolver] listen; see its log: journalctl -u letterlock"
     try:
         good, bogus, insecure = (_asked(server, port, each) for each in (probes.good, probes.bogus, probes.insecure))

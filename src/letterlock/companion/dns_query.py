@@ -158,6 +158,7 @@ def _cookie(options: bytes) -> bytes | None:
         if len(value) < length:
             raise _Malformed
         if code == _COOKIE and found is None:
+            # RFC 7873 section 4: the client's 8, or with 8 to 32 of the server's
             if length != 8 and not 16 <= length <= 40:
                 raise _Malformed
             found = value

@@ -120,7 +120,7 @@ def _text(path: Path) -> str | None:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return file.read(MAX_RESOLV_CONF_OCTETS)
-    except OSError:
+    except OSError:  # the caller says what that means for each file
         return None
 
 

@@ -32,7 +32,7 @@ def next_hop(key: bytes, usual_port: int = SMTP_PORT) -> NextHop | None:
         return None
     try:
         return _in_brackets(text, usual_port) if text[0] == "[" else _by_mx(text, usual_port)
-    except InvalidName:
+    except InvalidName:  # Postfix may ask about anything
         return None
 
 
@@ -64,6 +64,7 @@ def _by_mx(text: str, usual_port: int) -> NextHop | None:
 def _port(service: str | None, usual_port: int) -> int | None:
     if service is None:
         return usual_port
+    # more digits are no port, and int() of many is slow
     if service.isascii() and service.isdigit() and len(service) <= 5:
         return int(service) if 0 < int(service) < 65536 else None
     return _PORTS.get(service)

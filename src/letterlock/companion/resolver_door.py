@@ -113,7 +113,7 @@ class ResolverDoor:
         for _ in range(BATCH):
             try:
                 wire, peer = own.recvfrom(MAX_DATAGRAM_OCTETS)
-            except (BlockingIOError, InterruptedError):
+            except (BlockingIOError, InterruptedError):  # all is read
                 return
             except OSError as error:  # an ICMP error for something that was sent before
                 log.debug("resolver door: %s", error)

@@ -84,7 +84,7 @@ def _state(path: Path) -> dict[str, str] | None:
         return {"link": os.readlink(path)}  # noqa: PTH115  # as it is written there, not as it is resolved
     try:
         return {"text": path.read_text()}
-    except FileNotFoundError:
+    except FileNotFoundError:  # so undoing removes it
         return None
 
 
@@ -121,6 +121,6 @@ def _write(path: Path, text: str, mode: int | None) -> None:
 def _load(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
+    except FileNotFoundError:  # setup never ran
         return None
     return found

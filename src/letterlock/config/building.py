@@ -211,5 +211,5 @@ def _key(consumer: type, name: str) -> Key:
 def _system_hostname() -> str:
     try:
         return normalise(socket.gethostname())
-    except InvalidName:
+    except InvalidName:  # a check of the configuration demands a real one
         return "localhost"

@@ -325,7 +325,7 @@ def _tls_version(value: object) -> str:
 def _fingerprint(value: object) -> bytes:
     """SHA-256 of a certificate or of its key, in hexadecimal, colons and `sha256:` in front allowed."""
     text = text_of(value).lower().removeprefix("sha256:").replace(":", "")
-    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):  # SHA-256 in hexadecimal
         raise wrong(f"{value!r} is not a SHA-256 fingerprint", "64 hexadecimal digits; `letterlock probe` shows them")
     return bytes.fromhex(text)
 

@@ -86,7 +86,7 @@ def is_shared(descriptor: int) -> bool:
         return bool(mode & stat.S_IRWXO)
     try:
         entries = os.getxattr(descriptor, "system.posix_acl_access")[_ACL_HEADER_OCTETS:]
-    except OSError:
+    except OSError:  # no access control list: the mode is what it says
         return True
     return any(tag in _ACL_GROUPS and permissions for tag, permissions, _ in _ACL_ENTRY.iter_unpack(entries))
 

@@ -176,7 +176,7 @@ class ImplicitFirst:
                     implicit=True,
                     stream=race.stream,
                 )
-        except TimeoutError:
+        except TimeoutError:  # too late: STARTTLS has won, or has failed too
             return None
         return race.address, result
 

@@ -279,5 +279,5 @@ def _verified(chain: tuple[bytes, ...], host: str, key: str, roots: TrustRoots, 
         return None
     try:
         return VerifiedKey(key, issuer_of(parse_certificate(chain[0])))
-    except InvalidCertificate:
+    except InvalidCertificate:  # verified, but of a form that is not read here: not remembered
         return None

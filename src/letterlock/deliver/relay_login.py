@@ -34,7 +34,7 @@ async def _exchange(conversation: Conversation, mechanism: ClientMechanism) -> N
     for _ in range(MAX_CHALLENGES):
         answered = await conversation.expect(LoginAnswered)
         reply = answered.reply
-        if reply.code == 334:
+        if reply.code == 334:  # RFC 4954 section 6: a challenge
             conversation.answer_challenge(_encoded(mechanism.answer(_decoded(reply.lines[0]))))
             continue
         if not reply.positive:

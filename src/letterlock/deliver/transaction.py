@@ -346,7 +346,7 @@ class _Transaction:
         try:
             async with asyncio.timeout(self._conversation.timeouts.goodbye):
                 event = await self._conversation.next_event()
-        except (SessionLost, TimeoutError):
+        except (SessionLost, TimeoutError):  # nothing more was heard: the outcome stays unknown
             return None
         return event.reply if isinstance(event, MessageAnswered) and not event.reply.positive else None
 

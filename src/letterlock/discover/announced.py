@@ -45,7 +45,7 @@ async def _look_up(resolver: Resolver, name: str) -> Answer | LookupFailure | No
     """None: no query can have that name."""
     try:
         return await resolver.resolve(name, _TXT)
-    except ValueError:
+    except ValueError:  # the name is too long for DNS: nothing is announced there
         return None
 
 

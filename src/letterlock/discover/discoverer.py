@@ -157,7 +157,7 @@ class Discoverer:
             return None
         try:
             dns.name.from_text(owner := f"{SMTP_TLS}.{next_hop.domain}")
-        except dns.name.NameTooLong:
+        except dns.name.NameTooLong:  # as above
             return None
         return await self._resolver.resolve(owner, dns.rdatatype.SRV)
 

@@ -51,7 +51,7 @@ def _host(uri: str) -> str | None:
         return None  # no other is defined
     try:
         return parse_mailbox(rest.partition("?")[0]).domain
-    except InvalidAddress:
+    except InvalidAddress:  # an address that nobody can send to
         return None
 
 

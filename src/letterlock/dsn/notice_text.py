@@ -54,7 +54,7 @@ def decode_utf8_xtext(address: str) -> str:
 
 
 def _character(number: int) -> str:
-    return "?" if 0xD800 <= number <= 0xDFFF else chr(number)
+    return "?" if 0xD800 <= number <= 0xDFFF else chr(number)  # surrogates: no characters, and not to be encoded
 
 
 def ascii_only(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:

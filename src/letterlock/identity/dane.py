@@ -174,7 +174,7 @@ def _is_usable(record: TLSARecord) -> bool:
 def _is_certificate(data: bytes) -> bool:
     try:
         parse_certificate(data)
-    except InvalidCertificate:
+    except InvalidCertificate:  # some records hold no certificate (RFC 7671 section 4)
         return False
     return True
 

@@ -12,7 +12,7 @@ def key_of(chain: Sequence[bytes]) -> str | None:
         return None
     try:
         return hashlib.sha256(read_spki(chain[0])).hexdigest()
-    except InvalidCertificate:
+    except InvalidCertificate:  # no key that could be compared: the chain is judged as if it showed none
         return None
 
 

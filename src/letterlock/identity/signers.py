@@ -40,7 +40,7 @@ def signed_by(certificate: x509.Certificate, key: bytes) -> bool:
     """
     try:
         return _signed_by_key(certificate, load_der_public_key(key))
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # fails closed: what cannot be checked signs nothing
         return False
 
 
@@ -48,7 +48,7 @@ def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether the certificate was signed with the key of the other one; false as in `signed_by`."""
     try:
         return _signed_by_key(certificate, issuer.public_key())
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # as above
         return False
 
 
@@ -57,6 +57,7 @@ def signature_fault(certificate: x509.Certificate) -> str | None:
     try:
         algorithm = certificate.signature_hash_algorithm
     except (ValueError, TypeError, UnsupportedAlgorithm):
+        # an algorithm that nobody has heard of, or one that is hidden
         return "is by an algorithm that is not supported"
     if algorithm is None or isinstance(algorithm, _HASHES):
         return None
@@ -70,7 +71,7 @@ def _signed_by_key(certificate: x509.Certificate, key: object) -> bool:
         return False
     try:
         return _verify(certificate, key)
-    except InvalidSignature:
+    except InvalidSignature:  # the usual way to say no
         return False
 
 

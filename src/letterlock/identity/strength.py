@@ -52,7 +52,7 @@ def key_facts(certificate: x509.Certificate) -> KeyFacts | None:
     """The kind of key in a certificate; None for kinds that are unknown here, and for keys that cannot be read."""
     try:
         return facts_of_key(certificate.public_key())
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # callers fail closed where it matters
         return None
 
 
@@ -123,5 +123,5 @@ def session_strength(version: str, cipher: str, chain: Sequence[bytes]) -> Sessi
 def _server_key(chain: Sequence[bytes]) -> KeyFacts | None:
     try:
         return key_facts(parse_certificate(chain[0])) if chain else None
-    except InvalidCertificate:
+    except InvalidCertificate:  # no advice on a key that cannot be read
         return None

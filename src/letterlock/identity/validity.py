@@ -113,7 +113,7 @@ def subject_key_identifier(certificate: x509.Certificate) -> bytes | None:
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
+    except x509.ExtensionNotFound:  # the caller knows what its absence means (RFC 5280 section 4.2)
         return None
 
 
@@ -178,5 +178,5 @@ def _name_comparisons(path: Sequence[x509.Certificate]) -> int:
 def _for_openssl(certificate: x509.Certificate) -> crypto.X509 | None:
     try:
         return crypto.load_certificate(crypto.FILETYPE_ASN1, certificate.public_bytes(Encoding.DER))
-    except crypto.Error:
+    except crypto.Error:  # the caller fails closed
         return None

@@ -377,7 +377,7 @@ def _tlsa_lines(host: SeenHost) -> tuple[str, ...]:
 def _key_digest(der: bytes) -> str | None:
     try:
         return describe(der).spki_sha256
-    except InvalidCertificate:
+    except InvalidCertificate:  # no advice on what cannot be read
         return None
 
 

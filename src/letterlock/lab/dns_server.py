@@ -47,7 +47,7 @@ class _Udp(asyncio.DatagramProtocol):
 def _parse(wire: bytes) -> dns.message.Message | None:
     try:
         query = dns.message.from_wire(wire)
-    except dns.exception.DNSException:
+    except dns.exception.DNSException:  # the attackers are answered by nobody
         return None
     is_query = not query.flags & dns.flags.QR and len(query.question) == 1
     return query if is_query else None
@@ -55,7 +55,7 @@ def _parse(wire: bytes) -> dns.message.Message | None:
 
 async def _converse(answer: Answerer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer the queries of one TCP connection until it ends or is idle."""
-    with contextlib.suppress(asyncio.IncompleteReadError, TimeoutError):
+    with contextlib.suppress(asyncio.IncompleteReadError, TimeoutError):  # the client has gone, or is idle
         while True:
             async with asyncio.timeout(IDLE_SECONDS):
                 (length,) = struct.unpack("!H", await reader.readexactly(2))

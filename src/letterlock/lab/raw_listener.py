@@ -15,7 +15,7 @@ async def accepting(bound: socket.socket, talk: Talk) -> AsyncIterator[None]:
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with suppress(ConnectionError):
+            with suppress(ConnectionError):  # the other side may leave at any time: that is part of many attacks
                 await talk(reader, writer)
         finally:
             writer.close()

@@ -132,7 +132,7 @@ class Wire:
     def close(self) -> None:
         """Close the connection, after telling the other side inside TLS."""
         if self._tls is not None:
-            with suppress(ssl.SSLError):
+            with suppress(ssl.SSLError):  # the other side has ended TLS, or never began it
                 self._tls.unwrap()
             self._writer.write(self._outgoing.read())
         self._writer.close()

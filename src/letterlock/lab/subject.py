@@ -179,7 +179,7 @@ class Subject:
     async def record_of(self, message_id: str, recipient: str, *, timeout_seconds: float) -> OperatorRecord | None:
         """The record of a recipient's first attempt; None when there is none in time."""
         next_hop = recipient.partition("@")[2]
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # that is an outcome, too
             async with asyncio.timeout(timeout_seconds):
                 return _record(await asyncio.shield(self._attempts.of(message_id, next_hop)))
         return None

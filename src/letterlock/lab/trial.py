@@ -118,7 +118,7 @@ async def _submitted_through_attacker(box: Box, subject: Subject, protection: Si
     with socket.socket() as bound:
         bound.bind((box.subject_address, 0))
         async with listening(bound, make(*subject.place, say_nothing).talk):
-            with suppress(NotAccepted):
+            with suppress(NotAccepted):  # the attacker got in the way: what was read is what counts
                 await subject.submit(recipient_of(box, protection), secret, tls=True, through=bound.getsockname())
 
 

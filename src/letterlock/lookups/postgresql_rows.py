@@ -90,6 +90,7 @@ class PostgresDatabase:
     def _cut_off(self, asking: asyncio.Task[list[Row]]) -> None:
         connection = self._used.get(asking)
         if connection is not None and not connection.closed:
+            # the server has closed it already
             with socket.socket(fileno=os.dup(connection.fileno())) as same, suppress(OSError):
                 same.shutdown(socket.SHUT_RDWR)
 

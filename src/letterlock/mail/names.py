@@ -95,6 +95,6 @@ def is_ip_address(text: str) -> bool:
     """Tell whether a text is an IP address, as sometimes stands wrongly in an MX record."""
     try:
         ipaddress.ip_address(text.removesuffix("."))
-    except ValueError:
+    except ValueError:  # the usual case
         return False
     return True

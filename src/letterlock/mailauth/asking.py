@@ -51,6 +51,7 @@ def question(name: str, rdtype: dns.rdatatype.RdataType) -> Question | None:
     try:
         return Question(dns.name.Name([*(label.encode("latin-1") for label in labels), b""]).canonicalize(), rdtype)
     except (dns.name.EmptyLabel, dns.name.LabelTooLong, dns.name.NameTooLong, UnicodeEncodeError):
+        # such a name cannot exist
         return None
 
 

@@ -69,7 +69,7 @@ def _is_vouched_for(verdict: MailVerdict, policy: ReceivingPolicy) -> bool:
     _, _, value = chain.sets[0].results.value.partition(b";")  # behind i=1
     try:
         first = parse(value.decode())
-    except (UnicodeDecodeError, InvalidResults):
+    except (UnicodeDecodeError, InvalidResults):  # fails closed: what cannot be read vouches for nothing
         return False
     found = [each for each in first.results if each.method == "dmarc"]
     return len(found) == 1 and found[0].result == "pass" and _author(found[0]) == verdict.dmarc.author
@@ -87,7 +87,7 @@ def _author(result: MethodResult) -> str | None:
     """The author's domain that a result is about, in A-labels."""
     try:
         return normalise(dict(result.properties).get("header.from", "").rpartition("@")[2])
-    except InvalidName:
+    except InvalidName:  # equal to no author's domain
         return None
 
 

@@ -68,7 +68,7 @@ def authserv_id(value: str) -> str | None:
     """Whose results a field claims to have; None where that cannot be read."""
     try:
         return _Reader(value).authserv_id()
-    except InvalidResults:
+    except InvalidResults:  # then it claims nothing of ours
         return None
 
 

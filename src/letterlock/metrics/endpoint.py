@@ -117,7 +117,7 @@ def _is_ours(host: str, names: Collection[str]) -> bool:
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
-    except ValueError:
+    except ValueError:  # a name
         return False
     return True
 

@@ -236,7 +236,7 @@ async def _read_head(reader: _Reader) -> _Head:
     """The final response's; interim ones (1xx) before it are skipped."""
     while True:
         head = await _read_one_head(reader)
-        if head.status == 101:
+        if head.status == 101:  # RFC 9110 section 15.2.2: it would switch protocols, which nobody asked for
             raise _NoPolicy("the server switched to another protocol, unasked")
         if head.status >= 200:
             return head

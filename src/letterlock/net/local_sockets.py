@@ -46,6 +46,6 @@ def _connected(connection: socket.socket, path: str) -> bool:
     """For a UNIX socket, unlike TCP, EAGAIN is not `in progress` but `no room` (connect(2))."""
     try:
         connection.connect(path)
-    except BlockingIOError:
+    except BlockingIOError:  # the queue of the listener is full
         return False
     return True

@@ -71,6 +71,6 @@ def _is_local(address: _Address) -> bool:
     with socket.socket(family, socket.SOCK_DGRAM) as trial:
         try:
             trial.connect(socket_address(str(address), _DISCARD))
-        except OSError:
+        except OSError:  # no route there: not one of ours
             return False
         return _plain(trial.getsockname()[0]) == address

@@ -67,7 +67,7 @@ def address_towards(target: str) -> str | None:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(socket_address(target, _DISCARD_PORT))
-        except OSError:
+        except OSError:  # no route there
             return None
         address: str = probe.getsockname()[0]
         return address

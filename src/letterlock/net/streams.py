@@ -60,9 +60,9 @@ class TcpStream:
             return True
         try:
             self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
+        except BlockingIOError:  # nothing has come: what is hoped for
             return True
-        except OSError:
+        except OSError:  # it has ended, or was reset
             return False
         return False
 
@@ -70,7 +70,7 @@ class TcpStream:
         """Some octets, at most `max_octets`; b"" at the end. Raises OSError."""
         self._refuse_if_dropped()
         if not self._drained:
-            with suppress(BlockingIOError):
+            with suppress(BlockingIOError):  # nothing has come yet
                 return self._received(self._socket.recv(max_octets), max_octets)
         return await self._next(max_octets)
 
@@ -115,7 +115,7 @@ class TcpStream:
             return
         try:
             data = self._received(self._socket.recv(self._wanted), self._wanted)
-        except BlockingIOError:
+        except BlockingIOError:  # woken for nothing
             return
         except OSError as error:
             waiting.set_exception(error)
@@ -145,7 +145,7 @@ class TcpStream:
             return b""
         try:
             sent = self._socket.send(data)
-        except BlockingIOError:
+        except BlockingIOError:  # the kernel's buffer is full
             return data
         return b"" if sent == len(data) else data[sent:]
 
@@ -168,7 +168,7 @@ class TcpStream:
         and the peer would lose our last reply.
         """
         if not self._dropped:
-            with suppress(OSError):
+            with suppress(OSError):  # the other side may have gone first
                 self._socket.shutdown(socket.SHUT_WR)
                 self._discard()
         self.abort()
@@ -184,11 +184,11 @@ class TcpStream:
         if not self._writing:
             self._socket.close()
             return
-        with suppress(OSError):
+        with suppress(OSError):  # the peer has gone already
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the waiting writer, who closes
 
     def _discard(self) -> None:
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError):  # nothing unread is left
             for _ in range(MAX_DISCARDED_OCTETS // _DISCARD_STEP_OCTETS):
                 if not self._socket.recv(_DISCARD_STEP_OCTETS):
                     return

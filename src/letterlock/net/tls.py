@@ -113,7 +113,7 @@ class TlsStream:
             if self._records.idle > MAX_IDLE_RECORDS:
                 raise TlsBroken("the peer sends TLS records without data, more than a session needs") from None
             return None
-        except SSL.ZeroReturnError:
+        except SSL.ZeroReturnError:  # close_notify: the peer has ended TLS in order
             return b""
         except SSL.Error as error:
             raise TlsBroken(say(error)) from None
@@ -298,7 +298,7 @@ def _produced(connection: SSL.Connection, at_most: int = _REPLY_OCTETS) -> bytes
     while True:
         try:
             pieces.append(connection.bio_read(at_most))
-        except SSL.WantReadError:
+        except SSL.WantReadError:  # OpenSSL has nothing more
             break
         if len(pieces[-1]) < at_most:
             break
@@ -438,7 +438,7 @@ def file_states(*paths: Path) -> tuple[FileState, ...]:
 def _file_state(path: Path) -> FileState:
     try:
         found = path.stat()
-    except OSError:
+    except OSError:  # a file that is gone is another state, too
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 

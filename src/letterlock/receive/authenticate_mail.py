@@ -145,7 +145,7 @@ class AuthenticateMail:
             return None
         try:
             message = draft.parsed()
-        except OversizedHeader:
+        except OversizedHeader:  # what cannot be judged is refused, not let through
             return OVERSIZED
         requests = _requests(facts, draft, self._hostname)
         async with self._slots:
@@ -194,7 +194,7 @@ class RemoveForgedResults:
         """Change the draft's header section."""
         try:
             remove_forged(draft, self._own)
-        except OversizedHeader:
+        except OversizedHeader:  # as above: a forged field might be in it
             return OVERSIZED
         return None
 

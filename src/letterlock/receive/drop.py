@@ -99,7 +99,7 @@ class DropCollector:
         try:
             while not self._stopping.is_set():
                 again = await self.collect()
-                with suppress(TimeoutError):
+                with suppress(TimeoutError):  # the usual case: nobody stops it
                     async with asyncio.timeout(0 if again else POLL_SECONDS):
                         await self._stopping.wait()
         finally:

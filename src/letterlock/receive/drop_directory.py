@@ -62,7 +62,7 @@ class Dropped:
 
 def close_drop_directory(path: Path) -> None:
     """Let nobody leave anything there any more, if there is such a directory of ours."""
-    with ExitStack() as opened, suppress(OSError):
+    with ExitStack() as opened, suppress(OSError):  # there is none, or it is not ours to change
         directory = _opened(path, None, opened)
         if os.fstat(directory).st_uid == os.geteuid():
             os.fchmod(directory, CLOSED_MODE)
@@ -96,7 +96,7 @@ class DropDirectory:
             raise DropUnusable(f"drop directory {path}: {why}") from None
 
     def _own(self, name: str) -> int:
-        with suppress(FileExistsError):
+        with suppress(FileExistsError):  # the usual case
             os.mkdir(name, CLOSED_MODE, dir_fd=self._directory)
         return _opened(name, self._directory, self._opened)
 
@@ -152,7 +152,7 @@ class DropDirectory:
 
     def _remove_if_old(self, entry: "os.DirEntry[str]", now: float) -> None:
         """By its last change, which nobody can set."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # its sender finished, or removed it
             if now - entry.stat(follow_symlinks=False).st_ctime > UNFINISHED_SECONDS:
                 self._remove(entry.name)
 
@@ -196,7 +196,7 @@ class DropDirectory:
 
     def finish(self, message_id: str) -> None:
         """Remove what was taken, durably. Raises OSError."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # after a crash it may be gone already
             os.unlink(message_id, dir_fd=self._taken)
         os.fsync(self._taken)
 
@@ -216,5 +216,5 @@ class DropDirectory:
         try:
             os.unlink(name, dir_fd=self._directory)
         except IsADirectoryError:
-            with suppress(OSError):
+            with suppress(OSError):  # not empty: see above
                 os.rmdir(name, dir_fd=self._directory)

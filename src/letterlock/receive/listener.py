@@ -253,7 +253,7 @@ class Listener:
 def _turn_away(connection: socket.socket, stream: TcpStream, reply: Reply, counts: SessionCounts) -> None:
     """Say why, if it can be said at once, and close: whom we have no room for, we do not wait for."""
     SessionJournal(stream.peer, counts).rejected("CONNECT", reply)
-    with suppress(OSError):
+    with suppress(OSError):  # it has gone already
         connection.send(f"{reply}\r\n".encode("ascii"))
         connection.shutdown(socket.SHUT_WR)
     stream.abort()

@@ -89,7 +89,7 @@ class LocalSite:
         """What an SRS address stands for; one that cannot be reversed stays, and the next hop refuses it."""
         try:
             return recipient if self.srs is None else self.srs.reverse(recipient, now)
-        except NotOurs:
+        except NotOurs:  # a forged or an old one
             return recipient
 
     def _add_members(

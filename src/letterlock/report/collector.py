@@ -179,7 +179,7 @@ class ResultSocket:
         for _ in range(MAX_AT_ONCE):
             try:
                 data = self._socket.recv(MAX_DATAGRAM_OCTETS)
-            except BlockingIOError:
+            except BlockingIOError:  # all is read
                 return
             except OSError as error:
                 log.warning("%s: %s", self._path, error.strerror)
@@ -195,7 +195,7 @@ class ResultSocket:
         asyncio.get_running_loop().remove_reader(self._socket)
         self.read()
         self._socket.close()
-        with suppress(OSError):
+        with suppress(OSError):  # somebody else has removed it, or its folder
             if stat.S_ISSOCK(self._path.lstat().st_mode):
                 self._path.unlink()
 

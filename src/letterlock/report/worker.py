@@ -89,7 +89,7 @@ class Reporter:
         while not self._stopping:
             self._woken.clear()
             if not await self.report_due():
-                with suppress(TimeoutError):
+                with suppress(TimeoutError):  # the usual case: nothing wakes it
                     async with asyncio.timeout(PAUSE_SECONDS):
                         await self._woken.wait()
 
@@ -187,7 +187,7 @@ class Reporter:
         """The content; nothing when it is damaged (its sender is notified all the same) or the message gone."""
         try:
             return await self._store.body(message_id)
-        except KeyError:
+        except KeyError:  # it has left the queue meanwhile
             return b""
 
 

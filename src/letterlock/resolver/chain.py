@@ -252,7 +252,7 @@ class Chain(Inquiry):
         for reply in proofs[:MAX_PROOFS]:
             try:
                 return (yield from self._undelegated(parent, name, reply))
-            except Stuck:
+            except Stuck:  # that one proves nothing; the next may
                 continue
         return None
 

@@ -192,7 +192,7 @@ def _wildcard(encloser: dns.name.Name) -> dns.name.Name | None:
     """`*.encloser`, or None when that is too long to be a name, and so cannot exist."""
     try:
         return known((b"*", *encloser.labels))
-    except dns.name.NameTooLong:
+    except dns.name.NameTooLong:  # RFC 4592 section 2.1.1: a name has 255 octets at most
         return None
 
 

@@ -213,7 +213,7 @@ class Lookup(Chain):
         """Whether it is proven that a name is in no signed zone."""
         try:
             return not isinstance((yield from self._walk(name)), Secure)
-        except Stuck:
+        except Stuck:  # not proven, whatever the reason
             return False
 
     def _denied(
@@ -273,7 +273,7 @@ class Lookup(Chain):
             return denying
         try:
             yield from self._validated_in(soa, zone)
-        except Stuck:
+        except Stuck:  # the denial holds without it
             return denying
         return [soa, *denying]
 

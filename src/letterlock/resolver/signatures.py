@@ -156,6 +156,7 @@ def _cached_check(key: DNSKEY, signature: bytes, data: bytes) -> bool:
     try:
         public_key.verify(signature, data)
     except (cryptography.exceptions.InvalidSignature, ValueError):
+        # fails closed: what cannot be checked proves nothing
         return False
     return True
 
@@ -168,6 +169,7 @@ def _public_key(key: DNSKEY) -> GenericPublicKey | None:
     try:
         return dns.dnssecalgs.get_algorithm_cls_from_dnskey(key).public_cls.from_dnskey(key)
     except (ValueError, IndexError, dns.exception.DNSException):
+        # fails closed: a key that cannot be read signs nothing
         return None
 
 
@@ -202,6 +204,7 @@ def digest_matches(zone: dns.name.Name, key: DNSKEY, ds: DS) -> bool:
     try:
         made = dns.dnssec.make_ds(zone, key, dns.dnssectypes.DSDigest(ds.digest_type), validating=True)
     except (dns.exception.DNSException, ValueError):
+        # an unknown digest: the record speaks of no key (RFC 4035 section 5.2)
         return False
     return bool(made.digest == ds.digest)
 

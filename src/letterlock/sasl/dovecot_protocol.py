@@ -181,6 +181,6 @@ def _data(text: str) -> bytes:
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
-    except ValueError:
+    except ValueError:  # a path, or a name
         return False
     return True

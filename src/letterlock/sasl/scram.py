@@ -54,6 +54,7 @@ class ScramCredential:
         except binascii.Error:
             raise BadCredential("a SCRAM-SHA-256 credential with malformed base64") from None
         iterations = int(found[1])
+        # octets of SHA-256
         if len(stored) != 32 or len(server) != 32 or not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
             raise BadCredential("a SCRAM-SHA-256 credential with other lengths or iterations than the standard's")
         return cls(iterations, salt, stored, server)

@@ -184,7 +184,7 @@ class Deliverer:
                 while not self._stopping:
                     self._woken.clear()
                     pause = await self._fill()
-                    with suppress(TimeoutError):
+                    with suppress(TimeoutError):  # nothing woke it: it is time for the next look
                         async with asyncio.timeout(pause):
                             await self._woken.wait()
             await self._ended.wait()

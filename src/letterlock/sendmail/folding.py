@@ -105,7 +105,7 @@ def _character_boundary(line: bytes) -> int:
 
 def _utf8_boundary(line: bytes) -> int:
     at = MAX_LINE_OCTETS
-    while at > MAX_LINE_OCTETS - 4 and line[at] & 0xC0 == 0x80:
+    while at > MAX_LINE_OCTETS - 4 and line[at] & 0xC0 == 0x80:  # inside a character of UTF-8 (RFC 3629 section 3)
         at -= 1
     return at if line[at] & 0xC0 != 0x80 else MAX_LINE_OCTETS  # no UTF-8: anywhere
 

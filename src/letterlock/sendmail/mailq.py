@@ -72,7 +72,7 @@ def main() -> int:
     except Failure as failure:
         sys.stderr.write(f"letterlock-mailq: {failure}\n")
         return failure.status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # the user had seen enough
         return TEMPFAIL
 
 
@@ -172,7 +172,7 @@ def _is_served(directory: str) -> bool:
     try:
         connection.settimeout(TIMEOUT_SECONDS)
         connection.connect(os.path.join(directory, CONTROL_SOCKET))
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, ConnectionRefusedError):  # nobody is there
         return False
     except OSError:  # asked again, it says what is wrong
         return True

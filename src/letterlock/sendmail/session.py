@@ -54,7 +54,7 @@ class SubmissionSession:
         """Take leave. What goes wrong now no longer matters: the message is settled."""
         try:
             self.command("QUIT")
-        except (Lost, Failure):
+        except (Lost, Failure):  # see above
             return
 
     def close(self) -> None:

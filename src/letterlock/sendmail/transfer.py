@@ -180,4 +180,5 @@ def _failure(reply: ServerReply, otherwise: int) -> Failure:
     for start, meaning in (("5.1.", NOUSER), ("5.6.", DATAERR), ("5.3.4", DATAERR), ("5.7.", NOPERM)):
         if status.startswith(start):
             return Failure(meaning, text)
+    # RFC 5321 section 4.2.3: the message is too large
     return Failure(DATAERR if reply.code == 552 else otherwise, text)

@@ -347,7 +347,7 @@ class SmtpClient:
             case Step.STARTTLS:
                 return [self._answer_tls(reply)]
             case Step.AUTH:
-                self.state = ClientState.CHALLENGED if reply.code == 334 else _READY
+                self.state = ClientState.CHALLENGED if reply.code == 334 else _READY  # RFC 4954 section 6
                 return [LoginAnswered(reply)]
         self.state = _CLOSED
         return [QuitAnswered(reply)]

@@ -70,7 +70,7 @@ def parse_capabilities(lines: tuple[str, ...], ignored: frozenset[str] = frozens
 
 def _size(parameters: Sequence[str]) -> int:
     text = parameters[0] if parameters else "0"
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0  # RFC 1870 section 3: 20 digits
 
 
 class TlsGoAhead(StrEnum):

@@ -42,7 +42,7 @@ class Input:
         end = self.octets.find(b"\n", 0, self._max_command_octets)
         if end < 0:
             return self._unfinished()
-        if end == 0 or self.octets[end - 1] != 0x0D:
+        if end == 0 or self.octets[end - 1] != 0x0D:  # CR
             return LineFault.BARE_LINE_END
         line = bytes(self.octets[: end - 1])
         del self.octets[: end + 1]

@@ -37,7 +37,7 @@ class NetstringReader:
             end = colon + 1 + length
             if colon < 0 or len(data) <= end:
                 break
-            if data[end] != 0x2C:
+            if data[end] != 0x2C:  # a comma
                 raise BadNetstring("no comma after the content")
             whole.append(data[colon + 1 : end])
             at = end + 1

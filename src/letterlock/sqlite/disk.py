@@ -66,7 +66,7 @@ class Reserve:
 
     def hold(self) -> bool:
         """Take as much as there is; whether it is whole."""
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):  # a full or broken disk: what is missing is seen by its size
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 step = self._octets - os.fstat(descriptor).st_size
@@ -79,7 +79,7 @@ class Reserve:
 
     def make_way(self) -> None:
         """Before a start: give everything up if that takes more than there is."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # its room cannot be read: a full disk shows itself soon enough
             if free_octets(self._path.parent) < 2 * LAST_OCTETS:
                 self.give_up(all_of_it=True)
 
@@ -101,7 +101,7 @@ class Reserve:
     def _held(self) -> int:
         try:
             return self._path.stat().st_size
-        except OSError:
+        except OSError:  # there is no reserve
             return 0
 
 
@@ -147,7 +147,7 @@ class Disk:
 
         The reserve is not for contents: what is half written would only be in the way of everything else.
         """
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # its room cannot be read: the write itself finds out
             if free_octets(self.directory) < (COPIES - 1) * octets + LAST_OCTETS:
                 raise StoreFull("the disk with the queue is full")
 

@@ -178,7 +178,7 @@ class Writer:
 
     def write_back(self) -> None:
         """Write the log back into the database, if there is room for that; the log's own room is then used again."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error):  # it is only tidying: a later one succeeds
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     # --- in either ---------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class Writer:
             self._begun = True
             for piece in group:
                 self._try(piece)
-        except sqlite3.Error as error:
+        except sqlite3.Error as error:  # the caller ends the transaction, and tells each of the group
             return error
         return None
 

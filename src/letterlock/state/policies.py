@@ -167,7 +167,7 @@ def _holds(row: _Row | None, expected: KnownPolicy | None) -> bool:
         return expected is None
     try:
         return _known(row) == expected
-    except DamagedPolicy:
+    except DamagedPolicy:  # a damaged row is nobody's newer one: replace it
         return True
 
 

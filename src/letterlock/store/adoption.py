@@ -77,7 +77,7 @@ class Adopter:
     async def keep_trying(self, taken: Callable[[], None]) -> None:
         """Try again what could not be taken over, until `stop`; `taken` is called when messages came."""
         while self._problems and not self._stopping.is_set():
-            with suppress(TimeoutError):
+            with suppress(TimeoutError):  # the usual case: nobody stops it
                 async with asyncio.timeout(RETRY_SECONDS):
                     await self._stopping.wait()
             if not self._stopping.is_set() and await self.adopt():

@@ -112,7 +112,7 @@ def _blob(row: Row) -> bytes:
 def _opened(content: bytes, message_id: str, seal: ContentSeal) -> bytes:
     try:
         return seal.open(message_id, content)
-    except Damaged:
+    except Damaged:  # damaged data is compared as it is
         return content
 
 
@@ -120,7 +120,7 @@ def _resealed(content: bytes, old: str, new: str, seal: ContentSeal) -> bytes:
     """Damaged data stays damaged: no other id makes it readable."""
     try:
         return seal.close(new, seal.open(old, content))
-    except Damaged:
+    except Damaged:  # see above
         return content
 
 

@@ -416,7 +416,7 @@ class Tails:
     def clear(self) -> None:
         """Remove all of it, for the queue is gone; what is not ours stays. Raises OSError."""
         self.sweep(())
-        with suppress(OSError):
+        with suppress(OSError):  # not empty: see above
             self.folder.rmdir()
 
 

@@ -132,6 +132,6 @@ def _states(paths: tuple[Path, ...]) -> _State:
 def _state(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
-    except OSError:
+    except OSError:  # a file that is gone is another state, too: the reader says what is wrong
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -22,6 +22,6 @@ class SystemUsers:
 def _find(name: str) -> Entry | None:
     try:
         pwd.getpwnam(name)
-    except KeyError:
+    except KeyError:  # no such user
         return None
     return ()

@@ -57,5 +57,5 @@ def table_text(path: str) -> str | None:
     """A table in text form; None: it cannot be read."""
     try:
         return read_text(Path(path))
-    except OSError:
+    except OSError:  # the caller reports it with the rule that names it
         return None

@@ -343,6 +343,7 @@ class SmtpdTranslator:
         given = statement.after("port") or ("smtps" if "smtps" in words else "25")
         port = int(given) if given.isdigit() else _PORTS.get(given, 25)
         loopback = all(each in ("127.0.0.1", "::1") for each in known)
+        # the ports of RFC 8314 section 7.3 and RFC 6409 section 3.1
         role = "submissions" if users and port == 465 else "submission" if users and port == 587 else None
         role = role or ("mx" if self.public and not loopback else "relay")
         section = f"[listener]#{statement.place}"

@@ -45,7 +45,7 @@ def parse_line(line: str, now: float) -> LogLine | None:
 def _parse_json(line: str) -> LogLine | None:
     try:
         values = json.loads(line)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # not a line of ours, or cut off: it is shown as it is
         return None
     match values:
         case {"time": float() | int() as at, "program": str(program), "message": str(text)}:
@@ -70,7 +70,7 @@ def _from_journal(at: float, message: object, values: dict[str, Any]) -> LogLine
 def _iso_time(stamp: str) -> float | None:
     try:
         return datetime.fromisoformat(stamp).timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError):  # as above
         return None
 
 

@@ -78,7 +78,7 @@ def _key(der: bytes) -> str:
     """The kind and the size of a certificate's key."""
     try:
         key = parse_certificate(der).public_key()
-    except (UnsupportedAlgorithm, ValueError):
+    except (UnsupportedAlgorithm, ValueError):  # by a curve or an encoding that the library has not
         return "of a kind that is not known here"
     match key:
         case rsa.RSAPublicKey():

@@ -120,7 +120,7 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _drop(part: Path) -> None:
-    with suppress(OSError):
+    with suppress(OSError):  # what made it fail is reported, not this
         part.unlink(missing_ok=True)
 
 

@@ -124,7 +124,7 @@ def _sender(text: str) -> str:
     """A sender as the queue has it: domains in A-labels, without brackets."""
     bare = text if text == "<>" else text.removeprefix("<").removesuffix(">")
     local, at, domain = bare.rpartition("@")
-    with suppress(InvalidAddress):
+    with suppress(InvalidAddress):  # perhaps only its local part cannot be parsed: see below
         return str(parse_mailbox(bare))
     try:
         return local + at + parse_mailbox(f"x@{domain}").domain

@@ -139,7 +139,7 @@ def _own_addresses() -> tuple[str, ...]:
     """The addresses from which this machine reaches others: the kernel knows them without sending anything."""
     found = []
     for family, outside in _OUTSIDE.items():
-        with suppress(OSError), closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
+        with suppress(OSError), closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:  # no route by this family
             probe.connect((outside, 9))
             found.append(str(probe.getsockname()[0]))
     return tuple(found)

@@ -186,12 +186,13 @@ async def _feed(process: asyncio.subprocess.Process, pieces: Iterator[bytes]) ->
     writer = process.stdin
     if writer is None:
         raise AssertionError("its standard input is a pipe")
+    # it has closed its input; its exit status says how it went
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         while piece := await asyncio.to_thread(next, pieces, b""):
             writer.write(piece)
             await writer.drain()
     writer.close()
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as above
         await writer.wait_closed()
     return ""
 
@@ -217,7 +218,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(GRACE_SECONDS):
             await process.wait()
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
             process.kill()
 
 

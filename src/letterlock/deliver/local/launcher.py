@@ -111,11 +111,11 @@ def _kill_all() -> None:
         for pid in children:
             try:
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
+            except ProcessLookupError:  # it has just ended
                 continue
         try:
             os.waitpid(-1, 0)
-        except ChildProcessError:
+        except ChildProcessError:  # no child is left
             return
 
 
@@ -174,7 +174,7 @@ def _hide(private: list[str]) -> None:
     for path in _allowed("/", hidden):
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
+        except OSError:  # not there, or closed to us: then the command cannot use it either
             continue
         is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         rule = _PathBeneath(rights if is_directory else rights & FILE_RIGHTS, descriptor)

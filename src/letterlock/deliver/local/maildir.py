@@ -281,7 +281,7 @@ def _enter(name: str, parent: int, *, create: bool) -> int:
         if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, f"{name} is a symbolic link, which is not followed") from None
         raise
-    with suppress(FileExistsError):
+    with suppress(FileExistsError):  # another delivery was faster
         os.mkdir(name, 0o700, dir_fd=parent)
         os.fsync(parent)
     return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)

@@ -79,7 +79,7 @@ def _arc_fields(message: Message) -> tuple[Field, ...]:
 def _readable_instance(field: Field) -> int:
     try:
         return instance_of(field)
-    except UnusableSignature:
+    except UnusableSignature:  # fields without a readable number count for nothing
         return 0
 
 

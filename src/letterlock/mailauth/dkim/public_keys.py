@@ -42,7 +42,7 @@ class PublicKey:
                 self.key.verify(signature, digest, padding.PKCS1v15(), Prehashed(SHA256()))
             else:
                 self.key.verify(signature, digest)
-        except InvalidSignature:
+        except InvalidSignature:  # the usual way to say no
             return False
         return True
 

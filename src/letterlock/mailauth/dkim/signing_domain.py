@@ -40,6 +40,6 @@ def _domain_in(value: bytes) -> str | None:
         return None
     try:
         found = {normalise(domain.strip().decode()) for domain in _ANGLE.findall(text) or _BARE.findall(text)}
-    except (InvalidName, UnicodeDecodeError):
+    except (InvalidName, UnicodeDecodeError):  # nobody's domain: no key of ours is for it
         return None
     return found.pop() if len(found) == 1 else None

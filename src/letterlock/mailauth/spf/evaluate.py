@@ -303,7 +303,7 @@ class _Check:
         text = texts[0].decode("latin-1")
         try:
             check_explanation(text)
-        except InvalidMacro:
+        except InvalidMacro:  # an explanation is for people, and decides nothing
             return None
         return expand(text, (yield from self._values(text, domain)))[:MAX_EXPLANATION_CHARACTERS]
 

@@ -86,5 +86,5 @@ def a_label_name(domain: str) -> str:
         return domain.removesuffix(".")
     try:
         return normalise(domain)
-    except InvalidName:
+    except InvalidName:  # the check finds that it has no record (section 4.3)
         return domain

@@ -206,6 +206,6 @@ class _Connection:
         self._retire()
         self._reading.cancel()
         await asyncio.wait({self._reading})
-        with suppress(OSError, TimeoutError):
+        with suppress(OSError, TimeoutError):  # the other side may have gone first
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._writer.wait_closed()

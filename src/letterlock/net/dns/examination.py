@@ -133,6 +133,6 @@ async def _probe(
             reply = read_frames(await exchange(query.to_wire(), tcp))
             if reply.flags & dns.flags.TC and not tcp:
                 reply = read_frames(await exchange(query.to_wire(), True))
-    except (OSError, Unreadable):
+    except (OSError, Unreadable):  # that it says nothing usable is the finding
         return None
     return reply

@@ -57,7 +57,7 @@ def mix_case(query: bytes, random_bits: Callable[[int], int]) -> bytes:
 
 
 def _letter(octet: int) -> bool:
-    return 0x41 <= octet & 0xDF <= 0x5A
+    return 0x41 <= octet & 0xDF <= 0x5A  # A to Z, and a to z without the bit of the case
 
 
 def restored(reply: bytes, query: bytes) -> bytes:

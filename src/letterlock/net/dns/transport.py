@@ -126,7 +126,7 @@ class UpstreamTransport:
 
     async def _ask_for_the_root(self) -> None:
         query = secrets.token_bytes(2) + _ROOT_SERVERS
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # who waits has a deadline of their own
             async with asyncio.timeout(self._timeout_seconds):
                 await asyncio.gather(
                     *(self._try(each, query, tcp=False) for each in self._standings), return_exceptions=True

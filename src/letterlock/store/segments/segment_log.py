@@ -239,7 +239,7 @@ class SegmentLog:
                 segment.prepared = _prepare(segment.descriptor, at)
             os.fdatasync(segment.descriptor)
         except OSError:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the first error is the one that counts
                 os.ftruncate(segment.descriptor, segment.size)  # it was never acknowledged to a client
             raise
         segment.size, segment.bad = at, False
@@ -283,7 +283,7 @@ def _prepare(descriptor: int, at: int) -> int:
     """Put zeros behind what was written; up to where. A disk that has no room for them may have some for records."""
     try:
         return at + os.pwrite(descriptor, _ZEROS, at)
-    except OSError:
+    except OSError:  # see above
         return at
 
 

@@ -178,7 +178,7 @@ class SegmentStore:
         finally:
             fresh.end_failed(next_hop)
         if fresh.moving is not None:
-            with suppress(StoreFailed):
+            with suppress(StoreFailed):  # moving failed: it is tried again, and what matters here is that it is over
                 await asyncio.shield(fresh.moving)
         if not fresh.behind:
             fresh.leases.pop(next_hop, None)
