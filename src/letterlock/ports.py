@@ -90,7 +90,7 @@ class Rates(Protocol):
         """Count a cost for a key in any case, up to `most`: how much is counted then. It is forgotten evenly."""
 
     def counted(self, key: str, most: float, seconds: float, now: float) -> float:
-        """How much is counted for a key."""
+        """How much is counted for a key at `now`, where `most` may be counted in `seconds`."""
 
     def forget(self, key: str) -> None:
         """Nothing is counted for a key any more."""

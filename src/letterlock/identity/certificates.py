@@ -89,7 +89,7 @@ def _parse_small(der: bytes) -> x509.Certificate:
 
 
 def read_certificate(der: bytes) -> x509.Certificate:
-    """As `parse_certificate`, for one that is looked at once: it is not remembered."""
+    """As `parse_certificate`, for one that is looked at once: it is not remembered. Raises InvalidCertificate."""
     certificate = _load(der)
     _refuse_long_names(certificate)
     try:

@@ -77,7 +77,7 @@ class RateFile:
         return (until - now) * most / seconds
 
     def counted(self, key: str, most: float, seconds: float, now: float) -> float:
-        """How much is counted for a key."""
+        """How much is counted for a key at `now`, where `most` may be counted in `seconds`."""
         mark, start = self._place(key)
         with self._locked(start, _SET_OCTETS):
             _, until = self._find(start, mark)
