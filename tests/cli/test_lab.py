@@ -30,7 +30,7 @@ async def run(*arguments: str) -> tuple[int, str, str]:
     return ended.status, ended.out.decode(), ended.err.decode()
 
 
-SOME = ("starttls-stripped", "tlsa-expired", "mta-sts-mode-none", "dane-host-cut", "none")
+SOME = ("starttls-stripped", "tlsa-expired", "mta-sts-mode-none", "implicit-left-open", "dane-host-cut", "none")
 
 
 @pytest.mark.slow

@@ -24,10 +24,9 @@ from letterlock.companion.deciding import Decided, decide
 from letterlock.companion.options import PolicyServerOptions
 from letterlock.companion.policy_door import PolicyDoor
 from letterlock.companion.postfix_policy import NotDemanded, NotFoundOut, PolicyAnswer
-from letterlock.config import load
 from letterlock.lab.box import Box, running_box
 from letterlock.lab.scenarios import Attack, SiteProtection
-from letterlock.lab.subject import ObservedState, Subject, see_policies, write_config
+from letterlock.lab.subject import ObservedState, Subject, lab_options, see_policies, write_config
 from letterlock.mtasts import Known, Mode
 from letterlock.policy.evidence import TargetHost
 from letterlock.resolver.answer import Answer, LookupFailure
@@ -163,7 +162,7 @@ async def lined_up(attack: Attack, setups: tuple[Setup, ...] = tuple(Setup), *, 
         text = config.read_text().replace("[resolver]\n", f'[resolver]\nlisten = ["{net}.1:53"]\n')
         config.write_text(f'{text}\n[policy_server]\nlisten = ["{net}.1:0"]\nrelay = "smtp:{_relay(box)}"\n')
         await see_policies(box, config)
-        server = await stack.enter_async_context(app.running(load(config)))
+        server = await stack.enter_async_context(app.running(lab_options(config, box)))
         places = {Setup.BOTH: server.doors.policy.places[0]}
         places[Setup.STAND_IN] = await stack.enter_async_context(_policy_door(server, box, stand_in=True))
         places[Setup.POLICY] = await stack.enter_async_context(_policy_door(server, box, stand_in=False))

@@ -10,6 +10,7 @@ from letterlock.lab.theory import TheoryError, expected, read, story, theory, ti
 from letterlock.policy.reasons import all_codes
 
 DANE = (SiteProtection.DANE_EE, SiteProtection.DANE_TA, SiteProtection.DANE_AND_STS)
+AT_ANOTHER_PORT = tuple(each for each in Attack if each.startswith("implicit-"))
 MADE_BY_THE_DOMAIN = (Attack.NONE, Attack.COMMANDS_INJECTED, Attack.EXPIRED_GENUINE)  # nobody has to be stopped
 SEVERITY = list(Exposure)
 _SECTION = re.compile(r"\bRFC \d{4,5} sections? \d")
@@ -85,8 +86,23 @@ def test_rfc7672_dane_delivers_nothing_unauthenticated_under_attack() -> None:
     for attack in set(Attack) - {Attack.TLSA_UNUSABLE}:
         for protection in DANE:
             assert expected(attack, protection).outcome in (TrialOutcome.HELD, TrialOutcome.AUTHENTICATED)
-            if attack not in MADE_BY_THE_DOMAIN:
+            if attack not in MADE_BY_THE_DOMAIN + AT_ANOTHER_PORT:
                 assert expected(attack, protection).outcome is TrialOutcome.HELD
+
+
+def test_rfc8314_7_3_what_happens_at_the_announced_port_never_lowers_what_must_hold() -> None:
+    """Where only that port is attacked, mail goes to the usual one as in peace; where both are, as if it were not."""
+    both = {
+        Attack.IMPLICIT_BLOCKED_TOO: Attack.STARTTLS_STRIPPED,
+        Attack.IMPLICIT_BOUGHT: Attack.BOUGHT_CERTIFICATE,
+    }
+    for attack in set(AT_ANOTHER_PORT) - {Attack.IMPLICIT_LEFT_OPEN}:
+        for protection in set(SiteProtection) - {SiteProtection.OWN_CA}:  # its route knows no other port
+            assert expected(attack, protection) == expected(both.get(attack, Attack.NONE), protection)
+    for protection in SiteProtection:
+        outcome = expected(Attack.IMPLICIT_LEFT_OPEN, protection).outcome
+        announced = protection in DANE or protection in (SiteProtection.OWN_CA, SiteProtection.REQUIRETLS)
+        assert outcome is TrialOutcome.AUTHENTICATED or not announced
 
 
 def test_rfc7672_1_3_2_the_honest_rows_stay() -> None:
@@ -105,6 +121,7 @@ def test_rfc8461_10_what_mta_sts_does_not_stop_is_a_public_authority_that_certif
         Attack.BOUGHT_CERTIFICATE,
         Attack.STS_MODE_NONE,
         Attack.STS_OTHER_POLICY,
+        Attack.IMPLICIT_BOUGHT,
         Attack.ADDRESS_HIJACKED,
     }
     read_first = {attack for attack in Attack if expected(attack, SiteProtection.STS_FIRST).readable}

@@ -18,13 +18,29 @@ from dns.rdatatype import RdataType
 from letterlock.lab import attackers, cutters
 from letterlock.lab import dns_attackers as lies
 from letterlock.lab.dns_server import Answerer
+from letterlock.lab.implicit_attackers import (
+    ImplicitCutter,
+    ImplicitMailServer,
+    NoAnswer,
+    SilentPort,
+    SubmissionServer,
+)
 from letterlock.lab.issuing import Credential, expired_twin, issue
 from letterlock.lab.loopback import Berths
 from letterlock.lab.mail_server import MailServer
 from letterlock.lab.policy_server import PATH, PolicyServer
 from letterlock.lab.raw_smtp import Tell, Wire
 from letterlock.lab.scenarios import Attack
-from letterlock.lab.world import ATTACKER_BERTH, ATTACKER_HOST, SIGNED, Site, World, policy
+from letterlock.lab.world import (
+    ATTACKER_BERTH,
+    ATTACKER_HOST,
+    ROUTED,
+    SIGNED,
+    SRV_LABELS,
+    Site,
+    World,
+    policy,
+)
 
 _NEW_ID = "20261124"  # chosen: any other id than the one that is true
 
@@ -63,12 +79,14 @@ class Arms:
     """The parts of an attack; None: everybody is honest there.
 
     `second`: who answers at the second MX host of the domain that has one; None: as at the first. `unusable_tlsa`: the
-    domains themselves publish such records. `twice`: the message is sent once before the one that counts.
+    domains themselves publish such records. `implicit`: who answers at the port for implicit TLS, which the domains
+    announce then; None: they do not. `twice`: the message is sent once before the one that counts.
     `towards_us`: who is on the path between a client and the server under test as well, at an address and port.
     """
 
     front: MakeFront | None = None
     second: MakeFront | None = None
+    implicit: MakeFront | NoAnswer | None = None
     policy: MakePolicyFront | None = None
     dns: MakeLies | None = None
     unusable_tlsa: bool = False
@@ -119,6 +137,32 @@ def _genuine_but_expired(field: Battlefield, site: Site, honest: MailServer) -> 
     """The honest server itself, with the same mailbox."""
     shown = expired_twin(site.credential, field.world.authority_of(site.protection), *site.hosts)
     return replace(honest, context=shown.server_context(field.directory))
+
+
+def _implicit(kind: type[MailServer], credential: Callable[[World, Site], Credential] | None = None) -> MakeFront:
+    """A server at the port for implicit TLS: the honest one, with its mailbox, or one with another certificate."""
+
+    def make(field: Battlefield, site: Site, honest: MailServer) -> Front:
+        if credential is None:
+            return kind(honest.host, honest.context, honest.tell, honest.mailbox)
+        return kind(site.host, credential(field.world, site).server_context(field.directory), field.tell)
+
+    return make
+
+
+def _submission(field: Battlefield, site: Site, honest: MailServer) -> Front:
+    """The port that is announced wants a login; the one that the operator's route names does not."""
+    kind = ImplicitMailServer if site.protection in ROUTED else SubmissionServer
+    return _implicit(kind)(field, site, honest)
+
+
+def _implicit_cutter(field: Battlefield, site: Site, _honest: MailServer) -> Front:
+    address, _ = field.honest_address(site)
+    return ImplicitCutter(address, field.berths.implicit_port, field.tell)
+
+
+def _silent(field: Battlefield, _site: Site, _honest: MailServer) -> Front:
+    return SilentPort(field.tell)
 
 
 def _cut(field: Battlefield, _site: Site, _honest: MailServer) -> Front:
@@ -202,6 +246,24 @@ def _tlsa_of_attacker(field: Battlefield, site: Site) -> Mapping[lies.Question, 
     return {(owner, RdataType.TLSA): rdata for owner in owners}
 
 
+def _srv_of_implicit(field: Battlefield, site: Site) -> Mapping[lies.Question, str]:
+    owner = dns.name.from_text(f"{SRV_LABELS}.{site.domain}")
+    return {(owner, RdataType.SRV): f"0 1 {field.berths.implicit_port} {site.host}."}
+
+
+def _implicit_tlsa_of_attacker(field: Battlefield, site: Site) -> Mapping[lies.Question, str]:
+    rdata = field.world.impostor_credentials[site.protection].tlsa_end_entity()
+    owners = (dns.name.from_text(f"_{field.berths.implicit_port}._tcp.{host}") for host in site.hosts)
+    return {(owner, RdataType.TLSA): rdata for owner in owners}
+
+
+def _implicit_hidden(field: Battlefield) -> Answerer:
+    sites = field.world.sites.values()
+    srv = (f"{SRV_LABELS}.{site.domain}" for site in sites)
+    tlsa = (f"_{field.berths.implicit_port}._tcp.{host}" for site in sites for host in site.hosts)
+    return lies.deny(field.world.names.answer, lies.about(*srv, *tlsa))
+
+
 def _without_mx(lie: Callable[[lies.Honest, Callable[[lies.Question], bool]], Answerer]) -> MakeLies:
     """The MX records cannot be had, and the domain has an address of the attacker's."""
 
@@ -264,6 +326,8 @@ def _sts_record_failing(field: Battlefield) -> Answerer:
 
 
 _SELF_SIGNED = _impostor(_self_made)
+_IMPLICIT_SELF_SIGNED = _implicit(ImplicitMailServer, _self_made)
+_IMPLICIT_HONEST = _implicit(ImplicitMailServer)
 _OTHER_POLICY = policy(ATTACKER_HOST)
 _NO_POLICY = policy(mode="none")
 _WEAKER_POLICY = policy("*.example", "*.test", mode="testing", max_age=1)
@@ -324,6 +388,20 @@ ARSENAL: Mapping[Attack, Arms] = MappingProxyType(
         Attack.STS_OTHER_POLICY: Arms(
             policy=_serving(_bought_policy_host, _OTHER_POLICY), dns=_forging(_new_id_and_mx)
         ),
+        Attack.IMPLICIT_FILTERED: Arms(implicit=NoAnswer.FILTERED),
+        Attack.IMPLICIT_CLOSED: Arms(implicit=NoAnswer.CLOSED),
+        Attack.IMPLICIT_SILENT: Arms(implicit=_silent),
+        Attack.IMPLICIT_CLEAR: Arms(implicit=_implicit(MailServer, _self_made)),
+        Attack.IMPLICIT_CUT: Arms(implicit=_implicit_cutter),
+        Attack.IMPLICIT_SELF_SIGNED: Arms(implicit=_IMPLICIT_SELF_SIGNED),
+        Attack.IMPLICIT_HIJACKED: Arms(implicit=_implicit(ImplicitMailServer, _for_another_name)),
+        Attack.IMPLICIT_BOUGHT: Arms(_impostor(_bought), implicit=_implicit(ImplicitMailServer, _bought)),
+        Attack.IMPLICIT_LOGIN: Arms(implicit=_submission),
+        Attack.IMPLICIT_SRV_FORGED: Arms(implicit=_IMPLICIT_SELF_SIGNED, dns=_forging(_srv_of_implicit)),
+        Attack.IMPLICIT_TLSA_FORGED: Arms(implicit=_IMPLICIT_SELF_SIGNED, dns=_forging(_implicit_tlsa_of_attacker)),
+        Attack.IMPLICIT_HIDDEN: Arms(implicit=_IMPLICIT_HONEST, dns=_implicit_hidden),
+        Attack.IMPLICIT_LEFT_OPEN: Arms(_on_path(attackers.Stripper), implicit=_IMPLICIT_HONEST),
+        Attack.IMPLICIT_BLOCKED_TOO: Arms(_on_path(attackers.Stripper), implicit=_cut),
         Attack.DANE_HOST_CUT: Arms(_cut, second=_SELF_SIGNED),
         Attack.ADDRESS_HIJACKED: Arms(_hijacker, policy=_serving(_bought_policy_host, _NO_POLICY)),
         Attack.NONE: Arms(),

@@ -1,6 +1,7 @@
 """A box: one world and at most one attack, running."""
 
 import asyncio
+import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import dns.message
 
-from letterlock.lab.arsenal import ARSENAL, Battlefield, Front
+from letterlock.lab.arsenal import ARSENAL, Battlefield, Front, MakeFront
 from letterlock.lab.dns_server import Answerer, serving
+from letterlock.lab.implicit_attackers import ImplicitMailServer, NoAnswer, unanswered
 from letterlock.lab.issuing import Credential
 from letterlock.lab.loopback import Berths, reserved
 from letterlock.lab.mail_server import DeliveredMail, MailServer
@@ -26,6 +28,7 @@ from letterlock.lab.world import (
     DNS_BERTH,
     LURE_BERTH,
     POLICY_BERTH,
+    Site,
     World,
     make_world,
     policy,
@@ -101,7 +104,9 @@ async def running_box(
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="letterlock-lab-")))
         berths = stack.enter_context(reserved(BERTHS, port=port))
-        world = make_world(berths, now=time.time(), unusable_tlsa=arms.unusable_tlsa)
+        world = make_world(
+            berths, now=time.time(), unusable_tlsa=arms.unusable_tlsa, implicit=arms.implicit is not None
+        )
         field = Battlefield(world, berths, directory, tell if transcript is None else transcript.note)
         box = await _open(stack, attack, field, transcript)
         yield box
@@ -141,6 +146,7 @@ async def _open(stack: AsyncExitStack, attack: Attack, field: Battlefield, trans
             if host:
                 attackers = front is not None and not _is_honest(front, honest[protection])
                 await house.open(berth, host, talk, front.talk if front else None, attackers=attackers)
+        on_path[protection] += await house.open_implicit(field, site, honest[protection], arms.implicit)
     answer = _watched(world, arms.dns(field) if arms.dns else world.names.answer, peace, transcript)
     port = await stack.enter_async_context(serving(berths.address(DNS_BERTH), answer))
     return Box(
@@ -186,9 +192,33 @@ class _House:
         async def talk(wire: Wire) -> None:
             await (honest if attacking is None or self.peace.is_set() else attacking)(wire)
 
+        await self._listen(self.berths.sockets[berth], name, talk, attackers=attackers, hidden=hidden)
+
+    async def open_implicit(
+        self, field: Battlefield, site: Site, honest: MailServer, there: MakeFront | NoAnswer | None
+    ) -> tuple[Front, ...]:
+        """The port for implicit TLS at the MX hosts of a domain; who talks there."""
+        bound = self.berths.implicit_sockets
+        if there is NoAnswer.FILTERED:
+            for berth in (site.berth, site.second_berth):
+                self.stack.enter_context(unanswered(bound[berth]))
+        if there is None or isinstance(there, NoAnswer):
+            return ()
+        behind = ImplicitMailServer(honest.host, honest.context, honest.tell, honest.mailbox)
+        await self._listen(bound[site.backstage_berth], site.host, behind.talk, hidden=True)
+        front = there(field, site, honest)
+        for berth, host in ((site.berth, site.host), (site.second_berth, site.second_host)):
+            if host:
+                attackers = not _is_honest(front, honest)
+                await self._listen(bound[berth], f"{host}, implicit TLS", front.talk, attackers=attackers)
+        return (front,)
+
+    async def _listen(
+        self, bound: socket.socket, name: str, talk: Talk, *, attackers: bool = False, hidden: bool = False
+    ) -> None:
         transcript = None if hidden else self.transcript
         watch = (lambda: transcript.connection(name, attackers=attackers)) if transcript else (lambda: None)
-        await self.stack.enter_async_context(listening(self.berths.sockets[berth], talk, watch))
+        await self.stack.enter_async_context(listening(bound, talk, watch))
 
 
 def _watched(world: World, lying: Answerer, peace: asyncio.Event, transcript: Transcript | None) -> Answerer:

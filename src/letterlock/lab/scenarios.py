@@ -57,6 +57,21 @@ class Attack(StrEnum):
     STS_DOWNGRADED = "mta-sts-downgraded"
     STS_MODE_NONE = "mta-sts-mode-none"
     STS_OTHER_POLICY = "mta-sts-other-policy"
+    # At the port for implicit TLS, which the domains announce in signed DNS, or a route names.
+    IMPLICIT_FILTERED = "implicit-filtered"
+    IMPLICIT_CLOSED = "implicit-closed"
+    IMPLICIT_SILENT = "implicit-silent"
+    IMPLICIT_CLEAR = "implicit-clear"
+    IMPLICIT_CUT = "implicit-cut"
+    IMPLICIT_SELF_SIGNED = "implicit-self-signed"
+    IMPLICIT_HIJACKED = "implicit-hijacked"
+    IMPLICIT_BOUGHT = "implicit-bought"
+    IMPLICIT_LOGIN = "implicit-login"
+    IMPLICIT_SRV_FORGED = "implicit-srv-forged"
+    IMPLICIT_TLSA_FORGED = "implicit-tlsa-forged"
+    IMPLICIT_HIDDEN = "implicit-hidden"
+    IMPLICIT_LEFT_OPEN = "implicit-left-open"
+    IMPLICIT_BLOCKED_TOO = "implicit-blocked-too"
     # Several at once.
     DANE_HOST_CUT = "dane-host-cut"
     ADDRESS_HIJACKED = "address-hijacked"
@@ -140,6 +155,8 @@ SHORT = frozenset(  # one of each kind, for `make demo`
         Attack.STS_HIDDEN,
         Attack.STS_FORGED,
         Attack.STS_MODE_NONE,
+        Attack.IMPLICIT_SELF_SIGNED,
+        Attack.IMPLICIT_LEFT_OPEN,
         Attack.DANE_HOST_CUT,
         Attack.NONE,
     }

@@ -7,7 +7,7 @@ import smtplib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from enum import StrEnum
 from pathlib import Path
@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from letterlock.app import server as app
 from letterlock.app.resolving import discovering, validated_dns
-from letterlock.config import load
+from letterlock.config import Options, load
 from letterlock.identity.keys_shown import key_of
+from letterlock.lab.arsenal import ARSENAL
 from letterlock.lab.authority import DAY
 from letterlock.lab.box import Box, write_credential
 from letterlock.lab.issuing import accept_any_context, make_self_signed
 from letterlock.lab.scenarios import SiteProtection
-from letterlock.lab.world import LIMBO, WITH_STS
+from letterlock.lab.world import LIMBO, ROUTED, WITH_STS
 from letterlock.memory.learning import Sighting, VerifiedKey
 from letterlock.policy.decision import Level
 from letterlock.queue import journal
@@ -37,6 +38,8 @@ SENDER = f"sender@{HOSTNAME}"
 DNS_SECONDS = 10.0  # chosen: enough on a machine that is busy with much else; one attack is never to answer
 SMTP_SECONDS = 20.0  # chosen: a guard; everything is on this machine
 REMEMBERED = tuple(each for each in SiteProtection if each in WITH_STS and each is not SiteProtection.STS_FIRST)
+IMPLICIT_SECONDS = 5.0  # chosen: a port that never answers costs a cell that, and an honest one answers at once
+_IMPLICIT = "implicit_tls = true\n"
 DELIVERED_DAYS_AGO = (21, 16, 11, 6, 1)  # chosen: on more days, and over longer, than a memory needs to count
 POLL_SECONDS = 0.02  # chosen: short beside the second that a trial takes
 
@@ -70,11 +73,37 @@ loopback_hosts = true
 port = {box.berths.port}
 mta_sts_port = {box.berths.port}
 public_roots = {_quoted(box.authority_file)}
-{rules}""")
+{_IMPLICIT if _tries_implicit(box) else ""}{rules}""")
     return config
 
 
+def _tries_implicit(box: Box) -> bool:
+    return ARSENAL[box.attack].implicit is not None
+
+
+def lab_options(config: Path, box: Box) -> Options:
+    """The configuration, with what no file can say: the lab's port for implicit TLS, and less patience than usual."""
+    options = load(config)
+    if not _tries_implicit(box):
+        return options
+    patience = replace(options.deliver.timeouts, connect=IMPLICIT_SECONDS, handshake=IMPLICIT_SECONDS)
+    return replace(options, deliver=replace(options.deliver, implicit_port=box.berths.implicit_port, timeouts=patience))
+
+
 def _rule(box: Box, protection: SiteProtection) -> str:
+    return _demand(box, protection) + (_route(box, protection) if _tries_implicit(box) else "")
+
+
+def _route(box: Box, protection: SiteProtection) -> str:
+    """To the same host, at the port for implicit TLS."""
+    if protection not in ROUTED:
+        return ""
+    site = box.world.sites[protection]
+    host, port = _quoted(f"[{site.host}]"), box.berths.implicit_port
+    return f"\n[route.{_quoted(site.domain)}]\nnext_hop = {host}\nimplicit_tls = true\nport = {port}\n"
+
+
+def _demand(box: Box, protection: SiteProtection) -> str:
     domain = _quoted(box.world.sites[protection].domain)
     if protection is SiteProtection.REQUIRE_TLS:
         return f'\n[domain.{domain}]\ntls = "require-tls"\n'
@@ -256,7 +285,7 @@ async def running_subject(box: Box) -> AsyncIterator[Subject]:
     """
     config = write_config(box, f"{box.subject_address}:{box.berths.port}")
     await see_policies(box, config)
-    async with app.running(load(config)) as server:
+    async with app.running(lab_options(config, box)) as server:
         yield Subject(server)
 
 

@@ -1,6 +1,9 @@
 """The world of a box: who is there, under which name, at which address, and the signed DNS that says so."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import dns.name
 
 from letterlock.lab.authority import Validity, ZoneKey
 from letterlock.lab.issuing import Credential, issue, make_authority, make_self_signed
@@ -46,10 +49,14 @@ WITH_STS = frozenset(
 )
 PRIVATELY_CERTIFIED = frozenset({SiteProtection.OWN_CA, SiteProtection.DANE_TA})
 SELF_CERTIFIED = frozenset({SiteProtection.NONE, SiteProtection.REQUIRE_TLS, SiteProtection.DANE_EE})
+# Where the port for implicit TLS is attacked, the operator has a route to it for these: nobody else gets anything
+# there, so the order of the protections holds although others do not use the port that is attacked.
+ROUTED = frozenset({SiteProtection.OWN_CA})
 TWO_HOSTS = frozenset({SiteProtection.PARTIAL_DANE})  # the second one has no TLSA records
 
 ATTACKER_DOMAIN = "mallory.example"
 ATTACKER_HOST = f"mx.{ATTACKER_DOMAIN}"
+SRV_LABELS = "_smtp-tls._tcp"  # draft-nurpmeso-smtp-tls-srv
 LIMBO = "limbo.test"  # its host never answers
 POLICY_ID = "20261123"
 # Berths: the DNS; the attacker's MX host; limbo's, bound and never listening; the policy host of all domains that have
@@ -158,14 +165,17 @@ def policy(*hosts: str, mode: str = "enforce", max_age: int = 604_800) -> bytes:
     return f"version: STSv1\nmode: {mode}\n{named}max_age: {max_age}\n".encode()
 
 
-def make_world(berths: Berths, *, now: float, unusable_tlsa: bool = False) -> World:
+def make_world(berths: Berths, *, now: float, unusable_tlsa: bool = False, implicit: bool = False) -> World:
     """A fresh world with fresh keys, whose MX hosts are at the given berths.
 
-    `unusable_tlsa`: the TLSA records that its domains publish are of a kind that SMTP cannot use.
+    `unusable_tlsa`: the TLSA records that its domains publish are of a kind that SMTP cannot use. `implicit`: domains
+    with signed DNS announce implicit TLS.
     """
     public, private = make_authority("Lab Public CA"), make_authority("Lab Private CA")
     sites = {protection: _site(number, protection, public, private) for number, protection in enumerate(DOMAINS)}
     zones = _zones(berths, sites, private, unusable_tlsa=unusable_tlsa)
+    if implicit:
+        _announce_implicit(zones, berths, sites.values())
     for zone in zones:
         zone.publish(Validity.around(now))
     policy_hosts = [f"mta-sts.{DOMAINS[each]}" for each in SiteProtection if each in WITH_STS]
@@ -234,6 +244,21 @@ def _domain(site: Site, berths: Berths, private: Credential, *, unusable_tlsa: b
         zone.add("_mta-sts", "TXT", f'"v=STSv1; id={POLICY_ID};"')
         zone.add("mta-sts", "A", berths.address(POLICY_BERTH))
     return zone
+
+
+def _announce_implicit(zones: Iterable[Zone], berths: Berths, sites: Iterable[Site]) -> None:
+    """By the same TLSA records for that port as for the other one; by an SRV record where there are none."""
+    by_origin = {zone.origin: zone for zone in zones}
+    for site in sites:
+        if site.protection not in SIGNED:
+            continue
+        zone = by_origin[dns.name.from_text(site.domain)]
+        usual = zone.rrsets.get(dns.name.from_text(f"_{berths.port}._tcp.{site.host}"))
+        if usual is None:
+            zone.add(f"{SRV_LABELS}.{site.domain}.", "SRV", f"0 1 {berths.implicit_port} {site.host}.")
+            continue
+        for rdtype, rrset in usual.items():
+            zone.add(f"_{berths.implicit_port}._tcp.{site.host}.", rdtype.name, *(each.to_text() for each in rrset))
 
 
 def _usable(rdata: str, *, unusable: bool) -> str:
