@@ -130,3 +130,11 @@ def test_every_expression_of_the_dashboard_is_one(tmp_path: Path) -> None:
     path = tmp_path / "dashboard.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
     promtool("check", "rules", str(path))
+
+
+def test_every_metric_is_on_the_dashboard_or_in_a_rule() -> None:
+    shown = {name for expression in expressions() for name, _ in METRIC.findall(expression)}
+    of_families = {family.name: family.name for family in FAMILIES if not family.hidden}
+    of_families |= {f.name: f"{f.name}_bucket" for f in FAMILIES if f.kind is MetricKind.HISTOGRAM}
+    wanted = {*of_families.values(), *FACTS, "letterlock_workers"}
+    assert not wanted - shown

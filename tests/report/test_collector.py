@@ -101,8 +101,11 @@ async def test_what_cannot_be_written_is_counted_on(monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         patch.setattr(store, "add_tls", full)
         await collector.flush()
+    states = [collector.failing]
     collector.take(SUCCESS)
     await collector.flush()
+    states.append(collector.failing)
+    assert states == [True, False]
     assert [each.successful for each in await store.tls_results(DAY, "receiver.example")] == [2, 2]
     await store.close()
 

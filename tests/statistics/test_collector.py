@@ -46,9 +46,12 @@ async def test_counts_wait_while_the_database_fails_and_none_is_lost(caplog: pyt
         collector.attempted(TASK, to("a.example"))
         await collector.flush()
     assert [record.levelname for record in caplog.records] == ["WARNING"], "once, until it works again"
+    states = [collector.failing]
     failing.fails = False
     await collector.flush()
     await collector.flush()
+    states.append(collector.failing)
+    assert states == [True, False]
     (found,) = await store.totals(Grain.HOUR, *EVER)
     assert found.attempts == 3
     assert found.shape == DeliveryShape("delivered", protection="clear")

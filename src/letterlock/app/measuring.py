@@ -31,8 +31,10 @@ from letterlock.queue.observing import Observers
 from letterlock.queue.orders import Tally, TallyBy
 from letterlock.queue.store import OperatedStore, StoreFailed
 from letterlock.receive.listener import Listener
+from letterlock.report.collector import ReportCollector
 from letterlock.resolver import Resolver
 from letterlock.schedule.deliverer import Deliverer
+from letterlock.statistics.statistics_collector import StatisticsCollector
 
 log = logging.getLogger("letterlock.metrics")
 MEASURE_SECONDS = 1.0  # a worker that is killed loses what it has counted since
@@ -59,6 +61,8 @@ class Parts:
     observers: Observers
     store: OperatedStore
     memory: MemoryKeeper | None = None
+    statistics: StatisticsCollector | None = None
+    reports: ReportCollector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,8 @@ class Meter:
         self._carry("letterlock_observer_losses_total", parts.observers.lost)
         if parts.memory is not None:
             self._look_at_memory(parts.memory)
+        for of, counting in (("statistics", parts.statistics), ("reports", parts.reports)):
+            self._set("letterlock_counts_unwritten", float(counting is not None and counting.failing), of)
         self._carry("letterlock_event_loop_stalls_total", self.stalls())
         self.numbers.share()
         self._history.look(time.monotonic(), self._flow(self._total()))

@@ -124,6 +124,8 @@ class Server:
             observers=self.observers,
             store=self.store,
             memory=self.memory,
+            statistics=self.statistics,
+            reports=self.reports.collector,
         )
 
     def _make_reporter(self) -> Reporter:

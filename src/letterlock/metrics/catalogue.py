@@ -38,6 +38,7 @@ POLICY_ANSWERS = {b"OK": "policy", b"NOTFOUND": "not_found", b"TEMP": "temporary
 """The word that an answer of the policy door begins with (socketmap_table(5)), and its name here."""
 RCODES = ("noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", OTHER)
 """By their numbers (RFC 1035 section 4.1.1); what is beyond is not sent."""
+COUNTS = ("statistics", "reports")
 FILTER_KINDS = ("milter", "policy_service")
 FILTER_RESULTS = ("passed", "rejected", "put_off", "discarded", "quarantined", "failed")
 COMMANDS = ("connect", "mail", "rcpt", "message", OTHER)
@@ -263,6 +264,12 @@ FAMILIES = (
     _gauge("resolver_door_connections", "TCP connections to the resolver door that are open."),
     # Limits
     _counter("limit_hits_total", "Limits that were reached.", limit=tuple(LIMITS)),
+    _gauge(
+        "counts_unwritten",
+        "1 while what is counted for `letterlock stats` or for reports to other domains cannot be written down.",
+        Merge.MOST,
+        of=COUNTS,
+    ),
     # The processes
     _counter("worker_starts_total", "Starts of workers: more than there are workers means that some ended."),
     _counter("event_loop_stalls_total", "Times that a worker stood still for more than a second."),

@@ -67,6 +67,7 @@ class ReportCollector(Watcher):
         self._pending: dict[str, tuple[int, Observation]] = {}
         self._refused: set[str] = set()  # pending since before the last flush: nobody accepts those any more
         self._lost: Counter[str] = Counter()
+        self.failing = False  # the last try to write failed
 
     def count_lost(self, what: str, number: int = 1) -> None:
         """Count what could not be counted."""
@@ -142,6 +143,9 @@ class ReportCollector(Watcher):
         except StoreFailed as error:
             log.warning("counts for reports cannot be written yet: %s", error)
             self._keep(tally, messages, lost)
+            self.failing = True
+        else:
+            self.failing = False
 
     def _keep(self, tally: TlsTally, messages: Counter[tuple[int, Observation]], lost: Counter[str]) -> None:
         for group, counts in tally:

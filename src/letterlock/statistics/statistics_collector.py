@@ -29,7 +29,7 @@ class StatisticsCollector(Watcher):
         self._clock = clock
         self._kept = kept
         self._counts: dict[tuple[int, str, AttemptFacts], int] = {}
-        self._failing = False
+        self.failing = False  # the last try to write failed
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:  # noqa: ARG002  # the port's signature
         """Count an attempt."""
@@ -61,13 +61,13 @@ class StatisticsCollector(Watcher):
         try:
             await self._store.add(_as_rows(counted), self._kept(), self._clock.now())
         except StoreFailed as error:
-            if not self._failing:
+            if not self.failing:
                 log.warning("what is counted for the statistics waits: %s", error)
-            self._failing = True
+            self.failing = True
             for key, number in counted.items():
                 self._count(key, number)
         else:
-            self._failing = False
+            self.failing = False
 
 
 def _as_rows(counted: dict[tuple[int, str, AttemptFacts], int]) -> dict[StatisticsKey, int]:
