@@ -47,7 +47,7 @@ async def test_good_files_are_counted(home: Path) -> None:
     ("line", "said"),
     [
         ("clerk: 'x@@y'", ":8: clerk: "),
-        ("clerk: |/bin/sh", ":8: clerk: a command is not run from here: add [route."),
+        ("clerk: |/bin/sh", ":8: clerk: a command is not run from here: add allow_commands"),
         ("clerk: ann@", ":8: clerk: "),
         ("root: bob", ":8: root is given twice; the first entry counts"),
         ('"unclosed: ann', ":8: neither `name: target` nor `address target`"),
@@ -64,6 +64,23 @@ async def test_each_mistake_is_said_with_its_file_and_line(home: Path, line: str
     assert ran.status == 65
     assert f"{home}/aliases{said}" in ran.err
     assert "Traceback" not in ran.err
+
+
+async def test_commands_are_checked_where_they_are_allowed(home: Path) -> None:
+    """A program that is missing, a shell that there is none of, and a file that others may write."""
+    config = home / "letterlock.toml"
+    config.write_text(CONFIG.replace('file = "aliases"', 'file = "aliases"\nallow_commands = true'))
+    (home / "aliases").chmod(0o644)
+    (home / "aliases").write_text(f'{GOOD}one: "|/bin/cat -n"\ntwo: |/no/such/program\nthree: |/bin/a; /bin/b\n')
+    ran = await letterlock("aliases", "--config", config)
+    assert ran.err.endswith(
+        f"\n{home}/aliases:10: three: there is no shell: write a script, and name it here\n"
+        f"{home}/aliases: two: /no/such/program is no program that this user can run\n"
+    )
+    shown = await letterlock("route", "--config", config, "one@example.org")
+    assert "-> one|1@example.org\n     next hop command:/bin/cat -n: an alias leads to it" in shown.out
+    (home / "aliases").chmod(0o664)
+    assert "others may write it (chmod go-w)" in (await letterlock("aliases", "--config", config)).err
 
 
 async def test_without_tables_there_is_nothing_to_check(home: Path) -> None:

@@ -19,15 +19,30 @@ from letterlock.recipients.alias_file import read_aliases, read_members
 from letterlock.recipients.directory import MAX_DEPTH, Directory, LocalDomain, TableFailed
 from letterlock.recipients.site import LocalSite
 from letterlock.recipients.srs import Srs
-from letterlock.recipients.targets import BadEntry, Discard, Entry, Include, Name, RefusalEntry, Target, parse_targets
+from letterlock.recipients.targets import (
+    BadEntry,
+    Discard,
+    Ending,
+    Entry,
+    Include,
+    Name,
+    RefusalEntry,
+    Target,
+    no_ending,
+    parse_targets,
+)
+from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.socketmap.netstrings import MAX_REPLY_OCTETS, BadNetstring, NetstringReader, netstring
 from letterlock.socketmap.questions import BadReply, TemporaryReply, read_reply
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
+from letterlock.tables.alias_endings import AllowedEndings
 from tests.fuzz.address_fuzz import require_sound
 from tests.fuzz.kinds import Case, command, damaged, joined, require_words
 from tests.fuzz.kinds import run as run_kinds
 
 NAMES = ("ann", "bob", "root", "list", "owner-list", "Ann", "a+x", '"q d"', "\\ann", "x" * 65, "\u00fcnal")
+ENDINGS = AllowedEndings(commands=True, maildirs=True)
+STANDARD_INPUT = 0  # a file whose owner does not matter: what can be read is the question
 HERE, ALSO_HERE = "here.test", "also.test"
 ELSEWHERE = (
     "ann@else.test",
@@ -58,6 +73,10 @@ TARGETS = (
         ":include:team",
         "|/bin/sh",
         '"|/bin/sh -c x"',
+        '|"/bin/a \\"b, c\\" d"',
+        "|/bin/a 'b; c'",
+        "|/bin/a; /bin/b",
+        "/var/mail/x/",
         "/var/mail/x",
         '"',
         '"a',
@@ -150,12 +169,14 @@ def _require_sound(entry: Entry) -> None:
                 assert text.isprintable()
             case Include(path):
                 assert path.startswith("/")
+            case Ending(place=place, why=why):
+                assert isinstance(place, CommandHop | Maildir) or why
 
 
 def _written(target: Target) -> str:
     match target:
         case Mailbox():
-            return str(target)
+            return f"\\{target}" if str(target)[0] in "|/" else str(target)  # else it would be a command or a file
         case Name(local_part, is_final):
             return "\\" + local_part if is_final else local_part
         case RefusalEntry(text, code, status):
@@ -164,6 +185,8 @@ def _written(target: Target) -> str:
             return f":include:{path}"
         case Discard():
             return "/dev/null"
+        case Ending(text):
+            return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def targets_case(chance: random.Random) -> str:
@@ -175,14 +198,15 @@ def targets_case(chance: random.Random) -> str:
     )
     if chance.random() < 0.3:
         text = damaged(text.encode(), chance).decode("utf-8", "replace")
+    ending = chance.choice((no_ending, ENDINGS.reader(STANDARD_INPUT)))
     try:
-        entry = parse_targets(text)
+        entry = parse_targets(text, ending)
     except BadEntry as error:
         require_words(error)
         return "refused"
     _require_sound(entry)
     for target in entry:
-        assert parse_targets(_written(target)) == (target,), target
+        assert parse_targets(_written(target), ending) == (target,), target
     return "read"
 
 

@@ -9,8 +9,10 @@ import click
 
 from letterlock.cli.configured import config_option, configured
 from letterlock.config import Options
+from letterlock.deliver.local.command_run import why_not_runnable
 from letterlock.mail.addresses import InvalidAddress, parse_mailbox
-from letterlock.recipients.directory import Directory, RecipientTable, TableFailed
+from letterlock.recipients.directory import Directory, ExpandedAddress, RecipientTable, TableFailed
+from letterlock.routing.local_targets import CommandHop
 from letterlock.tables.file_table import AliasFileContent, AliasFileTable, read_file
 
 EX_DATAERR = 65  # of sysexits.h
@@ -59,7 +61,7 @@ async def _report_table(table: RecipientTable, directory: Directory) -> int:
         click.echo(f"table {table.name}: asked at each recipient, nothing to check here")
         return 0
     try:
-        content = read_file(table.path)
+        content = read_file(table.path, table.allowed)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else None
         click.echo(f"{table.path}: cannot be read: {why or error}", err=True)
@@ -92,9 +94,20 @@ async def _bad_ends(content: AliasFileContent, directory: Directory, domain: str
         except TableFailed as error:
             yield f"{key}: {error}"
         else:
-            for address in {member.address for member in found.members if member.through}:
-                if address.domain in directory and not (await directory.expand(address)).known:
-                    yield f"{key}: leads to {address}, whom no table knows"
+            for member in found.members:
+                if (why := await _why_bad(member, directory)) is not None:
+                    yield f"{key}: {why}"
+
+
+async def _why_bad(member: ExpandedAddress, directory: Directory) -> str | None:
+    """Why mail cannot end at one member of an alias."""
+    if member.ending is not None:
+        place = member.ending.place
+        return why_not_runnable(place) if isinstance(place, CommandHop) else None
+    if not member.through or member.address.domain not in directory:
+        return None
+    known = (await directory.expand(member.address)).known
+    return None if known else f"leads to {member.address}, whom no table knows"
 
 
 def _counted(number: int, one: str, many: str) -> str:

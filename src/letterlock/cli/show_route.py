@@ -18,7 +18,7 @@ from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.receive.profiles import SUBMITS, Role
 from letterlock.receive.relay import DENIED
 from letterlock.recipients.directory import ExpandedAddress, Expansion, Looked, TableFailed
-from letterlock.recipients.targets import Discard, Include, Name, RefusalEntry, Target
+from letterlock.recipients.targets import Discard, Ending, Include, Name, RefusalEntry, Target
 from letterlock.routing.destination_rule import DestinationRule
 
 EXIT_REFUSED = 1  # there is an answer, and it is no
@@ -185,9 +185,13 @@ def _target(target: Target) -> str:
             return "thrown away"
         case Include(path):
             return f":include:{path}"
+        case Ending(text):
+            return text
 
 
 def _end(options: Options, member: ExpandedAddress, sender: Mailbox | None) -> WayEnd:
+    if member.ending is not None:
+        return WayEnd(str(member.address), str(member.ending.place), "an alias leads to it")
     rules, domain = options.rules, member.address.domain
     reverse_path = member.owner or sender
     relay = options.deliver.addresses.find(member.address)

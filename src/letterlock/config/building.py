@@ -43,6 +43,7 @@ from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.shared_defaults import DROP
 from letterlock.statistics.statistics_options import StatisticsOptions
 from letterlock.store.engines import StoreAddress
+from letterlock.tables.alias_endings import AliasEndings
 
 _SECRET_KEYS = ("file", "scram_secret_file", "password_file", "srs_secret_file", "key", "key_file")
 _SHARED_PLACES = ("/", "/etc", "/usr", "/usr/bin", "/usr/lib", "/var", "/var/lib", "/run", "/tmp", "/home")  # noqa: S108
@@ -90,6 +91,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             hostname=hostname,
             private_directories=_private(file, source, directory),
             addresses=addresses,
+            aliases=_endings(receive),
             max_content_octets=content,
             max_concurrent=chosen.max_concurrent.value,
             max_idle_sessions=chosen.max_idle_sessions.value,
@@ -184,9 +186,16 @@ def _commands(file: FileTable) -> tuple[CommandHop, ...]:
     return tuple(each for each in finals if isinstance(each, CommandHop))
 
 
+def _endings(receive: ReceiveOptions) -> AliasEndings | None:
+    """What aliases lead to besides addresses; None where none may."""
+    if receive.site is None or not receive.site.directory.has_endings:
+        return None
+    return AliasEndings(receive.site.directory)
+
+
 def _private(file: FileTable, source: str, directory: Path) -> tuple[str, ...]:
     """What a command has no business with: the queue, and the directories of the configuration and its secrets."""
-    if not _commands(file):
+    if not (_commands(file) or any(table.allow_commands for table in file.table.values())):
         return ()
     found = [directory, Path(source).absolute().parent]
     secrets = [file.accounts, *file.database.values(), file.forwarding, file.smtp, file.queue, *file.dkim.values()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.config.checked_values import DomainName, FilePath, MailAddress, Service
+from letterlock.config.checked_values import DomainName, FilePath, MailAddress, Service, UserName
 from letterlock.config.databases import check_database, check_query, row_source
 from letterlock.config.declared import Table
 from letterlock.config.key_file import is_shared, reads_secrets
@@ -16,6 +16,7 @@ from letterlock.lookups.socketmap_link import SocketmapLink
 from letterlock.recipients.directory import Directory, LocalDomain, RecipientTable
 from letterlock.recipients.site import LocalSite
 from letterlock.recipients.srs import Srs
+from letterlock.tables.alias_endings import AllowedEndings
 from letterlock.tables.file_table import AliasFileTable
 from letterlock.tables.routed_addresses import RoutedAddresses
 from letterlock.tables.row_table import PARAMETERS, RowTable
@@ -59,6 +60,18 @@ class LookupTable(Table):
         None, pattern=r"^[!-~]{1,100}$", description="The name of the map that `socketmap` is asked for."
     )
     system_users: bool = Field(False, description="The users of this machine, as mailboxes.")
+    allow_commands: bool = Field(
+        False,
+        description="Of a `file`: run `|/PATH ARGUMENT` of its aliases, as a `command:` of a route is run: without a "
+        "shell, bounded, once for each message. The file must belong to root or the server's user, and nobody else "
+        "may write it; mail waits until that is so.",
+    )
+    allow_maildirs: bool = Field(
+        False, description="Of a `file`: deliver to `/PATH/` of its aliases, a Maildir. The same must hold of the file."
+    )
+    command_user: UserName | None = Field(
+        None, description="With `allow_commands`: the user who its commands run as. Unset: the server's user."
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> "LookupTable":
@@ -72,12 +85,25 @@ class LookupTable(Table):
         if (self.socketmap is None) != (self.map is None):
             at = "map" if self.map else "socketmap"
             raise wrong("socketmap and map belong together", 'write map = "virtual", as the program names it', at=at)
+        if (of_files := self._only_of_files()) and self.file is None:
+            raise wrong("counts for a file only", 'remove it, or write file = "/etc/aliases"', at=of_files)
+        if self.command_user is not None and not self.allow_commands:
+            raise wrong("is given, but no command is run", "add allow_commands = true", at="command_user")
         return self
+
+    def _only_of_files(self) -> str | None:
+        names = ("allow_commands", "allow_maildirs", "command_user")
+        return next((name for name in names if getattr(self, name)), None)
+
+    @property
+    def allowed(self) -> AllowedEndings:
+        """What aliases may lead to besides addresses."""
+        return AllowedEndings(commands=self.allow_commands, maildirs=self.allow_maildirs, user=self.command_user)
 
     def opened(self, name: str, databases: Mapping[str, "PostgresDatabase"]) -> RecipientTable:
         """The table, for lookups; nothing is read yet."""
         if self.file is not None:
-            return AliasFileTable(name, self.file, time.monotonic)
+            return AliasFileTable(name, self.file, time.monotonic, self.allowed)
         if self.socketmap is not None and self.map is not None:
             return SocketmapTable(name, SocketmapLink(self.socketmap.connect, str(self.socketmap), self.map))
         source = row_source(self.query or "", self.sqlite, self.database, databases)
@@ -188,7 +214,8 @@ def site(
     with_route = (RoutedAddresses(routed),) if routed else ()
     domains = {
         domain: LocalDomain(
-            aliases=tuple(opened[name] for name in each.aliases),
+            aliases=(aliases := tuple(opened[name] for name in each.aliases)),
+            has_endings=any(isinstance(table, AliasFileTable) and table.allowed for table in aliases),
             mailboxes=None if each.mailboxes is None else (*with_route, *(opened[name] for name in each.mailboxes)),
             catch_all=each.catch_all,
             delimiter=each.sub_address_delimiter,

@@ -12,6 +12,7 @@ from letterlock.deliver.session import Ports
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.queue.tasks import Attempt, DeliveryTask, RecipientOutcome
+from letterlock.routing.address_routes import AliasDeliveries, AliasDelivery
 from letterlock.routing.local_targets import FinalHop
 
 
@@ -24,9 +25,10 @@ async def attempt_whole(
     ContentLost, both only when nothing was delivered.
     """
     apart = options.addresses.apart(task.recipients) if options.addresses else {}
-    if not apart:
+    aliases = {} if options.aliases is None else await _of_aliases(options.aliases, task.recipients)
+    if not (apart or aliases):
         return await attempt(task, body, ports=ports, options=options, pool=pool)
-    own = {recipient for recipients in apart.values() for recipient in recipients}
+    own = {recipient for recipients in apart.values() for recipient in recipients} | aliases.keys()
     made: list[Attempt] = []
     if others := tuple(each for each in task.recipients if each not in own):
         made.append(await attempt(replace(task, recipients=others), body, ports=ports, options=options, pool=pool))
@@ -34,7 +36,34 @@ async def attempt_whole(
         if route.final is not None:
             part = replace(task, recipients=recipients)
             made.append(await _locally(part, body, route.final, ports, options, pool, is_first=not made))
+    for recipient, found in aliases.items():
+        made.append(await _for_alias(task, recipient, found, body, ports, options, is_first=not made))
     return _together(task.recipients, made)
+
+
+async def _of_aliases(aliases: AliasDeliveries, recipients: Sequence[Mailbox]) -> dict[Mailbox, AliasDelivery]:
+    """The recipients that are commands or Maildirs of aliases; usual ones are known by their form."""
+    looked = [(each, await aliases.find(each)) for each in recipients]
+    return {recipient: found for recipient, found in looked if found is not None}
+
+
+async def _for_alias(
+    task: DeliveryTask,
+    recipient: Mailbox,
+    found: AliasDelivery,
+    body: Body,
+    ports: Ports,
+    options: DeliverOptions,
+    *,
+    is_first: bool,
+) -> Attempt:
+    """Deliver to what an alias leads to, as mail for the alias."""
+    if found.place is None:
+        outcome = (outcomes.failed if found.status[0] == "5" else outcomes.deferred)(recipient, found.status, found.why)
+        return _not_tried(task, str(found.alias), (outcome,), ports)
+    part = replace(task, recipients=(found.alias,))
+    made = await _locally(part, body, found.place, ports, options, None, is_first=is_first)
+    return replace(made, outcomes=tuple(replace(each, recipient=recipient) for each in made.outcomes))
 
 
 async def _locally(
@@ -52,16 +81,20 @@ async def _locally(
     except ContentLost as lost:
         if is_first:
             raise
-        now = ports.clock.now()
         waiting = tuple(outcomes.deferred(each, "4.3.0", f"{final}: {lost}") for each in task.recipients)
-        return Attempt(
-            message_id=task.envelope.id,
-            next_hop=task.lease.next_hop,
-            started_at=now,
-            ended_at=now,
-            outcomes=waiting,
-            host=str(final),
-        )
+        return _not_tried(task, str(final), waiting, ports)
+
+
+def _not_tried(task: DeliveryTask, host: str, made: tuple[RecipientOutcome, ...], ports: Ports) -> Attempt:
+    now = ports.clock.now()
+    return Attempt(
+        message_id=task.envelope.id,
+        next_hop=task.lease.next_hop,
+        started_at=now,
+        ended_at=now,
+        outcomes=made,
+        host=host,
+    )
 
 
 def _together(recipients: Sequence[Mailbox], made: Sequence[Attempt]) -> Attempt:

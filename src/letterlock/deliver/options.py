@@ -6,7 +6,7 @@ from typing import Annotated
 from letterlock.keys import MAX_SECONDS, Key
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.policy.implicit import IMPLICIT_PORT
-from letterlock.routing.address_routes import AddressRoutes
+from letterlock.routing.address_routes import AddressRoutes, AliasDeliveries
 from letterlock.sasl.client_login import Credentials
 from letterlock.shares import DIVIDED, EACH
 from letterlock.smtp.client_steps import Step
@@ -75,12 +75,14 @@ class DeliverOptions:
     `max_idle_sessions` of them, and for `max_session_age_seconds` in all. `ignore_ehlo`: keywords of
     EHLO replies that are read as if they were not there. `login`: who logs in at the relay host.
     `implicit_port`: where implicit TLS can be announced; another for a laboratory. A command must not see
-    what is in `private_directories`. Recipients with a route in `addresses` get their mail there.
+    what is in `private_directories`. Recipients with a route in `addresses` get their mail there, and
+    `aliases` knows the commands and Maildirs of aliases; None: there are none.
     """
 
     hostname: str
     private_directories: tuple[str, ...] = ()
     addresses: AddressRoutes = field(default_factory=AddressRoutes)
+    aliases: AliasDeliveries | None = None
     port: Annotated[
         int,
         Key("delivery.port", "Port of the MX hosts; TLSA records are asked for this port.", least=1, most=65535),

@@ -5,10 +5,10 @@ regard to case. A name alone on its line is an entry without targets, as lists o
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from letterlock.recipients.targets import BadEntry, Entry, parse_targets
+from letterlock.recipients.targets import BadEntry, Ending, Entry, no_ending, parse_targets
 
 MAX_LINES = 2_000_000  # a bound on memory: about 500 MB; files of real sites have a hundredth of that
 _LINE = re.compile(r'(?P<key>"(?:[^"\\]|\\.)*"(?:@[^\s:]+)?|[^\s:,"]+)[ \t]*(?P<colon>:?)[ \t]*(?P<rest>.*)', re.DOTALL)
@@ -22,8 +22,11 @@ class BadLine:
     why: str
 
 
-def read_aliases(text: str) -> tuple[dict[str, Entry], list[BadLine]]:
-    """The entries by key, in lower case, and the lines that cannot be used. Of a key given twice, the first counts."""
+def read_aliases(text: str, ending: Callable[[str], Ending] = no_ending) -> tuple[dict[str, Entry], list[BadLine]]:
+    """The entries by key, in lower case, and the lines that cannot be used. Of a key given twice, the first counts.
+
+    `ending` reads commands and files.
+    """
     entries: dict[str, Entry] = {}
     bad: list[BadLine] = []
     for number, line in _logical_lines(text):
@@ -36,7 +39,7 @@ def read_aliases(text: str) -> tuple[dict[str, Entry], list[BadLine]]:
             continue
         key = _key(found["key"])
         try:
-            entry = parse_targets(found["rest"])
+            entry = parse_targets(found["rest"], ending)
         except BadEntry as error:
             bad.append(BadLine(number, f"{key}: {error}"))
             continue
@@ -47,7 +50,7 @@ def read_aliases(text: str) -> tuple[dict[str, Entry], list[BadLine]]:
 
 
 def read_members(text: str) -> tuple[Entry, list[BadLine]]:
-    """The targets in a file that `:include:` names: separated by commas or line ends."""
+    """The targets in a file that `:include:` names: separated by commas or line ends. Commands are not run from it."""
     members: list[Entry] = []
     bad: list[BadLine] = []
     for number, line in enumerate(text.splitlines(), 1):

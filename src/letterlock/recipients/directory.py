@@ -5,17 +5,20 @@ For `ann+news@example.org` the alias tables are asked, in their order, for `ann+
 domain's catch-all. The first entry counts, and what it leads to within local domains is looked up in the same way.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.recipients.targets import Discard, Entry, Include, Name, RefusalEntry, Target
+from letterlock.recipients.targets import Discard, Ending, Entry, Include, Name, RefusalEntry, Target
 
 MAX_DEPTH = 20  # aliases behind one another: real ones have two or three
 MAX_MEMBERS = 10_000  # addresses that one recipient may become: a list of that size has a program of its own
 POSTMASTER = "postmaster"  # RFC 5321 section 4.5.1: it exists in every domain
 OWNER = "owner-"  # before the name of a list: to whom its bounces go
+MAX_LOCAL_PART_OCTETS = 64  # RFC 5321 section 4.5.3.1.1
+_ENDING = re.compile(r'(.*)\|([0-9]{1,5})("?)', re.DOTALL)
 
 
 class TableFailed(Exception):
@@ -37,6 +40,7 @@ class RecipientTable(Protocol):
 class LocalDomain:
     """What is known of the recipients of one domain. `mailboxes` None: every address has one.
 
+    `has_endings`: aliases may lead to commands and Maildirs.
     `delimiter` divides a local part from what its owner may add to it (RFC 5233); "": nobody may add anything. With
     `strips_sub_addresses`, mail for a mailbox goes on without it.
     """
@@ -46,6 +50,7 @@ class LocalDomain:
     catch_all: Mailbox | None = None
     delimiter: str = "+"
     strips_sub_addresses: bool = False
+    has_endings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,13 @@ class ExpandedAddress:
     """An address that mail goes to. `through`: the aliases that led there, the recipient first.
 
     `owner`: the reverse-path for it, where a list on the way has an owner; the last such list counts.
+    `ending`: what the address stands for, a command or a Maildir of an alias.
     """
 
     address: Mailbox
     through: tuple[Mailbox, ...] = ()
     owner: Mailbox | None = None
+    ending: Ending | None = None
 
 
 @dataclass(slots=True)
@@ -105,9 +112,33 @@ class Directory:
     def __contains__(self, domain: object) -> bool:
         return domain in self._domains
 
+    @property
+    def has_endings(self) -> bool:
+        """Whether aliases of some domain may lead to commands or Maildirs."""
+        return any(domain.has_endings for domain in self._domains.values())
+
     def alias_domain(self, table: RecipientTable) -> str | None:
         """The first domain that has a table among its aliases; None: none has."""
         return next((name for name, each in self._domains.items() if table in each.aliases), None)
+
+    def names_ending(self, recipient: Mailbox) -> bool:
+        """Whether an address has the form of those by which mail waits for an ending; nobody sends to these."""
+        domain = self._domains.get(recipient.domain)
+        return domain is not None and domain.has_endings and _ENDING.fullmatch(recipient.local_part) is not None
+
+    async def ending(self, recipient: Mailbox) -> "tuple[Mailbox, Ending | None] | None":
+        """The alias and its ending that an address stands for, as `ending_address` has made it.
+
+        None: the address is a usual one. Without an ending: the alias has changed since. Raises TableFailed.
+        """
+        settings, found = self._domains.get(recipient.domain), _ENDING.fullmatch(recipient.local_part)
+        if settings is None or not settings.has_endings or found is None:
+            return None
+        alias = Mailbox(found[1] + found[3], recipient.domain)
+        looked = await _entry(settings, Mailbox(alias.local_part.lower(), alias.domain))
+        endings = [] if looked is None else [each for each in looked.targets if isinstance(each, Ending)]
+        number = int(found[2])
+        return alias, endings[number - 1] if 1 <= number <= len(endings) else None
 
     async def expand(self, recipient: Mailbox) -> Expansion:
         """Follow aliases to their ends. Raises TableFailed, for a loop without an end too."""
@@ -152,8 +183,20 @@ class _Walk:
             self._add(replace(member, address=_mailbox(settings, address)))
             return
         owner = await _owner(settings, folded) or member.owner
+        here = ExpandedAddress(address, (*member.through, address), owner)
+        endings = 0
         for target in looked.targets:
-            await self._go_on(target, ExpandedAddress(address, (*member.through, address), owner))
+            if isinstance(target, Ending):
+                endings += 1
+                self._end(target, endings, here)
+            else:
+                await self._go_on(target, here)
+
+    def _end(self, target: Ending, number: int, here: ExpandedAddress) -> None:
+        """At a command or a Maildir: it is looked up again when mail is delivered, so that no command is queued."""
+        if target.place is None:
+            raise TableFailed(f"{here.address}: {target.why}")
+        self._add(replace(here, address=ending_address(here.address, number), ending=target))
 
     async def _go_on(self, target: Target, here: ExpandedAddress) -> None:
         """To one target of the alias at `here.address`."""
@@ -173,6 +216,8 @@ class _Walk:
                 self.found.discards = True
             case Include(path):
                 raise TableFailed(f":include:{path} is only read from files")
+            case Ending(text):
+                raise AssertionError(f"{text} has its turn elsewhere")
 
     async def _to(self, address: Mailbox, here: ExpandedAddress) -> None:
         if _same(address, here.address):  # `root: root, ann@example.net` means root's own mailbox
@@ -187,6 +232,19 @@ class _Walk:
         if member.address not in self._added:
             self._added.add(member.address)
             self.found.members.append(member)
+
+
+def ending_address(alias: Mailbox, number: int) -> Mailbox:
+    """The address by which mail for an alias's command or Maildir waits in the queue: `ann|1@example.org`.
+
+    It names what stands in the table, and is no command itself: who forged one could reach nothing but what mail to
+    the alias reaches, too. Raises TableFailed.
+    """
+    local = alias.local_part
+    whole = f'{local[:-1]}|{number}"' if local.endswith('"') else f"{local}|{number}"
+    if len(whole.encode()) > MAX_LOCAL_PART_OCTETS:
+        raise TableFailed(f"{alias} is too long for an alias that leads to a command")
+    return Mailbox(whole, alias.domain)
 
 
 @dataclass(frozen=True, slots=True)

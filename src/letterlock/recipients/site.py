@@ -54,6 +54,8 @@ class LocalSite:
             return None
         if recipient.domain not in self.directory:
             return None
+        if self.directory.names_ending(recipient):
+            return UNKNOWN
         found = await self.directory.expand(recipient)
         if found.refused is not None:
             return found.refused

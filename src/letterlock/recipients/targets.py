@@ -1,13 +1,17 @@
 """What an alias leads to, and the form in which files and databases write it (aliases(5), virtual(5)). Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 
 MAX_TARGETS = 10_000  # of one entry: the largest lists that are kept in a file
-_ITEM = re.compile(r'\s*("(?:[^"\\]|\\.)*"(?:@[^\s,]+)?|(?:error|:fail):[^\n]*|[^,]*)\s*(?:,|$)', re.IGNORECASE)
+_ITEM = re.compile(
+    r'\s*((?:\|\s*)?"(?:[^"\\]|\\.)*"(?:@[^\s,]+)?|(?:error|:fail):[^\n]*|[^,]*)\s*(?:,|$)', re.IGNORECASE
+)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPED = re.compile(r"\\(.)")
 _CODE = re.compile(r"([45]\d\d)(?:\s+([45]\.\d{1,3}\.\d{1,3}))?\s+")
 
 
@@ -44,13 +48,41 @@ class Include:
     path: str
 
 
-Target = Mailbox | Name | RefusalEntry | Discard | Include
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Mail ends here, at a command (`|/usr/bin/vacation ann`) or in a Maildir (`/var/mail/archive/`).
+
+    `place` is what delivery takes it for; None: it may not be used now, and `why` says why.
+    """
+
+    text: str
+    place: object | None
+    why: str = ""
+
+
+Target = Mailbox | Name | RefusalEntry | Discard | Include | Ending
 Entry = tuple[Target, ...]
 
 
-def parse_targets(text: str) -> Entry:
-    """The right side of an alias: addresses, names and the rest, with commas between. Raises BadEntry."""
-    targets = tuple(_target(item) for item in _items(text))
+def no_ending(text: str) -> Ending:
+    """What a table makes of commands and files unless it allows them. Raises BadEntry."""
+    if text.startswith("|"):
+        raise BadEntry(
+            "a command is not run from here: add allow_commands = true to the [table], "
+            'or [route."ADDRESS"] with next_hop = "command:PATH"'
+        )
+    raise BadEntry(
+        "a file is not written from here: add allow_maildirs = true to the [table], "
+        'or [route."ADDRESS"] with next_hop = "maildir:PATH"'
+    )
+
+
+def parse_targets(text: str, ending: Callable[[str], Ending] = no_ending) -> Entry:
+    """The right side of an alias: addresses, names and the rest, with commas between. Raises BadEntry.
+
+    `ending` reads commands and files, `|...` and `/...`.
+    """
+    targets = tuple(_target(item, ending) for item in _items(text))
     if len(targets) > MAX_TARGETS:
         raise BadEntry(f"more than {MAX_TARGETS} targets")
     return targets
@@ -67,11 +99,11 @@ def _items(text: str) -> Iterator[str]:
             yield item
 
 
-def _target(item: str) -> Target:
-    plain = item[1:-1].replace('\\"', '"') if item.startswith('"') and item.endswith('"') else item
+def _target(item: str, ending: Callable[[str], Ending]) -> Target:
+    plain = _unquoted(item)
     lower = plain.lower()
     if plain.startswith("|"):
-        raise BadEntry('a command is not run from here: add [route."ADDRESS"] with next_hop = "command:PATH"')
+        return ending("|" + _unquoted(plain[1:].strip()))
     if lower.startswith(":include:"):
         return _include(plain[len(":include:") :].strip())
     if lower.startswith(("error:", ":fail:")):
@@ -79,8 +111,12 @@ def _target(item: str) -> Target:
     if plain in ("/dev/null", ":blackhole:"):
         return Discard()
     if plain.startswith("/"):
-        raise BadEntry('a file is not written from here: add [route."ADDRESS"] with next_hop = "maildir:PATH"')
+        return ending(plain)
     return _address(plain if "@" in plain and not item.endswith('"') else item)
+
+
+def _unquoted(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text[1:-1]) if _QUOTED.fullmatch(text) else text
 
 
 def _include(path: str) -> Include:

@@ -2,9 +2,31 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from letterlock.mail.addresses import Mailbox
+from letterlock.routing.local_targets import FinalHop
 from letterlock.routing.routes import RelayHost
+
+
+@dataclass(frozen=True, slots=True)
+class AliasDelivery:
+    """Where mail for an alias ends, as its table says: `alias` is the address that gets it.
+
+    Without a place, `status` and `why` say why it cannot end there.
+    """
+
+    alias: Mailbox
+    place: FinalHop | None
+    status: str = ""
+    why: str = ""
+
+
+class AliasDeliveries(Protocol):
+    """The commands and Maildirs of aliases."""
+
+    async def find(self, recipient: Mailbox) -> AliasDelivery | None:
+        """Where mail for a queued address ends; None: it is a usual address."""
 
 
 @dataclass(frozen=True, slots=True)

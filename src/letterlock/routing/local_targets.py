@@ -104,9 +104,9 @@ def parse_final_hop(text: str) -> FinalHop | LmtpHost | None:
         case "lmtp":
             return _socket(rest) if rest.startswith("/") else _lmtp_server(rest)
         case "maildir":
-            return _maildir(rest)
+            return parse_maildir(rest)
         case "command":
-            return _command(rest)
+            return parse_command(rest)
         case "reports":
             if rest:
                 raise BadFinalHop("nothing follows reports:")
@@ -148,7 +148,8 @@ def _as_literal(text: str) -> str:
     return inner
 
 
-def _maildir(template: str) -> Maildir:
+def parse_maildir(template: str) -> Maildir:
+    """The Maildirs of a path. Raises BadFinalHop."""
     _refuse_unprintable(template)
     if not template.startswith("/"):
         raise BadFinalHop("the path of a Maildir begins with /")
@@ -167,7 +168,8 @@ def _maildir(template: str) -> Maildir:
     return Maildir("/" + "/".join(names))
 
 
-def _command(text: str) -> CommandHop:
+def parse_command(text: str) -> CommandHop:
+    """A program and its arguments. Raises BadFinalHop."""
     _refuse_unprintable(text)
     try:
         argv = tuple(shlex.split(text))

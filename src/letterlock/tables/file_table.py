@@ -5,24 +5,29 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from letterlock.recipients.alias_file import BadLine, read_aliases, read_members
 from letterlock.recipients.directory import TableFailed
 from letterlock.recipients.targets import Entry, Include
+from letterlock.tables.alias_endings import NO_ENDINGS, AllowedEndings
 
 MAX_FILE_OCTETS = 256 << 20  # some four million aliases
 MAX_INCLUDED = 1000  # files that :include: names, of one file
 LOOK_SECONDS = 1.0  # how often it is looked at whether the file has changed: one stat call
 MAX_SHOWN = 20  # bad lines in the log, of one reading
-_State = tuple[tuple[int, int, int] | None, ...]
+_State = tuple[tuple[int, ...] | None, ...]
 log = logging.getLogger("letterlock.tables")
 
 
 class AliasFileTable:
     """Aliases or mailboxes in a file. A reading that fails keeps what was read before; without one, lookups fail."""
 
-    def __init__(self, name: str, path: Path, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, path: Path, monotonic: Callable[[], float], allowed: AllowedEndings = NO_ENDINGS
+    ) -> None:
         self.name = name
+        self.allowed = allowed
         self.bad: list[BadLine] = []
         self._path = path
         self._monotonic = monotonic
@@ -58,7 +63,7 @@ class AliasFileTable:
         """Read the file now. `bad` has the lines that cannot be used; an unreadable file is logged."""
         state = _states(self._paths)
         try:
-            content = read_file(self._path)
+            content = read_file(self._path, self.allowed)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else None
             self._failure = f"{self._path} cannot be read: {why or error}"
@@ -82,9 +87,10 @@ class AliasFileContent:
     paths: tuple[Path, ...]
 
 
-def read_file(path: Path) -> AliasFileContent:
+def read_file(path: Path, allowed: AllowedEndings = NO_ENDINGS) -> AliasFileContent:
     """Read a file of aliases or mailboxes, and what it includes. Raises OSError, ValueError."""
-    entries, bad = read_aliases(_text(path))
+    with path.open("rb") as file:
+        entries, bad = read_aliases(_text_of(file), allowed.reader(file.fileno()))
     included = _Included(bad)
     whole = {key: included.of(entry) for key, entry in entries.items()}
     return AliasFileContent(whole, bad, (path, *included.paths))
@@ -119,7 +125,11 @@ class _Included:
 
 def _text(path: Path) -> str:
     with path.open("rb") as file:
-        octets = file.read(MAX_FILE_OCTETS + 1)
+        return _text_of(file)
+
+
+def _text_of(file: BinaryIO) -> str:
+    octets = file.read(MAX_FILE_OCTETS + 1)
     if len(octets) > MAX_FILE_OCTETS:
         raise ValueError(f"larger than {MAX_FILE_OCTETS} bytes")
     return octets.decode("utf-8")
@@ -129,9 +139,9 @@ def _states(paths: tuple[Path, ...]) -> _State:
     return tuple(_state(path) for path in paths)
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
+def _state(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:  # a file that is gone is another state, too: the reader says what is wrong
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode, found.st_uid
