@@ -1,4 +1,4 @@
-"""What `check --mail-auth` shows of SPF, DMARC and DKIM keys."""
+"""What `check` shows of SPF, DMARC and DKIM keys."""
 
 from letterlock.discover.announced import find_announced
 from letterlock.resolver.answer import Security

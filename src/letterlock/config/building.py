@@ -81,6 +81,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         resolver=_resolver(file, keys),
         resolver_door=filled(ResolverDoorOptions, file),
         signing_domains=tuple(file.dkim),
+        dkim_selectors=tuple((name, tuple(each.selectors)) for name, each in file.dkim.items() if each.selectors),
         reporting=filled(ReportingOptions, file),
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         metrics=filled(MetricsOptions, file),

@@ -375,6 +375,7 @@ class Options:
     resolver_door: ResolverDoorOptions
     policy_server: PolicyServerOptions
     signing_domains: tuple[str, ...] = ()  # that have keys of DKIM
+    dkim_selectors: tuple[tuple[str, tuple[str, ...]], ...] = ()  # of the domains whose keys do not rotate
     reporting: ReportingOptions = field(default_factory=ReportingOptions)
     deliver: DeliverOptions
     capacity: Capacity  # what of that was chosen for this machine, and why

@@ -24,6 +24,7 @@ def reloaded(running: Options, read: Options) -> Options:
         deliver=deliver,
         capacity=read.capacity,
         signing_domains=read.signing_domains,
+        dkim_selectors=read.dkim_selectors,
         rules=read.rules,
         memory=read.memory,
         resolver_door=read.resolver_door,

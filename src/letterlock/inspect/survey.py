@@ -5,7 +5,7 @@ every host and address is looked at, where an attempt ends at the first that tak
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from letterlock.deliver.options import DeliverOptions
@@ -129,14 +129,16 @@ async def survey(
     evidence = await ports.discoverer.destination(NextHop(domain, options.port))
     if evidence.final is not None:
         return _ends_here(evidence, evidence.final, at=ports.clock.now())
-    reporting = await find_reporting(resolver, evidence.next_hop.domain)
-    announced = () if selectors is None else await find_announced(resolver, domain, selectors)
     options = replace(options, port=evidence.next_hop.port)
     look = _Look(evidence, ports, options, sessions, source)
     routed = route(evidence, ports.shuffle, options.hostname)
-    hosts: tuple[HostSurvey, ...] = ()
+    listed = routed.hosts[: options.max_hosts] if isinstance(routed, Route) else ()
+    reporting, announced, hosts = await asyncio.gather(
+        find_reporting(resolver, evidence.next_hop.domain),
+        _announced(resolver, domain, selectors),
+        look.at_hosts(listed),
+    )
     if isinstance(routed, Route):
-        hosts = tuple(await asyncio.gather(*(look.at_host(host) for host in routed.hosts[: options.max_hosts])))
         routed = _after_all(evidence, routed, hosts)
     return Survey(
         evidence=evidence,
@@ -148,6 +150,10 @@ async def survey(
         at=ports.clock.now(),
         announced=announced,
     )
+
+
+async def _announced(resolver: Resolver, domain: str, selectors: tuple[str, ...] | None) -> tuple[Announced, ...]:
+    return () if selectors is None else await find_announced(resolver, domain, selectors)
 
 
 def unforeseen(domain: str, *, port: int, at: float) -> Survey:
@@ -230,6 +236,10 @@ class _Look:
     options: DeliverOptions
     sessions: SharedSessions
     source: str
+
+    async def at_hosts(self, hosts: Sequence[MxHost]) -> tuple[HostSurvey, ...]:
+        """Look at each, all at once."""
+        return tuple(await asyncio.gather(*map(self.at_host, hosts)))
 
     async def at_host(self, host: MxHost) -> HostSurvey:
         """What is demanded of it, and what its addresses show."""

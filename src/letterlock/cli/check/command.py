@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,7 @@ from letterlock.app.system_clock import SystemClock
 from letterlock.cli.check.domains import MAX_DOMAINS, BadDomains, parse_domain, read_domains
 from letterlock.cli.check.outputs import Blocks, Json, JsonLines, Output, PageOutput, TableOutput
 from letterlock.cli.check.run import run_surveys
+from letterlock.cli.check.selectors import own_selectors
 from letterlock.cli.check.table import draw_count, heading
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
@@ -107,9 +108,17 @@ class DomainParam(click.ParamType[str]):
     default=None,
     help="Print a block or a line per domain.  [default: a line if there are 4 or more]",
 )
-@click.option("--mail-auth", is_flag=True, help="Show SPF and DMARC of each domain, too.")
 @click.option(
-    "--selector", "selectors", metavar="NAME", multiple=True, help="The same, and this DKIM key; may be repeated."
+    "--mail-auth/--no-mail-auth",
+    default=None,
+    help="Show SPF, DMARC and DKIM keys of each domain.  [default: yes, where a domain is more than a line]",
+)
+@click.option(
+    "--selector",
+    "selectors",
+    metavar="NAME",
+    multiple=True,
+    help="Show the DKIM key of this selector, too; may be repeated.  [default: those in the configuration]",
 )
 @click.option("--json", "form", flag_value="json", help="Print one JSON document.")
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print one JSON object per line, as results arrive.")
@@ -126,7 +135,7 @@ def check(
     port: int | None,
     timeout: float,
     full: bool | None,
-    mail_auth: bool,
+    mail_auth: bool | None,
     selectors: tuple[str, ...],
     form: str | None,
     html: Path | None,
@@ -134,7 +143,7 @@ def check(
     """Show what protects mail to each DOMAIN, and what an attacker on the path could still do.
 
     Connects to the MX hosts as delivery would, but stops before MAIL FROM, so nothing is sent. Ends with what the
-    domain's owner should do next, most valuable step first.
+    domain's owner should do next, most valuable step first. Also shows how the domain's own mail is authenticated.
 
     \b
     Exit status; with several domains the worst counts, 1 before 3:
@@ -151,8 +160,11 @@ def check(
     if html is not None and len(asked) > MAX_PAGE_DOMAINS:
         raise click.UsageError(f"a page holds at most {MAX_PAGE_DOMAINS} domains; these are {len(asked)}")
     brief = len(asked) > BLOCKS_UP_TO if full is None else not full
-    wanted = selectors if mail_auth or selectors else None
-    run = _Run(asked, options, jobs, _Sheets.of(form, brief=brief, html=html), wanted)
+    if mail_auth is None:
+        mail_auth = bool(selectors) or html is not None or form is not None or not brief
+    own = own_selectors(options, asked) if mail_auth else {}
+    keys = {domain: tuple(dict.fromkeys((*selectors, *own.get(domain, ())))) for domain in asked if mail_auth}
+    run = _Run(asked, options, jobs, _Sheets.of(form, brief=brief, html=html), keys)
     sys.exit(run.to_its_end())
 
 
@@ -246,8 +258,9 @@ class _Run:
         options: Options,
         jobs: int,
         sheets: _Sheets,
-        selectors: tuple[str, ...] | None,
+        selectors: Mapping[str, tuple[str, ...]],
     ) -> None:
+        """`selectors`: the DKIM keys to look at by domain; of a domain without an entry nothing is looked at."""
         self._selectors = selectors
         self._domains = domains
         self._options = options
@@ -301,7 +314,7 @@ class _Run:
                     resolver=asked.resolver,
                     sessions=sessions,
                     source=str(source),
-                    selectors=self._selectors,
+                    selectors=self._selectors.get(domain),
                 )
 
             async with aclosing(sessions):

@@ -76,6 +76,7 @@ def _draw_domain(survey: Survey, style: Style) -> Iterator[str]:
     if isinstance(survey.routed, Defer | Refuse):
         yield from (_reason(each, style) for each in survey.routed.reasons)
     if isinstance(survey.routed, Refuse):
+        yield from (_announced(each, style) for each in survey.announced)
         return
     if sts := _sts_words(survey, style):
         yield f"  MTA-STS       {sts}"
