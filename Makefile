@@ -78,7 +78,10 @@ docs: .make/dev
 prose: .make/dev
 	$(BIN)/python tools/prose.py
 
+# Every worker reads every test file: what pytest makes of them is kept by one that reads them first.
+unit: export PYTHONDONTWRITEBYTECODE =
 unit: .make/dev .make/debian
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # the run itself says what is wrong
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Tracing costs a third of the processor's time, so it is not part of `make test`.

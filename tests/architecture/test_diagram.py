@@ -25,7 +25,7 @@ def test_the_arrows_of_the_diagram_lead_down_and_reach_whatever_is_imported() ->
     rows, imported = floors(ROOT), room_arrows(modules(ROOT))
     floor = {room: number for number, row in enumerate(rows) for room in row}
     shown: dict[str, set[str]] = {room: set() for room in floor}
-    for room, below in re.findall(r"^  (\w+) --> (.+)$", page(ROOT), re.MULTILINE):
+    for room, below in re.findall(r"^  (\w+) --> (.+)$", (ROOT / PAGE).read_text(), re.MULTILINE):
         shown[room] = set(below.split(" & "))
         assert all(floor[each] > floor[room] for each in shown[room])
     for room in reversed(floor):  # from the lowest floor up, so that what lies below is whole
