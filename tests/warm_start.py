@@ -113,7 +113,7 @@ def _attend(ready: int, running: dict[int, _Running], poll: select.poll) -> None
 
 def _import_every_verb() -> None:
     verbs = importlib.import_module("letterlock.cli.main").VERBS
-    for module in (*verbs.values(), "letterlock.app.server", "letterlock.app.supervisor"):
+    for module in (*(verb.module for verb in verbs.values()), "letterlock.app.server", "letterlock.app.supervisor"):
         importlib.import_module(module)
 
 

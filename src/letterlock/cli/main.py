@@ -2,9 +2,11 @@
 
 import importlib
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 import letterlock
 from letterlock.app.output import guarded_streams
@@ -12,32 +14,50 @@ from letterlock.app.output import guarded_streams
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell shows
 COMPLETION = "_LETTERLOCK_COMPLETE"  # set by the scripts in packaging/completions when a shell completes a command line
 
-VERBS = {
-    "setup": "letterlock.cli.setup.command",
-    "serve": "letterlock.cli.serve",
-    "check": "letterlock.cli.check.command",
-    "check-mail": "letterlock.cli.check_mail.command",
-    "probe": "letterlock.cli.probe.command",
-    "explain": "letterlock.cli.explain",
-    "resolve": "letterlock.cli.resolve",
-    "config": "letterlock.cli.config",
-    "route": "letterlock.cli.show_route",
-    "aliases": "letterlock.cli.aliases",
-    "status": "letterlock.cli.status",
-    "reload": "letterlock.cli.reload",
-    "queue": "letterlock.cli.queue.command",
-    "top": "letterlock.cli.top",
-    "stats": "letterlock.cli.stats.command",
-    "log": "letterlock.cli.log.command",
-    "reports": "letterlock.cli.report_verbs",
-    "memory": "letterlock.cli.memory_verbs",
-    "sts": "letterlock.cli.sts_verbs",
-    "dkim": "letterlock.cli.dkim",
-    "users": "letterlock.cli.users",
-    "companion": "letterlock.cli.companion",
-    "policy": "letterlock.cli.policy_verbs",
-    "lab": "letterlock.cli.lab",
+
+class Verb(NamedTuple):
+    """Where a verb is, and what it does in at most SUMMARY_CHARACTERS: `--help` imports none of them."""
+
+    module: str
+    summary: str
+
+
+SUMMARY_CHARACTERS = 64  # beside the longest name, within the 80 columns of a terminal
+SECTIONS: Mapping[str, Mapping[str, Verb]] = {
+    "Set up and run a server": {
+        "setup": Verb("letterlock.cli.setup.command", "Make this machine the mail server of a domain."),
+        "serve": Verb("letterlock.cli.serve", "Run the server."),
+        "reload": Verb("letterlock.cli.reload", "Have the running server read its configuration again."),
+        "config": Verb("letterlock.cli.config", "Check, show and translate configurations."),
+        "users": Verb("letterlock.cli.users", "Manage the users who may log in to submit mail."),
+        "aliases": Verb("letterlock.cli.aliases", "Check the files of aliases and mailboxes."),
+        "companion": Verb("letterlock.cli.companion", "Protect the mail that a Postfix on this machine sends."),
+    },
+    "See what it does": {
+        "status": Verb("letterlock.cli.status", "Show how the server is, on one screen."),
+        "top": Verb("letterlock.cli.top", "Show flow, deliveries and queue live."),
+        "queue": Verb("letterlock.cli.queue.command", "Inspect and manage the queue."),
+        "log": Verb("letterlock.cli.log.command", "Trace a message through the logs."),
+        "stats": Verb("letterlock.cli.stats.command", "Show how mail was protected."),
+        "memory": Verb("letterlock.cli.memory_verbs", "Show what is remembered of other domains; forget it."),
+        "route": Verb("letterlock.cli.show_route", "Show where mail for an address goes, and why."),
+        "policy": Verb("letterlock.cli.policy_verbs", "Show what the policy door answers Postfix."),
+    },
+    "Check domains, servers and messages": {
+        "check": Verb("letterlock.cli.check.command", "Show what protects mail to a domain."),
+        "probe": Verb("letterlock.cli.probe.command", "Connect to a server as a delivery would."),
+        "resolve": Verb("letterlock.cli.resolve", "Look a name up, and show how the answer was proven."),
+        "explain": Verb("letterlock.cli.explain", "Explain a reason code."),
+        "check-mail": Verb("letterlock.cli.check_mail.command", "Show who signed a message, and what holds."),
+        "lab": Verb("letterlock.cli.lab", "Attack your own mail on a simulated internet."),
+    },
+    "Look after your own domains": {
+        "dkim": Verb("letterlock.cli.dkim", "Make and rotate the keys that sign mail."),
+        "sts": Verb("letterlock.cli.sts_verbs", "Host MTA-STS policies."),
+        "reports": Verb("letterlock.cli.report_verbs", "Read the TLS and DMARC reports that others send."),
+    },
 }
+VERBS: Mapping[str, Verb] = {name: verb for section in SECTIONS.values() for name, verb in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -51,8 +71,20 @@ class LazyGroup(click.Group):
         """The click command of a verb."""
         if name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(VERBS[name]), name.replace("-", "_"))
+        command: click.Command = getattr(importlib.import_module(VERBS[name].module), name.replace("-", "_"))
         return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs of `--help`, by what they are for."""
+        width = max(map(len, VERBS))
+        for title, verbs in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), verb.summary) for name, verb in verbs.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs and options that begin so."""
+        verbs = [CompletionItem(name, help=verb.summary) for name, verb in VERBS.items() if name.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command with its output guarded; completion prints nothing but our own words, and as bytes."""

@@ -57,7 +57,7 @@ _READERS: Mapping[Any, Any] = {
 class Table(BaseModel):
     """A table of the file: unknown keys are mistakes, and nothing is turned into another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 def keys_of(table: str, consumers: Iterable[type]) -> type[Table]:
