@@ -119,7 +119,7 @@ async def test_several_workers_share_one_address_and_a_dead_one_is_replaced(tmp_
             await arrived(sink, 40)
             await server.until("status=sent", 40)
             smtpd = {line.partition("smtpd[")[2].partition("]")[0] for line in server.log if "smtpd[" in line}
-            assert len(smtpd) > 1, "the kernel spreads connections over the workers"
+            assert len(smtpd) > 1, "connections are spread over the workers"
             victim = int(min(smtpd))
             os.kill(victim, signal.SIGKILL)
             await server.until("ended by itself (signal 9): started again")
@@ -233,7 +233,7 @@ async def test_with_one_worker_left_everything_that_two_had_is_listed_and_delive
                 assert await server.stop() == 0
             counts = [_count(tmp_path / "queue" / name) for name in ("queue.db", "worker-1/queue.db")]
             assert sum(counts) == 12
-            assert counts[1], "the kernel spreads connections over the workers"
+            assert counts[1], "connections are spread over the workers"
             one = configuration(tmp_path, 0, nobody.getsockname()[1], "1")
             async with serving(one, ready="queue in ") as server:
                 listed = (await letterlock("queue", "list", "--json", "--config", one)).data

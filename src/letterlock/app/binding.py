@@ -23,7 +23,7 @@ class StartFailed(Exception):
 
 
 def bind(endpoints: Sequence[Endpoint], *, shared: bool = False, datagram: bool = False) -> list[socket.socket]:
-    """Bind every endpoint, or none; `shared`: others may bind the same ones (SO_REUSEPORT). Raises StartFailed."""
+    """Bind every endpoint, or none; `shared`: we may bind the same ones again (SO_REUSEPORT). Raises StartFailed."""
     with ExitStack() as undo:
         sockets = [undo.enter_context(bind_one(endpoint, shared=shared, datagram=datagram)) for endpoint in endpoints]
         undo.pop_all()

@@ -37,6 +37,7 @@ from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import QueueInUse, StoreFailed
+from letterlock.receive.accept_turns import AcceptTurns
 from letterlock.receive.drop import DropCollector
 from letterlock.receive.listener import Listener
 from letterlock.receive.profiles import profile_of_local_users
@@ -247,8 +248,10 @@ class Server:
         self.deliverer.wake()
         self.reporter.wake()
 
-    async def listen(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept connections; the sockets are in the order of `options.listen`."""
+    async def listen(self, sockets: Sequence[socket.socket], turns: AcceptTurns | None = None) -> None:
+        """Accept connections; the sockets are in the order of `options.listen`. `turns`: others do, too."""
+        if turns is not None:
+            self.listener.take_turns(turns)
         bound = iter(sockets)
         for each in self.options.listeners:
             await self.listener.start([next(bound) for _ in each.endpoints], each.profile)
@@ -294,6 +297,7 @@ async def running(
     sockets: Sequence[socket.socket] | None = None,
     door_sockets: DoorSockets = NO_SOCKETS,
     place: MetricsPlace | None = None,
+    turns: AcceptTurns | None = None,
 ) -> AsyncIterator[Server]:
     """A server from start to orderly end, on sockets that a supervisor has bound, or on its own. Raises StartFailed.
 
@@ -346,7 +350,7 @@ async def running(
         keeper = AnchorKeeper(asked.resolver, state.trust_point, SystemClock())
         keeper.restore()
         async with _at_work(server, opened.leftovers, (examine_upstreams(asked), keeper.run())):
-            await server.listen(sockets)
+            await server.listen(sockets, turns)
             yield server
 
 

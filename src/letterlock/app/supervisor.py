@@ -1,10 +1,10 @@
 """Several processes that share one server's work: a supervisor, and workers that it restarts.
 
-Each worker has listening sockets of its own on the same addresses (SO_REUSEPORT), bound by the supervisor, which keeps
-them: connections that wait for a worker wait through its restart. Each has a queue of its own, so that no two processes
-write one file; what a worker accepted is delivered by it, before its restart or after. The queue of the first is
-the configured directory itself. When there are fewer workers than before, the first takes over what the others left; so
-does a server without workers (`store/adoption.py`).
+All workers accept from the same listening sockets, bound by the supervisor, which keeps them: no connection is lost
+when a worker ends, and each gets about as many as the others (`receive/accept_turns.py`). Each has a queue of its own,
+so that no two processes write one file; what a worker accepted is delivered by it, before its restart or after. The
+queue of the first is the configured directory itself. When there are fewer workers than before, the first takes over
+what the others left; so does a server without workers (`store/adoption.py`).
 
 The supervisor is forked from before there is any thread or event loop, and does nothing but wait. A worker whose
 supervisor is gone (killed, say) ends by itself, in order. One that has not moved for STILL_SECONDS is killed and
@@ -31,11 +31,12 @@ from letterlock.app.reloading import RELOAD_FAILED, SERVING, log_mistakes
 from letterlock.app.server import STOP_GRACE_SECONDS
 from letterlock.app.service_manager import notify, notify_ready, notify_reloading, notify_stopping, watched
 from letterlock.app.shared_pages import share_pages
-from letterlock.config import BadConfig, Endpoint, Options
+from letterlock.config import BadConfig, Options
 from letterlock.config.reload_effects import reloaded
 from letterlock.metrics.catalogue import LAYOUT
 from letterlock.metrics.numbers import Board
 from letterlock.queue.folders import WORKER
+from letterlock.receive.accept_turns import AcceptTurns, SessionBoard
 from letterlock.shares import share
 
 log = logging.getLogger("letterlock.workers")
@@ -72,6 +73,12 @@ class Worker:
     due_at: float = field(default=0.0)
     doors: DoorSockets = NO_SOCKETS
     place: MetricsPlace = field(default_factory=MetricsPlace)
+    sessions: SessionBoard | None = None
+
+    @property
+    def turns(self) -> AcceptTurns | None:
+        """How this worker accepts beside others; None when it is the only one. Asked for in its own process."""
+        return None if self.sessions is None or self.sessions.workers == 1 else AcceptTurns(self.sessions, self.number)
 
     def share_of(self, options: Options) -> Options:
         """This worker's part of the whole server's options, with a queue of its own."""
@@ -114,7 +121,7 @@ def _supervise(
     gone, alive = os.pipe()
     signs, tell = os.pipe()
     os.set_blocking(tell, False)
-    board = Board(LAYOUT.size, options.workers)
+    board, sessions = Board(LAYOUT.size, options.workers), SessionBoard(options.workers)
     workers = [
         Worker(
             number,
@@ -125,6 +132,7 @@ def _supervise(
             tell,
             doors=doors[number],
             place=MetricsPlace(board, number, listening),
+            sessions=sessions,
         )
         for number, directory in enumerate(directories)
     ]
@@ -310,13 +318,9 @@ def _directory(options: Options, number: int) -> Path:
 
 
 def _bind_for_all(options: Options) -> list[list[socket.socket]]:
-    """One set of sockets for each worker; a port that the system chose for the first is the others' too."""
+    """One set of descriptors for each worker, all of the same sockets."""
     first = bind(options.listen, shared=options.workers > 1)
-    chosen = [  # the address as configured: a socket does not give the interface of a scoped one back
-        Endpoint(configured.address, bound.getsockname()[1])
-        for configured, bound in zip(options.listen, first, strict=True)
-    ]
-    return [first, *(bind(chosen, shared=True) for _ in range(options.workers - 1))]
+    return [first, *([bound.dup() for bound in first] for _ in range(options.workers - 1))]
 
 
 def _bind_doors_for_all(options: Options) -> list[DoorSockets]:

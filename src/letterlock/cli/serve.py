@@ -120,8 +120,8 @@ async def _serve(path: Path | None, options: Options, worker: Worker | None = No
         loop.add_signal_handler(number, stop.set)
     sockets, doors = (worker.sockets, worker.doors) if worker else (None, NO_SOCKETS)
     own = worker.share_of(options) if worker else options
-    place = worker.place if worker else None
-    async with beating(_signs_of_life(worker, begun)) as heart, running(own, sockets, doors, place) as server:
+    place, turns = (worker.place, worker.turns) if worker else (None, None)
+    async with beating(_signs_of_life(worker, begun)) as heart, running(own, sockets, doors, place, turns) as server:
         server.meter.stalls = lambda: heart.stalls
         _reload_by_signal(server, path, options, worker)
         if worker is None or worker.number == 0:

@@ -18,6 +18,7 @@ from letterlock.ports import Clock, Rates, Resolver
 from letterlock.queue.observing import NOBODY, Observers
 from letterlock.queue.store import AcceptStore
 from letterlock.queue.tasks import Lease
+from letterlock.receive.accept_turns import AcceptTurns
 from letterlock.receive.auth import Authenticator
 from letterlock.receive.authenticate_mail import JudgeMail
 from letterlock.receive.limits import COPIES, Admission, MemoryBudget
@@ -104,6 +105,7 @@ class Listener:
             max_connections=options.max_connections, max_per_client=options.max_connections_per_client
         )
         self._started: list[Service] = []
+        self._turns: AcceptTurns | None = None
         self._accepting: list[asyncio.Task[None]] = []
         self._introducing: set[asyncio.Task[None]] = set()
         self._sessions: dict[asyncio.Task[None], Session] = {}
@@ -154,6 +156,10 @@ class Listener:
         steps = steps_of(profile, services.options, around)
         return Service(profile, Pipeline(steps))
 
+    def take_turns(self, turns: AcceptTurns) -> None:
+        """Share the sockets of all starts from now on with other workers."""
+        self._turns = turns
+
     async def start(self, sockets: Sequence[socket.socket], profile: Profile) -> None:
         """Accept on bound, listening sockets until `stop`, as the profile says. They stay the caller's to close."""
         number = len(self._started)
@@ -187,7 +193,10 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
+                if self._turns is not None:
+                    connection = await self._turns.accept(listening)
+                else:
+                    connection, _ = await loop.sock_accept(listening)
             except OSError as error:
                 log.warning("cannot accept a connection: %s", error)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
@@ -241,10 +250,16 @@ class Listener:
         session = Session(stream, self._services, service, met_at=introduced.destination or connection.getsockname()[0])
         task = asyncio.create_task(session.run())
         self._sessions[task] = session
+        self._tell_open()
         task.add_done_callback(lambda task: self._see_off(task, stream.peer))
+
+    def _tell_open(self) -> None:
+        if self._turns is not None:
+            self._turns.has_open(len(self._sessions))
 
     def _see_off(self, task: asyncio.Task[None], peer: str) -> None:
         del self._sessions[task]
+        self._tell_open()
         self._admission.leave(peer)
         if not task.cancelled() and (bug := task.exception()) is not None:
             log.error("internal error: a session with %s failed", peer, exc_info=bug)
