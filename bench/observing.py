@@ -22,6 +22,7 @@ from bench.relay import furnished
 from bench.relay_box import INSIDE, run_inside
 from bench.relay_peers import Letterlock, Room
 from bench.relay_rounds import Part
+from letterlock.app.logs import flush_log
 from letterlock.cli.main import main as letterlock
 from letterlock.mail.envelope import Envelope
 from letterlock.metrics.counting import Counting
@@ -57,6 +58,7 @@ class Blocks:
     def count(self) -> None:
         """One message more."""
         if self._count % BLOCK == 0:
+            flush_log()  # so that each block pays for its own lines, and not for those of the last one
             if self._count:
                 self.found.append((self.state, (time.process_time() - self._began) / BLOCK))
             cycle, at = divmod(self._count // BLOCK, len(STATES))

@@ -3,6 +3,9 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from time import time
+from typing import Any
 
 
 class LogEvent:
@@ -47,28 +50,50 @@ class LineEvent(LogEvent):
         return self._values_of(*self._subjects)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MessageLines:
+    """What is logged of each message, made from two subjects that will not change, in two ways that must agree.
+
+    `events` makes the events, each with the name of its logger. `text` makes their lines in one go, with a line feed
+    between them and without an object for each: it is also given how the lines of each logger begin.
+    """
+
+    events: Callable[[Any, Any], Iterable[tuple[str, LogEvent]]]
+    text: Callable[[Mapping[str, str], Any, Any], str]
+
+
+Waiting = str | tuple[float, MessageLines, object, object]
+"""A line; or when something happened (seconds since 1970), and what makes its lines of what."""
+
+
 class LineHandler(logging.Handler):
-    """A handler that takes the events of each message without a record, and makes their lines when it writes them."""
+    """A handler that takes what is logged of each message without a record, and makes the lines when it writes them.
+
+    `waiting` is what is to be written, in order: what is in no line yet at level INFO.
+    """
+
+    waiting: list[Waiting]
 
     @abstractmethod
-    def take(self, make: "MakeEvents", *subjects: object) -> None:
-        """Write the events that `make(*subjects)` will return, as of now, at level INFO."""
+    def write_soon(self) -> None:
+        """Something waits, after nothing did."""
 
 
-MakeEvents = Callable[..., Iterable[tuple[str, LogEvent]]]
-"""Makes events, each with the name of its logger, of what will not change."""
 _rooms = logging.getLogger("letterlock")
 
 
-def log_lines(make: MakeEvents, *subjects: object) -> None:
-    """Log the events that `make(*subjects)` returns, at a fifth of the cost of `log.info` for each.
+def log_lines(make: MessageLines, first: object, second: object) -> None:
+    """Log what `make` makes of two subjects, at a tenth of the cost of `log.info` for each line.
 
-    Where the server's own handler is the only one of all rooms, it makes them when it writes: many messages at once,
-    in one go, take a quarter of the time that each takes between other work. Else they go the way of all others.
+    Where the server's own handler is the only one of all rooms, it makes the lines when it writes: many messages at
+    once, in one go, take a quarter of the time that each takes between other work. Else they go the way of all others.
     """
     handlers = _rooms.handlers
-    if len(handlers) == 1 and not _rooms.propagate and isinstance(handler := handlers[0], LineHandler):
-        handler.take(make, *subjects)
+    if len(handlers) == 1 and isinstance(handler := handlers[0], LineHandler) and not _rooms.propagate:
+        waiting = handler.waiting
+        waiting.append((time(), make, first, second))
+        if len(waiting) == 1:
+            handler.write_soon()
     else:
-        for name, event in make(*subjects):
+        for name, event in make.events(first, second):
             logging.getLogger(name).info(event)

@@ -7,14 +7,14 @@ import logging
 import logging.handlers
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from letterlock.app import logs
 from letterlock.app.log_text import JsonFormatter, PostfixFormatter
 from letterlock.app.logs import GatheringHandler, LeanRecord
-from letterlock.events import LineEvent, log_lines
+from letterlock.events import LineEvent, MessageLines, log_lines
 
 
 class Watched(io.StringIO):
@@ -101,6 +101,20 @@ async def test_no_line_is_lost_between_two_threads(log: logging.Logger, stream: 
     assert sorted(lines) == sorted([f"{who} {number}" for who in ("thread", "loop") for number in range(500)])
 
 
+def test_what_another_thread_adds_while_lines_are_written_is_written_too() -> None:
+    class Interrupted(Watched):
+        def write(self, text: str, /) -> int:
+            if not self.writes:
+                handler.waiting.append("added meanwhile")
+            return super().write(text)
+
+    stream = Interrupted()
+    handler = GatheringHandler(stream)
+    handler.waiting.append("first")
+    handler.flush()
+    assert stream.getvalue() == "first\nadded meanwhile\n"
+
+
 def test_a_line_begins_as_syslog_has_it(log: logging.Logger, stream: Watched) -> None:
     log.warning("careful")
     assert "mx postfix/smtpd[" in stream.getvalue()
@@ -130,15 +144,28 @@ def alone(rooms: GatheringHandler) -> None:
     logging.getLogger("letterlock").handlers = [rooms]
 
 
-def _made(logger: str, event: LineEvent) -> list[tuple[str, LineEvent]]:
-    return [(logger, event)]
+def lines_by(make: Callable[[str, LineEvent], tuple[str, LineEvent]]) -> MessageLines:
+    """A line of a logger and an event, which `make` makes of them."""
+
+    def text(begins: Mapping[str, str], first: str, second: LineEvent) -> str:
+        logger, event = make(first, second)
+        return begins[logger] + str(event)
+
+    return MessageLines(lambda first, second: [make(first, second)], text)
+
+
+def unchanged(logger: str, event: LineEvent) -> tuple[str, LineEvent]:
+    return logger, event
+
+
+ONE_LINE = lines_by(unchanged)
 
 
 async def test_a_line_without_a_record_stands_as_others_do(rooms: GatheringHandler, stream: Watched) -> None:
     event = LineEvent("queued", "4F2A1: size=7", _values, 7)
     logging.getLogger("letterlock.receive.qmgr").info(event)
     alone(rooms)
-    log_lines(_made, "letterlock.receive.qmgr", event)
+    log_lines(ONE_LINE, "letterlock.receive.qmgr", event)
     assert stream.writes == 0
     rooms.flush()
     first, second = stream.getvalue().splitlines()
@@ -150,7 +177,7 @@ def test_a_line_without_a_record_is_written_at_once_outside_of_the_event_loop(
     rooms: GatheringHandler, stream: Watched
 ) -> None:
     alone(rooms)
-    log_lines(_made, "letterlock.receive", LineEvent("queued", "4F2A1: size=7", _values, 7))
+    log_lines(ONE_LINE, "letterlock.receive", LineEvent("queued", "4F2A1: size=7", _values, 7))
     assert said(stream) == ["4F2A1: size=7"]
 
 
@@ -160,13 +187,13 @@ async def test_lines_are_made_when_they_are_written_in_the_order_of_what_happene
     alone(rooms)
     made = []
 
-    def make(number: int) -> list[tuple[str, LineEvent]]:
-        made.append(number)
-        return [("letterlock.receive", LineEvent("queued", f"line {number}", _values, number))]
+    def make(logger: str, event: LineEvent) -> tuple[str, LineEvent]:
+        made.append(event)
+        return logger, event
 
-    log_lines(make, 1)
+    log_lines(lines_by(make), "letterlock.receive", LineEvent("queued", "line 1", _values, 1))
     logging.getLogger("letterlock.receive").info("between")
-    log_lines(make, 2)
+    log_lines(lines_by(make), "letterlock.receive", LineEvent("queued", "line 2", _values, 2))
     assert made == []
     logging.getLogger("letterlock.receive").error("at once")
     assert said(stream) == ["line 1", "between", "line 2", "error: at once"]
@@ -175,12 +202,12 @@ async def test_lines_are_made_when_they_are_written_in_the_order_of_what_happene
 async def test_a_bug_in_making_a_line_loses_that_line_alone(rooms: GatheringHandler, stream: Watched) -> None:
     alone(rooms)
 
-    def make(_: int) -> list[tuple[str, LineEvent]]:
+    def make(_logger: str, _event: LineEvent) -> tuple[str, LineEvent]:
         raise ZeroDivisionError("a bug")
 
-    log_lines(_made, "letterlock.receive", LineEvent("queued", "before", _values, 7))
-    log_lines(make, 1)
-    log_lines(_made, "letterlock.receive", LineEvent("queued", "after", _values, 7))
+    log_lines(ONE_LINE, "letterlock.receive", LineEvent("queued", "before", _values, 7))
+    log_lines(lines_by(make), "letterlock.receive", LineEvent("queued", "lost", _values, 7))
+    log_lines(ONE_LINE, "letterlock.receive", LineEvent("queued", "after", _values, 7))
     rooms.flush()
     lines = said(stream)
     assert lines[0] == "before"
@@ -192,7 +219,7 @@ async def test_a_bug_in_making_a_line_loses_that_line_alone(rooms: GatheringHand
 def test_where_json_is_written_a_line_has_its_values(rooms: GatheringHandler, stream: Watched) -> None:
     alone(rooms)
     rooms.setFormatter(JsonFormatter())
-    log_lines(_made, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
+    log_lines(ONE_LINE, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
     shown = json.loads(stream.getvalue())
     assert (shown["event"], shown["size"], shown["message"]) == ("queued", 7, "4F2A1: size=7")
     assert (shown["program"], shown["process"]) == ("postfix/qmgr", os.getpid())
@@ -201,7 +228,7 @@ def test_where_json_is_written_a_line_has_its_values(rooms: GatheringHandler, st
 def test_another_handler_gets_a_record(rooms: GatheringHandler, stream: Watched) -> None:
     other = logging.handlers.BufferingHandler(10)
     logging.getLogger("letterlock").addHandler(other)
-    log_lines(_made, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
+    log_lines(ONE_LINE, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
     assert [record.getMessage() for record in other.buffer] == ["4F2A1: size=7"]
     assert said(stream) == ["4F2A1: size=7"]
     assert rooms.formatter is not None

@@ -1,10 +1,14 @@
 """The log lines: Postfix's order, the reason at the end, nothing that a terminal or a parser could stumble over."""
 
 import re
+from collections import defaultdict
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from letterlock.deliver.log import DeliveryLog, events, lines
+from letterlock.deliver.log import MAX_PROTECTIONS, DeliveryLog, events, lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.net.tls import ServerContext
@@ -98,6 +102,37 @@ def test_remote_text_cannot_forge_a_line_or_move_a_cursor() -> None:
     (line,) = lines(delivered(outcome(text=evil)), accepted_at=100)
     assert line.isprintable()
     assert r"(550 no\r\n4F2A2: to=<x>\x1b[2J\x00\u202e\u2028end)" in line
+
+
+@pytest.mark.parametrize("text", ["250 ok", "a\x1b[2Jb", "c\r\nd", "é", "x" * 5000])
+def test_the_text_is_that_of_the_events(text: str) -> None:
+    log = DeliveryLog()
+    for made in (delivered(outcome(text=text)), delivered(outcome(text=text), outcome(BOB)), held(outcome(text=text))):
+        begins: dict[str, str] = defaultdict(lambda: "mx: ")
+        for _ in range(2):  # the second time with what is remembered of the session
+            assert log.delivered.text(begins, made, 100.0).split("\n") == [
+                f"mx: {line}" for line in lines(made, accepted_at=100.0)
+            ]
+            assert [str(event) for _, event in log.delivered.events(made, 100.0)] == lines(made, accepted_at=100.0)
+
+
+def test_what_protected_one_session_is_not_said_of_another() -> None:
+    log = DeliveryLog()
+    begins: dict[str, str] = defaultdict(str)
+    for number in range(2 * MAX_PROTECTIONS):
+        made = delivered()
+        made = replace(made, achieved=Achieved(level=Level.AUTHENTICATED, by=f"dane-{number}"))
+        assert f" by=dane-{number} " in log.delivered.text(begins, made, 100.0)
+    usable = made
+    other = replace(made, reasons=(Reason(code=Code.RFC7672_2_2_3_STARTTLS_REQUIRED, subject="mx.example.net"),))
+    assert log.delivered.text(begins, other, 100.0).endswith("why=rfc7672-2.2.3-starttls-required")
+    assert log.delivered.text(begins, usable, 100.0).endswith("why=rfc7672-2.2-usable")
+
+
+@given(st.floats(min_value=-1, max_value=1e6))
+def test_seconds_have_two_digits(value: float) -> None:
+    shown = lines(replace(delivered(), ended_at=value), accepted_at=0.0)[0].partition("delay=")[2].partition(",")[0]
+    assert shown == ("0" if value < 0.01 else f"{value:.2g}" if value < 100 else f"{value:.0f}")
 
 
 def test_remote_text_is_bounded() -> None:

@@ -1,6 +1,7 @@
 """The log: Postfix's words, and nothing that a client could forge."""
 
 import logging
+from collections import defaultdict
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.mail.replies import Reply
 from letterlock.queue.observing import Arrival
-from letterlock.receive.receipt_log import MAX_WORD_OCTETS, ReceiptLog, SessionJournal, printable
+from letterlock.receive.receipt_log import MAX_WORD_OCTETS, RECEIVED, ReceiptLog, SessionJournal, printable
 
 
 @given(st.text())
@@ -20,6 +21,31 @@ def test_no_text_of_a_client_breaks_a_line_of_the_log(text: str) -> None:
     assert shown.isascii()
     assert shown.isprintable()
     assert len(shown) <= MAX_WORD_OCTETS + 3
+
+
+SENDERS = [Mailbox("ann", "example.org"), Mailbox('"a\\b"', "x.example"), Mailbox("é", "y")]
+WORDS = st.none() | st.sampled_from(["<1@example.org>", "a\\b", "\x1b[2J", "\r\nx: y", "é", "x" * 1000]) | st.text()
+
+
+@given(
+    message_id=WORDS,
+    sender=st.none() | st.sampled_from(SENDERS),
+    user=WORDS,
+    uid=st.none() | st.just(7),
+    about=st.none() | st.just("4F2A0"),
+)
+def test_the_text_is_that_of_the_events(
+    message_id: str | None, sender: Mailbox | None, user: str | None, uid: int | None, about: str | None
+) -> None:
+    envelope = Envelope(id="4F2A1", reverse_path=sender, recipients=(), size=7, accepted_at=0.0, expires_at=1.0)
+    client = SessionJournal("192.0.2.1").client
+    arrival = Arrival(
+        client=client, protocol="ESMTP", message_id=message_id, user=user, mechanism=user, local_uid=uid, about=about
+    )
+    begins: dict[str, str] = defaultdict(lambda: "mx: ")
+    lines = RECEIVED.text(begins, envelope, arrival).split("\n")
+    assert lines == [f"mx: {event}" for _, event in RECEIVED.events(envelope, arrival)]
+    assert all(line.isascii() and line.isprintable() for line in lines)
 
 
 def test_escapes() -> None:

@@ -34,10 +34,20 @@ def program_of(logger: str) -> str:
     return _PROGRAMS.get(logger, "letterlock")
 
 
-@functools.lru_cache(maxsize=32)  # of each second as many as there are programs, and processes are few
-def _begin(seconds: int, hostname: str, logger: str, process: int | None) -> str:
-    """The prefix of the lines of one second."""
-    return f"{_stamp(seconds)} {hostname} {program_of(logger)}[{process}]: "
+class Begins(dict[str, str]):
+    """How the lines of each logger begin in one second, made when asked for."""
+
+    def __init__(self, seconds: int, hostname: str, process: int | None) -> None:
+        super().__init__()
+        self._stamp = f"{_stamp(seconds)} {hostname} "
+        self._process = f"[{process}]: "
+
+    def __missing__(self, logger: str) -> str:
+        begin = self[logger] = f"{self._stamp}{program_of(logger)}{self._process}"
+        return begin
+
+
+_begins = functools.lru_cache(maxsize=4)(Begins)  # of the last seconds; more only where processes are forked
 
 
 class PostfixFormatter(logging.Formatter):
@@ -47,13 +57,13 @@ class PostfixFormatter(logging.Formatter):
         super().__init__()
         self._hostname = hostname.partition(".")[0]
 
-    def format_line(self, seconds: int, logger: str, process: int, event: LogEvent) -> str:
-        """The line of an event that happened at `seconds` since 1970."""
-        return _begin(seconds, self._hostname, logger, process) + str(event)
+    def begins(self, seconds: int, process: int | None) -> dict[str, str]:
+        """How the lines of each logger begin that tell of a second (since 1970)."""
+        return _begins(seconds, self._hostname, process)
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; a traceback, if there is one, follows it."""
-        return _begin(int(record.created), self._hostname, record.name, record.process) + words_of(record)
+        return self.begins(int(record.created), record.process)[record.name] + words_of(record)
 
 
 def words_of(record: logging.LogRecord) -> str:

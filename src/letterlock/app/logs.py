@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from letterlock.app.journald import JournalHandler, leads_to_journal, open_journal
 from letterlock.app.log_text import JsonFormatter, PostfixFormatter
 from letterlock.app.output import GuardedStream
-from letterlock.events import LineHandler, MakeEvents
+from letterlock.events import LineHandler, LogEvent, Waiting
 
 
 class LeanRecord(logging.LogRecord):
@@ -72,7 +72,7 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._waiting: list[str | tuple[float, MakeEvents, tuple[object, ...]]] = []
+        self.waiting = []
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record: there are no filters, and lines are added without a lock."""
@@ -85,55 +85,54 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
             loop = asyncio.get_running_loop() if record.levelno < logging.ERROR else None
         except RuntimeError:
             loop = None
-        if loop is not None and not self._waiting:
-            loop.call_later(WAIT_SECONDS, self.flush)
-        # Not by Handler.format, which only looks whether there is a formatter: there is, on the path of each message.
-        self._waiting.append(self.formatter.format(record) if self.formatter is not None else self.format(record))
+        self.waiting.append(self.format(record))
         if loop is None:
             self.flush()
+        elif len(self.waiting) == 1:  # else a flush is due
+            loop.call_later(WAIT_SECONDS, self.flush)
 
-    def take(self, make: MakeEvents, *subjects: object) -> None:
-        """Take the events of a message, to be made and written soon."""
-        waiting = self._waiting
-        waiting.append((time.time(), make, subjects))
-        if len(waiting) == 1:  # else a flush is due
-            try:
-                asyncio.get_running_loop().call_later(WAIT_SECONDS, self.flush)
-            except RuntimeError:  # no loop is running
-                self.flush()
+    def write_soon(self) -> None:
+        """Write what waits after WAIT_SECONDS; at once where no event loop is running."""
+        try:
+            asyncio.get_running_loop().call_later(WAIT_SECONDS, self.flush)
+        except RuntimeError:
+            self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""
         with self.lock or nullcontext():
-            waiting = self._waiting[:]
-            del self._waiting[: len(waiting)]  # whatever another thread adds meanwhile stays
-            if waiting:
+            while waiting := self.waiting[:]:  # again for what another thread added meanwhile: it counts on this flush
+                del self.waiting[: len(waiting)]
                 with suppress(OSError, ValueError):  # the reader of the log has gone
                     self.stream.write("\n".join(self._lines(waiting)) + "\n")
                     self.stream.flush()
 
-    def _lines(self, waiting: Iterable[str | tuple[float, MakeEvents, tuple[object, ...]]]) -> list[str]:
-        lines: list[str] = []
+    def _lines(self, waiting: Iterable[Waiting]) -> list[str]:
+        postfix = self.formatter if isinstance(self.formatter, PostfixFormatter) else None
+        lines, begins, since, until = list[str](), dict[str, str](), 0, 0
         for each in waiting:
             if isinstance(each, str):
                 lines.append(each)
                 continue
+            at, make, first, second = each
             try:
-                lines += self._made(*each)
+                if postfix is None:
+                    lines += self._formatted(at, make.events(first, second))
+                    continue
+                if not since <= at < until:
+                    since, until, begins = int(at), int(at) + 1, postfix.begins(int(at), _own_process.number)
+                lines.append(make.text(begins, first, second))
             except Exception as bug:  # noqa: BLE001  # as for every observer: the event is lost, and nothing else
-                found = type(bug), bug, bug.__traceback__
-                lines.append(
-                    self.format(LeanRecord(__name__, logging.ERROR, "", 0, "a bug, in making a line", (), found))
-                )
+                lines.append(self._complaint(bug))
         return lines
 
-    def _made(self, at: float, make: MakeEvents, subjects: tuple[object, ...]) -> list[str]:
-        formatter = self.formatter
-        if isinstance(formatter, PostfixFormatter):
-            line, seconds, process = formatter.format_line, int(at), _own_process.number
-            return [line(seconds, logger, process, event) for logger, event in make(*subjects)]
-        records = (LeanRecord(logger, logging.INFO, "", 0, event, (), None) for logger, event in make(*subjects))
+    def _formatted(self, at: float, events: Iterable[tuple[str, LogEvent]]) -> list[str]:
+        records = (LeanRecord(logger, logging.INFO, "", 0, event, (), None) for logger, event in events)
         return [self.format(record.made_at(at)) for record in records]
+
+    def _complaint(self, bug: Exception) -> str:
+        found = type(bug), bug, bug.__traceback__
+        return self.format(LeanRecord(__name__, logging.ERROR, "", 0, "a bug, in making a line", (), found))
 
 
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:

@@ -4,9 +4,9 @@ The reason stands at the end of the line.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from letterlock.events import LineEvent, LogEvent, log_lines
+from letterlock.events import LineEvent, LogEvent, MessageLines, log_lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.printable import printable
 from letterlock.policy.decision import Achieved, Cleared, Level
@@ -23,7 +23,9 @@ _TLS_FORM_WITHOUT_GROUP = (
     "%(trust)s TLS connection established to %(host)s[%(address)s]:%(port)d: %(version)s with cipher %(cipher)s"
 )
 _TLS_FORM = _TLS_FORM_WITHOUT_GROUP + " key-exchange %(group)s"
-_UNPROTECTED = (None, None, ()), "tls=none"
+MAX_PROTECTIONS = 256  # sessions whose words are remembered: more than are in use at once, but for the largest servers
+SHORTEST_SECONDS = 0.01  # less is shown as 0, as Postfix does (delay_logging_resolution_limit = 2)
+_MILLISECONDS = tuple(f"{number / 1000:.2g}" for number in range(101))
 _STATUS = {OutcomeKind.DELIVERED: "sent", OutcomeKind.DEFERRED: "deferred", OutcomeKind.FAILED: "bounced"}
 
 
@@ -31,26 +33,44 @@ class DeliveryLog(Watcher):
     """The observer that writes the log of deliveries."""
 
     def __init__(self) -> None:
-        # What protected the last message, in words, and what they were made from.
-        self._protection: tuple[tuple[Achieved | None, Completed | None, tuple[Reason, ...]], str] = _UNPROTECTED
+        # What protected the last messages of sessions, in words, by the session: what they were made from is kept, so
+        # that nothing else gets the same identity meanwhile.
+        self._protections: dict[tuple[int, int], tuple[Achieved | None, Completed | None, tuple[Reason, ...], str]] = {}
+        self.delivered = MessageLines(self._events, self._text)
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """Log the TLS of each new session, and each recipient's outcome."""
         for session in attempt.sessions:
             if not session.reused and (event := tls_event(session)) is not None:
                 log.info(event)
-        log_lines(self._events, attempt, task.envelope.accepted_at)
+        log_lines(self.delivered, attempt, task.envelope.accepted_at)
 
     def _events(self, attempt: Attempt, accepted_at: float) -> list[tuple[str, LineEvent]]:
-        """As `events`, without saying anew how the same session protected one message after the other."""
-        achieved, handshake, reasons = attempt.achieved, attempt.handshake, attempt.reasons
-        last, protection = self._protection
-        if attempt.broken or achieved is not last[0] or handshake is not last[1] or reasons != last[2]:
-            protection = safe(" ".join(_protection(attempt)))
-            if not attempt.broken:
-                self._protection = (achieved, handshake, reasons), protection
+        """As `events`, each with the logger of its program."""
         program = _program(attempt)
-        return [(program, event) for event in _delivery_events(attempt, accepted_at, protection)]
+        return [(program, event) for event in _delivery_events(attempt, accepted_at, self._protection(attempt))]
+
+    def _text(self, begins: Mapping[str, str], attempt: Attempt, accepted_at: float) -> str:
+        """The lines of the events."""
+        begin, protection, outcomes = begins[_program(attempt)], self._protection(attempt), attempt.outcomes
+        timing, relay = _timing(attempt, accepted_at), _relay(attempt)
+        if len(outcomes) == 1:
+            return begin + _line(attempt, outcomes[0], relay, timing, protection)
+        return "\n".join([begin + _line(attempt, outcome, relay, timing, protection) for outcome in outcomes])
+
+    def _protection(self, attempt: Attempt) -> str:
+        """What protected the message, without saying it anew for each that goes over the same session."""
+        achieved, handshake, reasons = attempt.achieved, attempt.handshake, attempt.reasons
+        session = id(achieved), id(handshake)
+        last = self._protections.get(session)
+        if last is not None and last[2] == reasons and not attempt.broken:
+            return last[3]
+        words = safe(" ".join(_protection(attempt)))
+        if not attempt.broken:
+            if len(self._protections) >= MAX_PROTECTIONS:
+                self._protections.clear()
+            self._protections[session] = achieved, handshake, reasons, words
+        return words
 
 
 def _program(attempt: Attempt) -> str:
@@ -141,28 +161,30 @@ def _relay(attempt: Attempt) -> str:
 
 def _line(attempt: Attempt, outcome: RecipientOutcome, relay: str, timing: str, protection: str) -> str:
     doubt = " in-doubt=yes" if outcome.in_doubt else ""
-    texts = attempt.message_id, str(outcome.recipient), relay, outcome.status, outcome.text
-    line = _laid_out(texts, timing, outcome.kind, protection) + doubt
+    recipient = outcome.recipient
+    address = f"{recipient.local_part}@{recipient.domain}"
+    # What Postfix does not have stands last: pflogsumm skips lines with tls= before dsn=.
+    line = (
+        f"{attempt.message_id}: to=<{address}>, relay={relay}, {timing}, dsn={outcome.status}, "
+        f"status={_STATUS[outcome.kind]} ({outcome.text}) {protection}{doubt}"
+    )
     if len(line) <= MAX_TEXT_CHARACTERS and line.isprintable():  # looked at whole: most lines need no change
         return line
-    return _laid_out([safe(text) for text in texts], timing, outcome.kind, protection) + doubt
-
-
-def _laid_out(texts: Sequence[str], timing: str, kind: OutcomeKind, protection: str) -> str:
-    message_id, recipient, relay, status, text = texts
-    # What Postfix does not have stands last: pflogsumm skips lines with tls= before dsn=.
     return (
-        f"{message_id}: to=<{recipient}>, relay={relay}, {timing}, dsn={status}, status={_STATUS[kind]} ({text}) "
-        f"{protection}"
+        f"{safe(attempt.message_id)}: to=<{safe(address)}>, relay={safe(relay)}, {timing}, dsn={safe(outcome.status)}, "
+        f"status={_STATUS[outcome.kind]} ({safe(outcome.text)}) {protection}{doubt}"
     )
 
 
 def _timing(attempt: Attempt, accepted_at: float) -> str:
-    ready_at = attempt.ended_at if attempt.ready_at is None else attempt.ready_at
-    before = attempt.started_at - accepted_at
-    connecting, sending = ready_at - attempt.started_at, attempt.ended_at - ready_at
-    delay = _seconds(attempt.ended_at - accepted_at)
-    return f"delay={delay}, delays={_seconds(before)}/0/{_seconds(connecting)}/{_seconds(sending)}"
+    began_at, ended_at = attempt.started_at, attempt.ended_at
+    ready_at = ended_at if attempt.ready_at is None else attempt.ready_at
+    before, connecting, sending = began_at - accepted_at, ready_at - began_at, ended_at - ready_at
+    return (
+        f"delay={_seconds(ended_at - accepted_at)}, delays={_seconds(before)}/0/"
+        f"{'0' if connecting < SHORTEST_SECONDS else _seconds(connecting)}/"  # most sessions are open already
+        f"{'0' if sending < SHORTEST_SECONDS else _seconds(sending)}"
+    )
 
 
 def _protection(attempt: Attempt) -> list[str]:
@@ -191,8 +213,10 @@ def _level(achieved: Achieved | None, *, refused: bool) -> str:
 
 def _seconds(value: float) -> str:
     """Two significant digits, as Postfix has it; time that went backwards counts as none."""
-    if value < 0.01:
+    if value < SHORTEST_SECONDS:
         return "0"
+    if value < 0.1:
+        return _MILLISECONDS[int(value * 1000 + 0.5)]  # a third of the time that formatting takes
     return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
