@@ -8,7 +8,7 @@ import pytest
 from letterlock.config import find, load, parse, queue_directory, reading
 from letterlock.config.options import CONSUMERS
 from letterlock.config.reload_effects import reloaded, values, waiting_for_restart
-from letterlock.keys import declared
+from letterlock.keys import Key, declared
 from letterlock.shared_defaults import ENVIRONMENT
 from tests.certificates import authority, self_signed
 
@@ -84,7 +84,14 @@ OTHERS: Mapping[str, str] = {
     "smtp.max_message_octets": "2000",
     "smtp.max_line_octets": "2000",
 }
-"""A value for each key that is another than the default; numbers without an entry get 200."""
+"""A value for each key that is another than the default; numbers without an entry get 200, or what limits allow."""
+
+
+def other_number(key: Key) -> str:
+    """A number within the limits of a key that is hardly the default."""
+    if key.most is not None and key.most < 200:
+        return str(key.most)
+    return str(max(200, key.least or 0, key.above or 0))
 
 
 @pytest.fixture(name="directory", scope="module")
@@ -103,7 +110,7 @@ def directory_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", [path for path in KEYS if path != "smtp.key"])
 def test_a_changed_key_takes_effect_or_is_named(directory: Path, path: str) -> None:
-    key, value = KEYS[path], OTHERS.get(path, "200")
+    key, value = KEYS[path], OTHERS.get(path) or other_number(KEYS[path])
     text = f"[{key.table}]\n" if key.table else ""
     running = parse("", "t.toml", base=directory)
     read = parse(f"{text}{key.name} = {value}\n", "t.toml", base=directory)

@@ -12,12 +12,11 @@ from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES
 from letterlock.receive import listener as listener_module
 from letterlock.receive.pipeline import Draft, Facts, Pipeline, Step
-from letterlock.smtp.server_events import MessageReceived, RecipientOffered, SenderOffered
-from tests.receive.world import ENVELOPE, NOW, world
+from letterlock.smtp.server_events import RecipientOffered, SenderOffered
+from tests.receive.world import ENVELOPE, FACTS, NOW, draft_of, world
 
 GREYLISTED = Reply(451, ("4.7.1 Greylisted",))
 SPAM = Reply(550, ("5.7.1 Spam",))
-FACTS = Facts(client="192.0.2.1", client_label="unknown[192.0.2.1]")
 
 
 @dataclass
@@ -72,7 +71,7 @@ def test_a_step_is_in_the_stages_that_it_has_methods_for() -> None:
     pipeline = Pipeline([Heading()])
     offer = SenderOffered(None, None)
     assert pipeline.sender.run(FACTS, offer) is None
-    draft = _draft(b"x\r\n")
+    draft = draft_of(b"x\r\n")
     assert pipeline.message.run(FACTS, draft) is None
     assert draft.fields == b"X-Step: yes\r\n"
 
@@ -109,20 +108,13 @@ def test_a_check_that_waits_without_being_async_is_a_bug_that_is_found() -> None
         Pipeline([Wrong()]).sender.run(FACTS, SenderOffered(None, None))
 
 
-def _draft(content: bytes) -> Draft:
-    message = MessageReceived(
-        reverse_path=None, recipients=(), body_type=BodyType.SEVEN_BIT, content=DotlessContent(content)
-    )
-    return Draft.of(message, "ID1", NOW)
-
-
 def test_rfc6152_3_bytes_beyond_ascii_are_8bitmime_whatever_was_declared() -> None:
-    assert _draft(b"x\r\n").body_type is BodyType.SEVEN_BIT
-    assert _draft(b"\xff\r\n").body_type is BodyType.EIGHT_BIT_MIME
+    assert draft_of(b"x\r\n").body_type is BodyType.SEVEN_BIT
+    assert draft_of(b"\xff\r\n").body_type is BodyType.EIGHT_BIT_MIME
 
 
 def test_a_finished_draft_has_its_fields_on_top_and_counts_them() -> None:
-    draft = _draft(b"Subject: x\r\n\r\nhi\r\n")
+    draft = draft_of(b"Subject: x\r\n\r\nhi\r\n")
     draft.add_field(b"B: 2\r\n")
     draft.add_field(b"A: 1\r\n")
     envelope, body = draft.finish("unknown[192.0.2.1]", 60)

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from letterlock.mail.checked_content import Body
-from letterlock.mail.envelope import Envelope
+from letterlock.mail.checked_content import Body, DotlessContent
+from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.ports import Rates
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import AcceptStore
@@ -18,14 +18,25 @@ from letterlock.queue.tasks import Lease
 from letterlock.receive.authenticate_mail import JudgeMail
 from letterlock.receive.listener import Listener
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.pipeline import Draft, Facts
 from letterlock.receive.profiles import Profile
 from letterlock.receive.receipt_log import ReceiptLog
+from letterlock.smtp.server_events import MessageReceived
 from tests.bodies import octets_of
 from tests.memory_store import MemorySpool
 
 NOW = 1_790_000_000.0
 PATIENCE_SECONDS = 20.0  # a test that waits longer hangs
 ENVELOPE = b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n"
+FACTS = Facts(client="192.0.2.1", client_label="unknown[192.0.2.1]")
+
+
+def draft_of(content: bytes) -> Draft:
+    """A message with this content, as a step that is tested by itself gets it."""
+    message = MessageReceived(
+        reverse_path=None, recipients=(), body_type=BodyType.SEVEN_BIT, content=DotlessContent(content)
+    )
+    return Draft.of(message, "ID1", NOW)
 
 
 class MovingClock:

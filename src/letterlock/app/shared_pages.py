@@ -8,14 +8,14 @@ import gc
 import importlib
 
 from letterlock.config import Options, system_roots
-from letterlock.state.shared_state import STATE_MODULES
+from letterlock.state.shared_state import STATE_ENGINES
 from letterlock.store.engines import ENGINES
 
 
 def share_pages(options: Options) -> None:
     """Prepare this process for forking workers that serve these options."""
     engine = options.store.engine
-    for name in (*ENGINES[engine].modules, *STATE_MODULES[engine]):
+    for name in (*ENGINES[engine].modules, *STATE_ENGINES[engine].modules):
         importlib.import_module(name)
     if options.public_roots is None:
         system_roots()  # remembered: no worker reads and checks them again

@@ -5,6 +5,7 @@ module beside this one and one line in STATE_ENGINES. The suites `tests/contract
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +46,7 @@ def open_state(engine: str, directory: Path | None) -> SharedState:
     """The state of an engine, in a server's directory. Without a directory it lasts as long as the process."""
     from letterlock.state.in_memory import StateInMemory  # noqa: PLC0415  # loaded if used, as an engine is
 
-    return StateInMemory() if directory is None else STATE_ENGINES[engine](directory)
+    return StateInMemory() if directory is None else STATE_ENGINES[engine].open(directory)
 
 
 def _files(directory: Path) -> SharedState:
@@ -54,7 +55,15 @@ def _files(directory: Path) -> SharedState:
     return StateInFiles(directory)
 
 
-STATE_ENGINES: Mapping[str, Callable[[Path], SharedState]] = {"sqlite": _files}
+@dataclass(frozen=True, slots=True)
+class StateEngine:
+    """One way to keep state. `modules`: what `open` loads, for a supervisor that loads it once for all workers."""
+
+    open: Callable[[Path], SharedState]
+    modules: tuple[str, ...]
+
+
+STATE_ENGINES: Mapping[str, StateEngine] = {
+    "sqlite": StateEngine(_files, ("letterlock.state.in_files", "letterlock.state.in_memory")),
+}
 """By the name of the store's engine (`store.engines`)."""
-STATE_MODULES: Mapping[str, tuple[str, ...]] = {"sqlite": ("letterlock.state.in_files", "letterlock.state.in_memory")}
-"""The modules that an engine loads when it is used, for a supervisor that loads them once for all workers."""

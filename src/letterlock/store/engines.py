@@ -118,4 +118,6 @@ async def _open_sqlite(options: StoreOptions) -> OpenedStore:
 
 
 _SQLITE_MODULES = ("letterlock.store.adoption", "letterlock.store.sealing")
-ENGINES: Mapping[str, Engine] = {SQLITE: Engine(_open_sqlite, _SQLITE_MODULES, in_directory=True)}
+ENGINES: Mapping[str, Engine] = {
+    SQLITE: Engine(_open_sqlite, _SQLITE_MODULES, in_directory=True),
+}
