@@ -1,12 +1,13 @@
-"""What metrics and logs cost the relay: python -m bench.observing [--messages N]
+"""What metrics, logs, statistics and memory cost the relay: python -m bench.observing [--messages N]
 
 Two runs of a relay differ by more than either costs, so one run is compared with itself: it takes and delivers mail,
-and after each block of messages another set of observers looks on: all of them, all but the counters, all but the log.
-The CPU time of neighbouring blocks is compared, and the median of many comparisons printed. What happens once a second
-(`bench.counting` has it) goes on in every block.
+and after each block of messages another set of observers looks on: all of them, or all but one kind. The CPU time of
+neighbouring blocks is compared, and the median of many comparisons printed. What happens from time to time goes on in
+every block; its cost is printed by itself (`bench.observing_aside`; `bench.counting` has what happens once a second).
 """
 
 import argparse
+import asyncio
 import atexit
 import json
 import os
@@ -18,19 +19,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.observing_aside import aside
 from bench.relay import furnished
 from bench.relay_box import INSIDE, run_inside
 from bench.relay_peers import Letterlock, Room
 from bench.relay_rounds import Part
 from letterlock.app.logs import flush_log
 from letterlock.cli.main import main as letterlock
+from letterlock.deliver.log import DeliveryLog
+from letterlock.deliver.memory_keeper import MemoryKeeper
 from letterlock.mail.envelope import Envelope
 from letterlock.metrics.counting import Counting
 from letterlock.queue.observing import Arrival, Observer, Observers, Watcher
 from letterlock.queue.tasks import Attempt, DeliveryTask
+from letterlock.receive.receipt_log import ReceiptLog
+from letterlock.statistics.statistics_collector import StatisticsCollector
 
 BLOCK = 250  # messages: some 75 ms, so that what else the machine does is the same for neighbours
-STATES = ("all", "no counters", "no log")
+LEFT_OUT = {"no counters": "metrics", "no log": "logs", "no statistics": "statistics", "no memory": "memory"}
+STATES = tuple(state for left_out in LEFT_OUT for state in ("all", left_out))
+"""Of the blocks, in turn: each without something is between two with everything, so that a drift cancels out."""
+KINDS: tuple[tuple[type[Watcher], str], ...] = (
+    (Counting, "no counters"),
+    (ReceiptLog, "no log"),
+    (DeliveryLog, "no log"),
+    (StatisticsCollector, "no statistics"),
+    (MemoryKeeper, "no memory"),
+)
+CONFIDENT = 1.96  # standard errors: 95 %
 RESULT = "LETTERLOCK_BENCH_OBSERVING"  # the environment variable with the file of the result
 
 
@@ -61,8 +77,7 @@ class Blocks:
             flush_log()  # so that each block pays for its own lines, and not for those of the last one
             if self._count:
                 self.found.append((self.state, (time.process_time() - self._began) / BLOCK))
-            cycle, at = divmod(self._count // BLOCK, len(STATES))
-            self.state = STATES[at if cycle % 2 else len(STATES) - 1 - at]  # there and back: a drift cancels out
+            self.state = STATES[self._count // BLOCK % len(STATES)]
             self._began = time.process_time()
         self._count += 1
 
@@ -73,7 +88,7 @@ class Changing(Watcher):
     def __init__(self, observer: Observer, blocks: Blocks) -> None:
         self._observer = observer
         self._blocks = blocks
-        self._away = "no counters" if isinstance(observer, Counting) else "no log"
+        self._away = next((state for kind, state in KINDS if isinstance(observer, kind)), "")
 
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
         """Pass it on, or not."""
@@ -111,16 +126,19 @@ def serve(arguments: list[str]) -> None:
 
 
 def compare(blocks: list[tuple[str, float]]) -> str:
-    """What each costs, by the blocks of each cycle."""
+    """What each costs: every block without it, compared with the blocks before and after, which have everything."""
     blocks = blocks[2 * len(STATES) :]  # warm by then
-    cycles = [dict(blocks[at : at + len(STATES)]) for at in range(0, len(blocks) - len(STATES) + 1, len(STATES))]
-    whole = statistics.median(each["all"] for each in cycles)
-    lines = [f"{len(cycles)} cycles, {whole * 1e6:.0f} us of CPU per message with all observers"]
-    for state, what in (("no counters", "metrics"), ("no log", "logs")):
-        costs = [each["all"] - each[state] for each in cycles]
+    whole = statistics.median(each for state, each in blocks if state == "all")
+    count = len(blocks) // len(STATES)
+    lines = [f"{count} blocks without each kind, {whole * 1e6:.0f} us of CPU per message with all observers"]
+    for state, what in LEFT_OUT.items():
+        without = [at for at, (each, _) in enumerate(blocks[1:-1], 1) if each == state]
+        costs = [(blocks[at - 1][1] + blocks[at + 1][1]) / 2 - blocks[at][1] for at in without]
         low, middle, high = statistics.quantiles(costs, n=4)
         error = 0.93 * (high - low) / len(costs) ** 0.5  # of a median, by the spread of the middle half
-        lines.append(f"{what:8} {middle * 1e6:6.1f} us, {100 * middle / whole:5.1f} % +- {100 * error / whole:.1f}")
+        share, either_way = 100 * middle / whole, 100 * CONFIDENT * error / whole
+        between = f"between {share - either_way:.1f} and {share + either_way:.1f} %, 19 times of 20"
+        lines.append(f"{what:10} {middle * 1e6:6.1f} us, {share:5.1f} %, {between}")
     return "\n".join(lines)
 
 
@@ -139,6 +157,7 @@ def main() -> None:
     with furnished(Path(room), [Observed()]) as (bench, (relay,), _):
         bench.relay(part, relay)
     print(compare(json.loads(Path(result).read_text())))
+    print("\n".join(asyncio.run(aside(Path(room)))))
 
 
 if __name__ == "__main__":
