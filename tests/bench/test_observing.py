@@ -1,4 +1,4 @@
-"""How `python -m bench.observing` compares blocks of messages: what something costs comes out, whatever else happens."""
+"""How `python -m bench.observing` compares blocks of messages: what something costs comes out of a drifting machine."""
 
 import random
 
