@@ -24,6 +24,7 @@ NOBODY = ("--upstream", "127.0.0.1:1", "--timeout", "1")
 SILENT = "127.0.0.1:1"  # tcpmux: nobody listens there
 FULL = f"error: cannot write to standard output: {os.strerror(errno.ENOSPC)}"
 HOSTILE = "\x1b[2J\x07\x9b31m\u202e\u2066\udc9b\nFORGED"
+MAIL = str(Path(__file__).with_name("mail.eml"))
 VERBS: dict[str, tuple[tuple[str, ...], int]] = {
     "help": (("--help",), 0),
     "version": (("--version",), 0),
@@ -38,8 +39,8 @@ VERBS: dict[str, tuple[tuple[str, ...], int]] = {
     "check --brief": (("check", "--brief", *NOBODY, "a.test", "b.test"), 3),
     "check --json": (("check", "--json", *NOBODY, "a.test"), 3),
     "check --jsonl": (("check", "--jsonl", *NOBODY, "a.test"), 3),
-    "check-mail": (("check-mail", *NOBODY, "-"), 1),
-    "check-mail --json": (("check-mail", "--json", *NOBODY, "-"), 1),
+    "check-mail": (("check-mail", *NOBODY, MAIL), 3),
+    "check-mail --json": (("check-mail", "--json", *NOBODY, MAIL), 3),
     "probe": (("probe", SILENT), 3),
     "probe --json": (("probe", "--json", SILENT), 3),
     "queue list": (("queue", "list"), 0),
@@ -115,6 +116,14 @@ async def test_closed_streams_change_no_status(queue: Queue) -> None:
     async with asyncio.timeout(SECONDS):
         ended = await asyncio.gather(*(each.wait() for each in started))
     assert ended == [status for _, status in VERBS.values()]
+
+
+async def test_a_closed_standard_input_is_empty() -> None:
+    readers = ("check-mail", "-"), ("check", "--file", "-"), ("reports", "import", "-")
+    for closed in ((warm_start.CLOSED, 1, 2), (warm_start.CLOSED, warm_start.CLOSED, warm_start.CLOSED)):
+        started = [warm_start.start(words, closed) for words in readers]
+        async with asyncio.timeout(SECONDS):
+            assert [await each.wait() for each in started] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("verb", ["version", "check --jsonl", "queue show"])

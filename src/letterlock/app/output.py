@@ -103,7 +103,12 @@ class GuardedStream(io.TextIOBase):
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Guard both streams. Ends the program with EXIT_OUTPUT or EXIT_PIPE when standard output cannot be written to."""
+    """Guard both streams. Ends the program with EXIT_OUTPUT or EXIT_PIPE when standard output cannot be written to.
+
+    A standard input that is closed is empty meanwhile: verbs read it, and no file or socket gets its descriptor.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(_nowhere(0, os.O_RDONLY), closefd=False)
     streams = sys.stdout, sys.stderr
     out = GuardedStream(_encoding_all(streams[0], 1), _OURS, needed=True)
     err = GuardedStream(_encoding_all(streams[1], 2), _OURS_WITH_BARS, needed=False)
@@ -137,11 +142,16 @@ def _encoding_all(stream: TextIO | None, descriptor: int) -> TextIO:
     Without that, the next socket or file would get the descriptor, and be written to.
     """
     if stream is None:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        if silence != descriptor:
-            os.dup2(silence, descriptor)
-            os.close(silence)
-        return os.fdopen(descriptor, "w", closefd=False)
+        return os.fdopen(_nowhere(descriptor, os.O_WRONLY), "w", closefd=False)
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
     return stream
+
+
+def _nowhere(descriptor: int, flags: int) -> int:
+    """Make a descriptor that is closed lead nowhere; the descriptor."""
+    silence = os.open(os.devnull, flags)
+    if silence != descriptor:
+        os.dup2(silence, descriptor)
+        os.close(silence)
+    return descriptor

@@ -11,6 +11,7 @@ import click
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
 from letterlock.app.resolving import validated_dns
+from letterlock.cli.check_mail.file import NotAMessage, read_message
 from letterlock.cli.check_mail.text import draw
 from letterlock.cli.check_mail.values import mail_values
 from letterlock.cli.resolve import AnchorParam, TimeParam, UpstreamParam
@@ -19,12 +20,11 @@ from letterlock.config import ResolverOptions
 from letterlock.discover.mail_authentication import authenticate
 from letterlock.mailauth.dmarc.reasons import DmarcResult
 from letterlock.mailauth.mail_verdict import MailVerdict
-from letterlock.mailauth.message import Message, OversizedHeader, split, with_crlf
+from letterlock.mailauth.message import Message
 from letterlock.mailauth.spf.request import Client, Request, client_address, helo_request, mail_from_request
 from letterlock.net.dns import Upstream
 from letterlock.resolver import TrustAnchor
 
-MAX_MESSAGE_OCTETS = 100 << 20  # servers accept 25 to 50 MB; a bound for what a pipe can make us keep
 EXIT_USAGE, EXIT_UNKNOWN = 2, 3
 EXIT_STATUS = {
     DmarcResult.PASS: 0,
@@ -74,11 +74,12 @@ def check_mail(
     """Show who signed the message in FILE, whether its sender and author are authentic, and why not.
 
     Checks DKIM, SPF (with --client), DMARC and ARC as a receiving server would, and states for every result whether
-    the DNS answers it rests on were proven. FILE is a message as it was received; - is standard input.
+    the DNS answers it rests on were proven. FILE is a message as it was received, or an mbox, of which
+    the first message is checked; - is standard input.
 
     \b
     Exit status:
-       0  authenticated as its author, or the author's domain has no DMARC policy
+       0  authenticated as its author, or the author's domain has no DMARC policy (the first line says which)
        1  not authenticated as its author, though the domain has a policy; or From has no single author
        2  usage
        3  could not find out
@@ -102,17 +103,15 @@ def check_mail(
 
 def _message(file: BinaryIO) -> Message:
     """The message in the file. Ends the program with status 2 when it cannot be read."""
+    name = file.name if isinstance(file.name, str) else "standard input"  # of that, the name is its number
     try:
-        content = file.read(MAX_MESSAGE_OCTETS + 1)
-        fault = f"the message is larger than {MAX_MESSAGE_OCTETS >> 20} MB"
-        if len(content) <= MAX_MESSAGE_OCTETS:
-            return split(with_crlf(content))
-    except OSError as error:
-        fault = error.strerror or "cannot be read"
-    except OversizedHeader as error:
-        fault = str(error)
-    click.echo(f"error: {file.name}: {fault}", err=True)
-    sys.exit(EXIT_USAGE)
+        message, notes = read_message(file)
+    except NotAMessage as error:
+        click.echo(f"error: {name}: {error}", err=True)
+        sys.exit(EXIT_USAGE)
+    for note in notes:
+        click.echo(f"note: {name}: {note}", err=True)
+    return message
 
 
 def _requests(

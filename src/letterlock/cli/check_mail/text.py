@@ -30,12 +30,19 @@ def draw(verdict: MailVerdict, style: Style) -> list[str]:
 
 def _headline(verdict: MailVerdict, style: Style) -> str:
     action, look = _ACTIONS[verdict.disposition.action]
-    dmarc = verdict.dmarc
-    who = "not authenticated as its author"
-    if dmarc.result is DmarcResult.PASS and dmarc.author:
-        who = f"authenticated as {safe(dmarc.author)}"
-    author = safe(dmarc.author) if dmarc.author else "unreadable"
-    return f"{style(f'From: {author}', 'bold')}   would be {style(action, look)}, {who}"
+    author = safe(verdict.dmarc.author) if verdict.dmarc.author else "unreadable"
+    return f"{style(f'From: {author}', 'bold')}   would be {style(action, look)}, {_whose(verdict.dmarc, author)}"
+
+
+def _whose(dmarc: DmarcVerdict, author: str) -> str:
+    match dmarc.result:
+        case DmarcResult.PASS:
+            return f"authenticated as {author}"
+        case DmarcResult.NONE:
+            return "for its author's domain has no DMARC policy"
+        case DmarcResult.TEMPERROR:
+            return "for it could not be found out whether its author is authentic"
+    return "not authenticated as its author"
 
 
 def _body(verdict: MailVerdict, style: Style) -> Iterator[str]:
