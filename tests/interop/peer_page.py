@@ -116,7 +116,8 @@ are left out. Bold: always.
 _SETUPS = """
 ## How they were set up
 
-- **Letterlock** has the rules that the domains `require-tls`, `verify` and `own-ca` stand for, and nothing else.
+- **Letterlock** has the rules that the domains `require-tls`, `verify` and `own-ca` stand for, and nothing else. In
+  the attacks on port 465 it has `[delivery] implicit_tls`, and a route to that port for `own-ca`.
 - **Postfix**: `smtp_tls_security_level = dane` with Unbound, which validates, as its resolver, and a policy map for
   those domains: `encrypt`, `verify`, and `secure` with `tafile`. `smtp_tls_mandatory_protocols = >=TLSv1.2`: its
   default is TLS 1.0, and the policy and the relay door have to hold with that.
@@ -130,6 +131,9 @@ _SETUPS = """
 - **Postfix + doors**: [Letterlock next to Postfix](../guides/companion.md), each door alone, and all three.
   The policy door alone has a resolver that does not validate, and answers with fingerprints. The relay door alone
   sends everything through Letterlock. The resolver door alone has the policy map of Postfix.
+
+None of the others looks for announced implicit TLS (Exim from 4.99 on does, by SRV records), and none was given a
+route to port 465, although each can have one: so they *kept back* what only that port could still deliver.
 
 Postfix, Exim and OpenSMTPD have no MTA-STS of their own. None of these versions has REQUIRETLS or a memory, so those
 columns have messages of Letterlock only. A *returned* message went back to its sender at once: nobody else has it,
