@@ -82,3 +82,5 @@ def test_what_runs_is_locked_and_nothing_that_only_builds() -> None:
     assert {re.split(r"[^\w.-]", each)[0] for each in declared} <= names
     assert not names & {"hatchling", "pluggy", "pytest"}
     assert printed.count("--hash=sha256:") >= len(names)
+    with_driver = subprocess.run([*command, "psycopg"], capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^([\w.-]+)==", with_driver, re.MULTILINE)) - names == {"psycopg"}

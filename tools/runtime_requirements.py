@@ -1,4 +1,7 @@
-"""Prints what requirements.lock holds for running Letterlock, with the hashes: not what only a build needs."""
+"""Prints what requirements.lock holds for running Letterlock, with the hashes: not what only a build needs.
+
+Names on the command line are distributions of requirements-dev.lock that are wanted as well, with all that they need.
+"""
 
 import re
 import sys
@@ -11,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK = ROOT / "requirements.lock"
+LOCKS = ("requirements-dev.lock", "requirements.lock")  # the same versions, where both have one
 BLOCK = re.compile(r"^([\w.-]+)==.*(?:\n +.*)*", re.MULTILINE)
 
 
@@ -26,11 +29,12 @@ def add_needed(requirements: Iterable[str], seen: set[str]) -> None:
 
 def main() -> int:
     """Print the blocks of the lock file."""
-    blocks = {canonicalize_name(found[1]): found[0] for found in BLOCK.finditer(LOCK.read_text())}
+    text = "\n".join((ROOT / name).read_text() for name in LOCKS)
+    blocks = {canonicalize_name(found[1]): found[0] for found in BLOCK.finditer(text)}
     # Ours are those of the file: the metadata of an installed checkout are as old as its installation.
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed: set[str] = set()
-    add_needed(project["dependencies"], needed)
+    add_needed([*project["dependencies"], *sys.argv[1:]], needed)
     for name in sorted(needed):
         print(blocks[name])
     return 0

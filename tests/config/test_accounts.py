@@ -8,7 +8,7 @@ import pytest
 from letterlock.accounts.dovecot import DovecotAccounts
 from letterlock.accounts.sql_store import SqlStore
 from letterlock.accounts.stored import StoredAccounts
-from letterlock.config import BadConfig, load
+from letterlock.config import BadConfig, databases, load
 
 
 def config(tmp_path: Path, text: str) -> Path:
@@ -157,9 +157,19 @@ def test_mistakes_with_databases(tmp_path: Path, text: str, message: str, hint: 
     assert "password=secret" not in str(caught.value)
 
 
-def test_a_driver_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("there", "message", "hint"),
+    [
+        (False, "needs psycopg, the PostgreSQL driver", "pip install 'letterlock[postgresql]'"),
+        (True, "needs libpq, PostgreSQL's client library", "apt-get install libpq5"),
+    ],
+)
+def test_a_driver_that_is_not_installed_or_lacks_its_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, message: str, hint: str
+) -> None:
     monkeypatch.setitem(sys.modules, "letterlock.lookups.postgresql_rows", None)
+    monkeypatch.setattr(databases, "find_spec", lambda name: (name == "psycopg" and there) or None)
     with pytest.raises(BadConfig) as caught:
         load(config(tmp_path, DATABASE))
-    assert "database.mail.postgresql\n  needs psycopg, the PostgreSQL driver" in str(caught.value)
-    assert "hint: pip install 'letterlock[postgresql]'" in str(caught.value)
+    assert f"database.mail.postgresql\n  {message}" in str(caught.value)
+    assert f"hint: {hint}" in str(caught.value)

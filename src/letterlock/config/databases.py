@@ -1,6 +1,7 @@
 """`[database."NAME"]`: PostgreSQL databases that tables and accounts ask."""
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,8 @@ from letterlock.lookups.sqlite_rows import SqliteRows
 if TYPE_CHECKING:
     from letterlock.lookups.postgresql_rows import PostgresDatabase
 
-NO_DRIVER = "needs psycopg, the PostgreSQL driver, which is not installed"
-INSTALL_DRIVER = "pip install 'letterlock[postgresql]'"
+NO_DRIVER = "needs psycopg, the PostgreSQL driver, which is not installed", "pip install 'letterlock[postgresql]'"
+NO_LIBRARY = "needs libpq, PostgreSQL's client library, which is not installed", "apt-get install libpq5"
 
 
 class DatabaseTable(Table):
@@ -48,7 +49,8 @@ class DatabaseTable(Table):
                 check_connection_text,
             )
         except ImportError:
-            raise wrong(NO_DRIVER, INSTALL_DRIVER, "postgresql") from None
+            missing, hint = NO_LIBRARY if find_spec("psycopg") else NO_DRIVER  # the Debian package has the driver
+            raise wrong(missing, hint, "postgresql") from None
         try:
             has_password = check_connection_text(self.postgresql)
         except BadConnectionText as error:
