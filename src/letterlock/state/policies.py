@@ -13,12 +13,14 @@ import logging
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from letterlock.mtasts import Change, KnownPolicy, Mode, StsPolicy
 from letterlock.queue.store import NewerStore, StoreFailed, StoreFull
+from letterlock.sqlite.glance import Glance, NotSeen
 from letterlock.sqlite.named import read_statements
 from letterlock.sqlite.writer import Writer
 
@@ -45,8 +47,9 @@ class PolicyStore:
     Every verb may raise StoreFailed. What `swap` wrote is on disk when it returns.
     """
 
-    def __init__(self, connection: sqlite3.Connection, max_policies: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, max_policies: int, path: Path | None = None) -> None:
         self._writer = Writer(connection)
+        self._glance = Glance(path, _text)
         self._max_policies = max_policies
 
     @classmethod
@@ -60,12 +63,16 @@ class PolicyStore:
         path = directory / FILE
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            return cls(_connect_or_begin_anew(path), max_policies)
+            return cls(_connect_or_begin_anew(path), max_policies, path)
         except (sqlite3.Error, OSError) as error:
             raise StoreFailed(f"cannot open the remembered policies {path}: {error}") from None
 
     async def load(self, domain: str, used_at: float | None = None) -> KnownPolicy | None:
         """The remembered policy of one domain, expired or not. `used_at`: mail needs it now (seconds since 1970)."""
+        with suppress(NotSeen, DamagedPolicy):  # then the writer reads it, and drops a damaged row
+            row = self._glance.row(_SQL["one"], (domain,))
+            if row is None or used_at is None or used_at - row[_COLUMNS] <= USED_STEP_SECONDS:
+                return None if row is None else _known(row)
 
         def work(db: sqlite3.Connection) -> KnownPolicy | None:
             if used_at is not None:
@@ -115,6 +122,7 @@ class PolicyStore:
 
     async def close(self) -> None:
         """Finish what was asked for, and close the file."""
+        self._glance.close()
         await self._writer.close()
 
 

@@ -21,6 +21,7 @@ from letterlock.memory.memory_text import DamagedRecord, from_json, to_json
 from letterlock.memory.remembered import ALARM_SECONDS, DomainMemory
 from letterlock.memory.traces import LIFETIME_SECONDS
 from letterlock.queue.store import NewerStore, StoreFailed, StoreFull
+from letterlock.sqlite.glance import Glance, NotSeen
 from letterlock.sqlite.named import read_statements
 from letterlock.sqlite.writer import Writer, explain
 
@@ -51,6 +52,7 @@ class DomainMemoryStore:
         self._max_domains = max_domains
         self._damage: str | None = None
         self._writer = Writer(self._connect())
+        self._glance = Glance(path, _text)
 
     @classmethod
     def open(cls, directory: Path | None, *, max_domains: int = MAX_DOMAINS) -> "DomainMemoryStore":
@@ -77,13 +79,11 @@ class DomainMemoryStore:
     async def load(self, domain: str) -> DomainMemory | None:
         """What is remembered of a domain."""
         self._check()
-
-        def work(db: sqlite3.Connection) -> str | None:
-            row = db.execute(_SQL["one"], (domain,)).fetchone()
-            return None if row is None else str(row[0])
-
-        text = await self._writer.do_aside(work)
-        return None if text is None else _read(domain, text)
+        try:
+            row = self._glance.row(_SQL["one"], (domain,))
+        except NotSeen:
+            row = await self._writer.do_aside(lambda db: db.execute(_SQL["one"], (domain,)).fetchone())
+        return None if row is None else _read(domain, str(row[0]))
 
     async def learn(self, sightings: Sequence[Sighting], now: float) -> Sequence[Learned]:
         """Work sightings into what is remembered; which differences began and ended with each domain's."""
@@ -139,6 +139,7 @@ class DomainMemoryStore:
 
     async def close(self) -> None:
         """Finish what was asked for, and close the file."""
+        self._glance.close()
         await self._writer.close()
 
     def _make_room(self, db: sqlite3.Connection, now: float) -> None:
@@ -163,6 +164,7 @@ class DomainMemoryStore:
                 fresh = _connect(self._path)
         except (sqlite3.Error, OSError) as error:
             raise explain(error, _WHAT) from None
+        self._glance.close()  # what it sees is the file that was set aside
         old, self._writer = self._writer, Writer(fresh)
         self._damage = None
         await old.close()
