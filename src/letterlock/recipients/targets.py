@@ -103,7 +103,7 @@ def _target(item: str, ending: Callable[[str], Ending]) -> Target:
     plain = _unquoted(item)
     lower = plain.lower()
     if plain.startswith("|"):
-        return ending("|" + _unquoted(plain[1:].strip()))
+        return ending("|" + _unquoted(plain[1:].strip()).strip())
     if lower.startswith(":include:"):
         return _include(plain[len(":include:") :].strip())
     if lower.startswith(("error:", ":fail:")):
