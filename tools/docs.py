@@ -75,6 +75,7 @@ NAMED = (
     "dkim",
     "table",
     "local",
+    "hosted",
     "milter",
     "policy_service",
     "database",

@@ -59,6 +59,7 @@ def test_every_key_of_the_file_is_declared_or_a_table_of_its_own() -> None:
         "table",
         "database",
         "local",
+        "hosted",
         "forwarding",
         "milter",
         "policy_service",

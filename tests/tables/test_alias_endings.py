@@ -17,7 +17,7 @@ from letterlock.recipients.directory import MAX_LOCAL_PART_OCTETS, Directory, Lo
 from letterlock.recipients.site import UNKNOWN, LocalSite
 from letterlock.recipients.targets import BadEntry, Ending, parse_targets
 from letterlock.routing.local_targets import CommandHop, Maildir
-from letterlock.tables.alias_endings import CHANGED, AliasEndings, AllowedEndings, why_untrusted
+from letterlock.tables.alias_endings import CHANGED, AllowedEndings, LookedUpPlaces, why_untrusted
 from letterlock.tables.file_table import AliasFileTable, read_file
 from tests.deliver.test_lmtp import kinds, routed
 from tests.deliver.world import BODY, OPTIONS, make_task
@@ -155,7 +155,7 @@ async def members(site: LocalSite, recipient: str) -> tuple[Mailbox, ...]:
 async def deliver(site: LocalSite, recipients: Sequence[Mailbox], directory: Path) -> Attempt:
     (directory / "all").mkdir(exist_ok=True)
     usual = Maildir(f"{directory}/all/{{local}}", create=True)
-    options = replace(OPTIONS, aliases=AliasEndings(site.directory))
+    options = replace(OPTIONS, aliases=LookedUpPlaces(site.directory))
     return await attempt_whole(make_task(*recipients), BODY, ports=routed(usual), options=options)
 
 

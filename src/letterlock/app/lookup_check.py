@@ -23,7 +23,8 @@ def lookups_found(options: Options) -> Iterator[Found]:
         try:
             async with asyncio.timeout(ALL_SECONDS):
                 tables = () if receive.site is None else receive.site.directory.tables
-                named = {each.name: each for each in (*tables, *receive.sender_tables)}
+                of_domains = [each.table for profile in options.profiles for each in profile.domain_tables]
+                named = {each.name: each for each in (*tables, *of_domains, *receive.sender_tables)}
                 found += [await _table(each) for each in named.values()]
                 if receive.accounts is not None:
                     found += [each for each in [await _accounts(receive.accounts)] if each is not None]

@@ -104,7 +104,7 @@ async def _why_bad(member: ExpandedAddress, directory: Directory) -> str | None:
     if member.ending is not None:
         place = member.ending.place
         return why_not_runnable(place) if isinstance(place, CommandHop) else None
-    if not member.through or member.address.domain not in directory:
+    if not member.through or not await directory.has(member.address.domain):
         return None
     known = (await directory.expand(member.address)).known
     return None if known else f"leads to {member.address}, whom no table knows"

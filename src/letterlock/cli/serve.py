@@ -203,6 +203,8 @@ def _in_words(profile: Profile) -> str:
     clients = [str(network) for network in profile.relay_networks] + ["this machine"] * profile.relay_own_machine
     relaying = f"relaying for {', '.join(clients)}; nobody else" if clients else "relaying for nobody"
     domains = f", accepting mail for {len(profile.domains)} domain(s)" if profile.domains else ""
+    tables = ", ".join(each.table.name for each in profile.domain_tables)
+    domains += f"{' and' if domains else ', accepting mail for'} those of table {tables}" if tables else ""
     return f"{profile.role}, {tls}, {relaying}{domains}"
 
 

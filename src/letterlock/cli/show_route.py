@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from letterlock.config import Options
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.receive.profiles import SUBMITS, Role
 from letterlock.receive.relay import DENIED
-from letterlock.recipients.directory import ExpandedAddress, Expansion, Looked, TableFailed
+from letterlock.recipients.directory import Domains, ExpandedAddress, Expansion, Looked, TableFailed
 from letterlock.recipients.targets import Discard, Ending, Include, Name, RefusalEntry, Target
 from letterlock.routing.destination_rule import DestinationRule
 
@@ -112,35 +112,36 @@ def _address_of(client: str | None) -> str | None:
 
 async def _way(options: Options, recipient: Mailbox, sending: Sending) -> Way:
     outcome = rule_outcome(options.receive.recipient_rules, recipient, sending)
-    way = Way(str(recipient), [] if outcome.decided else list(_accepted_from(options, recipient, sending)))
+    way = Way(str(recipient), [])
     way.decided_by = outcome.lines
-    if outcome.decided:
-        way.refused = None if outcome.refusal is None else str(outcome.refusal)
-    elif sending.is_known and not (way.accepted_from or outcome.lines):
-        way.refused = str(DENIED)
-    if way.refused is None:
-        await _look_up(way, options, recipient, sending.sender)
+    try:
+        if not outcome.decided:
+            way.accepted_from = [each async for each in _accepted_from(options, recipient, sending)]
+        if outcome.decided:
+            way.refused = None if outcome.refusal is None else str(outcome.refusal)
+        elif sending.is_known and not (way.accepted_from or outcome.lines):
+            way.refused = str(DENIED)
+        if way.refused is None:
+            await _look_up(way, options, recipient, sending.sender)
+    except TableFailed as error:
+        way.failed = str(error)
+    finally:
+        for database in options.receive.databases:
+            database.close()
     return way
 
 
 async def _look_up(way: Way, options: Options, recipient: Mailbox, sender: Mailbox | None) -> None:
-    """Where accepted mail goes, by tables and routes."""
+    """Where accepted mail goes, by tables and routes. Raises TableFailed."""
     site = options.receive.site
-    if site is None or recipient.domain not in site.directory:
-        way.ends.append(_end(options, ExpandedAddress(recipient), sender))
+    if site is None or not await site.directory.has(recipient.domain):
+        way.ends.append(await _end(options, ExpandedAddress(recipient), sender))
         return
-    try:
-        found = await site.directory.expand(recipient)
-    except TableFailed as error:
-        way.failed = str(error)
-        return
-    finally:
-        for database in options.receive.databases:
-            database.close()
+    found = await site.directory.expand(recipient)
     way.looked_up = [_looked(each) for each in found.looked]
     way.refused = _refusal(found)
     if way.refused is None:
-        way.ends = [_end(options, member, sender) for member in found.members]
+        way.ends = [await _end(options, member, sender) for member in found.members]
 
 
 def _refusal(found: Expansion) -> str | None:
@@ -149,12 +150,14 @@ def _refusal(found: Expansion) -> str | None:
     return None if found.known else "550 5.1.1 No such user here"
 
 
-def _accepted_from(options: Options, recipient: Mailbox, sending: Sending) -> Iterator[str]:
+async def _accepted_from(options: Options, recipient: Mailbox, sending: Sending) -> AsyncIterator[str]:
     """Who may send here, where no rule decides; of who is known to send, where."""
     for each in options.listeners:
         where = ", ".join(map(str, each.endpoints))
         if recipient.domain in each.profile.domains:
             yield f"anybody, at {where}"
+        elif table := await _with_domain(each.profile.domain_tables, recipient.domain):
+            yield f"anybody, at {where}: {recipient.domain} is in table {table}"
         elif sending.is_known:
             if sending.client is not None and each.profile.may_relay(sending.client):
                 yield f"{sending.client}, at {where} ({each.profile.role})"
@@ -162,6 +165,12 @@ def _accepted_from(options: Options, recipient: Mailbox, sending: Sending) -> It
                 yield f"{sending.user}, at {where} ({each.profile.role})"
         elif each.profile.role is not Role.MX or each.profile.relays:
             yield f"who may relay, at {where} ({each.profile.role})"
+
+
+async def _with_domain(tables: Sequence[Domains], domain: str) -> str | None:
+    """The first table that has a domain. Raises TableFailed."""
+    found = [each.table.name for each in tables if await each.have(domain)]
+    return found[0] if found else None
 
 
 def _looked(looked: Looked) -> str:
@@ -189,10 +198,13 @@ def _target(target: Target) -> str:
             return text
 
 
-def _end(options: Options, member: ExpandedAddress, sender: Mailbox | None) -> WayEnd:
+async def _end(options: Options, member: ExpandedAddress, sender: Mailbox | None) -> WayEnd:
     if member.ending is not None:
         return WayEnd(str(member.address), str(member.ending.place), "an alias leads to it")
     rules, domain = options.rules, member.address.domain
+    looked_up = None if options.deliver.aliases is None else await options.deliver.aliases.find(member.address)
+    if looked_up is not None and options.deliver.addresses.find(member.address) is None:
+        return WayEnd(str(member.address), str(looked_up.place), "[hosted] has its domain, by a table")
     reverse_path = member.owner or sender
     relay = options.deliver.addresses.find(member.address)
     relay = relay or rules.relay_for(domain, None if reverse_path is None else reverse_path.domain)
@@ -207,7 +219,7 @@ def _end(options: Options, member: ExpandedAddress, sender: Mailbox | None) -> W
         end.rules = [_rule(rule, audited) for rule, audited in ((heard.rule, False), (heard.audited, True)) if rule]
     if member.owner is not None:
         end.sender = f"{member.owner}: the owner of the list"
-    elif member.through and options.receive.site is not None and domain not in options.receive.site.directory:
+    elif member.through and options.receive.site is not None and not await options.receive.site.directory.has(domain):
         end.sender = _forwarded(options)
     return end
 

@@ -3,6 +3,7 @@
 import math
 import os
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,12 +39,12 @@ from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.recipient_rules import RecipientRule
 from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
-from letterlock.routing.address_routes import AddressRoutes
 from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.shared_defaults import DROP
 from letterlock.statistics.statistics_options import StatisticsOptions
 from letterlock.store.engines import StoreAddress
-from letterlock.tables.alias_endings import AliasEndings
+from letterlock.tables.alias_endings import LookedUpPlaces
+from letterlock.tables.domains_of_table import DomainsOfTable
 
 _SECRET_KEYS = ("file", "scram_secret_file", "password_file", "srs_secret_file", "key", "key_file")
 _SHARED_PLACES = ("/", "/etc", "/usr", "/usr/bin", "/usr/lib", "/var", "/var/lib", "/run", "/tmp", "/home")  # noqa: S108
@@ -59,7 +60,22 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
     content = (keys.memory_octets or content_octets()) // 2  # half for what comes in, half for what goes out
     delimiters = {domain: each.sub_address_delimiter for domain, each in file.local.items()}
     addresses = address_routes(file.route, delimiters, source, lines)
-    receive = _receive(file, keys, hostname, content, recipient_rules(file.rule, source, lines), addresses)
+    databases = {name: each.opened(name) for name, each in file.database.items()}
+    tables = {name: each.opened(name, databases) for name, each in file.table.items()}
+    domains = {name: DomainsOfTable(tables[name], time.monotonic) for name in _domain_tables(file)}
+    receive = replace(
+        _receive(file, keys, hostname, content, recipient_rules(file.rule, source, lines)),
+        accounts=file.accounts.opened(databases),
+        databases=tuple(databases.values()),
+        sender_tables=tuple(tables[name] for name in filled(AccountKeys, file).sender_tables),
+        site=site(
+            tables,
+            file.local,
+            file.forwarding,
+            addresses.routes.keys(),
+            [(domains[name], each) for name, each in file.hosted.items()],
+        ),
+    )
     workers = (os.cpu_count() or 1) if keys.workers == "auto" else keys.workers
     chosen = _capacity(file, keys, workers, receive.max_connections)
     free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
@@ -70,7 +86,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         source=source,
         hostname=hostname,
         workers=workers,
-        listeners=listeners(file),
+        listeners=listeners(file, domains),
         accounts=filled(AccountKeys, file),
         receive=receive,
         store=keys.store or StoreAddress(),
@@ -92,7 +108,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
             hostname=hostname,
             private_directories=_private(file, source, directory),
             addresses=addresses,
-            aliases=_endings(receive),
+            aliases=_looked_up(receive),
             max_content_octets=content,
             max_concurrent=chosen.max_concurrent.value,
             max_idle_sessions=chosen.max_idle_sessions.value,
@@ -133,10 +149,7 @@ def _receive(
     hostname: str,
     content: int,
     on_recipients: tuple[RecipientRule, ...],
-    addresses: AddressRoutes,
 ) -> ReceiveOptions:
-    databases = {name: each.opened(name) for name, each in file.database.items()}
-    tables = {name: each.opened(name, databases) for name, each in file.table.items()}
     return filled(
         ReceiveOptions,
         file,
@@ -148,10 +161,6 @@ def _receive(
             authserv_id=keys.authserv_id,
             trusted_sealers=frozenset(keys.trusted_sealers),
         ),
-        accounts=file.accounts.opened(databases),
-        databases=tuple(databases.values()),
-        sender_tables=tuple(tables[name] for name in filled(AccountKeys, file).sender_tables),
-        site=site(tables, file.local, file.forwarding, addresses.routes.keys()),
         rate_limits=rate_limits(file.limit),
         dns_lists=dns_lists(file.dns_list),
         recipient_rules=on_recipients,
@@ -174,24 +183,29 @@ def _resolver(file: FileTable, keys: ComposedKeys) -> ResolverOptions:
 
 
 def _maildirs(file: FileTable) -> tuple[Maildir, ...]:
-    return tuple(
-        replace(table.next_hop, create=table.create_mailboxes)
-        for table in file.route.values()
-        if isinstance(table.next_hop, Maildir)
-    )
+    places = [each.place for each in file.hosted.values()]
+    places += [table.final_hop(hop) for table in file.route.values() if isinstance(hop := table.next_hop, Maildir)]
+    return tuple(each for each in places if isinstance(each, Maildir))
 
 
 def _commands(file: FileTable) -> tuple[CommandHop, ...]:
     hops = ((table, table.next_hop) for table in (*file.route.values(), *file.sender_route.values()))
-    finals = (table.final_hop(hop) for table, hop in hops if isinstance(hop, CommandHop))
+    finals = [table.final_hop(hop) for table, hop in hops if isinstance(hop, CommandHop)]
+    finals += [each.place for each in file.hosted.values() if each.place is not None]
     return tuple(each for each in finals if isinstance(each, CommandHop))
 
 
-def _endings(receive: ReceiveOptions) -> AliasEndings | None:
-    """What aliases lead to besides addresses; None where none may."""
-    if receive.site is None or not receive.site.directory.has_endings:
+def _domain_tables(file: FileTable) -> list[str]:
+    """The tables that have domains, each once."""
+    return list(dict.fromkeys((*file.hosted, *(name for each in file.listener for name in each.domain_tables))))
+
+
+def _looked_up(receive: ReceiveOptions) -> LookedUpPlaces | None:
+    """Where mail ends by what tables say; None where they say nothing of it."""
+    directory = None if receive.site is None else receive.site.directory
+    if directory is None or not (directory.has_endings or directory.has_places):
         return None
-    return AliasEndings(receive.site.directory)
+    return LookedUpPlaces(directory)
 
 
 def _private(file: FileTable, source: str, directory: Path) -> tuple[str, ...]:

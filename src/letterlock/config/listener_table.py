@@ -45,6 +45,13 @@ class ListenerTable(ListenerKeys):
         description="Addresses and ports to listen on, as in `[smtp] listen`. The usual ports: 25 for `relay` and "
         "`mx`, 587 for `submission`, 465 for `submissions`.",
     )
+    domain_tables: list[str] = Field(
+        [],
+        max_length=20,
+        description="For `mx`: names of `[table]`s with more domains whose mail is accepted from anybody, asked for "
+        "the domain of each recipient. One more needs no reload; `[hosted]` says who their recipients are and where "
+        "their mail goes. While a table is away, recipients are put off with 451.",
+    )
     milters: list[str] = Field(
         [],
         max_length=20,
@@ -99,8 +106,9 @@ class ListenerTable(ListenerKeys):
     @model_validator(mode="after")
     def _somebody_may_send(self) -> "ListenerTable":
         keys = self.keys
-        if keys.role is not Role.MX and keys.domains:
-            raise wrong("only an mx has domains", 'write role = "mx"', at="domains")
+        given = "domains" if keys.domains else "domain_tables"
+        if keys.role is not Role.MX and (keys.domains or self.domain_tables):
+            raise wrong("only an mx has domains", 'write role = "mx"', at=given)
         if keys.seals_as is not None and not self.authenticates:
             raise wrong("nothing is checked here that a seal could state", "add authenticate_mail = true", at="seal_as")
         return self

@@ -1,5 +1,6 @@
 """The listeners, from their tables: where each listens, and what it is."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from letterlock.config.declared import filled, is_written
@@ -10,10 +11,11 @@ from letterlock.config.tables import FileTable
 from letterlock.keys import declared
 from letterlock.net.tls import ServerContext
 from letterlock.receive.profiles import Profile, Role
+from letterlock.tables.domains_of_table import DomainsOfTable
 
 
-def listeners(file: FileTable) -> tuple[Listening, ...]:
-    """Those of `[[listener]]`; without any, the one that `[smtp]` describes."""
+def listeners(file: FileTable, domains: Mapping[str, DomainsOfTable]) -> tuple[Listening, ...]:
+    """Those of `[[listener]]`; without any, the one that `[smtp]` describes. `domains` are those of tables, by name."""
     relay = _relay(file)
     if not file.listener:
         return (Listening(filled(ComposedKeys, file).listen, relay),)
@@ -23,6 +25,7 @@ def listeners(file: FileTable) -> tuple[Listening, ...]:
             tuple(each.listen),
             replace(
                 _profile(each, relay),
+                domain_tables=tuple(domains[name] for name in each.domain_tables),
                 milters=tuple(filters[name] for name in each.milters),
                 policies=tuple(services[name] for name in each.policy_services),
             ),

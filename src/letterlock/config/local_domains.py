@@ -1,7 +1,8 @@
 """`[table."NAME"]`, `[local."example.org"]` and `[forwarding]`: who the recipients of local domains are."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,14 @@ from letterlock.config.databases import check_database, check_query, row_source
 from letterlock.config.declared import Table
 from letterlock.config.key_file import is_shared, reads_secrets
 from letterlock.config.mistakes import guess, wrong
+from letterlock.config.rule_tables import HereHop
 from letterlock.lookups.socketmap_link import SocketmapLink
 from letterlock.recipients.directory import Directory, LocalDomain, RecipientTable
 from letterlock.recipients.site import LocalSite
 from letterlock.recipients.srs import Srs
+from letterlock.routing.local_targets import FinalHop, Maildir
 from letterlock.tables.alias_endings import AllowedEndings
+from letterlock.tables.domains_of_table import DomainsOfTable
 from letterlock.tables.file_table import AliasFileTable
 from letterlock.tables.routed_addresses import RoutedAddresses
 from letterlock.tables.row_table import PARAMETERS, RowTable
@@ -136,6 +140,23 @@ class LocalTable(Table):
     )
 
 
+class HostedTable(LocalTable):
+    """The domains that the `[table]` of this name has: local as those of `[local]`, without a reload for one more."""
+
+    next_hop: HereHop | None = Field(
+        None,
+        description="Where their mail ends, as `next_hop` of a `[route]`: `lmtp:`, `maildir:` or `command:`. Unset: "
+        "routes say it, and what they say of no domain goes to its MX hosts.",
+    )
+    create_mailboxes: bool = Field(False, description="With `maildir:`: as in a `[route]`.")
+
+    @property
+    def place(self) -> FinalHop | None:
+        """Where mail ends, with what the table says of it."""
+        hop = self.next_hop
+        return replace(hop, create=self.create_mailboxes) if isinstance(hop, Maildir) else hop
+
+
 class ForwardingTable(Table):
     """Mail that aliases send on to other servers."""
 
@@ -184,18 +205,36 @@ def _secrets(path: Path) -> tuple[bytes, ...]:
 
 
 def check_names(
-    tables: Mapping[str, LookupTable], locals_: Mapping[str, LocalTable], databases: Mapping[str, object]
+    tables: Mapping[str, LookupTable],
+    locals_: Mapping[str, LocalTable],
+    hosted: Mapping[str, HostedTable],
+    databases: Mapping[str, object],
 ) -> None:
     """Every table that a local domain names must exist, and every database of a table. Raises a mistake."""
     for name, table in tables.items():
         check_database(table.database, databases, ("table", name, "database"))
     known = list(tables)
-    for domain, each in locals_.items():
+    for name in hosted:
+        check_domain_tables(tables, name, ("hosted", name))
+    sections = [*(("local", *each) for each in locals_.items()), *(("hosted", *each) for each in hosted.items())]
+    for section, domain, each in sections:
         for key in ("mailboxes", "aliases"):
             for number, name in enumerate(getattr(each, key) or ()):
-                if name not in known:
-                    hint = guess(name, known) or f'add [table."{name}"] with file = "/etc/aliases"'
-                    raise wrong(f"there is no table {name!r}", hint, at=("local", domain, key, number))
+                check_table(name, known, "/etc/aliases", (section, domain, key, number))
+
+
+def check_table(name: str, known: Collection[str], file: str, at: tuple[str | int, ...]) -> None:
+    """A table that is named must exist. Raises a mistake."""
+    if name not in known:
+        hint = guess(name, known) or f'add [table."{name}"] with file = "{file}"'
+        raise wrong(f"there is no table {name!r}", hint, at=at)
+
+
+def check_domain_tables(tables: Mapping[str, LookupTable], name: str, at: tuple[str | int, ...]) -> None:
+    """A table of domains must exist, and have some. Raises a mistake."""
+    check_table(name, tables, "/etc/letterlock/domains", at)
+    if tables[name].system_users:
+        raise wrong(f"the table {name!r} has users, not domains", "name one with file, or a query", at=at)
 
 
 def site(
@@ -203,24 +242,30 @@ def site(
     locals_: Mapping[str, LocalTable],
     forwarding: ForwardingTable,
     routed: Collection[str] = (),
+    hosted: Sequence[tuple[DomainsOfTable, HostedTable]] = (),
 ) -> LocalSite | None:
     """The recipients of the local domains; None when the file says nothing about them.
 
     `routed`: the addresses that have a route, and so exist.
     """
     srs = forwarding.srs
-    if not locals_ and srs is None:
+    if not (locals_ or hosted) and srs is None:
         return None
     with_route = (RoutedAddresses(routed),) if routed else ()
-    domains = {
-        domain: LocalDomain(
-            aliases=(aliases := tuple(opened[name] for name in each.aliases)),
-            has_endings=any(isinstance(table, AliasFileTable) and table.allowed for table in aliases),
-            mailboxes=None if each.mailboxes is None else (*with_route, *(opened[name] for name in each.mailboxes)),
-            catch_all=each.catch_all,
-            delimiter=each.sub_address_delimiter,
-            strips_sub_addresses=each.strip_sub_addresses,
-        )
-        for domain, each in locals_.items()
-    }
-    return LocalSite(Directory(domains), srs)
+    domains = {name: _local_domain(each, opened, with_route) for name, each in locals_.items()}
+    of_tables = [(names, replace(_local_domain(each, opened, with_route), place=each.place)) for names, each in hosted]
+    return LocalSite(Directory(domains, of_tables), srs)
+
+
+def _local_domain(
+    table: LocalTable, opened: Mapping[str, RecipientTable], with_route: tuple[RecipientTable, ...]
+) -> LocalDomain:
+    aliases = tuple(opened[name] for name in table.aliases)
+    return LocalDomain(
+        aliases=aliases,
+        has_endings=any(isinstance(each, AliasFileTable) and bool(each.allowed) for each in aliases),
+        mailboxes=None if table.mailboxes is None else (*with_route, *(opened[name] for name in table.mailboxes)),
+        catch_all=table.catch_all,
+        delimiter=table.sub_address_delimiter,
+        strips_sub_addresses=table.strip_sub_addresses,
+    )

@@ -181,6 +181,14 @@ def _next_hop(value: object) -> _NextHop:
     return found or _relay_host(text)
 
 
+def _final_hop(value: object) -> FinalHop:
+    """Where mail ends on this machine."""
+    found = _next_hop(value)
+    if not isinstance(found, FinalHop):
+        raise wrong(f"{text_of(value)!r} is no place on this machine", _FINAL_HOPS)
+    return found
+
+
 def _relay_host(text: str) -> tuple[str, bool]:
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else None
     if is_ip_address(text) or (inner and ":" in inner and is_ip_address(inner)):
@@ -198,6 +206,7 @@ def _relay_host(text: str) -> tuple[str, bool]:
         raise wrong(f"{text!r} is not a next hop", hint) from None
 
 
+HereHop = Annotated[FinalHop, PlainValidator(_final_hop, json_schema_input_type=str)]
 _OF_COMMANDS = ("command_user", "command_timeout_seconds", "command_memory_octets")
 _MEANT_ANYWHERE = {
     "next_hop",

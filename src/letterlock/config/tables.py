@@ -18,7 +18,14 @@ from letterlock.config.filters import MilterTable, PolicyServiceTable, check_fil
 from letterlock.config.key_file import reads_secrets
 from letterlock.config.limit_tables import DnsListTable, LimitTable
 from letterlock.config.listener_table import ListenerTable, load_context
-from letterlock.config.local_domains import ForwardingTable, LocalTable, LookupTable, check_names
+from letterlock.config.local_domains import (
+    ForwardingTable,
+    HostedTable,
+    LocalTable,
+    LookupTable,
+    check_domain_tables,
+    check_names,
+)
 from letterlock.config.mistakes import wrong
 from letterlock.config.options import CONSUMERS, ComposedKeys
 from letterlock.config.recipient_rule_tables import MAX_RULES, MatchTable, RecipientRuleTable
@@ -189,14 +196,17 @@ class FileTable(TopKeys):
     limit: dict[str, LimitTable] = Field({}, max_length=100)
     dns_list: dict[DomainName, DnsListTable] = Field({}, max_length=20)
     local: dict[DomainName, LocalTable] = Field({}, max_length=10_000)
+    hosted: dict[str, HostedTable] = Field({}, max_length=100)
     forwarding: ForwardingTable = Field(default_factory=lambda: ForwardingTable.model_validate({}))
 
     @model_validator(mode="after")
     def _tables_exist(self) -> "FileTable":
         check_address_routes(self.route)
-        check_names(self.table, self.local, self.database)
+        check_names(self.table, self.local, self.hosted, self.database)
         check_accounts(self.accounts, self.table, self.database)
         for number, each in enumerate(self.listener):
+            for place, name in enumerate(each.domain_tables):
+                check_domain_tables(self.table, name, ("listener", number, "domain_tables", place))
             for place, name in enumerate(each.milters):
                 check_filter(name, self.milter, "milter", ("listener", number, "milters", place))
             for place, name in enumerate(each.policy_services):
@@ -225,7 +235,8 @@ class FileTable(TopKeys):
             )
         for number, each in enumerate(self.listener):
             role, domain = each.keys.role, each.keys.seals_as
-            if role is Role.MX and not (each.keys.domains or any(rule.accepts for rule in self.rule)):
+            has_domains = each.keys.domains or each.domain_tables
+            if role is Role.MX and not (has_domains or any(rule.accepts for rule in self.rule)):
                 raise wrong(
                     "nobody could send here: an mx needs domains",
                     'add domains = ["example.org"]',
@@ -313,6 +324,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "database": DatabaseTable,
     "table": LookupTable,
     "local": LocalTable,
+    "hosted": HostedTable,
     "milter": MilterTable,
     "limit": LimitTable,
     "dns_list": DnsListTable,

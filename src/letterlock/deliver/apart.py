@@ -1,6 +1,6 @@
 """One attempt at one task, of which some recipients have a place of their own on this machine."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from letterlock.deliver import outcomes
@@ -25,10 +25,11 @@ async def attempt_whole(
     ContentLost, both only when nothing was delivered.
     """
     apart = options.addresses.apart(task.recipients) if options.addresses else {}
-    aliases = {} if options.aliases is None else await _of_aliases(options.aliases, task.recipients)
-    if not (apart or aliases):
+    own = {recipient for recipients in apart.values() for recipient in recipients}
+    aliases = {} if options.aliases is None else await _of_tables(options.aliases, task.recipients, own)
+    if not (own or aliases):
         return await attempt(task, body, ports=ports, options=options, pool=pool)
-    own = {recipient for recipients in apart.values() for recipient in recipients} | aliases.keys()
+    own |= aliases.keys()
     made: list[Attempt] = []
     if others := tuple(each for each in task.recipients if each not in own):
         made.append(await attempt(replace(task, recipients=others), body, ports=ports, options=options, pool=pool))
@@ -36,15 +37,30 @@ async def attempt_whole(
         if route.final is not None:
             part = replace(task, recipients=recipients)
             made.append(await _locally(part, body, route.final, ports, options, pool, is_first=not made))
+    for place, recipients in _together_at(aliases).items():
+        part = replace(task, recipients=recipients)
+        made.append(await _locally(part, body, place, ports, options, pool, is_first=not made))
     for recipient, found in aliases.items():
-        made.append(await _for_alias(task, recipient, found, body, ports, options, is_first=not made))
+        if found.place is None or found.alias != recipient:
+            made.append(await _for_alias(task, recipient, found, body, ports, options, is_first=not made))
     return _together(task.recipients, made)
 
 
-async def _of_aliases(aliases: AliasDeliveries, recipients: Sequence[Mailbox]) -> dict[Mailbox, AliasDelivery]:
-    """The recipients that are commands or Maildirs of aliases; usual ones are known by their form."""
-    looked = [(each, await aliases.find(each)) for each in recipients]
+async def _of_tables(
+    places: AliasDeliveries, recipients: Sequence[Mailbox], own: Collection[Mailbox]
+) -> dict[Mailbox, AliasDelivery]:
+    """The recipients whose mail ends where tables say; those with a route of their `own` are not looked up."""
+    looked = [(each, await places.find(each)) for each in recipients if each not in own]
     return {recipient: found for recipient, found in looked if found is not None}
+
+
+def _together_at(found: Mapping[Mailbox, AliasDelivery]) -> dict[FinalHop, tuple[Mailbox, ...]]:
+    """The recipients that keep their names, by where their mail ends."""
+    made: dict[FinalHop, tuple[Mailbox, ...]] = {}
+    for recipient, each in found.items():
+        if each.place is not None and each.alias == recipient:
+            made[each.place] = (*made.get(each.place, ()), recipient)
+    return made
 
 
 async def _for_alias(

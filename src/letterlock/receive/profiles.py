@@ -15,6 +15,7 @@ from letterlock.net.tls import ServerContext
 from letterlock.receive.ask_milter import Milter
 from letterlock.receive.ask_policy import PolicyService
 from letterlock.receive.relay import LOOPBACK, THIS_MACHINE, Network, is_within
+from letterlock.recipients.directory import Domains
 
 
 class Role(StrEnum):
@@ -71,6 +72,7 @@ class Profile:
             most=10_000,
         ),
     ] = frozenset()
+    domain_tables: tuple[Domains, ...] = ()
     authenticates: bool = False
     seals_as: Annotated[
         DomainText | None,

@@ -22,7 +22,7 @@ from letterlock.receive.pipeline import Step
 from letterlock.receive.profiles import SUBMITS, Profile, Role
 from letterlock.receive.rate_limits import LimitRates
 from letterlock.receive.recipient_rules import FollowRules
-from letterlock.receive.relay import RefuseRelaying
+from letterlock.receive.relay import LookUpDomains, RefuseRelaying
 from letterlock.receive.seal_arc import SealArc
 from letterlock.receive.sign_dkim import SignDkim
 from letterlock.receive.tls_steps import HeedTlsRequiredNo, RequireTls
@@ -57,6 +57,8 @@ def steps_of(profile: Profile, options: ReceiveOptions, around: Surroundings) ->
     if options.rate_limits and around.rates is not None:
         yield LimitRates(options.rate_limits, around.rates(), around.clock.monotonic)
     yield RequireRoom(around.memory, around.has_room_on_disk)
+    if profile.domain_tables:
+        yield LookUpDomains(profile.domains, profile.domain_tables)
     yield _admission(profile, options)
     if options.dns_lists and profile.role is Role.MX and around.resolver is not None:
         yield CheckDnsLists(options.dns_lists, around.resolver)

@@ -40,6 +40,7 @@ class RecipientTable(Protocol):
 class LocalDomain:
     """What is known of the recipients of one domain. `mailboxes` None: every address has one.
 
+    `place`: where its mail ends, for delivery; None: routes say it.
     `has_endings`: aliases may lead to commands and Maildirs.
     `delimiter` divides a local part from what its owner may add to it (RFC 5233); "": nobody may add anything. With
     `strips_sub_addresses`, mail for a mailbox goes on without it.
@@ -51,6 +52,18 @@ class LocalDomain:
     delimiter: str = "+"
     strips_sub_addresses: bool = False
     has_endings: bool = False
+    place: object | None = None
+
+
+class Domains(Protocol):
+    """Domains that a table has, so that one more needs no reload."""
+
+    @property
+    def table(self) -> RecipientTable:
+        """Where they are."""
+
+    async def have(self, domain: str) -> bool:
+        """Whether a domain (lower-case A-labels) is among them. Raises TableFailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,35 +108,51 @@ class Expansion:
 class Directory:
     """The local domains and their recipients."""
 
-    def __init__(self, domains: Mapping[str, LocalDomain]) -> None:
-        """Take domains by their names, as lower-case A-labels."""
+    def __init__(self, domains: Mapping[str, LocalDomain], hosted: Sequence[tuple[Domains, LocalDomain]] = ()) -> None:
+        """Take domains by their names, as lower-case A-labels; `hosted` are those that tables have, in order."""
         self._domains = dict(domains)
+        self._hosted = tuple(hosted)
 
     @property
     def tables(self) -> tuple[RecipientTable, ...]:
         """The tables of all domains, each once."""
-        found = {
-            each.name: each
-            for domain in self._domains.values()
-            for each in (*domain.aliases, *(domain.mailboxes or ()))
-        }
+        found = {each.name: each for domain in self._all() for each in (*domain.aliases, *(domain.mailboxes or ()))}
         return tuple(found.values())
 
-    def __contains__(self, domain: object) -> bool:
-        return domain in self._domains
+    def _all(self) -> Iterator[LocalDomain]:
+        yield from self._domains.values()
+        yield from (settings for _, settings in self._hosted)
+
+    async def settings(self, domain: str) -> LocalDomain | None:
+        """What is known of a domain; None: it is not local. A table that fails is not "not local": TableFailed."""
+        if (named := self._domains.get(domain)) is not None:
+            return named
+        for domains, settings in self._hosted:
+            if await domains.have(domain):
+                return settings
+        return None
+
+    async def has(self, domain: str) -> bool:
+        """Whether a domain is local. Raises TableFailed."""
+        return await self.settings(domain) is not None
 
     @property
     def has_endings(self) -> bool:
         """Whether aliases of some domain may lead to commands or Maildirs."""
-        return any(domain.has_endings for domain in self._domains.values())
+        return any(domain.has_endings for domain in self._all())
+
+    @property
+    def has_places(self) -> bool:
+        """Whether it says of some domain where its mail ends."""
+        return any(domain.place is not None for domain in self._all())
 
     def alias_domain(self, table: RecipientTable) -> str | None:
         """The first domain that has a table among its aliases; None: none has."""
         return next((name for name, each in self._domains.items() if table in each.aliases), None)
 
-    def names_ending(self, recipient: Mailbox) -> bool:
+    async def names_ending(self, recipient: Mailbox) -> bool:
         """Whether an address has the form of those by which mail waits for an ending; nobody sends to these."""
-        domain = self._domains.get(recipient.domain)
+        domain = await self.settings(recipient.domain)
         return domain is not None and domain.has_endings and _ENDING.fullmatch(recipient.local_part) is not None
 
     async def ending(self, recipient: Mailbox) -> "tuple[Mailbox, Ending | None] | None":
@@ -131,7 +160,7 @@ class Directory:
 
         None: the address is a usual one. Without an ending: the alias has changed since. Raises TableFailed.
         """
-        settings, found = self._domains.get(recipient.domain), _ENDING.fullmatch(recipient.local_part)
+        settings, found = await self.settings(recipient.domain), _ENDING.fullmatch(recipient.local_part)
         if settings is None or not settings.has_endings or found is None:
             return None
         alias = Mailbox(found[1] + found[3], recipient.domain)
@@ -142,7 +171,7 @@ class Directory:
 
     async def expand(self, recipient: Mailbox) -> Expansion:
         """Follow aliases to their ends. Raises TableFailed, for a loop without an end too."""
-        walk = _Walk(self._domains)
+        walk = _Walk(self)
         await walk.follow(ExpandedAddress(recipient), is_first=True)
         found = walk.found
         if found.known and not (found.members or found.refused or found.discards):
@@ -153,14 +182,14 @@ class Directory:
 class _Walk:
     """One expansion: depth first, each address once."""
 
-    def __init__(self, domains: Mapping[str, LocalDomain]) -> None:
+    def __init__(self, directory: Directory) -> None:
         self.found = Expansion()
-        self._domains = domains
+        self._directory = directory
         self._seen: set[Mailbox] = set()
         self._added: set[Mailbox] = set()
 
     async def follow(self, member: ExpandedAddress, *, is_first: bool = False) -> None:
-        address, settings = member.address, self._domains.get(member.address.domain)
+        address, settings = member.address, await self._directory.settings(member.address.domain)
         if settings is None:
             self._add(member)
             return

@@ -52,9 +52,9 @@ class LocalSite:
             except NotOurs as error:
                 return RefusalEntry(f"This return address cannot be used: {error}", 550, "5.1.1")
             return None
-        if recipient.domain not in self.directory:
+        if not await self.directory.has(recipient.domain):
             return None
-        if self.directory.names_ending(recipient):
+        if await self.directory.names_ending(recipient):
             return UNKNOWN
         found = await self.directory.expand(recipient)
         if found.refused is not None:
@@ -75,11 +75,11 @@ class LocalSite:
             wish = wishes.of(recipient)
             if self.srs is not None and self.srs.is_ours(recipient):
                 _add(made, (reverse_path, None), self._original(recipient, now), wish)
-            elif recipient.domain not in self.directory:
+            elif not await self.directory.has(recipient.domain):
                 _add(made, (reverse_path, None), recipient, wish)
             else:
                 found = await self.directory.expand(recipient)
-                self._add_members(made, reverse_path, recipient, wish, found, now)
+                await self._add_members(made, reverse_path, recipient, wish, found, now)
         return tuple(_group(key, each, wishes.ret, wishes.envid) for key, each in made.items() if each.recipients)
 
     async def addresses(self, recipient: Mailbox, now: float) -> tuple[Mailbox, ...]:
@@ -94,7 +94,7 @@ class LocalSite:
         except NotOurs:  # a forged or an old one
             return recipient
 
-    def _add_members(
+    async def _add_members(
         self,
         made: dict[_Key, _Growing],
         reverse_path: Mailbox | None,
@@ -105,16 +105,16 @@ class LocalSite:
     ) -> None:
         members = found.members or ([] if found.known else [ExpandedAddress(recipient)])
         for number, member in enumerate(members):
-            key = self._key(reverse_path, member, now)
+            key = await self._key(reverse_path, member, now)
             # A list is the end of the way for the sender's wishes (RFC 3461 section 5.2.7.4).
             _add(made, key, member.address, _wish(wish, number, len(members)), keeps=member.owner is None)
 
-    def _key(self, reverse_path: Mailbox | None, member: ExpandedAddress, now: float) -> _Key:
-        leaves = bool(member.through) and member.address.domain not in self.directory
+    async def _key(self, reverse_path: Mailbox | None, member: ExpandedAddress, now: float) -> _Key:
+        leaves = bool(member.through) and not await self.directory.has(member.address.domain)
         if not leaves:
             return self._bounces_to(reverse_path, member), None
         sender = self._bounces_to(reverse_path, member)
-        if sender is not None and self.srs is not None and not self._is_ours(sender):
+        if sender is not None and self.srs is not None and not await self._is_ours(sender):
             sender = self.srs.forward(sender, now) or sender
         return sender, member.through[-1]
 
@@ -122,8 +122,10 @@ class LocalSite:
         """The owner of a list gets its bounces; a notification, which has no reverse-path, gets none."""
         return reverse_path if member.owner is None or reverse_path is None else member.owner
 
-    def _is_ours(self, sender: Mailbox) -> bool:
-        return sender.domain in self.directory or (self.srs is not None and sender.domain == self.srs.domain)
+    async def _is_ours(self, sender: Mailbox) -> bool:
+        if self.srs is not None and sender.domain == self.srs.domain:
+            return True
+        return await self.directory.has(sender.domain)
 
 
 def _add(

@@ -13,7 +13,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.recipients.directory import Directory, TableFailed
 from letterlock.recipients.targets import BadEntry, Ending, no_ending
 from letterlock.routing.address_routes import AliasDelivery
-from letterlock.routing.local_targets import BadFinalHop, CommandHop, Maildir, parse_command, parse_maildir
+from letterlock.routing.local_targets import BadFinalHop, CommandHop, FinalHop, Maildir, parse_command, parse_maildir
 
 _LITERAL = re.compile(r"'[^']*'|\\.")
 _QUOTED = re.compile(r"""'[^']*'|\\.|"(?:[^"\\]|\\.)*\"""")
@@ -78,8 +78,8 @@ def why_untrusted(descriptor: int) -> str | None:
     return None
 
 
-class AliasEndings:
-    """What waits in the queue for a command or a Maildir of an alias, as delivery asks for it."""
+class LookedUpPlaces:
+    """Where mail ends by what tables say, as delivery asks for it: that of aliases, and of domains that tables have."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -88,10 +88,12 @@ class AliasEndings:
         """Where mail for an address ends; None: the address is a usual one."""
         try:
             found = await self._directory.ending(recipient)
+            settings = await self._directory.settings(recipient.domain) if found is None else None
         except TableFailed as error:
             return AliasDelivery(recipient, None, "4.3.0", str(error))
         if found is None:
-            return None
+            place = None if settings is None else settings.place
+            return AliasDelivery(recipient, place) if isinstance(place, FinalHop) else None
         alias, ending = found
         if ending is None:
             return AliasDelivery(alias, None, "5.1.1", CHANGED)
