@@ -2,7 +2,7 @@
 
 Proportional set size (what processes share is shared out) of the supervisor and of each worker, and how much of it is
 the process's own; and the CPU time from exec until all of them listen and wait. One worker has no supervisor.
-Run it by the interpreter that is to be measured: the Python of a distribution takes less than a plain build.
+Run it by the interpreter that is to be measured, and twice where the modules were not compiled yet.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.relay_meter import cpu_seconds, tree
-from bench.relay_peers import end, wait_until_listening
+from bench.relay_peers import as_installed, end, wait_until_listening
 
 ADDRESS = "127.0.0.1"
 START_SECONDS = 30.0  # then something is wrong
@@ -36,7 +36,7 @@ upstream = ["127.0.0.1:9"]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class MemoryTaken:
     """The memory of one process in bytes: its part of all, and what it shares with nobody."""
 
     proportional: int
@@ -56,7 +56,7 @@ def main() -> None:
         print(f"{workers:>7} {cpu:>11.2f} s {total:>5.1f} MB   {each}")
 
 
-def measure(workers: int) -> tuple[float, Sequence[Taken]]:
+def measure(workers: int) -> tuple[float, Sequence[MemoryTaken]]:
     """CPU seconds to start so many workers, and what each process takes."""
     with _serving(workers) as root:
         time.sleep(SETTLE_SECONDS)
@@ -72,7 +72,7 @@ def _serving(workers: int) -> Iterator[int]:
         config.write_text(CONFIG.format(workers=workers, address=ADDRESS, port=port, directory=name))
         command = [sys.executable, "-m", "letterlock", "serve", "--config", str(config)]
         with (Path(name) / "log").open("wb") as log:
-            process = subprocess.Popen(command, stderr=log, start_new_session=True)
+            process = subprocess.Popen(command, stderr=log, start_new_session=True, env=as_installed())
         try:
             if not wait_until_listening(process, ADDRESS, port, seconds=START_SECONDS):
                 sys.exit((Path(name) / "log").read_text())
@@ -81,11 +81,11 @@ def _serving(workers: int) -> Iterator[int]:
             end(process)
 
 
-def _taken(pid: int) -> Taken:
+def _taken(pid: int) -> MemoryTaken:
     """From /proc/PID/smaps_rollup: proc_pid_smaps_rollup(5)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     octets = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
-    return Taken(octets["Pss"], octets["Private_Clean"] + octets["Private_Dirty"])
+    return MemoryTaken(octets["Pss"], octets["Private_Clean"] + octets["Private_Dirty"])
 
 
 if __name__ == "__main__":

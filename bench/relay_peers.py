@@ -221,13 +221,18 @@ def authenticated_deliveries(peer: Peer, room: Room) -> int:
     return pattern.findall((room.directory / peer.log).read_text()).count(wanted)
 
 
+def as_installed() -> dict[str, str]:
+    """The environment of a server whose modules are compiled, as an installation's are, and stay so."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @contextmanager
 def running(peer: Peer, room: Room) -> Iterator[int]:
     """Start a server, and end it with all its processes; the process id of its root. Raises CannotMeasure."""
     room.directory.mkdir()
     command = peer.command(room)
     with (room.directory / "log.stderr").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=as_installed())
     try:
         _wait_for_port(process, room.directory / "log.stderr", peer.name)
         yield process.pid

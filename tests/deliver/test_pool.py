@@ -11,7 +11,7 @@ from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
 from letterlock.mail.envelope import TlsDemand
-from letterlock.net.tls import ServerContext
+from letterlock.net.tls import ServerContext, TlsStream
 from letterlock.policy.decision import Level
 from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Security
@@ -95,6 +95,31 @@ async def test_close_ends_all(dialer: MemoryDialer, context: ServerContext) -> N
     await sender.pool.close()
     await dialer.tasks[0]
     assert server.secret[-1] == "QUIT"
+
+
+async def test_an_idle_session_gives_its_buffers_back_once_and_is_used_again(
+    dialer: MemoryDialer, context: ServerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared: list[TlsStream] = []
+    giving = TlsStream.spare_memory
+
+    def give(stream: TlsStream) -> None:
+        spared.append(stream)
+        giving(stream)
+
+    monkeypatch.setattr(TlsStream, "spare_memory", give)
+    monkeypatch.setattr("letterlock.deliver.pool.SPARING_SECONDS", 0.0)
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    for number in (1, 2):
+        assert delivered(await sender.send())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        sender.pool._spare_memory()
+        sender.pool._spare_memory()
+        assert len(spared) == number
+    assert dialer.dialled == [ADDRESS]
+    await sender.pool.close()
 
 
 async def test_a_message_that_demands_more_than_the_session_proved_gets_one_of_its_own(

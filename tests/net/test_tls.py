@@ -18,6 +18,7 @@ from letterlock.net import tls
 from letterlock.net.dial import TcpDialer
 from letterlock.net.streams import TcpStream, take_turns
 from letterlock.net.tls import MAX_HANDSHAKE_OCTETS, BadCertificate, ServerContext, TlsBroken, accept_tls, start_tls
+from letterlock.net.tls_buffers import renew_buffers
 from letterlock.ports import Stream
 from tests.certificates import Credential, authority, new_key, self_signed
 from tests.net.pairs import connected_sockets, connected_streams
@@ -357,3 +358,35 @@ def test_an_encrypted_key_is_refused(tmp_path: Path, credential: Credential) -> 
     key_path.write_bytes(locked)
     with pytest.raises(BadCertificate, match="encrypted"):
         ServerContext.load(certificate_path, key_path)
+
+
+async def test_an_idle_session_gives_its_buffers_back_and_goes_on(context: ServerContext) -> None:
+    large = bytes(range(256)) * 400
+    async with connected_streams() as (left, right):
+        (client, _), (server, _) = await _both(left, right, context)
+        assert isinstance(client, tls.TlsStream)
+        assert isinstance(server, tls.TlsStream)
+        for _ in range(2):
+            writing = asyncio.create_task(client.write(large))
+            heard = b""
+            while len(heard) < len(large):
+                heard += await server.read(1 << 16)
+            await writing
+            assert heard == large
+            await server.write(b"250 ok\r\n")
+            assert await client.read(100) == b"250 ok\r\n"
+            client.spare_memory()
+            server.spare_memory()
+        await client.close()
+        assert await server.read(1) == b""
+
+
+async def test_buffers_with_something_in_them_are_kept(context: ServerContext) -> None:
+    async with connected_streams() as (left, right):
+        (client, _), (server, _) = await _both(left, right, context)
+        assert isinstance(client, tls.TlsStream)
+        client._connection.send(b"not flushed yet")
+        assert not renew_buffers(client._connection)
+        await client.write(b", and this")
+        assert await server.read(100) == b"not flushed yet"
+        assert renew_buffers(client._connection)

@@ -16,6 +16,7 @@ from letterlock.deliver.handshake_slots import HandshakeSlots
 from letterlock.deliver.implicit_first import UselessPorts
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened
+from letterlock.net.tls import TlsStream
 from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import StartTls
 from letterlock.policy.judge import judge, judge_extensions
@@ -23,6 +24,7 @@ from letterlock.ports import Clock
 from letterlock.recent import RECENT_SECONDS
 from letterlock.smtp.client_steps import ClientState
 
+SPARING_SECONDS = 0.5  # chosen: most sessions that are used again are used sooner, and keep their buffers
 _Server = tuple[str, str, int, str | None, str | None]
 
 
@@ -30,7 +32,9 @@ _Server = tuple[str, str, int, str | None, str | None]
 class _Kept:
     server: _Server
     session: Opened
-    until: float  # event loop's time
+    since: float  # event loop's time
+    until: float
+    spared: bool = False  # whether its buffers were given back
 
 
 class SessionPool:
@@ -52,6 +56,7 @@ class SessionPool:
         self._kept: dict[_Server, list[_Kept]] = {}
         self._order: dict[_Kept, None] = {}  # the one idle for longest first
         self._timer: asyncio.TimerHandle | None = None
+        self._sparing: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
     def reload(self, options: DeliverOptions) -> None:
@@ -118,7 +123,8 @@ class SessionPool:
             await session.conversation.end()
             return
         server = host, address, port, source, login
-        kept = _Kept(server, session, self._loop.time() + self._options.idle_seconds)
+        now = self._loop.time()
+        kept = _Kept(server, session, now, now + self._options.idle_seconds)
         self._kept.setdefault(server, []).append(kept)
         self._order[kept] = None
         if len(self._order) > self._options.max_idle_sessions:
@@ -126,6 +132,8 @@ class SessionPool:
             self._end(next(iter(self._order)))
         if self._timer is None:
             self._timer = self._loop.call_at(kept.until, self._end_idle)
+        if self._sparing is None:
+            self._sparing = self._loop.call_at(now + SPARING_SECONDS, self._spare_memory)
         self.handshake_slots.session_free(host, address, port)
 
     def _end_one_at(self, key: str) -> bool:
@@ -149,12 +157,26 @@ class SessionPool:
                 return
             self._end(oldest)
 
+    def _spare_memory(self) -> None:
+        """Give back the buffers of those that have been idle for a while; look again when the next one has been."""
+        self._sparing = None
+        for kept in self._order:
+            if kept.since + SPARING_SECONDS > self._loop.time():
+                self._sparing = self._loop.call_at(kept.since + SPARING_SECONDS, self._spare_memory)
+                return
+            stream = kept.session.conversation.stream
+            if not kept.spared and isinstance(stream, TlsStream):
+                stream.spare_memory()
+            kept.spared = True
+
     async def close(self) -> None:
         """End all sessions."""
         for kept in tuple(self._order):
             self._end(kept)
         if self._timer is not None:
             self._timer.cancel()
+        if self._sparing is not None:
+            self._sparing.cancel()
         if ending := {*self._ending, *self.useless_ports.ending}:
             await asyncio.wait(ending)
 

@@ -23,6 +23,7 @@ from OpenSSL import SSL, crypto
 from letterlock.identity.certificates import InvalidCertificate, load_pem
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net.errors import os_error_words
+from letterlock.net.tls_buffers import renew_buffers
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
 from letterlock.ports import Stream
@@ -155,6 +156,10 @@ class TlsStream:
             if self._empty:
                 break
         return True
+
+    def spare_memory(self) -> None:
+        """Give back the buffers of a session that is idle."""
+        renew_buffers(self._connection)
 
     async def close(self) -> None:
         """Send close_notify without waiting for the peer's, and close. At most CLOSE_SECONDS. Never raises."""

@@ -11,7 +11,6 @@ LMTP is another greeting, LHLO, and another end: a reply for each recipient that
 section 4.2). Until its reply has come, a recipient's fate is unknown, whatever the others got.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,8 +93,9 @@ class SmtpClient:
         self._name = as_ascii(name)
         self._parser = ReplyParser(max_line_octets=max_line_octets, max_lines=max_reply_lines)
         self._output: list[bytes] = []
-        self._due: deque[_Command] = deque([_Command(Step.GREETING)])
-        self._plan: deque[_Command] = deque()
+        # Lists, though taken from in front: they are short, and an empty deque takes 760 bytes of each idle session.
+        self._due = [_Command(Step.GREETING)]
+        self._plan: list[_Command] = []
         self.state = _WAITING
         self.capabilities: Capabilities = _NO_CAPABILITIES
         self._secure = secure
@@ -323,7 +323,7 @@ class SmtpClient:
                 raise self._fault(f"the server answered what nobody asked: {reply}")
             self.state = _CLOSED
             return [ServerClosing(reply)]
-        command = self._due.popleft()
+        command = self._due.pop(0)
         accepted = reply.code in ACCEPTING[command.step]
         if not accepted and not (reply.transient or reply.permanent):
             raise self._fault(f"the server answered {command.step} with {reply}")
@@ -401,7 +401,7 @@ class SmtpClient:
 
     def _content_is_there(self) -> list[Event]:
         """The whole envelope is answered; the reply to the message comes next."""
-        self._due.popleft()
+        self._due.pop(0)
         self._due.extend(self._message_answers() if self._accepted else [_Command(Step.NO_MESSAGE)])
         return [EnvelopeAnswered(tuple(self._accepted), None)] if self._accepted else []
 
@@ -432,7 +432,8 @@ class SmtpClient:
             return self._envelope_over(None)
         if self._plan:
             together = len(self._plan) if self.capabilities.pipelining else 1
-            self._send(*[self._plan.popleft() for _ in range(together)])
+            commands, self._plan = self._plan[:together], self._plan[together:]
+            self._send(*commands)
             if not self.capabilities.pipelining:
                 return []
         if self.capabilities.chunking and not self._due:
