@@ -171,18 +171,21 @@ async def test_a_forged_mx_is_held_and_the_genuine_one_never(
     assert evil.messages == []
 
 
-async def test_an_honest_move_waits_for_a_day_and_no_longer(
+async def test_a_move_is_held_until_an_operator_forgives_it(
     life: Life, dialer: MemoryDialer, context: ServerContext
 ) -> None:
     dialer.handlers[ADDRESS] = Server(context)
     await life.become_known()
     dialer.handlers["192.0.2.2"] = Server(context)
     life.discoverer.hosts = {"mx.new.example": ("192.0.2.2",)}
-    hours = 0
-    while kind(await life.send()) is OutcomeKind.DEFERRED:
-        hours += 6
+    for _ in range(4 * 7):
+        assert kind(await life.send()) is OutcomeKind.DEFERRED
         life.clock.time += 6 * HOUR
-    assert hours == 24
+    await life.keeper.sum_up()
+    [(domain, alarm)] = life.keeper.summary.alarms
+    assert (domain, alarm.what, alarm.held) == ("example.org", Difference.HOST, True)
+    assert alarm.last - alarm.since > 6 * DAY_SECONDS, "since when it is so"
+    assert await life.keeper.forget(["example.org"]) == 1
     await life.become_known()
     memory = await life.store.load("example.org")
     assert memory is not None

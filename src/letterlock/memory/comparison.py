@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from letterlock.memory.remembered import Difference, DomainMemory, excused
+from letterlock.memory.remembered import PROVEN, Difference, DomainMemory, excused
 from letterlock.memory.traces import Trace, holding
 
 MAX_HOSTS = 16  # chosen: more than domains have; a row stays below 8 KB
@@ -51,10 +51,11 @@ def expectation(memory: DomainMemory, host: str, now: float) -> ExpectedSession:
     return ExpectedSession(tls=tls, certificate=certificate, keys=known.keys if certificate else ())
 
 
-def differences(memory: DomainMemory, announced: AnnouncedTraits, now: float) -> tuple[Difference, ...]:
-    """What is announced no more, and has not settled."""
+def differences(memory: DomainMemory, announced: AnnouncedTraits, now: float, *, hold: bool) -> tuple[Difference, ...]:
+    """What is announced no more, and has not settled. With `hold`, only what is proven settles."""
+    found = _differing(memory, announced, now)
     return tuple(
-        what for what in _differing(memory, announced, now) if not _has_settled(memory, what, announced.host, now)
+        what for what in found if (hold and what not in PROVEN) or not _has_settled(memory, what, announced.host, now)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from letterlock.memory.comparison import MAX_HOSTS, can_miss, place
-from letterlock.memory.remembered import ANNOUNCED, GAP_SECONDS, Difference, DomainMemory, HostMemory, NotedChange
+from letterlock.memory.remembered import GAP_SECONDS, Difference, DomainMemory, HostMemory, NotedChange
 from letterlock.memory.traces import LIFETIME_SECONDS, extended, holding
 
 MAX_KEYS = 4  # chosen: of a host; a pool of servers may have a key each
@@ -86,7 +86,8 @@ def _is_new(before: NotedChange | None, after: NotedChange) -> bool:
 
 def _encrypted(memory: DomainMemory, sighting: Sighting) -> DomainMemory:
     now = sighting.at
-    names = dict.fromkeys((sighting.host, *sighting.hosts[:MAX_HOSTS]))
+    others = (each for each in sighting.hosts[:MAX_HOSTS] if not _is_held(memory, each))
+    names = dict.fromkeys((sighting.host, *others))
     hosts = {each.name: each for each in memory.hosts}
     for name in names:
         host = hosts.get(name, HostMemory(name=name))
@@ -99,6 +100,12 @@ def _encrypted(memory: DomainMemory, sighting: Sighting) -> DomainMemory:
         signed=extended(memory.signed, now) if sighting.signed else memory.signed,
         hosts=_bounded(hosts.values(), now),
     )
+
+
+def _is_held(memory: DomainMemory, host: str) -> bool:
+    """Whether mail waits rather than go to a host: that unsigned DNS goes on naming it must not make it known."""
+    change = memory.change(Difference.HOST, host)
+    return change is not None and change.held
 
 
 def _host(host: HostMemory, sighting: Sighting) -> HostMemory:
@@ -150,7 +157,8 @@ def _again(before: NotedChange | None, what: Difference, host: str, sighting: Si
     now = sighting.at
     if before is None:
         return NotedChange(what=what, host=host, since=now, last=now, held=sighting.held)
-    gap = what in ANNOUNCED and now - before.last > GAP_SECONDS and not before.settled(before.last)
+    settles = before.ends() is not None and not before.settled(before.last)
+    gap = settles and now - before.last > GAP_SECONDS
     return NotedChange(
         what=what,
         host=host,

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from letterlock.memory.traces import DAY_SECONDS, LIFETIME_SECONDS, Trace
 
-SETTLE_SECONDS = DAY_SECONDS  # chosen: an attacker must keep up a forgery for a day, and honest moves wait no longer
+SETTLE_SECONDS = DAY_SECONDS  # chosen: longer than a mistake in a zone mostly lasts, and short for mail that waits
 GAP_SECONDS = DAY_SECONDS / 2  # chosen: twice the longest pause of the usual schedule between tries of waiting mail
 ALARM_SECONDS = 7 * DAY_SECONDS  # chosen: longer than mail waits; then a difference that nobody sees is no alarm
 
@@ -23,6 +23,8 @@ class Difference(StrEnum):
 
 ANNOUNCED = frozenset({Difference.HOST, Difference.SIGNED, Difference.MTA_STS, Difference.DANE})
 """What a domain says in DNS, or by HTTPS, and may change at any time. The others have no honest reason to vanish."""
+PROVEN = frozenset({Difference.SIGNED, Difference.DANE})
+"""Of these, what nobody can hide: that there is no signature, or no TLSA record, is signed (RFC 4035 section 5.4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,11 @@ class NotedChange:
     held: bool = False
 
     def settled(self, now: float) -> bool:
-        """Whether it was announced for so long that it is the domain's own doing, as far as anybody can know."""
-        if self.what not in ANNOUNCED:
+        """Whether it was announced for so long that it is the domain's own doing.
+
+        Mail that waits for what unsigned DNS says goes on waiting: an attacker can say it for as long as they like.
+        """
+        if not self._may_settle:
             return False
         lasted = self.last - self.since >= SETTLE_SECONDS
         return lasted or (now - self.since >= SETTLE_SECONDS and now - self.last <= GAP_SECONDS)
@@ -52,7 +57,11 @@ class NotedChange:
 
     def ends(self) -> float | None:
         """When it settles, if it stays as it is; None for what never does."""
-        return self.since + SETTLE_SECONDS if self.what in ANNOUNCED else None
+        return self.since + SETTLE_SECONDS if self._may_settle else None
+
+    @property
+    def _may_settle(self) -> bool:
+        return self.what in (PROVEN if self.held else ANNOUNCED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

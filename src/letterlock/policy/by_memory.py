@@ -1,9 +1,10 @@
 """What a host has to show because it always showed it: the memory of earlier deliveries as a demand.
 
 Memory adds to what the standards and the operator's rules demand, and never lowers it. In mode `observe` it is an
-audit: it reports what would have been held, and holds nothing. In mode `hold` it is a requirement. What the domain
-announces (its hosts, DNSSEC, TLSA, its MTA-STS policy) may change, and is accepted once it has stayed so for a day; TLS
-and a verified certificate have to come back (docs/concepts/memory.md).
+audit: it reports what would have been held, and holds nothing. In mode `hold` it is a requirement. That DNSSEC or TLSA
+records are gone is proven, and accepted once it has stayed so for a day. Hosts and an MTA-STS policy are announced in
+DNS that nobody signed: a change of theirs is accepted after a day while memory only observes, and holds mail until an
+operator forgets the domain. TLS and a verified certificate have to come back (docs/concepts/memory.md).
 """
 
 import datetime as dt
@@ -13,7 +14,7 @@ from letterlock.identity.handshake import Completed
 from letterlock.identity.keys_shown import shows_key
 from letterlock.identity.pkix import PkixMatch, verify_pkix
 from letterlock.memory.comparison import AnnouncedTraits, ExpectedSession, differences, expectation, place
-from letterlock.memory.remembered import SETTLE_SECONDS, Difference, DomainMemory
+from letterlock.memory.remembered import PROVEN, SETTLE_SECONDS, Difference, DomainMemory
 from letterlock.memory.traces import Trace
 from letterlock.mtasts.policy import Mode
 from letterlock.mtasts.sts_evidence import Known
@@ -74,7 +75,8 @@ def missing(
     """
     if not isinstance(evidence.memory, DomainMemory) or target.host.origin is Origin.LITERAL:
         return frozenset()
-    announced = differences(evidence.memory, announces(evidence, target), now)
+    hold = evidence.memory_mode is MemoryMode.HOLD
+    announced = differences(evidence.memory, announces(evidence, target), now, hold=hold)
     if session is None:
         return frozenset(announced)
     expected = expectation(evidence.memory, target.host.name, now)
@@ -121,7 +123,8 @@ def _wanted(evidence: DestinationEvidence, target: TargetHost, required: Require
     if isinstance(memory, MemoryUnreadable):
         why = Reason(code=Code.MEMORY_UNREADABLE, subject=domain, facts=(("detail", said(memory.detail)),))
         return SkipHost(kind=SkipKind.MEMORY, reasons=(why, *required.reasons))
-    gone = differences(memory, announces(evidence, target), evidence.at)
+    hold = evidence.memory_mode is MemoryMode.HOLD
+    gone = differences(memory, announces(evidence, target), evidence.at, hold=hold)
     if gone:
         reasons = tuple(_gone(memory, what, target.host.name, evidence.at) for what in gone)
         return SkipHost(kind=SkipKind.MEMORY, reasons=(*reasons, *required.reasons))
@@ -170,7 +173,7 @@ def _gone(memory: DomainMemory, what: Difference, host: str, now: float) -> Reas
         *_facts(memory.domain, _trace(memory, what, host)),
         ("hosts", hosts),
         ("gone_since", _moment(since)),
-        ("until", _moment(since + SETTLE_SECONDS)),
+        *((("until", _moment(since + SETTLE_SECONDS)),) if what in PROVEN else ()),
     )
     return Reason(code=_GONE[what], subject=host, facts=facts)
 

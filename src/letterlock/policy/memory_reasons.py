@@ -31,8 +31,8 @@ MEMORY = (
         _MEMORY,
         "4.7.5",
         "mail to {domain} never went to this host before, but to {hosts}, and nothing proves that it is the domain's; "
-        "seen first on {gone_since}, and accepted from {until} if that is still so",
-        _SETTLES,
+        "seen first on {gone_since}",
+        _COMPARE,
         ResultType.VALIDATION_FAILURE,
     ),
     row(
@@ -49,8 +49,8 @@ MEMORY = (
         _MEMORY,
         "4.7.5",
         "{domain} had an MTA-STS policy on {days} days from {first} to {last}, and none can be found now; seen first "
-        "on {gone_since}, and accepted from {until} if that is still so",
-        _SETTLES,
+        "on {gone_since}",
+        _COMPARE,
         ResultType.STS_POLICY_FETCH_ERROR,
     ),
     row(
