@@ -142,6 +142,10 @@ def _other_blanks(content: bytes) -> bool:
     return b"\x0b" in content or b"\x0c" in content
 
 
+def _line_without_field(content: bytes) -> bool:
+    return bool(split(content).named(b""))
+
+
 def _empty_body(content: bytes) -> bool:
     return not content.partition(b"\r\n\r\n")[2].strip(b" \t\r\n")
 
@@ -161,6 +165,7 @@ EXPLANATIONS: list[tuple[str, str, Callable[[bytes], bool]]] = [
     ("rspamd", "hashes blanks of a field without a value (RFC 6376 section 3.4.2)", _blank_value),
     ("rspamd", "takes VT and FF for white space (RFC 6376 section 2.8: only SP and TAB are)", _other_blanks),
     ("rspamd", "hashes a CRLF for a relaxed body that is empty (RFC 6376 section 3.4.4)", _empty_body),
+    ("rspamd", "passes what has a line in its header that is no field (RFC 6376 section 3.8)", _line_without_field),
     ("rspamd", "keeps blanks at the end of a last line without CRLF (RFC 6376 section 3.4.4)", _blanks_at_the_very_end),
     ("opendkim", "refuses a semicolon in a name, which is allowed (RFC 5322 section 3.6.8)", _semicolon_in_name),
 ]
