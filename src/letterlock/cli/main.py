@@ -15,7 +15,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell shows
 COMPLETION = "_LETTERLOCK_COMPLETE"  # set by the scripts in packaging/completions when a shell completes a command line
 
 
-class Verb(NamedTuple):
+class ListedVerb(NamedTuple):
     """Where a verb is, and what it does in at most SUMMARY_CHARACTERS: `--help` imports none of them."""
 
     module: str
@@ -23,41 +23,41 @@ class Verb(NamedTuple):
 
 
 SUMMARY_CHARACTERS = 64  # beside the longest name, within the 80 columns of a terminal
-SECTIONS: Mapping[str, Mapping[str, Verb]] = {
+SECTIONS: Mapping[str, Mapping[str, ListedVerb]] = {
     "Set up and run a server": {
-        "setup": Verb("letterlock.cli.setup.command", "Make this machine the mail server of a domain."),
-        "serve": Verb("letterlock.cli.serve", "Run the server."),
-        "reload": Verb("letterlock.cli.reload", "Have the running server read its configuration again."),
-        "config": Verb("letterlock.cli.config", "Check, show and translate configurations."),
-        "users": Verb("letterlock.cli.users", "Manage the users who may log in to submit mail."),
-        "aliases": Verb("letterlock.cli.aliases", "Check the files of aliases and mailboxes."),
-        "companion": Verb("letterlock.cli.companion", "Protect the mail that a Postfix on this machine sends."),
+        "setup": ListedVerb("letterlock.cli.setup.command", "Make this machine the mail server of a domain."),
+        "serve": ListedVerb("letterlock.cli.serve", "Run the server."),
+        "reload": ListedVerb("letterlock.cli.reload", "Have the running server read its configuration again."),
+        "config": ListedVerb("letterlock.cli.config", "Check, show and translate configurations."),
+        "users": ListedVerb("letterlock.cli.users", "Manage the users who may log in to submit mail."),
+        "aliases": ListedVerb("letterlock.cli.aliases", "Check the files of aliases and mailboxes."),
+        "companion": ListedVerb("letterlock.cli.companion", "Protect the mail that a Postfix on this machine sends."),
     },
     "See what it does": {
-        "status": Verb("letterlock.cli.status", "Show how the server is, on one screen."),
-        "top": Verb("letterlock.cli.top", "Show flow, deliveries and queue live."),
-        "queue": Verb("letterlock.cli.queue.command", "Inspect and manage the queue."),
-        "log": Verb("letterlock.cli.log.command", "Trace a message through the logs."),
-        "stats": Verb("letterlock.cli.stats.command", "Show how mail was protected."),
-        "memory": Verb("letterlock.cli.memory_verbs", "Show what is remembered of other domains; forget it."),
-        "route": Verb("letterlock.cli.show_route", "Show where mail for an address goes, and why."),
-        "policy": Verb("letterlock.cli.policy_verbs", "Show what the policy door answers Postfix."),
+        "status": ListedVerb("letterlock.cli.status", "Show how the server is, on one screen."),
+        "top": ListedVerb("letterlock.cli.top", "Show flow, deliveries and queue live."),
+        "queue": ListedVerb("letterlock.cli.queue.command", "Inspect and manage the queue."),
+        "log": ListedVerb("letterlock.cli.log.command", "Trace a message through the logs."),
+        "stats": ListedVerb("letterlock.cli.stats.command", "Show how mail was protected."),
+        "memory": ListedVerb("letterlock.cli.memory_verbs", "Show what is remembered of other domains; forget it."),
+        "route": ListedVerb("letterlock.cli.show_route", "Show where mail for an address goes, and why."),
+        "policy": ListedVerb("letterlock.cli.policy_verbs", "Show what the policy door answers Postfix."),
     },
     "Check domains, servers and messages": {
-        "check": Verb("letterlock.cli.check.command", "Show what protects mail to a domain."),
-        "probe": Verb("letterlock.cli.probe.command", "Connect to a server as a delivery would."),
-        "resolve": Verb("letterlock.cli.resolve", "Look a name up, and show how the answer was proven."),
-        "explain": Verb("letterlock.cli.explain", "Explain a reason code."),
-        "check-mail": Verb("letterlock.cli.check_mail.command", "Show who signed a message, and what holds."),
-        "lab": Verb("letterlock.cli.lab", "Attack your own mail on a simulated internet."),
+        "check": ListedVerb("letterlock.cli.check.command", "Show what protects mail to a domain."),
+        "probe": ListedVerb("letterlock.cli.probe.command", "Connect to a server as a delivery would."),
+        "resolve": ListedVerb("letterlock.cli.resolve", "Look a name up, and show how the answer was proven."),
+        "explain": ListedVerb("letterlock.cli.explain", "Explain a reason code."),
+        "check-mail": ListedVerb("letterlock.cli.check_mail.command", "Show who signed a message, and what holds."),
+        "lab": ListedVerb("letterlock.cli.lab", "Attack your own mail on a simulated internet."),
     },
     "Look after your own domains": {
-        "dkim": Verb("letterlock.cli.dkim", "Make and rotate the keys that sign mail."),
-        "sts": Verb("letterlock.cli.sts_verbs", "Host MTA-STS policies."),
-        "reports": Verb("letterlock.cli.report_verbs", "Read the TLS and DMARC reports that others send."),
+        "dkim": ListedVerb("letterlock.cli.dkim", "Make and rotate the keys that sign mail."),
+        "sts": ListedVerb("letterlock.cli.sts_verbs", "Host MTA-STS policies."),
+        "reports": ListedVerb("letterlock.cli.report_verbs", "Read the TLS and DMARC reports that others send."),
     },
 }
-VERBS: Mapping[str, Verb] = {name: verb for section in SECTIONS.values() for name, verb in section.items()}
+VERBS: Mapping[str, ListedVerb] = {name: verb for section in SECTIONS.values() for name, verb in section.items()}
 
 
 class LazyGroup(click.Group):
