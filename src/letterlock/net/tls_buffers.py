@@ -9,7 +9,7 @@ _openssl, _ffi = Binding().lib, Binding().ffi
 def renew_buffers(connection: SSL.Connection) -> bool:
     """Give the memory of both buffers of a connection back; whether there was nothing in them, so that this could be.
 
-    Writing 64 KB leaves 67 KB behind. pyOpenSSL has no call for this, but whoever owns the connection may
+    Writing 64 KB leaves 67 KB behind. pyOpenSSL has no call for this, but the owner of the connection may
     exchange the buffers at any time between two calls (SSL_set_bio(3)), which frees the old ones. Raises MemoryError.
     """
     start = _ffi.new("char **")
