@@ -10,9 +10,10 @@ from click.testing import CliRunner
 
 from letterlock.cli.check.text import memory_words
 from letterlock.cli.memory_verbs import memory
+from letterlock.config import load
 from letterlock.memory.remembered import Difference
 from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable
-from letterlock.routing.destination_rule import MemoryMode
+from letterlock.routing.destination_rule import MemoryMode, TlsRule
 from letterlock.routing.routes import NextHop
 from letterlock.state.remembered_domains import FILE, DomainMemoryStore
 from tests.memory.lives import CLEAR, DOMAIN, GOOD, NOW, after, daily, remembered
@@ -40,7 +41,7 @@ def test_list_and_show(config: Path) -> None:
     status, text = run(config, "list")
     assert status == 0
     assert f"{DOMAIN}  tls certificate\n" in text
-    assert "gone.example  tls certificate  GONE: tls at mx.example.org for" in text
+    assert "gone.example  tls certificate  GONE: tls at mx.example.org since" in text
     assert "mail waits" in text
     assert DOMAIN not in run(config, "list", "--changed")[1].replace("mx." + DOMAIN, "")
     status, text = run(config, "show", "Example.ORG")
@@ -71,6 +72,26 @@ def test_suggest_prints_rules_that_are_not_there_yet(config: Path) -> None:
         0,
         "no rule to suggest: nothing was seen long enough, or your rules demand it already\n",
     )
+
+
+def test_what_is_suggested_can_be_pasted_below_the_rules_that_are_there(config: Path) -> None:
+    """Found by trying: a domain with a table got a second one, which TOML forbids."""
+    table = f'[domain."{DOMAIN}"]\ntls = "may"\nmemory = "hold"\n'
+    config.write_text(config.read_text() + table)
+    text = run(config, "suggest")[1]
+    assert f'# in its table at {config}:3:\n#   tls = "verify"\n' in text
+    config.write_text(config.read_text() + text)
+    assert load(config).rules.for_next_hop(DOMAIN) is not None
+
+
+def test_a_suggested_table_keeps_what_the_rule_that_it_takes_the_place_of_says_of_memory(config: Path) -> None:
+    wide = '[domain."*"]\ntls = "require-tls"\nmemory = "hold"\nminimum_version = "1.3"\n'
+    config.write_text(config.read_text() + wide)
+    config.write_text(config.read_text() + run(config, "suggest")[1])
+    rule = load(config).rules.for_next_hop(DOMAIN)
+    assert rule is not None
+    assert (rule.domain, rule.tls, rule.memory) == (DOMAIN, TlsRule.VERIFY, MemoryMode.HOLD)
+    assert rule.minimum_version == "TLSv1.3"
 
 
 def test_a_damaged_file_is_said_and_begun_anew(config: Path) -> None:

@@ -200,6 +200,16 @@ def test_a_host_that_mail_is_held_from_does_not_become_known_by_being_named_agai
     assert differences(memory, NEW, now, hold=True) == (Difference.HOST,)
 
 
+def test_each_difference_that_settles_is_reported_once() -> None:
+    reported = 0
+    for hours in range(60):
+        learned = compared(moved(float(hours)), moved(hours + 1.0))
+        reported += len(learned.settled) if learned is not None else 0
+        held = compared(moved(float(hours), held=True), moved(hours + 1.0, held=True))
+        assert held is None or not held.settled
+    assert reported == 1
+
+
 def test_a_move_that_was_accepted_stays_so_in_a_quiet_domain() -> None:
     assert differences(moved(24.0), NEW, NOW + 40 * DAY_SECONDS, hold=False) == ()
 

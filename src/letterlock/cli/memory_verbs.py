@@ -20,7 +20,7 @@ from letterlock.deliver.log import safe
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.memory.memory_text import to_json
 from letterlock.memory.remembered import DomainMemory, HostMemory, NotedChange
-from letterlock.memory.suggestion import as_toml, day, suggestion
+from letterlock.memory.suggestion import as_toml, day, moment, suggestion
 from letterlock.memory.traces import Trace
 from letterlock.queue.orders import Wanted
 from letterlock.queue.store import StoreFailed
@@ -127,19 +127,22 @@ def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool)
 def suggest(config_path: Path | None, as_json: bool) -> None:
     """Print rules that everything observed would already satisfy, as TOML to paste, with the evidence.
 
-    Domains that a rule demands as much of already are left out, and so are those at which something is gone.
+    Domains that a rule demands as much of already are left out, and so are those at which something is gone. Where a
+    domain has a table already, the lines to change in it are comments.
     """
     options, now = configured(config_path), time.time()
     rows, count = [], 0
     for _, found in _all(options):
         made = None if found is None else suggestion(found, now)
-        if found is None or made is None or _demands(options.rules.for_next_hop(made.domain), made.tls):
+        rule = None if made is None else options.rules.for_next_hop(made.domain)
+        if found is None or made is None or _demands(rule, made.tls):
             continue
         count += 1
         if as_json:
             rows.append({"domain": made.domain, "tls": made.tls, "names": list(made.names), "evidence": _plain(found)})
         else:
-            click.echo("\n".join(as_toml(found, made, now)) + "\n")
+            written = options.rules.written_for(made.domain)
+            click.echo("\n".join(as_toml(found, made, now, kept=_kept(rule), written=written)) + "\n")
     if as_json:
         click.echo(json_text({"rules": rows}, indent=2))
     elif not count:
@@ -148,6 +151,16 @@ def suggest(config_path: Path | None, as_json: bool) -> None:
 
 def _demands(rule: DestinationRule | None, tls: str) -> bool:
     return rule is not None and not rule.audit and _STRICTNESS.index(rule.tls.value) >= _STRICTNESS.index(tls)
+
+
+def _kept(rule: DestinationRule | None) -> dict[str, str]:
+    """What a rule for many domains says beside `tls`: a table for one of them takes its place whole."""
+    kept: dict[str, str] = {}
+    if rule is not None and rule.minimum_version is not None:
+        kept["minimum_version"] = rule.minimum_version.removeprefix("TLSv")
+    if rule is not None and rule.memory is not None:
+        kept["memory"] = rule.memory.value
+    return kept
 
 
 def _plain(found: DomainMemory) -> object:
@@ -234,7 +247,8 @@ def _alarm(change: NotedChange, now: float) -> str:
     at = f" at {safe(change.host)}" if change.host else ""
     waits = ", mail waits" if change.held else ""
     settled = ", settled" if change.settled(now) else ""
-    return f"{change.what.value}{at} for {span(max(0.0, now - change.since))}{waits}{settled}"
+    lasted = span(max(0.0, now - change.since))
+    return f"{change.what.value}{at} since {moment(change.since)} ({lasted}){waits}{settled}"
 
 
 def _fail(text: str) -> NoReturn:

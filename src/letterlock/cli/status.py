@@ -19,6 +19,7 @@ from letterlock.cli.status_screen import ROWS, screen
 from letterlock.config import Options
 from letterlock.config.dangers import dangers
 from letterlock.deliver.log import safe
+from letterlock.memory.suggestion import moment
 from letterlock.queue.orders import RecipientState, Tally, TallyBy, Wanted
 
 EXIT_NOT_RUNNING = 3  # as `systemctl status` has it (LSB)
@@ -160,5 +161,6 @@ def _of_memory(memory: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"what is remembered of domains cannot be read: {safe(memory['trouble'])}"
     for each in memory["alarms"]:
         if each["held"]:
-            domain = safe(each["domain"])
-            yield f"mail to {domain} waits, for {each['what']} is gone: letterlock memory show {domain}"
+            domain, at = safe(each["domain"]), f" at {safe(each['host'])}" if each["host"] else ""
+            changed = f"{each['what']}{at} has changed since {moment(each['since'])}"
+            yield f"mail to {domain} waits, for {changed}: letterlock memory show {domain}"

@@ -228,6 +228,8 @@ class MemoryKeeper(Watcher):
         for change in learned.began:
             self.began[change.what.value] += 1
             log.warning(_event("memory-change", _BEGAN, learned, change))
+        for change in learned.settled:
+            log.warning(_event("memory-settled", _SETTLED, learned, change))
         for change in learned.ended:
             log.info(_event("memory-restored", _ENDED, learned, change))
 
@@ -241,6 +243,7 @@ _WORDS = {
     Difference.CERTIFICATE: "has a certificate that cannot be verified",
 }
 _BEGAN = "memory: %(domain)s: %(host)s: %(words)s; %(effect)s"
+_SETTLED = "memory: %(domain)s: %(host)s: %(words)s, for a day now: taken for the domain's own doing"
 _ENDED = "memory: %(domain)s: %(host)s: %(what)s is as before, after %(seconds).0f s"
 
 

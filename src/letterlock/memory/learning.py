@@ -59,11 +59,12 @@ def learn(memory: DomainMemory | None, sighting: Sighting) -> DomainMemory | Non
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Which differences began with a domain's sightings, which ended, and what is remembered now."""
+    """Which differences began with a domain's sightings, which ended or settled, and what is remembered now."""
 
     memory: DomainMemory
     began: tuple[NotedChange, ...]
     ended: tuple[NotedChange, ...]
+    settled: tuple[NotedChange, ...] = ()
 
 
 def compared(before: DomainMemory | None, after: DomainMemory | None) -> Learned | None:
@@ -77,7 +78,13 @@ def compared(before: DomainMemory | None, after: DomainMemory | None) -> Learned
     left = {(each.what, each.host) for each in after.changes}
     new = tuple(each for each in after.changes if _is_new(known.get((each.what, each.host)), each))
     gone = tuple(each for key, each in known.items() if key not in left)
-    return Learned(after, new, gone) if new or gone else None
+    settled = tuple(each for each in after.changes if _settles(known.get((each.what, each.host)), each))
+    return Learned(after, new, gone, settled) if new or gone or settled else None
+
+
+def _settles(before: NotedChange | None, after: NotedChange) -> bool:
+    """Whether a difference has settled just now: each does so once."""
+    return before is not None and after.settled(after.last) and not before.settled(before.last)
 
 
 def _is_new(before: NotedChange | None, after: NotedChange) -> bool:

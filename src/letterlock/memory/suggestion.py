@@ -2,8 +2,9 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from letterlock.memory.remembered import DomainMemory, HostMemory, excused
 from letterlock.memory.traces import Trace, holding
@@ -38,15 +39,31 @@ def suggestion(memory: DomainMemory, now: float) -> Suggestion | None:
     return Suggestion(domain=memory.domain, tls="require-tls")
 
 
-def as_toml(memory: DomainMemory, found: Suggestion, now: float) -> Iterator[str]:
-    """The lines of the rule, the evidence before it."""
+def as_toml(
+    memory: DomainMemory,
+    found: Suggestion,
+    now: float,
+    *,
+    kept: Mapping[str, str] = MappingProxyType({}),
+    written: str | None = None,
+) -> Iterator[str]:
+    """The lines of the rule, the evidence before it.
+
+    `kept`: further keys, of a rule for many domains that this one would take the place of. `written`: where the domain
+    has a table already; TOML allows no second one, so that the lines to change there are comments.
+    """
     yield f"# TLS {_seen(memory.tls)}{', signed with DNSSEC' if holding(memory.signed, now) else ''}"
     for host in memory.known_hosts(now):
         yield f"#   {host.name}: {', '.join(_evidence(host, now)) or 'named as a host, never used'}"
+    lines = [f"tls = {json.dumps(found.tls)}"]
+    lines += [f"names = {json.dumps(list(found.names))}"] if found.names else []
+    if written is not None:
+        yield f"# in its table at {written}:"
+        yield from (f"#   {line}" for line in lines)
+        return
     yield f"[domain.{json.dumps(found.domain)}]"
-    yield f"tls = {json.dumps(found.tls)}"
-    if found.names:
-        yield f"names = {json.dumps(list(found.names))}"
+    yield from lines
+    yield from (f"{key} = {json.dumps(value)}" for key, value in kept.items())
 
 
 def _evidence(host: HostMemory, now: float) -> Iterator[str]:
@@ -67,6 +84,11 @@ def _seen(trace: Trace | None) -> str:
 def day(at: float) -> str:
     """A day, for people."""
     return f"{dt.datetime.fromtimestamp(min(at, _LATEST), dt.UTC):%Y-%m-%d}"
+
+
+def moment(at: float) -> str:
+    """A day with the time, for people."""
+    return f"{dt.datetime.fromtimestamp(min(at, _LATEST), dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 _LATEST = 253_402_300_799.0  # 9999-12-31, the last day that datetime knows
