@@ -33,6 +33,10 @@ class AllowedEndings:
     def __bool__(self) -> bool:
         return self.commands or self.maildirs
 
+    def reads(self, text: str) -> Ending:
+        """What a command or a file is, in a file that nobody else may write. Raises BadEntry."""
+        return self._read(text, None)
+
     def reader(self, descriptor: int) -> Callable[[str], Ending]:
         """Reads the endings in an open file. Of a file that others may write, they can be read and not be used."""
         distrust = why_untrusted(descriptor) if self else None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from letterlock.app.output import json_text
 from letterlock.cli.importing.postfix_access import CHECKS, access_rules
 from letterlock.cli.importing.postfix_addresses import address_of, next_hop_of
+from letterlock.cli.importing.postfix_domains import OF_LOCAL_DOMAINS, TEXT_TABLES, PostfixDomains
 from letterlock.cli.importing.postfix_files import (
     PostfixParameter,
     PostfixService,
@@ -17,7 +18,6 @@ from letterlock.cli.importing.postfix_files import (
     table_entries,
     words,
 )
-from letterlock.cli.importing.postfix_lookups import set_table
 from letterlock.cli.importing.postfix_names import HARMLESS, HINTS, INHERENT
 from letterlock.cli.importing.translation import Translation, TranslationFate
 from letterlock.config.recipient_rule_tables import WIDEST_PREFIX
@@ -25,10 +25,9 @@ from letterlock.config.recipient_rule_tables import WIDEST_PREFIX
 PASSWORD_FILE = "/etc/letterlock/smarthost.password"  # noqa: S105  # a place, not a password
 MIN_RECIPIENTS = 100  # RFC 5321 section 4.5.3.1.8
 PERMITS: dict[str, dict[str, object] | None] = {"permit_sasl_authenticated": {"user": "*"}, "permit_mynetworks": None}
-TEXT_TABLES = ("hash", "btree", "lmdb", "cdb", "dbm", "texthash")
+SYSTEM_AUTHORITIES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/ssl/cert.pem")  # of Debian, Fedora and FreeBSD
 _LEVELS = {"encrypt": "require-tls", "verify": "verify", "secure": "verify", "dane-only": "dane-only"}
 _DEFAULT_LEVELS = ("none", "may", "dane", "half-dane")
-_LOCAL_NAMES = ("localhost", "")
 
 
 class PostfixTranslator:
@@ -44,9 +43,11 @@ class PostfixTranslator:
         self.made = Translation()
         self._main = main
         self._services = [*services]
-        self._read_table = read_table
+        self._tables_text = read_table
+        self._domains = PostfixDomains(self)
         defaults = {"myhostname": hostname, "mydomain": hostname.partition(".")[2] or hostname}
         defaults["myorigin"] = "$myhostname"
+        defaults["alias_maps"] = "hash:/etc/aliases"
         defaults["mydestination"] = "$myhostname, localhost.$mydomain, localhost"
         self._known = defaults | {name: each.value for name, each in main.items()}
         if "myhostname" in main and "mydomain" not in main:
@@ -60,6 +61,14 @@ class PostfixTranslator:
         self._seen.add(name)
         return expanded(self._known.get(name, ""), self._known)
 
+    def has(self, name: str) -> bool:
+        """Whether it stands in main.cf."""
+        return name in self._main
+
+    def read_table(self, path: str) -> str | None:
+        """The text of a table's file."""
+        return self._tables_text(path)
+
     def translate(self) -> Translation:
         """All of it."""
         for step in (self._top, self._limits, self._tls, self._listeners, self._rules, self._routes, self._filters):
@@ -72,8 +81,12 @@ class PostfixTranslator:
 
     def _fate(self, name: str, value: str) -> tuple[TranslationFate, str]:
         """What became of a parameter that no step took."""
-        if name in ("smtp_tls_CAfile", "smtp_tls_CApath") and value.startswith("/etc/ssl/certs"):
+        if name in ("smtp_tls_CAfile", "smtp_tls_CApath") and value.startswith(
+            ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/ssl/cert.pem")
+        ):
             return TranslationFate.NEEDLESS, "the system's authorities are the default"
+        if name in OF_LOCAL_DOMAINS and not (self._domains.local() or self._domains.all_tables()):
+            return TranslationFate.NEEDLESS, "no domain is local: see [local] for one whose recipients are known here"
         if name in HARMLESS:
             return TranslationFate.NEEDLESS, "holds here anyway, or concerns Postfix's own files"
         if name in self._seen:
@@ -91,12 +104,14 @@ class PostfixTranslator:
         uses = (f"${name}", f"${{{name}", f"$({name})")
         return any(use in each.value for each in self._main.values() for use in uses)
 
-    def _done(self, name: str, text: str) -> None:
+    def done(self, name: str, text: str) -> None:
+        """It was translated; the first word counts."""
         if name in self._main and name not in self._told:
             self._told.add(name)
             self.made.note(self._main[name], TranslationFate.TRANSLATED, text)
 
-    def _lost(self, name: str, text: str) -> None:
+    def lost(self, name: str, text: str) -> None:
+        """It, or a part of it, was not translated."""
         if name in self._main and (name, text) not in self._told_lost:
             self._told_lost.add((name, text))
             self.made.note(self._main[name], TranslationFate.LOST, text)
@@ -105,7 +120,7 @@ class PostfixTranslator:
 
     def _top(self) -> None:
         self.made.set("", "hostname", self.value("myhostname"))
-        self._done("myhostname", "hostname")
+        self.done("myhostname", "hostname")
         self.made.set("queue", "directory", "/var/lib/letterlock")
 
     def _limits(self) -> None:
@@ -132,56 +147,58 @@ class PostfixTranslator:
                 self._time(name, key, unit)
         if sources := [value for name in ("smtp_bind_address", "smtp_bind_address6") if (value := self.value(name))]:
             self.made.set("delivery", "source_address", sources)
-            self._done("smtp_bind_address", "delivery.source_address")
-            self._done("smtp_bind_address6", "delivery.source_address")
+            self.done("smtp_bind_address", "delivery.source_address")
+            self.done("smtp_bind_address6", "delivery.source_address")
         if own := words(self.value("proxy_interfaces")):
             self.made.set("smtp", "own_addresses", own)
-            self._done("proxy_interfaces", "smtp.own_addresses")
+            self.done("proxy_interfaces", "smtp.own_addresses")
 
     def _number(self, name: str, section: str, key: str, least: int = 1) -> None:
         value = self.value(name)
         if not value.isdigit() or int(value) == 0:
-            self._lost(name, f"{value!r}: {section}.{key} needs a number")
+            self.lost(name, f"{value!r}: {section}.{key} needs a number")
             return
         self.made.set(section, key, max(least, int(value)))
-        self._done(name, f"{section}.{key}" + (f", at least {least}" if int(value) < least else ""))
+        self.done(name, f"{section}.{key}" + (f", at least {least}" if int(value) < least else ""))
 
     def _time(self, name: str, key: str, unit: str) -> None:
         found = seconds(self.value(name), unit)
         if found is None:
-            self._lost(name, f"{self.value(name)!r} is not a time")
+            self.lost(name, f"{self.value(name)!r} is not a time")
             return
         self.made.set("queue", key, int(found))
-        self._done(name, f"queue.{key}")
+        self.done(name, f"queue.{key}")
 
     def _tls(self) -> None:
         chain = words(self.value("smtpd_tls_chain_files"))
         certificate, key = self.value("smtpd_tls_cert_file"), self.value("smtpd_tls_key_file")
         if len(chain) > 1:
             key, certificate = chain[0], chain[1]
-            self._done("smtpd_tls_chain_files", "smtp.certificate and smtp.key")
+            self.done("smtpd_tls_chain_files", "smtp.certificate and smtp.key")
         elif chain:
             key = certificate = chain[0]
-            self._done("smtpd_tls_chain_files", "smtp.certificate and smtp.key: one file for both")
+            self.done("smtpd_tls_chain_files", "smtp.certificate and smtp.key: one file for both")
         if certificate:
             self.made.set("smtp", "certificate", certificate)
             self.made.set("smtp", "key", key if key and key != "$smtpd_tls_cert_file" else certificate)
-            self._done("smtpd_tls_cert_file", "smtp.certificate")
-            self._done("smtpd_tls_key_file", "smtp.key")
+            self.done("smtpd_tls_cert_file", "smtp.certificate")
+            self.done("smtpd_tls_key_file", "smtp.key")
         level = self.value("smtpd_tls_security_level")
         if level in ("", "may"):
-            self._done("smtpd_tls_security_level", "TLS is offered wherever there is a certificate")
+            self.done("smtpd_tls_security_level", "TLS is offered wherever there is a certificate")
         else:
-            self._lost(
+            self.lost(
                 "smtpd_tls_security_level", f"{level}: a server for everybody cannot demand TLS (RFC 3207 section 4)"
             )
 
     # --- listeners ---------------------------------------------------------------------------------------------------
 
     def _listeners(self) -> None:
-        local, relayed = self._local_domains(), self._domains("relay_domains")
+        domains = [*self._domains.local(), *self._domains.named("relay_domains")]
+        tables = self._domains.all_tables()
         networks = self._networks()
-        roles = {"smtp": ("mx" if local or relayed else "relay", 25), "25": ("mx" if local or relayed else "relay", 25),
+        public = "mx" if domains or tables else "relay"
+        roles = {"smtp": (public, 25), "25": (public, 25),
                  "submission": ("submission", 587), "587": ("submission", 587), "smtps": ("submissions", 465),
                  "submissions": ("submissions", 465), "465": ("submissions", 465)}  # fmt: skip
         for service in self._services:
@@ -191,12 +208,19 @@ class PostfixTranslator:
             if service.program not in ("smtpd", "postscreen") or role is None:
                 self.made.note(service, TranslationFate.LOST, f"there is no listener like this {service.program}")
                 continue
-            self._listener(service, *role, domains=[*local, *relayed], networks=networks)
-        if local or relayed:
-            self._recipients(local)
+            self._listener(service, *role, domains=domains, tables=tables, networks=networks)
+        if domains or tables:
+            self._domains.set_recipients()
 
     def _listener(
-        self, service: PostfixService, role: str, port: int, *, domains: list[str], networks: list[str] | None
+        self,
+        service: PostfixService,
+        role: str,
+        port: int,
+        *,
+        domains: list[str],
+        tables: list[str],
+        networks: list[str] | None,
     ) -> None:
         section = f"[listener]#{role}"
         self.made.set(section, "role", role)
@@ -207,6 +231,8 @@ class PostfixTranslator:
         )
         if role == "mx":
             self.made.set(section, "domains", domains)
+            if tables:
+                self.made.set(section, "domain_tables", tables)
         if role in ("mx", "relay") and networks is not None:
             self.made.set(section, "relay_networks", networks)
         self.made.note(service, TranslationFate.TRANSLATED, f"a listener with the role {role}")
@@ -222,11 +248,11 @@ class PostfixTranslator:
             address = address_of(path if path.startswith("inet:") else f"unix:{path}")
             if address is not None:
                 self.made.set("accounts", "dovecot", address)
-                self._done("smtpd_sasl_type", "accounts.dovecot")
-                self._done("smtpd_sasl_path", "accounts.dovecot: its socket must be open to the user letterlock")
+                self.done("smtpd_sasl_type", "accounts.dovecot")
+                self.done("smtpd_sasl_path", "accounts.dovecot: its socket must be open to the user letterlock")
         if "dovecot" not in self.made.sections.get("accounts", {}):
             self.made.set("accounts", "file", "/etc/letterlock/users")
-        if self.value("smtpd_sender_login_maps") and (senders := self._tables("smtpd_sender_login_maps", "senders")):
+        if senders := self._domains.tables("smtpd_sender_login_maps", "senders"):
             self.made.set("accounts", "sender_tables", senders)
 
     def _override(self, override: PostfixParameter) -> None:
@@ -242,7 +268,7 @@ class PostfixTranslator:
 
     def _interfaces(self) -> list[str]:
         wanted = words(self.value("inet_interfaces") or "all")
-        self._done("inet_interfaces", "listen")
+        self.done("inet_interfaces", "listen")
         found: list[str] = []
         for each in wanted:
             found += {"all": ["0.0.0.0", "::"], "loopback-only": ["127.0.0.1", "::1"], "localhost": ["127.0.0.1"]}.get(  # noqa: S104  # as Postfix
@@ -259,59 +285,9 @@ class PostfixTranslator:
             try:
                 found.append(str(ipaddress.ip_network(each.replace("[", "").replace("]", ""), strict=False)))
             except ValueError:
-                self._lost("mynetworks", f"{each}: list the networks themselves in relay_networks")
-        self._done("mynetworks", "relay_networks")
+                self.lost("mynetworks", f"{each}: list the networks themselves in relay_networks")
+        self.done("mynetworks", "relay_networks")
         return found
-
-    def _domains(self, name: str) -> list[str]:
-        found = []
-        for each in words(self.value(name)):
-            if ":" in each or each.startswith("/"):
-                self._lost(name, f"{each}: list the domains themselves in listener.domains")
-            elif each not in _LOCAL_NAMES and not each.startswith("localhost."):
-                found.append(each)
-        self._done(name, "listener.domains")
-        return found
-
-    def _local_domains(self) -> list[str]:
-        names = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains")
-        found = dict.fromkeys(domain for name in names for domain in self._domains(name))
-        own = self.value("myhostname")
-        if [*found] == [own] and "mydestination" not in self._main:  # Postfix's default, which few meant
-            return []
-        return [*found]
-
-    def _recipients(self, local: list[str]) -> None:
-        tables = self._tables("alias_maps", "aliases") + self._tables("virtual_alias_maps", "virtual")
-        mailboxes = self._tables("virtual_mailbox_maps", "mailboxes")
-        if not mailboxes and "mydestination" in self._main:
-            self.made.set("table.system", "system_users", True)
-            mailboxes = ["system"]
-        delimiter = self.value("recipient_delimiter")
-        self._done("recipient_delimiter", "local.sub_address_delimiter")
-        for domain in local:
-            section = f"local.{json_text(domain)}"
-            if tables:
-                self.made.set(section, "aliases", tables)
-            if mailboxes:
-                self.made.set(section, "mailboxes", mailboxes)
-            if delimiter != "+":
-                self.made.set(section, "sub_address_delimiter", delimiter[:1])
-
-    def _tables(self, name: str, ours: str) -> list[str]:
-        made: list[str] = []
-        for each in words(self.value(name)):
-            kind, _, path = each.removeprefix("proxy:").partition(":")
-            table = ours if not made else f"{ours}{len(made) + 1}"
-            if kind in TEXT_TABLES:
-                self.made.set(f"table.{table}", "file", path)
-            elif why := set_table(self.made, table, kind, path, self._read_table):
-                self._lost(name, f"{each}: {why}")
-                continue
-            made.append(table)
-        if made:
-            self._done(name, f"table.{made[0]}")
-        return made
 
     # --- where mail goes, and how ------------------------------------------------------------------------------------
 
@@ -319,13 +295,13 @@ class PostfixTranslator:
         level = self.value("smtp_tls_security_level")
         if level in _LEVELS:
             self.made.set('domain."*"', "tls", _LEVELS[level])
-            self._done("smtp_tls_security_level", f'domain."*".tls = "{_LEVELS[level]}"')
+            self.done("smtp_tls_security_level", f'domain."*".tls = "{_LEVELS[level]}"')
         elif level in _DEFAULT_LEVELS or not level:
-            self._done(
+            self.done(
                 "smtp_tls_security_level", "the default: DANE and MTA-STS where they apply, otherwise TLS if offered"
             )
         else:
-            self._lost("smtp_tls_security_level", f"{level}: write a rule for the domains that you mean")
+            self.lost("smtp_tls_security_level", f"{level}: write a rule for the domains that you mean")
         for place, domain, value in self._entries("smtp_tls_policy_maps"):
             wanted, *attributes = value.split()
             self._rule(PostfixParameter(domain, value, place), wanted, attributes)
@@ -346,17 +322,17 @@ class PostfixTranslator:
             self.made.note(entry, TranslationFate.LOST, f"{wanted}: see `fingerprints` of a rule")
 
     def _routes(self) -> None:
-        local = self._local_domains()
+        local = self._domains.local()
         for name, domains in (("mailbox_transport", local), ("virtual_transport", local), ("local_transport", local)):
             if self.value(name) and (hop := next_hop_of(self.value(name))):
                 for domain in domains:
                     self.made.set(f"route.{json_text(domain)}", "next_hop", hop[0])
-                self._done(name, "route.next_hop of your domains")
+                self.done(name, "route.next_hop of your domains")
             elif name in self._main:
-                self._lost(name, f"{self.value(name)}: mail ends at LMTP servers and in Maildirs here (final delivery)")
+                self.lost(name, f"{self.value(name)}: mail ends at LMTP servers and in Maildirs here (final delivery)")
         for name in ("home_mailbox", "mailbox_command", "mail_spool_directory"):
             self.value(name)
-            self._lost(name, 'mail ends at LMTP servers and in Maildirs here: route."DOMAIN".next_hop = "maildir:…"')
+            self.lost(name, 'mail ends at LMTP servers and in Maildirs here: route."DOMAIN".next_hop = "maildir:…"')
         for place, domain, value in self._entries("transport_maps"):
             entry, hop = PostfixParameter(domain, value, place), next_hop_of(value)
             if hop is None or "@" in domain:
@@ -367,7 +343,7 @@ class PostfixTranslator:
             self.made.note(entry, TranslationFate.TRANSLATED, f"{section}.next_hop")
         if relay := self.value("relayhost"):
             self._route('route."*"', next_hop_of(f"smtp:{relay}") or (relay, None))
-            self._done("relayhost", 'route."*".next_hop')
+            self.done("relayhost", 'route."*".next_hop')
             self._login(relay)
 
     def _route(self, section: str, hop: tuple[str, int | None]) -> None:
@@ -385,44 +361,44 @@ class PostfixTranslator:
                 user = value.partition(":")[0]
                 self.made.set('route."*"', "tls", "verify")
                 self.made.set('route."*"', "login", {"user": user, "password_file": PASSWORD_FILE})
-                self._done(
+                self.done(
                     "smtp_sasl_password_maps", f"the route's login: write the password into {PASSWORD_FILE}, mode 600"
                 )
                 return
-        self._lost("smtp_sasl_password_maps", f"no entry for {relay} was found: see `login` of a route")
+        self.lost("smtp_sasl_password_maps", f"no entry for {relay} was found: see `login` of a route")
 
     def _entries(self, name: str) -> list[tuple[str, str, str]]:
         """The entries of a parameter's tables, with their places."""
         found = []
         for each in words(self.value(name)):
             kind, _, path = each.removeprefix("proxy:").partition(":")
-            text = self._read_table(path) if kind in TEXT_TABLES else None
+            text = self.read_table(path) if kind in TEXT_TABLES else None
             if text is None:
-                self._lost(name, f"{each}: it cannot be read, or is no table in text form")
+                self.lost(name, f"{each}: it cannot be read, or is no table in text form")
                 continue
             found += [(f"{path}:{number}", key, value) for number, key, value in table_entries(text)]
-            self._done(name, "each entry, below")
+            self.done(name, "each entry, below")
         return found
 
     # --- filters and restrictions ------------------------------------------------------------------------------------
 
     def _filters(self) -> None:
         self.value("non_smtpd_milters")
-        self._done("non_smtpd_milters", "programs on this machine send through a listener, with its milters")
+        self.done("non_smtpd_milters", "programs on this machine send through a listener, with its milters")
         action = self.value("milter_default_action") or "tempfail"
-        self._done("milter_default_action", "milter.when_away")
+        self.done("milter_default_action", "milter.when_away")
         names = []
         for number, each in enumerate(words(self.value("smtpd_milters")), 1):
             address = address_of(each)
             if address is None:
-                self._lost("smtpd_milters", f"{each}: an address and a port, or a socket, is needed")
+                self.lost("smtpd_milters", f"{each}: an address and a port, or a socket, is needed")
                 continue
             names.append(f"filter{number}")
             self.made.set(f"milter.{names[-1]}", "address", address)
             self.made.set(f"milter.{names[-1]}", "when_away", action if action in ("accept", "reject") else "tempfail")
         if names:
             self._for_listeners("milters", names)
-            self._done("smtpd_milters", "milter, listener.milters")
+            self.done("smtpd_milters", "milter, listener.milters")
         for name in [name for name in self._main if name.endswith("_restrictions") and name not in HARMLESS]:
             self._restrictions(self._main[name], self.value(name), in_main=True)
 
@@ -466,7 +442,7 @@ class PostfixTranslator:
     def _access(self, parameter: PostfixParameter, check: str, table: str, permitted: list[str]) -> list[str]:
         """A table of access(5) as rules, after those for whom it does not hold; what is lost of it."""
         kind, _, path = table.removeprefix("proxy:").partition(":")
-        text = self._read_table(path) if kind in (*TEXT_TABLES, "cidr") else None
+        text = self.read_table(path) if kind in (*TEXT_TABLES, "cidr") else None
         if text is None:
             return [f"{check} {table}"]
         for each in permitted:
