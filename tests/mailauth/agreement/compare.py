@@ -10,7 +10,7 @@ from typing import Protocol
 from letterlock.mailauth.dkim.canonical import Form
 from letterlock.mailauth.dkim.sign import sign_with
 from letterlock.mailauth.dkim.signing_key import SigningKey
-from letterlock.mailauth.dkim.verify import examine
+from letterlock.mailauth.dkim.verify import DkimVerdict, examine
 from letterlock.mailauth.message import split
 from tests.mailauth.agreement.messages import message, on_the_way
 from tests.mailauth.answers import txt
@@ -146,6 +146,11 @@ def _line_without_field(content: bytes) -> bool:
     return bool(split(content).named(b""))
 
 
+def _not_base64(content: bytes) -> bool:
+    findings = examine(split(content)).findings
+    return any(isinstance(each, DkimVerdict) and each.found.endswith("is no base64") for each in findings)
+
+
 def _empty_body(content: bytes) -> bool:
     return not content.partition(b"\r\n\r\n")[2].strip(b" \t\r\n")
 
@@ -167,5 +172,6 @@ EXPLANATIONS: list[tuple[str, str, Callable[[bytes], bool]]] = [
     ("rspamd", "hashes a CRLF for a relaxed body that is empty (RFC 6376 section 3.4.4)", _empty_body),
     ("rspamd", "passes what has a line in its header that is no field (RFC 6376 section 3.8)", _line_without_field),
     ("rspamd", "keeps blanks at the end of a last line without CRLF (RFC 6376 section 3.4.4)", _blanks_at_the_very_end),
+    ("opendkim", "leaves out what is no base64 in a signature (RFC 6376 section 2.10)", _not_base64),
     ("opendkim", "refuses a semicolon in a name, which is allowed (RFC 5322 section 3.6.8)", _semicolon_in_name),
 ]
