@@ -38,7 +38,7 @@ from letterlock.schedule.clock_watch import ClockWatch
 from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper
 from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Leasing
 from letterlock.schedule.load import Load, load_of
-from letterlock.schedule.parking import Parked, Parking
+from letterlock.schedule.parking import OVERDUE_BATCH, PARKED_SHARE, Parked, Parking
 from letterlock.schedule.places import Places
 from letterlock.schedule.slots import Slots
 from letterlock.schedule.slow_watch import SlowWatch
@@ -52,8 +52,6 @@ SWEEP_SECONDS = 0.2  # chosen: between two batches of tasks of a place that is d
 SWEPT_SECONDS = 1.0  # when there was nothing to put off
 STORE_PAUSE_SECONDS = 1.0  # chosen: the first wait after the store failed; it doubles
 MAX_STORE_PAUSE_SECONDS = 60.0  # chosen: so late, at most, it is noticed that the disk works again
-PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
-OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
 
 
 def _nobody() -> None:
@@ -105,12 +103,10 @@ class Deliverer:
         self._parking = Parking(options.max_waiting, options.lease_seconds / PARKED_SHARE)
         self._pool.handshake_slots.freed = self._try_parked
         self._loop = asyncio.get_running_loop()
-        self._slow_watch = SlowWatch(self._loop, self._stand_aside)
+        self._slow_watch = SlowWatch(self._loop, self._stand_aside, self._pass_by)
         self._aside: set[str] = set()  # leases of deliveries that take long
-        self._lease_keeper = LeaseKeeper(store, clock, options.lease_seconds)
-        self._leasing = Leasing(
-            store, clock, options, self._slots, self._backoff, self._destination_key, self._lease_keeper
-        )
+        self._lease_keeper = keeper = LeaseKeeper(store, clock, options.lease_seconds)
+        self._leasing = Leasing(store, clock, options, self._slots, self._backoff, self._destination_key, keeper)
         self._woken = asyncio.Event()
         self._stopping = False
         self._ended = asyncio.Event()
@@ -378,6 +374,10 @@ class Deliverer:
             self._begin_waiting()
             if self._behind and self._slots.free > 0:
                 self.wake()
+
+    def _pass_by(self, lease: Lease) -> None:
+        self._slots.pass_by(lease.next_hop)
+        self._begin_waiting()
 
     def _leave_whatever(self, lease: Lease, made: Attempt | None) -> None:
         """Leave; an internal error in that must not keep the outcome from being written, nor the lease alive."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from letterlock.queue.tasks import DeliveryTask
 
+PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
+OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
+
 
 @dataclass(frozen=True, slots=True)
 class Parked:

@@ -184,9 +184,13 @@ class Slots:
         self._aside_count += 1
         self._taken_count -= 1
         self._count_busy(place, -1)
-        self._slow_start.took_long(place, self._most(place))
-        self._may_begin(place)
         return True
+
+    def pass_by(self, next_hop: str) -> None:
+        """A delivery may be stuck: another one may begin beside it, even where it was the only one at first."""
+        place = self._destination_key(next_hop)
+        self._slow_start.stuck(place, self._most(place))
+        self._may_begin(place)
 
     def park(self, next_hop: str, *, aside: bool = False) -> None:
         """Give the slot of the total back, and keep the one of the next hop: its host is busy.

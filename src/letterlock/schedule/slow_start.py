@@ -2,7 +2,8 @@
 
 Deliveries to one place use the sessions that are kept for it, so this is how many sessions it gets. A new one costs six
 round trips and a handshake before its first message; one that is open takes a message in two (RFC 2920). So a message
-waits for a session that will be free in a moment, until enough of them have waited that another session is worth it.
+waits for a session that will be free in a moment, until enough of them have waited that another session is worth it,
+or until a session seems to be stuck (`slow_watch.py`). A host that is merely slow is slow in each new session as well.
 Behind a long queue each success adds one, so the number doubles from one round of deliveries to the next, as the
 congestion window of TCP does at first (RFC 5681 section 3.1); where one or two wait all the time, it grows slowly.
 """
@@ -11,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 FIRST = 1  # a place where nothing succeeded yet has to answer one before it meets more
-WORTH_A_SESSION = 3  # waits per session: so many messages it sends in the six round trips that another one needs
+WORTH_A_SESSION = 4  # waits per session: three messages it sends in the six round trips that another one needs
 MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
 
 
@@ -41,8 +42,8 @@ class SlowStart:
             if window.waits >= WORTH_A_SESSION * window.size:
                 window.size, window.waits = window.size + 1, 0
 
-    def took_long(self, place: str, most: int) -> None:
-        """A delivery takes long: its session will not be free in a moment, so others need not wait for it.
+    def stuck(self, place: str, most: int) -> None:
+        """A delivery takes very long: its session will not be free in a moment, so others need not wait for it.
 
         `most`: how many deliveries the place may have at once.
         """

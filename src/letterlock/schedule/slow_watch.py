@@ -1,4 +1,4 @@
-"""Which deliveries take long: one timer for all of them."""
+"""Which deliveries take long, and which may be stuck: one timer for all that began lately."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,19 +6,25 @@ from collections.abc import Callable
 from letterlock.queue.tasks import Lease
 
 ASIDE_SECONDS = 2.0  # chosen: nearly all deliveries are done in less
+STUCK_SECONDS = 6.0  # chosen: a very slow host, which gives six replies of a second each, is not stuck
 
 
 class SlowWatch:
-    """Calls `slow` for each lease that was begun ASIDE_SECONDS ago and has not ended.
+    """Calls `slow` for each lease that began ASIDE_SECONDS ago and has not ended, and `stuck` after STUCK_SECONDS.
 
-    One timer, for the one that began first: most deliveries end before it, and cost an entry in a dict.
+    One timer, for the one that began first: most deliveries end before it, and cost an entry in a dict. Those that are
+    slow have a timer each.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, slow: Callable[[Lease], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, slow: Callable[[Lease], None], stuck: Callable[[Lease], None]
+    ) -> None:
         self._loop = loop
         self._slow = slow
+        self._stuck = stuck
         self._begun: dict[str, tuple[float, Lease]] = {}  # when they are slow (the event loop's time), in this order
         self._timer: asyncio.TimerHandle | None = None
+        self._slow_ones: dict[str, asyncio.TimerHandle] = {}
 
     def begin(self, lease: Lease) -> None:
         """A delivery began."""
@@ -29,12 +35,14 @@ class SlowWatch:
 
     def end(self, token: str) -> None:
         """It ended, whether it was slow or not."""
-        self._begun.pop(token, None)
+        if self._begun.pop(token, None) is None and (timer := self._slow_ones.pop(token, None)) is not None:
+            timer.cancel()
 
     def stop(self) -> None:
         """Call nobody any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, *self._slow_ones.values()):
+            if timer is not None:
+                timer.cancel()
 
     def _look(self) -> None:
         self._timer = None
@@ -43,4 +51,9 @@ class SlowWatch:
                 self._timer = self._loop.call_at(when, self._look)
                 return
             del self._begun[token]
+            self._slow_ones[token] = self._loop.call_at(when - ASIDE_SECONDS + STUCK_SECONDS, self._look_again, lease)
             self._slow(lease)
+
+    def _look_again(self, lease: Lease) -> None:
+        del self._slow_ones[lease.token]
+        self._stuck(lease)
