@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.deliver.world import BODY, OPTIONS, HandDiscoverer, answer, as_they_a
 from bench.resolver import Served, upstream
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.decision_cache import DecisionCache
+from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.session import Ports
 from letterlock.discover.discoverer import Discoverer
@@ -36,6 +37,7 @@ from letterlock.mtasts import Fetched, FetchFailed
 from letterlock.net.dial import TcpDialer
 from letterlock.net.dns import Upstream, UpstreamTransport
 from letterlock.policy.evidence import MxHost, Origin
+from letterlock.ports import Clock as PortClock
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver import Resolver, Security
 from letterlock.routing.routes import NextHop
@@ -102,22 +104,32 @@ def _say(peer: "socket.socket | SSL.Connection", line: bytes) -> None:
 class Sending:
     """Messages to one server, by what must hold in its sessions."""
 
-    def __init__(self, port: int, credential: Credential | None, *, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        port: int,
+        credential: Credential | None,
+        options: DeliverOptions = OPTIONS,
+        *,
+        idle_seconds: float,
+        body: bytes = BODY,
+        pool: Callable[[PortClock, DeliverOptions], SessionPool] = SessionPool,
+    ) -> None:
         discoverer = HandDiscoverer(hosts={HOST: (ADDRESS,)})
         if credential is not None:
             record = f"3 1 1 {hashlib.sha256(credential.spki).hexdigest()}"
             discoverer.tlsa[HOST] = answer(f"_{port}._tcp.{HOST}", "TLSA", record, security=Security.SECURE)
         clock = Clock()
         self._ports = Ports(discoverer=discoverer, dialer=TcpDialer(), clock=clock, shuffle=as_they_are)
-        self._options = replace(OPTIONS, port=port, idle_seconds=idle_seconds)
-        self.pool = SessionPool(clock, self._options)
+        self._options = replace(options, port=port, idle_seconds=idle_seconds)
+        self._body = body
+        self.pool = pool(clock, self._options)
 
     async def send(self, count: int) -> None:
         """Send so many, each as if nothing had been decided before."""
         task = make_task()
         for _ in range(count):
             ports = replace(self._ports, decision_cache=DecisionCache())
-            made = await attempt(task, BODY, ports=ports, options=self._options, pool=self.pool)
+            made = await attempt(task, self._body, ports=ports, options=self._options, pool=self.pool)
             if made.outcomes[0].kind is not OutcomeKind.DELIVERED:
                 raise RuntimeError(made.outcomes[0].text)
 

@@ -110,7 +110,9 @@ def _talk_mail(file: io.BufferedRWPair) -> None:
 
 
 def _talk_control(file: io.BufferedRWPair) -> None:
-    file.readline()
+    if b"queue.problems" in file.readline():
+        _say(file, b'{"problems": {}}\n')
+        return
     recipient = {"recipient": "bob@example.net", "state": "queued", "held_because": None, "reason": "refused"}
     message = {"id": "M1", "sender": "ann@example.org", "size": 4096, "accepted_at": 0, "recipients": [recipient]}
     _say(file, json.dumps({"messages": [message] * 20, "more": False}).encode() + b"\n")
