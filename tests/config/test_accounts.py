@@ -35,7 +35,7 @@ def test_users_of_a_dovecot(tmp_path: Path) -> None:
         (
             '[accounts]\ndovecot = "/run/dovecot/auth"\n',
             "4: accounts.dovecot\n  '/run/dovecot/auth' is neither a socket nor an IP address and a port",
-            'write "unix:/run/program/socket" or "127.0.0.1:11332"',
+            'write "unix:/run/dovecot/auth"',
         ),
         (
             '[accounts]\ndomain = "example.org"\n',

@@ -79,7 +79,9 @@ class AccountsTable(AccountsKeys):
             try:
                 return StoredAccounts(FileStore(path, self._remembered()))
             except BadUsers as error:
-                hint = "letterlock users add NAME makes the file and its first user"
+                hint = "`letterlock users add NAME` makes the file and its first user"
+                if path.exists():
+                    hint = "`letterlock users` writes this file: correct it, or remove the line and add the user again"
                 raise wrong(str(error), hint, at="file") from None
         if (secret := self._of("scram_secret_file")) is not None:
             self._secret = read_password(secret, "scram_secret_file")

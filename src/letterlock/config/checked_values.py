@@ -7,6 +7,7 @@ import pwd
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainValidator, ValidationInfo
 
@@ -174,6 +175,8 @@ def service_address(value: object) -> ServiceAddress:
             if not path.startswith("/"):
                 raise wrong(f"{text!r}: the path of a socket begins with /", _SERVICE_HINT)
             return ServiceAddress(path=path)
+    if text.startswith("/"):
+        raise wrong(f"{text!r} is neither a socket nor an IP address and a port", f'write "unix:{text}"')
     host, colon, port = text.removeprefix("inet:").rpartition(":")
     try:
         address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
@@ -189,7 +192,8 @@ def domain_name(value: object) -> str:
     try:
         return normalise(text_of(value))
     except InvalidName as error:
-        raise wrong(str(error)) from None
+        host = urlsplit(text_of(value)).hostname
+        raise wrong(str(error), f'write "{host}"' if host else 'write "example.org"') from None
 
 
 def host_name(value: object) -> str:
@@ -285,11 +289,14 @@ def _metrics_address(value: object, info: ValidationInfo) -> Endpoint | UnixPath
     return door_endpoint(text, info) if text.startswith(UNIX) else _endpoint(text, _METRICS_HINT)
 
 
+_ROLES_HINT = '"mx" takes mail for your domains on port 25; users submit on 587 ("submission") or 465 ("submissions")'
+
+
 def _role(value: object) -> Role:
     text = text_of(value)
     roles = [role.value for role in Role]
     if text not in roles:
-        raise wrong(f"unknown role {text!r}; one of: {', '.join(roles)}", guess(text, roles))
+        raise wrong(f"unknown role {text!r}; one of: {', '.join(roles)}", guess(text, roles) or _ROLES_HINT)
     return Role(text)
 
 

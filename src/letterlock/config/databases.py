@@ -117,7 +117,8 @@ def check_query(query: str | None, source: str | None, parameters: tuple[str, ..
         try:
             check_parameters(query, parameters)
         except BadParameters as error:
-            raise wrong(str(error), f'write query = "{example}"', at="query") from None
+            hint = f'write query = "{example}"' + (" (what Postfix calls %s)" if "%" in query else "")
+            raise wrong(str(error), hint, at="query") from None
 
 
 def check_database(name: str | None, known: Mapping[str, object], at: tuple[str | int, ...]) -> None:

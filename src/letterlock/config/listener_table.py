@@ -124,4 +124,5 @@ def load_context(certificate: Path | None, key: Path | None, info: ValidationInf
     try:
         return ServerContext.load(certificate, key)
     except BadCertificate as error:
-        raise wrong(str(error), at="certificate") from None
+        hint = "certificate is a PEM file with the certificate and its intermediates, key one with the private key"
+        raise wrong(str(error), hint, at="certificate") from None

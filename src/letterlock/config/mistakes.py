@@ -14,7 +14,7 @@ from letterlock.config.wording import alternatives, as_written, choices, in_word
 EX_CONFIG = 78  # of sysexits.h
 
 Lines = Mapping[tuple[str, ...], int]
-KnownKeys = Callable[[tuple[str, ...]], Iterable[str]]
+KnownKeys = Callable[[tuple[str, ...]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,8 @@ def _key_path(line: str) -> tuple[str, ...]:
 
 
 def placed(errors: Iterable[ErrorDetails], data: object, lines: Lines, known_keys: KnownKeys) -> list[Mistake]:
-    """Pydantic's errors with their places in the file, in our own wording; `known_keys` are those of a table.
+    """Pydantic's errors with their places in the file, in our own wording; `known_keys` are those of a table, with
+    their descriptions.
 
     `data` is the file as it was read. Where a value could be one of several things, pydantic has an error for each of
     them: they become one mistake.
@@ -156,15 +157,23 @@ def _dotted(place: tuple[str | int, ...]) -> str:
     return text
 
 
+def _to_add(key: str, description: str) -> str:
+    """What a key that is missing is for: the first sentence about it."""
+    sentence = description.partition(". ")[0].rstrip(".")
+    if sentence[1:2].islower():
+        sentence = sentence[:1].lower() + sentence[1:]
+    return f"add {key}: {sentence}" if sentence else f"add {key}"
+
+
 def _words(details: ErrorDetails, names: tuple[str, ...], known_keys: KnownKeys) -> tuple[str, str]:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "letterlock":
         return str(context["message"]), str(context["hint"])
     if kind == "extra_forbidden":
-        known = list(known_keys(names[:-1]))
+        known = known_keys(names[:-1])
         return "unknown key", guess(names[-1], known) or f"known here: {', '.join(known)}"
     if kind == "missing":
-        return "is missing", ""
+        return "is missing", _to_add(names[-1], known_keys(names[:-1]).get(names[-1], ""))
     value = details["input"]
     meant = guess(value, choices(details)) if isinstance(value, str) else ""
     return in_words(details), meant or f"it is {as_written(value)} here"

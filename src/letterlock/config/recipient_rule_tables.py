@@ -25,10 +25,13 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+_ACTION_HINT = 'a rule says whether mail is accepted: "deliver" for your domains; where it goes, [route."DOMAIN"] says'
+
+
 def _action(value: object) -> RuleAction:
     text, known = text_of(value), [each.value for each in RuleAction]
     if text not in known:
-        raise wrong(f"unknown action {text!r}; one of: {', '.join(known)}", guess(text, known))
+        raise wrong(f"unknown action {text!r}; one of: {', '.join(known)}", guess(text, known) or _ACTION_HINT)
     return RuleAction(text)
 
 

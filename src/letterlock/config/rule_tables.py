@@ -1,5 +1,6 @@
 """The tables of rules and routes, and what the policy gets of them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
@@ -177,7 +178,8 @@ def _next_hop(value: object) -> _NextHop:
     try:
         found = parse_final_hop(text)
     except BadFinalHop as error:
-        raise wrong(f"{text!r} is not a next hop: {error}", _FINAL_HOPS) from None
+        hint = 'write "command:/usr/local/bin/ticket --new"' if text.startswith("command:") else _FINAL_HOPS
+        raise wrong(f"{text!r} is not a next hop: {error}", hint) from None
     return found or _relay_host(text)
 
 
@@ -202,6 +204,8 @@ def _relay_host(text: str) -> tuple[str, bool]:
         return normalise(inner), True
     except InvalidName:
         host, colon, port = text.rpartition(":")
+        if re.match(r"[a-z]+:/(?!/)", text):
+            raise wrong(f"{text!r} is not a next hop", _FINAL_HOPS) from None
         hint = f'write next_hop = "{host}" and port = {port}' if colon and port.isdigit() and host else _NEXT_HOPS
         raise wrong(f"{text!r} is not a next hop", hint) from None
 

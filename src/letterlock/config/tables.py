@@ -5,7 +5,7 @@ Here are the tables that hold a table for each name, and what has to be right be
 
 import ipaddress
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
@@ -346,6 +346,19 @@ def table_of(path: Iterable[str]) -> str:
     return name
 
 
-def known_keys(path: tuple[str, ...]) -> list[str]:
-    """The keys that a table of the file may have."""
-    return list(TABLES[table_of(path)].model_fields)
+def known_keys(path: tuple[str, ...]) -> dict[str, str]:
+    """The keys that a table of the file may have, with their descriptions; of one in a line, such as `login`, too."""
+    name = table_of(path)
+    model, fields = TABLES[name], TABLES[name].model_fields
+    for part in path:
+        inner = _model_in(fields[part].annotation) if part in fields else None
+        if inner is not None and inner not in TABLES.values():
+            model, fields = inner, inner.model_fields
+    return {key: each.description or "" for key, each in model.model_fields.items()}
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The table that a field has: itself, in a list, or if it is given."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _model_in(each)) is not None), None)
