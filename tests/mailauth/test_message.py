@@ -52,6 +52,24 @@ def test_edges(content: bytes, fields: list[bytes], body: bytes) -> None:
     assert bytes(message.body) == body
 
 
+ABOVE = b"Received: a\r\n\tb\r\nX: 1\r\n"
+
+
+@given(st.lists(st.sampled_from([b"A: b", b"\r\n", b" c", b"no colon", b"\n", b"x" * 70 + b":"]), max_size=8))
+def test_fields_above_stand_on_top_of_the_message(pieces: list[bytes]) -> None:
+    content = b"".join(pieces)
+    if content[:1] == b" ":  # it would continue the last one of those
+        content = b"Y:" + content
+    message = split(content, ABOVE)
+    received = split(content)
+    assert message.fields == (*split(ABOVE).fields, *received.fields)
+    assert message.body == received.body
+
+
+def test_a_first_line_that_begins_with_white_space_continues_what_is_above_as_whoever_receives_it_reads_it() -> None:
+    assert split(b" c\r\nTo: x\r\n\r\n", b"A: b\r\n").fields == split(b"A: b\r\n c\r\nTo: x\r\n\r\n").fields
+
+
 def test_fields_are_found_by_name_from_the_top() -> None:
     message = split(b"X: 1\r\nY: 2\r\nx: 3\r\n\r\n")
     assert [field.raw for field in message.named(b"x")] == [b"X: 1", b"x: 3"]

@@ -136,9 +136,8 @@ class Draft:
         The body of a large message is read from the disk: not in the event loop. Reading it raises ContentLost, which
         ends the reception with 451.
         """
-        received = split(self.content)
-        above = split(self.fields + b"\r\n").fields if added else ()
-        return Message(above + received.fields, received.body, None if self.rest is None else self.rest.rest)
+        message = split(self.content, self.fields if added else b"")
+        return message if self.rest is None else replace(message, rest=self.rest.rest)
 
     async def body_blocks(self, at: int) -> AsyncIterator[bytes]:
         """The message from a place in `content` on, block by block. Raises ContentLost."""
@@ -245,7 +244,7 @@ class Stage(Generic[_Subject]):
         """The first refusal, or None."""
         for check in self._checks:
             answer = check(facts, subject)
-            if isinstance(answer, Awaitable):
+            if answer is not None and not isinstance(answer, Reply):
                 answer = await answer
             if answer is not None:
                 return answer

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.mailauth.dkim.canonical import BLOCK_OCTETS, BodyCanonicalizer, BodyHash, Form, body_digest
+from letterlock.mailauth.dkim.canonical import (
+    BLOCK_OCTETS,
+    BodyCanonicalizer,
+    BodyHash,
+    Form,
+    body_digest,
+    relaxed_digest,
+)
 
 PIECES = st.sampled_from([b" ", b"\t", b"\r\n", b"\r", b"\n", b"a", b"\x0b", "ü".encode(), b"  \r\n", b"\r\n\r\n"])
 
@@ -41,6 +48,18 @@ def test_borders_of_blocks(form: Form, middle: bytes) -> None:
         for after in (b"", b"end"):
             body = b"x" * before + middle + after
             assert body_digest([memoryview(body)], form) == sha256(by_the_words(body, form)).digest()
+
+
+@given(st.lists(PIECES, max_size=8).map(b"".join), st.sampled_from([b"", b"a\r\n", b" \t\r\n", b"\r\n\r\n"]))
+def test_rfc6376_3_4_4_a_look_at_a_body_gives_the_same_or_nothing(body: bytes, end: bytes) -> None:
+    found = relaxed_digest(memoryview(body + end))
+    assert found is None or found == sha256(by_the_words(body + end, Form.RELAXED)).digest()
+    if end == b"a\r\n":
+        assert found is not None
+
+
+def test_a_body_of_several_blocks_takes_more_than_a_look() -> None:
+    assert relaxed_digest(memoryview(b"x" * BLOCK_OCTETS + b"\r\n")) is None
 
 
 @given(st.lists(PIECES, max_size=20).map(b"".join), st.integers(0, 20))

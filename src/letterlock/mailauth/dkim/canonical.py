@@ -30,10 +30,11 @@ def canonical_field(field: Field, form: Form) -> bytes:
     if form is Form.SIMPLE:
         return field.raw
     name, _, value = field.raw.partition(b":")
-    return name.rstrip(b" \t").lower() + b":" + _relaxed_value(value)
+    return name.rstrip(b" \t").lower() + b":" + relaxed_value(value)
 
 
-def _relaxed_value(value: bytes) -> bytes:
+def relaxed_value(value: bytes) -> bytes:
+    """What follows the colon of a header field, in the relaxed form."""
     text = value.replace(b"\r\n", b"").replace(b"\t", b" ")
     if b"  " in text:
         text = b" ".join(filter(None, text.split(b" ")))
@@ -145,6 +146,16 @@ class BodyHash:
                 elif length > self.octets:
                     each.update(piece[: length - self.octets])
             self.octets += len(piece)
+
+
+def relaxed_digest(body: memoryview) -> bytes | None:
+    """SHA-256 of a body's relaxed form, where it takes no more than a look: None where `body_digest` is needed."""
+    if len(body) > BLOCK_OCTETS:
+        return None
+    data = _relaxed_block(bytes(body))
+    if not data.endswith(b"\r\n") or data.endswith(b"\r\n\r\n") or len(data) == len(b"\r\n"):
+        return None
+    return sha256(data).digest()
 
 
 def body_digest(body: Iterable[memoryview], form: Form) -> bytes:

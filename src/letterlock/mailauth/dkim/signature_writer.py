@@ -1,7 +1,7 @@
 """Write signature fields, folded at 78 columns so that no later hop has a reason to fold them again."""
 
-import base64
 import functools
+from binascii import b2a_base64
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class SignatureDraft(NamedTuple):
 
     def signed(self, signature: bytes, *, in_one_line: bool = False) -> bytes:
         """The whole field. Folds inside b= are not signed by this signature, but by a seal over the field."""
-        text = base64.b64encode(signature)
+        text = b2a_base64(signature, newline=False)
         return self.head + (text if in_one_line else _folded(text)) + self.tail
 
 
@@ -62,4 +62,4 @@ def _pieces(tag: bytes) -> tuple[bytes, ...]:
 
 
 def _folded(text: bytes) -> bytes:
-    return _FOLD.join(text[at : at + _SIGNATURE_OCTETS] for at in range(0, len(text), _SIGNATURE_OCTETS))
+    return _FOLD.join([text[at : at + _SIGNATURE_OCTETS] for at in range(0, len(text), _SIGNATURE_OCTETS)])

@@ -18,10 +18,9 @@ _BARE = re.compile(rb"(?<=[^\s,;:<>@])@([^\s,;:<>@]+)")
 
 def author_domain(message: Message) -> str | None:
     """The one domain of all authors, in A-labels; None when there is none, or several, or From is malformed."""
-    fields = message.named(b"from")
-    if len(fields) != 1 or len(fields[0].value) > _MAX_OCTETS:
+    fields = [field for field in message.fields if field.name == b"from"]
+    if len(fields) != 1 or len(value := fields[0].value) > _MAX_OCTETS:
         return None
-    value = fields[0].value
     return _remembered(value) if len(value) <= _REMEMBERED_OCTETS else _domain_in(value)
 
 
