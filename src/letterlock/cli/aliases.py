@@ -31,7 +31,7 @@ def aliases(config_path: Path | None) -> None:
     \b
     Exit status:
        0  everything can be used
-       2  usage
+       2  usage error
       65  mistakes in a file, or a file that cannot be read
       78  mistakes in the configuration
     """

@@ -114,7 +114,9 @@ def enable(
 def check(
     postfix_directory: Path | None, resolv_conf: Path, good: str, bogus: str, insecure: str, config_path: Path | None
 ) -> None:
-    """Ask as the running Postfix would, and report whether it enforces; name each trap with its repair.
+    """Ask as the running Postfix would, and report whether it enforces.
+
+    Each trap is named with its repair.
 
     Exit status: 0 it enforces; 1 there is a problem; 78 mistakes in the configuration.
     """
@@ -159,7 +161,9 @@ def disable(postfix_directory: Path | None, resolv_conf: Path, backup_directory:
 @companion.command()
 @config_option
 def run(config_path: Path | None) -> None:
-    """Run the doors alone, without a queue, in the foreground; `letterlock serve` opens them too.
+    """Run the doors alone, without a queue, in the foreground.
+
+    `letterlock serve` opens them too.
 
     Exit status: 0 stopped cleanly; 1 could not start; 78 mistakes in the configuration.
     """

@@ -24,7 +24,7 @@ def config() -> None:
     Exit status:
        0  done, or everything is as it should be
        1  the server could not start, or something deserves a warning
-       2  usage
+       2  usage error
       78  mistakes in the configuration
     """
 
@@ -35,7 +35,7 @@ def config() -> None:
 def show(config_path: Path | None, as_json: bool) -> None:
     """Show every key with the value in effect, and where it comes from.
 
-    Secrets are never shown: of a key, the name of its file is.
+    Secrets are never shown; of a key, only the name of its file.
     """
     try:
         options, keys = effective(found_configuration(config_path))

@@ -71,7 +71,7 @@ def key(domain: str, selector: str | None, algorithm: str, bits: int, path: Path
 
     The key is written to a file that only you can read. A file that exists is never overwritten.
 
-    Exit status: 0 written; 1 not written; 2 usage.
+    Exit status: 0 written; 1 not written; 2 usage error.
     """
     selector = selector or f"{algorithm}-{dt.datetime.now(dt.UTC):%Y%m}"
     path = path or Path(f"{domain}.{selector}.pem")
@@ -96,7 +96,7 @@ def key(domain: str, selector: str | None, algorithm: str, bits: int, path: Path
 def record_command(path: Path, domain: str, selector: str) -> None:
     """Print the record that publishes the key in FILE, as a line of a zone file.
 
-    Exit status: 0 printed; 1 the file has no key that can sign, or others can read it; 2 usage.
+    Exit status: 0 printed; 1 the file has no key that can sign, or others can read it; 2 usage error.
     """
     signing_key = _read(path, domain, selector)
     click.echo(library.zone_line(signing_key.record_name, signing_key.record))
@@ -121,7 +121,7 @@ def check(
 ) -> None:
     """Look up the key that DOMAIN publishes under SELECTOR, and judge it as a receiver would.
 
-    Exit status: 0 it can be used (and belongs to --key); 1 it cannot, or does not; 2 usage; 3 could not find out.
+    Exit status: 0 it can be used (and belongs to --key); 1 it cannot, or does not; 2 usage error; 3 could not find out.
     """
     private = _read(path, domain, selector) if path else None
     options = ResolverOptions(

@@ -102,7 +102,7 @@ def rotate(
     Exit status:
        0  nothing is left to do
        1  it waits: for a record, for time to pass, or for the server
-       2  usage
+       2  usage error
        3  the name servers could not be asked
       78  mistakes in the configuration
     """
@@ -137,7 +137,7 @@ def rotate(
 def status(domain: str | None, config_path: Path | None, as_json: bool) -> None:
     """Show the keys that rotate, of one DOMAIN or of all, and what each waits for. Changes and asks nothing.
 
-    Exit status: 0 no change of keys is under way; 1 one is; 2 usage; 78 mistakes in the configuration.
+    Exit status: 0 no change of keys is under way; 1 one is; 2 usage error; 78 mistakes in the configuration.
     """
     options = configured(config_path)
     domains = [domain] if domain else [name for name, _ in options.key_directories]

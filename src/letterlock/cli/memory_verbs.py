@@ -41,7 +41,7 @@ def memory() -> None:
     Exit status of all verbs:
        0  done
        1  nothing is known, or the memory cannot be read
-       2  usage
+       2  usage error
       78  mistakes in the configuration
     """
 
@@ -66,7 +66,10 @@ def _named(text: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @config_option
 def list_all(config_path: Path | None, changed: bool, as_json: bool) -> None:
-    """List the domains that are remembered, one per line, with what holds for each, and what is gone."""
+    """List the domains that are remembered.
+
+    Prints one per line, with what holds for each, and what is gone.
+    """
     now, count = time.time(), 0
     for domain, found in _all(configured(config_path)):
         if changed and (found is None or not found.alarms(now)):
@@ -85,9 +88,10 @@ def list_all(config_path: Path | None, changed: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def show(domain: str, config_path: Path | None, as_json: bool) -> None:
-    """Show everything that is remembered of DOMAIN and its hosts, and what changed since when.
+    """Show everything that is remembered of DOMAIN and its hosts.
 
-    A host that a route names by itself is written in brackets: [relay.example.net].
+    Also shows what changed, and since when. A host that a route names by itself is written in brackets:
+    [relay.example.net].
     """
     options = configured(config_path)
     found = _reader(options).look(domain) if is_readable(options.state_directory) else None
@@ -125,9 +129,10 @@ def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def suggest(config_path: Path | None, as_json: bool) -> None:
-    """Print rules that everything observed would already satisfy, as TOML to paste, with the evidence.
+    """Print rules that everything observed would already satisfy.
 
-    Domains that a rule demands as much of already are left out, and so are those at which something is gone. Where a
+    The output is TOML to paste, with the evidence as comments. Domains of which a rule demands as much already are left
+    out, and so are those at which something is gone. Where a
     domain has a table already, the lines to change in it are comments.
     """
     options, now = configured(config_path), time.time()

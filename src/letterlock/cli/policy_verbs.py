@@ -23,7 +23,7 @@ def policy() -> None:
     Exit status of all verbs:
        0  done
        1  the server could not
-       2  usage
+       2  usage error
        3  no server answers
       78  mistakes in the configuration
     """
@@ -33,9 +33,10 @@ def policy() -> None:
 @click.argument("next_hop")
 @config_option
 def query(next_hop: str, config_path: Path | None) -> None:
-    """Print as JSON what the policy door answers for NEXT_HOP, and everything that this was derived from.
+    """Print as JSON what the policy door answers for NEXT_HOP.
 
-    NEXT_HOP is what Postfix asks for: example.org, example.org:587 or [mx.example.org].
+    The output has everything that the answer was derived from. NEXT_HOP is what Postfix asks for: example.org,
+    example.org:587 or [mx.example.org].
     """
     click.echo(json_text(_first(config_path, "policy.query", next_hop=next_hop), indent=2))
 

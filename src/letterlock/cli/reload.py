@@ -25,7 +25,7 @@ def reload(config_path: Path | None, directory: Path | None) -> None:
     Exit status:
        0  done; what takes effect only after a restart is named
        1  the server could not
-       2  usage
+       2  usage error
        3  no server answers
       78  mistakes in the configuration; nothing was changed
     """

@@ -62,7 +62,7 @@ kind_option = click.option("--kind", type=click.Choice(["tls", "dmarc"]), defaul
 def list_command(config_path: Path | None, domain: str, kind: str | None, days: int, as_json: bool) -> None:
     """List the reports received, the latest first.
 
-    Exit status: 0 listed; 1 they cannot be read; 2 usage; 78 mistakes in the configuration.
+    Exit status: 0 listed; 1 they cannot be read; 2 usage error; 78 mistakes in the configuration.
     """
     since = time.time() - days * DAY_SECONDS
     none: Sequence[ReceivedReport] = ()
@@ -93,7 +93,7 @@ def _day(seconds: int) -> str:
 def show(config_path: Path | None, number: int, as_json: bool) -> None:
     """Show one report whole, by its number in the list.
 
-    Exit status: 0 shown; 1 there is no such report; 2 usage; 78 mistakes in the configuration.
+    Exit status: 0 shown; 1 there is no such report; 2 usage error; 78 mistakes in the configuration.
     """
     report = _with_store(config_path, lambda store: store.received_report(number), None)
     if report is None:
@@ -118,13 +118,15 @@ def show(config_path: Path | None, number: int, as_json: bool) -> None:
 @days_option
 @json_option
 def summary(config_path: Path | None, domain: str, days: int, as_json: bool) -> None:
-    """Sum up all reports by domain: what failed, since when, at which host, who says so, and what to do.
+    """Sum up all reports by domain.
+
+    Shows what failed, since when, at which host, who says so, and what to do.
 
     \b
     Exit status:
        0  nothing failed
        1  something did, or the reports cannot be read
-       2  usage
+       2  usage error
       78  mistakes in the configuration
     """
     since = time.time() - days * DAY_SECONDS
@@ -174,11 +176,11 @@ def _summary_values(each: DomainSummary) -> dict[str, Any]:
 @click.argument("paths", metavar="[FILE|FOLDER|-]...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def import_command(config_path: Path | None, paths: tuple[Path, ...], as_json: bool) -> None:
-    """Read reports from files, from all files of a folder, from a Maildir, or from standard input (-).
+    """Read reports from files, folders, Maildirs or standard input (-).
 
     Each is JSON, XML, gzip, zip, or a mail with one of these. A report that is known already is not counted again.
 
-    Exit status: 0 all were read; 1 some were not; 2 usage; 78 mistakes in the configuration.
+    Exit status: 0 all were read; 1 some were not; 2 usage error; 78 mistakes in the configuration.
     """
 
     async def read(store: ReportStore) -> list[dict[str, Any]]:
@@ -227,9 +229,11 @@ def _content(path: Path) -> bytes:
 @config_option
 @json_option
 def outgoing(config_path: Path | None, as_json: bool) -> None:
-    """Show the reports that this server sent, or tries to send, and what could not be counted.
+    """Show the reports that this server sent or tries to send.
 
-    Exit status: 0 shown; 1 they cannot be read; 2 usage; 78 mistakes in the configuration.
+    Also shows what could not be counted.
+
+    Exit status: 0 shown; 1 they cannot be read; 2 usage error; 78 mistakes in the configuration.
     """
 
     async def read(store: ReportStore) -> dict[str, Any]:

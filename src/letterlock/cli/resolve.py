@@ -120,7 +120,7 @@ def resolve(
     The upstream resolver only supplies data and signatures; they are validated here. Secure: proven from a
     trust anchor down. Insecure: proven to be unsigned. Bogus: signed, but the proof is broken.
 
-    Exit status: 0 secure or insecure, there or absent; 1 bogus; 2 usage; 3 could not find out.
+    Exit status: 0 secure or insecure, there or absent; 1 bogus; 2 usage error; 3 could not find out.
     """
     options = ResolverOptions(
         upstreams=upstreams, anchors=tuple(anchor for file in anchors for anchor in file), timeout_seconds=timeout

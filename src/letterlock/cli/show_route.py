@@ -87,7 +87,7 @@ def route(
     Exit status:
        0  it is accepted, and goes where is shown
        1  it is refused
-       2  usage
+       2  usage error
        3  a table could not be read
       78  mistakes in the configuration
     """

@@ -38,7 +38,7 @@ def status(config_path: Path | None, as_json: bool) -> None:
     Exit status, for monitoring:
        0  all is well
        1  something needs attention
-       2  usage
+       2  usage error
        3  no server answers
       78  mistakes in the configuration
     """

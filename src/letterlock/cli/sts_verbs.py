@@ -54,7 +54,7 @@ def _endpoints(_context: click.Context, _parameter: click.Parameter, values: tup
 def policy(domain: str, patterns: tuple[str, ...], mode: str, max_age: int) -> None:
     """Print a policy for DOMAIN, and on standard error what to publish with it.
 
-    Exit status: 0 printed; 1 it would be no policy; 2 usage.
+    Exit status: 0 printed; 1 it would be no policy; 2 usage error.
     """
     lines = ("version: STSv1", f"mode: {mode}", *(f"mx: {each}" for each in patterns), f"max_age: {max_age}")
     text = "".join(f"{line}\n" for line in lines)
@@ -85,13 +85,13 @@ def records(domain: str, text: bytes) -> tuple[str, ...]:
     callback=_endpoints, help="Where to listen; may be repeated.",
 )  # fmt: skip
 def serve(folder: Path, certificate: Path, key: Path, addresses: tuple[Endpoint, ...]) -> None:
-    """Serve the policies in FOLDER by HTTPS, DOMAIN.txt being that of DOMAIN, until SIGTERM; print what to publish.
+    """Serve the policies in FOLDER by HTTPS until SIGTERM.
 
-    Changed policies and certificates are read again within seconds. A file that is no policy is not served, and
-    does not replace one that is. Run it as a user who can read the files; systemd's AmbientCapabilities lets it use
-    port 443.
+    DOMAIN.txt is the policy of DOMAIN. At start, the records to publish are printed. Changed policies and certificates
+    are read again within seconds. A file that is no policy is not served, and does not replace one that is. Run it as a
+    user who can read the files; systemd's AmbientCapabilities lets it use port 443.
 
-    Exit status: 0 stopped; 1 it cannot start, or there is no policy; 2 usage.
+    Exit status: 0 stopped; 1 it cannot start, or there is no policy; 2 usage error.
     """
     policies = PolicyFolder(folder)
     policies.look()

@@ -45,7 +45,7 @@ def top(config_path: Path | None, interval: float, once: bool) -> None:
     Exit status:
        0  ended by q
        1  the server could not answer
-       2  usage
+       2  usage error
        3  no server answers
       78  mistakes in the configuration
     """

@@ -61,7 +61,10 @@ def list_users(options: Options) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove(options: Options, name: str) -> None:
-    """Remove a user: the next login fails, and so does the next MAIL of a session that is open."""
+    """Remove a user.
+
+    The next login fails, and so does the next MAIL of a session that is open.
+    """
     path = _path(options)
     content = _content(path)
     _known(content, name)

@@ -4,6 +4,7 @@ import math
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +38,11 @@ from letterlock.mail.names import InvalidName, normalise
 from letterlock.receive.authenticate_mail import MailAuthenticationOptions
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.recipient_rules import RecipientRule
+from letterlock.recipients.directory import RecipientTable
+from letterlock.recipients.site import LocalSite
 from letterlock.report.reporting_options import ReportingOptions
 from letterlock.resolver import ALGORITHMS, SHA1_ALGORITHMS, NegativeAnchor
+from letterlock.routing.address_routes import AddressRoutes
 from letterlock.routing.local_targets import CommandHop, Maildir
 from letterlock.shared_defaults import DROP
 from letterlock.statistics.statistics_options import StatisticsOptions
@@ -68,17 +72,10 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         accounts=file.accounts.opened(databases),
         databases=tuple(databases.values()),
         sender_tables=tuple(tables[name] for name in filled(AccountKeys, file).sender_tables),
-        site=site(
-            tables,
-            file.local,
-            file.forwarding,
-            addresses.routes.keys(),
-            [(domains[name], each) for name, each in file.hosted.items()],
-        ),
+        site=_site(file, tables, domains, addresses),
     )
     workers = (os.cpu_count() or 1) if keys.workers == "auto" else keys.workers
     chosen = _capacity(file, keys, workers, receive.max_connections)
-    free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
     memory = filled(MemoryOptions, file)
     return filled(
         Options,
@@ -93,7 +90,7 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         queue_directory=directory,
         state_directory=directory,
         drop_directory=_drop_directory(file, keys, directory),
-        min_free_octets=math.ceil(free),
+        min_free_octets=_min_free_octets(keys, receive),
         resolver=_resolver(file, keys),
         resolver_door=filled(ResolverDoorOptions, file),
         signing_domains=tuple(file.dkim),
@@ -102,18 +99,11 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         policy_server=filled(PolicyServerOptions, file, local_domains=frozenset(keys.policy_local_domains)),
         metrics=filled(MetricsOptions, file),
         statistics=filled(StatisticsOptions, file),
-        deliver=filled(
-            DeliverOptions,
-            file,
-            hostname=hostname,
+        deliver=replace(
+            _deliver(file, hostname, content, chosen),
             private_directories=_private(file, source, directory),
             addresses=addresses,
             aliases=_looked_up(receive),
-            max_content_octets=content,
-            max_concurrent=chosen.max_concurrent.value,
-            max_idle_sessions=chosen.max_idle_sessions.value,
-            max_connections_per_host=chosen.max_connections_per_host.value,
-            timeouts=filled(Timeouts, file),
         ),
         capacity=chosen,
         memory=memory,
@@ -125,6 +115,34 @@ def options(file: FileTable, source: str, lines: Lines) -> Options:
         srs_domain=file.forwarding.srs_domain,
         key_directories=tuple((name, each.directory) for name, each in file.dkim.items() if each.directory),
         keys=keys,
+    )
+
+
+def _site(
+    file: FileTable,
+    tables: Mapping[str, RecipientTable],
+    domains: Mapping[str, DomainsOfTable],
+    addresses: AddressRoutes,
+) -> LocalSite | None:
+    hosted = [(domains[name], each) for name, each in file.hosted.items()]
+    return site(tables, file.local, file.forwarding, addresses.routes.keys(), hosted)
+
+
+def _min_free_octets(keys: ComposedKeys, receive: ReceiveOptions) -> int:
+    free = FREE_MESSAGES * receive.max_message_octets if keys.min_free_octets is None else keys.min_free_octets
+    return math.ceil(free)
+
+
+def _deliver(file: FileTable, hostname: str, content: int, chosen: Capacity) -> DeliverOptions:
+    return filled(
+        DeliverOptions,
+        file,
+        hostname=hostname,
+        max_content_octets=content,
+        max_concurrent=chosen.max_concurrent.value,
+        max_idle_sessions=chosen.max_idle_sessions.value,
+        max_connections_per_host=chosen.max_connections_per_host.value,
+        timeouts=filled(Timeouts, file),
     )
 
 

@@ -81,7 +81,7 @@ def check_mail(
     Exit status:
        0  authenticated as its author, or the author's domain has no DMARC policy (the first line says which)
        1  not authenticated as its author, though the domain has a policy; or From has no single author
-       2  usage
+       2  usage error
        3  could not find out
     """
     message = _message(file)

@@ -14,11 +14,11 @@ from letterlock.cli.importing.translation import as_toml
 @click.command("from-opensmtpd")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 def from_opensmtpd(file: Path) -> None:
-    """Translate the configuration of OpenSMTPD in FILE (smtpd.conf of version 6.4 or later).
+    """Translate the configuration of OpenSMTPD in FILE.
 
-    Prints the configuration on standard output, and on standard error what became of each statement, with its file and
-    line: translated, needless because it holds here anyway, or not translated, and why. Nothing is changed. Read the
-    result before you use it, and run `letterlock config check`.
+    FILE is an smtpd.conf of version 6.4 or later. Prints the configuration on standard output, and on standard error
+    what became of each statement, with its file and line: translated, needless because it holds here anyway, or not
+    translated, and why. Nothing is changed. Read the result before you use it, and run `letterlock config check`.
 
     \b
     Exit status:

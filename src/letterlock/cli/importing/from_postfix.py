@@ -17,11 +17,11 @@ MAX_FILE_OCTETS = 1 << 22  # chosen: a table of tens of thousands of entries; a 
 @click.command("from-postfix")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 def from_postfix(directory: Path) -> None:
-    """Translate the configuration of Postfix in DIR (main.cf, master.cf and the tables that they name).
+    """Translate the configuration of Postfix in DIR.
 
-    Prints the configuration on standard output, and on standard error what became of each parameter, with its file and
-    line: translated, needless because it holds here anyway, or not translated, and why. Nothing is changed. Read the
-    result before you use it, and run `letterlock config check`.
+    Reads main.cf, master.cf and the tables that they name. Prints the configuration on standard output, and on standard
+    error what became of each parameter, with its file and line: translated, needless because it holds here anyway, or
+    not translated, and why. Nothing is changed. Read the result before you use it, and run `letterlock config check`.
 
     \b
     Exit status:

@@ -45,10 +45,10 @@ def log() -> None:
 @click.option("--unit", default=DEFAULT_UNIT, show_default=True, help="With --journal: whose.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trace(word: str, files: tuple[Path, ...], since: float, journal: bool, unit: str, as_json: bool) -> None:
-    """Show the way of messages through the log: where they came from, each attempt, orders, and the outcome.
+    """Show the way of messages through the log.
 
-    A message is found by its ID in the queue, by its Message-ID, or by an address that is its sender or one of its
-    recipients. Notifications about it are shown as well.
+    Shows where they came from, each attempt, orders, and the outcome. A message is found by its ID in the queue, by its
+    Message-ID, or by an address that is its sender or one of its recipients. Notifications about it are shown as well.
 
     FILE is a log in Postfix's form or in JSON, from syslog or from `serve --log`, or the output of
     `journalctl -o json`. gzip is recognised, and - reads standard input. Without FILE, /var/log/mail.log with its

@@ -57,7 +57,7 @@ def stats(
     audit, or an MTA-STS policy in testing mode, were enforced. Periods begin at full hours, days and months of UTC.
     The server writes its counts every 15 seconds.
 
-    Exit status: 0 shown; 1 the statistics cannot be read; 2 usage; 78 mistakes in the configuration.
+    Exit status: 0 shown; 1 the statistics cannot be read; 2 usage error; 78 mistakes in the configuration.
     """
     if as_json and as_csv:
         raise click.UsageError("use either --json or --csv")
