@@ -167,7 +167,7 @@ RFC8314 = (
     Rule(
         "4.1",
         "TLS 1.2 and later only",
-        instead="the context is made with that minimum in one place; `probe` and its tests show what older clients get",
+        ("test_rfc8314_4_1_nothing_older_than_tls_1_2_is_spoken",),
     ),
 )
 RFC3461 = (

@@ -1,6 +1,10 @@
 """What the standards of submission ask beyond logins, section by section, over real TLS."""
 
+import asyncio
 import re
+import socket
+import ssl
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,7 @@ from letterlock.sasl.client_login import Credentials, LoginFailed, ScramLogin
 from letterlock.sasl.scram import BadCredential, ScramCredential
 from letterlock.smtp.server_events import ServerLimits
 from tests.receive.test_auth import PLAIN, Talk, context, no_delay, options, profile, talk, users_path
-from tests.receive.world import world
+from tests.receive.world import PATIENCE_SECONDS, world
 from tests.smtp.server_driver import Driver, ready
 
 __all__ = ["context", "no_delay", "users_path"]  # fixtures
@@ -69,6 +73,31 @@ async def test_rfc8314_3_3_nothing_is_accepted_in_clear(context: ServerContext, 
         assert b"STARTTLS" in offers
         assert b"AUTH" not in offers
         assert (await client.ask(b"MAIL FROM:<ann@example.org>\r\n")).startswith(b"530 5.7.0 ")
+
+
+@pytest.mark.parametrize("most", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2], ids=["1.1", "1.2"])
+async def test_rfc8314_4_1_nothing_older_than_tls_1_2_is_spoken(
+    context: ServerContext, users_path: Path, most: ssl.TLSVersion
+) -> None:
+    """By a client that does speak the older version: with 1.2 it gets through."""
+
+    def greeting(address: tuple[str, int]) -> bytes:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the old version is the point
+            client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+            client.set_ciphers("ALL:@SECLEVEL=0")
+            client.minimum_version, client.maximum_version = ssl.TLSVersion.TLSv1, most
+        with socket.create_connection(address, timeout=PATIENCE_SECONDS) as plain, client.wrap_socket(plain) as secure:
+            return secure.recv(3)
+
+    async with world(options(users_path), profile(context)) as server:
+        if most >= ssl.TLSVersion.TLSv1_2:
+            assert await asyncio.to_thread(greeting, server.address) == b"220"
+        else:
+            with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
+                await asyncio.to_thread(greeting, server.address)
+        await server.empty()
 
 
 def test_rfc9422_3_the_keyword_has_the_form_of_the_standard() -> None:
