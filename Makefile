@@ -21,7 +21,7 @@ help:
 	@echo "make deb    a package for Debian 12, from make dist"
 	@echo "make deb-check   install, use, upgrade, remove and purge it in a Debian of its own (as root; about 10 minutes)"
 	@echo "make container-check   build the container image, run it, stop and kill it under load (as root; about 2 minutes)"
-	@echo "make guide-check   the guide to a real domain on a Debian of its own, under its systemd (as root; some minutes)"
+	@echo "make guide-check   every command of the guides, and the one to a real domain on a Debian of its own (as root; 6 minutes)"
 	@echo "make upgrade-check   from 0.1.0 to this version with mail in the queue, and back (about a minute)"
 	@echo "make soak   500 SIGKILLs, bad disks, clocks, receivers, power cuts: nothing may be lost (about 15 minutes)"
 	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 14 minutes)"
@@ -109,6 +109,7 @@ container-check: .make/dev
 	$(BIN)/python -m tests.operations.container_check
 
 guide-check: .make/dev
+	$(BIN)/python -m tests.operations.guide_walk
 	$(BIN)/python -m tests.operations.fresh_debian
 
 upgrade-check: .make/dev

@@ -143,6 +143,10 @@ def test_users_are_added_changed_listed_and_removed(tmp_path: Path) -> None:
     assert run("list") == (0, f"{ANN}  {ANN}\nbob  @example.net\n")
     assert run("passwd", "bob", stdin="other\n") == (0, "changed bob\n")
     assert Users(tmp_path / "users").password_fits("bob", "other")
+    after = CliRunner().invoke(command, ["list", "-v", "--config", str(config)])
+    assert f"configuration: {config}" in after.stderr, "the option may stand behind the verb, as at all others"
+    before = CliRunner().invoke(command, ["--config", str(config), "-v", "list"])
+    assert f"configuration: {config}" in before.stderr
     assert run("remove", ANN) == (0, f"removed {ANN}\n")
     assert run("remove", ANN)[0] == 1
     assert run("list") == (0, "bob  @example.net\n")

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from letterlock.app import checking, surroundings
 from letterlock.app.checking import check_all
 from letterlock.cli.config import config
+from letterlock.cli.main import main
 from letterlock.config import load, parse
 from letterlock.config.dangers import dangers
 from letterlock.config.showing import json_schema
@@ -191,6 +193,45 @@ def test_with_v_it_says_which_configuration_was_read(path: Path, monkeypatch: py
     monkeypatch.setenv(ENVIRONMENT, str(path))
     done = run("show", "-v")
     assert f"configuration: {path}" in done.stderr
+
+
+def verbs(command: click.Command, names: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Every verb, with its names."""
+    if not isinstance(command, click.Group):
+        yield " ".join(names), command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from verbs(inner, (*names, name))
+
+
+NEED_NONE = {
+    *("check-mail", "explain", "resolve", "log trace", "lab up"),  # they work without a server's configuration
+    *("config from-opensmtpd", "config from-postfix", "config schema", "setup", "companion disable"),  # they make one
+    *("dkim check", "dkim key", "dkim record", "sts policy", "sts serve"),  # they work on what the command line names
+}
+
+
+def test_every_verb_takes_a_configuration_and_says_which_it_read() -> None:
+    without = set()
+    for name, verb in verbs(main):
+        options = {each for parameter in verb.params for each in parameter.opts}
+        if "--config" not in options:
+            without.add(name)
+        else:
+            assert {"-v", "--verbose"} <= options, name
+    assert without == NEED_NONE
+
+
+def test_a_file_with_mistakes_starts_changes_or_does_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("hostname = \n")
+    for words, ending in ((["reload"], "changed"), (["queue", "list"], "done"), (["serve"], "started")):
+        done = CliRunner().invoke(main, [*words, "--config", str(path)])
+        assert done.exit_code == 78
+        assert done.stderr.endswith(f"1 mistake. Nothing was {ending}.\n")
 
 
 def test_the_doors_addresses_are_tried_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

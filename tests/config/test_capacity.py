@@ -30,7 +30,7 @@ def chosen(
     ("machine", "workers", "expected", "why"),
     [
         (LARGE, 2, 1000, "500 for each of 2 processors"),
-        (LARGE, 1, 500, "500 for each of 1 processors"),
+        (LARGE, 1, 500, "500 for the processor that workers use"),
         (LARGE, 8, 1000, "500 for each of 2 processors"),
         (Machine(1 << 40, 64, 1 << 20), 64, MOST, "the most on any machine"),
         (Machine(1024 * MEBIBYTE, 2, 1 << 20), 2, 268, "for 1,024 MiB"),

@@ -42,6 +42,7 @@ _MODULES = {
     "letterlock": "cli.main",
     "letterlock-sendmail": "sendmail.command",
     "letterlock-mailq": "sendmail.mailq",
+    "newaliases": "sendmail.command",
 }
 
 
@@ -80,7 +81,7 @@ systemctl enable --now letterlock
 """
 
 
-def run(script: str, words: Mapping[str, str] | None = None) -> Done:
+def run(script: str, words: Mapping[str, str] | None = None, *, seconds: float = SECONDS) -> Done:
     """Run commands on a new machine. `words` are replaced in them: what a reader of the page replaces too."""
     for name, value in (words or {}).items():
         assert name in script, f"{name!r} is not in the commands"
@@ -92,7 +93,7 @@ def run(script: str, words: Mapping[str, str] | None = None) -> Done:
         capture_output=True,
         text=True,
         check=False,
-        timeout=SECONDS,
+        timeout=seconds,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return parse_output(done.stdout, time.monotonic() - begun)
@@ -166,11 +167,7 @@ _ENTER = f'exec chroot "$root" env -i {ENVIRONMENT} bash /var/world/script'
 
 def _wrapper(name: str) -> str:
     """The command, in a world whose DNS has another root key."""
-    module = {
-        "letterlock": "cli.main",
-        "letterlock-sendmail": "sendmail.command",
-        "letterlock-mailq": "sendmail.mailq",
-    }[name]
+    module = _MODULES[name]
     lines = [f"#!{sys.executable}", "import sys", f"sys.path.insert(0, {str(ROOT / 'src')!r})"]
     if name == "letterlock":
         lines += [

@@ -128,4 +128,4 @@ def log_mistakes(error: BadConfig) -> None:
 
 def _unchanged(error: BadConfig) -> str:
     """The report, for a server that goes on."""
-    return str(error).replace("Nothing was started.", "Nothing was changed.")
+    return error.report("Nothing was changed.")

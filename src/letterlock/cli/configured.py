@@ -25,7 +25,7 @@ _VERBOSE = "letterlock.verbose"
 
 
 def _note(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    context.meta[_VERBOSE] = value
+    context.meta[_VERBOSE] = value or context.meta.get(_VERBOSE, False)  # or it stood before the verb of a group
 
 
 def found_configuration(path: Path | None) -> Path | None:
@@ -37,11 +37,11 @@ def found_configuration(path: Path | None) -> Path | None:
     return found
 
 
-def configured(path: Path | None, *, sending: bool = False) -> Options:
+def configured(path: Path | None, *, sending: bool = False, ending: str = "Nothing was done.") -> Options:
     """The options of the configuration file that counts, or the safe defaults. Ends with status 78 on mistakes.
 
     Secret keys are not read: a user who asks the server or checks a domain need not have access to them.
-    `sending`: that this machine lacks an address to send from is one.
+    `sending`: that this machine lacks an address to send from is one. `ending` follows the list of mistakes.
     """
     found = found_configuration(path)
     try:
@@ -49,6 +49,6 @@ def configured(path: Path | None, *, sending: bool = False) -> Options:
         if sending:
             require_sources(options.source, options.sources)
     except BadConfig as error:
-        click.echo(str(error), err=True)
+        click.echo(error.report(ending), err=True)
         sys.exit(EX_CONFIG)
     return options

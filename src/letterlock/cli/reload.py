@@ -48,4 +48,6 @@ def reload(config_path: Path | None, directory: Path | None) -> None:
 def _queue_directory(path: Path | None) -> Path:
     """Where the server is, also by a file with mistakes: the server reports and logs them."""
     found = found_configuration(path)
-    return (None if found is None else queue_directory(found)) or configured(found).queue_directory
+    return (None if found is None else queue_directory(found)) or configured(
+        found, ending="Nothing was changed."
+    ).queue_directory

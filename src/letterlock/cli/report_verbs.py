@@ -149,7 +149,8 @@ def _details(summaries: list[DomainSummary]) -> Iterator[str]:
     for each in summaries:
         unit = "sessions" if each.kind == "tls" else "messages"
         total = each.good + each.bad
-        yield f"{each.domain}  {each.kind.upper()}: {each.bad} of {total} {unit} failed, in {each.reports} reports"
+        reports = f"{each.reports} report{'s' * (each.reports != 1)}"
+        yield f"{each.domain}  {each.kind.upper()}: {each.bad} of {total} {unit} failed, in {reports}"
         for problem in each.ordered:
             yield from _problem_lines(problem)
 

@@ -133,7 +133,9 @@ def _workers(workers: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
             yield f"{name}   NO SIGN OF LIFE"
             continue
         parts = f"pid {each['process']}   up {span(now - each['began_at'])}   CPU {each['cpu_seconds']:,.0f} s"
-        more = f"{octets(each['memory_octets'])}   {each['connections']} sessions   {each['deliveries']} deliveries"
+        sessions, deliveries = each["connections"], each["deliveries"]
+        busy = f"{sessions} session{'s' * (sessions != 1)}   {deliveries} deliver{'y' if deliveries == 1 else 'ies'}"
+        more = f"{octets(each['memory_octets'])}   {busy}"
         yield f"{name}   {parts}   {more}"
 
 

@@ -8,27 +8,32 @@ from pathlib import Path
 import click
 
 from letterlock.accounts.user_file import BadUsers, UsersFile, make_user, new_file, read_users, write_users
-from letterlock.cli.configured import configured
+from letterlock.cli.configured import config_option, configured
 from letterlock.config import Options
 
 
 @click.group()
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file; [accounts] file.")
+@config_option
 @click.pass_context
 def users(context: click.Context, config_path: Path | None) -> None:
-    """Add, change, list and remove the users who may log in to submit mail."""
-    context.obj = configured(config_path)
+    """Add, change, list and remove the users who may log in to submit mail.
+
+    The users are those of the configuration's [accounts] file. --config may stand before or after the verb.
+    """
+    context.obj = config_path
 
 
 @users.command()
 @click.argument("name")
 @click.option("--sends-as", multiple=True, metavar="ADDRESS", help="An address, or @DOMAIN for all of it. Repeatable.")
+@config_option
 @click.pass_obj
-def add(options: Options, name: str, sends_as: tuple[str, ...]) -> None:
+def add(before: Path | None, config_path: Path | None, name: str, sends_as: tuple[str, ...]) -> None:
     """Add a user; without --sends-as NAME must be the address that they send as.
 
     The password is asked for, or read as the first line of standard input.
     """
+    options = configured(config_path or before)
     path = _path(options)
     content = _content(path)
     if name in content.users:
@@ -40,9 +45,11 @@ def add(options: Options, name: str, sends_as: tuple[str, ...]) -> None:
 @users.command()
 @click.argument("name")
 @click.option("--sends-as", multiple=True, metavar="ADDRESS", help="Other addresses from now on. Repeatable.")
+@config_option
 @click.pass_obj
-def passwd(options: Options, name: str, sends_as: tuple[str, ...]) -> None:
+def passwd(before: Path | None, config_path: Path | None, name: str, sends_as: tuple[str, ...]) -> None:
     """Change a user's password, which is asked for or read from standard input."""
+    options = configured(config_path or before)
     path = _path(options)
     content = _content(path)
     _store(options, path, content, name, sends_as or _known(content, name))
@@ -50,21 +57,25 @@ def passwd(options: Options, name: str, sends_as: tuple[str, ...]) -> None:
 
 
 @users.command("list")
+@config_option
 @click.pass_obj
-def list_users(options: Options) -> None:
+def list_users(before: Path | None, config_path: Path | None) -> None:
     """List the users, each with the addresses that they send as."""
+    options = configured(config_path or before)
     for user in _content(_path(options)).users.values():
         click.echo(f"{user.name}  {', '.join(user.addresses)}")
 
 
 @users.command()
 @click.argument("name")
+@config_option
 @click.pass_obj
-def remove(options: Options, name: str) -> None:
+def remove(before: Path | None, config_path: Path | None, name: str) -> None:
     """Remove a user.
 
     The next login fails, and so does the next MAIL of a session that is open.
     """
+    options = configured(config_path or before)
     path = _path(options)
     content = _content(path)
     _known(content, name)

@@ -80,7 +80,10 @@ def _concurrent(machine: Machine, workers: int, max_connections: int) -> Chosen:
     used = min(workers, machine.processors)
     each = machine.descriptors - MAX_QUERIES - BESIDE
     bounds = (
-        Chosen(PER_PROCESSOR * used, f"{PER_PROCESSOR} for each of {used} processors that workers use"),
+        Chosen(
+            PER_PROCESSOR * used,
+            f"{PER_PROCESSOR} for {'the processor' if used == 1 else f'each of {used} processors'} that workers use",
+        ),
         Chosen(machine.memory_octets // MEMORY_SHARE // DELIVERY_OCTETS, f"for {machine.memory_octets >> 20:,} MiB"),
         Chosen(
             (each * workers - max_connections) // (PER_DELIVERY + ASIDE_AND_IDLE),

@@ -33,9 +33,10 @@ class BadConfig(Exception):
     def __init__(self, source: str, mistakes: Iterable[Mistake]) -> None:
         self.source = source
         self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line or 0, mistake.key)))
-        super().__init__(self._report())
+        super().__init__(self.report("Nothing was started."))
 
-    def _report(self) -> str:
+    def report(self, ending: str) -> str:
+        """All mistakes, and what was therefore not done."""
         lines = []
         for mistake in self.mistakes:
             place = f"{self.source}:{mistake.line}" if mistake.line else self.source
@@ -44,7 +45,7 @@ class BadConfig(Exception):
             if mistake.hint:
                 lines.append(f"  hint: {mistake.hint}")
         count = len(self.mistakes)
-        lines.append(f"{count} mistake{'s' if count != 1 else ''}. Nothing was started.")
+        lines.append(f"{count} mistake{'s' if count != 1 else ''}. {ending}")
         return "\n".join(lines)
 
 
