@@ -73,7 +73,11 @@ def list_command(config_path: Path | None, domain: str, kind: str | None, days: 
     for each in found:
         click.echo(_line(each))
     if not found:
-        click.echo("no reports", err=True)
+        click.echo(_none_since(days), err=True)
+
+
+def _none_since(days: int) -> str:
+    return f"no reports in the last {days} days\n  hint: --days looks further back"
 
 
 def _line(each: ReceivedReport) -> str:
@@ -141,7 +145,7 @@ def summary(config_path: Path | None, domain: str, days: int, as_json: bool) -> 
     if as_json:
         click.echo(json_text([_summary_values(each) for each in summaries], indent=2))
     else:
-        click.echo("\n".join(_details(summaries)) if summaries else f"no reports in the last {days} days")
+        click.echo("\n".join(_details(summaries)) if summaries else _none_since(days))
     sys.exit(EXIT_PROBLEM if any(each.bad for each in summaries) else 0)
 
 

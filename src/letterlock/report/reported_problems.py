@@ -6,7 +6,8 @@ Failures are explained by the same reasons that `check` gives; the advice is for
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from letterlock.mailauth.dmarc.aggregate import AggregateReport
+from letterlock.mailauth.dmarc.aggregate import AggregateReport, ReportRow
+from letterlock.mailauth.dmarc.reasons import EXPLANATIONS, DmarcCode
 from letterlock.policy.codes import Code
 from letterlock.policy.reasons import ResultType, explain
 from letterlock.tlsrpt.report import PolicyType, SessionFailure, TlsReport
@@ -179,16 +180,29 @@ def _add_dmarc(found: dict[tuple[str, str], DomainSummary], report: AggregateRep
     for row in report.rows:
         if "pass" in (row.dkim, row.spf):
             continue
-        key = row.source_ip, "dmarc"
+        code = _dmarc_code(row)
+        key = row.source_ip, code.value
         if key not in summary.problems:
             summary.problems[key] = ReportedProblem(
                 kind="dmarc",
                 domain=name,
                 subject=row.source_ip,
                 result="dmarc fail",
-                code=None,
-                section="RFC 9989 section 5.3",
-                why="neither DKIM nor SPF speaks for the author's domain",
+                code=code.value,
+                section=EXPLANATIONS[code].section,
+                why=_DMARC_WHY[code],
                 advice=_DMARC_ADVICE,
             )
         summary.problems[key].add(row.count, report.begin, report.end, report.org_name)
+
+
+def _dmarc_code(row: ReportRow) -> DmarcCode:
+    """Why a row failed, as our own verdicts name it."""
+    results = [*(each.result for each in row.signatures), *(each.result for each in row.senders)]
+    return DmarcCode.NOT_ALIGNED if "pass" in results else DmarcCode.NOT_AUTHENTICATED
+
+
+_DMARC_WHY = {
+    DmarcCode.NOT_ALIGNED: "what DKIM or SPF authenticated is another domain than the author's",
+    DmarcCode.NOT_AUTHENTICATED: "neither DKIM nor SPF authenticated any domain",
+}
