@@ -15,7 +15,7 @@ MEMORY = (
         Code.MEMORY_DEMANDS_TLS,
         _MEMORY,
         "2.0.0",
-        "mail to {domain} went inside TLS on {days} days from {first} to {last}, and goes no other way now",
+        "mail to {domain} went inside TLS on {days} days from {first} to {last}, so it must go inside TLS now",
         NOTHING,
     ),
     row(
