@@ -34,6 +34,7 @@ from letterlock.resolver import Resolver, parse_anchors
 PATIENCE_SECONDS = 60.0  # for a message to arrive, on a machine that does much else
 POLL_SECONDS = 0.05
 PLACES = {"author": "127.0.1.1", "list": "127.0.1.2", "forwarder": "127.0.1.3", "receiver": "127.0.1.4"}
+SIGNATURES = ("Ap0OxvYh", "c7Tn2sQe")  # each run has keys of its own, and the guide shows always the same
 SECRET = "a secret for this laboratory only"
 FOOTER = b"-- \r\nYou read this because you are on the list.\r\n"
 BODY = b"Shall we meet on Thursday?\r\n"
@@ -257,9 +258,10 @@ async def shown() -> dict[str, list[str]]:
     head = ["| the way | SPF of MAIL FROM | DKIM | DMARC | ARC |", "| --- | --- | --- | --- | --- |"]
     from_list = next(content for journey, content in arrived.items() if journey.title == "list")
     field = dkim.split(from_list).named(b"authentication-results")[0].raw.decode()
+    beginnings = iter(SIGNATURES)
     return {
         "table": head + [row(journey, content) for journey, content in arrived.items()],
-        "field": re.sub(r"header\.b=\S+", "header.b=Ap0OxvYh", field).split("\r\n"),
+        "field": re.sub(r"header\.b=\S+", lambda _: f"header.b={next(beginnings)}", field).split("\r\n"),
     }
 
 
