@@ -1,39 +1,56 @@
 """An envelope as one line of JSON and back, for stores that keep it whole."""
 
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
-from letterlock.mail.wishes import RecipientWishes, Ret, Wishes, parse_envid, parse_notify, parse_orcpt, write_notify
+from letterlock.mail.wishes import (
+    NO_WISHES,
+    RecipientWishes,
+    Ret,
+    Wishes,
+    parse_envid,
+    parse_notify,
+    parse_orcpt,
+    write_notify,
+)
 from letterlock.store.rows import Damaged, read_mailbox
 
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def write_envelope(envelope: Envelope) -> bytes:
-    """The envelope, whole."""
+    """The envelope, whole. What each message has is written without a dictionary, which takes twice as long."""
+    recipients = ",".join([encode_basestring(f"{each.local_part}@{each.domain}") for each in envelope.recipients])
+    sender = "null" if envelope.reverse_path is None else encode_basestring(str(envelope.reverse_path))
+    text = (
+        f'{{"id":{encode_basestring(envelope.id)},"from":{sender},"to":[{recipients}],"size":{envelope.size},'
+        f'"accepted":{envelope.accepted_at!r},"expires":{envelope.expires_at!r},'
+        f'"body":"{envelope.body_type.value}","client":{encode_basestring(envelope.client)}'
+    )
+    more = _rare_values(envelope)
+    text += f",{_write(more)[1:]}" if more else "}"
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _rare_values(envelope: Envelope) -> dict[str, object]:
+    """What few messages have."""
+    values: dict[str, object] = {}
     wishes = envelope.wishes
-    values: dict[str, object] = {
-        "id": envelope.id,
-        "from": None if envelope.reverse_path is None else str(envelope.reverse_path),
-        "to": [str(mailbox) for mailbox in envelope.recipients],
-        "size": envelope.size,
-        "accepted": envelope.accepted_at,
-        "expires": envelope.expires_at,
-        "body": envelope.body_type.value,
-        "client": envelope.client,
-    }
     if envelope.tls_demand is not TlsDemand.NONE:
         values["tls"] = envelope.tls_demand.value
     if envelope.smtputf8:
         values["smtputf8"] = True
+    if wishes is NO_WISHES:
+        return values
     if wishes.ret is not None:
         values["ret"] = wishes.ret.value
     if wishes.envid is not None:
         values["envid"] = wishes.envid
     if wishes.recipients:
         values["wishes"] = [[str(mailbox), *_write_wishes(wish)] for mailbox, wish in wishes.recipients.items()]
-    return _write(values).encode("utf-8", "surrogateescape")
+    return values
 
 
 def read_whole_envelope(note: bytes) -> Envelope:
