@@ -34,7 +34,7 @@ from letterlock.policy.evidence import (
     TargetHost,
 )
 from letterlock.policy.judge import judge, next_requirement
-from letterlock.policy.reasons import Reason, sentence
+from letterlock.policy.reasons import Reason, sentence, status
 from letterlock.policy.require import require
 from letterlock.resolver.answer import Absence
 from letterlock.routing.destination_rule import DestinationRule, MemoryMode, RuleException, TlsRule
@@ -309,6 +309,25 @@ def test_rfc8689_4_2_2_the_header_lifts_what_is_remembered_but_not_a_rule() -> N
     found = require(replace(evidence, memory_rule=lifted), PLAIN, TlsDemand.TLS_REQUIRED_NO)
     assert isinstance(found, Requirement)
     assert found.encryption is Encryption.OPTIONAL
+
+
+def test_rfc8689_4_2_1_a_remembered_key_is_no_verified_certificate_for_a_message_that_demands_one() -> None:
+    """Memory takes a host for the same whose certificate has expired; REQUIRETLS does not, whatever is remembered."""
+    evidence, signed = knowing(remembered(GOOD), signed=True), target(base=None, address_security=INSECURE)
+    found = require(evidence, signed, TlsDemand.REQUIRETLS)
+    assert isinstance(found, Requirement)
+    assert isinstance(judge(found, GENUINE, NOW), Cleared)
+    late = judge(found, GENUINE, NOW + 40_000 * DAY_SECONDS)
+    assert isinstance(late, SkipHost)
+    assert "rfc8689-4.2.1-not-verified" in codes(late.reasons)
+
+
+def test_rfc8689_5_a_message_with_requiretls_waits_like_any_other_for_a_new_host() -> None:
+    evil = replace(PLAIN, host=replace(PLAIN.host, name="mx.evil.example"))
+    found = require(knowing(remembered(GOOD), host="mx.evil.example"), evil, TlsDemand.REQUIRETLS)
+    assert isinstance(found, SkipHost)
+    assert found.kind is SkipKind.MEMORY
+    assert status(found.reasons[0]).startswith("4.")
 
 
 def test_what_is_missing_is_found_without_reading_reasons() -> None:

@@ -222,6 +222,12 @@ def _mx_to_lookalike(_field: Battlefield, site: Site) -> Mapping[lies.Question, 
     return {(dns.name.from_text(site.domain), RdataType.MX): f"10 {site.lookalike}."}
 
 
+def _mx_to_abandoned(field: Battlefield, site: Site) -> Mapping[lies.Question, str]:
+    domain, host = dns.name.from_text(site.domain), dns.name.from_text(site.abandoned)
+    address = field.berths.address(ATTACKER_BERTH)
+    return {(domain, RdataType.MX): f"10 {site.abandoned}.", (host, RdataType.A): address}
+
+
 def _address_of_attacker(field: Battlefield, site: Site) -> Mapping[lies.Question, str]:
     address = field.berths.address(ATTACKER_BERTH)
     return {(dns.name.from_text(host), RdataType.A): address for host in site.hosts}
@@ -385,6 +391,7 @@ ARSENAL: Mapping[Attack, Arms] = MappingProxyType(
         Attack.STS_MODE_NONE: Arms(
             _SELF_SIGNED, policy=_serving(_bought_policy_host, _NO_POLICY), dns=_forging(_new_id)
         ),
+        Attack.STS_MX_MISMATCH: Arms(dns=_forging(_mx_to_abandoned)),
         Attack.STS_OTHER_POLICY: Arms(
             policy=_serving(_bought_policy_host, _OTHER_POLICY), dns=_forging(_new_id_and_mx)
         ),

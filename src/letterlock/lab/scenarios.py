@@ -56,6 +56,7 @@ class Attack(StrEnum):
     STS_REDIRECTED = "mta-sts-redirected"
     STS_DOWNGRADED = "mta-sts-downgraded"
     STS_MODE_NONE = "mta-sts-mode-none"
+    STS_MX_MISMATCH = "mta-sts-mx-mismatch"
     STS_OTHER_POLICY = "mta-sts-other-policy"
     # At the port for implicit TLS, which the domains announce in signed DNS, or a route names.
     IMPLICIT_FILTERED = "implicit-filtered"

@@ -108,6 +108,11 @@ class Site:
         """A host of the attacker's whose name begins as this one's."""
         return f"{self.host}.{ATTACKER_DOMAIN}"
 
+    @property
+    def abandoned(self) -> str:
+        """A host of the domain's that it gave up, with an address that is the attacker's now; no policy names it."""
+        return f"old.{self.domain}"
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -117,7 +122,7 @@ class World:
     sites: dict[SiteProtection, Site]
     public_authority: Credential
     private_authority: Credential
-    attacker_credential: Credential  # valid, for the attacker's own names
+    attacker_credential: Credential  # valid, for the attacker's own names, and hosts that domains gave up
     impostor_credentials: dict[SiteProtection, Credential]  # self-signed, for the victims' names
     policy_credential: Credential
     forged_policy_credential: Credential  # self-signed
@@ -184,7 +189,9 @@ def make_world(berths: Berths, *, now: float, unusable_tlsa: bool = False, impli
         sites=sites,
         public_authority=public,
         private_authority=private,
-        attacker_credential=issue(public, ATTACKER_HOST, *(site.lookalike for site in sites.values())),
+        attacker_credential=issue(
+            public, ATTACKER_HOST, *(name for site in sites.values() for name in (site.lookalike, site.abandoned))
+        ),
         impostor_credentials={protection: make_self_signed(*site.hosts) for protection, site in sites.items()},
         policy_credential=issue(public, *policy_hosts),
         forged_policy_credential=make_self_signed(*policy_hosts),
