@@ -1,15 +1,24 @@
 """`letterlock check`: SPF, DMARC and DKIM keys in text, JSON and on the page."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from letterlock.cli.check.selectors import own_selectors
+from letterlock.cli.check.text import draw_survey
+from letterlock.cli.style import Style
 from letterlock.config import load
+from letterlock.discover.announced import Announced
+from letterlock.inspect.survey import unforeseen
 from letterlock.lab.box import running_box
 from letterlock.lab.scenarios import Attack
 from letterlock.mailauth.dkim.rotation import KeyPhase, RotatedKey
 from letterlock.mailauth.dkim.signature import Algorithm
+from letterlock.policy.codes import Code
+from letterlock.policy.decision import Refuse
+from letterlock.policy.reasons import Reason
 from letterlock.state.key_directory import KeyDirectory
 from tests.cli.running import asking, letterlock
 
@@ -67,3 +76,12 @@ def test_the_selectors_of_own_domains_are_known(tmp_path: Path, capsys: pytest.C
     }
     assert "warning: the DKIM keys of broken.test are not shown: " in capsys.readouterr().err
     assert own_selectors(options, ("other.test",)) == {}
+
+
+def test_a_domain_without_mail_may_still_be_forged_and_its_records_are_shown() -> None:
+    survey = replace(
+        unforeseen("parked.test", port=25, at=0),
+        routed=Refuse(status="5.1.10", reasons=(Reason(code=Code.RFC7505_3_NULL_MX, subject="parked.test"),)),
+        announced=(Announced(method="SPF", state="present", detail="v=spf1 -all", security="secure"),),
+    )
+    assert "  SPF           v=spf1 -all  [secure]" in draw_survey(survey, Style.of(io.StringIO()))

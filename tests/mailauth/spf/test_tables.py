@@ -390,9 +390,7 @@ def test_rfc7208_2_3_the_helo_identity(helo: str, wanted: str) -> None:
     assert check(world, sender="", helo=helo).result.value == wanted  # section 2.4: the null reverse-path
 
 
-@pytest.mark.parametrize(
-    "record", ["v=spf1 a -all", "v=spf1 mx -all", "v=spf1 exists:x.test -all", "v=spf1 include:x.test -all"]
-)
+@pytest.mark.parametrize("term", ["a", "mx", "exists:x.test", "include:x.test"])
 @pytest.mark.parametrize("kind", [FailureKind.TIMEOUT, FailureKind.SERVFAIL, FailureKind.BOGUS])
 def test_rfc7208_4_4_and_5_lookups_that_fail(term: str, kind: FailureKind) -> None:
     world = mail(f"v=spf1 {term} -all").fail("email.example.com", kind).fail("x.test", kind)
