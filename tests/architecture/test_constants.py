@@ -96,3 +96,25 @@ def test_each_numeric_constant_has_a_reason() -> None:
 )
 def test_what_counts_as_a_reason(text: str, names: list[str]) -> None:
     assert unexplained(text) == names
+
+
+def unexplained_sizes(text: str) -> list[int]:
+    """Lines with a cache of a given size and no reason beside or above it."""
+    lines = text.splitlines()
+    sized = [number for number, line in enumerate(lines) if line.lstrip().startswith("@") and "lru_cache(" in line]
+    return [
+        number + 1
+        for number in sized
+        if any(digit.isdigit() for digit in lines[number]) and "#" not in lines[number] + lines[number - 1]
+    ]
+
+
+def test_each_cache_has_a_reason_for_its_size() -> None:
+    found = {path.relative_to(SOURCE).as_posix(): unexplained_sizes(path.read_text()) for path in SOURCE.rglob("*.py")}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_a_cache_without_a_reason_is_seen() -> None:
+    assert unexplained_sizes("\n@functools.lru_cache(maxsize=4)\ndef f(): pass") == [2]
+    assert unexplained_sizes("\n@functools.lru_cache(maxsize=4)  # of something\ndef f(): pass") == []
+    assert unexplained_sizes("\n@functools.lru_cache(maxsize=MOST)\ndef f(): pass") == []

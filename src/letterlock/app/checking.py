@@ -75,7 +75,7 @@ def _as_user(user: str, path: Path | None) -> str | None:
         except OSError as error:
             text = str(error.strerror)
         finally:
-            os.write(writing, text.encode()[:4096])
+            os.write(writing, text.encode()[:4096])  # as much as a pipe takes at once (PIPE_BUF)
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:

@@ -125,7 +125,7 @@ class AnswerMemory:
         """Look at an entry again; reminders of what was forgotten are swept out before they become many."""
         self._count += 1
         heapq.heappush(self._due, (at, self._count, next_hop))
-        if len(self._due) > 4 * self._size + DUE_SLACK:
+        if len(self._due) > 4 * self._size + DUE_SLACK:  # swept rarely, so that it costs little for each reminder
             latest = {each: (when, number, each) for when, number, each in sorted(self._due) if each in self._entries}
             self._due = sorted(latest.values())
 

@@ -356,7 +356,7 @@ class _Opening:
         )
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # a few servers take most mail; 100 bytes each
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 

@@ -83,7 +83,7 @@ def worth_remembering(certificates: Iterable[x509.Certificate]) -> bool:
     return sum(len(one.tbs_certificate_bytes) for one in certificates) <= MAX_REMEMBERED_CHAIN_OCTETS
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # a chain has some three; at most 16 KB each (see above)
 def _parse_small(der: bytes) -> x509.Certificate:
     return read_certificate(der)
 
@@ -107,7 +107,7 @@ def read_certificate(der: bytes) -> x509.Certificate:
     return certificate
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # as above
 def read_spki(der: bytes) -> bytes:
     """The SubjectPublicKeyInfo of a certificate of which nothing else needs to be readable.
 

@@ -171,7 +171,7 @@ class _Search:
         return next((fault for one in path if (fault := dates_fault(one, self.now)) is not None), None)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # as the certificates in TLSA records, which few domains publish
 def remembered_anchors(certificates: tuple[x509.Certificate, ...]) -> Anchors:
     """The anchors that these certificates are: the same object for the same ones. Not for large ones."""
     return Anchors(certificates)

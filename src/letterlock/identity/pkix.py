@@ -69,7 +69,7 @@ def readable(chain: Sequence[bytes]) -> list[x509.Certificate]:
     return certificates
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)  # the public roots, and those of a few rules
 def _anchors(roots: TrustRoots) -> Anchors | None:
     certificates = readable(roots.certificates)
     return Anchors(certificates) if certificates else None

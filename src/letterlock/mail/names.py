@@ -20,7 +20,7 @@ class InvalidName(ValueError):
     """The text is not a domain name that mail can use."""
 
 
-@functools.lru_cache(maxsize=4_096)
+@functools.lru_cache(maxsize=4_096)  # the domains of the mail in hand; a name has at most 255 bytes
 def normalise(text: str) -> str:
     """Return a domain name as lower-case A-labels without the trailing dot.
 
@@ -53,7 +53,7 @@ def is_address_literal(domain: str) -> bool:
     return domain.startswith("[")
 
 
-@functools.lru_cache(maxsize=4_096)
+@functools.lru_cache(maxsize=4_096)  # as above
 def literal_address(domain: str) -> str:
     """Return the IP address inside an address literal, in its shortest form; IPv4 inside of IPv6 is IPv4.
 
@@ -90,7 +90,7 @@ def canonical(domain: str) -> str:
     return canonical_literal(domain) if is_address_literal(domain) else normalise(domain)
 
 
-@functools.lru_cache(maxsize=4_096)
+@functools.lru_cache(maxsize=4_096)  # as above
 def is_ip_address(text: str) -> bool:
     """Tell whether a text is an IP address, as sometimes stands wrongly in an MX record."""
     try:

@@ -106,6 +106,7 @@ def after_fetch(step: Fetch, outcome: Fetched | FetchFailed, now: float, fractio
         outcome = _not_a_policy(policy)
     known = step.known
     if known is not None and now < known.expires_at:
+        # a quarter: several more tries before it ends
         pause = max(RETRY_SECONDS, min(REFRESH_RETRY_SECONDS, (known.expires_at - now) / 4))
         known = replace(
             known,

@@ -47,7 +47,7 @@ class TcpDialer:
         return await tls.start_tls(stream, sni, compatible=compatible)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)  # a few servers take most mail; 100 bytes each
 def _family(address: str) -> socket.AddressFamily:
     """The family of an IP address. Raises ValueError for anything else: a name would be looked up."""
     return socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET

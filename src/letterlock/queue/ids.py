@@ -14,7 +14,7 @@ STEP_BITS = 40
 """How far the next id is from the last one, when the clock has not moved on (or was set back): also no guess."""
 MAX_ID_CHARACTERS = 64  # chosen: ids of today have 21, and those of other versions or tests may differ
 _ID = re.compile(rf"[0-9A-Za-z]{{1,{MAX_ID_CHARACTERS}}}")
-_SHIFTS = range(5 * (TIME_DIGITS + CHANCE_DIGITS - 3), -1, -10)
+_SHIFTS = range(5 * (TIME_DIGITS + CHANCE_DIGITS - 3), -1, -10)  # 5 bits a digit, two digits at a time
 
 
 class IdMaker:

@@ -61,6 +61,7 @@ def _memory(options: ReceiveOptions) -> int:
 
     Of a large one that is its header section and what is not on the disk yet.
     """
+    # 4/3: lines of a dot alone, each with another dot in front
     largest = COPIES * (min(options.max_message_octets * 4 // 3, MAX_HEADER_OCTETS + SPOOLED_OCTETS) + CONTENT_OCTETS)
     return max(options.max_inflight_octets, largest)
 

@@ -95,6 +95,7 @@ class MilterLink:
         while not isinstance(read := await self._answer(at_end=True), FilterAnswer):
             octets += len(getattr(read, "part", b""))
             changes.append(read)
+            # a new body comes in pieces; these are the smallest that make sense
             if len(changes) > MAX_CHANGES + octets // 1024 or octets > self._max_body_octets:
                 raise MilterFailed("it changes more than a message may be")
         return changes, read

@@ -67,7 +67,7 @@ def local_received_field(uid: int, hostname: str, message_id: str, now: float) -
     return ("\r\n\t".join(lines) + "\r\n").encode()
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=2)  # messages come by the second: this one, and the one before
 def date_time(seconds: int) -> str:
     """Seconds since 1970 as RFC 5322 section 3.3 writes a date."""
     return format_datetime(dt.datetime.fromtimestamp(seconds, dt.UTC))

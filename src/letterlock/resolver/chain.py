@@ -375,7 +375,7 @@ def _no_entry_text(zone: dns.name.Name, keys: Sequence[DNSKEY], named: Sequence[
     return f"{zone} should have key {wanted}, but its keys are {present}"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)  # the keys of zones in use, mostly two for each
 def _key_text(key: DNSKEY) -> str:
     kind = "KSK" if key.flags & 1 else "ZSK"
     return f"{key_tag(key)} ({kind}, {algorithm_name(key.algorithm)})"

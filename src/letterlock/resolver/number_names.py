@@ -22,7 +22,7 @@ def digest_name(number: int) -> str:
         return f"digest {number}"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)  # the dates of signatures, which share few moments
 def utc(seconds: float) -> str:
     """A time as ISO 8601 in UTC, to the second."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

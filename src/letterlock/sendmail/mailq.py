@@ -128,7 +128,7 @@ def _let_go() -> None:
 def _summary(count: int, octets: int) -> str:
     if not count:
         return "Mail queue is empty\n"
-    return f"\n-- {(octets + 512) // 1024} Kbytes in {count} Request{'s' if count != 1 else ''}.\n"
+    return f"\n-- {(octets + 512) // 1024} Kbytes in {count} Request{'s' if count != 1 else ''}.\n"  # rounded
 
 
 def _entry(message: "dict[str, Any]") -> str:

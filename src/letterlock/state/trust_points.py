@@ -27,6 +27,7 @@ class TrustPointFile:
 
     def __init__(self, directory: Path, zone: dns.name.Name, anchors: Iterable[TrustAnchor]) -> None:
         texts = sorted(str(anchor) for anchor in anchors)
+        # 64 bits: the names of a few files of our own
         fingerprint = hashlib.sha256("\n".join([str(zone), *texts]).encode()).hexdigest()[:16]
         self._path = directory / f"trust-point-{fingerprint}.json"
         self._lock = directory / f"trust-point-{fingerprint}.lock"

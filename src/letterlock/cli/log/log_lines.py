@@ -74,7 +74,7 @@ def _iso_time(stamp: str) -> float | None:
         return None
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)  # lines of one second stand together
 def _old_time(stamp: str, now: int) -> float | None:
     """The last such moment that is not in the future."""
     year = time.localtime(now).tm_year

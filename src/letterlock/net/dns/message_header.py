@@ -50,7 +50,7 @@ def mix_case(query: bytes, random_bits: Callable[[int], int]) -> bytes:
 
     Length octets are below 64, and so are never letters.
     """
-    name = question(query)[:-4]
+    name = question(query)[:-4]  # without type and class
     bits = random_bits(len(name))
     mixed = bytes(octet ^ 0x20 if bits >> at & 1 and _letter(octet) else octet for at, octet in enumerate(name))
     return query[:HEADER_OCTETS] + mixed + query[HEADER_OCTETS + len(name) :]

@@ -92,6 +92,7 @@ class UpstreamTransport:
             raise ValueError("the query is too long")
         work, loop = self._here(), asyncio.get_running_loop()
         begun, names = loop.time(), ", ".join(map(str, self.upstreams))
+        # when the second try has had its time, or a third of all
         looking = loop.call_later(min(2 * FIRST_TRY_SECONDS, self._timeout_seconds / 3), self._look_for_life, begun)
         try:
             async with asyncio.timeout(self._timeout_seconds), work.room:

@@ -42,6 +42,7 @@ class UpstreamStats:
         """No reply, or a refusal: others are asked first for a while that doubles."""
         self.losses += 1
         self.failures = min(self.failures + 1, 10)
+        # one second, doubled with each failure
         self.banned_until = now + min(0.5 * 2**self.failures, MAX_PENALTY_SECONDS)
 
     def passed_over(self) -> None:

@@ -122,6 +122,7 @@ def _let_it_shrink(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA {name}").fetchone() for name in ("auto_vacuum", "page_count", "freelist_count")
     )
     octets = (pages - unused) * PAGE_OCTETS
+    # VACUUM needs a copy in a file, and one in the WAL, with reserve
     if mode == 0 and octets <= MAX_REWRITTEN_OCTETS and free_octets(path.parent) > 4 * octets + MAX_REWRITTEN_OCTETS:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM")
