@@ -114,7 +114,7 @@ def sign_with(keys: Sequence[SigningKey], message: Message, now: float, lifetime
     fields = []
     for key in keys:
         unsigned, relaxed = _around_body_hash(key.domain, key.selector, key.algorithm, signed_at, expires_at, names)
-        signed = hashed.copy()
+        signed = hashed.copy() if len(keys) > 1 else hashed
         signed.update(body_hash.join(relaxed))
         made = SignatureDraft(body_hash.join(unsigned), b"")
         fields.append(made.signed(key.sign(signed.digest())) + b"\r\n")
