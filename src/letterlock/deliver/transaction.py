@@ -121,6 +121,7 @@ class _Sending:
         self.done = Transacted()
         self._eight_bit = not body.isascii()
         self._utf8_header = envelope.smtputf8 and has_utf8_header(body)
+        self._beyond_ascii = False  # whether anything can need SMTPUTF8: looked at once for all transactions
         try:
             self._ready: _Ready | None = wire_content(body) if isinstance(body, bytes) else body
         except BareLineEnd:
@@ -131,6 +132,7 @@ class _Sending:
         if self._ready is None:
             self._refuse_bare_line_ends(recipients)
             return
+        self._beyond_ascii = self._utf8_header or self._has_addresses_beyond_ascii(recipients)
         self.done.unable |= self._impossible(recipients)
         waiting = [one for one in recipients if one not in self.done.unable]
         while waiting:
@@ -160,8 +162,11 @@ class _Sending:
 
     def _needs_smtputf8(self, recipients: Sequence[Mailbox]) -> bool:
         """Whether these can have the message only with SMTPUTF8 (RFC 6531 section 3.2)."""
+        return self._beyond_ascii and (self._utf8_header or self._has_addresses_beyond_ascii(recipients))
+
+    def _has_addresses_beyond_ascii(self, recipients: Sequence[Mailbox]) -> bool:
         reverse_path = self._envelope.reverse_path
-        if self._utf8_header or (reverse_path is not None and reverse_path.needs_smtputf8):
+        if reverse_path is not None and reverse_path.needs_smtputf8:
             return True
         return any(recipient.needs_smtputf8 for recipient in recipients)
 
