@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from letterlock.cli import status
 from letterlock.cli.check.text import memory_words
 from letterlock.cli.memory_verbs import memory
 from letterlock.config import load
@@ -112,3 +113,12 @@ def test_check_names_memory_among_what_applies() -> None:
     assert memory_words(replace(evidence, memory=remembered(days=2))) == "hold: not established yet"
     assert memory_words(replace(evidence, memory=MemoryUnreadable("x"))) == "hold: could not find out: x"
     assert memory_words(replace(evidence, memory=remembered(), memory_mode=MemoryMode.OFF)) == ""
+
+
+def test_status_says_what_mail_waits_for_and_since_when() -> None:
+    alarm = {"domain": "example.org", "host": "mx.evil.example", "what": "mx-host", "since": NOW, "held": True}
+    observed = {**alarm, "held": False}
+    [line] = status._of_memory({"trouble": None, "alarms": [alarm, observed]})
+    since = "2027-01-15 08:00 UTC"
+    assert line.startswith(f"mail to example.org waits, for mx-host at mx.evil.example has changed since {since}: ")
+    assert line.endswith("letterlock memory show example.org")
