@@ -48,3 +48,33 @@ def test_each_decision_is_dated_with_a_status_and_in_the_list() -> None:
         status = re.sub(r"\[(\d+)\]\(.*?\)", r"\1", found[2])
         link = f"[{title.partition('. ')[2]}]({page.name})"
         assert listed.get(link) == [found[1], status]
+
+
+def changelog_faults(text: str) -> list[str]:
+    """What merges do to a changelog: lines twice, lines outside of a section, sections in a wrong order."""
+    faults = []
+    for version in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        name, _, body = version.partition("\n")
+        before, *sections = re.split(r"^### ", body, flags=re.MULTILINE)
+        titles = [each.partition("\n")[0] for each in sections]
+        faults += [f"{name}: a line outside of a section"] if "\n- " in f"\n{before}" else []
+        faults += [] if titles == [each for each in SECTIONS if each in titles] else [f"{name}: {titles}"]
+        entries = [" ".join(each.split()) for each in re.split(r"^(?=- |### )", body, flags=re.MULTILINE)]
+        faults += sorted(
+            {f"{name}: {each} (twice)" for each in entries if each[:2] == "- " and entries.count(each) > 1}
+        )
+    return faults
+
+
+SECTIONS = ("Added", "Changed", "Fixed", "Security")
+
+
+def test_the_changelog_is_in_order() -> None:
+    assert changelog_faults((DOCS.parent / "CHANGELOG.md").read_text()) == []
+
+
+def test_what_is_wrong_in_a_changelog_is_seen() -> None:
+    assert changelog_faults("## 1\n\n### Added\n\n- a\n  b\n\n### Fixed\n\n- c\n") == []
+    assert changelog_faults("## 1\n- c\n\n### Added\n\n- a\n") == ["1: a line outside of a section"]
+    assert changelog_faults("## 1\n\n### Added\n\n- a\n  b\n- a b\n") == ["1: - a b (twice)"]
+    assert changelog_faults("## 1\n\n### Fixed\n\n- a\n\n### Added\n\n- b\n") == ["1: ['Fixed', 'Added']"]
