@@ -136,6 +136,8 @@ def test_users_are_added_changed_listed_and_removed(tmp_path: Path) -> None:
         return ran.exit_code, ran.output
 
     assert run("list") == (0, "")
+    behind = CliRunner().invoke(command, ["list", "--config", str(config)])
+    assert (behind.exit_code, behind.output) == (0, ""), "the option may stand behind the verb, as elsewhere"
     assert run("add", ANN, stdin="secret\n") == (0, f"added {ANN}\n")
     assert run("add", ANN, stdin="secret\n")[0] == 1
     assert run("add", "bob", stdin="secret\n")[0] == 1, "bob is no address"

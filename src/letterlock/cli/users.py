@@ -38,6 +38,9 @@ def add(before: Path | None, config_path: Path | None, name: str, sends_as: tupl
     content = _content(path)
     if name in content.users:
         raise click.ClickException(f"{name} exists; `letterlock users passwd {name}` changes the password")
+    if "@" not in name and not sends_as:
+        hint = f"write the whole address, or name one: letterlock users add {name} --sends-as ADDRESS"
+        raise click.ClickException(f"{name} is no address to send as\n  hint: {hint}")
     _store(options, path, content, name, sends_as or (name,))
     click.echo(f"added {name}")
 
