@@ -35,10 +35,9 @@ from letterlock.queue.tasks import Attempt, DeliveryTask
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.statistics.statistics_collector import StatisticsCollector
 
+WARM_BLOCKS = 16  # not counted
 BLOCK = 250  # messages: some 75 ms, so that what else the machine does is the same for neighbours
 LEFT_OUT = {"no counters": "metrics", "no log": "logs", "no statistics": "statistics", "no memory": "memory"}
-STATES = tuple(state for left_out in LEFT_OUT for state in ("all", left_out))
-"""Of the blocks, in turn: each without something is between two with everything, so that a drift cancels out."""
 KINDS: tuple[tuple[type[Watcher], str], ...] = (
     (Counting, "no counters"),
     (ReceiptLog, "no log"),
@@ -47,6 +46,7 @@ KINDS: tuple[tuple[type[Watcher], str], ...] = (
     (MemoryKeeper, "no memory"),
 )
 CONFIDENT = 1.96  # standard errors: 95 %
+ONLY = "LETTERLOCK_BENCH_ONLY"  # the environment variable with the one kind to leave out, if only one is measured
 RESULT = "LETTERLOCK_BENCH_OBSERVING"  # the environment variable with the file of the result
 
 
@@ -67,7 +67,8 @@ class Blocks:
 
     def __init__(self) -> None:
         self.found: list[tuple[str, float]] = []
-        self.state = STATES[0]
+        self._states = states(os.environ.get(ONLY, ""))
+        self.state = self._states[0]
         self._count = 0
         self._began = 0.0
 
@@ -77,7 +78,7 @@ class Blocks:
             flush_log()  # so that each block pays for its own lines, and not for those of the last one
             if self._count:
                 self.found.append((self.state, (time.process_time() - self._began) / BLOCK))
-            self.state = STATES[self._count // BLOCK % len(STATES)]
+            self.state = self._states[self._count // BLOCK % len(self._states)]
             self._began = time.process_time()
         self._count += 1
 
@@ -125,13 +126,19 @@ def serve(arguments: list[str]) -> None:
     letterlock(arguments)
 
 
+def states(only: str) -> tuple[str, ...]:
+    """Of the blocks, in turn: each without something is between two with everything, so that a drift cancels out."""
+    return tuple(state for left_out in ([only] if only else LEFT_OUT) for state in ("all", left_out))
+
+
 def compare(blocks: list[tuple[str, float]]) -> str:
     """What each costs: every block without it, compared with the blocks before and after, which have everything."""
-    blocks = blocks[2 * len(STATES) :]  # warm by then
+    blocks = blocks[WARM_BLOCKS:]
     whole = statistics.median(each for state, each in blocks if state == "all")
-    count = len(blocks) // len(STATES)
+    left_out = {state: what for state, what in LEFT_OUT.items() if any(state == each for each, _ in blocks)}
+    count = len(blocks) // (2 * len(left_out))
     lines = [f"{count} blocks without each kind, {whole * 1e6:.0f} us of CPU per message with all observers"]
-    for state, what in LEFT_OUT.items():
+    for state, what in left_out.items():
         without = [at for at, (each, _) in enumerate(blocks[1:-1], 1) if each == state]
         costs = [(blocks[at - 1][1] + blocks[at + 1][1]) / 2 - blocks[at][1] for at in without]
         low, middle, high = statistics.quantiles(costs, n=4)
@@ -149,7 +156,12 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=30_000)
-    messages = parser.parse_args().messages
+    parser.add_argument(
+        "--only", choices=LEFT_OUT.values(), help="measure one kind, in more blocks: a narrower interval"
+    )
+    given = parser.parse_args()
+    messages = given.messages
+    os.environ[ONLY] = next((state for state, what in LEFT_OUT.items() if what == given.only), "")
     if (room := os.environ.get(INSIDE)) is None:
         sys.exit(run_inside(sys.argv[1:], Path("/var/tmp"), "bench.observing"))  # noqa: S108  # a real disk
     result = os.environ[RESULT] = f"{room}/blocks"
