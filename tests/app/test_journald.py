@@ -1,16 +1,22 @@
 """The log in the journal: fields instead of prefixes, so that journalctl shows one host and one program per line."""
 
+import asyncio
 import logging
 import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from letterlock.app.journald import JournalHandler, leads_to_journal, open_journal
-from letterlock.events import LogEvent
+from letterlock.events import LogEvent, MessageLines
+from letterlock.mail.addresses import Mailbox
+from letterlock.mail.envelope import Envelope
+from letterlock.queue.observing import Arrival
+from letterlock.receive.receipt_log import ReceiptLog
 
 
 class Kept(logging.Handler):
@@ -103,6 +109,87 @@ def test_what_the_journal_does_not_take_is_not_lost(journal: Journal) -> None:
     handler.handle(record("letterlock.receive", "later"))
     handler.close()
     assert [each.getMessage()[:5] for each in otherwise.records] == ["xxxxx", "later"]
+
+
+@pytest.fixture(name="alone")
+def alone_fixture(journal: Journal) -> Iterator[tuple[JournalHandler, Kept]]:
+    """The server's handler, as the only one of all rooms."""
+    rooms = logging.getLogger("letterlock")
+    before = rooms.handlers, rooms.propagate, rooms.level
+    handler, otherwise = handler_to(journal)
+    rooms.handlers, rooms.propagate = [handler], False
+    rooms.setLevel(logging.INFO)
+    yield handler, otherwise
+    rooms.handlers, rooms.propagate = before[0], before[1]
+    rooms.setLevel(before[2])
+    handler.close()
+
+
+ANN = Mailbox("ann", "example.org")
+ENVELOPE = Envelope(id="4F2A1", reverse_path=ANN, recipients=(ANN,), size=7, accepted_at=0.0, expires_at=1.0)
+
+
+def received(message_id: str = "<1@example.org>") -> None:
+    arrival = Arrival(client="unknown[192.0.2.1]", protocol="ESMTP", message_id=message_id)
+    logging.getLogger("letterlock").handlers = logging.getLogger("letterlock").handlers[:1]  # without pytest's
+    ReceiptLog().received(ENVELOPE, arrival)
+
+
+async def test_the_lines_of_a_message_are_entries_like_others_and_stand_before_what_is_logged_later(
+    journal: Journal, alone: tuple[JournalHandler, Kept]
+) -> None:
+    received("<1@example.org>\nPRIORITY=0\x1f")
+    logging.getLogger("letterlock.store").info("later")
+    entries = [journal.entry() for _ in range(4)]
+    assert entries[0] == {
+        "PRIORITY": "6",
+        "SYSLOG_IDENTIFIER": "postfix/smtpd",
+        "SYSLOG_PID": str(os.getpid()),
+        "SYSLOG_FACILITY": "2",
+        "MESSAGE": "4F2A1: client=unknown[192.0.2.1]",
+    }
+    assert [entry["SYSLOG_IDENTIFIER"] for entry in entries[1:]] == ["postfix/cleanup", "postfix/qmgr", "letterlock"]
+    assert entries[1]["MESSAGE"] == r"4F2A1: message-id=<1@example.org>\nPRIORITY=0\x1f"
+    assert entries[3]["MESSAGE"] == "later"
+    assert alone[1].records == []
+
+
+async def test_the_lines_of_a_message_are_sent_in_the_next_turn(
+    journal: Journal, alone: tuple[JournalHandler, Kept]
+) -> None:
+    received()
+    with pytest.raises(BlockingIOError):
+        journal.entry()
+    await asyncio.sleep(0)
+    assert journal.entry()["MESSAGE"] == "4F2A1: client=unknown[192.0.2.1]"
+    assert alone[0].waiting == []
+
+
+def test_lines_of_a_message_that_the_journal_does_not_take_are_not_lost(
+    journal: Journal, alone: tuple[JournalHandler, Kept]
+) -> None:
+    count = 0
+    while not alone[1].records:
+        received()
+        count += 1
+        assert count < 10_000
+    taken = 0
+    with suppress(BlockingIOError):  # it has no more
+        while journal.entry():
+            taken += 1
+    assert taken + len(alone[1].records) == 3 * count
+    assert [record.name.rpartition(".")[2] for record in alone[1].records][-1] == "qmgr"
+
+
+def test_a_bug_in_making_lines_loses_them_alone(journal: Journal, alone: tuple[JournalHandler, Kept]) -> None:
+    def broken(*_: object) -> str:
+        raise ZeroDivisionError
+
+    handler, _ = alone
+    handler.waiting.append((0.0, MessageLines(lambda *_: (), broken), None, None))
+    handler.flush()
+    entry = journal.entry()
+    assert (entry["PRIORITY"], entry["MESSAGE"].partition("\n")[0]) == ("3", "error: a bug, in making a line")
 
 
 def test_the_journal_is_where_systemd_says(tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ Lines on stderr would stand under the name of the unit, with a second prefix of 
 take them for mail.
 """
 
+import asyncio
 import logging
 import os
 import socket
 import struct
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 
 from letterlock.app.log_text import program_of, words_of
+from letterlock.events import LineHandler, LogEvent, Waiting
 
 JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 _MAIL = b"SYSLOG_FACILITY=2\n"  # LOG_MAIL (RFC 5424 section 6.2.1): rsyslog writes it to mail.log
@@ -40,11 +44,15 @@ def open_journal(path: Path = JOURNAL_SOCKET) -> socket.socket | None:
     return journal
 
 
-class JournalHandler(logging.Handler):
-    """Sends each record as one datagram; what the journal does not take at once goes to `otherwise`, on stderr."""
+class JournalHandler(LineHandler):
+    """Sends each record as one datagram; what the journal does not take at once goes to `otherwise`, on stderr.
+
+    What is logged of each message is sent when the event loop comes to it next, and before any later record.
+    """
 
     def __init__(self, journal: socket.socket, otherwise: logging.Handler) -> None:
         super().__init__()
+        self.waiting = []
         self._journal = journal
         self._otherwise = otherwise
 
@@ -55,10 +63,42 @@ class JournalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record. A journal that is full or gone ends nothing."""
+        if self.waiting:
+            self.flush()
         try:
             self._journal.send(datagram(record))
         except OSError:
             self._otherwise.handle(record)
+
+    def write_soon(self) -> None:
+        """Send what waits in the next turn of the event loop; at once where none is running."""
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is waiting."""
+        with self.lock or nullcontext():
+            while waiting := self.waiting[:]:  # again for what another thread added meanwhile: it counts on this flush
+                del self.waiting[: len(waiting)]
+                for each in waiting:
+                    self._send_lines(each)
+
+    def _send_lines(self, waiting: Waiting) -> None:
+        if isinstance(waiting, str):  # nobody puts lines here: records are sent at once
+            return
+        _, make, first, second = waiting
+        sent = 0
+        try:
+            for entry in make.text(_heads(os.getpid()), first, second)[1:].split(_NEXT_ENTRY):
+                self._journal.send(f"{entry}\n".encode())
+                sent += 1
+        except OSError:
+            for logger, event in list(make.events(first, second))[sent:]:
+                self._otherwise.handle(_record(logger, logging.INFO, event))
+        except Exception as bug:  # noqa: BLE001  # as for every observer: the event is lost, and nothing else
+            self.emit(_record(__name__, logging.ERROR, "a bug, in making a line", bug))
 
     def close(self) -> None:
         """Close the socket."""
@@ -66,9 +106,37 @@ class JournalHandler(logging.Handler):
         super().close()
 
 
+_ENTRY = "\x1f"  # before each entry of a text; no line has it, for what is not printable is escaped
+_NEXT_ENTRY = "\n" + _ENTRY
+
+
+class Heads(dict[str, str]):
+    """The fields of a line at level INFO up to the words of its message, by its logger, made when asked for."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__()
+        self._process = process
+
+    def __missing__(self, logger: str) -> str:
+        fields = _head(logging.INFO, program_of(logger), self._process) + _MAIL.decode()
+        head = self[logger] = f"{_ENTRY}{fields}MESSAGE="
+        return head
+
+
+_heads = lru_cache(maxsize=2)(Heads)  # of this process; of its parent, too, after a fork
+
+
+def _record(logger: str, level: int, message: str | LogEvent, bug: Exception | None = None) -> logging.LogRecord:
+    about = None if bug is None else (type(bug), bug, bug.__traceback__)
+    return logging.getLogRecordFactory()(logger, level, "", 0, message, (), about)
+
+
+def _head(level: int, program: str, process: int | None) -> str:
+    return f"PRIORITY={_PRIORITIES.get(level, 6)}\nSYSLOG_IDENTIFIER={program}\nSYSLOG_PID={process}\n"
+
+
 def datagram(record: logging.LogRecord) -> bytes:
     """A record in the journal's native protocol. The message has its length: a traceback has several lines."""
     message = words_of(record).encode()
-    priority = _PRIORITIES.get(record.levelno, 6)
-    head = f"PRIORITY={priority}\nSYSLOG_IDENTIFIER={program_of(record.name)}\nSYSLOG_PID={record.process}\n"
+    head = _head(record.levelno, program_of(record.name), record.process)
     return b"".join((head.encode(), _MAIL, b"MESSAGE\n", struct.pack("<Q", len(message)), message, b"\n"))
