@@ -86,7 +86,11 @@ def test_flow_protection_and_certificates_are_shown(path: Path, monkeypatch: pyt
         {"path": "/etc/b.pem", "not_after": state["at"] - 9},
     ]
     monkeypatch.setattr(FakeQueues, "state", state)
-    out = run(path).output
+    done = run(path)
+    assert done.exit_code == 1
+    out = done.output
+    assert "! the certificate in /etc/a.pem expires in 9 days: renew it" in out
+    assert "! the certificate in /etc/b.pem has expired; senders that verify it hold their mail back" in out
     assert "in 3,204   out 3,197   deferred 7   failed 0   in the last 1h   last delivery 5s ago" in out
     assert "authenticated 41 %   encrypted 58 %   clear 1 %   of 100 in the last 1d" in out
     assert "90 % of 100 lookups   failed 2, of which bogus 2" in out

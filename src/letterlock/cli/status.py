@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from letterlock.config import Options
 from letterlock.config.dangers import dangers
 from letterlock.deliver.log import safe
 from letterlock.memory.suggestion import moment
+from letterlock.net.tls import EXPIRY_WARNING_SECONDS
 from letterlock.queue.orders import RecipientState, Tally, TallyBy, Wanted
 
 EXIT_NOT_RUNNING = 3  # as `systemctl status` has it (LSB)
@@ -146,11 +147,22 @@ def _of_the_server(state: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"no sign of life from worker {', '.join(dead)}: the log says why"
     if state["reload_failed"]:
         yield "the configuration has mistakes, and the server goes on with the former one: letterlock config check"
+    yield from _of_certificates(state["certificates"], state["at"])
     yield from _of_memory(state.get("memory"))
     upstreams = state["upstreams"]
     if upstreams and not any(each["state"] == "fit" for each in upstreams):
         names = ", ".join(f"{each['name']} {each['state']}" for each in upstreams)
         yield f"no upstream resolver is fit for validation ({names}): letterlock config check says why"
+
+
+def _of_certificates(certificates: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
+    """As the server warns of them in its log; the command itself reads no keys, and so no certificates."""
+    for each in certificates:
+        path, left = safe(each["path"]), each["not_after"] - now
+        if left <= 0:
+            yield f"the certificate in {path} has expired; senders that verify it hold their mail back"
+        elif left < EXPIRY_WARNING_SECONDS:
+            yield f"the certificate in {path} expires in {left / 86400:.0f} days: renew it"
 
 
 def _of_memory(memory: Mapping[str, Any] | None) -> Iterator[str]:

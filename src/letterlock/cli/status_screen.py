@@ -112,7 +112,7 @@ def _memory(state: _State, now: float) -> Iterator[str]:
         return
     alarms = memory["alarms"]
     gone = f"   something is gone at {len({each['domain'] for each in alarms})}" if alarms else ""
-    yield f"  Memory     {memory['mode']}   {memory['domains']:,.0f} domains{gone}"
+    yield f"  Memory     {memory['mode']}   {memory['domains']:,.0f} domain{'s' * (memory['domains'] != 1)}{gone}"
     for each in alarms[:ROWS]:
         at = f" at {safe(each['host'])}" if each["host"] else ""
         waits = "   mail waits" if each["held"] else ""

@@ -70,7 +70,7 @@ class Adopter:
                     log.error("%s cannot be taken over, and its mail waits there: %s", source, error)  # noqa: TRY400  # no bug
                 continue
             count += taken
-            log.info("%d messages taken over from %s", taken, source)
+            log.info("%d message%s taken over from %s", taken, "s" * (taken != 1), source)
         self._problems = problems
         return count
 
