@@ -1,4 +1,4 @@
-"""What the log costs per message: python -m bench.logging_cost [--json] [--rounds N]
+"""What the log costs per message: python -m bench.logging_cost [--json | --journal] [--rounds N]
 
 The observers that write the log are shown messages and attempts as the relay shows them, and what they gather is
 written in blocks, as after each wait of the handler. Printed are the calls of functions per message, Python's and C's,
@@ -10,18 +10,22 @@ import argparse
 import asyncio
 import logging
 import os
+import socket
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from letterlock.app.journald import JournalHandler
 from letterlock.app.log_text import JsonFormatter, PostfixFormatter
 from letterlock.app.logs import GatheringHandler
 from letterlock.deliver.log import DeliveryLog
+from letterlock.events import LineHandler
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
@@ -89,6 +93,26 @@ def log_to(stream: TextIO, *, as_json: bool) -> GatheringHandler:
     return handler
 
 
+def log_to_journal(path: Path) -> JournalHandler:
+    """The same, to what stands for systemd's journal: a process that reads datagrams and keeps none."""
+    reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    reader.bind(os.fspath(path))
+    parent = os.getpid()
+    if os.fork() == 0:
+        reader.settimeout(1.0)
+        while os.getppid() == parent:
+            with suppress(TimeoutError):
+                reader.recv(1 << 16)
+        os._exit(0)
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    journal.connect(os.fspath(path))
+    handler = JournalHandler(journal, logging.NullHandler())
+    rooms = logging.getLogger("letterlock")
+    rooms.handlers, rooms.propagate = [handler], False
+    rooms.setLevel(logging.INFO)
+    return handler
+
+
 def show(observers: Observers, messages: list[Message]) -> None:
     """Show messages as the relay does."""
     for envelope, arrival, task, attempt in messages:
@@ -103,7 +127,7 @@ def microseconds(work: Callable[[], object]) -> float:
     return (time.process_time() - began) / BLOCK * 1e6
 
 
-async def measure(handler: GatheringHandler, rounds: int) -> None:
+async def measure(handler: LineHandler, rounds: int) -> None:
     """Measure and print."""
     observers = Observers((ReceiptLog(), DeliveryLog()))
     nobody = Observers(())
@@ -131,9 +155,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--journal", action="store_true", help="as systemd's journal takes them")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory, Path(os.fspath(directory), "log").open("w") as stream:
-        asyncio.run(measure(log_to(stream, as_json=given.json), given.rounds))
+    with tempfile.TemporaryDirectory() as directory, Path(directory, "log").open("w") as stream:
+        to_journal = given.journal
+        handler = log_to_journal(Path(directory, "socket")) if to_journal else log_to(stream, as_json=given.json)
+        asyncio.run(measure(handler, given.rounds))
 
 
 if __name__ == "__main__":
