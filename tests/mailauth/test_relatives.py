@@ -8,7 +8,14 @@ import pytest
 from letterlock.mailauth.dkim.canonical import Form, canonical_field
 from letterlock.mailauth.dkim.reasons import DkimResult
 from letterlock.mailauth.message import split
-from letterlock.mailauth.results import InvalidResults, UnsupportedVersion, parse
+from letterlock.mailauth.results import (
+    AuthenticationResults,
+    InvalidResults,
+    MethodResult,
+    UnsupportedVersion,
+    parse,
+    render,
+)
 from letterlock.mailauth.spf.evaluate import evaluate
 from letterlock.mailauth.spf.request import mail_from_request
 from tests.mailauth.answers import txt
@@ -203,6 +210,33 @@ def test_rfc8601_2_2_values(value: str, wanted: tuple[str, list[tuple[str, str]]
         return
     found = parse(value)
     assert (found.authserv_id, [(each.method, each.result) for each in found.results]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("ann@example.org", "ann@example.org"),
+        ("@example.org", "@example.org"),
+        ("a.b+c=d@sub.example.org", "a.b+c=d@sub.example.org"),
+        ("ann@localhost", "ann@localhost"),
+        ("postmaster@a..b", '"postmaster@a..b"'),
+        ("postmaster@a.", '"postmaster@a."'),
+        ("postmaster@.a", '"postmaster@.a"'),
+        ("postmaster@", '"postmaster@"'),
+        ("@", '"@"'),
+        ("a@b@c.test", '"a@b@c.test"'),
+        ("a..b@c.test", '"a..b@c.test"'),
+        ("a b@c.test", '"a b@c.test"'),
+        ('a"b\\@c.test', '"a\\"b\\\\@c.test"'),
+        ("ann@[192.0.2.7]", '"ann@[192.0.2.7]"'),
+    ],
+)
+def test_rfc8601_2_2_what_is_no_address_by_the_grammar_is_quoted(value: str, written: str) -> None:
+    result = MethodResult(method="spf", result="pass", properties=(("smtp.mailfrom", value),))
+    field = render(AuthenticationResults(authserv_id="mx.test", results=(result,))).decode()
+    assert field.endswith(f"smtp.mailfrom={written}")
+    [found] = parse(field.partition(":")[2]).results
+    assert found.properties == (("smtp.mailfrom", value),)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ _VALUE = re.compile(
 )  # wider than the grammar: / and = are seen in header.b
 _WHITE = re.compile(r"(?:\s++|\((?:[^()\\]|\\.)*+\))*+", re.DOTALL)  # and comments without others inside
 _BEHIND_AT = re.compile(r"[^.@]+(?:\.[^.@]+)*")  # a domain; the grammar has two labels at least, but localhost is seen
-_ADDRESS = re.compile(r"(?:[!#$%&'*+\-/.0-9=?A-Z^_`a-z{|}~]+)?@[A-Za-z0-9._-]+")
+_ATEXT = r"[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~]+"
+_ADDRESS = re.compile(rf"(?:{_ATEXT}(?:\.{_ATEXT})*)?@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")  # written without quotes
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _UNSAFE = re.compile(r"[^ -~]")
 _UNSAFE_IN_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
