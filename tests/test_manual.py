@@ -65,6 +65,19 @@ def test_bash_completes_the_verbs_of_a_group() -> None:
     assert sorted(done.stdout.split()) == ["release", "remove", "retry"]
 
 
+def test_zsh_finds_the_file_and_completes_the_verbs_of_a_group() -> None:
+    """compinit maps the command to the file; what its function would offer is printed instead of shown."""
+    script = f"""
+        fpath=({PACKAGING}/completions/zsh $fpath); autoload -Uz compinit; compinit -D -u
+        _describe() {{ print -rl -- "${{(@P)3}}" }}
+        compadd() {{ print -rl -- "$@" }}
+        words=(letterlock queue re); CURRENT=3; $_comps[letterlock]
+    """
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run([find("zsh"), "-fc", script], env=environment, capture_output=True, text=True, check=True)
+    assert sorted(line.split(":")[0] for line in done.stdout.splitlines()) == ["release", "remove", "retry"]
+
+
 def test_fish_completes_the_verbs_of_a_group() -> None:
     file = PACKAGING / "completions/fish/letterlock.fish"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
