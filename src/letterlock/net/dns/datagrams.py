@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from letterlock.net.dns.upstream import Upstream
 from letterlock.net.socket_address import socket_address
@@ -15,24 +16,70 @@ class Harassed(OSError):
     """So many datagrams came that do not answer the query that somebody may be guessing."""
 
 
-async def ask_over_udp(
-    upstream: Upstream, query: bytes, fits: Callable[[bytes], bool], stray: Callable[[], None]
-) -> bytes:
-    """Send a query from a port of its own, wait for the reply that fits; `stray` is called for each other one.
+class Datagrams:
+    """A query that was sent from a port of its own. `reply` is the one that fits; `stray` is called for each other.
 
-    There is no timeout here. Raises OSError; Harassed after MAX_STRAYS strays: then use TCP.
+    No task and no timeout: who began it waits, and closes it. `reply` may fail with OSError; Harassed after MAX_STRAYS
+    strays: then use TCP.
     """
-    loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in upstream.address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as asking:
-        asking.setblocking(False)
+
+    def __init__(
+        self, upstream: Upstream, query: bytes, fits: Callable[[bytes], bool], stray: Callable[[], None]
+    ) -> None:
+        self.query = query
+        self._loop = asyncio.get_running_loop()
+        self.begun = self._loop.time()  # seconds of the event loop's clock
+        self.reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._upstream = upstream
+        self._fits = fits
+        self._stray = stray
+        self._strays = 0
+        self._socket: socket.socket | None = None
+        try:
+            self._send(query)
+        except OSError as error:
+            self.reply.set_exception(error)
+            self._close_socket()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._close_socket()
+        if not self.reply.cancel() and not self.reply.cancelled():
+            self.reply.exception()  # it counts as seen, whether anybody looked or not
+
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, query: bytes) -> None:
+        """Raises OSError."""
+        family = socket.AF_INET6 if ":" in self._upstream.address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
         # the kernel chooses the port, and drops what others send
-        asking.connect(socket_address(upstream.address, upstream.port))
-        await loop.sock_sendall(asking, query)
-        for _ in range(MAX_STRAYS):
-            reply = await loop.sock_recv(asking, MAX_DATAGRAM_OCTETS)
-            if fits(reply):
-                return reply
-            stray()
-            await asyncio.sleep(0)  # a flood is read without waiting: others want the loop, too
-    raise Harassed(f"{upstream} sent {MAX_STRAYS} datagrams that do not answer the query")
+        self._socket.connect(socket_address(self._upstream.address, self._upstream.port))
+        with suppress(BlockingIOError):  # no room in the kernel: lost like one that the network loses, and sent again
+            self._socket.send(query)
+        self._loop.add_reader(self._socket, self._read)
+
+    def _read(self) -> None:
+        """Read one datagram: a flood is read without waiting, and others want the loop, too."""
+        if self._socket is None or self.reply.done():
+            return
+        try:
+            reply = self._socket.recv(MAX_DATAGRAM_OCTETS)
+        except BlockingIOError:
+            return  # its checksum was wrong
+        except OSError as error:
+            self.reply.set_exception(error)
+            return
+        if self._fits(reply):
+            self.reply.set_result(reply)
+            return
+        self._stray()
+        self._strays += 1
+        if self._strays == MAX_STRAYS:
+            text = f"{self._upstream} sent {MAX_STRAYS} datagrams that do not answer the query"
+            self.reply.set_exception(Harassed(text))

@@ -1,6 +1,7 @@
 """The transport of a resolver: several upstreams, the best first, until one deadline."""
 
 import asyncio
+import itertools
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import dns.name
 
 from letterlock.net.dns.connections import Connections
-from letterlock.net.dns.datagrams import Harassed, ask_over_udp
+from letterlock.net.dns.datagrams import Datagrams, Harassed
 from letterlock.net.dns.examination import UpstreamReport, examine
 from letterlock.net.dns.message_header import MAX_MESSAGE_OCTETS, answers, mix_case, poor, refuses, restored
 from letterlock.net.dns.upstream import MAX_UPSTREAMS, Upstream
@@ -23,6 +24,10 @@ FIRST_TRY_SECONDS = 1.5  # chosen: nearly every upstream answers within it; it d
 ROUNDS = 3  # chosen: 1.5, 3 and 6 seconds, so that a lost packet or two do no harm
 _ROOT_SERVERS = bytes.fromhex("0100 0001 0000 0000 0000 00 0002 0001")  # RD; . IN NS, which every resolver knows
 MAX_QUERIES = 1_300  # at once, so as many sockets: all that a Resolver sends, and some to find out about upstreams
+
+
+LEAST_SECONDS = 3 * FIRST_TRY_SECONDS  # with less time, a first try alone would be too much of it
+_Turns = Iterator[tuple[UpstreamStats, float]]
 
 
 @dataclass(slots=True)
@@ -91,12 +96,43 @@ class UpstreamTransport:
         if len(wire) > MAX_MESSAGE_OCTETS:
             raise ValueError("the query is too long")
         work, loop = self._here(), asyncio.get_running_loop()
-        begun, names = loop.time(), ", ".join(map(str, self.upstreams))
-        # when the second try has had its time, or a third of all
-        looking = loop.call_later(min(2 * FIRST_TRY_SECONDS, self._timeout_seconds / 3), self._look_for_life, begun)
+        begun, turns = loop.time(), self._turns()
+        first = None
+        if not tcp and not work.room.locked() and self._timeout_seconds >= LEAST_SECONDS:
+            async with work.room:
+                first = await self._ask_first(wire, turns)
+        if isinstance(first, bytes):
+            return first
+        return await self._ask_on(wire, tcp, turns, begun, first)
+
+    async def _ask_first(self, wire: bytes, turns: "_Turns") -> "bytes | _First":
+        """A good reply of the best upstream over UDP, as most queries get it: without a task. Else what came of it."""
+        standing, wait = next(turns)
+        if standing.upstream.tls is not None:
+            return _First(standing, None)
+        under_way = self._send(standing, wire)
         try:
-            async with asyncio.timeout(self._timeout_seconds), work.room:
-                return await self._ask(wire, tcp)
+            await asyncio.wait((under_way.reply,), timeout=wait)
+        except BaseException:
+            under_way.close()
+            raise
+        if not under_way.reply.done() or under_way.reply.exception() is not None or poor(under_way.reply.result()):
+            return _First(standing, under_way)
+        under_way.close()
+        reply = restored(under_way.reply.result(), wire)
+        self._note(standing, reply, under_way.begun)
+        return reply
+
+    async def _ask_on(self, wire: bytes, tcp: bool, turns: "_Turns", begun: float, first: "_First | None") -> bytes:
+        """Ask whoever may answer until the deadline. Raises TimeoutError, NoUpstream."""
+        work, loop = self._here(), asyncio.get_running_loop()
+        names, until = ", ".join(map(str, self.upstreams)), begun + self._timeout_seconds
+        # when the second try has had its time, or a third of all
+        alive = begun + min(2 * FIRST_TRY_SECONDS, self._timeout_seconds / 3)
+        looking = loop.call_at(alive, self._look_for_life, begun)
+        try:
+            async with asyncio.timeout_at(until), work.room:
+                return await self._ask(wire, tcp, turns, first)
         except TimeoutError:
             waited = f"within {self._timeout_seconds:g} s"
             if self._answered_at < begun:
@@ -108,6 +144,8 @@ class UpstreamTransport:
             raise NoUpstream(f"{names}: {os.strerror(error.errno)}" if error.errno else str(error)) from error
         finally:
             looking.cancel()
+            if first is not None and first.under_way is not None:
+                first.under_way.close()
 
     def _here(self) -> "_Work":
         """The state of this event loop; the rest of one that has ended is dropped."""
@@ -143,7 +181,7 @@ class UpstreamTransport:
         for connections in self._work.connections.values():
             await connections.aclose()
 
-    def _turns(self) -> Iterator[tuple[UpstreamStats, float]]:
+    def _turns(self) -> "_Turns":
         """Whom to ask, and how long to wait before the next one is asked, too."""
         now = asyncio.get_running_loop().time
         for number in range(ROUNDS):
@@ -153,14 +191,16 @@ class UpstreamTransport:
             for standing in order:
                 yield standing, FIRST_TRY_SECONDS * 2**number
 
-    async def _ask(self, wire: bytes, tcp: bool) -> bytes:
+    async def _ask(self, wire: bytes, tcp: bool, turns: "_Turns", first: "_First | None") -> bytes:
         trying: dict[asyncio.Task[bytes], UpstreamStats] = {}
         outcome: bytes | OSError = TimeoutError("no reply")
+        begun = [] if first is None else [(first.standing, first.seconds_left)]
         try:
-            for turn, (standing, wait) in enumerate(self._turns()):
+            for turn, (standing, wait) in enumerate(itertools.chain(begun, turns)):
                 if turn >= len(self._standings) and (isinstance(outcome, bytes) or not trying):
                     break  # everyone has answered, none well: asking again is the resolver's to decide
-                trying[asyncio.create_task(self._try(standing, wire, tcp))] = standing
+                under_way = first.under_way if first is not None and turn == 0 else None
+                trying[asyncio.create_task(self._try(standing, wire, tcp, under_way))] = standing
                 done, _ = await asyncio.wait(trying, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     standing.failed(asyncio.get_running_loop().time())
@@ -179,34 +219,65 @@ class UpstreamTransport:
             raise outcome
         return outcome
 
-    async def _try(self, standing: UpstreamStats, wire: bytes, tcp: bool) -> bytes:
-        """One query to one upstream; how it went is written down."""
+    async def _try(self, standing: UpstreamStats, wire: bytes, tcp: bool, under_way: Datagrams | None = None) -> bytes:
+        """One query to one upstream, which may be under way; how it went is written down."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = loop.time() if under_way is None else under_way.begun
         try:
-            reply = await self._exchange(standing, wire, tcp)
+            reply = await self._exchange(standing, wire, tcp, under_way)
         except OSError:
             standing.failed(loop.time())
             raise
-        if refuses(reply):
-            standing.failed(loop.time())
-        elif not poor(reply):
-            standing.answered(loop.time() - begun)
-        if not refuses(reply):
-            self._answered_at = loop.time()
+        self._note(standing, reply, begun)
         return reply
 
-    async def _exchange(self, standing: UpstreamStats, wire: bytes, tcp: bool) -> bytes:
-        upstream = standing.upstream
+    def _note(self, standing: UpstreamStats, reply: bytes, begun: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if refuses(reply):
+            standing.failed(now)
+        elif not poor(reply):
+            standing.answered(now - begun)
+        if not refuses(reply):
+            self._answered_at = now
+
+    def _send(self, standing: UpstreamStats, wire: bytes) -> Datagrams:
+        """Send a query over UDP."""
         query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
         fits = partial(answers, query=query, exact_case=self._mixed_case)
-        if not tcp and upstream.tls is None:
+        return Datagrams(standing.upstream, query, fits, standing.stray)
+
+    async def _exchange(
+        self, standing: UpstreamStats, wire: bytes, tcp: bool, under_way: Datagrams | None = None
+    ) -> bytes:
+        upstream = standing.upstream
+        if tcp or upstream.tls is not None:
+            query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
+        else:
+            asking = under_way or self._send(standing, wire)
+            query = asking.query
             try:
-                return restored(await ask_over_udp(upstream, query, fits, standing.stray), wire)
+                return restored(await asking.reply, wire)
             except Harassed:
                 pass  # over TCP a forger cannot guess
+            finally:
+                asking.close()
         reply = await self._here().connections[upstream].ask(query)
         return restored(reply, wire)
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """What came of the first try: nothing yet, or nothing good. No `under_way`: nobody was asked."""
+
+    standing: UpstreamStats
+    under_way: Datagrams | None
+
+    @property
+    def seconds_left(self) -> float:
+        """How long to wait for it before the next one is asked, too."""
+        if self.under_way is None or self.under_way.reply.done():
+            return FIRST_TRY_SECONDS
+        return 0.0
 
 
 def _harvest(
