@@ -124,7 +124,7 @@ class UpstreamTransport:
         return reply
 
     async def _ask_on(self, wire: bytes, tcp: bool, turns: "_Turns", begun: float, first: "_First | None") -> bytes:
-        """Ask whoever may answer until the deadline. Raises TimeoutError, NoUpstream."""
+        """Ask one upstream after the other until the deadline. Raises TimeoutError, NoUpstream."""
         work, loop = self._here(), asyncio.get_running_loop()
         names, until = ", ".join(map(str, self.upstreams)), begun + self._timeout_seconds
         # when the second try has had its time, or a third of all
