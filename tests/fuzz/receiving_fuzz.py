@@ -172,10 +172,15 @@ def _require_sound_field(fields: bytes, authserv_id: str) -> None:
 
 def _require_nothing_forged(before: bytes, after: bytes, own: set[str]) -> None:
     """By a second reading of the fields: without comments, quotes, blanks and case."""
-    assert after.partition(b"\r\n\r\n")[2] == before.partition(b"\r\n\r\n")[2]
+    assert _body(after) == _body(before)
     for field in split(after).named(b"authentication-results"):
         plain = re.sub(rb"\([^()]*\)|[\s\"\\]", b"", field.value.lower())
         assert plain.partition(b";")[0].rstrip(b".1") not in [each.encode() for each in own], field.raw
+
+
+def _body(content: bytes) -> bytes:
+    """What follows the header section, which is empty when all of its fields were forged."""
+    return content[2:] if content.startswith(b"\r\n") else content.partition(b"\r\n\r\n")[2]
 
 
 def run(cases: int, seed: int, first: int = 0) -> Counter[str]:
