@@ -17,7 +17,7 @@ from collections.abc import Callable
 from letterlock.mail.unpacking import InvalidReport
 from letterlock.mailauth.dmarc.author import NoAuthor, author_domains
 from letterlock.mailauth.dmarc.evaluate import AuthMechanism, Evidence, Identifier, MechanismOutcome, evaluate
-from letterlock.mailauth.dmarc.reasons import DmarcResult
+from letterlock.mailauth.dmarc.reasons import DmarcCode, DmarcResult
 from letterlock.mailauth.dmarc.report_reader import read_report
 from letterlock.mailauth.dmarc.walk import MAX_QUERIES
 from letterlock.mailauth.message import split
@@ -148,7 +148,8 @@ def verdict_case(chance: random.Random) -> str:
     found = world.run(evaluate(Evidence(authors=(chance.choice(DOMAINS),), identifiers=identifiers)))
     if len(world.asked) > MAX_QUERIES * (1 + len(DOMAINS)) + 1:
         raise Unbounded(f"{len(world.asked)} questions")
-    if found.result is DmarcResult.NONE and any(each.failure for each in found.asked):
+    absent = found.reason.code is not DmarcCode.NO_POLICY  # the own record decides, whatever is above it (4.10.1)
+    if found.result is DmarcResult.NONE and absent and any(each.failure for each in found.asked):
         raise Unbounded("a failed lookup became an absence")
     if found.result is DmarcResult.PASS and not found.aligned:
         raise Unbounded("a pass without an aligned identifier")
