@@ -55,10 +55,12 @@ class Mischief:
                 return None
             if not (deck := self._decks[step]):
                 deck += self._chance.sample(_KINDS[step], len(_KINDS[step]))
-            kind = deck.pop()
-            if kind is Kind.PERMANENT and not may_fail:
-                deck.insert(0, kind)
+            possible = [kind for kind in deck if may_fail or kind is not Kind.PERMANENT]
+            if not possible:
                 return None
+            seen = {kind for _, kind in self.counts}
+            kind = next((each for each in possible if each not in seen), possible[-1])  # a short run has each kind, too
+            deck.remove(kind)
             self.counts[step, kind] += 1
             return kind
 

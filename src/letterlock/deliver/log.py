@@ -61,7 +61,7 @@ class DeliveryLog(Watcher):
     def _protection(self, attempt: Attempt) -> str:
         """What protected the message, without saying it anew for each that goes over the same session."""
         achieved, handshake, reasons = attempt.achieved, attempt.handshake, attempt.reasons
-        session = id(achieved), id(handshake)
+        session = id(achieved), id(handshake)  # both are kept below, so that nothing else gets their numbers
         last = self._protections.get(session)
         if last is not None and last[2] == reasons and not attempt.broken:
             return last[3]
