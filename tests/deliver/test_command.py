@@ -156,7 +156,7 @@ def alive(path: Path) -> bool:
     """Whether the process whose number is in a file is there, and no zombie."""
     try:
         return Path(f"/proc/{path.read_text().strip()}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may go between the opening and the reading
         return False
 
 

@@ -31,10 +31,9 @@ def process() -> int | None:
     """The running server."""
     try:
         number = int(PROCESS.read_text())
-        os.kill(number, 0)
-    except (OSError, ValueError):
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):  # it may end between the opening and the reading
         return None
-    state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
     return None if state == "Z" else number
 
 
