@@ -111,7 +111,7 @@ def _by_all_but_the_message(evidence: DestinationEvidence, target: TargetHost) -
     rule, in_audit = evidence.rule, evidence.audited
     if rule is not None and rule.audit:
         rule, in_audit = None, rule
-    enforced = _by_dns_and_rule(replace(evidence, rule=rule), target)
+    enforced = _by_dns_and_rule(evidence if rule is evidence.rule else replace(evidence, rule=rule), target)
     if in_audit is None or not isinstance(enforced, Requirement):
         return enforced
     audited = _by_dns_and_rule(replace(evidence, rule=in_audit), target)
