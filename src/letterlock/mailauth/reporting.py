@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from letterlock.mailauth.arc.verify import ChainVerdict
 from letterlock.mailauth.dkim.verify import DkimVerdict
 from letterlock.mailauth.dmarc.evaluate import DmarcVerdict
-from letterlock.mailauth.results import MethodResult, names_domain
+from letterlock.mailauth.results import MethodResult
 from letterlock.mailauth.spf.request import Identity
 from letterlock.mailauth.spf.verdict import SpfVerdict
 from letterlock.resolver.answer import Security
@@ -16,18 +16,15 @@ _SIGNATURE_CHARACTERS = 8  # of b=, to tell signatures of one domain apart (RFC 
 
 
 def spf_result(verdict: SpfVerdict) -> MethodResult:
-    """SPF of one identity; a sender without a domain, as of a bounce after HELO "a..b", is not named (section 2.2)."""
+    """SPF of one identity."""
     request = verdict.request
-    named: tuple[tuple[str, str], ...] = ()
-    if request.identity is Identity.HELO:
-        named = (("smtp.helo", request.domain),)
-    elif names_domain(request.sender):
-        named = (("smtp.mailfrom", request.sender),)
+    helo = request.identity is Identity.HELO
+    checked = ("smtp.helo", request.domain) if helo else ("smtp.mailfrom", request.sender)
     return MethodResult(
         method="spf",
         result=verdict.result.value,
         reason=None if verdict.passed else verdict.reason.sentence,
-        properties=(*named, *_dnssec(verdict.security)),
+        properties=(checked, *_dnssec(verdict.security)),
     )
 
 

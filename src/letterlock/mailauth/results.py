@@ -209,15 +209,10 @@ def _digits(version: str) -> str:
     return version
 
 
-def names_domain(value: str) -> bool:
-    """Whether a value has no `@`, or a domain behind the first one outside of quotes."""
-    _, at, behind = _QUOTED.sub("", value).partition("@")
-    return not at or _BEHIND_AT.fullmatch(behind) is not None
-
-
 def _with_domain(value: str) -> str:
-    """The value. Raises InvalidResults when no domain is behind its `@`."""
-    if not names_domain(value):
+    """The value, if a domain is behind an `@` outside of quotes. Raises InvalidResults."""
+    _, at, behind = _QUOTED.sub("", value).partition("@")
+    if at and not _BEHIND_AT.fullmatch(behind):
         raise InvalidResults(f"{value[:40]!r} has no domain behind its @")
     return value
 
