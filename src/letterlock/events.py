@@ -83,7 +83,7 @@ _rooms = logging.getLogger("letterlock")
 
 
 def log_lines(make: MessageLines, first: object, second: object) -> None:
-    """Log what `make` makes of two subjects, at a tenth of the cost of `log.info` for each line.
+    """Log the lines that `make` composes from two subjects, at a tenth of the cost of `log.info` for each line.
 
     Where the server's own handler is the only one of all rooms, it makes the lines when it writes: many messages at
     once, in one go, take a quarter of the time that each takes between other work. Else they go the way of all others.

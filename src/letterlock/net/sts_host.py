@@ -118,7 +118,7 @@ class StsHost:
                 connection, _ = await loop.sock_accept(bound)
             except OSError as error:  # no descriptors, say
                 log.warning("a connection is lost: %s", error.strerror)
-                await asyncio.sleep(1.0)  # mostly no descriptor is free: another will be soon
+                await asyncio.sleep(1.0)  # usually no descriptor was free, and one soon will be
                 continue
             with suppress(OSError):  # gone again already
                 stream = TcpStream(connection)

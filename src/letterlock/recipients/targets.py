@@ -65,7 +65,7 @@ Entry = tuple[Target, ...]
 
 
 def no_ending(text: str) -> Ending:
-    """What a table makes of commands and files unless it allows them. Raises BadEntry."""
+    """Refuse commands and files, as a table does unless it allows them. Raises BadEntry."""
     if text.startswith("|"):
         raise BadEntry(
             "a command is not run from here: add allow_commands = true to the [table], "

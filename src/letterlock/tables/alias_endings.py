@@ -1,6 +1,6 @@
 """Commands and Maildirs in a file of aliases: which may stand there, and how delivery finds them again.
 
-The queue has no commands: mail waits for "the first command of the alias ann", and what that is stands in the file.
+The queue holds no commands: mail waits for "the first command of the alias ann", and the file says what that is.
 """
 
 import os

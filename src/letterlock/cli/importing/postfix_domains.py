@@ -28,7 +28,7 @@ class PostfixSource(Protocol):
         """A parameter with everything expanded; "" if it is not set."""
 
     def has(self, name: str) -> bool:
-        """Whether it stands in main.cf."""
+        """Whether main.cf sets it."""
 
     def done(self, name: str, text: str) -> None:
         """It was translated."""

@@ -62,7 +62,7 @@ class PostfixTranslator:
         return expanded(self._known.get(name, ""), self._known)
 
     def has(self, name: str) -> bool:
-        """Whether it stands in main.cf."""
+        """Whether main.cf sets it."""
         return name in self._main
 
     def read_table(self, path: str) -> str | None:
