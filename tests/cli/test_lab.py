@@ -102,7 +102,7 @@ async def test_verbose_gives_the_reasons_below_the_table() -> None:
 async def test_an_unknown_attack_is_a_usage_error() -> None:
     status, output, errors = await run_lab("--attack", "tlsa-replayed")
     assert (status, output) == (2, "")
-    assert "there is no attack 'tlsa-replayed'; did you mean nsec-replayed" in errors
+    assert "there is no attack 'tlsa-replayed'; did you mean 'nsec-replayed'" in errors
     status, output, errors = await run_lab("--protection", "memroy")
     assert (status, output) == (2, "")
     assert "`letterlock lab --list` shows all" in errors

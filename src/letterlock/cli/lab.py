@@ -41,7 +41,7 @@ class _OneOf(click.Choice[str]):
             return value
         within = [name for name in self.choices if value in name]
         near = (within or difflib.get_close_matches(value, self.choices, cutoff=_SIMILARITY))[:MAX_HINTS]
-        hint = f"did you mean {', '.join(near)}? " if near else ""
+        hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
         return self.fail(f"there is no {self.name} {value!r}; {hint}`letterlock lab --list` shows all", param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002  # click's signature
