@@ -266,8 +266,8 @@ class _Walk:
 def ending_address(alias: Mailbox, number: int) -> Mailbox:
     """The address by which mail for an alias's command or Maildir waits in the queue: `ann|1@example.org`.
 
-    It refers to an entry of the table and is no command itself: whoever forges one reaches only what mail to the
-    alias reaches anyway. Raises TableFailed.
+    It refers to an entry of the table and is no command itself: an attacker who forges one reaches only what mail to
+    the alias reaches anyway. Raises TableFailed.
     """
     local = alias.local_part
     whole = f'{local[:-1]}|{number}"' if local.endswith('"') else f"{local}|{number}"
