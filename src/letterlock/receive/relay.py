@@ -38,12 +38,15 @@ class LookUpDomains:
         domain = offer.recipient.domain
         if facts.may_relay or offer.postmaster or domain in self._known:
             return None
+        facts.kept[LookUpDomains] = None
         try:
-            found = [True for each in self._tables if await each.have(domain)]
+            for each in self._tables:
+                if await each.have(domain):  # one is enough, whatever the others would say
+                    facts.kept[LookUpDomains] = domain
+                    break
         except TableFailed as error:
             log.warning("%s: cannot find out whether it is a domain of ours: %s", domain, error)
             return DOMAIN_UNKNOWN
-        facts.kept[LookUpDomains] = domain if found else None
         return None
 
 
