@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from letterlock.cli.main import main
+from letterlock.state.report_store import FILE
 from letterlock.tlsrpt import to_json
 from tests.mailauth.vectors import vectors
 from tests.tlsrpt.reports import REPORT
@@ -111,3 +112,11 @@ def test_text_from_outside_cannot_act_on_the_terminal(config: Path) -> None:
     run(config, "import", "-", stdin=json.dumps(report).encode())
     for verb in (("list", "--days", "3650"), ("show", "1"), ("summary", "--days", "3650")):
         assert not set("\x1b\x9b\u202e") & set(run(config, *verb).stdout)
+
+
+def test_a_database_that_cannot_be_looked_at_is_not_called_empty(config: Path) -> None:
+    (config.parent / "queue" / FILE).symlink_to(FILE)
+    for verb in ("list", "summary", "outgoing"):
+        result = run(config, verb)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error: ")

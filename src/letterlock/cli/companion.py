@@ -26,7 +26,7 @@ from letterlock.companion.setup_apply import BACKUP, NothingToUndo, apply, made,
 from letterlock.companion.setup_plan import CannotPlan, Door, SetupPlan, plan
 from letterlock.companion.traps import Trap, traps
 from letterlock.config import EX_CONFIG, BadConfig, Options, parse
-from letterlock.shared_defaults import SYSTEM_CONFIG
+from letterlock.shared_defaults import SYSTEM_CONFIG, is_there
 
 log = logging.getLogger("letterlock.companion")
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -202,7 +202,7 @@ def _facts(directory: Path | None, resolv_conf: Path) -> PostfixFacts:
 def _planned(facts: PostfixFacts, doors: Sequence[Door], config: Path, resolv_conf: Path) -> SetupPlan:
     """The plan, whose configuration has no mistakes."""
     try:
-        text = config.read_text() if config.exists() else None
+        text = config.read_text() if is_there(config) else None
         planned = plan(facts, doors, config=config, config_text=text, resolv_conf=resolv_conf)
         parse(planned.files[config], str(config), base=config.parent, secrets=False)
     except BadConfig as error:
@@ -210,7 +210,7 @@ def _planned(facts: PostfixFacts, doors: Sequence[Door], config: Path, resolv_co
         sys.exit(EX_CONFIG)
     except (OSError, CannotPlan) as error:
         _fail(str(error), "see `letterlock config check`")
-    unit = {} if UNIT.exists() or any(each.exists() for each in PACKAGED_UNITS) else {UNIT: _unit(config)}
+    unit = {} if any(map(is_there, (UNIT, *PACKAGED_UNITS))) else {UNIT: _unit(config)}
     return replace(planned, files={**planned.files, **unit})
 
 

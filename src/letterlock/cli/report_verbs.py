@@ -19,6 +19,7 @@ from letterlock.mail.unpacking import MAX_PACKED_OCTETS, InvalidReport
 from letterlock.queue.store import StoreFailed
 from letterlock.report.report_desk import ReportDesk, TakenReport
 from letterlock.report.reported_problems import DomainSummary, ReportedProblem, summarise
+from letterlock.shared_defaults import is_there
 from letterlock.state.report_store import FILE, ReceivedReport, ReportStore
 from letterlock.state.shared_state import open_state
 from letterlock.tlsrpt.report import TlsReport, moment
@@ -269,9 +270,9 @@ def _with_store(
     """Do work with the database of the configuration; `nothing` where there is none yet."""
     options = configured(config_path)
     directory = options.state_directory
-    if not creates and not (directory / FILE).exists():
+    if not creates and not is_there(directory / FILE):
         return nothing
-    if creates and not directory.exists():  # no server has run here yet
+    if creates and not is_there(directory):  # no server has run here yet
         try:
             make_directory(directory, options.user)
         except NotPermitted as error:

@@ -10,6 +10,7 @@ import click
 from letterlock.accounts.user_file import BadUsers, UsersFile, make_user, new_file, read_users, write_users
 from letterlock.cli.configured import config_option, configured
 from letterlock.config import Options
+from letterlock.shared_defaults import is_there
 
 
 @click.group()
@@ -95,7 +96,7 @@ def _path(options: Options) -> Path:
 
 def _content(path: Path) -> UsersFile:
     try:
-        return read_users(path) if path.exists() else new_file()
+        return read_users(path) if is_there(path) else new_file()
     except BadUsers as error:
         raise click.ClickException(str(error)) from None
 
