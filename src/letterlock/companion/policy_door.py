@@ -142,7 +142,12 @@ class _Connection(asyncio.Protocol):
         if not allowed or len(self._doors.connections) >= self._doors.options.max_connections or self._doors.stopping:
             self._doors.turned_away += allowed and not self._doors.stopping
             why = "too many connections" if allowed else "this client may not ask here"
-            log.log(logging.INFO if allowed else logging.WARNING, "policy door: %s: %s", peer or "a client without an address", why)
+            log.log(
+                logging.INFO if allowed else logging.WARNING,
+                "policy door: %s: %s",
+                peer or "somebody",
+                why,
+            )
             self._send(temporary(why))
             transport.close()
             return
