@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from letterlock.identity.certificates import InvalidCertificate, load_pem
+from letterlock.identity.certificates import UNREADABLE, InvalidCertificate, load_pem
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net.errors import os_error_words
 from letterlock.net.tls_buffers import renew_buffers
@@ -414,7 +415,7 @@ def _host_names(certificate: x509.Certificate) -> tuple[str, ...]:
     """The DNS names of a certificate, in lower case."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):  # without names it is shown to those only who ask for none it has
+    except (x509.ExtensionNotFound, *UNREADABLE):  # without names it is shown to those only who ask for none it has
         return ()
     return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
@@ -458,6 +459,8 @@ def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey)
             context.add_extra_chain_cert(issuer)
         context.use_privatekey(key)
         context.check_privatekey()
+    except crypto.Error:  # OpenSSL reads more strictly than `cryptography` did
+        raise BadCertificate(f"TLS cannot use the certificate in {path}: a part of it cannot be read") from None
     except (SSL.Error, TypeError) as error:
         reason = say(error) if isinstance(error, SSL.Error) else "its key is of a kind that is not supported"
         raise BadCertificate(f"TLS cannot use the certificate in {path}: {reason}") from None
@@ -466,7 +469,10 @@ def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey)
 
 def _fits(certificate: x509.Certificate, key: _SigningKey) -> bool:
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    return certificate.public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+    try:
+        return certificate.public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+    except UNREADABLE:  # the certificate has a key of another kind than any that we load
+        return False
 
 
 def _load_chain(path: Path) -> list[x509.Certificate]:
@@ -481,11 +487,17 @@ def _load_key(path: Path) -> _SigningKey:
         key = load_pem_private_key(_read(path, "key"), password=None)
     except TypeError:
         raise BadCertificate(f"the key in {path} is encrypted; a server needs one without a passphrase") from None
+    except UnsupportedAlgorithm:
+        raise BadCertificate(_unusable_kind(path)) from None
     except ValueError:
         raise BadCertificate(f"{path} holds no PEM private key that can be read") from None
     if not isinstance(key, _SigningKey):
-        raise BadCertificate(f"the key in {path} is of a kind that TLS servers do not use; take EC (P-256) or RSA")
+        raise BadCertificate(_unusable_kind(path))
     return key
+
+
+def _unusable_kind(path: Path) -> str:
+    return f"the key in {path} is of a kind that TLS servers do not use; take EC (P-256) or RSA"
 
 
 def _read(path: Path, what: str) -> bytes:
