@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from letterlock.mtasts.policy import MAX_POLICY_OCTETS, InvalidPolicy, parse_policy
+from letterlock.net.file_states import FileState, file_states
 from letterlock.net.streams import TcpStream
-from letterlock.net.tls import BadCertificate, FileState, ServerContext, accept_tls, file_states
+from letterlock.net.tls import BadCertificate, ServerContext, accept_tls
 from letterlock.ports import Stream
 
 log = logging.getLogger("letterlock.sts")

@@ -24,6 +24,7 @@ from OpenSSL import SSL, crypto
 from letterlock.identity.certificates import UNREADABLE, InvalidCertificate, load_pem
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net.errors import os_error_words
+from letterlock.net.file_states import FileState, file_states
 from letterlock.net.tls_buffers import renew_buffers
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
@@ -367,7 +368,7 @@ class ServerContext:
     key_path: Path
     not_before: float
     not_after: float
-    files: "tuple[FileState, ...]"
+    files: tuple[FileState, ...]
     openssl: SSL.Context = field(repr=False, compare=False)
     names: tuple[str, ...] = ()
 
@@ -430,23 +431,6 @@ def _choose_context(connection: SSL.Connection) -> None:
         if context.has_name(name):
             connection.set_context(context.openssl)
             return
-
-
-FileState = tuple[int, int, int, int] | None
-"""Attributes that change when a file is written or replaced (device, inode, time, size); None when it is not there."""
-
-
-def file_states(*paths: Path) -> tuple[FileState, ...]:
-    """The states of files, to find out later whether they have changed."""
-    return tuple(_file_state(path) for path in paths)
-
-
-def _file_state(path: Path) -> FileState:
-    try:
-        found = path.stat()
-    except OSError:  # a file that is gone is another state, too
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey) -> SSL.Context:

@@ -117,7 +117,7 @@ class ValidatingResolver:
     def trust(self, anchors: Iterable[TrustAnchor]) -> None:
         """Trust other anchors from now on; what was proven from the old ones is forgotten.
 
-        Lookups under way still answer whoever waits for them, but nobody else: their results are not kept.
+        Lookups under way still answer those who wait for them, and nobody else: their results are not kept.
         """
         self._settings = replace(self._settings, anchors=tuple(anchors))
         self.cache.clear()
