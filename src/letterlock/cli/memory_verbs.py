@@ -13,6 +13,7 @@ import click
 
 from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.app.output import json_text
+from letterlock.cli.because import because_option
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.queue.text import span
 from letterlock.config import Options
@@ -107,26 +108,32 @@ def show(domain: str, config_path: Path | None, as_json: bool) -> None:
 @memory.command()
 @click.argument("domains", metavar="[DOMAIN]...", nargs=-1, callback=_key)
 @click.option("--all", "everything", is_flag=True, help="Forget everything, and set a damaged file aside.")
+@because_option()
 @config_option
-def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool) -> None:
+def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool, because: str | None) -> None:
     """Forget DOMAINs, which accepts what changed there, and try the mail to them at once.
 
     A running server forgets at once; with --all its mail is tried when it is due. The next delivery is a first
     contact: memory protects these domains again when it has seen several deliveries over two weeks.
+
+    Exit status: 1 if nothing was remembered of DOMAINs.
     """
     if bool(domains) == everything:
         raise click.UsageError("name domains, or --all")
     options, names = configured(config_path), None if everything else list(domains)
     try:
         queues = Queues(options.queue_directory)
-        count = max(int(each["forgotten"]) for each in queues.everyone("memory.forget", domains=names))
+        count = max(int(each["forgotten"]) for each in queues.everyone("memory.forget", domains=names, reason=because))
         for name in names or ():
-            collections.deque(queues.order("flush", Wanted(domain=name.strip("[]"))), maxlen=0)  # page by page
+            flushed = queues.order("flush", Wanted(domain=name.strip("[]")), reason=because)
+            collections.deque(flushed, maxlen=0)  # page by page
     except NotRunning:
         count = asyncio.run(_forget_in_file(options, names))
     except ServerError as error:
         _fail(str(error))
     click.echo(f"{count} domain{'s' * (count != 1)} forgotten")
+    if domains and not count:
+        _fail(f"nothing is remembered of {', '.join(map(safe, domains))}")
 
 
 @memory.command()
