@@ -38,16 +38,16 @@ class LookUpDomains:
         domain = offer.recipient.domain
         if facts.may_relay or offer.postmaster or domain in self._known:
             return None
-        facts.kept[LookUpDomains] = None
-        try:
-            for each in self._tables:
+        facts.kept[LookUpDomains], failed = None, False
+        for each in self._tables:
+            try:
                 if await each.have(domain):  # one is enough, whatever the others would say
                     facts.kept[LookUpDomains] = domain
-                    break
-        except TableFailed as error:
-            log.warning("%s: cannot find out whether it is a domain of ours: %s", domain, error)
-            return DOMAIN_UNKNOWN
-        return None
+                    return None
+            except TableFailed as error:
+                failed = True
+                log.warning("%s: cannot find out whether it is a domain of ours: %s", domain, error)
+        return DOMAIN_UNKNOWN if failed else None
 
 
 class RefuseRelaying:
