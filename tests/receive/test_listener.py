@@ -10,6 +10,7 @@ import pytest
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import BodyType
 from letterlock.queue.store import StoreFailed, StoreFull
+from letterlock.receive import listener
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
 from tests.receive.world import ENVELOPE, NOW, Client, World, world
@@ -341,3 +342,18 @@ async def test_a_fault_of_our_own_ends_one_session_and_is_logged(caplog: pytest.
         async with server.client() as client:
             assert (await client.reply()).startswith(b"220 ")
     assert "internal error: a session with" in caplog.text
+
+
+async def test_a_bug_at_the_beginning_of_a_session_keeps_nobody_else_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The task that accepts ended with it, and the server was deaf without a word in its log."""
+    options = ReceiveOptions(hostname=HOSTNAME, max_connections=1)
+    async with world(options) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(listener, "Session", lambda *_, **__: 1 / 0)
+            async with server.client() as client:
+                assert await client.rest() == b""
+        async with server.client() as client:
+            assert (await client.reply()).startswith(b"220 ")
+    assert "internal error: a connection was closed" in caplog.text

@@ -202,7 +202,15 @@ class Listener:
                 log.warning("cannot accept a connection: %s", error)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
             else:
-                self._welcome(connection, self._started[number])
+                self._welcome_whatever(connection, number)
+
+    def _welcome_whatever(self, connection: socket.socket, number: int) -> None:
+        """Welcome a client; an internal error in that must not keep all others out."""
+        try:
+            self._welcome(connection, self._started[number])
+        except Exception:
+            log.exception("internal error: a connection was closed before its session began")
+            connection.close()
 
     def _welcome(self, connection: socket.socket, service: Service) -> None:
         proxies = service.profile.proxies
@@ -222,6 +230,7 @@ class Listener:
     async def _hear_proxy(self, connection: socket.socket, service: Service) -> None:
         """Begin the session of the client that a proxy introduces."""
         if len(self._introducing) > self._services.options.max_connections:
+            log.warning("a connection from a proxy was closed: too many of them have sent no header yet")
             connection.close()
             return
         try:
@@ -241,6 +250,7 @@ class Listener:
     def _begin(self, connection: socket.socket, service: Service, introduced: Introduced) -> None:
         try:
             stream = TcpStream(connection, introduced.source)
+            met_at = introduced.destination or connection.getsockname()[0]
         except OSError:  # gone before we looked
             connection.close()
             return
@@ -248,7 +258,11 @@ class Listener:
         if reply is not None:
             _turn_away(connection, stream, reply, self._services.counts)
             return
-        session = Session(stream, self._services, service, met_at=introduced.destination or connection.getsockname()[0])
+        try:
+            session = Session(stream, self._services, service, met_at=met_at)
+        except Exception:
+            self._admission.leave(stream.peer)
+            raise
         task = asyncio.create_task(session.run())
         self._sessions[task] = session
         self._tell_open()
