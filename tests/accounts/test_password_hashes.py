@@ -68,6 +68,11 @@ def test_a_hash_and_a_scram_credential_together() -> None:
         ("{CRYPT}$1$abc$iUbCWW89D2V9MXDEFGV8x0", "{CRYPT} is not supported"),
         ("$argon2id$v=19$m=9999999,t=3,p=1$AEGV$zN52", "costs too much"),
         ("$argon2id$v=19$m=65536,t=99,p=1$AEGV$zN52", "costs too much"),
+        ("$argon2id$v=19$m=65536,t=3,p=1$AEGV$zN52", "cannot be computed"),
+        (MADE["ARGON2ID"].replace("t=3", "t=0"), "cannot be computed"),
+        (MADE["ARGON2ID"].replace("p=1", "p=0"), "cannot be computed"),
+        (MADE["ARGON2ID"].replace("m=65536", "m=7"), "cannot be computed"),
+        (MADE["ARGON2ID"] + "AA", "cannot be computed"),
         ("$6$rounds=999999999$" + MADE["SHA512-CRYPT"][3:], "costs too much"),
         ("$2y$31$" + MADE["BLF-CRYPT"][7:], "no hash"),
         ("$y$jFT$abcdefgh$" + "a" * 43, "no hash"),
@@ -85,7 +90,8 @@ def test_hashes_that_are_not_supported_or_cost_too_much(text: str, why: str) -> 
 def test_a_system_without_the_library_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system_crypt, "LIBRARIES", ("libnowhere.so.9",))
     monkeypatch.setattr(system_crypt, "_crypt_r", system_crypt._crypt_r.__wrapped__)
-    assert not parse_hashes(MADE["SHA256-CRYPT"]).fit(PASSWORD)
+    with pytest.raises(UnusableHash):  # not "wrong": nobody knows
+        parse_hashes(MADE["SHA256-CRYPT"]).fit(PASSWORD)
     assert not PasswordHashes().fit("")
 
 

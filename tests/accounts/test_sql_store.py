@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.accounts import sql_store
+from letterlock.accounts import sql_store, system_crypt
 from letterlock.accounts.backend import AccountsAway, Caller
 from letterlock.accounts.password_hashes import PasswordHashes
 from letterlock.accounts.sql_store import SqlStore
@@ -127,3 +127,20 @@ async def test_parts_of_the_name(path: Path) -> None:
     query = "SELECT password FROM users WHERE name = :local || '@' || :domain"
     assert await plain(accounts(path, query), "ann@example.org") == Accepted("ann@example.org")
     assert sql_store.PARAMETERS == ("user", "local", "domain")
+
+
+async def test_a_hash_that_this_system_cannot_make_is_no_wrong_password(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was answered 535, and counted as a guess: the user's client was put off for the operator's mistake."""
+    monkeypatch.setattr(system_crypt, "_crypt_r", lambda: None)
+    with pytest.raises(AccountsAway, match="crypt"):
+        await plain(accounts(path), "ann@example.org")
+
+
+async def test_addresses_beyond_the_limit_are_named_in_the_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sql_store, "MAX_ADDRESSES", 1)
+    assert not await accounts(path).may_send_as("shop", parse_mailbox("bob@news.example.org"))
+    assert "of the 2 addresses of 'shop' only the first 1 count" in caplog.text

@@ -21,9 +21,11 @@ from letterlock.sasl.scram import BadCredential, ScramCredential
 MAX_HASHES = 8  # of one user: one for each kind, and room
 MAX_HASH_OCTETS = 512  # of each: the longest that are known have 200
 MAX_CRYPT_ROUNDS = 1_000_000  # of SHA-crypt: half a second; the default is 5000
-_MAX_ARGON2 = (1 << 20, 10, 8)  # 1 GiB, passes, lanes: a row with more would stop the server
+_MAX_ARGON2 = (1 << 20, 10, 8)  # 1 GiB, passes, lanes: a user with more would stop the server
+_MIN_SALT_OCTETS = 8  # RFC 9106 section 3.1; nothing shorter is computed
+_MIN_KIB_PER_LANE = 8  # as above
 _SCHEME = re.compile(r"\{([A-Za-z0-9.-]{1,30})\}(.*)")
-_ARGON2 = re.compile(r"\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,2}),p=([0-9])\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
+_ARGON2 = re.compile(r"\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,2}),p=([0-9])\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
 _SHA_CRYPT = re.compile(r"\$[56]\$(?:rounds=([0-9]{1,9})\$)?[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{43,86}")
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])\$[./0-9A-Za-z]{53}")  # a cost of 14 takes a second
 _YESCRYPT = re.compile(r"\$y\$j[5-9A-D]T\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}")  # D takes 256 MiB and a second
@@ -49,13 +51,18 @@ class PasswordHashes:
         return self.checked or str(self.scram)
 
     def fit(self, password: str) -> bool:
-        """Whether a prepared password is the user's. Takes CPU, mostly outside the interpreter's lock."""
+        """Whether a prepared password is the user's. Takes CPU, mostly outside the interpreter's lock.
+
+        Raises UnusableHash where this system cannot make such a hash: then nobody knows.
+        """
         if self.checked is None:
             return self.scram is not None and _fits_scram(self.scram, password)
         if self.checked.startswith("$argon2id$"):
-            return _fits_argon2(self.checked, password)
+            return fits_argon2(self.checked, password)
         found = crypted(password, self.checked)
-        return found is not None and hmac.compare_digest(found, self.checked)
+        if found is None:
+            raise UnusableHash("the crypt(3) of this system does not know such a hash")
+        return hmac.compare_digest(found, self.checked)
 
 
 def parse_hashes(text: str) -> PasswordHashes:
@@ -81,9 +88,8 @@ def _read(word: str) -> str | ScramCredential:
     scheme, value = (found[1].upper(), found[2]) if found else ("", word)
     if scheme == "SCRAM-SHA-256" or value.startswith("SCRAM-SHA-256$"):
         return _scram(value)
-    if scheme in _ARGON2_SCHEMES and (argon2 := _ARGON2.fullmatch(value)):
-        if any(int(number) > most for number, most in zip(argon2.groups(), _MAX_ARGON2, strict=True)):
-            raise UnusableHash("an argon2id hash that costs too much")
+    if scheme in _ARGON2_SCHEMES and _ARGON2.fullmatch(value):
+        check_argon2(value)
         return value
     if scheme in _CRYPT_SCHEMES and (sha := _SHA_CRYPT.fullmatch(value)):
         if int(sha[1] or 0) > MAX_CRYPT_ROUNDS:
@@ -92,6 +98,20 @@ def _read(word: str) -> str | ScramCredential:
     if scheme in _CRYPT_SCHEMES and (_BCRYPT.fullmatch(value) or _YESCRYPT.fullmatch(value)):
         return value
     raise UnusableHash(f"the scheme {{{scheme}}} is not supported" if scheme else "no hash that is supported")
+
+
+def check_argon2(value: str) -> None:
+    """See that an argon2id hash, a PHC string, can be computed, and at what cost. Raises UnusableHash."""
+    found = _ARGON2.fullmatch(value)
+    if found is None:
+        raise UnusableHash("no argon2id hash")
+    numbers, texts = tuple(map(int, found.groups()[:3])), found.groups()[3:]
+    if any(number > most for number, most in zip(numbers, _MAX_ARGON2, strict=True)):
+        raise UnusableHash("an argon2id hash that costs too much")
+    memory_kib, passes, lanes = numbers
+    whole = all(len(text) % 4 != 1 for text in texts) and len(texts[0]) * 6 // 8 >= _MIN_SALT_OCTETS  # base64
+    if not (whole and passes and lanes and memory_kib >= _MIN_KIB_PER_LANE * lanes):
+        raise UnusableHash("an argon2id hash that cannot be computed")
 
 
 def _scram(value: str) -> ScramCredential:
@@ -104,7 +124,8 @@ def _scram(value: str) -> ScramCredential:
         raise UnusableHash(str(error)) from None
 
 
-def _fits_argon2(stored: str, password: str) -> bool:
+def fits_argon2(stored: str, password: str) -> bool:
+    """Whether a prepared password is the one of an argon2id hash."""
     try:
         Argon2id.verify_phc_encoded(password.encode(), stored)
     except InvalidKey:  # the wrong password

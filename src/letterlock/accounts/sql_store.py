@@ -60,7 +60,10 @@ class SqlStore:
         return _user(name, rows[0]) if rows else None
 
     async def password_fits(self, name: str, password: str) -> bool:
-        """Whether a password is the user's; for nobody, one is checked that is like those of others. In a thread."""
+        """Whether a password is the user's; for nobody, one is checked that is like those of others. In a thread.
+
+        Raises AccountsAway.
+        """
         user = await self.get(name)
         hashes = user.hashes if user is not None else None
         if hashes is not None:
@@ -69,7 +72,10 @@ class SqlStore:
                 return True
         elif self._nobody is None:
             self._nobody = PasswordHashes(await asyncio.to_thread(hash_password, "nobody"))
-        fits = await asyncio.to_thread((hashes or self._nobody).fit, password)
+        try:
+            fits = await asyncio.to_thread((hashes or self._nobody).fit, password)
+        except UnusableHash as error:
+            raise AccountsAway(f"the password of {name!a}: {error}") from None
         if fits and hashes is not None:
             self._remembered.remember(name, hashes.stored, password)
         return fits and hashes is not None
@@ -94,8 +100,10 @@ def _user(name: str, row: Row) -> UserRow:
 
 
 def _addresses(name: str, text: str) -> tuple[str, ...]:
-    found = list[str]()
-    for word in text.replace(",", " ").split()[:MAX_ADDRESSES]:
+    found, words = list[str](), text.replace(",", " ").split()
+    if len(words) > MAX_ADDRESSES:
+        log.warning("of the %d addresses of %s only the first %d count", len(words), ascii(name), MAX_ADDRESSES)
+    for word in words[:MAX_ADDRESSES]:
         try:
             found.append(sender_address(word))
         except BadUsers as error:

@@ -16,9 +16,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from letterlock.accounts.password_hashes import UnusableHash, check_argon2, fits_argon2
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.sasl.prepare import Unprepared, prepare
@@ -32,8 +32,6 @@ ARGON2_PASSES = 2
 SECRET_OCTETS = 32  # as the hash that it is used with
 _SECRET_LINE = "#secret "  # noqa: S105  # the beginning of a line
 _NAME = re.compile(r"[^\s:,]{1,320}")
-_ARGON2 = re.compile(r"\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,2}),p=([0-9])\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
-_MAX_ARGON2 = (1 << 20, 10, 8)  # 1 GiB, passes, lanes: a file with more would stop the server
 
 
 class BadUsers(ValueError):
@@ -130,9 +128,10 @@ def _user(line: str) -> User:
     if len(fields) != 4:
         raise BadUsers("a line has name, argon2id hash, SCRAM credential and addresses")
     name, argon2, scram, addresses = fields
-    found = _ARGON2.fullmatch(argon2)
-    if not found or any(int(value) > most for value, most in zip(found.groups(), _MAX_ARGON2, strict=True)):
-        raise BadUsers("no argon2id hash, or one that costs too much")
+    try:
+        check_argon2(argon2)
+    except UnusableHash as error:
+        raise BadUsers(str(error)) from None
     return User(name, argon2, ScramCredential.parse(scram), tuple(map(sender_address, addresses.split(","))))
 
 
@@ -213,11 +212,8 @@ class Users:
     def password_fits(self, name: str, password: str) -> bool:
         """Whether a prepared password is the user's. Takes about 20 ms of CPU, outside the interpreter's lock."""
         user = self._file.users.get(name)
-        try:
-            Argon2id.verify_phc_encoded(password.encode(), self._nobody if user is None else user.argon2)
-        except InvalidKey:  # the wrong password
-            return False
-        return user is not None
+        fits = fits_argon2(self._nobody if user is None else user.argon2, password)
+        return fits and user is not None
 
     def credential(self, name: str) -> ScramCredential:
         """The user's SCRAM credential, or one that no password fits, always the same for a name."""
