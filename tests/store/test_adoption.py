@@ -12,8 +12,10 @@ import pytest
 
 from letterlock.mail.addresses import Mailbox
 from letterlock.queue.orders import Order, OrderKind
-from letterlock.queue.store import Store
+from letterlock.queue.store import QueueInUse, Store
 from letterlock.queue.tasks import Lease
+from letterlock.sqlite import disk
+from letterlock.sqlite.disk import RESERVE_FILE
 from letterlock.store import adoption
 from letterlock.store.adoption import open_adopting
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
@@ -262,3 +264,16 @@ async def test_a_queue_with_another_key_is_not_touched(tmp_path: Path) -> None:
     old = await SqliteStore.open(tmp_path / "worker-1", ContentSeal(KEY))
     assert await whole(old) == [("M1", BODY)]
     await old.close()
+
+
+async def test_a_second_server_leaves_the_reserve_of_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = await open_adopting(tmp_path, 1)
+    store.started()
+    held = (tmp_path / RESERVE_FILE).stat().st_size
+    monkeypatch.setattr(disk, "free_octets", lambda _: 0)
+    with pytest.raises(QueueInUse):
+        await open_adopting(tmp_path, 1)
+    assert (tmp_path / RESERVE_FILE).stat().st_size == held
+    await store.close()

@@ -18,11 +18,12 @@ from letterlock.mail.envelope import BodyType, Envelope, TlsDemand
 from letterlock.mail.wishes import Event, RecipientWishes, Ret, Wishes
 from letterlock.queue.orders import Order, OrderKind
 from letterlock.queue.settle import RetrySchedule, settle
-from letterlock.queue.store import LeaseLost, StoreFailed, StoreFull
+from letterlock.queue.store import LeaseLost, StoreFailed, StoreFull, UnreadableMessage
 from letterlock.queue.tasks import DeliveryTask, Lease, OutcomeKind
 from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
+from letterlock.store.segments import segment_log
 from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.segment_log import ContentLocation, SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
@@ -588,4 +589,66 @@ async def test_on_a_full_disk_the_parts_stay_and_are_delivered_from_where_they_a
     assert await left(store) == [str(ANN)]
     await end_part(store, again[0], now=62)
     assert await waiting(store) == []
+    await store.close()
+
+
+def damage(directory: Path, what: bytes) -> None:
+    """Change octets of a segment on the disk, as it may happen below us."""
+    [path] = segments(directory)
+    octets = path.read_bytes()
+    at = octets.index(what)
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(what[::-1])
+
+
+async def test_a_content_that_was_damaged_on_the_disk_is_not_served(tmp_path: Path) -> None:
+    """It has its checksum in the segment; that was looked at only after a crash."""
+    store = await SegmentStore.open(tmp_path, MemoryStore())
+    await accept(store, "M1")
+    damage(tmp_path, BODY)
+    with pytest.raises(StoreFailed, match="checksum"):
+        await store.body("M1")
+    await store.close()
+
+
+async def test_a_message_that_cannot_be_read_any_more_keeps_no_other_one_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One damaged content, and nothing of the whole queue was leased, listed or removed until the next start."""
+    store = await SegmentStore.open(tmp_path, MemoryStore())
+    await accept(store, "M1")
+    damage(tmp_path, BODY)
+    await accept(store, "M2")
+    assert [each.envelope.id for each in await store.lease(61, limit=10, lease_seconds=60)] == ["M2"]
+    assert "M1: cannot be moved out of its segment" in caplog.text
+    assert (await store.next_due() or 0) > 61, "the next look is not at once"
+    assert await waiting(store) == ["M1", "M2"]
+    seen = await store.message("M1")
+    assert seen is not None
+    assert [each.recipient for each in seen.recipients] == [str(ANN)]
+    with pytest.raises(UnreadableMessage):
+        await store.copy("M1")
+    assert await store.obey(Order(kind=OrderKind.REMOVE, at=62.0), ["M1"]) == ["M1"]
+    assert await waiting(store) == ["M2"]
+    await store.close()
+
+
+@pytest.mark.parametrize("bug", [MemoryError(), RuntimeError("a bug")])
+async def test_what_nobody_foresaw_in_the_thread_fails_its_group_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: Exception
+) -> None:
+    """The thread ended with it, and whoever accepted or settled a message from then on waited for ever."""
+    store = await SegmentStore.open(tmp_path, MemoryStore())
+
+    def raising(*_: object) -> None:
+        raise bug
+
+    with monkeypatch.context() as patched:
+        patched.setattr(segment_log, "encode_record", raising)
+        with pytest.raises(StoreFailed):
+            async with asyncio.timeout(10):
+                await accept(store, "M1")
+    await accept(store, "M2")
+    assert await waiting(store) == ["M2"]
     await store.close()

@@ -152,6 +152,8 @@ class Writer:
             piece.results = [piece.work(self._connection)]
         except sqlite3.Error as error:
             piece.error = explain(error)
+        except Exception as error:  # noqa: BLE001  # as in _try: without this thread, all would wait for ever
+            piece.error = error
         self._tell([piece])
 
     def _tell(self, group: Sequence[_Piece[Any]]) -> None:

@@ -262,7 +262,7 @@ async def open_adopting(
     reserve.make_way()
     try:
         kept = await SqliteStore.open(directory, seal, relief=reserve.give_up)
-    except StoreFailed:
+    except (StoreFailed, QueueInUse):  # the reserve may be another server's, which is running
         reserve.hold()
         raise
     try:

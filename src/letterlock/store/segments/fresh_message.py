@@ -92,6 +92,11 @@ class Fresh:
         for hop, lease in self.leases.items():
             self.leases[hop] = replace(lease, expires_at=min(lease.expires_at, latest))
 
+    def put_off(self, now: float, until: float) -> None:
+        """Let the parts whose leases have run out wait, under leases that nobody has."""
+        for _ in self.lease_again(now, until):
+            pass
+
     def lease_again(self, now: float, expires_at: float) -> Iterator[DeliveryTask]:
         """New leases where one has run out."""
         for hop, lease in tuple(self.leases.items()):

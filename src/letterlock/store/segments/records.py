@@ -104,6 +104,17 @@ def read_octets(descriptor: int, at: int, count: int) -> bytes:
     return b"".join(pieces)
 
 
+def read_content(descriptor: int, at: int, octets: int, note_octets: int) -> bytes:
+    """The content at a place, of a record with a note of that length. Raises OSError, for damage too."""
+    begin = at - note_octets - HEAD_OCTETS
+    head = read_octets(descriptor, begin, HEAD_OCTETS + note_octets)
+    content = read_octets(descriptor, at, octets)
+    check = _HEAD.unpack_from(head)[-1]
+    if zlib.crc32(content, zlib.crc32(head[HEAD_OCTETS:])) != check:
+        raise OSError(f"the record at octet {begin} does not have its checksum")
+    return content
+
+
 def _read_opening(descriptor: int) -> bytes | None:
     opening = os.pread(descriptor, OPENING_OCTETS, 0)
     salt = opening[len(_NAME) : len(_NAME) + SALT_OCTETS]

@@ -27,7 +27,7 @@ from letterlock.store.segments.records import (
     RecordKind,
     encode_opening,
     encode_record,
-    read_octets,
+    read_content,
 )
 
 log = logging.getLogger("letterlock.store")
@@ -55,11 +55,12 @@ class Segment:
 
 @frozen_dataclass(frozen=True, slots=True)
 class ContentLocation:
-    """Where the content of a message is."""
+    """Where the content of a message is, and how long the note before it."""
 
     segment: Segment
     at: int
     octets: int
+    note_octets: int
 
 
 @dataclass(slots=True, eq=False)
@@ -130,9 +131,10 @@ class SegmentLog:
         return await piece.future
 
     async def content(self, place: ContentLocation) -> bytes:
-        """The content of a message that is not finished. Raises StoreFailed."""
+        """The content of a message that is not finished, found undamaged. Raises StoreFailed."""
+        where = place.segment.descriptor, place.at, place.octets, place.note_octets
         try:
-            return await asyncio.to_thread(read_octets, place.segment.descriptor, place.at, place.octets)
+            return await asyncio.to_thread(read_content, *where)
         except OSError as error:
             raise StoreFailed(f"{place.segment.path}: {error}") from None
 
@@ -194,6 +196,10 @@ class SegmentLog:
             group.error = _explain(error, self.directory)
             if isinstance(group.error, StoreFull) and self._relief():
                 self._write_again(group)
+        except Exception:  # without this thread, whoever writes from now on would wait for ever
+            log.exception("internal error in writing to %s", self.directory)
+            group.places.clear()
+            group.error = StoreFailed(f"cannot write in {self.directory}: internal error")
         with contextlib.suppress(RuntimeError):  # the loop is closed: there are no waiters left
             self._loop.call_soon_threadsafe(self._released, group)
 
@@ -230,7 +236,7 @@ class SegmentLog:
         for each in group.pieces:
             pieces += (record := encode_record(segment.salt, each.kind, each.note, *each.content))
             at += len(record[0])
-            group.places.append(ContentLocation(segment, at, each.octets))
+            group.places.append(ContentLocation(segment, at, each.octets, len(each.note)))
             at += each.octets
         segment.bad = True  # until it is known that all went well
         try:
@@ -238,7 +244,7 @@ class SegmentLog:
             if segment.prepared < at < segment.size + len(_ZEROS):
                 segment.prepared = _prepare(segment.descriptor, at)
             os.fdatasync(segment.descriptor)
-        except OSError:
+        except Exception:
             with contextlib.suppress(OSError):  # the first error is the one that counts
                 os.ftruncate(segment.descriptor, segment.size)  # it was never acknowledged to a client
             raise

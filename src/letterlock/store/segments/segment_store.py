@@ -7,6 +7,7 @@ first. What a dead server leaves in segments is moved at the next start.
 """
 
 import asyncio
+import logging
 import math
 import secrets
 from collections.abc import Callable, Collection, Sequence
@@ -19,7 +20,7 @@ from letterlock.mail.checked_content import Body
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.copies import MessageCopy
 from letterlock.queue.orders import Order, OrderKind, Page, Tally, TallyBy, Wanted
-from letterlock.queue.store import LeaseLost, Spool, Store, StoreFailed, StoreFull
+from letterlock.queue.store import LeaseLost, Spool, Store, StoreFailed, StoreFull, UnreadableMessage
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Notice, QueuedMessage, Settlement
 from letterlock.sqlite.disk import Disk, nobody_helps
 from letterlock.sqlite.writer import explain
@@ -35,9 +36,18 @@ from letterlock.store.sqlite.opening import keep_log
 from letterlock.store.sqlite.sqlite_store import SqliteStore
 from letterlock.store.tails import CheckedTailWriter, Tails, tail_name
 
+log = logging.getLogger("letterlock.store")
 MAX_PARTS = 100  # chosen: next hops of a message, each of which is a record when it is done; rows cost less beyond
 _NEEDLESS = (OrderKind.RETRY, OrderKind.RELEASE)
 """Messages in the fast lane are being tried, and never held."""
+
+
+class ContentUnreadable(StoreFailed):
+    """The content of one message cannot be read from its segment; the next start sets that segment aside."""
+
+
+_STAYS = (StoreFull, ContentUnreadable)
+"""Why a message stays in its segment, though it should be moved: nothing else in the queue waits for it."""
 
 
 class SegmentStore:
@@ -81,7 +91,7 @@ class SegmentStore:
     def _keep(self, left: Left, segment: Segment) -> None:
         """A message of the last run stays in its segment; its lease has run out."""
         record = left.record
-        place = ContentLocation(segment, record.content_at, record.content_octets)
+        place = ContentLocation(segment, record.content_at, record.content_octets, len(record.note))
         over = {hop: Lease(secrets.token_hex(8), left.envelope.id, hop, 0.0) for hop in hops_of(left.remaining)}
         segment.live += 1 + left.beside_damage  # then it is never without any, and stays for the next start
         if left.waits:
@@ -205,8 +215,8 @@ class SegmentStore:
         try:
             stored = open_content(self._seal, fresh.envelope.id, await self._segments.content(fresh.place))
             return self._tails.unpack(stored)
-        except Damaged as error:
-            raise StoreFailed(f"{fresh.place.segment.path}: {error}") from None
+        except (Damaged, StoreFailed) as error:
+            raise ContentUnreadable(f"{fresh.place.segment.path}: {error}") from None
 
     # --- leaving it --------------------------------------------------------------------------------------------------
 
@@ -241,12 +251,12 @@ class SegmentStore:
             self._disk.require(sum(moving))
 
     async def _move_all(self) -> list[Kept]:
-        """So that the store behind has all that is to be shown; what must stay, for the disk is full, as it is seen."""
+        """So that the store behind has all that is to be shown; what must stay (_STAYS), as it is seen."""
         all_fresh = [*self._fresh.values()]
         moves = (self._move(fresh) for fresh in all_fresh)
         stay = []
         for fresh, failed in zip(all_fresh, await asyncio.gather(*moves, return_exceptions=True), strict=True):
-            if isinstance(failed, StoreFull) and not fresh.behind:
+            if isinstance(failed, _STAYS) and not fresh.behind:
                 stay.append(_as_kept(fresh))
             elif failed is not None:
                 raise failed
@@ -276,6 +286,10 @@ class SegmentStore:
             if isinstance(failed, StoreFull):
                 wanted = _wanted(fresh, now, avoid, only)
                 stay += islice(fresh.lease_again(now, now + lease_seconds), limit - len(stay)) if wanted else ()
+            elif isinstance(failed, ContentUnreadable):
+                text = "%s: cannot be moved out of its segment, and is tried again in %.0f seconds: %s"
+                log.error(text, fresh.envelope.id, lease_seconds, failed)
+                fresh.put_off(now, now + lease_seconds)
             elif failed is not None:
                 raise failed
         kept = await self._kept.lease(
@@ -344,7 +358,7 @@ class SegmentStore:
         """One queued message."""
         try:
             await self._move_one(message_id)
-        except StoreFull:
+        except _STAYS:
             return _as_kept(self._fresh[message_id]).seen()
         return await self._kept.message(message_id)
 
@@ -371,9 +385,9 @@ class SegmentStore:
         moves = (self._move_one(message_id) for message_id in message_ids)
         done = []
         for message_id, failed in zip(message_ids, await asyncio.gather(*moves, return_exceptions=True), strict=True):
-            if isinstance(failed, StoreFull) and order.kind is OrderKind.REMOVE:
+            if isinstance(failed, _STAYS) and order.kind is OrderKind.REMOVE:
                 done += await self._remove(message_id, order.next_hop)
-            elif failed is not None and not (isinstance(failed, StoreFull) and order.kind in _NEEDLESS):
+            elif failed is not None and not (isinstance(failed, _STAYS) and order.kind in _NEEDLESS):
                 raise failed
         return [*done, *await self._kept.obey(order, [each for each in message_ids if each not in done])]
 
@@ -410,6 +424,8 @@ class SegmentStore:
             if in_clear or not self._seal.encrypts:
                 return copy
             return replace(copy, content=self._seal.close(message_id, copy.content), sealed=True)
+        except ContentUnreadable as error:
+            raise UnreadableMessage(f"{message_id}: {error}") from None
         return await self._kept.copy(message_id, in_clear=in_clear)
 
     async def restore(self, archive: str, copy: MessageCopy) -> bool:
