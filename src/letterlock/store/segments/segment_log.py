@@ -196,7 +196,7 @@ class SegmentLog:
             group.error = _explain(error, self.directory)
             if isinstance(group.error, StoreFull) and self._relief():
                 self._write_again(group)
-        except Exception:  # without this thread, whoever writes from now on would wait for ever
+        except Exception:  # without this thread, all that is written from now on would never end
             log.exception("internal error in writing to %s", self.directory)
             group.places.clear()
             group.error = StoreFailed(f"cannot write in {self.directory}: internal error")
