@@ -12,8 +12,8 @@ section 4.2). Until its reply has come, a recipient's fate is unknown, whatever 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import NO_WISHES, Wishes
@@ -45,7 +45,7 @@ MAX_RECIPIENTS = 100  # what every server must take (RFC 5321 section 4.5.3.1.8)
 _NO_CAPABILITIES = Capabilities()
 
 
-@dataclass(slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class _Command:
     """A command that awaits its reply; `line` with its CRLF."""
 
@@ -64,6 +64,10 @@ _RCPT = Step.RCPT
 _DATA = Step.DATA
 _BDAT = Step.BDAT
 _MESSAGE = Step.MESSAGE
+# Commands that are the same for each message.
+_RSET_COMMAND = _Command(Step.RSET, b"RSET\r\n")
+_DATA_COMMAND = _Command(_DATA, b"DATA\r\n")
+_MESSAGE_COMMAND = _Command(_MESSAGE)
 _ENVELOPE = frozenset({Step.RSET, Step.MAIL, Step.RCPT, Step.DATA, Step.NO_MESSAGE})
 _SKIPPED_WHEN_POINTLESS = frozenset({Step.RCPT, Step.DATA})
 _DEAF = frozenset({ClientState.CLOSED, ClientState.HANDSHAKE})
@@ -224,18 +228,20 @@ class SmtpClient:
         if early is not None and not self.may_send_early:
             raise LocalProtocolError("the message must wait for the answers to its envelope")
         write = as_utf8 if smtputf8 else as_ascii
-        commands = [_Command(Step.RSET, b"RSET\r\n")] if self._transaction_open else []
+        commands = [_RSET_COMMAND] if self._transaction_open else []
         told = wishes if self.capabilities.dsn else NO_WISHES
-        sender = write("" if reverse_path is None else str(reverse_path))
-        parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8) + as_ascii(told.parameters)
-        commands.append(_Command(_MAIL, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters)))
+        sender = b"MAIL FROM:<>" if reverse_path is None else write(f"MAIL FROM:<{reverse_path}>")
+        parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8)
+        if told is not NO_WISHES:
+            parameters += as_ascii(told.parameters)
+        commands.append(_Command(_MAIL, sender + parameters + b"\r\n"))
         for one in recipients:
-            line = b"RCPT TO:<%b>%b\r\n" % (write(str(one)), as_ascii(told.of(one).parameters))
-            commands.append(_Command(_RCPT, line, one))
+            wished = as_ascii(told.of(one).parameters) if told.recipients else b""
+            commands.append(_Command(_RCPT, write(f"RCPT TO:<{one}>") + wished + b"\r\n", one))
         if early is not None:
             commands.append(_Command(_BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
         elif not self.capabilities.chunking:
-            commands.append(_Command(_DATA, b"DATA\r\n"))
+            commands.append(_DATA_COMMAND)
         self._plan.extend(commands)
         self._sender_accepted = False
         self._accepted = []
@@ -277,7 +283,7 @@ class SmtpClient:
 
     def _message_answers(self) -> list[_Command]:
         if not self.lmtp:
-            return [_Command(_MESSAGE)]
+            return [_MESSAGE_COMMAND]
         return [_Command(_MESSAGE, recipient=recipient) for recipient in self._accepted]
 
     def quit(self) -> None:
@@ -327,15 +333,14 @@ class SmtpClient:
         accepted = reply.code in ACCEPTING[command.step]
         if not accepted and not (reply.transient or reply.permanent):
             raise self._fault(f"the server answered {command.step} with {reply}")
-        events = self._answer(command, reply, accepted=accepted)
+        answer = self._answer_envelope if command.step in _ENVELOPE else self._answer
+        events = answer(command, reply, accepted=accepted)
         if reply.code == 421:
             self.state = _CLOSED
             events.append(ServerClosing(reply))
         return events
 
     def _answer(self, command: _Command, reply: Reply, *, accepted: bool) -> list[Event]:
-        if command.step in _ENVELOPE:
-            return self._answer_envelope(command, reply, accepted=accepted)
         if command.step is _MESSAGE:
             return [self._message_answered(command, reply)]
         match command.step:

@@ -44,13 +44,13 @@ class ReplyParser:
         if self._at == len(self._buffer):
             return None
         while (end := self._buffer.find(b"\n", self._at, self._at + self._max_line_octets) + 1) > 0:
-            code, text, last = _line(self._buffer[self._at : end])
+            line, last = _line(self._buffer[self._at : end])
             self._at = end
             if last and not self._lines:
-                return Reply(code, (text,))
-            self._take(code, text)
+                return line
+            self._take(line.code, line.lines[0])
             if last:
-                reply = Reply(code, tuple(self._lines))
+                reply = Reply(line.code, tuple(self._lines))
                 self._code, self._lines = None, []
                 return reply
         if len(self._buffer) - self._at >= self._max_line_octets:
@@ -67,11 +67,11 @@ class ReplyParser:
 
 
 @functools.lru_cache(maxsize=256)  # a line is bounded by the parser; servers repeat the same few lines
-def _line(line: bytes) -> tuple[int, str, bool]:
-    """The code and text of a line with its line end, and whether it is a reply's last. Raises MalformedReply."""
+def _line(line: bytes) -> tuple[Reply, bool]:
+    """A line with its line end as a reply of one line, and whether it is a reply's last. Raises MalformedReply."""
     found = _LINE.fullmatch(line)
     if found is not None:
-        return int(found[1]), _readable(found[3] or b""), found[2] != b"-"
+        return Reply(int(found[1]), (_readable(found[3] or b""),)), found[2] != b"-"
     line = line[:-1].removesuffix(b"\r")
     if b"\0" in line or b"\r" in line:
         raise MalformedReply("a reply with NUL or a bare CR in it")
