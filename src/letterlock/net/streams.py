@@ -71,7 +71,9 @@ class TcpStream:
         self._refuse_if_dropped()
         if not self._drained:
             with suppress(BlockingIOError):  # nothing has come yet
-                return self._received(self._socket.recv(max_octets), max_octets)
+                data = self._socket.recv(max_octets)
+                self._drained = 0 < len(data) < max_octets
+                return data
         return await self._next(max_octets)
 
     async def converse(self, first: bytes, answer: Callable[[bytes], bytes | None], max_octets: int) -> None:
@@ -90,21 +92,14 @@ class TcpStream:
         finally:
             self._answer = None
 
-    async def _next(self, max_octets: int) -> bytes:
+    def _next(self, max_octets: int) -> asyncio.Future[bytes]:
         """The next octets; in a conversation, the part of an answer that the kernel did not take; b"" at the end."""
         self._wanted = max_octets
-        self._waiting = self._loop.create_future()
+        self._waiting = waiting = self._loop.create_future()
         if not self._watched:
             self._watched = True
             self._loop.add_reader(self._socket, self._readable)
-        try:
-            return await self._waiting
-        finally:
-            self._waiting = None
-
-    def _received(self, data: bytes, wanted: int) -> bytes:
-        self._drained = 0 < len(data) < wanted
-        return data
+        return waiting
 
     def _readable(self) -> None:
         """The kernel has octets for us. While no read is waiting they stay there, and it is no longer watched."""
@@ -114,12 +109,13 @@ class TcpStream:
             self._unwatch()
             return
         try:
-            data = self._received(self._socket.recv(self._wanted), self._wanted)
+            data = self._socket.recv(self._wanted)
         except BlockingIOError:  # woken for nothing
             return
         except OSError as error:
             waiting.set_exception(error)
             return
+        self._drained = 0 < len(data) < self._wanted
         if self._answer is None:
             waiting.set_result(data)
         else:
