@@ -1,6 +1,6 @@
 """One attempt at one task, of which some recipients have a place of their own on this machine."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 
 from letterlock.deliver import outcomes
@@ -16,14 +16,22 @@ from letterlock.routing.address_routes import AliasDeliveries, AliasDelivery
 from letterlock.routing.local_targets import FinalHop
 
 
-async def attempt_whole(
+def attempt_whole(
     task: DeliveryTask, body: Body, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
-) -> Attempt:
+) -> Coroutine[None, None, Attempt]:
     """As `attempt`, for all recipients, those with a route of their own included.
 
     The others come first: when they have to wait for a busy host, nothing was delivered yet. Raises HostBusy,
     ContentLost, both only when nothing was delivered.
     """
+    if options.addresses or options.aliases is not None:
+        return _attempt_apart(task, body, ports, options, pool)
+    return attempt(task, body, ports=ports, options=options, pool=pool)
+
+
+async def _attempt_apart(
+    task: DeliveryTask, body: Body, ports: Ports, options: DeliverOptions, pool: SessionPool | None
+) -> Attempt:
     apart = options.addresses.apart(task.recipients) if options.addresses else {}
     own = {recipient for recipients in apart.values() for recipient in recipients}
     aliases = {} if options.aliases is None else await _of_tables(options.aliases, task.recipients, own)

@@ -1,7 +1,7 @@
 """One attempt at one task, from the first lookup to the last reply. It writes nothing: it returns an Attempt."""
 
 import logging
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -39,9 +39,9 @@ log = logging.getLogger("letterlock.deliver")
 _A_BUG = "%s: internal error at %s; the message stays queued if no other host takes it"
 
 
-async def attempt(
+def attempt(
     task: DeliveryTask, body: Body, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
-) -> Attempt:
+) -> Coroutine[None, None, Attempt]:
     """Try to deliver a task's message to its recipients at their next hop, or where the operator's route leads.
 
     Hosts are tried in the order of the route, each with the addresses that were judged, until every recipient has an
@@ -50,7 +50,7 @@ async def attempt(
 
     Raises HostBusy when nothing was delivered and as many sessions with a host are being set up, or open, as may be.
     """
-    return await _Try(task, body, ports, options, pool).run()
+    return _Try(task, body, ports, options, pool).run()
 
 
 class _Try:
@@ -152,7 +152,7 @@ class _Try:
             self._seen.reused(way.host, way.address, way.port, kept, self._seen.started_at)
             return bool(await self._transact(kept, way.host, way.address))
         finally:
-            if self._pending():
+            if usual_port != self._options.port and self._pending():
                 self._take_port(usual_port)
 
     def _remember_way(self, host: str, address: str) -> None:
@@ -484,9 +484,9 @@ class _Try:
                 self._outcomes[recipient] = outcomes.deferred(
                     recipient, trouble.status, trouble.text, hints=trouble.hints
                 )
-        made = tuple(self._outcomes[recipient] for recipient in self._task.recipients)
+        made = tuple([self._outcomes[recipient] for recipient in self._task.recipients])
         if self._relayed:
-            made = tuple(outcomes.with_route(outcome, self._relayed) for outcome in made)
+            made = tuple([outcomes.with_route(outcome, self._relayed) for outcome in made])
         return self._seen.attempt(
             self._task,
             made,

@@ -9,7 +9,7 @@ of a large one no octet does before a recipient was accepted.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
@@ -137,7 +137,7 @@ class _Sending:
         waiting = [one for one in recipients if one not in self.done.unable]
         while waiting:
             group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
-            waiting = await self._send(group, self._ready) + rest
+            waiting = await self._begin(group, self._ready) + rest
 
     def _refuse_bare_line_ends(self, recipients: Sequence[Mailbox]) -> None:
         text = "the message has a bare CR or LF, which servers read in different ways"
@@ -179,7 +179,7 @@ class _Sending:
             return "5.3.4", f"the message has {len(self._body)} octets; {self._server} takes {offered.size} at most"
         return None
 
-    async def _send(self, group: list[Mailbox], ready: _Ready) -> list[Mailbox]:
+    def _begin(self, group: list[Mailbox], ready: _Ready) -> Awaitable[list[Mailbox]]:
         """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
         envelope = self._envelope
         early = len(self._body) <= MAX_EARLY_OCTETS and self._conversation.client.may_send_early
@@ -194,7 +194,7 @@ class _Sending:
             smtputf8=self._needs_smtputf8(group),
             early=ready if early and isinstance(ready, WireContent) else None,
         )
-        return await _Transaction(self._session, ready, group, self._server, self.done).run()
+        return _Transaction(self._session, ready, group, self._server, self.done).run()
 
 
 class _Transaction:

@@ -14,7 +14,7 @@ import queue
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,8 +114,8 @@ class SegmentLog:
         self._thread = threading.Thread(target=self._run, name="letterlock-segments", daemon=True)
         self._thread.start()
 
-    async def append(self, kind: RecordKind, note: bytes, *content: bytes) -> ContentLocation:
-        """Write a record, its content in any number of pieces; it is on disk when this returns.
+    def append(self, kind: RecordKind, note: bytes, *content: bytes) -> Awaitable[ContentLocation]:
+        """Write a record, its content in any number of pieces; it is on disk when that was waited for.
 
         Raises StoreFailed, StoreFull: it may not be there then. A message that was accepted keeps its segment until
         `finished`.
@@ -128,7 +128,7 @@ class SegmentLog:
             self._busy = True
             self._idle.clear()
             self._loop.call_soon(self._begin)  # other callers in this turn join the group
-        return await piece.future
+        return piece.future
 
     async def content(self, place: ContentLocation) -> bytes:
         """The content of a message that is not finished, found undamaged. Raises StoreFailed."""
