@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.wishes import Event, RecipientWishes, Wishes
 from letterlock.queue.age import Age, Reading
-from letterlock.queue.settle import MAX_ATTEMPTS_AS_ASKED, RetrySchedule, settle
+from letterlock.queue.settle import MAX_ATTEMPTS_AS_ASKED, RetrySchedule, all_delivered, settle
 from letterlock.queue.tasks import DeliveryTask, OutcomeKind
 from tests.queue.messages import ANN, BEN, CAT, SENDER, attempt, outcome, task
 
@@ -117,3 +117,17 @@ def test_what_servers_asked_for_counts_while_attempts_are_few() -> None:
     assert SCHEDULE.wait(1, [replace(asked, retry_after=3600.0), other]) == 300, "who did not ask is not kept waiting"
     assert SCHEDULE.wait(4, [other]) == SCHEDULE.delay(4)
     assert SCHEDULE.wait(MAX_ATTEMPTS_AS_ASKED + 1, [asked]) == SCHEDULE.delay(MAX_ATTEMPTS_AS_ASKED + 1)
+
+
+@given(st.lists(st.tuples(st.sampled_from((ANN, BEN, CAT)), st.sampled_from(OutcomeKind)), max_size=4), st.booleans())
+def test_what_is_settled_without_a_look_at_the_clocks_is_settled_as_all_else(
+    found: list[tuple[Mailbox, OutcomeKind]], wishes: bool
+) -> None:
+    leased = replace(task(ANN, BEN), attempts=2)
+    if wishes:
+        leased = replace(leased, envelope=replace(leased.envelope, wishes=WISHES))
+    made = attempt(leased, *(outcome(recipient, kind) for recipient, kind in found))
+    at_once = all_delivered(leased, made)
+    assert at_once in (None, settle(leased, made, now=9e9, schedule=SCHEDULE))
+    if found == [(ANN, OutcomeKind.DELIVERED), (BEN, OutcomeKind.DELIVERED)] and not wishes:
+        assert at_once is not None

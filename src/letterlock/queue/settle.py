@@ -11,6 +11,7 @@ from letterlock.mail.wishes import Event
 from letterlock.queue.age import ROUNDING_SECONDS, Reading
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome, Settlement
 
+_DELIVERED = OutcomeKind.DELIVERED
 JITTER = 0.1  # chosen: up to a tenth longer, so that messages deferred together do not come back together
 UNMEASURED_WAITS = 2.0
 """After a boot, as much as twice the usual wait counts towards a message's age, whatever the wall clock says: the wait
@@ -131,6 +132,20 @@ def _by_confirmation(
     owed = [not each.confirms and wishes.of(each.recipient).wants(Event.SUCCESS) for each in delivered]
     confirmed = tuple([each for each, is_owed in zip(delivered, owed, strict=True) if not is_owed])
     return confirmed, tuple([each for each, is_owed in zip(delivered, owed, strict=True) if is_owed])
+
+
+def all_delivered(task: DeliveryTask, attempt: Attempt) -> Settlement | None:
+    """As `settle`, where every recipient has the message and nobody is owed a word of it; None for all else.
+
+    This is how most attempts end, and neither clocks nor chance decide anything then.
+    """
+    outcomes = attempt.outcomes
+    for outcome in outcomes:
+        if outcome.kind is not _DELIVERED:
+            return None
+    if task.envelope.wishes.recipients or tuple([outcome.recipient for outcome in outcomes]) != task.recipients:
+        return None
+    return Settlement(delivered=outcomes, failed=(), deferred=(), next_attempt_at=None, age=task.age)
 
 
 def settle(

@@ -30,7 +30,7 @@ from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
 from letterlock.queue.age import Reading
 from letterlock.queue.observing import NOBODY, Observers
-from letterlock.queue.settle import settle
+from letterlock.queue.settle import all_delivered, settle
 from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
 from letterlock.schedule.backoff import Backoff, did_well, first_trouble, was_crowded
@@ -470,7 +470,7 @@ class Deliverer:
 
     async def _settle(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         """Write what the attempt led to, trying as long as the lease lasts (once more, when stopping)."""
-        settlement = self._settlement(task, made)
+        settlement = all_delivered(task, made) or self._settlement(task, made)
         pause = STORE_PAUSE_SECONDS
         while True:
             now = self._clock.now()
