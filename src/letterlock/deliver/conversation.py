@@ -21,6 +21,7 @@ from letterlock.smtp.client_steps import ClientState, Step
 
 BLOCK_OCTETS = 1 << 16  # chosen: as much as a socket usually takes at once
 MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
+_CLOSED = ClientState.CLOSED
 _READ_OCTETS = 1 << 13  # chosen: replies are a few hundred octets
 _Wanted = TypeVar("_Wanted")
 
@@ -164,7 +165,7 @@ class Conversation:
 
         Raises SessionLost, and what `hear` raises; 421 is the former, behind the answer that it gave.
         """
-        if not self._hand_on(hear):
+        if self._events and not self._hand_on(hear):
             return await self.send()
         self._refuse_if_over()
         first = self._client.take_output()
@@ -177,11 +178,11 @@ class Conversation:
             if not self._hand_on(hear):
                 return None
             self._refuse_if_over()
-            self._limit.move(self._loop.time() + self._answer_limit())
+            self._limit.move(self._answer_due())
             return self._client.take_output()
 
         try:
-            with self._limit.until(self._loop.time() + self._answer_limit()):
+            with self._limit.until(self._answer_due()):
                 await self.stream.converse(first, answer, _READ_OCTETS)
         except (OSError, RemoteProtocolError) as error:
             raise self._loss(error) from None
@@ -258,14 +259,15 @@ class Conversation:
         return self._limit.until(self._loop.time() + self.limit(seconds))
 
     def _refuse_if_over(self) -> None:
+        if self._client.state is not _CLOSED:  # a fault closes it, too
+            return
         if self._client.fault is not None:
             raise SessionLost("4.5.0", str(self._client.fault))
-        if self._client.state is ClientState.CLOSED:
-            raise SessionLost("4.4.2", "the session is over")
+        raise SessionLost("4.4.2", "the session is over")
 
     async def _receive(self) -> None:
         self._refuse_if_over()
-        when = self._loop.time() + self._answer_limit()
+        when = self._answer_due()
         try:
             while not self._events:
                 with self._limit.until(when):
@@ -275,11 +277,13 @@ class Conversation:
         except (OSError, RemoteProtocolError) as error:
             raise self._loss(error) from None
 
-    def _answer_limit(self) -> float:
-        """How long the next answer may take, in seconds."""
-        self._step = self._client.awaiting
-        self._seconds = self.limit(self.timeouts.answer(Step.MESSAGE if self._client.sent_early else self._step))
-        return self._seconds
+    def _answer_due(self) -> float:
+        """Until when the next answer must have come (event loop's time)."""
+        now = self._loop.time()
+        self._step = step = self._client.awaiting
+        seconds = self.timeouts.answer(Step.MESSAGE if self._client.sent_early else step)
+        self._seconds = max(0.0, min(seconds, self._deadline - now))
+        return now + self._seconds
 
     def _loss(self, error: OSError | RemoteProtocolError) -> SessionLost:
         """What ended a session in which an answer was due."""

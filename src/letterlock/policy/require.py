@@ -153,8 +153,7 @@ def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
 
 def tlsa_records(answer: Answer) -> tuple[TLSARecord, ...]:
     """The TLSA records of an answer as our own type, those that nobody can use included (RFC 7672 section 2.2)."""
-    wanted = RdataType.TLSA
-    return tuple([TLSARecord.from_rdata(record_octets(one)) for one in answer.records if one.rdtype == wanted])
+    return tuple(TLSARecord.from_rdata(record_octets(one)) for one in answer.records if one.rdtype == RdataType.TLSA)
 
 
 def _unreachable(target: TargetHost) -> SkipHost | None:
@@ -199,12 +198,11 @@ def _unsigned_mx(target: TargetHost) -> tuple[Reason, ...]:
 
 
 def _why_no_dane(target: TargetHost) -> Reason:
-    name = target.host.name
+    name, base = target.host.name, ("base", _tlsa_owner(target))
     if target.host.origin is Origin.LITERAL:
         return Reason(code=Code.RFC7672_2_2_LITERAL, subject=name)
     if not isinstance(target.tlsa, Answer):
         return Reason(code=Code.RFC7672_2_2_2_INSECURE_ADDRESS, subject=name)
-    base = ("base", _tlsa_owner(target))
     if target.tlsa.records:
         return Reason(code=Code.RFC7672_2_2_INSECURE_TLSA, subject=name, facts=(base,))
     proof = "proven" if target.tlsa.secure else "in an unsigned zone"
@@ -258,7 +256,7 @@ def _references(evidence: DestinationEvidence, target: TargetHost) -> tuple[str,
         names.append(target.host.name)
     else:
         names.append(evidence.next_hop.domain)
-        if isinstance(evidence.mx, Answer) and evidence.mx.canonical_name is not evidence.mx.question.name:
+        if isinstance(evidence.mx, Answer):
             names.append(evidence.mx.canonical_name.to_text(omit_final_dot=True).lower())
     return tuple(dict.fromkeys(names))
 

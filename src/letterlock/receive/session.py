@@ -239,7 +239,7 @@ class Session:
         if much and smtp.state in RECEIVING:
             return None
         self._before_reading()
-        self._limit.move(self._deadline())
+        self._limit.move(self._patience.deadline if self._stop_at == math.inf else self._deadline())
         return smtp.take_output()
 
     def _before_reading(self) -> None:
@@ -371,7 +371,7 @@ class Session:
         """Put an accepted message on disk, with its copies; or nowhere, where nobody is to have it."""
         if not draft.recipients:
             self._spooling.discard()
-            self._journal.discarded(draft.id, draft.discarded_by)
+            self._journal.discarded(draft.id)
             self._smtp.accept(f"discarded as {draft.id}")
         elif not draft.copies or await self._keep_copies(draft):
             await self._keep(*draft.finish(self._facts.client_label, self._options.expire_seconds), draft.quarantined)

@@ -99,7 +99,7 @@ class Slots:
         share = _TROUBLED_SHARE if place in self._fewer else _HEALTHY_SHARE
         queued = len(self._waiting.get(place, ()))
         waiting = min(self._max_waiting - self._waiting_count, self._max_waiting // share - queued)
-        return max(0, waiting, self._seats_of(place) - self._taken[place] - queued)
+        return max(0, waiting, self._seats_of(place) - self._taken.get(place, 0) - queued)
 
     def room(self, next_hop: str) -> bool:
         """Whether a task for a next hop may come in."""
@@ -124,13 +124,13 @@ class Slots:
 
         `resting`: places where nothing is tried now.
         """
-        if self.free <= 0:
+        if self._taken_count >= self._total or not self._ready:
             return None
         reserved = self._reserve_reached()
         full = []
         found = None
         for place in self._ready:
-            if self._taken[place] >= self._seats_of(place):
+            if self._taken.get(place, 0) >= self._seats_of(place):
                 full.append(place)
             elif (not reserved or place in self._well) and not resting(place):
                 found = place
@@ -139,7 +139,7 @@ class Slots:
             del self._ready[place]
         if found is None:
             return None
-        self._taken[found] += 1
+        self._taken[found] = self._taken.get(found, 0) + 1
         self._taken_count += 1
         self._count_busy(found, 1)
         return self._pop(found)
@@ -281,16 +281,16 @@ class Slots:
 
     def _reserve_reached(self) -> bool:
         """Whether those who have not proven well have all the slots that they may have."""
-        reserved = self._total // _RESERVED_SHARE
-        if self.free > reserved or not self._well:
-            return False
-        return self._unproven >= self._total - reserved
+        return bool(self._well) and self._unproven >= self._total - self._total // _RESERVED_SHARE
 
     def _busy(self, place: str) -> int:
         """How many slots of the total a place has."""
-        return self._taken[place] - self._aside[place]
+        return self._taken.get(place, 0) - self._aside.get(place, 0)
 
     def _note(self, place: str, *, well: bool) -> None:
+        if well and place in self._well:  # the usual case
+            self._well.move_to_end(place)
+            return
         if place in self._well:
             del self._well[place]
             self._unproven += self._busy(place)

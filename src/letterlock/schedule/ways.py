@@ -39,6 +39,7 @@ class Ways:
         self._options, self._discoverer = options, discoverer
         self._by_sender = bool(route_settings.by_sender)
         self._settings = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(route_settings.of)
+        self._way = functools.lru_cache(maxsize=MAX_SETTINGS_REMEMBERED)(self._find_way)
         self._decision_cache = DecisionCache()
         self._ways: dict[tuple[SourceAddresses, frozenset[str], Credentials | None], tuple[Ports, DeliverOptions]] = {}
 
@@ -48,6 +49,9 @@ class Ways:
 
     def of(self, next_hop: str, sender: str | None) -> tuple[Ports, DeliverOptions]:
         """The way to a next hop, for mail from a sender's domain."""
+        return self._way(next_hop, sender if self._by_sender else None)
+
+    def _find_way(self, next_hop: str, sender: str | None) -> tuple[Ports, DeliverOptions]:
         settings = self.settings(next_hop, sender)
         key = settings.source, settings.ignore_ehlo, settings.login
         if key not in self._ways:

@@ -270,7 +270,7 @@ class SmtpServer(ServerSession):
 
     def _be_last(self) -> None:
         """Refuse a command after which the client did not wait (RFC 2920 section 3.1): do not read what follows."""
-        if len(self._input):
+        if self._octets:
             raise BadCommand(say.NOT_SYNCHRONIZED, fatal=True)
 
     # --- effects -----------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ class SmtpServer(ServerSession):
             raise BadCommand(say.ALREADY_TLS)
         if not self._starttls:
             raise BadCommand(say.NOT_IMPLEMENTED)
-        if len(self._input):
+        if self._octets:
             raise BadCommand(say.INJECTED, fatal=True)
         self._say(say.GO_AHEAD_TLS)
         self.state = State.HANDSHAKE
@@ -409,7 +409,7 @@ class SmtpServer(ServerSession):
     def _look_through_content(self) -> Reply | None:
         """Take in what a large message has so far; the reply that refuses it."""
         # Stuffed dots do not count as size: at the worst every line is one, and three octets travel as four.
-        if len(self._input) > self._limits.max_message_octets * 4 // 3 + 8:
+        if len(self._octets) > self._limits.max_message_octets * 4 // 3 + 8:
             return say.TOO_LARGE
         if not self._input.ripe:
             return None

@@ -100,7 +100,7 @@ class ServerSession:
     def held_octets(self) -> int:
         """The octets of unfinished input, message content in the main, and of the envelope."""
         arriving = self._mail.arriving
-        held = len(self._input) + len(self._mail.content) + self._mail.envelope_octets
+        held = len(self._octets) + len(self._mail.content) + self._mail.envelope_octets
         return held if arriving is None else held + arriving.held_octets
 
     @property

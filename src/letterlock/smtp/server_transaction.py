@@ -6,7 +6,7 @@ from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import PIECE_OCTETS, CheckedContent, LargeContent
 from letterlock.mail.envelope import BodyType
 from letterlock.mail.replies import Reply
-from letterlock.mail.wishes import NOTHING_SAID, RecipientWishes, Ret, Wishes
+from letterlock.mail.wishes import NO_WISHES, NOTHING_SAID, RecipientWishes, Ret, Wishes
 from letterlock.smtp import server_replies as say
 from letterlock.smtp.arriving import ArrivingContent, fault_of_lines
 from letterlock.smtp.content import has_dotted_line
@@ -40,6 +40,10 @@ class Transaction:
         if wishes is not NOTHING_SAID and wishes != NOTHING_SAID:
             self.wishes[recipient] = wishes
 
+    @property
+    def _wished(self) -> bool:
+        return bool(self.wishes) or self.ret is not None or self.envid is not None
+
     def message(self, content: CheckedContent | LargeContent) -> MessageReceived:
         """The transaction's message, whole."""
         return MessageReceived(
@@ -47,7 +51,7 @@ class Transaction:
             recipients=tuple(self.recipients),
             body_type=self.body_type,
             requiretls=self.requiretls,
-            wishes=Wishes(self.ret, self.envid, self.wishes),
+            wishes=Wishes(self.ret, self.envid, self.wishes) if self._wished else NO_WISHES,
             smtputf8=self.smtputf8,
             content=content,
         )
