@@ -1,12 +1,12 @@
 """The async resolver: a small loop around the stepper. Any transport, any time, any recorded conversation can drive it.
 
-The one module of this room that knows asyncio (docs/decisions/0002-resolver-driver.md): it opens no socket.
+Only this module, `fair_slots` and `work_slice` know asyncio here (docs/decisions/0002-resolver-driver.md). None opens a
+socket.
 """
 
 import asyncio
 import secrets
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -26,14 +26,13 @@ from letterlock.resolver.lookup_counts import LookupCounts
 from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import ALGORITHMS
 from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor, as_anchors
+from letterlock.resolver.work_slice import WorkSlice
 
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
 Now = Callable[[], float]
 MAX_LOOKUPS, LOOKUPS_ASIDE = 200, 1_000  # at once, and such as wait for servers that are slow: some 20 KB each
 MAX_QUERIES, QUERIES_ASIDE = 250, 1_000  # the same for queries: each takes a socket
 PATIENCE_SECONDS = 0.5  # nearly every answer takes less; after that a lookup is one for servers that are slow
-SLICE_SECONDS = 0.003  # of work in one turn of the event loop, by all lookups together
-MAX_WOKEN = 8  # in one turn: a slice is rarely enough for more
 _META_TYPES = frozenset(
     {dns.rdatatype.ANY, dns.rdatatype.AXFR, dns.rdatatype.IXFR, dns.rdatatype.OPT, dns.rdatatype.RRSIG}
 )
@@ -225,51 +224,7 @@ class _Work:
         self.queries: dict[Question, asyncio.Task[DNSReply | Fault]] = {}
         self.lookup_slots = FairSlots(MAX_LOOKUPS, LOOKUPS_ASIDE, PATIENCE_SECONDS)
         self.query_slots = FairSlots(MAX_QUERIES, QUERIES_ASIDE, PATIENCE_SECONDS)
-        self.turn = _Turn()
-
-
-class _Turn:
-    """Work that all lookups share: about a slice of it in one turn of the event loop, so that others get theirs."""
-
-    def __init__(self) -> None:
-        self._used = 0.0
-        self._begun = 0.0
-        self._counting = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def come(self) -> None:
-        """Wait until something is left of the slice; the longest waiter goes first."""
-        first = True
-        while self._used > SLICE_SECONDS or (first and self._waiting):
-            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if first:
-                self._waiting.append(waiting)
-            else:
-                self._waiting.appendleft(waiting)
-            first = False
-            await waiting
-
-    def __enter__(self) -> None:
-        self._count()
-        self._begun = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._used += time.perf_counter() - self._begun
-
-    def _count(self) -> None:
-        if not self._counting:
-            self._counting = True
-            asyncio.get_running_loop().call_soon(self._renew)
-
-    def _renew(self) -> None:
-        """A new slice for the next turn, and some of those who wait: waking all of many would be work itself."""
-        self._used, self._counting = 0.0, False
-        for _ in range(min(MAX_WOKEN, len(self._waiting))):
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(None)
-        if self._waiting:
-            self._count()
+        self.turn = WorkSlice()
 
 
 def _counted_down(answer: Answer, now: float) -> Answer:
