@@ -55,6 +55,27 @@ def test_who_became_root_is_named_as_well(peer: socket.socket, tmp_path: Path) -
         ),
         ({"verb": "reload"}, {"mistakes": None}, "reload by uid=7"),
         ({"verb": "reload"}, {"mistakes": "several"}, "reload by uid=7: refused"),
+        ({"verb": "reload", "reason": "new key"}, {"mistakes": None}, "reload by uid=7: new key"),
+        ({"verb": "reload", "reason": "new key"}, {"mistakes": "several"}, "reload by uid=7: refused: new key"),
+        ({"verb": "memory.forget", "domains": ["a.test"]}, {"forgotten": 1}, "forget by uid=7: a.test"),
+        (
+            {"verb": "memory.forget", "domains": ["a.test", "b\n.test"], "reason": "they said so"},
+            {"forgotten": 1},
+            "forget by uid=7: a.test, b\\n.test: they said so",
+        ),
+        ({"verb": "memory.forget", "domains": ["a.test"]}, {"forgotten": 0}, None),
+        ({"verb": "memory.forget", "domains": None}, {"forgotten": 3}, "forget by uid=7: all domains"),
+        (
+            {"verb": "memory.forget", "domains": ["x"] * 22},
+            {"forgotten": 22},
+            "forget by uid=7: " + ", ".join("x" * 20) + " and 2 more",
+        ),
+        ({"verb": "policy.purge"}, {"purged": 0}, None),
+        (
+            {"verb": "policy.purge", "reason": "ticket 1"},
+            {"purged": 2},
+            "purge by uid=7: 2 answers of the policy door: ticket 1",
+        ),
         ({"verb": "queue.list"}, {"messages": []}, None),
     ],
 )

@@ -21,8 +21,11 @@ async def test_a_running_server_forgets_in_all_workers(tmp_path: Path) -> None:
         await store.learn([*daily(GOOD, until=now - 60), lost, replace(GOOD, domain="b.example")], now)
         state = Queues(directory).first("state")["memory"]
         assert state["mode"] == "observe"
-        ran = await letterlock("memory", "forget", DOMAIN, "--config", str(config))
+        ran = await letterlock("memory", "forget", DOMAIN, "--because", "they said so", "--config", str(config))
         assert (ran.status, ran.out) == (0, "1 domain forgotten\n")
+        ran = await letterlock("memory", "forget", DOMAIN, "--config", str(config))
+        assert (ran.status, ran.out) == (1, "0 domains forgotten\n")
+        assert ran.err == f"error: nothing is remembered of {DOMAIN}\n"
         assert await store.load(DOMAIN) is None
         assert await store.count() == 1
         ran = await letterlock("memory", "forget", "--all", "--config", str(config))

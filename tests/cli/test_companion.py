@@ -312,3 +312,43 @@ def test_a_setup_that_failed_halfway_is_undone_without_complaint(
     assert undone.exit_code == 0
     assert "changed since" not in undone.output
     assert machine.resolv.read_text() == RESOLV
+
+
+def test_comments_that_are_no_utf8_survive_enabling_and_disabling(machine: Machine) -> None:
+    before = "# réseau\n".encode("latin-1") + RESOLV.encode()
+    machine.resolv.write_bytes(before)
+    assert machine.run("enable").exit_code == 0
+    assert machine.run("enable", "--apply").exit_code == 0
+    assert "# réseau\n".encode("latin-1") in machine.resolv.read_bytes()
+    assert machine.run("disable").exit_code == 0
+    assert machine.resolv.read_bytes() == before
+
+
+def test_a_configuration_that_is_no_text_is_not_touched(machine: Machine) -> None:
+    machine.config.write_bytes(b"# r\xe9seau\n")
+    ran = machine.run("enable", "--apply")
+    assert (ran.exit_code, ran.output.startswith(f"error: {machine.config} is not UTF-8 text\n  hint: ")) == (1, True)
+    assert machine.config.read_bytes() == b"# r\xe9seau\n"
+
+
+@pytest.mark.parametrize("backup", ["{", "[]", '{"postfix": "/etc/postfix", "files": {}}'])
+def test_a_damaged_backup_is_neither_used_nor_overwritten(machine: Machine, backup: str) -> None:
+    before = machine.state()
+    machine.backups.mkdir()
+    (machine.backups / setup_apply.BACKUP).write_text(backup)
+    for words in (("enable", "--apply"), ("disable",)):
+        ran = machine.run(*words)
+        assert ran.exit_code == 1
+        assert f"error: {machine.backups / setup_apply.BACKUP} is damaged: " in ran.output
+    assert machine.state() == before
+    assert (machine.backups / setup_apply.BACKUP).read_text() == backup
+
+
+def test_a_table_that_is_none_is_told() -> None:
+    with pytest.raises(CannotPlan, match=r"`resolver` is no table in the configuration: it is written \[resolver\]"):
+        with_keys("resolver = 1\n", {"resolver": {"listen": ["127.0.0.1:53"]}})
+
+
+def test_a_program_that_is_missing_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    module._run([("no-such-program", "reload")])
+    assert "warning: `no-such-program reload` cannot be run: No such file or directory" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from letterlock.policy.reasons import explain as explanation_of
 
 LOG_LINE = (
     "0000000000a: to=<ann@example.org>, relay=mx.example.org[192.0.2.1]:25, delay=0.3, delays=0/0/0.3/0, dsn=4.7.5, "
-    "status=deferred (mx.example.org: no) tls=refused why=rfc7672-2.2.3-starttls-required"
+    "status=deferred (mx.example.org: no) tls=!dane:none protection=refused why=rfc7672-2.2.3-starttls-required"
 )
 
 

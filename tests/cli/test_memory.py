@@ -122,3 +122,24 @@ def test_status_says_what_mail_waits_for_and_since_when() -> None:
     since = "2027-01-15 08:00 UTC"
     assert line.startswith(f"mail to example.org waits, for mx-host at mx.evil.example has changed since {since}: ")
     assert line.endswith("letterlock memory show example.org")
+
+
+@pytest.mark.parametrize("verb", [["list"], ["show", "example.org"], ["suggest"], ["forget", "example.org"]])
+def test_a_memory_that_cannot_be_read_is_not_called_empty(tmp_path: Path, verb: list[str]) -> None:
+    path = tmp_path / "letterlock.toml"
+    path.write_text(f'[queue]\ndirectory = "{tmp_path}"\n')
+    (tmp_path / FILE).symlink_to(FILE)
+    status, text = run(path, *verb)
+    assert (status, "Traceback" in text) == (1, False)
+    assert "nothing is remembered" not in text
+    assert f"{tmp_path / FILE}" in text
+
+
+def test_a_damaged_memory_is_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "letterlock.toml"
+    path.write_text(f'[queue]\ndirectory = "{tmp_path}"\n')
+    (tmp_path / FILE).write_bytes(b"no database, however long it may be" * 100)
+    status, text = run(path, "show", "example.org")
+    assert status == 1
+    assert "error:" in text
+    assert "is damaged" in text

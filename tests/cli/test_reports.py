@@ -2,13 +2,16 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from letterlock.cli import report_verbs
 from letterlock.cli.main import main
+from letterlock.state.report_store import FILE
 from letterlock.tlsrpt import to_json
 from tests.mailauth.vectors import vectors
 from tests.tlsrpt.reports import REPORT
@@ -111,3 +114,32 @@ def test_text_from_outside_cannot_act_on_the_terminal(config: Path) -> None:
     run(config, "import", "-", stdin=json.dumps(report).encode())
     for verb in (("list", "--days", "3650"), ("show", "1"), ("summary", "--days", "3650")):
         assert not set("\x1b\x9b\u202e") & set(run(config, *verb).stdout)
+
+
+def test_a_database_that_cannot_be_looked_at_is_not_called_empty(config: Path) -> None:
+    (config.parent / "queue" / FILE).symlink_to(FILE)
+    for verb in ("list", "summary", "outgoing"):
+        result = run(config, verb)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error: ")
+
+
+def test_a_file_that_cannot_be_named_is_reported_and_the_others_are_read(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_bytes(to_json(REPORT))
+    result = run(config, "import", "long" * 100, str(tmp_path / "good.json"))
+    assert result.exit_code == 1
+    assert result.stderr == f"{'long' * 100}: not read: File name too long\n"
+    assert "good.json: " in result.stdout
+
+
+def test_what_is_left_out_is_said(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.json").write_bytes(to_json(replace(REPORT, report_id=f"{number}@example")))
+        run(config, "import", str(tmp_path / f"{number}.json"))
+    monkeypatch.setattr(report_verbs, "MAX_LISTED", 2)
+    monkeypatch.setattr(report_verbs, "MAX_SUMMARISED", 2)
+    listed, summed = run(config, "list", "--days", "3650"), run(config, "summary", "--days", "3650")
+    assert len(listed.stdout.splitlines()) == 2
+    assert listed.stderr.startswith("note: only the latest 2 are listed\n  hint: ")
+    assert "in 2 reports" in summed.stdout
+    assert summed.stderr.startswith("note: only the latest 2 are summed up\n  hint: ")

@@ -225,3 +225,12 @@ def test_sparklines() -> None:
 
 def test_a_long_time_is_shown_by_months() -> None:
     assert usual_grain(400 * DAY_SECONDS) is Grain.MONTH
+
+
+def test_statistics_that_cannot_be_looked_at_are_not_called_empty(tmp_path: Path) -> None:
+    path = tmp_path / "letterlock.toml"
+    path.write_text(f'[queue]\ndirectory = "{tmp_path}"\n')
+    (tmp_path / STATISTICS_FILE).symlink_to(STATISTICS_FILE)
+    result = CliRunner().invoke(main, ["stats", "--config", str(path)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")

@@ -6,6 +6,7 @@ import json
 import socket
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -265,3 +266,14 @@ async def test_a_rule_for_everything_does_not_hold_for_filters_and_the_relay_doo
             assert '"answer": "NOTFOUND "' in await client.ask(f"JSON {hop}")
         assert await client.ask("QUERY [192.0.2.1]:2525") == f"OK encrypt {WITHOUT_OLD_TLS}"
         assert await client.ask("QUERY example.org") == f"OK encrypt {WITHOUT_OLD_TLS}"
+
+
+async def test_a_client_without_an_address_is_local_only_on_a_unix_socket() -> None:
+    async with open_door(Worlds()) as running:
+        for family, allowed in ((socket.AF_INET, False), (socket.AF_INET6, False), (socket.AF_UNIX, True)):
+            connection = policy_door._Connection(running.door._doors)
+            known = {"peername": None, "socket": Mock(family=family)}
+            connection.connection_made(Mock(get_extra_info=known.get))
+            assert connection._is_local is allowed
+            assert (connection in running.door._doors.connections) is allowed
+            connection.connection_lost(None)

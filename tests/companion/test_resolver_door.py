@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from unittest.mock import Mock
 
 import dns.flags
 import dns.message
@@ -174,3 +175,11 @@ async def test_a_client_that_does_not_read_is_dropped(internet: Internet, monkey
             await until(lambda: not door.connections)
         writer.close()
         del reader
+
+
+async def test_a_client_that_is_gone_again_before_it_is_accepted_is_dropped(internet: Internet) -> None:
+    async with open_door(internet) as (door, _):
+        transport = Mock(get_extra_info=Mock(return_value=None))
+        resolver_door._TcpClient(door).connection_made(transport)
+        transport.abort.assert_called_once_with()
+        assert not door.connections

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from letterlock.config import BadConfig, Endpoint, load, locate, parse, system_roots
+from letterlock.config import BadConfig, Endpoint, find, load, locate, parse, reading, system_roots
 from letterlock.routing.destination_rule import TlsRule
+from letterlock.shared_defaults import ENVIRONMENT, is_there
 from letterlock.store.engines import ENGINES
 from tests.certificates import authority, self_signed
 from tests.identity.hostile_chains import looped, rsa_key
@@ -197,3 +198,23 @@ def test_a_file_without_certificates_is_no_trust(tmp_path: Path) -> None:
     [(_, key, message, _)] = mistakes(text, tmp_path)
     assert key == 'domain."a.test".trust'
     assert "holds no certificates" in message
+
+
+def test_a_system_configuration_that_cannot_be_read_is_not_taken_for_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "l.toml").symlink_to("nowhere")
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setattr(reading, "SYSTEM_CONFIG", str(tmp_path / "l.toml"))
+    with pytest.raises(BadConfig, match="cannot be read: No such file"):
+        load(find(None))
+
+
+def test_only_what_is_surely_absent_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert is_there(tmp_path / "file")
+    assert is_there(tmp_path / "dangling")
+    assert is_there(tmp_path / ("long" * 100))  # nobody can say, so reading it has to
+    assert not is_there(tmp_path / "none")
+    assert not is_there(tmp_path / "file" / "none")

@@ -1,17 +1,21 @@
 """What every OperatedStore must do: list, find, count, and obey orders."""
 
 import math
+import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from letterlock.mail.wishes import Event, RecipientWishes, Wishes
 from letterlock.policy.codes import Code
-from letterlock.policy.reasons import Reason
+from letterlock.policy.decision import Achieved, Level
+from letterlock.policy.reasons import FINDINGS, Finding, Reason
 from letterlock.queue.orders import MAX_ORDERED, OrderKind, RecipientState, Tally, TallyBy, Wanted
 from letterlock.queue.settle import settle
 from letterlock.queue.store import LeaseLost, Store
 from letterlock.queue.tasks import OutcomeKind, QueuedMessage
+from letterlock.store.sqlite.sqlite_store import SqliteStore
 from tests.contract.delivering import SCHEDULE, lease_one, settled
 from tests.queue.messages import ANN, BEN, BODY, CAT, SENDER, attempt, envelope, outcome
 from tests.queue.orders import obey, retry
@@ -362,6 +366,67 @@ async def test_tasks_are_counted_by_sender_reason_and_age(store: Store) -> None:
         ("5m", "15m", "1h", "4h", "1d", "older"), 1
     )
     assert found["older"].ages == (0, 0, 0, 0, 0, 1)
+
+
+async def tried(store: Store, *reasons: Code, reply: str | None = None, achieved: Achieved | None = None) -> None:
+    """One message to one.test, deferred by an attempt that had these reasons."""
+    number = await store.count()
+    await store.accept(envelope(f"M{number}", ANN), BODY, next_attempt_at=0)
+    task = await lease_one(store)
+    deferred = replace(outcome(ANN, DEFERRED, f"mx{number}.one.test: as told"), remote_reply=reply)
+    found = tuple(Reason(code=code, subject=f"mx{number}.one.test", facts=(("source", "x:1"),)) for code in reasons)
+    made = replace(attempt(task, deferred), reasons=found, achieved=achieved)
+    await store.settle(task.lease, settle(task, made, now=10, schedule=SCHEDULE), made, now=10)
+
+
+async def test_what_the_policy_refused_is_counted_by_its_code_whatever_the_domain(store: Store) -> None:
+    for _ in range(2):
+        await tried(store, Code.RFC7672_2_1_2_NO_RESOLVER)
+    routed = next(code for code in Code if FINDINGS[code] is Finding.ROUTED)
+    await tried(store, routed, Code.RFC7672_2_2_3_STARTTLS_REQUIRED)
+    await tried(store, routed)
+    await tried(store, Code.RFC7672_2_2_USABLE, reply="450 4.2.0 later")
+    await tried(store, Code.RFC7672_2_2_USABLE, achieved=Achieved(level=Level.AUTHENTICATED, by="dane-ee"))
+    await store.accept(envelope("M6", ANN), BODY, next_attempt_at=0)
+    assert {key: each.total for key, each in (await tallies(store, TallyBy.REASON)).items()} == {
+        "rfc7672-2.1.2-no-resolver": 2,
+        "rfc7672-2.2.3-starttls-required": 1,
+        "4.2.0 mx3.one.test: as told": 1,
+        "4.2.0 mx4.one.test: as told": 1,
+        "4.2.0 mx5.one.test: as told": 1,
+        "not tried yet": 1,
+    }
+
+
+async def test_the_last_attempt_at_the_next_hop_decides_what_is_counted(store: Store) -> None:
+    await store.accept(envelope("M1", ANN, CAT), BODY, next_attempt_at=0)
+    for reasons in ((Code.RFC7672_2_1_2_NO_RESOLVER,), (Code.RFC7672_2_2_3_STARTTLS_REQUIRED,)):
+        for task in await store.lease(1e6, limit=10, lease_seconds=60):
+            only = reasons if task.lease.next_hop == "one.test" else ()
+            made = replace(
+                attempt(task, outcome(task.recipients[0], DEFERRED, "later")),
+                reasons=tuple(Reason(code=code, subject="x") for code in only),
+            )
+            await store.settle(task.lease, settle(task, made, now=10, schedule=SCHEDULE), made, now=10)
+    await obey(store, RELEASE, "M1")  # its record in the journal is no attempt
+    assert {key: each.total for key, each in (await tallies(store, TallyBy.REASON)).items()} == {
+        "rfc7672-2.2.3-starttls-required": 1,
+        "4.2.0 later": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "record", ["", "{", "[]", '{"next_hop": "one.test", "ended_at": 1, "reasons": ["x", 1, {}]}', '"x"']
+)
+async def test_a_damaged_record_of_an_attempt_spoils_no_count(tmp_path: Path, record: str) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await store.accept(envelope("M1", ANN), BODY, next_attempt_at=0)
+    with sqlite3.connect(tmp_path / "queue.db") as database:
+        database.execute("INSERT INTO attempt (message_id, record) VALUES ('M1', ?)", (record,))
+    database.close()
+    page = await store.tally(TallyBy.REASON, now=0)
+    assert [each.key for each in page.found] == ["not tried yet"]
+    await store.close()
 
 
 async def test_an_empty_queue_has_no_counts(store: Store) -> None:

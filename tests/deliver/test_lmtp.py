@@ -83,7 +83,7 @@ async def test_a_message_for_two(tmp_path: Path) -> None:
     assert server.messages == [BODY + b".\r\n"]
     (line, _) = log.lines(made, accepted_at=made.started_at)
     assert f"relay=lmtp:{tmp_path}/lmtp, " in line
-    assert "tls=none" in line
+    assert "protection=none" in line
 
 
 async def test_rfc2033_4_2_each_recipient_has_the_outcome_of_his_own_reply(tmp_path: Path) -> None:

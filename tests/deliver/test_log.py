@@ -21,7 +21,7 @@ from tests.deliver.world import ADDRESS, ANN, BOB, MemoryDialer, Server, make_ta
 
 POSTFIX = re.compile(
     r"[0-9A-Za-z]+: to=<[^>]*>, relay=\S+, delay=[\d.e+]+, delays=[\d.e+]+(/[\d.e+]+){3}, "
-    r"dsn=\d\.\d+\.\d+, status=(sent|deferred|bounced) \(.*\) tls=.*"
+    r"dsn=\d\.\d+\.\d+, status=(sent|deferred|bounced) \(.*\) (tls=\S+ )?protection=.*"
 )
 TLS = Completed(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", group="X25519MLKEM768", sni=None, chain=())
 
@@ -66,7 +66,7 @@ def test_a_delivery() -> None:
     assert line == (
         "4F2A1: to=<ann@example.org>, relay=mx1.example.org[192.0.2.1]:25, delay=0.91, delays=0.01/0/0.6/0.3, "
         "dsn=2.0.0, status=sent (250 2.0.0 Ok: queued) "
-        "tls=authenticated by=dane-ee version=TLSv1.3 group=X25519MLKEM768 why=rfc7672-2.2-usable"
+        "protection=authenticated by=dane-ee version=TLSv1.3 group=X25519MLKEM768 why=rfc7672-2.2-usable"
     )
 
 
@@ -76,13 +76,13 @@ def test_a_message_that_the_policy_holds() -> None:
     (line,) = lines(held(deferred, reasons=(reason,)), accepted_at=100)
     assert line == (
         "4F2B7: to=<bob@example.org>, relay=none, delay=3, delays=0/0/3/0, dsn=4.7.5, status=deferred "
-        "(mx.example.net: STARTTLS was not offered) tls=refused why=rfc7672-2.2.3-starttls-required"
+        "(mx.example.net: STARTTLS was not offered) protection=refused why=rfc7672-2.2.3-starttls-required"
     )
 
 
 def test_no_connection_is_no_refusal() -> None:
     (line,) = lines(held(outcome(kind=OutcomeKind.DEFERRED, status="4.4.1", text="no")), accepted_at=0)
-    assert line.endswith("status=deferred (no) tls=none")
+    assert line.endswith("status=deferred (no) protection=none")
 
 
 def test_doubt_is_said() -> None:

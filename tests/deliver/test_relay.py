@@ -172,7 +172,7 @@ async def test_a_relay_host_out_of_reach_is_told_with_the_route_and_not_called_r
     assert (outcome.kind, outcome.status) == (OutcomeKind.DEFERRED, "4.4.1")
     assert f"the route letterlock.toml:9 sends mail for {RECIPIENTS} to [{HOST}]" in outcome.text
     [line] = lines(made, accepted_at=0)
-    assert line.endswith("tls=none rule-route=letterlock.toml:9")
+    assert line.endswith("protection=none rule-route=letterlock.toml:9")
 
 
 async def test_rfc7505_a_next_hop_that_takes_no_mail_is_told_with_the_route_once(dialer: MemoryDialer) -> None:

@@ -126,7 +126,7 @@ def test_rfc7672_delivery_is_authenticated_by_dane(lab: Lab, server: Letterlock,
     arrives(lab, f"dane {domain}")
     line = settled(server, recipient, "sent")
     assert f"relay=mx.{domain}[{lab.postfix.place.address}]:{lab.postfix.place.port}" in line
-    assert "tls=authenticated" in line
+    assert "tls=dane protection=authenticated" in line
     assert f"by={by}" in line
 
 
@@ -148,7 +148,7 @@ def test_an_unsigned_domain_is_encrypted_and_never_called_authenticated(lab: Lab
     send(server, "ann@plain.test", "plain")
     arrives(lab, "plain")
     line = settled(server, "ann@plain.test", "sent")
-    assert "tls=encrypted" in line
+    assert "protection=encrypted" in line
     assert server.command("check", "plain.test").status == 1
 
 

@@ -107,7 +107,7 @@ def test_rfc2033_each_recipient_has_dovecot_s_own_answer(domain: str, box: Box) 
     send(box, subject, *(f"{user}@{domain}" for user in ("ann", "bob", FULL, "nobody")), body=".dot\n..two")
     line = settled(box, f"ann@{domain}", "sent")
     assert "relay=lmtp:" in line
-    assert "tls=none" in line
+    assert "protection=none" in line
     assert "rule-route=" in line
     settled(box, f"bob@{domain}", "sent")
     assert "dsn=5.2.2" in settled(box, f"{FULL}@{domain}", "bounced")

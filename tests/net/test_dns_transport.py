@@ -13,7 +13,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from letterlock.net.dns import Upstream, UpstreamTransport
+from letterlock.net.dns import Upstream, UpstreamTransport, connections
 from letterlock.net.dns import transport as transport_module
 from letterlock.net.dns.upstream import UpstreamProof
 from letterlock.resolver.answer import NoUpstream
@@ -282,3 +282,27 @@ async def test_rfc7858_no_fallback_to_clear() -> None:
         with pytest.raises(OSError, match=r"TLS|closed|nothing at all"):
             await transport(query(), False)
     assert not server.datagrams
+
+
+class _Shows:
+    """A finished handshake in which a server showed these octets as its certificate."""
+
+    def __init__(self, octets: bytes | None) -> None:
+        self._octets = octets
+
+    def get_extra_info(self, _name: str) -> "_Shows":
+        return self
+
+    def getpeercert(self, *, binary_form: bool) -> bytes | None:
+        assert binary_form
+        return self._octets
+
+
+@pytest.mark.parametrize("octets", [None, b"", b"\x30\x03\x02\x01\x00", authority().der[:-1]])
+def test_rfc7858_4_2_a_certificate_that_cannot_be_read_has_no_pinned_key(octets: bytes | None) -> None:
+    assert not connections._pinned(_Shows(octets), bytes(32))  # type: ignore[arg-type]  # all that is asked of it
+
+
+def test_rfc7858_4_2_the_pin_is_that_of_the_key_as_it_is_encoded() -> None:
+    leaf = authority().leaf("dns.example")
+    assert connections._pinned(_Shows(leaf.der), sha256(leaf.spki).digest())  # type: ignore[arg-type]  # as above

@@ -123,3 +123,32 @@ def test_a_file_that_is_no_policy_does_not_replace_one(folder: PolicyFolder, tmp
     folder.look()
     assert folder.domains == ("other.example",)
     assert folder.text("other.example") == POLICY
+
+
+def test_a_folder_that_cannot_be_read_takes_no_policy_away(folder: PolicyFolder, tmp_path: Path) -> None:
+    (tmp_path / "policies").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError):
+        folder.look()
+    assert folder.text("example.org") == POLICY
+    (tmp_path / "elsewhere").rename(tmp_path / "policies")
+    folder.look()
+    assert folder.domains == ("example.org",)
+
+
+def test_a_file_that_could_not_be_read_is_read_at_the_next_look(
+    folder: PolicyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "policies" / "other.example.txt").write_bytes(POLICY)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        for _ in range(3):
+            folder.look()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{tmp_path}/policies/other.example.txt: Permission denied"
+    ]
+    folder.look()
+    assert folder.text("other.example") == POLICY

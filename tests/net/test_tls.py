@@ -1,6 +1,7 @@
 """The STARTTLS pump, both sides, over real loopback sockets."""
 
 import asyncio
+import base64
 import datetime as dt
 import re
 import select
@@ -390,3 +391,41 @@ async def test_buffers_with_something_in_them_are_kept(context: ServerContext) -
         await client.write(b", and this")
         assert await server.read(100) == b"not flushed yet"
         assert renew_buffers(client._connection)
+
+
+P256 = bytes.fromhex("06082a8648ce3d030107")  # the object identifier of the curve
+NO_CURVE = P256[:-1] + b"\x70"
+
+
+def _rewrite(path: Path, old: bytes, new: bytes) -> None:
+    """Change octets inside a PEM file that has one block."""
+    first, *body, last = path.read_text().strip().splitlines()
+    der = base64.b64decode("".join(body)).replace(old, new)
+    path.write_text("\n".join((first, base64.b64encode(der).decode(), last, "")))
+
+
+def test_a_key_of_a_kind_that_nobody_knows_is_refused(tmp_path: Path, credential: Credential) -> None:
+    certificate_path, key_path = credential.write(tmp_path)
+    _rewrite(key_path, P256, NO_CURVE)
+    with pytest.raises(BadCertificate, match=r"server\.key is of a kind that TLS servers do not use"):
+        ServerContext.load(certificate_path, key_path)
+
+
+def test_a_certificate_with_a_key_of_a_kind_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    certificate_path, key_path = self_signed("mx.example.org").write(tmp_path)
+    _rewrite(certificate_path, P256, NO_CURVE)
+    with pytest.raises(BadCertificate, match="does not belong"):
+        ServerContext.load(certificate_path, key_path)
+
+
+def test_a_certificate_with_an_extension_twice_has_no_names(tmp_path: Path) -> None:
+    certificate_path, key_path = self_signed("mx.example.org").write(tmp_path)
+    _rewrite(certificate_path, b"\x06\x03\x55\x1d\x11", b"\x06\x03\x55\x1d\x13")  # the names become constraints
+    assert ServerContext.load(certificate_path, key_path).names == ()
+
+
+def test_a_certificate_that_openssl_cannot_read_is_refused(tmp_path: Path) -> None:
+    certificate_path, key_path = self_signed("mx.example.org").write(tmp_path)
+    _rewrite(certificate_path, b"mx.example.org", b"mx.\xffxample.org")
+    with pytest.raises(BadCertificate, match="cannot be read"):
+        ServerContext.load(certificate_path, key_path)

@@ -275,3 +275,83 @@ async def test_each_answer_is_counted_by_what_came_of_it(
         found = running.listener.counts.filters.found
     before = {("milter", "passed"): 2}  # the sender and the recipient
     assert found == before | {("milter", result): before.get(("milter", result), 0) + 1}
+
+
+async def test_a_filter_that_comes_back_learns_the_sender_and_the_recipients_before(tmp_path: Path) -> None:
+    """Without MAIL it would judge a message without a sender; a session of its own begins with all of it."""
+    milter = FakeMilter()
+    async with running_milter(milter, tmp_path), world(OPTIONS, profile(milter)) as running, running.client() as client:
+        await converse(client, b"MAIL FROM:<ann@example.org>", b"RCPT TO:<one@example.net>")
+        milter.script["R"] = b""
+        assert (await client.ask(b"RCPT TO:<two@example.net>\r\n")).startswith(b"451 4.7.1")
+        del milter.script["R"]
+        milter.seen.clear()
+        assert (await client.ask(b"RCPT TO:<three@example.net>\r\n")).startswith(b"250")
+        await client.ask(b"DATA\r\n")
+        assert (await client.ask(MESSAGE + b".\r\n")).startswith(b"250")
+    asked = [(letter, data) for letter, data in milter.seen if letter in "MR"]
+    assert asked == [
+        ("M", b"<ann@example.org>\0"),
+        ("R", b"<one@example.net>\0"),
+        ("R", b"<three@example.net>\0"),
+    ]
+
+
+async def test_a_filter_that_failed_between_recipients_and_content_sees_the_whole_envelope(tmp_path: Path) -> None:
+    milter = FakeMilter()
+    async with (
+        running_milter(milter, tmp_path),
+        world(OPTIONS, profile(milter, when_away="accept")) as running,
+        running.client() as client,
+    ):
+        await converse(client, b"MAIL FROM:<ann@example.org>", b"RCPT TO:<one@example.net>")
+        milter.script["R"] = b""
+        assert (await client.ask(b"RCPT TO:<two@example.net>\r\n")).startswith(b"250")
+        del milter.script["R"]
+        milter.seen.clear()
+        await client.ask(b"DATA\r\n")
+        assert (await client.ask(MESSAGE + b".\r\n")).startswith(b"250")
+    assert "MRRT" in milter.letters
+
+
+@pytest.mark.parametrize("letter", list("CH"))
+async def test_a_filter_cannot_discard_a_client_and_is_as_one_that_is_away(tmp_path: Path, letter: str) -> None:
+    """As in Postfix: discarding is for messages. It was taken for leave to deliver all that the client sent."""
+    async with (
+        running_milter(FakeMilter({letter: frame("d")}), tmp_path) as milter,
+        world(OPTIONS, profile(milter)) as running,
+        running.client() as client,
+    ):
+        assert (await converse(client, b"MAIL FROM:<ann@example.org>"))[0].startswith(b"451 4.7.1")
+
+
+async def test_half_of_the_changes_are_never_made_even_where_mail_passes_without_the_filter(tmp_path: Path) -> None:
+    changes = frame("-", b"<bob@example.net>\0") + frame("h", b"X-Filter\0yes\0") + frame("b", b"x\0y") + frame("c")
+    async with (
+        running_milter(FakeMilter({"E": changes}), tmp_path) as milter,
+        world(OPTIONS, profile(milter, when_away="accept")) as running,
+    ):
+        assert (await send(running))[-1].startswith(b"250 2.0.0 Ok: queued")
+        [(envelope, body, _)] = running.store.kept
+    assert [str(each) for each in envelope.recipients] == ["bob@example.net"]
+    assert b"X-Filter" not in body
+
+
+@pytest.mark.parametrize(("why", "shown"), [(b"", "milter test"), (b"a\x1b[2J\n", "a\\x1b[2J\\n")])
+async def test_the_reason_of_a_quarantine_is_one_printable_line(tmp_path: Path, why: bytes, shown: str) -> None:
+    held = FakeMilter({"E": frame("q", why + b"\0") + frame("c")})
+    async with running_milter(held, tmp_path) as milter, world(OPTIONS, profile(milter)) as running:
+        assert (await send(running))[-1].startswith(b"250")
+        assert list(running.store.quarantined.values()) == [shown]
+
+
+async def test_the_log_names_the_filter_that_discarded_a_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with (
+        running_milter(FakeMilter({"E": frame("d")}), tmp_path) as milter,
+        world(OPTIONS, profile(milter)) as running,
+    ):
+        assert (await send(running))[-1].startswith(b"250")
+    assert "ID1: discarded, from unknown[127.0.0.1]: by milter test" in caplog.messages

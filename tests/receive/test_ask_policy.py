@@ -132,3 +132,18 @@ async def test_each_answer_is_counted_by_what_came_of_it(tmp_path: Path) -> None
         found = running.listener.counts.filters.found
     kinds = ("passed", "rejected", "put_off", "quarantined", "failed", "discarded")
     assert found == {("policy_service", each): 1 for each in kinds}
+
+
+@pytest.mark.parametrize("when_away", ["tempfail", "accept"])
+async def test_what_the_service_decided_holds_though_it_fails_at_a_later_recipient(
+    tmp_path: Path, when_away: WhenAway
+) -> None:
+    answers = iter(("action=PREPEND X-Seen: yes", "action=HOLD odd", "nonsense", "action=DUNNO"))
+    async with (
+        running_policy(tmp_path, lambda _: next(answers)) as (address, asked),
+        world(OPTIONS, profile(address, when_away)) as running,
+    ):
+        await send(running, *(b"u%d@example.net" % number for number in range(4)))
+        assert list(running.store.quarantined.values()) == ["policy service grey: odd"]
+        assert b"X-Seen: yes\r\n" in running.store.kept[0][1]
+    assert len({each["instance"] for each in asked}) == 1

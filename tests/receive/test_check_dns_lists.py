@@ -111,3 +111,13 @@ async def test_a_session_is_looked_up_once() -> None:
     for _ in range(3):
         assert await step.recipient(about, OFFER) is not None
     assert listed.asked == [NAME]
+
+
+@pytest.mark.parametrize("refusal", [[], ["127.255.255.254"]])
+async def test_nobody_is_refused_for_good_while_an_allowlist_cannot_be_asked(refusal: list[str]) -> None:
+    """It may list the client: the answer is a 4yz, and the next session asks again."""
+    allows = "99.2.0.192.wl.test"
+    unasked = Lists({NAME: ["127.0.0.2"], allows: refusal}, failing=set() if refusal else {allows})
+    assert (await reply((BL, WL), unasked)).startswith("450 4.7.1 Client address [192.0.2.99]")
+    heavy = DnsList(zone="bl.test", weight=5.0)
+    assert (await reply((heavy, WL), unasked)).startswith("554 5.7.1")  # whatever the allowlist says

@@ -18,9 +18,11 @@ import pytest
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent
 from letterlock.mail.envelope import Envelope, TlsDemand
+from letterlock.milter.frames import frame
 from letterlock.queue.observing import Observers
 from letterlock.queue.store import StoreFailed, StoreFull
 from letterlock.receive import drop_directory
+from letterlock.receive.ask_milter import Milter
 from letterlock.receive.drop import DropCollector
 from letterlock.receive.drop_directory import (
     MAX_REFUSED,
@@ -35,10 +37,14 @@ from letterlock.receive.drop_directory import (
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile, profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
+from letterlock.recipients.directory import Directory, LocalDomain
+from letterlock.recipients.site import LocalSite
+from letterlock.recipients.targets import Entry, RefusalEntry
 from letterlock.sendmail.drop_file import leave
 from letterlock.sendmail.transfer import SubmittedEnvelope as Letter
 from tests.bodies import octets_of
 from tests.memory_store import MemoryStore
+from tests.receive.filters import FakeMilter, running_milter
 from tests.receive.world import NOW, Delivery, StandingClock
 
 OPTIONS = ReceiveOptions(hostname="mx.example.org", max_message_octets=10_000)
@@ -546,3 +552,83 @@ async def test_a_directory_that_systemd_closed_at_a_reload_is_opened_again(drop:
     path.chmod(0o700)
     await drop.collector.collect()
     assert stat.S_IMODE(path.stat().st_mode) == 0o3733
+
+
+def _filtered(milter: FakeMilter) -> Profile:
+    return Profile(milters=(Milter(name="test", address=milter.address),))
+
+
+async def test_a_message_that_a_filter_quarantines_waits_and_so_do_its_copies(drop: Drop, tmp_path: Path) -> None:
+    """It was delivered at once: a verdict of the filter on local mail counted for nothing."""
+    held = FakeMilter({"E": frame("q", b"looks odd\0") + frame("c")})
+    async with running_milter(held, tmp_path) as milter:
+        drop.collector.reload(OPTIONS, _filtered(milter))
+        drop.leave()
+        await drop.collect()
+    [message] = await drop.store.messages(limit=10)
+    assert [(each.state, each.held_because) for each in message.recipients] == [("quarantined", "looks odd")]
+    assert drop.delivery.taken == []
+    assert drop.names == []
+
+
+async def test_a_message_that_a_filter_discards_is_named_in_the_log(
+    drop: Drop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with running_milter(FakeMilter({"E": frame("d")}), tmp_path) as milter:
+        drop.collector.reload(OPTIONS, _filtered(milter))
+        drop.leave()
+        await drop.collect()
+    assert (drop.store.accepted, drop.names) == ([], [])
+    assert "ID1: discarded, from local[uid=0]: by milter test" in caplog.messages
+
+
+async def test_it_is_closed_when_local_users_may_not_send_any_more(
+    drop: Drop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`sendmail` reports that then, instead of leaving mail that nobody takes in."""
+    drop.collector.reload(OPTIONS, None)
+    assert stat.S_IMODE(drop.path.stat().st_mode) == 0o700
+    assert "local users may not send" in caplog.text
+    drop.collector.reload(OPTIONS, drop.profile)
+    assert stat.S_IMODE(drop.path.stat().st_mode) == MODE
+
+
+@pytest.mark.parametrize("what", ["a symbolic link", "a socket", "a directory", "a full directory"])
+async def test_what_became_something_else_while_it_was_taken_does_not_stay(drop: Drop, what: str) -> None:
+    """Its owner can put it under the name between the look at it and the move."""
+    HOSTILE[what](drop.path / "taken" / "ID99")
+    await drop.collect()
+    assert [name for name in drop.names if name.startswith("taken")] == []
+
+
+class OneTable:
+    """Aliases: one that refuses, and one that stands for a sender."""
+
+    name = "aliases"
+
+    async def find(self, key: str) -> Entry | None:
+        if key == "ann":
+            return (Mailbox("eve", "example.net"),)
+        return (RefusalEntry("no"),) if key == "a" else None
+
+
+REFUSING = LocalSite(Directory({"example.org": LocalDomain(aliases=(OneTable(),), mailboxes=())}))
+
+
+async def test_a_refusal_is_reported_to_whom_an_alias_of_ours_stands_for(drop: Drop) -> None:
+    """A sender who is only an alias has no mailbox: the notification could not be delivered, and was dropped."""
+    drop.collector.reload(replace(OPTIONS, site=REFUSING), drop.profile)
+    drop.leave("a@example.org", sender="ann@example.org")
+    await drop.collect()
+    [(envelope, _)] = drop.store.accepted
+    assert [str(each) for each in envelope.recipients] == ["eve@example.net"]
+
+
+async def test_rfc3461_4_1_who_asked_for_no_notification_gets_none(drop: Drop) -> None:
+    drop.collector.reload(replace(OPTIONS, site=REFUSING), drop.profile)
+    to = ["a@example.org"]
+    letter = Letter("ann@example.org", to, body_type="7BIT", notify="NEVER")
+    leave(str(drop.path), [letter.batch(to, b"Subject: x\r\n\r\nhi\r\n", "host.example.org")])
+    await drop.collect()
+    assert (drop.store.accepted, drop.names) == ([], [])

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from letterlock.mail.checked_content import PIECE_OCTETS
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Facts
 from letterlock.receive.rate_limits import LimitRates, Per, RateLimit
 from letterlock.receive.relay import LOOPBACK
 from letterlock.smtp.server_events import SenderOffered
 from letterlock.state.rate_file import RateFile
-from tests.receive.world import World, world
+from tests.receive.world import ENVELOPE, World, world
 
 HOUR = 3600.0
 
@@ -124,3 +125,14 @@ async def test_whose_mail_is_counted_together(per: Per, one: Facts, other: Facts
     step = LimitRates((limit,), RateFile(None, ""), lambda: 0.0)
     assert await step.sender(one, SenderOffered(None, None)) is None
     assert (await step.sender(other, SenderOffered(None, None)) is not None) is together
+
+
+async def test_the_octets_of_a_large_message_count_whole_and_not_only_its_header() -> None:
+    options = limited(RateLimit(name="few", per=Per.CLIENT, window_seconds=HOUR, octets=100_000))
+    async with world(options, rates=RateFile(None, "")) as running, running.client() as client:
+        body = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * (2 * PIECE_OCTETS // 72) + b".\r\n"
+        await client.start_mail()
+        assert (await client.ask(body)).startswith(b"250")  # one that is larger than the limit counts as all of it
+        await client.send(ENVELOPE)
+        assert [(await client.reply())[:3] for _ in range(3)] == [b"250", b"250", b"354"]
+        assert (await client.ask(body)).startswith(b"450 4.7.1 Too much mail")

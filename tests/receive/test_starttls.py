@@ -12,7 +12,7 @@ import pytest
 from letterlock.mail.envelope import TlsDemand
 from letterlock.net.tls import ServerContext
 from letterlock.receive.options import ReceiveOptions
-from letterlock.receive.profiles import Profile
+from letterlock.receive.profiles import Profile, Role
 from tests.certificates import authority
 from tests.receive.world import ENVELOPE, PATIENCE_SECONDS, Client, world
 
@@ -202,3 +202,12 @@ async def test_rfc8689_4_3_a_message_is_not_submitted_in_clear_with_requiretls(c
         assert (await client.ask(b"RCPT TO:<bob@example.net>\r\n")).startswith(b"503 ")
         assert (await client.ask(b"MAIL FROM:<ann@example.org>\r\n")).startswith(b"250 ")
     assert server.store.kept == []
+
+
+async def test_rfc8689_3_the_header_counts_from_nobody_who_may_not_relay(context: ServerContext) -> None:
+    """Unless the operator names networks: a stranger must not lift DANE and MTA-STS for what an MX passes on."""
+    mx = Profile(role=Role.MX, domains=frozenset({"example.net"}), relay_networks=(), tls=context)
+    async with world(profile=mx) as server:
+        replies = await asyncio.to_thread(_send_with, server.address, b"", b"TLS-Required: No\r\n\r\nx\r\n")
+        assert replies[-1].startswith(b"250 ")
+        assert server.store.kept[0][0].tls_demand is TlsDemand.NONE

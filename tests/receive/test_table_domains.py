@@ -99,6 +99,20 @@ async def test_a_domain_is_accepted_as_soon_as_it_is_in_the_table(home: Path) ->
     assert codes[5:] == [b"250 2.1.5", b"451 4.3.0", b"451 4.3.0", b"250 2.1.5"]
 
 
+@pytest.mark.parametrize("away", [0, 1])
+async def test_one_table_that_has_the_domain_is_enough_while_another_is_away(home: Path, away: int) -> None:
+    options, tables = load(home / "letterlock.toml"), (Table(), Table())
+    tables[away].away = True
+    asked = tuple(DomainsOfTable(each, lambda: 0.0) for each in tables)
+    profile = replace(options.listeners[0].profile, domain_tables=asked)
+    async with world(replace(options.receive, site=None), profile) as running, running.client() as client:
+        await client.reply()
+        for line in (b"EHLO client.example", b"MAIL FROM:<eve@example.net>"):
+            await client.ask(line + b"\r\n")
+        assert (await client.ask(b"RCPT TO:<a@one.example>\r\n"))[:3] == b"250"
+        assert (await client.ask(b"RCPT TO:<a@elsewhere.example>\r\n"))[:9] == b"451 4.3.0"
+
+
 async def test_who_may_relay_needs_no_look(home: Path) -> None:
     options = load(home / "letterlock.toml")
     table = Table()

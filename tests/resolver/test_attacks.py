@@ -1,5 +1,6 @@
 """Forgers on the path to the upstream: none gets a secure answer, and none a false insecure one or a false absence."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -239,3 +240,71 @@ async def test_rfc5452_a_reply_to_another_question_or_with_another_id_is_no_repl
         result = await Resolver(transport, anchors=[world.names.anchor()], now=NOW).resolve(SERVICE, "TLSA")
         assert isinstance(result, LookupFailure)
         assert result.kind is FailureKind.MALFORMED
+
+
+def with_wildcard_alias(denial: Denial) -> tuple[Zone, NameSpace]:
+    """`test.` with an alias at `*.test.`, and a signed `domain.test.` below it."""
+    root, top = Zone(".", key=ZoneKey.make()), Zone("test.", key=ZoneKey.make(), denial=denial)
+    domain = Zone("domain.test.", key=ZoneKey.make())
+    domain.add("@", "A", "192.0.2.1")
+    top.add("*", "CNAME", "elsewhere.test.")
+    top.add("elsewhere", "A", "192.0.2.2")
+    root.delegate(top)
+    top.delegate(domain)
+    for zone in (root, top, domain):
+        zone.publish(Validity.around(NOW))
+    return top, NameSpace([root, top, domain])
+
+
+def expanded(top: Zone, query: dns.message.Message) -> list[dns.rrset.RRset]:
+    """The wildcard's alias with its signature, as if it were the name that was asked for."""
+    alias = top.rrset(dns.name.from_text("*.test."), dns.rdatatype.CNAME)
+    assert alias is not None
+    made = copy.deepcopy(top.with_signature(alias))
+    for each in made:
+        each.name = query.question[0].name
+    return made
+
+
+@pytest.mark.parametrize("denial", list(Denial))
+async def test_rfc4035_5_3_4_an_alias_of_a_wildcard_does_not_hide_a_delegation(denial: Denial) -> None:
+    """Else one forged reply would make a whole domain bogus for as long as it is remembered."""
+    top, names = with_wildcard_alias(denial)
+    forges = True
+
+    async def transport(wire: bytes, _tcp: bool) -> bytes:
+        query = dns.message.from_wire(wire)
+        response = names.answer(query)
+        if forges and asks(query, "domain.test.", "DS"):
+            response.answer, response.authority = expanded(top, query), top.deny(dns.name.from_text("other.test."))
+        return response.to_wire(max_size=65_535)
+
+    resolver = Resolver(transport, anchors=[names.anchor()], now=NOW)
+    assert isinstance(await resolver.resolve("domain.test.", "A"), LookupFailure)
+    forges = False
+    resolver.cache._held.clear()  # the failure itself is held for seconds
+    found = await resolver.resolve("domain.test.", "A")
+    assert isinstance(found, Answer)
+    assert found.security is Security.SECURE
+
+
+@pytest.mark.parametrize("denial", list(Denial))
+async def test_rfc4035_5_3_4_an_alias_of_a_wildcard_at_a_name_that_is_absent_is_followed(denial: Denial) -> None:
+    top, names = with_wildcard_alias(denial)
+
+    async def transport(wire: bytes, _tcp: bool) -> bytes:
+        query = dns.message.from_wire(wire)
+        response = names.answer(query)
+        asked = query.question[0].name
+        if asked.is_subdomain(dns.name.from_text("other.test.")):
+            response.set_rcode(dns.rcode.NOERROR)
+            response.authority = top.deny(asked)
+            response.answer = expanded(top, query)
+            if query.question[0].rdtype == dns.rdatatype.A:
+                response.answer += names.answer(dns.message.make_query("elsewhere.test.", "A", want_dnssec=True)).answer
+        return response.to_wire(max_size=65_535)
+
+    found = await Resolver(transport, anchors=[names.anchor()], now=NOW).resolve("other.test.", "A")
+    assert isinstance(found, Answer)
+    assert found.security is Security.SECURE
+    assert found.records

@@ -150,7 +150,7 @@ async def test_what_is_due_is_delivered_settled_and_logged(store: HandStore, dia
     assert made.message_id == "4F2A1"
     (line,) = heard.messages
     assert line.startswith("4F2A1: to=<ann@example.org>, relay=mx.example.org[192.0.2.1]:25, delay=1, delays=1/0/0/0, ")
-    assert "status=sent (250 2.0.0 Ok: queued) tls=clear" in line
+    assert "status=sent (250 2.0.0 Ok: queued) tls=may:none protection=clear" in line
 
 
 async def test_wake_begins_at_once(store: HandStore, dialer: MemoryDialer) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from letterlock.config import load
+from letterlock.sendmail import settings as module
 from letterlock.sendmail.exits import Failure
 from letterlock.sendmail.settings import plain_keys, settings
 
@@ -154,3 +155,13 @@ def test_a_file_that_cannot_be_read_is_ex_config(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
         settings(str(tmp_path / "none.toml"))
     assert caught.value.status == 78
+
+
+def test_a_system_configuration_that_cannot_be_read_sends_nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "l.toml").symlink_to("nowhere")
+    monkeypatch.delenv("LETTERLOCK_CONFIG", raising=False)
+    monkeypatch.setattr(module, "SYSTEM_CONFIG", str(tmp_path / "l.toml"))
+    with pytest.raises(Failure, match="cannot be read"):
+        settings(None)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from letterlock.events import LogEvent
+from letterlock.mail.printable import printable
 
 log = logging.getLogger("letterlock.admin")
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
+MAX_NAMED = 20  # domains in one line: at the longest names, below the 8 KiB that syslog servers take
 _NO_LOGIN = 2**32 - 1  # audit's "not set": a process that no login began, such as a service
 
 
@@ -54,8 +56,24 @@ def log_order(request: object, answered: Mapping[str, object], asker: Asker) -> 
         case {"verb": "queue.export", "archive": archive, **given}, _:
             contents = "contents in clear" if given.get("in_clear") else "contents as they are stored"
             _log_all("export", asker, f"archive {archive}, {contents}")
-        case {"verb": "reload"}, {"mistakes": mistakes}:
-            _log_all("reload", asker, "refused" if mistakes else None)
+        case {"verb": "reload", **given}, {"mistakes": mistakes}:
+            _log_all("reload", asker, _together("refused" if mistakes else None, given.get("reason")))
+        case {"verb": "memory.forget", **given}, {"forgotten": int(count)} if count:
+            _log_all("forget", asker, _together(_named(given.get("domains")), given.get("reason")))
+        case {"verb": "policy.purge", **given}, {"purged": int(count)} if count:
+            _log_all("purge", asker, _together(f"{count} answers of the policy door", given.get("reason")))
+
+
+def _together(what: str | None, why: object) -> str | None:
+    return ": ".join(str(each) for each in (what, why) if each) or None
+
+
+def _named(domains: object) -> str:
+    """The domains of an order about what is remembered of them; None: of all."""
+    if not isinstance(domains, list):
+        return "all domains"
+    more = len(domains) - MAX_NAMED
+    return printable(", ".join(map(str, domains[:MAX_NAMED]))) + (f" and {more} more" if more > 0 else "")
 
 
 def _log_one(message_id: str, order: str, asker: Asker, reason: object) -> None:

@@ -46,9 +46,9 @@ class Queues:
         """Folders with mail that nobody serves, because it could not be taken over, and why."""
         return {str(name): str(why) for name, why in self._clients[0].ask("queue.problems")["problems"].items()}
 
-    def reload(self) -> dict[str, Any]:
+    def reload(self, reason: str | None = None) -> dict[str, Any]:
         """Have the server read its configuration again."""
-        return self._clients[0].ask("reload")
+        return self._clients[0].ask("reload", reason=reason)
 
     def first(self, verb: str, **values: object) -> dict[str, Any]:
         """Ask one worker, where any of them will do."""

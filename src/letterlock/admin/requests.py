@@ -62,6 +62,7 @@ async def answer(request: object, store: OperatedStore | None, clock: Clock, hoo
     """Do what a request says; without a store there is no queue to ask about. Raises BadRequest, StoreFailed."""
     match request:
         case {"verb": str(verb), **given} if verb in hooks.verbs:
+            _reason(given.get("reason"))
             return await hooks.verbs[verb]({str(name): value for name, value in given.items()})
     if store is None:
         raise BadRequest("this process has no queue")
@@ -81,7 +82,8 @@ async def _about_the_queue(request: object, store: OperatedStore, clock: Clock, 
             return {"count": len(ids.found), "after": ids.after}
         case {"verb": "queue.problems"}:
             return {"problems": dict(hooks.problems())}
-        case {"verb": "reload"} if hooks.reload is not None:
+        case {"verb": "reload", **given} if hooks.reload is not None:
+            _reason(given.get("reason"))
             return await hooks.reload()
         case {"verb": "queue.size"}:
             return {"count": await store.count()}

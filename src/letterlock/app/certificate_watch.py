@@ -8,7 +8,8 @@ from pathlib import Path
 
 from letterlock.config import Options
 from letterlock.config.reload_effects import contexts, with_contexts
-from letterlock.net.tls import BadCertificate, FileState, ServerContext, file_states
+from letterlock.net.file_states import FileState, file_states
+from letterlock.net.tls import BadCertificate, ServerContext
 
 log = logging.getLogger("letterlock.certificates")
 LOOK_SECONDS = 5.0  # between two looks at the files: four system calls, and a new certificate is shown soon

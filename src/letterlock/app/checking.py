@@ -20,6 +20,7 @@ from letterlock.config.dangers import dangers
 from letterlock.deliver.local.command_run import why_not_runnable
 from letterlock.deliver.local.maildir import why_unwritable
 from letterlock.queue.folders import CONTROL_SOCKET
+from letterlock.shared_defaults import is_there
 from letterlock.store.sqlite.opening import FILE
 
 EXAMINE_SECONDS = 20.0  # two rounds of questions to each upstream
@@ -86,14 +87,14 @@ def _as_user(user: str, path: Path | None) -> str | None:
 
 def _queue(options: Options) -> Iterator[Found]:
     directory = options.queue_directory
-    if not directory.exists():
+    if not is_there(directory):
         yield Found("ok", f"the queue's directory {directory} does not exist yet: `serve` makes it")
         return
     if not os.access(directory, os.R_OK | os.X_OK):
         yield Found("error", f"the queue's directory {directory} cannot be read by this user")
         return
     file = directory / FILE
-    if not file.exists():
+    if not is_there(file):
         yield Found("ok", f"the queue in {directory} is empty")
         return
     try:

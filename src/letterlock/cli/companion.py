@@ -21,12 +21,12 @@ from letterlock.app.service_manager import notify
 from letterlock.app.standalone import doors_alone
 from letterlock.cli.configured import config_option, configured, found_configuration
 from letterlock.companion.as_postfix import USUAL, Probes, dns_traps, socketmap_trap
-from letterlock.companion.postfix_facts import NoPostfix, PostfixFacts, nameservers, read_facts
+from letterlock.companion.postfix_facts import BYTES, NoPostfix, PostfixFacts, nameservers, read_facts
 from letterlock.companion.setup_apply import BACKUP, NothingToUndo, apply, made, undo
 from letterlock.companion.setup_plan import CannotPlan, Door, SetupPlan, plan
 from letterlock.companion.traps import Trap, traps
 from letterlock.config import EX_CONFIG, BadConfig, Options, parse
-from letterlock.shared_defaults import SYSTEM_CONFIG
+from letterlock.shared_defaults import SYSTEM_CONFIG, is_there
 
 log = logging.getLogger("letterlock.companion")
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -91,10 +91,12 @@ def enable(
     config = found_configuration(config_path) or Path(SYSTEM_CONFIG)
     planned = _planned(facts, doors, config, resolv_conf)
     if not applies:
-        click.echo("\n".join(_printed(planned, facts)))
+        click.echo("\n".join(_printed(planned, facts)).encode(errors=BYTES))
         return
     try:
         backup = apply(planned, facts, backup_directory)
+    except NothingToUndo as error:
+        _fail(f"{error}; nothing was changed", "put back by hand what it holds, and remove it")
     except (OSError, NoPostfix) as error:
         _fail(f"{error}", "run it as root; what was changed so far is undone by: letterlock companion disable")
     click.echo(f"changed {', '.join([*planned.parameters, *map(str, planned.files)])}; backup in {backup}")
@@ -141,9 +143,9 @@ def disable(postfix_directory: Path | None, resolv_conf: Path, backup_directory:
     Exit status: 0 done; 1 it cannot be done.
     """
     facts = _facts(postfix_directory, resolv_conf)
-    if SYSTEMD.is_dir() and made(backup_directory, UNIT):
-        _run([("systemctl", "disable", "--now", "letterlock")])
     try:
+        if SYSTEMD.is_dir() and made(backup_directory, UNIT):
+            _run([("systemctl", "disable", "--now", "letterlock")])
         undone = undo(facts, backup_directory)
     except (NothingToUndo, OSError, NoPostfix) as error:
         _fail(str(error), f"the backup is {backup_directory / BACKUP}")
@@ -202,15 +204,17 @@ def _facts(directory: Path | None, resolv_conf: Path) -> PostfixFacts:
 def _planned(facts: PostfixFacts, doors: Sequence[Door], config: Path, resolv_conf: Path) -> SetupPlan:
     """The plan, whose configuration has no mistakes."""
     try:
-        text = config.read_text() if config.exists() else None
+        text = config.read_text() if is_there(config) else None
         planned = plan(facts, doors, config=config, config_text=text, resolv_conf=resolv_conf)
         parse(planned.files[config], str(config), base=config.parent, secrets=False)
     except BadConfig as error:
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)
+    except UnicodeDecodeError:
+        _fail(f"{config} is not UTF-8 text", "see `letterlock config check`")
     except (OSError, CannotPlan) as error:
         _fail(str(error), "see `letterlock config check`")
-    unit = {} if UNIT.exists() or any(each.exists() for each in PACKAGED_UNITS) else {UNIT: _unit(config)}
+    unit = {} if any(map(is_there, (UNIT, *PACKAGED_UNITS))) else {UNIT: _unit(config)}
     return replace(planned, files={**planned.files, **unit})
 
 
@@ -270,7 +274,11 @@ def _service_commands(facts: PostfixFacts) -> list[tuple[str, ...]]:
 
 def _run(commands: Sequence[tuple[str, ...]]) -> None:
     for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+        except OSError as error:
+            click.echo(f"warning: `{' '.join(command)}` cannot be run: {error.strerror}", err=True)
+            continue
         if done.returncode:
             click.echo(f"warning: `{' '.join(command)}` failed: {done.stderr.strip()[:300]}", err=True)
     if not SYSTEMD.is_dir():

@@ -18,6 +18,7 @@ from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
 from letterlock.app.resolving import validated_dns
+from letterlock.cli.command_failed import CommandFailed
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
 from letterlock.config import Options, ResolverOptions
@@ -159,7 +160,7 @@ def _directory(options: Options, domain: str, *, writing: bool = False) -> KeyDi
     path = dict(options.key_directories).get(domain)
     if path is None:
         hint = f'[dkim."{domain}"] with directory = "/var/lib/letterlock/dkim/{domain}"'
-        raise click.ClickException(f"the configuration has no directory for keys of {domain}\n  hint: {hint}")
+        raise CommandFailed(f"the configuration has no directory for keys of {domain}\n  hint: {hint}")
     as_root = writing and options.user is not None and os.geteuid() == 0
     return KeyDirectory(path, pwd.getpwnam(options.user).pw_uid if as_root and options.user else None)
 

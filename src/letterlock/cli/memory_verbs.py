@@ -13,6 +13,7 @@ import click
 
 from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.app.output import json_text
+from letterlock.cli.because import because_option
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.queue.text import span
 from letterlock.config import Options
@@ -25,6 +26,7 @@ from letterlock.memory.traces import Trace
 from letterlock.queue.orders import Wanted
 from letterlock.queue.store import StoreFailed
 from letterlock.routing.destination_rule import DestinationRule, TlsRule
+from letterlock.shared_defaults import is_there
 from letterlock.state.memory_reader import MemoryReader, is_readable
 from letterlock.state.remembered_domains import FILE
 from letterlock.state.shared_state import open_state
@@ -94,7 +96,10 @@ def show(domain: str, config_path: Path | None, as_json: bool) -> None:
     [relay.example.net].
     """
     options = configured(config_path)
-    found = _reader(options).look(domain) if is_readable(options.state_directory) else None
+    try:
+        found = _reader(options).look(domain) if _is_kept(options) else None
+    except StoreFailed as error:
+        _fail(str(error))
     if found is None:
         _fail(f"nothing is remembered of {domain}")
     click.echo(to_json(found) if as_json else "\n".join(_drawn(found, time.time())))
@@ -103,26 +108,32 @@ def show(domain: str, config_path: Path | None, as_json: bool) -> None:
 @memory.command()
 @click.argument("domains", metavar="[DOMAIN]...", nargs=-1, callback=_key)
 @click.option("--all", "everything", is_flag=True, help="Forget everything, and set a damaged file aside.")
+@because_option()
 @config_option
-def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool) -> None:
+def forget(domains: tuple[str, ...], config_path: Path | None, everything: bool, because: str | None) -> None:
     """Forget DOMAINs, which accepts what changed there, and try the mail to them at once.
 
     A running server forgets at once; with --all its mail is tried when it is due. The next delivery is a first
     contact: memory protects these domains again when it has seen several deliveries over two weeks.
+
+    Exit status: 1 if nothing was remembered of DOMAINs.
     """
     if bool(domains) == everything:
         raise click.UsageError("name domains, or --all")
     options, names = configured(config_path), None if everything else list(domains)
     try:
         queues = Queues(options.queue_directory)
-        count = max(int(each["forgotten"]) for each in queues.everyone("memory.forget", domains=names))
+        count = max(int(each["forgotten"]) for each in queues.everyone("memory.forget", domains=names, reason=because))
         for name in names or ():
-            collections.deque(queues.order("flush", Wanted(domain=name.strip("[]"))), maxlen=0)  # page by page
+            flushed = queues.order("flush", Wanted(domain=name.strip("[]")), reason=because)
+            collections.deque(flushed, maxlen=0)  # page by page
     except NotRunning:
         count = asyncio.run(_forget_in_file(options, names))
     except ServerError as error:
         _fail(str(error))
     click.echo(f"{count} domain{'s' * (count != 1)} forgotten")
+    if domains and not count:
+        _fail(f"nothing is remembered of {', '.join(map(safe, domains))}")
 
 
 @memory.command()
@@ -132,8 +143,8 @@ def suggest(config_path: Path | None, as_json: bool) -> None:
     """Print rules that everything observed would already satisfy.
 
     The output is TOML to paste, with the evidence as comments. Domains of which a rule demands as much already are left
-    out, and so are those at which something is gone. Where a
-    domain has a table already, the lines to change in it are comments.
+    out, and so are those at which something is gone. Where a domain has a table already, the lines to change in it are
+    comments.
     """
     options, now = configured(config_path), time.time()
     rows, count = [], 0
@@ -176,13 +187,20 @@ def _reader(options: Options) -> MemoryReader:
     return MemoryReader(options.state_directory)
 
 
+def _is_kept(options: Options) -> bool:
+    """Whether there is a memory; ends the command when this user may not read it."""
+    path = options.state_directory / FILE
+    if not is_there(path):
+        return False
+    if not is_readable(options.state_directory):
+        _fail(f"{path} cannot be read by this user\n  hint: run this as root, or as the server's user")
+    return True
+
+
 def _all(options: Options) -> Iterator[tuple[str, DomainMemory | None]]:
     """Everything that is remembered; ends the command when it cannot be read."""
-    path = options.state_directory / FILE
-    if not path.exists():
+    if not _is_kept(options):
         return
-    if not is_readable(options.state_directory):
-        _fail(f"{path} cannot be read by this user")
     try:
         yield from _reader(options).all()
     except StoreFailed as error:
@@ -191,7 +209,7 @@ def _all(options: Options) -> Iterator[tuple[str, DomainMemory | None]]:
 
 async def _forget_in_file(options: Options, names: list[str] | None) -> int:
     """Forget while no server runs."""
-    if not (options.state_directory / FILE).exists():
+    if not is_there(options.state_directory / FILE):
         return 0
     state = open_state(options.store.engine, options.state_directory)
     try:

@@ -9,6 +9,7 @@ import click
 
 from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.app.output import json_text
+from letterlock.cli.because import because_option
 from letterlock.cli.configured import config_option, configured
 from letterlock.mail.printable import printable
 
@@ -65,10 +66,11 @@ def dump(config_path: Path | None, as_json: bool) -> None:
 
 
 @policy.command()
+@because_option()
 @config_option
-def purge(config_path: Path | None) -> None:
+def purge(config_path: Path | None, because: str | None) -> None:
     """Forget all answers: the next question is decided anew. Validated DNS answers and MTA-STS policies stay."""
-    count = sum(int(each["purged"]) for each in _everyone(config_path, "policy.purge"))
+    count = sum(int(each["purged"]) for each in _everyone(config_path, "policy.purge", because))
     click.echo(f"{count} answer{'s' * (count != 1)} forgotten")
 
 
@@ -102,8 +104,8 @@ def _first(path: Path | None, verb: str, **values: object) -> dict[str, Any]:
     return _asked(path, lambda queues: [queues.first(verb, **values)])[0]
 
 
-def _everyone(path: Path | None, verb: str) -> list[dict[str, Any]]:
-    return _asked(path, lambda queues: queues.everyone(verb))
+def _everyone(path: Path | None, verb: str, reason: str | None = None) -> list[dict[str, Any]]:
+    return _asked(path, lambda queues: queues.everyone(verb, reason=reason))
 
 
 def _asked(path: Path | None, ask: Callable[[Queues], list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from letterlock.admin.client import NotRunning, Queues, ServerError
+from letterlock.cli.because import because_option
 from letterlock.cli.configured import config_option, configured, found_configuration
 from letterlock.config import EX_CONFIG, queue_directory
 
@@ -13,9 +14,10 @@ EXIT_NOT_RUNNING = 3  # as `letterlock status` has it
 
 
 @click.command()
+@because_option()
 @config_option
 @click.option("--queue", "directory", type=click.Path(path_type=Path), help="The queue directory, instead.")
-def reload(config_path: Path | None, directory: Path | None) -> None:
+def reload(config_path: Path | None, directory: Path | None, because: str | None) -> None:
     """Have the running server read its configuration, certificates and keys again.
 
     All of it or nothing: mistakes are shown here and in the log, and then nothing changes. No session ends and no
@@ -30,7 +32,7 @@ def reload(config_path: Path | None, directory: Path | None) -> None:
       78  mistakes in the configuration; nothing was changed
     """
     try:
-        outcome = Queues(directory or _queue_directory(config_path)).reload()
+        outcome = Queues(directory or _queue_directory(config_path)).reload(because)
     except NotRunning as error:
         click.echo(f"error: {error}\n  hint: start it with `letterlock serve`, or name its --config", err=True)
         sys.exit(EXIT_NOT_RUNNING)

@@ -19,15 +19,16 @@ from letterlock.mail.unpacking import MAX_PACKED_OCTETS, InvalidReport
 from letterlock.queue.store import StoreFailed
 from letterlock.report.report_desk import ReportDesk, TakenReport
 from letterlock.report.reported_problems import DomainSummary, ReportedProblem, summarise
+from letterlock.shared_defaults import is_there
 from letterlock.state.report_store import FILE, ReceivedReport, ReportStore
 from letterlock.state.shared_state import open_state
 from letterlock.tlsrpt.report import TlsReport, moment
 
 EXIT_PROBLEM = 1  # as for every verb that found something wrong
 DAY_SECONDS = 86_400  # reports are about days
+MAX_LISTED = 1_000  # the latest: chosen, more than anybody reads
 MAX_SUMMARISED = 5_000  # reports, the latest: some ten a day come for a domain
 MAX_NAMED = 5  # reporters in one line
-MAX_FILES = 100_000  # of one folder
 _T = TypeVar("_T")
 
 
@@ -66,7 +67,12 @@ def list_command(config_path: Path | None, domain: str, kind: str | None, days: 
     """
     since = time.time() - days * DAY_SECONDS
     none: Sequence[ReceivedReport] = ()
-    found = _with_store(config_path, lambda store: store.received(domain=domain, kind=kind or "", since=since), none)
+    found = _with_store(
+        config_path,
+        lambda store: store.received(domain=domain, kind=kind or "", since=since, limit=MAX_LISTED + 1),
+        none,
+    )
+    found = _latest(found, MAX_LISTED, "listed\n  hint: --domain, --kind and --days ask for fewer")
     if as_json:
         click.echo(json_text([asdict(each) for each in found], indent=2))
         return
@@ -74,6 +80,13 @@ def list_command(config_path: Path | None, domain: str, kind: str | None, days: 
         click.echo(_line(each))
     if not found:
         click.echo(_none_since(days), err=True)
+
+
+def _latest(found: Sequence[_T], limit: int, ending: str) -> Sequence[_T]:
+    """What of the reports, the latest first, is shown; says so when that is not all. `ending`: what is done to them."""
+    if len(found) > limit:
+        click.echo(f"note: only the latest {limit:,} are {ending}", err=True)
+    return found[:limit]
 
 
 def _none_since(days: int) -> str:
@@ -136,7 +149,8 @@ def summary(config_path: Path | None, domain: str, days: int, as_json: bool) -> 
     since = time.time() - days * DAY_SECONDS
 
     async def read(store: ReportStore) -> list[DomainSummary]:
-        found = await store.received(since=since, limit=MAX_SUMMARISED)
+        found = await store.received(since=since, limit=MAX_SUMMARISED + 1)
+        found = _latest(found, MAX_SUMMARISED, "summed up\n  hint: --days asks for fewer")
         whole = [await store.received_report(each.number) for each in found]
         return summarise([each for each in whole if each is not None], domain)
 
@@ -203,13 +217,16 @@ def import_command(config_path: Path | None, paths: tuple[Path, ...], as_json: b
 
 
 def _files(given: Path) -> Iterator[Path]:
-    """The file, or those of a folder; of a Maildir those in `new` and `cur`."""
-    if not given.is_dir():
-        yield given
-        return
-    folders = [given / name for name in ("new", "cur") if (given / name).is_dir()] or [given]
-    found = sorted(each for folder in folders for each in folder.iterdir() if each.is_file())
-    yield from found[:MAX_FILES]
+    """The file, or those of a folder; of a Maildir those in `new` and `cur`. One that cannot be listed is read itself.
+
+    Reading it then says what is wrong.
+    """
+    try:
+        folders = [given / name for name in ("new", "cur") if (given / name).is_dir()] or [given]
+        found = sorted(each for folder in folders for each in folder.iterdir() if each.is_file())
+    except OSError:
+        found = [given]
+    yield from found
 
 
 async def _imported(desk: ReportDesk, path: Path) -> dict[str, Any]:
@@ -242,7 +259,8 @@ def outgoing(config_path: Path | None, as_json: bool) -> None:
     """
 
     async def read(store: ReportStore) -> dict[str, Any]:
-        sent = [asdict(each.mark) | {"next_at": each.next_at, "note": each.note} for each in await store.sent()]
+        latest = _latest(await store.sent(MAX_LISTED + 1), MAX_LISTED, "shown")
+        sent = [asdict(each.mark) | {"next_at": each.next_at, "note": each.note} for each in latest]
         lost = [{"day": day, "what": what, "number": number} for day, what, number in await store.losses()]
         return {"sent": sent, "lost": lost}
 
@@ -269,9 +287,9 @@ def _with_store(
     """Do work with the database of the configuration; `nothing` where there is none yet."""
     options = configured(config_path)
     directory = options.state_directory
-    if not creates and not (directory / FILE).exists():
+    if not creates and not is_there(directory / FILE):
         return nothing
-    if creates and not directory.exists():  # no server has run here yet
+    if creates and not is_there(directory):  # no server has run here yet
         try:
             make_directory(directory, options.user)
         except NotPermitted as error:

@@ -54,7 +54,7 @@ def top(config_path: Path | None, interval: float, once: bool) -> None:
         watching = Watching(options, Queues(options.queue_directory), time.monotonic)
         if once or not (sys.stdin.isatty() and sys.stdout.isatty()):
             watching.look()
-            click.echo("\n".join(drawn(watching.view, Style.of(sys.stdout), 120, 50)))
+            click.echo("\n".join(drawn(watching.view, Style.of(sys.stdout), 120, 50, live=False)))
         else:
             _live(watching, interval)
     except NotRunning as error:

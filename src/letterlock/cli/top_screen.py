@@ -58,19 +58,20 @@ class View:
         return max(0.0, float(self.now[table][name] - self.before[table][name]))
 
 
-def drawn(view: View, style: Style, columns: int, lines: int) -> list[str]:
+def drawn(view: View, style: Style, columns: int, lines: int, *, live: bool = True) -> list[str]:
     """The screen, within so many columns and lines. Cut before it is painted, so that no colour is cut in two."""
-    shown: list[tuple[str, str | None]] = list(_lines(view))
+    shown: list[tuple[str, str | None]] = list(_lines(view, ending="   q ends" if live else ""))
     return [style(text[:columns], look) if look else text[:columns] for text, look in shown[:lines]]
 
 
-def _lines(view: View) -> Iterator[tuple[str, str | None]]:
+def _lines(view: View, ending: str) -> Iterator[tuple[str, str | None]]:
     state = view.now
     if state is None:
         return
     workers = state["workers"]
     began = min((each["began_at"] for each in workers if each["alive"]), default=state["at"])
-    yield f"{view.hostname}   up {span(state['at'] - began)}   {len(workers)} worker(s)   q ends", "bold"
+    count = f"{len(workers)} worker{'s' * (len(workers) != 1)}"
+    yield f"{view.hostname}   up {span(state['at'] - began)}   {count}{ending}", "bold"
     yield "", None
     if not state["counted"]:
         yield "mail is not counted: [metrics] count is off", "warn"

@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from letterlock.accounts.user_file import BadUsers, UsersFile, make_user, new_file, read_users, write_users
+from letterlock.cli.command_failed import CommandFailed
 from letterlock.cli.configured import config_option, configured
 from letterlock.config import Options
+from letterlock.shared_defaults import is_there
 
 
 @click.group()
@@ -37,10 +39,10 @@ def add(before: Path | None, config_path: Path | None, name: str, sends_as: tupl
     path = _path(options)
     content = _content(path)
     if name in content.users:
-        raise click.ClickException(f"{name} exists; `letterlock users passwd {name}` changes the password")
+        raise CommandFailed(f"{name} exists; `letterlock users passwd {name}` changes the password")
     if "@" not in name and not sends_as:
         hint = f"write the whole address, or name one: letterlock users add {name} --sends-as ADDRESS"
-        raise click.ClickException(f"{name} is no address to send as\n  hint: {hint}")
+        raise CommandFailed(f"{name} is no address to send as\n  hint: {hint}")
     _store(options, path, content, name, sends_as or (name,))
     click.echo(f"added {name}")
 
@@ -89,20 +91,20 @@ def remove(before: Path | None, config_path: Path | None, name: str) -> None:
 
 def _path(options: Options) -> Path:
     if options.accounts.file is None:
-        raise click.ClickException('the configuration has no file of users\n  hint: [accounts] file = "users"')
+        raise CommandFailed('the configuration has no file of users\n  hint: [accounts] file = "users"')
     return options.accounts.file
 
 
 def _content(path: Path) -> UsersFile:
     try:
-        return read_users(path) if path.exists() else new_file()
+        return read_users(path) if is_there(path) else new_file()
     except BadUsers as error:
-        raise click.ClickException(str(error)) from None
+        raise CommandFailed(str(error)) from None
 
 
 def _known(content: UsersFile, name: str) -> tuple[str, ...]:
     if name not in content.users:
-        raise click.ClickException(f"there is no user {name}")
+        raise CommandFailed(f"there is no user {name}")
     return content.users[name].addresses
 
 
@@ -110,7 +112,7 @@ def _store(options: Options, path: Path, content: UsersFile, name: str, sends_as
     try:
         user = make_user(name, _password(), sends_as)
     except BadUsers as error:
-        raise click.ClickException(str(error)) from None
+        raise CommandFailed(str(error)) from None
     content.users[user.name] = user
     _write(options, path, content)
 
@@ -129,4 +131,4 @@ def _write(options: Options, path: Path, content: UsersFile) -> None:
     try:
         write_users(path, content, owner)
     except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
+        raise CommandFailed(f"{path} cannot be written: {error.strerror}") from None

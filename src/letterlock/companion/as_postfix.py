@@ -80,15 +80,21 @@ def socketmap_trap(place: str, name: str, key: str = ".check") -> Trap:
 
 def ask_socketmap(place: str, request: str) -> str:
     """One question. Raises OSError (ConnectionResetError when the server closes without a reply), ValueError."""
-    kind, _, rest = place.partition(":")
-    host, _, port = rest.rpartition(":")
-    family, address = (socket.AF_UNIX, rest) if kind == "unix" else (socket.AF_INET, (host, int(port)))
     reader = NetstringReader(MAX_REPLY_OCTETS)
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as connection:
-        connection.settimeout(SECONDS)
-        connection.connect(address)
+    with contextlib.closing(_connected(place)) as connection:
         connection.sendall(netstring(request.encode()))
         while data := connection.recv(65_536):
             if frames := reader.feed(data):
                 return frames[0].decode(errors="replace")
     raise ConnectionResetError("the connection ended before an answer came")
+
+
+def _connected(place: str) -> socket.socket:
+    kind, _, rest = place.partition(":")
+    if kind == "unix":
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(SECONDS)
+        connection.connect(rest)
+        return connection
+    host, _, port = rest.rpartition(":")
+    return socket.create_connection((host.removeprefix("[").removesuffix("]"), int(port)), SECONDS)

@@ -138,20 +138,27 @@ class _Connection(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._active_at = asyncio.get_running_loop().time()
         peer = transport.get_extra_info("peername")
-        allowed = self._may_ask(peer)
+        allowed = self._may_ask(peer, transport.get_extra_info("socket").family)
         if not allowed or len(self._doors.connections) >= self._doors.options.max_connections or self._doors.stopping:
             self._doors.turned_away += allowed and not self._doors.stopping
             why = "too many connections" if allowed else "this client may not ask here"
-            log.log(logging.INFO if allowed else logging.WARNING, "policy door: %s: %s", peer or "a UNIX client", why)
+            log.log(
+                logging.INFO if allowed else logging.WARNING,
+                "policy door: %s: %s",
+                peer or "somebody",
+                why,
+            )
             self._send(temporary(why))
             transport.close()
             return
         self._doors.connections.add(self)
 
-    def _may_ask(self, peer: object) -> bool:
-        if not isinstance(peer, tuple):  # a UNIX socket: the permissions of its directory say who may
+    def _may_ask(self, peer: object, family: int) -> bool:
+        if family == socket.AF_UNIX:  # the permissions of its directory say who may
             self._is_local = True
             return True
+        if not isinstance(peer, tuple):  # a client that is gone again has no address
+            return False
         address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
         address = getattr(address, "ipv4_mapped", None) or address
         self._is_local = address.is_loopback

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 30.0  # for postconf(1), which takes milliseconds
+BYTES = "surrogateescape"  # files that are changed keep the bytes of comments that are no UTF-8
 MAX_RESOLV_CONF_OCTETS = 1 << 16  # chosen: real files have a few lines
 _PARAMETERS = (
     "mail_version", "compatibility_level", "queue_directory", "smtp_dns_support_level", "smtp_tls_security_level",
@@ -102,7 +103,7 @@ def _postconf(*arguments: str, missing: bool = False) -> str:
         raise NoPostfix("there is no postconf on this machine: is Postfix installed?")
     try:
         done = subprocess.run(  # noqa: S603  # a fixed program, and arguments of our own
-            [program, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
+            [program, *arguments], capture_output=True, encoding="utf-8", errors=BYTES, timeout=SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoPostfix(f"postconf cannot be run: {error}") from None
@@ -118,7 +119,7 @@ def _values(text: str) -> dict[str, str]:
 
 def _text(path: Path) -> str | None:
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8", errors=BYTES) as file:
             return file.read(MAX_RESOLV_CONF_OCTETS)
     except OSError:  # the caller says what that means for each file
         return None

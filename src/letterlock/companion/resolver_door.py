@@ -170,12 +170,14 @@ class _TcpClient(asyncio.Protocol):
         """Accept a client, or turn it away."""
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._active_at = asyncio.get_running_loop().time()
-        if len(self._door.connections) >= self._door.options.max_connections:
-            self._door.turned_away += 1
+        peer = transport.get_extra_info("peername")
+        full = len(self._door.connections) >= self._door.options.max_connections
+        if full or peer is None:  # None: the client is gone again
+            self._door.turned_away += full
             transport.abort()
             return
         self._door.connections.add(self)
-        self._client = self._door.client(str(transport.get_extra_info("peername")[0]), over_tcp=True)
+        self._client = self._door.client(str(peer[0]), over_tcp=True)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Nobody reads any more."""

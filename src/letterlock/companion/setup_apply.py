@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from letterlock.companion.postfix_facts import PostfixFacts, set_parameters
+from letterlock.companion.postfix_facts import BYTES, PostfixFacts, set_parameters
 from letterlock.companion.setup_plan import SetupPlan
 
 BACKUP = "companion-backup.json"
 
 
 class NothingToUndo(Exception):
-    """There is no backup."""
+    """There is no backup, or none that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Undone:
 def apply(plan: SetupPlan, facts: PostfixFacts, directory: Path) -> Path:
     """Make the changes, after a backup was written; its path. A second run keeps what the first one saved.
 
-    Raises OSError, NoPostfix.
+    Raises OSError, NoPostfix, NothingToUndo.
     """
     backup = directory / BACKUP
     saved = _load(backup) or {"postfix": str(facts.config_directory), "parameters": {}, "files": {}}
@@ -83,7 +83,7 @@ def _state(path: Path) -> dict[str, str] | None:
     if path.is_symlink():
         return {"link": os.readlink(path)}  # noqa: PTH115  # as it is written there, not as it is resolved
     try:
-        return {"text": path.read_text()}
+        return {"text": path.read_text(encoding="utf-8", errors=BYTES)}
     except FileNotFoundError:  # so undoing removes it
         return None
 
@@ -109,18 +109,24 @@ def _write(path: Path, text: str, mode: int | None) -> None:
     if path.exists() and not path.is_symlink():
         mode = path.stat().st_mode & 0o777
     new = path.with_name(f".{path.name}.letterlock")
-    new.write_text(text)
+    new.write_text(text, encoding="utf-8", errors=BYTES)
     new.chmod(0o644 if mode is None else mode)
     try:
         new.replace(path)
     except OSError:
         new.unlink()
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8", errors=BYTES)
 
 
 def _load(path: Path) -> dict[str, Any] | None:
+    """What was saved; None before the first `apply`. Raises NothingToUndo, OSError."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:  # setup never ran
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise NothingToUndo(f"{path} is damaged: {error}") from None
+    kinds = {"postfix": str, "parameters": dict, "files": dict}
+    if not isinstance(found, dict) or any(not isinstance(found.get(name), kind) for name, kind in kinds.items()):
+        raise NothingToUndo(f"{path} is damaged: it does not say what was changed")
     return found

@@ -191,6 +191,8 @@ def with_keys(text: str, wanted: Mapping[str, Mapping[str, object]]) -> str:
     except tomllib.TOMLDecodeError as error:
         raise CannotPlan(f"the configuration is not TOML ({error}): correct it first") from None
     for table, keys in wanted.items():
+        if not isinstance(present.get(table, {}), dict):
+            raise CannotPlan(f"`{table}` is no table in the configuration: it is written [{table}]")
         missing = {name: value for name, value in keys.items() if name not in present.get(table, {})}
         lines = [f"{name} = {_toml(value)}" for name, value in missing.items()]
         if not lines:

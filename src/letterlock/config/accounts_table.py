@@ -20,6 +20,7 @@ from letterlock.config.local_domains import MIN_SECRET_OCTETS
 from letterlock.config.login_table import read_password
 from letterlock.config.mistakes import guess, wrong
 from letterlock.config.options import CONSUMERS
+from letterlock.shared_defaults import is_there
 
 if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
     from letterlock.lookups.postgresql_rows import PostgresDatabase
@@ -80,7 +81,7 @@ class AccountsTable(AccountsKeys):
                 return StoredAccounts(FileStore(path, self._remembered()))
             except BadUsers as error:
                 hint = "`letterlock users add NAME` makes the file and its first user"
-                if path.exists():
+                if is_there(path):
                     hint = "`letterlock users` writes this file: correct it, or remove the line and add the user again"
                 raise wrong(str(error), hint, at="file") from None
         if (secret := self._of("scram_secret_file")) is not None:

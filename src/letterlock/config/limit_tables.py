@@ -67,7 +67,7 @@ class DnsListTable(Table):
         ge=-100,
         le=100,
         description="The weight of a listing in a client's score; below zero for an allowlist. From a score of 1 on, "
-        "recipients are refused with 554.",
+        "recipients are refused with 554, or with 450 while an allowlist cannot be asked.",
     )
     answers: list[IpAddress] = Field(
         [], max_length=256, description='Answers that count, such as `["127.0.0.2"]`. Unset: any in 127.0.0.0/8.'

@@ -14,7 +14,7 @@ from letterlock.config.key_file import SECRETS
 from letterlock.config.mistakes import BadConfig, Mistake, locate, placed
 from letterlock.config.options import Options
 from letterlock.config.tables import FileTable, known_keys
-from letterlock.shared_defaults import ENVIRONMENT, MAX_FILE_OCTETS, SYSTEM_CONFIG
+from letterlock.shared_defaults import ENVIRONMENT, MAX_FILE_OCTETS, SYSTEM_CONFIG, is_there
 
 
 def find(path: Path | None) -> Path | None:
@@ -25,7 +25,7 @@ def find(path: Path | None) -> Path | None:
     named = os.environ.get(ENVIRONMENT)
     if path is None and named:
         return Path(named)
-    if path is None and Path(SYSTEM_CONFIG).exists():
+    if path is None and is_there(SYSTEM_CONFIG):
         return Path(SYSTEM_CONFIG)
     return path
 

@@ -6,6 +6,7 @@ The reason stands at the end of the line.
 import logging
 from collections.abc import Mapping
 
+from letterlock.deliver.tls_status import tls_status
 from letterlock.events import LineEvent, LogEvent, MessageLines, log_lines
 from letterlock.identity.handshake import Completed
 from letterlock.mail.printable import printable
@@ -26,6 +27,7 @@ _TLS_FORM = _TLS_FORM_WITHOUT_GROUP + " key-exchange %(group)s"
 MAX_PROTECTIONS = 256  # sessions whose words are remembered: more than are in use at once, but for the largest servers
 SHORTEST_SECONDS = 0.01  # less is shown as 0, as Postfix does (delay_logging_resolution_limit = 2)
 _MILLISECONDS = tuple(f"{number / 1000:.2g}" for number in range(101))
+_JSON_NAMES = {"tls": "tls_status", "protection": "tls"}  # JSON had its `tls` first, and its fields stay as they are
 _STATUS = {OutcomeKind.DELIVERED: "sent", OutcomeKind.DEFERRED: "deferred", OutcomeKind.FAILED: "bounced"}
 
 
@@ -35,7 +37,7 @@ class DeliveryLog(Watcher):
     def __init__(self) -> None:
         # What protected the last messages of sessions, in words, by the session: what they were made from is kept, so
         # that nothing else gets the same identity meanwhile.
-        self._protections: dict[tuple[int, int], tuple[Achieved | None, Completed | None, tuple[Reason, ...], str]] = {}
+        self._protections: dict[tuple[int, int], tuple[Achieved, Completed | None, tuple[Reason, ...], str]] = {}
         self.delivered = MessageLines(self._events, self._text)
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
@@ -61,15 +63,16 @@ class DeliveryLog(Watcher):
     def _protection(self, attempt: Attempt) -> str:
         """What protected the message, without saying it anew for each that goes over the same session."""
         achieved, handshake, reasons = attempt.achieved, attempt.handshake, attempt.reasons
+        if achieved is None or attempt.broken:
+            return safe(" ".join(_protection(attempt)))  # nothing was sent, so there is no session to know it by
         session = id(achieved), id(handshake)  # both are kept below, so that nothing else gets their numbers
         last = self._protections.get(session)
-        if last is not None and last[2] == reasons and not attempt.broken:
+        if last is not None and last[2] == reasons:
             return last[3]
         words = safe(" ".join(_protection(attempt)))
-        if not attempt.broken:
-            if len(self._protections) >= MAX_PROTECTIONS:
-                self._protections.clear()
-            self._protections[session] = achieved, handshake, reasons, words
+        if len(self._protections) >= MAX_PROTECTIONS:
+            self._protections.clear()
+        self._protections[session] = achieved, handshake, reasons, words
         return words
 
 
@@ -125,7 +128,7 @@ def _values(attempt: Attempt, outcome: RecipientOutcome, accepted_at: float) -> 
     }
     for word in _protection(attempt):
         name, _, value = word.partition("=")
-        values[name] = safe(value)
+        values[_JSON_NAMES.get(name, name)] = safe(value)
     return values
 
 
@@ -163,7 +166,8 @@ def _line(attempt: Attempt, outcome: RecipientOutcome, relay: str, timing: str, 
     doubt = " in-doubt=yes" if outcome.in_doubt else ""
     recipient = outcome.recipient
     address = f"{recipient.local_part}@{recipient.domain}"
-    # What Postfix does not have stands last: pflogsumm skips lines with tls= before dsn=.
+    # tls= stands last, like what Postfix does not have: Debian's pflogsumm skips lines with it before dsn=, where
+    # Postfix 3.11 has it.
     line = (
         f"{attempt.message_id}: to=<{address}>, relay={relay}, {timing}, dsn={outcome.status}, "
         f"status={_STATUS[outcome.kind]} ({outcome.text}) {protection}{doubt}"
@@ -193,7 +197,8 @@ def _protection(attempt: Attempt) -> list[str]:
     routes: list[Reason] = []
     for reason in attempt.reasons:
         (routes if FINDINGS[reason.code] is Finding.ROUTED else reasons).append(reason)
-    words = [f"tls={_level(attempt.achieved, refused=bool(reasons) and not attempt.broken)}"]
+    words = [f"tls={tls_status(attempt.sessions[-1])}"] if attempt.sessions else []
+    words.append(f"protection={_level(attempt.achieved, refused=bool(reasons) and not attempt.broken)}")
     if attempt.achieved is not None and attempt.achieved.by is not None:
         words.append(f"by={attempt.achieved.by}")
     if attempt.handshake is not None:

@@ -60,7 +60,7 @@ class CertificateSummary:
 
 # Exceptions of `cryptography` for damaged certificates, found by damaging many: TypeError for a BIT STRING as a name.
 # Not what it warns of: serial numbers below 1 are wrong, and RFC 5280 section 4.1.2.2 asks to handle them gracefully.
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -101,7 +101,7 @@ def read_certificate(der: bytes) -> x509.Certificate:
         subject_of(certificate)
         _name_text(certificate.issuer)
         dates_of(certificate)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise InvalidCertificate("a part of the certificate cannot be read") from None
     spki(certificate)
     return certificate
@@ -123,7 +123,7 @@ def _load(der: bytes) -> x509.Certificate:
     try:
         with _silent():
             return x509.load_der_x509_certificate(der)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise InvalidCertificate("it is not a certificate that can be read") from None
 
 
@@ -132,7 +132,7 @@ def load_pem(text: bytes) -> list[x509.Certificate]:
     try:
         with _silent():
             return x509.load_pem_x509_certificates(text)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise InvalidCertificate("no PEM certificate that can be read") from None
 
 

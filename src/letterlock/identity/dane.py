@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.certificate_names import match_names, say_names
 from letterlock.identity.certificates import (
     MAX_REMEMBERED_CHAIN_OCTETS,
@@ -29,7 +30,7 @@ _DIGEST_NAMES = {0: "SHA2-256", 1: "SHA2-256", 2: "SHA2-512"}  # Full(0) is show
 _DIGEST_OCTETS = {1: 32, 2: 64}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class DaneMatch:
     """The chain matches `record`, by its certificate at `depth` (0 is the server's own; None: an anchor not sent).
 
@@ -116,8 +117,14 @@ def match_dane(
         return _mismatch([], MismatchKind.NO_CERTIFICATE, "the server presented no certificate", None)
     leaf, key = _read_leaf(chain[0])
     wanted = strongest_records(usable_records(records))
+    shown: dict[tuple[int, int], bytes | None] = {}  # hashed once for all records of a kind
     for record in wanted:  # DANE-EE first: it costs one comparison
-        if record.usage == DANE_EE and _associated(record, chain[0], key):
+        kind = record.selector, record.matching_type
+        if record.usage != DANE_EE:
+            continue
+        if kind not in shown:
+            shown[kind] = _association(*kind, chain[0], key)
+        if shown[kind] == record.data:
             return DaneMatch(record=record, depth=0, reference=None)
     authorities = [one for one in wanted if one.usage == DANE_TA]
     found: DaneMatch | list[RecordMismatch]
@@ -189,14 +196,12 @@ def _is_key(data: bytes) -> bool:
     return True
 
 
-def _associated(record: TLSARecord, certificate: bytes, key: bytes | None) -> bool:
-    """Whether a certificate, or its key, is the one that the record names (RFC 6698 section 2.1)."""
-    selected = certificate if record.selector == CERT else key
-    if selected is None:
-        return False
-    if record.matching_type == FULL:
-        return selected == record.data
-    return DIGESTS[record.matching_type](selected).digest() == record.data
+def _association(selector: int, matching_type: int, certificate: bytes, key: bytes | None) -> bytes | None:
+    """What a record has to hold to name a certificate or its key (RFC 6698 section 2.1); None if that is unreadable."""
+    selected = certificate if selector == CERT else key
+    if selected is None or matching_type == FULL:
+        return selected
+    return DIGESTS[matching_type](selected).digest()
 
 
 def _say_other_end_entity(record: TLSARecord, certificate: bytes, key: bytes | None) -> RecordMismatch:

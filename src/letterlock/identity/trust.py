@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class TrustRoots:
-    """A named set of CA certificates. Two sets of the same name and size are the same set.
+    """A named set of CA certificates.
 
-    `name` is what people call it: `system` or the path of a PEM file. `certificates` are DER. `left_out` says of each
-    certificate that stands there too why no path can end at it.
+    `name` is what people call it: `system` or the path of a PEM file. `certificates` are DER. `left_out` says, for each
+    certificate of the same source that no path can end at, why.
     """
 
     name: str

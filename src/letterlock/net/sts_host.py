@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from letterlock.mtasts.policy import MAX_POLICY_OCTETS, InvalidPolicy, parse_policy
+from letterlock.net.file_states import FileState, file_states
 from letterlock.net.streams import TcpStream
-from letterlock.net.tls import BadCertificate, FileState, ServerContext, accept_tls, file_states
+from letterlock.net.tls import BadCertificate, ServerContext, accept_tls
 from letterlock.ports import Stream
 
 log = logging.getLogger("letterlock.sts")
@@ -32,7 +33,7 @@ class PolicyFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._states: dict[str, tuple[int, int]] = {}
+        self._states: dict[str, tuple[int, int] | None] = {}  # None: it could not be read, which is logged once
         self._texts: dict[str, bytes] = {}
 
     @property
@@ -45,8 +46,12 @@ class PolicyFolder:
         return self._texts.get(domain)
 
     def look(self) -> None:
-        """Read what has changed. What cannot be read, or is no policy, is logged. Raises OSError for the folder."""
-        found = {path.name.removesuffix(SUFFIX).lower(): path for path in self._folder.glob(f"*{SUFFIX}")}
+        """Read what has changed. What cannot be read, or is no policy, is logged. Raises OSError for the folder.
+
+        A folder that cannot be read says nothing: the policies that were read before stay.
+        """
+        paths = [path for path in self._folder.iterdir() if path.name.endswith(SUFFIX)]  # glob hides every error
+        found = {path.name.removesuffix(SUFFIX).lower(): path for path in paths}
         for domain in set(self._texts) - set(found):
             log.info("the policy of %s is gone", domain)
             del self._texts[domain], self._states[domain]
@@ -59,12 +64,14 @@ class PolicyFolder:
             state = status.st_mtime_ns, status.st_size
             if self._states.get(domain) == state:
                 return
-            self._states[domain] = state
             with path.open("rb") as file:
                 text = file.read(MAX_POLICY_OCTETS + 1)
-        except OSError as error:
-            log.warning("%s: %s", path, error.strerror)
+        except OSError as error:  # perhaps it can be read at the next look
+            if self._states.get(domain, ()) is not None:
+                log.warning("%s: %s", path, error.strerror)
+            self._states[domain] = None
             return
+        self._states[domain] = state
         policy = parse_policy(text)
         if isinstance(policy, InvalidPolicy):
             log.error("%s is not a policy, and is not served: %s", path, policy.detail)
@@ -177,7 +184,7 @@ def respond(request: bytes, policies: PolicyFolder) -> bytes:
 
 
 def _response(status: str, *fields: str, body: bytes = b"", is_head: bool = False) -> bytes:
-    """Text without a store: senders fetch a policy when they need it, not when a cache has it."""
+    """A response that no cache may store: a sender that fetches a policy wants the one that holds now."""
     lines = (
         f"HTTP/1.1 {status}",
         "Content-Type: text/plain; charset=utf-8",

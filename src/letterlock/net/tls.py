@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from letterlock.identity.certificates import InvalidCertificate, load_pem
+from letterlock.identity.certificates import UNREADABLE, InvalidCertificate, load_pem
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net.errors import os_error_words
+from letterlock.net.file_states import FileState, file_states
 from letterlock.net.tls_buffers import renew_buffers
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
@@ -366,7 +368,7 @@ class ServerContext:
     key_path: Path
     not_before: float
     not_after: float
-    files: "tuple[FileState, ...]"
+    files: tuple[FileState, ...]
     openssl: SSL.Context = field(repr=False, compare=False)
     names: tuple[str, ...] = ()
 
@@ -414,7 +416,7 @@ def _host_names(certificate: x509.Certificate) -> tuple[str, ...]:
     """The DNS names of a certificate, in lower case."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):  # without names it is shown to those only who ask for none it has
+    except (x509.ExtensionNotFound, *UNREADABLE):  # without names it is shown to those only who ask for none it has
         return ()
     return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
@@ -431,23 +433,6 @@ def _choose_context(connection: SSL.Connection) -> None:
             return
 
 
-FileState = tuple[int, int, int, int] | None
-"""Attributes that change when a file is written or replaced (device, inode, time, size); None when it is not there."""
-
-
-def file_states(*paths: Path) -> tuple[FileState, ...]:
-    """The states of files, to find out later whether they have changed."""
-    return tuple(_file_state(path) for path in paths)
-
-
-def _file_state(path: Path) -> FileState:
-    try:
-        found = path.stat()
-    except OSError:  # a file that is gone is another state, too
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-
-
 def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey) -> SSL.Context:
     context = _context(SSL.TLS_SERVER_METHOD)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_TICKET)
@@ -458,6 +443,8 @@ def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey)
             context.add_extra_chain_cert(issuer)
         context.use_privatekey(key)
         context.check_privatekey()
+    except crypto.Error:  # OpenSSL reads more strictly than `cryptography` did
+        raise BadCertificate(f"TLS cannot use the certificate in {path}: a part of it cannot be read") from None
     except (SSL.Error, TypeError) as error:
         reason = say(error) if isinstance(error, SSL.Error) else "its key is of a kind that is not supported"
         raise BadCertificate(f"TLS cannot use the certificate in {path}: {reason}") from None
@@ -466,7 +453,10 @@ def _server_context(path: Path, chain: list[x509.Certificate], key: _SigningKey)
 
 def _fits(certificate: x509.Certificate, key: _SigningKey) -> bool:
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    return certificate.public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+    try:
+        return certificate.public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+    except UNREADABLE:  # the certificate has a key of another kind than any that we load
+        return False
 
 
 def _load_chain(path: Path) -> list[x509.Certificate]:
@@ -481,11 +471,17 @@ def _load_key(path: Path) -> _SigningKey:
         key = load_pem_private_key(_read(path, "key"), password=None)
     except TypeError:
         raise BadCertificate(f"the key in {path} is encrypted; a server needs one without a passphrase") from None
+    except UnsupportedAlgorithm:
+        raise BadCertificate(_unusable_kind(path)) from None
     except ValueError:
         raise BadCertificate(f"{path} holds no PEM private key that can be read") from None
     if not isinstance(key, _SigningKey):
-        raise BadCertificate(f"the key in {path} is of a kind that TLS servers do not use; take EC (P-256) or RSA")
+        raise BadCertificate(_unusable_kind(path))
     return key
+
+
+def _unusable_kind(path: Path) -> str:
+    return f"the key in {path} is of a kind that TLS servers do not use; take EC (P-256) or RSA"
 
 
 def _read(path: Path, what: str) -> bytes:

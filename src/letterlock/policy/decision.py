@@ -4,6 +4,7 @@ from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
 from typing import final
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.identity.trust import TrustRoots
 from letterlock.policy.evidence import Grounds, SessionId
@@ -18,7 +19,7 @@ class Encryption(StrEnum):
     MANDATORY = "mandatory"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class DaneAuthentication:
     """The presented chain must match one of these records; `references` are the names for DANE-TA(2).
 
@@ -72,7 +73,7 @@ DEMANDED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class PkixAuthentication:
     """The presented chain must end at one of the roots and speak for one of the names.
 
@@ -86,14 +87,14 @@ class PkixAuthentication:
     demander: Demander = Demander.RULE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class PinAuthentication:
     """The server's certificate or its key must have one of these SHA-256 fingerprints (32 octets each)."""
 
     fingerprints: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class RememberedAuthentication:
     """The server's key must be one that was verified before, or else its chain as `pkix` says.
 
@@ -108,7 +109,7 @@ class RememberedAuthentication:
 Authentication = DaneAuthentication | PkixAuthentication | PinAuthentication | RememberedAuthentication
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """What must hold before MAIL FROM may be sent to a host.
 
@@ -143,7 +144,7 @@ class Requirement:
         return self.authentication is not None or self.also is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """What would be demanded of a session, or why nothing would be sent; `what` names the demand for people."""
 
@@ -160,7 +161,7 @@ class Level(StrEnum):
     AUTHENTICATED = "authenticated"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Achieved:
     """The level and by what, `match` being for people.
 
@@ -203,7 +204,7 @@ class Cleared:
             raise TypeError("only the judge clears a session")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class SkipHost:
     """This host may not have the message now; the next MX host may be tried, else the message is deferred."""
 
@@ -211,14 +212,14 @@ class SkipHost:
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Defer:
     """No host may have the message now."""
 
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
     """The message will never be deliverable: null MX, no such domain. `status` is the enhanced status code, 5.x.y."""
 

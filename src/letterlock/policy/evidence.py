@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
@@ -138,7 +139,7 @@ class TargetHost:
         return _first_end(self.at, (*self.address_lookups, self.tlsa))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Grounds:
     """The evidence that a requirement, or the lack of one, rests on. `host` is None where it never came to one."""
 

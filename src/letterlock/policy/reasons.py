@@ -1,8 +1,8 @@
 """Reasons: one code for each ground of a decision, with the standard, the status and a sentence for people."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.policy.codes import Code
 from letterlock.policy.explanation import Explanation, Finding, ResultType
 from letterlock.policy.reason_table import EXPLANATIONS
@@ -26,7 +26,7 @@ FINDINGS: Mapping[str, Finding | None] = {code: meaning.finding for code, meanin
 """`finding` by code, for code that reads the reasons of each message."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """One reason: its code (a key of the table), what it is about, and the values that go with it.
 

@@ -153,7 +153,8 @@ def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
 
 def tlsa_records(answer: Answer) -> tuple[TLSARecord, ...]:
     """The TLSA records of an answer as our own type, those that nobody can use included (RFC 7672 section 2.2)."""
-    return tuple(TLSARecord.from_rdata(record_octets(one)) for one in answer.records if one.rdtype == RdataType.TLSA)
+    wanted = RdataType.TLSA
+    return tuple([TLSARecord.from_rdata(record_octets(one)) for one in answer.records if one.rdtype == wanted])
 
 
 def _unreachable(target: TargetHost) -> SkipHost | None:
@@ -198,11 +199,12 @@ def _unsigned_mx(target: TargetHost) -> tuple[Reason, ...]:
 
 
 def _why_no_dane(target: TargetHost) -> Reason:
-    name, base = target.host.name, ("base", _tlsa_owner(target))
+    name = target.host.name
     if target.host.origin is Origin.LITERAL:
         return Reason(code=Code.RFC7672_2_2_LITERAL, subject=name)
     if not isinstance(target.tlsa, Answer):
         return Reason(code=Code.RFC7672_2_2_2_INSECURE_ADDRESS, subject=name)
+    base = ("base", _tlsa_owner(target))
     if target.tlsa.records:
         return Reason(code=Code.RFC7672_2_2_INSECURE_TLSA, subject=name, facts=(base,))
     proof = "proven" if target.tlsa.secure else "in an unsigned zone"
@@ -256,7 +258,7 @@ def _references(evidence: DestinationEvidence, target: TargetHost) -> tuple[str,
         names.append(target.host.name)
     else:
         names.append(evidence.next_hop.domain)
-        if isinstance(evidence.mx, Answer):
+        if isinstance(evidence.mx, Answer) and evidence.mx.canonical_name is not evidence.mx.question.name:
             names.append(evidence.mx.canonical_name.to_text(omit_final_dot=True).lower())
     return tuple(dict.fromkeys(names))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from letterlock.policy.reasons import section, sentence
+from letterlock.queue.refusals import NEVER_REFUSING
 from letterlock.queue.tasks import Attempt, LastAttempt, Why
 
 
@@ -80,16 +81,27 @@ def last_attempts(newest_first: Iterable[Mapping[str, object]], next_hops: froze
     for kept in newest_first:
         next_hop, ended_at, host = kept.get("next_hop"), kept.get("ended_at"), kept.get("host")
         if isinstance(next_hop, str) and next_hop in next_hops and isinstance(ended_at, int | float):
+            reasons = tuple(_whys(kept.get("reasons")))
             attempt = LastAttempt(
                 next_hop=next_hop,
                 ended_at=float(ended_at),
                 host=host if isinstance(host, str) else None,
-                reasons=tuple(_whys(kept.get("reasons"))),
+                reasons=reasons,
+                refusal=_refusal(kept, reasons),
             )
             found.setdefault(next_hop, attempt)
         if len(found) == len(next_hops):
             break
     return tuple(found.values())
+
+
+def _refusal(kept: Mapping[str, object], reasons: Iterable[Why]) -> str | None:
+    """As `refusals.refusing_code`, of what was kept; the SQL of `tally` finds the same."""
+    outcomes = kept.get("outcomes")
+    answered = isinstance(outcomes, list) and any(isinstance(each, dict) and each.get("reply") for each in outcomes)
+    if kept.get("level") is not None or answered:
+        return None
+    return next((why.code for why in reasons if why.code not in NEVER_REFUSING), None)
 
 
 def _whys(reasons: object) -> Iterable[Why]:

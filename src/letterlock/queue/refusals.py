@@ -4,6 +4,8 @@ from letterlock.policy.codes import Code
 from letterlock.policy.reasons import FINDINGS, Finding
 from letterlock.queue.tasks import Attempt, RecipientOutcome
 
+NEVER_REFUSING = frozenset(code.value for code in Code if FINDINGS[code] is Finding.ROUTED)
+"""Codes that only say which way the operator chose."""
 SUBJECTS = tuple("01234567")  # RFC 3463 section 3
 OTHER_STATUS = "other"
 
@@ -12,7 +14,7 @@ def refusing_code(attempt: Attempt, outcome: RecipientOutcome) -> Code | None:
     """The reason for which the policy let a recipient have nothing; None where a server or the network decided."""
     if attempt.achieved is None and outcome.remote_reply is None:
         for reason in attempt.reasons:
-            if FINDINGS[reason.code] is not Finding.ROUTED:
+            if reason.code not in NEVER_REFUSING:
                 return reason.code
     return None
 

@@ -131,12 +131,17 @@ class Why:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastAttempt:
-    """The last attempt at one next hop: its end (seconds since 1970), the host it came to, and its reasons."""
+    """The last attempt at one next hop: its end (seconds since 1970), the host it came to, and its reasons.
+
+    `refusal` is the code of the reason for which the policy let no recipient have anything; None where a server or the
+    network decided.
+    """
 
     next_hop: str
     ended_at: float
     host: str | None = None
     reasons: tuple[Why, ...] = ()
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

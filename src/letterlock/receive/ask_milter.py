@@ -1,8 +1,8 @@
 """Asks a filter (milter) about senders, recipients and messages, and makes the changes that it wants."""
 
 import logging
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from letterlock.mail.addresses import Mailbox
@@ -57,7 +57,6 @@ class _Talk:
     ends_with: FilterAnswer | None = None  # a verdict on the client, which holds for the whole session
     begun: bool = False  # a mail transaction that the filter does not take for ended
     decided: FilterAnswer | None = None  # on the message: ACCEPT, or DISCARD
-    recipients: list[Mailbox] = field(default_factory=list)
 
 
 class AskMilter:
@@ -77,7 +76,7 @@ class AskMilter:
         """Ask about a recipient; a local user's message has a step of its own for all at once."""
         if facts.local_uid is not None:
             return None
-        return await self._guarded(facts, self._recipient(facts, offer.recipient))
+        return await self._guarded(facts, self._next_recipient(facts, offer))
 
     async def message(self, facts: Facts, draft: Draft) -> Reply | None:
         """Show the message, and change it as the filter says."""
@@ -105,6 +104,8 @@ class AskMilter:
             self.ended(facts)
             return AWAY[self._milter.when_away]
         discarded = draft is not None and had[0] and not draft.recipients
+        if draft is not None and discarded:
+            draft.discarded_by = f"milter {self._milter.name}"
         held = draft is not None and draft.quarantined != had[1]
         self._counts.answered("milter", reply, discarded=discarded, held=held)
         return reply
@@ -145,7 +146,6 @@ class AskMilter:
         if talk.begun:
             await talk.link.send(frame(FilterCommand.ABORT))
         talk.begun, talk.decided = True, None
-        talk.recipients.clear()
         address = "" if reverse_path is None else str(reverse_path)
         values = _tls_macros(facts) | {
             "{auth_type}": facts.mechanism or "",
@@ -156,17 +156,22 @@ class AskMilter:
         }
         return self._judged(talk, await talk.link.ask(FilterCommand.MAIL, path(FilterCommand.MAIL, address), values))
 
+    async def _next_recipient(self, facts: Facts, offer: RecipientOffered) -> Reply | None:
+        """Ask about a recipient; a filter that failed since MAIL, and is back, gets the envelope so far first."""
+        if not (await self._met(facts)).begun:
+            refused = await self._begin(facts, offer.reverse_path, facts.recipients)
+            if refused is not None:
+                return refused
+        return await self._recipient(facts, offer.recipient)
+
     async def _recipient(self, facts: Facts, recipient: Mailbox) -> Reply | None:
         talk = await self._met(facts)
         if talk.ends_with is not None or talk.decided is not None:
             return None if talk.ends_with is None else _reply(talk.ends_with)
         values = {"{rcpt_addr}": str(recipient), "{rcpt_host}": recipient.domain, "{rcpt_mailer}": _MAILER}
-        refused = self._judged(
+        return self._judged(
             talk, await talk.link.ask(FilterCommand.RCPT, path(FilterCommand.RCPT, str(recipient)), values)
         )
-        if refused is None:
-            talk.recipients.append(recipient)
-        return refused
 
     def _judged(self, talk: _Talk, answer: FilterAnswer) -> Reply | None:
         """The reply to a command; what decides on the whole message is remembered."""
@@ -177,12 +182,11 @@ class AskMilter:
     # --- the message -------------------------------------------------------------------------------------------------
 
     async def _message(self, facts: Facts, draft: Draft) -> Reply | None:
-        talk = facts.kept.get(self)
-        if not isinstance(talk, _Talk):  # a local user's message, or the filter was away at MAIL and mail is accepted
-            refused = await self._begin(facts, draft)
+        talk = await self._met(facts)
+        if not talk.begun:  # a local user's message, or the filter failed meanwhile and mail is accepted without it
+            refused = await self._begin(facts, draft.reverse_path, draft.recipients)
             if refused is not None:
                 return refused
-            talk = await self._met(facts)
         if talk.ends_with is not None:
             return None
         if talk.decided is None:
@@ -191,9 +195,10 @@ class AskMilter:
             draft.recipients = ()
         return _reply(talk.decided)
 
-    async def _begin(self, facts: Facts, draft: Draft) -> Reply | None:
-        refused = await self._sender(facts, draft.reverse_path)
-        for recipient in draft.recipients:
+    async def _begin(self, facts: Facts, reverse_path: Mailbox | None, recipients: Collection[Mailbox]) -> Reply | None:
+        """Tell of an envelope whose recipients were accepted; the reply if the filter refuses any of it."""
+        refused = await self._sender(facts, reverse_path)
+        for recipient in recipients:
             refused = refused or await self._recipient(facts, recipient)
         return refused
 
@@ -218,7 +223,7 @@ class AskMilter:
         changes, answer = await link.end(values)
         talk.begun = False
         if answer.verdict in (Verdict.CONTINUE, Verdict.ACCEPT):
-            message.change(changes)
+            message.change(changes, self._milter.name)
         return answer
 
 
@@ -235,17 +240,18 @@ class _Parts:
         self._rest = end  # the empty line, or what is no header field
         self.body_at = end + 2 if draft.content[end : end + 2] == b"\r\n" else end
 
-    def change(self, changes: list[Change]) -> None:
-        """Make the changes. Raises BadFrame."""
-        draft, parts = self._draft, list[bytes]()
+    def change(self, changes: list[Change], name: str) -> None:
+        """Make the changes of the filter of this name, all or none. Raises BadFrame."""
+        draft, section = self._draft, self.section
+        for change in changes:  # first what may fail: nothing of it is in the draft yet
+            if isinstance(change, AddHeader):
+                section.add(change)
+            elif isinstance(change, ChangeHeader):
+                section.change(change)
+        parts = [each.part for each in changes if isinstance(each, ReplaceBody)]
+        rest = b"\r\n" + _canonical(b"".join(parts)) if parts else draft.content[self._rest :]
         for change in changes:
             match change:
-                case AddHeader():
-                    self.section.add(change)
-                case ChangeHeader():
-                    self.section.change(change)
-                case ReplaceBody(part):
-                    parts.append(part)
                 case AddRecipient(recipient):
                     draft.recipients = tuple(dict.fromkeys((*draft.recipients, recipient)))
                 case DeleteRecipient(recipient):
@@ -253,10 +259,9 @@ class _Parts:
                 case ChangeSender(reverse_path):
                     draft.reverse_path = reverse_path
                 case Quarantine(why):
-                    draft.quarantined = why
-        if parts or self.section.changed:
-            rest = b"\r\n" + _canonical(b"".join(parts)) if parts else draft.content[self._rest :]
-            draft.content, draft.fields = CheckedContent(bytes(self.section) + rest), b""
+                    draft.quarantined = printable(why) or f"milter {name}"
+        if parts or section.changed:
+            draft.content, draft.fields = CheckedContent(bytes(section) + rest), b""
             if parts:
                 draft.rest = None
             if not draft.content.isascii():
@@ -274,7 +279,9 @@ def _canonical(body: bytes) -> bytes:
 
 
 def _lasting(answer: FilterAnswer) -> FilterAnswer | None:
-    """A verdict on the client itself, which holds until the session ends; None: go on."""
+    """A verdict on the client itself, which holds until the session ends; None: go on. Raises MilterFailed."""
+    if answer.verdict is Verdict.DISCARD:  # Postfix, too: there is no message yet, and a client cannot be discarded
+        raise MilterFailed("it discards before there is a message")
     return None if answer.verdict in (Verdict.CONTINUE, Verdict.SKIP) else answer
 
 

@@ -74,7 +74,7 @@ class AskPolicy:
             held, discarded = opened.hold, opened.discard
             reply = self._act(opened, action)
         except (OSError, PolicyFailed) as error:
-            self.ended(facts)
+            _close(opened)  # but what it decided on the recipients before still holds for the message
             why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             log.warning("policy service %s: %s", self._service.name, printable(why))
             self._counts.failed("policy_service")
@@ -92,7 +92,7 @@ class AskPolicy:
         if opened.hold is not None:
             draft.quarantined = opened.hold
         if opened.discard:
-            draft.recipients = ()
+            draft.recipients, draft.discarded_by = (), f"policy service {self._service.name}"
 
     def ended(self, facts: Facts) -> None:
         """The session is over."""

@@ -20,6 +20,7 @@ NO_ANSWERS = ipaddress.ip_network("127.255.255.0/24")
 LISTED = ipaddress.ip_network("127.0.0.0/8")  # RFC 5782 section 2.1: anything else is a domain that was given up
 THRESHOLD = 1.0  # the weight of one list, if the configuration says nothing else
 MAX_SECONDS = 10.0  # a list that takes longer counts as one that could not be asked
+_Listing = bool | None  # None: the list could not be asked, or refuses to answer
 log = logging.getLogger("letterlock.receive")
 
 
@@ -34,7 +35,10 @@ class DnsList:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """`least` is the weight if every allowlist that could not be asked lists the client."""
+
     weight: float
+    least: float
     listed_by: tuple[str, ...]
 
 
@@ -46,7 +50,10 @@ class CheckDnsLists:
         self._resolver = resolver
 
     async def recipient(self, facts: Facts, offer: RecipientOffered) -> Reply | None:
-        """554 for a listed client; postmaster hears of everybody (RFC 5321 section 4.5.1)."""
+        """554 for a listed client, 450 where an allowlist that could not be asked might speak for it.
+
+        Everybody may write to the postmaster (RFC 5321 section 4.5.1).
+        """
         if facts.may_relay or offer.postmaster or facts.local_uid is not None:
             return None
         found = facts.kept.get(self)
@@ -54,36 +61,43 @@ class CheckDnsLists:
             found = facts.kept[self] = await self._look_up(facts.client)
         if found.weight < THRESHOLD:
             return None
-        return Reply(554, (f"5.7.1 Client address [{facts.client}] is listed by {', '.join(found.listed_by)}",))
+        text = f"Client address [{facts.client}] is listed by {', '.join(found.listed_by)}"
+        if found.least < THRESHOLD:
+            return Reply(450, (f"4.7.1 {text}, and an allowlist cannot be asked now",))
+        return Reply(554, (f"5.7.1 {text}",))
 
     async def _look_up(self, client: str) -> _Found:
         answers = await asyncio.gather(*(self._ask(each, client) for each in self._lists))
-        hits = [each for each, listed in zip(self._lists, answers, strict=True) if listed]
-        return _Found(sum(each.weight for each in hits), tuple(each.zone for each in hits if each.weight > 0))
+        answered = list(zip(self._lists, answers, strict=True))
+        hits = [each for each, listed in answered if listed]
+        weight = sum(each.weight for each in hits)
+        least = weight + sum(min(each.weight, 0.0) for each, listed in answered if listed is None)
+        return _Found(weight, least, tuple(each.zone for each in hits if each.weight > 0))
 
-    async def _ask(self, each: DnsList, client: str) -> bool:
-        """Whether a client is listed. What could not be found out is logged, and counts for nobody."""
+    async def _ask(self, each: DnsList, client: str) -> _Listing:
+        """Whether a client is listed. What could not be found out is logged, and refuses nobody."""
         try:
             async with asyncio.timeout(MAX_SECONDS):
                 found = await self._resolver.resolve(f"{reversed_name(client)}.{each.zone}", dns.rdatatype.A)
         except TimeoutError:
             log.warning("list %s: no answer about %s within %g seconds", each.zone, client, MAX_SECONDS)
-            return False
+            return None
         if isinstance(found, LookupFailure):
             log.warning("list %s: not found out about %s: %s", each.zone, client, found.detail or found.kind.value)
-            return False
+            return None
         return self._counts(each, _addresses(found))
 
-    def _counts(self, each: DnsList, addresses: Iterable[str]) -> bool:
-        counted = False
+    def _counts(self, each: DnsList, addresses: Iterable[str]) -> _Listing:
+        counted, refused = False, False
         for address in addresses:
             if ipaddress.ip_address(address) in NO_ANSWERS:
+                refused = True
                 log.warning(
                     "list %s: it refuses our queries with %s: it may want your own resolver", each.zone, address
                 )
             elif ipaddress.ip_address(address) in LISTED:
                 counted = counted or not each.answers or address in each.answers
-        return counted
+        return None if refused and not counted else counted
 
 
 def _addresses(answer: Answer) -> list[str]:

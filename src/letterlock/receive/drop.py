@@ -22,6 +22,7 @@ from letterlock.mail.checked_content import PIECE_OCTETS, Body, LargeContent, he
 from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
+from letterlock.mail.wishes import Event
 from letterlock.ports import Clock
 from letterlock.queue.observing import NOBODY, Arrival, Observers
 from letterlock.queue.store import AcceptStore, StoreFailed, StoreFull
@@ -31,11 +32,12 @@ from letterlock.receive.filter_counts import FilterCounts
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.pipeline import Draft, Facts, Pipeline
 from letterlock.receive.profiles import Profile
-from letterlock.receive.receipt_log import printable
+from letterlock.receive.receipt_log import discarded, printable
 from letterlock.receive.relay import THIS_MACHINE
 from letterlock.receive.session import Handover
 from letterlock.receive.spooling import Spooling
 from letterlock.receive.steps import local_recipient_steps, message_steps
+from letterlock.recipients.directory import TableFailed
 from letterlock.smtp.server_events import MessageReceived, RecipientOffered, ServerLimits
 
 POLL_SECONDS = 10.0  # seldom needed while the server runs: then `sendmail` speaks to it
@@ -81,7 +83,9 @@ class DropCollector:
         """Accept by these options from now on; without a profile nothing, for local users may not send."""
         self._options = options
         self._allowed = profile is not None
-        if profile is not None:
+        if profile is None:
+            self._close()
+        else:
             self._open_again()
             on_messages = message_steps(profile, options, filters=self._filters)
             self._steps = Pipeline((*local_recipient_steps(options, self._clock.now), *on_messages))
@@ -149,6 +153,14 @@ class DropCollector:
                 log.warning("drop directory %s: %s", self._directory.path, error)
         self._closed = not everybody
 
+    def _close(self) -> None:
+        """Let nobody leave mail that nobody takes in: `sendmail` then reports that it was not sent."""
+        log.warning("local users may not send any more: what they left in %s waits there", self._directory.path)
+        try:
+            self._directory.close_to_all()
+        except OSError as error:
+            log.warning("drop directory %s: %s", self._directory.path, error.strerror or error)
+
     def _open_again(self) -> None:
         """Let everybody in where somebody else closed it: systemd does at a reload, for StateDirectoryMode=0700."""
         if not self._closed and not self._directory.is_open:
@@ -214,18 +226,27 @@ class DropCollector:
             if refusal is not None:
                 batch.refused += [(str(recipient), refusal) for recipient in batch.message.recipients]
                 draft = None
+        try:
+            to = await self._whom_to_tell(batch)
+        except TableFailed as error:
+            log.warning(
+                "%s: waits in the drop: where mail for its sender goes cannot be found out: %s", message_id, error
+            )
+            return
         for recipient, reply in batch.refused:
             words = message_id, uid, printable(recipient), printable(str(reply))
             log.info("%s: reject: uid=%d to=<%s>: %s", *words)
         if batch.refused:
             # First: a kill in between logs it twice rather than never.
-            await self._tell_sender(message_id, batch, about)
-        if draft is None or not draft.recipients:  # refused, or thrown away as an alias says
+            await self._tell_sender(message_id, batch, about, to)
+        client = f"local[uid={uid}]"
+        if draft is None or not draft.recipients:  # refused, or thrown away
+            if draft is not None:
+                log.info(discarded(message_id, client, draft.discarded_by))
             await self._finish(message_id)
             return
-        client = f"local[uid={uid}]"
         await self._keep_copies(draft, client, uid)
-        await self._keep(*draft.finish(client, self._options.expire_seconds), uid, spooling)
+        await self._keep(*draft.finish(client, self._options.expire_seconds), uid, spooling, draft.quarantined)
 
     async def _check_recipients(self, batch: Batch, message: MessageReceived, facts: Facts) -> Reply | None:
         """Take refused recipients away from the message; the reply if one cannot be decided on now."""
@@ -248,19 +269,27 @@ class DropCollector:
         """
         for copy in draft.copies:
             envelope, whole = draft.copied(copy, self._new_id(), client, self._options.expire_seconds)
-            body = await self._store.share(whole)
-            leases = self._handover.prepare(envelope)
-            await self._store.accept(envelope, body, next_attempt_at=envelope.accepted_at, leases=leases)
+            body, why = await self._store.share(whole), draft.quarantined
+            leases = self._handover.prepare(envelope) if why is None else ()
+            await self._store.accept(
+                envelope, body, next_attempt_at=envelope.accepted_at, leases=leases, quarantined=why
+            )
             self._show_observers(envelope, body, uid)
-            self._handover.take(envelope, body, leases)
+            if why is None:
+                self._handover.take(envelope, body, leases)
 
-    async def _keep(self, envelope: Envelope, body: Body, uid: int, spooling: Spooling) -> None:
-        """Put a message on disk, remove its file, and only then let it be delivered. Raises StoreFailed."""
-        leases = self._handover.prepare(envelope)
+    async def _keep(
+        self, envelope: Envelope, body: Body, uid: int, spooling: Spooling, quarantined: str | None
+    ) -> None:
+        """Put a message on disk, remove its file, and only then let it be delivered; not where it is `quarantined`.
+
+        Raises StoreFailed.
+        """
+        leases = self._handover.prepare(envelope) if quarantined is None else ()
         later = envelope.accepted_at + UNLEASED_SECONDS
         spool = spooling.hand_over(body)
         try:
-            await self._store.accept(envelope, body, next_attempt_at=later, leases=leases)
+            await self._store.accept(envelope, body, next_attempt_at=later, leases=leases, quarantined=quarantined)
         except StoreFailed:
             if spool is not None:
                 spool.discard()
@@ -268,7 +297,8 @@ class DropCollector:
         self._unfinished.add(envelope.id)
         await self._finish(envelope.id)
         self._show_observers(envelope, body, uid)
-        self._handover.take(envelope, body, leases)
+        if quarantined is None:
+            self._handover.take(envelope, body, leases)
 
     def _show_observers(self, envelope: Envelope, body: Body, uid: int) -> None:
         if self._observers:
@@ -284,20 +314,26 @@ class DropCollector:
         else:
             self._unfinished.discard(message_id)
 
-    async def _tell_sender(self, message_id: str, batch: Batch, about: bytes) -> None:
+    async def _whom_to_tell(self, batch: Batch) -> tuple[Mailbox, ...]:
+        """Where the notification of a refusal goes: one of our senders may be an alias. Raises TableFailed."""
+        sender, site = batch.reverse_path, self._options.site
+        if sender is None or not batch.refused:
+            return ()
+        return (() if site is None else await site.addresses(sender, self._clock.now())) or (sender,)
+
+    async def _tell_sender(self, message_id: str, batch: Batch, about: bytes, to: tuple[Mailbox, ...]) -> None:
         """A permanent refusal: the sender is no longer connected and gets a notification."""
-        sender = batch.reverse_path
-        if sender is None:
+        sender, now, dsn_id = batch.reverse_path, self._clock.now(), self._new_id()
+        told = tuple(_told(recipient, reply, now) for recipient, reply in batch.refused if _is_told(batch, recipient))
+        if sender is None or not told:
             return
-        now, dsn_id = self._clock.now(), self._new_id()
-        told = tuple(_told(recipient, reply, now) for recipient, reply in batch.refused)
         report = Report(sender=sender, fate=Fate.FAILED, accepted_at=now, recipients=told)
         content = compose(report, about, hostname=self._options.hostname, message_id=dsn_id, now=now)
         content = await signed(self._options.signer, content, now)
         envelope = Envelope(
             id=dsn_id,
             reverse_path=None,
-            recipients=(sender,),
+            recipients=to,
             size=len(content),
             accepted_at=now,
             expires_at=now + self._options.expire_seconds,
@@ -321,6 +357,12 @@ def _facts(uid: int, recipients: tuple[Mailbox, ...]) -> Facts:
         recipients=recipients,
         local_uid=uid,
     )
+
+
+def _is_told(batch: Batch, recipient: str) -> bool:
+    """Whether the sender wants to be notified of a refusal (RFC 3461 section 4.1); by default, yes."""
+    wishes = {} if batch.message is None else batch.message.wishes.recipients
+    return all(wish.wants(Event.FAILURE) for mailbox, wish in wishes.items() if str(mailbox) == recipient)
 
 
 def _told(recipient: str, reply: Reply, now: float) -> ToldRecipient:

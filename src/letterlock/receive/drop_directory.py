@@ -10,6 +10,7 @@ Nothing that lies there is trusted: links are not followed, pipes do not block, 
 has one name, the directory's group, nobody else who may write to it, and a bounded size. Its owner is the sender.
 """
 
+import errno
 import itertools
 import os
 import re
@@ -27,6 +28,7 @@ UNFINISHED_SECONDS = 600  # `sendmail` writes what it holds in memory, which tak
 _READY = re.compile(r"new-[0-9a-f]{32}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_FILE = (errno.ELOOP, errno.ENXIO)  # open(2) of a symbolic link, and of a socket
 _TAKEN, _REFUSED = "taken", "refused"
 
 
@@ -179,6 +181,10 @@ class DropDirectory:
             file = os.open(message_id, _FILE, dir_fd=self._taken)
         except PermissionError:
             raise Unfit("the server may not read it") from None
+        except OSError as error:
+            if error.errno in _NO_FILE:  # its owner put that under the name between our look and our move
+                raise Unfit("it is no regular file") from None
+            raise
         found = os.fstat(file)
         if why := self._fault(found, max_octets):
             os.close(file)
@@ -197,7 +203,7 @@ class DropDirectory:
     def finish(self, message_id: str) -> None:
         """Remove what was taken, durably. Raises OSError."""
         with suppress(FileNotFoundError):  # after a crash it may be gone already
-            os.unlink(message_id, dir_fd=self._taken)
+            _unlink(message_id, self._taken)
         os.fsync(self._taken)
 
     def set_aside(self, message_id: str) -> bool:
@@ -206,15 +212,28 @@ class DropDirectory:
         with os.scandir(self._refused) as entries:
             many = sum(1 for _ in itertools.islice(entries, MAX_REFUSED)) >= MAX_REFUSED
         if many or not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REFUSED_OCTETS or found.st_nlink != 1:
-            self.finish(message_id)
-            return False
+            try:
+                self.finish(message_id)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:  # such a directory is moved away, however many are there already
+                    raise
+            else:
+                return False
         os.rename(message_id, message_id, src_dir_fd=self._taken, dst_dir_fd=self._refused)
         return True
 
     def _remove(self, name: str) -> None:
         """Remove whatever it is; a directory that somebody keeps full stays, and does no harm."""
         try:
-            os.unlink(name, dir_fd=self._directory)
-        except IsADirectoryError:
-            with suppress(OSError):  # not empty: see above
-                os.rmdir(name, dir_fd=self._directory)
+            _unlink(name, self._directory)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+
+
+def _unlink(name: str, directory: int) -> None:
+    """Remove a file, or a directory that is empty. Raises OSError."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=directory)

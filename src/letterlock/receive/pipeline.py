@@ -79,7 +79,8 @@ class Draft:
     `verdict` is what mail authentication found, once it was checked. `quarantined` says why the message waits for an
     operator instead of being delivered.
     `copies` are queued beside it, each under an id of its own; `own_fields` go above the fields, and into no copy.
-    Without recipients the message is accepted and thrown away.
+    Without recipients the message is accepted and thrown away; `discarded_by` is the filter that decided so, None where
+    its aliases did.
     `content` is all of a message, or, where there is `rest`, its header section: of a message of more than
     PIECE_OCTETS. Signatures cover the rest too: `parsed` gives all of it.
     """
@@ -96,6 +97,7 @@ class Draft:
     fields: bytes = b""
     verdict: MailVerdict | None = None
     quarantined: str | None = None
+    discarded_by: str | None = None
     own_fields: bytes = b""
     copies: tuple[Copy, ...] = ()
     rest: LargeContent | None = None

@@ -83,7 +83,7 @@ class LimitRates:
         if facts.local_uid is not None:
             return None
         for limit, key in self._that_hold(facts):
-            if not await self._taken(limit, key, "octets", len(draft.content), limit.octets):
+            if not await self._taken(limit, key, "octets", draft.octets, limit.octets):
                 return TOO_MUCH_MAIL
         return None
 

@@ -138,6 +138,12 @@ def _accepted_values(envelope: Envelope, arrival: Arrival) -> dict[str, object]:
     return values
 
 
+def discarded(message_id: str, client: str, by: str | None) -> LogEvent:
+    """The event of a message that was thrown away; `by` as `Draft.discarded_by` has it."""
+    why = "its aliases lead to /dev/null" if by is None else f"by {by}"
+    return LogEvent("discarded", "%(id)s: discarded, from %(client)s: %(why)s", id=message_id, client=client, why=why)
+
+
 class SessionJournal:
     """What one session logs and counts. `client` is `name[address]`, as Postfix shows it."""
 
@@ -203,10 +209,9 @@ class SessionJournal:
         """A message of this session is on disk."""
         self._messages += 1
 
-    def discarded(self, message_id: str) -> None:
-        """A message was accepted and thrown away, as an alias says."""
-        form = "%(id)s: discarded, from %(client)s: its aliases lead to /dev/null"
-        log.info(LogEvent("discarded", form, id=message_id, client=self.client))
+    def discarded(self, message_id: str, by: str | None) -> None:
+        """A message was accepted and thrown away, by a filter, or (None) because its aliases lead to /dev/null."""
+        log.info(discarded(message_id, self.client, by))
 
     def not_queued(self, message_id: str, why: str) -> None:
         """A message is not on disk, and that is our fault."""

@@ -38,13 +38,16 @@ class LookUpDomains:
         domain = offer.recipient.domain
         if facts.may_relay or offer.postmaster or domain in self._known:
             return None
-        try:
-            found = [True for each in self._tables if await each.have(domain)]
-        except TableFailed as error:
-            log.warning("%s: cannot find out whether it is a domain of ours: %s", domain, error)
-            return DOMAIN_UNKNOWN
-        facts.kept[LookUpDomains] = domain if found else None
-        return None
+        facts.kept[LookUpDomains], failed = None, False
+        for each in self._tables:
+            try:
+                if await each.have(domain):  # one is enough, whatever the others would say
+                    facts.kept[LookUpDomains] = domain
+                    return None
+            except TableFailed as error:
+                failed = True
+                log.warning("%s: cannot find out whether it is a domain of ours: %s", domain, error)
+        return DOMAIN_UNKNOWN if failed else None
 
 
 class RefuseRelaying:

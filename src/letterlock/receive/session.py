@@ -371,7 +371,7 @@ class Session:
         """Put an accepted message on disk, with its copies; or nowhere, where nobody is to have it."""
         if not draft.recipients:
             self._spooling.discard()
-            self._journal.discarded(draft.id)
+            self._journal.discarded(draft.id, draft.discarded_by)
             self._smtp.accept(f"discarded as {draft.id}")
         elif not draft.copies or await self._keep_copies(draft):
             await self._keep(*draft.finish(self._facts.client_label, self._options.expire_seconds), draft.quarantined)

@@ -21,7 +21,8 @@ class RequireTls:
 class HeedTlsRequiredNo:
     """Notes that a message asks for delivery rather than protection.
 
-    REQUIRETLS outranks the header (RFC 8689 section 4.1). `networks` are the clients from whom it counts; None: all.
+    REQUIRETLS outranks the header (RFC 8689 section 4.1). `networks` are the clients from whom it counts; None: all
+    that may relay, so that a stranger cannot lift DANE and MTA-STS for what an MX passes on.
     """
 
     def __init__(self, networks: tuple[Network, ...] | None = None) -> None:
@@ -31,6 +32,11 @@ class HeedTlsRequiredNo:
         """Set the draft's `tls_demand`."""
         if draft.tls_demand is not TlsDemand.NONE or not says_no(draft.content):
             return
-        clients = (facts.client,) if facts.local_uid is None else THIS_MACHINE
-        if self._networks is None or any(is_within(client, self._networks) for client in clients):
+        if self._counts_from(facts):
             draft.tls_demand = TlsDemand.TLS_REQUIRED_NO
+
+    def _counts_from(self, facts: Facts) -> bool:
+        if self._networks is None:
+            return facts.may_relay
+        clients = (facts.client,) if facts.local_uid is None else THIS_MACHINE
+        return any(is_within(client, self._networks) for client in clients)

@@ -103,7 +103,7 @@ class Cache:
         self._held.clear()
         self.due.clear()
         self._octets = 0
-        self.zones.clear()
+        self.zones = Zones()  # lookups under way keep the old one: what they prove now is forgotten with it
 
     def _hold(self, key: Key, failure: LookupFailure, now: float) -> None:
         before = self._held.pop(key, None)
@@ -137,11 +137,6 @@ class Zones:
         self._states.move_to_end(name)
         if len(self._states) > self._max_entries:
             self._states.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._states.clear()
-        self._proofs.clear()
 
     def proofs(self, zone: dns.name.Name, now: float) -> Sequence[KeptProof]:
         """Denials that a zone has proven and that are still valid, the latest first (RFC 8198)."""

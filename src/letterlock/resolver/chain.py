@@ -52,6 +52,7 @@ from letterlock.resolver.signatures import (
 from letterlock.resolver.zone import CutState, Indeterminate, Insecure, Inside, Secure, ZoneState
 
 MAX_PROOFS = 2  # replies that are looked through for a proof that another question did not get
+MAX_SIGNERS = 2  # zones whose signatures are looked at: an RRset has one; two where a server has both sides of a cut
 _TOP_LEVEL_LABELS = 2  # org and the root
 _DS, _DNSKEY, _CNAME = dns.rdatatype.DS, dns.rdatatype.DNSKEY, dns.rdatatype.CNAME
 _NSEC, _NSEC3 = dns.rdatatype.NSEC, dns.rdatatype.NSEC3
@@ -177,13 +178,19 @@ class Chain(Inquiry):
         signed = reply.answer.get((name, _DS))
         if signed is not None:
             state: CutState = yield from self._delegated(parent, name, signed)
-        elif (name, _CNAME) in reply.answer:
-            yield from self._validated_in(reply.answer[name, _CNAME], parent)
-            state = Inside(zone=parent.zone, expires_at=self._now + MAX_NEGATIVE_TTL)
+        elif (name, _CNAME) in reply.answer:  # no delegation: nothing stands beside a CNAME (RFC 2181 section 10.1)
+            state = yield from self._aliased(parent, name, reply)
         else:
             state = yield from self._undelegated(parent, name, reply)
         self._zones.put(name, state)
         return state
+
+    def _aliased(self, parent: Secure, name: dns.name.Name, reply: DNSReply) -> Steps[Inside]:
+        """A name with an alias belongs to the parent; one made from a wildcard, only if the name itself is absent."""
+        signed = reply.answer[name, _CNAME]
+        verified = yield from self._validated_in(signed, parent)
+        checked = yield from self._expanded(signed, verified, parent, reply)
+        return Inside(zone=parent.zone, expires_at=min(checked.expires_at, self._now + MAX_NEGATIVE_TTL))
 
     def _delegated(self, parent: Secure, name: dns.name.Name, signed: SignedRRset) -> Steps[ZoneState]:
         """A child zone with DS records in its parent."""
@@ -312,7 +319,7 @@ class Chain(Inquiry):
         """The security of an RRset out of a reply. Raises Stuck when it is bogus."""
         at = signed.name.parent() if signed.rdtype == _DS and signed.name != dns.name.root else signed.name
         signers = dict.fromkeys(each.signer for each in signed.signatures if at.is_subdomain(each.signer))
-        for signer in list(signers)[:2]:
+        for signer in list(signers)[:MAX_SIGNERS]:
             state = yield from self._walk(signer, signer=True)
             if isinstance(state, Secure) and state.zone == signer:
                 verified = yield from self._validated_in(signed, state)

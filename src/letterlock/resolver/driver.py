@@ -114,9 +114,14 @@ class ValidatingResolver:
         return self._settings.anchors
 
     def trust(self, anchors: Iterable[TrustAnchor]) -> None:
-        """Trust other anchors from now on; what was proven from the old ones is forgotten."""
+        """Trust other anchors from now on; what was proven from the old ones is forgotten.
+
+        Lookups under way still answer those who wait for them, and nobody else: their results are not kept.
+        """
         self._settings = replace(self._settings, anchors=tuple(anchors))
         self.cache.clear()
+        if self._work is not None:
+            self._work.lookups = {}
 
     async def published_keys(self, zone: dns.name.Name) -> SignedRRset | None:
         """The DNSKEY RRset of a zone as the upstream gives it, without proof: to follow key rolls (RFC 5011)."""
@@ -153,12 +158,13 @@ class ValidatingResolver:
     async def _look_up_now(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
         try:
             async with self._here().lookup_slots.hold(domain_of(question.name)):
-                now = self._now()
-                result = await self._drive(Lookup(question, self._settings, self.cache.zones, now))
+                settings, now = self._settings, self._now()
+                result = await self._drive(Lookup(question, settings, self.cache.zones, now))
         except GaveWay as error:
             self.counts.gave_way += 1
             return LookupFailure(question=question, kind=FailureKind.TIMEOUT, detail=str(error), ede=22)
-        self.cache.put(key, result, now)
+        if settings.anchors == self._settings.anchors:  # else it rests on anchors that are trusted no more
+            self.cache.put(key, result, now)
         return result
 
     async def _drive(self, lookup: Lookup) -> Answer | LookupFailure:

@@ -27,7 +27,7 @@ from letterlock.resolver.answer import (
     Security,
 )
 from letterlock.resolver.budget import OutOfBudget
-from letterlock.resolver.chain import Chain, Checked, security_of
+from letterlock.resolver.chain import MAX_SIGNERS, Chain, Checked, security_of
 from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
 from letterlock.resolver.dns_message import DNSReply
 from letterlock.resolver.inquiry import (
@@ -46,8 +46,6 @@ from letterlock.resolver.zone import Insecure, Secure
 
 _CNAME, _DNAME, _DS = dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.DS
 _DNSKEY, _SOA, _NSEC, _NSEC3 = dns.rdatatype.DNSKEY, dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3
-
-
 _HOST_TYPES = frozenset({dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.TLSA})
 _DOMAIN_LABELS = 3  # example, org and the root
 
@@ -195,7 +193,7 @@ class Lookup(Chain):
             for each in reply.authority[owner, kind].signatures
             if at.is_subdomain(each.signer)
         )
-        for signer in list(signers)[:2]:
+        for signer in list(signers)[:MAX_SIGNERS]:
             state = yield from self._walk(signer, signer=True)
             if isinstance(state, Secure) and state.zone == signer:
                 try:

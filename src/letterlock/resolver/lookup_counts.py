@@ -10,9 +10,9 @@ from letterlock.resolver.answer import Answer, LookupFailure
 class LookupCounts:
     """Lookups by their result, the durations of those the cache could not answer, and two limits.
 
-    `cached` counts answers from the cache, `gave_way` lookups that a limit ended. `results` has the security of answers
-    and the kinds of failures. `seconds` are durations that nobody has taken
-    yet, at most MAX_UNTAKEN: with nobody to take them, the oldest are what is kept.
+    `cached` counts answers from the cache, `gave_way` lookups that a limit ended. `results` counts answers by their
+    security and failures by their kind. `seconds` holds the durations since they were last taken, the first MAX_UNTAKEN
+    of them.
     """
 
     cached: int = 0

@@ -155,8 +155,8 @@ def _cached_check(key: DNSKEY, signature: bytes, data: bytes) -> bool:
         return False
     try:
         public_key.verify(signature, data)
-    except (cryptography.exceptions.InvalidSignature, ValueError):
-        # fails closed: what cannot be checked proves nothing
+    except (cryptography.exceptions.InvalidSignature, cryptography.exceptions.UnsupportedAlgorithm, ValueError):
+        # fails closed: what cannot be checked proves nothing; a hardened OpenSSL refuses SHA-1, for one
         return False
     return True
 
@@ -168,7 +168,7 @@ def _public_key(key: DNSKEY) -> GenericPublicKey | None:
         return None
     try:
         return dns.dnssecalgs.get_algorithm_cls_from_dnskey(key).public_cls.from_dnskey(key)
-    except (ValueError, IndexError, dns.exception.DNSException):
+    except (ValueError, IndexError, cryptography.exceptions.UnsupportedAlgorithm, dns.exception.DNSException):
         # fails closed: a key that cannot be read signs nothing
         return None
 

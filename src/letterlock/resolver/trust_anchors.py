@@ -83,7 +83,7 @@ def _whole_lines(lines: list[str]) -> Iterable[tuple[int, str]]:
 def _parse_line(line: str, place: str) -> TrustAnchor | None:
     words = line.split()
     kinds = [word.upper() for word in words[:4]]
-    if words[0].startswith("$"):
+    if words and words[0].startswith("$"):  # a directive of a zone file, such as $TTL
         return None
     at = next((index for index, kind in enumerate(kinds) if index and kind in ("DS", "DNSKEY")), None)
     if at is None:

@@ -8,7 +8,15 @@ are read by `plain_keys`, which gives up on everything that it is not sure of; o
 import os
 
 from letterlock.sendmail.exits import CONFIG, Failure
-from letterlock.shared_defaults import DROP, ENVIRONMENT, MAX_FILE_OCTETS, SENDMAIL_KEYS, SYSTEM_CONFIG, SYSTEM_STATE
+from letterlock.shared_defaults import (
+    DROP,
+    ENVIRONMENT,
+    MAX_FILE_OCTETS,
+    SENDMAIL_KEYS,
+    SYSTEM_CONFIG,
+    SYSTEM_STATE,
+    is_there,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +97,7 @@ def settings(path: str | None) -> Settings:
     """Read the configuration. Raises Failure (CONFIG)."""
     path = path or os.environ.get(ENVIRONMENT)
     if path is None:
-        if not os.path.exists(SYSTEM_CONFIG):
+        if not is_there(SYSTEM_CONFIG):
             return Settings({}, "")
         path = SYSTEM_CONFIG
     text = _read(path)

@@ -101,7 +101,7 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
             yield out
         return
     part = path.with_name(path.name + ".part")
-    if path.exists():
+    if os.path.lexists(path):
         raise click.UsageError(f"{path} exists: name a new file")
     try:
         part.unlink(missing_ok=True)  # of an export that was killed

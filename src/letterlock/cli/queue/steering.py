@@ -9,9 +9,10 @@ import click
 
 from letterlock.admin.client import EVERYTHING, Queues, ServerError
 from letterlock.app.output import json_text
+from letterlock.cli.because import because_option
 from letterlock.cli.queue.server_link import Domain, among, filtered, named_ids, plural, progress, with_server
 from letterlock.deliver.log import safe
-from letterlock.queue.orders import MAX_REASON_CHARACTERS, RecipientState, Wanted
+from letterlock.queue.orders import RecipientState, Wanted
 
 MAX_ABSENT_SHOWN = 10  # chosen: what fits on a screen
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -45,18 +46,8 @@ def _many(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _because(help_text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option("--because", metavar="TEXT", callback=_printable, help=help_text)
-
-
-def _printable(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
-    if text is not None and not (text.isprintable() and 0 < len(text) <= MAX_REASON_CHARACTERS):
-        raise click.BadParameter(f"write one line of at most {MAX_REASON_CHARACTERS} printable characters")
-    return text
-
-
 @click.command()
-@_because("Your reason, for the log.")
+@because_option()
 @_many
 def retry(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
@@ -74,7 +65,7 @@ def retry(
 
 
 @click.command()
-@_because("Your reason; it is stored and shown with the message, and in the log.")
+@because_option("Your reason; it is stored and shown with the message, and in the log.")
 @_many
 def hold(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
@@ -92,7 +83,7 @@ def hold(
 
 
 @click.command()
-@_because("Your reason; it is stored and shown with the message, and in the log.")
+@because_option("Your reason; it is stored and shown with the message, and in the log.")
 @_many
 def quarantine(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
@@ -111,7 +102,7 @@ def quarantine(
 
 
 @click.command()
-@_because("Your reason; it is stored with the message, and in the log.")
+@because_option("Your reason; it is stored with the message, and in the log.")
 @_many
 def release(
     client: Queues, *, wanted: Wanted, ids: tuple[str, ...], everything: bool, because: str | None, **how: Any
@@ -134,7 +125,7 @@ def release(
 
 @click.command()
 @click.option("--bounce", is_flag=True, help="Return the messages to their senders (5.0.0).")
-@_because("Your reason, for the log; with --bounce it is quoted to the sender.")
+@because_option("Your reason, for the log; with --bounce it is quoted to the sender.")
 @_many
 def remove(
     client: Queues,
@@ -164,7 +155,7 @@ def remove(
 
 @click.command()
 @click.option("--domain", type=Domain(), help="Only deliveries to this domain.")
-@_because("Your reason, for the log.")
+@because_option()
 @click.option("--json", "as_json", is_flag=True, help='Print what was changed: {"ids": [...], "changed": n}.')
 @with_server
 def flush(client: Queues, *, domain: str | None, because: str | None, as_json: bool) -> None:

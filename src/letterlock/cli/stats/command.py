@@ -18,6 +18,7 @@ from letterlock.cli.stats.text import StatisticsScreen, grain_of
 from letterlock.cli.stats.values import CSV_COLUMNS, csv_rows, values
 from letterlock.cli.style import Style
 from letterlock.queue.store import StoreFailed
+from letterlock.shared_defaults import is_there
 from letterlock.state.shared_state import open_state
 from letterlock.state.statistics_rows import Grain
 from letterlock.state.statistics_store import STATISTICS_FILE
@@ -86,7 +87,7 @@ def _read(config_path: Path | None, *, since: float, grain: Grain, domain: str |
     directory = options.state_directory
     if not options.statistics.count:
         click.echo("note: [statistics] count is off, so nothing new is counted", err=True)
-    if not (directory / STATISTICS_FILE).exists():
+    if not is_there(directory / STATISTICS_FILE):
         click.echo(f"nothing has been counted yet in {directory}", err=True)
         return no_statistics(now=now, seconds=since, grain=grain, domain=domain)
 

@@ -10,9 +10,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
+from letterlock.identity.certificates import InvalidCertificate, read_spki
 from letterlock.net.dns.message_header import answers, with_id
 from letterlock.net.dns.upstream import Upstream, UpstreamProof
 from letterlock.net.errors import os_error_words
@@ -108,9 +106,12 @@ async def _connected(upstream: Upstream) -> socket.socket:
 
 
 def _pinned(writer: asyncio.StreamWriter, pin: bytes) -> bool:
+    """Whether the peer's certificate has the pinned key, octet for octet (RFC 7858 section 4.2)."""
     handshake: ssl.SSLObject = writer.get_extra_info("ssl_object")
-    certificate = x509.load_der_x509_certificate(handshake.getpeercert(binary_form=True) or b"")
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    try:
+        spki = read_spki(handshake.getpeercert(binary_form=True) or b"")
+    except InvalidCertificate:  # fails closed: what cannot be read has no key that could be compared
+        return False
     return hmac.compare_digest(hashlib.sha256(spki).digest(), pin)
 
 

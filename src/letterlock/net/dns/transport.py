@@ -24,8 +24,6 @@ FIRST_TRY_SECONDS = 1.5  # chosen: nearly every upstream answers within it; it d
 ROUNDS = 3  # chosen: 1.5, 3 and 6 seconds, so that a lost packet or two do no harm
 _ROOT_SERVERS = bytes.fromhex("0100 0001 0000 0000 0000 00 0002 0001")  # RD; . IN NS, which every resolver knows
 MAX_QUERIES = 1_300  # at once, so as many sockets: all that a Resolver sends, and some to find out about upstreams
-
-
 LEAST_SECONDS = 3 * FIRST_TRY_SECONDS  # with less time, a first try alone would be too much of it
 _Turns = Iterator[tuple[UpstreamStats, float]]
 

@@ -255,4 +255,7 @@ def _key(message: QueuedMessage, part: QueuedRecipient, by: TallyBy, group: int)
         case TallyBy.REASON if part.held_because:
             return f"{part.state}: {part.held_because}"
         case TallyBy.REASON:
+            last = (each.refusal for each in message.last_attempts if each.next_hop == part.next_hop)
+            if code := next(last, None):
+                return code
             return f"{part.last_status} {part.last_text}" if part.last_text else "not tried yet"

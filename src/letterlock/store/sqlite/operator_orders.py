@@ -14,6 +14,7 @@ from letterlock.queue.orders import (
     TallyBy,
     Wanted,
 )
+from letterlock.queue.refusals import NEVER_REFUSING
 from letterlock.queue.tasks import QueuedMessage
 from letterlock.store.sqlite.row_reader import find_message
 from letterlock.store.sqlite.statements import run, run_order
@@ -21,6 +22,7 @@ from letterlock.store.sqlite.statements import run, run_order
 MAX_SCANNED = 5_000  # messages that one page of an answer looks at, in SQL
 MAX_READ = 500  # the same, where each must be read whole
 MAX_TALLIED = 10_000  # chosen: messages that are counted in one transaction; other work waits meanwhile
+_NEVER_REFUSING = json.dumps(sorted(NEVER_REFUSING))
 _JOURNALLED = {OrderKind.HOLD, OrderKind.QUARANTINE, OrderKind.RELEASE}
 
 
@@ -69,7 +71,7 @@ def _fitting(db: sqlite3.Connection, ids: Sequence[str], wanted: Wanted, after: 
 def tally(db: sqlite3.Connection, by: TallyBy, now: float, after: str | None) -> Page[Tally]:
     """Counts over the next part of the queue."""
     upto, scanned = run_order(db, "reach", {"after": after or "", "scan": MAX_TALLIED}).fetchone()
-    values = {"by": by.value, "now": now, "after": after or "", "upto": upto}
+    values = {"by": by.value, "now": now, "after": after or "", "upto": upto, "never_refusing": _NEVER_REFUSING}
     found = tuple(
         Tally(
             key=key,

@@ -30,7 +30,20 @@ SELECT
     CASE :by
         WHEN 'domain' THEN t.next_hop
         WHEN 'sender' THEN coalesce(m.reverse_path, '<>')
-        WHEN 'reason' THEN coalesce(t.state || ': ' || t.held_because, (
+        WHEN 'reason' THEN coalesce(t.state || ': ' || t.held_because, ( -- the policy's code, else a server's text
+            SELECT json_extract(last.record, why.fullkey || '.code') FROM (
+                SELECT a.record FROM attempt AS a WHERE a.message_id = t.message_id
+                AND iif(json_valid(a.record), json_extract(a.record, '$.next_hop'), '') = t.next_hop
+                AND iif(json_valid(a.record), json_extract(a.record, '$.ended_at'), NULL) IS NOT NULL
+                ORDER BY a.id DESC LIMIT 1
+            ) AS last, json_each(last.record, '$.reasons') AS why
+            WHERE json_extract(last.record, '$.level') IS NULL
+            AND json_extract(last.record, why.fullkey || '.code') NOT IN (SELECT value FROM json_each(:never_refusing))
+            AND NOT EXISTS (
+                SELECT 1 FROM json_each(last.record, '$.outcomes') AS o
+                WHERE json_extract(last.record, o.fullkey || '.reply') <> ''
+            )
+            LIMIT 1), (
             SELECT r.status || ' ' || r.text FROM recipient AS r
             WHERE r.message_id = t.message_id AND r.next_hop = t.next_hop AND r.state = 'queued' AND r.text IS NOT NULL
             ORDER BY r.position LIMIT 1), 'not tried yet')
