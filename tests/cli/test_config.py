@@ -275,3 +275,20 @@ def test_a_port_that_systemd_holds_for_the_server_is_not_taken(
         done = run("check", "--config", str(path))
     assert said.format(port=port) in done.output
     assert done.exit_code == exit_code, done.output
+
+
+def test_mistakes_are_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "letterlock.toml"
+    path.write_text('hostname = "mx.example.org"\n[smtp]\nlistn = []\n')
+    done = run("check", "--json", "--config", str(path))
+    assert (done.exit_code, done.stderr) == (78, "")
+    [found] = json.loads(done.stdout)["found"]
+    assert found == {
+        "level": "error",
+        "text": f'{path}:3: smtp.listn: unknown key; hint: did you mean "listen"?',
+        "file": str(path),
+        "line": 3,
+        "key": "smtp.listn",
+        "message": "unknown key",
+        "hint": 'did you mean "listen"?',
+    }

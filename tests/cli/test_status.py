@@ -83,7 +83,7 @@ def test_flow_protection_and_certificates_are_shown(path: Path, monkeypatch: pyt
     state["numbers"]["letterlock_resolver_lookups_total"] = {"cached": 90, "secure": 8, "bogus": 2}
     state["certificates"] = [
         {"path": "/etc/a.pem", "not_after": state["at"] + 9 * 86_400 + 60},
-        {"path": "/etc/b.pem", "not_after": state["at"] - 9},
+        {"path": "/etc/b.pem", "not_after": state["at"] - 9, "key_open_to_others": "/etc/b.key"},
     ]
     monkeypatch.setattr(FakeQueues, "state", state)
     done = run(path)
@@ -91,6 +91,7 @@ def test_flow_protection_and_certificates_are_shown(path: Path, monkeypatch: pyt
     out = done.output
     assert "! the certificate in /etc/a.pem expires in 9 days: renew it" in out
     assert "! the certificate in /etc/b.pem has expired; senders that verify it hold their mail back" in out
+    assert "! the key in /etc/b.key can be read by others: chmod 600 /etc/b.key" in out
     assert "in 3,204   out 3,197   deferred 7   failed 0   in the last 1h   last delivery 5s ago" in out
     assert "authenticated 41 %   encrypted 58 %   clear 1 %   of 100 in the last 1d" in out
     assert "90 % of 100 lookups   failed 2, of which bogus 2" in out

@@ -114,6 +114,7 @@ TABLE_LOOKUPS = {
     # what a row of the table says of a code: the facts that others go by
     (SOURCE / "policy" / "reasons.py", "FINDINGS[reason.code]"),
     (SOURCE / "queue" / "refusals.py", "FINDINGS[reason.code]"),
+    (SOURCE / "queue" / "journal.py", "why.code not in NEVER_REFUSING"),  # a text by then
     (SOURCE / "deliver" / "log.py", "FINDINGS[reason.code]"),
     (SOURCE / "deliver" / "seen.py", "FINDINGS[each.code]"),
     (SOURCE / "report" / "session_results.py", "FINDINGS[reason.code]"),

@@ -17,6 +17,7 @@ from letterlock.app.facts import Loaded, facts
 from letterlock.app.history import History
 from letterlock.app.vitals import vitals
 from letterlock.config import Endpoint, Options
+from letterlock.config.dangers import others_read
 from letterlock.config.reload_effects import contexts
 from letterlock.deliver.memory_keeper import MemoryKeeper, MemorySummary
 from letterlock.metrics.catalogue import LAYOUT, LOOKUP_SECONDS, OTHER, POLICY_ANSWERS, RCODES
@@ -27,6 +28,7 @@ from letterlock.metrics.family import observe
 from letterlock.metrics.numbers import Board, Numbers
 from letterlock.net.dns import UpstreamTransport
 from letterlock.net.dns.upstream_stats import UpstreamStats
+from letterlock.net.tls import ServerContext
 from letterlock.queue.observing import Observers
 from letterlock.queue.orders import Tally, TallyBy
 from letterlock.queue.store import OperatedStore, StoreFailed
@@ -309,9 +311,7 @@ class Meter:
             "capacity": {key: asdict(chosen) for key, chosen in options.capacity.by_key.items()},
             "upstreams": [_upstream(each) for each in self._upstreams],  # as this worker sees them
             "memory": _memory(options, self._memory),
-            "certificates": [
-                {"path": str(each.certificate_path), "not_after": each.not_after} for each in contexts(options)
-            ],
+            "certificates": [_certificate(each) for each in contexts(options)],
             "numbers": _by_name(total),
         }
 
@@ -325,6 +325,11 @@ async def tallied(store: OperatedStore, now: float) -> Tally:
             whole = whole.add(each)
         if (after := page.after) is None:
             return whole
+
+
+def _certificate(context: ServerContext) -> dict[str, object]:
+    key = str(context.key_path) if others_read(context.key_path) else None
+    return {"path": str(context.certificate_path), "not_after": context.not_after, "key_open_to_others": key}
 
 
 def _worker(number: int, row: list[float], alive: bool) -> dict[str, object]:

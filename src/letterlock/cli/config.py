@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -71,7 +72,10 @@ def check(config_path: Path | None, as_json: bool) -> None:
         options = load(path)
         require_sources(options.source, options.sources)
     except BadConfig as error:
-        click.echo(str(error), err=True)
+        if as_json:
+            click.echo(json_text({"found": [*_mistaken(error)]}, indent=2))
+        else:
+            click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)
     found = []
     for each in check_all(options, path):
@@ -81,6 +85,15 @@ def check(config_path: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json_text({"found": [{"level": each.level, "text": each.text} for each in found]}, indent=2))
     sys.exit(0 if all(each.level == "ok" for each in found) else 1)
+
+
+def _mistaken(error: BadConfig) -> Iterator[dict[str, object]]:
+    """What `check` found, where the mistakes leave nothing else to check."""
+    for each in error.mistakes:
+        place = f"{error.source}:{each.line}" if each.line else error.source
+        text = ": ".join(part for part in (place, each.key, each.message) if part)
+        parts = {"file": error.source, "line": each.line, "key": each.key, "message": each.message, "hint": each.hint}
+        yield {"level": "error", "text": f"{text}; hint: {each.hint}" if each.hint else text, **parts}
 
 
 config.add_command(from_postfix)

@@ -17,7 +17,7 @@ from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.status_screen import ROWS, screen
 from letterlock.config import Options
-from letterlock.config.dangers import dangers
+from letterlock.config.dangers import dangers, open_key
 from letterlock.deliver.log import safe
 from letterlock.memory.suggestion import moment
 from letterlock.net.tls import EXPIRY_WARNING_SECONDS
@@ -159,6 +159,8 @@ def _of_certificates(certificates: Sequence[Mapping[str, Any]], now: float) -> I
     """As the server warns of them in its log; the command itself reads no keys, and so no certificates."""
     for each in certificates:
         path, left = safe(each["path"]), each["not_after"] - now
+        if key := each.get("key_open_to_others"):
+            yield open_key(safe(key))
         if left <= 0:
             yield f"the certificate in {path} has expired; senders that verify it hold their mail back"
         elif left < EXPIRY_WARNING_SECONDS:

@@ -25,8 +25,8 @@ def dangers(options: Options, now: float) -> Iterator[str]:
     yield from _of_routes(options)
     yield from _of_reports(options)
     for context in contexts(options):
-        if _others_read(context.key_path):
-            yield f"the key in {context.key_path} can be read by others: chmod 600 {context.key_path}"
+        if others_read(context.key_path):
+            yield open_key(str(context.key_path))
         if warning := context.warning(now):
             yield warning
 
@@ -99,7 +99,13 @@ def _ended(options: Options, now: float) -> Iterator[str]:
             yield f"the negative trust anchor for {anchor.zone} ended on {ended} and has no effect: remove it"
 
 
-def _others_read(path: Path) -> bool:
+def open_key(path: str) -> str:
+    """The warning about a key that others than its owner can read, or could replace."""
+    return f"the key in {path} can be read by others: chmod 600 {path}"
+
+
+def others_read(path: Path) -> bool:
+    """Whether the modes of a file let others read it or write to it."""
     try:
         mode = path.stat().st_mode
     except OSError:  # read before root was given up, perhaps: then others cannot read it either

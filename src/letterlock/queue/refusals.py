@@ -14,7 +14,7 @@ def refusing_code(attempt: Attempt, outcome: RecipientOutcome) -> Code | None:
     """The reason for which the policy let a recipient have nothing; None where a server or the network decided."""
     if attempt.achieved is None and outcome.remote_reply is None:
         for reason in attempt.reasons:
-            if reason.code not in NEVER_REFUSING:
+            if FINDINGS[reason.code] is not Finding.ROUTED:
                 return reason.code
     return None
 
