@@ -24,7 +24,7 @@ help:
 	@echo "make guide-check   every command of the guides, and the one to a real domain on a Debian of its own (as root; 6 minutes)"
 	@echo "make upgrade-check   from 0.1.0 to this version with mail in the queue, and back (about a minute)"
 	@echo "make soak   500 SIGKILLs, bad disks, clocks, receivers, power cuts: nothing may be lost (about 15 minutes)"
-	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 14 minutes)"
+	@echo "make bench  relay speed beside Postfix and OpenSMTPD (about 18 minutes)"
 	@echo "make mutation   mutants of the decision and of identities (about 15 minutes)"
 
 demo: .make/runtime

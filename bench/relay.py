@@ -219,7 +219,7 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__.partition("\n")[0])
     parser.add_argument("--part", choices=PARTS, default="all")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=8000, help="of the cleartext part; half with TLS, 1/40 of 1 MB")
+    parser.add_argument("--messages", type=int, default=16000, help="in cleartext; half with TLS, 1/40 of 1 MB")
     parser.add_argument("--mixed-messages", type=int, default=3000, help="of mixed mail; a fifth to five domains each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     parser.add_argument("--write-doc", action="store_true", help="write docs/reference/benchmarks-relay.md; all parts")
