@@ -1,9 +1,7 @@
 """What the server, its verbs and `sendmail` must agree on: where the configuration is, and a few defaults.
 
-`os` is all that is imported here: `letterlock-sendmail` starts in milliseconds, of which every import takes its part.
+Nothing is imported here: `letterlock-sendmail` starts in milliseconds, and every import would be part of them.
 """
-
-import os
 
 ENVIRONMENT = "LETTERLOCK_CONFIG"
 SYSTEM_CONFIG = "/etc/letterlock/letterlock.toml"
@@ -23,18 +21,3 @@ SENDMAIL_KEYS: "dict[str, object]" = {
     "queue.drop_directory": None,
 }
 """The keys that `sendmail` reads, with the server's defaults; None: found out when it is needed."""
-
-
-def is_there(path: "os.PathLike[str] | str") -> bool:
-    """Whether something is at a path, readable or not: reading it says what is wrong, where "absent" would hide it.
-
-    A link that leads nowhere, or a directory that this user may not enter, is a mistake to report. `Path.exists` calls
-    the one absent, and raises for the other.
-    """
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):  # only these say that nothing is there
-        return False
-    except OSError:
-        pass
-    return True

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from letterlock.config import BadConfig, Endpoint, find, load, locate, parse, reading, system_roots
+from letterlock.presence import is_there
 from letterlock.routing.destination_rule import TlsRule
-from letterlock.shared_defaults import ENVIRONMENT, is_there
+from letterlock.shared_defaults import ENVIRONMENT
 from letterlock.store.engines import ENGINES
 from tests.certificates import authority, self_signed
 from tests.identity.hostile_chains import looped, rsa_key

@@ -27,4 +27,4 @@ def test_nothing_heavy_is_loaded_and_nothing_of_the_rest_of_the_house(module: st
     loaded = set(ran.stdout.decode().split())
     assert not loaded & HEAVY
     others = {name for name in loaded if name.startswith("letterlock.") and "letterlock.sendmail" not in name}
-    assert others == {"letterlock.shared_defaults"}  # constants only
+    assert others == {"letterlock.presence", "letterlock.shared_defaults"}  # a function and constants

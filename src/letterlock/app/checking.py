@@ -19,8 +19,8 @@ from letterlock.config import BadConfig, Endpoint, Options, load
 from letterlock.config.dangers import dangers
 from letterlock.deliver.local.command_run import why_not_runnable
 from letterlock.deliver.local.maildir import why_unwritable
+from letterlock.presence import is_there
 from letterlock.queue.folders import CONTROL_SOCKET
-from letterlock.shared_defaults import is_there
 from letterlock.store.sqlite.opening import FILE
 
 EXAMINE_SECONDS = 20.0  # two rounds of questions to each upstream

@@ -26,7 +26,8 @@ from letterlock.companion.setup_apply import BACKUP, NothingToUndo, apply, made,
 from letterlock.companion.setup_plan import CannotPlan, Door, SetupPlan, plan
 from letterlock.companion.traps import Trap, traps
 from letterlock.config import EX_CONFIG, BadConfig, Options, parse
-from letterlock.shared_defaults import SYSTEM_CONFIG, is_there
+from letterlock.presence import is_there
+from letterlock.shared_defaults import SYSTEM_CONFIG
 
 log = logging.getLogger("letterlock.companion")
 RESOLV_CONF = Path("/etc/resolv.conf")

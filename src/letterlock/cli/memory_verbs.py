@@ -23,10 +23,10 @@ from letterlock.memory.memory_text import to_json
 from letterlock.memory.remembered import DomainMemory, HostMemory, NotedChange
 from letterlock.memory.suggestion import as_toml, day, moment, suggestion
 from letterlock.memory.traces import Trace
+from letterlock.presence import is_there
 from letterlock.queue.orders import Wanted
 from letterlock.queue.store import StoreFailed
 from letterlock.routing.destination_rule import DestinationRule, TlsRule
-from letterlock.shared_defaults import is_there
 from letterlock.state.memory_reader import MemoryReader, is_readable
 from letterlock.state.remembered_domains import FILE
 from letterlock.state.shared_state import open_state

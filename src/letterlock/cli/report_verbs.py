@@ -16,10 +16,10 @@ from letterlock.app.system_clock import SystemClock
 from letterlock.cli.configured import config_option, configured
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.mail.unpacking import MAX_PACKED_OCTETS, InvalidReport
+from letterlock.presence import is_there
 from letterlock.queue.store import StoreFailed
 from letterlock.report.report_desk import ReportDesk, TakenReport
 from letterlock.report.reported_problems import DomainSummary, ReportedProblem, summarise
-from letterlock.shared_defaults import is_there
 from letterlock.state.report_store import FILE, ReceivedReport, ReportStore
 from letterlock.state.shared_state import open_state
 from letterlock.tlsrpt.report import TlsReport, moment

@@ -11,7 +11,7 @@ from letterlock.accounts.user_file import BadUsers, UsersFile, make_user, new_fi
 from letterlock.cli.command_failed import CommandFailed
 from letterlock.cli.configured import config_option, configured
 from letterlock.config import Options
-from letterlock.shared_defaults import is_there
+from letterlock.presence import is_there
 
 
 @click.group()

@@ -122,7 +122,7 @@ def _load(path: Path) -> dict[str, Any] | None:
     """What was saved; None before the first `apply`. Raises NothingToUndo, OSError."""
     try:
         found = json.loads(path.read_text())
-    except FileNotFoundError:
+    except FileNotFoundError:  # nothing was ever enabled
         return None
     except ValueError as error:
         raise NothingToUndo(f"{path} is damaged: {error}") from None

@@ -20,7 +20,7 @@ from letterlock.config.local_domains import MIN_SECRET_OCTETS
 from letterlock.config.login_table import read_password
 from letterlock.config.mistakes import guess, wrong
 from letterlock.config.options import CONSUMERS
-from letterlock.shared_defaults import is_there
+from letterlock.presence import is_there
 
 if TYPE_CHECKING:  # models are made when the program runs: to the type checker they are tables
     from letterlock.lookups.postgresql_rows import PostgresDatabase

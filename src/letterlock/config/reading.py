@@ -14,7 +14,8 @@ from letterlock.config.key_file import SECRETS
 from letterlock.config.mistakes import BadConfig, Mistake, locate, placed
 from letterlock.config.options import Options
 from letterlock.config.tables import FileTable, known_keys
-from letterlock.shared_defaults import ENVIRONMENT, MAX_FILE_OCTETS, SYSTEM_CONFIG, is_there
+from letterlock.presence import is_there
+from letterlock.shared_defaults import ENVIRONMENT, MAX_FILE_OCTETS, SYSTEM_CONFIG
 
 
 def find(path: Path | None) -> Path | None:

@@ -7,6 +7,7 @@ are read by `plain_keys`, which gives up on everything that it is not sure of; o
 
 import os
 
+from letterlock.presence import is_there
 from letterlock.sendmail.exits import CONFIG, Failure
 from letterlock.shared_defaults import (
     DROP,
@@ -15,7 +16,6 @@ from letterlock.shared_defaults import (
     SENDMAIL_KEYS,
     SYSTEM_CONFIG,
     SYSTEM_STATE,
-    is_there,
 )
 
 TYPE_CHECKING = False

@@ -17,8 +17,8 @@ from letterlock.cli.stats.bars import Bars
 from letterlock.cli.stats.text import StatisticsScreen, grain_of
 from letterlock.cli.stats.values import CSV_COLUMNS, csv_rows, values
 from letterlock.cli.style import Style
+from letterlock.presence import is_there
 from letterlock.queue.store import StoreFailed
-from letterlock.shared_defaults import is_there
 from letterlock.state.shared_state import open_state
 from letterlock.state.statistics_rows import Grain
 from letterlock.state.statistics_store import STATISTICS_FILE
