@@ -13,6 +13,6 @@ def is_there(path: "os.PathLike[str] | str") -> bool:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):  # only these say that nothing is there
         return False
-    except OSError:  # whoever reads it is told why
+    except OSError:  # the attempt to read it says why
         pass
     return True

@@ -3,9 +3,13 @@
 import asyncio
 import sys
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import pytest
+from click.testing import CliRunner
 
+from letterlock.cli import aliases as module
+from letterlock.recipients.directory import TableFailed
 from tests.cli.running import letterlock
 
 CONFIG = """
@@ -106,3 +110,24 @@ async def test_newaliases_and_sendmail_do_the_same(home: Path, command: tuple[st
     assert process.returncode == 65
     assert b"whom no table knows" in err
     assert b"8 entries, 1 mistake" in out
+
+
+async def test_a_table_that_fails_while_an_alias_is_followed_is_a_mistake_of_that_alias(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def failing(*_: object) -> str:
+        raise TableFailed("the database does not answer")
+
+    monkeypatch.setattr(module, "_why_bad", failing)
+    members = Mock(members=[Mock()])
+    directory = Mock(expand=AsyncMock(return_value=members))
+    content = Mock(entries={"ann": (), "bob": ()})
+    found = [each async for each in module._bad_ends(content, directory, "example.org")]
+    assert found == ["ann: the database does not answer", "bob: the database does not answer"]
+
+
+async def test_what_is_not_followed_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FOLLOWED", 2)
+    ran = await asyncio.to_thread(CliRunner().invoke, module.aliases, ["--config", str(home / "letterlock.toml")])
+    assert ran.exit_code == 0
+    assert f"note: {home}/aliases: only the first 2 were followed to their ends" in ran.stderr

@@ -1,13 +1,15 @@
 """`letterlock config from-opensmtpd`: the distribution's default and three realistic configurations, line by line."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from letterlock.accounts.user_file import new_file, write_users
-from letterlock.cli.importing.opensmtpd_translation import read_smtpd
+from letterlock.cli.importing.opensmtpd_translation import SmtpdTranslator, read_smtpd
+from letterlock.cli.importing.translation import TranslationFate
 from letterlock.config import load
 from tests.certificates import self_signed
 from tests.cli.running import letterlock
@@ -196,3 +198,26 @@ def test_includes_end_and_macros_are_replaced() -> None:
     assert len(found) < 30
     [table] = read_smtpd("table t {\n a, # one\n b }\n", "f", lambda _: None)
     assert table.words[2].split() == ["{", "a,", "b", "}"]
+
+
+@pytest.mark.parametrize("text", [DEBIAN, SMARTHOST, SITE, BACKUP])
+def test_a_statement_that_is_cut_off_anywhere_is_noted(text: str) -> None:
+    whole = [*read_smtpd(text, "smtpd.conf", lambda _: None)]
+    for number, statement in enumerate(whole):
+        for length in range(len(statement.words)):
+            cut = replace(statement, words=statement.words[:length])
+            statements = [*whole[:number], cut, *whole[number + 1 :]]
+            made = SmtpdTranslator(statements, lambda _: "x y", "h.example").translate()
+            assert cut.place in {note.place for note in made.notes}
+
+
+def test_braces_that_do_not_match_are_noted() -> None:
+    for text in ("}\nlisten on lo\n", "table t { a\nlisten on lo\n"):
+        made = SmtpdTranslator([*read_smtpd(text, "s", lambda _: None)], lambda _: None, "h.example").translate()
+        assert [note.fate for note in made.notes][:1] == [TranslationFate.LOST]
+
+
+def test_networks_that_cannot_be_read_are_not_called_translated() -> None:
+    text = 'listen on lo\ntable nets file:/none\naction "out" relay\nmatch from src <nets> for any action "out"\n'
+    made = SmtpdTranslator([*read_smtpd(text, "s", lambda _: None)], lambda _: None, "h.example").translate()
+    assert [note.fate for note in made.notes if note.place == "s:4"] == [TranslationFate.LOST]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from letterlock.accounts.user_file import new_file, write_users
+from letterlock.cli.importing import from_postfix
 from letterlock.cli.importing.postfix_files import expanded, logical_lines, read_main, read_master, seconds
 from letterlock.config import load
 from tests.certificates import self_signed
@@ -300,3 +301,11 @@ def test_times_have_units() -> None:
         604800,
         None,
     ]
+
+
+def test_a_file_that_is_too_large_is_not_read_by_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(from_postfix, "MAX_FILE_OCTETS", 8)
+    (tmp_path / "table").write_text("a  REJECT\n")
+    with pytest.raises(OSError, match="File too large"):
+        from_postfix.read_text(tmp_path / "table")
+    assert from_postfix.table_text(str(tmp_path / "table")) is None

@@ -243,3 +243,33 @@ async def test_the_journal_is_asked_as_its_program_wants_it(tmp_path: Path, monk
     script.write_text("#!/bin/sh\nexit 1\n")
     ran = await letterlock("log", "trace", "eve@example.net", "--journal")
     assert (ran.status, "journalctl ended with status 1" in ran.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"time": 1e999, "program": "x", "message": "y"}',
+        '{"time": NaN, "program": "x", "message": "y"}',
+        '{"time": 1' + "0" * 400 + ', "program": "x", "message": "y"}',
+        '{"__REALTIME_TIMESTAMP": "\u00b2", "MESSAGE": "y"}',
+        '{"__REALTIME_TIMESTAMP": "' + "9" * 5_000 + '", "MESSAGE": "y"}',
+    ],
+)
+def test_a_moment_that_no_clock_shows_is_no_line_of_ours(line: str) -> None:
+    assert parse_line(line, NOW) is None
+
+
+def test_a_log_that_vanishes_or_cannot_be_looked_at_hides_no_other(tmp_path: Path) -> None:
+    (tmp_path / "mail.log").touch()
+    (tmp_path / "mail.log.1").symlink_to("mail.log.1")
+    (tmp_path / "mail.log.2").symlink_to("gone")
+    assert log_files.mail_logs(tmp_path) == [tmp_path / "mail.log", tmp_path / "mail.log.1"]
+
+
+async def test_an_empty_log_is_named_and_a_word_may_be_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "empty.log").touch()
+    ran = await letterlock("log", "trace", "\udcff", tmp_path / "empty.log")
+    assert ran.status == 3
+    assert ran.err.startswith(f"error: there is no line in {tmp_path / 'empty.log'}\n  hint: ")
+    ran = await letterlock("log", "trace", "x", tmp_path / "none.log")
+    assert (ran.status, ran.err) == (3, f"error: {tmp_path / 'none.log'}: No such file or directory\n")

@@ -69,6 +69,8 @@ async def _report_table(table: RecipientTable, directory: Directory) -> int:
     found = [*_bad_lines(table, content)]
     if (domain := directory.alias_domain(table)) is not None:
         found += [f"{table.path}: {each}" async for each in _bad_ends(content, directory, domain)]
+        if len(content.entries) > MAX_FOLLOWED:
+            click.echo(f"note: {table.path}: only the first {MAX_FOLLOWED:,} were followed to their ends", err=True)
     for line in found[:MAX_SHOWN]:
         click.echo(line, err=True)
     if len(found) > MAX_SHOWN:
@@ -89,18 +91,18 @@ async def _bad_ends(content: AliasFileContent, directory: Directory, domain: str
             continue  # of a whole domain: there is no name to begin with
         try:
             found = await directory.expand(parse_mailbox(key if "@" in key else f"{key}@{domain}"))
+            wrong = [await _why_bad(member, directory) for member in found.members]
         except InvalidAddress as error:
             yield f"{key}: no mail can come for this name: {error}"
         except TableFailed as error:
             yield f"{key}: {error}"
         else:
-            for member in found.members:
-                if (why := await _why_bad(member, directory)) is not None:
-                    yield f"{key}: {why}"
+            for why in filter(None, wrong):
+                yield f"{key}: {why}"
 
 
 async def _why_bad(member: ExpandedAddress, directory: Directory) -> str | None:
-    """Why mail cannot end at one member of an alias."""
+    """Why mail cannot end at one member of an alias. Raises TableFailed."""
     if member.ending is not None:
         place = member.ending.place
         return why_not_runnable(place) if isinstance(place, CommandHop) else None

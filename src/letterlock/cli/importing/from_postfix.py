@@ -1,5 +1,7 @@
 """`letterlock config from-postfix DIR`: Postfix's configuration as ours, and a list of what has no counterpart."""
 
+import errno
+import os
 import socket
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from letterlock.cli.importing.postfix_translation import PostfixTranslator
 from letterlock.cli.importing.translation import Translation, TranslationFate, as_toml
 from letterlock.deliver.log import safe
 
-MAX_FILE_OCTETS = 1 << 22  # chosen: a table of tens of thousands of entries; a larger one belongs into SQLite
+MAX_FILE_OCTETS = 1 << 22  # chosen: a table of tens of thousands of entries; a larger one belongs in SQLite
 
 
 @click.command("from-postfix")
@@ -50,7 +52,10 @@ def tell_notes(made: Translation) -> int:
 def read_text(path: Path) -> str:
     """A file of configuration, up to MAX_FILE_OCTETS. Raises OSError."""
     with path.open("rb") as file:
-        return file.read(MAX_FILE_OCTETS).decode("utf-8", "backslashreplace")
+        raw = file.read(MAX_FILE_OCTETS + 1)
+    if len(raw) > MAX_FILE_OCTETS:  # half of a table is no table
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def table_text(path: str) -> str | None:

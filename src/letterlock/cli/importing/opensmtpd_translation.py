@@ -14,6 +14,7 @@ from letterlock.cli.importing.postfix_files import seconds
 from letterlock.cli.importing.translation import Translation, TranslationFate
 
 TRANSLATED, NEEDLESS, LOST = TranslationFate.TRANSLATED, TranslationFate.NEEDLESS, TranslationFate.LOST
+MAX_QUOTED = 60  # characters of a line that cannot be read
 MAX_INCLUDES = 10  # chosen: nobody nests more, and a file that includes itself ends
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\{[^}]*\}|<[^>]+>|[^\s{}"]+')
 _MACRO = re.compile(r'^(\w+)\s*=\s*(".*"|\S+)$')
@@ -26,6 +27,8 @@ _ADDRESSES = {"localhost": ["127.0.0.1", "::1"], "lo": ["127.0.0.1", "::1"], "lo
 _IS_ADDRESS = re.compile(r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*")
 _PATHS = {"mail-from": "from", "rcpt-to": "to"}  # what a rule asks of the envelope
 _STRANGE = {"tag", "helo"}
+_LEAST_WORDS = {"action": 3, "table": 3}  # its name, and what it is
+_LEADING = {"on", "for", "from", "src", "domain", "host", "action", "alias", "virtual", *_PATHS}  # another word follows
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SIZE = re.compile(r"(\d+)([kmg]?)", re.IGNORECASE)
 
@@ -42,10 +45,20 @@ class SmtpdStatement:
         """Its beginning, for people."""
         return " ".join(self.words[:3])
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has the words that its beginning asks for; OpenSMTPD refuses a file with one that has not."""
+        return len(self.words) >= _LEAST_WORDS.get("".join(self.words[:1]), 1) and self.words[-1] not in _LEADING
+
     def after(self, word: str) -> str | None:
         """The word behind another one, without quotes."""
+        found = self.behind(word)
+        return None if found is None else bare(found)
+
+    def behind(self, word: str) -> str | None:
+        """The word behind another one, as it is written."""
         found = [bare(each) for each in self.words]
-        return found[found.index(word) + 1] if word in found[:-1] else None
+        return self.words[found.index(word) + 1] if word in found[:-1] else None
 
 
 def bare(word: str) -> str:
@@ -62,7 +75,9 @@ def read_smtpd(text: str, name: str, include: Callable[[str], str | None], depth
             continue
         line = re.sub(r"\$(\w+)", lambda found: macros.get(found[1], found[0]), line)  # its macros
         words = tuple(_WORD.findall(line))
-        if words[0] == "include" and len(words) > 1 and depth < MAX_INCLUDES:
+        if line.count("{") > line.count("}"):  # it took in everything up to the end of the file
+            words = (f"{line[:MAX_QUOTED]}: its brace is not closed",)
+        if words[:1] == ("include",) and len(words) > 1 and depth < MAX_INCLUDES:
             included = include(bare(words[1]))
             if included is not None:
                 yield from read_smtpd(included, bare(words[1]), include, depth + 1)
@@ -107,6 +122,10 @@ class SmtpdTranslator:
         self.made.set("", "hostname", self.hostname)
         self.made.set("queue", "directory", "/var/lib/letterlock")
         for each in self.statements:
+            if not each.is_whole:
+                self.made.note(each, LOST, "words are missing in it")
+        self.statements = [each for each in self.statements if each.is_whole]
+        for each in self.statements:
             self._declared(each)
         matches = [each for each in self.statements if each.words[0] == "match"]
         in_order = any({"reject", *_PATHS} & set(each.words) for each in matches)
@@ -142,7 +161,7 @@ class SmtpdTranslator:
         match statement.words:
             case ("smtp", "max-message-size", size) if found := _SIZE.fullmatch(bare(size)):
                 self._set(statement, "smtp", "max_message_octets", int(found[1]) * _UNITS[found[2].lower()])
-            case ("smtp", "limit", "max-rcpt", count) if count.isdigit():
+            case ("smtp", "limit", "max-rcpt", count) if count.isdecimal():
                 self._set(statement, "smtp", "max_recipients", max(100, int(count)))  # RFC 5321 section 4.5.3.1.8
             case ("queue", "ttl", delay) if (time := seconds(bare(delay))) is not None:
                 self._set(statement, "queue", "lifetime_seconds", int(time))
@@ -186,7 +205,11 @@ class SmtpdTranslator:
             self.made.note(statement, LOST, "an open relay: nobody may send everywhere without a login")
             return
         if statement.after("from") == "src":
-            self.networks += self._values(statement.words[statement.words.index("src") + 1]) or []
+            networks = self._values(statement.behind("src") or "")
+            if networks is None:
+                self.made.note(statement, LOST, "its networks cannot be read: add them to relay_networks")
+                return
+            self.networks += networks
         for each in names:
             if each == "*" and self.actions[action].words[2] == "relay":
                 self._deliver("*", self.actions[action])
@@ -205,12 +228,12 @@ class SmtpdTranslator:
             return
         match: dict[str, object] = {} if names == ["*"] else {"to": names}
         for word, key in _PATHS.items():
-            if word in words:
-                match[key] = self._values(words[words.index(word) + 1]) or []
+            if (value := statement.behind(word)) is not None:
+                match[key] = self._values(value) or []
         if "auth" in words:
             match["user"] = "*"
         elif (source := statement.after("from") or "local") != "any":
-            clients = self._values(words[words.index("src") + 1]) if source == "src" else []
+            clients = self._values(statement.behind("src") or "") if source == "src" else []
             match["client"] = clients or ["127.0.0.0/8", "::1/128"]
         delivers = "to" in match and "*" not in names
         if not rejects and not delivers and not {"user", "client"} & match.keys():
@@ -224,11 +247,9 @@ class SmtpdTranslator:
 
     def _is_understood(self, statement: SmtpdStatement) -> bool:
         """Whether its lists can be read, and its action exists."""
-        words = statement.words
-        lists = (words[words.index(each) + 1] for each in (*_PATHS, "src") if each in words[:-1])
-        return (
-            "reject" in words or statement.after("action") in self.actions if all(map(self._values, lists)) else False
-        )
+        acts = "reject" in statement.words or statement.after("action") in self.actions
+        lists = [value for each in (*_PATHS, "src") if (value := statement.behind(each)) is not None]
+        return acts and all(map(self._values, lists))
 
     def _for(self, statement: SmtpdStatement) -> list[str] | None:
         """The domains that a rule is for; `*`: any."""
@@ -341,7 +362,7 @@ class SmtpdTranslator:
         words = {bare(each) for each in statement.words}
         users = bool(words & {"auth", "auth-optional"})
         given = statement.after("port") or ("smtps" if "smtps" in words else "25")
-        port = int(given) if given.isdigit() else _PORTS.get(given, 25)
+        port = int(given) if given.isdecimal() else _PORTS.get(given, 25)
         loopback = all(each in ("127.0.0.1", "::1") for each in known)
         # the ports of RFC 8314 section 7.3 and RFC 6409 section 3.1
         role = "submissions" if users and port == 465 else "submission" if users and port == 587 else None

@@ -13,10 +13,10 @@ def next_hop_of(value: str) -> tuple[str, int | None] | None:
         host, _, port = rest.removeprefix("inet:").rpartition(":")
         address = host or rest.removeprefix("inet:")
         bare = "127.0.0.1" if address == "localhost" else address.strip("[]")
-        return f"lmtp:[{bare}]" + (f":{port}" if host and port.isdigit() else ""), None
+        return f"lmtp:[{bare}]" + (f":{port}" if host and port.isdecimal() else ""), None
     if kind in ("smtp", "relay") and rest:
         host, _, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
-        if host and port.isdigit():
+        if host and port.isdecimal():
             return host, int(port)
         named = {"submission": 587, "smtp": 25}
         return (host, named[port]) if port in named and host else (rest, None)
@@ -29,6 +29,6 @@ def address_of(value: str) -> str | None:
     if kind in ("unix", "local") and rest:
         return f"unix:{rest if rest.startswith('/') else f'{SPOOL}/{rest}'}"
     host, _, port = rest.rpartition(":")
-    if kind == "inet" and host and port.isdigit():
+    if kind == "inet" and host and port.isdecimal():
         return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
     return None

@@ -155,7 +155,7 @@ class PostfixTranslator:
 
     def _number(self, name: str, section: str, key: str, least: int = 1) -> None:
         value = self.value(name)
-        if not value.isdigit() or int(value) == 0:
+        if not value.isdecimal() or int(value) == 0:
             self.lost(name, f"{value!r}: {section}.{key} needs a number")
             return
         self.made.set(section, key, max(least, int(value)))

@@ -75,11 +75,12 @@ def trace(word: str, files: tuple[Path, ...], since: float, journal: bool, unit:
         _print(found, search)
     for each in problems:
         click.echo(f"error: {safe(each)}", err=True)
+    names = ", ".join(each.name for each in sources)
     if not lines:
-        click.echo("error: no log was found\n  hint: name its files, or use --journal", err=True)
+        if not problems:
+            click.echo(f"error: there is no line in {safe(names)}\n  hint: name its files, or use --journal", err=True)
         sys.exit(EXIT_NOTHING_READ)
     if not found:
-        names = ", ".join(each.name for each in sources)
         click.echo(f"nothing about {safe(word)} in {plural(lines, 'line')} of {safe(names)}", err=True)
     sys.exit(0 if found and not problems else 1)
 
@@ -97,7 +98,7 @@ def _sources(files: tuple[Path, ...], opened: ExitStack, since: float, unit: str
 
 def _read_twice(search: LogSearch, sources: list[LogSource], since: float, now: float, problems: list[str]) -> int:
     """How many lines there were; what could not be read is added to `problems`."""
-    count, needle = 0, search.needle.encode()
+    count, needle = 0, search.needle.encode(errors="surrogateescape")
     for raw in _all_lines(sources, problems):
         count += 1
         lowered = raw.lower()

@@ -1,6 +1,7 @@
 """Where the log is: files of syslog, rotated and compressed ones too, standard input, or the journal."""
 
 import gzip
+import math
 import os
 import re
 import shutil
@@ -38,10 +39,19 @@ def mail_logs(directory: Path = LOG_DIRECTORY, *, since: float = 0.0) -> list[Pa
     """The mail logs of a machine, the oldest first, without those that ended before a moment."""
     try:
         named = [each for each in directory.iterdir() if _MAIL_LOG.fullmatch(each.name)]
-        changed = {each: each.stat().st_mtime for each in named}
-    except OSError:
+    except OSError:  # so the journal is asked
         return []
+    changed = {each: _changed_at(each) for each in named}
     return sorted((each for each in named if changed[each] >= since), key=lambda each: changed[each])
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # it was rotated away just now
+        return -math.inf
+    except OSError:  # reading it says why not
+        return math.inf
 
 
 def file_source(path: Path) -> LogSource:

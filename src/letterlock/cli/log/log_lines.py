@@ -16,6 +16,8 @@ MAX_LINE_OCTETS = 1 << 16  # chosen: of a longer line, which Letterlock does not
 _TRADITIONAL = r"(?P<old>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)"  # RFC 3164 section 4.1.2
 _ISO = r"(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))"  # RFC 3339, as rsyslog writes today
 _SYSLOG = re.compile(rf"(?:{_TRADITIONAL}|{_ISO}) \S+ (?P<program>[^\s\[\]:]+)(?:\[\d+\])?: (?P<text>.*)", re.DOTALL)
+_END = 253_402_300_800  # the year 10000, which `datetime` cannot show
+_MICROSECONDS = re.compile(r"[0-9]{1,17}")  # below _END
 _AHEAD_SECONDS = 86_400.0  # a line without a year that would be further ahead is of last year
 
 
@@ -48,10 +50,10 @@ def _parse_json(line: str) -> LogLine | None:
     except (ValueError, RecursionError):  # not a line of ours, or cut off: it is shown as it is
         return None
     match values:
-        case {"time": float() | int() as at, "program": str(program), "message": str(text)}:
+        case {"time": float() | int() as at, "program": str(program), "message": str(text)} if 0 <= at < _END:
             return LogLine(float(at), program, text)
-        case {"__REALTIME_TIMESTAMP": str(microseconds), "MESSAGE": message} if microseconds.isdigit():
-            return _from_journal(int(microseconds) / 1e6, message, values)
+        case {"__REALTIME_TIMESTAMP": str(stamp), "MESSAGE": message} if _MICROSECONDS.fullmatch(stamp):
+            return _from_journal(int(stamp) / 1e6, message, values)
     return None
 
 
