@@ -8,7 +8,7 @@ import pytest
 from letterlock.policy.decision import Defer
 from letterlock.policy.evidence import DestinationEvidence, MxHost, Route
 from letterlock.policy.reasons import sentence
-from letterlock.policy.route import MAX_HOSTS, MAX_MX_RECORDS, route
+from letterlock.policy.route import MAX_HOSTS, route
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from letterlock.routing.routes import NextHop
 from tests.policy.evidence import DOMAIN, HOST, INDETERMINATE, answer, destination, failure
@@ -74,7 +74,9 @@ def test_a_host_named_by_the_operator_or_implied_has_no_preference_to_speak_of()
 
 
 def test_the_limits_are() -> None:
-    assert (MAX_MX_RECORDS, MAX_HOSTS) == (100, 20)
+    assert MAX_HOSTS == 20
+    many = routed(destination(*(f"{number} h{number:03}.example." for number in range(150, 0, -1))))
+    assert [host.name for host in many.hosts] == [f"h{number:03}.example" for number in range(1, 21)]
 
 
 def test_records_of_another_type_are_no_hosts() -> None:

@@ -1,6 +1,7 @@
 """From the MX answer to the hosts to try (RFC 5321 section 5.1, RFC 7505, RFC 7672 section 2.2.1)."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,6 @@ from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Absence, Answer, LookupFailure, Security
 from letterlock.routing.routes import NextHop
 
-MAX_MX_RECORDS = 100  # chosen: the largest providers have some ten
 MAX_HOSTS = 20  # chosen: twice what one attempt tries
 
 Shuffle = Callable[[Sequence[MxHost]], Sequence[MxHost]]
@@ -30,21 +30,25 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle, own: str | None = Non
     route, where there is one, comes last; mail waits while it leads nowhere, because the recipient is not at fault.
     `own` is the name of this server: hosts that are no better than it are left out, or mail would loop.
     """
-    routed = _without_own(_by_mx(evidence, shuffle), own)
+    routed = _to_try(_by_mx(evidence, shuffle), own)
     if evidence.relay is not None and isinstance(routed, Refuse):
         nowhere = Reason(code=Code.RULE_ROUTE_NOWHERE, subject=evidence.next_hop.domain)
         routed = Defer(reasons=(nowhere, *routed.reasons))
     return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
 
 
-def _without_own(routed: Route | Defer | Refuse, own: str | None) -> Route | Defer | Refuse:
-    """Only the hosts that are better than this server, if it is one of them. That nobody is better may be forged."""
-    if not isinstance(routed, Route) or own not in {host.name for host in routed.hosts}:
+def _to_try(routed: Route | Defer | Refuse, own: str | None) -> Route | Defer | Refuse:
+    """At most MAX_HOSTS, and only those that are better than this server, if it is one of them.
+
+    Looked for among all of them: where it is beyond the limit, hosts as good as it would send the mail back.
+    That nobody is better may be forged, so it is no reason to refuse.
+    """
+    if not isinstance(routed, Route):
         return routed
-    best = min(host.preference for host in routed.hosts if host.name == own)
-    better = tuple(host for host in routed.hosts if host.preference < best)
+    ours = min((host.preference for host in routed.hosts if host.name == own), default=math.inf)
+    better = tuple(host for host in routed.hosts if host.preference < ours)
     if better:
-        return replace(routed, hosts=better)
+        return replace(routed, hosts=better[:MAX_HOSTS])
     why = Reason(code=Code.RFC5321_5_1_OWN_HOST, subject=routed.next_hop.domain, facts=(("host", str(own)),))
     return Defer(reasons=(why,))
 
@@ -111,25 +115,26 @@ def _implicit_route(next_hop: NextHop, mx: Answer) -> Route:
 
 def _mx_route(evidence: DestinationEvidence, mx: Answer, shuffle: Shuffle) -> Route | Defer | Refuse:
     domain = evidence.next_hop.domain
-    records = [one for one in mx.records[:MAX_MX_RECORDS] if isinstance(one, MX)]
+    records = sorted((one for one in mx.records if isinstance(one, MX)), key=lambda one: one.preference)
     if records and all(len(one.exchange.labels) == 1 for one in records):
         return _nobody(evidence, mx, "5.1.10", Code.RFC7505_3_NULL_MX)
-    hosts = _ordered(_hosts(records, secure=mx.secure), shuffle)[:MAX_HOSTS]
+    hosts = _ordered(_hosts(records, secure=mx.secure), shuffle)
     if not hosts:
         names = said(", ".join(one.exchange.to_text() for one in records[:5]))
         return Defer(reasons=(Reason(code=Code.RFC5321_5_1_MX_UNUSABLE, subject=domain, facts=(("hosts", names),)),))
-    reasons = [
-        Reason(code=Code.RFC5321_2_3_5_MX_IS_ADDRESS, subject=domain, facts=(("host", host.name),))
-        for host in hosts
-        if host.origin is Origin.LITERAL
-    ]
-    return Route(next_hop=evidence.next_hop, hosts=hosts, mx_security=mx.security, reasons=tuple(reasons))
+    literals = [host.name for host in hosts if host.origin is Origin.LITERAL][:MAX_HOSTS]
+    code = Code.RFC5321_2_3_5_MX_IS_ADDRESS
+    reasons = tuple(Reason(code=code, subject=domain, facts=(("host", name),)) for name in literals)
+    return Route(next_hop=evidence.next_hop, hosts=hosts, mx_security=mx.security, reasons=reasons)
 
 
 def _hosts(records: Sequence[MX], *, secure: bool) -> list[MxHost]:
-    """One host per name, at its best preference. A root name among others is not a host (RFC 7505 section 3)."""
+    """One host per name, at its best preference. A root name among others is not a host (RFC 7505 section 3).
+
+    `records` are sorted by preference.
+    """
     hosts: dict[str, MxHost] = {}
-    for record in sorted(records, key=lambda one: one.preference):
+    for record in records:
         try:
             name = normalise(record.exchange.to_text())
         except InvalidName:
