@@ -13,7 +13,8 @@ import pytest
 from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.queue.store import StoreFailed
 from letterlock.resolver import LookupFailure, Resolver, Security, TrustAnchor
-from letterlock.resolver.rollover import HOLD_DOWN_SECONDS, begin
+from letterlock.resolver.rollover import HOLD_DOWN_SECONDS, TrustPoint, begin, from_json
+from letterlock.state import trust_points
 from letterlock.state.trust_points import TrustPointFile
 from tests.resolver.test_rollover import ROOT, START, Key, published
 
@@ -141,3 +142,22 @@ async def test_rfc5011_2_1_when_all_keys_are_revoked_nothing_is_trusted_any_more
     assert after_restart.anchors == ()
     found = await after_restart.resolve("example.org", "A")
     assert isinstance(found, LookupFailure) or found.security is Security.INDETERMINATE
+
+
+def test_a_reader_does_not_set_aside_what_another_process_has_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read the damaged file; by the time it acts, another has set that aside and stored what it saw."""
+    key = Key()
+    file = TrustPointFile(tmp_path, ROOT, [anchor(key)])
+    file._path.write_text("{")
+    seen = replace(begin(ROOT), check_at=5.0, seen_at=4.0)
+
+    def reading(text: str) -> TrustPoint:
+        monkeypatch.setattr(trust_points, "from_json", from_json)
+        TrustPointFile(tmp_path, ROOT, [anchor(key)]).change(lambda _: seen)
+        return from_json(text)
+
+    monkeypatch.setattr(trust_points, "from_json", reading)
+    assert file.load() == seen
+    assert file.load() == seen

@@ -8,6 +8,7 @@ import pytest
 
 from letterlock.mtasts import Change, KnownPolicy, Mode, StsPolicy
 from letterlock.queue.store import StoreFailed
+from letterlock.state import policies as policies_module
 from letterlock.state.policies import FILE, PolicyStore
 
 NOW = 1_800_000_000.0
@@ -236,3 +237,28 @@ async def test_a_damaged_row_is_replaced_by_who_remembers_what_it_was(tmp_path: 
     assert await store.swap("example.org", FULL, replace(FULL, id="2"), NOW)
     assert await store.load("example.org") == replace(FULL, id="2")
     await store.close()
+
+
+async def test_a_worker_does_not_set_aside_what_another_has_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the damaged file; the slower one must not take the new file from the other."""
+    (tmp_path / FILE).write_bytes(b"no database at all, and long enough to be seen as such" * 20)
+    connect, faster = policies_module._connect, list[PolicyStore]()
+
+    def connecting(path: str) -> sqlite3.Connection:
+        try:
+            return connect(path)
+        except sqlite3.DatabaseError:
+            if not faster:
+                monkeypatch.setattr(policies_module, "_connect", connect)
+                faster.append(PolicyStore.open(tmp_path))
+            raise
+
+    monkeypatch.setattr(policies_module, "_connect", connecting)
+    slower = PolicyStore.open(tmp_path)
+    await keep(faster[0], FULL)
+    assert await slower.load(FULL.domain) == FULL
+    for store in (slower, *faster):
+        await store.close()
+    assert await read(tmp_path) == [FULL]

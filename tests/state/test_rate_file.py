@@ -1,12 +1,15 @@
 """Counters that all workers share: what is allowed, what is forgotten, and two processes at once."""
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from letterlock.queue.store import StoreFailed
+from letterlock.state.in_files import StateInFiles
 from letterlock.state.rate_file import ENTRIES_IN_SET, SETS, RateFile
 
 HOUR = 3600.0
@@ -96,3 +99,17 @@ def test_no_window_ever_has_more_than_twice_the_limit(steps: list[tuple[float, i
             allowed.append((now, min(cost, most)))
     for begin, _ in allowed:
         assert sum(cost for at, cost in allowed if begin <= at < begin + 60.0) <= 2 * most
+
+
+def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse file would be made without an error, and the first write to it would kill the process (SIGBUS)."""
+    rates = RateFile(tmp_path / "rates", "boot")
+    assert (tmp_path / "rates").stat().st_blocks * 512 >= (tmp_path / "rates").stat().st_size
+    rates.close()
+
+    def full(_descriptor: int, _offset: int, _octets: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StoreFailed, match="cannot be used: No space left on device"):
+        StateInFiles(tmp_path).rates()

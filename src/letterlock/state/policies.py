@@ -8,12 +8,13 @@ Several processes write it: a row is replaced only if it is still as it was read
 policies, expired ones go first, then those that crowd: see docs/decisions/0010-remembered-policies.md.
 """
 
+import fcntl
 import json
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -132,11 +133,36 @@ def _connect_or_begin_anew(path: Path) -> sqlite3.Connection:
         return _connect(str(path))
     except sqlite3.OperationalError:
         raise  # locked, or the disk: not the file's fault
+    except sqlite3.DatabaseError:
+        with _alone(path.parent):
+            return _begin_anew(path)
+
+
+def _begin_anew(path: Path) -> sqlite3.Connection:
+    """Set a damaged file aside, unless another worker has done so already: that would take the new one from it.
+
+    Raises sqlite3.Error, OSError, StoreFailed.
+    """
+    try:
+        return _connect(str(path))
+    except sqlite3.OperationalError:
+        raise  # as above
     except sqlite3.DatabaseError as error:
         log.critical("%s: %s: set aside; policies are fetched anew", path, error)
         path.replace(path.with_suffix(".damaged"))
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         return _connect(str(path))
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep other workers from doing the same meanwhile. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -218,7 +244,7 @@ def _row(known: KnownPolicy) -> _Row:
 
 
 def _known(row: _Row) -> KnownPolicy:
-    """Raises Damaged."""
+    """Raises DamagedPolicy."""
     try:
         return _parse(*row[:_COLUMNS])
     except (TypeError, ValueError, RecursionError) as error:

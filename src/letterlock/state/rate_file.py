@@ -36,7 +36,8 @@ class RateFile:
         self._descriptor = -1 if path is None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if path is not None:
-                os.ftruncate(self._descriptor, _HEADER + SETS * _SET_OCTETS)
+                # not as a sparse file: to write where a full disk has no room would kill the process (SIGBUS)
+                os.posix_fallocate(self._descriptor, 0, _HEADER + SETS * _SET_OCTETS)
             self._map = mmap.mmap(self._descriptor, _HEADER + SETS * _SET_OCTETS)
         except OSError:
             self.close()

@@ -36,28 +36,36 @@ class TrustPointFile:
     def load(self) -> TrustPoint:
         """The stored trust point; one without keys when there is none, or it is damaged. Raises StoreFailed."""
         try:
-            return self._load()
+            return self._read()
         except OSError as error:
             raise StoreFailed(f"cannot read the trust anchors in {self._path}: {error.strerror}") from None
+        except (UnicodeDecodeError, DamagedState):
+            return self.change(lambda point: point)  # alone: else a file that another process made anew is set aside
 
-    def _load(self) -> TrustPoint:
-        """Raises OSError."""
+    def _read(self) -> TrustPoint:
+        """Raises OSError; UnicodeDecodeError or DamagedState for a file that is damaged."""
         try:
-            point = from_json(self._path.read_bytes()[:MAX_STATE_OCTETS].decode())
+            with self._path.open("rb") as file:
+                point = from_json(file.read(MAX_STATE_OCTETS).decode())
         except FileNotFoundError:
             return begin(self._zone)
+        return point if point.zone == self._zone else begin(self._zone)
+
+    def _read_or_begin_anew(self) -> TrustPoint:
+        """Under the lock. Raises OSError."""
+        try:
+            return self._read()
         except (UnicodeDecodeError, DamagedState) as error:
             log.critical("%s: %s: set aside; the configured trust anchors hold", self._path, error)
             self._path.replace(self._path.with_suffix(".damaged"))
             return begin(self._zone)
-        return point if point.zone == self._zone else begin(self._zone)
 
     def change(self, change: Callable[[TrustPoint], TrustPoint]) -> TrustPoint:
         """Replace what is stored by what follows from it; no other process changes it meanwhile. Raises StoreFailed."""
         try:
             with self._lock.open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, or the process ends
-                stored = self._load()
+                stored = self._read_or_begin_anew()
                 changed = change(stored)
                 if changed != stored:
                     self._save(changed)
