@@ -35,23 +35,20 @@ def _trimmed(value: object) -> object:
     return value
 
 
-def _domain(values: object) -> DomainMemory:
-    if not isinstance(values, dict):
-        raise TypeError("not an object")
+def _domain(found: object) -> DomainMemory:
+    values = _object(found)
     return DomainMemory(
         domain=_text(values["domain"]),
         tls=_trace(values.get("tls")),
         mta_sts=_trace(values.get("mta_sts")),
         signed=_trace(values.get("signed")),
-        hosts=tuple(_host(each) for each in values.get("hosts", ())),
-        changes=tuple(_change(each) for each in values.get("changes", ())),
+        hosts=tuple(_host(each) for each in _list(values.get("hosts", []))),
+        changes=tuple(_change(each) for each in _list(values.get("changes", []))),
     )
 
 
-def _host(values: dict[str, object]) -> HostMemory:
-    keys = values.get("keys", [])
-    if not isinstance(keys, list):
-        raise TypeError("keys are no list")
+def _host(found: object) -> HostMemory:
+    values = _object(found)
     return HostMemory(
         name=_text(values["name"]),
         seen=_trace(values.get("seen")),
@@ -60,11 +57,12 @@ def _host(values: dict[str, object]) -> HostMemory:
         dane=_trace(values.get("dane")),
         clear=_trace(values.get("clear")),
         issuer=_text(values.get("issuer", "")),
-        keys=tuple(_text(each) for each in keys),
+        keys=tuple(_text(each) for each in _list(values.get("keys", []))),
     )
 
 
-def _change(values: dict[str, object]) -> NotedChange:
+def _change(found: object) -> NotedChange:
+    values = _object(found)
     return NotedChange(
         what=Difference(_text(values["what"])),
         host=_text(values.get("host", "")),
@@ -82,6 +80,18 @@ def _trace(values: object) -> Trace | None:
         case {"days": days, "first": first, "last": last}:
             return Trace(int(_number(days)), _number(first), _number(last))
     raise TypeError("a trace has days, first and last")
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("an object is missing")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError("a list is missing")
+    return value
 
 
 def _text(value: object) -> str:
