@@ -238,7 +238,7 @@ def test_rfc4035_5_4_what_is_proven_to_be_gone_settles_and_a_hidden_policy_does_
     assert differences(memory, announced, NOW, hold=True) == ()
     assert differences(memory, gone, NOW, hold=True) == (what,)
     waits = replace(full, delivered=False, missing=frozenset({what}), held=True)
-    waits = replace(waits, signed=gone.signed is True, mta_sts=gone.mta_sts is True, dane=gone.dane)
+    waits = replace(waits, signed=gone.signed is True, mta_sts=gone.mta_sts is True, dane=gone.dane is True)
     waiting = after((replace(waits, at=NOW + number * HOUR) for number in range(25)), memory)
     left = (what,) if what is Difference.MTA_STS else ()
     assert differences(waiting, gone, NOW + 24 * HOUR, hold=True) == left

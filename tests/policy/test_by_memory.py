@@ -52,6 +52,7 @@ from tests.policy.evidence import (
     ROOTS,
     SECURE,
     destination,
+    failure,
     target,
 )
 
@@ -342,3 +343,22 @@ def test_what_is_missing_is_found_without_reading_reasons() -> None:
 
 def test_a_memory_that_no_delivery_made_is_none() -> None:
     assert all(learn(None, replace(each, delivered=False)) is None for each in daily(GOOD))
+
+
+LOST = target(answered=failure(f"_25._tcp.{HOST}", "TLSA"))
+
+
+def test_a_tlsa_lookup_that_failed_holds_like_records_that_are_gone_and_says_so() -> None:
+    rule = DestinationRule(domain=DOMAIN, tls=TlsRule.MAY, source="t:1", memory=HOLD)
+    evidence = replace(knowing(remembered(replace(GOOD, dane=True))), memory_rule=rule)
+    found = require(evidence, LOST, TlsDemand.TLS_REQUIRED_NO)
+    assert isinstance(found, SkipHost)
+    assert found.kind is SkipKind.MEMORY
+    assert codes(found.reasons)[0] == "rfc7672-2.1.2-tlsa-lookup-failed"
+
+
+def test_a_tlsa_lookup_that_failed_is_not_noted_as_an_absence() -> None:
+    """Else blocking it for a day would settle the change, which is for absences that are proven."""
+    evidence = knowing(remembered(replace(GOOD, dane=True)))
+    assert missing(evidence, LOST, None, NOW) == frozenset()
+    assert {each.value for each in missing(evidence, target(), None, NOW)} == {"dane"}

@@ -22,8 +22,9 @@ from letterlock.policy.decision import (
 from letterlock.policy.evidence import DestinationEvidence, SessionEvidence, StartTls
 from letterlock.policy.judge import judge
 from letterlock.policy.reasons import sentence
-from letterlock.policy.require import NO_ROOTS, require, tlsa_records
+from letterlock.policy.require import require, tlsa_records
 from letterlock.policy.requiretls import with_requiretls
+from letterlock.policy.sts import NO_ROOTS
 from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import self_signed
 from tests.policy.evidence import (

@@ -1,5 +1,7 @@
 """What must hold for one host: RFC 7672 sections 2.1 to 2.2, 3.2.2, 6 and 8.1, and the operator's rules."""
 
+from dataclasses import replace
+
 import pytest
 
 from letterlock.identity.trust import TrustRoots
@@ -16,7 +18,8 @@ from letterlock.policy.decision import (
 )
 from letterlock.policy.evidence import DestinationEvidence, Origin, TargetHost
 from letterlock.policy.reasons import Reason, sentence
-from letterlock.policy.require import NO_ROOTS, exhausted, require
+from letterlock.policy.require import exhausted, require
+from letterlock.policy.sts import NO_ROOTS
 from letterlock.resolver.answer import Absence, FailureKind
 from letterlock.routing.destination_rule import TlsRule
 from letterlock.routing.routes import NextHop
@@ -328,3 +331,10 @@ def test_any_other_reason_defers() -> None:
         found = exhausted(DOMAIN, skips)
         assert isinstance(found, Defer)
         assert len(found.reasons) == sum(len(one.reasons) for one in skips)
+
+
+def test_rfc7672_2_2_3_signed_tlsa_records_demand_tls_whatever_their_base_is_called() -> None:
+    found = required(replace(target(GOOD_TLSA), tlsa_base=None))
+    assert found.encryption is Encryption.MANDATORY
+    assert isinstance(found.authentication, DaneAuthentication)
+    assert found.sni == HOST

@@ -140,7 +140,7 @@ class MemoryKeeper(Watcher):
             hosts=_hosts(grounds),
             delivered=delivered,
             encrypted=tls is not None,
-            dane=announced.dane,
+            dane=bool(announced.dane),
             mta_sts=bool(announced.mta_sts),
             signed=bool(announced.signed),
             missing=gone,

@@ -23,7 +23,7 @@ class ExpectedSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncedTraits:
-    """What DNS and HTTPS say of a host and its domain now. None: not asked for.
+    """What DNS and HTTPS say of a host and its domain now. None: not asked for, or could not be found out.
 
     `vouched`: something proves that it is a host of the domain: signed DNS, an MTA-STS policy in force, the operator.
     """
@@ -31,7 +31,7 @@ class AnnouncedTraits:
     host: str
     signed: bool | None
     vouched: bool
-    dane: bool
+    dane: bool | None
     mta_sts: bool | None
 
 
@@ -52,7 +52,10 @@ def expectation(memory: DomainMemory, host: str, now: float) -> ExpectedSession:
 
 
 def differences(memory: DomainMemory, announced: AnnouncedTraits, now: float, *, hold: bool) -> tuple[Difference, ...]:
-    """What is announced no more, and has not settled. With `hold`, only what is proven settles."""
+    """What is announced no more, and has not settled. With `hold`, only what is proven settles.
+
+    TLSA records that could not be looked up are missed like those that are gone.
+    """
     found = _differing(memory, announced, now)
     return tuple(
         what for what in found if (hold and what not in PROVEN) or not _has_settled(memory, what, announced.host, now)

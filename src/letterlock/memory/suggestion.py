@@ -91,4 +91,4 @@ def moment(at: float) -> str:
     return f"{dt.datetime.fromtimestamp(min(at, _LATEST), dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-_LATEST = 253_402_300_799.0  # 9999-12-31, the last day that datetime knows
+_LATEST = 253_402_300_799.0  # 9999-12-31, the last day that datetime knows: a damaged clock may say anything

@@ -7,7 +7,6 @@ DNS that nobody signed: a change of theirs is accepted after a day while memory 
 operator forgets the domain. TLS and a verified certificate have to come back (docs/concepts/memory.md).
 """
 
-import datetime as dt
 from dataclasses import replace
 
 from letterlock.identity.handshake import Completed
@@ -15,6 +14,7 @@ from letterlock.identity.keys_shown import shows_key
 from letterlock.identity.pkix import PkixMatch, verify_pkix
 from letterlock.memory.comparison import AnnouncedTraits, ExpectedSession, differences, expectation, place
 from letterlock.memory.remembered import PROVEN, SETTLE_SECONDS, Difference, DomainMemory
+from letterlock.memory.suggestion import day, moment
 from letterlock.memory.traces import Trace
 from letterlock.mtasts.policy import Mode
 from letterlock.mtasts.sts_evidence import Known
@@ -30,7 +30,7 @@ from letterlock.policy.decision import (
     SkipKind,
 )
 from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable, Origin, SessionEvidence, TargetHost
-from letterlock.policy.lookups import said
+from letterlock.policy.lookups import said, tlsa_unknown
 from letterlock.policy.reasons import Reason
 from letterlock.policy.sts import NO_ROOTS, enforces
 from letterlock.resolver.answer import Answer
@@ -76,7 +76,10 @@ def missing(
     if not isinstance(evidence.memory, DomainMemory) or target.host.origin is Origin.LITERAL:
         return frozenset()
     hold = evidence.memory_mode is MemoryMode.HOLD
-    announced = differences(evidence.memory, announces(evidence, target), now, hold=hold)
+    traits = announces(evidence, target)
+    announced = set(differences(evidence.memory, traits, now, hold=hold))
+    if traits.dane is None:  # noted, a lookup that fails for a day would settle as a proof of absence
+        announced.discard(Difference.DANE)
     if session is None:
         return frozenset(announced)
     expected = expectation(evidence.memory, target.host.name, now)
@@ -98,7 +101,7 @@ def announces(evidence: DestinationEvidence, target: TargetHost) -> AnnouncedTra
         host=host.name,
         signed=evidence.mx.secure if isinstance(evidence.mx, Answer) else None,
         vouched=host.secure or host.origin not in _FOUND_IN_DNS or enforces(evidence, target),
-        dane=isinstance(tlsa, Answer) and tlsa.secure and bool(tlsa.records),
+        dane=None if tlsa_unknown(target) else isinstance(tlsa, Answer) and tlsa.secure and bool(tlsa.records),
         mta_sts=None if sts is None else isinstance(sts, Known) and sts.policy.mode is not Mode.NONE,
     )
 
@@ -126,7 +129,7 @@ def _wanted(evidence: DestinationEvidence, target: TargetHost, required: Require
     hold = evidence.memory_mode is MemoryMode.HOLD
     gone = differences(memory, announces(evidence, target), evidence.at, hold=hold)
     if gone:
-        reasons = tuple(_gone(memory, what, target.host.name, evidence.at) for what in gone)
+        reasons = tuple(_missed(memory, what, target, evidence.at) for what in gone)
         return SkipHost(kind=SkipKind.MEMORY, reasons=(*reasons, *required.reasons))
     return _strengthened(evidence, target, required, expectation(memory, target.host.name, evidence.at))
 
@@ -165,6 +168,12 @@ def _authentication(
     return RememberedAuthentication(keys=expected.keys, pkix=pkix)
 
 
+def _missed(memory: DomainMemory, what: Difference, target: TargetHost, now: float) -> Reason:
+    """Why a difference holds mail: what was there is gone, or its lookup failed, which is not the same."""
+    unknown = tlsa_unknown(target) if what is Difference.DANE else None
+    return unknown or _gone(memory, what, target.host.name, now)
+
+
 def _gone(memory: DomainMemory, what: Difference, host: str, now: float) -> Reason:
     change = memory.change(what, place(what, host))
     since = change.since if change is not None else now
@@ -172,8 +181,8 @@ def _gone(memory: DomainMemory, what: Difference, host: str, now: float) -> Reas
     facts = (
         *_facts(memory.domain, _trace(memory, what, host)),
         ("hosts", hosts),
-        ("gone_since", _moment(since)),
-        *((("until", _moment(since + SETTLE_SECONDS)),) if what in PROVEN else ()),
+        ("gone_since", moment(since)),
+        *((("until", moment(since + SETTLE_SECONDS)),) if what in PROVEN else ()),
     )
     return Reason(code=_GONE[what], subject=host, facts=facts)
 
@@ -193,19 +202,4 @@ def _trace(memory: DomainMemory, what: Difference, host: str) -> Trace | None:
 def _facts(domain: str, trace: Trace | None) -> tuple[tuple[str, str], ...]:
     if trace is None:
         return (("domain", domain),)
-    return (("domain", domain), ("days", str(trace.days)), ("first", _day(trace.first)), ("last", _day(trace.last)))
-
-
-def _day(at: float) -> str:
-    return _time(at).strftime("%Y-%m-%d")
-
-
-def _moment(at: float) -> str:
-    return _time(at).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _time(at: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(min(at, _LATEST), dt.UTC)
-
-
-_LATEST = 253_402_300_799.0  # 9999-12-31, the last day that datetime knows: a damaged clock may say anything
+    return (("domain", domain), ("days", str(trace.days)), ("first", day(trace.first)), ("last", day(trace.last)))

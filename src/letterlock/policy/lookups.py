@@ -1,6 +1,7 @@
 """What a lookup means for a decision: found, provably or acceptably absent, or could not find out (RFC 7672 2.1)."""
 
 from letterlock.policy.codes import Code
+from letterlock.policy.evidence import TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 
@@ -23,6 +24,19 @@ def unknown(subject: str, what: str, lookup: Answer | LookupFailure, *, failed: 
     if lookup.security in (Security.INDETERMINATE, Security.BOGUS):
         return Reason(code=Code.RFC7672_2_1_1_INDETERMINATE, subject=subject, facts=(("what", what),))
     return None
+
+
+def tlsa_unknown(target: TargetHost) -> Reason | None:
+    """Why the TLSA lookup of a host could not find out; None also where it was rightly not asked for."""
+    if target.tlsa is None:
+        return None
+    return unknown(
+        target.host.name,
+        "its TLSA answer",
+        target.tlsa,
+        failed=Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED,
+        bogus=Code.RFC7672_2_1_2_TLSA_BOGUS,
+    )
 
 
 def said(text: str) -> str:

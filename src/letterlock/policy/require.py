@@ -25,7 +25,6 @@ from dns.rdatatype import RdataType
 
 from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
-from letterlock.identity.trust import TrustRoots
 from letterlock.mail.envelope import TlsDemand
 from letterlock.policy.by_memory import with_memory
 from letterlock.policy.codes import Code
@@ -43,16 +42,14 @@ from letterlock.policy.decision import (
     SkipKind,
 )
 from letterlock.policy.evidence import DestinationEvidence, Grounds, Origin, TargetHost
-from letterlock.policy.lookups import unknown
+from letterlock.policy.lookups import tlsa_unknown, unknown
 from letterlock.policy.loops import loop
 from letterlock.policy.reasons import Reason
 from letterlock.policy.requiretls import with_requiretls
-from letterlock.policy.sts import server_name, with_sts
+from letterlock.policy.sts import NO_ROOTS, server_name, with_sts
 from letterlock.resolver.answer import Answer, Security
 from letterlock.resolver.rdata import record_octets
 from letterlock.routing.destination_rule import DestinationRule, TlsRule
-
-NO_ROOTS = TrustRoots("no roots", ())
 
 
 def require(
@@ -122,11 +119,11 @@ def _by_all_but_the_message(evidence: DestinationEvidence, target: TargetHost) -
 
 def _by_dns_and_rule(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
     """What DANE, the rule and MTA-STS demand together."""
-    if skip := _tlsa_unknown(target):
+    if skip := tlsa_unknown(target):
         return SkipHost(kind=SkipKind.TLSA_UNKNOWN, reasons=(skip,))
     rule, tlsa = evidence.rule, target.tlsa
     reasons = _unsigned_mx(target)
-    if isinstance(tlsa, Answer) and tlsa.secure and tlsa.records and target.tlsa_base:
+    if isinstance(tlsa, Answer) and tlsa.secure and tlsa.records:
         required = _require_by_tlsa(evidence, target, tlsa_records(tlsa), reasons)
     else:
         required = _require_by_rule(rule, target, (_why_no_dane(target), *reasons), Encryption.OPTIONAL)
@@ -180,18 +177,6 @@ def _unreachable(target: TargetHost) -> SkipHost | None:
     return SkipHost(kind=SkipKind.NO_ADDRESS, reasons=(none,))
 
 
-def _tlsa_unknown(target: TargetHost) -> Reason | None:
-    if target.tlsa is None:
-        return None
-    return unknown(
-        target.host.name,
-        "its TLSA answer",
-        target.tlsa,
-        failed=Code.RFC7672_2_1_2_TLSA_LOOKUP_FAILED,
-        bogus=Code.RFC7672_2_1_2_TLSA_BOGUS,
-    )
-
-
 def _unsigned_mx(target: TargetHost) -> tuple[Reason, ...]:
     if target.host.origin is Origin.MX and not target.host.secure:
         return (Reason(code=Code.RFC7672_2_2_1_INSECURE_MX, subject=target.host.name),)
@@ -234,7 +219,7 @@ def _require_by_tlsa(
         authentication=DaneAuthentication(
             records=usable, references=_references(evidence, target), names_secure=not reasons
         ),
-        sni=target.tlsa_base,
+        sni=server_name(target),
         fallback=None,
         reasons=(why, *reasons),
     )

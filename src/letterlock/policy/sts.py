@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from letterlock.identity.trust import TrustRoots
-from letterlock.mtasts.policy import Mode, matches
+from letterlock.mtasts.policy import Mode
 from letterlock.mtasts.sts_evidence import Known, PolicyUnavailable
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import Audit, Demander, Encryption, PkixAuthentication, Requirement, SkipHost, SkipKind
@@ -12,7 +12,7 @@ from letterlock.policy.lookups import said
 from letterlock.policy.reasons import Reason
 
 _MAX_PATTERNS_TOLD = 3  # chosen: enough to see a mistake
-NO_ROOTS = TrustRoots("no roots", ())
+NO_ROOTS = TrustRoots("no roots", ())  # where none are given: what must be verified then fails, and never passes
 
 
 def with_sts(
@@ -57,9 +57,7 @@ def server_name(target: TargetHost) -> str | None:
 
 
 def _names(sts: Known, target: TargetHost) -> bool:
-    return target.host.origin is not Origin.LITERAL and any(
-        matches(pattern, target.host.name) for pattern in sts.policy.mx
-    )
+    return target.host.origin is not Origin.LITERAL and sts.policy.names(target.host.name)
 
 
 def _facts(domain: str, **more: str) -> tuple[tuple[str, str], ...]:
