@@ -7,7 +7,7 @@ import pytest
 
 from letterlock.identity.handshake import HandshakeFailed
 from letterlock.mail.replies import Reply
-from letterlock.policy.decision import Achieved, Cleared, Encryption, Level, Requirement, SkipHost
+from letterlock.policy.decision import Achieved, Cleared, Encryption, Level, PkixAuthentication, Requirement, SkipHost
 from letterlock.policy.evidence import SessionEvidence, StartTls
 from letterlock.policy.judge import judge, next_requirement
 from letterlock.policy.reasons import sentence, status
@@ -20,6 +20,7 @@ from tests.policy.evidence import (
     LEAF,
     NOW,
     ROOT,
+    ROOTS,
     SECURE,
     TA_TLSA,
     UNUSABLE_TLSA,
@@ -253,3 +254,12 @@ def test_a_remote_text_is_cut_and_made_printable() -> None:
 def test_no_requirement_of_ours_is_encrypted_by_chance() -> None:
     assert {one.encryption for one in MANDATORY} == {Encryption.MANDATORY}
     assert all(one.fallback is None for one in MANDATORY)
+
+
+def test_whoever_demands_a_certificate_clears_no_session_in_cleartext() -> None:
+    """Also where the demand comes second, and nobody said that TLS is mandatory."""
+    pkix = PkixAuthentication(references=(HOST,), roots=ROOTS, names_secure=True)
+    for encryption in (Encryption.NONE, Encryption.OPTIONAL):
+        wanted = Requirement(encryption=encryption, authentication=None, also=pkix, sni=None, fallback=None, reasons=())
+        clear = SessionEvidence(address="192.0.2.1", port=25, starttls=StartTls.NOT_OFFERED)
+        assert isinstance(judge(wanted, clear, NOW), SkipHost)

@@ -168,7 +168,7 @@ def _judge_clear(requirement: Requirement, session: SessionEvidence) -> Verdict:
     """There is no TLS, and none was begun."""
     reply = ("reply", said(str(session.refusal)) if session.refusal else "no reply")
     refused = session.starttls is StartTls.REFUSED
-    if requirement.encryption is Encryption.MANDATORY or requirement.authentication is not None:
+    if requirement.encryption is Encryption.MANDATORY or requirement.demands_certificate:
         if requirement.memory_facts and session.starttls is StartTls.NOT_TRIED:  # after a handshake that failed
             return _no_handshake(requirement, session, "cleartext was tried instead")
         return _no_starttls(requirement, session, reply if refused else None)
