@@ -8,6 +8,7 @@ import pytest
 
 from letterlock.deliver.options import DeliverOptions
 from letterlock.identity.trust import TrustRoots
+from letterlock.inspect import shared_sessions
 from letterlock.inspect.outlook import Protection
 from letterlock.inspect.shared_sessions import MAX_SESSIONS_PER_ADDRESS, PAUSES_SECONDS, SharedSessions
 from letterlock.inspect.survey import Met, Survey, survey
@@ -194,3 +195,23 @@ async def test_an_end_leaves_no_session_under_way(dialer: MemoryDialer) -> None:
     assert not left.is_set()
     await sessions.aclose()
     await left.wait()
+
+
+async def test_as_many_sessions_are_remembered_as_may_be(
+    dialer: MemoryDialer, context: ServerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_sessions, "MAX_REMEMBERED", 4)
+    for number in range(1, 6):
+        dialer.handlers[f"192.0.2.{number}"] = Server(context)
+    sessions = SharedSessions()
+
+    async def look(number: int) -> None:
+        hosts = HandDiscoverer(hosts={"mx.example.org": (f"192.0.2.{number}",)})
+        await look_at_all([f"d{number}.test"], dialer, hosts, sessions)
+
+    for number in (1, 2, 3, 4, 1):
+        await look(number)
+    assert len(dialer.dialled) == 4  # the first one was not forgotten
+    await look(5)
+    await look(1)
+    assert len(dialer.dialled) == 5  # nor now: it was used after the second one

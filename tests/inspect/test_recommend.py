@@ -231,3 +231,11 @@ def test_rfc7505_a_domain_with_neither_mx_nor_address_may_say_that_it_takes_no_m
     [advice] = [each for each in advised(implicit) if each.kind == "publish-null-mx"]
     assert advice.publish == ("example.org. IN MX 0 .",)
     assert kinds(advised(implicit)) == ["publish-null-mx"]
+
+
+def test_rfc8461_3_2_no_policy_is_advised_where_it_could_name_no_host() -> None:
+    host = target(origin=Origin.LITERAL, name="192.0.2.1", mx_secure=False, base=None, address_security=INSECURE)
+    evidence = replace(destination("10 192.0.2.1."), sts=Absent())
+    seen = SeenHost(target=host, required=require(evidence, host))
+    found = advise(SurveyedDestination(evidence=evidence, hosts=(seen,), reporting=REPORTS))
+    assert "publish-mta-sts" not in kinds(found)

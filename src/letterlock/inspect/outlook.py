@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from letterlock.identity.tlsa import DANE_TA
 from letterlock.policy.decision import (
     DEMANDED,
     DaneAuthentication,
@@ -28,7 +29,6 @@ from letterlock.policy.require import require
 from letterlock.resolver.answer import Answer, Security
 
 SYSTEM_ROOTS = "system"
-_DANE_TA = 2  # its name in RFC 7218 section 2.1
 
 Required = Requirement | SkipHost | Defer | Refuse
 
@@ -235,7 +235,7 @@ def _with_bought_certificate(requirement: Requirement) -> Prospect:
     attacker = Attacker.BOUGHT_CERTIFICATE
     match requirement.authentication:
         case DaneAuthentication(records=records):
-            if any(record.usage == _DANE_TA for record in records):
+            if any(record.usage == DANE_TA for record in records):
                 return Prospect(attacker, Reader.NOBODY, "held, unless the authority in the TLSA record issued it")
             return Prospect(attacker, Reader.NOBODY, "held: it matches no TLSA record")
         case PkixAuthentication(roots=roots, demander=demander):

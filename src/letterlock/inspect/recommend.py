@@ -382,8 +382,11 @@ def _key_digest(der: bytes) -> str | None:
 
 
 def _better_sts(domain: str, sts: StsEvidence | None, hosts: Sequence[SeenHost]) -> Iterator[Advice]:
-    """A policy where there is none, or a stronger one where there is; not before TLS works at every host."""
-    if any(host.without_tls for host in hosts):
+    """A policy where there is none, or a stronger one where there is; not before TLS works at every host.
+
+    Nor where no host has a name: a policy names hosts, and without any there is none.
+    """
+    if not hosts or any(host.without_tls for host in hosts):
         return
     match sts:
         case Absent(detail=None):

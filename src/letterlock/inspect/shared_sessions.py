@@ -9,6 +9,7 @@ again later, alone; so is one that took a session before and takes none now.
 """
 
 import asyncio
+import itertools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -122,8 +123,12 @@ class SharedSessions:
         return await asyncio.shield(task)  # a waiter may give up; others wait for it too
 
     def _forget_old(self) -> None:
-        for way in [way for way, task in self._looks.items() if task.done()][: len(self._looks) - MAX_REMEMBERED]:
-            del self._looks[way]
+        """Forget what was used longest ago and has ended, where there is more than MAX_REMEMBERED."""
+        excess = len(self._looks) - MAX_REMEMBERED
+        if excess > 0:
+            ended = (way for way, task in self._looks.items() if task.done())
+            for way in tuple(itertools.islice(ended, excess)):
+                del self._looks[way]
 
     async def aclose(self) -> None:
         """End what is under way."""
