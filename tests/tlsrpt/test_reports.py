@@ -132,6 +132,7 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         (b"[]", "no report"),
         (b"{}", "no list of policies"),
         (b'{"policies": 1}', "not a list"),
+        (b'{"policies": [' + b"{}," * 10_000 + b"{}]}", "more than 10000 policies"),
         (b"{" + b"[" * 100_000, "not JSON"),
         (b'{"policies":[' + b"9" * 10_000 + b"]}", "not JSON"),
         (b'{"policies":[' + b"{}," * 1_000_000 + b"{}]}", "more elements"),

@@ -92,8 +92,10 @@ class _Reader:
         if not isinstance(document, dict):
             raise InvalidReport("it is JSON, but no report: it has no members")
         policies = document.get("policies")
-        if not isinstance(policies, list) or len(policies) > MAX_POLICIES:
+        if not isinstance(policies, list):
             raise InvalidReport("it has no list of policies" if policies is None else "its policies are not a list")
+        if len(policies) > MAX_POLICIES:
+            raise InvalidReport(f"it has more than {MAX_POLICIES} policies")
         dates = _mapping(document.get("date-range"))
         begin, end = self._moment(dates, "start-datetime"), self._moment(dates, "end-datetime")
         if begin > end:
