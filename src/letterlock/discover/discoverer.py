@@ -194,7 +194,7 @@ class Discoverer:
             host=host,
             port=port,
             canonical_name=_text(canonical.canonical_name) if canonical else host.name,
-            addresses=_addresses(positive),
+            addresses=addresses_of(positive),
             address_lookups=tuple(lookups),
             address_security=weakest.security if weakest else None,
             tlsa_base=found.base,
@@ -269,13 +269,13 @@ def _base_candidates(name: str, answer: Answer) -> tuple[str, ...]:
 
 def _readable(lookup: Answer | LookupFailure) -> Answer | LookupFailure:
     """The lookup; a failure when there are address records and none can be read: the host has one, but which?"""
-    if isinstance(lookup, LookupFailure) or not lookup.records or _addresses([lookup]):
+    if isinstance(lookup, LookupFailure) or not lookup.records or addresses_of([lookup]):
         return lookup
     detail = f"none of the {len(lookup.records)} address records can be read"
     return LookupFailure(question=lookup.question, kind=FailureKind.MALFORMED, detail=detail, proof=lookup.proof)
 
 
-def _addresses(answers: Sequence[Answer]) -> tuple[str, ...]:
+def addresses_of(answers: Sequence[Answer]) -> tuple[str, ...]:
     """Addresses of both families in turn, so that a cut at MAX_ADDRESSES leaves some of each; IPv6 first."""
     families = [[one.address for one in answer.records if isinstance(one, A | AAAA)] for answer in answers]
     mixed = itertools.chain.from_iterable(itertools.zip_longest(*families))

@@ -35,7 +35,7 @@ class FindsOut(Protocol):
 
 
 class RecentDiscoverer:
-    """A Discoverer with a memory of a second. What could not be found out is not remembered."""
+    """A Discoverer with a memory of a second. A failed lookup of MX records or hosts is not remembered."""
 
     def __init__(self, discoverer: FindsOut, monotonic: Callable[[], float], observers: Observers = NOBODY) -> None:
         """`observers` are shown what was looked up, and not what was remembered."""

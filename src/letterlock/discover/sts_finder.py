@@ -10,17 +10,15 @@ while the disk fails: where it cannot be read, or did not take what was fetched 
 """
 
 import asyncio
-import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import dns.rdatatype
 from dns.rdtypes.ANY.TXT import TXT
-from dns.rdtypes.IN.A import A
-from dns.rdtypes.IN.AAAA import AAAA
 
+from letterlock.discover.discoverer import addresses_of
 from letterlock.mail.names import MAX_NAME_OCTETS, is_address_literal
 from letterlock.mtasts import (
     Absent,
@@ -163,7 +161,7 @@ class StsFinder:
         lookups = await asyncio.gather(
             self._resolver.resolve(host, dns.rdatatype.AAAA), self._resolver.resolve(host, dns.rdatatype.A)
         )
-        addresses = _addresses([one for one in lookups if isinstance(one, Answer)])
+        addresses = addresses_of([one for one in lookups if isinstance(one, Answer)])
         if addresses:
             return await self._fetch(host, addresses)
         failed = next((one for one in lookups if isinstance(one, LookupFailure)), None)
@@ -249,13 +247,6 @@ def _later(stored: KnownPolicy | None, unsaved: KnownPolicy) -> KnownPolicy:
         return unsaved
     same = (stored.fetched_at, stored.id, stored.policy) == (unsaved.fetched_at, unsaved.id, unsaved.policy)
     return unsaved if same else stored
-
-
-def _addresses(answers: Sequence[Answer]) -> tuple[str, ...]:
-    """Addresses of both families in turn, IPv6 first."""
-    families = [[one.address for one in answer.records if isinstance(one, A | AAAA)] for answer in answers]
-    mixed = itertools.chain.from_iterable(itertools.zip_longest(*families))
-    return tuple(dict.fromkeys(address for address in mixed if address is not None))
 
 
 def _say(failure: LookupFailure) -> str:
