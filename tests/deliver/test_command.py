@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -255,3 +256,37 @@ async def test_each_recipient_has_a_run_and_an_outcome_of_their_own(tmp_path: Pa
     made = await attempt(make_task(ANN, BOB), BODY, ports=routed(target), options=OPTIONS)
     assert kinds(made) == [OutcomeKind.DELIVERED, OutcomeKind.FAILED]
     assert made.host == f"command:{tmp_path}/script 'one argument' '$(id)'"
+
+
+async def test_a_bug_at_one_recipient_leaves_the_outcomes_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The whole attempt was lost to it, and the command ran again for those who had the message."""
+    whole = Letter.for_recipient
+
+    def for_recipient(letter: Letter, recipient: Mailbox) -> Iterator[bytes]:
+        return iter([1 / 0]) if recipient == BOB else whole(letter, recipient)  # type: ignore[list-item]
+
+    monkeypatch.setattr(Letter, "for_recipient", for_recipient)
+    target = script(tmp_path, "cat > /dev/null")
+    made = await attempt(make_task(ANN, BOB), BODY, ports=routed(target), options=OPTIONS)
+    assert kinds(made) == [OutcomeKind.DELIVERED, OutcomeKind.DEFERRED]
+    assert "internal error at command:" in caplog.text
+    assert "ZeroDivisionError" not in made.outcomes[1].text
+
+
+@pytest.mark.parametrize("failing", [launcher.LANDLOCK_CREATE_RULESET, launcher.LANDLOCK_RESTRICT_SELF])
+def test_a_command_is_not_run_where_what_is_private_cannot_be_hidden_though_the_kernel_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """A filter of system calls may allow some of them only."""
+
+    class Kernel:
+        def syscall(self, number: int, *arguments: object) -> int:
+            if arguments[-1] == launcher.LANDLOCK_VERSION_FLAG and number == launcher.LANDLOCK_CREATE_RULESET:
+                return 6
+            return -1 if number == failing else os.open("/dev/null", os.O_RDONLY)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Kernel())
+    with pytest.raises(OSError, match="landlock"):
+        launcher._hide([str(tmp_path)])

@@ -1,1 +1,1 @@
-"""Delivery that ends on this machine: LMTP servers and Maildirs."""
+"""Delivery that ends on this machine: LMTP servers, Maildirs, and commands."""

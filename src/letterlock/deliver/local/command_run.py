@@ -8,6 +8,7 @@ it for, but for a command that could not be run at all, which is nobody's fault 
 import asyncio
 import contextlib
 import json
+import logging
 import math
 import os
 import pwd
@@ -20,11 +21,14 @@ from pathlib import Path
 from letterlock.deliver import outcomes
 from letterlock.deliver.local import launcher
 from letterlock.deliver.local.maildir import Letter
+from letterlock.deliver.unforeseen import unforeseen
 from letterlock.mail.addresses import Mailbox
+from letterlock.mail.checked_content import ContentLost
 from letterlock.mail.envelope import Envelope
 from letterlock.queue.tasks import OutcomeKind, RecipientOutcome
 from letterlock.routing.local_targets import CommandHop
 
+log = logging.getLogger("letterlock.deliver")
 MAX_OUTPUT_OCTETS = 4096  # that are kept: more is read and thrown away, so that the command is not stopped by it
 MAX_SAID_CHARACTERS = 400  # of its output in a reason: a few lines of a log
 MAX_ENVIRONMENT_CHARACTERS = 1024  # of each value: an address has 320
@@ -83,6 +87,12 @@ async def _deliver(
         return outcomes.deferred(recipient, "4.3.5", f"the command could not be run: {error.strerror or error}")
     except KeyError:
         return outcomes.deferred(recipient, "4.3.5", f"the command could not be run: there is no user {target.user}")
+    except ContentLost:
+        raise
+    except Exception:  # what the recipients before got must not be lost to it
+        log.exception("%s: internal error at %s; the message stays queued", envelope.id, target)
+        _, code, text = unforeseen("the command")  # the sender reads it: no path
+        return outcomes.deferred(recipient, code, text)
     return outcome_of(run.ending, run.output, recipient)
 
 

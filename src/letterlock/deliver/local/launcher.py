@@ -1,4 +1,4 @@
-"""Runs one command for the server, bounded and apart: a program of its own, started by deliver/local/command.py.
+"""Runs one command for the server, bounded and apart: a program of its own, started by deliver/local/command_run.py.
 
 It imports nothing of Letterlock. It limits itself first, starts the command, and stays beside it as the parent of all
 that the command starts, processes that try to get away included (PR_SET_CHILD_SUBREAPER). They are all killed when the
@@ -158,18 +158,17 @@ class _PathBeneath(ctypes.Structure):
 def _hide(private: list[str]) -> None:
     """Have Landlock keep directories from the command, and the server from its signals, where the kernel can.
 
-    Landlock only knows how to allow: that is all but these directories and those that they are in.
+    Landlock only knows how to allow: that is all but these directories and those that they are in. Raises OSError where
+    the kernel has it and it fails: then the command is not run.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION_FLAG)
-    if not private or version < 1:
+    if not private or version < 1:  # the guide says what that means
         return
     rights = ALL_RIGHTS[min(version, max(ALL_RIGHTS))]
     wanted = _Ruleset(rights, 0, SCOPE_SIGNALS if version >= SCOPES_SINCE else 0)
     octets = ctypes.sizeof(wanted) if version >= SCOPES_SINCE else ctypes.sizeof(ctypes.c_uint64)
-    ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, ctypes.byref(wanted), octets, 0)
-    if ruleset < 0:
-        return
+    ruleset = _landlock(libc.syscall(LANDLOCK_CREATE_RULESET, ctypes.byref(wanted), octets, 0))
     hidden = {os.path.realpath(path) for path in private}  # noqa: PTH  # pathlib alone takes as long as all else
     for path in _allowed("/", hidden):
         try:
@@ -178,10 +177,18 @@ def _hide(private: list[str]) -> None:
             continue
         is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         rule = _PathBeneath(rights if is_directory else rights & FILE_RIGHTS, descriptor)
+        # If this fails, the path stays forbidden.
         libc.syscall(LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, ctypes.byref(rule), 0)
         os.close(descriptor)
-    libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0)
+    _landlock(libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
+
+
+def _landlock(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "landlock")
+    return result
 
 
 def _allowed(directory: str, hidden: set[str]) -> list[str]:
