@@ -64,13 +64,16 @@ def _as_user(user: str, path: Path | None) -> str | None:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        text = ""
+        text = "it could not be read, for a reason that was not foreseen"  # unless it is found out
         try:
             entry = pwd.getpwnam(user)
             os.initgroups(user, entry.pw_gid)
             os.setgid(entry.pw_gid)
             os.setuid(entry.pw_uid)
             load(path)
+            text = ""
+        except KeyError:
+            text = "there is no such user"
         except BadConfig as error:
             text = "; ".join(f"{each.key} {each.message}" for each in error.mistakes)
         except OSError as error:
@@ -81,8 +84,8 @@ def _as_user(user: str, path: Path | None) -> str | None:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         text = pipe.read().decode(errors="replace")
-    os.waitpid(pid, 0)
-    return text or None
+    _, status = os.waitpid(pid, 0)
+    return text or (None if status == 0 else "the process that read it was ended")
 
 
 def _queue(options: Options) -> Iterator[Found]:
