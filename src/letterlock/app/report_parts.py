@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import dns.rdatatype
 
+from letterlock.app.beside import beside
 from letterlock.app.binding import StartFailed
 from letterlock.config import Options
 from letterlock.deliver.session import TakeReport
@@ -80,7 +81,7 @@ class Reports:
         """Begin to work. The first worker listens to Postfix and sends."""
         if self.collector is None or self.store is None:
             return []
-        tasks = [group.create_task(self.collector.run())]
+        tasks = [group.create_task(beside("counting for reports", self.collector.run))]
         if self._emitter is not None:
             tasks.append(group.create_task(self._emitter.run()))
         is_first = self._options.queue_directory == self._options.state_directory

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dns.name
 
+from letterlock.app.beside import beside
 from letterlock.app.binding import StartFailed
 from letterlock.app.system_clock import SystemClock
 from letterlock.config import Options, ResolverOptions, system_roots
@@ -119,7 +120,7 @@ async def discovering(
     remembered = state or open_state(options.store.engine, None)
     fetch = partial(fetch_policy, roots=public_roots, clock=clock, connect=TcpDialer().dial, port=options.mta_sts_port)
     finder = StsFinder(asked.resolver, fetch, remembered.policies(), clock, random.SystemRandom().random)
-    refreshing = asyncio.create_task(_refresh(finder, clock))
+    refreshing = asyncio.create_task(beside("refreshing MTA-STS policies", lambda: _refresh(finder, clock)))
     try:
         yield make(sts=finder)
     finally:

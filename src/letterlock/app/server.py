@@ -10,10 +10,11 @@ import gc
 import logging
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from letterlock.admin.server import ControlFailed, ControlServer
+from letterlock.app.beside import beside
 from letterlock.app.binding import StartFailed, bind, bind_metrics
 from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
@@ -349,24 +350,31 @@ async def running(
         warn_of_final_hops(options)
         keeper = AnchorKeeper(asked.resolver, state.trust_point, SystemClock())
         keeper.restore()
-        async with _at_work(server, opened.leftovers, (examine_upstreams(asked), keeper.run())):
+        others = {"looking at upstreams": lambda: examine_upstreams(asked), "following trust anchors": keeper.run}
+        async with _at_work(server, opened.leftovers, others):
             await server.listen(sockets, turns)
             yield server
 
 
 @asynccontextmanager
 async def _at_work(
-    server: Server, leftovers: Leftovers, others: Iterable[Coroutine[None, None, None]]
+    server: Server, leftovers: Leftovers, others: Mapping[str, Callable[[], Coroutine[None, None, None]]]
 ) -> AsyncIterator[None]:
-    """Everything that runs as long as the server does; what happens aside ends with it, without an order to keep."""
+    """Everything that runs as long as the server does; what happens beside the mail (`beside`) ends with it, in any
+    order."""
+    others = {
+        **others,
+        "watching certificates": lambda: server.certificates.run(warns=_is_first(server.options)),
+        "remembering domains": server.memory.run,
+    }
+    if server.statistics is not None:
+        others["writing statistics"] = server.statistics.run
     async with asyncio.TaskGroup() as group:
         group.create_task(server.work())
         group.create_task(leftovers.keep_trying(server.wake))
-        watching, metering = server.certificates.run(warns=_is_first(server.options)), server.meter.run(server.parts)
-        aside = [group.create_task(each) for each in (*others, watching, metering, server.memory.run())]
+        aside = [group.create_task(beside(what, run)) for what, run in others.items()]
+        aside.append(group.create_task(server.meter.run(server.parts)))
         aside += server.reports.start(group, server.store, server.new_id, server.wake)
-        if server.statistics is not None:
-            aside.append(group.create_task(server.statistics.run()))
         try:
             yield
         finally:

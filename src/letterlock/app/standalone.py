@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from letterlock.admin.server import ControlFailed, ControlServer
+from letterlock.app.beside import beside
 from letterlock.app.binding import StartFailed
 from letterlock.app.checking import is_running
 from letterlock.app.directories import take_directory
@@ -51,7 +52,8 @@ async def doors_alone(options: Options) -> AsyncIterator[Doors]:
         keeper.restore()
         await stack.enter_async_context(open_doors(doors, sockets))
         async with asyncio.TaskGroup() as group:
-            aside = [group.create_task(each) for each in (examine_upstreams(asked), keeper.run())]
+            others = {"looking at upstreams": lambda: examine_upstreams(asked), "following trust anchors": keeper.run}
+            aside = [group.create_task(beside(what, run)) for what, run in others.items()]
             try:
                 yield doors
             finally:

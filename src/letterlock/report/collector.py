@@ -236,9 +236,17 @@ class Emitter:
                 await self._woken.wait()
                 self._woken.clear()
                 while self._waiting:
-                    await self._send(self._waiting.popleft())
+                    await self._send_whatever(self._waiting.popleft())
         finally:
             self._socket.close()
+
+    async def _send_whatever(self, result: SessionResult) -> None:
+        """Send a result; a bug in that loses this one, and nothing else."""
+        try:
+            await self._send(result)
+        except Exception:
+            log.exception("internal error in handing on a result about %s", result.domain)
+            self._count_lost("emitted")
 
     async def _send(self, result: SessionResult) -> None:
         uris = await self._find(result.domain)
