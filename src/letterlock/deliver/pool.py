@@ -34,7 +34,6 @@ class _Kept:
     session: Opened
     since: float  # event loop's time
     until: float
-    spared: bool = False  # whether its buffers were given back
 
 
 class SessionPool:
@@ -55,6 +54,7 @@ class SessionPool:
         self._loop = asyncio.get_running_loop()
         self._kept: dict[_Server, list[_Kept]] = {}
         self._order: dict[_Kept, None] = {}  # the one idle for longest first
+        self._unspared: dict[_Kept, None] = {}  # those that still have their buffers, in the same order
         self._timer: asyncio.TimerHandle | None = None
         self._sparing: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -126,7 +126,7 @@ class SessionPool:
         now = self._loop.time()
         kept = _Kept(server, session, now, now + self._options.idle_seconds)
         self._kept.setdefault(server, []).append(kept)
-        self._order[kept] = None
+        self._order[kept] = self._unspared[kept] = None
         if len(self._order) > self._options.max_idle_sessions:
             self.displaced += 1
             self._end(next(iter(self._order)))
@@ -160,14 +160,15 @@ class SessionPool:
     def _spare_memory(self) -> None:
         """Give back the buffers of those that have been idle for a while; look again when the next one has been."""
         self._sparing = None
-        for kept in self._order:
+        while self._unspared:
+            kept = next(iter(self._unspared))
             if kept.since + SPARING_SECONDS > self._loop.time():
                 self._sparing = self._loop.call_at(kept.since + SPARING_SECONDS, self._spare_memory)
                 return
+            del self._unspared[kept]
             stream = kept.session.conversation.stream
-            if not kept.spared and isinstance(stream, TlsStream):
+            if isinstance(stream, TlsStream):
                 stream.spare_memory()
-            kept.spared = True
 
     async def close(self) -> None:
         """End all sessions."""
@@ -197,6 +198,7 @@ class SessionPool:
 
     def _forget(self, kept: _Kept) -> None:
         del self._order[kept]
+        self._unspared.pop(kept, None)
         same = self._kept[kept.server]
         same.remove(kept)
         if not same:
