@@ -80,6 +80,6 @@ def test_what_people_read_of_it() -> None:
         "the server's key is too short (RSA-1024): it can be broken with known means",
         (
             "no forward secrecy (TLSv1.2 AES128-SHA, RSA key transport): "
-            "whoever gets the server's key later can read what was recorded"
+            "an attacker who gets the server's key later can read sessions recorded now"
         ),
     )

@@ -157,7 +157,7 @@ class Discoverer:
             return None
         try:
             dns.name.from_text(owner := f"{SMTP_TLS}.{next_hop.domain}")
-        except dns.name.NameTooLong:  # as above
+        except dns.name.NameTooLong:  # no such name can exist, so nothing is announced there
             return None
         return await self._resolver.resolve(owner, dns.rdatatype.SRV)
 

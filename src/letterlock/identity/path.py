@@ -132,7 +132,7 @@ class _Search:
         """Every way from the end of a path to an anchor, the likeliest first. Raises OutOfSignatures."""
         top = path[-1]
         if top in self.anchors.certificates:
-            yield path
+            yield path  # and go on: where this path is not valid, a longer one may be
         if top not in self._known:
             self._known[top] = self._candidates(top)
         candidates = [one for one in self._known[top] if one not in path]

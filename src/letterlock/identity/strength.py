@@ -107,7 +107,7 @@ class SessionStrength:
             Weakness.SHORT_KEY: f"the server's key is too short ({self.key}): it can be broken with known means",
             Weakness.NO_FORWARD_SECRECY: (
                 f"no forward secrecy ({self.version} {self.cipher}, RSA key transport): "
-                "whoever gets the server's key later can read what was recorded"
+                "an attacker who gets the server's key later can read sessions recorded now"
             ),
         }
         return tuple(words[weakness] for weakness in self.weaknesses)

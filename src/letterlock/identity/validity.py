@@ -118,7 +118,7 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
 
 
 def _leaf_fault(leaf: x509.Certificate) -> str | None:
-    usage = _extension(leaf, x509.KeyUsage)
+    usage = _extension(leaf, x509.KeyUsage)  # any of these bits serves some TLS key exchange (RFC 5280 section 4.2.1.3)
     if usage and not (usage.digital_signature or usage.key_encipherment or usage.key_agreement):
         return "its keyUsage does not allow TLS"
     return "its extended key usage does not allow TLS servers" if _for_others(leaf) else None

@@ -3,9 +3,9 @@
 Thousands of domains have their mail at one host. What its session shows is the same for all of them; what must hold in
 it may differ. So the session is shared, and each domain's requirement is judged against what it showed.
 
-A server that has enough of us is not a server that could not be looked at. No address has more than
-MAX_SESSIONS_PER_ADDRESS at once. One that answers 421, or anything else of class 4 to a greeting or EHLO, is asked
-again later, alone; so is one that took a session before and takes none now.
+A server that limits our connections is not unreachable. No address has more than MAX_SESSIONS_PER_ADDRESS sessions at
+once. One that answers 421, or a greeting or EHLO with any other code of class 4, is tried again later, with a single
+session; so is one that accepted a session before and refuses one now.
 """
 
 import asyncio
@@ -85,10 +85,10 @@ class SessionFindings:
 
 @dataclass(slots=True)
 class _Door:
-    """One address: its places, and what is known of how it likes our sessions.
+    """One address: its places, and how it has treated our sessions so far.
 
-    `crowded`: it has had enough of us once, and gets one at a time. `hopeless`: patience did not help, and nobody has
-    been let in since. `answered`: it has shown a session.
+    `crowded`: it refused a session for load once, and gets one at a time. `hopeless`: waiting did not help, and no
+    session has opened since. `answered`: a session has opened.
     """
 
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SESSIONS_PER_ADDRESS))

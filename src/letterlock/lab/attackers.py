@@ -30,7 +30,7 @@ class RelayedSession:
 
 
 class OnPath(ABC):
-    """A man in the middle between the victim and the honest server at an address and port."""
+    """An attacker on the path between the victim and the honest server at an address and port."""
 
     def __init__(self, address: str, port: int, tell: Tell = say_nothing) -> None:
         self._honest = (address, port)

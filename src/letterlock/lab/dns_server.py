@@ -47,7 +47,7 @@ class _Udp(asyncio.DatagramProtocol):
 def _parse(wire: bytes) -> dns.message.Message | None:
     try:
         query = dns.message.from_wire(wire)
-    except dns.exception.DNSException:  # the attackers are answered by nobody
+    except dns.exception.DNSException:  # it asks nothing that could be answered
         return None
     is_query = not query.flags & dns.flags.QR and len(query.question) == 1
     return query if is_query else None

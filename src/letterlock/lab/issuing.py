@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-BEFORE = dt.timedelta(hours=1)
-LIFETIME = dt.timedelta(days=30)
+BEFORE = dt.timedelta(hours=1)  # chosen: for clocks that are wrong
+LIFETIME = dt.timedelta(days=30)  # chosen: for a lab that stays up
 LONG_AGO = dt.timedelta(days=365)  # chosen: what was issued then has expired since
 
 

@@ -305,7 +305,9 @@ def _submit(place: tuple[str, int], recipients: Sequence[str], secret: str, *, t
         if code != 250:
             raise smtplib.SMTPSenderRefused(code, answer, SENDER)
         for recipient in recipients:
-            client.rcpt(recipient)
+            code, answer = client.rcpt(recipient)
+            if code != 250:
+                raise smtplib.SMTPRecipientsRefused({recipient: (code, answer)})
         code, answer = client.data(message.as_bytes())
         if code != 250:
             raise smtplib.SMTPDataError(code, answer)

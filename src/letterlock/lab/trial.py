@@ -139,6 +139,8 @@ async def _send(
     recipient = recipient_of(box, protection)
     message_id = await subject.submit(recipient, secret, requiretls=protection is SiteProtection.REQUIRETLS)
     record = await subject.record_of(message_id, recipient, timeout_seconds=CELL_SECONDS)
+    if record is None:  # undecided, whatever the queue says; and the attempt may go on for long
+        return None, True
     return record, await subject.is_queued(message_id, recipient)
 
 

@@ -70,7 +70,8 @@ BERTHS = FIRST_DOMAIN_BERTH + 3 * len(DOMAINS)
 class Site:
     """A domain's MX hosts: their names, the addresses in the DNS, and where the honest server is when those are taken.
 
-    All its hosts have one certificate. `berth` is the number of the subdomain under which the site is run.
+    All its hosts have one certificate. `berth` is the number of the first host's address; the next two numbers are
+    the site's, too.
     """
 
     protection: SiteProtection

@@ -24,7 +24,7 @@ _SQL = re.compile(
 
 
 class LookupFailed(Exception):
-    """Nobody knows what the database has; `str()` says why, in one line. Not the same as "no row"."""
+    """The database did not answer; `str()` says why, in one line. That is not the same as "no row"."""
 
 
 class BadParameters(ValueError):

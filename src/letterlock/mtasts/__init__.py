@@ -6,10 +6,10 @@ once remembers it until it expires, and that memory is the whole protection: an 
 the HTTPS fetch gains nothing while a policy is remembered, and becomes visible (section 10.2). `freshness` is that
 memory as two pure functions: what to do next, and what follows from a fetch. `sts_evidence` is the result.
 
-Nothing here asks anybody: records, bodies, times and random fractions are arguments. What a policy means for a host is
-decided in `letterlock.policy`; it never overrides DANE (section 2). A record against the grammar counts as none
-(section 3.1). A policy counts when everything that must be in it is there; what is odd beside that is passed over and
-reported, because its publisher wants to be protected. Neither ever shortens the life of a policy that is remembered.
+Everything here is pure: records, bodies, times and random fractions are arguments. `letterlock.policy` decides what a
+policy means for a host; it never overrides DANE (section 2). A record that breaks the grammar counts as none (section
+3.1). A policy counts if all mandatory fields are valid; other mistakes in it are skipped and reported, because its
+publisher wants to be protected. Neither ever shortens the life of a policy that is remembered.
 """
 
 from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure, PolicyFetch

@@ -1,4 +1,4 @@
-"""Which addresses are this server itself, so that mail does not go round in a circle (RFC 5321 section 5.1)."""
+"""Knows which addresses are this server's own, so that mail does not loop (RFC 5321 section 5.1)."""
 
 import ipaddress
 import socket

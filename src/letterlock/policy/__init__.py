@@ -8,8 +8,8 @@ after a failed handshake and at no other time.
 Three results of a lookup are kept apart everywhere: found, absent, could not find out (`lookups`). The third never
 counts as the second. What the operator wrote (`rules`) can raise what the standards demand and never lower it. Every
 reason has a code, and every code a standard with its section, an enhanced status, a sentence, advice, and its name in
-TLS reports (`reasons`). What attackers would get of it all says `outlook`, from the same requirement that is enforced.
+TLS reports (`reasons`). `inspect.outlook` derives what an attacker could read from the same requirement.
 
-What this room refuses: to call a session authenticated that rests on unsigned DNS, to answer anything permanent to what
-an attacker on the path could have shown, and to look at a clock.
+A session that rests on unsigned DNS is never called authenticated here, and what an attacker on the path could have
+caused is never permanent. Nothing here looks at a clock: times are arguments.
 """

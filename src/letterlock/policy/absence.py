@@ -1,9 +1,9 @@
-"""Unsigned DNS says that nobody takes mail for a domain, while somebody else says that somebody does.
+"""Decides between bouncing and waiting when unsigned DNS says that a domain accepts no mail.
 
-An attacker who can forge an unsigned answer can make a domain vanish. What DNSSEC proves is accepted; what it does not
-prove is believed as long as nothing speaks against it, for a mistyped address must come back at once. Against it speak
-an MTA-STS policy, which came by HTTPS from the domain itself, a rule that the operator wrote for this very domain, and
-the memory of earlier deliveries, where mail is to wait for what is gone.
+An attacker who can forge an unsigned answer can make a domain vanish. An absence that DNSSEC proves is final. Any other
+is believed unless there is evidence against it, because mail to a mistyped address must bounce at once. Evidence is an
+MTA-STS policy, which came by HTTPS from the domain itself; a rule that the operator wrote for this very domain; and,
+in mode `hold`, the memory of earlier deliveries. Then the mail waits.
 """
 
 from letterlock.mtasts.policy import Mode

@@ -1,10 +1,12 @@
-"""What a host has to show because it always showed it: the memory of earlier deliveries as a demand.
+"""Demands of a host what earlier deliveries always found there.
 
 Memory adds to what the standards and the operator's rules demand, and never lowers it. In mode `observe` it is an
-audit: it reports what would have been held, and holds nothing. In mode `hold` it is a requirement. That DNSSEC or TLSA
-records are gone is proven, and accepted once it has stayed so for a day. Hosts and an MTA-STS policy are announced in
-DNS that nobody signed: a change of theirs is accepted after a day while memory only observes, and holds mail until an
-operator forgets the domain. TLS and a verified certificate have to come back (docs/concepts/memory.md).
+audit: it reports what would have been held, and holds nothing. In mode `hold` it is a requirement.
+
+Signed DNS proves that DNSSEC or TLSA records are gone, and the change is accepted after a day. New hosts and the end of
+an MTA-STS policy are announced in unsigned DNS: while memory only observes, they too are accepted after a day; in mode
+`hold` the mail waits until an operator forgets the domain. TLS and a certificate that can be verified must come back
+(docs/concepts/memory.md).
 """
 
 from dataclasses import replace

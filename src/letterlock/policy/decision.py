@@ -50,7 +50,7 @@ class SkipKind(StrEnum):
     TLSA_UNKNOWN = "tlsa-unknown"
     UNSIGNED_MX = "unsigned-mx"  # a rule demands DANE, and that needs a signed MX record
     NO_USABLE_TLSA = "no-usable-tlsa"  # a rule demands DANE
-    DANE = "dane"  # this and the next four: who demanded what did not hold
+    DANE = "dane"  # this and the next four: whose demand did not hold
     MTA_STS = "mta-sts"
     REQUIRETLS = "requiretls"
     MEMORY = "memory"  # what was always there is gone, and mail waits for it

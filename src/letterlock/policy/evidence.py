@@ -42,7 +42,7 @@ class MxHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """The hosts to try, in order (RFC 5321 section 5.1), at least one. `reasons` tell what was unusual on the way."""
+    """The hosts to try, in order (RFC 5321 section 5.1), at least one. `reasons` record what was unusual."""
 
     next_hop: NextHop
     hosts: tuple[MxHost, ...]

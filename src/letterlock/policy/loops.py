@@ -11,12 +11,12 @@ from letterlock.resolver.answer import Answer, Security
 
 
 def loop(evidence: DestinationEvidence, target: TargetHost) -> Defer | Refuse | None:
-    """Why a host is tried no more than any that come after it: it is this server (RFC 5321 section 5.1).
+    """Why neither a host nor any after it is tried: it is this server (RFC 5321 section 5.1). None: it is not.
 
-    So is a host on this machine that no route of the operator's leads to: mail of strangers has no business there, and
-    another server on the machine would mostly give it back to us. The message fails when this is the best host of its
-    domain; it waits where a better one may answer later, where the operator's route leads in a circle, and where
-    unsigned DNS says so of a domain that is known to have a server (`absence`): then the address may be forged.
+    A host on this machine that no route names counts as this server: mail of strangers has no business there, and
+    another server on the machine would usually hand it back. The message fails if this is the best host of its domain.
+    It waits if a better host may answer later, if the operator's route is a loop, and if unsigned DNS gives this
+    address to a domain that is known to have a server (`absence`): the address may be forged.
     """
     addresses = target.ours or (target.only_by_route if evidence.relay is None else ())
     if not addresses:

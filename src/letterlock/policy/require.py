@@ -1,14 +1,17 @@
 """From the evidence on one host to what must hold before mail may go there (RFC 7672 sections 2.2 and 6).
 
-Several voices are heard. That of DANE: signed TLSA records demand TLS and the certificate that they name; a lookup
-that failed demands that the host be left alone; a proven absence demands nothing. The operator's: a rule can demand
-more. No rule lowers what a standard demands, but an exception that carries its reason and its end. MTA-STS speaks after
-DANE and never instead of it (`sts`), and the message itself last: REQUIRETLS adds to all of it (`requiretls`), and
-`TLS-Required: No` takes away what the recipients' domain asserts, but nothing of the operator's rule.
+The demands come from several sources, in this order:
 
-Where DANE and a rule speak, DANE outranks PKIX: records that a signed MX leads to prove the server better than any
-authority can, and many hosts have certificates that no root knows, so `verify` is content with DANE. Only where the MX
-is unsigned, and DANE therefore proves little, does `verify` ask for its own certificate.
+- DANE: signed TLSA records demand TLS and the certificate that they name; after a failed lookup nothing is sent to the
+  host; a proven absence demands nothing.
+- The operator: a rule can demand more. Only an exception, with its reason and its end, lowers what a standard demands.
+- MTA-STS: in addition to DANE, and never in its place (`sts`).
+- The message: REQUIRETLS adds to all of these (`requiretls`). `TLS-Required: No` waives what the recipients' domain
+  asserts, and nothing of the operator's rules.
+
+A rule `verify` is met by DANE: records that a signed MX leads to prove the server better than any authority can, and
+many hosts have certificates that no public root issued. If the MX is unsigned, DANE proves little, and `verify` demands
+its own certificate.
 
 What is remembered of earlier deliveries (`by_memory`) adds to all of them, and is lifted by an exception and, unless a
 rule of the operator asks for it, by `TLS-Required: No`.

@@ -9,6 +9,10 @@ import dns.name
 class Budget:
     """Limits of one lookup. Out of budget is a lookup failure with the limit's name, never "insecure".
 
+    A cold lookup two zones below the root spends 6 queries, 7 signatures, 3 hashes and 1.6 KB with ECDSA keys, as the
+    lab has. The limits leave room for long alias chains and deep trees, and stop what was built to cost more. `hashes`
+    allows 80 names at 150 iterations.
+
     `signatures`: verifications in all. `failures`: verifications that may fail. `keys_per_tag`: keys tried for one
     signature when key tags collide. `signatures_per_rrset`: RRSIGs tried for one RRset. `hashes`: NSEC3 hash rounds
     (names times iterations). `aliases`: CNAME and DNAME links. `queries`, `octets`: asked and received.

@@ -68,7 +68,7 @@ class Cache:
                 self._answers.move_to_end(key)
                 entry.uses += 1
                 if now >= entry.refresh_at and entry.uses >= POPULAR_USES and len(self.due) < MAX_DUE:
-                    entry.refresh_at = entry.answer.expires_at
+                    entry.refresh_at = entry.answer.expires_at  # once: a refresh under way needs no second one
                     self.due.append(key)
                 return entry.answer
             self._drop(key)
@@ -121,7 +121,9 @@ class Cache:
 class Zones:
     """The states of names: secure zones with their keys, insecure ones, or no zone cuts at all. Bounded by count."""
 
-    def __init__(self, max_entries: int = 20_000) -> None:
+    def __init__(
+        self, max_entries: int = 20_000
+    ) -> None:  # chosen: some 20 MB, and more zones than mail goes to in a day
         self._max_entries = max_entries
         self._states: OrderedDict[dns.name.Name, CutState] = OrderedDict()
         self._proofs: OrderedDict[dns.name.Name, deque[KeptProof]] = OrderedDict()

@@ -102,9 +102,9 @@ def _parent_side(record: NSEC | NSEC3) -> bool:
 
 def _denies_type(record: NSEC | NSEC3, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> bool:
     """Whether the record of this very name proves that it does not have the type."""
-    if has_type(record, rdtype) or has_type(record, _CNAME):
+    if has_type(record, rdtype) or has_type(record, _CNAME):  # RFC 6840 section 4.3: an alias would have been followed
         return False
-    if rdtype == _DS:
+    if rdtype == _DS:  # the child's own record, with its SOA, says nothing of the parent's DS (RFC 6840 section 4.1)
         return not has_type(record, _SOA) or name == dns.name.root
     return not _parent_side(record)
 
@@ -140,7 +140,7 @@ def _covers(owner: dns.name.Name, record: NSEC, name: dns.name.Name, zone: dns.n
     if not name.is_subdomain(zone) or name <= owner:
         return False
     if name.is_subdomain(owner) and (_parent_side(record) or has_type(record, _DNAME)):
-        return False
+        return False  # RFC 6840 section 4.1: below a delegation or a DNAME another zone, or other names, decide
     return bool(name < record.next or record.next == zone)
 
 
@@ -162,7 +162,7 @@ def _nsec_nodata(denials: Denials, name: dns.name.Name, rdtype: dns.rdatatype.Rd
     for owner, record in denials.nsec:
         if owner == name:
             if not _denies_type(record, name, rdtype):
-                return None
+                return None  # the name's own record counts, and no other
             cut = _parent_side(record)
             return Denied(Absence.NODATA, Security.SECURE, _nsec_text(owner, record), delegation=cut)
         if _covers(owner, record, name, denials.zone):
@@ -267,7 +267,7 @@ def _prove_encloser(denials: Denials, name: dns.name.Name, spending: Spending) -
         if match is None:
             continue
         if candidate == name or _parent_side(match.record) or has_type(match.record, _DNAME):
-            return None
+            return None  # the name exists, or is below a delegation or a DNAME (RFC 5155 section 8.3)
         covering = _covering(denials, ancestor(name, len(candidate) + 1), spending)
         return _Encloser(candidate, match, covering) if covering else None
     return None

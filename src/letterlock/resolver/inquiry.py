@@ -100,7 +100,7 @@ class InquirySettings:
     negative_anchors: tuple[NegativeAnchor, ...] = ()
     budget: Budget = field(default_factory=Budget)
     algorithms: frozenset[int] = ALGORITHMS
-    max_iterations: int = 150
+    max_iterations: int = 150  # RFC 5155 section 10.3: the most for keys of 1,024 bits
     insecure_iterations: bool = False
     keeps_sections: bool = False
 

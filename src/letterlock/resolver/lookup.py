@@ -122,7 +122,7 @@ class Lookup(Chain):
         """An absence that an earlier proof of the same zone proves too: nothing need be asked (RFC 8198)."""
         anchor = self._anchor_zone(name)
         if rdtype == _DS or anchor is None or self._negative_anchor(name) is not None:
-            return None
+            return None  # a DS is the parent's to deny, and the zone found below may be the child
         for labels in range(len(name), len(anchor) - 1, -1):
             zone = self._zones.get(ancestor(name, labels), self._now)
             if isinstance(zone, Insecure):

@@ -32,6 +32,7 @@ SHA1_ALGORITHMS = frozenset({5, 7})  # accepted by default: treating them as ins
 DIGESTS = frozenset({1, 2, 4})  # SHA-1, SHA-256 and SHA-384 (registry of DS digest types)
 MAX_RSA_OCTETS = 520  # 4096 bits and the exponent: verification of larger ones is a way to make us work
 DS_HEAD_OCTETS = 4  # key tag, algorithm, digest type (RFC 4034 section 5.1)
+_PROTOCOL = 3  # the only one (RFC 4034 section 2.1.2)
 ZONE_KEY, REVOKED = 0x0100, 0x0080  # flags of a DNSKEY (RFC 4034 section 2.1.1, RFC 5011 section 7)
 # Half of the 32-bit number space: the farthest that serial numbers compare (RFC 1982 section 3.2).
 _SERIAL_HALF = 1 << 31
@@ -70,7 +71,10 @@ def usable_keys(keys: tuple[DNSKEY, ...], algorithms: frozenset[int]) -> tuple[D
     return tuple(
         key
         for key in keys
-        if key.protocol == 3 and key.flags & ZONE_KEY and not key.flags & REVOKED and key.algorithm in algorithms
+        if key.protocol == _PROTOCOL
+        and key.flags & ZONE_KEY
+        and not key.flags & REVOKED
+        and key.algorithm in algorithms
     )
 
 

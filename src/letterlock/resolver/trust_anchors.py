@@ -88,7 +88,7 @@ def _parse_line(line: str, place: str) -> TrustAnchor | None:
     at = next((index for index, kind in enumerate(kinds) if index and kind in ("DS", "DNSKEY")), None)
     if at is None:
         if any(kind in ("RRSIG", "SOA", "NS", "A", "AAAA", "TXT") for kind in kinds[1:]):
-            return None
+            return None  # what else dig prints, or a zone file has
         raise InvalidAnchor(f"{place}: not a DS or DNSKEY record")
     rdtype = dns.rdatatype.from_text(words[at])
     try:

@@ -114,6 +114,7 @@ class Rules:
         if relay is not None and relay.final is not None:
             return True
         back = self.for_message(sender, None).rule
+        # an exception lets mail through with less than its rule demands, so nothing is promised for the way back
         least = 0 if back is None or back.exception is not None else _enforced_strictness(back)
         there = (self.for_message(domain, sender).rule for domain in recipients)
         return all(_enforced_strictness(rule) <= least for rule in there)

@@ -1,1 +1,4 @@
-"""State that workers share besides mail: MTA-STS policies and trust points. `shared_state` opens it."""
+"""State that workers share besides mail: policies, memory, trust points, rates, reports and statistics.
+
+`shared_state` opens it.
+"""

@@ -3,11 +3,11 @@
     async with aclosing(UpstreamTransport([parse_upstream("192.0.2.53")])) as transport:
         resolver = Resolver(transport)
 
-An upstream brings data and signatures, none of which is trusted; so all that matters here is that answers
-come, soon, and to the question that was asked. Every UDP query has a socket, and so a port, of its own; what does not
-answer it exactly is passed over and counted, and when there is much of it the query moves to TCP, where nobody can
-guess. TCP and TLS connections are kept and carry many queries at once. The quickest upstream is asked first;
-one that is late is not waited for, but heard when it answers after all. One deadline bounds it all.
+Nothing that an upstream sends is trusted before the resolver has validated it. This room only has to bring an answer
+to the question that was asked, and quickly. Every UDP query has its own socket and so its own port. Datagrams that do
+not answer it exactly are skipped and counted; after too many of them the query moves to TCP, where an off-path attacker
+cannot guess. TCP and TLS connections are kept, and carry many queries at once. The fastest upstream is asked first. If
+it is late, the next one is asked too, and the first good reply counts. One deadline bounds the whole query.
 
 `examine` finds out whether an upstream is fit for validation: many forwarders drop the signatures, and then every
 signed name looks forged. `UpstreamTransport.examine` looks at all of them, and asks the fit ones first from then on.

@@ -19,8 +19,8 @@ class Harassed(OSError):
 class Datagrams:
     """A query that was sent from a port of its own. `reply` is the one that fits; `stray` is called for each other.
 
-    No task and no timeout: who began it waits, and closes it. `reply` may fail with OSError; Harassed after MAX_STRAYS
-    strays: then use TCP.
+    It has no task and no timeout: the caller waits for `reply`, and calls `close`. `reply` may fail with OSError, and
+    fails with Harassed after MAX_STRAYS strays: then use TCP.
     """
 
     def __init__(

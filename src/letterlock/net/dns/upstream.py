@@ -1,4 +1,4 @@
-"""Whom to ask: upstream resolvers as text, and those of the system."""
+"""Upstream resolvers: parsed from text, or those of the system."""
 
 import base64
 import binascii
