@@ -1,11 +1,12 @@
 """What one message costs the relay, in counts that do not depend on what else the machine does: python -m bench.calls
 
     python -m bench.calls [--messages 4000] [--top 60]   calls of functions, by file and by function
+    python -m bench.calls --bytecode                     the same in instructions of the interpreter: the finest measure
     python -m bench.calls --system                       system calls (needs strace)
     python -m bench.calls --cpu                          CPU time: the median of blocks of 250 messages, and the least
 
 One worker takes mail over 20 connections and delivers it to one next hop, in clear, as `bench.relay --part clear` has
-it. Only the event loop's thread is looked at by the first form. A coroutine that goes on after a wait counts as a call,
+it. The first two forms look at the event loop's thread only. A coroutine that goes on after a wait counts as a call,
 and so do asyncio's own functions: `call_soon` is a callback of the event loop, `call_at` a timer, `_run_once` a turn.
 """
 
@@ -53,6 +54,16 @@ class Counted:
         elif event == "c_call":
             self.native[argument.__qualname__] += 1
 
+    def trace(self, frame: FrameType, _event: str, _argument: Any) -> Callable[[FrameType, str, Any], Any]:
+        """Have the instructions of a function counted, as `sys.settrace`'s function."""
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self._trace_function
+
+    def _trace_function(self, frame: FrameType, event: str, _argument: Any) -> Callable[[FrameType, str, Any], Any]:
+        if event == "opcode":
+            self.python[frame.f_code] += 1
+        return self._trace_function
+
     def write(self, path: Path) -> None:
         """Leave the result where the benchmark finds it."""
         python = [[code.co_filename, code.co_qualname, count] for code, count in self.python.items()]
@@ -85,11 +96,14 @@ class Pace(Watcher):
         self._began = time.process_time()
         if self._mode == "calls":
             sys.setprofile(self._counted.profile)
+        elif self._mode == "bytecode":
+            sys.settrace(self._counted.trace)
         elif self._mode == "system":
             Path(MARK).exists()
 
     def _end(self) -> None:
         sys.setprofile(None)
+        sys.settrace(None)
         if self._mode == "system":
             Path(MARK).exists()
         self._done()
@@ -123,8 +137,8 @@ def serve(arguments: list[str]) -> None:
     letterlock(arguments)
 
 
-def show_calls(found: dict[str, Any], messages: int, top: int) -> str:
-    """Calls per message: of all, by file, by function."""
+def show_counts(found: dict[str, Any], what: str, messages: int, top: int) -> str:
+    """Calls or instructions per message: of all, by file, by function."""
     files: Counter[str] = Counter()
     functions: Counter[str] = Counter()
     for file, name, count in found["python"]:
@@ -132,7 +146,7 @@ def show_calls(found: dict[str, Any], messages: int, top: int) -> str:
         files[short] += count
         functions[f"{short} {name}"] += count
     native = Counter(found["native"])
-    lines = [f"{files.total() / messages:.1f} calls of Python functions, {native.total() / messages:.1f} of others"]
+    lines = [f"{files.total() / messages:.1f} {what}, {native.total() / messages:.1f} calls of other functions"]
     for title, counter in (("file", files), ("function", functions), ("other", native)):
         lines.append(f"\nby {title}:")
         lines += [f"{count / messages:9.2f}  {name}" for name, count in counter.most_common(top)]
@@ -164,6 +178,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=4_000)
     parser.add_argument("--octets", type=int, default=4096)
     parser.add_argument("--top", type=int, default=60, help="how many files and functions to show")
+    parser.add_argument("--bytecode", dest="mode", action="store_const", const="bytecode")
     parser.add_argument("--system", dest="mode", action="store_const", const="system", default="calls")
     parser.add_argument("--cpu", dest="mode", action="store_const", const="cpu")
     given = parser.parse_args()
@@ -179,8 +194,9 @@ def main() -> None:
         print(show_system_calls(result.read_text(errors="replace"), given.messages))
     else:
         found = json.loads(result.read_text())
-        shown = show_cpu(found["blocks"]) if given.mode == "cpu" else show_calls(found, given.messages, given.top)
-        print(shown)
+        what = "instructions" if given.mode == "bytecode" else "calls of Python functions"
+        counts = show_counts(found, what, given.messages, given.top)
+        print(show_cpu(found["blocks"]) if given.mode == "cpu" else counts)
 
 
 if __name__ == "__main__":
