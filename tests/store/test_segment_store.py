@@ -652,3 +652,16 @@ async def test_what_nobody_foresaw_in_the_thread_fails_its_group_and_no_other(
     await accept(store, "M2")
     assert await waiting(store) == ["M2"]
     await store.close()
+
+
+async def test_records_that_come_a_turn_later_share_the_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushes: list[int] = []
+    monkeypatch.setattr("os.fdatasync", flushes.append)
+    log, loop = SegmentLog(tmp_path, last_number=0), asyncio.get_running_loop()
+    first = asyncio.ensure_future(log.append(RecordKind.DONE, b"A"))
+    later: list[asyncio.Future[ContentLocation]] = []
+    loop.call_soon(lambda: later.append(asyncio.ensure_future(log.append(RecordKind.DONE, b"B"))))
+    await first
+    assert [each.done() for each in later] == [True]
+    assert len(flushes) == 1
+    await log.close()
