@@ -189,7 +189,8 @@ def test_a_bug_in_making_lines_loses_them_alone(journal: Journal, alone: tuple[J
     handler.waiting.append((0.0, MessageLines(lambda *_: (), broken), None, None))
     handler.flush()
     entry = journal.entry()
-    assert (entry["PRIORITY"], entry["MESSAGE"].partition("\n")[0]) == ("3", "error: a bug, in making a line")
+    first = entry["MESSAGE"].partition("\n")[0]
+    assert (entry["PRIORITY"], first) == ("3", "error: internal error while formatting a log line")
 
 
 def test_the_journal_is_where_systemd_says(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ async def test_a_bug_in_making_a_line_loses_that_line_alone(rooms: GatheringHand
     rooms.flush()
     lines = said(stream)
     assert lines[0] == "before"
-    assert lines[1] == "error: a bug, in making a line"
+    assert lines[1] == "error: internal error while formatting a log line"
     assert "ZeroDivisionError" in stream.getvalue()
     assert lines[-1] == "after"
 

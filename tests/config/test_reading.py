@@ -47,7 +47,7 @@ def test_the_store_names_the_servers_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("queue", "message"),
     [
-        ('store = "mbox:x"', f"there is no store engine 'mbox'; one of: {', '.join(ENGINES)}"),
+        ('store = "mbox:x"', f"unknown store engine 'mbox'; one of: {', '.join(ENGINES)}"),
         ("store = 1", "must be text in quotes, not 1"),
         ('directory = "/a"\nstore = "sqlite:/b"', "names another directory than `directory` (/a)"),
     ],

@@ -197,7 +197,7 @@ async def test_rfc4954_4_a_user_logs_in_and_sends(
         said = await talk(server, say)
     assert said == [
         b"235 2.7.0 Authentication successful\r\n",
-        b"503 5.5.1 You are authenticated already\r\n",
+        b"503 5.5.1 Already authenticated\r\n",
         b"250",
         b"250",
         b"354",

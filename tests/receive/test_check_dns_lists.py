@@ -85,7 +85,7 @@ async def test_an_answer_that_is_no_listing_lists_nobody(address: str) -> None:
 
 async def test_a_list_that_cannot_be_asked_counts_for_nobody(caplog: pytest.LogCaptureFixture) -> None:
     assert await reply((BL,), Lists({}, failing={NAME})) == ""
-    assert "list bl.test: not found out about 192.0.2.99" in caplog.text
+    assert "list bl.test: cannot look up 192.0.2.99" in caplog.text
 
 
 async def test_weights_add_up_and_an_allowlist_counts_against() -> None:

@@ -79,7 +79,7 @@ async def test_cve_2011_0411_injected_commands_are_never_obeyed(context: ServerC
         await client.reply()
         await client.ask(b"EHLO client.example\r\n")
         assert await client.ask(b"STARTTLS\r\nEHLO evil\r\nMAIL FROM:<>\r\n") == (
-            b"421 4.7.0 Octets after STARTTLS and before TLS; closing\r\n"
+            b"421 4.7.0 Data arrived before the TLS handshake; closing\r\n"
         )
         assert await client.rest() == b""
 

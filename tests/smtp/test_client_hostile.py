@@ -78,7 +78,7 @@ def test_capabilities_of_the_clear_part_do_not_reach_the_tls_part() -> None:
 
 def test_an_answer_to_nothing() -> None:
     client = ready()
-    with pytest.raises(RemoteProtocolError, match="nobody asked"):
+    with pytest.raises(RemoteProtocolError, match="unexpected reply"):
         client.receive(b"250 surprise\r\n")
 
 

@@ -325,7 +325,7 @@ def test_rfc3207_4_2_everything_said_in_clear_is_forgotten() -> None:
 def test_cve_2011_0411_octets_behind_starttls_end_the_session() -> None:
     driver = ready(starttls=True)
     assert driver.send(b"STARTTLS\r\nMAIL FROM:<evil@example.org>\r\n") == (
-        b"421 4.7.0 Octets after STARTTLS and before TLS; closing\r\n"
+        b"421 4.7.0 Data arrived before the TLS handshake; closing\r\n"
     )
     assert driver.events[-1] == Ended(End.REFUSED)
     assert not any(isinstance(event, StartTlsRequested) for event in driver.events)

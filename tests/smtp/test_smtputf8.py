@@ -27,7 +27,7 @@ def test_rfc6531_3_4_with_smtputf8_addresses_may_be_utf8() -> None:
 
 @pytest.mark.parametrize("line", [MAIL.replace(b" SMTPUTF8", b""), b"MAIL FROM:<a@b.example>\r\n" + RCPT])
 def test_rfc6531_3_5_without_smtputf8_they_are_refused_with_5_6_7(line: bytes) -> None:
-    assert ready().send(line).endswith(b"553 5.6.7 An address beyond ASCII needs SMTPUTF8 in MAIL\r\n")
+    assert ready().send(line).endswith(b"553 5.6.7 A non-ASCII address needs the parameter SMTPUTF8 in MAIL\r\n")
 
 
 def test_smtputf8_is_of_one_transaction() -> None:

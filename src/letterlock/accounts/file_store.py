@@ -50,4 +50,4 @@ class FileStore:
         try:
             self._users.refresh()
         except BadUsers as error:
-            log.warning("the users that were known still hold: %s", error)
+            log.warning("the users file is not read again, and the users known so far stay: %s", error)

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from letterlock.accounts.system_crypt import crypted
-from letterlock.sasl.scram import BadCredential, ScramCredential
+from letterlock.sasl.scram import MIN_ITERATIONS, BadCredential, ScramCredential
 
 MAX_HASHES = 8  # of one user: one for each kind, and room
 MAX_HASH_OCTETS = 512  # of each: the longest that are known have 200
@@ -143,4 +143,4 @@ def false_credential(secret: bytes, name: str, like: ScramCredential | None) -> 
     salt_octets = 16 if like is None else len(like.salt)  # RFC 9106 section 3.1, as in our own file of users
     salt = hashlib.shake_256(hmac.digest(secret, b"salt " + name.encode(), "sha256")).digest(salt_octets)
     key = hmac.digest(secret, b"key " + name.encode(), "sha256")
-    return ScramCredential(4096 if like is None else like.iterations, salt, key, hashlib.sha256(key).digest())
+    return ScramCredential(MIN_ITERATIONS if like is None else like.iterations, salt, key, hashlib.sha256(key).digest())

@@ -54,7 +54,7 @@ class StoredAccounts:
 
     def begin(self, mechanism: str, caller: Caller) -> "StoredExchange":
         """Begin an exchange."""
-        nonce = secrets.token_urlsafe(24).encode()
+        nonce = secrets.token_urlsafe(24).encode()  # 192 bits, so that none comes twice (RFC 5802 section 5.1)
         exchange: Exchange
         match mechanism:
             case "PLAIN":

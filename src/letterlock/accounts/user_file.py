@@ -22,7 +22,7 @@ from letterlock.accounts.password_hashes import UnusableHash, check_argon2, fits
 from letterlock.mail.addresses import InvalidAddress, Mailbox, parse_mailbox
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.sasl.prepare import Unprepared, prepare
-from letterlock.sasl.scram import BadCredential, ScramCredential
+from letterlock.sasl.scram import MIN_ITERATIONS, BadCredential, ScramCredential
 
 MAX_FILE_OCTETS = 16 << 20  # 50,000 users
 SALT_OCTETS = 16  # RFC 9106 section 3.1
@@ -222,4 +222,4 @@ class Users:
             return user.scram
         salt = hmac.digest(self._file.secret, b"salt " + name.encode(), "sha256")[:SALT_OCTETS]
         key = hmac.digest(self._file.secret, b"key " + name.encode(), "sha256")
-        return ScramCredential(4096, salt, key, hashlib.sha256(key).digest())
+        return ScramCredential(MIN_ITERATIONS, salt, key, hashlib.sha256(key).digest())

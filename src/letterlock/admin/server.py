@@ -67,7 +67,7 @@ class ControlServer:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
                 made.bind(os.fspath(self._path))
                 self._path.chmod(0o600)
-                made.listen(16)
+                made.listen(16)  # chosen: commands of a few operators and scripts
                 made.setblocking(False)
                 self._server = await asyncio.start_unix_server(self._accept, sock=made.dup(), limit=MAX_REQUEST_OCTETS)
         except OSError as error:

@@ -90,7 +90,7 @@ def _bound_at(path: Path, user: str | None) -> socket.socket:
         if _is_left_over(path):
             path.unlink()
         bound.bind(os.fspath(path))
-        path.chmod(0o660)
+        path.chmod(0o660)  # for the user and the group of the service only
         if user is not None and os.geteuid() == 0:
             entry = pwd.getpwnam(user)
             os.chown(path, entry.pw_uid, entry.pw_gid)

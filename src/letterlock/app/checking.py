@@ -23,6 +23,7 @@ from letterlock.presence import is_there
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.store.sqlite.opening import FILE
 
+LOOK_SECONDS = 1.0  # at a file or a socket of this machine
 EXAMINE_SECONDS = 20.0  # two rounds of questions to each upstream
 
 
@@ -101,7 +102,9 @@ def _queue(options: Options) -> Iterator[Found]:
         yield Found("ok", f"the queue in {directory} is empty")
         return
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)) as connection:
+        with closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=LOOK_SECONDS)
+        ) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
     except sqlite3.Error as error:
         yield Found("error", f"the queue in {file} cannot be opened: {error}")
@@ -144,7 +147,7 @@ def _places(options: Options) -> Iterator[tuple[Endpoint, bool, str]]:
 def is_running(options: Options) -> bool:
     """Whether a server answers on this queue's control socket."""
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
-        connection.settimeout(1.0)
+        connection.settimeout(LOOK_SECONDS)
         with suppress(OSError):  # nobody answers, for whatever reason
             connection.connect(os.fspath(options.queue_directory / CONTROL_SOCKET))
             return True

@@ -98,7 +98,7 @@ class JournalHandler(LineHandler):
             for logger, event in list(make.events(first, second))[sent:]:
                 self._otherwise.handle(_record(logger, logging.INFO, event))
         except Exception as bug:  # noqa: BLE001  # as for every observer: the event is lost, and nothing else
-            self.emit(_record(__name__, logging.ERROR, "a bug, in making a line", bug))
+            self.emit(_record(__name__, logging.ERROR, "internal error while formatting a log line", bug))
 
     def close(self) -> None:
         """Close the socket."""

@@ -132,7 +132,9 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
 
     def _complaint(self, bug: Exception) -> str:
         found = type(bug), bug, bug.__traceback__
-        return self.format(LeanRecord(__name__, logging.ERROR, "", 0, "a bug, in making a line", (), found))
+        return self.format(
+            LeanRecord(__name__, logging.ERROR, "", 0, "internal error while formatting a log line", (), found)
+        )
 
 
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:

@@ -272,7 +272,7 @@ class _Supervisor:
         """Take note of the workers that have begun, or go on."""
         with suppress(BlockingIOError):  # no sign has come
             now = time.monotonic()
-            for number in os.read(self._signs, 4096):
+            for number in os.read(self._signs, 4096):  # one octet a sign: all that have come
                 if number >= RELOADED:
                     self._reloading.discard(number - RELOADED)
                     continue

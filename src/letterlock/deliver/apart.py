@@ -1,4 +1,4 @@
-"""One attempt at one task, of which some recipients have a place of their own on this machine."""
+"""One attempt at a task, some of whose recipients have a mailbox or a command of their own on this machine."""
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace

@@ -140,7 +140,7 @@ class _Try:
     async def _go_the_same_way(self) -> bool:
         """Send over a session that was kept, as a message like this went a moment ago; whether the attempt is over."""
         way = self._ports.decision_cache.way(self._message, self._seen.started_at)
-        if way is None or self._pool is None:
+        if way is None or self._pool is None:  # nothing like it went there within the last second
             return False
         usual_port = self._options.port
         self._take_port(way.port)

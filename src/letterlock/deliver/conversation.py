@@ -29,8 +29,8 @@ _Wanted = TypeVar("_Wanted")
 class SessionLost(Exception):
     """The session cannot go on: the connection broke, the server was too slow, against the protocol, or said 421.
 
-    `status` is an enhanced status code of class 4, `text` says what happened; `advice` is what the server's last words
-    ask for, `said` whether there were any.
+    `status` is an enhanced status code of class 4, `text` says what happened; `hints` are what the server's last reply
+    asks for, `said` whether there were any.
     """
 
     def __init__(self, status: str, text: str, reply: Reply | None = None) -> None:

@@ -184,7 +184,7 @@ class ImplicitFirst:
         if not there.done():
             return ImplicitTry.LATE
         if (bug := there.exception()) is not None:
-            log.error("%s: a bug, with implicit TLS at port %d", offer.host, offer.port, exc_info=bug)
+            log.error("%s: internal error with implicit TLS at port %d", offer.host, offer.port, exc_info=bug)
             return ImplicitTry.UNREACHABLE
         match there.result():
             case (_, Opened()):

@@ -181,7 +181,7 @@ class MemoryKeeper(Watcher):
             learned = await self._opened().learn(sightings, self._clock.now())
         except StoreFailed as error:
             self.lost += len(notes)
-            log.warning("nothing is learned of %d hosts: %s", len(notes), error)
+            log.warning("what %d hosts showed cannot be stored: %s", len(notes), error)
             self._recent.clear()
             return
         self._summed_at = None

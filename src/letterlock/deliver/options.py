@@ -42,18 +42,18 @@ class Timeouts:
             above=0,
             most=MAX_SECONDS,
         ),
-    ] = 30.0
+    ] = 30.0  # as Postfix (smtp_connect_timeout)
     greeting: float = 300.0
     hello: float = 300.0
-    starttls: float = 120.0
-    handshake: float = 60.0
+    starttls: float = 120.0  # chosen: as DATA, for neither needs a decision about mail
+    handshake: float = 60.0  # chosen: two round trips and a signature; slow hosts take seconds
     mail: float = 300.0
     recipient: float = 300.0
     data: float = 120.0
     block: float = 180.0
     message: float = 600.0
-    goodbye: float = 5.0
-    session: float = 7200.0
+    goodbye: float = 5.0  # chosen: nothing depends on it any more
+    session: float = 7200.0  # chosen: two hours, so that a server that drips its answers comes to an end
 
     def answer(self, step: Step | None) -> float:
         """How long the answer to a command may take."""
@@ -87,7 +87,7 @@ class DeliverOptions:
         int,
         Key("delivery.port", "Port of the MX hosts; TLSA records are asked for this port.", least=1, most=65535),
     ] = 25
-    max_concurrent: Annotated[int, DIVIDED] = 50
+    max_concurrent: Annotated[int, DIVIDED] = 50  # chosen: mostly they wait for replies; more of them only take memory
     max_concurrent_per_destination: Annotated[
         int,
         DIVIDED,
@@ -97,7 +97,7 @@ class DeliverOptions:
             least=1,
             most=10_000,
         ),
-    ] = 10
+    ] = 10  # chosen: half of the connections that one host gets
     max_handshakes_per_host: Annotated[
         int,
         DIVIDED,
@@ -107,15 +107,17 @@ class DeliverOptions:
             least=1,
             most=10_000,
         ),
-    ] = 4
-    max_connections_per_host: Annotated[int, DIVIDED] = 20
+    ] = 4  # chosen: a host never meets a crowd of handshakes, each of which costs it a signature
+    max_connections_per_host: Annotated[int, DIVIDED] = 20  # as Postfix (default_destination_concurrency_limit)
     source: SourceAddresses = ANY_SOURCE
-    max_waiting: Annotated[int, DIVIDED] = 10_000
-    max_hosts: Annotated[int, EACH] = 10
-    max_addresses: Annotated[int, EACH] = 5
-    max_sessions: Annotated[int, EACH] = 12
-    max_content_octets: Annotated[int, DIVIDED] = 1 << 28
-    lease_seconds: float = 300.0
+    max_waiting: Annotated[int, DIVIDED] = 10_000  # chosen: tasks of some KB each, without their contents
+    max_hosts: Annotated[int, EACH] = 10  # chosen: the largest sites publish five to ten MX hosts
+    max_addresses: Annotated[int, EACH] = 5  # as Postfix (smtp_mx_address_limit)
+    max_sessions: Annotated[int, EACH] = 12  # chosen: one attempt ends within minutes even where each host times out
+    max_content_octets: Annotated[int, DIVIDED] = 1 << 28  # chosen: 256 MiB, as for what arrives
+    lease_seconds: float = (
+        300.0  # chosen: after a crash mail waits so long at most; it is renewed three times meanwhile
+    )
     idle_seconds: Annotated[
         float,
         Key(
@@ -124,9 +126,9 @@ class DeliverOptions:
             least=0,
             most=300,
         ),
-    ] = 5.0
-    max_idle_sessions: Annotated[int, DIVIDED] = 100
-    max_session_age_seconds: Annotated[float, EACH] = 300.0
+    ] = 5.0  # chosen: a burst of messages comes within seconds; some servers end a session after ten
+    max_idle_sessions: Annotated[int, DIVIDED] = 100  # chosen: twice the deliveries at once
+    max_session_age_seconds: Annotated[float, EACH] = 300.0  # as Postfix (smtp_connection_reuse_time_limit)
     ignore_ehlo: frozenset[str] = frozenset()
     login: Credentials | None = None
     implicit_tls: Annotated[

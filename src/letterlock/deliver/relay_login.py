@@ -42,7 +42,7 @@ async def _exchange(conversation: Conversation, mechanism: ClientMechanism) -> N
         if not mechanism.proven:
             raise LoginFailed("the server has not proved that it knows the password")
         return
-    raise LoginFailed("the server asks without an end")
+    raise LoginFailed("the server keeps sending challenges")
 
 
 def _encoded(response: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What a refusal for now asks of the sender: how long to wait, and whether to come with less mail.
+"""What a temporary refusal asks of the sender: how long to wait, and whether to send less mail.
 
 RFC 5321 has one class for all of it (4yz, section 4.2.1); the rest is custom, read from the enhanced status code
 (RFC 3463) and from words. A wrong guess costs some minutes and never a message, so few words are looked for:

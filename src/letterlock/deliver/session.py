@@ -101,7 +101,7 @@ class NotCleared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """There was no session to judge. `status` is of class 4; `advice` is what the server's last words ask for."""
+    """There was no session to judge. `status` is of class 4; `hints` are what its last reply asks for."""
 
     status: str
     text: str

@@ -1,4 +1,4 @@
-"""What failed in a way that nobody foresaw: a bug of ours, or a part that broke its word.
+"""What failed in an unforeseen way: a bug of ours, or a component that broke its contract.
 
 It is a deferral like any other, with a reason of its own: the message has been tried, waits, is tried again, and
 expires some day. The log has the traceback; nobody else is shown what an exception says, for it may hold anything.

@@ -11,6 +11,7 @@ from letterlock.mail.replies import Reply
 from letterlock.milter.frames import Agreed, BadFrame, FilterAction
 
 MAX_REPLY_OCTETS = 2048  # of a reply that the client gets: some thirty lines
+MAX_REASON_OCTETS = 500  # chosen: of a quarantine; a line of a listing
 MAX_VALUE_OCTETS = 1 << 16  # of a header field: what one frame of libmilter holds
 _INDEX = struct.Struct("!I")
 _NAME = re.compile(rb"[!-9;-~]{1,998}")
@@ -208,7 +209,7 @@ def _change_sender(data: bytes) -> ChangeSender:
 
 def _quarantine(data: bytes) -> Quarantine:
     (why,) = _texts(data, 1)
-    return Quarantine(why[:500].decode("utf-8", "replace"))
+    return Quarantine(why[:MAX_REASON_OCTETS].decode("utf-8", "replace"))
 
 
 _CHANGES: Mapping[str, tuple[FilterAction, Callable[[bytes], Change]]] = {

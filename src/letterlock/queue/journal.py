@@ -55,7 +55,7 @@ _OPTIONAL = ("host", "address", "port", "level", "by", "tls")
 
 def is_whole(kept: Mapping[str, object]) -> bool:
     """Whether a record is an attempt's or an order's: a damaged disk, or an archive, may have anything."""
-    if "order" in kept:
+    if "order" in kept:  # an operator's, which has no outcomes
         known = isinstance(kept["order"], str) and isinstance(kept.get("at"), int | float)
         return known and kept.keys() >= {"next_hop", "reason"}
     if not all(isinstance(kept.get(name), kind) for name, kind in _ATTEMPT.items()):

@@ -44,7 +44,7 @@ class RetrySchedule:
             most=MAX_SECONDS,
             inherits=True,
         ),
-    ] = 300.0
+    ] = 300.0  # as Postfix; most greylisting is over by then
     maximum_seconds: Annotated[
         float,
         Key("queue.retry_max_seconds", "Longest wait between two attempts.", above=0, most=MAX_SECONDS),
@@ -55,7 +55,7 @@ class RetrySchedule:
             most=MAX_SECONDS,
             inherits=True,
         ),
-    ] = 4000.0
+    ] = 4000.0  # as Postfix (maximal_backoff_time): a little more than an hour
     lifetime_seconds: Annotated[
         float | None,
         RowKey(
@@ -68,7 +68,7 @@ class RetrySchedule:
 
     def delay(self, attempts: int, chance: float = 0.0) -> float:
         """The wait after `attempts` failed attempts (at least one); `chance` is between 0 and 1."""
-        doubled = self.first_seconds * 2.0 ** min(max(attempts - 1, 0), 30)
+        doubled = self.first_seconds * 2.0 ** min(max(attempts - 1, 0), 30)  # 30: beyond any maximum, and no overflow
         return min(doubled, self.maximum_seconds) * (1.0 + JITTER * chance)
 
     def lifetime(self, envelope: Envelope) -> float:

@@ -10,5 +10,5 @@ What it refuses: relaying for anybody but the configured networks; more connecti
 than the options allow; clients that are slower than the time-outs allow. `letterlock.smtp` decides what is well-formed.
 Stopping finishes open mail transactions, then replies 421.
 
-The log uses Postfix's words (`connect from`, `NOQUEUE: reject:`, `ID: client=`), so that its log tools understand it.
+The log uses Postfix's wording (`connect from`, `NOQUEUE: reject:`, `ID: client=`), so that its log tools understand it.
 """

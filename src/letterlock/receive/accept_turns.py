@@ -1,9 +1,9 @@
-"""Which of several workers takes the next connection: the one that has the fewest sessions, as far as it has time.
+"""Which of several workers takes the next connection: the one with the fewest sessions, unless it is busy.
 
-All workers accept from the same sockets. The kernel would spread connections by chance, and of twenty that a smarthost
-opens one worker of two gets twelve on average: it works on when the other one has nothing left to do. So a worker that
-has more than another one leaves a new connection to that one, but not for longer than a moment: nobody waits for a
-worker that is busy, stuck, or about to be started again.
+All workers accept from the same sockets. The kernel distributes connections at random: of twenty that a smarthost
+opens, one of two workers gets twelve on average, and is still busy when the other has nothing left to do. So a worker
+that has more sessions than another leaves a new connection to that one, but only for a moment: no client waits for a
+worker that is busy, stuck, or being restarted.
 """
 
 import asyncio

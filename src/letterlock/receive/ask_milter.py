@@ -44,18 +44,18 @@ class Milter:
 
     name: str
     address: ServiceAddress
-    seconds: float = 30.0
+    seconds: float = 30.0  # as Postfix (milter_command_timeout)
     when_away: WhenAway = "tempfail"
 
 
 @dataclass(slots=True)
 class _Talk:
-    """What one session has with its filter."""
+    """One session's conversation with the filter."""
 
     link: MilterLink
-    hello: str | None = None  # as last told
+    hello: str | None = None  # the last one that the filter was sent
     ends_with: FilterAnswer | None = None  # a verdict on the client, which holds for the whole session
-    begun: bool = False  # a mail transaction that the filter does not take for ended
+    begun: bool = False  # the filter was sent MAIL, and not the end of that message
     decided: FilterAnswer | None = None  # on the message: ACCEPT, or DISCARD
 
 
@@ -69,7 +69,7 @@ class AskMilter:
         self._max_body_octets = max_body_octets
 
     async def sender(self, facts: Facts, offer: SenderOffered) -> Reply | None:
-        """Meet the filter, if need be, and ask about the sender."""
+        """Connect to the filter, if need be, and ask about the sender."""
         return await self._guarded(facts, self._sender(facts, offer.reverse_path))
 
     async def recipient(self, facts: Facts, offer: RecipientOffered) -> Reply | None:
@@ -113,7 +113,7 @@ class AskMilter:
     # --- the session -------------------------------------------------------------------------------------------------
 
     async def _met(self, facts: Facts) -> _Talk:
-        """The talk of the session, with the client and its greeting told."""
+        """The session's conversation with the filter, which has been sent the client and its greeting."""
         talk = facts.kept.get(self)
         if not isinstance(talk, _Talk):
             milter = self._milter

@@ -44,7 +44,7 @@ class PolicyService:
 
 @dataclass(slots=True)
 class _Open:
-    """What one session has with the service."""
+    """One session's connection to the service, and what the service decided on the message so far."""
 
     streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     instance: str = ""
@@ -157,7 +157,7 @@ class AskPolicy:
                 return None
         if found := _CODE.fullmatch(action):
             return _reply(int(found[1]), f"{found[1][0]}.7.1", found[2].strip() or "Not accepted")
-        raise PolicyFailed(f"it wants {action[:80]!r}, which cannot be done here")
+        raise PolicyFailed(f"it wants {action[:80]!r}, which is not supported")
 
 
 def _close(opened: _Open) -> None:

@@ -99,7 +99,7 @@ class LookUpOwnSender:
                 return None
             return None if await permits(self._tables, offer.reverse_path, facts.user) else NOT_YOURS
         except (AccountsAway, TableFailed) as error:
-            log.warning("%s: cannot find out whose address it is: %s", facts.client_label, error)
+            log.warning("%s: cannot check whether the sender address is the user's: %s", facts.client_label, error)
             return NOBODY_KNOWS
 
 

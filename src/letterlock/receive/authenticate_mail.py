@@ -21,7 +21,7 @@ from letterlock.receive.sign_dkim import MAX_OCTETS_AT_ONCE
 from letterlock.shares import DIVIDED
 
 # Accepted as it is, it could hide fields that claim to be our results, and an author whom nobody looked at.
-OVERSIZED = Reply(552, ("5.3.4 The header section is larger than any mail program writes",))
+OVERSIZED = Reply(552, ("5.3.4 The header section is too large",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class AuthenticateMail:
 
     async def message(self, facts: Facts, draft: Draft) -> Reply | None:
         """The reply that refuses a message that is not authentic, or None."""
-        if facts.may_relay:
+        if facts.may_relay:  # mail of our own, which nobody has signed yet
             return None
         try:
             message = draft.parsed()

@@ -80,7 +80,7 @@ class BatchReader:
             self._content(octets[at:] if at else octets)
 
     def end(self) -> Batch:
-        """What the file has, of which that was all. Raises BadBatch."""
+        """The message and its envelope, after the last block. Raises BadBatch."""
         if self._last != _END:
             raise BadBatch("its end is missing")
         if not (self._over or self._nobody):

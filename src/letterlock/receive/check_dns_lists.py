@@ -54,7 +54,7 @@ class CheckDnsLists:
 
         Everybody may write to the postmaster (RFC 5321 section 4.5.1).
         """
-        if facts.may_relay or offer.postmaster or facts.local_uid is not None:
+        if facts.may_relay or offer.postmaster or facts.local_uid is not None:  # lists are about strangers
             return None
         found = facts.kept.get(self)
         if not isinstance(found, _Found):
@@ -83,7 +83,7 @@ class CheckDnsLists:
             log.warning("list %s: no answer about %s within %g seconds", each.zone, client, MAX_SECONDS)
             return None
         if isinstance(found, LookupFailure):
-            log.warning("list %s: not found out about %s: %s", each.zone, client, found.detail or found.kind.value)
+            log.warning("list %s: cannot look up %s: %s", each.zone, client, found.detail or found.kind.value)
             return None
         return self._counts(each, _addresses(found))
 
@@ -93,7 +93,9 @@ class CheckDnsLists:
             if ipaddress.ip_address(address) in NO_ANSWERS:
                 refused = True
                 log.warning(
-                    "list %s: it refuses our queries with %s: it may want your own resolver", each.zone, address
+                    "list %s refuses our queries (%s): it may accept those of a resolver of your own",
+                    each.zone,
+                    address,
                 )
             elif ipaddress.ip_address(address) in LISTED:
                 counted = counted or not each.answers or address in each.answers

@@ -121,7 +121,7 @@ class DropCollector:
             async with self._looking:
                 return await self._collect()
         except StoreFailed as error:
-            log.warning("what waits in %s cannot be accepted now: %s", self._directory.path, error)
+            log.warning("mail in %s cannot be accepted now: %s", self._directory.path, error)
             await self._let_in(not isinstance(error, StoreFull))
         except OSError as error:
             log.warning("drop directory %s: %s", self._directory.path, error.strerror or error)
@@ -189,7 +189,9 @@ class DropCollector:
         except (Unfit, BadBatch) as error:
             kept = await asyncio.to_thread(self._directory.set_aside, message_id)
             where = "kept in `refused`" if kept else "removed"
-            log.warning("%s: what was left in %s is no message: %s: %s", message_id, self._directory.path, error, where)
+            log.warning(
+                "%s: a file left in %s is not a message: %s: %s", message_id, self._directory.path, error, where
+            )
         finally:
             spooling.discard()
 
@@ -310,7 +312,7 @@ class DropCollector:
         try:
             await asyncio.to_thread(self._directory.finish, message_id)
         except OSError as error:
-            log.warning("%s: was accepted, and its file cannot be removed: %s", message_id, error.strerror or error)
+            log.warning("%s: accepted, but its file cannot be removed: %s", message_id, error.strerror or error)
         else:
             self._unfinished.discard(message_id)
 

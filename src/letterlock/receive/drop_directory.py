@@ -58,7 +58,7 @@ class Dropped:
         return block
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         os.close(self._descriptor)
 
 

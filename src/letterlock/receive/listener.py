@@ -1,4 +1,4 @@
-"""Listening: accepts connections, turns away what is too many, and ends in good order."""
+"""Listening: accepts connections, rejects those beyond the limits, and shuts down in order."""
 
 import asyncio
 import logging
@@ -136,7 +136,7 @@ class Listener:
 
     def _authenticator(self, options: ReceiveOptions, clock: Clock) -> Authenticator | None:
         """Who checks logins; failures that were counted so far still count after a reload."""
-        if options.accounts is None:
+        if options.accounts is None:  # nobody can log in
             return None
         if self._limiter is None:
             self._limiter = GuessLimiter(RateFile(None, "") if self._rates is None else self._rates())
@@ -281,7 +281,7 @@ class Listener:
 
 
 def _turn_away(connection: socket.socket, stream: TcpStream, reply: Reply, counts: SessionCounts) -> None:
-    """Say why, if it can be said at once, and close: whom we have no room for, we do not wait for."""
+    """Send the reply if that needs no waiting, and close: a client that there is no room for must not hold a task."""
     SessionJournal(stream.peer, counts).rejected("CONNECT", reply)
     with suppress(OSError):  # it has gone already
         connection.send(f"{reply}\r\n".encode("ascii"))

@@ -12,7 +12,7 @@ from letterlock.recipients.site import LocalSite, RecipientGroup
 from letterlock.smtp.server_events import RecipientOffered
 
 TABLE_FAILED = Reply(451, ("4.3.0 Recipients cannot be looked up now, try again later",))
-LOOPS = Reply(554, ("5.4.6 This message was here before: its forwarding loops",))
+LOOPS = Reply(554, ("5.4.6 Forwarding loop: this message has been here before",))
 MAX_HEADER_OCTETS = 1 << 18  # where Delivered-To is looked for: a header section with a hundred hops has 30 KB
 log = logging.getLogger("letterlock.receive")
 
@@ -26,7 +26,7 @@ class CheckRecipients:
 
     async def recipient(self, _facts: Facts, offer: RecipientOffered) -> Reply | None:
         """550 for an unknown recipient; 451 where that cannot be found out: never 550 for a failure of ours."""
-        if offer.postmaster:
+        if offer.postmaster:  # RFC 5321 section 4.5.1: it exists, whatever the tables say
             return None
         try:
             refused = await self._site.refusal(offer.recipient, self._now())

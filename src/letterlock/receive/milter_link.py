@@ -84,7 +84,7 @@ class MilterLink:
         """The answer to a command, before the end of the message. Raises MilterFailed."""
         read = await self._answer(at_end=False)
         if not isinstance(read, FilterAnswer):
-            raise MilterFailed("it changes a message that has not ended")
+            raise MilterFailed("it changes a message before its end")
         return read
 
     async def end(self, values: Mapping[str, str]) -> tuple[list[Change], FilterAnswer]:
@@ -97,7 +97,7 @@ class MilterLink:
             changes.append(read)
             # a new body comes in pieces; these are the smallest that make sense
             if len(changes) > MAX_CHANGES + octets // 1024 or octets > self._max_body_octets:
-                raise MilterFailed("it changes more than a message may be")
+                raise MilterFailed("its changes exceed the limits")
         return changes, read
 
     async def _answer(self, *, at_end: bool) -> FilterAnswer | Change:
@@ -111,7 +111,7 @@ class MilterLink:
             if isinstance(read, Progress):
                 continue
             if isinstance(read, FilterAnswer) and read.verdict is Verdict.FAIL:
-                raise MilterFailed("it says that it has failed")
+                raise MilterFailed("it reports a failure")
             return read
         raise MilterFailed(f"no answer within {MAX_PROGRESS_SECONDS:g} seconds")
 

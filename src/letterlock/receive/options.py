@@ -83,12 +83,12 @@ class ReceiveOptions:
     ] = False
     max_recipients: Annotated[
         int, EACH, Key("smtp.max_recipients", "Most recipients of one message.", least=100, most=100_000)
-    ] = 1000
-    max_bad_commands: Annotated[int, EACH] = 20
-    max_idle_commands: Annotated[int, EACH] = 100
+    ] = 1000  # as Postfix; RFC 5321 section 4.5.3.1.8 demands 100
+    max_bad_commands: Annotated[int, EACH] = 20  # as Postfix (smtpd_hard_error_limit)
+    max_idle_commands: Annotated[int, EACH] = 100  # as Postfix (smtpd_junk_command_limit)
     max_connections: Annotated[
         int, DIVIDED, Key("smtp.max_connections", "Most connections at once.", least=1, most=100_000)
-    ] = 500
+    ] = 500  # chosen: each takes a descriptor, of which a process usually gets 1,024
     max_connections_per_client: Annotated[
         int,
         DIVIDED,
@@ -99,8 +99,8 @@ class ReceiveOptions:
             least=1,
             most=100_000,
         ),
-    ] = 100
-    max_inflight_octets: Annotated[int, DIVIDED] = 268_435_456
+    ] = 100  # chosen: a smarthost opens twenty or fifty, and one client must not take all
+    max_inflight_octets: Annotated[int, DIVIDED] = 268_435_456  # chosen: 256 MiB; of a large message 2 MiB count
     command_timeout_seconds: Annotated[
         float,
         Key(
@@ -113,8 +113,8 @@ class ReceiveOptions:
     message_timeout_seconds: Annotated[
         float,
         Key("smtp.message_timeout_seconds", "How long one message may take to arrive.", above=0, most=MAX_SECONDS),
-    ] = 3600
-    tls_timeout_seconds: float = 60
+    ] = 3600  # chosen: the largest message takes 35 minutes at 100 kbit/s
+    tls_timeout_seconds: float = 60  # chosen: a handshake has two round trips, and a slow link takes seconds
     expire_seconds: Annotated[
         float,
         Key(
@@ -124,4 +124,4 @@ class ReceiveOptions:
             above=0,
             most=MAX_SECONDS,
         ),
-    ] = 5 * 86400
+    ] = 5 * 86400  # RFC 5321 section 4.5.4.1: at least 4 to 5 days

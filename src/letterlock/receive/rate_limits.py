@@ -71,7 +71,7 @@ class LimitRates:
 
     async def recipient(self, facts: Facts, offer: RecipientOffered) -> Reply | None:
         """Count the recipient."""
-        if facts.local_uid is not None or offer.recipient in facts.recipients:
+        if facts.local_uid is not None or offer.recipient in facts.recipients:  # given again: one copy, counted once
             return None
         for limit, key in self._that_hold(facts, offer.recipient.domain):
             if not await self._taken(limit, key, "recipients", 1, limit.recipients):
@@ -80,7 +80,7 @@ class LimitRates:
 
     async def message(self, facts: Facts, draft: Draft) -> Reply | None:
         """Count the octets."""
-        if facts.local_uid is not None:
+        if facts.local_uid is not None:  # put off, its file would only be read again and again
             return None
         for limit, key in self._that_hold(facts):
             if not await self._taken(limit, key, "octets", draft.octets, limit.octets):

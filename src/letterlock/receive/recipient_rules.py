@@ -28,7 +28,13 @@ class RuleAction(StrEnum):
     DEFER = "defer"  # 450
 
 
-_CODES = {RuleAction.REJECT: (550, "5.7.1"), RuleAction.DEFER: (450, "4.7.1")}
+# For every action: one that is missing here must not accept mail.
+_CODES = {
+    RuleAction.DELIVER: None,
+    RuleAction.RELAY: None,
+    RuleAction.REJECT: (550, "5.7.1"),
+    RuleAction.DEFER: (450, "4.7.1"),
+}
 
 
 class AddressPatterns:
@@ -89,8 +95,9 @@ class RecipientRule:
 
     def __post_init__(self) -> None:
         """Make the reply once."""
-        code, status = _CODES.get(self.action, (0, ""))
-        object.__setattr__(self, "reply", Reply(code, (f"{status} {self.text}",)) if code else None)
+        refusal = _CODES[self.action]
+        reply = None if refusal is None else Reply(refusal[0], (f"{refusal[1]} {self.text}",))
+        object.__setattr__(self, "reply", reply)
 
     @property
     def always_matches(self) -> bool:

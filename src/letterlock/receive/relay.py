@@ -12,7 +12,7 @@ from letterlock.smtp.server_events import RecipientOffered
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 THIS_MACHINE = ("127.0.0.1", "::1")  # as which a local user counts, who has no connection
-DOMAIN_UNKNOWN = Reply(451, ("4.3.0 Your recipient's domain cannot be looked up now, try again later",))
+DOMAIN_UNKNOWN = Reply(451, ("4.3.0 The recipient's domain cannot be looked up now, try again later",))
 log = logging.getLogger("letterlock.receive")
 DENIED = Reply(550, ("5.7.1 Relay access denied",))
 
@@ -46,7 +46,7 @@ class LookUpDomains:
                     return None
             except TableFailed as error:
                 failed = True
-                log.warning("%s: cannot find out whether it is a domain of ours: %s", domain, error)
+                log.warning("%s: cannot check whether it is one of our domains: %s", domain, error)
         return DOMAIN_UNKNOWN if failed else None
 
 

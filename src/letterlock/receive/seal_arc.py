@@ -31,7 +31,7 @@ class SealArc:
     async def message(self, _facts: Facts, draft: Draft) -> None:
         """Put the three fields on top of the message."""
         verdict = draft.verdict
-        if verdict is None or verdict.arc.temporary:
+        if verdict is None or verdict.arc.temporary:  # mail of our own users, or see above
             return
         try:
             if draft.octets <= MAX_OCTETS_AT_ONCE:

@@ -214,7 +214,7 @@ class Session:
             self._smtp.end(TIMED_OUT)
 
     async def _exchange(self) -> None:
-        """Write what is to be said, and hear the client out until something has to be waited for."""
+        """Write the pending replies, and read from the client until something has to be waited for."""
         receiving = self._smtp.receiving
         if receiving:
             await self._spool()

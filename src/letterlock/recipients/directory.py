@@ -1,4 +1,4 @@
-"""Looks recipients of local domains up: who exists, and where aliases lead. Lookups are handed in; the rest is pure.
+"""Looks up recipients of local domains: which exist, and where aliases lead. Lookups are handed in; the rest is pure.
 
 For `ann+news@example.org` the alias tables are asked, in their order, for `ann+news@example.org`, `ann@example.org`,
 `ann+news` and `ann`; then the mailbox tables for the same; then the alias tables for `@example.org`; then there is the

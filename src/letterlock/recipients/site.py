@@ -54,7 +54,7 @@ class LocalSite:
             return None
         if not await self.directory.has(recipient.domain):
             return None
-        if await self.directory.names_ending(recipient):
+        if await self.directory.names_ending(recipient):  # only we address a command, never a client
             return UNKNOWN
         found = await self.directory.expand(recipient)
         if found.refused is not None:

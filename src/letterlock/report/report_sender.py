@@ -89,7 +89,7 @@ class ReportSender:
             try:
                 await self.send_due()
             except StoreFailed as error:
-                log.warning("reports wait: %s", error)
+                log.warning("reports cannot be sent yet: %s", error)
             except Exception:
                 log.exception("internal error while sending reports; they will be tried again")
 
@@ -150,7 +150,7 @@ class ReportSender:
         if mark.tries < MAX_TRIES:
             again = self._clock.now() + RETRY_SECONDS * 2 ** (mark.tries - 1)
         await self._store.failed(mark, again, why)
-        log.warning("a report about %s to %s was not taken: %s", mark.domain, printable(mark.uri), printable(why))
+        log.warning("a report about %s was not accepted by %s: %s", mark.domain, printable(mark.uri), printable(why))
 
     async def _sent(self, mark: SendingMark) -> str | None:
         """Why it was not sent; None when it was, or there is nothing to say. Raises StoreFailed, InvalidOwnReport."""

@@ -1,4 +1,4 @@
-"""What sessions came to, in the words of TLS reports (RFC 8460 section 4.3). Pure: a projection of an attempt.
+"""The results of sessions, in the terms of TLS reports (RFC 8460 section 4.3). Pure: a projection of an attempt.
 
 Each session is judged by every policy that the recipients' side publishes: by the TLSA records of its host, by the
 domain's MTA-STS policy (enforced or in testing), and as "no-policy-found" only where it was found out that there is

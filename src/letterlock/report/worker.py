@@ -107,8 +107,8 @@ class Reporter:
                 notices += await self._store.due_delays(before, limit=BATCH)
             done = [await self._tell(notice) for notice in notices]
         except StoreFailed as error:
-            log.warning("notifications wait: %s", error)
-            return False
+            log.warning("notifications cannot be sent yet: %s", error)
+            return False  # waits for PAUSE_SECONDS, or until somebody wakes it
         return any(done)
 
     async def _tell(self, notice: Notice) -> bool:
@@ -123,7 +123,7 @@ class Reporter:
             except StoreFailed:
                 raise
             except TableFailed as error:
-                log.warning("%s: the notification waits: %s", message_id, error)
+                log.warning("%s: its sender cannot be notified yet: %s", message_id, error)
                 return False
             except Exception:
                 log.exception("%s: internal error in %s to the sender", message_id, what)

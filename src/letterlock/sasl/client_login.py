@@ -59,7 +59,7 @@ class PlainLogin:
 
     def answer(self, _challenge: bytes) -> bytes:
         """There is nothing to answer. Raises LoginFailed."""
-        raise LoginFailed("the server asks for more than PLAIN has")
+        raise LoginFailed("the server asks for more than PLAIN provides")
 
 
 class LoginLogin:
@@ -77,7 +77,7 @@ class LoginLogin:
     def answer(self, _challenge: bytes) -> bytes:
         """The name, then the password, whatever the server's words are. Raises LoginFailed."""
         if not self._answers:
-            raise LoginFailed("the server asks for more than LOGIN has")
+            raise LoginFailed("the server asks for more than LOGIN provides")
         return self._answers.pop()
 
 

@@ -70,7 +70,7 @@ class AuthGreeting:
         self._lines += 1
         word, *fields = _fields(line)
         if self._lines > MAX_GREETING_LINES:
-            raise BadAuthLine("it greets without end")
+            raise BadAuthLine("its greeting has no end")
         if word == "VERSION":
             if not fields or fields[0] != str(_MAJOR):
                 raise BadAuthLine("it speaks another version of the protocol")
@@ -78,7 +78,7 @@ class AuthGreeting:
         if word == "MECH" and fields and "private" not in fields[1:] and _MECHANISM.fullmatch(fields[0]):
             self._mechanisms.append(fields[0])
         if word == "DONE" and not self._has_version:
-            raise BadAuthLine("it has named no version")
+            raise BadAuthLine("it has sent no protocol version")
         return word == "DONE"
 
 
@@ -115,7 +115,7 @@ def read_auth_answer(line: bytes) -> AuthAnswer | None:
     if word not in (*AuthFinding,):
         return None  # MECH again after a reload, CANCELLED (protocol 1.4), or what a later version adds
     if not fields or not _NUMBER.fullmatch(fields[0]):
-        raise BadAuthLine("an answer to no request")
+        raise BadAuthLine("an answer without the number of a request")
     number, finding = int(fields[0]), AuthFinding(word)
     if finding is AuthFinding.CONTINUES:
         return AuthAnswer(number, finding, _data(fields[1] if len(fields) > 1 else ""))
@@ -148,7 +148,7 @@ def _why(said: set[str]) -> str:
 def _bounded(line: str) -> bytes:
     octets = line.encode() + b"\n"
     if len(octets) > MAX_REQUEST_OCTETS:
-        raise BadAuthLine("a longer message than Dovecot reads")
+        raise BadAuthLine("the message is longer than Dovecot accepts")
     return octets
 
 

@@ -1,4 +1,4 @@
-"""Places that failed again and again, and are left alone for a while. Data only, no clock.
+"""Places that failed several times in a row, where nothing is tried for a while. Data only, no clock.
 
 After PATIENCE failures in a row a place rests, for FIRST_SECONDS and each further time twice as long, up to
 MAX_SECONDS; what answers that it wants less mail rests at once. Then one delivery is tried. One that goes well ends it.

@@ -126,7 +126,7 @@ class Deliverer:
         return load_of(busy, self._full, *parts)
 
     def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
-        """LeaseKeeper for the next hops of a message that is about to be accepted and could be tried at once."""
+        """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
         if self._stopping or not self._contents.has_room(envelope.size):
             return ()
         until = self._clock.now() + self._options.lease_seconds

@@ -33,7 +33,7 @@ MIN_PAUSE_SECONDS = 0.05  # chosen: no busy loop, whatever the clock does
 
 
 class Leasing:
-    """LeaseKeeper what is due, as far as there is room for it."""
+    """Leases what is due, as far as there is room for it."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """The client's half of SMTP and LMTP, without a socket: octets in, events out, octets to send (RFC 5321, RFC 2033).
 
-The driver says what it wants (`hello`, `start_tls`, `begin`, `send_message`, `quit`), sends `take_output()`, and hands
+The driver requests steps (`hello`, `start_tls`, `begin`, `send_message`, `quit`), sends `take_output()`, and hands
 what it reads to `receive`. Every answer is matched to the command that it answers; one that answers nothing, or comes
 before its command, ends the session. Misuse by the driver is a LocalProtocolError, nonsense from the server a
 RemoteProtocolError, from any method; there is nothing else. MAIL, RCPT and DATA go out together where the server offers
@@ -326,7 +326,7 @@ class SmtpClient:
     def _match(self, reply: Reply) -> list[Event]:
         if not self._due:
             if reply.code != 421:
-                raise self._fault(f"the server answered what nobody asked: {reply}")
+                raise self._fault(f"the server sent an unexpected reply: {reply}")
             self.state = _CLOSED
             return [ServerClosing(reply)]
         command = self._due.pop(0)

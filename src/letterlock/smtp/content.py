@@ -48,7 +48,7 @@ def has_long_line(content: bytes, max_octets: int) -> bool:
 
 def count_hops(content: bytes) -> int:
     """How many Received fields the header section has (RFC 5321 section 6.3)."""
-    if content.startswith(b"\r\n"):
+    if content.startswith(b"\r\n"):  # no header section
         return 0
     end = content.find(b"\r\n\r\n")
     header = b"\r\n" + (content if end < 0 else content[:end])

@@ -59,7 +59,7 @@ class ReplyParser:
 
     def _take(self, code: int, text: str) -> None:
         if self._code not in (None, code):
-            raise MalformedReply(f"a reply that begins with {self._code} and goes on with {code}")
+            raise MalformedReply(f"a reply whose code changes from {self._code} to {code}")
         if len(self._lines) >= self._max_lines:
             raise MalformedReply(f"a reply of more than {self._max_lines} lines")
         self._code = code
@@ -75,7 +75,7 @@ def _line(line: bytes) -> tuple[Reply, bool]:
     line = line[:-1].removesuffix(b"\r")
     if b"\0" in line or b"\r" in line:
         raise MalformedReply("a reply with NUL or a bare CR in it")
-    raise MalformedReply(f"no SMTP reply: {_readable(line[:60])!r}")
+    raise MalformedReply(f"not an SMTP reply: {_readable(line[:60])!r}")
 
 
 def _readable(octets: bytes) -> str:

@@ -26,10 +26,10 @@ class ServerLimits:
     max_message_octets: int
     max_command_octets: int = MAX_COMMAND_OCTETS
     max_text_line_octets: int = 1000
-    max_recipients: int = 1000
-    max_bad_commands: int = 20
-    max_idle_commands: int = 100
-    max_hops: int = 100
+    max_recipients: int = 1000  # as Postfix
+    max_bad_commands: int = 20  # as Postfix (smtpd_hard_error_limit)
+    max_idle_commands: int = 100  # as Postfix (smtpd_junk_command_limit)
+    max_hops: int = 100  # RFC 5321 section 6.3: at least 100
     accept_nul: bool = False
 
 

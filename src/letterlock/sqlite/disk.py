@@ -92,7 +92,7 @@ class Reserve:
             try:
                 os.truncate(self._path, keep)
             except OSError as error:
-                log.warning("%s: cannot be given up: %s", self._path, error.strerror)
+                log.warning("%s: cannot be released: %s", self._path, error.strerror)
                 return False
         if not all_of_it:
             log.error("the disk with the queue is full: the reserve is released, and no new mail is accepted")
@@ -174,7 +174,7 @@ class Disk:
                 self._free = free_octets(self.directory)
             self._free -= self._reserve.missing
         except OSError as error:
-            log.warning("%s: cannot be looked at: %s", self.directory, error.strerror)
+            log.warning("%s: its free space cannot be read: %s", self.directory, error.strerror)
         self._tell(self._free - self.pledged < self._min_free_octets)
 
     def _tell(self, refusing: bool) -> None:

@@ -1,8 +1,8 @@
 """One connection, many callers: group commit.
 
 Every piece of work runs inside a savepoint of a shared transaction, and its caller is released after the one fsync
-that all of them paid for together. A piece that fails takes only itself back; when a piece took the whole transaction
-with it (a full disk), the others are tried once more, each alone. With exactly one connection a file, the WAL of an old
+that all of them paid for together. A piece that fails is rolled back alone; when it ended the whole transaction
+(a full disk), the others are tried once more, each alone. With exactly one connection a file, the WAL of an old
 SQLite cannot be damaged by a second one.
 
 Short work is done where its callers are, in the event loop, and only the commit, which waits for the disk, in a thread:

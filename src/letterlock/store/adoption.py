@@ -1,4 +1,4 @@
-"""One queue takes over the messages of others: when there are fewer workers than before, one included.
+"""Moves the messages of former workers into one queue, when there are fewer workers than before.
 
 The folder of a worker that no longer exists is brought up to date first (its segments go into its own database). Then
 its messages move in batches: one transaction puts them into this queue, each with a record that it was taken
@@ -156,7 +156,7 @@ class _Source:
         self._after = ""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self._opened.close()
 
     def next_batch(self) -> list[Parcel]:

@@ -98,7 +98,7 @@ def parse_store(text: str) -> StoreAddress:
     """`ENGINE:LOCATION`. Raises UnknownEngine."""
     engine, _, location = text.partition(":")
     if engine not in ENGINES:
-        raise UnknownEngine(f"there is no store engine {engine!r}; one of: {', '.join(ENGINES)}")
+        raise UnknownEngine(f"unknown store engine {engine!r}; one of: {', '.join(ENGINES)}")
     return StoreAddress(engine, location)
 
 

@@ -33,7 +33,7 @@ class ContentSeal:
     def __init__(self, key: bytes | None = None) -> None:
         """Raises ValueError: a key has KEY_OCTETS."""
         if key is not None and len(key) != KEY_OCTETS:
-            raise ValueError(f"a key has {KEY_OCTETS} octets, not {len(key)}")
+            raise ValueError(f"a key must have {KEY_OCTETS} bytes, not {len(key)}")
         self._key = key
 
     @property
