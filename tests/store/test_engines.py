@@ -24,7 +24,7 @@ def test_an_address_is_an_engine_and_a_location_that_may_hold_colons() -> None:
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownEngine, match="no store engine 'mbox'; one of: sqlite"):
+    with pytest.raises(UnknownEngine, match="unknown store engine 'mbox'; one of: sqlite"):
         parse_store("mbox:/var/mail")
 
 
