@@ -1,12 +1,15 @@
 """The addresses that connections are made from."""
 
 import asyncio
+import errno
 import socket
 from contextlib import closing
 
 import pytest
 
+from letterlock.net import sources
 from letterlock.net.dial import TcpDialer
+from letterlock.net.ourselves import Ourselves
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses, parse_sources, unusable
 
 
@@ -52,3 +55,28 @@ async def test_the_other_family_is_not_dialled() -> None:
 async def test_an_address_that_went_away_is_an_error_of_the_connection() -> None:
     with pytest.raises(OSError, match="Cannot assign"):
         await TcpDialer(SourceAddresses(ipv4="192.0.2.1")).dial("127.0.0.1", 25)
+
+
+def _without_ipv6(family: int = socket.AF_INET, *kinds: int) -> socket.socket:
+    """The system call on a machine that was started without IPv6."""
+    if family == socket.AF_INET6:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+    return REAL(family, *kinds)
+
+
+REAL = socket.socket
+
+
+def test_a_machine_without_ipv6_has_no_address_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", _without_ipv6)
+    assert sources.address_towards("2001:db8::1") is None
+    assert sources.usual_address_towards("2001:db8::1") is None
+    assert sources.address_towards("127.0.0.1") == "127.0.0.1"
+    assert not Ourselves([("::", 25)]).listens("2001:db8::1", 25)
+
+
+def test_that_there_is_no_route_now_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", _without_ipv6)
+        assert sources.usual_address_towards("::1") is None
+    assert sources.usual_address_towards("::1") == "::1"

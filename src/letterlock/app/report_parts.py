@@ -20,7 +20,7 @@ from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.dial import TcpDialer
 from letterlock.net.https import HTTPS_PORT, post
-from letterlock.net.sources import address_towards
+from letterlock.net.sources import usual_address_towards
 from letterlock.ports import Clock, Resolver
 from letterlock.queue.observing import Observer
 from letterlock.queue.store import AcceptStore
@@ -61,7 +61,7 @@ class Reports:
             is_report_address=lambda mailbox: is_report_address(options.rules, mailbox),
             hand_on=self._emitter.hand_on if self._emitter is not None else None,
             sending_address=lambda towards: (
-                options.route_settings.usual.source.towards(towards) or address_towards(towards) or ""
+                options.route_settings.usual.source.towards(towards) or usual_address_towards(towards) or ""
             ),
         )
 

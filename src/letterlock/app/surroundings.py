@@ -5,11 +5,11 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 
 from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.config import Options
+from letterlock.net.sources import address_towards
 
 log = logging.getLogger("letterlock.serve")
 
@@ -64,23 +64,13 @@ def _reverse_names(options: Options) -> Iterator[Found]:
 
 def _sending_addresses(options: Options) -> Iterator[str]:
     source = options.route_settings.usual.source
-    for family, target, fixed in (
-        (socket.AF_INET, "198.41.0.4", source.ipv4),  # a.root-servers.net: nothing is sent there
-        (socket.AF_INET6, "2001:503:ba3e::2:30", source.ipv6),
+    for target, fixed in (
+        ("198.41.0.4", source.ipv4),  # a.root-servers.net: nothing is sent there
+        ("2001:503:ba3e::2:30", source.ipv6),
     ):
-        address = fixed or _address_towards(family, target)
+        address = fixed or address_towards(target)
         if address is not None and not _is_private(address):
             yield address
-
-
-def _address_towards(family: socket.AddressFamily, target: str) -> str | None:
-    with closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
-        try:
-            probe.connect((target, 53))
-        except OSError:  # no route there
-            return None
-        address: str = probe.getsockname()[0]
-        return address
 
 
 def _is_private(address: str) -> bool:

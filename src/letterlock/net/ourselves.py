@@ -1,13 +1,11 @@
 """Knows which addresses are this server's own, so that mail does not loop (RFC 5321 section 5.1)."""
 
 import ipaddress
-import socket
 from collections.abc import Iterable, Sequence
 
-from letterlock.net.socket_address import socket_address
+from letterlock.net.sources import address_towards
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_DISCARD = 9  # RFC 863; nothing is sent
 
 
 class Ourselves:
@@ -67,10 +65,5 @@ def _is_local(address: _Address) -> bool:
     """Whether an address is one of this machine's: the kernel would dial it from itself."""
     if address.is_loopback:
         return True
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as trial:
-        try:
-            trial.connect(socket_address(str(address), _DISCARD))
-        except OSError:  # no route there: not one of ours
-            return False
-        return _plain(trial.getsockname()[0]) == address
+    source = address_towards(str(address))
+    return source is not None and _plain(source) == address

@@ -60,14 +60,32 @@ def unusable(address: str) -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=1_000)  # an address of this machine seldom changes, and reports are about days
 def address_towards(target: str) -> str | None:
-    """The address of this machine that the system would send from to an IP address; nothing is sent. None: no way."""
+    """The address of this machine that the system would send from to an IP address; nothing is sent.
+
+    None: there is no route at present, or this machine does not have that address family at all.
+    """
+    try:
+        return _address_towards(target)
+    except OSError:  # no route, or no such family
+        return None
+
+
+def usual_address_towards(target: str) -> str | None:
+    """The same, remembered once it is known: for reports about days."""
+    try:
+        return _remembered_address_towards(target)
+    except OSError:  # not remembered: there may be a route tomorrow
+        return None
+
+
+def _address_towards(target: str) -> str:
+    """Raises OSError."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(socket_address(target, _DISCARD_PORT))
-        except OSError:  # no route there
-            return None
+        probe.connect(socket_address(target, _DISCARD_PORT))
         address: str = probe.getsockname()[0]
         return address
+
+
+_remembered_address_towards = functools.lru_cache(maxsize=1_000)(_address_towards)  # a busy server's hosts of a day

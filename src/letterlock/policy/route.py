@@ -1,7 +1,6 @@
 """From the MX answer to the hosts to try (RFC 5321 section 5.1, RFC 7505, RFC 7672 section 2.2.1)."""
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -45,7 +44,9 @@ def _to_try(routed: Route | Defer | Refuse, own: str | None) -> Route | Defer | 
     """
     if not isinstance(routed, Route):
         return routed
-    ours = min((host.preference for host in routed.hosts if host.name == own), default=math.inf)
+    ours = min((host.preference for host in routed.hosts if host.name == own), default=None)
+    if ours is None:  # as nearly always
+        return routed if len(routed.hosts) <= MAX_HOSTS else replace(routed, hosts=routed.hosts[:MAX_HOSTS])
     better = tuple(host for host in routed.hosts if host.preference < ours)
     if better:
         return replace(routed, hosts=better[:MAX_HOSTS])

@@ -4,9 +4,7 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import sys
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,10 +27,11 @@ from letterlock.cli.setup.server_plan import (
 from letterlock.config import EX_CONFIG, BadConfig, load
 from letterlock.deliver.log import safe
 from letterlock.mail.names import InvalidName, normalise
+from letterlock.net.sources import address_towards
 
 UNIT = Path("/etc/systemd/system/letterlock.service.d/setup.conf")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # RFC 5321 section 4.5.3.1.1: 64 octets
-_OUTSIDE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # RFC 5737, RFC 3849: nothing is sent there
+_OUTSIDE = ("192.0.2.1", "2001:db8::1")  # RFC 5737, RFC 3849: nothing is sent there
 
 
 class HostnameParam(click.ParamType[str]):
@@ -137,12 +136,7 @@ def _next_hop() -> str:
 
 def _own_addresses() -> tuple[str, ...]:
     """The addresses from which this machine reaches others: the kernel knows them without sending anything."""
-    found = []
-    for family, outside in _OUTSIDE.items():
-        with suppress(OSError), closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:  # no route by this family
-            probe.connect((outside, 9))
-            found.append(str(probe.getsockname()[0]))
-    return tuple(found)
+    return tuple(address for each in _OUTSIDE if (address := address_towards(each)) is not None)
 
 
 def _make(plan: ServerPlan, owner: str, *, replace: bool) -> None:
