@@ -1,12 +1,16 @@
 """`letterlock check`: what it says of the lab's domains, healthy and attacked, and how it ends."""
 
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from letterlock.cli.check.values import _requirement
 from letterlock.lab.box import running_box
 from letterlock.lab.scenarios import Attack
 from letterlock.lab.subject import write_config
+from letterlock.policy.decision import Encryption, PkixAuthentication, Requirement
 from tests.cli.running import asking, letterlock
 
 
@@ -137,3 +141,12 @@ async def test_a_host_on_this_machine_is_looked_at_like_any_other() -> None:
     async with running_box(Attack.NONE) as box:
         ran = await letterlock("check", *asking(box), "--port", str(box.berths.port), "dane-ee.test")
     assert ran.out.splitlines()[0] == "dane-ee.test   PROTECTED"
+
+
+def test_what_a_certificate_must_prove_beside_dane_is_part_of_the_data() -> None:
+    pkix = PkixAuthentication(references=("mx.example.org",), roots=Mock(), names_secure=True)
+    wanted = Requirement(
+        encryption=Encryption.MANDATORY, authentication=None, also=pkix, sni=None, fallback=None, reasons=()
+    )
+    assert _requirement(wanted)["also"] == ["mx.example.org"]
+    assert _requirement(replace(wanted, also=None))["also"] is None

@@ -201,9 +201,10 @@ def test_status_asks_nobody_and_shows_everything_as_data(world: Rotating, monkey
     monkeypatch.setattr(dkim_rotation, "_look", None)
     ran = world.run("status", "--json")
     assert ran.exit_code == 1
-    values = json.loads(ran.stdout)
+    [values] = json.loads(ran.stdout)["domains"]
     assert values["domain"] == "example.org"
     assert {each["phase"] for each in values["keys"]} == {"next"}
+    assert json.loads(world.run("status", "example.org", "--json").stdout) == values
     assert values["keys"][0]["record"].startswith("v=DKIM1; k=rsa; p=")
     assert world.run("status", "example.org").stdout.startswith("example.org\n")
 

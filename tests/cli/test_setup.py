@@ -79,6 +79,14 @@ async def test_a_configuration_of_something_else_is_set_aside_only_on_request(tm
     assert load(etc / "letterlock.toml").hostname == "mx.example.org"
 
 
+async def test_a_configuration_of_a_longer_name_is_of_another_domain(tmp_path: Path) -> None:
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "letterlock.toml").write_text('hostname = "mx.example.org"\n[local."example.org.uk"]\n')
+    ran = await setup(tmp_path)
+    assert (ran.status, "is not about example.org" in ran.err) == (1, True)
+
+
 async def test_a_kill_between_two_files_is_made_good_by_the_next_run(tmp_path: Path) -> None:
     await setup(tmp_path)
     key = (tmp_path / "etc/key.pem").read_bytes()

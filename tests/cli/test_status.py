@@ -173,3 +173,14 @@ def test_a_server_that_cannot_answer_is_status_1(path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(FakeQueues, "size", fail)
     assert run(path).exit_code == 1
+
+
+def test_a_server_that_fails_is_not_called_an_earlier_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> dict[str, Any]:
+        raise ServerError("the request failed: see the log")
+
+    monkeypatch.setattr(FakeQueues, "first", fail)
+    done = run(path)
+    assert done.exit_code != 0
+    assert "the request failed: see the log" in done.output
+    assert "earlier version" not in done.output

@@ -219,3 +219,17 @@ def test_only_what_is_surely_absent_is_not_there(tmp_path: Path) -> None:
     assert is_there(tmp_path / ("long" * 100))  # nobody can say, so reading it has to
     assert not is_there(tmp_path / "none")
     assert not is_there(tmp_path / "file" / "none")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[local."example.org"]\n[local."Example.ORG"]\n',
+        '[dkim."example.org"]\ndirectory = "a"\n[dkim."EXAMPLE.org"]\ndirectory = "b"\n',
+        '[dkim."example.org"]\nselectors = { s1 = "a.pem", S1 = "b.pem" }\n',
+        '[resolver.negative]\n"a.example" = { reason = "x" }\n"A.example" = { reason = "y" }\n',
+        '[dns_list."bl.example"]\n[dns_list."BL.example"]\n',
+    ],
+)
+def test_of_two_names_of_one_domain_none_is_lost_without_a_word(text: str) -> None:
+    assert any(message.endswith(" are the same") for _, _, message, _ in mistakes(text))

@@ -167,3 +167,25 @@ def test_an_address_that_this_machine_does_not_have_is_told_with_its_line() -> N
 def test_addresses_that_it_has_are_fine() -> None:
     options = read(ROUTES)
     require_sources(options.source, options.sources)
+
+
+BY_SENDER = """\
+[sender_route."a.example"]
+next_hop = "relay.example.net"
+max_concurrent = 3
+source_address = ["192.0.2.25"]
+[sender_route."b.example"]
+next_hop = "maildir:/var/mail/{local}"
+"""
+
+
+def test_a_route_by_sender_is_held_to_the_same_terms_as_any_other() -> None:
+    [(line, key, message, _)] = mistakes(BY_SENDER + "retry_first_seconds = 900\nretry_max_seconds = 600\n")
+    assert (line, key) == (8, 'sender_route."b.example".retry_max_seconds')
+    assert message.startswith("is shorter than the first wait")
+    options = read(BY_SENDER)
+    assert options.route_settings.max_concurrent["relay.example.net"] == 3
+    assert ('sender_route."a.example".source_address', 4) in {each[:2] for each in options.sources}
+    with pytest.raises(BadConfig, match=r"mail cannot be sent from 192\.0\.2\.25"):
+        require_sources("letterlock.toml", options.sources)
+    assert [each.template for each in options.maildirs] == ["/var/mail/{local}"]

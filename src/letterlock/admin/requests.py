@@ -21,6 +21,7 @@ from letterlock.queue.store import OperatedStore
 from letterlock.queue.tasks import QueuedMessage, QueuedRecipient
 
 PAGE = MAX_ORDERED
+UNKNOWN_REQUEST = "unknown request"  # what a server of an earlier version answers to what it does not know
 MAX_TEXT_CHARACTERS = 1_000  # chosen: of the reason for a hold; it is shown in every listing
 FLUSH = "flush"
 _WANTED = {field.name for field in dataclasses.fields(Wanted)}
@@ -96,7 +97,7 @@ async def _about_the_queue(request: object, store: OperatedStore, clock: Clock, 
         case {"verb": "queue.stats", "after": str() | None as after, "by": str(name)} if name in set(TallyBy):
             tallies = await store.tally(TallyBy(name), now=clock.now(), after=after)
             return {"tallies": [asdict(each) for each in tallies.found], "after": tallies.after}
-    raise BadRequest("unknown request")
+    raise BadRequest(UNKNOWN_REQUEST)
 
 
 async def _listed(store: OperatedStore, wanted: Wanted, after: str | None, limit: int = PAGE) -> dict[str, object]:

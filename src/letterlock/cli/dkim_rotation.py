@@ -126,7 +126,10 @@ def rotate(
         _fail(str(error), EXIT_WAITS)
     except StartFailed as error:
         _fail(str(error), EXIT_UNKNOWN)
-    _show(directory, domain, keys, views, as_json)
+    if as_json:
+        click.echo(json_text(_domain_values(directory, domain, keys, views), indent=2))
+    else:
+        _show(directory, domain, keys, views)
     unknown = any(view.problem for view in views.values())
     sys.exit(EXIT_UNKNOWN if unknown else EXIT_WAITS if is_under_way(keys) else EXIT_DONE)
 
@@ -138,21 +141,29 @@ def rotate(
 def status(domain: str | None, config_path: Path | None, as_json: bool) -> None:
     """Show the keys that rotate, of one DOMAIN or of all, and what each waits for. Changes and asks nothing.
 
+    With --json, one DOMAIN is an object, and all are a list of these: `{"domains": [...]}`.
+
     Exit status: 0 no change of keys is under way; 1 one is; 2 usage error; 78 mistakes in the configuration.
     """
     options = configured(config_path)
     domains = [domain] if domain else [name for name, _ in options.key_directories]
+    shown = []
     waits = False
-    if not domains and not as_json:
-        click.echo("the configuration has no directory of keys that rotate")
     try:
         for each in domains:
             directory = _directory(options, each)
             keys = directory.read()
             waits = waits or is_under_way(keys)
-            _show(directory, each, keys, {}, as_json)
+            if as_json:
+                shown.append(_domain_values(directory, each, keys, {}))
+            else:
+                _show(directory, each, keys, {})
     except KeyDirectoryFailed as error:
         _fail(str(error), EXIT_WAITS)
+    if as_json:
+        click.echo(json_text(shown[0] if domain else {"domains": shown}, indent=2))
+    elif not domains:
+        click.echo("the configuration has no directory of keys that rotate")
     sys.exit(EXIT_WAITS if waits else EXIT_DONE)
 
 
@@ -282,11 +293,11 @@ def _with_server(directory: KeyDirectory, keys: Keys, options: Options, now: flo
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
-def _show(directory: KeyDirectory, domain: str, keys: Keys, views: Views, as_json: bool) -> None:
-    if as_json:
-        values = {"domain": domain, "keys": [_values(directory, domain, each, views) for each in keys]}
-        click.echo(json_text(values, indent=2))
-        return
+def _domain_values(directory: KeyDirectory, domain: str, keys: Keys, views: Views) -> dict[str, object]:
+    return {"domain": domain, "keys": [_values(directory, domain, each, views) for each in keys]}
+
+
+def _show(directory: KeyDirectory, domain: str, keys: Keys, views: Views) -> None:
     click.echo(domain)
     for each in keys:
         click.echo(f"  {each.selector:<24} {each.phase.value:<9} {_what_next(each)}")

@@ -12,6 +12,7 @@ import click
 
 from letterlock import __version__
 from letterlock.admin.client import NotRunning, Queues, ServerError
+from letterlock.admin.requests import UNKNOWN_REQUEST
 from letterlock.app.clock_state import clock_is_synchronised
 from letterlock.app.output import json_text
 from letterlock.cli.configured import config_option, configured
@@ -83,7 +84,9 @@ def server_state(queues: Queues) -> dict[str, Any] | None:
     """The server's own account; None from one of an earlier version, which has none."""
     try:
         return queues.first("state")
-    except ServerError:  # an earlier version does not know the question
+    except ServerError as error:
+        if str(error) != UNKNOWN_REQUEST:
+            raise
         return None
 
 

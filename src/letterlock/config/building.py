@@ -202,7 +202,8 @@ def _resolver(file: FileTable, keys: ComposedKeys) -> ResolverOptions:
 
 def _maildirs(file: FileTable) -> tuple[Maildir, ...]:
     places = [each.place for each in file.hosted.values()]
-    places += [table.final_hop(hop) for table in file.route.values() if isinstance(hop := table.next_hop, Maildir)]
+    tables = (*file.route.values(), *file.sender_route.values())
+    places += [table.final_hop(hop) for table in tables if isinstance(hop := table.next_hop, Maildir)]
     return tuple(each for each in places if isinstance(each, Maildir))
 
 

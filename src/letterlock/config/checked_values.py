@@ -4,12 +4,14 @@ import datetime as dt
 import ipaddress
 import os
 import pwd
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from letterlock.config.mistakes import guess, wrong
 from letterlock.config.wording import as_written
@@ -25,6 +27,7 @@ from letterlock.shared_defaults import MAX_FILE_OCTETS
 from letterlock.store.engines import ENGINES, StoreAddress, UnknownEngine, parse_store
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_T = TypeVar("_T")
 
 _SOURCES = 'at most one IPv4 and one IPv6 address of this machine: ["192.0.2.25", "2001:db8::25"]'
 
@@ -185,6 +188,24 @@ def service_address(value: object) -> ServiceAddress:
     if address is None or not colon or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
         raise wrong(f"{text!r} is neither a socket nor an IP address and a port", _SERVICE_HINT)
     return ServiceAddress(host=str(address), port=int(port))
+
+
+def distinct(name_of: Callable[[object], str]) -> Callable[[object], object]:
+    """A check that no two keys of a table are one name: one of their tables would be lost without a word."""
+
+    def check(value: object) -> object:
+        known: dict[str, str] = {}
+        for written in value if isinstance(value, dict) else ():
+            try:
+                name = name_of(written)
+            except PydanticCustomError:
+                continue  # reported with its place when the key itself is checked
+            if name in known:
+                raise wrong(f'"{known[name]}" and "{written}" are the same', "keep one of them", at=written)
+            known[name] = written
+        return value
+
+    return check
 
 
 def domain_name(value: object) -> str:
@@ -351,6 +372,7 @@ ModeOfMemory = Annotated[MemoryMode, PlainValidator(_memory_mode, json_schema_in
 VersionOfTls = Annotated[str, PlainValidator(_tls_version, json_schema_input_type=_VersionWord)]
 CertificateFingerprint = Annotated[bytes, PlainValidator(_fingerprint, json_schema_input_type=str)]
 DomainName = Annotated[str, PlainValidator(domain_name, json_schema_input_type=str)]
+NamedByDomain = Annotated[dict[DomainName, _T], BeforeValidator(distinct(domain_name))]
 HostName = Annotated[str, PlainValidator(host_name, json_schema_input_type=str)]
 ListenEndpoint = Annotated[Endpoint, PlainValidator(endpoint, json_schema_input_type=str)]
 DnsEndpoint = Annotated[Endpoint, PlainValidator(dns_endpoint, json_schema_input_type=str)]

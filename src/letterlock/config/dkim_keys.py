@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
-from letterlock.config.checked_values import DomainName, FilePath
+from letterlock.config.checked_values import FilePath, NamedByDomain
 from letterlock.config.declared import Table
 from letterlock.config.key_file import is_shared, reads_secrets
 from letterlock.config.mistakes import wrong
@@ -21,7 +21,7 @@ GRACE_SECONDS = 7 * 86400  # after the queue's lifetime: until then a receiver m
 class DkimTable(Table):
     """The keys of a domain. Mail is signed when its From is in the domain or below and its client may relay."""
 
-    selectors: dict[DomainName, FilePath] = Field(
+    selectors: NamedByDomain[FilePath] = Field(
         {},
         max_length=MAX_SELECTORS,
         description='Selectors with their PEM files: `{ s2026 = "s2026.pem" }`. Each adds a signature: RSA (at least '

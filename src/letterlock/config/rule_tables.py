@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
-from pydantic_core import PydanticCustomError
 
 from letterlock.config.checked_values import (
     Moment,
     Port,
     RuleOfTls,
     UserName,
+    distinct,
     domain_name,
     text_of,
 )
@@ -76,25 +76,10 @@ def _literal(text: str) -> str:
         raise wrong(str(error), 'write "[192.0.2.1]" or "[IPv6:2001:db8::1]"') from None
 
 
-def _distinct(value: object) -> object:
-    """The same table; of two names for one domain, one rule would be lost without a word."""
-    if isinstance(value, dict):
-        known: dict[str, str] = {}
-        for written in value:
-            try:
-                name = _route_name(written)
-            except PydanticCustomError:
-                continue  # reported with its place when the key itself is checked
-            if name in known:
-                raise wrong(f'"{known[name]}" and "{written}" are the same', "keep one of them", at=written)
-            known[name] = written
-    return value
-
-
 _RuleDomain = Annotated[str, PlainValidator(_rule_domain, json_schema_input_type=str)]
 _RouteName = Annotated[str, PlainValidator(_route_name, json_schema_input_type=str)]
-ByRoute = Annotated[dict[_RouteName, _T], BeforeValidator(_distinct), Field(max_length=MAX_RULES)]
-ByDomain = Annotated[dict[_RuleDomain, _T], BeforeValidator(_distinct), Field(max_length=MAX_RULES)]
+ByRoute = Annotated[dict[_RouteName, _T], BeforeValidator(distinct(_route_name)), Field(max_length=MAX_RULES)]
+ByDomain = Annotated[dict[_RuleDomain, _T], BeforeValidator(distinct(_route_name)), Field(max_length=MAX_RULES)]
 
 
 class RuleExceptionTable(Table):

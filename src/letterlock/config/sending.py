@@ -1,6 +1,6 @@
 """On which terms mail is sent, from the tables; and whether this machine has the addresses to send it from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from letterlock.config.declared import filled, filled_row
@@ -24,7 +24,7 @@ def route_settings(file: FileTable) -> SettingsByRoute:
             {domain: _of_route(table, usual) for domain, table in file.route.items() if "@" not in domain}
         ),
         by_sender=DomainTable({domain: _of_route(table, usual) for domain, table in file.sender_route.items()}),
-        max_concurrent=_max_concurrent(file.route),
+        max_concurrent=_max_concurrent((*file.route.values(), *file.sender_route.values())),
     )
 
 
@@ -35,10 +35,10 @@ def _of_route(table: RouteTable, usual: RouteSettings) -> RouteSettings:
     return replace(settings, source=ANY_SOURCE) if isinstance(table.next_hop, FinalHop) else settings
 
 
-def _max_concurrent(routes: Mapping[str, RouteTable]) -> dict[str, int]:
+def _max_concurrent(routes: Iterable[RouteTable]) -> dict[str, int]:
     """By next hop; of several routes that lead to it the lowest."""
     found: dict[str, int] = {}
-    for table in routes.values():
+    for table in routes:
         if table.max_concurrent is not None:
             place = next_hop_name(table)
             found[place] = min(found.get(place, table.max_concurrent), table.max_concurrent)
@@ -53,10 +53,11 @@ def sources(file: FileTable, lines: Mapping[tuple[str, ...], int]) -> Sources:
         return dotted, next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), None)
 
     found = [(*named("delivery", "source_address"), filled(RouteSettings, file).source)]
-    for domain, table in file.route.items():
-        source = filled_row(RouteSettings, "route", table).source
-        if source is not ANY_SOURCE:
-            found.append((*named("route", domain, "source_address"), source))
+    for kind, tables in (("route", file.route), ("sender_route", file.sender_route)):
+        for domain, table in tables.items():
+            source = filled_row(RouteSettings, "route", table).source
+            if source is not ANY_SOURCE:
+                found.append((*named(kind, domain, "source_address"), source))
     return tuple(found)
 
 

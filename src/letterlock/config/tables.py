@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, model_validator
 
 from letterlock.config.accounts_table import AccountsTable, check_accounts
-from letterlock.config.checked_values import DomainName, Endpoint, Moment
+from letterlock.config.checked_values import Endpoint, Moment, NamedByDomain
 from letterlock.config.databases import DatabaseTable
 from letterlock.config.declared import Table, filled, filled_row, is_written, keys_of
 from letterlock.config.dkim_keys import DkimTable
@@ -122,7 +122,7 @@ class NegativeAnchorTable(Table):
 class ResolverTable(ResolverKeys):
     """Validated DNS."""
 
-    negative: dict[DomainName, NegativeAnchorTable] = Field({}, max_length=1000)
+    negative: NamedByDomain[NegativeAnchorTable] = Field({}, max_length=1000)
 
 
 class PolicyServerTable(PolicyServerKeys):
@@ -186,7 +186,7 @@ class FileTable(TopKeys):
     rule: list[RecipientRuleTable] = Field([], max_length=MAX_RULES)
     domain: ByDomain[RuleTable] = Field({})
     sender: ByDomain[SenderTable] = Field({})
-    dkim: dict[DomainName, DkimTable] = Field({}, max_length=10_000)
+    dkim: NamedByDomain[DkimTable] = Field({}, max_length=10_000)
     route: ByRoute[RouteTable] = Field({})
     sender_route: ByDomain[SenderRouteTable] = Field({})
     database: dict[str, DatabaseTable] = Field({}, max_length=100)
@@ -194,8 +194,8 @@ class FileTable(TopKeys):
     milter: dict[str, MilterTable] = Field({}, max_length=100)
     policy_service: dict[str, PolicyServiceTable] = Field({}, max_length=100)
     limit: dict[str, LimitTable] = Field({}, max_length=100)
-    dns_list: dict[DomainName, DnsListTable] = Field({}, max_length=20)
-    local: dict[DomainName, LocalTable] = Field({}, max_length=10_000)
+    dns_list: NamedByDomain[DnsListTable] = Field({}, max_length=20)
+    local: NamedByDomain[LocalTable] = Field({}, max_length=10_000)
     hosted: dict[str, HostedTable] = Field({}, max_length=100)
     forwarding: ForwardingTable = Field(default_factory=lambda: ForwardingTable.model_validate({}))
 
@@ -274,14 +274,15 @@ class FileTable(TopKeys):
         usual = filled(RetrySchedule, self)
         lifetime: float = getattr(self.queue, declared(ReceiveOptions)["expire_seconds"].key.name)
         _fits(usual.first_seconds, usual.maximum_seconds, "queue", "retry_max_seconds")
-        for name, route in self.route.items():
+        routes = [("route", name, route) for name, route in self.route.items()]
+        for table, name, route in (*routes, *(("sender_route", *each) for each in self.sender_route.items())):
             own = filled_row(RetrySchedule, "route", route, usual)
-            _fits(own.first_seconds, own.maximum_seconds, "route", name, "retry_max_seconds")
+            _fits(own.first_seconds, own.maximum_seconds, table, name, "retry_max_seconds")
             if own.lifetime_seconds and own.lifetime_seconds > lifetime:
                 raise wrong(
                     f"is longer than [queue] lifetime_seconds, {lifetime:g}, which ends all mail",
                     "raise [queue] lifetime_seconds, and give the other routes shorter ones",
-                    at=("route", name, "lifetime_seconds"),
+                    at=(table, name, "lifetime_seconds"),
                 )
         return self
 

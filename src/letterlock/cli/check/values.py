@@ -200,6 +200,7 @@ def _requirement(requirement: Requirement) -> dict[str, object]:
         "encryption": requirement.encryption.value,
         "authenticate_by": by,
         "references": list(getattr(authentication, "references", ())),
+        "also": list(requirement.also.references) if requirement.also is not None else None,
         "sni": requirement.sni,
     }
 

@@ -28,6 +28,7 @@ from letterlock.config import EX_CONFIG, BadConfig, load
 from letterlock.deliver.log import safe
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.net.sources import address_towards
+from letterlock.presence import is_there
 
 UNIT = Path("/etc/systemd/system/letterlock.service.d/setup.conf")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # RFC 5321 section 4.5.3.1.1: 64 octets
@@ -143,7 +144,7 @@ def _make(plan: ServerPlan, owner: str, *, replace: bool) -> None:
     """Raises OSError, BadUsers."""
     _require_user(owner)
     existing = plan.directory / CONFIGURATION
-    if existing.exists() and plan.domain not in existing.read_text(errors="replace"):
+    if is_there(existing) and f'"{plan.domain}"' not in existing.read_text(errors="replace"):  # as a key or a value
         if not replace:
             _fail(f"{existing} exists, and is not about {plan.domain}\n  hint: --replace sets it aside")
         existing.rename(existing.with_name(f"{CONFIGURATION}.before-setup"))
