@@ -7,6 +7,7 @@ import pytest
 
 from letterlock.milter.frames import frame
 from letterlock.net.service_address import ServiceAddress
+from letterlock.receive import ask_milter
 from letterlock.receive.ask_milter import Milter
 from letterlock.receive.options import ReceiveOptions
 from letterlock.receive.profiles import Profile
@@ -355,3 +356,16 @@ async def test_the_log_names_the_filter_that_discarded_a_message(
     ):
         assert (await send(running))[-1].startswith(b"250")
     assert "ID1: discarded, from unknown[127.0.0.1]: by milter test" in caplog.messages
+
+
+async def test_a_filter_that_takes_its_time_at_each_field_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer had its time-out, and a header section may have thousands of fields."""
+    monkeypatch.setattr(ask_milter, "MAX_PROGRESS_SECONDS", 0.05)
+    async with (
+        running_milter(FakeMilter({"N": None}), tmp_path) as milter,
+        world(OPTIONS, profile(milter)) as running,
+    ):
+        assert (await send(running))[-1].startswith(b"451 4.7.1")
+        assert running.store.kept == []

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent
+from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, ContentLost, LargeContent
 from letterlock.mail.envelope import Envelope, TlsDemand
 from letterlock.milter.frames import frame
 from letterlock.queue.observing import Observers
@@ -35,6 +35,7 @@ from letterlock.receive.drop_directory import (
     close_drop_directory,
 )
 from letterlock.receive.options import ReceiveOptions
+from letterlock.receive.pipeline import Stage
 from letterlock.receive.profiles import Profile, profile_of_local_users
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.recipients.directory import Directory, LocalDomain
@@ -632,3 +633,20 @@ async def test_rfc3461_4_1_who_asked_for_no_notification_gets_none(drop: Drop) -
     leave(str(drop.path), [letter.batch(to, b"Subject: x\r\n\r\nhi\r\n", "host.example.org")])
     await drop.collect()
     assert (drop.store.accepted, drop.names) == ([], [])
+
+
+async def test_a_spooled_body_that_cannot_be_read_back_is_read_from_its_file_again(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was taken for a bug, and waited for the next start."""
+
+    async def lost(*_: object) -> None:
+        raise ContentLost("its content does not have its checksum")
+
+    drop.leave()
+    with monkeypatch.context() as patched:
+        patched.setattr(Stage, "run_waiting", lost)
+        await drop.collect()
+    assert "ID1: cannot be accepted now: its content does not have its checksum" in caplog.messages
+    await drop.collect()
+    assert [envelope.id for envelope, _ in drop.store.accepted] == ["ID1"]

@@ -193,12 +193,16 @@ async def test_a_full_queue_delays_a_report(world: World) -> None:
     assert len(world.mails) == 1
 
 
-async def test_an_mx_host_that_asks_gets_its_own_results_unless_it_has_them(world: World) -> None:
+async def test_an_mx_host_that_asks_gets_its_own_results_unless_it_has_them(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     world.tls["mx.receiver.example"] = [MAILTO, "mailto:host@receiver.example"]
     await world.sender().send_due()
     domain, host = sorted(world.mails, key=lambda mail: mail.recipient.local_part, reverse=True)
     assert (str(domain.recipient), str(host.recipient)) == ("tls@receiver.example", "host@receiver.example")
     assert [each.policy.type for each in sent(host).policies] == ["tlsa"]
+    assert caplog.text.count("report sent") == len(world.mails), "none is said to be sent that was not"
 
 
 async def test_a_failed_lookup_is_not_an_absence_and_is_repeated(world: World) -> None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from letterlock.app.beside import beside
 from letterlock.app.binding import BACKLOG, StartFailed, bind, in_our_place
 from letterlock.companion.answer_memory import AnswerMemory
 from letterlock.companion.deciding import Decided, decide
@@ -124,7 +125,7 @@ async def open_doors(doors: Doors, sockets: DoorSockets) -> AsyncIterator[None]:
     """Answer on the sockets until the end of the block; then everybody who waits gets an answer."""
     async with AsyncExitStack() as stack:
         if sockets.policy:
-            fresh = asyncio.create_task(doors.memory.keep_fresh())
+            fresh = asyncio.create_task(beside("refreshing policy answers", doors.memory.keep_fresh))
             stack.callback(fresh.cancel)
             await doors.policy.start(sockets.policy)
             stack.push_async_callback(doors.policy.stop)

@@ -1,5 +1,6 @@
 """Asks a filter (milter) about senders, recipients and messages, and makes the changes that it wants."""
 
+import asyncio
 import logging
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from letterlock.milter.frames import CHUNK_OCTETS, BadFrame, FilterCommand, conn
 from letterlock.milter.header_edits import HeaderSection, read_fields
 from letterlock.net.service_address import ServiceAddress
 from letterlock.receive.filter_counts import FilterCounts
-from letterlock.receive.milter_link import MilterFailed, MilterLink
+from letterlock.receive.milter_link import MAX_PROGRESS_SECONDS, MilterFailed, MilterLink
 from letterlock.receive.pipeline import Draft, Facts
 from letterlock.receive.when_away import AWAY, WhenAway
 from letterlock.smtp.server_events import RecipientOffered, SenderOffered
@@ -190,7 +191,11 @@ class AskMilter:
         if talk.ends_with is not None:
             return None
         if talk.decided is None:
-            talk.decided = await self._shown(talk, draft)
+            try:
+                async with asyncio.timeout(MAX_PROGRESS_SECONDS):  # of all its answers: no client waits longer
+                    talk.decided = await self._shown(talk, draft)
+            except TimeoutError:
+                raise MilterFailed(f"no verdict within {MAX_PROGRESS_SECONDS:g} seconds") from None
         if talk.decided.verdict is Verdict.DISCARD:
             draft.recipients = ()
         return _reply(talk.decided)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from letterlock.dkim import signed
 from letterlock.dsn import Fate, Report, ToldRecipient, compose
 from letterlock.mail.addresses import Mailbox
-from letterlock.mail.checked_content import PIECE_OCTETS, Body, LargeContent, head_of
+from letterlock.mail.checked_content import PIECE_OCTETS, Body, ContentLost, LargeContent, head_of
 from letterlock.mail.envelope import BodyType, Envelope
 from letterlock.mail.message_ids import message_id_of
 from letterlock.mail.replies import Reply
@@ -177,6 +177,8 @@ class DropCollector:
             raise
         except OSError as error:
             log.warning("%s: cannot be read from the drop: %s", message_id, error.strerror or error)
+        except ContentLost as lost:  # the copy on the queue's disk: its file is read again
+            log.warning("%s: cannot be accepted now: %s", message_id, lost)
         except Exception:
             log.exception("%s: internal error in taking it from the drop: it waits for the next start", message_id)
             self._broken.add(message_id)

@@ -58,6 +58,10 @@ class ReportAuthors:
     dmarc_organization: str
 
 
+class _NothingToReport(Exception):
+    """Nothing was counted, or all of it is in another report to the same address."""
+
+
 class ReportSender:
     """Sends reports until cancelled: `run()` in a task."""
 
@@ -139,6 +143,8 @@ class ReportSender:
     async def _send(self, mark: SendingMark) -> None:
         try:
             why = await self._sent(mark)
+        except _NothingToReport:
+            return
         except (StoreFailed, InvalidOwnReport) as error:
             why = str(error)
         if why is None:
@@ -153,12 +159,12 @@ class ReportSender:
         log.warning("a report about %s was not accepted by %s: %s", mark.domain, printable(mark.uri), printable(why))
 
     async def _sent(self, mark: SendingMark) -> str | None:
-        """Why it was not sent; None when it was, or there is nothing to say. Raises StoreFailed, InvalidOwnReport."""
+        """Why it was not sent; None when it was. Raises StoreFailed, InvalidOwnReport, _NothingToReport."""
         if mark.kind == DMARC:
             return await self._send_dmarc(mark)
         report = await self._tls_report(mark)
         if report is None or self._authors.tls is None:
-            return None
+            raise _NothingToReport
         scheme, _, rest = mark.uri.partition(":")
         if scheme.lower() == "https":
             return await self._post(mark.uri, packed(report), "application/tlsrpt+gzip")
@@ -186,7 +192,7 @@ class ReportSender:
     async def _send_dmarc(self, mark: SendingMark) -> str | None:
         author, found = self._authors.dmarc, await self._store.dmarc_rows(mark.day, mark.domain)
         if author is None or found is None:
-            return None
+            raise _NothingToReport
         try:
             recipient = parse_mailbox(mark.uri.partition(":")[2].partition("?")[0])
         except InvalidAddress as error:
