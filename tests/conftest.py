@@ -1,5 +1,6 @@
 """What every test owes the others: it leaves no process behind, and it runs in a network that no other worker sees."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,20 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         f"no network namespaces here ({reason}): the tests run one after the other; as root they run side by side\n"
     )
     return 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what is collected, which stays to the end, away from the garbage collector: a tenth of the time goes there.
+
+    Thousands of tests would be looked through again and again while they are made, and with every collection later.
+    """
+    gc.disable()
+    result = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

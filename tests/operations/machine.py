@@ -218,7 +218,7 @@ find_dns() { rm /var/world/no-dns; until_ test -e /var/world/dns-ready; }
 arrived() { [ "$(find /var/world/mail -name '*.eml' | wc -l)" = "$1" ]; } # so many messages
 flushed() { # asked of the files more often than of the server: each of its commands takes half a second of a processor
     q flush
-    for _ in $(seq 10); do
+    for _ in $(seq 30); do
         if arrived "$1"; then return 0; fi
         sleep 0.1
     done
