@@ -1,9 +1,15 @@
-"""What metrics, logs, statistics and memory cost the relay: python -m bench.observing [--messages N]
+"""What metrics, logs, statistics and memory cost the relay: python -m bench.observing [--messages N] [--only KIND]
 
-Two runs of a relay differ by more than either costs, so one run is compared with itself: it takes and delivers mail,
-and after each block of messages another set of observers looks on: all of them, or all but one kind. The CPU time of
-neighbouring blocks is compared, and the median of many comparisons printed. What happens from time to time goes on in
-every block; its cost is printed by itself (`bench.observing_aside`; `bench.counting` has what happens once a second).
+Two runs of a relay differ by more than any of them costs, so one run is compared with itself: it takes and delivers
+mail, and in each block of messages another set of observers looks on. Blocks come in pairs, one with all observers and
+one without a kind, neighbours in time, in an order that chance decides: a fixed order falls into step with the rounds
+of the source. Compared is the CPU time of the event loop's thread (the observers and the cycle collector run in it) for
+each message received and delivered: a block receives as many as every other, but delivers some that came before it.
+A block writes its own lines, and pays for that.
+
+Printed is the mean difference of the pairs without the tenth at each end, and the interval that holds the true one
+19 times of 20. What happens from time to time goes on in every block; its cost is printed by itself
+(`bench.observing_aside`; `bench.counting` has what happens once a second).
 """
 
 import argparse
@@ -11,11 +17,13 @@ import asyncio
 import atexit
 import json
 import os
+import random
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +43,26 @@ from letterlock.queue.tasks import Attempt, DeliveryTask
 from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.statistics.statistics_collector import StatisticsCollector
 
-WARM_BLOCKS = 16  # not counted
-BLOCK = 250  # messages: some 75 ms, so that what else the machine does is the same for neighbours
-LEFT_OUT = {"no counters": "metrics", "no log": "logs", "no statistics": "statistics", "no memory": "memory"}
+WARM_PAIRS = 10  # not counted
+BLOCK = 200  # messages, ten rounds of the source's 20 sessions: as much as is logged between two writes of the log
+METRICS, LOGS, STATISTICS, MEMORY, BOTH = "metrics", "logs", "statistics", "memory", "logs and metrics"
 KINDS: tuple[tuple[type[Watcher], str], ...] = (
-    (Counting, "no counters"),
-    (ReceiptLog, "no log"),
-    (DeliveryLog, "no log"),
-    (StatisticsCollector, "no statistics"),
-    (MemoryKeeper, "no memory"),
+    (Counting, METRICS),
+    (ReceiptLog, LOGS),
+    (DeliveryLog, LOGS),
+    (StatisticsCollector, STATISTICS),
+    (MemoryKeeper, MEMORY),
 )
+AWAY = {METRICS: {METRICS}, LOGS: {LOGS}, STATISTICS: {STATISTICS}, MEMORY: {MEMORY}, BOTH: {LOGS, METRICS}}
+ALL = "all"  # look on
+SEED = 1  # of the order of blocks
+TRIMMED = 10  # the tenth of the pairs at each end says what else the machine did
 CONFIDENT = 1.96  # standard errors: 95 %
 ONLY = "LETTERLOCK_BENCH_ONLY"  # the environment variable with the one kind to leave out, if only one is measured
 RESULT = "LETTERLOCK_BENCH_OBSERVING"  # the environment variable with the file of the result
+
+Block = tuple[str, float]
+"""What looked away, or ALL; seconds of CPU per message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +81,27 @@ class Blocks:
     """Which observers look on now, and the CPU time of each block so far."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, float]] = []
+        self.found: list[Block] = []
+        self.attempted = 0
         self._states = states(os.environ.get(ONLY, ""))
-        self.state = self._states[0]
-        self._count = 0
-        self._began = 0.0
+        self._received = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._state = next(self._states)
+        self.away = AWAY.get(self._state, set())
+        self.attempted = 0
+        self._began = time.thread_time()
 
     def count(self) -> None:
-        """One message more."""
-        if self._count % BLOCK == 0:
+        """One message more was received."""
+        if self._received == BLOCK:
             flush_log()  # so that each block pays for its own lines, and not for those of the last one
-            if self._count:
-                self.found.append((self.state, (time.process_time() - self._began) / BLOCK))
-            self.state = self._states[self._count // BLOCK % len(self._states)]
-            self._began = time.process_time()
-        self._count += 1
+            work = (BLOCK + self.attempted) / 2
+            self.found.append((self._state, (time.thread_time() - self._began) / work))
+            self._received = 0
+            self._begin()
+        self._received += 1
 
 
 class Changing(Watcher):
@@ -89,16 +110,16 @@ class Changing(Watcher):
     def __init__(self, observer: Observer, blocks: Blocks) -> None:
         self._observer = observer
         self._blocks = blocks
-        self._away = next((state for kind, state in KINDS if isinstance(observer, kind)), "")
+        self._kind = next((kind for observing, kind in KINDS if isinstance(observer, observing)), "")
 
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
         """Pass it on, or not."""
-        if self._blocks.state != self._away:
+        if self._kind not in self._blocks.away:
             self._observer.received(envelope, arrival)
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """The same."""
-        if self._blocks.state != self._away:
+        if self._kind not in self._blocks.away:
             self._observer.attempted(task, attempt)
 
 
@@ -111,6 +132,10 @@ class Pace(Watcher):
     def received(self, _envelope: Envelope, _arrival: Arrival) -> None:
         """One more."""
         self._blocks.count()
+
+    def attempted(self, _task: DeliveryTask, _attempt: Attempt) -> None:
+        """The same."""
+        self._blocks.attempted += 1
 
 
 def serve(arguments: list[str]) -> None:
@@ -126,27 +151,39 @@ def serve(arguments: list[str]) -> None:
     letterlock(arguments)
 
 
-def states(only: str) -> tuple[str, ...]:
-    """Of the blocks, in turn: each without something is between two with everything, so that a drift cancels out."""
-    return tuple(state for left_out in ([only] if only else LEFT_OUT) for state in ("all", left_out))
+def states(only: str) -> Iterator[str]:
+    """Of the blocks, without end: of each kind in turn a pair with everything and without the kind, in any order."""
+    chance = random.Random(SEED)  # noqa: S311  # nothing secret
+    for left_out in cycle([only] if only else AWAY):
+        yield from chance.sample([ALL, left_out], 2)
 
 
-def compare(blocks: list[tuple[str, float]]) -> str:
-    """What each costs: every block without it, compared with the blocks before and after, which have everything."""
-    blocks = blocks[WARM_BLOCKS:]
-    whole = statistics.median(each for state, each in blocks if state == "all")
-    left_out = {state: what for state, what in LEFT_OUT.items() if any(state == each for each, _ in blocks)}
-    count = len(blocks) // (2 * len(left_out))
-    lines = [f"{count} blocks without each kind, {whole * 1e6:.0f} us of CPU per message with all observers"]
-    for state, what in left_out.items():
-        without = [at for at, (each, _) in enumerate(blocks[1:-1], 1) if each == state]
-        costs = [(blocks[at - 1][1] + blocks[at + 1][1]) / 2 - blocks[at][1] for at in without]
-        low, middle, high = statistics.quantiles(costs, n=4)
-        error = 0.93 * (high - low) / len(costs) ** 0.5  # of a median, by the spread of the middle half
-        share, either_way = 100 * middle / whole, 100 * CONFIDENT * error / whole
-        between = f"between {share - either_way:.1f} and {share + either_way:.1f} %, 19 times of 20"
-        lines.append(f"{what:10} {middle * 1e6:6.1f} us, {share:5.1f} %, {between}")
+def compare(blocks: list[Block]) -> str:
+    """What each kind costs: what the blocks of its pairs differ by."""
+    pairs = [sorted(pair, key=lambda block: block[0] != ALL) for pair in batched(blocks)][WARM_PAIRS:]
+    whole = statistics.median(with_all for (_, with_all), _ in pairs)
+    lines = [f"{len(pairs)} pairs of blocks, {whole * 1e6:.0f} us of CPU per message with all observers"]
+    for kind in AWAY:
+        costs = sorted(with_all - without for (_, with_all), (left_out, without) in pairs if left_out == kind)
+        if costs:
+            lines.append(cost(kind, costs, whole))
     return "\n".join(lines)
+
+
+def batched(blocks: list[Block]) -> Iterator[tuple[Block, Block]]:
+    """In pairs."""
+    return zip(blocks[::2], blocks[1::2], strict=False)  # the last one may be alone
+
+
+def cost(kind: str, costs: list[float], whole: float) -> str:
+    """The line about a kind, from the differences of its pairs in ascending order."""
+    count, cut = len(costs), len(costs) // TRIMMED
+    middle = statistics.fmean(costs[cut : count - cut])
+    drawn_in = [min(max(each, costs[cut]), costs[-1 - cut]) for each in costs]
+    error = statistics.stdev(drawn_in) / (1 - 2 * cut / count) / count**0.5  # of a trimmed mean (Tukey, McLaughlin)
+    share, either_way = 100 * middle / whole, 100 * CONFIDENT * error / whole
+    between = f"between {share - either_way:.1f} and {share + either_way:.1f} %, 19 times of 20"
+    return f"{kind:16} {middle * 1e6:6.1f} us, {share:5.1f} %, {between}, {count} pairs"
 
 
 def main() -> None:
@@ -156,12 +193,10 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=30_000)
-    parser.add_argument(
-        "--only", choices=LEFT_OUT.values(), help="measure one kind, in more blocks: a narrower interval"
-    )
+    parser.add_argument("--only", choices=AWAY, help="measure one kind, in more blocks: a narrower interval")
     given = parser.parse_args()
     messages = given.messages
-    os.environ[ONLY] = next((state for state, what in LEFT_OUT.items() if what == given.only), "")
+    os.environ[ONLY] = given.only or ""
     if (room := os.environ.get(INSIDE)) is None:
         sys.exit(run_inside(sys.argv[1:], Path("/var/tmp"), "bench.observing"))  # noqa: S108  # a real disk
     result = os.environ[RESULT] = f"{room}/blocks"
