@@ -129,7 +129,7 @@ def microseconds(work: Callable[[], object]) -> float:
 
 async def measure(handler: LineHandler, rounds: int) -> None:
     """Measure and print."""
-    observers = Observers((ReceiptLog(), DeliveryLog()))
+    observers = Observers((ReceiptLog(), DeliveryLog()), later=handler.later)
     nobody = Observers(())
     blocks = [[message(block * BLOCK + number) for number in range(BLOCK)] for block in range(BLOCKS)]
     show(observers, blocks[0])

@@ -25,13 +25,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.observing_aside import aside
 from bench.relay import furnished
 from bench.relay_box import INSIDE, run_inside
 from bench.relay_peers import Letterlock, Room
 from bench.relay_rounds import Part
+from letterlock.app import server
 from letterlock.app.logs import flush_log
 from letterlock.cli.main import main as letterlock
 from letterlock.deliver.log import DeliveryLog
@@ -123,30 +124,29 @@ class Changing(Watcher):
             self._observer.attempted(task, attempt)
 
 
-class Pace(Watcher):
-    """Counts messages into blocks."""
+class Counted(Observers):
+    """The observers of the relay, which count messages into blocks when they happen, not when they are shown."""
 
-    def __init__(self, blocks: Blocks) -> None:
-        self._blocks = blocks
+    blocks: ClassVar[Blocks]
 
-    def received(self, _envelope: Envelope, _arrival: Arrival) -> None:
-        """One more."""
-        self._blocks.count()
+    def __init__(self, observers: Sequence[Observer] = (), **more: Any) -> None:
+        super().__init__([Changing(each, self.blocks) for each in observers], **more)
 
-    def attempted(self, _task: DeliveryTask, _attempt: Attempt) -> None:
+    def received(self, envelope: Envelope, arrival: Arrival) -> None:
+        """Count one more, and show it."""
+        self.blocks.count()
+        super().received(envelope, arrival)
+
+    def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """The same."""
-        self._blocks.attempted += 1
+        self.blocks.attempted += 1
+        super().attempted(task, attempt)
 
 
 def serve(arguments: list[str]) -> None:
     """Be the relay."""
-    blocks, made = Blocks(), Observers.__init__
-
-    def changed(self: Observers, observers: Sequence[Observer] = (), **more: Any) -> None:
-        wrapped = [Changing(each, blocks) for each in observers]
-        made(self, [Pace(blocks), *wrapped] if observers else (), **more)
-
-    Observers.__init__ = changed  # type: ignore[method-assign]  # what is measured is made deep inside the server
+    blocks = Counted.blocks = Blocks()
+    server.Observers = Counted  # type: ignore[misc]  # what is measured is made deep inside the server
     atexit.register(lambda: Path(os.environ[RESULT]).write_text(json.dumps(blocks.found)))
     letterlock(arguments)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from letterlock.app.journald import JournalHandler, leads_to_journal, open_journal
-from letterlock.events import LogEvent, MessageLines
+from letterlock.events import LogEvent
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
-from letterlock.queue.observing import Arrival
+from letterlock.queue.observing import Arrival, Observers
 from letterlock.receive.receipt_log import ReceiptLog
 
 
@@ -129,16 +129,16 @@ ANN = Mailbox("ann", "example.org")
 ENVELOPE = Envelope(id="4F2A1", reverse_path=ANN, recipients=(ANN,), size=7, accepted_at=0.0, expires_at=1.0)
 
 
-def received(message_id: str = "<1@example.org>") -> None:
+def received(handler: JournalHandler, message_id: str = "<1@example.org>") -> None:
     arrival = Arrival(client="unknown[192.0.2.1]", protocol="ESMTP", message_id=message_id)
     logging.getLogger("letterlock").handlers = logging.getLogger("letterlock").handlers[:1]  # without pytest's
-    ReceiptLog().received(ENVELOPE, arrival)
+    Observers([ReceiptLog()], later=handler.later).received(ENVELOPE, arrival)
 
 
 async def test_the_lines_of_a_message_are_entries_like_others_and_stand_before_what_is_logged_later(
     journal: Journal, alone: tuple[JournalHandler, Kept]
 ) -> None:
-    received("<1@example.org>\nPRIORITY=0\x1f")
+    received(alone[0], "<1@example.org>\nPRIORITY=0\x1f")
     logging.getLogger("letterlock.store").info("later")
     entries = [journal.entry() for _ in range(4)]
     assert entries[0] == {
@@ -157,12 +157,11 @@ async def test_the_lines_of_a_message_are_entries_like_others_and_stand_before_w
 async def test_the_lines_of_a_message_are_sent_in_the_next_turn(
     journal: Journal, alone: tuple[JournalHandler, Kept]
 ) -> None:
-    received()
+    received(alone[0])
     with pytest.raises(BlockingIOError):
         journal.entry()
     await asyncio.sleep(0)
     assert journal.entry()["MESSAGE"] == "4F2A1: client=unknown[192.0.2.1]"
-    assert alone[0].waiting == []
 
 
 def test_lines_of_a_message_that_the_journal_does_not_take_are_not_lost(
@@ -170,7 +169,7 @@ def test_lines_of_a_message_that_the_journal_does_not_take_are_not_lost(
 ) -> None:
     count = 0
     while not alone[1].records:
-        received()
+        received(alone[0])
         count += 1
         assert count < 10_000
     taken = 0
@@ -186,11 +185,10 @@ def test_a_bug_in_making_lines_loses_them_alone(journal: Journal, alone: tuple[J
         raise ZeroDivisionError
 
     handler, _ = alone
-    handler.waiting.append((0.0, MessageLines(lambda *_: (), broken), None, None))
-    handler.flush()
+    handler.later(broken, None, None)
     entry = journal.entry()
     first = entry["MESSAGE"].partition("\n")[0]
-    assert (entry["PRIORITY"], first) == ("3", "error: internal error while formatting a log line")
+    assert (entry["PRIORITY"], first) == ("3", "error: internal error while showing what happened")
 
 
 def test_the_journal_is_where_systemd_says(tmp_path: Path) -> None:

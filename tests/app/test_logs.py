@@ -101,18 +101,21 @@ async def test_no_line_is_lost_between_two_threads(log: logging.Logger, stream: 
     assert sorted(lines) == sorted([f"{who} {number}" for who in ("thread", "loop") for number in range(500)])
 
 
-def test_what_another_thread_adds_while_lines_are_written_is_written_too() -> None:
+def test_what_another_thread_adds_while_lines_are_written_is_written_too(log: logging.Logger) -> None:
     class Interrupted(Watched):
         def write(self, text: str, /) -> int:
-            if not self.writes:
-                handler.waiting.append("added meanwhile")
-            return super().write(text)
+            written = super().write(text)
+            if self.writes == 1:
+                threads.append(threading.Thread(target=log.info, args=("of another thread",)))
+                threads[0].start()
+                threads[0].join(0.01)  # it waits for its turn
+            return written
 
-    stream = Interrupted()
-    handler = GatheringHandler(stream)
-    handler.waiting.append("first")
-    handler.flush()
-    assert stream.getvalue() == "first\nadded meanwhile\n"
+    threads: list[threading.Thread] = []
+    stream = log.handlers[0].stream = Interrupted()  # type: ignore[attr-defined]
+    log.info("first")
+    threads[0].join()
+    assert said(stream) == ["first", "of another thread"]
 
 
 def test_a_line_begins_as_syslog_has_it(log: logging.Logger, stream: Watched) -> None:
@@ -181,39 +184,71 @@ def test_a_line_without_a_record_is_written_at_once_outside_of_the_event_loop(
     assert said(stream) == ["4F2A1: size=7"]
 
 
-async def test_lines_are_made_when_they_are_written_in_the_order_of_what_happened(
+async def test_what_happened_is_shown_when_lines_are_written_and_its_lines_stand_where_it_happened(
     rooms: GatheringHandler, stream: Watched
 ) -> None:
     alone(rooms)
-    made = []
+    shown = []
 
-    def make(logger: str, event: LineEvent) -> tuple[str, LineEvent]:
-        made.append(event)
-        return logger, event
+    def show(first: str, second: None) -> None:
+        shown.append(first)
+        log_lines(ONE_LINE, "letterlock.receive", LineEvent("queued", first, _values, 1))
+        logging.getLogger("letterlock.receive").info("about %s", first)
 
-    log_lines(lines_by(make), "letterlock.receive", LineEvent("queued", "line 1", _values, 1))
+    rooms.later(show, "line 1", None)
     logging.getLogger("letterlock.receive").info("between")
-    log_lines(lines_by(make), "letterlock.receive", LineEvent("queued", "line 2", _values, 2))
-    assert made == []
+    rooms.later(show, "line 2", None)
+    assert shown == []
     logging.getLogger("letterlock.receive").error("at once")
-    assert said(stream) == ["line 1", "between", "line 2", "error: at once"]
+    assert said(stream) == ["line 1", "about line 1", "between", "line 2", "about line 2", "error: at once"]
+    assert stream.writes == 1
 
 
-async def test_a_bug_in_making_a_line_loses_that_line_alone(rooms: GatheringHandler, stream: Watched) -> None:
+async def test_lines_have_the_time_of_what_happened_and_not_of_when_it_is_shown(
+    rooms: GatheringHandler, stream: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(rooms)
+    rooms.setFormatter(JsonFormatter())
+
+    def show(logger: str, event: LineEvent) -> None:
+        log_lines(ONE_LINE, logger, event)
+        logging.getLogger("letterlock.receive").info("beside it")
+
+    monkeypatch.setattr(logging, "_logRecordFactory", LeanRecord)
+    monkeypatch.setattr(logs.time, "time", lambda: 1_800_000_000.25)
+    rooms.later(show, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
+    monkeypatch.setattr(logs.time, "time", lambda: 1_800_000_003.5)
+    rooms.flush()
+    assert [json.loads(line)["time"] for line in stream.getvalue().splitlines()] == [1_800_000_000.25] * 2
+
+
+async def test_a_bug_in_showing_what_happened_loses_that_alone(rooms: GatheringHandler, stream: Watched) -> None:
     alone(rooms)
 
-    def make(_logger: str, _event: LineEvent) -> tuple[str, LineEvent]:
-        raise ZeroDivisionError("a bug")
+    def show(first: str, second: object) -> None:
+        if second is None:
+            raise ZeroDivisionError
+        log_lines(ONE_LINE, first, second)
 
-    log_lines(ONE_LINE, "letterlock.receive", LineEvent("queued", "before", _values, 7))
-    log_lines(lines_by(make), "letterlock.receive", LineEvent("queued", "lost", _values, 7))
-    log_lines(ONE_LINE, "letterlock.receive", LineEvent("queued", "after", _values, 7))
+    rooms.later(show, "letterlock.receive", LineEvent("queued", "before", _values, 7))
+    rooms.later(show, "letterlock.receive", None)
+    rooms.later(show, "letterlock.receive", LineEvent("queued", "after", _values, 7))
     rooms.flush()
     lines = said(stream)
     assert lines[0] == "before"
-    assert lines[1] == "error: internal error while formatting a log line"
+    assert lines[1] == "error: internal error while showing what happened"
     assert "ZeroDivisionError" in stream.getvalue()
     assert lines[-1] == "after"
+
+
+async def test_a_line_of_another_thread_shows_nothing_there(rooms: GatheringHandler, stream: Watched) -> None:
+    alone(rooms)
+    threads: list[int] = []
+    rooms.later(lambda *_: threads.append(threading.get_ident()), None, None)
+    await asyncio.to_thread(logging.getLogger("letterlock.store").error, "the disk is full")
+    assert said(stream) == ["error: the disk is full"]
+    rooms.flush()
+    assert threads == [threading.get_ident()]
 
 
 def test_where_json_is_written_a_line_has_its_values(rooms: GatheringHandler, stream: Watched) -> None:

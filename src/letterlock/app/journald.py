@@ -9,13 +9,13 @@ import logging
 import os
 import socket
 import struct
+import threading
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
 from letterlock.app.log_text import program_of, words_of
-from letterlock.events import LineHandler, LogEvent, Waiting
+from letterlock.events import LineHandler, LogEvent, MessageLines, Show
 
 JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 _MAIL = b"SYSLOG_FACILITY=2\n"  # LOG_MAIL (RFC 5424 section 6.2.1): rsyslog writes it to mail.log
@@ -47,12 +47,13 @@ def open_journal(path: Path = JOURNAL_SOCKET) -> socket.socket | None:
 class JournalHandler(LineHandler):
     """Sends each record as one datagram; what the journal does not take at once goes to `otherwise`, on stderr.
 
-    What is logged of each message is sent when the event loop comes to it next, and before any later record.
+    What happens to each message is shown when the event loop comes to it next, and before any later record.
     """
 
     def __init__(self, journal: socket.socket, otherwise: logging.Handler) -> None:
         super().__init__()
-        self.waiting = []
+        self._waiting: list[tuple[Show, object, object]] = []
+        self._thread = threading.get_ident()
         self._journal = journal
         self._otherwise = otherwise
 
@@ -63,32 +64,34 @@ class JournalHandler(LineHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record. A journal that is full or gone ends nothing."""
-        if self.waiting:
+        if self._waiting and threading.get_ident() == self._thread:
             self.flush()
         try:
             self._journal.send(datagram(record))
         except OSError:
             self._otherwise.handle(record)
 
-    def write_soon(self) -> None:
-        """Send what waits in the next turn of the event loop; at once where none is running."""
+    def later(self, show: Show, first: object, second: object) -> None:
+        """Show it in the next turn of the event loop; at once where none is running."""
+        self._waiting.append((show, first, second))
+        if len(self._waiting) > 1:  # a flush is due
+            return
         try:
             asyncio.get_running_loop().call_soon(self.flush)
         except RuntimeError:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is waiting."""
-        with self.lock or nullcontext():
-            while waiting := self.waiting[:]:  # again for what another thread added meanwhile: it counts on this flush
-                del self.waiting[: len(waiting)]
-                for each in waiting:
-                    self._send_lines(each)
+        """Show what is waiting."""
+        waiting, self._waiting = self._waiting, []
+        for show, first, second in waiting:
+            try:
+                show(first, second)
+            except Exception as bug:  # noqa: BLE001  # as for every observer: the event is lost, and nothing else
+                self.emit(_record(__name__, logging.ERROR, "internal error while showing what happened", bug))
 
-    def _send_lines(self, waiting: Waiting) -> None:
-        if isinstance(waiting, str):  # nobody puts lines here: records are sent at once
-            return
-        _, make, first, second = waiting
+    def take(self, make: MessageLines, first: object, second: object) -> None:
+        """Send the lines of a message."""
         sent = 0
         try:
             for entry in make.text(_heads(os.getpid()), first, second)[1:].split(_NEXT_ENTRY):
@@ -97,8 +100,6 @@ class JournalHandler(LineHandler):
         except OSError:
             for logger, event in list(make.events(first, second))[sent:]:
                 self._otherwise.handle(_record(logger, logging.INFO, event))
-        except Exception as bug:  # noqa: BLE001  # as for every observer: the event is lost, and nothing else
-            self.emit(_record(__name__, logging.ERROR, "internal error while formatting a log line", bug))
 
     def close(self) -> None:
         """Close the socket."""

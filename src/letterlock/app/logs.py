@@ -4,15 +4,18 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any, TextIO
 
 from letterlock.app.journald import JournalHandler, leads_to_journal, open_journal
 from letterlock.app.log_text import JsonFormatter, PostfixFormatter
 from letterlock.app.output import GuardedStream
-from letterlock.events import LineHandler, LogEvent, Waiting
+from letterlock.events import LineHandler, LogEvent, MessageLines, Show
+
+log = logging.getLogger(__name__)
 
 
 class LeanRecord(logging.LogRecord):
@@ -64,15 +67,25 @@ _own_process = _OwnProcess()
 WAIT_SECONDS = 0.05  # chosen: too short to notice, and a hundred messages at once take half the time per line of ten
 
 
-class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
-    """Writes what was logged within WAIT_SECONDS with one system call.
+Waiting = str | tuple[float, Show, object, object]
+"""A line; or when something happened (seconds since 1970), and what shows it."""
 
-    Errors, and what is logged outside of the event loop, are written at once, behind what was waiting.
+
+class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
+    """Shows and writes what happened within WAIT_SECONDS together, with one system call.
+
+    Errors, and what is logged outside of the event loop, are written at once, behind what was waiting. So are the lines
+    of other threads, but not behind what waits: what is shown is shown in the handler's own thread.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self.waiting = []
+        self._waiting: list[Waiting] = []
+        self._made: list[str] | None = None  # the lines so far, while they are made
+        self._at = 0.0  # when that happened which is shown
+        self._thread = threading.get_ident()
+        self._begins: Mapping[str, str] = {}
+        self._since = self._until = 0  # the second of which lines begin like that
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record: there are no filters, and lines are added without a lock."""
@@ -81,60 +94,78 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record, to be written soon. A stream that cannot be written to ends nothing."""
-        try:
-            loop = asyncio.get_running_loop() if record.levelno < logging.ERROR else None
-        except RuntimeError:
-            loop = None
-        self.waiting.append(self.format(record))
-        if loop is None:
-            self.flush()
-        elif len(self.waiting) == 1:  # else a flush is due
-            loop.call_later(WAIT_SECONDS, self.flush)
+        if threading.get_ident() != self._thread:
+            self._write([self.format(record)])
+        elif self._made is not None:
+            self._made.append(self.format(record.made_at(self._at) if isinstance(record, LeanRecord) else record))
+        else:
+            self._waiting.append(self.format(record))
+            self._write_soon(at_once=record.levelno >= logging.ERROR)
 
-    def write_soon(self) -> None:
+    def later(self, show: Show, first: object, second: object) -> None:
+        """Show it when lines are written."""
+        waiting = self._waiting
+        waiting.append((time.time(), show, first, second))
+        if len(waiting) == 1:  # else a flush is due
+            self._write_soon()
+
+    def _write_soon(self, *, at_once: bool = False) -> None:
         """Write what waits after WAIT_SECONDS; at once where no event loop is running."""
         try:
-            asyncio.get_running_loop().call_later(WAIT_SECONDS, self.flush)
+            loop = None if at_once else asyncio.get_running_loop()
         except RuntimeError:
+            loop = None
+        if loop is None:
             self.flush()
+        elif len(self._waiting) == 1:
+            loop.call_later(WAIT_SECONDS, self.flush)
+
+    def take(self, make: MessageLines, first: object, second: object) -> None:
+        """Add the lines of a message; of now, or of the moment of what is shown."""
+        made, at = self._made, self._at
+        if made is None:
+            made, at, self._until = [], time.time(), 0
+        if not isinstance(self.formatter, PostfixFormatter):
+            made += self._formatted(at, make.events(first, second))
+        else:
+            if not self._since <= at < self._until:
+                self._since, self._until = int(at), int(at) + 1
+                self._begins = self.formatter.begins(int(at), _own_process.number)
+            made.append(make.text(self._begins, first, second))
+        if self._made is None:
+            self._waiting += made
+            self._write_soon()
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Show and write what is waiting."""
         with self.lock or nullcontext():
-            while waiting := self.waiting[:]:  # again for what another thread added meanwhile: it counts on this flush
-                del self.waiting[: len(waiting)]
-                with suppress(OSError, ValueError):  # the reader of the log has gone
-                    self.stream.write("\n".join(self._lines(waiting)) + "\n")
-                    self.stream.flush()
+            while waiting := self._waiting:
+                self._waiting = []
+                self._write(self._lines(waiting))
 
     def _lines(self, waiting: Iterable[Waiting]) -> list[str]:
-        postfix = self.formatter if isinstance(self.formatter, PostfixFormatter) else None
-        lines, begins, since, until = list[str](), dict[str, str](), 0, 0
+        lines = self._made = []
+        self._until = 0  # this may be another process than that which wrote last
         for each in waiting:
             if isinstance(each, str):
                 lines.append(each)
                 continue
-            at, make, first, second = each
+            self._at, show, first, second = each
             try:
-                if postfix is None:
-                    lines += self._formatted(at, make.events(first, second))
-                    continue
-                if not since <= at < until:
-                    since, until, begins = int(at), int(at) + 1, postfix.begins(int(at), _own_process.number)
-                lines.append(make.text(begins, first, second))
-            except Exception as bug:  # noqa: BLE001  # as for every observer: the event is lost, and nothing else
-                lines.append(self._complaint(bug))
+                show(first, second)
+            except Exception:
+                log.exception("internal error while showing what happened")  # the event is lost, and nothing else
+        self._made = None
         return lines
+
+    def _write(self, lines: list[str]) -> None:
+        with self.lock or nullcontext(), suppress(OSError, ValueError):  # the reader of the log has gone
+            self.stream.write("\n".join(lines) + "\n")
+            self.stream.flush()
 
     def _formatted(self, at: float, events: Iterable[tuple[str, LogEvent]]) -> list[str]:
         records = (LeanRecord(logger, logging.INFO, "", 0, event, (), None) for logger, event in events)
         return [self.format(record.made_at(at)) for record in records]
-
-    def _complaint(self, bug: Exception) -> str:
-        found = type(bug), bug, bug.__traceback__
-        return self.format(
-            LeanRecord(__name__, logging.ERROR, "", 0, "internal error while formatting a log line", (), found)
-        )
 
 
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:

@@ -20,6 +20,7 @@ from letterlock.app.certificate_watch import CertificateWatch
 from letterlock.app.chance import SecretBits
 from letterlock.app.directories import open_drop, take_directory, warn_of_final_hops
 from letterlock.app.doors import NO_SOCKETS, Doors, DoorSockets, bind_doors, open_doors, refuse_loop
+from letterlock.app.logs import flush_log
 from letterlock.app.measuring import Meter, MetricsPlace, Parts
 from letterlock.app.report_parts import Reports, open_reports
 from letterlock.app.resolving import Dns, discovering, examine_upstreams, validated_dns
@@ -31,12 +32,13 @@ from letterlock.discover import Discoverer
 from letterlock.discover.anchor_keeper import AnchorKeeper
 from letterlock.discover.mail_authentication import MailJudge
 from letterlock.discover.recent_discoverer import RecentDiscoverer
+from letterlock.events import own_handler
 from letterlock.machine import boot_id
 from letterlock.net.dial import TcpDialer
 from letterlock.ports import ProtectionMemory, Rates, Resolver
 from letterlock.queue.folders import CONTROL_SOCKET
 from letterlock.queue.ids import IdMaker
-from letterlock.queue.observing import Observers
+from letterlock.queue.observing import Observers, at_once
 from letterlock.queue.store import QueueInUse, StoreFailed
 from letterlock.receive.accept_turns import AcceptTurns
 from letterlock.receive.drop import DropCollector
@@ -53,6 +55,7 @@ from letterlock.statistics.statistics_collector import StatisticsCollector
 from letterlock.store.engines import Leftovers, OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
+YOUNG_OBJECTS = 10_000  # before the cycle collector looks through them, for about a millisecond; some 1 MB
 STOP_GRACE_SECONDS = 20.0  # chosen: most sessions end within it; twice this is still below the 90 s of systemd
 
 
@@ -64,11 +67,12 @@ def spare_collector() -> None:
     """Let the cycle collector leave alone what stays for good, and look through everything seldom.
 
     A full collection walks a whole cache while everybody waits; the objects of a server end without one, by their
-    reference counts.
+    reference counts. Those of messages wait with the log for a moment (`app.logs.WAIT_SECONDS`), some 3,000 of them at
+    5,000 messages a second: looking through them would cost as much as counting the messages.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 5, 2_000)
+    gc.set_threshold(YOUNG_OBJECTS, 5, 2_000)
 
 
 def _report_loss(error: Exception, lost: int) -> None:
@@ -109,7 +113,9 @@ class Server:
         counting = (*self.meter.observers(), *statistics, *self.reports.observers())
         self.memory = MemoryKeeper(memory or StateInMemory().memory, self.clock, lambda: self.options.remembers)
         observers = (ReceiptLog(), DeliveryLog(), self.memory, *counting)
-        self.observers = Observers(observers, monotonic=self.clock.monotonic, report=_report_loss)
+        log_handler = own_handler()
+        later = at_once if log_handler is None else log_handler.later
+        self.observers = Observers(observers, monotonic=self.clock.monotonic, report=_report_loss, later=later)
         self.smtp_addresses: tuple[tuple[str, int], ...] = tuple(bound.getsockname()[:2] for bound in sockets)
         self.new_id = IdMaker(self.clock.now, SecretBits())  # nobody can predict the next id
         self.reporter = self._make_reporter()
@@ -342,6 +348,7 @@ async def running(
             for counting in (server.statistics, server.reports.collector):
                 if counting is not None:  # at the very end: deliveries finish while the server stops
                     stack.push_async_callback(counting.flush)
+            stack.callback(flush_log)  # which shows them the last deliveries
             await server.reports.listen(stack)
             await server.control.start()
             opened.store.started()

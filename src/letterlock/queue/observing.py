@@ -4,7 +4,7 @@ The log, statistics and reports are projections of what observers are shown.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from letterlock.frozen import frozen_dataclass
 from letterlock.identity.handshake import Completed
@@ -37,7 +37,7 @@ class Arrival:
 
 
 class Observer(Protocol):
-    """Is shown what happened, in the event loop, after it happened.
+    """Is shown what happened, in the event loop, soon after it happened, and in its order.
 
     An observer works in memory, within microseconds, and keeps no more than it has bounds for: one that writes to a
     disk or a peer puts what it needs into a queue of its own. Whatever it raises is a loss of its own.
@@ -87,11 +87,20 @@ def _looking_at(what: str, observers: Sequence[Observer]) -> tuple[Observer, ...
     return tuple(each for each in observers if getattr(type(each), what, None) is not getattr(Watcher, what))
 
 
+Later = Callable[[Callable[[Any, Any], None], object, object], None]
+
+
+def at_once(show: Callable[[Any, Any], None], first: object, second: object) -> None:
+    """The default: nothing waits."""
+    show(first, second)
+
+
 class Observers:
     """All observers as one that never raises: what one of them fails to take is counted, and lost to it alone.
 
     `report` is called with the exception and the number of losses since it was called last: at the first one, and then
-    no sooner than LOSS_REPORT_SECONDS later.
+    no sooner than LOSS_REPORT_SECONDS later. `later` calls a function with two arguments soon, and in the order that it
+    was asked to: who is given one shows many events at once.
     """
 
     def __init__(
@@ -100,12 +109,14 @@ class Observers:
         *,
         monotonic: Callable[[], float] = lambda: 0.0,
         report: Callable[[Exception, int], None] = _unreported,
+        later: Later = at_once,
     ) -> None:
         self._observers = tuple(observers)
         self._of_attempts = _looking_at("attempted", observers)
         self._of_messages = _looking_at("received", observers)
         self._monotonic = monotonic
         self._report = report
+        self._later = later
         self._report_from: float | None = None
         self._unreported = 0
         self.lost = 0
@@ -122,19 +133,11 @@ class Observers:
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """Show an attempt."""
-        for observer in self._of_attempts:  # not by _show, which costs two more calls: this is done for each message
-            try:
-                observer.attempted(task, attempt)
-            except Exception as error:  # noqa: BLE001  # as in _show
-                self._count_loss(error)
+        self._later(self._show_attempt, task, attempt)
 
     def received(self, envelope: Envelope, arrival: Arrival) -> None:
         """Show a message."""
-        for observer in self._of_messages:  # as above
-            try:
-                observer.received(envelope, arrival)
-            except Exception as error:  # noqa: BLE001  # as in _show
-                self._count_loss(error)
+        self._later(self._show_message, envelope, arrival)
 
     def failed(self, task: DeliveryTask, attempt: Attempt, settlement: Settlement) -> None:
         """Show recipients that have failed for good."""
@@ -148,7 +151,26 @@ class Observers:
         """Show the verdict on a message."""
         self._show(lambda observer: observer.authenticated(mail))
 
+    def _show_attempt(self, task: DeliveryTask, attempt: Attempt) -> None:
+        for (
+            observer
+        ) in self._of_attempts:  # not by _show_all, which costs two more calls: this is done for each message
+            try:
+                observer.attempted(task, attempt)
+            except Exception as error:  # noqa: BLE001  # as in _show_all
+                self._count_loss(error)
+
+    def _show_message(self, envelope: Envelope, arrival: Arrival) -> None:
+        for observer in self._of_messages:  # as above
+            try:
+                observer.received(envelope, arrival)
+            except Exception as error:  # noqa: BLE001  # as in _show_all
+                self._count_loss(error)
+
     def _show(self, what: Callable[[Observer], None]) -> None:
+        self._later(self._show_all, what, None)
+
+    def _show_all(self, what: Callable[[Observer], None], _nothing: None) -> None:
         for observer in self._observers:
             try:
                 what(observer)
