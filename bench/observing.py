@@ -64,6 +64,7 @@ RESULT = "LETTERLOCK_BENCH_OBSERVING"  # the environment variable with the file 
 
 Block = tuple[str, float]
 """What looked away, or ALL; seconds of CPU per message."""
+Pair = tuple[Block, Block]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Counted(Observers):
 def serve(arguments: list[str]) -> None:
     """Be the relay."""
     blocks = Counted.blocks = Blocks()
-    server.Observers = Counted  # type: ignore[misc]  # what is measured is made deep inside the server
+    setattr(server, "Observers", Counted)  # noqa: B010  # what is measured is made deep inside the server
     atexit.register(lambda: Path(os.environ[RESULT]).write_text(json.dumps(blocks.found)))
     letterlock(arguments)
 
@@ -158,21 +159,21 @@ def states(only: str) -> Iterator[str]:
         yield from chance.sample([ALL, left_out], 2)
 
 
-def compare(blocks: list[Block]) -> str:
+def pairs_of(blocks: Sequence[Block]) -> list[Pair]:
+    """The pairs of one relay; in each, the block with everything stands first."""
+    pairs = zip(blocks[::2], blocks[1::2], strict=False)  # the last block may be alone
+    return [(one, other) if one[0] == ALL else (other, one) for one, other in pairs][WARM_PAIRS:]
+
+
+def compare(pairs: Sequence[Pair]) -> str:
     """What each kind costs: what the blocks of its pairs differ by."""
-    pairs = [sorted(pair, key=lambda block: block[0] != ALL) for pair in batched(blocks)][WARM_PAIRS:]
     whole = statistics.median(with_all for (_, with_all), _ in pairs)
-    lines = [f"{len(pairs)} pairs of blocks, {whole * 1e6:.0f} us of CPU per message with all observers"]
+    lines = [f"{whole * 1e6:.0f} us of CPU per message with all observers"]
     for kind in AWAY:
         costs = sorted(with_all - without for (_, with_all), (left_out, without) in pairs if left_out == kind)
         if costs:
             lines.append(cost(kind, costs, whole))
     return "\n".join(lines)
-
-
-def batched(blocks: list[Block]) -> Iterator[tuple[Block, Block]]:
-    """In pairs."""
-    return zip(blocks[::2], blocks[1::2], strict=False)  # the last one may be alone
 
 
 def cost(kind: str, costs: list[float], whole: float) -> str:
@@ -192,18 +193,21 @@ def main() -> None:
         serve(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=30_000)
+    parser.add_argument("--messages", type=int, default=50_000, help="of each round")
+    parser.add_argument("--rounds", type=int, default=2, help="relays, one after the other; each is a minute at most")
     parser.add_argument("--only", choices=AWAY, help="measure one kind, in more blocks: a narrower interval")
     given = parser.parse_args()
-    messages = given.messages
     os.environ[ONLY] = given.only or ""
     if (room := os.environ.get(INSIDE)) is None:
         sys.exit(run_inside(sys.argv[1:], Path("/var/tmp"), "bench.observing"))  # noqa: S108  # a real disk
+    part = Part(name="clear", title="4 KB in cleartext", octets=4096, messages=given.messages)
     result = os.environ[RESULT] = f"{room}/blocks"
-    part = Part(name="clear", title="4 KB in cleartext", octets=4096, messages=messages)
+    pairs: list[Pair] = []
     with furnished(Path(room), [Observed()]) as (bench, (relay,), _):
-        bench.relay(part, relay)
-    print(compare(json.loads(Path(result).read_text())))
+        for _ in range(given.rounds):
+            bench.relay(part, relay)
+            pairs += pairs_of(json.loads(Path(result).read_text()))
+    print(compare(pairs))
     print("\n".join(asyncio.run(aside(Path(room)))))
 
 

@@ -95,8 +95,9 @@ def own_handler() -> LineHandler | None:
 
 def log_lines(make: MessageLines, first: object, second: object) -> None:
     """Log the lines that `make` composes from two subjects: without records where the server's own handler is alone."""
-    if (handler := own_handler()) is not None:
-        handler.take(make, first, second)
+    handlers = _rooms.handlers  # as own_handler, without a call
+    if len(handlers) == 1 and isinstance(handlers[0], LineHandler) and not _rooms.propagate:
+        handlers[0].take(make, first, second)
         return
     for name, event in make.events(first, second):
         logging.getLogger(name).info(event)

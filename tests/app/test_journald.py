@@ -181,7 +181,7 @@ def test_lines_of_a_message_that_the_journal_does_not_take_are_not_lost(
 
 
 def test_a_bug_in_making_lines_loses_them_alone(journal: Journal, alone: tuple[JournalHandler, Kept]) -> None:
-    def broken(*_: object) -> str:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError
 
     handler, _ = alone

@@ -215,9 +215,9 @@ async def test_lines_have_the_time_of_what_happened_and_not_of_when_it_is_shown(
         logging.getLogger("letterlock.receive").info("beside it")
 
     monkeypatch.setattr(logging, "_logRecordFactory", LeanRecord)
-    monkeypatch.setattr(logs.time, "time", lambda: 1_800_000_000.25)
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.25)
     rooms.later(show, "letterlock.receive.qmgr", LineEvent("queued", "4F2A1: size=7", _values, 7))
-    monkeypatch.setattr(logs.time, "time", lambda: 1_800_000_003.5)
+    monkeypatch.setattr("time.time", lambda: 1_800_000_003.5)
     rooms.flush()
     assert [json.loads(line)["time"] for line in stream.getvalue().splitlines()] == [1_800_000_000.25] * 2
 

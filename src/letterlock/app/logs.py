@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any, TextIO
 
 from letterlock.app.journald import JournalHandler, leads_to_journal, open_journal
@@ -84,8 +85,7 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
         self._made: list[str] | None = None  # the lines so far, while they are made
         self._at = 0.0  # when that happened which is shown
         self._thread = threading.get_ident()
-        self._begins: Mapping[str, str] = {}
-        self._since = self._until = 0  # the second of which lines begin like that
+        self._begins: Mapping[str, str] | None = None  # how lines of that moment begin; None in JSON
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record: there are no filters, and lines are added without a lock."""
@@ -121,20 +121,13 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
             loop.call_later(WAIT_SECONDS, self.flush)
 
     def take(self, make: MessageLines, first: object, second: object) -> None:
-        """Add the lines of a message; of now, or of the moment of what is shown."""
-        made, at = self._made, self._at
-        if made is None:
-            made, at, self._until = [], time.time(), 0
-        if not isinstance(self.formatter, PostfixFormatter):
-            made += self._formatted(at, make.events(first, second))
+        """Add the lines of a message: of what is shown; else of now."""
+        if (made := self._made) is None:
+            self.later(partial(self.take, make), first, second)
+        elif (begins := self._begins) is None:
+            made += self._formatted(make.events(first, second))
         else:
-            if not self._since <= at < self._until:
-                self._since, self._until = int(at), int(at) + 1
-                self._begins = self.formatter.begins(int(at), _own_process.number)
-            made.append(make.text(self._begins, first, second))
-        if self._made is None:
-            self._waiting += made
-            self._write_soon()
+            made.append(make.text(begins, first, second))
 
     def flush(self) -> None:
         """Show and write what is waiting."""
@@ -144,13 +137,17 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
                 self._write(self._lines(waiting))
 
     def _lines(self, waiting: Iterable[Waiting]) -> list[str]:
-        lines = self._made = []
-        self._until = 0  # this may be another process than that which wrote last
+        postfix = self.formatter if isinstance(self.formatter, PostfixFormatter) else None
+        lines, since, until, self._begins = list[str](), 0, 0, None
+        self._made = lines
         for each in waiting:
             if isinstance(each, str):
                 lines.append(each)
                 continue
-            self._at, show, first, second = each
+            at, show, first, second = each
+            self._at = at
+            if postfix is not None and not since <= at < until:
+                since, until, self._begins = int(at), int(at) + 1, postfix.begins(int(at), _own_process.number)
             try:
                 show(first, second)
             except Exception:
@@ -163,9 +160,9 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
             self.stream.write("\n".join(lines) + "\n")
             self.stream.flush()
 
-    def _formatted(self, at: float, events: Iterable[tuple[str, LogEvent]]) -> list[str]:
+    def _formatted(self, events: Iterable[tuple[str, LogEvent]]) -> list[str]:
         records = (LeanRecord(logger, logging.INFO, "", 0, event, (), None) for logger, event in events)
-        return [self.format(record.made_at(at)) for record in records]
+        return [self.format(record.made_at(self._at)) for record in records]
 
 
 def start_log(hostname: str, *, as_json: bool, verbose: bool) -> None:

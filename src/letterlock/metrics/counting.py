@@ -63,19 +63,19 @@ class Counting(Watcher):
 
     def attempted(self, task: DeliveryTask, attempt: Attempt) -> None:
         """An attempt is over."""
-        values = self._values
+        values, achieved = self._values, attempt.achieved
         values[self._attempts] += 1
-        protection = _protection(attempt)
-        accepted_at = task.envelope.accepted_at
+        protection = _unprotected(attempt) if achieved is None else achieved.level
         for outcome in attempt.outcomes:
-            if outcome.kind is _DELIVERED:
-                values[self._delivered[protection]] += 1
-                observe(values, self._seconds, DELIVERY_SECONDS, max(0.0, attempt.ended_at - accepted_at))
-                values[self._last] = attempt.ended_at
-                if attempt.achieved is not None and attempt.achieved.by is not None:
-                    values[self._verified[attempt.achieved.by]] += 1
-            else:
+            if outcome.kind is not _DELIVERED:
                 self._not_delivered(attempt, outcome, protection)
+                continue
+            ended_at = values[self._last] = attempt.ended_at
+            values[self._delivered[protection]] += 1
+            seconds = ended_at - task.envelope.accepted_at
+            observe(values, self._seconds, DELIVERY_SECONDS, seconds if seconds > 0 else 0.0)
+            if achieved is not None and achieved.by is not None:
+                values[self._verified[achieved.by]] += 1
         for session in attempt.sessions:
             if session.reused:
                 values[self._reused] += 1
@@ -146,9 +146,7 @@ class Counting(Watcher):
             self._values[self._sts[sts]] += 1
 
 
-def _protection(attempt: Attempt) -> str:
-    if attempt.achieved is not None:
-        return attempt.achieved.level
+def _unprotected(attempt: Attempt) -> str:
     return LOCAL if attempt.host is not None and attempt.address is None else NONE
 
 
