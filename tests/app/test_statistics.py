@@ -1,11 +1,17 @@
 """Statistics of a whole server: counted, written at the end, and going on after a restart, over all workers."""
 
+import io
+import logging
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from bench.counting import usual_case
 
+from letterlock.app import logs
 from letterlock.app import server as app
+from letterlock.app.log_text import PostfixFormatter
+from letterlock.app.logs import GatheringHandler
 from letterlock.config import Options, load
 from letterlock.config.reload_effects import reloaded, waiting_for_restart
 from letterlock.state.statistics_rows import Grain
@@ -48,6 +54,22 @@ async def test_what_is_counted_until_the_end_is_written_and_a_restart_goes_on(tm
             attempt = replace(USUAL, ended_at=server.clock.now())
             server.observers.attempted(TASK, attempt)
         assert await counted(tmp_path) == number
+
+
+async def test_what_waits_with_the_log_when_the_server_stops_is_counted_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, rooms = io.StringIO(), logging.getLogger("letterlock")
+    handler = GatheringHandler(stream)
+    handler.setFormatter(PostfixFormatter("mail.sender.example"))
+    monkeypatch.setattr(logs, "WAIT_SECONDS", 3600.0)
+    monkeypatch.setattr(rooms, "handlers", [handler])
+    monkeypatch.setattr(rooms, "propagate", False)
+    async with app.running(options(tmp_path)) as server:
+        server.observers.attempted(TASK, replace(USUAL, ended_at=server.clock.now()))
+        assert "status=sent" not in stream.getvalue()
+    assert stream.getvalue().count("status=sent") == 1
+    assert await counted(tmp_path) == 1
 
 
 async def test_workers_count_into_one_file(tmp_path: Path) -> None:
