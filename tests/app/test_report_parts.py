@@ -5,7 +5,11 @@ import smtplib
 from collections.abc import Sequence
 from pathlib import Path
 
+import dns.name
 import pytest
+from dns.rdata import GenericRdata
+from dns.rdataclass import RdataClass
+from dns.rdatatype import RdataType
 
 from letterlock.app import server as app
 from letterlock.app.report_parts import authors
@@ -15,6 +19,7 @@ from letterlock.mail.envelope import TlsDemand
 from letterlock.mailauth.dkim.verify import examine
 from letterlock.mailauth.message import split
 from letterlock.report.reports_of_a_day import tls_report, tls_report_mail
+from letterlock.resolver.answer import Answer, Question, Security
 from letterlock.state.report_store import FILE, ReceivedReport, ReportStore
 from letterlock.tlsrpt import to_json
 from tests.tlsrpt.reports import DAY, REPORT
@@ -129,3 +134,26 @@ def key_pem() -> bytes:
 async def test_nobody_makes_us_talk_to_our_own_network(tmp_path: Path, uri: str) -> None:
     async with app.running(load(written(tmp_path, SENDING))) as server:
         assert await server.reports._post(uri, b"x", "application/tlsrpt+gzip") is not None
+
+
+class Odd:
+    """A resolver with address records that are none, as anybody can publish them."""
+
+    async def resolve(self, name: str, rdtype: RdataType) -> Answer:
+        question = Question(dns.name.from_text(name), rdtype)
+        return Answer(
+            question=question,
+            canonical_name=question.name,
+            records=(GenericRdata(RdataClass.IN, rdtype, b"abc"), GenericRdata(RdataClass.IN, rdtype, bytes(16))),
+            absence=None,
+            security=Security.INSECURE,
+            expires_at=0.0,
+            ttl=0,
+        )
+
+
+async def test_address_records_that_cannot_be_read_end_no_reports(tmp_path: Path) -> None:
+    async with app.running(load(written(tmp_path, SENDING))) as server:
+        server.reports._resolver = Odd()
+        why = await server.reports._post("https://x.example/v1", b"x", "application/tlsrpt+gzip")
+        assert why == "there is no address to connect to"

@@ -13,6 +13,7 @@ from letterlock.app.beside import beside
 from letterlock.app.binding import StartFailed
 from letterlock.config import Options
 from letterlock.deliver.session import TakeReport
+from letterlock.discover.discoverer import addresses_of
 from letterlock.discover.report_addresses import dmarc_addresses, tls_addresses
 from letterlock.dkim import signed
 from letterlock.mail.addresses import Mailbox
@@ -29,7 +30,6 @@ from letterlock.report.report_desk import ReportDesk
 from letterlock.report.report_mail import ReportMail, compose_report_mail
 from letterlock.report.report_sender import ReportAuthors, ReportSender, retry_lifetime
 from letterlock.resolver.answer import Answer
-from letterlock.resolver.rdata import record_octets
 from letterlock.routing.local_targets import ReportBox
 from letterlock.routing.rules import Rules
 from letterlock.state.report_store import ReportStore
@@ -161,11 +161,8 @@ class Reports:
 
     async def _public_addresses(self, host: str) -> list[str]:
         """Where a host is on the Internet: the publisher of a record must not make us talk to our own network."""
-        found = []
-        for rdtype in (dns.rdatatype.AAAA, dns.rdatatype.A):
-            answer = await self._resolver.resolve(host, rdtype)
-            records = answer.records if isinstance(answer, Answer) else ()
-            found += [str(ipaddress.ip_address(record_octets(each))) for each in records if each.rdtype == rdtype]
+        answers = [await self._resolver.resolve(host, rdtype) for rdtype in (dns.rdatatype.AAAA, dns.rdatatype.A)]
+        found = addresses_of([each for each in answers if isinstance(each, Answer)])
         allowed = self._options.loopback_hosts
         return [each for each in found if allowed or ipaddress.ip_address(each).is_global]
 
