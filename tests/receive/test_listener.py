@@ -344,16 +344,20 @@ async def test_a_fault_of_our_own_ends_one_session_and_is_logged(caplog: pytest.
     assert "internal error: a session with" in caplog.text
 
 
+@pytest.mark.parametrize("introduction", [b"", b"PROXY TCP4 192.0.2.1 192.0.2.2 1024 25\r\n"])
 async def test_a_bug_at_the_beginning_of_a_session_keeps_nobody_else_out(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, introduction: bytes
 ) -> None:
     """The task that accepts ended with it, and the server was deaf without a word in its log."""
     options = ReceiveOptions(hostname=HOSTNAME, max_connections=1)
-    async with world(options) as server:
+    proxies = (ipaddress.ip_network("127.0.0.0/8"),) if introduction else ()
+    async with world(options, Profile(proxies=proxies)) as server:
         with monkeypatch.context() as patched:
             patched.setattr(listener, "Session", lambda *_, **__: 1 / 0)
             async with server.client() as client:
+                await client.send(introduction)
                 assert await client.rest() == b""
         async with server.client() as client:
+            await client.send(introduction)
             assert (await client.reply()).startswith(b"220 ")
     assert "internal error: a connection was closed" in caplog.text

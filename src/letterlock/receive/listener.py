@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from letterlock.accounts.guessing import GuessLimiter
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body
@@ -202,12 +203,12 @@ class Listener:
                 log.warning("cannot accept a connection: %s", error)
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
             else:
-                self._welcome_whatever(connection, number)
+                self._guarded(connection, partial(self._welcome, connection, self._started[number]))
 
-    def _welcome_whatever(self, connection: socket.socket, number: int) -> None:
-        """Welcome a client; an internal error in that must not keep all others out."""
+    def _guarded(self, connection: socket.socket, step: Callable[[], None]) -> None:
+        """Take a step with a new connection; an internal error in that must not keep all others out."""
         try:
-            self._welcome(connection, self._started[number])
+            step()
         except Exception:
             log.exception("internal error: a connection was closed before its session began")
             connection.close()
@@ -245,7 +246,7 @@ class Listener:
         except asyncio.CancelledError:
             connection.close()
             raise
-        self._begin(connection, service, introduced)
+        self._guarded(connection, partial(self._begin, connection, service, introduced))
 
     def _begin(self, connection: socket.socket, service: Service, introduced: Introduced) -> None:
         try:
