@@ -20,7 +20,7 @@ from letterlock.queue.orders import OrderKind
 from letterlock.queue.settle import RetrySchedule, settle
 from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import DeliveryTask, Notice, OutcomeKind, RecipientOutcome
-from letterlock.report.worker import Reporter
+from letterlock.report.worker import BATCH, Reporter
 from letterlock.routing.destination_rule import DestinationRule, TlsRule
 from letterlock.routing.local_targets import LmtpSocket
 from letterlock.routing.routes import RelayHost
@@ -518,6 +518,29 @@ async def test_what_cannot_be_said_at_all_keeps_nobody_else_waiting(
     assert await world.reporter.report_due(), "M2 was told of"
     assert not await world.reporter.report_due(), "what remains waits for the next look, and does not spin"
     assert "M1: internal error in the notification without its words" in caplog.text
+
+
+async def test_many_that_cannot_be_said_keep_nobody_else_waiting_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of those came first at each look, and no other sender was notified of anything."""
+    tries: list[Mailbox] = []
+
+    def broken_for_ann(report: Report, content: bytes, **settings: Any) -> bytes:
+        tries.append(report.recipients[0].recipient)
+        if tries[-1] == ANN:
+            raise RuntimeError("secret")
+        return compose(report, content, **settings)
+
+    monkeypatch.setattr("letterlock.report.worker.compose", broken_for_ann)
+    for number in range(2 * BATCH):
+        await world.accept(envelope(f"M{number:03}", ANN))
+    await world.accept(envelope("M999", BEN))
+    for _ in range(2 * BATCH // 10 + 1):
+        await world.try_all(OutcomeKind.FAILED)
+    told = [await world.reporter.report_due() for _ in range(3)]
+    assert (told, BEN in tries) == ([False, False, True], True)
+    assert len(tries) == 2 * (2 * BATCH) + 1, "each was tried twice, and not at each look"
 
 
 async def test_a_delay_of_a_message_accepted_by_a_wrong_clock_is_told_with_a_time_to_come(world: World) -> None:

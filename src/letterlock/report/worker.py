@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -26,6 +26,7 @@ from letterlock.routing.rules import Rules
 log = logging.getLogger("letterlock.report")
 _WHAT = {NoticeKind.FAILED: "non-delivery", NoticeKind.DELAYED: "delay", NoticeKind.RELAYED: "relay"}
 BATCH = 50  # chosen: notifications of one transaction, so that each is short
+MAX_STUCK = 1_000  # chosen: notices that cannot be sent and do not keep others waiting, some 100 KB
 PAUSE_SECONDS = 30.0  # chosen: after a failure of the store, and as a guard against a lost wake-up
 
 
@@ -64,6 +65,7 @@ class Reporter:
         self._delay_notice_seconds = delay_notice_seconds
         self._wake_deliverer = wake_deliverer
         self._rules = rules
+        self._stuck: dict[tuple[str, NoticeKind], float] = {}  # that could not be sent, until when (monotonic)
         self._woken = asyncio.Event()
         self._stopping = False
 
@@ -101,15 +103,31 @@ class Reporter:
     async def report_due(self) -> bool:
         """Tell the senders of one batch of failures and delays; whether there may be more to do at once."""
         try:
-            notices = [*await self._store.due_notices(limit=BATCH)]
+            limit = BATCH + len(self._stuck)  # those that are stuck may come first
+            notices = [*await self._store.due_notices(limit=limit)]
             if self._delay_notice_seconds:
                 before = self._clock.now() - self._delay_notice_seconds
-                notices += await self._store.due_delays(before, limit=BATCH)
-            done = [await self._tell(notice) for notice in notices]
+                notices += await self._store.due_delays(before, limit=limit)
+            return await self._tell_all(notices)
         except StoreFailed as error:
             log.warning("notifications cannot be sent yet: %s", error)
             return False  # waits for PAUSE_SECONDS, or until somebody wakes it
-        return any(done)
+
+    async def _tell_all(self, notices: Sequence[Notice]) -> bool:
+        """Whether any sender was notified; the others' turn comes again after PAUSE_SECONDS. Raises StoreFailed."""
+        stuck: dict[tuple[str, NoticeKind], float] = {}
+        now, told = self._clock.monotonic(), False
+        for notice in notices:
+            key = notice.envelope.id, notice.kind
+            until = self._stuck.get(key)
+            if until is not None and until > now:
+                stuck[key] = until
+            elif await self._tell(notice):
+                told = True
+            elif len(stuck) < MAX_STUCK:
+                stuck[key] = now + PAUSE_SECONDS
+        self._stuck = stuck
+        return told
 
     async def _tell(self, notice: Notice) -> bool:
         """Whether a sender was notified. A bug in composing a notification costs its details and delays no other."""
