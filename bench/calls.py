@@ -179,8 +179,9 @@ def main() -> None:
     parser.add_argument("--octets", type=int, default=4096)
     parser.add_argument("--top", type=int, default=60, help="how many files and functions to show")
     parser.add_argument("--bytecode", dest="mode", action="store_const", const="bytecode")
-    parser.add_argument("--system", dest="mode", action="store_const", const="system", default="calls")
+    parser.add_argument("--system", dest="mode", action="store_const", const="system")
     parser.add_argument("--cpu", dest="mode", action="store_const", const="cpu")
+    parser.set_defaults(mode="calls")
     given = parser.parse_args()
     if (room := os.environ.get(INSIDE)) is None:
         sys.exit(run_inside(sys.argv[1:], Path("/var/tmp"), "bench.calls"))  # noqa: S108  # a real disk
