@@ -19,7 +19,9 @@ from letterlock.cli.config import config
 from letterlock.cli.main import main
 from letterlock.config import load, parse
 from letterlock.config.dangers import dangers
-from letterlock.config.showing import json_schema
+from letterlock.config.reload_effects import values
+from letterlock.config.showing import BY_NAME, json_schema
+from letterlock.config.tables import TABLES, FileTable
 from letterlock.routing.destination_rule import TlsRule
 from letterlock.shared_defaults import ENVIRONMENT
 from letterlock.store.sqlite.opening import FILE
@@ -292,3 +294,21 @@ def test_mistakes_are_json_too(tmp_path: Path) -> None:
         "message": "unknown key",
         "hint": 'did you mean "listen"?',
     }
+
+
+def test_every_table_of_the_file_is_shown(tmp_path: Path) -> None:
+    shown = {each.key.table.partition(".")[0] for each, _ in values(parse("", "x"))} | {*BY_NAME, "forwarding"}
+    whole = {name for name in FileTable.model_fields if name in TABLES}
+    assert whole <= shown
+    path = tmp_path / "letterlock.toml"
+    path.write_text(
+        '[table.aliases]\nfile = "/etc/aliases"\n[local."example.org"]\naliases = ["aliases"]\n'
+        '[sender_route."a.example"]\nnext_hop = "relay.example.net"\n[forwarding]\nsrs_domain = "example.org"\n'
+        'srs_secret_file = "s"\n'
+    )
+    (tmp_path / "s").write_text("0123456789abcdef\n")
+    (tmp_path / "s").chmod(0o600)
+    lines = run("show", "--config", str(path)).stdout.splitlines()
+    assert f'table."aliases" = {{ file = "/etc/aliases" }}  # {path}:1' in lines
+    assert f'sender_route."a.example" = {{ next_hop = "relay.example.net" }}  # {path}:5' in lines
+    assert f'forwarding.srs_domain = "example.org"  # {path}:8' in lines

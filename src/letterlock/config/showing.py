@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from letterlock.config.local_domains import ForwardingTable
 from letterlock.config.mistakes import locate
 from letterlock.config.options import Options
 from letterlock.config.reading import load
@@ -21,6 +22,11 @@ _FOUND_OUT = {
     "queue.min_free_octets": "min_free_octets",
 }
 """Keys that the server finds a value for where the file has none, with the field of the options that has it."""
+BY_NAME = (
+    "listener", "rule", "domain", "sender", "route", "sender_route", "dkim", "database", "table", "milter",
+    "policy_service", "limit", "dns_list", "local", "hosted",
+)  # fmt: skip
+"""Lists of tables, and tables that hold a table for each name: shown as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +62,16 @@ def _declared(options: Options, data: Mapping[str, Any], lines: Mapping[tuple[st
 
 
 def _named(options: Options, data: Mapping[str, Any], lines: Mapping[tuple[str, ...], int]) -> Iterator[Shown]:
-    """What is written by domain, and the listeners."""
-    for table in ("listener", "rule", "domain", "sender", "route", "dkim"):
+    """What is written in tables with names, and in lists of tables."""
+    for table in BY_NAME:
         written = data.get(table, {})
         entries = enumerate(written) if isinstance(written, list) else written.items()
         for name, value in entries:
             yield Shown(f"{table}.{_quoted(name)}", value, _origin(options, lines, (table, str(name))))
+    for name, each in ForwardingTable.model_fields.items():
+        value = data.get("forwarding", {}).get(name)
+        place = _origin(options, lines, ("forwarding", name)) if value is not None else DEFAULT
+        yield Shown(f"forwarding.{name}", _plain(each.default) if value is None else value, place)
     for zone, value in data.get("resolver", {}).get("negative", {}).items():
         yield Shown(
             f"resolver.negative.{_quoted(zone)}", value, _origin(options, lines, ("resolver", "negative", zone))
