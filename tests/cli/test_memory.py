@@ -120,7 +120,7 @@ def test_status_says_what_mail_waits_for_and_since_when() -> None:
     observed = {**alarm, "held": False}
     [line] = status._of_memory({"trouble": None, "alarms": [alarm, observed]})
     since = "2027-01-15 08:00 UTC"
-    assert line.startswith(f"mail to example.org waits, for mx-host at mx.evil.example has changed since {since}: ")
+    assert line.startswith(f"mail to example.org waits because mx-host at mx.evil.example changed on {since}: ")
     assert line.endswith("letterlock memory show example.org")
 
 

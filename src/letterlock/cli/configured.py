@@ -1,4 +1,4 @@
-"""Finding and reading the configuration for a verb, and telling its mistakes."""
+"""Finding and reading the configuration for a verb, and reporting its mistakes."""
 
 import sys
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def configured(path: Path | None, *, sending: bool = False, ending: str = "Nothi
     """The options of the configuration file that counts, or the safe defaults. Ends with status 78 on mistakes.
 
     Secret keys are not read: a user who asks the server or checks a domain need not have access to them.
-    `sending`: that this machine lacks an address to send from is one. `ending` follows the list of mistakes.
+    `sending`: an address to send from that this machine lacks is a mistake, too. `ending` follows the list of mistakes.
     """
     found = found_configuration(path)
     try:

@@ -28,7 +28,7 @@ class UpstreamParam(click.ParamType[Upstream]):
     name = "ADDR[:PORT]"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Upstream:
-        """Parse it, or tell what is wrong."""
+        """Parse it, or report what is wrong with it."""
         try:
             return parse_upstream(str(value))
         except InvalidUpstream as error:
@@ -58,7 +58,7 @@ class TimeParam(click.ParamType[float]):
     name = "TIME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse it, or tell what is wrong."""
+        """Parse it, or report what is wrong with it."""
         text = str(value)
         try:
             if text.replace(".", "", 1).isdigit():
@@ -77,7 +77,7 @@ class TypeParam(click.ParamType[dns.rdatatype.RdataType]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> dns.rdatatype.RdataType:
-        """Parse it, or tell what is wrong."""
+        """Parse it, or report what is wrong with it."""
         try:
             return dns.rdatatype.from_text(str(value))
         except (dns.exception.DNSException, ValueError):

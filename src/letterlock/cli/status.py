@@ -179,5 +179,5 @@ def _of_memory(memory: Mapping[str, Any] | None) -> Iterator[str]:
     for each in memory["alarms"]:
         if each["held"]:
             domain, at = safe(each["domain"]), f" at {safe(each['host'])}" if each["host"] else ""
-            changed = f"{each['what']}{at} has changed since {moment(each['since'])}"
-            yield f"mail to {domain} waits, for {changed}: letterlock memory show {domain}"
+            changed = f"{each['what']}{at} changed on {moment(each['since'])}"
+            yield f"mail to {domain} waits because {changed}: letterlock memory show {domain}"

@@ -83,7 +83,7 @@ ByDomain = Annotated[dict[_RuleDomain, _T], BeforeValidator(distinct(_route_name
 
 
 class RuleExceptionTable(Table):
-    """Less than is demanded, which you allow for a while: the only way to lower what a standard demands."""
+    """Your permission for less than is demanded, until a date: the only way to lower what a standard demands."""
 
     reason: str = Field(min_length=1, max_length=200, description="Why; shown wherever the exception is used.")
     until: Moment = Field(description="The date at which it ends, UTC.")
@@ -111,7 +111,7 @@ class RuleTable(RuleKeys):
     demands: ClassVar[bool] = True  # it is there to demand something; a route has other purposes too
     mode: Literal["enforce", "audit"] = Field(
         "enforce",
-        description="`audit`: look at what the rule demands and tell what would have been held; hold nothing.",
+        description="`audit`: judge by the rule and log what it would have held, but hold nothing.",
     )
     tls_required_no: Literal["hold", "lift"] = Field(
         "hold",

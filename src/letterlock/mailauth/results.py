@@ -69,7 +69,7 @@ def authserv_id(value: str) -> str | None:
     """Whose results a field claims to have; None where that cannot be read."""
     try:
         return _Reader(value).authserv_id()
-    except InvalidResults:  # then it claims nothing of ours
+    except InvalidResults:  # callers take such a field for a forged one of ours, and remove it
         return None
 
 

@@ -59,7 +59,7 @@ def main() -> int:
         _tell(str(failure))
         return failure.status
     except KeyboardInterrupt:
-        _tell("interrupted; nothing was sent that is not said to be")
+        _tell("interrupted: only what was confirmed was sent")
         return TEMPFAIL
 
 
@@ -72,7 +72,7 @@ def _run(arguments: Arguments, mode: str) -> int:
         case "i":
             return _check_aliases(arguments)
         case "n":
-            _tell("there is nothing to do for it here")
+            _tell("this mode of sendmail has nothing to do here")
             return OK
         case "s":
             return _speak(arguments)

@@ -35,5 +35,5 @@ def read_domains(lines: Iterable[bytes], name: str) -> tuple[str, ...]:
     if mistakes:
         more = len(mistakes) - MAX_MISTAKES_TOLD
         told = mistakes[:MAX_MISTAKES_TOLD] + ([f"and {more} more"] if more > 0 else [])
-        raise BadDomains("\n".join(told) + "\n  hint: one domain a line, such as example.org; nothing was checked")
+        raise BadDomains("\n".join(told) + "\n  hint: one domain per line, such as example.org; nothing was checked")
     return tuple(found)

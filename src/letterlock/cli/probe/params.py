@@ -93,7 +93,7 @@ class TlsaParam(click.ParamType[TLSARecord]):
     name = "'3 1 1 HEX'"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> TLSARecord:
-        """Parse it, or tell what is wrong."""
+        """Parse it, or report what is wrong with it."""
         try:
             found = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.TLSA, str(value))
         except (dns.exception.DNSException, ValueError) as error:
@@ -139,7 +139,7 @@ class SenderParam(click.ParamType["Mailbox | str"]):
     name = "ADDR"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Mailbox | str:
-        """Parse it, or tell what is wrong."""
+        """Parse it, or report what is wrong with it."""
         return NULL_PATH if value in ("", NULL_PATH) else _mailbox(self, value, param, ctx)
 
 
@@ -149,7 +149,7 @@ class RecipientParam(click.ParamType[Mailbox]):
     name = "ADDR"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Mailbox:
-        """Parse it, or tell what is wrong."""
+        """Parse it, or report what is wrong with it."""
         return _mailbox(self, value, param, ctx)
 
 
