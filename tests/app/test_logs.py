@@ -8,6 +8,7 @@ import logging.handlers
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import pytest
 
@@ -239,6 +240,22 @@ async def test_a_bug_in_showing_what_happened_loses_that_alone(rooms: GatheringH
     assert lines[1] == "error: internal error while showing what happened"
     assert "ZeroDivisionError" in stream.getvalue()
     assert lines[-1] == "after"
+
+
+async def test_what_was_shown_before_a_process_ends_in_the_middle_is_written(
+    rooms: GatheringHandler, stream: Watched
+) -> None:
+    alone(rooms)
+
+    def end(_first: object, _second: object) -> None:
+        raise KeyboardInterrupt
+
+    rooms.later(partial(log_lines, ONE_LINE), "letterlock.receive", LineEvent("queued", "before", _values, 7))
+    rooms.later(end, None, None)
+    with pytest.raises(KeyboardInterrupt):
+        rooms.flush()
+    logging.getLogger("letterlock.receive").error("the end")
+    assert said(stream) == ["before", "error: the end"]
 
 
 async def test_a_line_of_another_thread_shows_nothing_there(rooms: GatheringHandler, stream: Watched) -> None:

@@ -134,12 +134,16 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
         with self.lock or nullcontext():
             while waiting := self._waiting:
                 self._waiting = []
-                self._write(self._lines(waiting))
+                self._made = lines = list[str]()
+                try:
+                    self._show(waiting, lines)
+                finally:  # also of what was shown before the process is to end
+                    self._made = None
+                    self._write(lines)
 
-    def _lines(self, waiting: Iterable[Waiting]) -> list[str]:
+    def _show(self, waiting: Iterable[Waiting], lines: list[str]) -> None:
         postfix = self.formatter if isinstance(self.formatter, PostfixFormatter) else None
-        lines, since, until, self._begins = list[str](), 0, 0, None
-        self._made = lines
+        since, until, self._begins = 0, 0, None
         for each in waiting:
             if isinstance(each, str):
                 lines.append(each)
@@ -152,8 +156,6 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
                 show(first, second)
             except Exception:
                 log.exception("internal error while showing what happened")  # the event is lost, and nothing else
-        self._made = None
-        return lines
 
     def _write(self, lines: list[str]) -> None:
         with self.lock or nullcontext(), suppress(OSError, ValueError):  # the reader of the log has gone
