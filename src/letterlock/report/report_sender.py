@@ -143,7 +143,7 @@ class ReportSender:
     async def _send(self, mark: SendingMark) -> None:
         try:
             why = await self._sent(mark)
-        except _NothingToReport:
+        except _NothingToReport:  # no report went out, so the log says nothing of one
             return
         except (StoreFailed, InvalidOwnReport) as error:
             why = str(error)
