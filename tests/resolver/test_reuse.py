@@ -205,3 +205,25 @@ async def test_no_keys_are_asked_for_of_a_zone_without_ds(anchored_at: str) -> N
         "mx.u.test. IN A",
         "mx.u.test. IN AAAA",
     ]
+
+
+async def test_rfc1035_5_1_a_name_that_ends_in_an_escaped_dot_is_refreshed_like_any_other() -> None:
+    """Its text without the dot at the end is no name: taken for one, each later lookup of any name failed with it."""
+    zone = Zone(".", key=ZoneKey.make())
+    zone.add("odd\\.", "A", "192.0.2.9")
+    zone.publish(Validity.around(NOW))
+    names, time = NameSpace([zone]), [NOW]
+
+    async def transport(wire: bytes, tcp: bool) -> bytes:
+        return names.answer(dns.message.from_wire(wire)).to_wire(max_size=65_535)
+
+    resolver = Resolver(transport, anchors=[names.anchor()], now=lambda: time[0])
+    for spelled in ("odd\\.", "odd\\..", "ODD\\."):
+        found = await resolver.resolve(spelled, "A")
+        assert isinstance(found, Answer)
+        assert found.records
+    assert len(resolver.cache) == 1
+    time[0] += 290  # of a TTL of 300 seconds
+    for _ in range(4):
+        assert isinstance(await resolver.resolve("odd\\.", "A"), Answer)
+    assert isinstance(await resolver.resolve("nothing", "A"), Answer)

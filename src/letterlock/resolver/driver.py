@@ -81,7 +81,10 @@ class ValidatingResolver:
 
         Raises ValueError for a name that cannot be one, and for a type that cannot be asked for.
         """
-        key = str(name).lower().removesuffix("."), int(dns.rdatatype.RdataType.make(rdtype))
+        text = str(name).lower()
+        if text.endswith(".") and not text.endswith("\\."):  # an escaped dot is part of the last label
+            text = text[:-1]
+        key = text, int(dns.rdatatype.RdataType.make(rdtype))
         now = self._now()
         known = self.cache.get(key, now)
         if self.cache.due:
@@ -104,9 +107,9 @@ class ValidatingResolver:
 
     def _refresh(self) -> None:
         """Ask for popular answers again before they run out, while the old ones are still served."""
-        for key in self.cache.due:
+        due, self.cache.due = self.cache.due, []
+        for key in due:
             self._begin(key, _question(key[0] or ".", key[1]))
-        self.cache.due.clear()
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
