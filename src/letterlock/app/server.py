@@ -55,7 +55,7 @@ from letterlock.statistics.statistics_collector import StatisticsCollector
 from letterlock.store.engines import Leftovers, OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
-YOUNG_OBJECTS = 10_000  # before the cycle collector looks through them, for about a millisecond; some 1 MB
+YOUNG_OBJECTS = 10_000  # before the cycle collector looks through them, for two to four milliseconds; some 1 MB
 STOP_GRACE_SECONDS = 20.0  # chosen: most sessions end within it; twice this is still below the 90 s of systemd
 
 
