@@ -155,3 +155,11 @@ def test_users_are_added_changed_listed_and_removed(tmp_path: Path) -> None:
     assert run("list") == (0, "bob  @example.net\n")
     config.write_text("")
     assert run("list")[0] == 1
+
+
+def test_a_password_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    config = tmp_path / "letterlock.toml"
+    config.write_text('[accounts]\nfile = "users"\n')
+    write_users(tmp_path / "users", new_file())
+    ran = CliRunner().invoke(command, ["--config", str(config), "add", ANN], input=b"\xff\xfe\n")
+    assert (ran.exit_code, ran.stderr) == (1, "error: the password is not UTF-8 text\n")

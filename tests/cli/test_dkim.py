@@ -1,6 +1,7 @@
 """`letterlock dkim`: keys, records, and what is published."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -128,3 +129,13 @@ async def test_the_question_is_validated() -> None:
         ran = await letterlock("dkim", "check", "dane-ee.test", "s1", *asking(box))
     assert ran.status == 1
     assert ran.out.startswith("s1._domainkey.dane-ee.test (secure): the domain publishes no key under this selector")
+
+
+def test_half_a_key_is_not_left_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    ran = made(tmp_path / "key.pem")
+    assert (ran.exit_code, ran.stderr) == (1, f"error: {tmp_path / 'key.pem'}: No space left on device\n")
+    assert not (tmp_path / "key.pem").exists()

@@ -211,8 +211,16 @@ def test_status_asks_nobody_and_shows_everything_as_data(world: Rotating, monkey
 
 def test_a_domain_without_a_directory_is_told_what_to_configure(world: Rotating) -> None:
     ran = world.run("rotate", "other.example")
-    assert ran.exit_code == 1
+    assert ran.exit_code == 78
     assert '[dkim."other.example"] with directory = ' in ran.stderr
+
+
+def test_keys_that_cannot_be_read_are_a_failure_and_not_a_wait(world: Rotating) -> None:
+    world.rotate()
+    (world.keys.path / "rotation.json").write_text("{")
+    for verb in ("rotate", "status"):
+        ran = world.run(verb, "example.org")
+        assert (ran.exit_code, "is damaged" in ran.stderr) == (3, True)
 
 
 def test_a_private_key_that_a_killed_command_left_is_not_used(world: Rotating) -> None:

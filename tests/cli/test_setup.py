@@ -10,6 +10,7 @@ from pathlib import Path
 import dns.message
 import pytest
 
+from letterlock.cli.setup import server_files
 from letterlock.cli.setup.published_records import compare
 from letterlock.cli.setup.server_files import dkim_records, make_files, tlsa_data
 from letterlock.cli.setup.server_plan import DnsRecord, ServerPlan, records, zone_text
@@ -166,3 +167,29 @@ async def test_records_that_are_missing_or_others_are_named(tmp_path: Path) -> N
     assert (
         judged["_25._tcp.mx.example.test TLSA is published, but the zone is not signed: DANE ignores it"] == "warning"
     )
+
+
+async def test_what_is_no_address_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    ran = await setup(tmp_path, "--address", "foo")
+    assert (ran.status, "'foo' is no IP address" in ran.err) == (2, True)
+    assert not (tmp_path / "etc").exists()
+
+
+def test_the_list_of_mailboxes_is_never_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "mailboxes").write_text("ann\n")
+    monkeypatch.setattr(os, "fsync", fail)
+    plan = ServerPlan(
+        domain="example.org",
+        hostname="mx.example.org",
+        directory=tmp_path,
+        queue=tmp_path,
+        next_hop="maildir:/m",
+        addresses=(),
+        users=("bob",),
+    )
+    with pytest.raises(OSError, match="No space left"):
+        server_files._add_mailboxes(server_files.MadeFiles(), plan, None)
+    assert (tmp_path / "mailboxes").read_text() == "ann\n"

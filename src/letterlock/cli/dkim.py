@@ -193,10 +193,14 @@ def as_values(
 def _write_new(path: Path, pem: bytes) -> None:
     """Write a file that only its owner can read. Raises OSError: FileExistsError rather than overwrite."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())  # a record may be published at once, and the key must not get lost
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())  # a record may be published at once, and the key must not get lost
+    except OSError:
+        path.unlink()  # half a key would keep the next try from its name
+        raise
 
 
 def _read(path: Path, domain: str, selector: str) -> library.SigningKey:

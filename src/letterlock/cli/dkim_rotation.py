@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import dns.rdatatype
@@ -18,10 +19,9 @@ from letterlock.admin.client import NotRunning, Queues, ServerError
 from letterlock.app.binding import StartFailed
 from letterlock.app.output import json_text
 from letterlock.app.resolving import validated_dns
-from letterlock.cli.command_failed import CommandFailed
 from letterlock.cli.configured import config_option, configured
 from letterlock.cli.resolve import AnchorParam, UpstreamParam
-from letterlock.config import Options, ResolverOptions
+from letterlock.config import EX_CONFIG, Options, ResolverOptions
 from letterlock.config.dkim_keys import GRACE_SECONDS
 from letterlock.deliver.log import safe
 from letterlock.discover.authoritative import AuthoritativeView, ServerView, look_everywhere
@@ -104,8 +104,8 @@ def rotate(
        0  nothing is left to do
        1  it waits: for a record, for time to pass, or for the server
        2  usage error
-       3  the name servers could not be asked
-      78  mistakes in the configuration
+       3  it failed: the name servers could not be asked, or the keys not be read or written
+      78  mistakes in the configuration, or no directory for the keys of DOMAIN in it
     """
     options = configured(config_path)
     directory = _directory(options, domain, writing=True)
@@ -122,9 +122,7 @@ def rotate(
             keys = _advanced(directory, domain, keys, views, now)
             directory.write(keys)
             keys = _with_server(directory, keys, options, now)
-    except KeyDirectoryFailed as error:
-        _fail(str(error), EXIT_WAITS)
-    except StartFailed as error:
+    except (KeyDirectoryFailed, StartFailed) as error:
         _fail(str(error), EXIT_UNKNOWN)
     if as_json:
         click.echo(json_text(_domain_values(directory, domain, keys, views), indent=2))
@@ -143,7 +141,13 @@ def status(domain: str | None, config_path: Path | None, as_json: bool) -> None:
 
     With --json, one DOMAIN is an object, and all are a list of these: `{"domains": [...]}`.
 
-    Exit status: 0 no change of keys is under way; 1 one is; 2 usage error; 78 mistakes in the configuration.
+    \b
+    Exit status:
+       0  no change of keys is under way
+       1  one is
+       2  usage error
+       3  the keys cannot be read
+      78  mistakes in the configuration, or no directory for the keys of DOMAIN in it
     """
     options = configured(config_path)
     domains = [domain] if domain else [name for name, _ in options.key_directories]
@@ -159,7 +163,7 @@ def status(domain: str | None, config_path: Path | None, as_json: bool) -> None:
             else:
                 _show(directory, each, keys, {})
     except KeyDirectoryFailed as error:
-        _fail(str(error), EXIT_WAITS)
+        _fail(str(error), EXIT_UNKNOWN)
     if as_json:
         click.echo(json_text(shown[0] if domain else {"domains": shown}, indent=2))
     elif not domains:
@@ -171,7 +175,7 @@ def _directory(options: Options, domain: str, *, writing: bool = False) -> KeyDi
     path = dict(options.key_directories).get(domain)
     if path is None:
         hint = f'[dkim."{domain}"] with directory = "/var/lib/letterlock/dkim/{domain}"'
-        raise CommandFailed(f"the configuration has no directory for keys of {domain}\n  hint: {hint}")
+        _fail(f"the configuration has no directory for keys of {domain}\n  hint: {hint}", EX_CONFIG)
     as_root = writing and options.user is not None and os.geteuid() == 0
     return KeyDirectory(path, pwd.getpwnam(options.user).pw_uid if as_root and options.user else None)
 
@@ -371,6 +375,6 @@ def _day(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _fail(text: str, code: int) -> None:
+def _fail(text: str, code: int) -> NoReturn:
     click.echo(f"error: {text}", err=True)
     sys.exit(code)

@@ -21,6 +21,13 @@ def users(context: click.Context, config_path: Path | None) -> None:
     """Add, change, list and remove the users who may log in to submit mail.
 
     The users are those of the configuration's [accounts] file. --config may stand before or after the verb.
+
+    \b
+    Exit status of all verbs:
+       0  done
+       1  not done: the message says why
+       2  usage error
+      78  mistakes in the configuration
     """
     context.obj = config_path
 
@@ -122,7 +129,10 @@ def _password() -> str:
     if sys.stdin.isatty():
         password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         return password
-    return sys.stdin.readline().rstrip("\r\n")
+    try:
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise CommandFailed("the password is not UTF-8 text") from None
 
 
 def _write(options: Options, path: Path, content: UsersFile) -> None:

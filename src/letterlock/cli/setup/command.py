@@ -1,5 +1,6 @@
 """`letterlock setup DOMAIN`: from an empty machine to a working, checked mail server."""
 
+import ipaddress
 import os
 import pwd
 import re
@@ -51,12 +52,30 @@ class HostnameParam(click.ParamType[str]):
         return found
 
 
+class OwnAddressParam(click.ParamType[str]):
+    """An IP address of the server on the command line."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read it, or say what is wrong."""
+        try:
+            return str(ipaddress.ip_address(str(value)))
+        except ValueError:
+            self.fail(f"{str(value)!r} is no IP address: write 192.0.2.25 or 2001:db8::25", param, ctx)
+
+
 @click.command()
 @click.argument("domain", type=HostnameParam(), metavar="DOMAIN")
 @click.option("--hostname", type=HostnameParam(), help="The server's name.  [default: mx.DOMAIN]")
 @click.option("--user", "users", multiple=True, metavar="NAME", help="Somebody with a mailbox; may be repeated.")
 @click.option(
-    "--address", "addresses", multiple=True, help="A public address of the server.  [default: this machine's]"
+    "--address",
+    "addresses",
+    type=OwnAddressParam(),
+    multiple=True,
+    metavar="ADDRESS",
+    help="A public address of the server.  [default: this machine's]",
 )
 @click.option(
     "--next-hop", help=f"Where mail ends.  [default: lmtp:{DOVECOT_SOCKET} if it is there, otherwise Maildirs]"

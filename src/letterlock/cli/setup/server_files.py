@@ -74,9 +74,11 @@ def make_files(plan: ServerPlan, owner: str | None) -> MadeFiles:
 def _add_mailboxes(found: MadeFiles, plan: ServerPlan, owner: str | None) -> None:
     path = plan.directory / MAILBOXES
     present = path.read_text() if path.exists() else ""
-    if not set(plan.users) <= set(present.splitlines()):
-        path.unlink(missing_ok=True)
-    _make(found, path, owner, lambda: mailboxes(plan, present).encode(), READABLE)
+    if path.exists() and set(plan.users) <= set(present.splitlines()):
+        found.kept.append(path)
+        return
+    _write(path, owner, mailboxes(plan, present).encode(), READABLE)
+    found.made.append(path)
 
 
 def _make(found: MadeFiles, path: Path, owner: str | None, content: Callable[[], bytes], mode: int = SECRET) -> None:
@@ -84,16 +86,21 @@ def _make(found: MadeFiles, path: Path, owner: str | None, content: Callable[[],
     if path.exists():
         found.kept.append(path)
         return
+    _write(path, owner, content(), mode)
+    found.made.append(path)
+
+
+def _write(path: Path, owner: str | None, content: bytes, mode: int) -> None:
+    """Replace a file as a whole: a kill leaves the old one."""
     part = path.with_name(f".{path.name}.new")
     part.unlink(missing_ok=True)
     with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        file.write(content())
+        file.write(content)
         file.flush()
         os.fchmod(file.fileno(), mode)
         _give(file.fileno(), owner)
         os.fsync(file.fileno())
     part.rename(path)
-    found.made.append(path)
 
 
 def _give(file: int | Path, owner: str | None) -> None:
