@@ -281,12 +281,16 @@ def test_a_command_is_not_run_where_what_is_private_cannot_be_hidden_though_the_
 ) -> None:
     """A filter of system calls may allow some of them only."""
 
-    class Kernel:
-        def syscall(self, number: int, *arguments: object) -> int:
-            if arguments[-1] == launcher.LANDLOCK_VERSION_FLAG and number == launcher.LANDLOCK_CREATE_RULESET:
-                return 6
-            return -1 if number == failing else os.open("/dev/null", os.O_RDONLY)
+    with Path("/dev/null").open() as ruleset:
 
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Kernel())
-    with pytest.raises(OSError, match="landlock"):
-        launcher._hide([str(tmp_path)])
+        class Kernel:
+            def syscall(self, number: int, *arguments: object) -> int:
+                if number == launcher.LANDLOCK_CREATE_RULESET and arguments[-1] == launcher.LANDLOCK_VERSION_FLAG:
+                    return 6
+                if number == failing:
+                    return -1
+                return ruleset.fileno() if number == launcher.LANDLOCK_CREATE_RULESET else 0
+
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Kernel())
+        with pytest.raises(OSError, match="landlock"):
+            launcher._hide([str(tmp_path)])
