@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -122,7 +123,8 @@ top.top(["--interval", "0.5", "--config", sys.argv[1]])
 """
 
 
-def test_on_a_terminal_q_ends_it_and_the_screen_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_signal", [False, True])
+def test_on_a_terminal_q_or_sigterm_ends_it_and_the_screen_comes_back(tmp_path: Path, by_signal: bool) -> None:
     path = tmp_path / "l.toml"
     path.write_text('hostname = "mx.example.org"\n')
     ours, its = pty.openpty()
@@ -134,8 +136,11 @@ def test_on_a_terminal_q_ends_it_and_the_screen_comes_back(tmp_path: Path) -> No
         while seen.count(b"\x1b[H") < 2 and time.monotonic() < until:
             if select.select([ours], [], [], 1.0)[0]:
                 seen += os.read(ours, 65_536)
-        os.write(ours, b"xq")
-        assert process.wait(SECONDS) == 0
+        if by_signal:
+            process.terminate()
+        else:
+            os.write(ours, b"xq")
+        assert process.wait(SECONDS) == (128 + signal.SIGTERM if by_signal else 0)
         while select.select([ours], [], [], 0.1)[0]:
             try:
                 seen += os.read(ours, 65_536)

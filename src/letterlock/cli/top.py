@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import sys
 import termios
 import time
@@ -102,12 +103,14 @@ def _live(watching: Watching, interval: float) -> None:
 @contextmanager
 def _other_screen(out: TextIO) -> Iterator[None]:
     """Draw on the terminal's other screen; whatever happens, the first one comes back."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as a shell says it
     out.write(ENTER)
     try:
         yield
     finally:
         out.write(LEAVE)
         out.flush()
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
