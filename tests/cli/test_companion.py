@@ -327,7 +327,7 @@ def test_comments_that_are_no_utf8_survive_enabling_and_disabling(machine: Machi
 def test_a_configuration_that_is_no_text_is_not_touched(machine: Machine) -> None:
     machine.config.write_bytes(b"# r\xe9seau\n")
     ran = machine.run("enable", "--apply")
-    assert (ran.exit_code, ran.output.startswith(f"error: {machine.config} is not UTF-8 text\n  hint: ")) == (1, True)
+    assert (ran.exit_code, ran.output.startswith(f"error: {machine.config} is not UTF-8 text\n  hint: ")) == (78, True)
     assert machine.config.read_bytes() == b"# r\xe9seau\n"
 
 

@@ -212,8 +212,10 @@ def _planned(facts: PostfixFacts, doors: Sequence[Door], config: Path, resolv_co
         click.echo(str(error), err=True)
         sys.exit(EX_CONFIG)
     except UnicodeDecodeError:
-        _fail(f"{config} is not UTF-8 text", "see `letterlock config check`")
-    except (OSError, CannotPlan) as error:
+        _fail(f"{config} is not UTF-8 text", "see `letterlock config check`", EX_CONFIG)
+    except CannotPlan as error:
+        _fail(str(error), "see `letterlock config check`", EX_CONFIG)
+    except OSError as error:
         _fail(str(error), "see `letterlock config check`")
     unit = {} if any(map(is_there, (UNIT, *PACKAGED_UNITS))) else {UNIT: _unit(config)}
     return replace(planned, files={**planned.files, **unit})
@@ -305,6 +307,6 @@ def _found(facts: PostfixFacts, options: Options, probes: Probes) -> Iterator[Tr
         yield socketmap_trap(name if name.startswith("unix:") else f"inet:{name}", "QUERY")
 
 
-def _fail(text: str, hint: str) -> NoReturn:
+def _fail(text: str, hint: str, status: int = 1) -> NoReturn:
     click.echo(f"error: {text}\n  hint: {hint}", err=True)
-    sys.exit(1)
+    sys.exit(status)
