@@ -30,7 +30,9 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle, own: str | None = Non
     `own` is the name of this server: hosts that are no better than it are left out, or mail would loop.
     """
     routed = _to_try(_by_mx(evidence, shuffle), own)
-    if evidence.relay is not None and isinstance(routed, Refuse):
+    if evidence.relay is None:
+        return routed
+    if isinstance(routed, Refuse):
         nowhere = Reason(code=Code.RULE_ROUTE_NOWHERE, subject=evidence.next_hop.domain)
         routed = Defer(reasons=(nowhere, *routed.reasons))
     return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
