@@ -81,9 +81,7 @@ class PostfixTranslator:
 
     def _fate(self, name: str, value: str) -> tuple[TranslationFate, str]:
         """What became of a parameter that no step took."""
-        if name in ("smtp_tls_CAfile", "smtp_tls_CApath") and value.startswith(
-            ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/ssl/cert.pem")
-        ):
+        if name in ("smtp_tls_CAfile", "smtp_tls_CApath") and value.startswith(SYSTEM_AUTHORITIES):
             return TranslationFate.NEEDLESS, "the system's authorities are the default"
         if name in OF_LOCAL_DOMAINS and not (self._domains.local() or self._domains.all_tables()):
             return TranslationFate.NEEDLESS, "no domain is local: see [local] for one whose recipients are known here"
