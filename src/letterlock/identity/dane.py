@@ -77,7 +77,7 @@ def usable_records(records: Sequence[TLSARecord]) -> tuple[TLSARecord, ...]:
     Raises TypeError for anything but TLSARecord, such as the records of dnspython.
     """
     refuse_other_records(records)
-    return tuple(one for one in dict.fromkeys(records[:MAX_RECORDS]) if _is_usable(one))
+    return tuple([one for one in dict.fromkeys(records[:MAX_RECORDS]) if _is_usable(one)])
 
 
 def strongest_records(records: Sequence[TLSARecord], order: Sequence[int] = DIGEST_ORDER) -> tuple[TLSARecord, ...]:
@@ -91,9 +91,11 @@ def strongest_records(records: Sequence[TLSARecord], order: Sequence[int] = DIGE
             group = (one.usage, one.selector)
             best[group] = min(best.get(group, len(order)), order.index(one.matching_type))
     return tuple(
-        one
-        for one in records
-        if one.matching_type == FULL or order.index(one.matching_type) == best[one.usage, one.selector]
+        [
+            one
+            for one in records
+            if one.matching_type == FULL or order.index(one.matching_type) == best[one.usage, one.selector]
+        ]
     )
 
 
