@@ -31,6 +31,7 @@ class Visit:
 
     ended_at: float | None = None
     polite: bool = False  # it said QUIT
+    deaf: tuple[float, float] | None = None  # the last span in which the sink stalled, and could not see it go
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,11 @@ def _ended_by(visit: Visit, killed: float) -> bool:
     """Whether the client of a session was the one that was killed: it did not say goodbye, or was done before."""
     if visit.ended_at is None:
         return False
-    return visit.ended_at <= killed if visit.polite else abs(visit.ended_at - killed) < END_SECONDS
+    if visit.polite:
+        return visit.ended_at <= killed
+    stalled = visit.deaf is not None and visit.ended_at - visit.deaf[1] < END_SECONDS
+    since = visit.deaf[0] if visit.deaf is not None and stalled else visit.ended_at
+    return since - END_SECONDS < killed < visit.ended_at + END_SECONDS
 
 
 @dataclass

@@ -229,7 +229,9 @@ class _Session(socketserver.StreamRequestHandler):
         if kind in (Kind.RESET, Kind.CLOSE):
             raise _Over
         if kind is Kind.STALL:
+            began = time.monotonic()
             sink.closing.wait(STALL_SECONDS)
+            self._visit.deaf = began, time.monotonic()
         if kind is Kind.PERMANENT and self._sender is not None:
             sink.refuse(self._sender)
         self.wfile.write(sink.mischief.reply(step, kind, good))

@@ -16,6 +16,18 @@ def arrivals(first: Arrival) -> list[Arrival]:
         pytest.param(Visit(10.3), Disasters(kills=[10.25]), Doubt.KILLED, id="killed, and its connection with it"),
         pytest.param(Visit(10.1, polite=True), Disasters(kills=[10.2]), Doubt.KILLED, id="killed after its goodbye"),
         pytest.param(Visit(12.0), Disasters(kills=[10.25]), None, id="it was another process that was killed"),
+        pytest.param(
+            Visit(13.1, deaf=(10.1, 13.1)),
+            Disasters(kills=[10.25]),
+            Doubt.KILLED,
+            id="killed while the receiver stalled at its next command",
+        ),
+        pytest.param(
+            Visit(15.0, deaf=(10.1, 13.1)),
+            Disasters(kills=[10.25]),
+            None,
+            id="it went on after the receiver had stalled",
+        ),
         pytest.param(Visit(None), Disasters(kills=[10.25]), None, id="its connection outlived the kill"),
         pytest.param(Visit(13.0), Disasters(kills=[13.0]), None, id="killed when the note was long written"),
         pytest.param(Visit(9.0), Disasters(kills=[8.9]), None, id="killed before"),
