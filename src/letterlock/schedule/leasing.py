@@ -33,7 +33,7 @@ MIN_PAUSE_SECONDS = 0.05  # chosen: no busy loop, whatever the clock does
 
 
 class Leasing:
-    """Leases what is due, as far as there is room for it."""
+    """Takes due tasks from the store under a lease, while there is room for them."""
 
     def __init__(
         self,
