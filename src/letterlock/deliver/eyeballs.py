@@ -9,15 +9,15 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from letterlock.deliver.conversation import say
+from letterlock.frozen import frozen_dataclass
 from letterlock.ports import Dialer, Stream
 
 HEAD_START_SECONDS = 0.25  # RFC 8305 section 5 recommends 250 ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
     """The winner, if there is one, and the failures with their reasons; all others may be tried again."""
 

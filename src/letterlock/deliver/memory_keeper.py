@@ -15,6 +15,7 @@ from dns.rdtypes.ANY.MX import MX
 
 from letterlock.deliver.log import safe
 from letterlock.events import LogEvent
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.certificates import InvalidCertificate, issuer_of, parse_certificate
 from letterlock.identity.handshake import Completed
 from letterlock.identity.keys_shown import key_of
@@ -46,7 +47,7 @@ SUMMARY_SECONDS = 15.0  # chosen: as often as Prometheus asks, usually
 MAX_ALARMS = 100  # in a summary: `letterlock memory list --changed` has them all
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class _Note:
     """A sighting to be completed: the chain waits to be verified."""
 

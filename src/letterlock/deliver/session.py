@@ -8,7 +8,7 @@ import asyncio
 import functools
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeVar
 
 from letterlock.deliver.conversation import Conversation, SessionLost, say
@@ -16,6 +16,7 @@ from letterlock.deliver.decision_cache import DecisionCache
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.relay_login import log_in
 from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.mail.replies import Reply
 from letterlock.policy.decision import Cleared, Defer, Encryption, Refuse, Requirement, SkipHost
@@ -56,7 +57,7 @@ TakeReport = Callable[[bytes, str], Awaitable[str]]
 """Keep the report in a message of a name; what it was, for the log. Raises StoreFailed, and nothing for the report."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """The outside world, as an attempt needs it."""
 
@@ -68,7 +69,7 @@ class Ports:
     take_report: TakeReport | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """A session whose requirement held at `judged_at` (seconds since 1970). The conversation is the holder's to end.
 
@@ -90,7 +91,7 @@ class Opened:
         return self.handshake is None and not self.local and not _is_loopback(self.evidence.address)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class NotCleared:
     """The policy did not clear the session, for what `evidence` shows; it is closed already."""
 
@@ -99,7 +100,7 @@ class NotCleared:
     connected_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
     """There was no session to judge. `status` is of class 4; `hints` are what its last reply asks for."""
 

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import dns.name
@@ -12,6 +12,7 @@ import dns.rdatatype
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import is_address_literal
 from letterlock.memory.remembered import DomainMemory
@@ -243,7 +244,7 @@ def _policy_of(sts: StsEvidence) -> StsPolicy | None:
     return sts.policy if isinstance(sts, Known) else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class _Tlsa:
     base: str | None = None
     answer: Answer | LookupFailure | None = None

@@ -19,6 +19,7 @@ import dns.rdatatype
 from dns.rdtypes.ANY.TXT import TXT
 
 from letterlock.discover.discoverer import addresses_of
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.names import MAX_NAME_OCTETS, is_address_literal
 from letterlock.mtasts import (
     Absent,
@@ -225,7 +226,7 @@ class _Outcome:
     began_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class _Recalled:
     """What is stored of a domain, and what to go by: the same, but for what the disk did not take.
 

@@ -249,7 +249,7 @@ def _match_authorities(
     return [*absent, *_same(sent, MismatchKind.WRONG_NAME, found.detail)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class _OtherNames:
     """The certificate speaks for none of the reference identifiers."""
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.strength import SessionStrength, session_strength
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """A finished TLS handshake. `chain` holds the presented certificates as DER, the server's own first."""
 

@@ -1,13 +1,13 @@
 """How strong a public key is, whether a verifier can afford it, and what a TLS session is worth beyond its proof."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.identity.certificates import InvalidCertificate, parse_certificate
 
 MIN_RSA_BITS = 2048  # 112 bits of security (NIST SP 800-57 part 1, table 2)
@@ -17,7 +17,7 @@ MAX_RSA_EXPONENT_BITS = 33  # as in WebPKI verifiers; a full-size exponent costs
 _FORWARD_SECRET = ("ECDHE-", "DHE-", "TLS_")  # as OpenSSL names suites; TLS_ are those of TLS 1.3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class KeyFacts:
     """A public key: its kind (`RSA`, `EC`, `Ed25519`, `Ed448`), its size, and the size of an RSA key's exponent."""
 
@@ -82,7 +82,7 @@ class Weakness(StrEnum):
     NO_FORWARD_SECRECY = "no-forward-secrecy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStrength:
     """How strong a TLS session is. `key` is the server's; None if it is of an unknown kind or cannot be read."""
 

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from letterlock.frozen import frozen_dataclass
 
 USAGES = {0: "PKIX-TA", 1: "PKIX-EE", 2: "DANE-TA", 3: "DANE-EE"}
 SELECTORS = {0: "Cert", 1: "SPKI"}
@@ -15,7 +16,7 @@ FULL = 0  # the matching type that compares everything (RFC 7218 section 2.3)
 DIGESTS = {1: hashlib.sha256, 2: hashlib.sha512}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class TLSARecord:
     """One TLSA record: certificate usage, selector, matching type, certificate association data.
 

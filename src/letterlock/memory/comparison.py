@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.memory.remembered import PROVEN, Difference, DomainMemory, excused
 from letterlock.memory.traces import Trace, holding
 
 MAX_HOSTS = 16  # chosen: more than domains have; a row stays below 8 KB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedSession:
     """What a session with a host has to have, each with the trace that says so; None: nothing is expected.
 

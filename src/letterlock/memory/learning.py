@@ -1,8 +1,9 @@
 """How a memory grows: from deliveries that succeeded, and from nothing else."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.memory.comparison import MAX_HOSTS, can_miss, place
 from letterlock.memory.remembered import GAP_SECONDS, Difference, DomainMemory, HostMemory, NotedChange
 from letterlock.memory.traces import LIFETIME_SECONDS, extended, holding
@@ -11,7 +12,7 @@ MAX_KEYS = 4  # chosen: of a host; a pool of servers may have a key each
 MAX_CHANGES = 16  # chosen: of a domain; bounds the row
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class VerifiedKey:
     """The key of a certificate that was verified for the host's name: its SHA-256, and the certificate's issuer."""
 
@@ -19,7 +20,7 @@ class VerifiedKey:
     issuer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """What one attempt showed of a host, `at` a moment (seconds since 1970).
 
@@ -57,7 +58,7 @@ def learn(memory: DomainMemory | None, sighting: Sighting) -> DomainMemory | Non
     return replace(memory, changes=changes)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Learned:
     """Which differences began with a domain's sightings, which ended or settled, and what is remembered now."""
 

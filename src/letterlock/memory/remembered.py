@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.memory.traces import DAY_SECONDS, LIFETIME_SECONDS, Trace
 
 SETTLE_SECONDS = DAY_SECONDS  # chosen: longer than a mistake in a zone mostly lasts, and short for mail that waits
@@ -64,7 +65,7 @@ class NotedChange:
         return self.what in (PROVEN if self.held else ANNOUNCED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class HostMemory:
     """One host of a domain.
 
@@ -89,7 +90,7 @@ class HostMemory:
         return max((each.last for each in (self.seen, self.clear) if each is not None), default=0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class DomainMemory:
     """A next-hop domain, or `[host]` where a route names the host itself."""
 

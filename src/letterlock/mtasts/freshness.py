@@ -6,6 +6,7 @@ takes how the fetch ended, and concludes. A Conclusion is the evidence, and what
 
 from dataclasses import dataclass, replace
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mtasts.fetching import Fetched, FetchFailed, FetchFailure
 from letterlock.mtasts.policy import InvalidPolicy, Mode, StsPolicy, parse_policy
 from letterlock.mtasts.record import InvalidSTSRecord, NoSTSRecord, StsRecord, TxtFailed, TxtResult
@@ -60,7 +61,7 @@ class PastFailure:
     failure: FetchFailed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Conclusion:
     """The evidence, what to remember of the domain from now on (None: nothing), and what the fetch failed with."""
 

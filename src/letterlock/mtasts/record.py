@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mail.txt_records import NotARecord, begins_with, nearly
 
 VERSION = "v=STSv1"
@@ -12,14 +13,14 @@ _FIELD = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,31})=(?P<value>[!-:<>
 _SHOWN_OCTETS = 60  # chosen: enough to recognise the field
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class StsRecord:
     """The one valid record. `id` changes whenever the policy does: 1 to 32 letters and digits."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class NoSTSRecord:
     """No TXT record begins with `v=STSv1;`: the domain announces no policy. `nearly`: one looks as if it should."""
 

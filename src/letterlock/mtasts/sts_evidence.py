@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.mtasts.fetching import FetchFailure
 from letterlock.mtasts.policy import StsPolicy
 
@@ -20,7 +21,7 @@ class PolicyTrouble(StrEnum):
     UPDATE_FAILED = "update-failed"  # the id is a new one, and its policy cannot be fetched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """A policy that holds. Times are seconds since 1970.
 
@@ -40,7 +41,7 @@ class Known:
     since: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Absent:
     """The domain announces no policy, and none is remembered.
 

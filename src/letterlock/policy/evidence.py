@@ -27,7 +27,7 @@ class Origin(StrEnum):
     LITERAL = "literal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class MxHost:
     """One candidate. `secure` says whether its name can be believed: it came by validated DNS, or from the operator.
 
@@ -40,7 +40,7 @@ class MxHost:
     secure: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """The hosts to try, in order (RFC 5321 section 5.1), at least one. `reasons` record what was unusual."""
 
@@ -57,7 +57,7 @@ class MemoryUnreadable:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationEvidence:
     """What is known of a next hop, `at` a moment (seconds since 1970).
 
@@ -109,7 +109,7 @@ class DestinationEvidence:
         return None if self.relay is None else self.relay.final
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHost:
     """One host with the addresses that are dialled and judged alike, and its TLSA answer, `at` a moment.
 
@@ -169,7 +169,7 @@ class SessionId:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEvidence:
     """What one session with one address showed, up to the moment before MAIL FROM.
 

@@ -7,6 +7,7 @@ import dns.name
 import dns.rdata
 import dns.rdatatype
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.rdata import SignedRRset
 
 
@@ -45,7 +46,7 @@ class NoUpstream(OSError):
     """A transport knows that its upstreams do not answer anything at present. `str()` names them."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Question:
     """A name and a type, class IN. The name is absolute and lower-case."""
 
@@ -56,7 +57,7 @@ class Question:
         return f"{self.name} {dns.rdatatype.to_text(self.rdtype)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class ProofStep:
     """One step of a proof, in the order from the trust anchor to the answer.
 
@@ -73,7 +74,7 @@ class ProofStep:
     facts: tuple[tuple[str, str | int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class AliasLink:
     """One CNAME, given or synthesised from a DNAME, and the security of that link alone."""
 

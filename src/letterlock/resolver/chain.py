@@ -7,7 +7,6 @@ bogus.
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import dns.name
 import dns.rcode
@@ -16,6 +15,7 @@ import dns.rdatatype
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import (
     ProofStep,
     Question,
@@ -58,7 +58,7 @@ _DS, _DNSKEY, _CNAME = dns.rdatatype.DS, dns.rdatatype.DNSKEY, dns.rdatatype.CNA
 _NSEC, _NSEC3 = dns.rdatatype.NSEC, dns.rdatatype.NSEC3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Checked:
     """An RRset after validation. `wildcard` is set where it was expanded from one (and that was proven right)."""
 

@@ -14,6 +14,7 @@ import dns.rdatatype
 from dns.rdtypes.ANY.NSEC import NSEC
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import Absence, Security
 from letterlock.resolver.budget import Spending
 from letterlock.resolver.known_names import ancestor, known
@@ -26,7 +27,7 @@ _NS, _SOA, _DS = dns.rdatatype.NS, dns.rdatatype.SOA, dns.rdatatype.DS
 _CNAME, _DNAME = dns.rdatatype.CNAME, dns.rdatatype.DNAME
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Denied:
     """A proven absence, how secure it is (INSECURE: only up to an opt-out span), and by which record.
 
@@ -39,7 +40,7 @@ class Denied:
     delegation: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class _Hashed:
     """One NSEC3 record: the hash of its owner name and of the next one, in base32hex as an owner has it."""
 
@@ -251,7 +252,7 @@ def _candidates(denials: Denials, name: dns.name.Name) -> Iterator[dns.name.Name
         yield ancestor(name, labels)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class _Encloser:
     name: dns.name.Name
     closest: _Hashed

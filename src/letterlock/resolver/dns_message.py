@@ -6,7 +6,6 @@ Anything else in it, however odd, is ignored.
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import dns.flags
 import dns.name
@@ -17,6 +16,7 @@ from dns.rdata import Rdata
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import FailureKind, Question
 from letterlock.resolver.rdata import RRset, SignedRRset, kind_of, read_rdata
 from letterlock.resolver.wire import Frame, Frames, Names, Unreadable, read_frames
@@ -64,7 +64,7 @@ class Section(Mapping[Key, SignedRRset]):
         return len(self._grouped)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class DNSReply:
     """A reply that answers its question: response code, answer and authority by owner and type."""
 
@@ -75,7 +75,7 @@ class DNSReply:
     ede: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Fault:
     """No usable reply to a query, and why."""
 

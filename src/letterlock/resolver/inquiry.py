@@ -15,6 +15,7 @@ import dns.rdatatype
 from dns.rdtypes.ANY.NSEC import NSEC
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import (
     FailureKind,
     ProofStep,
@@ -42,7 +43,7 @@ _NSEC, _NSEC3 = dns.rdatatype.NSEC, dns.rdatatype.NSEC3
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Ask:
     """The lookup wants replies to all `questions`; it is resumed with a mapping of each to a Reply or a Fault.
 
@@ -54,7 +55,7 @@ class Ask:
     ahead: tuple[Question, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Breathe:
     """The lookup has worked for a while; it is resumed with anything."""
 
@@ -62,7 +63,7 @@ class Breathe:
 Steps = Generator[Ask | Breathe, Mapping[Question, DNSReply | Fault], _T]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class KeptProof:
     """The validated NSEC or NSEC3 records of one reply, for as long as they hold."""
 

@@ -7,7 +7,6 @@ and nobody else (RFC 6698 section 4.1, RFC 4035 section 5.2); and the signature 
 import functools
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 import dns.exception
@@ -26,6 +25,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.IN.A import A
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.known_names import restore
 from letterlock.resolver.wire import Names, Unreadable
 
@@ -59,7 +59,7 @@ _LAYOUTS: dict[int, _Layout] = {
 _CASE_MATTERS = frozenset({RdataType.NSEC})  # RFC 6840 section 5.1: this one is not lower-cased to be signed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class RRset:
     """Records of one owner and type. `canonical` is their RDATA as it is signed, in order, each once."""
 
@@ -83,7 +83,7 @@ class RRset:
         return len(self.records)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class SignedRRset:
     """An RRset and the RRSIGs that came with it, nothing proven yet."""
 

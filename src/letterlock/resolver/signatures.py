@@ -6,7 +6,6 @@ is an argument, colliding key tags and failing signatures are counted, keys must
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import cryptography.exceptions
 import dns.dnssec
@@ -21,6 +20,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.resolver.budget import OutOfBudget, Spending
 from letterlock.resolver.known_names import known
@@ -38,7 +38,7 @@ ZONE_KEY, REVOKED = 0x0100, 0x0080  # flags of a DNSKEY (RFC 4034 section 2.1.1,
 _SERIAL_HALF = 1 << 31
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Verified:
     """A signature that holds, the key that made it, and the wildcard owner if the RRset was expanded from one."""
 
@@ -47,7 +47,7 @@ class Verified:
     wildcard: dns.name.Name | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Unverified:
     """No signature holds. `ede` is the extended error that fits best (RFC 8914), `detail` a sentence."""
 

@@ -7,12 +7,12 @@ it goes, because nothing in it is needed.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import dns.exception
 import dns.name
 import dns.rdatatype
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.known_names import KnownName, known
 
 MAX_RECORDS = 250  # in answer and authority: reading more would hold up everybody else; mail needs nothing near it
@@ -31,7 +31,7 @@ class Unreadable(ValueError):
     """The octets are no DNS message, or their records do not have the lengths that they claim."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Frame:
     """One record: its head, and where its RDATA lies in the message."""
 
@@ -43,7 +43,7 @@ class Frame:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Frames:
     """A message taken apart into its records. `rcode` includes the upper bits that EDNS has, `ede` its error code."""
 

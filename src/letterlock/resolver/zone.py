@@ -1,14 +1,13 @@
 """The state of a zone on the way down from a trust anchor."""
 
-from dataclasses import dataclass
-
 import dns.name
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import ProofStep
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Secure:
     """A zone whose keys are proven. `proof` leads here from the anchor."""
 
@@ -18,7 +17,7 @@ class Secure:
     proof: tuple[ProofStep, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Insecure:
     """Everything at and below `zone` is proven to be unsigned, or signed in a way that cannot be checked here."""
 
@@ -27,7 +26,7 @@ class Insecure:
     proof: tuple[ProofStep, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
     """A name that is not a zone cut: it belongs to the zone above (RFC 4035 section 5.2)."""
 
@@ -36,7 +35,7 @@ class Inside:
     absent: bool = False  # the name is proven not to exist
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Indeterminate:
     """No trust anchor covers the name (RFC 4033 section 5)."""
 

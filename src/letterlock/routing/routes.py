@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.routing.destination_rule import DestinationRule
 from letterlock.routing.local_targets import FinalHop
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class NextHop:
     """Where a message goes next: a domain (A-labels) or an address literal in brackets, and the port.
 

@@ -19,14 +19,15 @@ is lowered by another, so a route never lowers what was demanded without it:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.routing.destination_rule import DestinationRule, MemoryMode, TlsRule
 from letterlock.routing.domain_table import DomainTable, first_route
 from letterlock.routing.routes import RelayHost
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Heard:
     """The rule that holds for a message, and one in audit that would demand as much or more.
 

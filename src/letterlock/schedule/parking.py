@@ -6,15 +6,15 @@ attempt, ages, and expires.
 """
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 
+from letterlock.frozen import frozen_dataclass
 from letterlock.queue.tasks import DeliveryTask
 
 PARKED_SHARE = 3  # of a lease that may be spent waiting for a busy host: what is left is enough to write the outcome
 OVERDUE_BATCH = 20  # parked tasks put off in one sweep: each is written, and other mail waits for that
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class Parked:
     """A task, what it waits for and why, and since when (monotonic seconds)."""
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from letterlock.frozen import frozen_dataclass
+
 SALT_OCTETS = 8  # chosen: 64 random bits, so that no message can contain what begins a record
 _NAME = b"LETTERLOCK-SEGMENT-1\n"
 _HEAD = struct.Struct(f">{SALT_OCTETS}sBIII")
@@ -36,7 +38,7 @@ class RecordKind(IntEnum):
     DONE = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_dataclass(frozen=True, slots=True)
 class SegmentRecord:
     """One record as it was read; its content is read by itself (`read_octets`), from `content_at`."""
 
