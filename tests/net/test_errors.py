@@ -25,6 +25,6 @@ def test_an_error_is_told_in_the_systems_words(error: OSError, words: str) -> No
 
 
 async def test_a_refused_connection_tells_nothing_of_a_library() -> None:
-    with pytest.raises(OSError, match="Connect call failed") as refused:
+    with pytest.raises(OSError) as refused:  # noqa: PT011  # the words are what is tested
         await TcpDialer().dial("127.0.0.1", 1)
     assert os_error_words(refused.value) == os.strerror(errno.ECONNREFUSED)

@@ -9,7 +9,7 @@ import pytest
 from letterlock.app.binding import bind
 from letterlock.config.checked_values import Endpoint, endpoint
 from letterlock.net.dial import TcpDialer
-from letterlock.net.dns import UpstreamTransport, parse_upstream
+from letterlock.net.dns import UpstreamTransport, datagrams, parse_upstream
 from letterlock.net.dns.datagrams import Datagrams
 from letterlock.net.socket_address import socket_address
 from letterlock.sendmail.session import SubmissionSession
@@ -57,7 +57,7 @@ async def test_a_link_local_upstream_is_asked_at_its_interface(monkeypatch: pyte
             connected.append(address)
             raise ConnectionRefusedError
 
-    monkeypatch.setattr(socket, "socket", Asking)
+    monkeypatch.setattr(datagrams, "nonblocking_socket", Asking)
     with pytest.raises(ConnectionRefusedError):
         await Datagrams(parse_upstream("fe80::1%lo"), query(), lambda _: True, lambda: None).reply
     assert connected == [("fe80::1", 53, 0, socket.if_nametoindex(LOOPBACK))]

@@ -1,12 +1,12 @@
 """Outgoing TCP connections, as ports.Dialer."""
 
-import asyncio
 import functools
 import ipaddress
 import socket
 
 from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net import tls
+from letterlock.net.connecting import connect, nonblocking_socket
 from letterlock.net.socket_address import socket_address
 from letterlock.net.sources import ANY_SOURCE, SourceAddresses
 from letterlock.net.streams import TcpStream
@@ -27,14 +27,13 @@ class TcpDialer:
         family = _family(address)
         if not self._source.reaches(address):
             raise OSError(f"mail is sent from {self._source} only")
-        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection = nonblocking_socket(family, socket.SOCK_STREAM)
         try:
-            connection.setblocking(False)
             if (source := self._source.towards(address)) is not None:
                 # the port is chosen when it connects, so that one port serves connections to several servers
                 connection.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
                 connection.bind(socket_address(source, 0))
-            await asyncio.get_running_loop().sock_connect(connection, socket_address(address, port))
+            await connect(connection, socket_address(address, port))
             return TcpStream(connection, address)
         except BaseException:
             connection.close()

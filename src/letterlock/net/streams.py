@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import cast
 
 from letterlock.ports import Stream
 
@@ -23,10 +24,11 @@ class TcpStream:
     Raises OSError when it is made and the peer is gone already; the socket is then closed.
     """
 
-    def __init__(self, connection: socket.socket, peer: str | None = None) -> None:
+    def __init__(self, connection: socket.SocketType, peer: str | None = None) -> None:
         """`peer`: its IP address where that is known already, or that of the client behind the proxy that connected."""
         try:
-            connection.setblocking(False)
+            if connection.gettimeout() != 0:  # a system call for nothing, where it is so already
+                connection.setblocking(False)
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._peer = peer or _address(connection)
@@ -98,7 +100,7 @@ class TcpStream:
         self._waiting = waiting = self._loop.create_future()
         if not self._watched:
             self._watched = True
-            self._loop.add_reader(self._socket, self._readable)
+            self._loop.add_reader(self._socket.fileno(), self._readable)
         return waiting
 
     def _readable(self) -> None:
@@ -148,14 +150,14 @@ class TcpStream:
     def _unwatch(self) -> None:
         if self._watched:
             self._watched = False
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
 
     async def write(self, data: bytes) -> None:
         """Hand all octets to the kernel, however long it takes. Raises OSError."""
         self._refuse_if_dropped()
         if rest := self._send(data):
             with self._operation():
-                await self._loop.sock_sendall(self._socket, rest)
+                await self._loop.sock_sendall(cast("socket.socket", self._socket), rest)
 
     async def close(self) -> None:
         """End after what was written. Never raises, never waits.
@@ -223,7 +225,7 @@ def _dropped() -> ConnectionAbortedError:
     return ConnectionAbortedError("the connection was dropped")
 
 
-def _address(connection: socket.socket) -> str:
+def _address(connection: socket.SocketType) -> str:
     """The peer's address, or the path of a UNIX socket; an IPv4 peer of a dual-stack socket is shown as IPv4.
 
     Raises OSError.

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+from letterlock.net.connecting import nonblocking_socket
 from letterlock.net.dns.upstream import Upstream
 from letterlock.net.socket_address import socket_address
 
@@ -34,7 +35,7 @@ class Datagrams:
         self._fits = fits
         self._stray = stray
         self._strays = 0
-        self._socket: socket.socket | None = None
+        self._socket: socket.SocketType | None = None
         try:
             self._send(query)
         except OSError as error:
@@ -49,20 +50,19 @@ class Datagrams:
 
     def _close_socket(self) -> None:
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
     def _send(self, query: bytes) -> None:
         """Raises OSError."""
         family = socket.AF_INET6 if ":" in self._upstream.address else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._socket = nonblocking_socket(family, socket.SOCK_DGRAM)
         # the kernel chooses the port, and drops what others send
         self._socket.connect(socket_address(self._upstream.address, self._upstream.port))
         with suppress(BlockingIOError):  # no room in the kernel: lost like one that the network loses, and sent again
             self._socket.send(query)
-        self._loop.add_reader(self._socket, self._read)
+        self._loop.add_reader(self._socket.fileno(), self._read)
 
     def _read(self) -> None:
         """Read one datagram: a flood is read without waiting, and others want the loop, too."""
