@@ -7,13 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letterlock.queue.tasks import DeliveryTask
+from letterlock.queue.tasks import Attempt, DeliveryTask
 from letterlock.schedule.slots import Slots
 from tests.deliver.world import make_task
 
 
 def task(next_hop: str) -> DeliveryTask:
     return make_task(next_hop=next_hop)
+
+
+def attempt(*, setup: float, message: float) -> Attempt:
+    """A delivery over a new session that took so long."""
+    return Attempt(
+        message_id="4F2A1",
+        next_hop="example.org",
+        started_at=0.0,
+        ended_at=setup + message,
+        outcomes=(),
+        connected_at=0.0,
+        ready_at=setup,
+    )
+
+
+SLOW, QUICK = attempt(setup=2.0, message=0.8), attempt(setup=0.2, message=0.08)
 
 
 def test_next_hops_take_turns() -> None:
@@ -261,6 +277,72 @@ def test_a_slow_host_gets_no_second_session_for_a_message_that_the_first_one_wil
     assert slots.take() is not None
 
 
+def known(made: Attempt, *, total: int = 50, each: int = 5, waiting: int) -> Slots:
+    """Slots with a place `a` whose first delivery went well, where the second is under way and others wait."""
+    slots = Slots(total=total, each=each, max_waiting=1000)
+    slots.wait(task("a"))
+    assert slots.take() is not None
+    slots.leave("a", well=True, made=made)
+    for _ in range(1 + waiting):
+        slots.wait(task("a"))
+    assert slots.take() is not None
+    return slots
+
+
+@pytest.mark.parametrize(
+    ("made", "waiting", "more"), [(SLOW, 1, 0), (SLOW, 2, 1), (SLOW, 5, 2), (SLOW, 100, 4), (QUICK, 100, 0)]
+)
+def test_a_place_that_is_slow_gets_as_many_sessions_as_pay(made: Attempt, waiting: int, more: int) -> None:
+    slots = known(made, waiting=waiting)
+    assert sum(slots.take() is not None for _ in range(10)) == more
+    assert slots.taken("a") == 1 + more
+
+
+def test_a_message_that_comes_later_can_make_another_session_pay() -> None:
+    slots = known(SLOW, waiting=1)
+    assert slots.take() is None
+    slots.wait(task("a"))
+    assert slots.take() is not None
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_a_slow_place_that_fails_gets_no_more_than_any_other(crowded: bool) -> None:
+    slots = known(SLOW, waiting=50)
+    assert [slots.take() is not None for _ in range(5)] == [True] * 4 + [False]
+    slots.leave("a", well=False, crowded=crowded)
+    for _ in range(4):
+        slots.leave("a", well=None)
+    assert [slots.take() is not None for _ in range(2)] == [True, False]
+    slots.leave("a", well=True)
+    assert [slots.take() is not None for _ in range(3)] == [True, True, False], "as the window opens"
+
+
+def test_a_slow_place_that_refused_connections_gets_no_more_than_it_takes() -> None:
+    slots = known(SLOW, waiting=50)
+    assert sum(slots.take() is not None for _ in range(2)) == 2
+    slots.leave("a", well=False, crowded=True)  # one of three
+    for _ in range(2):
+        slots.leave("a", well=None)
+    for _ in range(2):  # it has got back what it lost
+        assert slots.take() is not None
+        slots.leave("a", well=True, made=SLOW)
+    assert not slots.troubled("a")
+    assert sum(slots.take() is not None for _ in range(10)) == 2
+
+
+def test_only_while_many_slots_are_free_a_slow_place_gets_more_than_it_needs() -> None:
+    slots = known(SLOW, total=8, waiting=50)
+    for number in range(5):
+        slots.wait(task(f"other{number}"))
+    assert [each.lease.next_hop for each in iter(slots.take, None)] == ["a"] + [f"other{each}" for each in range(4)] + [
+        "other4"
+    ]
+    slots.leave("other0", well=None)
+    assert slots.take() is None, "two of eight are free"
+    slots.leave("other1", well=None)
+    assert [each.lease.next_hop for each in iter(slots.take, None)] == ["a"]
+
+
 def test_a_place_that_failed_and_one_that_was_idle_begin_slowly_again() -> None:
     slots = Slots(total=50, each=8, max_waiting=1000)
     assert warm_up(slots, "a", 10, waiting=30)[-1] == 8
@@ -295,7 +377,11 @@ def test_whoever_may_begin_is_found(seed: int) -> None:
             case 3 if begun:
                 at, aside = begun.pop(chance.randrange(len(begun)))
                 slots.leave(
-                    at, well=chance.choice((True, True, None, False)), aside=aside, crowded=chance.random() < 0.3
+                    at,
+                    well=chance.choice((True, True, None, False)),
+                    aside=aside,
+                    crowded=chance.random() < 0.3,
+                    made=chance.choice((None, SLOW, SLOW, QUICK)),
                 )
             case 4 if begun:
                 number = chance.randrange(len(begun))
@@ -309,7 +395,10 @@ def test_whoever_may_begin_is_found(seed: int) -> None:
                 resting ^= {place}
             case 7:
                 slots.forgive(chance.choice((None, place)))
-        might = [each for each in slots._waiting if slots._taken[each] < slots._seats_of(each) and each not in resting]
+        might = [each for each in slots._waiting if slots._taken[each] < slots._seats_of(each)]
+        if not slots._scarce():
+            might += [each for each in slots._waiting if each not in might and slots._another_pays(each)]
+        might = [each for each in might if each not in resting]
         unproven = sum(slots._busy(each) for each in slots._taken if each not in slots._well)
         assert slots._unproven == unproven
         if slots._reserve_reached():

@@ -399,7 +399,7 @@ class Deliverer:
             self._parking.tried(lease.token)
             # A place where all went well was not crowded: for most messages nothing is to be done.
             crowded = made is not None and well is False and was_crowded(made, reached=self._slots.reached(next_hop))
-            self._slots.leave(next_hop, well=well, aside=aside, crowded=crowded)
+            self._slots.leave(next_hop, well=well, aside=aside, crowded=crowded, made=made)
         if well:
             self._backoff.went_well(place)
         elif made is not None and well is not None:

@@ -4,7 +4,8 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 
 from letterlock.deliver.ceilings import Ceilings
-from letterlock.queue.tasks import DeliveryTask
+from letterlock.queue.tasks import Attempt, DeliveryTask
+from letterlock.schedule.paces import Paces
 from letterlock.schedule.slow_start import FIRST, SlowStart
 
 MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
@@ -63,6 +64,7 @@ class Slots:
         self._well: OrderedDict[str, None] = OrderedDict()  # places that did well the last time
         self._ceilings = Ceilings()
         self._slow_start = SlowStart(first)
+        self._paces = Paces()
         self._fewer: OrderedDict[str, int] = OrderedDict()  # next hops in trouble, and the slots that they have
 
     def reload(self, *, total: int, each: int, exceptions: Mapping[str, int]) -> None:
@@ -126,13 +128,14 @@ class Slots:
         """
         if self._taken_count >= self._total or not self._ready:
             return None
-        reserved = self._reserve_reached()
+        reserved, scarce = self._reserve_reached(), self._scarce()
         full = []
         found = None
         for place in self._ready:
-            if self._taken.get(place, 0) >= self._seats_of(place):
+            beyond = self._taken.get(place, 0) >= self._seats_of(place)
+            if beyond and not self._another_pays(place):
                 full.append(place)
-            elif (not reserved or place in self._well) and not resting(place):
+            elif not (beyond and scarce) and (not reserved or place in self._well) and not resting(place):
                 found = place
                 break
         for place in full:  # each is looked at once, and not again before it has a slot
@@ -224,10 +227,18 @@ class Slots:
         """Whether a next hop did well the last time."""
         return self._destination_key(next_hop) in self._well
 
-    def leave(self, next_hop: str, *, well: bool | None, aside: bool = False, crowded: bool = False) -> None:
+    def leave(
+        self,
+        next_hop: str,
+        *,
+        well: bool | None,
+        aside: bool = False,
+        crowded: bool = False,
+        made: Attempt | None = None,
+    ) -> None:
         """Give a slot back. `well`: whether the next hop was reached in good time; None when it was not tried.
 
-        `aside`: it was given back before. `crowded`: the next hop had too many connections.
+        `aside`: it was given back before. `crowded`: the next hop had too many connections. `made`: how long it took.
         """
         next_hop = self._destination_key(next_hop)
         taken = self._taken[next_hop]
@@ -236,6 +247,8 @@ class Slots:
         else:
             self._taken_count -= 1
         self._leave_place(next_hop, aside=aside)
+        if well and made is not None:
+            self._paces.saw(next_hop, made)
         if well is not None:
             self._learn(next_hop, taken, well=well, crowded=crowded)
         self._may_begin(next_hop)
@@ -251,6 +264,7 @@ class Slots:
                 return  # it has lost none
         else:
             self._slow_start.failed(next_hop)
+            self._paces.forget(next_hop)
             if crowded:
                 self._ceilings.refused(next_hop, taken)
         most = self._most(next_hop)
@@ -273,6 +287,13 @@ class Slots:
         slots = self._fewer.get(next_hop) or self._most(next_hop)
         return min(slots, self._slow_start.of(next_hop))
 
+    def _another_pays(self, place: str) -> bool:
+        """Whether a place that has all its slots is so slow that it had better have another one."""
+        if place not in self._paces.slow or place in self._fewer:
+            return False
+        taken = self._taken.get(place, 0)
+        return taken < self._most(place) and self._paces.another_pays(place, taken, len(self._waiting.get(place, ())))
+
     def _most(self, next_hop: str) -> int:
         """The slots of a next hop that is in no trouble: not more than it has shown that it takes."""
         most = self._exceptions.get(next_hop, self._each)
@@ -282,6 +303,10 @@ class Slots:
     def _reserve_reached(self) -> bool:
         """Whether those who have not proven well have all the slots that they may have."""
         return bool(self._well) and self._unproven >= self._total - self._total // _RESERVED_SHARE
+
+    def _scarce(self) -> bool:
+        """Whether too few slots are left to give places more than they need."""
+        return self.free <= self._total // _RESERVED_SHARE
 
     def _busy(self, place: str) -> int:
         """How many slots of the total a place has."""

@@ -3,7 +3,8 @@
 Deliveries to one place use the sessions that are kept for it, so this is how many sessions it gets. A new one costs six
 round trips and a handshake before its first message; one that is open takes a message in two (RFC 2920). So a message
 waits for a session that will be free in a moment, until enough of them have waited that another session is worth it,
-or until a session seems to be stuck (`slow_watch.py`). A host that is merely slow is slow in each new session as well.
+or until a session seems to be stuck (`slow_watch.py`). A host that is merely slow is slow in each new session as well,
+and gets another one by what it has shown (`paces.py`).
 Behind a long queue each success adds one, so the number doubles from one round of deliveries to the next, as the
 congestion window of TCP does at first (RFC 5681 section 3.1); where one or two wait all the time, it grows slowly.
 """

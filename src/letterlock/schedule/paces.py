@@ -1,0 +1,67 @@
+"""Which places are slow, and when another session with one of them pays. Data only, no clock.
+
+Where a reply takes long, so does the set-up of a session, and a message that waits for a session in use is late by
+every message before it. Nothing is gained by waiting for enough messages, as at a place that is quick
+(`slow_start.py`), since a session costs little CPU compared with the seconds that it saves. So another one is worth it
+as soon as the wait for one that is open would take half as long as its set-up.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from letterlock.queue.tasks import Attempt
+
+SLOW_SETUP_SECONDS = 1.0  # five replies of 0.2 seconds; over long lines, and when this machine is busy, it takes less
+WORTH_OF_SETUP = 0.5  # of its time: who waits longer is late, and so is who comes next and waits behind them
+RISE = 0.25  # of the difference: one long message, or a moment in which this machine was busy, makes no place slow
+MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
+
+
+@dataclass(slots=True)
+class Pace:
+    """In seconds: `setup` from the connection to the first MAIL FROM, `message` from there to the last reply."""
+
+    setup: float
+    message: float
+
+
+class Paces:
+    """Paces by place, as deliveries that went well showed them; only of places that are slow (`slow`)."""
+
+    def __init__(self) -> None:
+        self.slow: OrderedDict[str, Pace] = OrderedDict()
+
+    def saw(self, place: str, made: Attempt) -> None:
+        """A delivery went well. What took less time counts at once, what took more only by a part."""
+        began, ready = made.connected_at, made.ready_at
+        if began is None or ready is None or not made.started_at <= ready <= made.ended_at:
+            return  # there was no session, or the clock was set back
+        setup = ready - began if began >= made.started_at else None  # None: the session had served others
+        pace = self.slow.get(place)
+        if pace is None:
+            if setup is not None and setup >= SLOW_SETUP_SECONDS:
+                self._remember(place, Pace(setup, made.ended_at - ready))
+            return
+        pace.message = _learned(pace.message, made.ended_at - ready)
+        if setup is not None:
+            pace.setup = _learned(pace.setup, setup)
+            if pace.setup < SLOW_SETUP_SECONDS:
+                del self.slow[place]
+
+    def another_pays(self, place: str, sessions: int, waiting: int) -> bool:
+        """Whether one more session pays beside `sessions`, where a number of `waiting` messages have none."""
+        pace = self.slow.get(place)
+        return pace is not None and waiting * pace.message > WORTH_OF_SETUP * pace.setup * sessions
+
+    def forget(self, place: str) -> None:
+        """A delivery failed: what was seen before says nothing now."""
+        self.slow.pop(place, None)
+
+    def _remember(self, place: str, pace: Pace) -> None:
+        self.slow[place] = pace
+        if len(self.slow) > MAX_REMEMBERED:
+            self.slow.popitem(last=False)
+
+
+def _learned(known: float, seen: float) -> float:
+    return seen if seen < known else known + RISE * (seen - known)
