@@ -68,6 +68,25 @@ async def test_an_error_is_written_at_once_behind_what_waits(log: logging.Logger
     assert said(stream) == ["before", "error: the disk is full"]
 
 
+async def test_a_write_that_comes_early_leaves_no_other_to_come(
+    log: logging.Logger, stream: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, due = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+    call_later = loop.call_later
+
+    def noted(delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        due.append(call_later(delay, callback))
+        return due[-1]
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    for _ in range(10):
+        log.info("one of many")
+        log.error("the disk is full")
+    log.info("the last one")
+    assert stream.writes == 10
+    assert sum(not each.cancelled() for each in due) == 1  # else a busy server would write for each error ever after
+
+
 def test_outside_of_the_event_loop_each_line_is_written_at_once(log: logging.Logger, stream: Watched) -> None:
     log.info("starting")
     assert said(stream) == ["starting"]

@@ -86,6 +86,7 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
         self._at = 0.0  # when that happened which is shown
         self._thread = threading.get_ident()
         self._begins: Mapping[str, str] | None = None  # how lines of that moment begin; None in JSON
+        self._due: asyncio.TimerHandle | None = None  # the flush that is to come
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record: there are no filters, and lines are added without a lock."""
@@ -104,9 +105,8 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
 
     def later(self, show: Show, first: object, second: object) -> None:
         """Show it when lines are written."""
-        waiting = self._waiting
-        waiting.append((time.time(), show, first, second))
-        if len(waiting) == 1:  # else a flush is due
+        self._waiting.append((time.time(), show, first, second))
+        if self._due is None:
             self._write_soon()
 
     def _write_soon(self, *, at_once: bool = False) -> None:
@@ -117,8 +117,8 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
             loop = None
         if loop is None:
             self.flush()
-        elif len(self._waiting) == 1:
-            loop.call_later(WAIT_SECONDS, self.flush)
+        elif self._due is None:
+            self._due = loop.call_later(WAIT_SECONDS, self.flush)
 
     def take(self, make: MessageLines, first: object, second: object) -> None:
         """Add the lines of a message: of what is shown; else of now."""
@@ -131,6 +131,9 @@ class GatheringHandler(logging.StreamHandler[TextIO], LineHandler):
 
     def flush(self) -> None:
         """Show and write what is waiting."""
+        if self._due is not None:  # once for each flush: else one that comes early would leave another to come for ever
+            self._due.cancel()
+            self._due = None
         with self.lock or nullcontext():
             while waiting := self._waiting:
                 self._waiting = []
