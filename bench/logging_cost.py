@@ -34,7 +34,7 @@ from letterlock.queue.observing import Arrival, Observers
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, OutcomeKind, RecipientOutcome
 from letterlock.receive.receipt_log import ReceiptLog
 
-BLOCK = 200  # messages: some 50 ms of a relay that takes 4,000 a second
+BLOCK = 400  # messages: some 100 ms of a relay that takes 4,000 a second
 BLOCKS = 10  # so that no message is still in the processor's cache when its turn comes again
 
 Message = tuple[Envelope, Arrival, DeliveryTask, Attempt]

@@ -45,7 +45,7 @@ from letterlock.receive.receipt_log import ReceiptLog
 from letterlock.statistics.statistics_collector import StatisticsCollector
 
 WARM_PAIRS = 10  # not counted
-BLOCK = 200  # messages, ten rounds of the source's 20 sessions: as much as is logged between two writes of the log
+BLOCK = 200  # messages, ten rounds of the source's 20 sessions: less than is logged between two writes of the log
 METRICS, LOGS, STATISTICS, MEMORY, BOTH = "metrics", "logs", "statistics", "memory", "logs and metrics"
 KINDS: tuple[tuple[type[Watcher], str], ...] = (
     (Counting, METRICS),

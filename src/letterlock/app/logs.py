@@ -65,7 +65,7 @@ class _OwnProcess:
 _own_process = _OwnProcess()
 
 
-WAIT_SECONDS = 0.05  # chosen: too short to notice, and a hundred messages at once take half the time per line of ten
+WAIT_SECONDS = 0.1  # chosen: too short to notice; a write costs as much as the lines of thirty messages
 
 
 Waiting = str | tuple[float, Show, object, object]
