@@ -187,6 +187,29 @@ async def test_a_slow_destination_has_its_seats_and_no_more(store: HandStore, di
         assert gate.most == 4
 
 
+class Taking(list[str]):
+    """A server's list of commands: for each, time passes."""
+
+    def __init__(self, clock: HandClock, seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+
+    def append(self, line: str) -> None:
+        self._clock.time += self._seconds
+        super().append(line)
+
+
+@pytest.mark.parametrize(("seconds", "sessions"), [(0.04, 1), (0.4, 2)])
+async def test_where_ehlo_is_answered_slowly_who_waits_gets_another_session_at_once(
+    store: HandStore, dialer: MemoryDialer, seconds: float, sessions: int
+) -> None:
+    server = dialer.handlers[ADDRESS] = Server(clear=Taking(store.clock, seconds))
+    store.put(*(make_task(message_id=f"m{number}") for number in range(3)))
+    async with working(store, dialer):
+        await until(lambda: len(store.settled) == 3)
+    assert len(server.messages) == 3
+    assert len(dialer.dialled) == sessions
+
+
 async def test_two_slow_destinations_do_not_keep_the_third_out(store: HandStore, dialer: MemoryDialer) -> None:
     gate = Gate()
     dialer.handlers = {"192.0.2.1": gate, "192.0.2.2": Server()}

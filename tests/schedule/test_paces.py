@@ -2,7 +2,7 @@
 
 from letterlock.queue.tasks import Attempt
 from letterlock.schedule import paces
-from letterlock.schedule.paces import SLOW_SETUP_SECONDS, Paces
+from letterlock.schedule.paces import SLOW_REPLY_SECONDS, SLOW_SETUP_SECONDS, Paces
 
 
 def made(*, message: float, setup: float | None = None) -> Attempt:
@@ -70,6 +70,16 @@ def test_what_a_clock_shows_that_was_set_back_meanwhile_does_not_count() -> None
     found = seen(made(setup=2.0, message=0.8), made(message=-3600.0), made(setup=-3600.0, message=3600.0))
     assert found.slow["a"].message > 0.7
     assert found.slow["a"].setup == 2.0
+
+
+def test_the_answer_to_ehlo_shows_what_to_expect_of_a_place_that_nobody_knows() -> None:
+    found = Paces()
+    assert found.answered("a", 0.8, 0.4)
+    assert not found.answered("a", 8.0, 4.0), "it is known"
+    pace = found.slow["a"]
+    assert (round(pace.setup, 6), round(pace.message, 6)) == (2.0, 0.8)
+    assert not found.answered("b", 30.0, SLOW_REPLY_SECONDS - 0.01), "the greeting alone was late"
+    assert "b" not in found.slow
 
 
 def test_only_so_many_places_are_remembered() -> None:

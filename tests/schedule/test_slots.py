@@ -305,6 +305,31 @@ def test_a_message_that_comes_later_can_make_another_session_pay() -> None:
     assert slots.take() is not None
 
 
+@pytest.mark.parametrize(("reply", "more"), [(0.4, 1), (0.04, 0)])
+def test_a_place_that_answers_ehlo_slowly_gets_a_second_session_before_the_first_delivery_is_over(
+    reply: float, more: int
+) -> None:
+    slots = Slots(total=50, each=5, max_waiting=1000)
+    for _ in range(50):
+        slots.wait(task("a"))
+    assert [slots.take() is not None for _ in range(2)] == [True, False]
+    assert slots.answered("a", 2 * reply, reply) == bool(more)
+    assert sum(slots.take() is not None for _ in range(10)) == more
+    slots.leave("a", well=True, made=SLOW if more else QUICK)
+    assert sum(slots.take() is not None for _ in range(10)) == (4 if more else 2)
+
+
+def test_a_place_in_trouble_gets_no_session_for_answering_ehlo_slowly() -> None:
+    slots = Slots(total=50, each=5, max_waiting=1000)
+    for _ in range(50):
+        slots.wait(task("a"))
+    assert slots.take() is not None
+    slots.leave("a", well=False)
+    assert slots.take() is not None
+    slots.answered("a", 0.8, 0.4)
+    assert slots.take() is None
+
+
 @pytest.mark.parametrize("crowded", [False, True])
 def test_a_slow_place_that_fails_gets_no_more_than_any_other(crowded: bool) -> None:
     slots = known(SLOW, waiting=50)
@@ -371,7 +396,7 @@ def test_whoever_may_begin_is_found(seed: int) -> None:
     begun: list[tuple[str, bool]] = []  # and whether it stands aside
     for _ in range(600):
         place = chance.choice(places)
-        match chance.randrange(8):
+        match chance.randrange(9):
             case 0 | 1 | 2:
                 slots.wait(task(place))
             case 3 if begun:
@@ -393,6 +418,8 @@ def test_whoever_may_begin_is_found(seed: int) -> None:
                 slots.unpark(at)
             case 6:
                 resting ^= {place}
+            case 8:
+                slots.answered(place, 0.8, 0.4)
             case 7:
                 slots.forgive(chance.choice((None, place)))
         might = [each for each in slots._waiting if slots._taken[each] < slots._seats_of(each)]

@@ -21,6 +21,7 @@ from letterlock.schedule.slow_watch import ASIDE_SECONDS
 from tests.deliver.world import make_task
 
 SETUP_REPLIES, MESSAGE_REPLIES = 5, 2  # greeting, EHLO, STARTTLS, handshake, EHLO; MAIL with RCPT and DATA, content
+REPLIES_TO_EHLO = 2
 DELAYS = {Behaviour.FAST: REPLY_SECONDS, Behaviour.SLOW: SLOW_REPLY_SECONDS}
 WORKERS = 2
 TOTAL, EACH, HANDSHAKES, IDLE_SECONDS = 500, 5, 2, 5.0  # as the defaults give each of two workers
@@ -114,6 +115,7 @@ class Trace:
         else:
             ready, connected = now + SETUP_REPLIES * delay, now
             worker.making[host] += 1
+            self._at(now + REPLIES_TO_EHLO * delay, partial(self._answered, worker, task.lease.next_hop, delay))
             self._at(ready, partial(self._made, worker, host))
             self._count_session(host, behaviour)
         delivery = Delivery(worker, task, host, now, ready, connected)
@@ -127,6 +129,11 @@ class Trace:
         self.sessions[behaviour] += 1
         self._open[host] += 1
         self.most_open[behaviour] = max(self.most_open[behaviour], self._open[host])
+
+    def _answered(self, worker: Worker, next_hop: str, delay: float, now: float) -> None:
+        if self._learn:
+            worker.slots.answered(next_hop, REPLIES_TO_EHLO * delay, delay)
+            self._begin(now, worker)
 
     def _made(self, worker: Worker, host: int, now: float) -> None:
         worker.making[host] -= 1

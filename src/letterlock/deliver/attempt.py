@@ -401,6 +401,7 @@ class _Try:
             lmtp=self._lmtp,
             stream=stream,
             tried=partial(self._tried, host, address),
+            answered=partial(self._handshake_slots.answered, self._task.lease.next_hop),
         )
 
     def _tried(self, host: str, address: str, requirement: Requirement, result: OpenResult) -> None:

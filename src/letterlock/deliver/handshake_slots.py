@@ -33,6 +33,10 @@ def _nobody(_key: str) -> None:
     """Nobody comes again."""
 
 
+def _unheard(_next_hop: str, _elapsed: float, _reply: float) -> None:
+    """Nobody goes by how fast hosts are."""
+
+
 def _no_room(_key: str) -> bool:
     """Nothing can be ended to make room."""
     return False
@@ -44,6 +48,7 @@ class HandshakeSlots:
 
     def __init__(self, each: int, connections: int) -> None:
         self.freed: Callable[[str], None] = _nobody  # called with a key at which there may be something to do again
+        self.answered: Callable[[str, float, float], None] = _unheard  # with a next hop, then as `session.Answered`
         self.make_room: Callable[[str], bool] = _no_room  # ends an idle session with a host or address, if there is one
         self.refusals = 0  # how often a host was busy with handshakes, for monitoring
         self.fillings = 0  # how often all its connections were in use, for monitoring

@@ -110,11 +110,18 @@ class Unreachable:
     hints: ReplyHints = NO_HINTS
 
 
+Answered = Callable[[float, float], None]
+"""Called when a server has answered the first EHLO: with the seconds since the connection, and since the greeting."""
+
 OpenResult = Opened | NotCleared | Unreachable
 
 
 def _unrecorded(_requirement: Requirement, _result: OpenResult) -> None:
     """Nobody keeps a record of the sessions."""
+
+
+def _unheard(_elapsed: float, _reply: float) -> None:
+    """Nobody goes by how fast the server is."""
 
 
 async def open_with_fallback(
@@ -127,6 +134,7 @@ async def open_with_fallback(
     lmtp: bool = False,
     stream: Stream | None = None,
     tried: Callable[[Requirement, OpenResult], None] = _unrecorded,
+    answered: Answered = _unheard,
 ) -> OpenResult:
     """A session with one judged address under a requirement, or under the fallback that the requirement has earned.
 
@@ -147,6 +155,7 @@ async def open_with_fallback(
             implicit=implicit,
             lmtp=lmtp,
             stream=over,
+            answered=answered,
         )
         tried(required, result)
         return result
@@ -171,6 +180,7 @@ async def open_session(
     implicit: bool = False,
     lmtp: bool = False,
     stream: Stream | None = None,
+    answered: Answered = _unheard,
 ) -> OpenResult:
     """Connect to one judged address, do STARTTLS as required, and have the session judged. Never raises for the peer.
 
@@ -193,7 +203,7 @@ async def open_session(
     client = SmtpClient(options.hostname, secure=implicit, lmtp=lmtp, ignored=options.ignore_ehlo)
     session = SessionId()
     conversation = Conversation(stream, client, timeouts, deadline, session)
-    opening = _Opening(conversation, session, requirement, ports, options, compatible=compatible)
+    opening = _Opening(conversation, session, requirement, ports, options, answered, compatible=compatible)
     return await opening.run()
 
 
@@ -207,6 +217,7 @@ class _Opening:
         requirement: Requirement,
         ports: Ports,
         options: DeliverOptions,
+        answered: Answered,
         *,
         compatible: bool,
     ) -> None:
@@ -217,7 +228,10 @@ class _Opening:
         self._port = options.port
         self._login = options.login
         self._compatible = compatible
+        self._answered = answered
         self._connected_at = ports.clock.now()
+        self._began = ports.clock.monotonic()
+        self._greeted: float | None = None  # monotonic; None when EHLO was answered
         self._said_helo = False
         self._tls_answered: TlsAnswered | None = None
 
@@ -279,9 +293,13 @@ class _Opening:
         match event:
             case Greeted(reply=reply):
                 _insist(reply.positive, "refused to talk to us", reply)
+                self._greeted = self._ports.clock.monotonic()
                 self._conversation.command(self._conversation.client.hello)
                 return True
             case HelloAnswered():
+                if self._greeted is not None:
+                    now, greeted, self._greeted = self._ports.clock.monotonic(), self._greeted, None
+                    self._answered(now - self._began, now - greeted)
                 return self._hello_answered(event)
             case TlsAnswered():
                 self._tls_answered = event

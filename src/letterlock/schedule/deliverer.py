@@ -35,7 +35,7 @@ from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
 from letterlock.schedule.backoff import Backoff, did_well, first_trouble, was_crowded
 from letterlock.schedule.clock_watch import ClockWatch
-from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper
+from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper, nobody
 from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Leasing
 from letterlock.schedule.load import Load, load_of
 from letterlock.schedule.parking import OVERDUE_BATCH, PARKED_SHARE, Parked, Parking
@@ -54,10 +54,6 @@ STORE_PAUSE_SECONDS = 1.0  # chosen: the first wait after the store failed; it d
 MAX_STORE_PAUSE_SECONDS = 60.0  # chosen: so late, at most, it is noticed that the disk works again
 
 
-def _nobody() -> None:
-    """Nobody waits for failures."""
-
-
 class Deliverer:
     """Delivers the queue until it is stopped: `run()` in a task, `wake()` when mail came in, `stop()` once."""
 
@@ -71,7 +67,7 @@ class Deliverer:
         clock: Clock,
         route_settings: SettingsByRoute,
         chance: random.Random,
-        failed: Callable[[], None] = _nobody,
+        failed: Callable[[], None] = nobody,
         boot: str = "",
         observers: Observers = NOBODY,
         take_report: TakeReport | None = None,
@@ -102,6 +98,7 @@ class Deliverer:
         self._backoff = Backoff()
         self._parking = Parking(options.max_waiting, options.lease_seconds / PARKED_SHARE)
         self._pool.handshake_slots.freed = self._try_parked
+        self._pool.handshake_slots.answered = self._answered
         self._loop = asyncio.get_running_loop()
         self._slow_watch = SlowWatch(self._loop, self._stand_aside, self._pass_by)
         self._aside: set[str] = set()  # leases of deliveries that take long
@@ -287,7 +284,7 @@ class Deliverer:
             ended_at=now,
             outcomes=tuple(deferred(recipient, status, text) for recipient in task.recipients),
         )
-        await self._conclude(task, self._lease_keeper.hold(task.lease, _nobody), made)
+        await self._conclude(task, self._lease_keeper.hold(task.lease, nobody), made)
 
     async def _conclude(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
         """Show the observers what an attempt led to, write it, and let the lease go."""
@@ -334,6 +331,10 @@ class Deliverer:
         if (task := self._parking.call(key)) is not None:
             self._slots.unpark(task.lease.next_hop)
             self._slots.wait(task, always=True, first=True)
+            self._begin_waiting()
+
+    def _answered(self, next_hop: str, elapsed: float, reply: float) -> None:
+        if self._slots.answered(next_hop, elapsed, reply):  # a slow one: for who waits another session may pay
             self._begin_waiting()
 
     async def _park(self, task: DeliveryTask, busy: Busy) -> None:

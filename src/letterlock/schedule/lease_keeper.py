@@ -18,6 +18,10 @@ _RENEWALS_PER_LEASE = 3  # two may fail before the lease is lost
 _LATE_SHARE = 0.5  # of a lease without a renewal: one that was on time came after a third
 
 
+def nobody() -> None:
+    """Nobody has to know."""
+
+
 class KeptLease:
     """A lease as it stands now. `lost`: somebody else may have the task by now; `on_loss` was called then."""
 

@@ -3,7 +3,8 @@
 Where a reply takes long, so does the set-up of a session, and a message that waits for a session in use is late by
 every message before it. Nothing is gained by waiting for enough messages, as at a place that is quick
 (`slow_start.py`), since a session costs little CPU compared with the seconds that it saves. So another one is worth it
-as soon as the wait for one that is open would take half as long as its set-up.
+as soon as the wait for one that is open would take half as long as its set-up. How long both take is known from
+deliveries, and before the first one has ended, from the answer to its EHLO.
 """
 
 from collections import OrderedDict
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 
 from letterlock.queue.tasks import Attempt
 
-SLOW_SETUP_SECONDS = 1.0  # five replies of 0.2 seconds; over long lines, and when this machine is busy, it takes less
+SLOW_SETUP_SECONDS = 1.0  # chosen: over long lines, and when this machine is busy, it takes less
 WORTH_OF_SETUP = 0.5  # of its time: who waits longer is late, and so is who comes next and waits behind them
+SLOW_REPLY_SECONDS = SLOW_SETUP_SECONDS / 5  # five are the greeting and those to EHLO, STARTTLS, ClientHello and EHLO
+REPLIES_AFTER_EHLO = 3  # to STARTTLS, the handshake and the second EHLO
+REPLIES_TO_A_MESSAGE = 2  # RFC 2920: to MAIL, RCPT and DATA together, and to the content
 RISE = 0.25  # of the difference: one long message, or a moment in which this machine was busy, makes no place slow
 MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
 
@@ -26,7 +30,10 @@ class Pace:
 
 
 class Paces:
-    """Paces by place, as deliveries that went well showed them; only of places that are slow (`slow`)."""
+    """Paces by place, as sessions in the making and deliveries that went well showed them.
+
+    Only of places that are slow (`slow`).
+    """
 
     def __init__(self) -> None:
         self.slow: OrderedDict[str, Pace] = OrderedDict()
@@ -47,6 +54,17 @@ class Paces:
             pace.setup = _learned(pace.setup, setup)
             if pace.setup < SLOW_SETUP_SECONDS:
                 del self.slow[place]
+
+    def answered(self, place: str, elapsed: float, reply: float) -> bool:
+        """A session in the making had its EHLO answered `elapsed` seconds after the connection, `reply` after EHLO.
+
+        Whether this shows for the first time that the place is slow; it is then taken to go on like this. The greeting
+        shows less: many servers delay it on purpose.
+        """
+        slow = reply >= SLOW_REPLY_SECONDS and place not in self.slow
+        if slow:
+            self._remember(place, Pace(elapsed + REPLIES_AFTER_EHLO * reply, REPLIES_TO_A_MESSAGE * reply))
+        return slow
 
     def another_pays(self, place: str, sessions: int, waiting: int) -> bool:
         """Whether one more session pays beside `sessions`, where a number of `waiting` messages have none."""

@@ -11,6 +11,7 @@ from letterlock.schedule.slow_start import FIRST, SlowStart
 MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
 _TROUBLED_SHARE = 20  # a twentieth of the waiting room for a next hop in trouble
 _HEALTHY_SHARE = 2  # half of it for one that works
+_UNPROVEN_MOST = 2  # at a slow place where nothing succeeded yet, which may take no more
 _RESERVED_SHARE = 4  # a quarter of all slots for places that succeeded
 _ASIDE = 4  # times as many tasks as slots, if most stand aside
 
@@ -195,6 +196,17 @@ class Slots:
         self._slow_start.stuck(place, self._most(place))
         self._may_begin(place)
 
+    def answered(self, next_hop: str, elapsed: float, reply: float) -> bool:
+        """EHLO was answered `elapsed` seconds after the connection, `reply` seconds after the greeting.
+
+        Whether this shows for the first time that the place is slow.
+        """
+        place = self._destination_key(next_hop)
+        slow = self._paces.answered(place, elapsed, reply)
+        if slow:
+            self._may_begin(place)
+        return slow
+
     def park(self, next_hop: str, *, aside: bool = False) -> None:
         """Give the slot of the total back, and keep the one of the next hop: its host is busy.
 
@@ -292,7 +304,8 @@ class Slots:
         if place not in self._paces.slow or place in self._fewer:
             return False
         taken = self._taken.get(place, 0)
-        return taken < self._most(place) and self._paces.another_pays(place, taken, len(self._waiting.get(place, ())))
+        most = self._most(place) if place in self._well else min(self._most(place), _UNPROVEN_MOST)
+        return taken < most and self._paces.another_pays(place, taken, len(self._waiting.get(place, ())))
 
     def _most(self, next_hop: str) -> int:
         """The slots of a next hop that is in no trouble: not more than it has shown that it takes."""
