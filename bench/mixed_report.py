@@ -25,6 +25,8 @@ HEADING = (
     "p50 s",
     "p90 s",
     "p99 s",
+    "longest at slow hosts s",
+    "accepted after s",
     "peak MB",
 )
 
@@ -86,8 +88,16 @@ def _row(peer: str, outcomes: Sequence[MixedOutcome]) -> list[str]:
         median(lambda outcome: outcome.handshakes, ",.0f"),
         f"{max(outcome.most_at_one_host for outcome in outcomes)}",
         *(median(percentile(percent), ".2f") for percent in (50, 90, 99)),
+        _if_any(outcomes, lambda outcome: outcome.slowest),
+        _if_any(outcomes, lambda outcome: outcome.seconds_to_accepted),
         median(lambda outcome: outcome.peak_octets / 1e6, ".0f"),
     ]
+
+
+def _if_any(outcomes: Sequence[MixedOutcome], value: Callable[[MixedOutcome], float | None]) -> str:
+    """The median over the rounds in which there is such a figure."""
+    values = [found for outcome in outcomes if (found := value(outcome)) is not None]
+    return f"{statistics.median(values):.2f}" if values else "-"
 
 
 def comparison(report: MixedReport, part: MixedPart) -> str:

@@ -62,6 +62,8 @@ class MixedOutcome:
     seconds: float = 0.0  # of the whole round
     peak_octets: int = 0
     latencies: list[float] = field(default_factory=list)  # seconds from `250` to delivery at fast hosts, ascending
+    slowest: float | None = None  # the most such seconds at slow hosts
+    seconds_to_accepted: float | None = None  # of the last message
 
     @property
     def rate_to_90(self) -> float:
@@ -90,7 +92,10 @@ def summarise(
             times[pair] = min(stamp.at, times.get(pair, stamp.at))
     ends = sorted(at - started_at for at in times.values())
     ninety = -(-len(due) * 9 // 10)
-    fast = (pair for pair in times if found.behaviour[pair[1]] is Behaviour.FAST and pair[0] in accepted)
+    waits: dict[Behaviour, list[float]] = {kind: [] for kind in Behaviour}
+    for pair, at in times.items():
+        if pair[0] in accepted:
+            waits[found.behaviour[pair[1]]].append(at - accepted[pair[0]])
     return MixedOutcome(
         part=part,
         wanted=len(due),
@@ -100,7 +105,9 @@ def summarise(
         connections=sum(stamp.kind == CONNECTED for stamp in stamps),
         handshakes=sum(stamp.kind == HANDSHAKEN for stamp in stamps),
         most_at_one_host=most_at_once(stamps),
-        latencies=sorted(times[pair] - accepted[pair[0]] for pair in fast),
+        latencies=sorted(waits[Behaviour.FAST]),
+        slowest=max(waits[Behaviour.SLOW], default=None),
+        seconds_to_accepted=max(accepted.values()) - started_at if accepted else None,
     )
 
 

@@ -81,12 +81,14 @@ def test_figures_are_of_what_can_be_delivered() -> None:
     assert (figures.seconds_to_90, figures.seconds_to_all) == (9.0, 30.0)
     assert (figures.connections, figures.handshakes) == (1, 1)
     assert (figures.rate_to_90, len(figures.latencies), figures.latencies[0]) == (1.0, 9, 0.5)
+    assert (figures.slowest, figures.seconds_to_accepted) == (29.5, 0.5)
 
 
 def test_what_was_not_delivered_has_no_rate() -> None:
     found = landscape()
     figures = summarise("mixed", found, [(found.domains[0].number,)], 0.0, {}, [])
     assert (figures.rate_to_90, figures.rate_to_all, figures.latencies) == (0.0, 0.0, [])
+    assert (figures.slowest, figures.seconds_to_accepted) == (None, None)
 
 
 def test_connections_are_counted_by_host_and_in_order_of_time() -> None:
