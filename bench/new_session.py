@@ -40,6 +40,7 @@ from letterlock.policy.evidence import MxHost, Origin
 from letterlock.ports import Clock as PortClock
 from letterlock.queue.tasks import OutcomeKind
 from letterlock.resolver import Resolver, Security
+from letterlock.resolver.sent_queries import BegunQuery
 from letterlock.routing.routes import NextHop
 from letterlock.routing.rules import Rules
 from letterlock.state.shared_state import open_state
@@ -199,6 +200,11 @@ class Counted:
         """Ask."""
         self.queries.append(wire)
         return await self._transport(wire, tcp)
+
+    def begin(self, wire: bytes, done: Callable[[bytes | None], None]) -> BegunQuery | None:
+        """Ask as nearly all queries are asked."""
+        self.queries.append(wire)
+        return self._transport.begin(wire, done)
 
 
 async def no_policy(domain: str, _addresses: Sequence[str]) -> Fetched | FetchFailed:

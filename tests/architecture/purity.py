@@ -14,7 +14,10 @@ PURE_ROOMS = (
     "dsn", "frozen", "identity", "keys", "mail", "mailauth", "memory", "milter", "mtasts", "policy", "ports", "queue",
     "recent", "recipients", "resolver", "routing", "sasl", "shared_defaults", "shares", "smtp", "socketmap", "tlsrpt",
 )  # fmt: skip
-DRIVERS = ("resolver/driver.py", "resolver/fair_slots.py", "resolver/work_slice.py")
+DRIVERS = (
+    "resolver/driver.py", "resolver/fair_slots.py", "resolver/sent_queries.py", "resolver/running_lookup.py",
+    "resolver/work_slice.py",
+)  # fmt: skip
 """Modules that connect a pure room to a network: they may do what the others must not."""
 
 ALLOWED_MODULES = {

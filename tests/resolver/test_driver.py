@@ -12,7 +12,7 @@ from letterlock.lab.namespace import NameSpace
 from letterlock.lab.zones import Zone
 from letterlock.resolver import Answer, FailureKind, LookupFailure, Resolver, Security, driver
 from letterlock.resolver.answer import NoUpstream
-from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
+from letterlock.resolver.fair_slots import FairSlots, Holder, domain_of
 
 NOW = 1_800_000_000.0
 
@@ -146,10 +146,41 @@ class Log(list[str]):
     """Who got a slot, in order."""
 
 
+class GaveWay(Exception):
+    """Others took the slot."""
+
+
+class Waiter(Holder):
+    """One who waits for a slot, for a task."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(group)
+        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def begin(self) -> None:
+        self.begun.set_result(None)
+
+    def give_way(self, why: str) -> None:
+        self.gone.set_exception(GaveWay(why))
+
+    def leave(self, _ended: object) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+
 async def hold(slots: FairSlots, group: str, log: Log, until: asyncio.Event) -> None:
-    async with slots.hold(group):
+    waiter = Waiter(group)
+    slots.take(waiter)
+    ended = asyncio.create_task(until.wait())
+    ended.add_done_callback(waiter.leave)
+    try:
+        await waiter.begun
         log.append(group)
-        await until.wait()
+        await waiter.gone
+    finally:
+        ended.cancel()
+        slots.end(waiter)
 
 
 async def test_slots_go_to_the_group_that_holds_the_fewest() -> None:
@@ -209,8 +240,9 @@ async def test_whoever_gives_up_waiting_keeps_no_slot() -> None:
     assert len(log) == 2
     until.set()
     await asyncio.wait([first, *waiting])
-    async with asyncio.timeout(20), slots.hold("e"):
-        pass
+    late = Waiter("e")
+    slots.take(late)
+    assert late.begun.done()
 
 
 @pytest.mark.parametrize("zones", [1, 1_000])
@@ -241,6 +273,34 @@ async def test_a_lookup_that_gave_way_is_a_failure_and_not_an_absence(monkeypatc
     found = await slow
     assert isinstance(found, LookupFailure)
     assert (found.kind, found.ede) == (FailureKind.TIMEOUT, 22)
+
+
+async def test_what_nobody_foresaw_is_raised_for_all_who_wait_and_is_not_kept() -> None:
+    world, begun = World(), asyncio.Event()
+
+    async def broken(wire: bytes, tcp: bool) -> bytes:
+        begun.set()
+        await asyncio.sleep(0)
+        raise LookupError("a bug")
+
+    resolver = Resolver(broken, now=NOW)
+    waiting = [asyncio.create_task(resolver.resolve("mx.signed.test", "A")) for _ in range(3)]
+    await begun.wait()
+    waiting[0].cancel()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in ended] == [asyncio.CancelledError, LookupError, LookupError]
+    with pytest.raises(LookupError):
+        await resolver.resolve("mx.signed.test", "A")
+    assert (await world.answer("mx.signed.test", "A")).secure
+
+
+async def test_a_lookup_that_ends_without_a_query_has_its_result_for_whoever_asked() -> None:
+    world = World()
+    absent = await world.answer("b.signed.test", "A")
+    assert absent.absence is not None
+    world.asked.clear()
+    found = await world.answer("b.signed.test", "TXT")
+    assert found.absence is absent.absence
 
 
 @pytest.mark.parametrize(

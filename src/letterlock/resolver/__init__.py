@@ -8,7 +8,7 @@ itself, from the trust anchors down. Every answer carries its state (secure, ins
 its proof; what could not be found out is a LookupFailure, and never an absence: a timeout, a SERVFAIL, a broken
 signature and an exhausted budget are kept apart from NODATA and NXDOMAIN, which have to be proven.
 
-`lookup` is the stepper: no sockets, no clock. `driver` is the small async loop around it; `transport(wire, tcp)` is
+`lookup` is the stepper: no sockets, no clock. `driver` runs it in an event loop; `transport(wire, tcp)` is
 whatever brings a query to an upstream. What it refuses: the AD bit, a signer outside the chain, denials that are not
 the zone's own, and any work beyond its `Budget`.
 """
@@ -26,10 +26,10 @@ from letterlock.resolver.answer import (
 )
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
-from letterlock.resolver.driver import Transport
 from letterlock.resolver.driver import ValidatingResolver as Resolver
 from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
 from letterlock.resolver.lookup import Lookup
+from letterlock.resolver.sent_queries import Transport
 from letterlock.resolver.signatures import ALGORITHMS, SHA1_ALGORITHMS
 from letterlock.resolver.trust_anchors import (
     InvalidAnchor,

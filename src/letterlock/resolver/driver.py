@@ -1,34 +1,34 @@
 """The async resolver: a small loop around the stepper. Any transport, any time, any recorded conversation can drive it.
 
-Only this module, `fair_slots` and `work_slice` know asyncio here (docs/decisions/0002-resolver-driver.md). None opens a
-socket.
+Only this module and what it is made of (`sent_queries`, `running_lookup`, `fair_slots`, `work_slice`) know asyncio here
+(docs/decisions/0002-resolver-driver.md). None opens a socket.
 """
 
 import asyncio
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import dns.exception
 import dns.name
 import dns.rdatatype
 
-from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, NoUpstream, Question
+from letterlock.resolver.answer import Answer, LookupFailure, Question
 from letterlock.resolver.budget import Budget
 from letterlock.resolver.cache import Cache
-from letterlock.resolver.dns_message import DNSReply, Fault, query_wire, read_reply, truncated
-from letterlock.resolver.fair_slots import FairSlots, GaveWay, domain_of
-from letterlock.resolver.inquiry import Ask, Breathe, InquirySettings
+from letterlock.resolver.dns_message import DNSReply, Fault
+from letterlock.resolver.fair_slots import FairSlots
+from letterlock.resolver.inquiry import InquirySettings, Steps
 from letterlock.resolver.known_names import as_known, from_text
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.lookup_counts import LookupCounts
 from letterlock.resolver.rdata import SignedRRset
+from letterlock.resolver.running_lookup import RunningLookup
+from letterlock.resolver.sent_queries import Queries, Transport
 from letterlock.resolver.signatures import ALGORITHMS
 from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor, as_anchors
 from letterlock.resolver.work_slice import WorkSlice
 
-Transport = Callable[[bytes, bool], Awaitable[bytes]]
 Now = Callable[[], float]
 MAX_LOOKUPS, LOOKUPS_ASIDE = 200, 1_000  # at once, and such as wait for servers that are slow: some 20 KB each
 MAX_QUERIES, QUERIES_ASIDE = 250, 1_000  # the same for queries: each takes a socket
@@ -90,7 +90,7 @@ class ValidatingResolver:
         if self.cache.due:
             self._refresh()
         if known is None:
-            return await self._shared(key, _question(name, key[1]))
+            return await self._begin(key, _question(name, key[1])).result()
         self.counts.cached += 1
         return known if isinstance(known, LookupFailure) else _counted_down(known, now)
 
@@ -103,13 +103,13 @@ class ValidatingResolver:
 
     async def unvalidated(self, question: Question) -> DNSReply | Fault:
         """What the upstream says, with no proof at all: for a client that checks it itself (CD, RFC 4035 3.2.2)."""
-        return await asyncio.shield(self._sent(question))
+        return await self._here().queries.ask(question)
 
     def _refresh(self) -> None:
         """Ask for popular answers again before they run out, while the old ones are still served."""
         due, self.cache.due = self.cache.due, []
-        for key in due:
-            self._begin(key, _question(key[0] or ".", key[1]))
+        for key in due:  # the caller is answered first
+            asyncio.get_running_loop().call_soon(self._begin, key, _question(key[0] or ".", key[1]))
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
@@ -128,7 +128,7 @@ class ValidatingResolver:
 
     async def published_keys(self, zone: dns.name.Name) -> SignedRRset | None:
         """The DNSKEY RRset of a zone as the upstream gives it, without proof: to follow key rolls (RFC 5011)."""
-        reply = await asyncio.shield(self._sent(Question(zone, dns.rdatatype.DNSKEY)))
+        reply = await self._here().queries.ask(Question(zone, dns.rdatatype.DNSKEY))
         return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, DNSReply) else None
 
     def _here(self) -> "_Work":
@@ -137,103 +137,43 @@ class ValidatingResolver:
         if self._work is None or self._work.loop is not loop:
             if self._work is not None and not self._work.loop.is_closed():
                 raise RuntimeError("this Resolver belongs to another event loop, which has not ended: use one for each")
-            self._work = _Work(loop)
+            self._work = _Work(loop, self._transport, self.counts)
         return self._work
 
-    async def _shared(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
-        """One lookup for all who ask the same at once; it goes on when one of them gives up."""
-        return await asyncio.shield(self._begin(key, question))
+    def _begin(self, key: tuple[str, int], question: Question) -> RunningLookup:
+        """One lookup for all who ask the same at once."""
+        work = self._here()
+        lookups = work.lookups
+        running = lookups.get(question)
+        if running is not None:
+            return running
+        settings, now = self._settings, 0.0
 
-    def _begin(self, key: tuple[str, int], question: Question) -> "asyncio.Task[Answer | LookupFailure]":
-        lookups = self._here().lookups
-        task = lookups.get(question)
-        if task is None:
-            task = lookups[question] = asyncio.create_task(self._look_up(key, question))
-            task.add_done_callback(lambda _: lookups.pop(question, None))
-        return task
+        def begin_steps() -> Steps[Answer | LookupFailure]:
+            nonlocal settings, now
+            settings, now = self._settings, self._now()
+            return Lookup(question, settings, self.cache.zones, now).run()
 
-    async def _look_up(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
-        begun = time.perf_counter()
-        result = await self._look_up_now(key, question)
-        self.counts.looked_up(result, time.perf_counter() - begun)
-        return result
+        def keep(result: Answer | LookupFailure | None) -> None:
+            lookups.pop(question, None)
+            # with other anchors by now, it rests on such as are trusted no more
+            if result is not None and settings.anchors == self._settings.anchors:
+                self.cache.put(key, result, now)
 
-    async def _look_up_now(self, key: tuple[str, int], question: Question) -> Answer | LookupFailure:
-        try:
-            async with self._here().lookup_slots.hold(domain_of(question.name)):
-                settings, now = self._settings, self._now()
-                result = await self._drive(Lookup(question, settings, self.cache.zones, now))
-        except GaveWay as error:
-            self.counts.gave_way += 1
-            return LookupFailure(question=question, kind=FailureKind.TIMEOUT, detail=str(error), ede=22)
-        if settings.anchors == self._settings.anchors:  # else it rests on anchors that are trusted no more
-            self.cache.put(key, result, now)
-        return result
-
-    async def _drive(self, lookup: Lookup) -> Answer | LookupFailure:
-        steps, turn = lookup.run(), self._here().turn
-        sent: dict[Question, asyncio.Task[DNSReply | Fault]] = {}
-        replies: Mapping[Question, DNSReply | Fault] = {}
-        wanted: Ask | Breathe | None = None
-        try:
-            while True:
-                if isinstance(wanted, Ask):
-                    ahead = wanted.ahead if self._here().query_slots.free else ()
-                    sent |= {each: self._sent(each) for each in (*wanted.questions, *ahead) if each not in sent}
-                    replies = {each: await asyncio.shield(sent[each]) for each in wanted.questions}
-                await turn.come()
-                with turn:
-                    wanted = next(steps) if wanted is None else steps.send(replies)
-        except StopIteration as end:
-            result: Answer | LookupFailure = end.value
-            return result
-
-    def _sent(self, question: Question) -> "asyncio.Task[DNSReply | Fault]":
-        """One query for all lookups that need it at once."""
-        queries = self._here().queries
-        task = queries.get(question)
-        if task is None:
-            task = queries[question] = asyncio.create_task(self._ask(question))
-            task.add_done_callback(lambda _: queries.pop(question, None))
-        return task
-
-    async def _ask(self, question: Question) -> DNSReply | Fault:
-        message_id = secrets.randbits(16)
-        try:
-            async with self._here().query_slots.hold(domain_of(question.name)):
-                reply = await self._exchange(query_wire(question, message_id))
-        except GaveWay as error:
-            self.counts.gave_way += 1
-            return Fault(FailureKind.TIMEOUT, str(error), 22)
-        if isinstance(reply, Fault):
-            return reply
-        turn = self._here().turn
-        await turn.come()
-        with turn:
-            return read_reply(reply, question, message_id)
-
-    async def _exchange(self, wire: bytes) -> bytes | Fault:
-        try:
-            reply = await self._transport(wire, False)
-            return await self._transport(wire, True) if truncated(reply) else reply
-        except NoUpstream as error:
-            return Fault(FailureKind.NO_UPSTREAM, str(error), 23)
-        except TimeoutError as error:
-            return Fault(FailureKind.TIMEOUT, str(error) or "no reply in time", 22)
-        except OSError as error:
-            return Fault(FailureKind.NO_UPSTREAM, f"no upstream can be reached: {error.strerror or error}", 23)
+        running = lookups[question] = RunningLookup(question, work.queries, work.lookup_slots, begin_steps, keep)
+        work.lookup_slots.take(running)
+        return running
 
 
 class _Work:
     """Lookups, queries and their slots in one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: Transport, counts: LookupCounts) -> None:
         self.loop = loop
-        self.lookups: dict[Question, asyncio.Task[Answer | LookupFailure]] = {}
-        self.queries: dict[Question, asyncio.Task[DNSReply | Fault]] = {}
+        self.lookups: dict[Question, RunningLookup] = {}
         self.lookup_slots = FairSlots(MAX_LOOKUPS, LOOKUPS_ASIDE, PATIENCE_SECONDS)
-        self.query_slots = FairSlots(MAX_QUERIES, QUERIES_ASIDE, PATIENCE_SECONDS)
-        self.turn = WorkSlice()
+        query_slots = FairSlots(MAX_QUERIES, QUERIES_ASIDE, PATIENCE_SECONDS)
+        self.queries = Queries(transport, query_slots, WorkSlice(), counts)
 
 
 def _counted_down(answer: Answer, now: float) -> Answer:

@@ -2,32 +2,39 @@
 
 A free slot is given at once. When none is free, the group that holds the fewest gets the next one. A lookup that has
 held a slot for longer than `patience_seconds` loses it and continues without one: an honest lookup takes milliseconds.
-When too many continue in this way, the oldest one of the largest group is cancelled.
+When too many continue in this way, the oldest one of the largest group has to give way.
 """
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Hashable
 
 import dns.name
 
 _COUNTRY, _CATEGORY = 2, 3  # the length of `uk`, and the most that `co`, `ac`, `org` have in example.co.uk
 
 
-class GaveWay(TimeoutError):
-    """It took long, and others waited for the slot."""
+class Holder(ABC):
+    """One who wants a slot, or has one."""
 
+    __slots__ = ("aside", "group", "holds", "over", "since")
 
-@dataclass(eq=False, slots=True)
-class _Holder:
-    group: Hashable
-    since: float
-    bound: asyncio.Timeout
-    aside: bool = False
-    leaving: bool = False
+    def __init__(self, group: Hashable) -> None:
+        self.group = group
+        self.since = 0.0
+        self.holds = False
+        self.aside = False  # it goes on without its slot
+        self.over = False
+
+    @abstractmethod
+    def begin(self) -> None:
+        """It has its slot."""
+
+    @abstractmethod
+    def give_way(self, why: str) -> None:
+        """It took too long, as too many others do: it is to `end`. `why` says so in a sentence."""
 
 
 class FairSlots:
@@ -38,9 +45,9 @@ class FairSlots:
         self._patience_seconds = patience_seconds
         self._held: Counter[Hashable] = Counter()
         self._taken = 0
-        self._holders: dict[_Holder, None] = {}  # the oldest first
-        self._aside: dict[_Holder, None] = {}
-        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}  # whose turn it is first
+        self._holders: dict[Holder, None] = {}  # the oldest first
+        self._aside: dict[Holder, None] = {}
+        self._waiting: dict[Hashable, deque[Holder]] = {}  # whose turn it is first
         self._newest = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -49,59 +56,47 @@ class FairSlots:
         """Whether a slot can be had without waiting."""
         return self._taken < self._limit
 
-    @asynccontextmanager
-    async def hold(self, group: Hashable) -> AsyncIterator[None]:
-        """Wait for a slot and hold it. Raises GaveWay when it took long, and there were too many like it."""
-        await self._take(group)
-        loop = asyncio.get_running_loop()
-        bound = asyncio.timeout(None)
-        holder = _Holder(group, loop.time(), bound)
-        self._holders[holder] = None
-        try:
-            async with bound:
-                yield
-        except TimeoutError:
-            if not holder.leaving:
-                raise
-            raise GaveWay(f"no reply within {loop.time() - holder.since:.0f} s, and others waited") from None
-        finally:
-            self._aside.pop(holder, None)
-            if not holder.aside:
-                del self._holders[holder]
-                self._give_back(group)
-
-    async def _take(self, group: Hashable) -> None:
-        if self.free:
-            self._count(group, 1)
+    def take(self, holder: Holder) -> None:
+        """Have `begin` called with a slot: at once if one is free, else in a later turn of the event loop."""
+        if self._taken < self._limit:
+            self._give(holder)
+            holder.begin()
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(group, deque()).append(turn)
+        self._waiting.setdefault(holder.group, deque()).append(holder)
         self._watch()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_back(group)  # it was given just now
-            raise
 
-    def _count(self, group: Hashable, by: int) -> None:
-        self._taken += by
-        self._held[group] += by
-        if not self._held[group]:
-            del self._held[group]
+    def end(self, holder: Holder) -> None:
+        """The holder needs its slot no more, or waits for one no more."""
+        if holder.over:
+            return
+        holder.over = True
+        if holder.aside:
+            self._aside.pop(holder, None)
+        elif holder.holds:
+            del self._holders[holder]
+            self._give_back(holder.group)
+
+    def _give(self, holder: Holder) -> None:
+        holder.holds, holder.since = True, asyncio.get_running_loop().time()
+        self._holders[holder] = None
+        self._taken += 1
+        self._held[holder.group] += 1
 
     def _give_back(self, group: Hashable) -> None:
         """Free a slot, and give it to the waiting group that holds the fewest; among equals, in turn."""
-        self._count(group, -1)
+        self._taken -= 1
+        self._held[group] -= 1
+        if not self._held[group]:
+            del self._held[group]
         while self._waiting:
             chosen = self._neediest()
             queue = self._waiting.pop(chosen)
-            turn = queue.popleft()
+            holder = queue.popleft()
             if queue:
                 self._waiting[chosen] = queue  # behind the others
-            if not turn.done():  # waiters that gave up are skipped
-                self._count(chosen, 1)
-                turn.set_result(None)
+            if not holder.over:  # who gave up waiting is skipped
+                self._give(holder)
+                asyncio.get_running_loop().call_soon(_begin, holder)
                 return
 
     def _neediest(self) -> Hashable:
@@ -141,7 +136,7 @@ class FairSlots:
         """How many slots the neediest of the waiting groups holds; where none waits, more than any."""
         return self._held[self._neediest()] if self._waiting else math.inf
 
-    def _set_aside(self, holder: _Holder) -> None:
+    def _set_aside(self, holder: Holder) -> None:
         del self._holders[holder]
         holder.aside = True
         self._aside[holder] = None
@@ -150,9 +145,20 @@ class FairSlots:
             [(largest, _)] = sizes.most_common(1)
             oldest = next(each for each in self._aside if each.group == largest)
             del self._aside[oldest]
-            oldest.leaving = True
-            oldest.bound.reschedule(asyncio.get_running_loop().time())
+            loop = asyncio.get_running_loop()
+            took = f"no reply within {loop.time() - oldest.since:.0f} s, and others waited"
+            loop.call_soon(_give_way, oldest, took)
         self._give_back(holder.group)
+
+
+def _begin(holder: Holder) -> None:
+    if not holder.over:
+        holder.begin()
+
+
+def _give_way(holder: Holder, why: str) -> None:
+    if not holder.over:
+        holder.give_way(why)
 
 
 def domain_of(name: dns.name.Name) -> tuple[bytes, ...]:

@@ -19,15 +19,18 @@ def question(query: bytes) -> bytes:
     return query[HEADER_OCTETS : end + 5]
 
 
-def answers(reply: bytes, query: bytes, *, exact_case: bool = False) -> bool:
-    """Whether a reply is to this query: id, QR, opcode and question alike (RFC 5452 section 9.1)."""
+def answers(reply: bytes, query: bytes, *, asked: bytes | None = None, exact_case: bool = False) -> bool:
+    """Whether a reply is to this query: id, QR, opcode and question alike (RFC 5452 section 9.1).
+
+    `asked` is the query's question, where that is known already.
+    """
     if len(reply) < HEADER_OCTETS or reply[:2] != query[:2]:
         return False
     if not reply[2] & _QR or (reply[2] ^ query[2]) & _OPCODE or reply[4:6] != b"\x00\x01":
         return False
-    asked = question(query)
+    asked = asked or question(query)
     echoed = reply[HEADER_OCTETS : HEADER_OCTETS + len(asked)]
-    return echoed == asked if exact_case else echoed.lower() == asked.lower()
+    return echoed == asked or (not exact_case and echoed.lower() == asked.lower())
 
 
 def poor(reply: bytes) -> bool:
@@ -60,7 +63,12 @@ def _letter(octet: int) -> bool:
     return 0x41 <= octet & 0xDF <= 0x5A  # A to Z, and a to z without the bit of the case
 
 
-def restored(reply: bytes, query: bytes) -> bytes:
-    """The reply with the id and question of `query`; names that point to the question get its case."""
-    asked = question(query)
+def restored(reply: bytes, query: bytes, asked: bytes | None = None) -> bytes:
+    """The reply with the id and question of `query`; names that point to the question get its case.
+
+    `asked` is the query's question, where that is known already.
+    """
+    asked = asked or question(query)
+    if reply.startswith(asked, HEADER_OCTETS) and reply[:2] == query[:2]:
+        return reply
     return query[:2] + reply[2:HEADER_OCTETS] + asked + reply[HEADER_OCTETS + len(asked) :]

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import dns.name
 from letterlock.net.dns.connections import Connections
 from letterlock.net.dns.datagrams import Datagrams, Harassed
 from letterlock.net.dns.examination import UpstreamReport, examine
-from letterlock.net.dns.message_header import MAX_MESSAGE_OCTETS, answers, mix_case, poor, refuses, restored
+from letterlock.net.dns.message_header import MAX_MESSAGE_OCTETS, answers, mix_case, poor, question, refuses, restored
 from letterlock.net.dns.upstream import MAX_UPSTREAMS, Upstream
 from letterlock.net.dns.upstream_stats import UpstreamStats
 from letterlock.resolver.answer import NoUpstream
@@ -36,6 +36,21 @@ class _Work:
     connections: dict[Upstream, Connections]
     room: asyncio.Semaphore
     looking: asyncio.Task[None] | None = None
+    trying: "dict[FirstTry, None]" = field(default_factory=dict)  # the oldest first
+    timer: asyncio.TimerHandle | None = None  # for all of them
+
+    def watch(self) -> None:
+        """Look again when the oldest first try will have had its time."""
+        if self.timer is None and self.trying:
+            self.timer = self.loop.call_at(next(iter(self.trying)).begun + FIRST_TRY_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Those that have had their time go on with others."""
+        self.timer = None
+        late = self.loop.time() - FIRST_TRY_SECONDS
+        for each in [each for each in self.trying if each.begun <= late]:
+            each.go_on_now()
+        self.watch()
 
 
 class UpstreamTransport:
@@ -76,6 +91,11 @@ class UpstreamTransport:
         """How many datagrams came that did not answer the query they came for: forgeries, or very late replies."""
         return sum(standing.strays for standing in self._standings)
 
+    @property
+    def trying(self) -> int:
+        """How many queries wait for the reply of their first try."""
+        return 0 if self._work is None else len(self._work.trying)
+
     async def examine(self, zone: dns.name.Name = dns.name.root) -> tuple[UpstreamReport, ...]:
         """Find out which upstreams are fit for validation, by a zone that is signed; from now on ask those first."""
         reports = await asyncio.gather(
@@ -93,35 +113,37 @@ class UpstreamTransport:
         """
         if len(wire) > MAX_MESSAGE_OCTETS:
             raise ValueError("the query is too long")
-        work, loop = self._here(), asyncio.get_running_loop()
-        begun, turns = loop.time(), self._turns()
-        first = None
-        if not tcp and not work.room.locked() and self._timeout_seconds >= LEAST_SECONDS:
-            async with work.room:
-                first = await self._ask_first(wire, turns)
-        if isinstance(first, bytes):
-            return first
-        return await self._ask_on(wire, tcp, turns, begun, first)
-
-    async def _ask_first(self, wire: bytes, turns: "_Turns") -> "bytes | _First":
-        """A good reply of the best upstream over UDP, as most queries get it: without a task. Else what came of it."""
-        standing, wait = next(turns)
-        if standing.upstream.tls is not None:
-            return _First(standing, None)
-        under_way = self._send(standing, wire)
+        begun = asyncio.get_running_loop().time()
+        came: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        first = None if tcp else self.begin(wire, partial(_settle, came))
+        if first is None:
+            return await self._ask_on(wire, tcp, self._turns(), begun, None)
         try:
-            await asyncio.wait((under_way.reply,), timeout=wait)
+            reply = await came
         except BaseException:
-            under_way.close()
+            first.close()
             raise
-        if not under_way.reply.done() or under_way.reply.exception() is not None or poor(under_way.reply.result()):
-            return _First(standing, under_way)
-        under_way.close()
-        reply = restored(under_way.reply.result(), wire)
-        self._note(standing, reply, under_way.begun)
-        return reply
+        return await first.go_on() if reply is None else reply
 
-    async def _ask_on(self, wire: bytes, tcp: bool, turns: "_Turns", begun: float, first: "_First | None") -> bytes:
+    def begin(self, wire: bytes, done: Callable[[bytes | None], None]) -> "FirstTry | None":
+        """Ask the best upstream over UDP, as most queries get their reply: without a task.
+
+        `done` is called later, with a good reply, or with None: then it is time for `go_on`. None, where it cannot be
+        done so: call the transport.
+        """
+        work = self._here()
+        best = min(self._standings, key=lambda each: each.rank(work.loop.time())) if len(self._standings) > 1 else None
+        first_is_tls = (best or self._standings[0]).upstream.tls is not None
+        if (
+            first_is_tls
+            or work.room.locked()
+            or len(work.trying) >= MAX_QUERIES
+            or self._timeout_seconds < LEAST_SECONDS
+        ):
+            return None
+        return FirstTry(self, work, wire, done)
+
+    async def _ask_on(self, wire: bytes, tcp: bool, turns: "_Turns", begun: float, first: "FirstTry | None") -> bytes:
         """Ask one upstream after the other until the deadline. Raises TimeoutError, NoUpstream."""
         work, loop = self._here(), asyncio.get_running_loop()
         names, until = ", ".join(map(str, self.upstreams)), begun + self._timeout_seconds
@@ -142,8 +164,8 @@ class UpstreamTransport:
             raise NoUpstream(f"{names}: {os.strerror(error.errno)}" if error.errno else str(error)) from error
         finally:
             looking.cancel()
-            if first is not None and first.under_way is not None:
-                first.under_way.close()
+            if first is not None:
+                first.close()
 
     def _here(self) -> "_Work":
         """The state of this event loop; the rest of one that has ended is dropped."""
@@ -173,6 +195,11 @@ class UpstreamTransport:
         """Close what is kept open."""
         if self._work is None or self._work.loop is not asyncio.get_running_loop():
             return
+        for each in list(self._work.trying):
+            each.close()
+        if self._work.timer is not None:
+            self._work.timer.cancel()
+            self._work.timer = None
         if self._work.looking is not None:
             self._work.looking.cancel()
             await asyncio.wait({self._work.looking})
@@ -189,7 +216,7 @@ class UpstreamTransport:
             for standing in order:
                 yield standing, FIRST_TRY_SECONDS * 2**number
 
-    async def _ask(self, wire: bytes, tcp: bool, turns: "_Turns", first: "_First | None") -> bytes:
+    async def _ask(self, wire: bytes, tcp: bool, turns: "_Turns", first: "FirstTry | None") -> bytes:
         trying: dict[asyncio.Task[bytes], UpstreamStats] = {}
         outcome: bytes | OSError = TimeoutError("no reply")
         begun = [] if first is None else [(first.standing, first.seconds_left)]
@@ -241,7 +268,7 @@ class UpstreamTransport:
     def _send(self, standing: UpstreamStats, wire: bytes) -> Datagrams:
         """Send a query over UDP."""
         query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
-        fits = partial(answers, query=query, exact_case=self._mixed_case)
+        fits = partial(answers, query=query, asked=question(query), exact_case=self._mixed_case)
         return Datagrams(standing.upstream, query, fits, standing.stray)
 
     async def _exchange(
@@ -263,19 +290,59 @@ class UpstreamTransport:
         return restored(reply, wire)
 
 
-@dataclass(frozen=True, slots=True)
-class _First:
-    """What came of the first try: nothing yet, or nothing good. No `under_way`: nobody was asked."""
+class FirstTry:
+    """The first try of a query, and what came of it so far."""
 
-    standing: UpstreamStats
-    under_way: Datagrams | None
+    __slots__ = ("_done", "_transport", "_turns", "_wire", "_work", "begun", "standing", "under_way")
+
+    def __init__(
+        self, transport: UpstreamTransport, work: _Work, wire: bytes, done: Callable[[bytes | None], None]
+    ) -> None:
+        self._transport = transport
+        self._work = work
+        self._wire = wire
+        self._done = done
+        self._turns = transport._turns()  # noqa: SLF001  # a part of it
+        self.standing, _ = next(self._turns)
+        self.under_way = transport._send(self.standing, wire)  # noqa: SLF001  # as above
+        self.begun = self.under_way.begun
+        work.trying[self] = None
+        work.watch()
+        self.under_way.reply.add_done_callback(self._came)
+
+    def close(self) -> None:
+        """Nobody waits for it any more."""
+        self._work.trying.pop(self, None)
+        self.under_way.close()
+
+    async def go_on(self) -> bytes:
+        """Ask others too, until one has a good reply, or the deadline. Raises TimeoutError, NoUpstream."""
+        return await self._transport._ask_on(self._wire, False, self._turns, self.begun, self)  # noqa: SLF001
+
+    def go_on_now(self) -> None:
+        """It has had its time, or came to nothing good."""
+        del self._work.trying[self]
+        self._done(None)
 
     @property
     def seconds_left(self) -> float:
         """How long to wait for it before the next one is asked, too."""
-        if self.under_way is None or self.under_way.reply.done():
-            return FIRST_TRY_SECONDS
-        return 0.0
+        return FIRST_TRY_SECONDS if self.under_way.reply.done() else 0.0
+
+    def _came(self, coming: asyncio.Future[bytes]) -> None:
+        if self not in self._work.trying:  # it was closed, or it took so long that others wait for this reply
+            return
+        if coming.cancelled() or coming.exception() is not None or poor(coming.result()):
+            self.go_on_now()
+            return
+        self.close()
+        self._transport._note(self.standing, coming.result(), self.begun)  # noqa: SLF001
+        self._done(restored(coming.result(), self._wire))
+
+
+def _settle(waiting: asyncio.Future[bytes | None], reply: bytes | None) -> None:
+    if not waiting.done():
+        waiting.set_result(reply)
 
 
 def _harvest(
