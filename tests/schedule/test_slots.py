@@ -359,13 +359,39 @@ def test_only_while_many_slots_are_free_a_slow_place_gets_more_than_it_needs() -
     slots = known(SLOW, total=8, waiting=50)
     for number in range(5):
         slots.wait(task(f"other{number}"))
-    assert [each.lease.next_hop for each in iter(slots.take, None)] == ["a"] + [f"other{each}" for each in range(4)] + [
-        "other4"
-    ]
+    others = [f"other{number}" for number in range(5)]
+    assert [each.lease.next_hop for each in iter(slots.take, None)] == ["a", *others]
     slots.leave("other0", well=None)
+    slots.wait(task("a"))
     assert slots.take() is None, "two of eight are free"
     slots.leave("other1", well=None)
+    slots.wait(task("a"))
     assert [each.lease.next_hop for each in iter(slots.take, None)] == ["a"]
+
+
+def test_slow_places_that_wait_cost_no_time_while_slots_are_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [f"{number}.test" for number in range(600)]
+    slots = Slots(total=800, each=5, max_waiting=100_000)
+    for place in places:
+        slots.wait(task(place))
+    for each in [*iter(slots.take, None)]:
+        slots.leave(each.lease.next_hop, well=True, made=SLOW)
+    for place in places * 20:
+        slots.wait(task(place))
+    assert sum(1 for _ in iter(slots.take, None)) == 600
+    looks = 0
+    seats_of = slots._seats_of
+
+    def counted(place: str) -> int:
+        nonlocal looks
+        looks += 1
+        return seats_of(place)
+
+    monkeypatch.setattr(slots, "_seats_of", counted)
+    for place in places:
+        slots.leave(place, well=True, made=SLOW)
+        assert slots.take() is not None
+    assert looks < 3 * len(places)
 
 
 def test_a_place_that_failed_and_one_that_was_idle_begin_slowly_again() -> None:
@@ -422,17 +448,17 @@ def test_whoever_may_begin_is_found(seed: int) -> None:
                 slots.answered(place, 0.8, 0.4)
             case 7:
                 slots.forgive(chance.choice((None, place)))
-        might = [each for each in slots._waiting if slots._taken[each] < slots._seats_of(each)]
-        if not slots._scarce():
-            might += [each for each in slots._waiting if each not in might and slots._another_pays(each)]
-        might = [each for each in might if each not in resting]
+        awake = [each for each in slots._waiting if each not in resting]
         unproven = sum(slots._busy(each) for each in slots._taken if each not in slots._well)
         assert slots._unproven == unproven
         if slots._reserve_reached():
-            might = [each for each in might if each in slots._well]
+            awake = [each for each in awake if each in slots._well]
+        might = [each for each in awake if slots._taken[each] < slots._seats_of(each)]
+        pays = [] if slots._scarce() else [each for each in awake if slots._another_pays(each)]
         free = slots.free
         found = slots.take(resting.__contains__)
-        assert (found is not None) == (bool(might) and free > 0)
+        assert found is not None or not might or free <= 0
         if found is not None:
-            assert found.lease.next_hop in might
+            assert found.lease.next_hop in (*might, *pays)
+            assert free > 0
             begun.append((found.lease.next_hop, False))

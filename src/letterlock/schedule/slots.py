@@ -134,12 +134,12 @@ class Slots:
         found = None
         for place in self._ready:
             beyond = self._taken.get(place, 0) >= self._seats_of(place)
-            if beyond and not self._another_pays(place):
+            if beyond and (scarce or not self._another_pays(place)):
                 full.append(place)
-            elif not (beyond and scarce) and (not reserved or place in self._well) and not resting(place):
+            elif (not reserved or place in self._well) and not resting(place):
                 found = place
                 break
-        for place in full:  # each is looked at once, and not again before it has a slot
+        for place in full:  # each is looked at once, and not again before it may have got a slot
             del self._ready[place]
         if found is None:
             return None
