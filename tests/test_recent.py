@@ -1,6 +1,7 @@
 """The memory of a second: values end, are bounded in number, and no clock that is set back brings one to life."""
 
 import ast
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -38,6 +39,25 @@ def test_the_one_put_in_first_makes_room() -> None:
     assert [recent.get(key, 0.5) for key in "abc"] == [2, None, 3]
     recent.clear()
     assert len(recent) == 0
+
+
+def test_what_has_ended_goes_when_others_are_put_in() -> None:
+    recent: Recent[int, int] = Recent(size=1000)
+    for number in range(500):
+        recent.put(number, number, since=number / 100, until=math.inf)
+    assert len(recent) == 100, "those of the last second"
+    for number in range(500, 600):
+        recent.put(number, number, since=100.0, until=math.inf)
+    assert len(recent) == 100, "each that comes takes more than one away"
+
+
+def test_what_ends_later_than_others_holds_none_of_them_beyond_the_size() -> None:
+    recent: Recent[int, int] = Recent(seconds=1000.0, size=10)
+    recent.put(0, 0, since=0.0, until=1000.0)
+    for number in range(1, 20):
+        recent.put(number, number, since=number, until=number)
+        assert len(recent) <= 10
+    assert len(recent) == 1, "all others had ended"
 
 
 def test_nothing_is_keyed_by_a_number_that_another_object_may_get() -> None:

@@ -4,9 +4,12 @@ For a second on the way of a message, unless the holder says otherwise.
 """
 
 from collections.abc import Hashable
+from itertools import islice
 from typing import Generic, TypeVar
 
 RECENT_SECONDS = 1.0  # shorter than any TTL but zero, and than a message is under way: no answer outlives its record
+
+ENDED_AT_ONCE = 2  # more than the one that comes, so that all that has ended goes; and it takes no long pause
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -16,7 +19,8 @@ class Recent(Generic[_Key, _Value]):
     """Values by key, each for `seconds` at most; at most `size` of them, the one put in first being forgotten first.
 
     Time is an argument, in seconds of whichever clock the holder goes by. A value counts from when it was put in until
-    it ends: after a clock was set back, what was put in later than now is not known.
+    it ends: after a clock was set back, what was put in later than now is not known. What has ended goes when others
+    are put in, so that a busy holder keeps no more than what it may still give.
     """
 
     __slots__ = ("_known", "_seconds", "_size")
@@ -37,9 +41,15 @@ class Recent(Generic[_Key, _Value]):
     def put(self, key: _Key, value: _Value, *, since: float, until: float) -> None:
         """Remember a value that holds from `since` until `until`, and for `seconds` at most."""
         self._known.pop(key, None)  # so that it is the last in order again
-        while len(self._known) >= self._size:
-            del self._known[next(iter(self._known))]
+        self._make_room(since)
         self._known[key] = since, min(until, since + self._seconds), value
+
+    def _make_room(self, now: float) -> None:
+        """Forget those put in first: what has ended, ENDED_AT_ONCE at most, and as many as there is no room for."""
+        for key in [*islice(self._known, ENDED_AT_ONCE)]:
+            if len(self._known) < self._size and self._known[key][1] > now:
+                return
+            del self._known[key]
 
     def forget(self, key: _Key) -> None:
         """Forget the value of a key, if there is one."""

@@ -8,7 +8,7 @@ import pytest
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.handshake_slots import HostBusy
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.pool import USED_ONCE_SHARE, SessionPool
 from letterlock.deliver.session import Ports
 from letterlock.mail.envelope import TlsDemand
 from letterlock.net.tls import ServerContext, TlsStream
@@ -31,6 +31,7 @@ from tests.deliver.world import (
     make_ports,
     make_task,
 )
+from tests.deliver.virtual_time import virtual_time
 
 
 class Sender:
@@ -240,6 +241,45 @@ async def test_of_too_many_idle_sessions_the_one_idle_for_longest_is_ended(
     await asyncio.wait(dialer.tasks, return_when=asyncio.FIRST_COMPLETED)
     assert [task.done() for task in dialer.tasks].count(True) == 1
     await sender.pool.close()
+
+
+async def test_while_there_are_plenty_those_that_carried_one_message_are_ended_sooner(
+    dialer: MemoryDialer, context: ServerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("letterlock.deliver.pool.PLENTY", 2)
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer, options=replace(OPTIONS, max_handshakes_per_host=5))
+    with virtual_time() as time:
+        await asyncio.gather(*(sender.send() for _ in range(5)))
+        time.now += OPTIONS.idle_seconds * USED_ONCE_SHARE - 0.01
+        await sender.send()
+        assert len(sender.pool._order) == 5, "none was idle for long enough"
+        time.now += 0.02
+        await sender.send()
+        assert len(sender.pool._order) == 2, "as many as are plenty are kept"
+        assert len(sender.pool._used_once) == 1
+        time.now += OPTIONS.idle_seconds * USED_ONCE_SHARE
+        await sender.send()
+        assert len(sender.pool._order) == 2
+        assert len(dialer.dialled) == 5
+        await sender.pool.close()
+    assert not sender.pool._used_once
+
+
+async def test_those_that_carried_several_messages_are_kept_for_their_time_however_many(
+    dialer: MemoryDialer, context: ServerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("letterlock.deliver.pool.PLENTY", 1)
+    dialer.handlers[ADDRESS] = Server(context)
+    sender = Sender(dialer)
+    with virtual_time() as time:
+        for _ in range(2):
+            await asyncio.gather(*(sender.send() for _ in range(3)))
+        time.now += OPTIONS.idle_seconds * 0.9
+        await sender.send()
+        assert len(sender.pool._order) == 3
+        await sender.pool.close()
+    assert len(dialer.dialled) == 3
 
 
 async def test_a_host_never_has_more_sessions_than_it_may(dialer: MemoryDialer, context: ServerContext) -> None:
