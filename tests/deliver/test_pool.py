@@ -17,6 +17,7 @@ from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Security
 from letterlock.routing.destination_rule import TlsRule
 from tests.certificates import Credential
+from tests.deliver.virtual_time import virtual_time
 from tests.deliver.world import (
     ADDRESS,
     ANN,
@@ -31,7 +32,6 @@ from tests.deliver.world import (
     make_ports,
     make_task,
 )
-from tests.deliver.virtual_time import virtual_time
 
 
 class Sender:
