@@ -61,6 +61,8 @@ class Spoken(Protocol):
     @property
     def may_send_early(self) -> bool: ...
     @property
+    def may_follow(self) -> bool: ...
+    @property
     def sent_early(self) -> bool: ...
     def take_output(self) -> bytes: ...
     def hello(self) -> None: ...
@@ -112,6 +114,7 @@ class Conversation:
         wishes: Wishes,
         smtputf8: bool,
         early: WireContent | None,
+        behind: bool = False,
     ) -> None:
         """MAIL FROM, and what goes with it (`SmtpClient.begin`); `size` is in octets.
 
@@ -128,6 +131,7 @@ class Conversation:
                 wishes=wishes,
                 smtputf8=smtputf8,
                 early=early,
+                behind=behind,
             )
         )
 

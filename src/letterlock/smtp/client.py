@@ -5,7 +5,7 @@ what it reads to `receive`. Every answer is matched to the command that it answe
 before its command, ends the session. Misuse by the driver is a LocalProtocolError, nonsense from the server a
 RemoteProtocolError, from any method; there is nothing else. MAIL, RCPT and DATA go out together where the server offers
 PIPELINING (RFC 2920 section 3.1), and only then; with CHUNKING a small message may go in the same group (RFC 3030
-section 4.2).
+section 4.2). The next message's may go out behind a content, in its group.
 
 LMTP is another greeting, LHLO, and another end: a reply for each recipient that RCPT accepted, in their order (RFC 2033
 section 4.2). Until its reply has come, a recipient's fate is unknown, whatever the others got.
@@ -109,6 +109,7 @@ class SmtpClient:
         self._accepted: list[Mailbox] = []
         self._transaction_open = False
         self._fresh = True
+        self._by_data = False  # this transaction's content goes by DATA, though CHUNKING is offered
         self.sent_early = False
         self.fault: RemoteProtocolError | None = None
 
@@ -129,15 +130,19 @@ class SmtpClient:
 
     @property
     def chunking(self) -> bool:
-        """Whether content goes out by BDAT (RFC 3030) and not by DATA."""
-        return self.capabilities.chunking
+        """Whether the content of this transaction goes out by BDAT (RFC 3030) and not by DATA."""
+        return self.capabilities.chunking and not self._by_data
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether another envelope may go out behind the content that is on its way (RFC 2920 section 3.1)."""
+        return self.capabilities.pipelining and not self.sent_early and self._due == [_MESSAGE_COMMAND]
 
     @property
     def may_send_early(self) -> bool:
         """Whether the message may go out in one group with its envelope.
 
-        Only in the first transaction: a session that served before may have ended unseen, and nothing is to be in doubt
-        then.
+        Only in the first transaction: one that served before may have ended unseen, and nothing is to be in doubt then.
         """
         return self._fresh and self.capabilities.chunking and self.capabilities.pipelining
 
@@ -205,30 +210,30 @@ class SmtpClient:
         wishes: Wishes = NO_WISHES,
         smtputf8: bool = False,
         early: WireContent | None = None,
+        behind: bool = False,
     ) -> None:
         """MAIL and RCPT, and DATA where content does not go by BDAT.
 
         `size` is the content's octets, `eight_bit` whether it has octets above 127; `early` is the content, to go out
-        now.
+        now. `behind`: in one group with the last octet of the content before it, whose reply is due, and with DATA: no
+        other reply can be taken for its 354, so one too many or too few is found before any content is sent.
 
         Raises LocalProtocolError: 1 to MAX_RECIPIENTS recipients, addresses beyond ASCII only with `smtputf8`, and that
         only where it is offered (RFC 6531 section 3.2), 8-bit only where 8BITMIME is, REQUIRETLS only inside TLS and
-        where it is (RFC 8689 section 2), `early` only where `may_send_early`. `wishes` go only to a server that offers
-        DSN (RFC 3461 section 5.2).
+        where it is (RFC 8689 section 2), `early` only where `may_send_early`, `behind` where `may_follow`. `wishes` go
+        only to a server that offers DSN (RFC 3461 section 5.2).
         """
-        self._demand(_READY)
+        if not behind:
+            self._demand(_READY)
+        elif not self.may_follow:
+            raise LocalProtocolError("the envelope must wait for the answer to the content before it")
+        self._demand_offers(eight_bit=eight_bit, requiretls=requiretls, smtputf8=smtputf8)
         if not 1 <= len(recipients) <= MAX_RECIPIENTS:
             raise LocalProtocolError(f"a transaction has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
-        if eight_bit and not self.capabilities.eight_bit_mime:
-            raise LocalProtocolError("the server does not offer 8BITMIME")
-        if requiretls and not (self._secure and self.capabilities.requiretls):
-            raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
-        if smtputf8 and not self.capabilities.smtputf8:
-            raise LocalProtocolError("the server does not offer SMTPUTF8")
-        if early is not None and not self.may_send_early:
+        if early is not None and (behind or not self.may_send_early):
             raise LocalProtocolError("the message must wait for the answers to its envelope")
         write = as_utf8 if smtputf8 else as_ascii
-        commands = [_RSET_COMMAND] if self._transaction_open else []
+        commands = [_RSET_COMMAND] if self._transaction_open and not behind else []
         told = wishes if self.capabilities.dsn else NO_WISHES
         sender = b"MAIL FROM:<>" if reverse_path is None else write(f"MAIL FROM:<{reverse_path}>")
         parameters = self._mail_parameters(size, eight_bit, requiretls, smtputf8)
@@ -240,17 +245,26 @@ class SmtpClient:
             commands.append(_Command(_RCPT, write(f"RCPT TO:<{one}>") + wished + b"\r\n", one))
         if early is not None:
             commands.append(_Command(_BDAT, b"BDAT %d LAST\r\n" % len(early.content)))
-        elif not self.capabilities.chunking:
+        elif behind or not self.capabilities.chunking:
             commands.append(_DATA_COMMAND)
         self._plan.extend(commands)
         self._sender_accepted = False
         self._accepted = []
         self._transaction_open = True
         self._fresh = False
+        self._by_data = behind
         self.sent_early = early is not None
         self._go_on()
         if early is not None:
             self._output.append(early.content)
+
+    def _demand_offers(self, *, eight_bit: bool, requiretls: bool, smtputf8: bool) -> None:
+        if eight_bit and not self.capabilities.eight_bit_mime:
+            raise LocalProtocolError("the server does not offer 8BITMIME")
+        if requiretls and not (self._secure and self.capabilities.requiretls):
+            raise LocalProtocolError("the server does not offer REQUIRETLS inside TLS")
+        if smtputf8 and not self.capabilities.smtputf8:
+            raise LocalProtocolError("the server does not offer SMTPUTF8")
 
     def send_message(self, content: bytes | WireContent) -> None:
         """The message content, which has CRLF line ends only: dot-stuffed and ended (RFC 5321 section 4.5.2), or in
@@ -264,7 +278,7 @@ class SmtpClient:
         except BareLineEnd as error:
             raise LocalProtocolError(str(error)) from None
         self._await(*self._message_answers())
-        if self.capabilities.chunking:
+        if self.chunking:
             self._output += (b"BDAT %d LAST\r\n" % len(ready.content), ready.content)
         else:
             self._output += (ready.octets, b".\r\n")
@@ -276,7 +290,7 @@ class SmtpClient:
         """
         self._demand(_SENDING)
         self._await(*self._message_answers())
-        if not self.capabilities.chunking:
+        if not self.chunking:
             return b".\r\n"
         self._output.append(b"BDAT %d LAST\r\n" % octets)
         return b""
@@ -441,7 +455,7 @@ class SmtpClient:
             self._send(*commands)
             if not self.capabilities.pipelining:
                 return []
-        if self.capabilities.chunking and not self._due:
+        if self.chunking and not self._due:
             return self._content_is_next()
         return []
 
