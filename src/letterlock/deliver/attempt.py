@@ -9,6 +9,7 @@ from functools import partial
 from letterlock.deliver import outcomes
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.eyeballs import connect, in_order
+from letterlock.deliver.findings import Findings
 from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, HostBusy
 from letterlock.deliver.implicit_first import Connecting, ImplicitFirst, ImplicitOffer, Made, UselessPorts
 from letterlock.deliver.local.delivery import deliver_locally
@@ -18,19 +19,14 @@ from letterlock.deliver.seen import Seen
 from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import Transacted, transact
 from letterlock.deliver.troubles import Trouble, not_from, sum_up
-from letterlock.deliver.unforeseen import unforeseen
 from letterlock.identity.handshake import Completed
-from letterlock.mail.addresses import Mailbox
 from letterlock.mail.checked_content import Body, ContentLost
-from letterlock.policy.absence import unless_expected
-from letterlock.policy.codes import Code
-from letterlock.policy.decision import Defer, Refuse, Requirement, SkipHost, SkipKind
+from letterlock.policy.decision import Requirement, SkipHost, SkipKind
 from letterlock.policy.evidence import DestinationEvidence, Grounds, MxHost, Route, TargetHost
-from letterlock.policy.reasons import Reason, sentence, status
-from letterlock.policy.require import exhausted
+from letterlock.policy.reasons import Reason
 from letterlock.ports import Stream
 from letterlock.queue.sessions import HostRuledOut
-from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind, RecipientOutcome
+from letterlock.queue.tasks import Attempt, DeliveryTask
 from letterlock.routing.local_targets import FinalHop
 from letterlock.routing.routes import NextHop
 
@@ -53,13 +49,13 @@ def attempt(
     return _Try(task, body, ports, options, pool).run()
 
 
-class _Try:
-    """An attempt in progress, and what is known of it so far."""
+class _Try(Findings):
+    """An attempt in progress."""
 
     def __init__(
         self, task: DeliveryTask, body: Body, ports: Ports, options: DeliverOptions, pool: SessionPool | None
     ) -> None:
-        self._task = task
+        super().__init__(task)
         self._body = body
         self._ports = ports
         self._options = options
@@ -71,16 +67,6 @@ class _Try:
         )
         self._id = task.lease.message_id
         self._locally: Attempt | None = None  # the whole attempt, where mail ends on this machine
-        self._outcomes: dict[Mailbox, RecipientOutcome] = {}
-        self._troubles: list[Trouble] = []
-        self._held_reasons: list[Reason] = []
-        self._held_by: set[SkipKind] = set()
-        self._skipped: list[SkipHost] = []
-        self._unable: set[str] = set()  # hosts that are proven, and do not support REQUIRETLS
-        self._without: dict[Mailbox, dict[str, RecipientOutcome]] = {}  # by hosts that cannot have it
-        self._signs: tuple[Reason, ...] = ()  # of an attack, among what the requirement rests on
-        self._relayed: tuple[Reason, ...] = ()  # the operator's route, if one led elsewhere
-        self._broken = False  # whether there was a bug
         self._lmtp = False  # whether LMTP is spoken there
         self._one_host = False
         self._ground: tuple[DestinationEvidence, TargetHost, Requirement] | None = None  # of the session in use
@@ -115,14 +101,6 @@ class _Try:
         except Exception:
             log.exception(_A_BUG, self._id, subject)
             return self._broke(subject)
-
-    def _broke(self, subject: str) -> bool:
-        """Whether the attempt is over after all."""
-        self._broken = True
-        reason, code, text = unforeseen(subject)
-        self._held_reasons.append(reason)
-        self._troubles.append(Trouble(code, text, by_policy=False))
-        return not self._pending()
 
     async def _look_and_try(self) -> bool:
         evidence = await self._look()
@@ -175,11 +153,6 @@ class _Try:
         ends_at = min(evidence.ends_at, target.ends_at)
         self._ports.decision_cache.went(self._message, way, since=min(evidence.at, target.at), until=ends_at)
 
-    def _forget(self) -> None:
-        """Begin anew, with the sessions that are left: the policy that held the message is another one by now."""
-        self._troubles, self._held_reasons, self._skipped, self._unable, self._without = [], [], [], set(), {}
-        self._held_by.clear()
-
     async def _look(self) -> DestinationEvidence:
         next_hop, sender_domain, _ = self._message
         return await self._ports.discoverer.destination(NextHop(next_hop, self._options.port), sender_domain)
@@ -214,24 +187,6 @@ class _Try:
     def _take_port(self, port: int) -> None:
         if port != self._options.port:
             self._options = replace(self._options, port=port)
-
-    def _give_up(self, evidence: DestinationEvidence, routed: Route) -> None:
-        """Every host was tried; when none of them can have the message or even has an address, it will never arrive.
-
-        The operator has to repair a relay host without one; until then the message waits.
-        """
-        tried = {host.name for host in routed.hosts}
-        for recipient in self._pending():
-            without = self._without.get(recipient, {})
-            if without.keys() == tried and all(each.kind is OutcomeKind.FAILED for each in without.values()):
-                self._outcomes[recipient] = next(iter(without.values()))
-        if self._unable == tried:
-            why = Reason(code=Code.RFC8689_4_2_1_NOT_OFFERED, subject=routed.next_hop.domain)
-            self._held(routed.next_hop.domain, Refuse(status=status(why), reasons=(why,)))
-            return
-        verdict = exhausted(routed.next_hop.domain, self._skipped)
-        if len(self._skipped) == len(routed.hosts) and isinstance(verdict, Refuse) and not self._relayed:
-            self._held(routed.next_hop.domain, unless_expected(evidence, verdict))
 
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
@@ -320,10 +275,6 @@ class _Try:
                 raise
             self._troubles.append(Trouble("4.4.5", busy.why, by_policy=False))
         return None
-
-    def _cannot_have_it(self, host: str) -> bool:
-        """Whether a host has been found unable to take the message to those who are left."""
-        return bool(self._without) and all(host in self._without.get(one, ()) for one in self._pending())
 
     async def _use_kept(self, host: str, addresses: list[str], requirement: Requirement) -> bool:
         """Send over sessions that were kept, while there are any; whether the attempt is over."""
@@ -453,30 +404,6 @@ class _Try:
         self._options = replace(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
         if self._pool is not None:
             self._pool.broken_offers.remember(host, self._options.port, keywords, self._ports.clock.now())
-
-    def _held(self, subject: str, verdict: SkipHost | Defer | Refuse) -> bool:
-        """Keep what the policy said, and what looks like an attack beside it; whether the attempt is over."""
-        reasons = tuple(dict.fromkeys((*verdict.reasons, *self._signs)))
-        self._held_reasons += reasons
-        if isinstance(verdict, SkipHost):
-            self._held_by.add(verdict.kind)
-        text = f"{subject}: " + ("; ".join(sentence(reason) for reason in reasons) or "held back")
-        if isinstance(verdict, Refuse):
-            for recipient in self._pending():
-                self._outcomes[recipient] = outcomes.failed(recipient, verdict.status, text)
-            return True
-        codes = (status(reason) for reason in verdict.reasons)
-        code = next((code for code in codes if code.startswith("4")), "4.7.0")
-        self._troubles.append(Trouble(code, text, by_policy=True))
-        return isinstance(verdict, Defer)
-
-    def _pending(self) -> list[Mailbox]:
-        recipients, known = self._task.recipients, self._outcomes  # outcomes are of these recipients only
-        if not known:
-            return list(recipients)
-        if len(known) == len(recipients):
-            return []
-        return [recipient for recipient in recipients if recipient not in known]
 
     def _finish(self) -> Attempt:
         if pending := self._pending():
