@@ -24,6 +24,7 @@ from letterlock.routing.domain_table import DomainTable
 from letterlock.routing.routes import NextHop
 from letterlock.schedule import backoff
 from letterlock.schedule import deliverer as worker
+from letterlock.schedule import settling
 from letterlock.schedule.backoff import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE
 from letterlock.schedule.deliverer import Deliverer
 from tests.deliver.conftest import Ear
@@ -263,7 +264,7 @@ async def test_a_store_that_cannot_be_read_is_asked_again(
 async def test_an_outcome_that_cannot_be_written_is_written_later(
     store: HandStore, dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "STORE_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(settling, "STORE_PAUSE_SECONDS", 0.01)
     server = dialer.handlers[ADDRESS] = Server()
     store.fail = {"settle": 3}
     store.put(make_task())

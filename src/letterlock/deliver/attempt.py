@@ -9,7 +9,7 @@ from functools import partial
 from letterlock.deliver import outcomes
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.eyeballs import connect, in_order
-from letterlock.deliver.findings import Findings
+from letterlock.deliver.findings import AttemptFindings
 from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, HostBusy
 from letterlock.deliver.implicit_first import Connecting, ImplicitFirst, ImplicitOffer, Made, UselessPorts
 from letterlock.deliver.local.delivery import deliver_locally
@@ -49,7 +49,7 @@ def attempt(
     return _Try(task, body, ports, options, pool).run()
 
 
-class _Try(Findings):
+class _Try(AttemptFindings):
     """An attempt in progress."""
 
     def __init__(

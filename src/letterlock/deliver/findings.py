@@ -13,7 +13,7 @@ from letterlock.policy.require import exhausted
 from letterlock.queue.tasks import DeliveryTask, OutcomeKind, RecipientOutcome
 
 
-class Findings:
+class AttemptFindings:
     """What is known of an attempt, whose steps a subclass makes."""
 
     def __init__(self, task: DeliveryTask) -> None:

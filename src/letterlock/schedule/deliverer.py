@@ -23,16 +23,14 @@ from letterlock.deliver.outcomes import deferred
 from letterlock.deliver.pool import SessionPool
 from letterlock.deliver.route_settings import SettingsByRoute
 from letterlock.deliver.session import EvidenceSource, TakeReport
-from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole, without_words
+from letterlock.deliver.unforeseen import QUEUE_UNREADABLE, deferred_whole
 from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.mail.envelope import Envelope
 from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Clock, Dialer
-from letterlock.queue.age import Reading
 from letterlock.queue.observing import NOBODY, Observers
-from letterlock.queue.settle import all_delivered, settle
 from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
-from letterlock.queue.tasks import Attempt, DeliveryTask, Lease, Settlement
+from letterlock.queue.tasks import Attempt, DeliveryTask, Lease
 from letterlock.schedule.backoff import Backoff, did_well, first_trouble, was_crowded
 from letterlock.schedule.clock_watch import ClockWatch
 from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper, nobody
@@ -40,6 +38,7 @@ from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, L
 from letterlock.schedule.load import Load, load_of
 from letterlock.schedule.parking import OVERDUE_BATCH, PARKED_SHARE, Parked, Parking
 from letterlock.schedule.places import Places
+from letterlock.schedule.settling import STORE_PAUSE_SECONDS, Settling
 from letterlock.schedule.slots import Slots
 from letterlock.schedule.slow_watch import SlowWatch
 from letterlock.schedule.ways import Ways
@@ -50,7 +49,6 @@ log = logging.getLogger("letterlock.deliver")
 
 SWEEP_SECONDS = 0.2  # chosen: between two batches of tasks of a place that is down, so that others come between
 SWEPT_SECONDS = 1.0  # when there was nothing to put off
-STORE_PAUSE_SECONDS = 1.0  # chosen: the first wait after the store failed; it doubles
 MAX_STORE_PAUSE_SECONDS = 60.0  # chosen: so late, at most, it is noticed that the disk works again
 
 
@@ -78,11 +76,7 @@ class Deliverer:
         self._options = options
         self._store = store
         self._clock = clock
-        self._boot = boot
         self._clock_watch = ClockWatch(clock)
-        self._chance = chance
-        self._failed = failed
-        self._observers = observers
         self._ways = Ways(dialer_from, clock, chance, take_report)
         self._ways.reload(options, route_settings, discoverer)
         self._places = Places(discoverer.destination_key)
@@ -103,6 +97,9 @@ class Deliverer:
         self._slow_watch = SlowWatch(self._loop, self._stand_aside, self._pass_by)
         self._aside: set[str] = set()  # leases of deliveries that take long
         self._lease_keeper = keeper = LeaseKeeper(store, clock, options.lease_seconds)
+        self._settling = Settling(
+            store, clock, keeper, self._ways, chance, failed=failed, wake=self.wake, boot=boot, observers=observers
+        )
         self._leasing = Leasing(store, clock, options, self._slots, self._backoff, self._destination_key, keeper)
         self._woken = asyncio.Event()
         self._stopping = False
@@ -188,7 +185,7 @@ class Deliverer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Begin nothing new, let what is in hand finish for `grace_seconds`, give the rest back to the store."""
-        self._stopping = True
+        self._stopping = self._settling.stopping = True
         self.wake()
         async with self._looping:
             waiting = [*self._slots.clear(), *self._parking.clear()]
@@ -284,25 +281,7 @@ class Deliverer:
             ended_at=now,
             outcomes=tuple(deferred(recipient, status, text) for recipient in task.recipients),
         )
-        await self._conclude(task, self._lease_keeper.hold(task.lease, nobody), made)
-
-    async def _conclude(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
-        """Show the observers what an attempt led to, write it, and let the lease go."""
-        try:
-            self._observers.attempted(task, made)
-            try:
-                await self._settle(task, kept, made)
-            except Exception:
-                log.exception("%s: internal error in writing the outcome; the replies are left out", made.message_id)
-                await self._settle(task, kept, without_words(made))
-        finally:
-            self._lease_keeper.drop(kept)
-
-    def _settlement(self, task: DeliveryTask, made: Attempt) -> Settlement:
-        now, chance = self._clock.now(), self._chance.random()
-        schedule = self._ways.settings(task.lease.next_hop, task.envelope.sender_domain).schedule
-        reading = Reading(now, self._clock.monotonic(), self._boot)
-        return settle(task, made, now=now, schedule=schedule, chance=chance, reading=reading)
+        await self._settling.conclude(task, self._lease_keeper.hold(task.lease, nobody), made)
 
     def _store_failed(self, what: str) -> float:
         pause = self._store_pause
@@ -366,7 +345,7 @@ class Deliverer:
             if made is None:
                 self._lease_keeper.drop(kept)
         if made is not None:
-            await self._conclude(task, kept, made)
+            await self._settling.conclude(task, kept, made)
 
     def _stand_aside(self, lease: Lease) -> None:
         """It takes long: let others begin meanwhile."""
@@ -468,33 +447,3 @@ class Deliverer:
             return None
         self._contents.read(task.envelope.id, body)
         return body
-
-    async def _settle(self, task: DeliveryTask, kept: KeptLease, made: Attempt) -> None:
-        """Write what the attempt led to, trying as long as the lease lasts (once more, when stopping)."""
-        settlement = all_delivered(task, made) or self._settlement(task, made)
-        pause = STORE_PAUSE_SECONDS
-        while True:
-            now = self._clock.now()
-            last_chance = self._stopping or now + pause >= kept.lease.expires_at
-            try:
-                if kept.lease.expires_at <= now:
-                    await self._lease_keeper.renew(kept)
-                await self._store.settle(kept.lease, settlement, made, now=now)
-            except LeaseLost:
-                log.warning("%s: the lease was lost before the outcome was written", made.message_id)
-                return
-            except StoreFailed as error:
-                log.warning("%s: the outcome cannot be written: %s", made.message_id, error)
-            else:
-                if settlement.failed:
-                    self._observers.failed(task, made, settlement)
-                if settlement.failed or settlement.relayed:
-                    self._failed()
-                if settlement.deferred:
-                    self.wake()
-                return
-            if last_chance:
-                log.error("%s: the outcome is not written; it is tried again and may come twice", made.message_id)
-                return
-            await asyncio.sleep(pause)
-            pause *= 2
