@@ -13,7 +13,7 @@ import pytest
 from letterlock.deliver.attempt import attempt
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.local.maildir import Letter
-from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.pool import PoolKey, SessionPool
 from letterlock.deliver.route_settings import SettingsByRoute
 from letterlock.deliver.session import Opened
 from letterlock.deliver.unforeseen import INTERNAL_ERROR
@@ -171,30 +171,19 @@ class Pool(SessionPool):
     fuse: Fuse
 
     def take(
-        self,
-        host: str,
-        address: str,
-        port: int,
-        requirement: Requirement,
-        *,
-        source: str | None = None,
-        login: str | None = None,
-        ignored: frozenset[str] = frozenset(),
+        self, server: PoolKey, requirement: Requirement, *, ignored: frozenset[str] = frozenset()
     ) -> Opened | None:
         self.fuse.burn("pool")
-        return super().take(host, address, port, requirement, source=source, login=login, ignored=ignored)
+        return super().take(server, requirement, ignored=ignored)
 
-    async def put(
-        self,
-        host: str,
-        address: str,
-        port: int,
-        session: Opened,
-        *,
-        source: str | None = None,
-        login: str | None = None,
-    ) -> None:
-        await super().put(host, address, port, session, source=source, login=login)
+    def shared(
+        self, session: Opened, server: PoolKey, requirement: Requirement, *, ignored: frozenset[str] = frozenset()
+    ) -> Opened | None:
+        self.fuse.burn("pool")
+        return super().shared(session, server, requirement, ignored=ignored)
+
+    async def put(self, server: PoolKey, session: Opened) -> None:
+        await super().put(server, session)
         self.fuse.burn("pool")
 
 

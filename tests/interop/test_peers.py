@@ -6,15 +6,17 @@ table in docs/reference/peers.md is held to what is shown here.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened, Ports, open_session
-from letterlock.deliver.transaction import Transacted, transact
+from letterlock.deliver.transaction import MessageInSession, Transacted, begin_behind, transact
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import Envelope
 from letterlock.net.dial import TcpDialer
@@ -126,12 +128,39 @@ async def session(peer: Peer, face: str, tls: str, way: tuple[bool, bool]) -> Op
     return opened
 
 
-async def send(opened: Opened, body: bytes, *recipients: Mailbox) -> Transacted:
-    """One message in a session."""
-    envelope = Envelope(
+def envelope_of(body: bytes, *recipients: Mailbox) -> Envelope:
+    """The envelope of a message."""
+    return Envelope(
         id="4F2A1", reverse_path=SENDER, recipients=recipients, size=len(body), accepted_at=0.0, expires_at=1.0
     )
-    return await transact(opened, envelope, recipients, body, server="the peer")
+
+
+async def send(opened: Opened, body: bytes, *recipients: Mailbox) -> Transacted:
+    """One message in a session."""
+    return await transact(opened, envelope_of(body, *recipients), recipients, body, server="the peer")
+
+
+async def send_in_groups(opened: Opened, messages: Sequence[tuple[bytes, Mailbox]]) -> tuple[list[Transacted], int]:
+    """Messages whose envelopes follow the contents before them, where they may; and how many did."""
+    done, followed = [], 0
+    begun: MessageInSession | None = None
+    for (body, recipient), following in zip_longest(messages, messages[1:]):
+        started: list[MessageInSession | None] = []
+
+        def invite(following: tuple[bytes, Mailbox], started: list[MessageInSession | None]) -> bool:
+            body, recipient = following
+            envelope = envelope_of(body, recipient)
+            started.append(begin_behind(opened, envelope, (recipient,), body, server="the peer"))
+            return started[0] is not None
+
+        envelope = envelope_of(body, recipient)
+        letting = None if following is None else partial(invite, following, started)
+        done.append(
+            await transact(opened, envelope, (recipient,), body, server="the peer", begun=begun, invite=letting)
+        )
+        begun = started[0] if started else None
+        followed += begun is not None
+    return done, followed
 
 
 def body_of(message: bytes) -> bytes:
@@ -168,6 +197,35 @@ async def test_messages_arrive_whole(
         arrives(peer, subject)
         sent = content(subject, eight_bit=offered.eight_bit_mime).replace(b"\r\n", b"\n")
         assert {body_of(message) for message in peer.kept(subject)} == {body_of(sent)}
+
+
+@pytest.mark.parametrize("chunking", [True, False])
+@pytest.mark.parametrize(
+    ("name", "face", "tls"),
+    [each for each in SHOWN if each[:2] in OFFER_PIPELINING and each[0] != "dovecot"],
+)
+async def test_rfc2920_3_1_envelopes_follow_the_contents_before_them_and_all_arrive_whole(
+    name: str, face: str, tls: str, chunking: bool, running: dict[str, Peer]
+) -> None:
+    peer = running[name]
+    opened = await session(peer, face, tls, (True, chunking))
+    subjects = [f"group {name} {face} {tls} {chunking} {number} 0" for number in range(6)]
+    bodies = [content(subject, eight_bit=True) for subject in subjects]
+    messages = [(body, ANN) for body in bodies]
+    messages[3] = bodies[3], REFUSING[name]
+    done, followed = await send_in_groups(opened, messages)
+    assert [one.lost for one in done] == [None] * 6
+    kinds = [next(iter(one.outcomes.values())).kind for one in done]
+    assert kinds == [OutcomeKind.FAILED if number == 3 else OutcomeKind.DELIVERED for number in range(6)]
+    # None behind one that went with its envelope, nor behind one that nobody was accepted for.
+    assert followed == (3 if chunking else 4)
+    await opened.conversation.end()
+    for subject, body in zip(subjects, bodies, strict=True):
+        if body is bodies[3]:
+            assert peer.kept(subject) == []
+            continue
+        arrives(peer, subject)
+        assert {body_of(message) for message in peer.kept(subject)} == {body_of(body.replace(b"\r\n", b"\n"))}
 
 
 UNUSUAL = {

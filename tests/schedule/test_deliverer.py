@@ -22,9 +22,8 @@ from letterlock.queue.store import WorkStore
 from letterlock.queue.tasks import DeliveryTask
 from letterlock.routing.domain_table import DomainTable
 from letterlock.routing.routes import NextHop
-from letterlock.schedule import backoff
+from letterlock.schedule import backoff, settling
 from letterlock.schedule import deliverer as worker
-from letterlock.schedule import settling
 from letterlock.schedule.backoff import DOWN_SECONDS, FIRST_SECONDS, MAX_SECONDS, PATIENCE
 from letterlock.schedule.deliverer import Deliverer
 from tests.deliver.conftest import Ear

@@ -462,3 +462,53 @@ def test_whoever_may_begin_is_found(seed: int) -> None:
             assert found.lease.next_hop in (*might, *pays)
             assert free > 0
             begun.append((found.lease.next_hop, False))
+
+
+def test_a_follower_has_the_slot_of_the_one_before_it_whatever_that_was() -> None:
+    slots = Slots(total=4, each=1, max_waiting=100, first=1)
+    for _ in range(3):
+        slots.wait(task("a"))
+    assert slots.take() is not None
+    for aside in (False, True):
+        if aside:
+            assert slots.stand_aside("a")
+        before = slots.free, slots.taken("a"), slots.queued("a")
+        assert slots.follower("a") is not None
+        slots.take_follower("a")
+        slots.hand_on("a", well=True, crowded=False, made=QUICK)
+        assert (slots.free, slots.taken("a"), slots.queued("a")) == (before[0], before[1], before[2] - 1)
+    assert slots.follower("a") is None
+    slots.leave("a", well=True, aside=True)
+    assert (slots.free, slots.taken("a")) == (4, 0)
+
+
+def test_others_come_before_a_follower_where_all_slots_are_taken() -> None:
+    slots = Slots(total=2, each=2, max_waiting=100, first=1)
+    for next_hop in ("a", "b", "a"):
+        slots.wait(task(next_hop))
+    assert slots.take() is not None
+    assert slots.take() is not None
+    assert slots.follower("a") is not None, "nobody else waits for a slot of all"
+    slots.wait(task("c"))
+    assert slots.follower("a") is None
+
+
+def test_a_place_with_more_slots_than_it_should_have_gets_no_follower() -> None:
+    slots = Slots(total=10, each=4, max_waiting=100, first=4)
+    for _ in range(6):
+        slots.wait(task("a"))
+    for _ in range(4):
+        assert slots.take() is not None
+    slots.leave("a", well=False)
+    assert slots.taken("a") == 3
+    assert slots.follower("a") is None
+
+
+def test_a_slow_place_has_followers_in_all_its_sessions() -> None:
+    slots = Slots(total=10, each=4, max_waiting=100, first=1)
+    for _ in range(9):
+        slots.wait(task("a"))
+    assert slots.take() is not None
+    slots.leave("a", well=True, made=SLOW)
+    assert [slots.take() is not None for _ in range(3)] == [True, True, True]
+    assert slots.follower("a") is not None

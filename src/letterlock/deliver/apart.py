@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.attempt import attempt
+from letterlock.deliver.following import Invite
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import SessionPool
@@ -17,16 +18,23 @@ from letterlock.routing.local_targets import FinalHop
 
 
 def attempt_whole(
-    task: DeliveryTask, body: Body, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
+    task: DeliveryTask,
+    body: Body,
+    *,
+    ports: Ports,
+    options: DeliverOptions,
+    pool: SessionPool | None = None,
+    invite: Invite | None = None,
 ) -> Coroutine[None, None, Attempt]:
     """As `attempt`, for all recipients, those with a route of their own included.
 
+    `invite`: see `attempt`; nobody is invited where some recipients have a route of their own, for these come after.
     The others come first: when they have to wait for a busy host, nothing was delivered yet. Raises HostBusy,
     ContentLost, both only when nothing was delivered.
     """
     if options.addresses or options.aliases is not None:
         return _attempt_apart(task, body, ports, options, pool)
-    return attempt(task, body, ports=ports, options=options, pool=pool)
+    return attempt(task, body, ports=ports, options=options, pool=pool, invite=invite)
 
 
 async def _attempt_apart(

@@ -10,14 +10,15 @@ from letterlock.deliver import outcomes
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.eyeballs import connect, in_order
 from letterlock.deliver.findings import AttemptFindings
+from letterlock.deliver.following import Begun, Follower, Invite, Leader, begin
 from letterlock.deliver.handshake_slots import HandshakeSlot, HandshakeSlots, HostBusy
 from letterlock.deliver.implicit_first import Connecting, ImplicitFirst, ImplicitOffer, Made, UselessPorts
 from letterlock.deliver.local.delivery import deliver_locally
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.pool import PoolKey, SessionPool
 from letterlock.deliver.seen import Seen
 from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, Unreachable, open_with_fallback
-from letterlock.deliver.transaction import Transacted, transact
+from letterlock.deliver.transaction import MessageInSession, Transacted, transact
 from letterlock.deliver.troubles import Trouble, not_from, sum_up
 from letterlock.identity.handshake import Completed
 from letterlock.mail.checked_content import Body, ContentLost
@@ -36,7 +37,13 @@ _A_BUG = "%s: internal error at %s; the message stays queued if no other host ta
 
 
 def attempt(
-    task: DeliveryTask, body: Body, *, ports: Ports, options: DeliverOptions, pool: SessionPool | None = None
+    task: DeliveryTask,
+    body: Body,
+    *,
+    ports: Ports,
+    options: DeliverOptions,
+    pool: SessionPool | None = None,
+    invite: Invite | None = None,
 ) -> Coroutine[None, None, Attempt]:
     """Try to deliver a task's message to its recipients at their next hop, or where the operator's route leads.
 
@@ -44,16 +51,39 @@ def attempt(
     outcome; a session that `pool` kept is used before a new one. Never raises for DNS, TLS or a server; and what nobody
     foresaw is logged, and defers as any other trouble does.
 
+    `invite` is called when the content is on its way in a session that others may use: it may have the next message
+    follow there.
+
     Raises HostBusy when nothing was delivered and as many sessions with a host are being set up, or open, as may be.
     """
-    return _Try(task, body, ports, options, pool).run()
+    return _Try(task, body, ports, options, pool, invite).run()
+
+
+def follow(
+    task: DeliveryTask,
+    body: Body,
+    *,
+    ports: Ports,
+    options: DeliverOptions,
+    pool: SessionPool,
+    leader: Leader,
+    invite: Invite,
+) -> Follower | None:
+    """Send a task's envelope behind the content in the leader's session, if an attempt would use that one; or None."""
+    return _Try(task, body, ports, options, pool, invite).follow(leader)
 
 
 class _Try(AttemptFindings):
     """An attempt in progress."""
 
     def __init__(
-        self, task: DeliveryTask, body: Body, ports: Ports, options: DeliverOptions, pool: SessionPool | None
+        self,
+        task: DeliveryTask,
+        body: Body,
+        ports: Ports,
+        options: DeliverOptions,
+        pool: SessionPool | None,
+        invite: Invite | None,
     ) -> None:
         super().__init__(task)
         self._body = body
@@ -76,6 +106,9 @@ class _Try(AttemptFindings):
         sender = task.envelope.reverse_path
         sender_domain = None if sender is None else sender.domain
         self._message = task.lease.next_hop, sender_domain, task.envelope.tls_demand
+        self._invite = invite
+        self._follower: Follower | None = None  # of the content that is on its way
+        self._begun: Begun | None = None  # where the envelope went out before the attempt could go on
 
     async def run(self) -> Attempt:
         next_hop = self._task.lease.next_hop
@@ -115,23 +148,39 @@ class _Try(AttemptFindings):
             await self._try_destination(await self._look())
         return True
 
-    async def _go_the_same_way(self) -> bool:
-        """Send over a session that was kept, as a message like this went a moment ago; whether the attempt is over."""
+    def follow(self, leader: Leader) -> Follower | None:
+        """Send the envelope behind the leader's content, if this message would go the same way now."""
         way = self._ports.decision_cache.way(self._message, self._seen.started_at)
+        if way is None or self._pool is None:
+            return None
+        self._begun = begun = begin(leader, way, self._task, self._body, pool=self._pool, options=self._options)
+        return None if begun is None else Follower(self._task, begun.session, self.run)
+
+    async def _go_the_same_way(self) -> bool:
+        """Send over a session that was kept, as a message like this went a moment ago, or over the one in which the
+        envelope went out already; whether the attempt is over."""
+        begun, self._begun = self._begun, None
+        way = self._ports.decision_cache.way(self._message, self._seen.started_at) if begun is None else begun.way
         if way is None or self._pool is None:  # nothing like it went there within the last second
             return False
         usual_port = self._options.port
         self._take_port(way.port)
         try:
-            kept = self._kept_session(self._pool, way.host, way.address, way.requirement)
+            kept = self._continued(begun) if begun else self._kept_session(way.host, way.address, way.requirement)
             if kept is None:
                 return False
             self._relayed, self._lmtp, self._implicit.by_route = way.relayed, way.lmtp, way.by_route
             self._seen.reused(way.host, way.address, way.port, kept, self._seen.started_at)
-            return bool(await self._transact(kept, way.host, way.address))
+            return bool(await self._transact(kept, way.host, way.address, begun.sending if begun else None))
         finally:
             if usual_port != self._options.port and self._pending():
                 self._take_port(usual_port)
+
+    def _continued(self, begun: Begun) -> Opened:
+        """The session, which is this message's alone from now on."""
+        self._seen.started_at = self._ports.clock.now()
+        begun.session.conversation.begin_anew(self._options.timeouts.session)
+        return begun.session
 
     def _remember_way(self, host: str, address: str) -> None:
         """The next message like this may go as this one did, as long as nobody would look again at the evidence.
@@ -281,9 +330,9 @@ class _Try(AttemptFindings):
         if self._pool is None:
             return False
         for address in tuple(addresses):
-            while (kept := self._kept_session(self._pool, host, address, requirement)) is not None:
+            while (kept := self._kept_session(host, address, requirement)) is not None:
                 self._seen.reused(host, address, self._options.port, kept, self._ports.clock.now())
-                over = await self._transact(kept, host, address)
+                over = await self._transact(kept, host, address, None)
                 if over is not None:
                     addresses.remove(address)
                     if over:
@@ -316,7 +365,7 @@ class _Try(AttemptFindings):
         match result:
             case Opened() as session:
                 self._seen.meet(host, address, session.connected_at, session.handshake)
-                return bool(await self._transact(session, host, address))
+                return bool(await self._transact(session, host, address, None))
             case NotCleared(verdict=verdict, evidence=evidence, connected_at=connected_at):
                 tls = evidence.handshake if isinstance(evidence.handshake, Completed) else None
                 self._seen.meet(host, address, connected_at, tls)
@@ -328,15 +377,11 @@ class _Try(AttemptFindings):
                 self._troubles.append(Trouble(code, f"{server}: {text}", by_policy=False, hints=hints))
         return False
 
-    def _kept_session(self, pool: SessionPool, host: str, address: str, requirement: Requirement) -> Opened | None:
-        source = self._options.source.towards(address)
-        ignored = self._options.ignore_ehlo
-        login = self._login_name
-        return pool.take(host, address, self._options.port, requirement, source=source, login=login, ignored=ignored)
-
-    @property
-    def _login_name(self) -> str | None:
-        return None if self._options.login is None else self._options.login.user
+    def _kept_session(self, host: str, address: str, requirement: Requirement) -> Opened | None:
+        if self._pool is None:
+            return None
+        server = PoolKey.of(host, address, self._options.port, self._options)
+        return self._pool.take(server, requirement, ignored=self._options.ignore_ehlo)
 
     async def _open(self, host: str, address: str, requirement: Requirement, stream: Stream) -> OpenResult:
         options = self._options
@@ -359,31 +404,57 @@ class _Try(AttemptFindings):
         self._sessions_left -= 1
         self._seen.tried(host, address, self._options.port, requirement, self._ports.clock.now(), result)
 
-    async def _transact(self, session: Opened, host: str, address: str) -> bool | None:
+    async def _transact(self, session: Opened, host: str, address: str, begun: MessageInSession | None) -> bool | None:
         """Whether the attempt is over; None when a session that was kept turned out to have ended meanwhile."""
         server = f"{host}[{address}]"
         self._seen.ready_at = self._ports.clock.now()
         self._seen.achieved = session.cleared.achieved
         self._seen.cleared = session.cleared.reasons
-        kept = False
+        kept, self._follower = False, None
         try:
-            done = await transact(session, self._task.envelope, self._pending(), self._body, server=server)
+            done = await transact(
+                session,
+                self._task.envelope,
+                self._pending(),
+                self._body,
+                server=server,
+                begun=begun,
+                invite=self._invite and partial(self._let_follow, session, host, address),
+            )
             over = self._learn(done, session, host, address)  # first of all, so that nothing can undo it
             if self._pool is not None and done.lost is None and self._implicit.keeps(session):
                 kept = True
-                source = self._options.source.towards(address)
-                await self._pool.put(host, address, self._options.port, session, source=source, login=self._login_name)
-                self._remember_way(host, address)
+                if (followed := self._handed_over(over=bool(over))) is not None:
+                    kept = followed
+                else:
+                    await self._pool.put(PoolKey.of(host, address, self._options.port, self._options), session)
+                    self._remember_way(host, address)
         finally:
             if not kept:
                 await session.conversation.end()
         return over
+
+    def _let_follow(self, session: Opened, host: str, address: str) -> bool:
+        """Let the next message's envelope follow the content, if it goes to this very server; whether it does."""
+        if self._invite is None:
+            return False
+        self._remember_way(host, address)
+        self._follower = self._invite(Leader(session, PoolKey.of(host, address, self._options.port, self._options)))
+        return self._follower is not None
+
+    def _handed_over(self, *, over: bool) -> bool | None:
+        """Whether the message that followed has the session now; None where none did."""
+        return None if self._follower is None else over and self._follower.take_over()
 
     def _learn(self, done: Transacted, session: Opened, host: str, address: str) -> bool | None:
         """What the transactions came to; the same answer as `_transact`."""
         server = f"{host}[{address}]"
         if done.broke_on:
             self._distrust(host, done.broke_on)
+        if done.broke_in_group and self._pool is not None:
+            what = "no envelope follows a content there for an hour"
+            log.warning("%s: the session with %s was lost; %s", self._id, host, what)
+            self._pool.broken_groups.remember(host, self._options.port, self._ports.clock.now())
         for recipient, outcome in done.unable.items():
             self._without.setdefault(recipient, {})[host] = outcome
             self._troubles.append(Trouble(outcome.status, outcome.text, by_policy=False))

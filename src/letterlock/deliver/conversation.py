@@ -63,6 +63,8 @@ class Spoken(Protocol):
     @property
     def may_follow(self) -> bool: ...
     @property
+    def fault(self) -> RemoteProtocolError | None: ...
+    @property
     def sent_early(self) -> bool: ...
     def take_output(self) -> bytes: ...
     def hello(self) -> None: ...
@@ -244,6 +246,12 @@ class Conversation:
             self.stream.abort()
         self._limit.close()
         await self.stream.close()
+
+    def abandon(self) -> None:
+        """End at once, without a word."""
+        self.release()
+        self._limit.close()
+        self.stream.abort()
 
     def release(self) -> None:
         """Be counted no more among the sessions with the server: it is about to end."""

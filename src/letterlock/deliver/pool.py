@@ -10,8 +10,9 @@ fails before it took anything of a message, the message goes to a new one and no
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
-from letterlock.deliver.broken_offers import BrokenOffers
+from letterlock.deliver.broken_offers import BrokenGroups, BrokenOffers
 from letterlock.deliver.handshake_slots import HandshakeSlots
 from letterlock.deliver.implicit_first import UselessPorts
 from letterlock.deliver.options import DeliverOptions
@@ -29,12 +30,27 @@ PLENTY = 100  # idle sessions of a worker, chosen: at some 40 KB each no more th
 # Of `idle_seconds`, for a session that carried one message while there are plenty: 2 of 5 seconds, the time of Postfix
 # (smtp_connection_cache_time_limit). Most hosts of a thousand get their next message later than that in either case.
 USED_ONCE_SHARE = 0.4
-_Server = tuple[str, str, int, str | None, str | None]
+
+
+class PoolKey(NamedTuple):
+    """Where a session leads: `source` is the address that it was dialled from, `login` the user who has logged in."""
+
+    host: str
+    address: str
+    port: int
+    source: str | None = None
+    login: str | None = None
+
+    @classmethod
+    def of(cls, host: str, address: str, port: int, options: DeliverOptions) -> Self:
+        """Where mail goes by these options."""
+        user = None if options.login is None else options.login.user
+        return cls(host, address, port, options.source.towards(address), user)
 
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    server: _Server
+    server: PoolKey
     session: Opened
     since: float  # event loop's time
     until: float
@@ -49,6 +65,7 @@ class SessionPool:
 
     def __init__(self, clock: Clock, options: DeliverOptions) -> None:
         self.broken_offers = BrokenOffers()
+        self.broken_groups = BrokenGroups()
         self.useless_ports = UselessPorts()
         self.handshake_slots = HandshakeSlots(options.max_handshakes_per_host, options.max_connections_per_host)
         self.handshake_slots.make_room = self._end_one_at
@@ -56,7 +73,7 @@ class SessionPool:
         self._clock = clock
         self._options = options
         self._loop = asyncio.get_running_loop()
-        self._kept: dict[_Server, list[_Kept]] = {}
+        self._kept: dict[PoolKey, list[_Kept]] = {}
         self._order: dict[_Kept, None] = {}  # the one idle for longest first
         self._unspared: dict[_Kept, None] = {}  # those that still have their buffers, in the same order
         self._used_once: dict[_Kept, None] = {}  # those that carried no second message, in the same order
@@ -70,24 +87,14 @@ class SessionPool:
         self.handshake_slots.reload(options.max_handshakes_per_host, options.max_connections_per_host)
 
     def take(
-        self,
-        host: str,
-        address: str,
-        port: int,
-        requirement: Requirement,
-        *,
-        source: str | None = None,
-        login: str | None = None,
-        ignored: frozenset[str] = frozenset(),
+        self, server: PoolKey, requirement: Requirement, *, ignored: frozenset[str] = frozenset()
     ) -> Opened | None:
         """A session with this very server that holds the requirement now, if there is one; it is the caller's.
 
-        `source`: the address that it must have been dialled from; `login`: the user who must have logged in. `ignored`:
-        EHLO keywords that it must not go by; so are those that the host has broken on.
+        `ignored`: EHLO keywords that it must not go by; so are those that the host has broken on.
         """
-        server = host, address, port, source, login
         now = self._clock.now()
-        ignored |= self.broken_offers.at(host, port, now)
+        ignored |= self.broken_offers.at(server.host, server.port, now)
         for kept in reversed(self._kept.get(server, ())):
             session, client = kept.session, kept.session.conversation.client
             if not session.conversation.stream.quiet or self._too_old(session, now):
@@ -97,6 +104,21 @@ class SessionPool:
                 session.conversation.begin_anew(self._options.timeouts.session)
                 return taken
         return None
+
+    def shared(
+        self, session: Opened, server: PoolKey, requirement: Requirement, *, ignored: frozenset[str] = frozenset()
+    ) -> Opened | None:
+        """A session that is in use, for the message that comes next in it; None where `take` would not give it once it
+        was kept, or its server breaks on what goes behind a content."""
+        now = self._clock.now()
+        if self._too_old(session, now) or not self._as_good_as_any(session):
+            return None
+        if self.broken_groups.at(server.host, server.port, now):
+            return None
+        ignored |= self.broken_offers.at(server.host, server.port, now)
+        if not session.conversation.client.ignored >= ignored:
+            return None
+        return self._cleared(session, requirement, now)
 
     def _cleared(self, session: Opened, requirement: Requirement, now: float) -> Opened | None:
         """The session as the requirement clears it now, if it does."""
@@ -113,21 +135,11 @@ class SessionPool:
             return None
         return replace(session, cleared=verdict, judged_at=now, reused=True)
 
-    async def put(
-        self,
-        host: str,
-        address: str,
-        port: int,
-        session: Opened,
-        *,
-        source: str | None = None,
-        login: str | None = None,
-    ) -> None:
+    async def put(self, server: PoolKey, session: Opened) -> None:
         """Keep a session whose transactions are over, or end it."""
         if not self._worth_keeping(session):
             await session.conversation.end()
             return
-        server = host, address, port, source, login
         now = self._loop.time()
         kept = _Kept(server, session, now, now + self._options.idle_seconds)
         self._kept.setdefault(server, []).append(kept)
@@ -142,7 +154,7 @@ class SessionPool:
             self._timer = self._loop.call_at(kept.until, self._end_idle)
         if self._sparing is None:
             self._sparing = self._loop.call_at(now + SPARING_SECONDS, self._spare_memory)
-        self.handshake_slots.session_free(host, address, port)
+        self.handshake_slots.session_free(server.host, server.address, server.port)
 
     def _thin_out(self, now: float) -> None:
         """End those that will hardly be used again while there are more than PLENTY."""
@@ -199,10 +211,13 @@ class SessionPool:
             await asyncio.wait(ending)
 
     def _worth_keeping(self, session: Opened) -> bool:
+        return session.conversation.client.state is ClientState.READY and self._as_good_as_any(session)
+
+    def _as_good_as_any(self, session: Opened) -> bool:
+        """Whether a new session would be no better, and sessions are kept at all."""
         encrypted = session.handshake is not None
         as_good_as_any = encrypted or session.local or session.evidence.starttls is StartTls.NOT_OFFERED
-        ready = session.conversation.client.state is ClientState.READY
-        return as_good_as_any and ready and self._options.idle_seconds > 0
+        return as_good_as_any and self._options.idle_seconds > 0
 
     def _too_old(self, session: Opened, now: float) -> bool:
         return now - session.connected_at > self._options.max_session_age_seconds

@@ -3,13 +3,14 @@
 MAIL FROM goes through `Conversation.begin`, which wants the proof that this very session may have the message.
 
 A small message to a server with PIPELINING and CHUNKING goes out together with its envelope, which saves a round trip;
-of a large one no octet does before a recipient was accepted.
+of a large one no octet does before a recipient was accepted. Behind a content the envelope of the message that comes
+next may go out in the same group, which saves another (`following.py`).
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from letterlock.deliver import outcomes
@@ -39,6 +40,7 @@ _NOTHING, _CHUNKING, _PIPELINING = frozenset[str](), frozenset({"CHUNKING"}), fr
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504})
 MAX_EARLY_OCTETS = 1 << 16  # chosen: what is sent before the replies came, so that both sides never wait for each other
 _Ready = WireContent | LargeContent
+_Invite = Callable[[], bool]
 IN_DOUBT = "the message was sent, but no answer came back; it may have been delivered, and is tried again"
 
 
@@ -47,13 +49,15 @@ class Transacted:
     """What a session led to. Recipients without an outcome may be tried elsewhere; `lost` is what ended the session.
 
     `unable`: who could not have the message at this server; the outcome is theirs if no other host does better.
-    `broke_on`: EHLO keywords that the server offers, and may do better without. `broken`: what ended it was a bug.
+    `broke_on`: EHLO keywords that the server offers, and may do better without. `broke_in_group`: it may do better
+    where no envelope follows a content in the same group. `broken`: what ended it was a bug.
     """
 
     outcomes: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     unable: dict[Mailbox, RecipientOutcome] = field(default_factory=dict)
     lost: SessionLost | None = None
     broke_on: frozenset[str] = frozenset()
+    broke_in_group: bool = False
     broken: bool = False
 
     def settled(self, recipient: Mailbox) -> bool:
@@ -68,17 +72,21 @@ async def transact(
     body: Body,
     *,
     server: str,
+    begun: "MessageInSession | None" = None,
+    invite: _Invite | None = None,
 ) -> Transacted:
     """Send a message to recipients, in as many transactions as it takes. Does not raise, not even for a bug: what the
     server took must be known. But where the content cannot be read, it raises ContentLost before the message was ended.
 
     `session` carries the proof that it may have the message; `server` is its name and address, for people. Raises
-    TypeError when that proof was given for another session.
+    TypeError when that proof was given for another session. `begun`: the envelope went out already, by `begin_behind`.
+    `invite` is called once when the last content is on its way, and the reply to it settles all that is not settled: it
+    may send another message's envelope behind it, and returns whether it did.
     """
     session.conversation.demand(session.cleared)
-    sending = _Sending(session, envelope, body, server)
+    sending = begun or MessageInSession(session, envelope, body, server)
     try:
-        await sending.serve(recipients)
+        await sending.serve(recipients, invite)
     except SessionLost as lost:
         sending.done.lost = lost
     except ContentLost:
@@ -87,6 +95,20 @@ async def transact(
         log.exception("%s: internal error in the session with %s", envelope.id, server)
         sending.done.lost, sending.done.broken = _a_bug(), True
     return sending.done
+
+
+def begin_behind(
+    session: Opened, envelope: Envelope, recipients: Sequence[Mailbox], body: Body, *, server: str
+) -> "MessageInSession | None":
+    """Send an envelope behind the content of another message that is on its way in the session; None where it cannot
+    go out in one piece, or nothing is to be sent: then nothing was done.
+
+    `session` carries the proof that it may have this message.
+    """
+    if len(recipients) > MAX_RECIPIENTS or len(body) > MAX_EARLY_OCTETS or isinstance(body, LargeContent):
+        return None
+    sending = MessageInSession(session, envelope, body, server)
+    return sending if sending.begin_behind(recipients) else None
 
 
 def _a_bug() -> SessionLost:
@@ -106,8 +128,8 @@ async def _next(blocks: Iterator[bytes], content: LargeContent) -> bytes | None:
     return next(blocks, None) if content.tail is None else await asyncio.to_thread(next, blocks, None)
 
 
-class _Sending:
-    """One message in one session."""
+class MessageInSession:
+    """One message in one session: see `transact`."""
 
     def __init__(self, session: Opened, envelope: Envelope, body: Body, server: str) -> None:
         self._session = session
@@ -126,18 +148,31 @@ class _Sending:
             self._ready: _Ready | None = wire_content(body) if isinstance(body, bytes) else body
         except BareLineEnd:
             self._ready = None  # said of every recipient
+        self._begun: _Transaction | None = None  # whose envelope went out behind another message
 
-    async def serve(self, recipients: Sequence[Mailbox]) -> None:
+    def begin_behind(self, recipients: Sequence[Mailbox]) -> bool:
+        """Send the envelope behind another message, if all can have this one; whether it was sent."""
+        ready, self._beyond_ascii = self._ready, self._utf8_header or self._has_addresses_beyond_ascii(recipients)
+        if ready is None or self._impossible(recipients):
+            return False
+        self._begun = self._begin([*recipients], ready, behind=True)
+        return True
+
+    async def serve(self, recipients: Sequence[Mailbox], invite: _Invite | None) -> None:
         """As many transactions as it takes. Raises SessionLost."""
-        if self._ready is None:
+        ready = self._ready
+        if ready is None:
             self._refuse_bare_line_ends(recipients)
             return
-        self._beyond_ascii = self._utf8_header or self._has_addresses_beyond_ascii(recipients)
-        self.done.unable |= self._impossible(recipients)
-        waiting = [one for one in recipients if one not in self.done.unable]
+        if self._begun is not None:
+            waiting = await self._begun.run(invite)
+        else:
+            self._beyond_ascii = self._utf8_header or self._has_addresses_beyond_ascii(recipients)
+            self.done.unable |= self._impossible(recipients)
+            waiting = [one for one in recipients if one not in self.done.unable]
         while waiting:
             group, rest = waiting[:MAX_RECIPIENTS], waiting[MAX_RECIPIENTS:]
-            waiting = await self._begin(group, self._ready) + rest
+            waiting = await self._begin(group, ready).run(None if rest else invite) + rest
 
     def _refuse_bare_line_ends(self, recipients: Sequence[Mailbox]) -> None:
         text = "the message has a bare CR or LF, which servers read in different ways"
@@ -179,10 +214,10 @@ class _Sending:
             return "5.3.4", f"the message has {len(self._body)} octets; {self._server} takes {offered.size} at most"
         return None
 
-    def _begin(self, group: list[Mailbox], ready: _Ready) -> Awaitable[list[Mailbox]]:
-        """One transaction; gives the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10)."""
+    def _begin(self, group: list[Mailbox], ready: _Ready, *, behind: bool = False) -> "_Transaction":
+        """One transaction, with its envelope on its way."""
         envelope = self._envelope
-        early = len(self._body) <= MAX_EARLY_OCTETS and self._conversation.client.may_send_early
+        early = len(self._body) <= MAX_EARLY_OCTETS and self._conversation.client.may_send_early and not behind
         self._conversation.begin(
             self._session.cleared,
             envelope.reverse_path,
@@ -193,20 +228,27 @@ class _Sending:
             wishes=envelope.wishes,
             smtputf8=self._needs_smtputf8(group),
             early=ready if early and isinstance(ready, WireContent) else None,
+            behind=behind,
         )
-        return _Transaction(self._session, ready, group, self._server, self.done).run()
+        return _Transaction(self._session, ready, group, self._server, self.done, behind=behind)
 
 
 class _Transaction:
     """One mail transaction whose envelope is on its way."""
 
-    def __init__(self, session: Opened, ready: _Ready, group: list[Mailbox], server: str, done: Transacted) -> None:
+    def __init__(
+        self, session: Opened, ready: _Ready, group: list[Mailbox], server: str, done: Transacted, *, behind: bool
+    ) -> None:
         self._session = session
         self._conversation = session.conversation
         self._ready = ready
         self._group = group
         self._server = server
         self._done = done
+        self._behind = behind  # the envelope is in one group with the content of another message
+        self._invite: _Invite | None = None
+        self._followed = False  # the envelope of another one is in one group with this content
+        self._by_bdat = False  # how the content went out: what follows it may go out in another way
         self._too_many: dict[Mailbox, Reply] = {}
         self._over: EnvelopeAnswered | None = None
         self._unanswered: deque[Mailbox] = deque()  # those who were accepted, until the answer to the message
@@ -214,13 +256,18 @@ class _Transaction:
         self._end = b""  # what ends a message that is written piece by piece
         self._in_doubt = False  # from the block with the final dot on
 
-    async def run(self) -> list[Mailbox]:
-        """See it through; who wants another one. Raises SessionLost, and after a bug whatever that raised."""
+    async def run(self, invite: _Invite | None) -> list[Mailbox]:
+        """See it through; the recipients that the server wants in another one (RFC 5321 section 4.5.3.1.10).
+
+        Raises SessionLost, and after a bug whatever that raised.
+        """
+        self._invite = invite
         try:
             try:
                 await self._conversation.exchange(self._hear)
                 if self._unanswered:
                     await self._write_large()
+                    self._let_others_follow()
                     await self._conversation.exchange(self._hear)
             except SessionLost as lost:
                 await self._conclude(lost)
@@ -245,6 +292,8 @@ class _Transaction:
                 self._answers += 1
                 if self._answers == 1:
                     self._refuse_unknown_chunks(reply)
+                if self._followed:
+                    self._refuse_out_of_step(reply)
                 self._answered(reply)
                 return bool(self._unanswered)
         return True
@@ -252,6 +301,8 @@ class _Transaction:
     def _refused(self, event: SenderAnswered | RecipientAnswered, reply: Reply) -> None:
         if reply.code == 421:
             raise SessionLost("4.3.2", f"the server is closing: {reply}", reply)
+        if self._behind and reply.code in _NOT_UNDERSTOOD:
+            self._refuse_confusion(event, reply)
         match event:
             case SenderAnswered():
                 for recipient in self._group:
@@ -261,9 +312,35 @@ class _Transaction:
             case RecipientAnswered(recipient):
                 self._record(recipient, reply, "RCPT TO")
 
+    def _refuse_confusion(self, event: SenderAnswered | RecipientAnswered, reply: Reply) -> None:
+        """A server that does not understand an envelope behind a content refuses nobody. Raises SessionLost.
+
+        But after a refused MAIL, RCPT is rightly out of order.
+        """
+        subject = event.recipient if isinstance(event, RecipientAnswered) else self._group[0]
+        if not self._done.settled(subject):
+            raise self._broke_in_group(reply)
+
+    def _broke_in_group(self, reply: Reply) -> SessionLost:
+        self._done.broke_in_group = True
+        return SessionLost("4.5.0", f"the server answered an envelope behind another message's content with {reply}")
+
+    def _refuse_out_of_step(self, reply: Reply) -> None:
+        """Where the replies behind it cannot be right, this one may answer something else. Raises SessionLost."""
+        fault = self._conversation.client.fault
+        if fault is not None:
+            raise SessionLost("4.5.0", f"after {reply}, as if the message had been answered, {fault}")
+
+    def _let_others_follow(self) -> None:
+        """Invite another message's envelope into this content's group, where nothing but the reply is awaited here."""
+        if self._invite is None or self._too_many or self._done.unable or not self._conversation.client.may_follow:
+            return
+        self._followed = self._invite()
+
     def _message_is_under_way(self) -> bool:
         """Send the content, unless it went out before, or is so large that it goes out block by block."""
         client, ready = self._conversation.client, self._ready
+        self._by_bdat = client.chunking
         if isinstance(ready, LargeContent):
             self._conversation.command(lambda: self._begin_message(ready))
             return False
@@ -272,6 +349,7 @@ class _Transaction:
             if len(ready.octets) > MAX_AT_ONCE_OCTETS:
                 return False
         self._in_doubt = True
+        self._let_others_follow()
         return True
 
     def _begin_message(self, content: LargeContent) -> None:
@@ -288,8 +366,8 @@ class _Transaction:
         """Write a content piece by piece, each looked at before the one before it is sent: so the last one, and the end
         of the message, go out only when all of it was found undamaged. Raises ContentLost.
         """
-        client, blocks = self._conversation.client, content.blocks()
-        as_it_is = content.dotless or client.chunking
+        blocks = content.blocks()
+        as_it_is = content.dotless or self._by_bdat
         block = next(blocks)
         while following := await _next(blocks, content):
             await self._conversation.write_blocks(block if as_it_is else stuff_dots(block))
@@ -313,7 +391,7 @@ class _Transaction:
 
         That session is over, and the recipients have no outcome. Raises SessionLost.
         """
-        if reply.code in _NOT_UNDERSTOOD and self._conversation.client.chunking:
+        if reply.code in _NOT_UNDERSTOOD and self._by_bdat:
             self._unanswered.clear()
             self._done.broke_on = _CHUNKING
             raise SessionLost("4.5.0", f"the server offers CHUNKING and answers BDAT with {reply}")
@@ -326,25 +404,28 @@ class _Transaction:
         if self._over is None:
             if not lost.said:
                 self._doubt_what_went_out(lost)
-                self._done.broke_on |= self._suspects()
+                self._suspect()
             raise lost
         while self._unanswered and (refusal := await self._last_words()) is not None:
             self._answered(refusal)
         self._doubt_what_went_out(lost)
         if self._unanswered and not lost.said:
-            self._done.broke_on |= self._suspects()
+            self._suspect()
         if self._unanswered or self._done.broke_on:
             raise lost
 
-    def _suspects(self) -> frozenset[str]:
-        """What the server may have broken on, though it offers it: what was in use when the session was lost.
+    def _suspect(self) -> None:
+        """Note what the server may have broken on, though it offers it: what was in use when the session was lost.
 
         A session that served before may have ended for having been idle, and its envelope shows nothing.
         """
+        if self._followed or (self._behind and self._over is None):
+            self._done.broke_in_group = True
+            return
         client = self._conversation.client
-        sent_by_bdat = client.chunking and (client.sent_early or self._over is not None)
+        sent_by_bdat = self._by_bdat or (client.chunking and client.sent_early)
         in_a_group = client.pipelining and self._over is None and not self._session.reused
-        return (_CHUNKING if sent_by_bdat else _NOTHING) | (_PIPELINING if in_a_group else _NOTHING)
+        self._done.broke_on |= (_CHUNKING if sent_by_bdat else _NOTHING) | (_PIPELINING if in_a_group else _NOTHING)
 
     async def _last_words(self) -> Reply | None:
         """A refusal that the server sent before it cut us off; a 2yz without the final dot would mean nothing."""
@@ -362,12 +443,17 @@ class _Transaction:
             return [one for one in self._too_many if not self._done.settled(one)]
         if over.reply is not None and over.reply.code == 421:
             raise SessionLost("4.3.2", f"the server is closing: {over.reply}", over.reply)
+        if self._behind and over.reply is not None and over.reply.permanent and self._some_were_accepted():
+            raise self._broke_in_group(over.reply)
         for recipient, reply in self._too_many.items():
             self._record(recipient, reply, "RCPT TO")
         if over.reply is not None:
             for recipient in self._group:
                 self._record(recipient, over.reply, "DATA")
         return []
+
+    def _some_were_accepted(self) -> bool:
+        return not all(one in self._too_many or self._done.settled(one) for one in self._group)
 
     def _doubt_what_went_out(self, lost: SessionLost) -> None:
         """The recipients that may have the message already."""

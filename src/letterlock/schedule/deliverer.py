@@ -14,9 +14,11 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from letterlock.deliver.apart import attempt_whole
 from letterlock.deliver.contents import MEMORY, Contents
+from letterlock.deliver.following import Follower
 from letterlock.deliver.handshake_slots import Busy
 from letterlock.deliver.options import DeliverOptions, Timeouts
 from letterlock.deliver.outcomes import deferred
@@ -33,6 +35,7 @@ from letterlock.queue.store import LeaseLost, StoreFailed, WorkStore
 from letterlock.queue.tasks import Attempt, DeliveryTask, Lease
 from letterlock.schedule.backoff import Backoff, did_well, first_trouble, was_crowded
 from letterlock.schedule.clock_watch import ClockWatch
+from letterlock.schedule.followers import Followers
 from letterlock.schedule.lease_keeper import KeptLease, LeaseKeeper, nobody
 from letterlock.schedule.leasing import GIVEN_BACK_SECONDS, MAX_PAUSE_SECONDS, Leasing
 from letterlock.schedule.load import Load, load_of
@@ -106,18 +109,22 @@ class Deliverer:
         self._ended = asyncio.Event()
         self._looping = asyncio.Lock()
         self._deliveries: set[asyncio.Task[None]] = set()
-        self._trying: set[asyncio.Task[None]] = set()  # those that may be cancelled: nothing is to be written yet
+        self._trying: set[asyncio.Task[None] | None] = (
+            set()
+        )  # those that may be cancelled: nothing is to be written yet
         self._store_pause = STORE_PAUSE_SECONDS
         self._full = 0  # how often nothing could begin for want of a slot
         self._behind = True  # the queue may hold more that is due than was taken in
-        self._contents = Contents(options.max_content_octets)
+        self._contents = contents = Contents(options.max_content_octets)
+        parts = self._slots, self._parking, contents, self._ways, self._pool
+        self._followers = Followers(*parts, clock, lambda next_hop: self._backed_off(self._destination_key(next_hop)))
         prefix = f"{chance.getrandbits(64):x}"
         self._tokens = (f"{prefix}-{number}" for number in itertools.count())
 
     def load(self) -> Load:
         """What is in hand, and how often limits were reached."""
         busy, parts = len(self._deliveries), (self._slots, self._parking, self._leasing, self._pool, self._contents)
-        return load_of(busy, self._full, *parts)
+        return load_of(busy, len(self._followers), self._full, *parts)
 
     def prepare(self, envelope: Envelope) -> tuple[Lease, ...]:
         """Leases for the next hops of a message that is about to be accepted and could be tried at once."""
@@ -188,11 +195,11 @@ class Deliverer:
         self._stopping = self._settling.stopping = True
         self.wake()
         async with self._looping:
-            waiting = [*self._slots.clear(), *self._parking.clear()]
+            waiting = [*self._slots.clear(), *self._parking.clear(), *self._followers.clear()]
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=grace_seconds)
         for delivery in tuple(self._trying):
-            delivery.cancel()
+            self._cancel(delivery)
         if self._deliveries:
             await asyncio.wait(self._deliveries)
         self._ended.set()
@@ -299,9 +306,13 @@ class Deliverer:
                 self._parking.tried(task.lease.token)
                 self._contents.end(task.lease.token)
                 continue
-            delivery = self._loop.create_task(self._deliver(task), name=task.lease.next_hop)
-            self._deliveries.add(delivery)
-            delivery.add_done_callback(self._delivery_ended)
+            self._begin(task)
+
+    def _begin(self, task: DeliveryTask, follower: Follower | None = None) -> None:
+        """Deliver a task, which has a slot; `follower`: in the session in which its envelope is on its way."""
+        delivery = self._loop.create_task(self._deliver(task, follower), name=task.lease.next_hop)
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._delivery_ended)
 
     def _try_parked(self, key: str) -> None:
         """What was taken may be free again: try the first that waits for it."""
@@ -331,14 +342,16 @@ class Deliverer:
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.critical("internal error: a delivery could not be settled; its lease will expire", exc_info=error)
 
-    async def _deliver(self, task: DeliveryTask) -> None:
+    async def _deliver(self, task: DeliveryTask, follower: Follower | None) -> None:
         me = asyncio.current_task(self._loop)
         kept = self._lease_keeper.hold(task.lease, lambda: self._cancel(me))
         made: Attempt | None = None
         self._slow_watch.begin(task.lease)
         try:
-            made = await self._try(task, kept, me)
+            made = await self._try(task, kept, me, follower)
         finally:
+            if follower is not None:
+                follower.let_go()
             self._slow_watch.end(task.lease.token)
             self._contents.end(task.lease.token)
             self._leave_whatever(task.lease, made)
@@ -356,6 +369,7 @@ class Deliverer:
                 self.wake()
 
     def _pass_by(self, lease: Lease) -> None:
+        self._followers.release(lease)
         self._slots.pass_by(lease.next_hop)
         self._begin_waiting()
 
@@ -372,18 +386,25 @@ class Deliverer:
         next_hop, aside = lease.next_hop, lease.token in self._aside
         self._aside.discard(lease.token)
         well, place = None if made is None else did_well(made), self._destination_key(next_hop)
-        parked = bool(self._parking.lines) and lease.token in self._parking
-        if parked:
-            self._slots.park(next_hop, aside=aside)
-        else:
-            self._parking.tried(lease.token)
-            # A place where all went well was not crowded: for most messages nothing is to be done.
-            crowded = made is not None and well is False and was_crowded(made, reached=self._slots.reached(next_hop))
-            self._slots.leave(next_hop, well=well, aside=aside, crowded=crowded, made=made)
         if well:
             self._backoff.went_well(place)
         elif made is not None and well is not None:
             self._backoff.failed(place, self._clock.now(), first_trouble(made))
+        follower = self._followers.take(lease)
+        parked = bool(self._parking.lines) and lease.token in self._parking
+        # A place where all went well was not crowded: for most messages nothing is to be done.
+        crowded = made is not None and well is False and was_crowded(made, reached=self._slots.reached(next_hop))
+        if not parked:
+            self._parking.tried(lease.token)
+        if follower is not None:
+            if aside:
+                self._aside.add(follower.task.lease.token)
+            self._slots.hand_on(next_hop, well=well, crowded=crowded, made=made)
+            self._begin(follower.task, follower)
+        elif parked:
+            self._slots.park(next_hop, aside=aside)
+        else:
+            self._slots.leave(next_hop, well=well, aside=aside, crowded=crowded, made=made)
         self._begin_waiting()
         if self._parking.lines and not parked:
             self._try_parked(MEMORY)
@@ -392,22 +413,26 @@ class Deliverer:
 
     def _cancel(self, delivery: asyncio.Task[None] | None) -> None:
         """Stop a delivery while nothing is to be written yet."""
-        if delivery in self._trying:
+        if delivery is not None and delivery in self._trying:
             delivery.cancel()
 
-    async def _try(self, task: DeliveryTask, kept: KeptLease, me: asyncio.Task[None] | None) -> Attempt | None:
+    async def _try(
+        self, task: DeliveryTask, kept: KeptLease, me: asyncio.Task[None] | None, follower: Follower | None
+    ) -> Attempt | None:
         """Make the attempt under a lease that is kept alive; None when there was nothing to try, or not any more."""
-        if me is not None:
-            self._trying.add(me)
+        self._trying.add(me)
         try:
             self._contents.begin(task.lease.token, task.envelope.id, task.envelope.size)
             if self._lease_keeper.half_gone(kept):  # it may have waited long
                 await self._lease_keeper.renew(kept)
+            if follower is not None:
+                return await follower.go_on()
             body = self._contents.body(task.envelope.id) or await self._content(task)
             if body is None:
                 return None
             ports, options = self._ways.of(task.lease.next_hop, task.envelope.sender_domain)
-            return await attempt_whole(task, body, ports=ports, options=options, pool=self._pool)
+            invite = partial(self._followers.invite, task.lease)
+            return await attempt_whole(task, body, ports=ports, options=options, pool=self._pool, invite=invite)
         except Busy as busy:
             await self._park(replace(task, lease=kept.lease), busy)
         except LeaseLost:
@@ -426,8 +451,7 @@ class Deliverer:
             else:
                 await self._leasing.give_back([(kept.lease, self._clock.now())])
         finally:
-            if me is not None:
-                self._trying.discard(me)
+            self._trying.discard(me)
         return None
 
     async def _quarantine(self, task: DeliveryTask, why: str) -> Attempt | None:

@@ -20,9 +20,17 @@ class Load:
 
 
 def load_of(
-    in_progress: int, full: int, slots: Slots, parking: Parking, leasing: Leasing, pool: SessionPool, contents: Contents
+    in_progress: int,
+    following: int,
+    full: int,
+    slots: Slots,
+    parking: Parking,
+    leasing: Leasing,
+    pool: SessionPool,
+    contents: Contents,
 ) -> Load:
-    """`full`: how often nothing could begin for want of a slot."""
+    """`following`: how many wait for the slot and the session of another one; `full`: how often nothing could begin for
+    want of a slot."""
     hits = {
         "max_concurrent": full,
         "max_concurrent_per_destination": leasing.crowdings,
@@ -33,4 +41,4 @@ def load_of(
         "memory_out": contents.refusals,
         "max_waiting": parking.refusals,
     }
-    return Load(in_progress, slots.waiting + parking.parked, hits)
+    return Load(in_progress, slots.waiting + parking.parked + following, hits)

@@ -148,6 +148,32 @@ class Slots:
         self._count_busy(found, 1)
         return self._pop(found)
 
+    def follower(self, next_hop: str) -> DeliveryTask | None:
+        """The task that waits next where a delivery to a next hop is in progress, if it may have that one's slot.
+
+        Not where the place has more slots than it should, or another place waits for one of the total: it comes next.
+        """
+        place = self._destination_key(next_hop)
+        queue = self._waiting.get(place)
+        if queue is None or self._taken[place] > self._seats_with_more(place):
+            return None
+        if self._taken_count >= self._total and len(self._ready) > (place in self._ready):
+            return None
+        return queue[0]
+
+    def take_follower(self, next_hop: str) -> None:
+        """Remove that task: it is to have the slot by `hand_on`, or waits again."""
+        self._pop(self._destination_key(next_hop))
+
+    def hand_on(self, next_hop: str, *, well: bool | None, crowded: bool, made: Attempt | None) -> None:
+        """A delivery has ended as in `leave`, and its follower has the slot, as it stands."""
+        place = self._destination_key(next_hop)
+        if well and made is not None:
+            self._paces.saw(place, made)
+        if well is not None:
+            self._learn(place, self._taken[place], well=well, crowded=crowded)
+        self._may_begin(place)
+
     def take_out(self, which: Callable[[str], bool], most: int) -> list[DeliveryTask]:
         """Remove the tasks that wait for some places, without a slot; at most so many."""
         found: list[DeliveryTask] = []
@@ -298,6 +324,11 @@ class Slots:
     def _seats_of(self, next_hop: str) -> int:
         slots = self._fewer.get(next_hop) or self._most(next_hop)
         return min(slots, self._slow_start.of(next_hop))
+
+    def _seats_with_more(self, place: str) -> int:
+        """The same, with those that a slow place may have beyond them."""
+        slow = place in self._paces.slow and place not in self._fewer
+        return self._most(place) if slow else self._seats_of(place)
 
     def _another_pays(self, place: str) -> bool:
         """Whether a place that has all its slots is so slow that it had better have another one."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from letterlock.deliver import outcomes
 from letterlock.deliver.options import DeliverOptions
-from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.pool import PoolKey, SessionPool
 from letterlock.deliver.reply_hints import NO_HINTS, ReplyHints
 from letterlock.deliver.session import NotCleared, Opened, Ports, Unreachable, open_session
 from letterlock.deliver.transaction import Transacted, transact
@@ -116,11 +116,15 @@ class _Delivery:
                 self._defer(status, text, hints)
         return True
 
+    @property
+    def _place(self) -> PoolKey:
+        return PoolKey(self._server, self._address, self._options.port)
+
     def _kept_session(self) -> Opened | None:
         if self._pool is None:
             return None
         ignored = self._options.ignore_ehlo
-        return self._pool.take(self._server, self._address, self._options.port, IN_CLEAR, ignored=ignored)
+        return self._pool.take(self._place, IN_CLEAR, ignored=ignored)
 
     async def _transact(self, session: Opened) -> bool:
         """Whether it is over; False when another session may do better: this one was kept and had ended meanwhile, or
@@ -134,7 +138,7 @@ class _Delivery:
             over = self._learn(done, session)  # first of all, so that nothing can undo it
             if self._pool is not None and done.lost is None:
                 kept = True
-                await self._pool.put(self._server, self._address, self._options.port, session)
+                await self._pool.put(self._place, session)
         finally:
             if not kept:
                 await session.conversation.end()

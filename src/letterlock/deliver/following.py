@@ -1,0 +1,84 @@
+"""A message whose envelope follows another one's content in the same group (RFC 2920 section 3.1).
+
+That saves a round trip per message where messages wait for a session. The one whose content is on its way leads: when
+its reply has come and settled it, the session is the follower's, whose attempt goes on from there. If the leader ends
+in any other way the session ends with it, and the follower was never tried: no octet of its content was sent.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from letterlock.deliver.decision_cache import DeliveryPath
+from letterlock.deliver.options import DeliverOptions
+from letterlock.deliver.pool import PoolKey, SessionPool
+from letterlock.deliver.session import Opened
+from letterlock.deliver.transaction import MessageInSession, begin_behind
+from letterlock.mail.checked_content import Body
+from letterlock.queue.tasks import Attempt, DeliveryTask
+from letterlock.smtp.client_steps import ClientState
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The session in which a content is on its way, and where it leads."""
+
+    session: Opened
+    server: PoolKey
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An envelope that went out before its attempt could go on: the way that it goes, its session, and the rest."""
+
+    way: DeliveryPath
+    session: Opened
+    sending: MessageInSession
+
+
+def begin(
+    leader: Leader, way: DeliveryPath, task: DeliveryTask, body: Body, *, pool: SessionPool, options: DeliverOptions
+) -> Begun | None:
+    """Send a task's envelope behind the leader's content; None where the way leads elsewhere, the session is not
+    cleared for this message, or not everybody can have it there: then nothing was done."""
+    server = PoolKey.of(way.host, way.address, way.port, options)
+    if server != leader.server:
+        return None
+    session = pool.shared(leader.session, server, way.requirement, ignored=options.ignore_ehlo)
+    if session is None:
+        return None
+    name = f"{way.host}[{way.address}]"
+    sending = begin_behind(session, task.envelope, task.recipients, body, server=name)
+    return None if sending is None else Begun(way, session, sending)
+
+
+class Follower:
+    """A task whose envelope is on its way in a session."""
+
+    def __init__(self, task: DeliveryTask, session: Opened, run: Callable[[], Coroutine[None, None, Attempt]]) -> None:
+        """`run` is the attempt, which ends the session or passes it on."""
+        self.task = task
+        self.owns_session = False  # the leader has passed it on, and the attempt has not begun
+        self._session = session
+        self._run = run
+        self._wanted = True
+
+    def take_over(self) -> bool:
+        """The leader is done with the session: whether it is this one's now."""
+        self.owns_session = self._wanted and self._session.conversation.client.state is not ClientState.CLOSED
+        return self.owns_session
+
+    def go_on(self) -> Coroutine[None, None, Attempt]:
+        """The attempt, once the session is its own."""
+        self.owns_session = False
+        return self._run()
+
+    def let_go(self) -> None:
+        """It does not go on in this session, which then ends."""
+        self._wanted = False
+        if self.owns_session:
+            self.owns_session = False
+            self._session.conversation.abandon()
+
+
+Invite = Callable[[Leader], Follower | None]
+"""Have the next message follow, if there is one that may."""
