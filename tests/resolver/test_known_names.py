@@ -35,6 +35,7 @@ def test_a_known_name_is_as_good_as_any_name_of_its_labels(mine: list[bytes], ot
     for one in (other, as_known(other)) if other.is_absolute() else (other,):
         assert (ours == one, one == ours, ours != one) == (theirs == other, other == theirs, theirs != other)
         assert (ours < one, ours > one, one < ours) == (theirs < other, theirs > other, other < theirs)
+        assert (ours <= one, ours >= one, one <= ours) == (theirs <= other, theirs >= other, other <= theirs)
         assert ours.is_subdomain(one) == theirs.is_subdomain(other)
         assert one.is_subdomain(ours) == other.is_subdomain(theirs)
         assert ours.fullcompare(one) == theirs.fullcompare(other)
@@ -99,6 +100,8 @@ RECORDS = {
     RdataType.RRSIG: RRSIG_HEAD + WIRE_NAME + b"\x55" * 64,
     RdataType.DNSKEY: b"\x01\x01\x03\x0d" + b"\x77" * 64,
     RdataType.DS: b"\x12\x34\x0d\x02" + b"\x88" * 32,
+    RdataType.NSEC: WIRE_NAME + b"\x00\x07\x62\x01\x80\x08\x00\x03\x80" + b"\x01\x01\x40",
+    RdataType.NSEC3: b"\x01\x01\x00\x0a\x02\xab\x0d" + b"\x14" + b"\x66" * 20 + b"\x00\x01\x62\x01\x02\x01\x40",
     RdataType.TLSA: b"\x03\x01\x01" + b"\x99" * 32,
 }
 

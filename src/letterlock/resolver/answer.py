@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import dns.name
 import dns.rdata
 import dns.rdatatype
 
 from letterlock.frozen import frozen_dataclass
+from letterlock.resolver.number_names import type_name
 from letterlock.resolver.rdata import SignedRRset
 
 
@@ -46,15 +48,32 @@ class NoUpstream(OSError):
     """A transport knows that its upstreams do not answer anything at present. `str()` names them."""
 
 
-@frozen_dataclass(frozen=True, slots=True)
 class Question:
-    """A name and a type, class IN. The name is absolute and lower-case."""
+    """A name and a type, class IN. The name is absolute and lower-case.
 
-    name: dns.name.Name
-    rdtype: dns.rdatatype.RdataType
+    It is no dataclass so that it knows its hash: each lookup asks for that dozens of times.
+    """
+
+    __slots__ = ("_hash", "name", "rdtype")
+
+    def __init__(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> None:
+        self.name: Final = name
+        self.rdtype: Final = rdtype
+        self._hash: Final = hash((name, rdtype))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Question) and self.rdtype == other.rdtype and self.name == other.name
+        )
+
+    def __repr__(self) -> str:
+        return f"Question(name={self.name!r}, rdtype={self.rdtype!r})"
 
     def __str__(self) -> str:
-        return f"{self.name} {dns.rdatatype.to_text(self.rdtype)}"
+        return f"{self.name} {type_name(self.rdtype)}"
 
 
 @frozen_dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 import dns.name
 import dns.rdata
+from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.IN.A import A
 
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
 from letterlock.resolver.inquiry import KeptProof
+from letterlock.resolver.known_names import KnownName
 from letterlock.resolver.zone import CutState
 
 DEFAULT_OCTETS = 64 << 20  # chosen: 64 MiB, some 50,000 answers at ENTRY_OCTETS each
@@ -24,6 +27,8 @@ MAX_PROOFS = 8  # of one zone
 POPULAR_USES = 3  # chosen: refreshing what was used once or twice would mostly be wasted queries
 REFRESH_SHARE = 0.1  # of the TTL: popular answers are refreshed when this share is left
 MAX_DUE = 100  # chosen: bounds the extra queries; the rest is refreshed at a later use, or expires
+
+_A_OCTETS, _PREFERENCE_OCTETS = 4, 2  # RFC 1035 sections 3.4.1 and 3.3.9
 
 Key = tuple[str, int]
 
@@ -125,18 +130,18 @@ class Zones:
         self, max_entries: int = 20_000
     ) -> None:  # chosen: some 20 MB, and more zones than mail goes to in a day
         self._max_entries = max_entries
-        self._states: OrderedDict[dns.name.Name, CutState] = OrderedDict()
+        self._states: OrderedDict[bytes, CutState] = OrderedDict()  # by their keys, whose hash costs nothing
         self._proofs: OrderedDict[dns.name.Name, deque[KeptProof]] = OrderedDict()
 
-    def get(self, name: dns.name.Name, now: float) -> CutState | None:
+    def get(self, name: KnownName, now: float) -> CutState | None:
         """The known state of a name as a zone cut, if still valid."""
-        state = self._states.get(name)
+        state = self._states.get(name.key)
         return state if state is not None and now < state.expires_at else None
 
-    def put(self, name: dns.name.Name, state: CutState) -> None:
+    def put(self, name: KnownName, state: CutState) -> None:
         """Remember it."""
-        self._states[name] = state
-        self._states.move_to_end(name)
+        self._states[name.key] = state
+        self._states.move_to_end(name.key)
         if len(self._states) > self._max_entries:
             self._states.popitem(last=False)
 
@@ -153,5 +158,9 @@ class Zones:
 
 
 def _octets(record: dns.rdata.Rdata) -> int:
+    if type(record) is A:  # mostly; and of others, the wire form takes a while to make
+        return 2 * _A_OCTETS
+    if type(record) is MX and type(record.exchange) is KnownName:
+        return 2 * (_PREFERENCE_OCTETS + len(record.exchange.to_wire() or b""))
     wire = record.to_wire()
     return 2 * len(wire) if wire else 0

@@ -35,8 +35,8 @@ from letterlock.resolver.inquiry import (
     expires_at_of,
     ttl_of,
 )
-from letterlock.resolver.known_names import ancestor as ancestor_of
-from letterlock.resolver.number_names import algorithm_name, digest_name, utc
+from letterlock.resolver.known_names import KnownName, as_known
+from letterlock.resolver.number_names import algorithm_name, digest_name, type_name, utc
 from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     Unverified,
@@ -73,10 +73,12 @@ class Chain(Inquiry):
 
     _until: float = float("inf")
 
-    def _anchor_zone(self, name: dns.name.Name) -> dns.name.Name | None:
+    def _anchor_zone(self, name: dns.name.Name) -> KnownName | None:
         """The closest zone at or above a name that has a trust anchor."""
-        zones = [anchor.zone for anchor in self._settings.anchors if name.is_subdomain(anchor.zone)]
-        return max(zones, key=len, default=None)
+        for zone in self._settings.anchored:
+            if name.is_subdomain(zone):
+                return zone
+        return None
 
     def _way(self, name: dns.name.Name, *, signer: bool = False) -> list[Question]:
         """The DS and DNSKEY RRsets that the way down to a name will probably need and that are not known.
@@ -88,15 +90,15 @@ class Chain(Inquiry):
         if anchor is None:
             return []
         questions: list[Question] = []
-        with_keys = max(len(anchor), _TOP_LEVEL_LABELS)
-        for labels in range(len(anchor), len(name) + 1):
-            ancestor = ancestor_of(name, labels)
+        least, most = len(anchor.labels), len(name.labels)
+        with_keys = max(least, _TOP_LEVEL_LABELS)
+        for labels, ancestor in enumerate(as_known(name).lineage()[least - 1 :], least):
             known = self._zones.get(ancestor, self._now)
             if isinstance(known, Insecure):
                 break
-            if known is None and labels > len(anchor):
+            if known is None and labels > least:
                 questions.append(Question(ancestor, _DS))
-            if known is None and (labels <= with_keys or (signer and labels == len(name))):
+            if known is None and (labels <= with_keys or (signer and labels == most)):
                 questions.append(Question(ancestor, _DNSKEY))
         return questions
 
@@ -108,14 +110,15 @@ class Chain(Inquiry):
         anchor = self._anchor_zone(name)
         if anchor is None:
             return Indeterminate(name)
-        if len(name) - len(anchor) > self._settings.budget.depth:
+        if len(name.labels) - len(anchor.labels) > self._settings.budget.depth:
             raise OutOfBudget("depth", self._settings.budget.depth)
-        yield from self._fetch(ahead=self._way(name, signer=signer))
+        if way := self._way(name, signer=signer):
+            yield from self._fetch(ahead=way)
         state: ZoneState = yield from self._anchored(anchor)
-        for labels in range(len(anchor) + 1, len(name) + 1):
+        for ancestor in as_known(name).lineage()[len(anchor.labels) :]:
             if isinstance(state, Insecure):
                 break
-            cut: CutState = yield from self._cut(state, ancestor_of(name, labels))
+            cut: CutState = yield from self._cut(state, ancestor)
             if isinstance(cut, Inside):
                 if cut.absent:
                     break
@@ -139,7 +142,7 @@ class Chain(Inquiry):
                 return Insecure(zone=negative.zone, expires_at=negative.until, proof=(step,))
         return None
 
-    def _anchored(self, zone: dns.name.Name) -> Steps[ZoneState]:
+    def _anchored(self, zone: KnownName) -> Steps[ZoneState]:
         """The keys of a zone with a trust anchor."""
         known = self._zones.get(zone, self._now)
         if isinstance(known, Secure | Insecure):
@@ -162,7 +165,7 @@ class Chain(Inquiry):
         )
         return (yield from self._enter(zone, ds, keys, (step,), self._now + MAX_TTL))
 
-    def _cut(self, parent: Secure, name: dns.name.Name) -> Steps[CutState]:
+    def _cut(self, parent: Secure, name: KnownName) -> Steps[CutState]:
         """The state of a name directly or further below a secure zone: a zone of its own, or inside the parent."""
         known = self._zones.get(name, self._now)
         if known is not None and (isinstance(known, Secure | Insecure) or known.zone == parent.zone):
@@ -192,7 +195,7 @@ class Chain(Inquiry):
         checked = yield from self._expanded(signed, verified, parent, reply)
         return Inside(zone=parent.zone, expires_at=min(checked.expires_at, self._now + MAX_NEGATIVE_TTL))
 
-    def _delegated(self, parent: Secure, name: dns.name.Name, signed: SignedRRset) -> Steps[ZoneState]:
+    def _delegated(self, parent: Secure, name: KnownName, signed: SignedRRset) -> Steps[ZoneState]:
         """A child zone with DS records in its parent."""
         verified = yield from self._validated_in(signed, parent)
         expires_at = expires_at_of(signed, verified, self._now)
@@ -265,7 +268,7 @@ class Chain(Inquiry):
 
     def _enter(
         self,
-        zone: dns.name.Name,
+        zone: KnownName,
         ds: Sequence[DS],
         anchored: Sequence[DNSKEY],
         proof: tuple[ProofStep, ...],
@@ -329,7 +332,7 @@ class Chain(Inquiry):
         unsigned = Checked(security_of(state), self._now + ttl_of(signed), ttl_of(signed))
         if not isinstance(state, Secure):
             return unsigned
-        what = f"{signed.name} {dns.rdatatype.to_text(signed.rdtype)}"
+        what = f"{signed.name} {type_name(signed.rdtype)}"
         raise bogus(f"{what} has no signature, but its zone {state.zone} is signed", 10)
 
     def _expanded(self, signed: SignedRRset, verified: Verified, zone: Secure, reply: DNSReply) -> Steps[Checked]:

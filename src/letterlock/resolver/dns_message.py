@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dns.flags
 import dns.name
-import dns.opcode
 import dns.rcode
 import dns.rdataclass
 from dns.rdata import Rdata
@@ -29,6 +28,9 @@ _ALIASES = frozenset({RdataType.CNAME, RdataType.DNAME})
 _DENIALS = frozenset({RdataType.NSEC, RdataType.NSEC3, RdataType.SOA})
 _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
+_RD_CD = int(dns.flags.RD | dns.flags.CD)  # plain numbers: enum's operators are slow, and each query needs some
+_QR, _TC, _OPCODE = int(dns.flags.QR), int(dns.flags.TC), 0x7800  # RFC 1035 section 4.1.1; QUERY is opcode 0
+_NOERROR, _NXDOMAIN = dns.rcode.NOERROR, dns.rcode.NXDOMAIN
 _EDNS = struct.pack("!BHHIH", 0, RdataType.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)  # RFC 6891 section 6.1.2
 
 Key = tuple[dns.name.Name, RdataType]
@@ -86,7 +88,7 @@ class Fault:
 
 def query_wire(question: Question, message_id: int) -> bytes:
     """A query with RD, DO and CD, EDNS payload 1232: the upstream shall fetch, and believe nothing for us."""
-    header = _HEADER.pack(message_id, dns.flags.RD | dns.flags.CD, 1, 0, 0, 1)
+    header = _HEADER.pack(message_id, _RD_CD, 1, 0, 0, 1)
     name = question.name.to_wire() or b""  # never None without a file to write to
     return header + name + _QUESTION.pack(question.rdtype, dns.rdataclass.IN) + _EDNS
 
@@ -107,14 +109,13 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | F
     wrong = _mismatch(frames, question, message_id)
     if wrong:
         return Fault(FailureKind.MALFORMED, f"the reply does not match the query: {wrong}")
-    rcode = dns.rcode.Rcode.make(frames.rcode)
-    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        text = dns.rcode.to_text(rcode)
+    if frames.rcode not in (_NOERROR, _NXDOMAIN):
+        text = dns.rcode.to_text(dns.rcode.Rcode.make(frames.rcode))
         return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", frames.ede)
     answered = _ALIASES | {question.rdtype}
     signatures = _signature_frames(frames, answered | _DENIALS)
     return DNSReply(
-        rcode=rcode,
+        rcode=_NXDOMAIN if frames.rcode else _NOERROR,
         answer=Section(_grouped(frames.answer, answered), frames.names, signatures),
         authority=Section(_grouped(frames.authority, _DENIALS), frames.names, signatures),
         octets=len(wire),
@@ -125,9 +126,9 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | F
 def _mismatch(frames: Frames, question: Question, message_id: int) -> str | None:
     if frames.message_id != message_id:
         return "another id"
-    if not frames.flags & dns.flags.QR or dns.opcode.from_flags(frames.flags) != dns.opcode.QUERY:
+    if not frames.flags & _QR or frames.flags & _OPCODE:
         return "not a response"
-    if frames.flags & dns.flags.TC:
+    if frames.flags & _TC:
         return "truncated"
     if frames.questions != ((question.name, question.rdtype, _IN),):
         return "another question"

@@ -12,6 +12,7 @@ from dataclasses import replace
 import dns.exception
 import dns.name
 import dns.rdatatype
+from dns.rdatatype import RdataType
 
 from letterlock.resolver.answer import Answer, LookupFailure, Question
 from letterlock.resolver.budget import Budget
@@ -22,7 +23,7 @@ from letterlock.resolver.inquiry import InquirySettings, Steps
 from letterlock.resolver.known_names import as_known, from_text
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.lookup_counts import LookupCounts
-from letterlock.resolver.rdata import SignedRRset
+from letterlock.resolver.rdata import SignedRRset, kind_of
 from letterlock.resolver.running_lookup import RunningLookup
 from letterlock.resolver.sent_queries import Queries, Transport
 from letterlock.resolver.signatures import ALGORITHMS
@@ -81,10 +82,10 @@ class ValidatingResolver:
 
         Raises ValueError for a name that cannot be one, and for a type that cannot be asked for.
         """
-        text = str(name).lower()
+        text = (name if isinstance(name, str) else str(name)).lower()
         if text.endswith(".") and not text.endswith("\\."):  # an escaped dot is part of the last label
             text = text[:-1]
-        key = text, int(dns.rdatatype.RdataType.make(rdtype))
+        key = text, int(rdtype if type(rdtype) is RdataType else RdataType.make(rdtype))
         now = self._now()
         known = self.cache.get(key, now)
         if self.cache.due:
@@ -187,7 +188,7 @@ def _constant(moment: float) -> Now:
 
 
 def _question(name: str | dns.name.Name, rdtype: int) -> Question:
-    kind = dns.rdatatype.RdataType.make(rdtype)
+    kind = kind_of(rdtype)
     if kind in _META_TYPES:
         raise ValueError(f"{dns.rdatatype.to_text(kind)} cannot be asked for")
     try:

@@ -25,6 +25,7 @@ from letterlock.resolver.answer import (
 from letterlock.resolver.budget import Budget, Spending
 from letterlock.resolver.denial import Denials
 from letterlock.resolver.dns_message import DNSReply, Fault
+from letterlock.resolver.known_names import KnownName, as_known
 from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     ALGORITHMS,
@@ -75,10 +76,10 @@ class KeptProof:
 class ZoneCache(Protocol):
     """The zone cuts found by earlier lookups."""
 
-    def get(self, name: dns.name.Name, now: float) -> CutState | None:
+    def get(self, name: KnownName, now: float) -> CutState | None:
         """The known state of a name as a zone cut, if still valid."""
 
-    def put(self, name: dns.name.Name, state: CutState) -> None:
+    def put(self, name: KnownName, state: CutState) -> None:
         """Remember it."""
 
     def proofs(self, zone: dns.name.Name, now: float) -> Sequence[KeptProof]:
@@ -104,6 +105,11 @@ class InquirySettings:
     max_iterations: int = 150  # RFC 5155 section 10.3: the most for keys of 1,024 bits
     insecure_iterations: bool = False
     keeps_sections: bool = False
+    anchored: tuple[KnownName, ...] = field(init=False, compare=False, repr=False)  # zones, the longest name first
+
+    def __post_init__(self) -> None:
+        zones = sorted({as_known(anchor.zone) for anchor in self.anchors}, key=len, reverse=True)
+        object.__setattr__(self, "anchored", tuple(zones))
 
 
 class Stuck(Exception):
@@ -134,15 +140,15 @@ class Inquiry:
 
     def _fetch(self, *questions: Question, ahead: Iterable[Question] = ()) -> Steps[None]:
         """Have a reply, or a fault, for every question; `ahead` are sent with them, without waiting for replies."""
-        missing = tuple(dict.fromkeys(each for each in questions if each not in self._replies))
-        sent = self._sent | set(missing)
-        early = tuple(dict.fromkeys(each for each in ahead if each not in sent))[:MAX_AHEAD]
+        missing = tuple(each for each in dict.fromkeys(questions) if each not in self._replies)
+        fresh = [each for each in missing if each not in self._sent]
+        self._sent.update(fresh)
+        early = [each for each in dict.fromkeys(ahead) if each not in self._sent][:MAX_AHEAD]
         if not missing and not early:
             return
-        fresh = {*missing, *early} - self._sent
-        self._spending.spend("queries", len(fresh))
-        self._sent |= fresh
-        replies = yield Ask(missing, early)
+        self._sent.update(early)
+        self._spending.spend("queries", len(fresh) + len(early))
+        replies = yield Ask(missing, tuple(early))
         for question in missing:
             reply = replies[question]
             if isinstance(reply, DNSReply):
@@ -150,8 +156,10 @@ class Inquiry:
             self._replies[question] = reply
 
     def _reply(self, question: Question) -> Steps[DNSReply]:
-        yield from self._fetch(question)
-        reply = self._replies[question]
+        reply = self._replies.get(question)
+        if reply is None:
+            yield from self._fetch(question)
+            reply = self._replies[question]
         if isinstance(reply, Fault):
             raise Stuck(reply.kind, f"{question}: {reply.detail}", reply.ede)
         return reply

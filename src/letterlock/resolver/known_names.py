@@ -28,14 +28,15 @@ def restore(made: object, fields: Mapping[str, object]) -> None:
 class KnownName(dns.name.Name):
     """An absolute name. `known` makes them."""
 
-    __slots__ = ("_digestable", "_folded", "_hash", "_parent", "_text", "_wire")
+    __slots__ = ("_folded", "_hash", "_lineage", "_parent", "_text", "_wire", "key")
 
     _folded: tuple[bytes, ...]
     _hash: int
+    _lineage: "tuple[KnownName, ...] | None"
     _parent: "KnownName | None"
     _text: str | None
     _wire: bytes
-    _digestable: bytes
+    key: bytes  # the octets in lower case: what tells names apart, and bytes know their hash
 
     def __hash__(self) -> int:
         return self._hash
@@ -60,8 +61,20 @@ class KnownName(dns.name.Name):
         """Whether this name is the other one, or below it."""
         if self is other:
             return True
-        above = _folded(other)
+        above = other._folded if type(other) is KnownName else _folded(other)  # noqa: SLF001  # our own
         return bool(above) and self._folded[len(self._folded) - len(above) :] == above
+
+    def __lt__(self, other: dns.name.Name) -> bool:
+        return _order(self) < _order(other)
+
+    def __le__(self, other: dns.name.Name) -> bool:
+        return _order(self) <= _order(other)
+
+    def __gt__(self, other: dns.name.Name) -> bool:
+        return _order(self) > _order(other)
+
+    def __ge__(self, other: dns.name.Name) -> bool:
+        return _order(self) >= _order(other)
 
     def parent(self) -> "KnownName":
         """The name without its first label. Raises NoParent for the root."""
@@ -70,6 +83,13 @@ class KnownName(dns.name.Name):
                 raise dns.name.NoParent
             _set(self, "_parent", known(self.labels[1:]))
         return self._parent  # type: ignore[return-value]  # set above
+
+    def lineage(self) -> "tuple[KnownName, ...]":
+        """The names from the root down to this one: at N stands the one of N + 1 labels."""
+        if self._lineage is None:
+            above = self.parent().lineage() if len(self.labels) > 1 else ()
+            _set(self, "_lineage", (*above, self))
+        return self._lineage  # type: ignore[return-value]  # set above
 
     def canonicalize(self) -> "KnownName":
         """The name in lower case."""
@@ -80,7 +100,9 @@ class KnownName(dns.name.Name):
         if style is not None:
             return super().to_text(omit_final_dot, style)
         if self._text is None:
-            _set(self, "_text", super().to_text())
+            plain = b".".join(self.labels).decode("ascii", "replace")
+            as_it_is = plain.count(".") == len(self.labels) - 1 and _PLAIN.fullmatch(plain)
+            _set(self, "_text", plain if as_it_is else super().to_text())
         text: str = self._text  # type: ignore[assignment]  # set above
         return text[:-1] if omit_final_dot and len(text) > 1 else text
 
@@ -94,11 +116,19 @@ class KnownName(dns.name.Name):
         """The name's octets, or None when they go into a file, where they may be compressed."""
         if file is not None:
             return super().to_wire(file, compress, origin, canonicalize)
-        return self._digestable if canonicalize else self._wire
+        return self.key if canonicalize else self._wire
 
     def to_digestable(self, origin: dns.name.Name | None = None) -> bytes:  # noqa: ARG002  # it is absolute already
         """The octets in lower case (RFC 4034 section 6.2)."""
-        return self._digestable
+        return self.key
+
+
+def _order(name: dns.name.Name) -> tuple[bool, tuple[bytes, ...]]:
+    """What names come by in canonical order (RFC 4034 section 6.1): labels from the root, in lower case.
+
+    Relative names come before the others, as in dnspython.
+    """
+    return name.is_absolute(), _folded(name)[::-1]
 
 
 def _folded(name: dns.name.Name) -> tuple[bytes, ...]:
@@ -121,7 +151,8 @@ def known(labels: tuple[bytes, ...]) -> KnownName:
     _set(name, "_folded", tuple([label.lower() for label in labels]))
     _set(name, "_hash", dns.name.Name.__hash__(name))
     _set(name, "_wire", wire)
-    _set(name, "_digestable", wire.lower())  # no length octet is a letter: they are below 64
+    _set(name, "key", wire.lower())  # no length octet is a letter: they are below 64
+    _set(name, "_lineage", None)
     _set(name, "_parent", None)
     _set(name, "_text", None)
     return name
@@ -143,4 +174,4 @@ def from_text(text: str) -> KnownName:
 
 def ancestor(name: dns.name.Name, labels: int) -> KnownName:
     """The name's last so many labels, of which the root's counts: at least one, at most all."""
-    return as_known(name) if labels == len(name.labels) else known(name.labels[-labels:])
+    return as_known(name).lineage()[labels - 1]

@@ -40,7 +40,8 @@ from letterlock.resolver.inquiry import (
     ZoneCache,
     bogus,
 )
-from letterlock.resolver.known_names import ancestor, as_known
+from letterlock.resolver.known_names import as_known
+from letterlock.resolver.number_names import type_name
 from letterlock.resolver.rdata import RRset, SignedRRset
 from letterlock.resolver.zone import Insecure, Secure
 
@@ -75,7 +76,8 @@ class Lookup(Chain):
         """Ask the question together with all that its chain will probably need, in one round."""
         signed = rdtype == dns.rdatatype.TLSA  # TLSA records are looked up only where the host is signed
         way = self._way(_likely_zone(name, rdtype), signer=signed)
-        yield from self._fetch(Question(name, rdtype), ahead=way)
+        own = self._question
+        yield from self._fetch(own if name is own.name and rdtype == own.rdtype else Question(name, rdtype), ahead=way)
 
     def _look_up(self) -> Steps[Answer | LookupFailure]:
         name, rdtype = self._question.name, self._question.rdtype
@@ -123,8 +125,8 @@ class Lookup(Chain):
         anchor = self._anchor_zone(name)
         if rdtype == _DS or anchor is None or self._negative_anchor(name) is not None:
             return None  # a DS is the parent's to deny, and the zone found below may be the child
-        for labels in range(len(name), len(anchor) - 1, -1):
-            zone = self._zones.get(ancestor(name, labels), self._now)
+        for above in reversed(as_known(name).lineage()[len(anchor.labels) - 1 :]):
+            zone = self._zones.get(above, self._now)
             if isinstance(zone, Insecure):
                 return None
             if isinstance(zone, Secure):
@@ -136,7 +138,7 @@ class Lookup(Chain):
             denied = self._deny(kept.denials, name, rdtype, Absence.NXDOMAIN)
             if denied is not None and denied.security is Security.SECURE:
                 self._note(zone.proof)
-                self._note((_denial_step(zone.zone, f"{name} {dns.rdatatype.to_text(rdtype)}", denied),))
+                self._note((_denial_step(zone.zone, f"{name} {type_name(rdtype)}", denied),))
                 expires_at = min(kept.expires_at, zone.expires_at)
                 checked = Checked(Security.SECURE, expires_at, int(expires_at - self._now))
                 self._denied_by += kept.signed
@@ -218,7 +220,7 @@ class Lookup(Chain):
         self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: DNSReply, zone: Secure, claimed: Absence
     ) -> Steps[tuple[Checked, Absence]]:
         denials, expires_at, why = yield from self._denials(reply, zone)
-        what = f"{name} {dns.rdatatype.to_text(rdtype)}"
+        what = f"{name} {type_name(rdtype)}"
         denied = self._deny(denials, name, rdtype, claimed)
         if denied is None:
             insecure = self._iterations(denials, zone)
@@ -290,7 +292,7 @@ class Lookup(Chain):
             canonical_name=name,
             records=records,
             absence=absence,
-            security=_weakest(checked.security, *(link.security for link in links)),
+            security=_weakest(checked.security, *(link.security for link in links)) if links else checked.security,
             expires_at=expires_at,
             ttl=max(0, min(checked.ttl, int(expires_at - self._now))),
             aliases=tuple(links),
@@ -322,7 +324,7 @@ def _likely_zone(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.na
     """The zone that a name is probably in: service labels are no zones, and hosts of a domain are seldom any."""
     while name.labels[0].startswith(b"_"):
         name = name.parent()
-    host = rdtype in _HOST_TYPES and len(name) > _DOMAIN_LABELS
+    host = rdtype in _HOST_TYPES and len(name.labels) > _DOMAIN_LABELS
     return name.parent() if host else name
 
 
@@ -355,15 +357,15 @@ def _soa_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
 
 def _dname_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
     """The DNAME of a name above, which the answer begins with."""
-    owners = (ancestor(name, labels) for labels in range(len(name) - 1, 0, -1))
-    return next((found for owner in owners if (found := reply.answer.get((owner, _DNAME)))), None)
+    owners = [owner for owner, kind in reply.answer if kind == _DNAME and owner != name and name.is_subdomain(owner)]
+    return reply.answer[max(owners, key=len), _DNAME] if owners else None
 
 
 def _alias_target(signed: SignedRRset) -> dns.name.Name:
     """Where a CNAME or DNAME leads. Raises Stuck when there is not exactly one that can be read."""
     targets = [record.target for record in signed.rrset if isinstance(record, CNAME | DNAME)]
     if len(signed.rrset) != 1 or len(targets) != 1:
-        kind = dns.rdatatype.to_text(signed.rdtype)
+        kind = type_name(signed.rdtype)
         raise Stuck(FailureKind.MALFORMED, f"{signed.name} has {len(signed.rrset)} {kind} records, {len(targets)} fit")
     return as_known(targets[0]).canonicalize()
 

@@ -4,8 +4,16 @@ import datetime as dt
 import functools
 
 import dns.dnssectypes
+import dns.rdatatype
 
 
+@functools.lru_cache(None)  # there are 65,536 types, and fewer than a hundred in use
+def type_name(rdtype: dns.rdatatype.RdataType) -> str:
+    """`MX` for 15; `TYPE65280` when it has no name."""
+    return dns.rdatatype.to_text(rdtype)
+
+
+@functools.lru_cache(None)  # there are 256
 def algorithm_name(number: int) -> str:
     """`ECDSAP256SHA256` for 13; the number itself when it has no name."""
     try:
@@ -14,6 +22,7 @@ def algorithm_name(number: int) -> str:
         return f"algorithm {number}"
 
 
+@functools.lru_cache(None)  # there are 256
 def digest_name(number: int) -> str:
     """`SHA256` for 2; the number itself when it has no name."""
     try:

@@ -21,6 +21,8 @@ from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.NSEC import NSEC
+from dns.rdtypes.ANY.NSEC3 import NSEC3
 from dns.rdtypes.ANY.RRSIG import RRSIG
 from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.IN.A import A
@@ -36,6 +38,8 @@ _R = TypeVar("_R", bound=Rdata)
 
 MAX_REMEMBERED = 1024  # records: some hundred zones' keys and denials, of one to two KB each
 RRSIG_HEAD = struct.Struct("!HBBIIIH")  # RFC 4034 section 3.1
+_NSEC3_HEAD = struct.Struct("!BBHB")  # RFC 5155 section 3.2
+_MAX_BITMAP_OCTETS = 32  # RFC 4034 section 4.1.2: 256 types in a window
 _SOA_NUMBERS = struct.Struct("!5I")  # RFC 1035 section 3.3.13
 
 # Where names lie in RDATA: those of RFC 1035, which may be compressed, and those that a receiver should decompress all
@@ -192,12 +196,61 @@ def _a(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
     return _built(A, RdataType.A, address=".".join(map(str, octets))), octets
 
 
+def _nsec(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    following, at = names.read(start)
+    windows = _windows(names.wire, at, end)
+    if windows is None:
+        return None
+    # RFC 6840 section 5.1: the name is not lower-cased to be signed
+    canonical = (following.to_wire() or b"") + names.wire[at:end]
+    return _built(NSEC, RdataType.NSEC, next=following, windows=windows), canonical
+
+
+def _nsec3(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    wire = names.wire
+    algorithm, flags, iterations, salt_octets = _NSEC3_HEAD.unpack_from(wire, start)
+    salt_end = start + _NSEC3_HEAD.size + salt_octets
+    hash_start = salt_end + 1
+    hash_end = hash_start + wire[salt_end]
+    windows = _windows(wire, hash_end, end)
+    if windows is None or hash_end == hash_start:
+        return None
+    record = _built(
+        NSEC3,
+        RdataType.NSEC3,
+        algorithm=algorithm,
+        flags=flags,
+        iterations=iterations,
+        salt=wire[start + _NSEC3_HEAD.size : salt_end],
+        next=wire[hash_start:hash_end],
+        windows=windows,
+    )
+    return record, wire[start:end]
+
+
+def _windows(wire: bytes, at: int, end: int) -> tuple[tuple[int, bytes], ...] | None:
+    """The bitmaps of types (RFC 4034 section 4.1.2); None where anything about them is odd."""
+    windows: list[tuple[int, bytes]] = []
+    while at < end:
+        number, octets = wire[at], wire[at + 1]
+        bitmap = wire[at + 2 : at + 2 + octets]
+        at += 2 + octets
+        if not 1 <= octets <= _MAX_BITMAP_OCTETS or at > end or not bitmap[-1]:
+            return None
+        if windows and number <= windows[-1][0]:
+            return None
+        windows.append((number, bitmap))
+    return tuple(windows) if at == end else None
+
+
 # What nearly every reply has. A record with anything odd about it is left to the general way, and to dnspython.
 _READERS: dict[int, Callable[[Names, int, int], tuple[Rdata, bytes] | None]] = {
     RdataType.RRSIG: _rrsig,
     RdataType.MX: _mx,
     RdataType.SOA: _soa,
     RdataType.A: _a,
+    RdataType.NSEC: _nsec,
+    RdataType.NSEC3: _nsec3,
 }
 
 

@@ -24,7 +24,7 @@ from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import ProofStep, Security
 from letterlock.resolver.budget import OutOfBudget, Spending
 from letterlock.resolver.known_names import known
-from letterlock.resolver.number_names import algorithm_name, utc
+from letterlock.resolver.number_names import algorithm_name, type_name, utc
 from letterlock.resolver.rdata import RRSIG_HEAD, KnownKey, SignedRRset, opaque
 
 ALGORITHMS = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
@@ -89,7 +89,7 @@ def verify(
 
     Raises OutOfBudget.
     """
-    last = Unverified(10, f"{_rrset(signed)} has no signature by {zone}")
+    last: Unverified | None = None
     for number, signature in enumerate(_by_zone(signed, zone)):
         if number >= spending.budget.signatures_per_rrset:
             raise OutOfBudget("signatures_per_rrset", spending.budget.signatures_per_rrset)
@@ -101,11 +101,11 @@ def verify(
         if isinstance(result, Verified):
             return result
         last = result
-    return last
+    return last or Unverified(10, f"{_rrset(signed)} has no signature by {zone}")
 
 
 def _rrset(signed: SignedRRset) -> str:
-    return f"{signed.name} {dns.rdatatype.to_text(signed.rdtype)}"
+    return f"{signed.rrset.name} {type_name(signed.rrset.rdtype)}"
 
 
 def _by_zone(signed: SignedRRset, zone: dns.name.Name) -> Iterator[RRSIG]:
@@ -115,8 +115,8 @@ def _by_zone(signed: SignedRRset, zone: dns.name.Name) -> Iterator[RRSIG]:
 def _unfit(signed: SignedRRset, signature: RRSIG, now: float) -> Unverified | None:
     """Why a signature cannot be for this RRset at this time (RFC 4035 section 5.3.1)."""
     moment = int(now) % (1 << 32)
-    owner_labels = len(signed.name) - 1 - (1 if signed.name.is_wild() else 0)
-    if signature.type_covered != signed.rdtype or not signed.name.is_subdomain(signature.signer):
+    owner_labels = len(signed.rrset.name) - 1 - (1 if signed.rrset.name.is_wild() else 0)
+    if signature.type_covered != signed.rrset.rdtype or not signed.rrset.name.is_subdomain(signature.signer):
         return Unverified(6, f"the signature over {_rrset(signed)} is for something else")
     if signature.labels > owner_labels or signature.labels < len(signature.signer) - 1:
         return Unverified(6, f"the signature over {_rrset(signed)} counts {signature.labels} labels")
@@ -131,16 +131,19 @@ def _try_keys(
     signed: SignedRRset, signature: RRSIG, keys: Sequence[DNSKEY], spending: Spending
 ) -> Verified | Unverified:
     candidates = [key for key in keys if key.algorithm == signature.algorithm and key_tag(key) == signature.key_tag]
-    name = f"{algorithm_name(signature.algorithm)} key {signature.key_tag} of {signature.signer}"
     if not candidates:
-        return Unverified(9, f"{_rrset(signed)} is signed by the {name}, which the zone does not have")
+        return Unverified(9, f"{_rrset(signed)} is signed by the {_signer(signature)}, which the zone does not have")
     data, wildcard = signed_data(signed, signature)
     for number, key in enumerate(candidates):
         if number >= spending.budget.keys_per_tag:
             raise OutOfBudget("keys_per_tag", spending.budget.keys_per_tag)
         if _holds(key, signature.signature, data, spending):
             return Verified(signature, key, wildcard)
-    return Unverified(6, f"the signature over {_rrset(signed)} by the {name} does not hold")
+    return Unverified(6, f"the signature over {_rrset(signed)} by the {_signer(signature)} does not hold")
+
+
+def _signer(signature: RRSIG) -> str:
+    return f"{algorithm_name(signature.algorithm)} key {signature.key_tag} of {signature.signer}"
 
 
 def _holds(key: DNSKEY, signature: bytes, data: bytes, spending: Spending) -> bool:
@@ -179,7 +182,7 @@ def _public_key(key: DNSKEY) -> GenericPublicKey | None:
 
 def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.Name | None]:
     """The signed data (RFC 4034 section 3.1.8.1), and the wildcard owner of an expanded RRset."""
-    owner, wildcard = signed.name, None
+    owner, wildcard = signed.rrset.name, None
     labels = len(owner) - 1
     if signature.labels < labels and not (owner.is_wild() and signature.labels == labels - 1):
         wildcard = known((b"*", *owner.labels[-(signature.labels + 1) :]))
@@ -194,7 +197,7 @@ def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.
         signature.key_tag,
     )
     prefix = head + signature.signer.to_digestable()
-    rr_head = owner.to_digestable() + signed.rdtype.to_bytes(2, "big") + b"\x00\x01"
+    rr_head = owner.to_digestable() + signed.rrset.rdtype.to_bytes(2, "big") + b"\x00\x01"
     rr_head += signature.original_ttl.to_bytes(4, "big")
     records = (rr_head + len(each).to_bytes(2, "big") + each for each in signed.rrset.canonical)
     return prefix + b"".join(records), wildcard

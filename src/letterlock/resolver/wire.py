@@ -24,6 +24,7 @@ _RECORD = struct.Struct("!HHIH")
 _OPTION = struct.Struct("!HH")
 _OPT = dns.rdatatype.OPT
 _EDE = 15  # RFC 8914
+_ROOT = known((b"",))
 _POINTER, _LABEL = 0xC0, 0x40  # the high bits of a length octet in names (RFC 1035 section 4.1.4)
 
 
@@ -69,6 +70,8 @@ class Names:
         """The name at an offset, and the offset after it. Raises Unreadable."""
         wire = self.wire
         try:
+            if not wire[at]:
+                return _ROOT, at + 1
             if wire[at] >= _POINTER:  # nearly every owner is a pointer to a name that was read before
                 known = self._known.get((wire[at] & 0x3F) << 8 | wire[at + 1])
                 if known is not None:

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 
 from letterlock.net.connecting import nonblocking_socket
 from letterlock.net.dns.upstream import Upstream
@@ -60,9 +59,11 @@ class Datagrams:
         self._socket = nonblocking_socket(family, socket.SOCK_DGRAM)
         # the kernel chooses the port, and drops what others send
         self._socket.connect(socket_address(self._upstream.address, self._upstream.port))
-        with suppress(BlockingIOError):  # no room in the kernel: lost like one that the network loses, and sent again
-            self._socket.send(query)
         self._loop.add_reader(self._socket.fileno(), self._read)
+        try:
+            self._socket.send(query)
+        except BlockingIOError:  # no room in the kernel: lost like one that the network loses, and sent again
+            return
 
     def _read(self) -> None:
         """Read one datagram: a flood is read without waiting, and others want the loop, too."""

@@ -258,12 +258,12 @@ class UpstreamTransport:
 
     def _note(self, standing: UpstreamStats, reply: bytes, begun: float) -> None:
         now = asyncio.get_running_loop().time()
-        if refuses(reply):
-            standing.failed(now)
-        elif not poor(reply):
+        if not poor(reply):
             standing.answered(now - begun)
-        if not refuses(reply):
-            self._answered_at = now
+        elif refuses(reply):
+            standing.failed(now)
+            return
+        self._answered_at = now
 
     def _send(self, standing: UpstreamStats, wire: bytes) -> Datagrams:
         """Send a query over UDP."""
