@@ -26,10 +26,10 @@ def seen(*attempts: Attempt) -> Paces:
     return found
 
 
-def test_another_session_pays_where_half_a_set_up_is_waited_for_those_that_are_open() -> None:
+def test_another_session_pays_where_a_third_of_a_set_up_is_waited_for_those_that_are_open() -> None:
     found = seen(made(setup=2.0, message=0.8))
-    assert [found.another_pays("a", 1, waiting) for waiting in (0, 1, 2)] == [False, False, True]
-    assert [found.another_pays("a", 4, waiting) for waiting in (5, 6)] == [False, True]
+    assert [found.another_pays("a", 1, waiting) for waiting in (0, 1)] == [False, True]
+    assert [found.another_pays("a", 4, waiting) for waiting in (3, 4)] == [False, True]
     assert not found.another_pays("b", 1, 1000)
 
 

@@ -11,7 +11,7 @@ from letterlock.schedule.slow_start import FIRST, SlowStart
 MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
 _TROUBLED_SHARE = 20  # a twentieth of the waiting room for a next hop in trouble
 _HEALTHY_SHARE = 2  # half of it for one that works
-_UNPROVEN_MOST = 2  # at a slow place where nothing succeeded yet, which may take no more
+_UNPROVEN_MOST = 3  # at a slow place where nothing succeeded yet, which may take no more
 _RESERVED_SHARE = 4  # a quarter of all slots for places that succeeded
 _ASIDE = 4  # times as many tasks as slots, if most stand aside
 
