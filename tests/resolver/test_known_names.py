@@ -1,6 +1,7 @@
 """Names and records that are made the short way are what dnspython makes of the same octets."""
 
 import copy
+import tracemalloc
 
 import dns.name
 import dns.rdata
@@ -53,6 +54,19 @@ def test_a_known_name_is_as_good_as_any_name_of_its_labels(mine: list[bytes], ot
     assert make(*arguments) == ours == copy.deepcopy(ours)
     if mine:
         assert ours.parent().labels == theirs.parent().labels
+
+
+def test_a_name_in_lower_case_keeps_nothing_twice() -> None:
+    """A busy worker remembers thousands of them; the labels, one object each, are half of it."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        made = [known((b"mx", b"d%d" % number, b"example", b"")) for number in range(1000)]
+        octets = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert octets / len(made) < 500
+    assert all(name.to_wire() is name.to_digestable() for name in made)
 
 
 def test_the_root_has_no_parent_and_nothing_can_be_changed() -> None:

@@ -146,12 +146,14 @@ def known(labels: tuple[bytes, ...]) -> KnownName:
     wire = b"".join([bytes((len(label),)) + label for label in labels])
     if len(wire) > MAX_NAME_OCTETS:
         raise dns.name.NameTooLong
+    lower = wire.lower()  # no length octet is a letter: they are below 64
+    as_given = lower == wire  # then nothing is kept twice
     name = object.__new__(KnownName)
     _set(name, "labels", labels)
-    _set(name, "_folded", tuple([label.lower() for label in labels]))
+    _set(name, "_folded", labels if as_given else tuple([label.lower() for label in labels]))
     _set(name, "_hash", dns.name.Name.__hash__(name))
     _set(name, "_wire", wire)
-    _set(name, "key", wire.lower())  # no length octet is a letter: they are below 64
+    _set(name, "key", wire if as_given else lower)
     _set(name, "_lineage", None)
     _set(name, "_parent", None)
     _set(name, "_text", None)
