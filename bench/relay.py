@@ -220,7 +220,7 @@ def read_choice(arguments: Sequence[str]) -> Choice:
     parser.add_argument("--part", choices=PARTS, default="all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=16000, help="in cleartext; half with TLS, 1/40 of 1 MB")
-    parser.add_argument("--mixed-messages", type=int, default=3000, help="of mixed mail; a fifth to five domains each")
+    parser.add_argument("--mixed-messages", type=int, default=5000, help="of mixed mail; a fifth to five domains each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     parser.add_argument("--write-doc", action="store_true", help="write docs/reference/benchmarks-relay.md; all parts")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk to measure")  # noqa: S108  # a real disk, unlike /tmp
