@@ -13,13 +13,15 @@ from pathlib import Path
 
 _WRITES = frozenset({"write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate"})
 CALLS = ",".join(
-    [*sorted(_WRITES), "openat,fsync,fdatasync,unlink,unlinkat,rename,sendto,recvfrom"]
+    [*sorted(_WRITES), "openat,fsync,fdatasync,io_submit,io_getevents,unlink,unlinkat,rename,sendto,recvfrom"]
 )  # all that matters
+SYNCS = ("fsync", "fdatasync")
 _OFFSETS = {"pwrite64": -1, "pwritev": -1, "pwritev2": -2}  # which argument says where
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)(.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
-_FILE = re.compile(r"\d+<((?:\\x[0-9a-f]{2})+)>")
+_FILE = re.compile(r"(?:.*aio_fildes=)?\d+<((?:\\x[0-9a-f]{2})+)>")
+_EVENT = re.compile(r"\bres=(-?\d+)")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 
@@ -42,6 +44,14 @@ class Call:
     def texts(self) -> list[bytes]:
         """All strings among the arguments."""
         return [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(self.arguments)]
+
+    @property
+    def is_failed_flush(self) -> bool:
+        """Whether it says that data is not on the disk: a sync, or the event that ends one (io_submit)."""
+        if self.name in SYNCS:
+            return self.result < 0
+        found = _EVENT.search(self.arguments) if self.name == "io_getevents" and not self.began else None
+        return found is not None and int(found[1]) < 0
 
     def number(self, place: int) -> int:
         """One of the arguments, counted from the last one (-1)."""
@@ -87,11 +97,14 @@ class CutDisk:
         self._directory = str(directory)
         self._files: dict[str, _File] = {}
         self._removed: dict[str, _File] = {}  # whose names may come back
+        self._flushing: dict[str, str] = {}  # the file that io_submit flushes, by the context
 
     def play(self, call: Call) -> None:
         """The next call."""
-        if call.name in ("fsync", "fdatasync"):
+        if call.name in SYNCS:
             self._sync(call)
+        elif call.name in ("io_submit", "io_getevents"):
+            self._flush(call)
         elif call.began or call.result < 0:
             return
         elif call.name in ("unlink", "unlinkat", "rename"):
@@ -133,20 +146,33 @@ class CutDisk:
         file.seen.extend(bytes(max(0, at - len(file.seen))))
         file.seen[at : at + len(data)] = data
 
+    def _flush(self, call: Call) -> None:
+        """A context has one flush at a time, and the event that ends it does not name the file."""
+        context = call.arguments.partition(",")[0]
+        if call.name == "io_submit":
+            if call.began and (file := self._files.get(call.path)) is not None:
+                file.syncing, self._flushing[context] = bytes(file.seen), call.path
+        elif not call.began and call.result > 0 and (path := self._flushing.pop(context, None)) is not None:
+            self._end_sync(self._files[path], failed=call.is_failed_flush)
+
     def _sync(self, call: Call) -> None:
         path = call.path
         if (file := self._files.get(path)) is not None:
             if call.began:
                 file.syncing = bytes(file.seen)
-            elif call.result == 0:
-                file.kept = file.syncing
             else:
-                file.seen[:] = file.kept.ljust(len(file.seen), b"\0")[: len(file.seen)]
+                self._end_sync(file, failed=call.result < 0)
         elif not call.began and call.result == 0:
             for other in [each for each in self._removed if each.rpartition("/")[0] == path]:
                 del self._removed[other]
             for other, each in self._files.items():
                 each.named = each.named or other.rpartition("/")[0] == path
+
+    def _end_sync(self, file: _File, *, failed: bool) -> None:
+        if failed:
+            file.seen[:] = file.kept.ljust(len(file.seen), b"\0")[: len(file.seen)]
+        else:
+            file.kept = file.syncing
 
     def _rename(self, path: str, to: str | None = None) -> None:
         file = self._files.pop(path, None)

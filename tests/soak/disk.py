@@ -16,7 +16,7 @@ ATTACH_SECONDS = 10.0
 DETACH_SECONDS = 3.0
 DISK_OCTETS = 96 << 20
 WRITES = "pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate"  # not write and send: logs and connections go on
-SYNCS = "fsync,fdatasync"
+SYNCS = "fsync,fdatasync,io_submit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ and that no receiver had taken by then, with its content whole.
 
 import argparse
 import asyncio
+import errno
 import random
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,8 @@ from tests.soak.sink import Sink, digest
 from tests.soak.victim import CONFIG
 
 SYNC_FAILS = "inject=fsync,fdatasync:error=EIO:when=40+23"  # of each thread
+_EIO_EVENT = struct.pack("=QQqq", 0, 0, -errno.EIO, 0).hex()  # struct io_event
+FLUSH_FAILS = f"inject=io_getevents:poke_exit=@arg4={_EIO_EVENT}:when=40+23"
 CONNECTIONS = 8
 MISCHIEF_RATE = 0.02
 RUN_SECONDS = 300.0
@@ -72,7 +76,7 @@ def record(directory: Path, messages: int, seed: int) -> tuple[Path, dict[str, s
         tracing = [find("strace"), "-f", "-y", "-xx", "-s", "1000000", "-o", str(log), "-e", f"trace={CALLS}"]
         with (directory / "letterlock.log").open("wb") as output:
             process = subprocess.Popen(
-                [*ends_with_it, *tracing, "-e", SYNC_FAILS, *server],
+                [*ends_with_it, *tracing, "-e", SYNC_FAILS, "-e", FLUSH_FAILS, *server],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -102,8 +106,7 @@ def cut(directory: Path, log: Path, numbers: dict[str, str], cuts: int, chance: 
     waiting: dict[str, str] = {}  # by number: what was answered 250 and was not taken, as far as the server knows
     for call in read_calls(log):
         disk.play(call)
-        if call.name in ("fsync", "fdatasync") and call.result < 0:
-            result.failed_syncs += 1
+        result.failed_syncs += call.is_failed_flush
         for text in call.texts if call.name in ("sendto", "recvfrom") else ():
             for taken in _TAKEN.findall(text) if not call.began else ():
                 waiting.pop(taken.decode(), None)

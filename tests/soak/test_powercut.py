@@ -77,6 +77,26 @@ _REMOVED = (_MADE, _NAMED, "write(3{a}, 'x', 1) = 1", "fsync(3{a}) = 0", "unlink
             b"ayz",
             id="written over",
         ),
+        pytest.param(
+            [
+                "write(3{a}, 'x', 1) = 1",
+                "io_submit(0x7, 1, [{{aio_data=0, aio_lio_opcode=IOCB_CMD_FDSYNC, aio_fildes=3{a}}}]) = 1",
+                "pwrite64(3{a}, 'y', 1, 1) = 1",
+                "io_getevents(0x7, 1, 1, [{{data=0, obj=0x8, res=0, res2=0}}], NULL) = 1",
+            ],
+            b"x",
+            id="a flush of the kernel's covers what was there when it was asked for",
+        ),
+        pytest.param(
+            [
+                "write(3{a}, 'xy', 2) = 2",
+                "io_submit(0x7, 1, [{{aio_data=0, aio_lio_opcode=IOCB_CMD_FDSYNC, aio_fildes=3{a}}}]) = 1",
+                "io_getevents(0x7, 1, 1, [{{data=0, obj=0, res=-5, res2=0}}], NULL) = 1 (INJECTED: args)",
+                "fsync(3{a}) = 0",
+            ],
+            b"\0\0",
+            id="a flush of the kernel's that fails loses what it was for",
+        ),
         pytest.param(["write(3{a}, 'xyz', 3) = 3", "ftruncate(3{a}, 1) = 0", "fsync(3{a}) = 0"], b"x", id="cut short"),
     ],
 )

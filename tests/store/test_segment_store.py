@@ -24,6 +24,7 @@ from letterlock.store.envelopes import read_whole_envelope, write_envelope
 from letterlock.store.rows import Damaged
 from letterlock.store.sealing import IN_CLEAR, ContentSeal
 from letterlock.store.segments import segment_log
+from letterlock.store.segments.kernel_flush import KernelFlush
 from letterlock.store.segments.records import RecordKind
 from letterlock.store.segments.segment_log import ContentLocation, SegmentLog
 from letterlock.store.segments.segment_store import SegmentStore
@@ -32,6 +33,13 @@ from tests.queue.messages import ANN, BEN, BODY, CAT, attempt, envelope, outcome
 
 SCHEDULE = RetrySchedule(first_seconds=300)
 DELIVERED, DEFERRED = OutcomeKind.DELIVERED, OutcomeKind.DEFERRED
+
+
+@pytest.fixture(autouse=True, params=["kernel", "thread"])
+def flushed_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who flushes: the same holds for both."""
+    if request.param == "thread":
+        monkeypatch.setattr(KernelFlush, "if_allowed", lambda: None)
 
 
 class Disk(SegmentLog):
