@@ -58,14 +58,15 @@ def test_a_known_name_is_as_good_as_any_name_of_its_labels(mine: list[bytes], ot
 
 def test_a_name_in_lower_case_keeps_nothing_twice() -> None:
     """A busy worker remembers thousands of them; the labels, one object each, are half of it."""
+    make = known.__wrapped__  # the cache, which other tests fill, is not what is measured
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        made = [known((b"mx", b"d%d" % number, b"example", b"")) for number in range(1000)]
+        made = [make((b"mx", b"d%d" % number, b"example", b"")) for number in range(1000)]
         octets = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert octets / len(made) < 500
+    assert octets / len(made) < 400
     assert all(name.to_wire() is name.to_digestable() for name in made)
 
 
