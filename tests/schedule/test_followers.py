@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from letterlock.deliver.following import look_ahead
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
 from letterlock.ports import Stream
@@ -21,7 +22,19 @@ from letterlock.schedule.deliverer import Deliverer
 from tests.deliver.conftest import Ear
 from tests.deliver.test_same_way import Looking
 from tests.deliver.test_unforeseen import Fuse, Wire
-from tests.deliver.world import ADDRESS, ANN, HASTY, HandClock, MemoryDialer, Wrapped, make_task
+from tests.deliver.world import (
+    ADDRESS,
+    ANN,
+    HASTY,
+    OPTIONS,
+    HandClock,
+    MemoryDialer,
+    Wrapped,
+    answer,
+    lookup_failure,
+    make_ports,
+    make_task,
+)
 from tests.schedule.group_server import CLOSE, SILENCE, GroupServer
 from tests.schedule.hand_store import HandStore
 from tests.schedule.test_deliverer import until, working
@@ -197,7 +210,7 @@ async def test_where_a_session_was_lost_in_a_group_nothing_follows_a_content_for
         sending.give("M1", "M2", "M3", "M4")
         await sending.settled("M1", "M2", "M3", "M4")
     assert server.messages == [(1, "M1"), (2, "M2"), (2, "M3"), (2, "M4")]
-    assert "no envelope follows a content there for an hour" in heard.text
+    assert "no envelope follows a content for an hour" in heard.text
     written = bytes(dialer.clients[1].written)
     assert written.count(b"MAIL FROM") == 3
 
@@ -427,6 +440,71 @@ async def test_nobody_follows_while_others_are_parked(dialer: MemoryDialer) -> N
         sending.give("M1", "M2")
         await sending.settled("M1", "M2")
     assert server.groups[1] == b"Subject:  hello ."
+
+
+class Unhurried(GroupServer):
+    """Each of its answers takes a second and a half."""
+
+    clock: HandClock
+
+    async def __call__(self, stream: Stream) -> None:
+        await super().__call__(Unhurrying(stream, self.clock))
+
+
+class Unhurrying(Wrapped):
+    def __init__(self, inner: Stream, clock: HandClock) -> None:
+        super().__init__(inner)
+        self.clock = clock
+
+    async def write(self, data: bytes) -> None:
+        self.clock.time += 1.5
+        await super().write(data)
+
+
+async def test_at_a_slow_host_the_followers_own_decision_is_ready_when_it_is_wanted(dialer: MemoryDialer) -> None:
+    """What was found for the message before it is older than a second by then, and is not used."""
+    server = Unhurried()
+    async with relay(dialer, server) as sending:
+        server.clock = sending.store.clock
+        sending.deliverer._slots.answered("example.org", 3.0, 1.5)
+        sending.give("M1", "M2", "M3", "M4")
+        await sending.settled("M1", "M2", "M3", "M4")
+        assert not sending.deliverer._followers._looking
+    assert server.sessions == 1
+    assert len(server.groups) == 5 + 1, "the first envelope, one for each content, and QUIT"
+    assert set(sending.outcomes().values()) == {DELIVERED}
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param({"hosts": {"a.example.org": (ADDRESS,), "b.example.org": (ADDRESS,)}}, id="chance"),
+        pytest.param({"mx": lookup_failure("example.org", "MX")}, id="no-answer"),
+        pytest.param({"mx": answer("example.org", "MX", "0 .")}, id="null-mx"),
+        pytest.param({"tlsa": {"mx.example.org": lookup_failure("x", "TLSA")}}, id="no-tlsa-answer"),
+        pytest.param({"hosts": {"mx.example.org": ()}}, id="no-address"),
+    ],
+)
+async def test_where_nothing_is_decided_ahead_nobody_follows(dialer: MemoryDialer, world: Mapping[str, Any]) -> None:
+    clock = HandClock()
+    task = make_task()
+    ports = make_ports(dialer, Looking(clock=clock, **world), clock)
+    assert await look_ahead(task, ports=ports, options=OPTIONS) == ()
+    assert len(await look_ahead(task, ports=make_ports(dialer, Looking(clock=clock), clock), options=OPTIONS)) == 1
+
+
+async def test_a_bug_in_looking_ahead_is_logged_and_the_message_goes_its_usual_way(
+    dialer: MemoryDialer, heard: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Unhurried()
+    async with relay(dialer, server) as sending:
+        server.clock = sending.store.clock
+        sending.deliverer._slots.answered("example.org", 3.0, 1.5)
+        monkeypatch.setattr("letterlock.schedule.followers.look_ahead", lambda *_, **__: 1 / 0)
+        sending.give("M1", "M2")
+        await sending.settled("M1", "M2")
+    assert "M2: internal error in looking ahead" in heard.text
+    assert set(sending.outcomes().values()) == {DELIVERED}
 
 
 class BreakingDialer(MemoryDialer):

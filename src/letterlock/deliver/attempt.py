@@ -51,8 +51,7 @@ def attempt(
     outcome; a session that `pool` kept is used before a new one. Never raises for DNS, TLS or a server; and what nobody
     foresaw is logged, and defers as any other trouble does.
 
-    `invite` is called when the content is on its way in a session that others may use: it may have the next message
-    follow there.
+    `invite`: who may follow when the content is on its way in a session that others may use.
 
     Raises HostBusy when nothing was delivered and as many sessions with a host are being set up, or open, as may be.
     """
@@ -68,9 +67,10 @@ def follow(
     pool: SessionPool,
     leader: Leader,
     invite: Invite,
+    ahead: Sequence[DeliveryPath],
 ) -> Follower | None:
-    """Send a task's envelope behind the content in the leader's session, if an attempt would use that one; or None."""
-    return _Try(task, body, ports, options, pool, invite).follow(leader)
+    """Send a task's envelope behind the leader's content, if an attempt would use that session; `ahead`: its ways."""
+    return _Try(task, body, ports, options, pool, invite).follow(leader, ahead)
 
 
 class _Try(AttemptFindings):
@@ -148,17 +148,16 @@ class _Try(AttemptFindings):
             await self._try_destination(await self._look())
         return True
 
-    def follow(self, leader: Leader) -> Follower | None:
+    def follow(self, leader: Leader, ahead: Sequence[DeliveryPath]) -> Follower | None:
         """Send the envelope behind the leader's content, if this message would go the same way now."""
         way = self._ports.decision_cache.way(self._message, self._seen.started_at)
-        if way is None or self._pool is None:
-            return None
-        self._begun = begun = begin(leader, way, self._task, self._body, pool=self._pool, options=self._options)
-        return None if begun is None else Follower(self._task, begun.session, self.run)
+        for each in ahead if way is None else (way,):
+            if self._pool is not None and each.address == leader.server.address:
+                self._begun = begin(leader, each, self._task, self._body, pool=self._pool, options=self._options)
+        return None if self._begun is None else Follower(self._task, self._begun.session, self.run)
 
     async def _go_the_same_way(self) -> bool:
-        """Send over a session that was kept, as a message like this went a moment ago, or over the one in which the
-        envelope went out already; whether the attempt is over."""
+        """Send as a message like this went a moment ago, or go on where its envelope is; whether it is over."""
         begun, self._begun = self._begun, None
         way = self._ports.decision_cache.way(self._message, self._seen.started_at) if begun is None else begun.way
         if way is None or self._pool is None:  # nothing like it went there within the last second
@@ -410,7 +409,8 @@ class _Try(AttemptFindings):
         self._seen.ready_at = self._ports.clock.now()
         self._seen.achieved = session.cleared.achieved
         self._seen.cleared = session.cleared.reasons
-        kept, self._follower = False, None
+        kept = False
+        self._expect_follower()
         try:
             done = await transact(
                 session,
@@ -419,14 +419,14 @@ class _Try(AttemptFindings):
                 self._body,
                 server=server,
                 begun=begun,
-                invite=self._invite and partial(self._let_follow, session, host, address),
+                invite=partial(self._let_follow, session, host, address),
             )
             over = self._learn(done, session, host, address)  # first of all, so that nothing can undo it
             if self._pool is not None and done.lost is None and self._implicit.keeps(session):
-                kept = True
-                if (followed := self._handed_over(over=bool(over))) is not None:
-                    kept = followed
+                if self._follower is not None:
+                    kept = bool(over) and self._follower.take_over()
                 else:
+                    kept = True
                     await self._pool.put(PoolKey.of(host, address, self._options.port, self._options), session)
                     self._remember_way(host, address)
         finally:
@@ -434,17 +434,18 @@ class _Try(AttemptFindings):
                 await session.conversation.end()
         return over
 
+    def _expect_follower(self) -> None:
+        self._follower = None
+        if self._invite is not None:
+            self._invite.expect()
+
     def _let_follow(self, session: Opened, host: str, address: str) -> bool:
         """Let the next message's envelope follow the content, if it goes to this very server; whether it does."""
-        if self._invite is None:
-            return False
-        self._remember_way(host, address)
-        self._follower = self._invite(Leader(session, PoolKey.of(host, address, self._options.port, self._options)))
+        if self._invite is not None:
+            self._remember_way(host, address)
+            server = PoolKey.of(host, address, self._options.port, self._options)
+            self._follower = self._invite.invite(Leader(session, server))
         return self._follower is not None
-
-    def _handed_over(self, *, over: bool) -> bool | None:
-        """Whether the message that followed has the session now; None where none did."""
-        return None if self._follower is None else over and self._follower.take_over()
 
     def _learn(self, done: Transacted, session: Opened, host: str, address: str) -> bool | None:
         """What the transactions came to; the same answer as `_transact`."""
@@ -452,8 +453,7 @@ class _Try(AttemptFindings):
         if done.broke_on:
             self._distrust(host, done.broke_on)
         if done.broke_in_group and self._pool is not None:
-            what = "no envelope follows a content there for an hour"
-            log.warning("%s: the session with %s was lost; %s", self._id, host, what)
+            log.warning("%s: the session with %s was lost; no envelope follows a content for an hour", self._id, host)
             self._pool.broken_groups.remember(host, self._options.port, self._ports.clock.now())
         for recipient, outcome in done.unable.items():
             self._without.setdefault(recipient, {})[host] = outcome

@@ -7,14 +7,18 @@ in any other way the session ends with it, and the follower was never tried: no 
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Protocol
 
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.pool import PoolKey, SessionPool
-from letterlock.deliver.session import Opened
+from letterlock.deliver.session import Opened, Ports
 from letterlock.deliver.transaction import MessageInSession, begin_behind
 from letterlock.mail.checked_content import Body
+from letterlock.policy.decision import Requirement
+from letterlock.policy.evidence import Route
 from letterlock.queue.tasks import Attempt, DeliveryTask
+from letterlock.routing.routes import NextHop
 from letterlock.smtp.client_steps import ClientState
 
 
@@ -80,5 +84,46 @@ class Follower:
             self._session.conversation.abandon()
 
 
-Invite = Callable[[Leader], Follower | None]
-"""Have the next message follow, if there is one that may."""
+class Invite(Protocol):
+    """Has the message that waits behind another one follow it."""
+
+    def expect(self) -> None:
+        """An envelope goes out: when its content does, somebody may follow."""
+
+    def invite(self, leader: Leader) -> Follower | None:
+        """Have the next message follow, if there is one that may."""
+
+
+async def look_ahead(task: DeliveryTask, *, ports: Ports, options: DeliverOptions) -> tuple[DeliveryPath, ...]:
+    """The ways that an attempt at a task would go if it began now, one for each address; none where there are several
+    hosts, of which chance is to choose (RFC 5321 section 5.1), or where it is not SMTP alone that decides.
+
+    A message that waits at a slow host may follow by these, as an attempt goes by what was found when it began.
+    """
+    sender = task.envelope.reverse_path
+    next_hop = NextHop(task.lease.next_hop, options.port)
+    evidence = await ports.discoverer.destination(next_hop, None if sender is None else sender.domain)
+    if evidence.final is not None or evidence.lmtp or options.implicit_tls:
+        return ()
+    routed = ports.decision_cache.route(evidence, ports.shuffle, options.hostname)
+    if not isinstance(routed, Route) or len(routed.hosts) != 1:
+        return ()
+    port = evidence.next_hop.port
+    target = await ports.discoverer.host(routed.hosts[0], port)
+    required = ports.decision_cache.required(evidence, target, task.envelope.tls_demand)
+    if not isinstance(required, Requirement):
+        return ()
+    relayed = ports.decision_cache.relayed(evidence)
+    return tuple(
+        DeliveryPath(
+            host=routed.hosts[0].name,
+            address=address,
+            port=port,
+            requirement=required,
+            relayed=relayed,
+            lmtp=False,
+            by_route=evidence.implicit_tls,
+        )
+        for address in target.addresses
+        if options.source.reaches(address)
+    )

@@ -14,7 +14,6 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 from letterlock.deliver.apart import attempt_whole
 from letterlock.deliver.contents import MEMORY, Contents
@@ -431,7 +430,7 @@ class Deliverer:
             if body is None:
                 return None
             ports, options = self._ways.of(task.lease.next_hop, task.envelope.sender_domain)
-            invite = partial(self._followers.invite, task.lease)
+            invite = self._followers.behind(task.lease)
             return await attempt_whole(task, body, ports=ports, options=options, pool=self._pool, invite=invite)
         except Busy as busy:
             await self._park(replace(task, lease=kept.lease), busy)

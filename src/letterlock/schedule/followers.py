@@ -4,21 +4,45 @@ A follower has left the waiting room and holds nothing yet: its slot is the lead
 does not go on in the leader's session, it waits again, first in line.
 """
 
+import asyncio
 import logging
+import math
 from collections.abc import Callable
-from functools import partial
 
 from letterlock.deliver.attempt import follow
 from letterlock.deliver.contents import Contents
-from letterlock.deliver.following import Follower, Leader
+from letterlock.deliver.decision_cache import DeliveryPath
+from letterlock.deliver.following import Follower, Invite, Leader, look_ahead
 from letterlock.deliver.pool import SessionPool
 from letterlock.ports import Clock
 from letterlock.queue.tasks import DeliveryTask, Lease
+from letterlock.recent import Recent
 from letterlock.schedule.parking import Parking
 from letterlock.schedule.slots import Slots
 from letterlock.schedule.ways import Ways
 
 log = logging.getLogger("letterlock.deliver")
+
+AHEAD_SECONDS = 5.0  # chosen: two replies of a very slow host; an attempt that must connect goes by older evidence
+MAX_AHEAD = 1000  # messages: one for each session with a slow host, and each takes some hundred bytes
+
+
+class _Behind:
+    """Followers of one delivery, as deliver.following.Invite."""
+
+    __slots__ = ("_followers", "_lease")
+
+    def __init__(self, followers: "Followers", lease: Lease) -> None:
+        self._followers = followers
+        self._lease = lease
+
+    def expect(self) -> None:
+        """See Followers."""
+        self._followers.expect(self._lease)
+
+    def invite(self, leader: Leader) -> Follower | None:
+        """See Followers."""
+        return self._followers.invite(self._lease, leader)
 
 
 class Followers:
@@ -43,17 +67,41 @@ class Followers:
         self._clock = clock
         self._resting = resting
         self._by_leader: dict[str, Follower] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}  # ahead, by the lease of the task that waits
+        self._ahead: Recent[str, tuple[DeliveryPath, ...]] = Recent(seconds=AHEAD_SECONDS, size=MAX_AHEAD)
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self._by_leader)
 
+    def behind(self, lease: Lease) -> Invite:
+        """Who may follow the delivery of a lease."""
+        return _Behind(self, lease)
+
+    def expect(self, lease: Lease) -> None:
+        """At a slow host, find out how the message would go that waits next: what was found for the one before it may
+        be too old when that one's content goes out."""
+        if not self._slots.is_slow(lease.next_hop) or (task := self._next(lease)) is None:
+            return
+        token, now = task.lease.token, self._clock.now()
+        if token not in self._looking and self._ahead.get(token, now) is None:
+            self._looking[token] = looking = asyncio.create_task(self._look_ahead(task, now))
+            looking.add_done_callback(lambda _: self._looking.pop(token, None))
+
+    async def _look_ahead(self, task: DeliveryTask, now: float) -> None:
+        ports, options = self._ways.of(task.lease.next_hop, task.envelope.sender_domain)
+        try:
+            ways = await look_ahead(task, ports=ports, options=options)
+        except Exception:  # the message's own attempt meets it again, and says what becomes of the message
+            log.exception("%s: internal error in looking ahead", task.lease.message_id)
+        else:
+            self._ahead.put(task.lease.token, ways, since=now, until=math.inf)
+
     def invite(self, lease: Lease, leader: Leader) -> Follower | None:
-        """The message that waits next for the same next hop, if its envelope could follow in this session. Not while
-        tasks are parked: one of them may wait for this session."""
+        """The message that waits next for the same next hop, if its envelope could follow in this session."""
         self.release(lease)  # of a session before this one
-        task = self._slots.follower(lease.next_hop)
-        if task is None or task.lease.next_hop != lease.next_hop or self._parking.lines:
+        task = self._next(lease)
+        if task is None:
             return None
         try:
             follower = self._follow(task, leader)
@@ -63,17 +111,33 @@ class Followers:
         if follower is not None:
             self._slots.take_follower(lease.next_hop)
             self._by_leader[lease.token] = follower
+            self.expect(lease)
         return follower
 
+    def _next(self, lease: Lease) -> DeliveryTask | None:
+        """The task that may follow. None while tasks are parked: one of them may wait for this session."""
+        task = self._slots.follower(lease.next_hop)
+        if task is None or task.lease.next_hop != lease.next_hop or self._parking.lines:
+            return None
+        return task
+
     def _follow(self, task: DeliveryTask, leader: Leader) -> Follower | None:
-        body = self._contents.body(task.envelope.id)
-        if body is None or task.lease.expires_at <= self._clock.now() or self._resting(task.lease.next_hop):
+        body, now = self._contents.body(task.envelope.id), self._clock.now()
+        if body is None or task.lease.expires_at <= now or self._resting(task.lease.next_hop):
             return None
         ports, options = self._ways.of(task.lease.next_hop, task.envelope.sender_domain)
         if options.addresses or options.aliases is not None:  # some recipients may have routes of their own
             return None
-        invite = partial(self.invite, task.lease)
-        return follow(task, body, ports=ports, options=options, pool=self._pool, leader=leader, invite=invite)
+        return follow(
+            task,
+            body,
+            ports=ports,
+            options=options,
+            pool=self._pool,
+            leader=leader,
+            invite=self.behind(task.lease),
+            ahead=self._ahead.get(task.lease.token, now) or (),
+        )
 
     def take(self, lease: Lease) -> Follower | None:
         """The delivery of a lease has ended: who goes on in its session and has its slot. Else they wait again."""
@@ -95,7 +159,9 @@ class Followers:
             self._slots.wait(follower.task, always=True, first=True)
 
     def clear(self) -> list[DeliveryTask]:
-        """Let all go; their tasks."""
+        """Let all go, and look for none any more; their tasks."""
+        for looking in self._looking.values():
+            looking.cancel()
         followers = [*self._by_leader.values()]
         self._by_leader.clear()
         for follower in followers:

@@ -161,6 +161,10 @@ class Slots:
             return None
         return queue[0]
 
+    def is_slow(self, next_hop: str) -> bool:
+        """Whether replies take long at the place of a next hop."""
+        return self._destination_key(next_hop) in self._paces.slow
+
     def take_follower(self, next_hop: str) -> None:
         """Remove that task: it is to have the slot by `hand_on`, or waits again."""
         self._pop(self._destination_key(next_hop))
