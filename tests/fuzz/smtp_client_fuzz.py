@@ -16,6 +16,7 @@ from letterlock.smtp.client_events import (
     MessageAnswered,
     RecipientAnswered,
     RemoteProtocolError,
+    SenderAnswered,
     TlsAnswered,
     TlsGoAhead,
 )
@@ -74,6 +75,7 @@ class _Session:
         self.chance = chance
         self.nastiness = chance.choice([0.0, 0.03, 0.3])
         self.content_sent = False
+        self.following = False  # whether an envelope is in one group with the content whose answer is due
 
     def turn(self) -> None:
         """Act if it is our turn, then hear what the server says."""
@@ -107,6 +109,9 @@ class _Session:
                 assert not client.capabilities.keywords
             case ClientState.SENDING:
                 client.send_message(CONTENT)
+        if client.may_follow and chance.random() < 0.5:
+            self.following = True
+            client.begin(None, RECIPIENTS[: chance.randint(1, 2)], size=len(CONTENT), behind=True)
 
     def misuse(self) -> None:
         """A command out of order is a LocalProtocolError and changes nothing."""
@@ -159,8 +164,11 @@ class _Session:
         match event:
             case MessageAnswered(reply):
                 assert self.content_sent, "an answer to a message that was not sent"
+                self.content_sent, self.following = False, False
                 assert reply.code // 100 in (2, 4, 5)
                 assert reply.code not in (211, 214, 220, 221, 235), "a word of another command took the message"
+            case SenderAnswered() | RecipientAnswered() | EnvelopeAnswered() if self.following:
+                raise AssertionError("an envelope was answered before the content in front of it")
             case EnvelopeAnswered(accepted, reply) if accepted:
                 assert self.client.chunking == (reply is None)
                 assert reply is None or (reply.code // 100 == 3 and reply.code != 334)
