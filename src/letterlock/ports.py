@@ -24,7 +24,10 @@ class Clock(Protocol):
 
 
 class Resolver(Protocol):
-    """Validated DNS."""
+    """Validated DNS.
+
+    One may also have `look_up`, with the same arguments: it begins a lookup at once and returns its future.
+    """
 
     async def resolve(self, name: str, rdtype: dns.rdatatype.RdataType) -> Answer | LookupFailure:
         """Look up a name (A-labels; service labels such as `_25._tcp.` may stand before it). Never raises for DNS."""

@@ -311,7 +311,7 @@ async def test_changes_of_a_policy_are_logged(world: World, caplog: pytest.LogCa
 
 async def test_who_asks_at_the_same_time_shares_the_work(world: World) -> None:
     world.gate.clear()
-    asking = [asyncio.create_task(world.finder.find(DOMAIN)) for _ in range(10)]
+    asking = [asyncio.ensure_future(world.finder.find(DOMAIN)) for _ in range(10)]
     await world.fetching.wait()
     asking[0].cancel()  # one gives up
     world.gate.set()
@@ -324,7 +324,7 @@ async def test_who_asks_at_the_same_time_shares_the_work(world: World) -> None:
 
 async def test_rfc8461_5_1_a_recheck_looks_after_it_was_asked_for(world: World) -> None:
     world.gate.clear()
-    first = asyncio.create_task(world.finder.find(DOMAIN))
+    first = asyncio.ensure_future(world.finder.find(DOMAIN))
     await world.fetching.wait()
     world.publish("2")
     second = asyncio.create_task(world.finder.recheck(DOMAIN))
@@ -395,7 +395,7 @@ async def test_what_a_full_disk_did_not_take_holds_until_something_newer_is_stor
 
 async def test_closing_ends_what_is_under_way(world: World) -> None:
     world.gate.clear()
-    asking = asyncio.create_task(world.finder.find(DOMAIN))
+    asking = asyncio.ensure_future(world.finder.find(DOMAIN))
     await world.fetching.wait()
     await world.finder.close()
     with pytest.raises(asyncio.CancelledError):

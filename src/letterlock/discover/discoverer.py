@@ -3,12 +3,12 @@
 import asyncio
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import dns.name
-import dns.rdatatype
+from dns.rdatatype import RdataType
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
@@ -32,7 +32,7 @@ MAX_ADDRESSES = 20  # chosen: of one host; real ones have two to eight, and a ho
 class PolicyFinder(Protocol):
     """Finds the MTA-STS policies of domains; implemented in `letterlock.discover.sts_finder`."""
 
-    async def find(self, domain: str) -> StsEvidence:
+    def find(self, domain: str) -> Awaitable[StsEvidence]:
         """The evidence on a domain's policy."""
 
     async def recheck(self, domain: str) -> StsEvidence:
@@ -56,6 +56,7 @@ class MemoryFinder(Protocol):
         """What is remembered of a next hop."""
 
 
+_Found = Answer | LookupFailure
 _WEAKEST_FIRST = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
 
 
@@ -78,7 +79,7 @@ class Discoverer:
         implicit_tls: bool = False,
         memory: MemoryFinder | None = None,
     ) -> None:
-        self._resolver = resolver
+        self._look_up: Callable[[str, RdataType], Awaitable[_Found]] = getattr(resolver, "look_up", resolver.resolve)
         self._rules = rules
         self._clock = clock
         self._sts = sts
@@ -118,9 +119,15 @@ class Discoverer:
             return _final(relay, next_hop, at=self._clock.now())
         hop = next_hop if relay is None else relay.next_hop(next_hop.port)
         heard = self._rules.for_message(next_hop.domain, sender)
-        mx, sts, memory = await asyncio.gather(
-            self._mx(hop), self._policy(hop), self._remembered(hop, heard.memory, lmtp=relay is not None and relay.lmtp)
-        )
+        policy = self._policy(hop)
+        try:
+            mx = await self._mx(hop)
+            memory = await self._remembered(hop, heard.memory, lmtp=relay is not None and relay.lmtp)
+            sts = None if policy is None else await policy
+        except BaseException:
+            if policy is not None:
+                policy.cancel()
+            raise
         return DestinationEvidence(
             next_hop=hop,
             mx=mx,
@@ -150,7 +157,7 @@ class Discoverer:
     async def _mx(self, next_hop: NextHop) -> Answer | LookupFailure | None:
         if next_hop.is_host or is_address_literal(next_hop.domain):
             return None
-        return await self._resolver.resolve(next_hop.domain, dns.rdatatype.MX)
+        return await self._look_up(next_hop.domain, RdataType.MX)
 
     async def _smtp_tls(self, next_hop: NextHop, mx: Answer | LookupFailure | None) -> Answer | LookupFailure | None:
         """The SRV records that announce implicit TLS; asked for only where they can be signed: the MX records are."""
@@ -160,12 +167,13 @@ class Discoverer:
             dns.name.from_text(owner := f"{SMTP_TLS}.{next_hop.domain}")
         except dns.name.NameTooLong:  # no such name can exist, so nothing is announced there
             return None
-        return await self._resolver.resolve(owner, dns.rdatatype.SRV)
+        return await self._look_up(owner, RdataType.SRV)
 
-    async def _policy(self, next_hop: NextHop) -> StsEvidence | None:
+    def _policy(self, next_hop: NextHop) -> "asyncio.Future[StsEvidence] | None":
+        """The search for a policy, which is begun beside that for MX records."""
         if self._sts is None or is_address_literal(next_hop.domain):
             return None
-        return await self._sts.find(next_hop.domain)
+        return asyncio.ensure_future(self._sts.find(next_hop.domain))
 
     async def _remembered(
         self, next_hop: NextHop, mode: MemoryMode, *, lmtp: bool
@@ -182,10 +190,7 @@ class Discoverer:
         """
         if host.origin is Origin.LITERAL:
             return self._with_ours(_literal_target(host, port, at=self._clock.now()))
-        found_out = await asyncio.gather(
-            self._resolver.resolve(host.name, dns.rdatatype.AAAA), self._resolver.resolve(host.name, dns.rdatatype.A)
-        )
-        lookups = [_readable(one) for one in found_out]
+        lookups = [_readable(one) for one in await self._side_by_side(host.name, (RdataType.AAAA, RdataType.A))]
         answers = [one for one in lookups if isinstance(one, Answer)]
         positive = [one for one in answers if one.records]
         weakest = min(positive, key=lambda one: _WEAKEST_FIRST.index(one.security), default=None)
@@ -203,6 +208,15 @@ class Discoverer:
             at=self._clock.now(),
         )
         return self._with_ours(target)
+
+    async def _side_by_side(self, name: str, rdtypes: Sequence[RdataType]) -> list[_Found]:
+        looking = [asyncio.ensure_future(self._look_up(name, rdtype)) for rdtype in rdtypes]
+        try:
+            return [await each for each in looking]
+        except BaseException:
+            for each in looking:
+                each.cancel()
+            raise
 
     def _with_ours(self, target: TargetHost) -> TargetHost:
         """With what is known of its addresses as those of this machine."""
@@ -228,10 +242,10 @@ class Discoverer:
         try:
             dns.name.from_text(owner)
         except dns.name.NameTooLong:
-            question = Question(dns.name.from_text(base), dns.rdatatype.TLSA)
+            question = Question(dns.name.from_text(base), RdataType.TLSA)
             detail = f"with _{port}._tcp. before it, its name is longer than the 255 octets that DNS allows"
             return LookupFailure(question=question, kind=FailureKind.MALFORMED, detail=detail)
-        return await self._resolver.resolve(owner, dns.rdatatype.TLSA)
+        return await self._look_up(owner, RdataType.TLSA)
 
 
 def _final(relay: RelayHost, next_hop: NextHop, *, at: float) -> DestinationEvidence:

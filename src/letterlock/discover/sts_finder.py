@@ -12,7 +12,7 @@ while the disk fails: where it cannot be read, or did not take what was fetched 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import dns.rdatatype
@@ -73,21 +73,24 @@ class StsFinder:
         self._unsaved: set[str] = set()
         self._past: OrderedDict[str, PastFailure] = OrderedDict()
 
-    async def find(self, domain: str) -> StsEvidence:
+    def find(self, domain: str) -> Awaitable[StsEvidence]:
         """The evidence on the policy of a policy domain (A-labels, lower-case). Never raises for DNS, HTTPS or disk.
 
         The policy domain is the recipients' domain, or that of a smart host (section 3.4): its parents are not asked.
         """
-        return await self._find(domain, for_mail=True)
+        return self._find(domain, for_mail=True)
 
-    async def _find(self, domain: str, *, for_mail: bool) -> StsEvidence:
+    def _find(self, domain: str, *, for_mail: bool) -> asyncio.Future[StsEvidence]:
+        """Begin at once. Who gives up waiting takes nothing from the others."""
         if is_address_literal(domain) or len(f"{_TXT_LABEL}.{domain}") > MAX_NAME_OCTETS:
-            return Absent()
+            absent: asyncio.Future[StsEvidence] = asyncio.get_running_loop().create_future()
+            absent.set_result(Absent())
+            return absent
         task = self._running.get(domain)
         if task is None:
             task = self._running[domain] = asyncio.create_task(self._look(domain, for_mail=for_mail))
             task.add_done_callback(lambda _: self._running.pop(domain))
-        return await asyncio.shield(task)  # who gives up waiting takes nothing from the others
+        return asyncio.shield(task)
 
     async def recheck(self, domain: str) -> StsEvidence:
         """Look at the TXT id once more, from now on, as is due before a failure becomes permanent (section 5.1)."""

@@ -82,6 +82,12 @@ class ValidatingResolver:
 
         Raises ValueError for a name that cannot be one, and for a type that cannot be asked for.
         """
+        return await self.look_up(name, rdtype)
+
+    def look_up(
+        self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType
+    ) -> asyncio.Future[Answer | LookupFailure]:
+        """As `resolve`, and begun at once: several lookups side by side need no task. Raises ValueError, as it does."""
         text = (name if isinstance(name, str) else str(name)).lower()
         if text.endswith(".") and not text.endswith("\\."):  # an escaped dot is part of the last label
             text = text[:-1]
@@ -91,9 +97,11 @@ class ValidatingResolver:
         if self.cache.due:
             self._refresh()
         if known is None:
-            return await self._begin(key, _question(name, key[1])).result()
+            return self._begin(key, _question(name, key[1])).result()
         self.counts.cached += 1
-        return known if isinstance(known, LookupFailure) else _counted_down(known, now)
+        found: asyncio.Future[Answer | LookupFailure] = asyncio.get_running_loop().create_future()
+        found.set_result(known if isinstance(known, LookupFailure) else _counted_down(known, now))
+        return found
 
     def known(self, key: tuple[str, int]) -> Answer | LookupFailure | None:
         """What the cache holds for a name (lower-case, without the dot at the end) and a type, with its first TTL."""
