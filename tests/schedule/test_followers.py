@@ -467,7 +467,7 @@ async def test_at_a_slow_host_the_followers_own_decision_is_ready_when_it_is_wan
     server = Unhurried()
     async with relay(dialer, server) as sending:
         server.clock = sending.store.clock
-        sending.deliverer._slots.answered("example.org", 3.0, 1.5)
+        sending.deliverer._slots.answers_slowly("example.org", 3.0, 1.5)
         sending.give("M1", "M2", "M3", "M4")
         await sending.settled("M1", "M2", "M3", "M4")
         assert not sending.deliverer._followers._looking
@@ -500,7 +500,7 @@ async def test_a_bug_in_looking_ahead_is_logged_and_the_message_goes_its_usual_w
     server = Unhurried()
     async with relay(dialer, server) as sending:
         server.clock = sending.store.clock
-        sending.deliverer._slots.answered("example.org", 3.0, 1.5)
+        sending.deliverer._slots.answers_slowly("example.org", 3.0, 1.5)
         monkeypatch.setattr("letterlock.schedule.followers.look_ahead", lambda *_, **__: 1 / 0)
         sending.give("M1", "M2")
         await sending.settled("M1", "M2")

@@ -4,8 +4,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
 from letterlock.queue.tasks import Lease
-from letterlock.schedule.slow_watch import ASIDE_SECONDS, STUCK_SECONDS, SlowWatch
+from letterlock.schedule.slow_watch import (
+    ASIDE_SECONDS,
+    OWN_TURNS,
+    SLOW_REPLY_SECONDS,
+    STUCK_SECONDS,
+    SlowAnswers,
+    SlowWatch,
+)
 
 
 class Timer:
@@ -22,6 +31,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = 0.0
         self.timers: list[Timer] = []
+        self.soon: list[Callable[[], None]] = []
 
     def time(self) -> float:
         return self.now
@@ -29,6 +39,16 @@ class Loop:
     def call_at(self, when: float, call: Callable[..., None], *values: Any) -> Timer:
         self.timers.append(Timer(when, lambda: call(*values)))
         return self.timers[-1]
+
+    def call_soon(self, call: Callable[..., None], *values: Any) -> None:
+        self.soon.append(lambda: call(*values))
+
+    def turn(self, seconds: float) -> None:
+        """What is to be called soon, after a turn that took so long."""
+        self.now += seconds
+        soon, self.soon = self.soon, []
+        for call in soon:
+            call()
 
     def pass_until(self, now: float) -> None:
         while due := [each for each in self.timers if not each.cancelled and each.when <= now]:
@@ -86,3 +106,23 @@ def test_after_the_stop_nobody_is_called() -> None:
     watch.stop()
     loop.pass_until(100.0)
     assert heard == [("slow", "a", ASIDE_SECONDS)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "turn", "slow"),
+    [
+        (SLOW_REPLY_SECONDS - 0.01, 0.0, False),
+        (SLOW_REPLY_SECONDS, 0.0, True),
+        (SLOW_REPLY_SECONDS + OWN_TURNS * 0.1 + 0.01, 0.1, True),
+        (SLOW_REPLY_SECONDS + OWN_TURNS * 0.1 - 0.01, 0.1, False),
+    ],
+)
+def test_of_an_answer_that_came_late_the_own_share_does_not_count(reply: float, turn: float, slow: bool) -> None:
+    loop, heard = Loop(), list[tuple[str, float, float]]()
+    answers = SlowAnswers(
+        cast("asyncio.AbstractEventLoop", loop), lambda hop, elapsed, late: heard.append((hop, elapsed, late))
+    )
+    answers.answered("example.org", 2.0, reply)
+    assert not heard
+    loop.turn(turn)
+    assert heard == ([("example.org", 2.0, reply)] if slow else [])

@@ -13,16 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from bench.mixed_load import REPLY_SECONDS, SLOW_REPLY_SECONDS, Behaviour, landscape, recipients
+from bench.mixed_load import Behaviour, landscape, recipients
 
+from bench import mixed_load
 from letterlock.queue.tasks import Attempt, DeliveryTask
 from letterlock.schedule.slots import Slots
-from letterlock.schedule.slow_watch import ASIDE_SECONDS
+from letterlock.schedule.slow_watch import ASIDE_SECONDS, SLOW_REPLY_SECONDS
 from tests.deliver.world import make_task
 
 SETUP_REPLIES, MESSAGE_REPLIES = 5, 2  # greeting, EHLO, STARTTLS, handshake, EHLO; MAIL with RCPT and DATA, content
 REPLIES_TO_EHLO = 2
-DELAYS = {Behaviour.FAST: REPLY_SECONDS, Behaviour.SLOW: SLOW_REPLY_SECONDS}
+DELAYS = {Behaviour.FAST: mixed_load.REPLY_SECONDS, Behaviour.SLOW: mixed_load.SLOW_REPLY_SECONDS}
 WORKERS = 2
 TOTAL, EACH, HANDSHAKES, IDLE_SECONDS = 500, 5, 2, 5.0  # as the defaults give each of two workers
 
@@ -131,8 +132,8 @@ class Trace:
         self.most_open[behaviour] = max(self.most_open[behaviour], self._open[host])
 
     def _answered(self, worker: Worker, next_hop: str, delay: float, now: float) -> None:
-        if self._learn:
-            worker.slots.answered(next_hop, REPLIES_TO_EHLO * delay, delay)
+        if self._learn and delay >= SLOW_REPLY_SECONDS:
+            worker.slots.answers_slowly(next_hop, REPLIES_TO_EHLO * delay, delay)
             self._begin(now, worker)
 
     def _made(self, worker: Worker, host: int, now: float) -> None:

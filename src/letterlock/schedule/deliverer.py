@@ -42,7 +42,7 @@ from letterlock.schedule.parking import OVERDUE_BATCH, PARKED_SHARE, Parked, Par
 from letterlock.schedule.places import Places
 from letterlock.schedule.settling import STORE_PAUSE_SECONDS, Settling
 from letterlock.schedule.slots import Slots
-from letterlock.schedule.slow_watch import SlowWatch
+from letterlock.schedule.slow_watch import SlowAnswers, SlowWatch
 from letterlock.schedule.ways import Ways
 
 __all__ = ["DeliverOptions", "Deliverer", "Timeouts"]
@@ -94,9 +94,9 @@ class Deliverer:
         self._backoff = Backoff()
         self._parking = Parking(options.max_waiting, options.lease_seconds / PARKED_SHARE)
         self._pool.handshake_slots.freed = self._try_parked
-        self._pool.handshake_slots.answered = self._answered
         self._loop = asyncio.get_running_loop()
         self._slow_watch = SlowWatch(self._loop, self._stand_aside, self._pass_by)
+        self._pool.handshake_slots.answered = SlowAnswers(self._loop, self._host_is_slow).answered
         self._aside: set[str] = set()  # leases of deliveries that take long
         self._lease_keeper = keeper = LeaseKeeper(store, clock, options.lease_seconds)
         self._settling = Settling(
@@ -322,9 +322,9 @@ class Deliverer:
             self._slots.wait(task, always=True, first=True)
             self._begin_waiting()
 
-    def _answered(self, next_hop: str, elapsed: float, reply: float) -> None:
-        if self._slots.answered(next_hop, elapsed, reply):  # a slow one: for who waits another session may pay
-            self._begin_waiting()
+    def _host_is_slow(self, next_hop: str, elapsed: float, reply: float) -> None:
+        self._slots.answers_slowly(next_hop, elapsed, reply)
+        self._begin_waiting()
 
     async def _park(self, task: DeliveryTask, busy: Busy) -> None:
         """Let a task wait for what others have, and hold nothing meanwhile."""

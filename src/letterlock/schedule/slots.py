@@ -226,16 +226,11 @@ class Slots:
         self._slow_start.stuck(place, self._most(place))
         self._may_begin(place)
 
-    def answered(self, next_hop: str, elapsed: float, reply: float) -> bool:
-        """EHLO was answered `elapsed` seconds after the connection, `reply` seconds after the greeting.
-
-        Whether this shows for the first time that the place is slow.
-        """
+    def answers_slowly(self, next_hop: str, elapsed: float, reply: float) -> None:
+        """EHLO was answered late: `elapsed` seconds after the connection, `reply` seconds after the greeting."""
         place = self._destination_key(next_hop)
-        slow = self._paces.answered(place, elapsed, reply)
-        if slow:
-            self._may_begin(place)
-        return slow
+        self._paces.answers_slowly(place, elapsed, reply)
+        self._may_begin(place)
 
     def park(self, next_hop: str, *, aside: bool = False) -> None:
         """Give the slot of the total back, and keep the one of the next hop: its host is busy.

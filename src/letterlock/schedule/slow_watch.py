@@ -1,19 +1,42 @@
-"""Which deliveries take long, and which may be stuck: one timer for all that began lately."""
+"""Which deliveries take long, which may be stuck, and which hosts answer slowly though this machine has time."""
 
 import asyncio
 from collections.abc import Callable
 
 from letterlock.queue.tasks import Lease
 
+SLOW_REPLY_SECONDS = 0.2  # chosen: a reply over the longest lines, from a host that is not busy, comes sooner
+OWN_TURNS = 2  # of the event loop: one in which the reply came, and one in which it was read
 ASIDE_SECONDS = 2.0  # chosen: nearly all deliveries are done in less
 STUCK_SECONDS = 6.0  # chosen: a very slow host, which gives six replies of a second each, is not stuck
+
+
+class SlowAnswers:
+    """Calls `slow` with a next hop whose host answered EHLO slowly, and what `deliver.session.Answered` gets.
+
+    When this machine is busy all replies seem to be late. So it is seen first how long a turn of the event loop takes
+    now, and only what the host took beyond that counts: more sessions would make a busy machine busier.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, slow: Callable[[str, float, float], None]) -> None:
+        self._loop = loop
+        self._slow = slow
+
+    def answered(self, next_hop: str, elapsed: float, reply: float) -> None:
+        """EHLO was answered `elapsed` seconds after the connection, `reply` seconds after the greeting."""
+        if reply >= SLOW_REPLY_SECONDS:
+            self._loop.call_soon(self._look, self._loop.time(), next_hop, elapsed, reply)
+
+    def _look(self, since: float, next_hop: str, elapsed: float, reply: float) -> None:
+        if reply - OWN_TURNS * (self._loop.time() - since) >= SLOW_REPLY_SECONDS:
+            self._slow(next_hop, elapsed, reply)
 
 
 class SlowWatch:
     """Calls `slow` for each lease that began ASIDE_SECONDS ago and has not ended, and `stuck` after STUCK_SECONDS.
 
-    One timer, for the one that began first: most deliveries end before it, and cost an entry in a dict. Those that are
-    slow have a timer each.
+    One timer for all, for the one that began first: most deliveries end before it, and cost an entry in a dict. Those
+    that are slow have a timer each.
     """
 
     def __init__(
