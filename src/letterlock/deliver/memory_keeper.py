@@ -16,10 +16,10 @@ from dns.rdtypes.ANY.MX import MX
 from letterlock.deliver.log import safe
 from letterlock.events import LogEvent
 from letterlock.frozen import frozen_dataclass
-from letterlock.identity.certificates import InvalidCertificate, issuer_of, parse_certificate
+from letterlock.identity.certificates import InvalidCertificate, issuer_of, read_certificate
 from letterlock.identity.handshake import Completed
 from letterlock.identity.keys_shown import key_of
-from letterlock.identity.pkix import PkixMatch, verify_pkix
+from letterlock.identity.pkix import PkixMatch, verify_leaf
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.names import InvalidName, normalise
 from letterlock.memory.comparison import MAX_HOSTS
@@ -279,9 +279,10 @@ def _hosts(grounds: Grounds) -> tuple[str, ...]:
 
 
 def _verified(chain: tuple[bytes, ...], host: str, key: str, roots: TrustRoots, now: float) -> VerifiedKey | None:
-    if not isinstance(verify_pkix(chain, (host,), roots, now), PkixMatch):
-        return None
+    """Looked at once a day, so the server's certificate is not among those that are kept in their parsed form."""
     try:
-        return VerifiedKey(key, issuer_of(parse_certificate(chain[0])))
-    except InvalidCertificate:  # verified, but of a form that is not read here: not remembered
+        leaf = read_certificate(chain[0])
+    except InvalidCertificate:  # of a form that is not read here: not remembered
         return None
+    found = verify_leaf(leaf, chain[1:], (host,), roots, now, remember=False)
+    return VerifiedKey(key, issuer_of(leaf)) if isinstance(found, PkixMatch) else None

@@ -68,12 +68,14 @@ def build_path(
     anchors: Anchors | None,
     now: float,
     budget: SignatureBudget | None = None,
+    *,
+    remember: bool = True,
 ) -> CertificationPath | NoPath:
     """Find a path from a server's certificate to one of the anchors, valid at `now` (seconds since 1970).
 
     A leaf that is itself an anchor needs no issuer. At most MAX_PATH_DEPTH authorities stand between.
     A path that was found before, for the same certificates and the same `anchors` object, holds as long as the dates of
-    its certificates say.
+    its certificates say. This one is kept for that if it is to be remembered.
     """
     if anchors is None:
         return NoPath("there is no root to trust")
@@ -82,7 +84,7 @@ def build_path(
     if known is not None and all(valid_at(one, now) for one in known.certificates):
         return known
     found = _Search(others, anchors, now, budget or SignatureBudget()).run(leaf)
-    if isinstance(found, CertificationPath) and worth_remembering((leaf, *others)):
+    if remember and isinstance(found, CertificationPath) and worth_remembering((leaf, *others)):
         if len(_FOUND) >= MAX_PATHS_KEPT:
             _FOUND.clear()
         _FOUND[question] = found

@@ -46,7 +46,23 @@ def verify_pkix(
         leaf = parse_certificate(chain[0])
     except InvalidCertificate as error:
         return PkixMismatch(kind=MismatchKind.MALFORMED, detail=str(error))
-    path = build_path(leaf, readable(chain[1:MAX_CHAIN_CERTIFICATES]), _anchors(roots), now)
+    return verify_leaf(leaf, chain[1:], references, roots, now)
+
+
+def verify_leaf(
+    leaf: x509.Certificate,
+    others: Sequence[bytes],
+    references: Sequence[str],
+    roots: TrustRoots,
+    now: float,
+    *,
+    remember: bool = True,
+) -> PkixMatch | PkixMismatch:
+    """As `verify_pkix`, for a server's certificate that was read already; `others` are the rest of its chain.
+
+    Without `remember` the path is not kept for the next time: who looks at each certificate once a day needs no copy.
+    """
+    path = build_path(leaf, readable(others[: MAX_CHAIN_CERTIFICATES - 1]), _anchors(roots), now, remember=remember)
     if isinstance(path, NoPath):
         kind = MismatchKind.EXPIRED if path.expired else MismatchKind.UNTRUSTED
         detail = path.detail if path.expired else f"{path.detail} (trusting {roots.name})"
