@@ -82,26 +82,40 @@ class ValidatingResolver:
 
         Raises ValueError for a name that cannot be one, and for a type that cannot be asked for.
         """
-        return await self.look_up(name, rdtype)
+        found = self._cached(name, rdtype)
+        if isinstance(found, LookupFailure):
+            return found
+        if isinstance(found, Answer):
+            return _counted_down(found, self._now())
+        return await self._begin(found, _question(name, found[1])).result()
 
     def look_up(
         self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType
     ) -> asyncio.Future[Answer | LookupFailure]:
-        """As `resolve`, and begun at once: several lookups side by side need no task. Raises ValueError, as it does."""
+        """As `resolve`, but begun at once: several lookups side by side need no task. Raises ValueError, as it does.
+
+        An answer from the cache has the TTL that it came with.
+        """
+        found = self._cached(name, rdtype)
+        if isinstance(found, tuple):
+            return self._begin(found, _question(name, found[1])).result()
+        known: asyncio.Future[Answer | LookupFailure] = asyncio.get_running_loop().create_future()
+        known.set_result(found)
+        return known
+
+    def _cached(
+        self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType
+    ) -> Answer | LookupFailure | tuple[str, int]:
+        """What the cache holds; else the key that it would be under."""
         text = (name if isinstance(name, str) else str(name)).lower()
         if text.endswith(".") and not text.endswith("\\."):  # an escaped dot is part of the last label
             text = text[:-1]
         key = text, int(rdtype if type(rdtype) is RdataType else RdataType.make(rdtype))
-        now = self._now()
-        known = self.cache.get(key, now)
-        if self.cache.due:
-            self._refresh()
+        known = self.known(key)
         if known is None:
-            return self._begin(key, _question(name, key[1])).result()
+            return key
         self.counts.cached += 1
-        found: asyncio.Future[Answer | LookupFailure] = asyncio.get_running_loop().create_future()
-        found.set_result(known if isinstance(known, LookupFailure) else _counted_down(known, now))
-        return found
+        return known
 
     def known(self, key: tuple[str, int]) -> Answer | LookupFailure | None:
         """What the cache holds for a name (lower-case, without the dot at the end) and a type, with its first TTL."""

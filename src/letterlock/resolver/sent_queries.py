@@ -14,6 +14,7 @@ from letterlock.resolver.fair_slots import FairSlots, Holder, domain_of
 from letterlock.resolver.lookup_counts import LookupCounts
 from letterlock.resolver.work_slice import WorkSlice
 
+_RANDOM_OCTETS = 256  # chosen: one system call for 128 queries, of one event loop and so of one process
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
 
 
@@ -52,6 +53,14 @@ class Queries:
         self.turn = turn
         self.counts = counts
         self.under_way: dict[Question, SentQuery] = {}
+        self._random = b""
+
+    def message_id(self) -> bytes:
+        """Two octets that nobody can guess (RFC 5452 section 9.2); the kernel is asked for many at once."""
+        if not self._random:
+            self._random = secrets.token_bytes(_RANDOM_OCTETS)
+        octets, self._random = self._random[:2], self._random[2:]
+        return octets
 
     def sent(self, question: Question) -> "SentQuery":
         """One query for all that need it at once."""
@@ -108,7 +117,7 @@ class SentQuery(Holder):
         """Send it: a slot is there."""
         queries = self._queries
         try:
-            wire = self._wire = query_wire(self.question, secrets.randbits(16))
+            wire = self._wire = query_wire(self.question, int.from_bytes(queries.message_id(), "big"))
             if queries.begin is not None:
                 self._first = queries.begin(wire, self._tried)
         except Exception as error:  # noqa: BLE001  # it is raised where the reply is waited for

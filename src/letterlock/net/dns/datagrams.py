@@ -24,8 +24,16 @@ class Datagrams:
     """
 
     def __init__(
-        self, upstream: Upstream, query: bytes, fits: Callable[[bytes], bool], stray: Callable[[], None]
+        self,
+        upstream: Upstream,
+        query: bytes,
+        fits: Callable[[bytes], bool],
+        stray: Callable[[], None],
+        *,
+        asked: bytes | None = None,
     ) -> None:
+        """`asked`: the question as the caller has it, where the query has it in the same case."""
+        self.asked = asked
         self.query = query
         self._loop = asyncio.get_running_loop()
         self.begun = self._loop.time()  # seconds of the event loop's clock

@@ -38,6 +38,7 @@ class _Work:
     looking: asyncio.Task[None] | None = None
     trying: "dict[FirstTry, None]" = field(default_factory=dict)  # the oldest first
     timer: asyncio.TimerHandle | None = None  # for all of them
+    general: int = 0  # queries that need a task, or wait for room
 
     def watch(self) -> None:
         """Look again when the oldest first try will have had its time."""
@@ -132,16 +133,20 @@ class UpstreamTransport:
         done so: call the transport.
         """
         work = self._here()
-        best = min(self._standings, key=lambda each: each.rank(work.loop.time())) if len(self._standings) > 1 else None
-        first_is_tls = (best or self._standings[0]).upstream.tls is not None
+        best = self._standings[0]
+        if len(self._standings) > 1:
+            now = work.loop.time()
+            best = min(self._standings, key=lambda each: each.rank(now))
         if (
-            first_is_tls
-            or work.room.locked()
-            or len(work.trying) >= MAX_QUERIES
+            best.upstream.tls is not None
+            or work.general + len(work.trying) >= MAX_QUERIES
             or self._timeout_seconds < LEAST_SECONDS
         ):
             return None
-        return FirstTry(self, work, wire, done)
+        for each in self._standings:
+            if each is not best:
+                each.passed_over()
+        return FirstTry(self, work, best, wire, done)
 
     async def _ask_on(self, wire: bytes, tcp: bool, turns: "_Turns", begun: float, first: "FirstTry | None") -> bytes:
         """Ask one upstream after the other until the deadline. Raises TimeoutError, NoUpstream."""
@@ -150,6 +155,7 @@ class UpstreamTransport:
         # when the second try has had its time, or a third of all
         alive = begun + min(2 * FIRST_TRY_SECONDS, self._timeout_seconds / 3)
         looking = loop.call_at(alive, self._look_for_life, begun)
+        work.general += 1
         try:
             async with asyncio.timeout_at(until), work.room:
                 return await self._ask(wire, tcp, turns, first)
@@ -163,6 +169,7 @@ class UpstreamTransport:
         except OSError as error:
             raise NoUpstream(f"{names}: {os.strerror(error.errno)}" if error.errno else str(error)) from error
         finally:
+            work.general -= 1
             looking.cancel()
             if first is not None:
                 first.close()
@@ -206,13 +213,16 @@ class UpstreamTransport:
         for connections in self._work.connections.values():
             await connections.aclose()
 
-    def _turns(self) -> "_Turns":
-        """Whom to ask, and how long to wait before the next one is asked, too."""
+    def _turns(self, asked: UpstreamStats | None = None) -> "_Turns":
+        """Whom to ask, and how long to wait before the next one is asked, too. One may have been asked already."""
         now = asyncio.get_running_loop().time
         for number in range(ROUNDS):
             order = sorted(self._standings, key=lambda each: each.rank(now()))
-            for standing in order[1:]:
-                standing.passed_over()
+            if number == 0 and asked is not None:
+                order.remove(asked)
+            else:
+                for standing in order[1:]:
+                    standing.passed_over()
             for standing in order:
                 yield standing, FIRST_TRY_SECONDS * 2**number
 
@@ -268,8 +278,9 @@ class UpstreamTransport:
     def _send(self, standing: UpstreamStats, wire: bytes) -> Datagrams:
         """Send a query over UDP."""
         query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
-        fits = partial(answers, query=query, asked=question(query), exact_case=self._mixed_case)
-        return Datagrams(standing.upstream, query, fits, standing.stray)
+        asked = question(query)
+        fits = partial(answers, query=query, asked=asked, exact_case=self._mixed_case)
+        return Datagrams(standing.upstream, query, fits, standing.stray, asked=None if self._mixed_case else asked)
 
     async def _exchange(
         self, standing: UpstreamStats, wire: bytes, tcp: bool, under_way: Datagrams | None = None
@@ -293,18 +304,22 @@ class UpstreamTransport:
 class FirstTry:
     """The first try of a query, and what came of it so far."""
 
-    __slots__ = ("_done", "_transport", "_turns", "_wire", "_work", "begun", "standing", "under_way")
+    __slots__ = ("_done", "_transport", "_wire", "_work", "begun", "standing", "under_way")
 
     def __init__(
-        self, transport: UpstreamTransport, work: _Work, wire: bytes, done: Callable[[bytes | None], None]
+        self,
+        transport: UpstreamTransport,
+        work: _Work,
+        standing: UpstreamStats,
+        wire: bytes,
+        done: Callable[[bytes | None], None],
     ) -> None:
         self._transport = transport
         self._work = work
         self._wire = wire
         self._done = done
-        self._turns = transport._turns()  # noqa: SLF001  # a part of it
-        self.standing, _ = next(self._turns)
-        self.under_way = transport._send(self.standing, wire)  # noqa: SLF001  # as above
+        self.standing = standing
+        self.under_way = transport._send(standing, wire)  # noqa: SLF001  # a part of it
         self.begun = self.under_way.begun
         work.trying[self] = None
         work.watch()
@@ -317,7 +332,8 @@ class FirstTry:
 
     async def go_on(self) -> bytes:
         """Ask others too, until one has a good reply, or the deadline. Raises TimeoutError, NoUpstream."""
-        return await self._transport._ask_on(self._wire, False, self._turns, self.begun, self)  # noqa: SLF001
+        turns = self._transport._turns(self.standing)  # noqa: SLF001  # as above
+        return await self._transport._ask_on(self._wire, False, turns, self.begun, self)  # noqa: SLF001
 
     def go_on_now(self) -> None:
         """It has had its time, or came to nothing good."""
@@ -337,7 +353,7 @@ class FirstTry:
             return
         self.close()
         self._transport._note(self.standing, coming.result(), self.begun)  # noqa: SLF001
-        self._done(restored(coming.result(), self._wire))
+        self._done(restored(coming.result(), self._wire, self.under_way.asked))
 
 
 def _settle(waiting: asyncio.Future[bytes | None], reply: bytes | None) -> None:
