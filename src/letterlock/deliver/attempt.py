@@ -410,7 +410,8 @@ class _Try(AttemptFindings):
         self._seen.achieved = session.cleared.achieved
         self._seen.cleared = session.cleared.reasons
         kept = False
-        self._expect_follower()
+        if self._invite is not None:
+            self._invite.expect()
         try:
             done = await transact(
                 session,
@@ -430,21 +431,17 @@ class _Try(AttemptFindings):
                     await self._pool.put(PoolKey.of(host, address, self._options.port, self._options), session)
                     self._remember_way(host, address)
         finally:
+            self._follower = None
             if not kept:
                 await session.conversation.end()
         return over
 
-    def _expect_follower(self) -> None:
-        self._follower = None
-        if self._invite is not None:
-            self._invite.expect()
-
     def _let_follow(self, session: Opened, host: str, address: str) -> bool:
         """Let the next message's envelope follow the content, if it goes to this very server; whether it does."""
-        if self._invite is not None:
+        if self._invite is not None and self._invite.somebody_waits():
             self._remember_way(host, address)
             server = PoolKey.of(host, address, self._options.port, self._options)
-            self._follower = self._invite.invite(Leader(session, server))
+            self._follower = self._invite.invite(Leader(session, server, self._options))
         return self._follower is not None
 
     def _learn(self, done: Transacted, session: Opened, host: str, address: str) -> bool | None:

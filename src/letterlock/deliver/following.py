@@ -24,10 +24,11 @@ from letterlock.smtp.client_steps import ClientState
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The session in which a content is on its way, and where it leads."""
+    """The session in which a content is on its way, where it leads, and by which options."""
 
     session: Opened
     server: PoolKey
+    options: DeliverOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,10 @@ def begin(
 ) -> Begun | None:
     """Send a task's envelope behind the leader's content; None where the way leads elsewhere, the session is not
     cleared for this message, or not everybody can have it there: then nothing was done."""
-    server = PoolKey.of(way.host, way.address, way.port, options)
-    if server != leader.server:
+    server = leader.server
+    if options is not leader.options and server != PoolKey.of(way.host, way.address, way.port, options):
+        return None  # the options are the same objects for most messages
+    if way.address != server.address or way.host != server.host or way.port != server.port:
         return None
     session = pool.shared(leader.session, server, way.requirement, ignored=options.ignore_ehlo)
     if session is None:
@@ -89,6 +92,9 @@ class Invite(Protocol):
 
     def expect(self) -> None:
         """An envelope goes out: when its content does, somebody may follow."""
+
+    def somebody_waits(self) -> bool:
+        """Whether there is a message that may follow."""
 
     def invite(self, leader: Leader) -> Follower | None:
         """Have the next message follow, if there is one that may."""

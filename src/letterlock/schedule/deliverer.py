@@ -116,7 +116,7 @@ class Deliverer:
         self._behind = True  # the queue may hold more that is due than was taken in
         self._contents = contents = Contents(options.max_content_octets)
         parts = self._slots, self._parking, contents, self._ways, self._pool
-        self._followers = Followers(*parts, clock, lambda next_hop: self._backed_off(self._destination_key(next_hop)))
+        self._followers = Followers(*parts, clock, self._rests)
         prefix = f"{chance.getrandbits(64):x}"
         self._tokens = (f"{prefix}-{number}" for number in itertools.count())
 
@@ -332,6 +332,9 @@ class Deliverer:
             away = 0.0 if self._stopping else GIVEN_BACK_SECONDS
             await self._leasing.give_back([(task.lease, self._clock.now() + away)])
 
+    def _rests(self, next_hop: str) -> bool:
+        return bool(self._backoff.failing) and self._backed_off(self._destination_key(next_hop))
+
     def _backed_off(self, place: str) -> bool:
         return place in self._backoff.failing and self._backoff.of(place, self._clock.now()) is not None
 
@@ -349,7 +352,7 @@ class Deliverer:
         try:
             made = await self._try(task, kept, me, follower)
         finally:
-            if follower is not None:
+            if follower is not None and follower.owns_session:  # the attempt did not begin
                 follower.let_go()
             self._slow_watch.end(task.lease.token)
             self._contents.end(task.lease.token)

@@ -30,19 +30,26 @@ MAX_AHEAD = 1000  # messages: one for each session with a slow host, and each ta
 class _Behind:
     """Followers of one delivery, as deliver.following.Invite."""
 
-    __slots__ = ("_followers", "_lease")
+    __slots__ = ("_followers", "_lease", "_next")
 
     def __init__(self, followers: "Followers", lease: Lease) -> None:
         self._followers = followers
         self._lease = lease
+        self._next: DeliveryTask | None = None
 
     def expect(self) -> None:
         """See Followers."""
-        self._followers.expect(self._lease)
+        if self._followers.slow:  # mostly no place is
+            self._followers.expect(self._lease)
+
+    def somebody_waits(self) -> bool:
+        """Whether there is a task that may follow."""
+        self._next = self._followers.next(self._lease)
+        return self._next is not None
 
     def invite(self, leader: Leader) -> Follower | None:
         """See Followers."""
-        return self._followers.invite(self._lease, leader)
+        return None if self._next is None else self._followers.invite(self._lease, self._next, leader)
 
 
 class Followers:
@@ -59,6 +66,8 @@ class Followers:
         resting: Callable[[str], bool],
     ) -> None:
         """`resting`: next hops at whose place nothing is tried now."""
+        self.slow = slots.slow
+        self._closed = False
         self._slots = slots
         self._parking = parking
         self._contents = contents
@@ -81,7 +90,7 @@ class Followers:
     def expect(self, lease: Lease) -> None:
         """At a slow host, find out how the message would go that waits next: what was found for the one before it may
         be too old when that one's content goes out."""
-        if not self._slots.is_slow(lease.next_hop) or (task := self._next(lease)) is None:
+        if not self._slots.is_slow(lease.next_hop) or (task := self.next(lease)) is None:
             return
         token, now = task.lease.token, self._clock.now()
         if token not in self._looking and self._ahead.get(token, now) is None:
@@ -97,11 +106,17 @@ class Followers:
         else:
             self._ahead.put(task.lease.token, ways, since=now, until=math.inf)
 
-    def invite(self, lease: Lease, leader: Leader) -> Follower | None:
-        """The message that waits next for the same next hop, if its envelope could follow in this session."""
-        self.release(lease)  # of a session before this one
-        task = self._next(lease)
-        if task is None:
+    def next(self, lease: Lease) -> DeliveryTask | None:
+        """The task that may follow, which is for the same next hop. None while tasks are parked: one of them may wait
+        for the session."""
+        task = self._slots.follower(lease.next_hop)
+        if task is None or task.lease.next_hop != lease.next_hop or self._parking.lines or self._closed:
+            return None
+        return task
+
+    def invite(self, lease: Lease, task: DeliveryTask, leader: Leader) -> Follower | None:
+        """Have the next task follow the delivery of a lease, if its envelope can follow in this session."""
+        if lease.token in self._by_leader:  # in a session before this one
             return None
         try:
             follower = self._follow(task, leader)
@@ -111,15 +126,9 @@ class Followers:
         if follower is not None:
             self._slots.take_follower(lease.next_hop)
             self._by_leader[lease.token] = follower
-            self.expect(lease)
+            if self.slow:
+                self.expect(lease)
         return follower
-
-    def _next(self, lease: Lease) -> DeliveryTask | None:
-        """The task that may follow. None while tasks are parked: one of them may wait for this session."""
-        task = self._slots.follower(lease.next_hop)
-        if task is None or task.lease.next_hop != lease.next_hop or self._parking.lines:
-            return None
-        return task
 
     def _follow(self, task: DeliveryTask, leader: Leader) -> Follower | None:
         body, now = self._contents.body(task.envelope.id), self._clock.now()
@@ -136,7 +145,7 @@ class Followers:
             pool=self._pool,
             leader=leader,
             invite=self.behind(task.lease),
-            ahead=self._ahead.get(task.lease.token, now) or (),
+            ahead=(self._ahead.get(task.lease.token, now) if self.slow else None) or (),
         )
 
     def take(self, lease: Lease) -> Follower | None:
@@ -160,6 +169,7 @@ class Followers:
 
     def clear(self) -> list[DeliveryTask]:
         """Let all go, and look for none any more; their tasks."""
+        self._closed = True
         for looking in self._looking.values():
             looking.cancel()
         followers = [*self._by_leader.values()]

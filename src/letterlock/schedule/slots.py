@@ -1,7 +1,7 @@
 """Who may be tried now: slots for all, slots for each next hop, and a bounded waiting room. Data only, no clock."""
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 
 from letterlock.deliver.ceilings import Ceilings
 from letterlock.queue.tasks import Attempt, DeliveryTask
@@ -160,6 +160,11 @@ class Slots:
         if self._taken_count >= self._total and len(self._ready) > (place in self._ready):
             return None
         return queue[0]
+
+    @property
+    def slow(self) -> Sized:
+        """The places where replies take long, as they are at any time."""
+        return self._paces.slow
 
     def is_slow(self, next_hop: str) -> bool:
         """Whether replies take long at the place of a next hop."""
