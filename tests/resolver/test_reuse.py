@@ -1,6 +1,7 @@
 """What one lookup proved serves the next ones: keys, denials (RFC 8198), and popular answers kept fresh."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 
 import dns.message
@@ -12,6 +13,10 @@ from letterlock.lab.authority import Validity, ZoneKey
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.zones import Denial, Zone
 from letterlock.resolver import Absence, Answer, Resolver, Security
+from letterlock.resolver.cache import MAX_PROOFS, Zones
+from letterlock.resolver.denial import Denials
+from letterlock.resolver.inquiry import KeptProof
+from letterlock.resolver.known_names import from_text
 
 NOW = 1_800_000_000.0
 
@@ -227,3 +232,24 @@ async def test_rfc1035_5_1_a_name_that_ends_in_an_escaped_dot_is_refreshed_like_
     for _ in range(4):
         assert isinstance(await resolver.resolve("odd\\.", "A"), Answer)
     assert isinstance(await resolver.resolve("nothing", "A"), Answer)
+
+
+def test_a_zone_keeps_its_latest_denials_and_little_besides() -> None:
+    """Zones by the thousand prove one denial each: what is kept for a zone must not have room for more at once."""
+    zones = Zones()
+    zone = from_text("test.")
+    kept = [KeptProof(Denials(zone), NOW + number) for number in range(MAX_PROOFS + 3)]
+    for proof in kept:
+        zones.keep_proof(zone, proof)
+    assert zones.proofs(zone, NOW) == kept[: -MAX_PROOFS - 1 : -1], "the latest first"
+    assert zones.proofs(zone, kept[-2].expires_at) == kept[-1:]
+    names = [from_text(f"z{number}.test.") for number in range(200)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for name in names:
+            zones.keep_proof(name, kept[0])
+        octets = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert octets / len(names) < 400

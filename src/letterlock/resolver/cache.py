@@ -4,7 +4,7 @@ Bounded in octets, by an estimate from the wire form; the least recently used en
 its TTL or its signature.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -131,7 +131,7 @@ class Zones:
     ) -> None:  # chosen: some 20 MB, and more zones than mail goes to in a day
         self._max_entries = max_entries
         self._states: OrderedDict[bytes, CutState] = OrderedDict()  # by their keys, whose hash costs nothing
-        self._proofs: OrderedDict[dns.name.Name, deque[KeptProof]] = OrderedDict()
+        self._proofs: OrderedDict[dns.name.Name, tuple[KeptProof, ...]] = OrderedDict()
 
     def get(self, name: KnownName, now: float) -> CutState | None:
         """The known state of a name as a zone cut, if still valid."""
@@ -151,7 +151,7 @@ class Zones:
 
     def keep_proof(self, zone: dns.name.Name, proof: KeptProof) -> None:
         """Remember a denial; a zone has room for a few, so that looking through them costs little."""
-        self._proofs.setdefault(zone, deque(maxlen=MAX_PROOFS)).appendleft(proof)
+        self._proofs[zone] = proof, *self._proofs.get(zone, ())[: MAX_PROOFS - 1]
         self._proofs.move_to_end(zone)
         if len(self._proofs) > self._max_entries:
             self._proofs.popitem(last=False)
