@@ -6,7 +6,6 @@ delivery that finds a host busy gives back its slot and tries again when `freed`
 delays no other destination (`parking.py`).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
@@ -55,8 +54,8 @@ class HandshakeSlots:
         self.exhausted = 0  # how often an attempt had opened as many sessions as it may, for monitoring
         self._each = each
         self._connections = connections
-        self._taken: Counter[str] = Counter()
-        self._open: Counter[str] = Counter()
+        self._taken: dict[str, int] = {}  # no Counters: their look-ups are slow where there is nothing
+        self._open: dict[str, int] = {}
 
     def reload(self, each: int, connections: int) -> None:
         """Take other limits from now on. Sessions beyond them stay until they end."""
@@ -75,7 +74,7 @@ class HandshakeSlots:
             self.fillings += 1
             raise HostBusy(keys[free[0]] if self._has_room(host) else host, host, full=True)
         turn = HandshakeSlot(self, host, {address: keys[address] for address in roomy})
-        self._taken.update((host, *(keys[address] for address in roomy)))
+        _count_in(self._taken, (host, *(keys[address] for address in roomy)))
         return turn
 
     def busy(self, key: str) -> bool:
@@ -83,10 +82,10 @@ class HandshakeSlots:
         return self._crowded(key) or self._full(key)
 
     def _crowded(self, key: str) -> bool:
-        return self._taken[key] >= self._each
+        return self._taken.get(key, 0) >= self._each
 
     def _full(self, key: str) -> bool:
-        return self._taken[key] + self._open[key] >= self._connections
+        return self._taken.get(key, 0) + self._open.get(key, 0) >= self._connections
 
     def _has_room(self, key: str) -> bool:
         """Whether there may be another connection, for which an idle one is ended if need be."""
@@ -95,7 +94,7 @@ class HandshakeSlots:
     def opened(self, host: str, address: str, port: int) -> Callable[[], None]:
         """Count a session until the function is called that this returns: once, when the session ends."""
         keys = host, _key(address, port)
-        self._open.update(keys)
+        _count_in(self._open, keys)
         return lambda: self._count_out(self._open, keys)
 
     def session_free(self, host: str, address: str, port: int) -> None:
@@ -107,13 +106,18 @@ class HandshakeSlots:
         """Count a turn out at each key."""
         self._count_out(self._taken, keys)
 
-    def _count_out(self, counter: Counter[str], keys: Iterable[str]) -> None:
+    def _count_out(self, counter: dict[str, int], keys: Iterable[str]) -> None:
         for key in keys:
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]
+            left = counter.pop(key) - 1
+            if left:
+                counter[key] = left
             if not self.busy(key):  # else the next to come would only go away again
                 self.freed(key)
+
+
+def _count_in(counter: dict[str, int], keys: Iterable[str]) -> None:
+    for key in keys:
+        counter[key] = counter.get(key, 0) + 1
 
 
 def _key(address: str, port: int) -> str:

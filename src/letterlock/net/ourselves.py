@@ -1,5 +1,6 @@
 """Knows which addresses are this server's own, so that mail does not loop (RFC 5321 section 5.1)."""
 
+import functools
 import ipaddress
 from collections.abc import Iterable, Sequence
 
@@ -42,18 +43,25 @@ class Ourselves:
 
     def only_by_route(self, address: str) -> bool:
         """Whether an address is of no use to anybody but this machine, and a host there needs a route of ours."""
-        found = _plain(address)
-        return not self._loopback and (found.is_loopback or found.is_unspecified)
+        return not self._loopback and _is_here(address)
 
     def _everywhere(self, address: _Address, port: int) -> bool:
         wildcard = ipaddress.ip_address("::" if address.version == 6 else "0.0.0.0")  # noqa: S104  # compared with
         return (wildcard, port) in self._listening
 
 
+@functools.lru_cache(maxsize=1024)  # a few servers take most mail; 200 bytes each
 def _plain(address: str) -> _Address:
     """The address, without its zone, and as IPv4 where IPv6 only wraps it."""
     found = ipaddress.ip_address(address.partition("%")[0])
     return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+@functools.lru_cache(maxsize=1024)  # as above
+def _is_here(address: str) -> bool:
+    """Whether nobody but this machine can mean anything by an address."""
+    found = _plain(address)
+    return found.is_loopback or found.is_unspecified
 
 
 def _meets(dialled: _Address, listening: _Address) -> bool:

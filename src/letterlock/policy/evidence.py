@@ -147,9 +147,13 @@ class Grounds:
     host: TargetHost | None = None
 
 
-def _first_end(at: float, lookups: Iterable[Answer | LookupFailure | None], *others: float) -> float:
-    ends = (*(one.expires_at for one in lookups if isinstance(one, Answer)), *others)
-    return min((end for end in ends if end > at), default=math.inf)
+def _first_end(at: float, lookups: Iterable[Answer | LookupFailure | None], until: float = math.inf) -> float:
+    """The first moment after `at` when one of the lookups runs out, or when it is `until`."""
+    first = until if until > at else math.inf
+    for one in lookups:
+        if isinstance(one, Answer) and at < one.expires_at < first:
+            first = one.expires_at
+    return first
 
 
 class StartTls(StrEnum):

@@ -41,5 +41,7 @@ def tlsa_unknown(target: TargetHost) -> Reason | None:
 
 def said(text: str) -> str:
     """A text from outside, made fit for a sentence: printable, one line, at most 200 characters."""
+    if len(text) <= _MAX_DETAIL and text.isprintable():
+        return text
     clean = "".join(character if character.isprintable() else "?" for character in text[: _MAX_DETAIL + 1])
     return clean if len(clean) <= _MAX_DETAIL else clean[:_MAX_DETAIL] + "..."

@@ -43,7 +43,7 @@ class FairSlots:
     def __init__(self, limit: int, aside: int, patience_seconds: float) -> None:
         self._limit, self._most_aside = limit, aside
         self._patience_seconds = patience_seconds
-        self._held: Counter[Hashable] = Counter()
+        self._held: dict[Hashable, int] = {}  # by those that hold any
         self._taken = 0
         self._holders: dict[Holder, None] = {}  # the oldest first
         self._aside: dict[Holder, None] = {}
@@ -80,14 +80,14 @@ class FairSlots:
         holder.holds, holder.since = True, asyncio.get_running_loop().time()
         self._holders[holder] = None
         self._taken += 1
-        self._held[holder.group] += 1
+        self._held[holder.group] = self._held.get(holder.group, 0) + 1
 
     def _give_back(self, group: Hashable) -> None:
         """Free a slot, and give it to the waiting group that holds the fewest; among equals, in turn."""
         self._taken -= 1
-        self._held[group] -= 1
-        if not self._held[group]:
-            del self._held[group]
+        left = self._held.pop(group) - 1
+        if left:
+            self._held[group] = left
         while self._waiting:
             chosen = self._neediest()
             queue = self._waiting.pop(chosen)
@@ -107,7 +107,7 @@ class FairSlots:
         """
         self._newest = not self._newest
         order = reversed(self._waiting) if self._newest else iter(self._waiting)
-        empty = next((group for group in order if not self._held[group]), None)
+        empty = next((group for group in order if group not in self._held), None)
         return min(self._waiting, key=self._held.__getitem__) if empty is None else empty
 
     def _watch(self) -> None:
@@ -134,7 +134,7 @@ class FairSlots:
 
     def _fewest(self) -> float:
         """How many slots the neediest of the waiting groups holds; where none waits, more than any."""
-        return self._held[self._neediest()] if self._waiting else math.inf
+        return self._held.get(self._neediest(), 0) if self._waiting else math.inf
 
     def _set_aside(self, holder: Holder) -> None:
         del self._holders[holder]

@@ -11,11 +11,12 @@ _T = TypeVar("_T")
 class DomainTable(Generic[_T]):
     """Entries for `example.org`, `*.example.org` or `.example.org` (everything below it), and `*`. Immutable."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_named")
 
     def __init__(self, entries: Mapping[str, _T]) -> None:
         """Take entries by the domain or address literal they are written for, however that is spelled."""
         self._entries = {_key(domain): entry for domain, entry in entries.items()}
+        self._named = bool(self._entries.keys() - {"*"})  # mostly there is none: then no name need be taken apart
 
     def __iter__(self) -> Iterator[_T]:
         """All entries."""
@@ -30,6 +31,8 @@ class DomainTable(Generic[_T]):
 
     def find_named(self, domain: str) -> _T | None:
         """The same, without the entry for everything."""
+        if not self._named:
+            return None
         name = _spelled(domain)
         if exact := self._entries.get(name):
             return exact

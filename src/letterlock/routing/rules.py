@@ -134,7 +134,7 @@ def _heard(usual: MemoryMode, *nearest_first: DestinationRule | None) -> Heard:
     heard = _of_demands(rules)
     saying = [rule for rule in rules if rule.memory is not None]
     if not saying:
-        return heard if usual is MemoryMode.OFF else replace(heard, memory=usual)
+        return heard if usual is MemoryMode.OFF else Heard(heard.rule, heard.audited, usual)
     strictest = max(saying, key=lambda rule: _CAUTION[_memory(rule)])
     return replace(heard, memory=_memory(strictest), memory_rule=strictest)
 
