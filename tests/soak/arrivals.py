@@ -34,9 +34,9 @@ class Visit:
     deaf: tuple[float, float] | None = None  # the last span in which the sink stalled, and could not see it go
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Arrival:
-    """A message that the sink has kept; `answered`: and said so with 250.
+    """A message that the sink has kept; `answered`: and said so with 250, with nothing out of step in the same group.
 
     `begun`: when the transaction was; one that stalled may be over after one that began later.
     """

@@ -20,6 +20,8 @@ MAX_LINE_OCTETS = 4096
 MAX_MESSAGE_OCTETS = 1 << 20
 IDLE_SECONDS = 60.0
 STALL_SECONDS = 3.0  # longer than a hurried client waits
+# In one group with the reply to the content before (RFC 2920 section 3.1), they let that be in doubt.
+_OUT_OF_STEP = (Kind.GARBAGE, Kind.WRONG)
 _ADDRESS = re.compile(rb"<(?:([rs])-([^@>]+)@[^>]*)?>")  # to and from the soak's own numbers
 
 
@@ -64,17 +66,17 @@ class Sink:
             server.server_close()
             thread.join()
 
-    def record(self, message: bytes, visit: Visit, *, begun: float, answered: bool) -> str:
-        """Count a message, and check that its content is what was sent; its number."""
+    def record(self, message: bytes, visit: Visit, *, begun: float, answered: bool) -> Arrival:
+        """Count a message, and check that its content is what was sent."""
         header, _, payload = message.partition(b"\r\n\r\n")
         fields = dict(line.split(b": ", 1) for line in header.split(b"\r\n") if line.startswith(b"X-Soak"))
         number = fields[b"X-Soak"].decode()
         with self._lock:
             self.arrived[number] += 1
-            self.arrivals.append(Arrival(number, begun, time.monotonic(), visit, answered))
+            self.arrivals.append(arrival := Arrival(number, begun, time.monotonic(), visit, answered))
             if fields[b"X-Soak-Digest"] != digest(payload):
                 self.damaged.append(number)
-        return number
+        return arrival
 
     def record_notification(self, number: str) -> None:
         """Count a notification for the sender of a message."""
@@ -118,6 +120,7 @@ class _Session(socketserver.StreamRequestHandler):
         self._notified: str | None = None  # whose notification this is
         self._recipients = 0
         self._begun = 0.0  # the transaction; monotonic seconds
+        self._kept: Arrival | None = None  # the last one
         self._spoilt = False  # something went wrong in the content: no answer behind it tells the client anything
 
     def handle(self) -> None:
@@ -194,8 +197,8 @@ class _Session(socketserver.StreamRequestHandler):
             sink.record_notification(self._notified)
         elif kept:
             answered = kind is None and not self._spoilt
-            number = sink.record(message, self._visit, begun=self._begun, answered=answered)
-            good = f"250 kept {number}\r\n".encode()
+            self._kept = sink.record(message, self._visit, begun=self._begun, answered=answered)
+            good = f"250 kept {self._kept.number}\r\n".encode()
         if kind is None:
             self.wfile.write(good)
         elif kind is Kind.STALL and not kept:
@@ -232,6 +235,8 @@ class _Session(socketserver.StreamRequestHandler):
             began = time.monotonic()
             sink.closing.wait(STALL_SECONDS)
             self._visit.deaf = began, time.monotonic()
+        if kind in _OUT_OF_STEP and self._kept is not None:
+            self._kept.answered = False
         if kind is Kind.PERMANENT and self._sender is not None:
             sink.refuse(self._sender)
         self.wfile.write(sink.mischief.reply(step, kind, good))
