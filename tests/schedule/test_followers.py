@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 from letterlock.deliver.following import look_ahead
+from letterlock.deliver.route_settings import RouteSettings, SettingsByRoute
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
+from letterlock.net.sources import SourceAddresses
 from letterlock.ports import Stream
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind
+from letterlock.routing.domain_table import DomainTable
 from letterlock.schedule.deliverer import Deliverer
 from tests.deliver.conftest import Ear
 from tests.deliver.test_same_way import Looking
@@ -474,6 +477,64 @@ async def test_at_a_slow_host_the_followers_own_decision_is_ready_when_it_is_wan
     assert server.sessions == 1
     assert len(server.groups) == 5 + 1, "the first envelope, one for each content, and QUIT"
     assert set(sending.outcomes().values()) == {DELIVERED}
+
+
+ELSEWHERE = Mailbox("me", "elsewhere.example")
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups"),
+    [
+        pytest.param({"reverse_path": Mailbox("me", "likewise.example")}, True, id="decided-alike"),
+        pytest.param({"reverse_path": ELSEWHERE}, False, id="from-another-address"),
+        pytest.param({"tls_demand": TlsDemand.REQUIRETLS}, False, id="demands-tls"),
+    ],
+)
+async def test_a_follower_goes_only_where_its_own_decision_and_settings_lead(
+    dialer: MemoryDialer, changes: Mapping[str, Any], groups: bool
+) -> None:
+    """At a slow host, where each has its own decision ahead, and not that of the one before it."""
+    server = Unhurried()
+    source = RouteSettings(source=SourceAddresses("192.0.2.77"))
+    by_sender = SettingsByRoute(by_sender=DomainTable({ELSEWHERE.domain: source}))
+    async with relay(dialer, server, route_settings=by_sender) as sending:
+        server.clock = sending.store.clock
+        sending.deliverer._slots.answers_slowly("example.org", 3.0, 1.5)
+        sending.give("M1")
+        sending.give("M2", **changes)
+        await sending.settled("M1", "M2")
+    assert server.groups[1].endswith(b"MAIL RCPT DATA") == groups
+    assert sending.outcomes()["M1"] == DELIVERED
+    if "tls_demand" in changes:
+        assert server.messages == [(1, "M1")]
+    else:
+        assert server.messages == [(1, "M1"), (1 if groups else 2, "M2")]
+
+
+@pytest.mark.parametrize("changes", [{"max_session_age_seconds": -1.0}, {"idle_seconds": 0.0}])
+async def test_nobody_follows_in_a_session_that_would_not_be_kept(
+    dialer: MemoryDialer, changes: Mapping[str, float]
+) -> None:
+    server = GroupServer()
+    async with relay(dialer, server, **changes) as sending:
+        sending.give("M1", "M2")
+        await sending.settled("M1", "M2")
+    assert server.messages == [(1, "M1"), (2, "M2")]
+
+
+async def test_the_times_of_a_follower_begin_when_the_session_is_its_own(dialer: MemoryDialer) -> None:
+    server = Held()
+    async with relay(dialer, server) as sending:
+        opened_at = sending.store.clock.time
+        sending.give("M1", "M2")
+        await until(following(sending))
+        sending.store.clock.time += 3
+        server.may.set()
+        await sending.settled("M1", "M2")
+        made = sending.made["M2"]
+        assert made.started_at == made.ready_at == opened_at + 3
+        assert made.connected_at == opened_at
+        assert sending.made["M1"].started_at == opened_at
 
 
 @pytest.mark.parametrize(
