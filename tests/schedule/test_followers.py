@@ -393,6 +393,17 @@ async def test_behind_a_leader_that_is_stuck_nobody_waits(dialer: MemoryDialer) 
     assert sending.outcomes() == {"M1": DELIVERED, "M2": DELIVERED}
 
 
+async def test_nobody_begins_to_follow_a_leader_that_was_stuck_before_its_content(dialer: MemoryDialer) -> None:
+    server = Held()
+    async with relay(dialer, server) as sending:
+        sending.give("M1", "M2")
+        sending.deliverer._pass_by(next(iter(sending.store.leased.values())).lease)
+        server.may.set()
+        await sending.settled("M1", "M2")
+        assert not sending.deliverer._followers._stuck
+    assert server.groups[1] == b"Subject:  hello ."
+
+
 async def test_a_follower_whose_lease_ran_out_is_left_to_who_has_it_now(dialer: MemoryDialer) -> None:
     server = Held()
     async with relay(dialer, server) as sending:
@@ -551,8 +562,9 @@ async def test_where_nothing_is_decided_ahead_nobody_follows(dialer: MemoryDiale
     clock = HandClock()
     task = make_task()
     ports = make_ports(dialer, Looking(clock=clock, **world), clock)
-    assert await look_ahead(task, ports=ports, options=OPTIONS) == ()
-    assert len(await look_ahead(task, ports=make_ports(dialer, Looking(clock=clock), clock), options=OPTIONS)) == 1
+    assert (await look_ahead(task, ports=ports, options=OPTIONS)).ways == ()
+    usual = await look_ahead(task, ports=make_ports(dialer, Looking(clock=clock), clock), options=OPTIONS)
+    assert [(way.host, way.address) for way in usual.ways] == [("mx.example.org", ADDRESS)]
 
 
 async def test_a_bug_in_looking_ahead_is_logged_and_the_message_goes_its_usual_way(

@@ -5,9 +5,10 @@ its reply has come and settled it, the session is the follower's, whose attempt 
 in any other way the session ends with it, and the follower was never tried: no octet of its content was sent.
 """
 
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.options import DeliverOptions
@@ -100,9 +101,16 @@ class Invite(Protocol):
         """Have the next message follow, if there is one that may."""
 
 
-async def look_ahead(task: DeliveryTask, *, ports: Ports, options: DeliverOptions) -> tuple[DeliveryPath, ...]:
-    """The ways that an attempt at a task would go if it began now, one for each address; none where there are several
-    hosts, of which chance is to choose (RFC 5321 section 5.1), or where it is not SMTP alone that decides.
+class Ahead(NamedTuple):
+    """The ways that a message would go, one for each address, and how long the evidence for them holds (since 1970)."""
+
+    ways: tuple[DeliveryPath, ...] = ()
+    ends_at: float = math.inf
+
+
+async def look_ahead(task: DeliveryTask, *, ports: Ports, options: DeliverOptions) -> Ahead:
+    """The ways that an attempt at a task would go if it began now; none where there are several hosts, of which chance
+    is to choose (RFC 5321 section 5.1), or where it is not SMTP alone that decides.
 
     A message that waits at a slow host may follow by these, as an attempt goes by what was found when it began.
     """
@@ -110,17 +118,17 @@ async def look_ahead(task: DeliveryTask, *, ports: Ports, options: DeliverOption
     next_hop = NextHop(task.lease.next_hop, options.port)
     evidence = await ports.discoverer.destination(next_hop, None if sender is None else sender.domain)
     if evidence.final is not None or evidence.lmtp or options.implicit_tls:
-        return ()
+        return Ahead()
     routed = ports.decision_cache.route(evidence, ports.shuffle, options.hostname)
     if not isinstance(routed, Route) or len(routed.hosts) != 1:
-        return ()
+        return Ahead()
     port = evidence.next_hop.port
     target = await ports.discoverer.host(routed.hosts[0], port)
     required = ports.decision_cache.required(evidence, target, task.envelope.tls_demand)
     if not isinstance(required, Requirement):
-        return ()
+        return Ahead()
     relayed = ports.decision_cache.relayed(evidence)
-    return tuple(
+    ways = tuple(
         DeliveryPath(
             host=routed.hosts[0].name,
             address=address,
@@ -133,3 +141,4 @@ async def look_ahead(task: DeliveryTask, *, ports: Ports, options: DeliverOption
         for address in target.addresses
         if options.source.reaches(address)
     )
+    return Ahead(ways, min(evidence.ends_at, target.ends_at))

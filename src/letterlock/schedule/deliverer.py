@@ -371,7 +371,7 @@ class Deliverer:
                 self.wake()
 
     def _pass_by(self, lease: Lease) -> None:
-        self._followers.release(lease)
+        self._followers.pass_by(lease)
         self._slots.pass_by(lease.next_hop)
         self._begin_waiting()
 

@@ -6,7 +6,6 @@ does not go on in the leader's session, it waits again, first in line.
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
 
 from letterlock.deliver.attempt import follow
@@ -76,6 +75,7 @@ class Followers:
         self._clock = clock
         self._resting = resting
         self._by_leader: dict[str, Follower] = {}
+        self._stuck: set[str] = set()  # leases of deliveries behind which nobody is to wait
         self._looking: dict[str, asyncio.Task[None]] = {}  # ahead, by the lease of the task that waits
         self._ahead: Recent[str, tuple[DeliveryPath, ...]] = Recent(seconds=AHEAD_SECONDS, size=MAX_AHEAD)
 
@@ -100,11 +100,11 @@ class Followers:
     async def _look_ahead(self, task: DeliveryTask, now: float) -> None:
         ports, options = self._ways.of(task.lease.next_hop, task.envelope.sender_domain)
         try:
-            ways = await look_ahead(task, ports=ports, options=options)
+            found = await look_ahead(task, ports=ports, options=options)
         except Exception:  # the message's own attempt meets it again, and says what becomes of the message
             log.exception("%s: internal error in looking ahead", task.lease.message_id)
         else:
-            self._ahead.put(task.lease.token, ways, since=now, until=math.inf)
+            self._ahead.put(task.lease.token, found.ways, since=now, until=found.ends_at)
 
     def next(self, lease: Lease) -> DeliveryTask | None:
         """The task that may follow, which is for the same next hop. None while tasks are parked: one of them may wait
@@ -116,7 +116,7 @@ class Followers:
 
     def invite(self, lease: Lease, task: DeliveryTask, leader: Leader) -> Follower | None:
         """Have the next task follow the delivery of a lease, if its envelope can follow in this session."""
-        if lease.token in self._by_leader:  # in a session before this one
+        if lease.token in self._by_leader or lease.token in self._stuck:  # one follows in a session before this one
             return None
         try:
             follower = self._follow(task, leader)
@@ -150,8 +150,10 @@ class Followers:
 
     def take(self, lease: Lease) -> Follower | None:
         """The delivery of a lease has ended: who goes on in its session and has its slot. Else they wait again."""
+        if self._stuck:
+            self._stuck.discard(lease.token)
         follower = self._by_leader.get(lease.token)
-        if follower is None:  # the usual case
+        if follower is None:
             return None
         on_time = follower.task.lease.expires_at > self._clock.now()
         if follower.owns_session and on_time and not self._resting(lease.next_hop):
@@ -160,8 +162,13 @@ class Followers:
         self.release(lease)
         return None
 
+    def pass_by(self, lease: Lease) -> None:
+        """A delivery takes very long: nobody follows it, now or later."""
+        self._stuck.add(lease.token)
+        self.release(lease)
+
     def release(self, lease: Lease) -> None:
-        """Have the one behind the delivery of a lease wait again, first in line: that one takes too long, or failed."""
+        """Have the one behind the delivery of a lease wait again, first in line."""
         follower = self._by_leader.pop(lease.token, None)
         if follower is not None:
             follower.let_go()
