@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from letterlock.app.logs import flush_log
 from letterlock.app.service_manager import notify_ready, notify_reloading
 from letterlock.config import BadConfig, Options, load, require_sources
 from letterlock.config.reload_effects import reloaded, waiting_for_restart
@@ -66,6 +67,7 @@ class Reloading:
                 self.apply(self.running)
                 self.loaded_at = time.time()
                 log_reloaded(read, self.outcome.restart)
+            flush_log()  # before those who asked are answered: they look there next
             async with self._reloads:
                 self._count += 1
                 self._reloads.notify_all()

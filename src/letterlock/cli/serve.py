@@ -126,6 +126,7 @@ async def _serve(path: Path | None, options: Options, worker: Worker | None = No
         _reload_by_signal(server, path, options, worker)
         if worker is None or worker.number == 0:
             _announce(server)
+            flush_log()  # before the service manager says that it has begun: then people look
         spare_collector()
         begun.set()
         if worker is None:
