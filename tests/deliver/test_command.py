@@ -70,7 +70,8 @@ async def test_a_command_reads_the_message_and_its_environment(tmp_path: Path) -
         *("RECIPIENT", "SENDER", "SHELL"),
     }
     assert (tmp_path / "args").read_text() == "2:one argument:$(id)\n"
-    assert set((tmp_path / "fds").read_text().split()) - {"10", "255"} == {"0", "1", "2"}
+    descriptors = map(int, (tmp_path / "fds").read_text().split())
+    assert {each for each in descriptors if each < 10} == {0, 1, 2}, "the shell's own are above"
     assert (tmp_path / "umask").read_text() == "0077\n"
     assert (tmp_path / "cwd").read_text() == "/\n"
     assert (tmp_path / "privileges").read_text().split() == ["NoNewPrivs:", "1"]
