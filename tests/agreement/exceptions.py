@@ -108,7 +108,9 @@ def _alias_unproven(each: Difference) -> bool:
 
 def _made_by_dname(each: Difference) -> bool:
     absent = each.theirs.found != "records" and each.ours.state == each.theirs.state
-    lost = not each.theirs.usable and "DS got DNAME answer" in str(each.theirs)  # Unbound, looking for keys at the name
+    said, owner = str(each.theirs), each.name.partition(".")[2]
+    # Unbound looks for keys at the DNAME's own name, which is no zone.
+    lost = not each.theirs.usable and ("DS got DNAME answer" in said or f" for DS {owner} while" in said)
     return each.rdtype == "CNAME" and each.ours.found == "records" and (lost or (each.theirs.usable and absent))
 
 
