@@ -31,6 +31,7 @@ from letterlock.schedule.deliverer import Deliverer
 from letterlock.smtp.client import SmtpClient
 
 QUICK_SECONDS, SLOW_SECONDS = 0.04, 0.4  # a reply's delay, as in `bench.relay --part mixed`
+DOMAINS_PER_SLOW_ONE = 10  # as there, too
 ACCEPTED_WITHIN_SECONDS = 2.0  # all messages, evenly
 SESSIONS = 500  # deliveries at once, and idle sessions: what a worker has on a machine of the usual size
 BODY = b"Subject: x\r\n\r\nhello\r\n"
@@ -123,7 +124,10 @@ async def run(messages: int, domains: int) -> str:
     chance = random.Random(5)  # noqa: S311  # the same load each time
     names = [f"d{number}.example" for number in range(domains)]
     addresses = {name: f"10.{number // 250}.{number % 250}.1" for number, name in enumerate(names)}
-    delays = {addresses[name]: SLOW_SECONDS if n % 10 == 3 else QUICK_SECONDS for n, name in enumerate(names)}
+    delays = {
+        addresses[name]: SLOW_SECONDS if n % DOMAINS_PER_SLOW_ONE == 3 else QUICK_SECONDS
+        for n, name in enumerate(names)
+    }
     to = chance.choices(names, [1 / (number + 3) for number in range(domains)], k=messages)
     with virtual_time():
         loop, clock = asyncio.get_running_loop(), LoopClock()
@@ -162,10 +166,12 @@ async def run(messages: int, domains: int) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--messages", type=int, default=1500)
-    parser.add_argument("--domains", type=int, default=300)
-    parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--messages", type=int, default=1500, help="at least one for each domain")
+    parser.add_argument("--domains", type=int, default=300, help=f"at least {DOMAINS_PER_SLOW_ONE}")
+    parser.add_argument("--alone", action="store_true", help="no envelope follows a content")
     given = parser.parse_args()
+    if not DOMAINS_PER_SLOW_ONE <= given.domains <= given.messages:
+        parser.error(f"at least {DOMAINS_PER_SLOW_ONE} domains, and as many messages")
     if given.alone:
         with patch.object(SmtpClient, "may_follow", new=False):
             print(asyncio.run(run(given.messages, given.domains)))

@@ -124,10 +124,9 @@ class Discoverer:
             mx = await self._mx(hop)
             memory = await self._remembered(hop, heard.memory, lmtp=relay is not None and relay.lmtp)
             sts = None if policy is None else await policy
-        except BaseException:
-            if policy is not None:
+        finally:
+            if policy is not None:  # if it is not done, nobody waits for it any more
                 policy.cancel()
-            raise
         return DestinationEvidence(
             next_hop=hop,
             mx=mx,
@@ -213,10 +212,9 @@ class Discoverer:
         looking = [asyncio.ensure_future(self._look_up(name, rdtype)) for rdtype in rdtypes]
         try:
             return [await each for each in looking]
-        except BaseException:
-            for each in looking:
+        finally:
+            for each in looking:  # as above
                 each.cancel()
-            raise
 
     def _with_ours(self, target: TargetHost) -> TargetHost:
         """With what is known of its addresses as those of this machine."""

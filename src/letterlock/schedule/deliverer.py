@@ -108,9 +108,8 @@ class Deliverer:
         self._ended = asyncio.Event()
         self._looping = asyncio.Lock()
         self._deliveries: set[asyncio.Task[None]] = set()
-        self._trying: set[asyncio.Task[None] | None] = (
-            set()
-        )  # those that may be cancelled: nothing is to be written yet
+        # those that may be cancelled: nothing is to be written yet
+        self._trying: set[asyncio.Task[None] | None] = set()
         self._store_pause = STORE_PAUSE_SECONDS
         self._full = 0  # how often nothing could begin for want of a slot
         self._behind = True  # the queue may hold more that is due than was taken in
