@@ -80,10 +80,11 @@ docs: .make/dev
 prose: .make/dev
 	$(BIN)/python tools/prose.py
 
-# Every worker reads every test file: what pytest makes of them is kept by one that reads them first.
+# Every worker reads every test file: what pytest makes of them is kept by one that reads them first. What it cannot read
+# ends the run at once, with the reasons.
 unit: export PYTHONDONTWRITEBYTECODE =
 unit: .make/dev .make/debian
-	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # the run itself says what is wrong
+	@$(BIN)/python -m pytest --collect-only -qq >.make/collected || { grep '^E  ' .make/collected | sort -u; exit 1; }
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Tracing costs a third of the processor's time, so it is not part of `make test`.
