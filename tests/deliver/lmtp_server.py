@@ -98,7 +98,9 @@ async def _ending(server: LmtpServer) -> AsyncIterator[Callable[[asyncio.StreamR
     tasks: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(server(reader, writer)))
+        tasks.add(task := asyncio.create_task(server(reader, writer)))
+        # A task that is cancelled before its first step closes nothing by itself.
+        task.add_done_callback(lambda _: writer.close())
 
     try:
         yield connected

@@ -92,8 +92,6 @@ async def serving(
     server = Server(Upstream(host, 1))
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server.connections += 1
-        server.hold(asyncio.current_task())
         writing = asyncio.Lock()
 
         async def answer(wire: bytes) -> None:
@@ -114,7 +112,13 @@ async def serving(
             with suppress(OSError):
                 await writer.wait_closed()
 
-    streams = await asyncio.start_server(converse, host, 0, ssl=tls)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
+        server.hold(task := asyncio.ensure_future(converse(reader, writer)))
+        # A task that is cancelled before its first step closes nothing by itself.
+        task.add_done_callback(lambda _: writer.close())
+
+    streams = await asyncio.start_server(accept, host, 0, ssl=tls)
     port = streams.sockets[0].getsockname()[1]
     bound = socket.socket(streams.sockets[0].family, socket.SOCK_DGRAM)
     bound.bind((host, port))
