@@ -1,5 +1,6 @@
 """The result of a lookup: an Answer with its proof, or a LookupFailure (RFC 4033 section 5, RFC 9499)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -76,21 +77,94 @@ class Question:
         return f"{self.name} {type_name(self.rdtype)}"
 
 
-@frozen_dataclass(frozen=True, slots=True, kw_only=True)
+Facts = tuple[tuple[str, str | int], ...]
+
+
+class StepKind:
+    """What the steps of one kind have in common: their code, the standard's section, and how their values read.
+
+    `detail` is given the zone as text and the values, `facts` the values.
+    """
+
+    __slots__ = ("detail", "facts", "section", "what")
+
+    def __init__(self, what: str, section: str, detail: Callable[..., str], facts: Callable[..., Facts]) -> None:
+        self.what: Final = what
+        self.section: Final = section
+        self.detail: Final = detail
+        self.facts: Final = facts
+
+
 class ProofStep:
     """One step of a proof, in the order from the trust anchor to the answer.
 
     `zone` is the zone in which the step happens; `what` one of a fixed set of codes (documented in
-    `letterlock.resolver.proof`); `security` the state after it; `detail` a sentence for people; `facts` the values in
-    it, for `--json` (key tag, algorithm, expiration, NSEC owner, ...); `section` the standard that the step follows.
+    `letterlock.resolver.proof_steps`); `security` the state after it; `detail` a sentence for people; `facts` the
+    values in it, for `--json` (key tag, algorithm, expiration, NSEC owner, ...); `section` the standard that the step
+    follows.
+
+    Every answer keeps its steps, and few are ever read. So a step keeps what it is about, and makes its text when that
+    is read.
     """
 
-    zone: str
-    what: str
+    __slots__ = ("kind", "security", "values", "zone_name")
+
+    kind: StepKind
     security: Security
-    detail: str
-    section: str
-    facts: tuple[tuple[str, str | int], ...] = ()
+    values: tuple[object, ...]
+    zone_name: dns.name.Name | str
+
+    def __init__(
+        self, *, zone: str, what: str, security: Security, detail: str, section: str, facts: Facts = ()
+    ) -> None:
+        """A step in words."""
+        self.kind = StepKind(what, section, lambda _zone, detail, _facts: str(detail), lambda _detail, facts: facts)
+        self.zone_name, self.security, self.values = zone, security, (detail, facts)
+
+    @classmethod
+    def of(cls, kind: StepKind, zone: dns.name.Name, security: Security, values: tuple[object, ...]) -> "ProofStep":
+        """A step of a kind, with the values that its text is made of."""
+        step = cls.__new__(cls)
+        step.kind, step.zone_name, step.security, step.values = kind, zone, security, values
+        return step
+
+    @property
+    def zone(self) -> str:
+        """The zone in which it happens."""
+        return str(self.zone_name)
+
+    @property
+    def what(self) -> str:
+        """Its code."""
+        return self.kind.what
+
+    @property
+    def detail(self) -> str:
+        """A sentence for people."""
+        return self.kind.detail(str(self.zone_name), *self.values)
+
+    @property
+    def section(self) -> str:
+        """The standard that it follows."""
+        return self.kind.section
+
+    @property
+    def facts(self) -> Facts:
+        """The values, each with its name."""
+        return self.kind.facts(*self.values)
+
+    def _known_by(self) -> tuple[object, ...]:
+        return self.zone_name, self.kind.what, self.kind.section, self.security, self.values
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, ProofStep) and self._known_by() == other._known_by())
+
+    def __hash__(self) -> int:
+        return hash((self.kind.what, self.values))
+
+    def __repr__(self) -> str:
+        words = f"zone={self.zone!r}, what={self.what!r}, security={self.security!r}, detail={self.detail!r}"
+        return f"ProofStep({words}, section={self.section!r}, facts={self.facts!r})"
 
 
 @frozen_dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ insecure one, a proven absence without a delegation means that the name is insid
 bogus.
 """
 
-import functools
 from collections.abc import Sequence
 
 import dns.name
@@ -36,7 +35,18 @@ from letterlock.resolver.inquiry import (
     ttl_of,
 )
 from letterlock.resolver.known_names import KnownName, as_known
-from letterlock.resolver.number_names import algorithm_name, digest_name, type_name, utc
+from letterlock.resolver.number_names import type_name
+from letterlock.resolver.proof_steps import (
+    anchor_step,
+    dnskey_step,
+    ds_step,
+    key_text,
+    negative_anchor_step,
+    no_ds_step,
+    signature_step,
+    unsupported_step,
+    wildcard_step,
+)
 from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     Unverified,
@@ -44,7 +54,6 @@ from letterlock.resolver.signatures import (
     chosen_ds,
     digest_matches,
     key_tag,
-    signature_step,
     spoilt_ds,
     usable_keys,
     verify,
@@ -130,13 +139,7 @@ class Chain(Inquiry):
     def _negative_anchor(self, name: dns.name.Name) -> Insecure | None:
         for negative in self._settings.negative_anchors:
             if name.is_subdomain(negative.zone) and self._now < negative.until:
-                step = ProofStep(
-                    zone=str(negative.zone),
-                    what="negative-anchor",
-                    security=Security.INSECURE,
-                    detail=f"taken for unsigned until {utc(negative.until)}: {negative.reason}",
-                    section="RFC 7646",
-                )
+                step = negative_anchor_step(negative)
                 self._note((step,))
                 self._until = min(self._until, negative.until)
                 return Insecure(zone=negative.zone, expires_at=negative.until, proof=(step,))
@@ -150,19 +153,11 @@ class Chain(Inquiry):
         anchors = [anchor for anchor in self._settings.anchors if anchor.zone == zone]
         ds = [anchor.record for anchor in anchors if isinstance(anchor.record, DS)]
         keys = [anchor.record for anchor in anchors if isinstance(anchor.record, DNSKEY)]
-        tags = ", ".join(dict.fromkeys(str(tag_of(anchor.record)) for anchor in anchors))
         if not chosen_ds(ds, self._settings.algorithms) and not any(
             key.algorithm in self._settings.algorithms for key in keys
         ):
             return self._unsupported(zone, (), self._now + MAX_TTL)
-        step = ProofStep(
-            zone=str(zone),
-            what="anchor",
-            security=Security.SECURE,
-            detail=f"trust anchor {tags}",
-            section="RFC 4033 section 2",
-            facts=tuple(("key_tag", tag_of(anchor.record)) for anchor in anchors),
-        )
+        step = anchor_step(zone, [tag_of(anchor.record) for anchor in anchors])
         return (yield from self._enter(zone, ds, keys, (step,), self._now + MAX_TTL))
 
     def _cut(self, parent: Secure, name: KnownName) -> Steps[CutState]:
@@ -204,30 +199,14 @@ class Chain(Inquiry):
         if not chosen and any(spoilt_ds(record, self._settings.algorithms) for record in signed.rrset):
             self._note(parent.proof)
             raise bogus(f"the DS records of {name} name what is supported here, but their digests are cut or padded", 9)
-        step = ProofStep(
-            zone=str(name),
-            what="ds",
-            security=Security.SECURE,
-            detail="DS "
-            + ", ".join(f"{ds.key_tag} ({digest_name(ds.digest_type)})" for ds in chosen or records)
-            + f" in {parent.zone}",
-            section="RFC 4035 section 5.2",
-            facts=tuple(("ds", f"{ds.key_tag} {ds.algorithm} {ds.digest_type}") for ds in records),
-        )
-        proof = (*parent.proof, signature_step(parent.zone, signed, verified), step)
+        signature = signature_step(parent.zone, signed, verified.signature)
+        proof = (*parent.proof, signature, ds_step(name, parent.zone, chosen, records))
         if not chosen:
             return self._unsupported(name, proof, expires_at)
         return (yield from self._enter(name, chosen, (), proof, expires_at))
 
     def _unsupported(self, zone: dns.name.Name, proof: tuple[ProofStep, ...], expires_at: float) -> Insecure:
-        step = ProofStep(
-            zone=str(zone),
-            what="unsupported",
-            security=Security.INSECURE,
-            detail="no DS record or anchor has an algorithm and a digest that are supported here",
-            section="RFC 6840 section 5.2",
-        )
-        return Insecure(zone=zone, expires_at=expires_at, proof=(*proof, step))
+        return Insecure(zone=zone, expires_at=expires_at, proof=(*proof, unsupported_step(zone)))
 
     def _undelegated(self, parent: Secure, name: dns.name.Name, reply: DNSReply) -> Steps[CutState]:
         """A name without DS: proven to be an insecure delegation, or proven to be no delegation."""
@@ -241,15 +220,8 @@ class Chain(Inquiry):
             return self._iterations(denials, parent) or self._no_denial(f"{name} DS", parent.zone, denials)
         if not denied.delegation:
             return Inside(zone=parent.zone, expires_at=expires_at)
-        step = ProofStep(
-            zone=str(name),
-            what="no-ds",
-            security=Security.INSECURE,
-            detail=f"no DS in {parent.zone}, proven by {denied.by}",
-            section="RFC 4035 section 5.2" if "NSEC3" not in denied.by else "RFC 5155 section 8.6",
-            facts=(("denial", denied.by),),
-        )
-        return Insecure(zone=name, expires_at=expires_at, proof=(*parent.proof, step))
+        proof = (*parent.proof, no_ds_step(name, parent.zone, denied))
+        return Insecure(zone=name, expires_at=expires_at, proof=proof)
 
     def _undelegated_elsewhere(self, parent: Secure, name: dns.name.Name) -> Steps[CutState | None]:
         """The same by a proof in a reply to another question of this lookup, if there is one."""
@@ -288,18 +260,7 @@ class Chain(Inquiry):
         verified = verify(signed, zone, entries, self._now, self._spending)
         if isinstance(verified, Unverified):
             raise bogus(f"the keys of {zone} are not signed as they should be: {verified.detail}", verified.ede)
-        step = ProofStep(
-            zone=str(zone),
-            what="dnskey",
-            security=Security.SECURE,
-            detail=f"keys {', '.join(_key_text(key) for key in keys)}, signed by {key_tag(verified.key)}",
-            section="RFC 4035 section 5.2",
-            facts=(
-                *(("key", _key_text(key)) for key in keys),
-                ("signed_by", key_tag(verified.key)),
-                ("expiration", utc(verified.signature.expiration)),
-            ),
-        )
+        step = dnskey_step(zone, keys, verified.key, verified.signature)
         until = min(expires_at, expires_at_of(signed, verified, self._now))
         state = Secure(zone=zone, keys=keys, expires_at=until, proof=(*proof, step))
         self._zones.put(zone, state)
@@ -326,7 +287,7 @@ class Chain(Inquiry):
             state = yield from self._walk(signer, signer=True)
             if isinstance(state, Secure) and state.zone == signer:
                 verified = yield from self._validated_in(signed, state)
-                self._note((signature_step(signer, signed, verified),))
+                self._note((signature_step(signer, signed, verified.signature),))
                 return (yield from self._expanded(signed, verified, state, reply))
         state = yield from self._walk(at)
         unsigned = Checked(security_of(state), self._now + ttl_of(signed), ttl_of(signed))
@@ -348,15 +309,7 @@ class Chain(Inquiry):
             raise bogus(
                 f"{signed.name} was made from {verified.wildcard}, without proof that nothing closer exists", 12
             )
-        step = ProofStep(
-            zone=str(zone.zone),
-            what="wildcard",
-            security=closer.security,
-            detail=f"{signed.name} comes from {verified.wildcard}; nothing closer exists: {closer.by}",
-            section="RFC 4035 section 5.3.4",
-            facts=(("wildcard", str(verified.wildcard)), ("denial", closer.by)),
-        )
-        self._note((step,))
+        self._note((wildcard_step(zone.zone, signed.name, verified.wildcard, closer),))
         return Checked(closer.security, min(expires_at, denial_expires_at), ttl, verified.wildcard)
 
 
@@ -379,13 +332,7 @@ def tag_of(record: DS | DNSKEY) -> int:
 def _no_entry_text(zone: dns.name.Name, keys: Sequence[DNSKEY], named: Sequence[int]) -> str:
     """Why no key of a zone is one that its DS records or anchors name; the tag alone may be the same."""
     wanted = ", ".join(dict.fromkeys(map(str, named)))
-    present = ", ".join(_key_text(key) for key in keys)
+    present = ", ".join(key_text(key) for key in keys)
     if any(tag_of(key) in named for key in keys):
         return f"the DS record or anchor for key {wanted} does not fit the key of {zone} with that tag: {present}"
     return f"{zone} should have key {wanted}, but its keys are {present}"
-
-
-@functools.lru_cache(maxsize=4096)  # the keys of zones in use, mostly two for each
-def _key_text(key: DNSKEY) -> str:
-    kind = "KSK" if key.flags & 1 else "ZSK"
-    return f"{key_tag(key)} ({kind}, {algorithm_name(key.algorithm)})"

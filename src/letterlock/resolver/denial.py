@@ -27,16 +27,20 @@ _NS, _SOA, _DS = dns.rdatatype.NS, dns.rdatatype.SOA, dns.rdatatype.DS
 _CNAME, _DNAME = dns.rdatatype.CNAME, dns.rdatatype.DNAME
 
 
+Denying = tuple[tuple[dns.name.Name, dns.name.Name] | tuple[bytes, bool], ...]
+"""The records of a denial, for its text: owner and next name of NSEC; of NSEC3 the hash, and whether it opts out."""
+
+
 @frozen_dataclass(frozen=True, slots=True)
 class Denied:
-    """A proven absence, how secure it is (INSECURE: only up to an opt-out span), and by which record.
+    """A proven absence, how secure it is (INSECURE: only up to an opt-out span), and by which records.
 
     `delegation`: the name is a zone cut without DS. `empty`: the name exists and has no data at all.
     """
 
     absence: Absence
     security: Security
-    by: str
+    by: Denying
     delegation: bool = False
 
 
@@ -80,6 +84,19 @@ class Denials:
     def cheap(self) -> bool:
         """Whether these records can be tried on many names without much hashing."""
         return not self.nsec3 or self.nsec3[0].record.iterations <= CHEAP_ITERATIONS
+
+
+def by_nsec3(by: Denying) -> bool:
+    """Whether it is NSEC3 records that deny."""
+    return isinstance(by[0][0], bytes)
+
+
+def text_of(by: Denying) -> str:
+    """The records of a denial, in words."""
+    return ", ".join(
+        f"{owner.decode()} NSEC3{' opt-out' if other else ''}" if isinstance(owner, bytes) else f"{owner} NSEC {other}"
+        for owner, other in by
+    )
 
 
 def _parameters(record: NSEC3) -> tuple[int, int, bytes]:
@@ -126,11 +143,11 @@ def deny_closer(denials: Denials, name: dns.name.Name, encloser: dns.name.Name, 
     """Prove that a wildcard below `encloser` was the best match for a name (RFC 4035 5.3.4, RFC 5155 8.8)."""
     for owner, record in denials.nsec:
         if _covers(owner, record, name, denials.zone) and _closest_encloser(owner, record, name) == encloser:
-            return Denied(Absence.NXDOMAIN, Security.SECURE, _nsec_text(owner, record))
+            return Denied(Absence.NXDOMAIN, Security.SECURE, ((owner, record.next),))
     covering = _covering(denials, ancestor(name, len(encloser) + 1), spending)
     if covering is None:
         return None
-    return Denied(Absence.NXDOMAIN, _opt_out_security(covering), _nsec3_text(covering))
+    return Denied(Absence.NXDOMAIN, _opt_out_security(covering), _by_hashes(covering))
 
 
 # --- NSEC ------------------------------------------------------------------------------------------------------------
@@ -155,24 +172,20 @@ def _shared_labels(one: dns.name.Name, other: dns.name.Name) -> int:
     return one.fullcompare(other)[2]
 
 
-def _nsec_text(owner: dns.name.Name, record: NSEC) -> str:
-    return f"{owner} NSEC {record.next}"
-
-
 def _nsec_nodata(denials: Denials, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Denied | None:
     for owner, record in denials.nsec:
         if owner == name:
             if not _denies_type(record, name, rdtype):
                 return None  # the name's own record counts, and no other
             cut = _parent_side(record)
-            return Denied(Absence.NODATA, Security.SECURE, _nsec_text(owner, record), delegation=cut)
+            return Denied(Absence.NODATA, Security.SECURE, ((owner, record.next),), delegation=cut)
         if _covers(owner, record, name, denials.zone):
             if record.next.is_subdomain(name):  # an empty non-terminal
-                return Denied(Absence.NODATA, Security.SECURE, _nsec_text(owner, record))
+                return Denied(Absence.NODATA, Security.SECURE, ((owner, record.next),))
             wildcard = _wildcard(_closest_encloser(owner, record, name))
             match = next((each for at, each in denials.nsec if at == wildcard), None)
             if wildcard and match and _denies_type(match, wildcard, rdtype) and not _parent_side(match):
-                by = f"{_nsec_text(owner, record)}, {_nsec_text(wildcard, match)}"
+                by = (owner, record.next), (wildcard, match.next)
                 return Denied(Absence.NODATA, Security.SECURE, by)
     return None
 
@@ -184,7 +197,8 @@ def _nsec_nxdomain(denials: Denials, name: dns.name.Name) -> Denied | None:
         wildcard = _wildcard(_closest_encloser(owner, record, name))
         for at, other in denials.nsec:
             if wildcard and _covers(at, other, wildcard, denials.zone) and not other.next.is_subdomain(wildcard):
-                by = _nsec_text(owner, record) + ("" if at == owner else f", {_nsec_text(at, other)}")
+                first = owner, record.next
+                by = (first,) if at == owner else (first, (at, other.next))
                 return Denied(Absence.NXDOMAIN, Security.SECURE, by)
     return None
 
@@ -241,9 +255,8 @@ def _opt_out_security(covering: _Hashed) -> Security:
     return Security.INSECURE if covering.record.flags & OPT_OUT else Security.SECURE
 
 
-def _nsec3_text(each: _Hashed) -> str:
-    out = " opt-out" if each.record.flags & OPT_OUT else ""
-    return f"{each.hash.decode()} NSEC3{out}"
+def _by_hashes(*records: _Hashed) -> Denying:
+    return tuple([(each.hash, bool(each.record.flags & OPT_OUT)) for each in records])
 
 
 def _candidates(denials: Denials, name: dns.name.Name) -> Iterator[dns.name.Name]:
@@ -284,22 +297,22 @@ def _nsec3_nodata(
         if not _denies_type(match.record, name, rdtype):
             return None
         cut = _parent_side(match.record)
-        return Denied(Absence.NODATA, Security.SECURE, _nsec3_text(match), delegation=cut)
+        return Denied(Absence.NODATA, Security.SECURE, _by_hashes(match), delegation=cut)
     proof = _prove_encloser(denials, name, spending)
     if proof is None:
         return None
     opted_out = _opt_out_security(proof.next_closer) is Security.INSECURE
     if opted_out and rdtype == _DS:  # RFC 5155 section 8.6: an unsigned delegation may be there, wildcard or not
-        return Denied(Absence.NODATA, Security.INSECURE, _nsec3_text(proof.next_closer), delegation=True)
+        return Denied(Absence.NODATA, Security.INSECURE, _by_hashes(proof.next_closer), delegation=True)
     wildcard = _wildcard(proof.name)
     at_wildcard = _matching(denials, wildcard, spending) if wildcard else None
     if wildcard and at_wildcard:
         if not _denies_type(at_wildcard.record, wildcard, rdtype) or _parent_side(at_wildcard.record):
             return None
-        by = f"{_nsec3_text(proof.next_closer)}, {_nsec3_text(at_wildcard)}"
+        by = _by_hashes(proof.next_closer, at_wildcard)
         return Denied(Absence.NODATA, _opt_out_security(proof.next_closer), by)
     if opted_out:  # RFC 5155 section 8.9
-        return Denied(Absence.NODATA, Security.INSECURE, _nsec3_text(proof.next_closer))
+        return Denied(Absence.NODATA, Security.INSECURE, _by_hashes(proof.next_closer))
     return None
 
 
@@ -311,5 +324,5 @@ def _nsec3_nxdomain(denials: Denials, name: dns.name.Name, spending: Spending) -
     at_wildcard = _covering(denials, wildcard, spending) if wildcard else proof.closest
     if at_wildcard is None:
         return None
-    by = f"{_nsec3_text(proof.closest)}, {_nsec3_text(proof.next_closer)}, {_nsec3_text(at_wildcard)}"
+    by = _by_hashes(proof.closest, proof.next_closer, at_wildcard)
     return Denied(Absence.NXDOMAIN, _opt_out_security(proof.next_closer), by)

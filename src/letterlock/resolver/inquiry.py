@@ -6,6 +6,7 @@ they have worked for a while and others may want the processor).
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol, TypeVar
 
 import dns.name
@@ -20,12 +21,12 @@ from letterlock.resolver.answer import (
     FailureKind,
     ProofStep,
     Question,
-    Security,
 )
 from letterlock.resolver.budget import Budget, Spending
 from letterlock.resolver.denial import Denials
 from letterlock.resolver.dns_message import DNSReply, Fault
 from letterlock.resolver.known_names import KnownName, as_known
+from letterlock.resolver.proof_steps import iterations_step, iterations_text
 from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.signatures import (
     ALGORITHMS,
@@ -135,7 +136,7 @@ class Inquiry:
         self._spending = Spending(settings.budget)
         self._replies: dict[Question, DNSReply | Fault] = {}
         self._sent: set[Question] = set()
-        self._proof: dict[ProofStep, None] = {}
+        self._noted: dict[int, tuple[ProofStep, ...]] = {}  # by identity: the steps of a zone come again and again
         self._denying: list[SignedRRset] = []  # those of the latest denial, validated
 
     def _fetch(self, *questions: Question, ahead: Iterable[Question] = ()) -> Steps[None]:
@@ -164,8 +165,15 @@ class Inquiry:
             raise Stuck(reply.kind, f"{question}: {reply.detail}", reply.ede)
         return reply
 
-    def _note(self, steps: Iterable[ProofStep]) -> None:
-        self._proof.update(dict.fromkeys(steps))
+    def _note(self, steps: tuple[ProofStep, ...]) -> None:
+        self._noted[id(steps)] = steps  # which lives as long as this does, so no other has its id
+
+    def _proof(self) -> tuple[ProofStep, ...]:
+        """The steps so far, each once. Where they are those of one zone, its answers share them."""
+        noted = self._noted.values()
+        if len(noted) == 1:
+            return next(iter(noted))
+        return tuple(dict.fromkeys(chain.from_iterable(noted)))
 
     def _validated_in(self, signed: SignedRRset, zone: Secure) -> Steps[Verified]:
         """A signature of a zone over an RRset; an RRset without one is bogus."""
@@ -181,17 +189,10 @@ class Inquiry:
         if not denials.too_many_iterations or denials:
             return None
         most = self._settings.max_iterations
-        detail = f"NSEC3 of {zone.zone} has {denials.too_many_iterations} iterations, more than {most}"
         if not self._settings.insecure_iterations:
-            raise bogus(detail, 27)
-        step = ProofStep(
-            zone=str(zone.zone),
-            what="iterations",
-            security=Security.INSECURE,
-            detail=detail,
-            section="RFC 9276 section 3.2",
-        )
-        return Insecure(zone=zone.zone, expires_at=self._now + MAX_NEGATIVE_TTL, proof=(*zone.proof, step))
+            raise bogus(iterations_text(str(zone.zone), denials.too_many_iterations, most), 27)
+        proof = (*zone.proof, iterations_step(zone.zone, denials.too_many_iterations, most))
+        return Insecure(zone=zone.zone, expires_at=self._now + MAX_NEGATIVE_TTL, proof=proof)
 
     def _no_denial(self, what: str, zone: dns.name.Name, denials: Denials) -> Insecure:
         if denials:

@@ -21,7 +21,6 @@ from letterlock.resolver.answer import (
     Answer,
     FailureKind,
     LookupFailure,
-    ProofStep,
     Question,
     Sections,
     Security,
@@ -42,6 +41,7 @@ from letterlock.resolver.inquiry import (
 )
 from letterlock.resolver.known_names import as_known
 from letterlock.resolver.number_names import type_name
+from letterlock.resolver.proof_steps import denial_step
 from letterlock.resolver.rdata import RRset, SignedRRset
 from letterlock.resolver.zone import Insecure, Secure
 
@@ -70,7 +70,7 @@ class Lookup(Chain):
             return self._failure(FailureKind.BUDGET, f"{out} ({out.limit})")
 
     def _failure(self, kind: FailureKind, detail: str, ede: int | None = None) -> LookupFailure:
-        return LookupFailure(question=self._question, kind=kind, detail=detail, ede=ede, proof=tuple(self._proof))
+        return LookupFailure(question=self._question, kind=kind, detail=detail, ede=ede, proof=self._proof())
 
     def _prefetch(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[None]:
         """Ask the question together with all that its chain will probably need, in one round."""
@@ -138,7 +138,7 @@ class Lookup(Chain):
             denied = self._deny(kept.denials, name, rdtype, Absence.NXDOMAIN)
             if denied is not None and denied.security is Security.SECURE:
                 self._note(zone.proof)
-                self._note((_denial_step(zone.zone, f"{name} {type_name(rdtype)}", denied),))
+                self._note((denial_step(zone.zone, name, rdtype, denied),))
                 expires_at = min(kept.expires_at, zone.expires_at)
                 checked = Checked(Security.SECURE, expires_at, int(expires_at - self._now))
                 self._denied_by += kept.signed
@@ -220,9 +220,9 @@ class Lookup(Chain):
         self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, reply: DNSReply, zone: Secure, claimed: Absence
     ) -> Steps[tuple[Checked, Absence]]:
         denials, expires_at, why = yield from self._denials(reply, zone)
-        what = f"{name} {type_name(rdtype)}"
         denied = self._deny(denials, name, rdtype, claimed)
         if denied is None:
+            what = f"{name} {type_name(rdtype)}"
             insecure = self._iterations(denials, zone)
             if insecure is None:
                 if why and not denials:
@@ -231,7 +231,7 @@ class Lookup(Chain):
             self._note(insecure.proof if insecure else ())
             ttl = _negative_ttl(zone.zone, reply)
             return Checked(Security.INSECURE, self._now + ttl, ttl), claimed
-        self._note((_denial_step(zone.zone, what, denied),))
+        self._note((denial_step(zone.zone, name, rdtype, denied),))
         # RFC 9077 section 3: the validated NSEC records bound it. The SOA is not validated, so it only shortens it (its
         # TTL may be lower in zones signed before RFC 9077): removing or forging it gains an attacker no time.
         proven = max(0, int(expires_at - self._now))
@@ -296,7 +296,7 @@ class Lookup(Chain):
             expires_at=expires_at,
             ttl=max(0, min(checked.ttl, int(expires_at - self._now))),
             aliases=tuple(links),
-            proof=tuple(self._proof),
+            proof=self._proof(),
             wildcard=checked.wildcard,
             sections=Sections(tuple(self._given), tuple(self._denied_by)) if self._settings.keeps_sections else None,
         )
@@ -326,17 +326,6 @@ def _likely_zone(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.na
         name = name.parent()
     host = rdtype in _HOST_TYPES and len(name.labels) > _DOMAIN_LABELS
     return name.parent() if host else name
-
-
-def _denial_step(zone: dns.name.Name, what: str, denied: Denied) -> ProofStep:
-    return ProofStep(
-        zone=str(zone),
-        what="denial",
-        security=denied.security,
-        detail=f"{what} is absent ({denied.absence}): {denied.by}",
-        section="RFC 5155 section 8" if "NSEC3" in denied.by else "RFC 4035 section 5.4",
-        facts=(("absence", denied.absence.value), ("denial", denied.by)),
-    )
 
 
 def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:

@@ -21,7 +21,6 @@ from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.frozen import frozen_dataclass
-from letterlock.resolver.answer import ProofStep, Security
 from letterlock.resolver.budget import OutOfBudget, Spending
 from letterlock.resolver.known_names import known
 from letterlock.resolver.number_names import algorithm_name, type_name, utc
@@ -154,7 +153,9 @@ def _holds(key: DNSKEY, signature: bytes, data: bytes, spending: Spending) -> bo
     return held
 
 
-@functools.lru_cache(maxsize=16_384)  # chosen: many answers share a signature; 1 KB each or so
+@functools.lru_cache(
+    maxsize=4096
+)  # chosen: answers share signatures when they come one after the other; half a KB each
 def _cached_check(key: DNSKEY, signature: bytes, data: bytes) -> bool:
     """A pure function of its arguments, so that many lookups pay once for the same signature."""
     public_key = _public_key(key)
@@ -230,23 +231,3 @@ def spoilt_ds(record: Rdata, algorithms: frozenset[int]) -> bool:
     """
     octets = opaque(record)
     return octets is not None and len(octets) >= DS_HEAD_OCTETS and octets[2] in algorithms and octets[3] in DIGESTS
-
-
-def signature_step(zone: dns.name.Name, signed: SignedRRset, verified: Verified) -> ProofStep:
-    """A signature that holds, as a step of the proof."""
-    signature = verified.signature
-    return ProofStep(
-        zone=str(zone),
-        what="signature",
-        security=Security.SECURE,
-        detail=f"{_rrset(signed)} is signed by key {signature.key_tag} ({algorithm_name(signature.algorithm)}), "
-        f"valid until {utc(signature.expiration)}",
-        section="RFC 4035 section 5.3",
-        facts=(
-            ("rrset", _rrset(signed)),
-            ("key_tag", signature.key_tag),
-            ("algorithm", algorithm_name(signature.algorithm)),
-            ("inception", utc(signature.inception)),
-            ("expiration", utc(signature.expiration)),
-        ),
-    )
