@@ -1,18 +1,21 @@
 """What one lookup proved serves the next ones: keys, denials (RFC 8198), and popular answers kept fresh."""
 
 import asyncio
+import copy
 import tracemalloc
 from collections.abc import Callable
 
 import dns.message
+import dns.name
 import dns.rdatatype
 import dns.rrset
 import pytest
+from dns.rdatatype import RdataType
 
 from letterlock.lab.authority import Validity, ZoneKey
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.zones import Denial, Zone
-from letterlock.resolver import Absence, Answer, Resolver, Security
+from letterlock.resolver import Absence, Answer, Question, Resolver, Security
 from letterlock.resolver.cache import MAX_PROOFS, Zones
 from letterlock.resolver.denial import Denials
 from letterlock.resolver.inquiry import KeptProof
@@ -253,3 +256,25 @@ def test_a_zone_keeps_its_latest_denials_and_little_besides() -> None:
     finally:
         tracemalloc.stop()
     assert octets / len(names) < 400
+
+
+async def test_what_is_known_is_found_under_every_spelling_of_a_name() -> None:
+    """Answers are kept by their questions: text that spells a name otherwise asks the same question."""
+    world = World(Denial.NSEC)
+    first = await world.answer("b.test", "A")
+    asked = len(world.asked)
+    for spelled in ("b.test.", "B.Test", "\\098.test", "\\066.test."):
+        assert (await world.answer(spelled, "A")).records == first.records
+    assert len(world.asked) == asked
+    assert len(world.resolver.cache) == 1
+    assert world.resolver.known(first.question) is world.resolver.known("b.test. A") is not None
+    assert world.resolver.known("b.test. MX") is None
+
+
+def test_a_question_is_its_text_and_a_copy_of_it_the_same() -> None:
+    question = Question(from_text("b.test."), RdataType.MX)
+    assert (str(question), f"{question}", hash(question)) == ("b.test. MX", "b.test. MX", hash("b.test. MX"))
+    assert question == Question(dns.name.from_text("B.test."), RdataType.MX)
+    assert question != Question(from_text("b.test."), RdataType.A)
+    copied = copy.deepcopy(question)
+    assert (copied, copied.name, copied.rdtype) == (question, question.name, RdataType.MX)

@@ -55,7 +55,6 @@ class Client:
 class _Ready:
     """A response that can be sent, the answer that it was made from, and the TTL that its records have now."""
 
-    key: tuple[str, int]
     answer: Answer
     body: Body
     records: bytes
@@ -105,7 +104,7 @@ class DnsAnswering:
         found = await self._resolver.resolve(name, dns.rdatatype.RdataType.make(query.rdtype))
         if isinstance(found, Answer):
             body = answer_body(found, query.name, do=query.do)
-            self._keep(query, (_text(name), query.rdtype), body)
+            self._keep(query, found, body)
             return body
         return await self._unvalidated(query, name, found) if query.cd else failure_body(found)
 
@@ -120,7 +119,7 @@ class DnsAnswering:
         ready = self._ready.get(place)
         if ready is None:
             return None
-        if self._resolver.known(ready.key) is not ready.answer:
+        if self._resolver.known(ready.answer.question) is not ready.answer:
             self._drop(place)
             return None
         left = max(0, min(ready.answer.ttl, int(ready.answer.expires_at - self._now())))
@@ -129,13 +128,13 @@ class DnsAnswering:
         self._ready.move_to_end(place)
         return ready
 
-    def _keep(self, query: Query, key: tuple[str, int], body: Body) -> None:
-        answer = self._resolver.known(key)  # the cache's own, with the first TTL
+    def _keep(self, query: Query, found: Answer, body: Body) -> None:
+        answer = self._resolver.known(found.question)  # the cache's own, with the first TTL
         if not isinstance(answer, Answer):
             return  # not kept there, so not here either
         place = query.name, query.rdtype, query.do
         self._drop(place)
-        self._ready[place] = _Ready(key, answer, body, body.records, -1)
+        self._ready[place] = _Ready(answer, body, body.records, -1)
         self._octets += _ENTRY_OCTETS + 2 * len(body.records)
         while self._octets > self._max_octets:
             self._drop(next(iter(self._ready)))
@@ -175,7 +174,3 @@ class DnsAnswering:
 def _name(wire: bytes) -> dns.name.Name:
     """A name that was read as whole labels already."""
     return dns.name.from_wire(wire, 0)[0]
-
-
-def _text(name: dns.name.Name) -> str:
-    return str(name).lower().removesuffix(".")

@@ -79,9 +79,8 @@ def answer_body(answer: Answer, name: bytes, *, do: bool) -> Body:
 
 def unvalidated_body(reply: DNSReply, name: bytes, *, do: bool) -> Body:
     """The body for what the upstream said, for a client that checks it itself."""
-    rrsets = (*reply.answer.values(), *reply.authority.values())
-    ttl = min((each.rrset.ttl for each in rrsets), default=0)
-    answer, authority = tuple(reply.answer.values()), tuple(reply.authority.values())
+    answer, authority = reply.answer.rrsets(), reply.authority.rrsets()
+    ttl = min((each.rrset.ttl for each in (*answer, *authority)), default=0)
     return _body(reply.rcode, answer, authority, name, ttl, do=do, secure=False)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import dns.name
 import dns.rdata
@@ -49,32 +49,33 @@ class NoUpstream(OSError):
     """A transport knows that its upstreams do not answer anything at present. `str()` names them."""
 
 
-class Question:
+class Question(str):
     """A name and a type, class IN. The name is absolute and lower-case.
 
-    It is no dataclass so that it knows its hash: each lookup asks for that dozens of times.
+    It is the text of both, `example.org. MX`, so that it is hashed and compared without a line of Python: a lookup does
+    that dozens of times, and answers are kept by it.
     """
 
-    __slots__ = ("_hash", "name", "rdtype")
+    __slots__ = ("name", "rdtype")
 
-    def __init__(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> None:
-        self.name: Final = name
-        self.rdtype: Final = rdtype
-        self._hash: Final = hash((name, rdtype))
+    name: dns.name.Name
+    rdtype: dns.rdatatype.RdataType
 
-    def __hash__(self) -> int:
-        return self._hash
+    def __new__(cls, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Self:
+        """The question for a name and a type."""
+        question = str.__new__(cls, f"{name.to_text().lower()} {type_name(rdtype)}")
+        question.name, question.rdtype = name, rdtype
+        return question
 
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, Question) and self.rdtype == other.rdtype and self.name == other.name
-        )
-
-    def __repr__(self) -> str:
-        return f"Question(name={self.name!r}, rdtype={self.rdtype!r})"
+    def __getnewargs__(self) -> tuple[dns.name.Name, dns.rdatatype.RdataType]:  # type: ignore[override]  # of __new__
+        """What a copy is made of."""
+        return self.name, self.rdtype
 
     def __str__(self) -> str:
         return f"{self.name} {type_name(self.rdtype)}"
+
+    def __repr__(self) -> str:
+        return f"Question(name={self.name!r}, rdtype={self.rdtype!r})"
 
 
 Facts = tuple[tuple[str, str | int], ...]

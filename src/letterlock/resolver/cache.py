@@ -5,7 +5,7 @@ its TTL or its signature.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import dns.name
@@ -13,7 +13,7 @@ import dns.rdata
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.IN.A import A
 
-from letterlock.resolver.answer import Answer, FailureKind, LookupFailure
+from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question
 from letterlock.resolver.inquiry import KeptProof
 from letterlock.resolver.known_names import KnownName
 from letterlock.resolver.zone import CutState
@@ -30,8 +30,6 @@ MAX_DUE = 100  # chosen: bounds the extra queries; the rest is refreshed at a la
 
 _A_OCTETS, _PREFERENCE_OCTETS = 4, 2  # RFC 1035 sections 3.4.1 and 3.3.9
 
-Key = tuple[str, int]
-
 
 @dataclass(slots=True)
 class _Entry:
@@ -44,7 +42,7 @@ class _Entry:
 
 
 class Cache:
-    """Answers by name and type, zone cuts by name. One resolver, one task at a time: no locks.
+    """Answers by their questions, which are text; zone cuts by name. One resolver, one task at a time: no locks.
 
     `max_octets` bounds the answers, by an estimate; MAX_HELD and the limits of Zones bound the rest by count.
     """
@@ -52,10 +50,10 @@ class Cache:
     def __init__(self, max_octets: int = DEFAULT_OCTETS) -> None:
         self._max_octets = max_octets
         self._octets = 0
-        self._answers: OrderedDict[Key, _Entry] = OrderedDict()
-        self._held: OrderedDict[Key, tuple[LookupFailure, float, float]] = OrderedDict()
+        self._answers: OrderedDict[str, _Entry] = OrderedDict()
+        self._held: OrderedDict[str, tuple[LookupFailure, float, float]] = OrderedDict()
         self.zones = Zones()
-        self.due: list[Key] = []  # popular answers that expire soon, for the driver to look up again
+        self.due: list[Question] = []  # popular answers that expire soon, for the driver to look up again
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -65,7 +63,7 @@ class Cache:
         """The estimate of what the answers take."""
         return self._octets
 
-    def get(self, key: Key, now: float) -> Answer | LookupFailure | None:
+    def get(self, key: str, now: float) -> Answer | LookupFailure | None:
         """A valid answer, or a failure that is still held, at `now` (seconds since 1970)."""
         entry = self._answers.get(key)
         if entry is not None:
@@ -74,13 +72,13 @@ class Cache:
                 entry.uses += 1
                 if now >= entry.refresh_at and entry.uses >= POPULAR_USES and len(self.due) < MAX_DUE:
                     entry.refresh_at = entry.answer.expires_at  # once: a refresh under way needs no second one
-                    self.due.append(key)
+                    self.due.append(entry.answer.question)
                 return entry.answer
             self._drop(key)
         held = self._held.get(key)
         return held[0] if held is not None and now < held[1] else None
 
-    def put(self, key: Key, result: Answer | LookupFailure, now: float) -> None:
+    def put(self, key: str, result: Answer | LookupFailure, now: float) -> None:
         """Keep an answer from `now` (seconds since 1970) until its TTL or a signature ends.
 
         A bogus result is held for a while that doubles with each failure, so that an attacker cannot make us work (RFC
@@ -110,14 +108,14 @@ class Cache:
         self._octets = 0
         self.zones = Zones()  # lookups under way keep the old one: what they prove now is forgotten with it
 
-    def _hold(self, key: Key, failure: LookupFailure, now: float) -> None:
+    def _hold(self, key: str, failure: LookupFailure, now: float) -> None:
         before = self._held.pop(key, None)
         seconds = HELD_SECONDS if before is None else min(before[2] * 2, MAX_HELD_SECONDS)
         self._held[key] = failure, now + seconds, seconds
         if len(self._held) > MAX_HELD:
             self._held.popitem(last=False)
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: str) -> None:
         entry = self._answers.pop(key, None)
         if entry is not None:
             self._octets -= entry.octets
@@ -137,6 +135,15 @@ class Zones:
         """The known state of a name as a zone cut, if still valid."""
         state = self._states.get(name.key)
         return state if state is not None and now < state.expires_at else None
+
+    def states(self, names: Iterable[KnownName], now: float) -> list[CutState | None]:
+        """The known states of several names."""
+        known = self._states
+        found: list[CutState | None] = []
+        for name in names:
+            state = known.get(name.key)
+            found.append(state if state is not None and now < state.expires_at else None)
+        return found
 
     def put(self, name: KnownName, state: CutState) -> None:
         """Remember it."""

@@ -82,49 +82,58 @@ class Chain(Inquiry):
 
     _until: float = float("inf")
 
-    def _anchor_zone(self, name: dns.name.Name) -> KnownName | None:
-        """The closest zone at or above a name that has a trust anchor."""
+    def _way_down(self, name: dns.name.Name) -> tuple[KnownName, ...]:
+        """The closest zone at or above a name that has a trust anchor, and all names from there down to this one.
+
+        Nothing, if there is no such zone.
+        """
         for zone in self._settings.anchored:
             if name.is_subdomain(zone):
-                return zone
-        return None
+                return as_known(name).lineage()[len(zone.labels) - 1 :]
+        return ()
 
-    def _way(self, name: dns.name.Name, *, signer: bool = False) -> list[Question]:
-        """The DS and DNSKEY RRsets that the way down to a name will probably need and that are not known.
+    def _unknown(
+        self, down: Sequence[KnownName], states: Sequence[CutState | None], *, signer: bool = False
+    ) -> list[Question]:
+        """The DS and DNSKEY RRsets that a way down will probably need and that are not known.
 
         The anchor has keys, and nearly every top-level domain has. Below these most domains have none: their keys are
         asked for when their signatures or DS records were seen.
         """
-        anchor = self._anchor_zone(name)
-        if anchor is None:
-            return []
         questions: list[Question] = []
-        least, most = len(anchor.labels), len(name.labels)
-        with_keys = max(least, _TOP_LEVEL_LABELS)
-        for labels, ancestor in enumerate(as_known(name).lineage()[least - 1 :], least):
-            known = self._zones.get(ancestor, self._now)
+        for ancestor, known in zip(down, states, strict=True):
             if isinstance(known, Insecure):
                 break
-            if known is None and labels > least:
-                questions.append(Question(ancestor, _DS))
-            if known is None and (labels <= with_keys or (signer and labels == most)):
-                questions.append(Question(ancestor, _DNSKEY))
+            if known is None:
+                if ancestor is not down[0]:
+                    questions.append(Question(ancestor, _DS))
+                with_keys = ancestor is down[0] or len(ancestor.labels) <= _TOP_LEVEL_LABELS
+                if with_keys or (signer and ancestor is down[-1]):
+                    questions.append(Question(ancestor, _DNSKEY))
         return questions
 
     def _walk(self, name: dns.name.Name, *, signer: bool = False) -> Steps[ZoneState | Indeterminate]:
         """The zone that a name belongs to, secure or insecure; the proof is noted on the way."""
-        negative = self._negative_anchor(name)
-        if negative is not None:
+        if self._settings.negative_anchors and (negative := self._negative_anchor(name)) is not None:
             return negative
-        anchor = self._anchor_zone(name)
-        if anchor is None:
+        down = self._way_down(name)
+        if not down:
             return Indeterminate(name)
-        if len(name.labels) - len(anchor.labels) > self._settings.budget.depth:
+        if len(down) - 1 > self._settings.budget.depth:
             raise OutOfBudget("depth", self._settings.budget.depth)
-        if way := self._way(name, signer=signer):
-            yield from self._fetch(ahead=way)
-        state: ZoneState = yield from self._anchored(anchor)
-        for ancestor in as_known(name).lineage()[len(anchor.labels) :]:
+        states = self._zones.states(down, self._now)
+        state = _settled(states)
+        if state is None:
+            if unknown := self._unknown(down, states, signer=signer):
+                yield from self._fetch(None, ahead=unknown)
+            state = yield from self._go_down(down)
+        self._note(state.proof)
+        return state
+
+    def _go_down(self, down: Sequence[KnownName]) -> Steps[ZoneState]:
+        """From the keys of the anchor's zone, name by name, to the zone of the last one."""
+        state: ZoneState = yield from self._anchored(down[0])
+        for ancestor in down[1:]:
             if isinstance(state, Insecure):
                 break
             cut: CutState = yield from self._cut(state, ancestor)
@@ -133,7 +142,6 @@ class Chain(Inquiry):
                     break
             else:
                 state = cut
-        self._note(state.proof)
         return state
 
     def _negative_anchor(self, name: dns.name.Name) -> Insecure | None:
@@ -173,19 +181,19 @@ class Chain(Inquiry):
                 raise
             self._zones.put(name, known)
             return known
-        signed = reply.answer.get((name, _DS))
+        signed = reply.answer.find(name, _DS)
         if signed is not None:
             state: CutState = yield from self._delegated(parent, name, signed)
-        elif (name, _CNAME) in reply.answer:  # no delegation: nothing stands beside a CNAME (RFC 2181 section 10.1)
-            state = yield from self._aliased(parent, name, reply)
+        elif (alias := reply.answer.find(name, _CNAME)) is not None:
+            # no delegation: nothing stands beside a CNAME (RFC 2181 section 10.1)
+            state = yield from self._aliased(parent, alias, reply)
         else:
             state = yield from self._undelegated(parent, name, reply)
         self._zones.put(name, state)
         return state
 
-    def _aliased(self, parent: Secure, name: dns.name.Name, reply: DNSReply) -> Steps[Inside]:
+    def _aliased(self, parent: Secure, signed: SignedRRset, reply: DNSReply) -> Steps[Inside]:
         """A name with an alias belongs to the parent; one made from a wildcard, only if the name itself is absent."""
-        signed = reply.answer[name, _CNAME]
         verified = yield from self._validated_in(signed, parent)
         checked = yield from self._expanded(signed, verified, parent, reply)
         return Inside(zone=parent.zone, expires_at=min(checked.expires_at, self._now + MAX_NEGATIVE_TTL))
@@ -229,7 +237,7 @@ class Chain(Inquiry):
             reply
             for reply in self._replies.values()
             if isinstance(reply, DNSReply)
-            and any(kind in (_NSEC, _NSEC3) and owner.is_subdomain(parent.zone) for owner, kind in reply.authority)
+            and any(owner.is_subdomain(parent.zone) for owner, _ in reply.authority.keys(_NSEC, _NSEC3))
         ]
         for reply in proofs[:MAX_PROOFS]:
             try:
@@ -249,7 +257,7 @@ class Chain(Inquiry):
         """A zone by its DNSKEY RRset, signed by a key that a DS record or an anchor names (RFC 4035 section 5.2)."""
         self._note(proof)
         reply = yield from self._reply(Question(zone, _DNSKEY))
-        signed = reply.answer.get((zone, _DNSKEY))
+        signed = reply.answer.find(zone, _DNSKEY)
         if signed is None:
             raise bogus(f"{zone} has no DNSKEY records, but its parent or an anchor says that it is signed", 9)
         keys = tuple(record for record in signed.rrset if isinstance(record, DNSKEY))
@@ -282,7 +290,7 @@ class Chain(Inquiry):
     def _check(self, signed: SignedRRset, reply: DNSReply) -> Steps[Checked]:
         """The security of an RRset out of a reply. Raises Stuck when it is bogus."""
         at = signed.name.parent() if signed.rdtype == _DS and signed.name != dns.name.root else signed.name
-        signers = dict.fromkeys(each.signer for each in signed.signatures if at.is_subdomain(each.signer))
+        signers = dict.fromkeys([each.signer for each in signed.signatures if at.is_subdomain(each.signer)])
         for signer in list(signers)[:MAX_SIGNERS]:
             state = yield from self._walk(signer, signer=True)
             if isinstance(state, Secure) and state.zone == signer:
@@ -311,6 +319,26 @@ class Chain(Inquiry):
             )
         self._note((wildcard_step(zone.zone, signed.name, verified.wildcard, closer),))
         return Checked(closer.security, min(expires_at, denial_expires_at), ttl, verified.wildcard)
+
+
+def _settled(states: Sequence[CutState | None]) -> ZoneState | None:
+    """What going down by these states comes to; None where anything has to be asked for on the way."""
+    state: ZoneState | None = None
+    absent = False
+    for cut in states:
+        if cut is None:
+            return None
+        if absent:
+            continue
+        if not isinstance(cut, Inside):
+            state = cut
+            if isinstance(cut, Insecure):
+                break
+        elif state is None or (cut.zone is not state.zone and cut.zone != state.zone):
+            return None
+        else:
+            absent = cut.absent
+    return state
 
 
 def security_of(state: ZoneState | Indeterminate) -> Security:

@@ -5,7 +5,7 @@ Anything else in it, however odd, is ignored.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import dns.flags
 import dns.name
@@ -17,6 +17,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import FailureKind, Question
+from letterlock.resolver.known_names import KnownName
 from letterlock.resolver.rdata import RRset, SignedRRset, kind_of, read_rdata
 from letterlock.resolver.wire import Frame, Frames, Names, Unreadable, read_frames
 
@@ -33,37 +34,53 @@ _QR, _TC, _OPCODE = int(dns.flags.QR), int(dns.flags.TC), 0x7800  # RFC 1035 sec
 _NOERROR, _NXDOMAIN = dns.rcode.NOERROR, dns.rcode.NXDOMAIN
 _EDNS = struct.pack("!BHHIH", 0, RdataType.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)  # RFC 6891 section 6.1.2
 
-Key = tuple[dns.name.Name, RdataType]
+_Grouped = dict[tuple[bytes, int], list[Frame]]  # by the owner's key and the type
 
 
-class Section(Mapping[Key, SignedRRset]):
+class Section:
     """The RRsets of one section by owner and type. Each is read when it is first asked for: many never are."""
 
-    def __init__(self, grouped: dict[Key, list[Frame]], names: Names, signatures: dict[Key, list[Frame]]) -> None:
+    __slots__ = ("_grouped", "_names", "_read", "_signatures")
+
+    def __init__(self, grouped: _Grouped, names: Names, signatures: _Grouped) -> None:
         self._grouped = grouped
         self._names = names
         self._signatures = signatures
-        self._read: dict[Key, SignedRRset] = {}
+        self._read: dict[tuple[bytes, int], SignedRRset] = {}
 
-    def __getitem__(self, key: Key) -> SignedRRset:
+    def find(self, name: dns.name.Name, rdtype: RdataType) -> SignedRRset | None:
+        """The RRset, if it is there."""
+        key = (name.key if type(name) is KnownName else name.to_digestable()), rdtype
+        frames = self._grouped.get(key)
+        if frames is None:
+            return None
         found = self._read.get(key)
         if found is None:
-            rrset = _rrset(key, self._grouped[key], self._names)
-            found = self._read[key] = SignedRRset(rrset, _signatures(self._signatures.get(key, ()), self._names))
+            rrset = _rrset(name, rdtype, frames, self._names)
+            signatures = self._signatures.get(key)
+            found = SignedRRset(rrset, () if signatures is None else _signatures(signatures, self._names))
+            self._read[key] = found
         return found
 
-    def get(self, key: Key, default: SignedRRset | None = None) -> SignedRRset | None:  # type: ignore[override]  # narrower
-        """The RRset, if it is there."""
-        return self[key] if key in self._grouped else default
+    def __getitem__(self, key: tuple[dns.name.Name, RdataType]) -> SignedRRset:
+        """The RRset, which must be there."""
+        found = self.find(*key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._grouped
+    def has(self, name: dns.name.Name, rdtype: RdataType) -> bool:
+        """Whether the RRset is there."""
+        return (name.to_digestable(), rdtype) in self._grouped
 
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self._grouped)
+    def keys(self, *rdtypes: RdataType) -> list[tuple[KnownName, RdataType]]:
+        """Owner and type of the RRsets of some types, in the order in which they came."""
+        return [(frames[0].owner, kind_of(kind)) for (_, kind), frames in self._grouped.items() if kind in rdtypes]
 
-    def __len__(self) -> int:
-        return len(self._grouped)
+    def rrsets(self) -> tuple[SignedRRset, ...]:
+        """All RRsets, in the order in which they came."""
+        found = [self.find(frames[0].owner, kind_of(kind)) for (_, kind), frames in self._grouped.items()]
+        return tuple([each for each in found if each is not None])
 
 
 @frozen_dataclass(frozen=True, slots=True)
@@ -71,8 +88,8 @@ class DNSReply:
     """A reply that answers its question: response code, answer and authority by owner and type."""
 
     rcode: dns.rcode.Rcode
-    answer: Mapping[Key, SignedRRset]
-    authority: Mapping[Key, SignedRRset]
+    answer: Section
+    authority: Section
     octets: int
     ede: int | None = None
 
@@ -112,14 +129,17 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | F
     if frames.rcode not in (_NOERROR, _NXDOMAIN):
         text = dns.rcode.to_text(dns.rcode.Rcode.make(frames.rcode))
         return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", frames.ede)
-    answered = _ALIASES | {question.rdtype}
-    signatures = _signature_frames(frames, answered | _DENIALS)
+    answered, signatures = _ALIASES | {question.rdtype}, _Grouped()
+    signed = answered | _DENIALS
+    answer = _grouped(frames.answer, answered, frames.names, signed, signatures)
+    authority = _grouped(frames.authority, _DENIALS, frames.names, signed, signatures)
+    _grouped(frames.additional, frozenset(), frames.names, signed, signatures)
     return DNSReply(
-        rcode=_NXDOMAIN if frames.rcode else _NOERROR,
-        answer=Section(_grouped(frames.answer, answered), frames.names, signatures),
-        authority=Section(_grouped(frames.authority, _DENIALS), frames.names, signatures),
-        octets=len(wire),
-        ede=frames.ede,
+        _NXDOMAIN if frames.rcode else _NOERROR,
+        Section(answer, frames.names, signatures),
+        Section(authority, frames.names, signatures),
+        len(wire),
+        frames.ede,
     )
 
 
@@ -135,16 +155,28 @@ def _mismatch(frames: Frames, question: Question, message_id: int) -> str | None
     return None
 
 
-def _signature_frames(frames: Frames, kinds: frozenset[RdataType]) -> dict[Key, list[Frame]]:
-    """The signatures over these types, in whatever section a server put them: each proves itself or nothing."""
-    found: dict[Key, list[Frame]] = {}
-    wire = frames.names.wire
-    for frame in (*frames.answer, *frames.authority, *frames.additional):
-        if frame.rdtype == _RRSIG and frame.rdclass == _IN:
-            covered = int.from_bytes(wire[frame.start : min(frame.start + 2, frame.end)], "big")
-            if covered in kinds:
-                found.setdefault((frame.owner, kind_of(covered)), []).append(frame)
-    return found
+def _grouped(
+    section: Iterable[Frame],
+    kinds: frozenset[RdataType],
+    names: Names,
+    signed: frozenset[RdataType],
+    signatures: _Grouped,
+) -> _Grouped:
+    """The records of these types in a section by owner and type.
+
+    The signatures over `signed` are collected, in whatever section a server put them: each proves itself or nothing.
+    """
+    grouped: _Grouped = {}
+    for frame in section:
+        if frame.rdclass != _IN:
+            continue
+        if frame.rdtype in kinds:
+            grouped.setdefault((frame.owner.key, frame.rdtype), []).append(frame)
+        if frame.rdtype == _RRSIG:
+            covered = int.from_bytes(names.wire[frame.start : min(frame.start + 2, frame.end)], "big")
+            if covered in signed:
+                signatures.setdefault((frame.owner.key, covered), []).append(frame)
+    return grouped
 
 
 def _signatures(frames: Sequence[Frame], names: Names) -> tuple[RRSIG, ...]:
@@ -157,20 +189,15 @@ def _signatures(frames: Sequence[Frame], names: Names) -> tuple[RRSIG, ...]:
     return tuple(found.values())
 
 
-def _grouped(section: Iterable[Frame], kinds: frozenset[RdataType]) -> dict[Key, list[Frame]]:
-    """The records of these types by owner and type."""
-    grouped: dict[Key, list[Frame]] = {}
-    for frame in section:
-        if frame.rdtype in kinds and frame.rdclass == _IN:
-            grouped.setdefault((frame.owner, kind_of(frame.rdtype)), []).append(frame)
-    return grouped
-
-
-def _rrset(key: Key, frames: Sequence[Frame], names: Names) -> RRset:
+def _rrset(name: dns.name.Name, rdtype: RdataType, frames: Sequence[Frame], names: Names) -> RRset:
     """One RRset: records that are the same count once, and the lowest TTL holds (RFC 2181 section 5)."""
+    if len(frames) == 1:  # as mostly
+        [first] = frames
+        record, canonical = read_rdata(names, rdtype, first.start, first.end)
+        return RRset(name, rdtype, first.ttl, (record,), (canonical,))
     records: dict[bytes, Rdata] = {}
     for frame in frames:
-        record, canonical = read_rdata(names, key[1], frame.start, frame.end)
+        record, canonical = read_rdata(names, rdtype, frame.start, frame.end)
         records.setdefault(canonical, record)
-    ttl = min(frame.ttl for frame in frames)
-    return RRset(key[0], key[1], ttl, tuple(records.values()), tuple(sorted(records)))
+    ttl = min([frame.ttl for frame in frames])
+    return RRset(name, rdtype, ttl, tuple(records.values()), tuple(sorted(records)))

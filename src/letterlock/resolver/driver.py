@@ -23,7 +23,8 @@ from letterlock.resolver.inquiry import InquirySettings, Steps
 from letterlock.resolver.known_names import as_known, from_text
 from letterlock.resolver.lookup import Lookup
 from letterlock.resolver.lookup_counts import LookupCounts
-from letterlock.resolver.rdata import SignedRRset, kind_of
+from letterlock.resolver.number_names import type_name
+from letterlock.resolver.rdata import SignedRRset
 from letterlock.resolver.running_lookup import RunningLookup
 from letterlock.resolver.sent_queries import Queries, Transport
 from letterlock.resolver.signatures import ALGORITHMS
@@ -87,7 +88,7 @@ class ValidatingResolver:
             return found
         if isinstance(found, Answer):
             return _counted_down(found, self._now())
-        return await self._begin(found, _question(name, found[1])).result()
+        return await self._begin(found).result()
 
     def look_up(
         self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType
@@ -97,29 +98,31 @@ class ValidatingResolver:
         An answer from the cache has the TTL that it came with.
         """
         found = self._cached(name, rdtype)
-        if isinstance(found, tuple):
-            return self._begin(found, _question(name, found[1])).result()
+        if isinstance(found, Question):
+            return self._begin(found).result()
         known: asyncio.Future[Answer | LookupFailure] = asyncio.get_running_loop().create_future()
         known.set_result(found)
         return known
 
     def _cached(
         self, name: str | dns.name.Name, rdtype: str | dns.rdatatype.RdataType
-    ) -> Answer | LookupFailure | tuple[str, int]:
-        """What the cache holds; else the key that it would be under."""
-        text = (name if isinstance(name, str) else str(name)).lower()
-        if text.endswith(".") and not text.endswith("\\."):  # an escaped dot is part of the last label
-            text = text[:-1]
-        key = text, int(rdtype if type(rdtype) is RdataType else RdataType.make(rdtype))
+    ) -> Answer | LookupFailure | Question:
+        """What the cache holds; else the question. Raises ValueError."""
+        text = (name if isinstance(name, str) else name.to_text()).lower()
+        kind = rdtype if type(rdtype) is RdataType else RdataType.make(rdtype)
+        key = f"{text if text.endswith('.') else f'{text}.'} {type_name(kind)}"
         known = self.known(key)
         if known is None:
-            return key
+            question = _question(name, kind)
+            known = self.known(question) if question != key else None
+            if known is None:
+                return question
         self.counts.cached += 1
         return known
 
-    def known(self, key: tuple[str, int]) -> Answer | LookupFailure | None:
-        """What the cache holds for a name (lower-case, without the dot at the end) and a type, with its first TTL."""
-        found = self.cache.get(key, self._now())
+    def known(self, question: str) -> Answer | LookupFailure | None:
+        """What the cache holds for a Question, or for text that may be one, with its first TTL."""
+        found = self.cache.get(question, self._now())
         if self.cache.due:
             self._refresh()
         return found
@@ -131,8 +134,8 @@ class ValidatingResolver:
     def _refresh(self) -> None:
         """Ask for popular answers again before they run out, while the old ones are still served."""
         due, self.cache.due = self.cache.due, []
-        for key in due:  # the caller is answered first
-            asyncio.get_running_loop().call_soon(self._begin, key, _question(key[0] or ".", key[1]))
+        for question in due:  # the caller is answered first
+            asyncio.get_running_loop().call_soon(self._begin, question)
 
     @property
     def anchors(self) -> tuple[TrustAnchor, ...]:
@@ -152,7 +155,7 @@ class ValidatingResolver:
     async def published_keys(self, zone: dns.name.Name) -> SignedRRset | None:
         """The DNSKEY RRset of a zone as the upstream gives it, without proof: to follow key rolls (RFC 5011)."""
         reply = await self._here().queries.ask(Question(zone, dns.rdatatype.DNSKEY))
-        return reply.answer.get((zone, dns.rdatatype.DNSKEY)) if isinstance(reply, DNSReply) else None
+        return reply.answer.find(zone, dns.rdatatype.DNSKEY) if isinstance(reply, DNSReply) else None
 
     def _here(self) -> "_Work":
         """The work in progress in this event loop. Raises RuntimeError while another loop has not ended."""
@@ -163,7 +166,7 @@ class ValidatingResolver:
             self._work = _Work(loop, self._transport, self.counts)
         return self._work
 
-    def _begin(self, key: tuple[str, int], question: Question) -> RunningLookup:
+    def _begin(self, question: Question) -> RunningLookup:
         """One lookup for all who ask the same at once."""
         work = self._here()
         lookups = work.lookups
@@ -172,16 +175,17 @@ class ValidatingResolver:
             return running
         settings, now = self._settings, 0.0
 
-        def begin_steps() -> Steps[Answer | LookupFailure]:
+        # quoted, or each call would make the types
+        def begin_steps() -> "Steps[Answer | LookupFailure]":
             nonlocal settings, now
             settings, now = self._settings, self._now()
             return Lookup(question, settings, self.cache.zones, now).run()
 
-        def keep(result: Answer | LookupFailure | None) -> None:
+        def keep(result: "Answer | LookupFailure | None") -> None:
             lookups.pop(question, None)
             # with other anchors by now, it rests on such as are trusted no more
             if result is not None and settings.anchors == self._settings.anchors:
-                self.cache.put(key, result, now)
+                self.cache.put(question, result, now)
 
         running = lookups[question] = RunningLookup(question, work.queries, work.lookup_slots, begin_steps, keep)
         work.lookup_slots.take(running)
@@ -209,8 +213,7 @@ def _constant(moment: float) -> Now:
     return lambda: moment
 
 
-def _question(name: str | dns.name.Name, rdtype: int) -> Question:
-    kind = kind_of(rdtype)
+def _question(name: str | dns.name.Name, kind: RdataType) -> Question:
     if kind in _META_TYPES:
         raise ValueError(f"{dns.rdatatype.to_text(kind)} cannot be asked for")
     try:

@@ -80,6 +80,9 @@ class ZoneCache(Protocol):
     def get(self, name: KnownName, now: float) -> CutState | None:
         """The known state of a name as a zone cut, if still valid."""
 
+    def states(self, names: Iterable[KnownName], now: float) -> list[CutState | None]:
+        """The known states of several names."""
+
     def put(self, name: KnownName, state: CutState) -> None:
         """Remember it."""
 
@@ -139,22 +142,27 @@ class Inquiry:
         self._noted: dict[int, tuple[ProofStep, ...]] = {}  # by identity: the steps of a zone come again and again
         self._denying: list[SignedRRset] = []  # those of the latest denial, validated
 
-    def _fetch(self, *questions: Question, ahead: Iterable[Question] = ()) -> Steps[None]:
-        """Have a reply, or a fault, for every question; `ahead` are sent with them, without waiting for replies."""
-        missing = tuple(each for each in dict.fromkeys(questions) if each not in self._replies)
-        fresh = [each for each in missing if each not in self._sent]
-        self._sent.update(fresh)
-        early = [each for each in dict.fromkeys(ahead) if each not in self._sent][:MAX_AHEAD]
-        if not missing and not early:
+    def _fetch(self, question: Question | None, ahead: Iterable[Question] = ()) -> Steps[None]:
+        """Have a reply, or a fault, for a question; `ahead` are sent with it, without waiting for replies."""
+        sent, fresh = self._sent, 0
+        wanted = () if question is None or question in self._replies else (question,)
+        if question is not None and wanted and question not in sent:
+            sent.add(question)
+            fresh = 1
+        early: list[Question] = []
+        for each in ahead:
+            if each not in sent and len(early) < MAX_AHEAD:
+                sent.add(each)
+                early.append(each)
+        if not wanted and not early:
             return
-        self._sent.update(early)
-        self._spending.spend("queries", len(fresh) + len(early))
-        replies = yield Ask(missing, tuple(early))
-        for question in missing:
-            reply = replies[question]
+        self._spending.spend("queries", fresh + len(early))
+        replies = yield Ask(wanted, tuple(early))
+        for each in wanted:
+            reply = replies[each]
             if isinstance(reply, DNSReply):
                 self._spending.spend("octets", reply.octets)
-            self._replies[question] = reply
+            self._replies[each] = reply
 
     def _reply(self, question: Question) -> Steps[DNSReply]:
         reply = self._replies.get(question)
@@ -206,10 +214,10 @@ class Inquiry:
         expires_at = self._now + MAX_NEGATIVE_TTL
         why = ""
         keys = usable_keys(zone.keys, self._settings.algorithms)
-        for name, rdtype in reply.authority:
-            if rdtype not in (_NSEC, _NSEC3) or not name.is_subdomain(zone.zone):
+        for name, rdtype in reply.authority.keys(_NSEC, _NSEC3):
+            signed = reply.authority.find(name, rdtype) if name.is_subdomain(zone.zone) else None
+            if signed is None:
                 continue
-            signed = reply.authority[name, rdtype]
             yield Breathe()
             verified = verify(signed, zone.zone, keys, self._now, self._spending)
             if isinstance(verified, Unverified) or (verified.wildcard is not None and rdtype == _NSEC3):

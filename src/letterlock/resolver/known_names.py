@@ -170,7 +170,10 @@ def from_text(text: str) -> KnownName:
     if _PLAIN.fullmatch(text):
         labels = (*text.removesuffix(".").encode().split(b"."), b"")
         if max(map(len, labels)) <= _MAX_LABEL_OCTETS:
-            return known(labels)
+            name = known(labels)
+            if name._text is None:  # noqa: SLF001  # our own
+                _set(name, "_text", text if text.endswith(".") else f"{text}.")
+            return name
     return as_known(dns.name.from_text(text))
 
 

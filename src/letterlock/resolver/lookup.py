@@ -39,11 +39,11 @@ from letterlock.resolver.inquiry import (
     ZoneCache,
     bogus,
 )
-from letterlock.resolver.known_names import as_known
+from letterlock.resolver.known_names import KnownName, as_known
 from letterlock.resolver.number_names import type_name
 from letterlock.resolver.proof_steps import denial_step
 from letterlock.resolver.rdata import RRset, SignedRRset
-from letterlock.resolver.zone import Insecure, Secure
+from letterlock.resolver.zone import CutState, Insecure, Secure
 
 _CNAME, _DNAME, _DS = dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.DS
 _DNSKEY, _SOA, _NSEC, _NSEC3 = dns.rdatatype.DNSKEY, dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3
@@ -72,19 +72,36 @@ class Lookup(Chain):
     def _failure(self, kind: FailureKind, detail: str, ede: int | None = None) -> LookupFailure:
         return LookupFailure(question=self._question, kind=kind, detail=detail, ede=ede, proof=self._proof())
 
-    def _prefetch(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[None]:
-        """Ask the question together with all that its chain will probably need, in one round."""
+    def _prefetch(
+        self,
+        name: dns.name.Name,
+        rdtype: dns.rdatatype.RdataType,
+        down: Sequence[KnownName],
+        states: Sequence[CutState | None],
+    ) -> Steps[None]:
+        """Ask the question together with all that its chain will probably need, in one round.
+
+        `down` is the way down to the name, and `states` what is known of it.
+        """
+        if down and (below := _labels_below_zone(name, rdtype)):
+            if below < len(down):
+                down, states = down[:-below], states[:-below]
+            else:  # the closest anchor is that of a host; its probable zone is below another, or none
+                down = self._way_down(as_known(name).lineage()[-1 - below])
+                states = self._zones.states(down, self._now)
         signed = rdtype == dns.rdatatype.TLSA  # TLSA records are looked up only where the host is signed
-        way = self._way(_likely_zone(name, rdtype), signer=signed)
+        unknown = self._unknown(down, states, signer=signed)
         own = self._question
-        yield from self._fetch(own if name is own.name and rdtype == own.rdtype else Question(name, rdtype), ahead=way)
+        yield from self._fetch(own if name is own.name and rdtype == own.rdtype else Question(name, rdtype), unknown)
 
     def _look_up(self) -> Steps[Answer | LookupFailure]:
         name, rdtype = self._question.name, self._question.rdtype
-        known = self._known_absence(name, rdtype)
+        down = self._way_down(name)
+        states = self._zones.states(down, self._now)
+        known = self._known_absence(name, rdtype, states)
         if known is not None:
             return known
-        yield from self._prefetch(name, rdtype)
+        yield from self._prefetch(name, rdtype, down, states)
         reply = yield from self._reply(self._question)
         made = (yield from self._synthesised(name, reply)) if rdtype == _CNAME else None
         if made is not None:
@@ -92,7 +109,7 @@ class Lookup(Chain):
         links: list[AliasLink] = []
         until, fresh = self._now + MAX_TTL, True
         while True:
-            found = reply.answer.get((name, rdtype))
+            found = reply.answer.find(name, rdtype)
             if found is not None:
                 try:
                     checked = yield from self._given_by(found, reply)
@@ -117,16 +134,19 @@ class Lookup(Chain):
 
     def _own_reply(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[DNSReply]:
         """The upstream's reply to a query of its own for an alias' target."""
-        yield from self._prefetch(name, rdtype)
+        down = self._way_down(name)
+        yield from self._prefetch(name, rdtype, down, self._zones.states(down, self._now))
         return (yield from self._reply(Question(name, rdtype)))
 
-    def _known_absence(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Answer | None:
+    def _known_absence(
+        self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, states: Sequence[CutState | None]
+    ) -> Answer | None:
         """An absence that an earlier proof of the same zone proves too: nothing need be asked (RFC 8198)."""
-        anchor = self._anchor_zone(name)
-        if rdtype == _DS or anchor is None or self._negative_anchor(name) is not None:
+        if rdtype == _DS or not states:
             return None  # a DS is the parent's to deny, and the zone found below may be the child
-        for above in reversed(as_known(name).lineage()[len(anchor.labels) - 1 :]):
-            zone = self._zones.get(above, self._now)
+        if self._settings.negative_anchors and self._negative_anchor(name) is not None:
+            return None
+        for zone in reversed(states):
             if isinstance(zone, Insecure):
                 return None
             if isinstance(zone, Secure):
@@ -155,7 +175,7 @@ class Lookup(Chain):
             target = _substitute(name, above)
             self._given.append(_synthesised_cname(name, target, above))
             return AliasLink(name, target, _DNAME, checked.security), checked.expires_at
-        signed = reply.answer.get((name, _CNAME))
+        signed = reply.answer.find(name, _CNAME)
         if signed is None:
             return None
         checked = yield from self._given_by(signed, reply)
@@ -190,9 +210,9 @@ class Lookup(Chain):
         claimed = Absence.NXDOMAIN if reply.rcode == dns.rcode.NXDOMAIN else Absence.NODATA
         signers = dict.fromkeys(
             each.signer
-            for owner, kind in reply.authority
-            if kind in (_NSEC, _NSEC3)
-            for each in reply.authority[owner, kind].signatures
+            for owner, kind in reply.authority.keys(_NSEC, _NSEC3)
+            if (denying := reply.authority.find(owner, kind)) is not None
+            for each in denying.signatures
             if at.is_subdomain(each.signer)
         )
         for signer in list(signers)[:MAX_SIGNERS]:
@@ -235,7 +255,7 @@ class Lookup(Chain):
         # RFC 9077 section 3: the validated NSEC records bound it. The SOA is not validated, so it only shortens it (its
         # TTL may be lower in zones signed before RFC 9077): removing or forging it gains an attacker no time.
         proven = max(0, int(expires_at - self._now))
-        ttl = min(proven, _negative_ttl(zone.zone, reply)) if (zone.zone, _SOA) in reply.authority else proven
+        ttl = min(proven, _negative_ttl(zone.zone, reply)) if reply.authority.has(zone.zone, _SOA) else proven
         signed = yield from self._proof_sections(reply, zone)
         self._denied_by += signed
         if denied.security is Security.SECURE and ttl and denials.cheap:
@@ -268,7 +288,7 @@ class Lookup(Chain):
         """
         if not self._settings.keeps_sections:
             return []
-        denying, soa = list(self._denying), reply.authority.get((zone.zone, _SOA))
+        denying, soa = list(self._denying), reply.authority.find(zone.zone, _SOA)
         if soa is None:
             return denying
         try:
@@ -320,19 +340,20 @@ def _weakest(*states: Security) -> Security:
     return min(states, key=_ORDER.index)
 
 
-def _likely_zone(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.name.Name:
-    """The zone that a name is probably in: service labels are no zones, and hosts of a domain are seldom any."""
-    while name.labels[0].startswith(b"_"):
-        name = name.parent()
-    host = rdtype in _HOST_TYPES and len(name.labels) > _DOMAIN_LABELS
-    return name.parent() if host else name
+def _labels_below_zone(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> int:
+    """By how many labels a name is probably below its zone: service labels are no zones, and few hosts are any."""
+    labels, below = name.labels, 0
+    while labels[below].startswith(b"_"):
+        below += 1
+    host = rdtype in _HOST_TYPES and len(labels) - below > _DOMAIN_LABELS
+    return below + host
 
 
 def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:
     """How long an absence lasts by the SOA of a zone at or above a name (RFC 2308 section 5), an hour at most."""
-    for owner, rdtype in reply.authority:
-        if rdtype == _SOA and name.is_subdomain(owner):
-            signed = reply.authority[owner, rdtype]
+    for owner, _ in reply.authority.keys(_SOA):
+        signed = reply.authority.find(owner, _SOA) if name.is_subdomain(owner) else None
+        if signed is not None:
             minimum = min((record.minimum for record in signed.rrset if isinstance(record, SOA)), default=0)
             return min(minimum, signed.rrset.ttl, MAX_NEGATIVE_TTL)
     return 0
@@ -340,14 +361,14 @@ def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:
 
 def _soa_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
     """The SOA record of a zone at or above a name."""
-    owners = (owner for owner, rdtype in reply.authority if rdtype == _SOA and name.is_subdomain(owner))
-    return next((reply.authority[owner, _SOA] for owner in owners), None)
+    owners = [owner for owner, _ in reply.authority.keys(_SOA) if name.is_subdomain(owner)]
+    return reply.authority.find(owners[0], _SOA) if owners else None
 
 
 def _dname_above(name: dns.name.Name, reply: DNSReply) -> SignedRRset | None:
     """The DNAME of a name above, which the answer begins with."""
-    owners = [owner for owner, kind in reply.answer if kind == _DNAME and owner != name and name.is_subdomain(owner)]
-    return reply.answer[max(owners, key=len), _DNAME] if owners else None
+    owners = [owner for owner, _ in reply.answer.keys(_DNAME) if owner != name and name.is_subdomain(owner)]
+    return reply.answer.find(max(owners, key=len), _DNAME) if owners else None
 
 
 def _alias_target(signed: SignedRRset) -> dns.name.Name:

@@ -34,6 +34,7 @@ from letterlock.resolver.wire import Names, Unreadable
 _IN = dns.rdataclass.IN
 _NAME, _STRING = "name", "string"
 _Layout = tuple[int | str, ...]
+_set = object.__setattr__  # as in known_names
 _R = TypeVar("_R", bound=Rdata)
 
 MAX_REMEMBERED = 1024  # records: some hundred zones' keys and denials, of one to two KB each
@@ -134,7 +135,11 @@ def kind_of(rdtype: int) -> RdataType:
 def _built(kind: type[_R], rdtype: RdataType, **values: object) -> _R:
     """A record of values that are known to fit, as unpickling makes it: the constructor takes ten times as long."""
     record = kind.__new__(kind)
-    restore(record, {"rdclass": _IN, "rdtype": rdtype, "rdcomment": None, **values})
+    _set(record, "rdclass", _IN)
+    _set(record, "rdtype", rdtype)
+    _set(record, "rdcomment", None)
+    for field, value in values.items():
+        _set(record, field, value)
     return record
 
 

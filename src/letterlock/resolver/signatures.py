@@ -153,9 +153,8 @@ def _holds(key: DNSKEY, signature: bytes, data: bytes, spending: Spending) -> bo
     return held
 
 
-@functools.lru_cache(
-    maxsize=4096
-)  # chosen: answers share signatures when they come one after the other; half a KB each
+# Chosen: what answers share comes in one after the other, and an entry takes half a kilobyte.
+@functools.lru_cache(maxsize=4096)
 def _cached_check(key: DNSKEY, signature: bytes, data: bytes) -> bool:
     """A pure function of its arguments, so that many lookups pay once for the same signature."""
     public_key = _public_key(key)

@@ -6,7 +6,7 @@ it goes, because nothing in it is needed.
 """
 
 import struct
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import dns.exception
 import dns.name
@@ -21,6 +21,7 @@ MAX_TTL_VALUE = 0x7FFF_FFFF  # a TTL has 31 bits; a larger one counts as 0 (RFC 
 _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
 _RECORD = struct.Struct("!HHIH")
+_RECORD_OCTETS = _RECORD.size
 _OPTION = struct.Struct("!HH")
 _OPT = dns.rdatatype.OPT
 _EDE = 15  # RFC 8914
@@ -32,8 +33,7 @@ class Unreadable(ValueError):
     """The octets are no DNS message, or their records do not have the lengths that they claim."""
 
 
-@frozen_dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One record: its head, and where its RDATA lies in the message."""
 
     owner: KnownName
@@ -52,15 +52,17 @@ class Frames:
     flags: int
     rcode: int
     questions: tuple[tuple[KnownName, int, int], ...]
-    answer: tuple[Frame, ...]
-    authority: tuple[Frame, ...]
-    additional: tuple[Frame, ...]
+    answer: list[Frame]
+    authority: list[Frame]
+    additional: list[Frame]
     names: "Names"
     ede: int | None
 
 
 class Names:
     """The names of one message, each read once. Pointers go backwards, and there are few of them in a name."""
+
+    __slots__ = ("_known", "wire")
 
     def __init__(self, wire: bytes) -> None:
         self.wire = wire
@@ -111,20 +113,27 @@ def read_frames(wire: bytes) -> Frames:
         raise Unreadable(f"it has more than {MAX_RECORDS} records")
     names = Names(wire)
     questions, at = _questions(names, counts[0])
-    answer, at = _section(names, at, counts[1])
-    authority, at = _section(names, at, counts[2])
+    answer: list[Frame] = []
+    authority: list[Frame] = []
+    at = _read_records(names, at, counts[1], answer)
+    at = _read_records(names, at, counts[2], authority)
     additional = _as_far_as_it_goes(names, at, min(counts[3], MAX_RECORDS))
-    opt = next((each for each in additional if each.rdtype == _OPT), None)
+    rcode, ede = flags & 0x0F, None
+    for each in additional:
+        if each.rdtype == _OPT:
+            rcode |= (each.ttl >> 24) << 4  # RFC 6891 section 6.1.3
+            ede = _extended_error(wire, each.start, each.end) if each.start != each.end else None
+            break
     return Frames(
         message_id=message_id,
         flags=flags,
-        rcode=flags & 0x0F | ((opt.ttl >> 24) << 4 if opt else 0),  # RFC 6891 section 6.1.3
+        rcode=rcode,
         questions=questions,
         answer=answer,
         authority=authority,
         additional=additional,
         names=names,
-        ede=next((code for code in _extended_errors(wire, opt)), None) if opt else None,
+        ede=ede,
     )
 
 
@@ -138,44 +147,40 @@ def _questions(names: Names, count: int) -> tuple[tuple[tuple[KnownName, int, in
     return ((name, rdtype, rdclass),), at + _QUESTION.size
 
 
-def _section(names: Names, at: int, count: int) -> tuple[tuple[Frame, ...], int]:
-    frames = []
+def _read_records(names: Names, at: int, count: int, frames: list[Frame]) -> int:
+    """Read records, and give the offset after them. Raises Unreadable; those before it are in `frames` then."""
+    wire, size = names.wire, len(names.wire)
     for _ in range(count):
-        frame = _frame(names, at)
-        frames.append(frame)
-        at = frame.end
-    return tuple(frames), at
+        owner, at = names.read(at)
+        try:
+            rdtype, rdclass, ttl, length = _RECORD.unpack_from(wire, at)
+        except struct.error:
+            raise Unreadable("it ends in the head of a record") from None
+        start = at + _RECORD_OCTETS
+        at = start + length
+        if at > size:
+            raise Unreadable("it ends in the data of a record")
+        if ttl > MAX_TTL_VALUE and rdtype != _OPT:
+            ttl = 0  # RFC 2181 section 8
+        # without the constructor, which is a function in Python: each record of each reply has one
+        frames.append(tuple.__new__(Frame, (owner, rdtype, rdclass, ttl, start, at)))
+    return at
 
 
-def _as_far_as_it_goes(names: Names, at: int, count: int) -> tuple[Frame, ...]:
+def _as_far_as_it_goes(names: Names, at: int, count: int) -> list[Frame]:
     frames: list[Frame] = []
     try:
-        for _ in range(count):
-            frames.append(_frame(names, frames[-1].end if frames else at))
+        _read_records(names, at, count, frames)
     except Unreadable:
-        pass  # nothing in the additional section is needed
-    return tuple(frames)
+        return frames  # nothing in the additional section is needed
+    return frames
 
 
-def _frame(names: Names, at: int) -> Frame:
-    owner, at = names.read(at)
-    try:
-        rdtype, rdclass, ttl, length = _RECORD.unpack_from(names.wire, at)
-    except struct.error:
-        raise Unreadable("it ends in the head of a record") from None
-    start = at + _RECORD.size
-    if start + length > len(names.wire):
-        raise Unreadable("it ends in the data of a record")
-    if ttl > MAX_TTL_VALUE and rdtype != _OPT:
-        ttl = 0  # RFC 2181 section 8
-    return Frame(owner, rdtype, rdclass, ttl, start, start + length)
-
-
-def _extended_errors(wire: bytes, opt: Frame) -> Iterator[int]:
-    """The codes of the extended DNS errors; other options, and those that are cut short, are nothing to us."""
-    at = opt.start
-    while at + _OPTION.size <= opt.end:
+def _extended_error(wire: bytes, at: int, end: int) -> int | None:
+    """The code of the first extended DNS error; other options, and those that are cut short, are nothing to us."""
+    while at + _OPTION.size <= end:
         code, length = _OPTION.unpack_from(wire, at)
         at += _OPTION.size + length
-        if code == _EDE and length >= 2 and at <= opt.end:
-            yield int.from_bytes(wire[at - length : at - length + 2], "big")
+        if code == _EDE and length >= 2 and at <= end:
+            return int.from_bytes(wire[at - length : at - length + 2], "big")
+    return None
