@@ -1,6 +1,7 @@
 """How a resolver's queries go over UDP without a task, and what becomes of those that need one."""
 
 import asyncio
+import gc
 
 import dns.flags
 import dns.message
@@ -94,3 +95,26 @@ async def test_closing_ends_what_is_under_way() -> None:
         assert not transport.trying
         looking.cancel()
         await asyncio.wait([looking])
+
+
+RING = {"SentQuery", "FirstTry", "Datagrams", "Section"}
+
+
+async def test_a_query_that_was_answered_leaves_nothing_for_the_cycle_collector() -> None:
+    """A ring of objects would keep the whole reply until the collector comes, which is seldom in a busy server."""
+    async with serving() as server, asking(server) as transport:
+        resolver = Resolver(transport, anchors=[])
+        await resolver.resolve("first.example", "TXT")
+        gc.collect()
+        gc.disable()
+        try:
+            assert text_in(await resolver.resolve("www.example", "TXT")) == "good"
+            left = {type(each).__name__ for each in gc.get_objects()} & {
+                "SentQuery",
+                "FirstTry",
+                "Datagrams",
+                "Section",
+            }
+        finally:
+            gc.enable()
+    assert not left

@@ -5,7 +5,7 @@ import copy
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import dns.name
 from dns.rdatatype import RdataType
@@ -56,6 +56,7 @@ class MemoryFinder(Protocol):
         """What is remembered of a next hop."""
 
 
+_T = TypeVar("_T")
 _Found = Answer | LookupFailure
 _WEAKEST_FIRST = (Security.BOGUS, Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
 
@@ -172,7 +173,7 @@ class Discoverer:
         """The search for a policy, which is begun beside that for MX records."""
         if self._sts is None or is_address_literal(next_hop.domain):
             return None
-        return asyncio.ensure_future(self._sts.find(next_hop.domain))
+        return _under_way(self._sts.find(next_hop.domain))
 
     async def _remembered(
         self, next_hop: NextHop, mode: MemoryMode, *, lmtp: bool
@@ -209,7 +210,7 @@ class Discoverer:
         return self._with_ours(target)
 
     async def _side_by_side(self, name: str, rdtypes: Sequence[RdataType]) -> list[_Found]:
-        looking = [asyncio.ensure_future(self._look_up(name, rdtype)) for rdtype in rdtypes]
+        looking = [_under_way(self._look_up(name, rdtype)) for rdtype in rdtypes]
         try:
             return [await each for each in looking]
         finally:
@@ -244,6 +245,11 @@ class Discoverer:
             detail = f"with _{port}._tcp. before it, its name is longer than the 255 octets that DNS allows"
             return LookupFailure(question=question, kind=FailureKind.MALFORMED, detail=detail)
         return await self._look_up(owner, RdataType.TLSA)
+
+
+def _under_way(found: Awaitable[_T]) -> asyncio.Future[_T]:
+    """Begun at once; a search that is under way already needs no task."""
+    return found if isinstance(found, asyncio.Future) else asyncio.ensure_future(found)
 
 
 def _final(relay: RelayHost, next_hop: NextHop, *, at: float) -> DestinationEvidence:

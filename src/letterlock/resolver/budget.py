@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import dns.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -46,7 +44,7 @@ class Spending:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._spent: dict[str, int] = {}
-        self.hashed: dict[tuple[dns.name.Name, bytes, int], bytes] = {}  # what was paid for already
+        self.hashed: dict[tuple[bytes, bytes, int], bytes] = {}  # what was paid for already
 
     def spend(self, limit: str, amount: int = 1) -> None:
         """Count an amount of work against a limit. Raises OutOfBudget when there is none left."""

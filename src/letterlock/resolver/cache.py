@@ -92,7 +92,9 @@ class Cache:
         if result.expires_at <= now:
             return
         self._drop(key)
-        octets = ENTRY_OCTETS + sum(_octets(record) for record in result.records)
+        octets = ENTRY_OCTETS
+        for record in result.records:
+            octets += _octets(record)
         octets += result.sections.octets if result.sections is not None else 0
         refresh_at = result.expires_at - REFRESH_SHARE * (result.expires_at - now)
         self._answers[key] = _Entry(result, octets, refresh_at)
@@ -129,7 +131,7 @@ class Zones:
     ) -> None:  # chosen: some 20 MB, and more zones than mail goes to in a day
         self._max_entries = max_entries
         self._states: OrderedDict[bytes, CutState] = OrderedDict()  # by their keys, whose hash costs nothing
-        self._proofs: OrderedDict[dns.name.Name, tuple[KeptProof, ...]] = OrderedDict()
+        self._proofs: OrderedDict[bytes, tuple[KeptProof, ...]] = OrderedDict()
 
     def get(self, name: KnownName, now: float) -> CutState | None:
         """The known state of a name as a zone cut, if still valid."""
@@ -154,12 +156,13 @@ class Zones:
 
     def proofs(self, zone: dns.name.Name, now: float) -> Sequence[KeptProof]:
         """Denials that a zone has proven and that are still valid, the latest first (RFC 8198)."""
-        return [proof for proof in self._proofs.get(zone, ()) if now < proof.expires_at]
+        return [proof for proof in self._proofs.get(zone.to_digestable(), ()) if now < proof.expires_at]
 
     def keep_proof(self, zone: dns.name.Name, proof: KeptProof) -> None:
         """Remember a denial; a zone has room for a few, so that looking through them costs little."""
-        self._proofs[zone] = proof, *self._proofs.get(zone, ())[: MAX_PROOFS - 1]
-        self._proofs.move_to_end(zone)
+        key = zone.to_digestable()
+        self._proofs[key] = proof, *self._proofs.get(key, ())[: MAX_PROOFS - 1]
+        self._proofs.move_to_end(key)
         if len(self._proofs) > self._max_entries:
             self._proofs.popitem(last=False)
 

@@ -225,11 +225,11 @@ def nsec3_hash(name: dns.name.Name, salt: bytes, iterations: int) -> bytes:
 def _hash(denials: Denials, name: dns.name.Name, spending: Spending) -> bytes:
     """The hash of a name as the zone makes it; paid for once in a lookup."""
     record = denials.nsec3[0].record
-    key = name, record.salt, record.iterations
+    key = name.to_digestable(), record.salt, record.iterations
     hashed = spending.hashed.get(key)
     if hashed is None:
         spending.spend("hashes", record.iterations + 1)
-        hashed = spending.hashed[key] = nsec3_hash(*key)
+        hashed = spending.hashed[key] = nsec3_hash(name, record.salt, record.iterations)
     return hashed
 
 

@@ -31,7 +31,7 @@ class KnownName(dns.name.Name):
     __slots__ = ("_folded", "_hash", "_lineage", "_parent", "_text", "_wire", "key")
 
     _folded: tuple[bytes, ...]
-    _hash: int
+    _hash: int | None
     _lineage: "tuple[KnownName, ...] | None"
     _parent: "KnownName | None"
     _text: str | None
@@ -39,7 +39,9 @@ class KnownName(dns.name.Name):
     key: bytes  # the octets in lower case: what tells names apart, and bytes know their hash
 
     def __hash__(self) -> int:
-        return self._hash
+        if self._hash is None:  # lookups go by `key`, so most names are never asked for it
+            _set(self, "_hash", dns.name.Name.__hash__(self))
+        return self._hash  # type: ignore[return-value]  # set above
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, dns.name.Name) and self._folded == _folded(other))
@@ -151,7 +153,7 @@ def known(labels: tuple[bytes, ...]) -> KnownName:
     name = object.__new__(KnownName)
     _set(name, "labels", labels)
     _set(name, "_folded", labels if as_given else tuple([label.lower() for label in labels]))
-    _set(name, "_hash", dns.name.Name.__hash__(name))
+    _set(name, "_hash", None)
     _set(name, "_wire", wire)
     _set(name, "key", wire if as_given else lower)
     _set(name, "_lineage", None)

@@ -68,7 +68,8 @@ class RunningLookup(Holder):
         """The result, for one who waits for it and may give up."""
         waiting: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
-        self._give_result()
+        if self._result is not None or self._error is not None:
+            self._give_result()
         return waiting
 
     def begin(self) -> None:
@@ -85,11 +86,12 @@ class RunningLookup(Holder):
         if self.over:
             return
         try:
-            self._replies.update([(each, self._sent[each].outcome()) for each in self._wanted])
             if self._steps is None:
                 self._steps = self._begin_steps()
                 wanted = next(self._steps)
             else:
+                for each in self._wanted:
+                    self._replies[each] = self._sent[each].outcome()
                 wanted = self._steps.send(self._replies)
             self._serve(self._steps, wanted)
         except StopIteration as end:
@@ -105,7 +107,8 @@ class RunningLookup(Holder):
                 self._ask(wanted)
                 if self._missing:
                     return None
-                self._replies.update([(each, self._sent[each].outcome()) for each in self._wanted])
+                for each in self._wanted:
+                    self._replies[each] = self._sent[each].outcome()
             elif turn.over:
                 return turn.call(self._step)
             wanted = steps.send(self._replies)
@@ -118,9 +121,10 @@ class RunningLookup(Holder):
                 sent[question] = queries.sent(question)
         self._wanted, self._missing = wanted.questions, 0
         for question in wanted.questions:
-            if not sent[question].done:
+            query = sent[question]
+            if query.reply is None and query.error is None:
                 self._missing += 1
-                sent[question].when_done(self._heard)
+                query.when_done(self._heard)
 
     def _heard(self) -> None:
         self._missing -= 1

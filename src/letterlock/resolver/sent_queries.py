@@ -6,6 +6,7 @@ No task waits for a query that goes as nearly all do: a datagram out, a good rep
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from letterlock.resolver.answer import FailureKind, NoUpstream, Question
@@ -96,11 +97,6 @@ class SentQuery(Holder):
         self._first: BegunQuery | None = None
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def done(self) -> bool:
-        """Whether there is an outcome."""
-        return self.reply is not None or self.error is not None
-
     def when_done(self, function: Callable[[], None]) -> None:
         """Call a function when there is an outcome: later, for there is none yet."""
         self._waiting.append(function)
@@ -141,7 +137,7 @@ class SentQuery(Holder):
         elif reply is not None and truncated(reply):
             self._go_on(self._ask_whole)
         elif reply is not None:
-            self._came(reply)
+            self._queries.turn.call(partial(self._read, reply))
 
     async def _ask_in_general(self) -> bytes:
         """The reply of a transport that has nothing quicker, or of one that asks others too."""
@@ -167,10 +163,7 @@ class SentQuery(Holder):
         except Exception as error:  # noqa: BLE001  # as above
             self._end(error=error)
         else:
-            self._came(reply)
-
-    def _came(self, reply: bytes) -> None:
-        self._queries.turn.call(lambda: self._read(reply))
+            self._queries.turn.call(partial(self._read, reply))
 
     def _read(self, reply: bytes) -> None:
         if self.over:
@@ -187,6 +180,7 @@ class SentQuery(Holder):
         if self.over:
             return
         self.reply, self.error = reply, error
+        self._first = None  # which knows this query: a ring would be left to the collector, with the whole reply
         self._queries.slots.end(self)
         del self._queries.under_way[self.question]
         waiting, self._waiting = self._waiting, []

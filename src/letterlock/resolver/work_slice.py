@@ -36,10 +36,13 @@ class WorkSlice:
 
     def call(self, work: Callable[[], None]) -> None:
         """Have work done at once, or in a later turn when the slice is used up; who has waited longest goes first."""
-        if self.over:
+        if self._begun is None:
+            if self._waiting or self._used > self._slice:
+                self._waiting.append(work)
+            else:
+                self._do(work)
+        elif self.over:
             self._waiting.append(work)
-        elif self._begun is None:
-            self._do(work)
         else:  # it is a part of the work that is being done
             work()
 

@@ -126,11 +126,14 @@ class Rules:
         return rule.source if rule is not None and rule.domain == domain else None
 
 
+_UNRULED = {usual: Heard(memory=usual) for usual in MemoryMode}
 _STRICTNESS = {TlsRule.MAY: 0, TlsRule.REQUIRE_TLS: 1, TlsRule.VERIFY: 2, TlsRule.DANE_ONLY: 3}
 
 
 def _heard(usual: MemoryMode, *nearest_first: DestinationRule | None) -> Heard:
     rules = [rule for rule in nearest_first if rule is not None]
+    if not rules:
+        return _UNRULED[usual]
     heard = _of_demands(rules)
     saying = [rule for rule in rules if rule.memory is not None]
     if not saying:

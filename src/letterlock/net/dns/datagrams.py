@@ -17,11 +17,26 @@ class Harassed(OSError):
 
 
 class Datagrams:
-    """A query that was sent from a port of its own. `reply` is the one that fits; `stray` is called for each other.
+    """A query that was sent from a port of its own. `outcome` is the reply that fits; `stray` is called for each other.
 
-    It has no task and no timeout: the caller waits for `reply`, and calls `close`. `reply` may fail with OSError, and
-    fails with Harassed after MAX_STRAYS strays: then use TCP.
+    It has no task and no timeout: the caller waits for `reply`, or is called when it is `done`, and calls `close`. The
+    outcome may be an OSError, and is Harassed after MAX_STRAYS strays: then use TCP.
     """
+
+    __slots__ = (
+        "_done",
+        "_fits",
+        "_loop",
+        "_socket",
+        "_stray",
+        "_strays",
+        "_upstream",
+        "_waiting",
+        "asked",
+        "begun",
+        "outcome",
+        "query",
+    )
 
     def __init__(
         self,
@@ -31,13 +46,16 @@ class Datagrams:
         stray: Callable[[], None],
         *,
         asked: bytes | None = None,
+        done: Callable[[], None] | None = None,
     ) -> None:
-        """`asked`: the question as the caller has it, where the query has it in the same case."""
+        """`asked`: the question as the caller has it, where the query has it in the same case. `done` comes later."""
         self.asked = asked
         self.query = query
+        self.outcome: bytes | OSError | None = None
         self._loop = asyncio.get_running_loop()
         self.begun = self._loop.time()  # seconds of the event loop's clock
-        self.reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting: asyncio.Future[bytes] | None = None
+        self._done = done
         self._upstream = upstream
         self._fits = fits
         self._stray = stray
@@ -46,14 +64,26 @@ class Datagrams:
         try:
             self._send(query)
         except OSError as error:
-            self.reply.set_exception(error)
             self._close_socket()
+            self.outcome = error
+            if done is not None:
+                self._loop.call_soon(done)
+
+    @property
+    def reply(self) -> asyncio.Future[bytes]:
+        """The outcome for one who waits."""
+        if self._waiting is None:
+            self._waiting = self._loop.create_future()
+            if self.outcome is not None:
+                _settle(self._waiting, self.outcome)
+        return self._waiting
 
     def close(self) -> None:
         """Wait for nothing any more."""
         self._close_socket()
-        if not self.reply.cancel() and not self.reply.cancelled():
-            self.reply.exception()  # it counts as seen, whether anybody looked or not
+        self._done = None
+        if self._waiting is not None and not self._waiting.cancel() and not self._waiting.cancelled():
+            self._waiting.exception()  # it counts as seen, whether anybody looked or not
 
     def _close_socket(self) -> None:
         if self._socket is not None:
@@ -75,20 +105,37 @@ class Datagrams:
 
     def _read(self) -> None:
         """Read one datagram: a flood is read without waiting, and others want the loop, too."""
-        if self._socket is None or self.reply.done():
+        if self._socket is None:
             return
         try:
             reply = self._socket.recv(MAX_DATAGRAM_OCTETS)
         except BlockingIOError:
             return  # its checksum was wrong
         except OSError as error:
-            self.reply.set_exception(error)
+            self._end(error)
             return
         if self._fits(reply):
-            self.reply.set_result(reply)
+            self._end(reply)
             return
         self._stray()
         self._strays += 1
         if self._strays == MAX_STRAYS:
-            text = f"{self._upstream} sent {MAX_STRAYS} datagrams that do not answer the query"
-            self.reply.set_exception(Harassed(text))
+            self._end(Harassed(f"{self._upstream} sent {MAX_STRAYS} datagrams that do not answer the query"))
+
+    def _end(self, outcome: bytes | OSError) -> None:
+        self._close_socket()
+        self.outcome = outcome
+        if self._waiting is not None:
+            _settle(self._waiting, outcome)
+        done, self._done = self._done, None  # whose owner has this: a ring would be left to the collector
+        if done is not None:
+            done()
+
+
+def _settle(waiting: asyncio.Future[bytes], outcome: bytes | OSError) -> None:
+    if waiting.done():
+        return  # who has given up
+    if isinstance(outcome, bytes):
+        waiting.set_result(outcome)
+    else:
+        waiting.set_exception(outcome)

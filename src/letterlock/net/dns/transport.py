@@ -269,18 +269,25 @@ class UpstreamTransport:
     def _note(self, standing: UpstreamStats, reply: bytes, begun: float) -> None:
         now = asyncio.get_running_loop().time()
         if not poor(reply):
-            standing.answered(now - begun)
-        elif refuses(reply):
+            self.note_good(standing, begun, now)
+            return
+        if refuses(reply):
             standing.failed(now)
             return
         self._answered_at = now
 
-    def _send(self, standing: UpstreamStats, wire: bytes) -> Datagrams:
-        """Send a query over UDP."""
+    def note_good(self, standing: UpstreamStats, begun: float, now: float) -> None:
+        """A good reply came `now`, to a query of `begun`; both by the event loop's clock, in seconds."""
+        standing.answered(now - begun)
+        self._answered_at = now
+
+    def _send(self, standing: UpstreamStats, wire: bytes, done: Callable[[], None] | None = None) -> Datagrams:
+        """Send a query over UDP; call `done` when there is an outcome."""
         query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
         asked = question(query)
         fits = partial(answers, query=query, asked=asked, exact_case=self._mixed_case)
-        return Datagrams(standing.upstream, query, fits, standing.stray, asked=None if self._mixed_case else asked)
+        same = None if self._mixed_case else asked
+        return Datagrams(standing.upstream, query, fits, standing.stray, asked=same, done=done)
 
     async def _exchange(
         self, standing: UpstreamStats, wire: bytes, tcp: bool, under_way: Datagrams | None = None
@@ -319,11 +326,11 @@ class FirstTry:
         self._wire = wire
         self._done = done
         self.standing = standing
-        self.under_way = transport._send(standing, wire)  # noqa: SLF001  # a part of it
+        self.under_way = transport._send(standing, wire, self._came)  # noqa: SLF001  # a part of it
         self.begun = self.under_way.begun
         work.trying[self] = None
-        work.watch()
-        self.under_way.reply.add_done_callback(self._came)
+        if work.timer is None:
+            work.watch()
 
     def close(self) -> None:
         """Nobody waits for it any more."""
@@ -343,17 +350,18 @@ class FirstTry:
     @property
     def seconds_left(self) -> float:
         """How long to wait for it before the next one is asked, too."""
-        return FIRST_TRY_SECONDS if self.under_way.reply.done() else 0.0
+        return FIRST_TRY_SECONDS if self.under_way.outcome is not None else 0.0
 
-    def _came(self, coming: asyncio.Future[bytes]) -> None:
+    def _came(self) -> None:
         if self not in self._work.trying:  # it was closed, or it took so long that others wait for this reply
             return
-        if coming.cancelled() or coming.exception() is not None or poor(coming.result()):
+        reply = self.under_way.outcome
+        if not isinstance(reply, bytes) or poor(reply):
             self.go_on_now()
             return
-        self.close()
-        self._transport._note(self.standing, coming.result(), self.begun)  # noqa: SLF001
-        self._done(restored(coming.result(), self._wire, self.under_way.asked))
+        del self._work.trying[self]
+        self._transport.note_good(self.standing, self.begun, self._work.loop.time())
+        self._done(restored(reply, self._wire, self.under_way.asked))
 
 
 def _settle(waiting: asyncio.Future[bytes | None], reply: bytes | None) -> None:
