@@ -26,6 +26,7 @@ from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.net.errors import os_error_words
 from letterlock.net.file_states import FileState, file_states
 from letterlock.net.tls_buffers import renew_buffers
+from letterlock.net.tls_connection import RECORD_OCTETS, BufferedConnection
 from letterlock.net.tls_records import Records
 from letterlock.net.tls_words import EOF, say
 from letterlock.ports import Stream
@@ -40,7 +41,6 @@ _READ_OCTETS = 1 << 16  # chosen: four full records in one system call
 _HANDSHAKE_READ_OCTETS = 1 << 14  # a flight has 4 KiB; what a hostile one costs before the loop turns is bounded so
 _WRITE_OCTETS = 1 << 16  # chosen: four full records in one system call
 _REPLY_OCTETS = 1 << 13  # a guess: a group of replies nearly always fits, and more is taken too
-_RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
 _OVERHEAD_OCTETS = 1 << 10  # that records add to so much plaintext as is written at once
 # Level 1 (80 bits): mail is full of short keys, and for opportunistic TLS the alternative is cleartext (RFC 7435).
 # No finite-field Diffie-Hellman: the server chooses the modulus, and one of 10,000 bits costs 0.6 s.
@@ -65,7 +65,7 @@ class BadCertificate(Exception):
 class TlsStream:
     """An established TLS connection over another stream. One task reads and one writes at a time."""
 
-    def __init__(self, stream: Stream, connection: SSL.Connection, records: Records) -> None:
+    def __init__(self, stream: Stream, connection: BufferedConnection, records: Records) -> None:
         self._stream = stream
         self._connection = connection
         self._flushing = asyncio.Lock()
@@ -89,7 +89,7 @@ class TlsStream:
     @property
     def quiet(self) -> bool:
         """Whether nothing has come that was not read, not even the end."""
-        return not self._ahead and not self._connection.pending() and self._stream.quiet
+        return not self._ahead and not self._connection.holds_plaintext and self._stream.quiet
 
     async def read(self, max_octets: int) -> bytes:
         """Some octets, at least one; b"" after close_notify. Raises OSError; TlsBroken on a truncated connection."""
@@ -110,7 +110,7 @@ class TlsStream:
     def _decrypt(self, max_octets: int) -> bytes | None:
         """The octets that OpenSSL can read now, of one record at most. Raises TlsBroken."""
         try:
-            data = self._connection.recv(min(max_octets, _RECORD_OCTETS))
+            data = self._connection.decrypt(max_octets)
         except SSL.WantReadError:
             self._records.whole = 0
             if self._records.idle > MAX_IDLE_RECORDS:
@@ -122,7 +122,7 @@ class TlsStream:
             raise TlsBroken(say(error)) from None
         if self._records.idle:
             self._records.idle -= 1
-        self._empty = self._records.whole == 1 and not self._connection.pending()
+        self._empty = self._records.whole == 1 and not self._connection.holds_plaintext
         return data
 
     async def write(self, data: bytes) -> None:
@@ -142,15 +142,16 @@ class TlsStream:
 
         def answer_octets(octets: bytes) -> bytes | None:
             self._pass_on(octets)
-            return _produced(self._connection) if self._answer_records(answer, max_octets) else None
+            return self._connection.produced(_REPLY_OCTETS) if self._answer_records(answer, max_octets) else None
 
         if going_on:
-            await self._stream.converse(_produced(self._connection), answer_octets, _READ_OCTETS)
-        await self._flush()
+            await self._stream.converse(self._connection.produced(_REPLY_OCTETS), answer_octets, _READ_OCTETS)
+        if self._connection.has_produced or self._flushing.locked():  # seldom: what was said last has been heard
+            await self._flush()
 
     def _answer_records(self, answer: Callable[[bytes], bytes | None], max_octets: int) -> bool:
         """Answer all that OpenSSL can read; whether the conversation goes on."""
-        while (heard := self._read_now(max_octets)) is not None:
+        while (heard := self._read_now(max_octets) if self._ahead else self._decrypt(max_octets)) is not None:
             reply = answer(heard)
             if reply is None or not heard:
                 return False
@@ -185,7 +186,7 @@ class TlsStream:
             self._empty, self._records.whole = False, 0
         end = self._records.pass_by(data, MAX_RECORDS_AT_ONCE)
         if end == len(data):
-            self._connection.bio_write(data)
+            self._connection.feed(data)
         else:
             self._pass_on_in_parts(data, end)
 
@@ -196,8 +197,8 @@ class TlsStream:
         """
         pieces, start = [self._ahead], 0
         while start < len(data):
-            self._connection.bio_write(data[start:end])
-            while piece := self._decrypt(_RECORD_OCTETS):
+            self._connection.feed(data[start:end])
+            while piece := self._decrypt(RECORD_OCTETS):
                 pieces.append(piece)
             start = end
             end += self._records.pass_by(data[end:], MAX_RECORDS_AT_ONCE)
@@ -205,11 +206,10 @@ class TlsStream:
 
     def _encrypt(self, data: bytes) -> None:
         """Raises TlsBroken."""
-        if data:
-            try:
-                self._connection.sendall(data)
-            except SSL.Error as error:
-                raise TlsBroken(say(error)) from None
+        try:
+            self._connection.encrypt(data)
+        except SSL.Error as error:
+            raise TlsBroken(say(error)) from None
 
     async def _flush(self, at_most: int = _WRITE_OCTETS) -> None:
         async with self._flushing:
@@ -224,7 +224,7 @@ async def start_tls(
     `compatible` offers P-256 only, for servers that choke on hybrid groups or an early key share; whatever must
     hold for the session stays the same. After HandshakeFailed the stream is aborted. The time-out is the caller's.
     """
-    connection = SSL.Connection(_client_context(compatible))
+    connection = BufferedConnection(_client_context(compatible))
     if sni is not None:
         connection.set_tlsext_host_name(sni.encode("ascii"))
     connection.set_connect_state()
@@ -245,7 +245,7 @@ async def accept_tls(
 
     Raises OSError; TlsBroken when the handshake fails, with the stream aborted. The time-out is the caller's.
     """
-    connection = SSL.Connection(context.openssl)
+    connection = BufferedConnection(context.openssl)
     connection.set_accept_state()
     if by_name:
         connection.set_app_data(by_name)
@@ -258,7 +258,7 @@ async def accept_tls(
     return TlsStream(stream, connection, records), _completed(connection, sni, ())
 
 
-async def _shake_hands(stream: Stream, connection: SSL.Connection, records: Records) -> HandshakeFailed | None:
+async def _shake_hands(stream: Stream, connection: BufferedConnection, records: Records) -> HandshakeFailed | None:
     try:
         await _pump_handshake(stream, connection, records)
     except SSL.Error as error:
@@ -271,7 +271,7 @@ async def _shake_hands(stream: Stream, connection: SSL.Connection, records: Reco
     return HandshakeFailed(detail)
 
 
-async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: Records) -> None:
+async def _pump_handshake(stream: Stream, connection: BufferedConnection, records: Records) -> None:
     octets = 0
     while True:
         try:
@@ -290,26 +290,13 @@ async def _pump_handshake(stream: Stream, connection: SSL.Connection, records: R
         if octets > MAX_HANDSHAKE_OCTETS:
             raise TlsBroken(f"the TLS handshake is longer than {MAX_HANDSHAKE_OCTETS} octets")
         records.pass_by(data, len(data))
-        connection.bio_write(data)
+        connection.feed(data)
 
 
-async def _flush(stream: Stream, connection: SSL.Connection, at_most: int = _WRITE_OCTETS) -> None:
+async def _flush(stream: Stream, connection: BufferedConnection, at_most: int = _WRITE_OCTETS) -> None:
     """Write whatever OpenSSL has produced."""
-    if data := _produced(connection, at_most):
+    if data := connection.produced(at_most):
         await stream.write(data)
-
-
-def _produced(connection: SSL.Connection, at_most: int = _REPLY_OCTETS) -> bytes:
-    """Whatever OpenSSL has to send; `at_most` is a guess, and what is more is taken too."""
-    pieces: list[bytes] = []
-    while True:
-        try:
-            pieces.append(connection.bio_read(at_most))
-        except SSL.WantReadError:  # OpenSSL has nothing more
-            break
-        if len(pieces[-1]) < at_most:
-            break
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _completed(connection: SSL.Connection, sni: str | None, chain: tuple[bytes, ...]) -> Completed:

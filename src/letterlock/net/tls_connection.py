@@ -1,0 +1,66 @@
+"""A TLS connection between two memory BIOs, with as few steps as possible from Python to OpenSSL and back.
+
+pyOpenSSL checks and converts arguments, asks OpenSSL after each call whether it failed, and raises an exception where
+there is nothing to read. In a conversation with a distant server each turn has four such calls: together they cost as
+much as the system calls of the turn. Here the results say what happened, and only a failure goes through pyOpenSSL.
+"""
+
+from typing import Any, cast
+
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from OpenSSL import SSL
+
+RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
+_openssl, _ffi = Binding().lib, Binding().ffi
+_uncleared = _ffi.new_allocator(should_clear_after_alloc=False)  # OpenSSL fills what is read from it
+_unread: Any = _ffi.new("char **")  # where OpenSSL writes a position that nobody reads
+
+
+class BufferedConnection(SSL.Connection):
+    """What is read and written is octets in memory. Errors are pyOpenSSL's."""
+
+    def feed(self, octets: bytes) -> None:
+        """Hand over octets from the peer. Raises MemoryError."""
+        if octets and _openssl.BIO_write(self._into_ssl, octets, len(octets)) != len(octets):
+            raise MemoryError
+
+    def produced(self, at_most: int) -> bytes:
+        """All octets that are to be sent to the peer; `at_most` is a guess, and what is more is taken too."""
+        piece = self._produced_piece(at_most)
+        if len(piece) < at_most:
+            return piece
+        pieces = [piece]
+        while piece := self._produced_piece(at_most):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _produced_piece(self, at_most: int) -> bytes:
+        buffer = _uncleared("char[]", at_most)
+        count = _openssl.BIO_read(self._from_ssl, buffer, at_most)
+        return cast("bytes", _ffi.buffer(buffer, count)[:]) if count > 0 else b""
+
+    @property
+    def has_produced(self) -> bool:
+        """Whether something is to be sent."""
+        return bool(_openssl.BIO_get_mem_data(self._from_ssl, _unread))
+
+    def decrypt(self, at_most: int) -> bytes:
+        """Octets of one record, `at_most` as many. Without one, or at the end, it fails as pyOpenSSL's `recv` does."""
+        buffer = _uncleared("char[]", min(at_most, RECORD_OCTETS))
+        count = _openssl.SSL_read(self._ssl, buffer, len(buffer))
+        if count <= 0:
+            self._raise_ssl_error(self._ssl, count)
+        return cast("bytes", _ffi.buffer(buffer, count)[:])
+
+    def encrypt(self, data: bytes) -> None:
+        """Turn plaintext into records. It fails as pyOpenSSL's `sendall` does."""
+        if len(data) > RECORD_OCTETS:
+            self.sendall(data)
+        elif data and (count := _openssl.SSL_write(self._ssl, data, len(data))) != len(data):
+            self._raise_ssl_error(self._ssl, count)
+            self.sendall(data[count:])
+
+    @property
+    def holds_plaintext(self) -> bool:
+        """Whether octets of a record that was decrypted wait to be read."""
+        return bool(_openssl.SSL_pending(self._ssl))
