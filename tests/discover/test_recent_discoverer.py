@@ -1,10 +1,14 @@
-"""What was found out is believed for a second, and what could not be found out for no time."""
+"""What was found out is believed for some seconds, and what could not be found out for no time."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
 
 from letterlock.discover.recent_discoverer import MAX_RECENT, RecentDiscoverer
-from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
-from letterlock.recent import RECENT_SECONDS
+from letterlock.mtasts.sts_evidence import PolicyUnavailable
+from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable, MxHost, TargetHost
+from letterlock.recent import EVIDENCE_SECONDS, RECENT_SECONDS
 from letterlock.resolver.answer import Answer, LookupFailure
 from letterlock.routing.destination_rule import RuleException
 from letterlock.routing.routes import NextHop
@@ -18,6 +22,7 @@ class Counting:
     """A discoverer that counts what it is asked, and a clock."""
 
     mx: LookupFailure | None = None
+    found: DestinationEvidence = field(default_factory=lambda: found_at(NOW, ttl=60))
     host_found: TargetHost = field(default_factory=target)
     changed: bool = True
     now: float = 0.0
@@ -28,8 +33,7 @@ class Counting:
 
     async def destination(self, next_hop: NextHop, sender: str | None = None) -> DestinationEvidence:
         self.asked.append((next_hop, sender))
-        found = destination("10 mx.example.net.")
-        return found if self.mx is None else replace(found, mx=self.mx)
+        return replace(self.found) if self.mx is None else replace(self.found, mx=self.mx)
 
     async def reconsider(self, evidence: DestinationEvidence) -> bool:
         return self.changed
@@ -47,13 +51,13 @@ def both(**settings: object) -> tuple[Counting, RecentDiscoverer]:
     return counting, RecentDiscoverer(counting, counting.monotonic)
 
 
-async def test_a_destination_is_looked_at_once_a_second() -> None:
+async def test_a_destination_is_looked_at_once_in_five_seconds() -> None:
     counting, recent = both()
     first = await recent.destination(HOP)
     assert await recent.destination(HOP) is first
-    counting.now = RECENT_SECONDS - 0.001
+    counting.now = EVIDENCE_SECONDS - 0.001
     assert await recent.destination(HOP) is first
-    counting.now = RECENT_SECONDS
+    counting.now = EVIDENCE_SECONDS
     assert await recent.destination(HOP) is not first
     assert len(counting.asked) == 2
 
@@ -78,11 +82,11 @@ async def test_what_could_not_be_found_out_is_asked_for_again() -> None:
     assert len(counting.asked) == 2
 
 
-async def test_a_host_is_looked_at_once_a_second() -> None:
+async def test_a_host_is_looked_at_once_in_five_seconds() -> None:
     counting, recent = both()
     host = counting.host_found.host
     assert await recent.host(host, 25) is await recent.host(host, 25)
-    counting.now = RECENT_SECONDS
+    counting.now = EVIDENCE_SECONDS
     await recent.host(host, 25)
     assert len(counting.asked) == 2
 
@@ -110,7 +114,7 @@ def test_routes_are_told_as_they_are() -> None:
     assert both()[1].destination_key("example.org") == "example.org by route"
 
 
-async def test_what_ends_within_the_second_is_asked_for_again_then() -> None:
+async def test_what_ends_sooner_is_asked_for_again_then() -> None:
     """A negative trust anchor or an exception that ends, or a TTL that runs out."""
     ending = target()
     assert isinstance(ending.tlsa, Answer)
@@ -125,10 +129,44 @@ async def test_what_ends_within_the_second_is_asked_for_again_then() -> None:
     assert len(counting.asked) == 2
 
 
-def test_evidence_ends_with_its_exception_and_a_ttl_of_zero_is_no_end() -> None:
+def found_at(now: float, *, ttl: float) -> DestinationEvidence:
     found = destination("10 mx.example.net.")
     assert isinstance(found.mx, Answer)
-    found = replace(found, at=NOW, mx=replace(found.mx, expires_at=NOW))
-    assert found.ends_at == float("inf")
+    return replace(found, at=now, mx=replace(found.mx, expires_at=now + ttl))
+
+
+def test_evidence_ends_with_its_exception() -> None:
     mild = RuleException(allow_clear=True, why="they move", until=NOW + 0.5)
-    assert replace(found, rule=replace(rule(), exception=mild)).ends_at == NOW + 0.5
+    assert replace(found_at(NOW, ttl=60), rule=replace(rule(), exception=mild)).ends_at == NOW + 0.5
+
+
+def test_rfc1035_3_2_1_a_ttl_of_zero_serves_the_work_at_hand() -> None:
+    assert found_at(NOW, ttl=0).ends_at == NOW + RECENT_SECONDS
+    host = target()
+    assert isinstance(host.tlsa, Answer)
+    assert replace(host, at=NOW, tlsa=replace(host.tlsa, expires_at=NOW)).ends_at == NOW + RECENT_SECONDS
+
+
+async def test_no_answer_is_used_beyond_its_ttl() -> None:
+    counting, recent = both(found=found_at(NOW, ttl=3))
+    for now, asked in ((0.0, 1), (2.9, 1), (3.0, 2)):
+        counting.now = now
+        await recent.destination(HOP)
+        assert len(counting.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"sts": PolicyUnavailable("the lookup failed")},
+        {"memory": MemoryUnreadable("damaged")},
+        {"smtp_tls": failure("_smtp-tls._tcp.example.org", "SRV")},
+    ],
+    ids=["policy", "memory", "announced port"],
+)
+async def test_what_could_not_be_found_out_beside_it_is_asked_for_after_a_second(unknown: dict[str, Any]) -> None:
+    counting, recent = both(found=replace(found_at(NOW, ttl=60), **unknown))
+    for now, asked in ((0.0, 1), (RECENT_SECONDS - 0.01, 1), (RECENT_SECONDS, 2)):
+        counting.now = now
+        await recent.destination(HOP)
+        assert len(counting.asked) == asked

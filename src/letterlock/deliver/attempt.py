@@ -160,7 +160,7 @@ class _Try(AttemptFindings):
         """Send as a message like this went a moment ago, or go on where its envelope is; whether it is over."""
         begun, self._begun = self._begun, None
         way = self._ports.decision_cache.way(self._message, self._seen.started_at) if begun is None else begun.way
-        if way is None or self._pool is None:  # nothing like it went there within the last second
+        if way is None or self._pool is None:  # nothing like it went there lately
             return False
         usual_port = self._options.port
         self._take_port(way.port)

@@ -9,9 +9,9 @@ from letterlock.policy.evidence import DestinationEvidence, Route, TargetHost
 from letterlock.policy.reasons import Reason
 from letterlock.policy.require import require
 from letterlock.policy.route import Shuffle, relay_reasons, route
-from letterlock.recent import Recent
+from letterlock.recent import EVIDENCE_SECONDS, Recent
 
-MAX_REMEMBERED = 1000  # of each kind: more destinations than a worker sends to within a second, and about a MiB
+MAX_REMEMBERED = 5000  # of each kind: more destinations than a worker sends to within five seconds, and some MB
 _Required = Requirement | SkipHost | Defer | Refuse
 _Routed = Route | Defer | Refuse
 _Message = tuple[str, str | None, TlsDemand]  # what decides where it goes: next hop, sender's domain, its own demand
@@ -31,17 +31,19 @@ class DeliveryPath:
 
 
 class DecisionCache:
-    """Remembers for a second what the policy said of the very same evidence, and ways; MAX_REMEMBERED of each kind.
+    """Remembers for five seconds what the policy said of the very same evidence, and ways; MAX_REMEMBERED of each.
 
     Evidence is recognised by its `identity`, which no other evidence shares and which the key keeps alive. The policy
     is a pure function of it, so the moment that counts for what was decided is the evidence's own.
     """
 
     def __init__(self) -> None:
-        self._ways: Recent[_Message, DeliveryPath] = Recent(size=MAX_REMEMBERED)
-        self._required: Recent[tuple[object, object, TlsDemand], _Required] = Recent(size=MAX_REMEMBERED)
-        self._routed: Recent[tuple[object, str], _Routed] = Recent(size=MAX_REMEMBERED)
-        self._relayed: Recent[object, tuple[Reason, ...]] = Recent(size=MAX_REMEMBERED)
+        self._ways: Recent[_Message, DeliveryPath] = Recent(seconds=EVIDENCE_SECONDS, size=MAX_REMEMBERED)
+        self._required: Recent[tuple[object, object, TlsDemand], _Required] = Recent(
+            seconds=EVIDENCE_SECONDS, size=MAX_REMEMBERED
+        )
+        self._routed: Recent[tuple[object, str], _Routed] = Recent(seconds=EVIDENCE_SECONDS, size=MAX_REMEMBERED)
+        self._relayed: Recent[object, tuple[Reason, ...]] = Recent(seconds=EVIDENCE_SECONDS, size=MAX_REMEMBERED)
 
     def way(self, message: _Message, now: float) -> DeliveryPath | None:
         """How the last message like this went, if nobody would look again at where such mail goes yet."""

@@ -2,10 +2,10 @@
 
 What a session proved is kept with it, and judged again for each message that would use it (`policy.judge`): a session
 that was good enough for one message says nothing about the next one's demands. Only under the very same requirement a
-verdict stands for a second. Kept are sessions inside TLS, those within this machine, and those in clear with servers
-that offer no STARTTLS; a session in clear for any other reason is not, for a new one might do better. An idle session
-is ended with QUIT. One that the server ended meanwhile, or in which it said something unasked, is not used; and if it
-fails before it took anything of a message, the message goes to a new one and nothing is lost.
+verdict stands for five seconds. Kept are sessions inside TLS, those within this machine, and those in clear with
+servers that offer no STARTTLS; a session in clear for any other reason is not, for a new one might do better. An idle
+session is ended with QUIT. One that the server ended meanwhile, or in which it said something unasked, is not used; and
+if it fails before it took anything of a message, the message goes to a new one and nothing is lost.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import StartTls
 from letterlock.policy.judge import judge, judge_extensions
 from letterlock.ports import Clock
-from letterlock.recent import RECENT_SECONDS
+from letterlock.recent import EVIDENCE_SECONDS
 from letterlock.smtp.client_steps import ClientState
 
 SPARING_SECONDS = 0.5  # chosen: most sessions that are used again are used sooner, and keep their buffers
@@ -122,7 +122,7 @@ class SessionPool:
 
     def _cleared(self, session: Opened, requirement: Requirement, now: float) -> Opened | None:
         """The session as the requirement clears it now, if it does."""
-        just_now = session.reused and 0 <= now - session.judged_at < RECENT_SECONDS
+        just_now = session.reused and 0 <= now - session.judged_at < EVIDENCE_SECONDS
         if just_now and session.cleared.requirement is requirement:
             return session
         if requirement.demands_certificate and session.handshake and session.handshake.sni != requirement.sni:

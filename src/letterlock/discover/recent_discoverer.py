@@ -1,9 +1,9 @@
-"""Reuses what was found within the last second.
+"""Reuses what was found within the last five seconds (EVIDENCE_SECONDS).
 
-A destination that many messages go to is looked at once a second, and not once a message. Answers stay as they were
-validated, and no record is used for longer than a message would be under way: that second is less than any TTL but
-zero, and an answer whose TTL is zero may serve the whole of the work that it was asked for (RFC 1035 section 3.2.1).
-What ends within the second, such as a negative trust anchor or an exception, is remembered until then.
+A destination that many messages go to is looked at once in that time, and not once a message. Answers stay as they were
+validated, and no record is used beyond its TTL. One whose TTL is zero may serve the whole of the work that it was asked
+for (RFC 1035 section 3.2.1): a second, which is no longer than a message is under way. What ends sooner, such as a
+negative trust anchor or an exception, is remembered until then, and a policy that could not be fetched for a second.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from typing import Protocol
 
 from letterlock.policy.evidence import DestinationEvidence, MxHost, TargetHost
 from letterlock.queue.observing import NOBODY, Observers
-from letterlock.recent import Recent
+from letterlock.recent import EVIDENCE_SECONDS, Recent
 from letterlock.resolver.answer import LookupFailure
 from letterlock.routing.routes import NextHop
 
-MAX_RECENT = 1000  # destinations, and hosts: as many as a busy worker sends to within a second
+MAX_RECENT = 5000  # destinations, and hosts: as many as a busy worker sends to within five seconds
 
 
 class FindsOut(Protocol):
@@ -35,16 +35,18 @@ class FindsOut(Protocol):
 
 
 class RecentDiscoverer:
-    """A Discoverer with a memory of a second. A failed lookup of MX records or hosts is not remembered."""
+    """A Discoverer with a memory of some seconds. A failed lookup of MX records or hosts is not remembered."""
 
     def __init__(self, discoverer: FindsOut, monotonic: Callable[[], float], observers: Observers = NOBODY) -> None:
         """`observers` are shown what was looked up, and not what was remembered."""
         self._discoverer = discoverer
         self._monotonic = monotonic
         self._observers = observers
-        self._destinations: Recent[tuple[NextHop, str | None], DestinationEvidence] = Recent(size=MAX_RECENT)
+        self._destinations: Recent[tuple[NextHop, str | None], DestinationEvidence] = Recent(
+            seconds=EVIDENCE_SECONDS, size=MAX_RECENT
+        )
         self._led: dict[str, str] = {}  # by the operator's routes, which stay as they are
-        self._hosts: Recent[tuple[MxHost, int], TargetHost] = Recent(size=MAX_RECENT)
+        self._hosts: Recent[tuple[MxHost, int], TargetHost] = Recent(seconds=EVIDENCE_SECONDS, size=MAX_RECENT)
 
     def destination_key(self, domain: str) -> str:
         """Where mail for a domain goes."""

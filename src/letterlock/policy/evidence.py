@@ -10,8 +10,9 @@ from letterlock.identity.handshake import Completed, HandshakeFailed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mail.replies import Reply
 from letterlock.memory.remembered import DomainMemory
-from letterlock.mtasts.sts_evidence import StsEvidence
+from letterlock.mtasts.sts_evidence import PolicyUnavailable, StsEvidence
 from letterlock.policy.reasons import Reason
+from letterlock.recent import RECENT_SECONDS
 from letterlock.resolver.answer import Answer, LookupFailure, Security
 from letterlock.routing.destination_rule import DestinationRule, MemoryMode
 from letterlock.routing.local_targets import FinalHop
@@ -89,9 +90,11 @@ class DestinationEvidence:
 
     @property
     def ends_at(self) -> float:
-        """When the first of these facts runs out. A TTL of zero is no end: it serves the work at hand (RFC 1035)."""
+        """When the first of these facts runs out. What could not be found out is soon asked for again."""
         exception = self.rule.exception if self.rule is not None else None
-        return _first_end(self.at, (self.mx, self.smtp_tls), exception.until if exception is not None else math.inf)
+        first = _first_end(self.at, (self.mx, self.smtp_tls), exception.until if exception is not None else math.inf)
+        failed = isinstance(self.sts, PolicyUnavailable) or isinstance(self.memory, MemoryUnreadable)
+        return min(first, self.at + RECENT_SECONDS) if failed else first
 
     @property
     def lmtp(self) -> bool:
@@ -148,11 +151,17 @@ class Grounds:
 
 
 def _first_end(at: float, lookups: Iterable[Answer | LookupFailure | None], until: float = math.inf) -> float:
-    """The first moment after `at` when one of the lookups runs out, or when it is `until`."""
+    """The first moment after `at` when one of the lookups runs out, or when it is `until`.
+
+    One with a TTL of zero serves the work at hand (RFC 1035 section 3.2.1), for RECENT_SECONDS; so does a failed one.
+    """
     first = until if until > at else math.inf
     for one in lookups:
-        if isinstance(one, Answer) and at < one.expires_at < first:
-            first = one.expires_at
+        if one is None:
+            continue
+        end = one.expires_at if isinstance(one, Answer) and one.expires_at > at else at + RECENT_SECONDS
+        if end < first:
+            first = end
     return first
 
 
