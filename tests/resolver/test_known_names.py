@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from letterlock.resolver.known_names import MAX_NAME_OCTETS, KnownName, ancestor, as_known, from_text, known
 from letterlock.resolver.rdata import read_rdata
+from letterlock.resolver.signatures import key_tag
 from letterlock.resolver.wire import Names
 
 LABELS = st.lists(st.sampled_from([b"a", b"A", b"b", b"mx", b"MX", b"*", b"_25", b"\x00.\\", b"\xff"]), max_size=5)
@@ -118,6 +119,8 @@ RECORDS = {
     RdataType.NSEC: WIRE_NAME + b"\x00\x07\x62\x01\x80\x08\x00\x03\x80" + b"\x01\x01\x40",
     RdataType.NSEC3: b"\x01\x01\x00\x0a\x02\xab\x0d" + b"\x14" + b"\x66" * 20 + b"\x00\x01\x62\x01\x02\x01\x40",
     RdataType.TLSA: b"\x03\x01\x01" + b"\x99" * 32,
+    RdataType.AAAA: bytes.fromhex("20010db8 00000000 00010000 00000001"),
+    RdataType.TXT: b"\x04v=ST\x00\x03id=",
 }
 
 
@@ -151,6 +154,22 @@ def test_a_record_is_read_as_dnspython_reads_it(
     assert str(record) == str(expected)
     assert isinstance(record, type(expected))
     assert isinstance(expected, GenericRdata) or canonical == expected.to_digestable(dns.name.root)
+
+
+@given(st.lists(st.sampled_from([b"\0\0", b"\0\1", b"\xff\xff", b"\x20\x01"]), min_size=8, max_size=8))
+def test_rfc5952_4_an_ipv6_address_is_written_as_dnspython_writes_it(groups: list[bytes]) -> None:
+    octets = b"".join(groups)
+    assert read_rdata(Names(octets), RdataType.AAAA, 0, 16)[0] == dnspythons(RdataType.AAAA, octets)
+    assert str(read_rdata(Names(octets), RdataType.AAAA, 0, 16)[0]) == str(dnspythons(RdataType.AAAA, octets))
+
+
+@given(st.binary(min_size=4, max_size=40))
+def test_rfc4034_b_a_key_of_any_octets_has_the_tag_that_dnspython_gives_it(octets: bytes) -> None:
+    ours, theirs = read_rdata(Names(octets), RdataType.DNSKEY, 0, len(octets))[0], dnspythons(RdataType.DNSKEY, octets)
+    assert isinstance(ours, DNSKEY)
+    assert isinstance(theirs, DNSKEY)
+    assert (key_tag(ours), ours.key_id(), hash(ours)) == (theirs.key_id(), theirs.key_id(), hash(theirs))
+    assert (ours.flags, type(ours.flags)) == (theirs.flags, type(theirs.flags))
 
 
 def test_a_key_is_read_once_and_can_be_copied() -> None:

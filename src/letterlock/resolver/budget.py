@@ -1,6 +1,7 @@
 """How much work one lookup may cost. A validator is a target (CVE-2023-50387, CVE-2023-50868)."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +40,10 @@ class OutOfBudget(Exception):
 class Spending:
     """The cost of one lookup so far."""
 
-    __slots__ = ("_budget", "_spent", "hashed")
+    __slots__ = ("_spent", "budget", "hashed")
 
     def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+        self.budget: Final = budget  # the limits themselves
         self._spent: dict[str, int] = {}
         self.hashed: dict[tuple[bytes, bytes, int], bytes] = {}  # what was paid for already
 
@@ -50,15 +51,10 @@ class Spending:
         """Count an amount of work against a limit. Raises OutOfBudget when there is none left."""
         spent = self._spent.get(limit, 0) + amount
         self._spent[limit] = spent
-        allowed: int = getattr(self._budget, limit)
+        allowed: int = getattr(self.budget, limit)
         if spent > allowed:
             raise OutOfBudget(limit, allowed)
 
     def spent(self, limit: str) -> int:
         """How much of a limit was used."""
         return self._spent.get(limit, 0)
-
-    @property
-    def budget(self) -> Budget:
-        """The limits themselves."""
-        return self._budget

@@ -24,9 +24,9 @@ from letterlock.resolver.budget import OutOfBudget
 from letterlock.resolver.denial import deny_closer, deny_name, deny_type
 from letterlock.resolver.dns_message import DNSReply
 from letterlock.resolver.inquiry import (
+    BREATHE,
     MAX_NEGATIVE_TTL,
     MAX_TTL,
-    Breathe,
     Inquiry,
     Steps,
     Stuck,
@@ -264,13 +264,14 @@ class Chain(Inquiry):
         entries = self._entry_keys(zone, keys, ds, anchored)
         if not entries:
             raise bogus(_no_entry_text(zone, keys, [*map(tag_of, ds), *map(tag_of, anchored)]), 9)
-        yield Breathe()
+        yield BREATHE
         verified = verify(signed, zone, entries, self._now, self._spending)
         if isinstance(verified, Unverified):
             raise bogus(f"the keys of {zone} are not signed as they should be: {verified.detail}", verified.ede)
         step = dnskey_step(zone, keys, verified.key, verified.signature)
         until = min(expires_at, expires_at_of(signed, verified, self._now))
-        state = Secure(zone=zone, keys=keys, expires_at=until, proof=(*proof, step))
+        usable = usable_keys(keys, self._settings.algorithms)
+        state = Secure(zone=zone, keys=keys, usable=usable, expires_at=until, proof=(*proof, step))
         self._zones.put(zone, state)
         return state
 

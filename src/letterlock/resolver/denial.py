@@ -17,12 +17,14 @@ from dns.rdtypes.ANY.NSEC3 import NSEC3
 from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import Absence, Security
 from letterlock.resolver.budget import Spending
-from letterlock.resolver.known_names import ancestor, known
+from letterlock.resolver.known_names import KnownName, ancestor, as_known, known
 
 SHA1 = 1  # the only hash algorithm of NSEC3 (RFC 5155 section 11)
 OPT_OUT = 0x01  # the only flag of an NSEC3 record (RFC 5155 section 3.1.2.1)
 CHEAP_ITERATIONS = 10  # chosen: RFC 9276 section 3.1 asks for 0; up to this, hashing many names costs little
-_TO_BASE32HEX = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
+_LETTERS = b"0123456789abcdefghijklmnopqrstuv"
+_TO_BASE32HEX = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _LETTERS)
+_PAIRS = [bytes((one, other)) for one in _LETTERS for other in _LETTERS]  # of each ten bits
 _NS, _SOA, _DS = dns.rdatatype.NS, dns.rdatatype.SOA, dns.rdatatype.DS
 _CNAME, _DNAME = dns.rdatatype.CNAME, dns.rdatatype.DNAME
 
@@ -68,13 +70,13 @@ class Denials:
             if owner.is_subdomain(self.zone) and record.next.is_subdomain(self.zone):
                 self.nsec.append((owner, record))
             return
-        if record.algorithm != SHA1 or record.flags & ~OPT_OUT or len(owner) != len(self.zone) + 1:
+        if record.algorithm != SHA1 or record.flags & ~OPT_OUT or len(owner.labels) != len(self.zone.labels) + 1:
             return
         if record.iterations > max_iterations:
             self.too_many_iterations = max(self.too_many_iterations, record.iterations)
             return
         if not self.nsec3 or _parameters(self.nsec3[0].record) == _parameters(record):
-            end = base64.b32encode(record.next).translate(_TO_BASE32HEX)
+            end = base32hex(record.next)
             self.nsec3.append(_Hashed(owner.labels[0].lower(), end, record))
 
     def __bool__(self) -> bool:
@@ -144,7 +146,7 @@ def deny_closer(denials: Denials, name: dns.name.Name, encloser: dns.name.Name, 
     for owner, record in denials.nsec:
         if _covers(owner, record, name, denials.zone) and _closest_encloser(owner, record, name) == encloser:
             return Denied(Absence.NXDOMAIN, Security.SECURE, ((owner, record.next),))
-    covering = _covering(denials, ancestor(name, len(encloser) + 1), spending)
+    covering = _covering(denials, ancestor(name, len(encloser.labels) + 1), spending)
     if covering is None:
         return None
     return Denied(Absence.NXDOMAIN, _opt_out_security(covering), _by_hashes(covering))
@@ -214,12 +216,23 @@ def _wildcard(encloser: dns.name.Name) -> dns.name.Name | None:
 # --- NSEC3 -----------------------------------------------------------------------------------------------------------
 
 
+def base32hex(octets: bytes) -> bytes:
+    """Octets in base32hex, lower case (RFC 4648 section 7), two letters at a time where there is no padding."""
+    if len(octets) % 5:
+        return base64.b32encode(octets).translate(_TO_BASE32HEX)
+    text = b""
+    for at in range(0, len(octets), 5):
+        bits = int.from_bytes(octets[at : at + 5], "big")
+        text += _PAIRS[bits >> 30] + _PAIRS[bits >> 20 & 1023] + _PAIRS[bits >> 10 & 1023] + _PAIRS[bits & 1023]
+    return text
+
+
 def nsec3_hash(name: dns.name.Name, salt: bytes, iterations: int) -> bytes:
     """The hash of a name in base32hex, lower case (RFC 5155 section 5)."""
     digest = hashlib.sha1(name.to_digestable() + salt).digest()  # noqa: S324  # the protocol's hash, not ours to choose
     for _ in range(iterations):
         digest = hashlib.sha1(digest + salt).digest()  # noqa: S324
-    return base64.b32encode(digest).translate(_TO_BASE32HEX)
+    return base32hex(digest)
 
 
 def _hash(denials: Denials, name: dns.name.Name, spending: Spending) -> bytes:
@@ -235,14 +248,20 @@ def _hash(denials: Denials, name: dns.name.Name, spending: Spending) -> bytes:
 
 def _matching(denials: Denials, name: dns.name.Name, spending: Spending) -> _Hashed | None:
     hashed = _hash(denials, name, spending)
-    return next((each for each in denials.nsec3 if each.hash == hashed), None)
+    for each in denials.nsec3:
+        if each.hash == hashed:
+            return each
+    return None
 
 
 def _covering(denials: Denials, name: dns.name.Name, spending: Spending) -> _Hashed | None:
     if not denials.nsec3:
         return None
     hashed = _hash(denials, name, spending)
-    return next((each for each in denials.nsec3 if _span_holds(each, hashed)), None)
+    for each in denials.nsec3:
+        if _span_holds(each, hashed):
+            return each
+    return None
 
 
 def _span_holds(each: _Hashed, hashed: bytes) -> bool:
@@ -259,10 +278,9 @@ def _by_hashes(*records: _Hashed) -> Denying:
     return tuple([(each.hash, bool(each.record.flags & OPT_OUT)) for each in records])
 
 
-def _candidates(denials: Denials, name: dns.name.Name) -> Iterator[dns.name.Name]:
+def _candidates(denials: Denials, name: dns.name.Name) -> Iterator[KnownName]:
     """The name and its ancestors down to the zone, longest first."""
-    for labels in range(len(name), len(denials.zone) - 1, -1):
-        yield ancestor(name, labels)
+    return reversed(as_known(name).lineage()[len(denials.zone.labels) - 1 :])
 
 
 @frozen_dataclass(frozen=True, slots=True)
@@ -282,7 +300,7 @@ def _prove_encloser(denials: Denials, name: dns.name.Name, spending: Spending) -
             continue
         if candidate == name or _parent_side(match.record) or has_type(match.record, _DNAME):
             return None  # the name exists, or is below a delegation or a DNAME (RFC 5155 section 8.3)
-        covering = _covering(denials, ancestor(name, len(candidate) + 1), spending)
+        covering = _covering(denials, ancestor(name, len(candidate.labels) + 1), spending)
         return _Encloser(candidate, match, covering) if covering else None
     return None
 

@@ -32,7 +32,6 @@ from letterlock.resolver.signatures import (
     ALGORITHMS,
     Unverified,
     Verified,
-    usable_keys,
     verify,
 )
 from letterlock.resolver.trust_anchors import NegativeAnchor, TrustAnchor
@@ -60,6 +59,9 @@ class Ask:
 @frozen_dataclass(frozen=True, slots=True)
 class Breathe:
     """The lookup has worked for a while; it is resumed with anything."""
+
+
+BREATHE = Breathe()
 
 
 Steps = Generator[Ask | Breathe, Mapping[Question, DNSReply | Fault], _T]
@@ -185,8 +187,8 @@ class Inquiry:
 
     def _validated_in(self, signed: SignedRRset, zone: Secure) -> Steps[Verified]:
         """A signature of a zone over an RRset; an RRset without one is bogus."""
-        yield Breathe()
-        result = verify(signed, zone.zone, usable_keys(zone.keys, self._settings.algorithms), self._now, self._spending)
+        yield BREATHE
+        result = verify(signed, zone.zone, zone.usable, self._now, self._spending)
         if isinstance(result, Unverified):
             self._note(zone.proof)
             raise bogus(result.detail, result.ede)
@@ -213,13 +215,12 @@ class Inquiry:
         self._denying = []
         expires_at = self._now + MAX_NEGATIVE_TTL
         why = ""
-        keys = usable_keys(zone.keys, self._settings.algorithms)
         for name, rdtype in reply.authority.keys(_NSEC, _NSEC3):
             signed = reply.authority.find(name, rdtype) if name.is_subdomain(zone.zone) else None
             if signed is None:
                 continue
-            yield Breathe()
-            verified = verify(signed, zone.zone, keys, self._now, self._spending)
+            yield BREATHE
+            verified = verify(signed, zone.zone, zone.usable, self._now, self._spending)
             if isinstance(verified, Unverified) or (verified.wildcard is not None and rdtype == _NSEC3):
                 why = verified.detail if isinstance(verified, Unverified) else "an expanded NSEC3 record"
                 continue
@@ -229,7 +230,7 @@ class Inquiry:
                     denials.add(owner, record, self._settings.max_iterations)
             self._denying.append(signed)
             expires_at = min(expires_at, expires_at_of(signed, verified, self._now))
-        yield Breathe()  # what they prove may take some hashing
+        yield BREATHE  # what they prove may take some hashing
         return denials, expires_at, why
 
 

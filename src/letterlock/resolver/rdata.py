@@ -5,6 +5,7 @@ and nobody else (RFC 6698 section 4.1, RFC 4035 section 5.2); and the signature 
 """
 
 import functools
+import socket
 import struct
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -15,17 +16,22 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
-from dns.dnssectypes import Algorithm
+from dns.dnssectypes import Algorithm, DSDigest
 from dns.rdata import GenericRdata, Rdata
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.NSEC import NSEC
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 from dns.rdtypes.ANY.RRSIG import RRSIG
 from dns.rdtypes.ANY.SOA import SOA
+from dns.rdtypes.ANY.TLSA import TLSA
+from dns.rdtypes.ANY.TXT import TXT
+from dns.rdtypes.dnskeybase import Flag
 from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
 
 from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.known_names import restore
@@ -41,6 +47,10 @@ MAX_REMEMBERED = 1024  # records: some hundred zones' keys and denials, of one t
 RRSIG_HEAD = struct.Struct("!HBBIIIH")  # RFC 4034 section 3.1
 _NSEC3_HEAD = struct.Struct("!BBHB")  # RFC 5155 section 3.2
 _MAX_BITMAP_OCTETS = 32  # RFC 4034 section 4.1.2: 256 types in a window
+_DS_HEAD = struct.Struct("!HBB")  # RFC 4034 section 5.1
+_DS_OCTETS = {1: 4 + 20, 2: 4 + 32, 4: 4 + 48}  # by digest type; of others, dnspython decides
+_KEY_HEAD = struct.Struct("!HBB")  # RFC 4034 section 2.1
+_TLSA_OCTETS = {1: 3 + 32, 2: 3 + 64}  # by matching type: SHA-256 and SHA-512 (RFC 6698 section 2.1.3)
 _SOA_NUMBERS = struct.Struct("!5I")  # RFC 1035 section 3.3.13
 
 # Where names lie in RDATA: those of RFC 1035, which may be compressed, and those that a receiver should decompress all
@@ -126,6 +136,16 @@ def _algorithm(number: int) -> Algorithm:
     return Algorithm.make(number)
 
 
+@functools.lru_cache(None)  # there are 256
+def _digest_type(number: int) -> DSDigest:
+    return DSDigest.make(number)
+
+
+@functools.lru_cache(64)  # flags that are used are four
+def _key_flags(number: int) -> Flag:
+    return Flag(number)
+
+
 @functools.lru_cache(1024)  # types that are used are far fewer
 def kind_of(rdtype: int) -> RdataType:
     """The type of a number."""
@@ -201,6 +221,49 @@ def _a(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
     return _built(A, RdataType.A, address=".".join(map(str, octets))), octets
 
 
+def _aaaa(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    octets = names.wire[start:end]
+    if len(octets) != 16:
+        return None
+    return _built(AAAA, RdataType.AAAA, address=socket.inet_ntop(socket.AF_INET6, octets)), octets
+
+
+def _txt(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    wire, at = names.wire, start
+    strings: list[bytes] = []
+    while at < end:
+        after = at + 1 + wire[at]
+        strings.append(wire[at + 1 : after])
+        at = after
+    if at != end or not strings:
+        return None
+    return _built(TXT, RdataType.TXT, strings=tuple(strings)), wire[start:end]
+
+
+def _tlsa(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    octets = names.wire[start:end]
+    if len(octets) != _TLSA_OCTETS.get(octets[2]):
+        return None
+    usage, selector, mtype = octets[:3]
+    return _built(TLSA, RdataType.TLSA, usage=usage, selector=selector, mtype=mtype, cert=octets[3:]), octets
+
+
+def _ds(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
+    octets = names.wire[start:end]
+    key_tag, algorithm, digest_type = _DS_HEAD.unpack_from(octets)
+    if len(octets) != _DS_OCTETS.get(digest_type):
+        return None
+    record = _built(
+        DS,
+        RdataType.DS,
+        key_tag=key_tag,
+        algorithm=_algorithm(algorithm),
+        digest_type=_digest_type(digest_type),
+        digest=octets[_DS_HEAD.size :],
+    )
+    return record, octets
+
+
 def _nsec(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
     following, at = names.read(start)
     windows = _windows(names.wire, at, end)
@@ -254,6 +317,10 @@ _READERS: dict[int, Callable[[Names, int, int], tuple[Rdata, bytes] | None]] = {
     RdataType.MX: _mx,
     RdataType.SOA: _soa,
     RdataType.A: _a,
+    RdataType.AAAA: _aaaa,
+    RdataType.TXT: _txt,
+    RdataType.TLSA: _tlsa,
+    RdataType.DS: _ds,
     RdataType.NSEC: _nsec,
     RdataType.NSEC3: _nsec3,
 }
@@ -261,14 +328,37 @@ _READERS: dict[int, Callable[[Names, int, int], tuple[Rdata, bytes] | None]] = {
 
 @functools.lru_cache(MAX_REMEMBERED)
 def _parsed(rdtype: RdataType, plain: bytes) -> Rdata:
-    """RDATA without compression as a record. A zone's keys and the denials above it come with many replies."""
+    """RDATA without compression as a record. A zone's keys come with many replies."""
+    if rdtype == RdataType.DNSKEY and len(plain) >= _KEY_HEAD.size:
+        return _key(plain)
     try:
         record = dns.rdata.from_wire(_IN, rdtype, plain, 0, len(plain))
     except (dns.exception.DNSException, ValueError):
         return GenericRdata(_IN, rdtype, plain)
-    if type(record) is DNSKEY:
-        return KnownKey(_IN, rdtype, record.flags, record.protocol, record.algorithm, record.key)
     return record
+
+
+def _key(plain: bytes) -> "KnownKey":
+    flags, protocol, algorithm = _KEY_HEAD.unpack_from(plain)
+    return _built(
+        KnownKey,
+        RdataType.DNSKEY,
+        flags=_key_flags(flags),
+        protocol=protocol,
+        algorithm=_algorithm(algorithm),
+        key=plain[_KEY_HEAD.size :],
+        _hash=hash(plain),
+        tag=_key_tag(plain),
+    )
+
+
+def _key_tag(plain: bytes) -> int:
+    """The key tag of a DNSKEY record's RDATA (RFC 4034 appendix B)."""
+    if plain[3] == Algorithm.RSAMD5:
+        return int.from_bytes(plain[-3:-1], "big")
+    even = plain if len(plain) % 2 == 0 else plain + b"\0"
+    total: int = sum(struct.unpack(f"!{len(even) // 2}H", even))
+    return total + (total >> 16) & 0xFFFF
 
 
 class KnownKey(DNSKEY):

@@ -5,7 +5,7 @@ is an argument, colliding key tags and failing signatures are counted, keys must
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cryptography.exceptions
 import dns.dnssec
@@ -89,9 +89,13 @@ def verify(
     Raises OutOfBudget.
     """
     last: Unverified | None = None
-    for number, signature in enumerate(_by_zone(signed, zone)):
-        if number >= spending.budget.signatures_per_rrset:
-            raise OutOfBudget("signatures_per_rrset", spending.budget.signatures_per_rrset)
+    tried, most = 0, spending.budget.signatures_per_rrset
+    for signature in signed.signatures:
+        if signature.signer is not zone and signature.signer != zone:
+            continue
+        if tried >= most:
+            raise OutOfBudget("signatures_per_rrset", most)
+        tried += 1
         unfit = _unfit(signed, signature, now)
         if unfit:
             last = unfit
@@ -107,17 +111,14 @@ def _rrset(signed: SignedRRset) -> str:
     return f"{signed.rrset.name} {type_name(signed.rrset.rdtype)}"
 
 
-def _by_zone(signed: SignedRRset, zone: dns.name.Name) -> Iterator[RRSIG]:
-    return (signature for signature in signed.signatures if signature.signer == zone)
-
-
 def _unfit(signed: SignedRRset, signature: RRSIG, now: float) -> Unverified | None:
     """Why a signature cannot be for this RRset at this time (RFC 4035 section 5.3.1)."""
     moment = int(now) % (1 << 32)
-    owner_labels = len(signed.rrset.name) - 1 - (1 if signed.rrset.name.is_wild() else 0)
+    labels = signed.rrset.name.labels
+    owner_labels = len(labels) - 1 - (labels[0] == b"*")
     if signature.type_covered != signed.rrset.rdtype or not signed.rrset.name.is_subdomain(signature.signer):
         return Unverified(6, f"the signature over {_rrset(signed)} is for something else")
-    if signature.labels > owner_labels or signature.labels < len(signature.signer) - 1:
+    if signature.labels > owner_labels or signature.labels < len(signature.signer.labels) - 1:
         return Unverified(6, f"the signature over {_rrset(signed)} counts {signature.labels} labels")
     if serial_before(signature.expiration, moment):
         return Unverified(7, f"the signature over {_rrset(signed)} expired at {utc(signature.expiration)}")
@@ -183,7 +184,7 @@ def _public_key(key: DNSKEY) -> GenericPublicKey | None:
 def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.Name | None]:
     """The signed data (RFC 4034 section 3.1.8.1), and the wildcard owner of an expanded RRset."""
     owner, wildcard = signed.rrset.name, None
-    labels = len(owner) - 1
+    labels = len(owner.labels) - 1
     if signature.labels < labels and not (owner.is_wild() and signature.labels == labels - 1):
         wildcard = known((b"*", *owner.labels[-(signature.labels + 1) :]))
         owner = wildcard
@@ -199,7 +200,7 @@ def signed_data(signed: SignedRRset, signature: RRSIG) -> tuple[bytes, dns.name.
     prefix = head + signature.signer.to_digestable()
     rr_head = owner.to_digestable() + signed.rrset.rdtype.to_bytes(2, "big") + b"\x00\x01"
     rr_head += signature.original_ttl.to_bytes(4, "big")
-    records = (rr_head + len(each).to_bytes(2, "big") + each for each in signed.rrset.canonical)
+    records = [rr_head + len(each).to_bytes(2, "big") + each for each in signed.rrset.canonical]
     return prefix + b"".join(records), wildcard
 
 

@@ -9,10 +9,11 @@ from letterlock.resolver.answer import ProofStep
 
 @frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Secure:
-    """A zone whose keys are proven. `proof` leads here from the anchor."""
+    """A zone whose keys are proven. `usable` are those that can sign; `proof` leads here from the anchor."""
 
     zone: dns.name.Name
     keys: tuple[DNSKEY, ...]
+    usable: tuple[DNSKEY, ...]
     expires_at: float
     proof: tuple[ProofStep, ...]
 
