@@ -173,6 +173,72 @@ async def _write_all(stream: Stream, pieces: list[bytes]) -> None:
         await stream.write(piece)
 
 
+class _Counted(TcpStream):
+    """A stream that knows what went out at once."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.sent: list[bytes] = []
+
+    def _send(self, data: bytes) -> bytes:
+        self.sent.append(data)
+        return super()._send(data)
+
+
+async def test_the_last_flight_and_the_first_octets_go_out_at_once(context: ServerContext) -> None:
+    async with connected_sockets() as (ours, theirs):
+        left = _Counted(ours)
+        accepting = asyncio.create_task(accept_tls(TcpStream(theirs), context))
+        client, _ = await start_tls(left, "mx.example.org")
+        before = len(left.sent)
+        await client.write(b"EHLO client.example\r\n")
+        assert len(left.sent) == before + 1
+        server, _ = await accepting
+        assert await server.read(100) == b"EHLO client.example\r\n"
+        client.abort()
+        server.abort()
+
+
+async def test_the_last_flight_goes_out_alone_where_nothing_is_said(context: ServerContext) -> None:
+    """A server that speaks first (RFC 8314 section 3.3) waits for it, and so may one that is to be closed."""
+    async with connected_sockets() as (ours, theirs):
+        left = _Counted(ours)
+        accepting = asyncio.create_task(accept_tls(TcpStream(theirs), context))
+        client, _ = await start_tls(left, "mx.example.org")
+        before = len(left.sent)
+        server, _ = await accepting
+        assert len(left.sent) == before + 1
+        await server.write(b"220 mx.example.org\r\n")
+        assert await client.read(100) == b"220 mx.example.org\r\n"
+        client.abort()
+        server.abort()
+
+
+async def test_a_last_flight_that_cannot_be_sent_is_told_by_what_comes_next(context: ServerContext) -> None:
+    async with connected_sockets() as (ours, theirs):
+        left = TcpStream(ours)
+        accepting = asyncio.create_task(accept_tls(TcpStream(theirs), context))
+        client, _ = await start_tls(left, "mx.example.org")
+        left.abort()
+        await asyncio.sleep(0)  # its turn
+        with pytest.raises(ConnectionAbortedError):
+            await client.write(b"EHLO client.example\r\n")
+        accepting.cancel()
+
+
+async def test_what_is_said_last_goes_out_with_close_notify(context: ServerContext) -> None:
+    async with connected_sockets() as (ours, theirs):
+        left = _Counted(ours)
+        (client, _), (server, _) = await _both(left, TcpStream(theirs), context)
+        assert isinstance(client, tls.TlsStream)
+        before = len(left.sent)
+        await client.close(b"QUIT\r\n")
+        assert len(left.sent) == before + 1
+        assert await server.read(100) == b"QUIT\r\n"
+        assert await server.read(100) == b""
+        server.abort()
+
+
 async def test_rfc8446_4_6_3_a_key_update_is_answered_and_nothing_is_lost(
     credential: Credential, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ class _Pair:
 
     def __init__(self, folder: Path) -> None:
         certificate, key = self_signed("mx.example.org").write(folder)
+        self.der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
         serving = SSL.Context(SSL.TLS_SERVER_METHOD)
         serving.use_certificate_file(str(certificate))
         serving.use_privatekey_file(str(key))
@@ -82,6 +83,12 @@ def test_close_notify_is_the_end(pair: _Pair) -> None:
         pair.server.decrypt(GUESS)
     with pytest.raises(SSL.Error):
         pair.client.encrypt(b"after the end")
+
+
+def test_the_chain_is_told_as_it_came_to_the_one_who_was_shown_it(pair: _Pair) -> None:
+    assert pair.client.presented_chain() == (pair.der,)
+    assert pair.client.presented_chain() == (pair.der,), "however often it is asked for"
+    assert pair.server.presented_chain() == ()
 
 
 def test_damage_is_found_and_stays(pair: _Pair) -> None:

@@ -11,6 +11,7 @@ from letterlock.mail.replies import Reply
 from letterlock.mail.wishes import Wishes
 from letterlock.net.errors import os_error_words
 from letterlock.net.time_limits import Limit
+from letterlock.net.tls import TlsStream
 from letterlock.policy.decision import Cleared
 from letterlock.policy.evidence import SessionId
 from letterlock.ports import Stream
@@ -22,6 +23,7 @@ from letterlock.smtp.client_steps import ClientState, Step
 BLOCK_OCTETS = 1 << 16  # chosen: as much as a socket usually takes at once
 MAX_AT_ONCE_OCTETS = 1 << 14  # what a kernel takes without waiting
 _CLOSED = ClientState.CLOSED
+_MAY_QUIT = frozenset({ClientState.GREETED, ClientState.READY})
 _READ_OCTETS = 1 << 13  # chosen: replies are a few hundred octets
 _Wanted = TypeVar("_Wanted")
 
@@ -237,15 +239,30 @@ class Conversation:
     async def end(self) -> None:
         """Say QUIT where that is possible, and close. Does not wait for the answer, which changes nothing any more."""
         self.release()
+        goodbye, stream = self._goodbye(), self.stream
+        if isinstance(stream, TlsStream):
+            self._limit.close()
+            await stream.close(goodbye)  # in one packet with the end of TLS
+            return
         try:
-            if self._client.state in (ClientState.GREETED, ClientState.READY):
-                self._client.quit()
+            if goodbye:
                 with self._limit.until(self._loop.time() + self.timeouts.goodbye):
-                    await self.stream.write(self._client.take_output())
-        except (OSError, RemoteProtocolError):
-            self.stream.abort()
+                    await stream.write(goodbye)
+        except OSError:
+            stream.abort()
         self._limit.close()
-        await self.stream.close()
+        await stream.close()
+
+    def _goodbye(self) -> bytes:
+        """QUIT, where it may be said. A server that has broken the protocol is not talked to any more."""
+        if self._client.state not in _MAY_QUIT:
+            return b""
+        try:
+            self._client.quit()
+        except RemoteProtocolError:
+            self.stream.abort()
+            return b""
+        return self._client.take_output()
 
     def abandon(self) -> None:
         """End at once, without a word."""

@@ -11,6 +11,7 @@ presented. TLS 1.2 or newer, no anonymous ciphers. Contexts are built once and n
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class TlsStream:
         # OpenSSL has no whole record: asking it to read would be in vain, and costs as much as reading.
         self._empty = False
         self._ahead = b""  # plaintext of a crowd of small records, decrypted before anybody asked for it
+        self._finishing: asyncio.Task[None] | None = None  # sends what a handshake has left to send
 
     @property
     def peer(self) -> str:
@@ -138,6 +140,8 @@ class TlsStream:
         Raises OSError, TlsBroken on a truncated connection, and what `answer` raises.
         """
         self._encrypt(first)
+        if self._flushing.locked():
+            await self._flush()
         going_on = self._empty or self._answer_records(answer, max_octets)
 
         def answer_octets(octets: bytes) -> bytes | None:
@@ -164,10 +168,29 @@ class TlsStream:
         """Give back the buffers of a session that is idle."""
         renew_buffers(self._connection)
 
-    async def close(self) -> None:
-        """Send close_notify without waiting for the peer's, and close. At most CLOSE_SECONDS. Never raises."""
+    def finish_soon(self) -> None:
+        """Send what the handshake has left to send with the octets that are written next, if that is at once.
+
+        They go out in one packet then, and the peer is woken once for both.
+        """
+        asyncio.get_running_loop().call_soon(self._finish)
+
+    def _finish(self) -> None:
+        if self._connection.has_produced:
+            self._finishing = asyncio.create_task(self._flush_if_possible())
+
+    async def _flush_if_possible(self) -> None:
+        with suppress(OSError):  # who reads or writes next hears of it
+            await self._flush()
+
+    async def close(self, last: bytes = b"") -> None:
+        """Send the `last` octets and close_notify, and close, without waiting for the peer's. Never raises.
+
+        At most CLOSE_SECONDS.
+        """
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
+                self._connection.encrypt(last)
                 self._connection.shutdown()
                 await self._flush()
         except (SSL.Error, OSError):
@@ -232,7 +255,9 @@ async def start_tls(
     failure = await _shake_hands(stream, connection, records)
     if failure is not None:
         return stream, failure
-    return TlsStream(stream, connection, records), _completed(connection, sni, _presented_chain(connection))
+    inside = TlsStream(stream, connection, records)
+    inside.finish_soon()
+    return inside, connection.completed(sni, connection.presented_chain())
 
 
 async def accept_tls(
@@ -250,17 +275,22 @@ async def accept_tls(
     if by_name:
         connection.set_app_data(by_name)
     records = Records()
-    failure = await _shake_hands(stream, connection, records)
+    failure = await _shake_hands(stream, connection, records, last_flight=True)
     if failure is not None:
         raise TlsBroken(failure.detail)
     asked_for = connection.get_servername()
     sni = asked_for.decode("ascii", "backslashreplace") if asked_for else None
-    return TlsStream(stream, connection, records), _completed(connection, sni, ())
+    return TlsStream(stream, connection, records), connection.completed(sni, ())
 
 
-async def _shake_hands(stream: Stream, connection: BufferedConnection, records: Records) -> HandshakeFailed | None:
+async def _shake_hands(
+    stream: Stream, connection: BufferedConnection, records: Records, *, last_flight: bool = False
+) -> HandshakeFailed | None:
+    """`last_flight`: what is left to be sent in the end is sent here, too."""
     try:
         await _pump_handshake(stream, connection, records)
+        if last_flight:
+            await _flush(stream, connection)
     except SSL.Error as error:
         detail = say(error)
     except OSError as error:
@@ -282,7 +312,7 @@ async def _pump_handshake(stream: Stream, connection: BufferedConnection, record
             await _flush(stream, connection)  # the alert gives the peer's operator the reason
             raise
         else:
-            return await _flush(stream, connection)
+            return
         data = await stream.read(_HANDSHAKE_READ_OCTETS)
         octets += len(data)
         if not data:
@@ -297,22 +327,6 @@ async def _flush(stream: Stream, connection: BufferedConnection, at_most: int = 
     """Write whatever OpenSSL has produced."""
     if data := connection.produced(at_most):
         await stream.write(data)
-
-
-def _completed(connection: SSL.Connection, sni: str | None, chain: tuple[bytes, ...]) -> Completed:
-    return Completed(
-        version=connection.get_protocol_version_name(),
-        cipher=connection.get_cipher_name() or "unknown",
-        group=connection.get_group_name(),
-        sni=sni,
-        chain=chain,
-    )
-
-
-def _presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
-    """The certificates as the server sent them, its own first. Not parsed here: they may be malformed."""
-    chain = connection.get_peer_cert_chain() or []
-    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain)
 
 
 @functools.cache

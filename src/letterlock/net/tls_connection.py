@@ -10,6 +10,8 @@ from typing import Any, cast
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 
+from letterlock.identity.handshake import Completed
+
 RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
 _openssl, _ffi = Binding().lib, Binding().ffi
 _uncleared = _ffi.new_allocator(should_clear_after_alloc=False)  # OpenSSL fills what is read from it
@@ -60,7 +62,46 @@ class BufferedConnection(SSL.Connection):
             self._raise_ssl_error(self._ssl, count)
             self.sendall(data[count:])
 
+    def presented_chain(self) -> tuple[bytes, ...]:
+        """The certificates as a server sent them, its own first. Not parsed here: they may be malformed.
+
+        Raises MemoryError.
+        """
+        chain = _openssl.SSL_get_peer_cert_chain(self._ssl)
+        if chain == _ffi.NULL:
+            return ()
+        der = _openssl.BIO_new(_openssl.BIO_s_mem())
+        if der == _ffi.NULL:
+            raise MemoryError
+        try:
+            return tuple(
+                [_written(der, _openssl.sk_X509_value(chain, at)) for at in range(_openssl.sk_X509_num(chain))]
+            )
+        finally:
+            _openssl.BIO_free(der)
+
+    def completed(self, sni: str | None, chain: tuple[bytes, ...]) -> Completed:
+        """What the handshake came to."""
+        return Completed(
+            version=self.get_protocol_version_name(),
+            cipher=self.get_cipher_name() or "unknown",
+            group=self.get_group_name(),
+            sni=sni,
+            chain=chain,
+        )
+
     @property
     def holds_plaintext(self) -> bool:
         """Whether octets of a record that was decrypted wait to be read."""
         return bool(_openssl.SSL_pending(self._ssl))
+
+
+def _written(der: Any, certificate: Any) -> bytes:
+    """A certificate as it came (OpenSSL keeps those octets), by way of a buffer that is empty before and after."""
+    if _openssl.i2d_X509_bio(der, certificate) != 1:
+        raise MemoryError
+    count = _openssl.BIO_get_mem_data(der, _unread)
+    buffer = _uncleared("char[]", count)
+    if _openssl.BIO_read(der, buffer, count) != count:
+        raise MemoryError
+    return cast("bytes", _ffi.buffer(buffer)[:])
