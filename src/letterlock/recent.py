@@ -4,7 +4,6 @@ For a second on the way of a message, unless the holder says otherwise.
 """
 
 from collections.abc import Hashable
-from itertools import islice
 from typing import Generic, TypeVar
 
 EVIDENCE_SECONDS = 5.0
@@ -44,16 +43,15 @@ class Recent(Generic[_Key, _Value]):
 
     def put(self, key: _Key, value: _Value, *, since: float, until: float) -> None:
         """Remember a value that holds from `since` until `until`, and for `seconds` at most."""
-        self._known.pop(key, None)  # so that it is the last in order again
-        self._make_room(since)
-        self._known[key] = since, min(until, since + self._seconds), value
-
-    def _make_room(self, now: float) -> None:
-        """Forget those put in first: what has ended, ENDED_AT_ONCE at most, and as many as there is no room for."""
-        for key in [*islice(self._known, ENDED_AT_ONCE)]:
-            if len(self._known) < self._size and self._known[key][1] > now:
-                return
-            del self._known[key]
+        known = self._known
+        known.pop(key, None)  # so that it is the last in order again
+        for _ in range(min(ENDED_AT_ONCE, len(known))):  # those put in first
+            first = next(iter(known))
+            if len(known) < self._size and known[first][1] > since:
+                break
+            del known[first]
+        end = since + self._seconds
+        known[key] = since, min(end, until), value
 
     def forget(self, key: _Key) -> None:
         """Forget the value of a key, if there is one."""

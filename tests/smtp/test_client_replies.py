@@ -75,6 +75,52 @@ def test_control_characters_and_foreign_octets_are_made_harmless() -> None:
     assert reply.text == "?[2J? café \\xff\\x9b"
 
 
+_PIECES = (
+    b"250 a\r\n",
+    b"250-a\r\n",
+    b"251 b\n",
+    b"354\r\n",
+    b"250-",
+    b"x\r\n",
+    b"250 a\rb\r\n",
+    b"\n",
+    b"250 " + b"y" * 300,
+)
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=6))
+def test_replies_that_come_together_are_those_that_come_octet_by_octet(pieces: list[bytes]) -> None:
+    """What was recognised as a whole is what is read line by line, malformed or not."""
+    data = b"".join(pieces)
+
+    def read(size: int) -> tuple[list[Reply], bool, bool]:
+        parser, found = ReplyParser(), list[Reply]()
+        try:
+            for start in range(0, len(data), size):
+                parser.feed(data[start : start + size])
+                while (reply := parser.next_reply()) is not None:
+                    found.append(reply)
+        except MalformedReply:
+            return found, True, False
+        return found, False, parser.pending
+
+    assert read(1) == read(max(1, len(data)))
+
+
+def test_replies_are_pending_until_they_are_handed_out() -> None:
+    parser = ReplyParser()
+    parser.feed(b"220 go ahead\r\n250 injected\r\n")
+    assert parser.next_reply() == Reply(220, ("go ahead",))
+    assert parser.pending
+    parser.feed(b"251 and more\r\n252 of it\r\n")
+    assert [parser.next_reply() for _ in range(4)] == [
+        Reply(250, ("injected",)),
+        Reply(251, ("and more",)),
+        Reply(252, ("of it",)),
+        None,
+    ]
+
+
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_how_octets_are_cut_into_reads_changes_nothing(data: bytes, step: int) -> None:
     def cut(size: int) -> tuple[list[Reply], bool]:

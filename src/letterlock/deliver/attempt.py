@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 
 from letterlock.deliver import outcomes
@@ -20,6 +19,7 @@ from letterlock.deliver.seen import Seen
 from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, Unreachable, open_with_fallback
 from letterlock.deliver.transaction import MessageInSession, Transacted, transact
 from letterlock.deliver.troubles import Trouble, not_from, sum_up
+from letterlock.frozen import changed
 from letterlock.identity.handshake import Completed
 from letterlock.mail.checked_content import Body, ContentLost
 from letterlock.policy.decision import Requirement, SkipHost, SkipKind
@@ -234,7 +234,7 @@ class _Try(AttemptFindings):
 
     def _take_port(self, port: int) -> None:
         if port != self._options.port:
-            self._options = replace(self._options, port=port)
+            self._options = changed(self._options, port=port)
 
     async def _try_host(self, evidence: DestinationEvidence, host: MxHost) -> bool:
         """Try one host; whether the attempt is over."""
@@ -386,7 +386,7 @@ class _Try(AttemptFindings):
         options = self._options
         if self._pool is not None:
             broken = self._pool.broken_offers.at(host, options.port, self._ports.clock.now())
-            options = replace(options, ignore_ehlo=options.ignore_ehlo | broken) if broken else options
+            options = changed(options, ignore_ehlo=options.ignore_ehlo | broken) if broken else options
         return await open_with_fallback(
             address,
             requirement,
@@ -469,7 +469,7 @@ class _Try(AttemptFindings):
         """Do without these extensions for the rest of this attempt, and at this host from now on."""
         words = ", ".join(sorted(keywords))
         log.warning("%s: the session with %s was lost; from now on it goes without %s", self._id, host, words)
-        self._options = replace(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
+        self._options = changed(self._options, ignore_ehlo=self._options.ignore_ehlo | keywords)
         if self._pool is not None:
             self._pool.broken_offers.remember(host, self._options.port, keywords, self._ports.clock.now())
 

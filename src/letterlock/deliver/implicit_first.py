@@ -12,12 +12,13 @@ None of this is evidence. What is remembered decides only whether a port is trie
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from letterlock.deliver.eyeballs import HEAD_START_SECONDS, connect
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import NotCleared, Opened, OpenResult, Ports, open_with_fallback
+from letterlock.frozen import changed
 from letterlock.identity.handshake import Completed
 from letterlock.mail.addresses import Mailbox
 from letterlock.mail.envelope import TlsDemand
@@ -162,7 +163,7 @@ class ImplicitFirst:
         return session.evidence.starttls is not StartTls.IMPLICIT or self.came_to is not ImplicitTry.NO_RELAY
 
     async def _open(self, offer: ImplicitOffer, addresses: Sequence[str], options: DeliverOptions) -> Made:
-        options = replace(options, port=offer.port)
+        options = changed(options, port=offer.port)
         try:
             async with asyncio.timeout(IMPLICIT_SECONDS):
                 race = await connect(addresses, offer.port, self._ports.dialer, limit_seconds=IMPLICIT_SECONDS)

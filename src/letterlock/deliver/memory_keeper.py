@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dns.rdtypes.ANY.MX import MX
 
 from letterlock.deliver.log import safe
 from letterlock.events import LogEvent
-from letterlock.frozen import frozen_dataclass
+from letterlock.frozen import changed, frozen_dataclass
 from letterlock.identity.certificates import InvalidCertificate, issuer_of, read_certificate
 from letterlock.identity.handshake import Completed
 from letterlock.identity.keys_shown import key_of
@@ -223,7 +223,7 @@ class MemoryKeeper(Watcher):
             self._verified[known] = _verified(note.chain, sighting.host, key, note.roots, sighting.at)
             if len(self._verified) > MAX_VERIFIED:
                 self._verified.popitem(last=False)
-        return replace(sighting, certificate=self._verified[known])
+        return changed(sighting, certificate=self._verified[known])
 
     def _tell(self, learned: Learned) -> None:
         for change in learned.began:

@@ -9,7 +9,7 @@ if it fails before it took anything of a message, the message goes to a new one 
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from letterlock.deliver.broken_offers import BrokenGroups, BrokenOffers
@@ -17,6 +17,7 @@ from letterlock.deliver.handshake_slots import HandshakeSlots
 from letterlock.deliver.implicit_first import UselessPorts
 from letterlock.deliver.options import DeliverOptions
 from letterlock.deliver.session import Opened
+from letterlock.frozen import changed
 from letterlock.net.tls import TlsStream
 from letterlock.policy.decision import Cleared, Requirement
 from letterlock.policy.evidence import StartTls
@@ -133,7 +134,7 @@ class SessionPool:
             verdict = judge_extensions(verdict, session.evidence, requiretls_offered=offered)
         if not isinstance(verdict, Cleared):
             return None
-        return replace(session, cleared=verdict, judged_at=now, reused=True)
+        return changed(session, cleared=verdict, judged_at=now, reused=True)
 
     async def put(self, server: PoolKey, session: Opened) -> None:
         """Keep a session whose transactions are over, or end it."""

@@ -5,7 +5,7 @@ there is nothing to read. In a conversation with a distant server each turn has 
 much as the system calls of the turn. Here the results say what happened, and only a failure goes through pyOpenSSL.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
@@ -39,7 +39,8 @@ class BufferedConnection(SSL.Connection):
     def _produced_piece(self, at_most: int) -> bytes:
         buffer = _uncleared("char[]", at_most)
         count = _openssl.BIO_read(self._from_ssl, buffer, at_most)
-        return cast("bytes", _ffi.buffer(buffer, count)[:]) if count > 0 else b""
+        piece: bytes = _ffi.buffer(buffer, count)[:] if count > 0 else b""
+        return piece
 
     @property
     def has_produced(self) -> bool:
@@ -52,7 +53,8 @@ class BufferedConnection(SSL.Connection):
         count = _openssl.SSL_read(self._ssl, buffer, len(buffer))
         if count <= 0:
             self._raise_ssl_error(self._ssl, count)
-        return cast("bytes", _ffi.buffer(buffer, count)[:])
+        data: bytes = _ffi.buffer(buffer, count)[:]
+        return data
 
     def encrypt(self, data: bytes) -> None:
         """Turn plaintext into records. It fails as pyOpenSSL's `sendall` does."""
@@ -104,4 +106,5 @@ def _written(der: Any, certificate: Any) -> bytes:
     buffer = _uncleared("char[]", count)
     if _openssl.BIO_read(der, buffer, count) != count:
         raise MemoryError
-    return cast("bytes", _ffi.buffer(buffer)[:])
+    data: bytes = _ffi.buffer(buffer)[:]
+    return data

@@ -30,18 +30,28 @@ class Records:
             return len(data)
         at, end, ended = 0, len(data), 0
         while at < end and ended < at_most:
-            if self._left:
-                step = min(self._left, end - at)
-                self._left -= step
+            if self._left or self._header or end - at < _HEADER_OCTETS:
+                at, over = self._pass_part(data, at, end)
+                ended += over
+                continue
+            at += _HEADER_OCTETS + (data[at + 3] << 8) + data[at + 4]
+            if at > end:  # the rest of this record comes later
+                self._left, at = at - end, end
             else:
-                step = min(_HEADER_OCTETS - len(self._header), end - at)
-                self._header += data[at : at + step]
-                if len(self._header) < _HEADER_OCTETS:
-                    at += step
-                    break
-                self._left, self._header = int.from_bytes(self._header[3:], "big"), b""
-            at += step
-            ended += not self._left
+                ended += 1
         self.whole += ended
         self.idle += ended
         return at
+
+    def _pass_part(self, data: bytes, at: int, end: int) -> tuple[int, bool]:
+        """Go on in a record that began before, or whose header is not whole; where that leads, and whether it ended."""
+        if self._left:
+            step = min(self._left, end - at)
+            self._left -= step
+            return at + step, not self._left
+        step = min(_HEADER_OCTETS - len(self._header), end - at)
+        self._header += data[at : at + step]
+        if len(self._header) < _HEADER_OCTETS:
+            return at + step, False
+        self._left, self._header = int.from_bytes(self._header[3:], "big"), b""
+        return at + step, not self._left

@@ -9,8 +9,7 @@ an MTA-STS policy are announced in unsigned DNS: while memory only observes, the
 (docs/concepts/memory.md).
 """
 
-from dataclasses import replace
-
+from letterlock.frozen import changed
 from letterlock.identity.handshake import Completed
 from letterlock.identity.keys_shown import shows_key
 from letterlock.identity.pkix import PkixMatch, verify_pkix
@@ -59,9 +58,9 @@ def with_memory(
     wanted = _wanted(evidence, target, required)
     if wanted is None or evidence.memory_mode is MemoryMode.HOLD:
         return wanted or required
-    alone = replace(wanted, audits=(), fallback=None) if isinstance(wanted, Requirement) else wanted
+    alone = changed(wanted, audits=(), fallback=None) if isinstance(wanted, Requirement) else wanted
     audit = Audit(what=f"the memory of {evidence.next_hop.domain}", by=Demander.MEMORY, required=alone)
-    return replace(required, audits=(*required.audits, audit))
+    return changed(required, audits=(*required.audits, audit))
 
 
 def missing(
@@ -87,7 +86,7 @@ def missing(
     expected = expectation(evidence.memory, target.host.name, now)
     proven = requirement.authentication if requirement is not None else None
     if proven is not None and not isinstance(proven, RememberedAuthentication):
-        expected = replace(expected, certificate=None)
+        expected = changed(expected, certificate=None)
     return frozenset((*announced, *_missing_in(session, expected, evidence, target, now)))
 
 
@@ -146,7 +145,7 @@ def _strengthened(
     trace = expected.certificate if verifies else expected.tls
     code = Code.MEMORY_DEMANDS_CERTIFICATE if verifies else Code.MEMORY_DEMANDS_TLS
     facts = _facts(evidence.next_hop.domain, trace)
-    return replace(
+    return changed(
         required,
         encryption=Encryption.MANDATORY,
         authentication=_authentication(evidence, target, expected) if verifies else required.authentication,

@@ -22,10 +22,10 @@ DANE, which stops everybody on the path who cannot also forge DNS, and calls the
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dns.rdatatype import RdataType
 
+from letterlock.frozen import changed
 from letterlock.identity.dane import usable_records
 from letterlock.identity.tlsa import TLSARecord
 from letterlock.mail.envelope import TlsDemand
@@ -75,7 +75,7 @@ def _by_everybody(evidence: DestinationEvidence, target: TargetHost, demand: Tls
         return lowered
     enforced = with_memory(evidence, target, _by_all_but_the_message(evidence, target))
     if isinstance(enforced, Requirement):
-        enforced = replace(enforced, grounds=Grounds(destination=evidence, host=target))
+        enforced = changed(enforced, grounds=Grounds(destination=evidence, host=target))
     return with_requiretls(evidence, target, enforced) if demand is TlsDemand.REQUIRETLS else enforced
 
 
@@ -104,20 +104,20 @@ def _by_rule_alone(evidence: DestinationEvidence, target: TargetHost) -> Require
         return lowered
     if rule.tls is TlsRule.REQUIRE_TLS:
         return _with_minimum_version(rule, _require_by_rule(rule, target, (why,), Encryption.OPTIONAL))
-    return _by_dns_and_rule(replace(evidence, sts=None), target)
+    return _by_dns_and_rule(changed(evidence, sts=None), target)
 
 
 def _by_all_but_the_message(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
     rule, in_audit = evidence.rule, evidence.audited
     if rule is not None and rule.audit:
         rule, in_audit = None, rule
-    enforced = _by_dns_and_rule(evidence if rule is evidence.rule else replace(evidence, rule=rule), target)
+    enforced = _by_dns_and_rule(evidence if rule is evidence.rule else changed(evidence, rule=rule), target)
     if in_audit is None or not isinstance(enforced, Requirement):
         return enforced
-    audited = _by_dns_and_rule(replace(evidence, rule=in_audit), target)
-    wanted = replace(audited, audits=(), fallback=None) if isinstance(audited, Requirement) else audited
+    audited = _by_dns_and_rule(changed(evidence, rule=in_audit), target)
+    wanted = changed(audited, audits=(), fallback=None) if isinstance(audited, Requirement) else audited
     audit = Audit(what=f"the rule {in_audit.source}", by=Demander.RULE, required=wanted)
-    return replace(enforced, audits=(*enforced.audits, audit))
+    return changed(enforced, audits=(*enforced.audits, audit))
 
 
 def _by_dns_and_rule(evidence: DestinationEvidence, target: TargetHost) -> Requirement | SkipHost:
@@ -136,7 +136,7 @@ def _by_dns_and_rule(evidence: DestinationEvidence, target: TargetHost) -> Requi
 def _with_minimum_version(rule: DestinationRule | None, required: Requirement | SkipHost) -> Requirement | SkipHost:
     if rule is None or rule.minimum_version is None or not isinstance(required, Requirement):
         return required
-    return replace(required, minimum_version=rule.minimum_version, minimum_source=rule.minimum_source or rule.source)
+    return changed(required, minimum_version=rule.minimum_version, minimum_source=rule.minimum_source or rule.source)
 
 
 def exhausted(subject: str, skipped: Sequence[SkipHost]) -> Defer | Refuse:
@@ -231,7 +231,7 @@ def _require_by_tlsa(
 def _demanded_by_dane(required: Requirement | SkipHost) -> Requirement | SkipHost:
     if isinstance(required, SkipHost):
         return required
-    return replace(required, demanders=required.demanders | {Demander.DANE})
+    return changed(required, demanders=required.demanders | {Demander.DANE})
 
 
 def _references(evidence: DestinationEvidence, target: TargetHost) -> tuple[str, ...]:
@@ -289,8 +289,8 @@ def _with_fallback_told(target: TargetHost, required: Requirement | SkipHost) ->
     why = Reason(code=Code.RFC7435_3_OPPORTUNISTIC, subject=target.host.name)
     fallback = required.fallback
     if fallback is not None and required.audits:
-        fallback = replace(fallback, audits=required.audits)
-    return replace(required, fallback=fallback, reasons=(*required.reasons, why))
+        fallback = changed(fallback, audits=required.audits)
+    return changed(required, fallback=fallback, reasons=(*required.reasons, why))
 
 
 def _require_pkix(rule: DestinationRule, target: TargetHost, reasons: tuple[Reason, ...]) -> Requirement | SkipHost:

@@ -1,7 +1,6 @@
 """What a message with REQUIRETLS demands of a host (RFC 8689 section 4.2.1)."""
 
-from dataclasses import replace
-
+from letterlock.frozen import changed
 from letterlock.policy.codes import Code
 from letterlock.policy.decision import (
     Demander,
@@ -40,7 +39,7 @@ def with_requiretls(
         names_secure=True,
         demander=Demander.REQUIRETLS,
     )
-    return replace(
+    return changed(
         required,
         encryption=Encryption.MANDATORY,
         authentication=pkix if remembered else required.authentication or pkix,

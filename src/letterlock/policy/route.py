@@ -2,10 +2,10 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from dns.rdtypes.ANY.MX import MX
 
+from letterlock.frozen import changed
 from letterlock.mail.names import InvalidName, is_ip_address, literal_address, normalise
 from letterlock.policy.absence import unless_expected
 from letterlock.policy.codes import Code
@@ -35,7 +35,7 @@ def route(evidence: DestinationEvidence, shuffle: Shuffle, own: str | None = Non
     if isinstance(routed, Refuse):
         nowhere = Reason(code=Code.RULE_ROUTE_NOWHERE, subject=evidence.next_hop.domain)
         routed = Defer(reasons=(nowhere, *routed.reasons))
-    return replace(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
+    return changed(routed, reasons=(*routed.reasons, *relay_reasons(evidence)))
 
 
 def _to_try(routed: Route | Defer | Refuse, own: str | None) -> Route | Defer | Refuse:
@@ -48,10 +48,10 @@ def _to_try(routed: Route | Defer | Refuse, own: str | None) -> Route | Defer | 
         return routed
     ours = min((host.preference for host in routed.hosts if host.name == own), default=None)
     if ours is None:  # as nearly always
-        return routed if len(routed.hosts) <= MAX_HOSTS else replace(routed, hosts=routed.hosts[:MAX_HOSTS])
+        return routed if len(routed.hosts) <= MAX_HOSTS else changed(routed, hosts=routed.hosts[:MAX_HOSTS])
     better = tuple(host for host in routed.hosts if host.preference < ours)
     if better:
-        return replace(routed, hosts=better[:MAX_HOSTS])
+        return changed(routed, hosts=better[:MAX_HOSTS])
     why = Reason(code=Code.RFC5321_5_1_OWN_HOST, subject=routed.next_hop.domain, facts=(("host", str(own)),))
     return Defer(reasons=(why,))
 

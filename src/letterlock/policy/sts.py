@@ -1,7 +1,6 @@
 """The demands of MTA-STS on a host (RFC 8461): in addition to DANE, never instead of it (section 2)."""
 
-from dataclasses import replace
-
+from letterlock.frozen import changed
 from letterlock.identity.trust import TrustRoots
 from letterlock.mtasts.policy import Mode
 from letterlock.mtasts.sts_evidence import Known, PolicyUnavailable
@@ -29,7 +28,7 @@ def with_sts(
         return required
     if isinstance(sts, PolicyUnavailable):
         why = Reason(code=Code.RFC8461_3_3_UNREACHABLE, subject=domain, facts=_facts(domain, detail=said(sts.detail)))
-        return replace(required, reasons=(*required.reasons, why))
+        return changed(required, reasons=(*required.reasons, why))
     if not isinstance(sts, Known):
         return required
     blocked = _blocked(domain, sts)
@@ -37,12 +36,12 @@ def with_sts(
         return _enforced(evidence, target, required, sts, blocked)
     code = Code.RFC8461_5_TESTING if sts.policy.mode is Mode.TESTING else Code.RFC8461_5_NONE
     why = Reason(code=code, subject=domain, facts=_facts(domain, id=sts.id))
-    told = replace(required, reasons=(*required.reasons, why, *blocked), signs=blocked)
+    told = changed(required, reasons=(*required.reasons, why, *blocked), signs=blocked)
     if sts.policy.mode is not Mode.TESTING:
         return told
     wanted = _enforced(evidence, target, required, sts, blocked)
     audit = Audit(what=f"the MTA-STS policy of {domain}", by=Demander.MTA_STS, required=wanted)
-    return replace(told, audits=(*told.audits, audit))
+    return changed(told, audits=(*told.audits, audit))
 
 
 def enforces(evidence: DestinationEvidence, target: TargetHost) -> bool:
@@ -92,7 +91,7 @@ def _enforced(
         demander=Demander.MTA_STS,
     )
     first = required.authentication is None
-    return replace(
+    return changed(
         required,
         encryption=Encryption.MANDATORY,
         authentication=pkix if first else required.authentication,

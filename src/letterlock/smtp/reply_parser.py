@@ -7,6 +7,7 @@ from letterlock.mail.replies import Reply
 
 MAX_REPLY_LINE_OCTETS = 2048  # chosen: RFC 5321 section 4.5.3.1.5 has 512, and servers that exceed it get through
 MAX_REPLY_LINES = 128  # chosen: EHLO replies have ten to twenty lines; a reply without end would fill memory
+_MAX_KNOWN_OCTETS = 512  # of replies that are recognised as a whole: EHLO has 200 to 400
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\0\r\n]*))?\r?\n")
 _CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
 
@@ -29,18 +30,27 @@ class ReplyParser:
         self._at = 0  # where in it the next line begins
         self._code: int | None = None
         self._lines: list[str] = []
+        self._known: tuple[Reply, ...] = ()  # what was recognised as a whole, and not handed out yet
+        self._recognises = (max_line_octets, max_lines) == (MAX_REPLY_LINE_OCTETS, MAX_REPLY_LINES)
 
     @property
     def pending(self) -> bool:
         """Whether octets have come that belong to no reply handed out yet."""
-        return self._at < len(self._buffer) or bool(self._lines)
+        return self._at < len(self._buffer) or bool(self._lines or self._known)
 
     def feed(self, data: bytes) -> None:
         """Add octets."""
+        if self._recognises and not self.pending and data.find(b"\n") + 1 < len(data) <= _MAX_KNOWN_OCTETS:
+            self._known = _replies(data)
+            if self._known:
+                return
         self._buffer, self._at = self._buffer[self._at :] + data, 0
 
     def next_reply(self) -> Reply | None:
         """The next whole reply, or None when more octets are needed. Raises MalformedReply."""
+        if self._known:
+            reply, self._known = self._known[0], self._known[1:]
+            return reply
         if self._at == len(self._buffer):
             return None
         while (end := self._buffer.find(b"\n", self._at, self._at + self._max_line_octets) + 1) > 0:
@@ -64,6 +74,29 @@ class ReplyParser:
             raise MalformedReply(f"a reply of more than {self._max_lines} lines")
         self._code = code
         self._lines.append(text)
+
+
+@functools.lru_cache(maxsize=256)  # at most 512 octets each: servers say the same to every client, most of the time
+def _replies(octets: bytes) -> tuple[Reply, ...]:
+    """The replies that make up these octets; none unless they are whole replies and nothing else, as they should be."""
+    if not octets.endswith(b"\n"):
+        return ()
+    replies: list[Reply] = []
+    lines: list[str] = []
+    code = 0  # of the lines that have come
+    for octets_of_line in octets[:-1].split(b"\n"):
+        try:
+            line, last = _line(octets_of_line + b"\n")
+        except MalformedReply:  # raised where it is read
+            return ()
+        if lines and line.code != code:
+            return ()
+        code = line.code
+        lines.append(line.lines[0])
+        if last:
+            replies.append(Reply(code, tuple(lines)))
+            lines.clear()
+    return () if lines else tuple(replies)
 
 
 @functools.lru_cache(maxsize=256)  # a line is bounded by the parser; servers repeat the same few lines
