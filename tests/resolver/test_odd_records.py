@@ -2,19 +2,24 @@
 
 import struct
 import time
+from collections.abc import Callable
 
 import dns.message
 import dns.name
 import dns.rdatatype
 import dns.rrset
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from letterlock.lab.authority import Validity
 from letterlock.lab.zones import Denial
 from letterlock.resolver import Absence, FailureKind, LookupFailure, Security
 from letterlock.resolver.answer import Question
 from letterlock.resolver.dns_message import DNSReply, Fault, read_reply
-from letterlock.resolver.wire import MAX_RECORDS
+from letterlock.resolver.known_names import from_text
+from letterlock.resolver.rdata import soa_minimum
+from letterlock.resolver.wire import MAX_RECORDS, Names, Unreadable
 from tests.resolver.odd import (
     NOW,
     RIGHT,
@@ -289,3 +294,39 @@ async def test_a_badvers_reply_is_a_failure_though_its_lower_bits_are_noerror() 
     world.changes.append(badvers)
     found = await world.resolve("mx.odd.test", "A")
     assert isinstance(found, LookupFailure)
+
+
+def test_a_name_that_is_read_twice_ends_where_it_ended_before() -> None:
+    """The question's name is known beforehand; one that was made from a pointer is shorter in the message."""
+    question = Question(from_text("odd.test"), dns.rdatatype.MX)
+    names = Names(reply_to(question, b"\2mx\xc0\x0c\0\0", counts=(0, 0, 0)))
+    names.expect(from_text("odd.test"), 12)
+    begin = len(reply_to(question, counts=(0, 0, 0)))
+    assert names.read(12) == (from_text("odd.test"), begin - 4)
+    assert names.after(12) == begin - 4
+    for _ in range(2):
+        assert names.read(begin) == (from_text("mx.odd.test"), begin + 5)
+    assert names.after(begin) == begin + 5
+    names.expect(from_text("test"), 12)
+    assert names.read(12)[0] == from_text("odd.test")
+
+
+@given(st.binary(max_size=40))
+def test_a_name_that_nobody_wants_is_refused_as_one_that_is_wanted(octets: bytes) -> None:
+    wire = b"\3org\0\1a\xc0\0" + octets
+
+    def end_of(read: Callable[[int], int]) -> int | str:
+        try:
+            return read(9)
+        except Unreadable as error:
+            return str(error)
+
+    assert end_of(Names(wire).after) == end_of(lambda at: Names(wire).read(at)[1])
+
+
+def test_a_soa_minimum_is_read_as_from_the_whole_record() -> None:
+    names = b"\2ns\0\4host\0"
+    good = names + struct.pack("!5I", 1, 2, 3, 4, 5)
+    assert soa_minimum(Names(good), 0, len(good)) == 5
+    for bad in (good[:-1], good + b"\0", b"\x80" + good[1:], b"\xc0\xff" + good):
+        assert soa_minimum(Names(bad), 0, len(bad)) is None

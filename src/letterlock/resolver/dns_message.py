@@ -5,7 +5,7 @@ Anything else in it, however odd, is ignored.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import dns.flags
 import dns.name
@@ -18,7 +18,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 from letterlock.frozen import frozen_dataclass
 from letterlock.resolver.answer import FailureKind, Question
 from letterlock.resolver.known_names import KnownName
-from letterlock.resolver.rdata import RRset, SignedRRset, kind_of, read_rdata
+from letterlock.resolver.rdata import RRset, SignedRRset, kind_of, read_rdata, soa_minimum
 from letterlock.resolver.wire import Frame, Frames, Names, Unreadable, read_frames
 
 EDNS_PAYLOAD = 1232  # fits the 1,280 bytes that each IPv6 link carries, less 48 of headers (DNS flag day 2020)
@@ -27,6 +27,7 @@ MAX_MESSAGE_OCTETS = 65_535  # the length field over TCP has 16 bits (RFC 1035 s
 _IN, _RRSIG = dns.rdataclass.IN, RdataType.RRSIG
 _ALIASES = frozenset({RdataType.CNAME, RdataType.DNAME})
 _DENIALS = frozenset({RdataType.NSEC, RdataType.NSEC3, RdataType.SOA})
+_NOTHING: frozenset[RdataType] = frozenset()
 _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
 _RD_CD = int(dns.flags.RD | dns.flags.CD)  # plain numbers: enum's operators are slow, and each query needs some
@@ -75,7 +76,18 @@ class Section:
 
     def keys(self, *rdtypes: RdataType) -> list[tuple[KnownName, RdataType]]:
         """Owner and type of the RRsets of some types, in the order in which they came."""
-        return [(frames[0].owner, kind_of(kind)) for (_, kind), frames in self._grouped.items() if kind in rdtypes]
+        found = []
+        for (_, kind), frames in self._grouped.items():
+            if kind in rdtypes:
+                found.append((frames[0].owner, kind_of(kind)))
+        return found
+
+    def soa_limits(self, owner: KnownName) -> tuple[int, int]:
+        """The least minimum of an owner's SOA records, as far as they can be read (else 0), and their least TTL."""
+        frames = self._grouped.get((owner.key, RdataType.SOA), [])
+        minima = [soa_minimum(self._names, frame.start, frame.end) for frame in frames]
+        least = min([each for each in minima if each is not None], default=0)
+        return least, min([frame.ttl for frame in frames], default=0)
 
     def rrsets(self) -> tuple[SignedRRset, ...]:
         """All RRsets, in the order in which they came."""
@@ -120,7 +132,7 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | F
     if len(wire) > MAX_MESSAGE_OCTETS:
         return Fault(FailureKind.MALFORMED, f"the reply is longer than {MAX_MESSAGE_OCTETS} octets")
     try:
-        frames = read_frames(wire)
+        frames = read_frames(wire, question.name if type(question.name) is KnownName else None)
     except Unreadable as error:
         return Fault(FailureKind.MALFORMED, f"the reply cannot be parsed: {error}")
     wrong = _mismatch(frames, question, message_id)
@@ -129,11 +141,7 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | F
     if frames.rcode not in (_NOERROR, _NXDOMAIN):
         text = dns.rcode.to_text(dns.rcode.Rcode.make(frames.rcode))
         return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", frames.ede)
-    answered, signatures = _ALIASES | {question.rdtype}, _Grouped()
-    signed = answered | _DENIALS
-    answer = _grouped(frames.answer, answered, frames.names, signed, signatures)
-    authority = _grouped(frames.authority, _DENIALS, frames.names, signed, signatures)
-    _grouped(frames.additional, frozenset(), frames.names, signed, signatures)
+    answer, authority, signatures = _grouped(frames, _ALIASES | {question.rdtype})
     return DNSReply(
         _NXDOMAIN if frames.rcode else _NOERROR,
         Section(answer, frames.names, signatures),
@@ -155,28 +163,30 @@ def _mismatch(frames: Frames, question: Question, message_id: int) -> str | None
     return None
 
 
-def _grouped(
-    section: Iterable[Frame],
-    kinds: frozenset[RdataType],
-    names: Names,
-    signed: frozenset[RdataType],
-    signatures: _Grouped,
-) -> _Grouped:
-    """The records of these types in a section by owner and type.
+def _grouped(frames: Frames, answered: frozenset[RdataType]) -> tuple[_Grouped, _Grouped, _Grouped]:
+    """The records that are wanted by owner and type: answers, denials, and the signatures over both.
 
-    The signatures over `signed` are collected, in whatever section a server put them: each proves itself or nothing.
+    Signatures are taken from whatever section a server put them into: each proves itself or nothing.
     """
-    grouped: _Grouped = {}
-    for frame in section:
-        if frame.rdclass != _IN:
-            continue
-        if frame.rdtype in kinds:
-            grouped.setdefault((frame.owner.key, frame.rdtype), []).append(frame)
-        if frame.rdtype == _RRSIG:
-            covered = int.from_bytes(names.wire[frame.start : min(frame.start + 2, frame.end)], "big")
-            if covered in signed:
-                signatures.setdefault((frame.owner.key, covered), []).append(frame)
-    return grouped
+    answer: _Grouped = {}
+    authority: _Grouped = {}
+    signatures: _Grouped = {}
+    wire, signed = frames.names.wire, answered | _DENIALS
+    for section, wanted, grouped in (
+        (frames.answer, answered, answer),
+        (frames.authority, _DENIALS, authority),
+        (frames.additional, _NOTHING, {}),
+    ):
+        for frame in section:
+            if frame.rdclass != _IN:
+                continue
+            if frame.rdtype in wanted:
+                grouped.setdefault((frame.owner.key, frame.rdtype), []).append(frame)
+            if frame.rdtype == _RRSIG:
+                covered = int.from_bytes(wire[frame.start : min(frame.start + 2, frame.end)], "big")
+                if covered in signed:
+                    signatures.setdefault((frame.owner.key, covered), []).append(frame)
+    return answer, authority, signatures
 
 
 def _signatures(frames: Sequence[Frame], names: Names) -> tuple[RRSIG, ...]:

@@ -13,7 +13,6 @@ import dns.rdataclass
 import dns.rdatatype
 from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.DNAME import DNAME
-from dns.rdtypes.ANY.SOA import SOA
 
 from letterlock.resolver.answer import (
     Absence,
@@ -277,9 +276,10 @@ class Lookup(Chain):
 
     def _with_soa(self, name: dns.name.Name, reply: DNSReply, security: Security) -> None:
         """The SOA record of a negative answer that is not secure, by which others cache it."""
-        soa = _soa_above(name, reply)
-        if self._settings.keeps_sections and security is not Security.SECURE and soa is not None:
-            self._denied_by.insert(0, soa)
+        if self._settings.keeps_sections and security is not Security.SECURE:
+            soa = _soa_above(name, reply)
+            if soa is not None:
+                self._denied_by.insert(0, soa)
 
     def _proof_sections(self, reply: DNSReply, zone: Secure) -> Steps[list[SignedRRset]]:
         """The records of a denial with the SOA, which others want beside it: validated too, or left out.
@@ -352,10 +352,8 @@ def _labels_below_zone(name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> 
 def _negative_ttl(name: dns.name.Name, reply: DNSReply) -> int:
     """How long an absence lasts by the SOA of a zone at or above a name (RFC 2308 section 5), an hour at most."""
     for owner, _ in reply.authority.keys(_SOA):
-        signed = reply.authority.find(owner, _SOA) if name.is_subdomain(owner) else None
-        if signed is not None:
-            minimum = min((record.minimum for record in signed.rrset if isinstance(record, SOA)), default=0)
-            return min(minimum, signed.rrset.ttl, MAX_NEGATIVE_TTL)
+        if name.is_subdomain(owner):
+            return min(*reply.authority.soa_limits(owner), MAX_NEGATIVE_TTL)
     return 0
 
 

@@ -216,6 +216,17 @@ def _soa(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
     return record, mname.to_digestable() + rname.to_digestable() + names.wire[at:end]
 
 
+def soa_minimum(names: Names, start: int, end: int) -> int | None:
+    """The last number of a SOA record, for which its names need not be made; None where it cannot be read."""
+    try:
+        if names.after(names.after(start)) + _SOA_NUMBERS.size == end:
+            return int.from_bytes(names.wire[end - 4 : end], "big")
+    except Unreadable:
+        pass
+    record, _ = read_rdata(names, RdataType.SOA, start, end)
+    return record.minimum if isinstance(record, SOA) else None
+
+
 def _a(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
     octets = names.wire[start:end]
     if len(octets) != 4:

@@ -13,7 +13,7 @@ import dns.name
 import dns.rdatatype
 
 from letterlock.frozen import frozen_dataclass
-from letterlock.resolver.known_names import KnownName, known
+from letterlock.resolver.known_names import MAX_NAME_OCTETS, KnownName, known
 
 MAX_RECORDS = 250  # in answer and authority: reading more would hold up everybody else; mail needs nothing near it
 MAX_POINTERS = 127  # in one name: a name has at most 127 labels, so more pointers can only be there to cost time
@@ -25,6 +25,7 @@ _RECORD_OCTETS = _RECORD.size
 _OPTION = struct.Struct("!HH")
 _OPT = dns.rdatatype.OPT
 _EDE = 15  # RFC 8914
+_BEYOND, _TOO_LONG = "a name goes beyond the end of the message", "a name is too long"
 _ROOT = known((b"",))
 _POINTER, _LABEL = 0xC0, 0x40  # the high bits of a length octet in names (RFC 1035 section 4.1.4)
 
@@ -62,11 +63,18 @@ class Frames:
 class Names:
     """The names of one message, each read once. Pointers go backwards, and there are few of them in a name."""
 
-    __slots__ = ("_known", "wire")
+    __slots__ = ("_expected_at", "_known", "wire")
 
     def __init__(self, wire: bytes) -> None:
         self.wire = wire
         self._known: dict[int, KnownName] = {}
+        self._expected_at = -1
+
+    def expect(self, name: KnownName, at: int) -> None:
+        """A name that is probably at an offset, and need not be read if it is."""
+        if self.wire.startswith(name.key, at):
+            self._known[at] = name
+            self._expected_at = at
 
     def read(self, at: int) -> tuple[KnownName, int]:
         """The name at an offset, and the offset after it. Raises Unreadable."""
@@ -75,48 +83,66 @@ class Names:
             if not wire[at]:
                 return _ROOT, at + 1
             if wire[at] >= _POINTER:  # nearly every owner is a pointer to a name that was read before
-                known = self._known.get((wire[at] & 0x3F) << 8 | wire[at + 1])
-                if known is not None:
-                    return known, at + 2
-            name, end = self._spell(at)
+                name = self._known.get((wire[at] & 0x3F) << 8 | wire[at + 1])
+                if name is not None:
+                    return name, at + 2
+            elif at == self._expected_at:
+                name = self._known[at]
+                return name, at + len(name.key)
+            labels, end = self._labels(at)
         except IndexError:
-            raise Unreadable("a name goes beyond the end of the message") from None
-        self._known[at] = name
+            raise Unreadable(_BEYOND) from None
+        try:
+            name = self._known[at] = known((*labels, b""))
+        except dns.exception.DNSException:
+            raise Unreadable(_TOO_LONG) from None
         return name, end
 
-    def _spell(self, at: int) -> tuple[KnownName, int]:
+    def after(self, at: int) -> int:
+        """The offset after the name at an offset, which nobody wants. Raises Unreadable, as `read` does."""
+        try:
+            labels, end = self._labels(at)
+        except IndexError:
+            raise Unreadable(_BEYOND) from None
+        if sum(map(len, labels)) + len(labels) >= MAX_NAME_OCTETS:
+            raise Unreadable(_TOO_LONG)
+        return end
+
+    def _labels(self, at: int) -> tuple[list[bytes], int]:
+        """The labels of a name before the root's, and the offset after it. Raises IndexError, Unreadable."""
         wire, labels, end, lowest, pointers = self.wire, [], 0, at, 0
         while length := wire[at]:
             if length < _LABEL:
                 labels.append(wire[at + 1 : at + 1 + length])
                 at += 1 + length
                 if len(labels) > MAX_POINTERS:
-                    raise Unreadable("a name is too long")
+                    raise Unreadable(_TOO_LONG)
                 continue
             target = (length & 0x3F) << 8 | wire[at + 1]
             pointers += 1
             if length < _POINTER or target >= lowest or pointers > MAX_POINTERS:
                 raise Unreadable("a name has a bad label or a bad pointer")
             end, lowest, at = end or at + 2, target, target
-        try:
-            return known((*labels, b"")), end or at + 1
-        except dns.exception.DNSException:
-            raise Unreadable("a name is too long") from None
+        return labels, end or at + 1
 
 
-def read_frames(wire: bytes) -> Frames:
-    """Take a message apart. Raises Unreadable."""
+def read_frames(wire: bytes, asked: KnownName | None = None) -> Frames:
+    """Take a message apart. Raises Unreadable. `asked` is the name that it is probably about."""
     if len(wire) < _HEADER.size:
         raise Unreadable("it is shorter than a header")
     message_id, flags, *counts = _HEADER.unpack_from(wire)
     if counts[1] + counts[2] > MAX_RECORDS:
         raise Unreadable(f"it has more than {MAX_RECORDS} records")
     names = Names(wire)
+    if asked is not None:
+        names.expect(asked, _HEADER.size)
     questions, at = _questions(names, counts[0])
     answer: list[Frame] = []
     authority: list[Frame] = []
-    at = _read_records(names, at, counts[1], answer)
-    at = _read_records(names, at, counts[2], authority)
+    if counts[1]:
+        at = _read_records(names, at, counts[1], answer)
+    if counts[2]:
+        at = _read_records(names, at, counts[2], authority)
     additional = _as_far_as_it_goes(names, at, min(counts[3], MAX_RECORDS))
     rcode, ede = flags & 0x0F, None
     for each in additional:
