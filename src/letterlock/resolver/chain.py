@@ -87,9 +87,10 @@ class Chain(Inquiry):
 
         Nothing, if there is no such zone.
         """
+        known = as_known(name)
         for zone in self._settings.anchored:
-            if name.is_subdomain(zone):
-                return as_known(name).lineage()[len(zone.labels) - 1 :]
+            if down := known.down_from(zone):
+                return down
         return ()
 
     def _unknown(

@@ -5,6 +5,7 @@ is not complete proves nothing.
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -216,6 +217,7 @@ def _wildcard(encloser: dns.name.Name) -> dns.name.Name | None:
 # --- NSEC3 -----------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=1024)  # the names and records of the lookups at about the same time
 def base32hex(octets: bytes) -> bytes:
     """Octets in base32hex, lower case (RFC 4648 section 7), two letters at a time where there is no padding."""
     if len(octets) % 5:
@@ -238,7 +240,7 @@ def nsec3_hash(name: dns.name.Name, salt: bytes, iterations: int) -> bytes:
 def _hash(denials: Denials, name: dns.name.Name, spending: Spending) -> bytes:
     """The hash of a name as the zone makes it; paid for once in a lookup."""
     record = denials.nsec3[0].record
-    key = name.to_digestable(), record.salt, record.iterations
+    key = (name.key if type(name) is KnownName else name.to_digestable()), record.salt, record.iterations
     hashed = spending.hashed.get(key)
     if hashed is None:
         spending.spend("hashes", record.iterations + 1)

@@ -85,9 +85,13 @@ class Section:
     def soa_limits(self, owner: KnownName) -> tuple[int, int]:
         """The least minimum of an owner's SOA records, as far as they can be read (else 0), and their least TTL."""
         frames = self._grouped.get((owner.key, RdataType.SOA), [])
-        minima = [soa_minimum(self._names, frame.start, frame.end) for frame in frames]
-        least = min([each for each in minima if each is not None], default=0)
-        return least, min([frame.ttl for frame in frames], default=0)
+        minima, ttls = [], []
+        for frame in frames:
+            ttls.append(frame.ttl)
+            minimum = soa_minimum(self._names, frame.start, frame.end)
+            if minimum is not None:
+                minima.append(minimum)
+        return min(minima, default=0), min(ttls, default=0)
 
     def rrsets(self) -> tuple[SignedRRset, ...]:
         """All RRsets, in the order in which they came."""

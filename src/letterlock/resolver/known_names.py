@@ -93,6 +93,13 @@ class KnownName(dns.name.Name):
             _set(self, "_lineage", (*above, self))
         return self._lineage  # type: ignore[return-value]  # set above
 
+    def down_from(self, zone: dns.name.Name) -> "tuple[KnownName, ...]":
+        """The names from a zone down to this one, both of them included; none where this one is not at or below it."""
+        if not self.is_subdomain(zone):
+            return ()
+        lineage = self.lineage() if self._lineage is None else self._lineage
+        return lineage[len(zone.labels) - 1 :]
+
     def canonicalize(self) -> "KnownName":
         """The name in lower case."""
         return self if self.labels == self._folded else known(self._folded)
