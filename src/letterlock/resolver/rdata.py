@@ -219,10 +219,11 @@ def _soa(names: Names, start: int, end: int) -> tuple[Rdata, bytes] | None:
 def soa_minimum(names: Names, start: int, end: int) -> int | None:
     """The last number of a SOA record, for which its names need not be made; None where it cannot be read."""
     try:
-        if names.after(names.after(start)) + _SOA_NUMBERS.size == end:
-            return int.from_bytes(names.wire[end - 4 : end], "big")
+        numbers = names.after(names.after(start))
     except Unreadable:
-        pass
+        numbers = end  # as it is odd, the general way decides
+    if numbers + _SOA_NUMBERS.size == end:
+        return int.from_bytes(names.wire[end - 4 : end], "big")
     record, _ = read_rdata(names, RdataType.SOA, start, end)
     return record.minimum if isinstance(record, SOA) else None
 
