@@ -1,12 +1,13 @@
 """Keeps proven answers for as long as they hold, and bogus ones for a short while (RFC 4035 section 4.7).
 
-Bounded in octets, by an estimate from the wire form; the least recently used entries go first. Nothing is served past
+Bounded in octets, by an estimate from the wire form; entries that were not used lately go first. Nothing is served past
 its TTL or its signature.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import dns.name
 import dns.rdata
@@ -26,19 +27,12 @@ MAX_HELD = 10_000  # chosen: bounds memory; the oldest failure is dropped, and c
 MAX_PROOFS = 8  # of one zone
 POPULAR_USES = 3  # chosen: refreshing what was used once or twice would mostly be wasted queries
 REFRESH_SHARE = 0.1  # of the TTL: popular answers are refreshed when this share is left
+ROOM_SHARE = 100  # chosen: a hundredth of a full cache is emptied at once
+LOOKED_AT = 100  # answers at once that may have to go: few enough for a small cache
+_REFRESHING = -1_000_000_000  # uses: fewer than it takes to be popular again before the refresh is over
 MAX_DUE = 100  # chosen: bounds the extra queries; the rest is refreshed at a later use, or expires
 
 _A_OCTETS, _PREFERENCE_OCTETS = 4, 2  # RFC 1035 sections 3.4.1 and 3.3.9
-
-
-@dataclass(slots=True)
-class _Entry:
-    """An answer, what it takes, when it should be asked for again if it is popular, and how often it was used."""
-
-    answer: Answer
-    octets: int
-    refresh_at: float
-    uses: int = 0
 
 
 class Cache:
@@ -50,7 +44,8 @@ class Cache:
     def __init__(self, max_octets: int = DEFAULT_OCTETS) -> None:
         self._max_octets = max_octets
         self._octets = 0
-        self._answers: OrderedDict[str, _Entry] = OrderedDict()
+        self._answers: dict[str, Answer] = {}  # by their own questions, so that no key takes memory
+        self._uses: dict[str, int] = {}  # of those that were used at all; many never are
         self._held: OrderedDict[str, tuple[LookupFailure, float, float]] = OrderedDict()
         self.zones = Zones()
         self.due: list[Question] = []  # popular answers that expire soon, for the driver to look up again
@@ -65,20 +60,18 @@ class Cache:
 
     def get(self, key: str, now: float) -> Answer | LookupFailure | None:
         """A valid answer, or a failure that is still held, at `now` (seconds since 1970)."""
-        entry = self._answers.get(key)
-        if entry is not None:
-            if now < entry.answer.expires_at:
-                self._answers.move_to_end(key)
-                entry.uses += 1
-                if now >= entry.refresh_at and entry.uses >= POPULAR_USES and len(self.due) < MAX_DUE:
-                    entry.refresh_at = entry.answer.expires_at  # once: a refresh under way needs no second one
-                    self.due.append(entry.answer.question)
-                return entry.answer
+        answer = self._answers.get(key)
+        if answer is not None:
+            if now < answer.expires_at:
+                uses = self._uses[answer.question] = self._uses.get(key, 0) + 1
+                if uses >= POPULAR_USES and now >= answer.expires_at - REFRESH_SHARE * answer.ttl:
+                    self._refresh(answer.question)
+                return answer
             self._drop(key)
         held = self._held.get(key)
         return held[0] if held is not None and now < held[1] else None
 
-    def put(self, key: str, result: Answer | LookupFailure, now: float) -> None:
+    def put(self, question: Question, result: Answer | LookupFailure, now: float) -> None:
         """Keep an answer from `now` (seconds since 1970) until its TTL or a signature ends.
 
         A bogus result is held for a while that doubles with each failure, so that an attacker cannot make us work (RFC
@@ -86,25 +79,41 @@ class Cache:
         """
         if isinstance(result, LookupFailure):
             if result.kind in (FailureKind.BOGUS, FailureKind.BUDGET):
-                self._hold(key, result, now)
+                self._hold(question, result, now)
             return
-        self._held.pop(key, None)
+        self._held.pop(question, None)
         if result.expires_at <= now:
             return
-        self._drop(key)
-        octets = ENTRY_OCTETS
-        for record in result.records:
-            octets += _octets(record)
-        octets += result.sections.octets if result.sections is not None else 0
-        refresh_at = result.expires_at - REFRESH_SHARE * (result.expires_at - now)
-        self._answers[key] = _Entry(result, octets, refresh_at)
-        self._octets += octets
-        while self._octets > self._max_octets:
-            self._drop(next(iter(self._answers)))
+        self._drop(question)
+        self._answers[result.question] = result
+        self._octets += _octets(result)
+        if self._octets > self._max_octets:
+            self._make_room()
+
+    def _refresh(self, question: Question) -> None:
+        if len(self.due) < MAX_DUE:
+            self._uses[question] = _REFRESHING  # once: a refresh under way needs no second one
+            self.due.append(question)
+
+    def _make_room(self) -> None:
+        """Drop what was put in first and not used since; what was used gets another round.
+
+        Some at once: the more went before, the longer it takes to find the first.
+        """
+        enough = self._max_octets - self._max_octets // ROOM_SHARE
+        while self._octets > enough:
+            for key in [*islice(self._answers, LOOKED_AT)]:
+                if self._octets <= enough:
+                    return
+                if self._uses.pop(key, None) is None:
+                    self._drop(key)
+                else:
+                    self._answers[key] = self._answers.pop(key)
 
     def clear(self) -> None:
         """Forget everything."""
         self._answers.clear()
+        self._uses.clear()
         self._held.clear()
         self.due.clear()
         self._octets = 0
@@ -118,9 +127,10 @@ class Cache:
             self._held.popitem(last=False)
 
     def _drop(self, key: str) -> None:
-        entry = self._answers.pop(key, None)
-        if entry is not None:
-            self._octets -= entry.octets
+        answer = self._answers.pop(key, None)
+        if answer is not None:
+            self._octets -= _octets(answer)
+            self._uses.pop(key, None)
 
 
 class Zones:
@@ -130,8 +140,8 @@ class Zones:
         self, max_entries: int = 20_000
     ) -> None:  # chosen: some 20 MB, and more zones than mail goes to in a day
         self._max_entries = max_entries
-        self._states: OrderedDict[bytes, CutState] = OrderedDict()  # by their keys, whose hash costs nothing
-        self._proofs: OrderedDict[bytes, tuple[KeptProof, ...]] = OrderedDict()
+        self._states: dict[bytes, CutState] = {}  # by their names' keys, whose hash costs nothing
+        self._proofs: dict[bytes, tuple[KeptProof, ...]] = {}
 
     def get(self, name: KnownName, now: float) -> CutState | None:
         """The known state of a name as a zone cut, if still valid."""
@@ -149,10 +159,10 @@ class Zones:
 
     def put(self, name: KnownName, state: CutState) -> None:
         """Remember it."""
+        self._states.pop(name.key, None)  # so that it is the last in order again
         self._states[name.key] = state
-        self._states.move_to_end(name.key)
         if len(self._states) > self._max_entries:
-            self._states.popitem(last=False)
+            _drop_oldest(self._states)
 
     def proofs(self, zone: dns.name.Name, now: float) -> Sequence[KeptProof]:
         """Denials that a zone has proven and that are still valid, the latest first (RFC 8198)."""
@@ -161,13 +171,27 @@ class Zones:
     def keep_proof(self, zone: dns.name.Name, proof: KeptProof) -> None:
         """Remember a denial; a zone has room for a few, so that looking through them costs little."""
         key = zone.to_digestable()
-        self._proofs[key] = proof, *self._proofs.get(key, ())[: MAX_PROOFS - 1]
-        self._proofs.move_to_end(key)
+        before = self._proofs.pop(key, ())
+        self._proofs[key] = proof, *before[: MAX_PROOFS - 1]
         if len(self._proofs) > self._max_entries:
-            self._proofs.popitem(last=False)
+            _drop_oldest(self._proofs)
 
 
-def _octets(record: dns.rdata.Rdata) -> int:
+def _drop_oldest(entries: dict[bytes, Any]) -> None:
+    """Make room for a hundredth at once: finding the first takes the longer, the more went before it."""
+    for key in [*islice(entries, 1 + len(entries) // ROOM_SHARE)]:
+        del entries[key]
+
+
+def _octets(answer: Answer) -> int:
+    """An estimate of what an answer takes."""
+    octets = ENTRY_OCTETS + (answer.sections.octets if answer.sections is not None else 0)
+    for record in answer.records:
+        octets += _record_octets(record)
+    return octets
+
+
+def _record_octets(record: dns.rdata.Rdata) -> int:
     if type(record) is A:  # mostly; and of others, the wire form takes a while to make
         return 2 * _A_OCTETS
     if type(record) is MX and type(record.exchange) is KnownName:
