@@ -25,7 +25,7 @@ from dns.name import Name
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from letterlock.app.server import spare_collector
+from letterlock.app.garbage import spare_collector
 from letterlock.lab.authority import Validity, ZoneKey
 from letterlock.lab.namespace import NameSpace
 from letterlock.lab.zones import Zone

@@ -6,7 +6,6 @@ Stop, the other way round: no new mail, finish what is in hand, give back what i
 
 import asyncio
 import concurrent.futures.thread  # noqa: F401  # loaded lazily otherwise, when its file may not be readable any more
-import gc
 import logging
 import random
 import socket
@@ -55,24 +54,11 @@ from letterlock.statistics.statistics_collector import StatisticsCollector
 from letterlock.store.engines import Leftovers, OpenedStore, StoreOptions, open_store
 
 log = logging.getLogger("letterlock.app.server")
-YOUNG_OBJECTS = 10_000  # before the cycle collector looks through them, for two to four milliseconds; some 1 MB
 STOP_GRACE_SECONDS = 20.0  # chosen: most sessions end within it; twice this is still below the 90 s of systemd
 
 
 Reload = Callable[[], Awaitable[dict[str, object]]]
 """Reads the configuration again; what became of it, for the command line."""
-
-
-def spare_collector() -> None:
-    """Let the cycle collector leave alone what stays for good, and look through everything seldom.
-
-    A full collection walks a whole cache while everybody waits; the objects of a server end without one, by their
-    reference counts. Those of messages wait with the log for a moment (`app.logs.WAIT_SECONDS`), some 3,000 of them at
-    5,000 messages a second: looking through them would cost as much as counting the messages.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 5, 2_000)
 
 
 def _report_loss(error: Exception, lost: int) -> None:

@@ -15,14 +15,16 @@ import click
 import uvloop
 
 from letterlock.app.activation import UnfitSocket, check_passed
+from letterlock.app.beside import beside
 from letterlock.app.binding import StartFailed
 from letterlock.app.descriptors import raise_limit
 from letterlock.app.doors import NO_SOCKETS
 from letterlock.app.facts import Loaded
+from letterlock.app.garbage import collect_in_spare_time, spare_collector
 from letterlock.app.heartbeat import beating
 from letterlock.app.logs import flush_log, start_log
 from letterlock.app.reloading import SERVING, Reloading, announced, read_again
-from letterlock.app.server import Server, running, spare_collector
+from letterlock.app.server import Server, running
 from letterlock.app.service_manager import notify, notify_ready, notify_stopping, watched
 from letterlock.app.supervisor import Worker, supervise
 from letterlock.app.surroundings import warn_of_surroundings
@@ -128,6 +130,7 @@ async def _serve(path: Path | None, options: Options, worker: Worker | None = No
             _announce(server)
             flush_log()  # before the service manager says that it has begun: then people look
         spare_collector()
+        collecting = asyncio.create_task(beside("collecting garbage", collect_in_spare_time))
         begun.set()
         if worker is None:
             notify_ready(SERVING)
@@ -135,6 +138,7 @@ async def _serve(path: Path | None, options: Options, worker: Worker | None = No
             worker.tell_alive()
             loop.add_reader(worker.supervisor_gone, _leave, worker.supervisor_gone, stop)
         await stop.wait()
+        collecting.cancel()
         if worker is None:
             notify_stopping()
         log.info("stopping: finishing what is in hand")
