@@ -307,6 +307,33 @@ async def test_an_idle_session_that_cannot_be_used_makes_room_for_one_that_can(
     await sender.pool.close()
 
 
+@pytest.mark.parametrize("by_address", [False, True])
+@pytest.mark.parametrize("address", [ADDRESS, "2001:db8::25"])
+async def test_room_is_made_by_the_session_that_is_idle_for_longest_there(
+    dialer: MemoryDialer, context: ServerContext, address: str, by_address: bool
+) -> None:
+    elsewhere = "192.0.2.99"
+    dialer.handlers |= {address: Server(context), elsewhere: Server(context)}
+    here, there = (
+        HandDiscoverer({host: (at,)}) for host, at in (("mx.a.example", address), ("mx.b.example", elsewhere))
+    )
+    sender = Sender(dialer)
+    with virtual_time() as time:
+        await sender.send(there)
+        for count in (2, 1):
+            await asyncio.gather(*(sender.send(here) for _ in range(count)))
+            time.now += 0.1
+        oldest = next(kept for kept in sender.pool._order if kept.server.address == address)
+        make_room = sender.pool.handshake_slots.make_room
+        assert make_room(f"[{address}]:25" if by_address else "mx.a.example")
+        assert oldest not in sender.pool._order
+        assert len(sender.pool._order) == 2
+        for nowhere in ("mx.c.example", f"[{address}]:26", "[192.0.2.77]:25", "", "[", "[mx.b]:smtp", "mx.b]:x"):
+            assert not make_room(nowhere)
+        assert len(sender.pool._order) == 2
+        await sender.pool.close()
+
+
 async def test_a_session_that_breaks_is_counted_no_more(dialer: MemoryDialer, context: ServerContext) -> None:
     dialer.handlers[ADDRESS] = Server(context, answers={".": [b""]})
     sender = Sender(dialer, options=replace(OPTIONS, max_connections_per_host=1))

@@ -33,8 +33,7 @@ class _Pair:
         self._drop_tickets()
 
     def _drop_tickets(self) -> None:
-        with pytest.raises(SSL.WantReadError):
-            self.client.decrypt(GUESS)
+        assert self.client.decrypt(GUESS) is None
 
 
 @pytest.fixture
@@ -47,11 +46,11 @@ def test_all_octets_arrive_record_by_record(pair: _Pair, octets: int) -> None:
     sent = bytes(range(256)) * (octets // 256 + 1)
     pair.client.encrypt(sent[:octets])
     pair.server.feed(pair.client.produced(GUESS))
-    heard = [pair.server.decrypt(1 << 20) for _ in range(-(-octets // RECORD_OCTETS))]
+    heard: list[bytes] = []
+    while (data := pair.server.decrypt(1 << 20)) is not None:
+        heard.append(data)
     assert b"".join(heard) == sent[:octets]
     assert max(map(len, heard)) <= RECORD_OCTETS
-    with pytest.raises(SSL.WantReadError):
-        pair.server.decrypt(1)
 
 
 def test_a_record_is_read_in_parts(pair: _Pair) -> None:
@@ -97,9 +96,8 @@ def test_damage_is_found_and_stays(pair: _Pair) -> None:
     record[-1] ^= 1
     pair.server.feed(bytes(record))
     for _ in range(2):
-        with pytest.raises(SSL.Error) as raised:
+        with pytest.raises(SSL.Error):
             pair.server.decrypt(GUESS)
-        assert not isinstance(raised.value, SSL.WantReadError)
 
 
 def test_another_library_understands_it(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class SessionPool:
         self._clock = clock
         self._options = options
         self._loop = asyncio.get_running_loop()
-        self._kept: dict[PoolKey, list[_Kept]] = {}
+        self._kept: dict[PoolKey, list[_Kept]] = {}  # in each list, the one idle for longest first
         self._order: dict[_Kept, None] = {}  # the one idle for longest first
         self._unspared: dict[_Kept, None] = {}  # those that still have their buffers, in the same order
         self._used_once: dict[_Kept, None] = {}  # those that carried no second message, in the same order
@@ -168,14 +168,19 @@ class SessionPool:
 
     def _end_one_at(self, key: str) -> bool:
         """End the session idle for longest with a host, or with an address and port; whether there was one."""
-        for kept in self._order:
-            host, address, port, _, _ = kept.server
-            if key in (host, f"[{address}]:{port}"):
-                self.displaced += 1
-                kept.session.conversation.release()
-                self._end(kept)
-                return True
-        return False
+        address, _, port = key.removeprefix("[").rpartition("]:")  # a host's name may be anything
+        those = [
+            kept
+            for server, kept in self._kept.items()
+            if server.host == key or (server.address == address and str(server.port) == port)
+        ]
+        if not those:
+            return False
+        kept = min((each[0] for each in those), key=lambda one: one.since)
+        self.displaced += 1
+        kept.session.conversation.release()
+        self._end(kept)
+        return True
 
     def _end_idle(self) -> None:
         """End those that were idle for too long; look again when the next one has been."""

@@ -113,15 +113,15 @@ class TlsStream:
         """The octets that OpenSSL can read now, of one record at most. Raises TlsBroken."""
         try:
             data = self._connection.decrypt(max_octets)
-        except SSL.WantReadError:
-            self._records.whole = 0
-            if self._records.idle > MAX_IDLE_RECORDS:
-                raise TlsBroken("the peer sends TLS records without data, more than a session needs") from None
-            return None
         except SSL.ZeroReturnError:  # close_notify: the peer has ended TLS in order
             return b""
         except SSL.Error as error:
             raise TlsBroken(say(error)) from None
+        if data is None:
+            self._records.whole = 0
+            if self._records.idle > MAX_IDLE_RECORDS:
+                raise TlsBroken("the peer sends TLS records without data, more than a session needs")
+            return None
         if self._records.idle:
             self._records.idle -= 1
         self._empty = self._records.whole == 1 and not self._connection.holds_plaintext

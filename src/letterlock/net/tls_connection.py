@@ -15,6 +15,7 @@ from letterlock.identity.handshake import Completed
 RECORD_OCTETS = 1 << 14  # of plaintext in one record, which is what OpenSSL gives at once (RFC 8446 section 5.1)
 _openssl, _ffi = Binding().lib, Binding().ffi
 _uncleared = _ffi.new_allocator(should_clear_after_alloc=False)  # OpenSSL fills what is read from it
+_WANT_READ = _openssl.SSL_ERROR_WANT_READ
 _unread: Any = _ffi.new("char **")  # where OpenSSL writes a position that nobody reads
 
 
@@ -47,11 +48,13 @@ class BufferedConnection(SSL.Connection):
         """Whether something is to be sent."""
         return bool(_openssl.BIO_get_mem_data(self._from_ssl, _unread))
 
-    def decrypt(self, at_most: int) -> bytes:
-        """Octets of one record, `at_most` as many. Without one, or at the end, it fails as pyOpenSSL's `recv` does."""
+    def decrypt(self, at_most: int) -> bytes | None:
+        """Octets of one record, `at_most` as many; None: more must come first. It fails as pyOpenSSL's `recv` does."""
         buffer = _uncleared("char[]", min(at_most, RECORD_OCTETS))
         count = _openssl.SSL_read(self._ssl, buffer, len(buffer))
         if count <= 0:
+            if _openssl.SSL_get_error(self._ssl, count) == _WANT_READ:
+                return None
             self._raise_ssl_error(self._ssl, count)
         data: bytes = _ffi.buffer(buffer, count)[:]
         return data

@@ -40,7 +40,7 @@ class ReplyParser:
 
     def feed(self, data: bytes) -> None:
         """Add octets."""
-        if self._recognises and not self.pending and data.find(b"\n") + 1 < len(data) <= _MAX_KNOWN_OCTETS:
+        if self._recognises and data.find(b"\n") + 1 < len(data) <= _MAX_KNOWN_OCTETS and not self.pending:
             self._known = _replies(data)
             if self._known:
                 return
