@@ -21,6 +21,7 @@ from letterlock.policy.by_memory import memory_key
 from letterlock.policy.evidence import DestinationEvidence, MemoryUnreadable, MxHost, Origin, TargetHost
 from letterlock.ports import Clock, Resolver
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Question, Security
+from letterlock.resolver.known_names import from_text
 from letterlock.routing.destination_rule import MemoryMode
 from letterlock.routing.routes import NextHop, RelayHost
 from letterlock.routing.rules import Rules
@@ -164,7 +165,7 @@ class Discoverer:
         if not self._implicit_tls or not isinstance(mx, Answer) or not mx.secure or not mx.records:
             return None
         try:
-            dns.name.from_text(owner := f"{SMTP_TLS}.{next_hop.domain}")
+            from_text(owner := f"{SMTP_TLS}.{next_hop.domain}")
         except dns.name.NameTooLong:  # no such name can exist, so nothing is announced there
             return None
         return await self._look_up(owner, RdataType.SRV)
@@ -239,7 +240,7 @@ class Discoverer:
         """The TLSA answer of one base domain; a failure where the labels in front make its name longer than DNS has."""
         owner = f"_{port}._tcp.{base}"
         try:
-            dns.name.from_text(owner)
+            from_text(owner)
         except dns.name.NameTooLong:
             question = Question(dns.name.from_text(base), RdataType.TLSA)
             detail = f"with _{port}._tcp. before it, its name is longer than the 255 octets that DNS allows"
@@ -288,8 +289,11 @@ def _base_candidates(name: str, answer: Answer) -> tuple[str, ...]:
 
 def _readable(lookup: Answer | LookupFailure) -> Answer | LookupFailure:
     """The lookup; a failure when there are address records and none can be read: the host has one, but which?"""
-    if isinstance(lookup, LookupFailure) or not lookup.records or addresses_of([lookup]):
+    if isinstance(lookup, LookupFailure) or not lookup.records:
         return lookup
+    for record in lookup.records:
+        if isinstance(record, A | AAAA):
+            return lookup
     detail = f"none of the {len(lookup.records)} address records can be read"
     return LookupFailure(question=lookup.question, kind=FailureKind.MALFORMED, detail=detail, proof=lookup.proof)
 

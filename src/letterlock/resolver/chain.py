@@ -87,7 +87,7 @@ class Chain(Inquiry):
 
         Nothing, if there is no such zone.
         """
-        known = as_known(name)
+        known = name if type(name) is KnownName else as_known(name)
         for zone in self._settings.anchored:
             if down := known.down_from(zone):
                 return down

@@ -111,7 +111,9 @@ class ValidatingResolver:
         text = (name if isinstance(name, str) else name.to_text()).lower()
         kind = rdtype if type(rdtype) is RdataType else RdataType.make(rdtype)
         key = f"{text if text.endswith('.') else f'{text}.'} {type_name(kind)}"
-        known = self.known(key)
+        known = self.cache.get(key, self._now())
+        if self.cache.due:
+            self._refresh()
         if known is None:
             question = _question(name, kind)
             known = self.known(question) if question != key else None

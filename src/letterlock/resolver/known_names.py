@@ -95,7 +95,7 @@ class KnownName(dns.name.Name):
 
     def down_from(self, zone: dns.name.Name) -> "tuple[KnownName, ...]":
         """The names from a zone down to this one, both of them included; none where this one is not at or below it."""
-        if not self.is_subdomain(zone):
+        if len(zone.labels) > 1 and not self.is_subdomain(zone):  # all are below the root
             return ()
         lineage = self.lineage() if self._lineage is None else self._lineage
         return lineage[len(zone.labels) - 1 :]

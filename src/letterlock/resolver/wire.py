@@ -26,8 +26,12 @@ _OPTION = struct.Struct("!HH")
 _OPT = dns.rdatatype.OPT
 _EDE = 15  # RFC 8914
 _BEYOND, _TOO_LONG = "a name goes beyond the end of the message", "a name is too long"
+_IN_QUESTION = "it ends in the question"
 _ROOT = known((b"",))
 _POINTER, _LABEL = 0xC0, 0x40  # the high bits of a length octet in names (RFC 1035 section 4.1.4)
+
+
+_Questions = tuple[tuple[KnownName, int, int], ...]
 
 
 class Unreadable(ValueError):
@@ -61,20 +65,16 @@ class Frames:
 
 
 class Names:
-    """The names of one message, each read once. Pointers go backwards, and there are few of them in a name."""
+    """The names of one message, each read once. Pointers go backwards, and there are few of them in a name.
 
-    __slots__ = ("_expected_at", "_known", "wire")
+    `known`: names that are known to be at some offsets, for pointers to them.
+    """
 
-    def __init__(self, wire: bytes) -> None:
+    __slots__ = ("_known", "wire")
+
+    def __init__(self, wire: bytes, known: dict[int, KnownName] | None = None) -> None:
         self.wire = wire
-        self._known: dict[int, KnownName] = {}
-        self._expected_at = -1
-
-    def expect(self, name: KnownName, at: int) -> None:
-        """A name that is probably at an offset, and need not be read if it is."""
-        if self.wire.startswith(name.key, at):
-            self._known[at] = name
-            self._expected_at = at
+        self._known = {} if known is None else known
 
     def read(self, at: int) -> tuple[KnownName, int]:
         """The name at an offset, and the offset after it. Raises Unreadable."""
@@ -86,9 +86,6 @@ class Names:
                 name = self._known.get((wire[at] & 0x3F) << 8 | wire[at + 1])
                 if name is not None:
                     return name, at + 2
-            elif at == self._expected_at:
-                name = self._known[at]
-                return name, at + len(name.key)
             labels, end = self._labels(at)
         except IndexError:
             raise Unreadable(_BEYOND) from None
@@ -133,10 +130,11 @@ def read_frames(wire: bytes, asked: KnownName | None = None) -> Frames:
     message_id, flags, *counts = _HEADER.unpack_from(wire)
     if counts[1] + counts[2] > MAX_RECORDS:
         raise Unreadable(f"it has more than {MAX_RECORDS} records")
-    names = Names(wire)
-    if asked is not None:
-        names.expect(asked, _HEADER.size)
-    questions, at = _questions(names, counts[0])
+    if asked is not None and counts[0] == 1 and wire.startswith(asked.key, _HEADER.size):
+        names, questions, at = _as_asked(wire, asked)
+    else:
+        names = Names(wire)
+        questions, at = _questions(names, counts[0])
     answer: list[Frame] = []
     authority: list[Frame] = []
     if counts[1]:
@@ -163,12 +161,21 @@ def read_frames(wire: bytes, asked: KnownName | None = None) -> Frames:
     )
 
 
-def _questions(names: Names, count: int) -> tuple[tuple[tuple[KnownName, int, int], ...], int]:
+def _as_asked(wire: bytes, asked: KnownName) -> tuple[Names, _Questions, int]:
+    """What `_questions` reads where the name asked for is that of the question; others point to it."""
+    at = _HEADER.size + len(asked.key)
+    if at + _QUESTION.size > len(wire):
+        raise Unreadable(_IN_QUESTION)
+    rdtype, rdclass = _QUESTION.unpack_from(wire, at)
+    return Names(wire, {_HEADER.size: asked}), ((asked, rdtype, rdclass),), at + _QUESTION.size
+
+
+def _questions(names: Names, count: int) -> tuple[_Questions, int]:
     if count != 1:  # a query of ours has one, and whatever answers it repeats that one
         return (), _HEADER.size
     name, at = names.read(_HEADER.size)
     if at + _QUESTION.size > len(names.wire):
-        raise Unreadable("it ends in the question")
+        raise Unreadable(_IN_QUESTION)
     rdtype, rdclass = _QUESTION.unpack_from(names.wire, at)
     return ((name, rdtype, rdclass),), at + _QUESTION.size
 

@@ -93,10 +93,10 @@ class Datagrams:
 
     def _send(self, query: bytes) -> None:
         """Raises OSError."""
-        family = socket.AF_INET6 if ":" in self._upstream.address else socket.AF_INET
-        self._socket = nonblocking_socket(family, socket.SOCK_DGRAM)
+        address, port = self._upstream.address, self._upstream.port
+        self._socket = nonblocking_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         # the kernel chooses the port, and drops what others send
-        self._socket.connect(socket_address(self._upstream.address, self._upstream.port))
+        self._socket.connect((address, port) if "%" not in address else socket_address(address, port))
         self._loop.add_reader(self._socket.fileno(), self._read)
         try:
             self._socket.send(query)
