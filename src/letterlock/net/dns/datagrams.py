@@ -1,14 +1,17 @@
-"""A query over UDP: a socket of its own, and strict matching of what comes back (RFC 5452)."""
+"""A query over UDP: a socket of its own, and strict matching of what comes back (RFC 5452).
+
+To a resolver on this machine, queries share sockets (`shared_sockets.py`).
+"""
 
 import asyncio
 import socket
 from collections.abc import Callable
 
 from letterlock.net.connecting import nonblocking_socket
+from letterlock.net.dns.shared_sockets import MAX_DATAGRAM_OCTETS, SharedSocket, SharedSockets
 from letterlock.net.dns.upstream import Upstream
 from letterlock.net.socket_address import socket_address
 
-MAX_DATAGRAM_OCTETS = 4096  # chosen: more than the 1,232 that we offer, for upstreams that send more
 MAX_STRAYS = 64  # chosen: a guesser has then tried 64 of 65,536 ids, and the query goes over TCP instead
 
 
@@ -17,8 +20,9 @@ class Harassed(OSError):
 
 
 class Datagrams:
-    """A query that was sent from a port of its own. `outcome` is the reply that fits; `stray` is called for each other.
+    """A query that was sent, from a port of its own where it crosses a network.
 
+    `outcome` is the reply that fits; `stray` is called for each other.
     It has no task and no timeout: the caller waits for `reply`, or is called when it is `done`, and calls `close`. The
     outcome may be an OSError, and is Harassed after MAX_STRAYS strays: then use TCP.
     """
@@ -27,6 +31,7 @@ class Datagrams:
         "_done",
         "_fits",
         "_loop",
+        "_shared",
         "_socket",
         "_stray",
         "_strays",
@@ -47,8 +52,10 @@ class Datagrams:
         *,
         asked: bytes | None = None,
         done: Callable[[], None] | None = None,
+        local: SharedSockets | None = None,
     ) -> None:
-        """`asked`: the question as the caller has it, where the query has it in the same case. `done` comes later."""
+        """`asked`: the question as the caller has it, where the query has it in the same case. `done` comes later.
+        `local`: sockets that may be shared."""
         self.asked = asked
         self.query = query
         self.outcome: bytes | OSError | None = None
@@ -61,8 +68,15 @@ class Datagrams:
         self._stray = stray
         self._strays = 0
         self._socket: socket.SocketType | None = None
+        self._shared: SharedSocket | None = None
         try:
-            self._send(query)
+            self._shared = None if local is None else local.socket_for(query)
+            if self._shared is None:
+                self._send(query)
+            else:
+                self._shared.send(query, self)
+        except BlockingIOError:  # no room in the kernel: lost like one that the network loses, and sent again
+            return
         except OSError as error:
             self._close_socket()
             self.outcome = error
@@ -86,6 +100,9 @@ class Datagrams:
             self._waiting.exception()  # it counts as seen, whether anybody looked or not
 
     def _close_socket(self) -> None:
+        if self._shared is not None:
+            self._shared.forget(self.query)
+            self._shared = None
         if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
@@ -98,10 +115,7 @@ class Datagrams:
         # the kernel chooses the port, and drops what others send
         self._socket.connect((address, port) if "%" not in address else socket_address(address, port))
         self._loop.add_reader(self._socket.fileno(), self._read)
-        try:
-            self._socket.send(query)
-        except BlockingIOError:  # no room in the kernel: lost like one that the network loses, and sent again
-            return
+        self._socket.send(query)
 
     def _read(self) -> None:
         """Read one datagram: a flood is read without waiting, and others want the loop, too."""
@@ -113,7 +127,15 @@ class Datagrams:
             return  # its checksum was wrong
         except OSError as error:
             self._end(error)
-            return
+        else:
+            self.heard(reply)
+
+    def failed(self, error: OSError) -> None:
+        """The socket that it was sent from failed."""
+        self._end(error)
+
+    def heard(self, reply: bytes) -> None:
+        """A datagram came that may be the reply."""
         if self._fits(reply):
             self._end(reply)
             return

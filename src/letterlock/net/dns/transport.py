@@ -16,6 +16,7 @@ from letterlock.net.dns.connections import Connections
 from letterlock.net.dns.datagrams import Datagrams, Harassed
 from letterlock.net.dns.examination import UpstreamReport, examine
 from letterlock.net.dns.message_header import MAX_MESSAGE_OCTETS, answers, mix_case, poor, question, refuses, restored
+from letterlock.net.dns.shared_sockets import SharedSockets, is_local
 from letterlock.net.dns.upstream import MAX_UPSTREAMS, Upstream
 from letterlock.net.dns.upstream_stats import UpstreamStats
 from letterlock.resolver.answer import NoUpstream
@@ -34,6 +35,7 @@ class _Work:
 
     loop: asyncio.AbstractEventLoop
     connections: dict[Upstream, Connections]
+    local: dict[Upstream, SharedSockets]  # of the upstreams on this machine
     room: asyncio.Semaphore
     looking: asyncio.Task[None] | None = None
     trying: "dict[FirstTry, None]" = field(default_factory=dict)  # the oldest first
@@ -181,7 +183,12 @@ class UpstreamTransport:
             if self._work is not None and not self._work.loop.is_closed():
                 raise RuntimeError("this UpstreamTransport belongs to another event loop, which has not ended")
             connections = {upstream: Connections(upstream, self._roots) for upstream in self.upstreams}
-            self._work = _Work(loop, connections, asyncio.Semaphore(MAX_QUERIES))
+            local = {
+                each.upstream: SharedSockets(each.upstream, each.stray)
+                for each in self._standings
+                if is_local(each.upstream)
+            }
+            self._work = _Work(loop, connections, local, asyncio.Semaphore(MAX_QUERIES))
         return self._work
 
     def _look_for_life(self, begun: float) -> None:
@@ -210,6 +217,8 @@ class UpstreamTransport:
         if self._work.looking is not None:
             self._work.looking.cancel()
             await asyncio.wait({self._work.looking})
+        for sockets in self._work.local.values():
+            sockets.close()
         for connections in self._work.connections.values():
             await connections.aclose()
 
@@ -287,7 +296,8 @@ class UpstreamTransport:
         asked = question(query)
         fits = partial(answers, query=query, asked=asked, exact_case=self._mixed_case)
         same = None if self._mixed_case else asked
-        return Datagrams(standing.upstream, query, fits, standing.stray, asked=same, done=done)
+        local = self._here().local.get(standing.upstream)
+        return Datagrams(standing.upstream, query, fits, standing.stray, asked=same, done=done, local=local)
 
     async def _exchange(
         self, standing: UpstreamStats, wire: bytes, tcp: bool, under_way: Datagrams | None = None
