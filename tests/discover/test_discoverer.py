@@ -317,6 +317,21 @@ async def test_srv_records_of_implicit_tls_are_asked_for_beside_signed_mx_record
     assert book.asked == [f"{DOMAIN} MX", f"_smtp-tls._tcp.{DOMAIN} SRV"]
 
 
+async def test_rfc1035_3_2_1_evidence_is_of_the_moment_when_the_last_answer_came() -> None:
+    """Who remembers it counts what is left of the first TTL from then on."""
+
+    class Slow(Book, FixedClock):
+        """A resolver by whose every answer it is three seconds later."""
+
+        def now(self) -> float:
+            return 3.0 * len(self.asked)
+
+    book = Slow([answer(DOMAIN, "MX", f"10 {HOST}.", security=SECURE), SRV])
+    evidence = await Discoverer(book, Rules({}), clock=book, implicit_tls=True).destination(NextHop(DOMAIN))
+    assert evidence.smtp_tls == SRV
+    assert evidence.at == book.now() == 6.0
+
+
 @pytest.mark.parametrize(
     "mx",
     [

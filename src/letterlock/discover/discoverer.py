@@ -125,6 +125,7 @@ class Discoverer:
         try:
             mx = await self._mx(hop)
             memory = await self._remembered(hop, heard.memory, lmtp=relay is not None and relay.lmtp)
+            smtp_tls = await self._smtp_tls(hop, mx)
             sts = None if policy is None else await policy
         finally:
             if policy is not None:  # if it is not done, nobody waits for it any more
@@ -136,11 +137,11 @@ class Discoverer:
             audited=heard.audited,
             sts=sts,
             public_roots=self._public_roots,
-            at=self._clock.now(),
+            at=self._clock.now(),  # once all is there: what is left of a TTL counts from now on
             relay=relay,
             recipient_domain=None if relay is None else next_hop.domain,
             expected_by=self._rules.written_for(hop.domain),
-            smtp_tls=await self._smtp_tls(hop, mx),
+            smtp_tls=smtp_tls,
             memory=memory,
             memory_mode=heard.memory,
             memory_rule=heard.memory_rule,
