@@ -5,8 +5,9 @@ import socket
 
 import pytest
 
-from letterlock.net.dns import Upstream, shared_sockets
-from letterlock.net.dns.shared_sockets import is_local
+from letterlock.net.dns import Upstream, UpstreamTransport, shared_sockets
+from letterlock.net.dns.datagrams import Datagrams
+from letterlock.net.dns.shared_sockets import MAX_STRAYS, SharedSocket, SharedSockets, is_local
 from letterlock.resolver.answer import NoUpstream
 from tests.net.dns_servers import Server, asking, good, query, reply, serving, silent, text_of
 
@@ -133,7 +134,7 @@ async def test_a_resolver_that_was_restarted_is_asked_again() -> None:
         # as an error of the kernel's would
         for each in tuple(transport._here().local.values()):
             for sharing in tuple(each._sockets):
-                sharing._fail(OSError("the network is down"))
+                sharing.give_up()
         assert text_of(await transport(again, False)) == "good"
         assert server.ports - {port}
 
@@ -157,3 +158,80 @@ async def test_a_query_that_nobody_waits_for_leaves_room() -> None:
 def test_servers_of_tests_are_local() -> None:
     """Else the tests above say nothing."""
     assert is_local(Server(Upstream("127.0.0.1", 40_000)).upstream)
+
+
+def sharing_of(transport: UpstreamTransport) -> SharedSocket:
+    """The one socket that is shared now."""
+    [sharing] = [each for sockets in transport._here().local.values() for each in sockets._sockets]
+    return sharing
+
+
+async def test_an_error_of_one_query_fails_no_other() -> None:
+    """An error on a socket says nothing of the other queries on it: their replies may be on their way."""
+    come = asyncio.Event()
+
+    async def when_it_has_failed(wire: bytes) -> list[bytes]:
+        if len(server.ports) == 1:
+            come.set()
+            return []
+        return await named(wire)
+
+    async with serving(when_it_has_failed) as server, asking(server) as transport:
+        waiting = [asyncio.create_task(transport(wire, False)) for wire in numbered(5)]
+        await come.wait()
+        sharing_of(transport).give_up()
+        assert [text_of(each) for each in await asyncio.gather(*waiting)] == ["1", "2", "3", "4", "5"]
+
+
+async def test_rfc5452_9_2_a_guesser_has_no_more_tries_than_at_a_port_of_its_own() -> None:
+    """After so many datagrams that answer nothing, who waits asks from another port."""
+
+    async def guessed_at(wire: bytes) -> list[bytes]:
+        guesses = [reply(query("n1.example.", "TXT", message_id=1000 + each)) for each in range(MAX_STRAYS)]
+        return guesses if len(server.ports) == 1 else await good(wire)
+
+    async with serving(guessed_at) as server, asking(server) as transport:
+        assert text_of(await transport(numbered(1)[0], False)) == "good"
+        assert len(server.ports) == 2
+        assert transport._here().local[server.upstream]._sockets == []
+        assert transport.strays == MAX_STRAYS
+
+
+async def test_a_query_that_finds_its_socket_broken_goes_out_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of an error at the next call, which may be for another query."""
+
+    class Broken:
+        def __init__(self, of: socket.SocketType) -> None:
+            self.fileno, self.close = of.fileno, of.close
+
+        def send(self, octets: bytes) -> int:
+            raise ConnectionRefusedError(len(octets))
+
+    async with serving(named) as server, asking(server) as transport:
+        first, second = numbered(2)
+        assert text_of(await transport(first, False)) == "1"
+        sharing = sharing_of(transport)
+        monkeypatch.setattr(sharing, "_socket", Broken(sharing._socket))
+        assert text_of(await transport(second, False)) == "2"
+        assert len(server.ports) == 2
+
+
+async def test_a_query_for_which_the_kernel_has_no_room_gives_its_id_to_no_other() -> None:
+    upstream = Upstream("127.0.0.1", 9)
+    sockets = SharedSockets(upstream, lambda: None)
+    sharing = sockets.socket_for(b"\0\1")
+    assert sharing is not None
+
+    class Full:
+        def __init__(self, of: socket.SocketType) -> None:
+            self.fileno, self.close = of.fileno, of.close
+
+        def send(self, octets: bytes) -> int:
+            raise BlockingIOError(len(octets))
+
+    sharing._socket = Full(sharing._socket)  # type: ignore[assignment]  # as much of a socket as is needed
+    lost = Datagrams(upstream, numbered(1)[0], lambda _: True, lambda: None, local=sockets)
+    assert sockets.socket_for(numbered(1)[0]) is not sharing
+    lost.close()
+    assert sockets.socket_for(numbered(1)[0]) is sharing
+    sockets.close()

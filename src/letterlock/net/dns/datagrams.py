@@ -8,11 +8,9 @@ import socket
 from collections.abc import Callable
 
 from letterlock.net.connecting import nonblocking_socket
-from letterlock.net.dns.shared_sockets import MAX_DATAGRAM_OCTETS, SharedSocket, SharedSockets
+from letterlock.net.dns.shared_sockets import MAX_DATAGRAM_OCTETS, MAX_STRAYS, SharedSocket, SharedSockets
 from letterlock.net.dns.upstream import Upstream
 from letterlock.net.socket_address import socket_address
-
-MAX_STRAYS = 64  # chosen: a guesser has then tried 64 of 65,536 ids, and the query goes over TCP instead
 
 
 class Harassed(OSError):
@@ -70,13 +68,11 @@ class Datagrams:
         self._socket: socket.SocketType | None = None
         self._shared: SharedSocket | None = None
         try:
-            self._shared = None if local is None else local.socket_for(query)
-            if self._shared is None:
-                self._send(query)
+            shared = None if local is None else local.socket_for(query)
+            if shared is not None and shared.send(query, self):
+                self._shared = shared
             else:
-                self._shared.send(query, self)
-        except BlockingIOError:  # no room in the kernel: lost like one that the network loses, and sent again
-            return
+                self._send(query)
         except OSError as error:
             self._close_socket()
             self.outcome = error
@@ -115,7 +111,10 @@ class Datagrams:
         # the kernel chooses the port, and drops what others send
         self._socket.connect((address, port) if "%" not in address else socket_address(address, port))
         self._loop.add_reader(self._socket.fileno(), self._read)
-        self._socket.send(query)
+        try:
+            self._socket.send(query)
+        except BlockingIOError:  # no room in the kernel: lost like one that the network loses, and sent again
+            return
 
     def _read(self) -> None:
         """Read one datagram: a flood is read without waiting, and others want the loop, too."""
@@ -130,9 +129,13 @@ class Datagrams:
         else:
             self.heard(reply)
 
-    def failed(self, error: OSError) -> None:
-        """The socket that it was sent from failed."""
-        self._end(error)
+    def given_up(self) -> None:
+        """The shared socket is over: ask from one of our own."""
+        self._shared = None
+        try:
+            self._send(self.query)
+        except OSError as error:
+            self._end(error)
 
     def heard(self, reply: bytes) -> None:
         """A datagram came that may be the reply."""
