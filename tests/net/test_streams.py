@@ -1,7 +1,11 @@
 """TcpStream: octets in order, nothing read ahead, polite and impolite ends."""
 
 import asyncio
+import gc
 import socket
+import struct
+import weakref
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -120,3 +124,46 @@ async def test_an_ipv4_peer_of_a_dual_stack_socket_is_shown_as_ipv4() -> None:
         assert server.peer == "127.0.0.1"
         await server.close()
         await stream.close()
+
+
+async def _reset(stream: TcpStream, theirs: socket.socket) -> None:
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    asyncio.get_running_loop().call_soon(theirs.close)
+    await stream.read(100)
+
+
+async def _dropped(stream: TcpStream, theirs: socket.socket) -> None:
+    asyncio.get_running_loop().call_soon(stream.abort)
+    await stream.read(100)
+
+
+async def _misunderstood(stream: TcpStream, theirs: socket.socket) -> None:
+    def answer(heard: bytes) -> bytes:
+        raise ConnectionError(heard.decode())
+
+    theirs.sendall(b"not SMTP")
+    await stream.converse(b"", answer, 100)
+
+
+@pytest.mark.parametrize("end", [_reset, _dropped, _misunderstood])
+async def test_a_connection_that_failed_needs_no_collector(
+    end: Callable[[TcpStream, socket.socket], Awaitable[None]],
+) -> None:
+    """Else each would keep what its session has in memory until the collector comes."""
+    gc.disable()
+    try:
+        async with connected_sockets() as (ours, theirs):
+            stream = TcpStream(ours)
+            gone = weakref.ref(stream)
+            failed = False
+            try:
+                await end(stream, theirs)
+            except ConnectionError:  # pytest.raises would keep it
+                failed = True
+            stream.abort()
+            del stream
+            await asyncio.sleep(0)  # until then the event loop holds what woke us
+            assert failed
+            assert gone() is None
+    finally:
+        gc.enable()

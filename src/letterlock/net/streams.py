@@ -105,8 +105,7 @@ class TcpStream:
 
     def _readable(self) -> None:
         """The kernel has octets for us. While no read is waiting they stay there, and it is no longer watched."""
-        waiting = self._waiting
-        if waiting is None or waiting.done():
+        if self._waiting is None or self._waiting.done():
             self._drained = False
             self._unwatch()
             return
@@ -115,15 +114,15 @@ class TcpStream:
         except BlockingIOError:  # woken for nothing
             return
         except OSError as error:
-            waiting.set_exception(error)
+            self._fail(error)
             return
         self._drained = 0 < len(data) < self._wanted
         if self._answer is None:
-            waiting.set_result(data)
+            self._waiting.set_result(data)
         else:
-            self._speak(self._answer, data, waiting)
+            self._speak(self._answer, data)
 
-    def _speak(self, answer: Callable[[bytes], bytes | None], heard: bytes, waiting: asyncio.Future[bytes]) -> None:
+    def _speak(self, answer: Callable[[bytes], bytes | None], heard: bytes) -> None:
         """Answer at once. The waiter is woken at the end, on an error, or for what the kernel did not take."""
         rest: bytes | None = b""
         try:
@@ -131,11 +130,21 @@ class TcpStream:
             if reply is not None and heard:
                 rest = self._send(reply) or None
         except Exception as error:  # noqa: BLE001  # it is raised where the conversation is waited for
-            if not waiting.done():
-                waiting.set_exception(error)
+            self._fail(error)
             return
-        if rest is not None and not waiting.done():
-            waiting.set_result(rest)
+        if rest is not None and self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(rest)
+
+    def _fail(self, error: Exception) -> None:
+        """Raise an error where octets are waited for.
+
+        A future keeps its error, and that the frames that it came through, here and where it is raised. So none of
+        these keeps the future, nor does the stream: it would be a ring with all that the session has in memory, and
+        left to the collector.
+        """
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
 
     def _send(self, data: bytes) -> bytes:
         """Hand octets to the kernel; those that it does not take now. Raises OSError."""
@@ -177,8 +186,7 @@ class TcpStream:
             return
         self._dropped = True
         self._unwatch()
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(_dropped())
+        self._fail(_dropped())
         if not self._writing:
             self._socket.close()
             return
