@@ -65,7 +65,7 @@ class Spoken(Protocol):
     @property
     def may_follow(self) -> bool: ...
     @property
-    def fault(self) -> RemoteProtocolError | None: ...
+    def fault(self) -> str | None: ...
     @property
     def sent_early(self) -> bool: ...
     def take_output(self) -> bytes: ...
@@ -291,7 +291,7 @@ class Conversation:
         if self._client.state is not _CLOSED:  # a fault closes it, too
             return
         if self._client.fault is not None:
-            raise SessionLost("4.5.0", str(self._client.fault))
+            raise SessionLost("4.5.0", self._client.fault)
         raise SessionLost("4.4.2", "the session is over")
 
     async def _receive(self) -> None:

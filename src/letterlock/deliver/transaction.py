@@ -88,6 +88,8 @@ async def transact(
     try:
         await sending.serve(recipients, invite)
     except SessionLost as lost:
+        # without the frames that it came through: they have what it is kept in, and all would be left to the collector
+        lost.__traceback__ = lost.__context__ = None
         sending.done.lost = lost
     except ContentLost:
         raise

@@ -111,7 +111,7 @@ class SmtpClient:
         self._fresh = True
         self._by_data = False  # this transaction's content goes by DATA, though CHUNKING is offered
         self.sent_early = False
-        self.fault: RemoteProtocolError | None = None
+        self.fault: str | None = None  # no exception: that would keep the frames that it came through, and they this
 
     @property
     def awaiting(self) -> Step | None:
@@ -312,7 +312,7 @@ class SmtpClient:
         was rightly answered before the fault is handed out first, and the fault raised by the next call.
         """
         if self.fault is not None:
-            raise self.fault
+            raise RemoteProtocolError(self.fault)
         if self.state in _DEAF:
             raise LocalProtocolError(f"nothing to receive while {self.state}")
         if not data:
@@ -323,9 +323,9 @@ class SmtpClient:
             while self.state not in _DEAF and (reply := self._parser.next_reply()) is not None:
                 events += self._match(reply)
         except MalformedReply as error:
-            fault = self._fault(f"{error}, {while_awaiting(self.awaiting)}")
+            self._fault(f"{error}, {while_awaiting(self.awaiting)}")
             if not events:
-                raise fault from None
+                raise RemoteProtocolError(self.fault) from None
         except RemoteProtocolError:
             if not events:
                 raise
@@ -496,5 +496,5 @@ class SmtpClient:
 
     def _fault(self, what: str) -> RemoteProtocolError:
         self.state = _CLOSED
-        self.fault = RemoteProtocolError(what)
-        return self.fault
+        self.fault = what
+        return RemoteProtocolError(what)
