@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from letterlock.lab.authority import Validity
 from letterlock.lab.zones import Denial
-from letterlock.resolver import Absence, FailureKind, LookupFailure, Security
+from letterlock.resolver import Absence, Answer, FailureKind, LookupFailure, Security, rdata, signatures
 from letterlock.resolver.answer import Question
 from letterlock.resolver.dns_message import DNSReply, Fault, read_reply
 from letterlock.resolver.known_names import from_text
@@ -327,3 +327,16 @@ def test_a_soa_minimum_is_read_as_from_the_whole_record() -> None:
     assert soa_minimum(Names(good), 0, len(good)) == 5
     for bad in (good[:-1], good + b"\0", b"\x80" + good[1:], b"\xc0\xff" + good):
         assert soa_minimum(Names(bad), 0, len(bad)) is None
+
+
+async def test_large_records_are_not_remembered_beside_the_answers() -> None:
+    """The memories of parsed records and checked signatures are bounded by number: 64 KB in each would be too much."""
+    world = OddWorld()
+    raw(world.zone, "large", "TLSA", bytes.fromhex("030100") + bytes(50_000))
+    resolver = world.resolver()
+    assert isinstance(await resolver.resolve("mx.odd.test", "A"), Answer)
+    before = rdata._parsed.cache_info().misses, signatures._cached_check.cache_info().misses
+    found = await resolver.resolve("large.odd.test", "TLSA")
+    assert isinstance(found, Answer)
+    assert found.secure
+    assert (rdata._parsed.cache_info().misses, signatures._cached_check.cache_info().misses) == before

@@ -44,6 +44,7 @@ _set = object.__setattr__  # as in known_names
 _R = TypeVar("_R", bound=Rdata)
 
 MAX_REMEMBERED = 1024  # records: some hundred zones' keys and denials, of one to two KB each
+MAX_REMEMBERED_OCTETS = 2048  # of a record: the longest keys have a quarter of it; others of 64 KB would fill 64 MB
 RRSIG_HEAD = struct.Struct("!HBBIIIH")  # RFC 4034 section 3.1
 _NSEC3_HEAD = struct.Struct("!BBHB")  # RFC 5155 section 3.2
 _MAX_BITMAP_OCTETS = 32  # RFC 4034 section 4.1.2: 256 types in a window
@@ -129,7 +130,8 @@ def read_rdata(names: Names, rdtype: RdataType, start: int, end: int) -> tuple[R
         if read is not None:
             return read
     plain, canonical = _expanded(names, rdtype, start, end)
-    return _parsed(rdtype, plain), canonical
+    parsed = _parsed if len(plain) <= MAX_REMEMBERED_OCTETS else _parsed.__wrapped__
+    return parsed(rdtype, plain), canonical
 
 
 @functools.lru_cache(None)

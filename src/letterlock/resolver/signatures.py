@@ -33,6 +33,9 @@ MAX_RSA_OCTETS = 520  # 4096 bits and the exponent: verification of larger ones 
 DS_HEAD_OCTETS = 4  # key tag, algorithm, digest type (RFC 4034 section 5.1)
 _PROTOCOL = 3  # the only one (RFC 4034 section 2.1.2)
 ZONE_KEY, REVOKED = 0x0100, 0x0080  # flags of a DNSKEY (RFC 4034 section 2.1.1, RFC 5011 section 7)
+# Chosen: key, signature and data of an RRset of some ten records. With a whole reply in each, those that are remembered
+# would take 256 MB.
+MAX_CHECKED_OCTETS = 4096
 # Half of the 32-bit number space: the farthest that serial numbers compare (RFC 1982 section 3.2).
 _SERIAL_HALF = 1 << 31
 
@@ -148,7 +151,8 @@ def _signer(signature: RRSIG) -> str:
 
 def _holds(key: DNSKEY, signature: bytes, data: bytes, spending: Spending) -> bool:
     spending.spend("signatures")
-    held = _cached_check(key, signature, data)
+    octets = len(key.key) + len(signature) + len(data)
+    held = (_cached_check if octets <= MAX_CHECKED_OCTETS else _cached_check.__wrapped__)(key, signature, data)
     if not held:
         spending.spend("failures")
     return held
