@@ -239,8 +239,8 @@ class Listener:
             async with asyncio.timeout(INTRODUCTION_SECONDS):
                 introduced = await read_proxy_header(connection)
         except (BadProxyHeader, OSError) as error:
-            why = "no header in time" if isinstance(error, TimeoutError) else error
-            log.warning("a connection from a proxy was closed: %s", printable(str(why)))
+            why = "no header in time" if isinstance(error, TimeoutError) else printable(str(error))
+            log.warning("a connection from a proxy was closed: %s", why)
             connection.close()
             return
         except asyncio.CancelledError:

@@ -1,6 +1,8 @@
 """Chains of our own: sealed, verified, broken."""
 
+import gc
 import time
+import weakref
 
 import pytest
 
@@ -147,3 +149,17 @@ def test_rfc8601_2_2_our_own_results_are_recorded() -> None:
         assert own_results(hostile, "none.test") == b"none.test;\r\n none"
     assert time.process_time() - begun < 0.5  # of CPU: it takes 20 ms
     assert own_results(message, "none.test") == b"none.test;\r\n none"
+
+
+def test_a_chain_that_is_refused_needs_no_collector() -> None:
+    """Else each message with a bad chain would stay in memory until the collector comes."""
+    gc.disable()
+    try:
+        message = split(chain(3).replace(b"i=2", b"i=7"))
+        examination = examine(message)
+        assert examination.refused
+        gone = weakref.ref(message)
+        del message, examination
+        assert gone() is None
+    finally:
+        gc.enable()

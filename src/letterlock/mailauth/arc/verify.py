@@ -98,6 +98,8 @@ def examine(message: Message) -> ChainExamination:
         sets = arc_sets(message)
         _check_statuses(sets)
     except UnusableSignature as refused:
+        # without its frames, the callers' too: with what it is kept in, they would be a ring that has the whole message
+        refused.__traceback__ = refused.__context__ = None
         return ChainExamination(message, sets, refused)
     return ChainExamination(message, sets)
 
