@@ -11,7 +11,7 @@ from letterlock.mailauth.arc.sets import MAX_SETS, Status
 from letterlock.mailauth.arc.verify import ChainVerdict, examine
 from letterlock.mailauth.dkim.reasons import DkimReason
 from letterlock.mailauth.dkim.signing_key import SigningKey
-from letterlock.mailauth.message import split
+from letterlock.mailauth.message import Message, split
 from letterlock.resolver.answer import Answer, FailureKind, LookupFailure, Security
 from tests.mailauth.answers import failure, nxdomain, txt
 from tests.mailauth.dkim.forging import MESSAGE, NOW, ed25519_key, rsa_key
@@ -153,13 +153,15 @@ def test_rfc8601_2_2_our_own_results_are_recorded() -> None:
 
 def test_a_chain_that_is_refused_needs_no_collector() -> None:
     """Else each message with a bad chain would stay in memory until the collector comes."""
-    gc.disable()
-    try:
+
+    def refused() -> weakref.ref[Message]:
         message = split(chain(3).replace(b"i=2", b"i=7"))
         examination = examine(message)
         assert examination.refused
-        gone = weakref.ref(message)
-        del message, examination
-        assert gone() is None
+        return weakref.ref(message)
+
+    gc.disable()
+    try:
+        assert refused()() is None
     finally:
         gc.enable()
