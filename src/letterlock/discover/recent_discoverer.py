@@ -1,9 +1,10 @@
 """Reuses what was found within the last five seconds (EVIDENCE_SECONDS).
 
 A destination that many messages go to is looked at once in that time, and not once a message. Answers stay as they were
-validated, and no record is used beyond its TTL. One whose TTL is zero may serve the whole of the work that it was asked
-for (RFC 1035 section 3.2.1): a second, which is no longer than a message is under way. What ends sooner, such as a
-negative trust anchor or an exception, is remembered until then, and a policy that could not be fetched for a second.
+validated, and no MX, SRV, address or TLSA record is used beyond its TTL. One whose TTL is zero may serve the whole of
+the work that it was asked for (RFC 1035 section 3.2.1): a second, which is no longer than a message is under way. What
+ends sooner, such as a negative trust anchor or an exception, is remembered until then, and a policy that could not be
+fetched for a second.
 """
 
 from collections.abc import Callable
