@@ -75,6 +75,19 @@ def test_control_characters_and_foreign_octets_are_made_harmless() -> None:
     assert reply.text == "?[2J? café \\xff\\x9b"
 
 
+def read_by(octets: int, data: bytes, parser: ReplyParser) -> tuple[list[Reply], bool, bool]:
+    """The replies in data that comes so many octets at a time; whether it is malformed, else whether more is due."""
+    found = list[Reply]()
+    try:
+        for start in range(0, len(data), octets):
+            parser.feed(data[start : start + octets])
+            while (reply := parser.next_reply()) is not None:
+                found.append(reply)
+    except MalformedReply:
+        return found, True, False
+    return found, False, parser.pending
+
+
 _PIECES = (
     b"250 a\r\n",
     b"250-a\r\n",
@@ -92,19 +105,7 @@ _PIECES = (
 def test_replies_that_come_together_are_those_that_come_octet_by_octet(pieces: list[bytes]) -> None:
     """What was recognised as a whole is what is read line by line, malformed or not."""
     data = b"".join(pieces)
-
-    def read(size: int) -> tuple[list[Reply], bool, bool]:
-        parser, found = ReplyParser(), list[Reply]()
-        try:
-            for start in range(0, len(data), size):
-                parser.feed(data[start : start + size])
-                while (reply := parser.next_reply()) is not None:
-                    found.append(reply)
-        except MalformedReply:
-            return found, True, False
-        return found, False, parser.pending
-
-    assert read(1) == read(max(1, len(data)))
+    assert read_by(1, data, ReplyParser()) == read_by(max(1, len(data)), data, ReplyParser())
 
 
 def test_replies_are_pending_until_they_are_handed_out() -> None:
@@ -123,15 +124,7 @@ def test_replies_are_pending_until_they_are_handed_out() -> None:
 
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_how_octets_are_cut_into_reads_changes_nothing(data: bytes, step: int) -> None:
-    def cut(size: int) -> tuple[list[Reply], bool]:
-        parser, found = ReplyParser(max_line_octets=64, max_lines=4), list[Reply]()
-        try:
-            for start in range(0, len(data), size):
-                parser.feed(data[start : start + size])
-                while (reply := parser.next_reply()) is not None:
-                    found.append(reply)
-        except MalformedReply:
-            return found, True
-        return found, False
+    def cut(size: int) -> tuple[list[Reply], bool, bool]:
+        return read_by(size, data, ReplyParser(max_line_octets=64, max_lines=4))
 
     assert cut(step) == cut(max(1, len(data)))
