@@ -13,7 +13,7 @@ import time
 TICK_SECONDS = 1.0  # chosen: nothing grows much within one, and an idle process wakes up as often anyway
 IDLE_SHARE = 0.5  # of one processor: with less to do, some milliseconds keep nobody waiting
 YOUNG_OBJECTS = 10_000  # at idle: looking through them takes ten milliseconds at most
-MOST_YOUNG_OBJECTS = 200_000  # chosen: 20 to 30 MB, if all were garbage; a pause of some 0.2 s, as 50,000 took 48 ms
+MOST_YOUNG_OBJECTS = 200_000  # chosen: 20 to 30 MB, if all were garbage; a pause of 65 to 200 ms, calm or busy
 OLDER = 5  # collections of the young after which those that survived them are looked through, too
 OLDEST = 2_000  # the same for everything; it walks a whole cache while everybody waits
 
