@@ -63,7 +63,7 @@ class HandshakeSlots:
 
     def take(self, host: str, addresses: Sequence[str], port: int) -> "HandshakeSlot":
         """A turn at a host, for those of its addresses that are not busy themselves. Raises HostBusy."""
-        keys = {address: _key(address, port) for address in addresses}
+        keys = {address: address_key(address, port) for address in addresses}
         free = [address for address in addresses if not self._crowded(keys[address])]
         if self._crowded(host) or not free:
             at = host if self._crowded(host) else keys[addresses[0]]
@@ -93,14 +93,14 @@ class HandshakeSlots:
 
     def opened(self, host: str, address: str, port: int) -> Callable[[], None]:
         """Count a session until the function is called that this returns: once, when the session ends."""
-        keys = host, _key(address, port)
+        keys = host, address_key(address, port)
         _count_in(self._open, keys)
         return lambda: self._count_out(self._open, keys)
 
     def session_free(self, host: str, address: str, port: int) -> None:
         """A session with the host waits to be used, or to be ended for another one with the same address."""
         self.freed(host)
-        self.freed(_key(address, port))
+        self.freed(address_key(address, port))
 
     def give_back(self, keys: Iterable[str]) -> None:
         """Count a turn out at each key."""
@@ -120,7 +120,8 @@ def _count_in(counter: dict[str, int], keys: Iterable[str]) -> None:
         counter[key] = counter.get(key, 0) + 1
 
 
-def _key(address: str, port: int) -> str:
+def address_key(address: str, port: int) -> str:
+    """What an address counts by; a host counts by its name."""
     return f"[{address}]:{port}"
 
 

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable
 
 from letterlock.deliver.attempt import follow
-from letterlock.deliver.contents import Contents
+from letterlock.deliver.contents import MEMORY, Contents
 from letterlock.deliver.decision_cache import DeliveryPath
 from letterlock.deliver.following import Follower, Invite, Leader, look_ahead
-from letterlock.deliver.pool import SessionPool
+from letterlock.deliver.handshake_slots import address_key
+from letterlock.deliver.pool import PoolKey, SessionPool
 from letterlock.ports import Clock
 from letterlock.queue.tasks import DeliveryTask, Lease
 from letterlock.recent import Recent
@@ -107,16 +108,17 @@ class Followers:
             self._ahead.put(task.lease.token, found.ways, since=now, until=found.ends_at)
 
     def next(self, lease: Lease) -> DeliveryTask | None:
-        """The task that may follow, which is for the same next hop. None while tasks are parked: one of them may wait
-        for the session."""
+        """The task that may follow, which is for the same next hop."""
         task = self._slots.follower(lease.next_hop)
-        if task is None or task.lease.next_hop != lease.next_hop or self._parking.lines or self._closed:
+        if task is None or task.lease.next_hop != lease.next_hop or self._closed:
             return None
         return task
 
     def invite(self, lease: Lease, task: DeliveryTask, leader: Leader) -> Follower | None:
         """Have the next task follow the delivery of a lease, if its envelope can follow in this session."""
         if lease.token in self._by_leader or lease.token in self._stuck:  # one follows in a session before this one
+            return None
+        if self._parking.lines and self._somebody_is_parked_for(leader.server):
             return None
         try:
             follower = self._follow(task, leader)
@@ -129,6 +131,12 @@ class Followers:
             if self.slow:
                 self.expect(lease)
         return follower
+
+    def _somebody_is_parked_for(self, server: PoolKey) -> bool:
+        """Whether tasks are parked that may need the session itself, its end, or the memory: they come first."""
+        return not self._parking.lines.keys().isdisjoint(
+            (MEMORY, server.host, address_key(server.address, server.port))
+        )
 
     def _follow(self, task: DeliveryTask, leader: Leader) -> Follower | None:
         body, now = self._contents.body(task.envelope.id), self._clock.now()
