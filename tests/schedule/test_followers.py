@@ -443,7 +443,7 @@ async def test_a_bug_in_following_does_not_touch_the_leader(
     assert sending.outcomes() == {"M1": DELIVERED, "M2": DELIVERED}
 
 
-async def with_somebody_parked(dialer: MemoryDialer, key: str) -> bytes:
+async def with_somebody_parked(dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch, key: str) -> bytes:
     """The second group of octets that a host got for two messages, while a task was parked for this key."""
     server = GroupServer()
     async with relay(dialer, server) as sending:
@@ -451,7 +451,7 @@ async def with_somebody_parked(dialer: MemoryDialer, key: str) -> bytes:
         sending.deliverer._slots.wait(parked, always=True)
         sending.deliverer._slots.take()
         sending.deliverer._slots.park("parked.example")
-        sending.deliverer._pool.handshake_slots.freed = lambda _: None  # it is not called while this looks
+        monkeypatch.setattr(sending.deliverer._parking, "call", lambda _: None)  # nothing becomes free for it
         sending.deliverer._parking.park(parked, key, "busy", 0.0)
         sending.give("M1", "M2")
         await sending.settled("M1", "M2")
@@ -459,14 +459,18 @@ async def with_somebody_parked(dialer: MemoryDialer, key: str) -> bytes:
 
 
 @pytest.mark.parametrize("key", ["mx.example.org", f"[{ADDRESS}]:25", MEMORY])
-async def test_nobody_follows_where_others_are_parked(dialer: MemoryDialer, key: str) -> None:
+async def test_nobody_follows_where_others_are_parked(
+    dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
     """They may wait for this very session: the place's next message must not have it again and again."""
-    assert await with_somebody_parked(dialer, key) == b"Subject:  hello ."
+    assert await with_somebody_parked(dialer, monkeypatch, key) == b"Subject:  hello ."
 
 
-async def test_tasks_parked_elsewhere_keep_nobody_from_following(dialer: MemoryDialer) -> None:
+async def test_tasks_parked_elsewhere_keep_nobody_from_following(
+    dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some host among many is busy all the time; that one has no use for this session."""
-    assert await with_somebody_parked(dialer, "mx.elsewhere.example") == b"Subject:  hello . MAIL RCPT DATA"
+    assert await with_somebody_parked(dialer, monkeypatch, "mx.elsewhere.example") == b"Subject:  hello . MAIL RCPT DATA"
 
 
 class Unhurried(GroupServer):
