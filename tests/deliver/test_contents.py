@@ -91,3 +91,17 @@ async def test_without_memory_a_delivery_waits_and_keeps_no_small_ones_waiting(d
         slow.opened.set()
         await until(lambda: len(store.settled) == 3)
     assert all(settlement.delivered for settlement, _ in store.settled)
+
+
+def test_what_waits_keeps_its_content_while_there_is_much_room() -> None:
+    contents = Contents(400)
+    for number in range(10):
+        token = f"T{number}"
+        contents.keep(token, f"M{number}", b"x" * 40)
+        contents.begin(token, f"M{number}", 40)
+        contents.rest(token)
+    assert [number for number in range(10) if contents.body(f"M{number}")] == [0, 1]
+    contents.begin("T0", "M0", 40)  # it goes on
+    contents.end("T0")
+    contents.end("T1")
+    assert contents.has_room(200)

@@ -3,7 +3,8 @@
 A message has its content here once, however many next hops it goes to at the same time. Each delivery counts as much
 again: what is being sent is copied, with its line of dots and its encryption. A large content is on the disk, and read
 piece by piece as it is sent: it counts as TAIL_OCTETS. Where there is no room, a delivery waits
-without anything in hand; but one delivery may always go on, however large its message is.
+without anything in hand; but one delivery may always go on, however large its message is. A delivery that waits for a
+busy host keeps its content only while most of the memory is free.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from letterlock.deliver.handshake_slots import Busy
 from letterlock.mail.checked_content import SPOOLED_OCTETS, Body, LargeContent
 
+RESTING_SHARE = 4  # chosen: a quarter of the memory; what waits may not keep others from being sent
 TAIL_OCTETS = 1 << 20  # that a content on the disk takes: its header, and the two pieces that are sent and checked
 MEMORY = "memory"  # what tasks wait for when there is no room for their contents: no name of a host, which has a dot
 
@@ -65,6 +67,15 @@ class Contents:
             if not isinstance(body, LargeContent) and len(body) > held.octets:  # an older version stored it whole
                 self._octets += len(body) - held.octets
                 held.octets = len(body)
+
+    def rest(self, token: str) -> None:
+        """A lease waits for something else: nothing is sent, and the content stays while there is much room.
+
+        Together, what rests takes no more than a quarter of the memory and one content.
+        """
+        self._octets -= self._sending.pop(token, 0)
+        if self._octets > self._max_octets // RESTING_SHARE:
+            self.end(token)
 
     def end(self, token: str) -> None:
         """A lease needs the content no more."""

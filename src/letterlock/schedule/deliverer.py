@@ -354,7 +354,10 @@ class Deliverer:
             if follower is not None and follower.owns_session:  # the attempt did not begin
                 follower.let_go()
             self._slow_watch.end(task.lease.token)
-            self._contents.end(task.lease.token)
+            if self._parking.lines and task.lease.token in self._parking:
+                self._contents.rest(task.lease.token)
+            else:
+                self._contents.end(task.lease.token)
             self._leave_whatever(task.lease, made)
             if made is None:
                 self._lease_keeper.drop(kept)

@@ -1,4 +1,4 @@
-"""Tasks whose host is busy, or for whose content there is no memory: they wait without a slot, content or connection.
+"""Tasks whose host is busy, or for whose content there is no memory: they wait without a slot or connection.
 
 A parked task is tried again when a session with its host has been set up, or is free to be used. Nobody waits for ever:
 what has been parked for `patience_seconds` is deferred like mail to a host that did not answer, so that it counts as an
