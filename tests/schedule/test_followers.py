@@ -470,7 +470,9 @@ async def test_tasks_parked_elsewhere_keep_nobody_from_following(
     dialer: MemoryDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some host among many is busy all the time; that one has no use for this session."""
-    assert await with_somebody_parked(dialer, monkeypatch, "mx.elsewhere.example") == b"Subject:  hello . MAIL RCPT DATA"
+    assert (
+        await with_somebody_parked(dialer, monkeypatch, "mx.elsewhere.example") == b"Subject:  hello . MAIL RCPT DATA"
+    )
 
 
 class Unhurried(GroupServer):
