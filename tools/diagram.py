@@ -17,7 +17,7 @@ BEGIN = "<!-- Made by tools/docs.py from the imports; do not edit below. -->\n"
 END = "<!-- End of what tools/docs.py makes. -->\n"
 # Single files of constants and small tools below every room; the start of the program above them all.
 LEFT_OUT = frozenset(
-    {"__main__", "keys", "shares", "recent", "events", "machine", "frozen", "presence", "shared_defaults"}
+    {"__main__", "keys", "shares", "recent", "events", "machine", "frozen", "spare_time", "presence", "shared_defaults"}
 )
 
 Arrows = Mapping[str, AbstractSet[str]]

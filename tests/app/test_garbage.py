@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from letterlock import spare_time
 from letterlock.app import garbage
 from letterlock.app.garbage import OLDER, OLDEST, YOUNG_OBJECTS, collect_in_spare_time, generation_due, spare_collector
 
@@ -29,25 +30,22 @@ def undisturbed() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("used", "counts", "generation"),
+    ("counts", "generation"),
     [
-        (0.1, (YOUNG_OBJECTS, 0, 0), 0),
-        (0.1, (YOUNG_OBJECTS - 1, OLDER, OLDEST), None),
-        (0.9, (20 * YOUNG_OBJECTS, 0, 0), None),
-        (0.1, (20 * YOUNG_OBJECTS, OLDER, 0), 1),
-        (0.1, (YOUNG_OBJECTS, OLDER, OLDEST), 2),
+        ((YOUNG_OBJECTS, 0, 0), 0),
+        ((YOUNG_OBJECTS - 1, OLDER, OLDEST), None),
+        ((20 * YOUNG_OBJECTS, OLDER, 0), 1),
+        ((YOUNG_OBJECTS, OLDER, OLDEST), 2),
     ],
-    ids=["idle", "idle, little is new", "busy", "idle, and several were collected", "idle, and very many were"],
+    ids=["much is new", "little is new", "several were collected", "very many were collected"],
 )
-def test_what_is_new_is_looked_through_when_there_is_time(
-    used: float, counts: tuple[int, int, int], generation: int | None
-) -> None:
-    assert generation_due(used, 1.0, counts) == generation
+def test_what_is_new_is_looked_through_when_there_is_time(counts: tuple[int, int, int], generation: int | None) -> None:
+    assert generation_due(counts) == generation
 
 
 async def test_garbage_goes_while_the_process_idles(undisturbed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(garbage, "TICK_SECONDS", 0.0)
-    monkeypatch.setattr(garbage, "IDLE_SHARE", 1000.0)
+    monkeypatch.setattr(spare_time, "IDLE_SHARE", 1000.0)
     monkeypatch.setattr(garbage, "YOUNG_OBJECTS", 0)
     gone = asyncio.Event()
     weakref.finalize(Knot(), gone.set)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from letterlock.deliver.attempt import attempt
-from letterlock.deliver.memory_keeper import MAX_NOTES, MemoryKeeper
+from letterlock.deliver.memory_keeper import MAX_NOTES, MOST_PUT_OFF, MemoryKeeper
 from letterlock.identity.trust import TrustRoots
 from letterlock.memory.remembered import Difference, DomainMemory
 from letterlock.memory.traces import DAY_SECONDS, NEEDED_DAYS
@@ -18,6 +18,7 @@ from letterlock.queue.tasks import Attempt, OutcomeKind
 from letterlock.resolver.answer import Security
 from letterlock.routing.destination_rule import MemoryMode
 from letterlock.routing.routes import NextHop
+from letterlock.spare_time import SpareTime
 from letterlock.state.remembered_domains import DomainMemoryStore
 from tests.certificates import Authority, self_signed
 from tests.deliver.world import (
@@ -248,7 +249,9 @@ async def test_a_store_that_fails_loses_lessons_and_no_mail(
     assert life.keeper.summary.trouble == "the disk is gone"
 
 
-async def test_notes_are_bounded(life: Life, dialer: MemoryDialer, context: ServerContext) -> None:
+async def test_notes_are_bounded(
+    life: Life, dialer: MemoryDialer, context: ServerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dialer.handlers[ADDRESS] = Server(context)
     task = make_task()
     made = await attempt(task, BODY, ports=make_ports(dialer, life.discoverer, life.clock), options=OPTIONS)
@@ -256,3 +259,12 @@ async def test_notes_are_bounded(life: Life, dialer: MemoryDialer, context: Serv
         later = replace(made, ended_at=made.ended_at + number * HOUR)
         life.keeper.attempted(task, later)
     assert life.keeper.lost == 10
+    monkeypatch.setattr(SpareTime, "is_there", lambda _: False)
+    assert life.keeper._is_time()  # else more would be lost
+
+
+async def test_a_busy_server_learns_half_a_minute_later(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To verify certificates is work that nobody waits for; but it is not put off for ever."""
+    monkeypatch.setattr(SpareTime, "is_there", lambda _: False)
+    keeper = life.keeper
+    assert [keeper._is_time() for _ in range(7)] == [False] * MOST_PUT_OFF + [True, False]

@@ -8,10 +8,10 @@ new is a thousand sessions and answers, which stay: looking through them took 4.
 
 import asyncio
 import gc
-import time
+
+from letterlock.spare_time import SpareTime
 
 TICK_SECONDS = 1.0  # chosen: nothing grows much within one, and an idle process wakes up as often anyway
-IDLE_SHARE = 0.5  # of one processor: with less to do, some milliseconds keep nobody waiting
 YOUNG_OBJECTS = 10_000  # at idle: looking through them takes ten milliseconds at most
 MOST_YOUNG_OBJECTS = 200_000  # chosen: 20 to 30 MB, if all were garbage; a pause of 65 to 200 ms, calm or busy
 OLDER = 5  # collections of the young after which those that survived them are looked through, too
@@ -28,13 +28,10 @@ def spare_collector() -> None:
     gc.set_threshold(MOST_YOUNG_OBJECTS, OLDER, OLDEST)
 
 
-def generation_due(used: float, passed: float, counts: tuple[int, int, int]) -> int | None:
-    """Which generation to collect; None: none now.
-
-    The process `used` so many seconds of CPU time within the `passed` ones. `counts` are those of gc.get_count.
-    """
+def generation_due(counts: tuple[int, int, int]) -> int | None:
+    """Which generation to collect where there is time; None: none now. `counts` are those of gc.get_count."""
     young, older, oldest = counts
-    if used > passed * IDLE_SHARE or young < YOUNG_OBJECTS:
+    if young < YOUNG_OBJECTS:
         return None
     if older < OLDER:
         return 0
@@ -43,11 +40,8 @@ def generation_due(used: float, passed: float, counts: tuple[int, int, int]) -> 
 
 async def collect_in_spare_time() -> None:
     """Look once a second whether there is time; until cancelled."""
-    used, passed = time.process_time(), time.monotonic()
+    spare_time = SpareTime()
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        used_before, used = used, time.process_time()
-        passed_before, passed = passed, time.monotonic()
-        generation = generation_due(used - used_before, passed - passed_before, gc.get_count())
-        if generation is not None:
+        if spare_time.is_there() and (generation := generation_due(gc.get_count())) is not None:
             gc.collect(generation)

@@ -36,9 +36,11 @@ from letterlock.queue.store import StoreFailed
 from letterlock.queue.tasks import Attempt, DeliveryTask, OutcomeKind
 from letterlock.resolver.answer import Answer
 from letterlock.routing.destination_rule import MemoryMode
+from letterlock.spare_time import SpareTime
 
 log = logging.getLogger("letterlock.memory")
 FLUSH_SECONDS = 5.0  # chosen: an alarm is this late, and the disk writes this seldom
+MOST_PUT_OFF = 5  # chosen: in a server that is busy all the time, an alarm is half a minute late
 NOTE_SECONDS = 600.0  # chosen: the same again within it teaches nothing
 MAX_NOTES = 2_000  # between two flushes; what comes beyond is seen another time
 MAX_RECENT_NOTES = 20_000  # chosen: destinations with hosts, some 4 MB
@@ -76,6 +78,8 @@ class MemoryKeeper(Watcher):
         self._notes: list[_Note] = []
         self._recent: OrderedDict[tuple[object, ...], float] = OrderedDict()
         self._verified: OrderedDict[tuple[str, str, float], VerifiedKey | None] = OrderedDict()
+        self._spare_time = SpareTime()
+        self._put_off = 0  # how often there was no time to work on the notes
         self._summed_at: float | None = None
         self.summary = MemorySummary()
         self.lost = 0
@@ -167,10 +171,21 @@ class MemoryKeeper(Watcher):
         try:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
-                await self.flush()
+                if self._is_time():
+                    await self.flush()
                 await self.sum_up()
         finally:
             await asyncio.shield(self.flush())
+
+    def _is_time(self) -> bool:
+        """Whether to work on the notes now. While the server is busy they wait: to verify a thousand certificates takes
+        a fifth of a second of CPU time."""
+        there_is = self._spare_time.is_there()
+        if there_is or self._put_off >= MOST_PUT_OFF or len(self._notes) >= MAX_NOTES // 2:
+            self._put_off = 0
+            return True
+        self._put_off += 1
+        return False
 
     async def flush(self) -> None:
         """Remember what was noted. What cannot be written is lost, and will be seen again."""
