@@ -106,6 +106,8 @@ class Slots:
 
     def room(self, next_hop: str) -> bool:
         """Whether a task for a next hop may come in."""
+        if not self._fewer and self._waiting_count < self._max_waiting // _HEALTHY_SHARE:
+            return True  # the usual case: not even a place for which all of them wait has its share
         return self.space(next_hop) > 0
 
     def wait(self, task: DeliveryTask, *, always: bool = False, first: bool = False) -> bool:
@@ -129,12 +131,12 @@ class Slots:
         """
         if self._taken_count >= self._total or not self._ready:
             return None
-        reserved, scarce = self._reserve_reached(), self._scarce()
+        reserved = self._reserve_reached()
         full = []
         found = None
         for place in self._ready:
             beyond = self._taken.get(place, 0) >= self._seats_of(place)
-            if beyond and (scarce or not self._another_pays(place)):
+            if beyond and (self._scarce() or not self._another_pays(place)):
                 full.append(place)
             elif (not reserved or place in self._well) and not resting(place):
                 found = place
@@ -345,12 +347,13 @@ class Slots:
     def _most(self, next_hop: str) -> int:
         """The slots of a next hop that is in no trouble: not more than it has shown that it takes."""
         most = self._exceptions.get(next_hop, self._each)
-        ceiling = self._ceilings.of(next_hop) if next_hop in self._ceilings.learned else None
-        return most if ceiling is None else min(most, ceiling)
+        if next_hop not in self._ceilings.learned or (ceiling := self._ceilings.of(next_hop)) is None:
+            return most
+        return min(most, ceiling)
 
     def _reserve_reached(self) -> bool:
         """Whether those who have not proven well have all the slots that they may have."""
-        return bool(self._well) and self._unproven >= self._total - self._total // _RESERVED_SHARE
+        return self._unproven >= self._total - self._total // _RESERVED_SHARE and bool(self._well)
 
     def _scarce(self) -> bool:
         """Whether too few slots are left to give places more than they need."""
