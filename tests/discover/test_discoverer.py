@@ -60,6 +60,48 @@ async def discovered(*known: Found, host: MxHost | None = None, port: int = 25) 
     return await Discoverer(book, Rules({}), clock=FixedClock()).host(host or mx_host(), port), book
 
 
+class WithoutIpv6:
+    """A machine that has only IPv4."""
+
+    def listens(self, address: str, port: int) -> bool:  # the port's signature
+        return False
+
+    def only_by_route(self, address: str) -> bool:  # as above
+        return False
+
+    def has_ipv6(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "addresses"),
+    [
+        ([answer(HOST, "A", "192.0.2.1", security=INSECURE), answer(HOST, "AAAA", "2001:db8::1")], "A", ["192.0.2.1"]),
+        ([answer(HOST, "AAAA", "2001:db8::1", security=INSECURE)], "A AAAA A", ["2001:db8::1"]),
+        ([failure(HOST, "A"), answer(HOST, "AAAA", "2001:db8::1", security=INSECURE)], "A AAAA A", ["2001:db8::1"]),
+        ([], "A AAAA A", []),
+    ],
+    ids=["A", "no A record", "A not found out", "nothing"],
+)
+async def test_a_machine_without_ipv6_asks_for_it_only_where_there_is_nothing_else(
+    known: list[Found], asked: str, addresses: list[str]
+) -> None:
+    """What it cannot dial is no reason to ask; but a host that has nothing else is there, and not without address."""
+    book = Book(known)
+    finder = Discoverer(book, Rules({}), clock=FixedClock(), ourselves=WithoutIpv6())
+    target = await finder.host(mx_host(), 25)
+    assert [one.removeprefix(f"{HOST} ") for one in book.asked] == asked.split()
+    assert list(target.addresses) == addresses
+    assert len(target.address_lookups) == (1 if asked == "A" else 2)
+
+
+async def test_for_another_server_both_families_are_asked_for() -> None:
+    book = Book([answer(HOST, "A", "192.0.2.1", security=INSECURE)])
+    finder = Discoverer(book, Rules({}), clock=FixedClock(), ourselves=WithoutIpv6()).for_another_server()
+    await finder.host(mx_host(), 25)
+    assert book.asked == [f"{HOST} AAAA", f"{HOST} A"]
+
+
 async def test_a_destination_is_its_mx_answer_and_its_rule() -> None:
     mx, demand = answer(DOMAIN, "MX", f"10 {HOST}."), rule(TlsRule.VERIFY)
     book = Book([mx])

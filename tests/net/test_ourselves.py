@@ -1,9 +1,11 @@
 """Which addresses are this server itself (RFC 5321 section 5.1)."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
+from letterlock.net import ourselves as module
 from letterlock.net.ourselves import Ourselves
 
 
@@ -58,3 +60,46 @@ def test_addresses_of_this_machine_are_for_routes_only_but_in_a_laboratory(addre
     assert Ourselves([]).only_by_route(address)
     assert not Ourselves([], loopback=True).only_by_route(address)
     assert not Ourselves([]).only_by_route("192.0.2.1")
+
+
+LOOPBACK = "00000000000000000000000000000001 01 80 10 80       lo\n"
+LINK = "fe800000000000000000000000000001 02 40 20 80     eth0\n"
+GLOBAL = "20010db8000000000000000000000001 02 40 00 80     eth0\n"
+UNIQUE_LOCAL = "fd000000000000000000000000000001 02 40 00 80     eth0\n"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "found"),
+    [("", False), (LOOPBACK + LINK, False), (LOOPBACK + LINK + GLOBAL, True), (UNIQUE_LOCAL, True)],
+)
+def test_a_machine_has_ipv6_with_an_address_for_more_than_its_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: str, found: bool
+) -> None:
+    monkeypatch.setattr(module, "_IPV6_ADDRESSES", tmp_path / "if_inet6")
+    (tmp_path / "if_inet6").write_text(addresses)
+    assert Ourselves([]).has_ipv6() is found
+    assert Ourselves([], loopback=True).has_ipv6()
+
+
+def test_a_kernel_without_ipv6_has_no_list_of_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IPV6_ADDRESSES", tmp_path / "if_inet6")
+    assert not Ourselves([]).has_ipv6()
+
+
+def test_where_addresses_cannot_be_found_out_there_may_be_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IPV6_ADDRESSES", tmp_path / "nowhere" / "if_inet6")
+    assert Ourselves([]).has_ipv6()
+    monkeypatch.setattr(module, "_IPV6_ADDRESSES", tmp_path)  # a folder cannot be read
+    assert Ourselves([]).has_ipv6()
+
+
+def test_an_address_that_comes_is_noticed_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IPV6_ADDRESSES", tmp_path / "if_inet6")
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    ourselves = Ourselves([])
+    assert not ourselves.has_ipv6()
+    (tmp_path / "if_inet6").write_text(GLOBAL)
+    assert not ourselves.has_ipv6()
+    now[0] += 5.0
+    assert ourselves.has_ipv6()

@@ -49,6 +49,9 @@ class OwnAddresses(Protocol):
     def only_by_route(self, address: str) -> bool:
         """Whether a host there, on this machine, can be meant by the operator only."""
 
+    def has_ipv6(self) -> bool:
+        """Whether this machine can reach IPv6 addresses at all."""
+
 
 class MemoryFinder(Protocol):
     """Knows what earlier deliveries showed; implemented in `letterlock.discover.remembered_finder`."""
@@ -192,7 +195,7 @@ class Discoverer:
         """
         if host.origin is Origin.LITERAL:
             return self._with_ours(_literal_target(host, port, at=self._clock.now()))
-        lookups = [_readable(one) for one in await self._side_by_side(host.name, (RdataType.AAAA, RdataType.A))]
+        lookups = await self._address_lookups(host.name)
         answers = [one for one in lookups if isinstance(one, Answer)]
         positive = [one for one in answers if one.records]
         weakest = min(positive, key=lambda one: _WEAKEST_FIRST.index(one.security), default=None)
@@ -210,6 +213,14 @@ class Discoverer:
             at=self._clock.now(),
         )
         return self._with_ours(target)
+
+    async def _address_lookups(self, name: str) -> list[_Found]:
+        """AAAA and A; a machine without IPv6 has no use for AAAA records where there is an A record."""
+        if self._ourselves is not None and not self._ourselves.has_ipv6():
+            found = _readable(await self._look_up(name, RdataType.A))
+            if isinstance(found, Answer) and found.records:
+                return [found]
+        return [_readable(one) for one in await self._side_by_side(name, (RdataType.AAAA, RdataType.A))]
 
     async def _side_by_side(self, name: str, rdtypes: Sequence[RdataType]) -> list[_Found]:
         looking = [_under_way(self._look_up(name, rdtype)) for rdtype in rdtypes]

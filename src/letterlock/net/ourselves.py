@@ -2,11 +2,17 @@
 
 import functools
 import ipaddress
+import math
+import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from letterlock.net.sources import address_towards
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_IPV6_ADDRESSES = Path("/proc/self/net/if_inet6")  # address, interface, prefix length, scope, flags, name: proc_net(5)
+_NEAR = frozenset({"10", "20"})  # scopes of the loopback interface, and of what a link makes up for itself
+_LOOK_SECONDS = 5.0  # chosen: a few microseconds so often; an address that comes or goes is noticed this late
 
 
 class Ourselves:
@@ -29,6 +35,17 @@ class Ourselves:
         self._own = {_plain(address) for address in own}
         self._usual_port = usual_port
         self._loopback = loopback
+        self._has_ipv6 = True
+        self._looked_at = -math.inf
+
+    def has_ipv6(self) -> bool:
+        """Whether this machine can reach IPv6 addresses at all: it has one that is good beyond its link, or hosts may
+        be on this machine."""
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            self._has_ipv6 = self._loopback or _has_ipv6_address()
+        return self._has_ipv6
 
     def listens(self, address: str, port: int) -> bool:
         """Whether it is this server that answers there."""
@@ -67,6 +84,17 @@ def _is_here(address: str) -> bool:
 def _meets(dialled: _Address, listening: _Address) -> bool:
     """Whether a connection to the unspecified address, which goes to loopback, arrives at a listening one."""
     return listening.version == dialled.version and (listening.is_unspecified or listening.is_loopback)
+
+
+def _has_ipv6_address() -> bool:
+    """Whether an interface has an IPv6 address for more than its link; True where that cannot be found out."""
+    try:
+        lines = _IPV6_ADDRESSES.read_text().splitlines()
+    except FileNotFoundError:
+        return not _IPV6_ADDRESSES.parent.is_dir()  # of a kernel without IPv6, or of another system
+    except OSError:
+        return True
+    return any(line.split()[3] not in _NEAR for line in lines)
 
 
 def _is_local(address: _Address) -> bool:
