@@ -108,8 +108,8 @@ async def test_waiting_for_a_busy_host_ends_in_a_deferral(
     monkeypatch.setattr("letterlock.schedule.deliverer.SWEPT_SECONDS", 0.01)
     gate = Gate()
     dialer.handlers = {SILENT: gate}
-    store.put(*(task_for(f"d{number}.example", number) for number in range(8)))
-    discoverer = PerDomain(**{f"d{number}": SILENT for number in range(8)})
+    store.put(*(task_for(f"d{number}.example", number) for number in range(12)))
+    discoverer = PerDomain(**{f"d{number}": SILENT for number in range(12)})
     async with working(store, dialer, discoverer, grace=0.1):
         await until(lambda: not store.due and gate.waiting == OPTIONS.max_handshakes_per_host)
         store.clock.time += OPTIONS.lease_seconds / 3 + 1
@@ -123,11 +123,11 @@ async def test_waiting_for_a_busy_host_ends_in_a_deferral(
 async def test_what_is_parked_is_given_back_at_the_end(store: HandStore, dialer: MemoryDialer) -> None:
     gate = Gate()
     dialer.handlers = {SILENT: gate}
-    store.put(*(task_for(f"d{number}.example", number) for number in range(8)))
-    discoverer = PerDomain(**{f"d{number}": SILENT for number in range(8)})
+    store.put(*(task_for(f"d{number}.example", number) for number in range(12)))
+    discoverer = PerDomain(**{f"d{number}": SILENT for number in range(12)})
     async with working(store, dialer, discoverer, grace=0.01):
         await until(lambda: not store.due and gate.waiting == OPTIONS.max_handshakes_per_host)
-    assert len(store.released) == 8
+    assert len(store.released) == 12
 
 
 async def test_no_more_handshakes_with_one_host_than_allowed_and_free_sessions_serve_the_others(

@@ -203,11 +203,12 @@ async def test_where_ehlo_is_answered_slowly_who_waits_gets_another_session_at_o
     store: HandStore, dialer: MemoryDialer, seconds: float, sessions: int
 ) -> None:
     server = dialer.handlers[ADDRESS] = Server(clear=Taking(store.clock, seconds))
-    store.put(*(make_task(message_id=f"m{number}") for number in range(3)))
+    store.put(*(make_task(message_id=f"m{number}") for number in range(4)))
     async with working(store, dialer):
-        await until(lambda: len(store.settled) == 3)
-    assert len(server.messages) == 3
-    assert len(dialer.dialled) == sessions
+        await until(lambda: bool(server.messages))
+        assert len(dialer.dialled) == sessions
+        await until(lambda: len(store.settled) == 4)
+    assert len(server.messages) == 4
 
 
 async def test_two_slow_destinations_do_not_keep_the_third_out(store: HandStore, dialer: MemoryDialer) -> None:

@@ -291,7 +291,7 @@ def known(made: Attempt, *, total: int = 50, each: int = 5, waiting: int) -> Slo
 
 
 @pytest.mark.parametrize(
-    ("made", "waiting", "more"), [(SLOW, 1, 1), (SLOW, 2, 1), (SLOW, 5, 3), (SLOW, 100, 4), (QUICK, 100, 0)]
+    ("made", "waiting", "more"), [(SLOW, 2, 0), (SLOW, 3, 1), (SLOW, 7, 2), (SLOW, 100, 4), (QUICK, 100, 0)]
 )
 def test_a_place_that_is_slow_gets_as_many_sessions_as_pay(made: Attempt, waiting: int, more: int) -> None:
     slots = known(made, waiting=waiting)
@@ -300,10 +300,19 @@ def test_a_place_that_is_slow_gets_as_many_sessions_as_pay(made: Attempt, waitin
 
 
 def test_a_message_that_comes_later_can_make_another_session_pay() -> None:
-    slots = known(SLOW, waiting=0)
+    slots = known(SLOW, waiting=2)
     assert slots.take() is None
     slots.wait(task("a"))
     assert slots.take() is not None
+
+
+def test_the_message_that_came_last_gets_the_session_that_a_slow_place_gets_more() -> None:
+    """Those before it are sent over the open ones sooner than another one is ready."""
+    slots = known(SLOW, waiting=2)
+    first, last = slots.follower("a"), task("a")
+    slots.wait(last)
+    assert slots.take() is last
+    assert slots.follower("a") is first is not None
 
 
 def test_a_place_that_answers_ehlo_slowly_gets_more_sessions_before_the_first_delivery_is_over() -> None:

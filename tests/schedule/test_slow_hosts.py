@@ -13,8 +13,8 @@ SEEDS = range(2)
 
 @pytest.mark.parametrize("domains_each", [1, 5])
 def test_slow_hosts_get_the_sessions_that_their_mail_needs(domains_each: int) -> None:
-    """The last mail is late by little more than a session takes with a host that answers after 0.4 seconds, and no host
-    gets more connections than before, but for a few with slow ones."""
+    """No mail is late by much more than a session takes with a host that answers after 0.4 seconds, and no host gets
+    more connections than where nothing is learned, but for a few with slow ones."""
     plain, learned = (
         [
             Trace(
@@ -29,10 +29,10 @@ def test_slow_hosts_get_the_sessions_that_their_mail_needs(domains_each: int) ->
         for learn in (False, True)
     )
     least = (SETUP_REPLIES + MESSAGE_REPLIES - 1) * SLOW_REPLY_SECONDS
-    assert fmean(each.tail_seconds for each in plain) > least + 1.0
     assert fmean(each.tail_seconds for each in learned) < least + SLOW_REPLY_SECONDS
     longest = [fmean(each.waits(Behaviour.SLOW)[-1] for each in traces) for traces in (plain, learned)]
-    assert longest[1] < longest[0] - 0.5
+    assert longest[0] > least + 2.0
+    assert longest[1] < least + 2 * SLOW_REPLY_SECONDS
     for before, now in zip(plain, learned, strict=True):
         assert now.sessions[Behaviour.FAST] == before.sessions[Behaviour.FAST]
         assert now.waits(Behaviour.FAST) == before.waits(Behaviour.FAST)

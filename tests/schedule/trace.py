@@ -1,8 +1,9 @@
 """The load of `bench.relay --part mixed` played against the real slots, in a time that only events move.
 
 What happens is what the benchmark's receivers do, without programs, connections and CPU time: a new session takes five
-replies before its first message, a message two, and each host answers as late as there. Who may begin is decided by
-`Slots`; a message takes an open session if one is idle, and is parked where too many are being set up.
+replies before its first message, a message two, or one behind another's content, and each host answers as late as
+there. Who may begin is decided by `Slots`; a message takes an open session if one is idle, and is parked where too many
+are being set up.
 """
 
 import heapq
@@ -25,7 +26,7 @@ SETUP_REPLIES, MESSAGE_REPLIES = 5, 2  # greeting, EHLO, STARTTLS, handshake, EH
 REPLIES_TO_EHLO = 2
 DELAYS = {Behaviour.FAST: mixed_load.REPLY_SECONDS, Behaviour.SLOW: mixed_load.SLOW_REPLY_SECONDS}
 WORKERS = 2
-TOTAL, EACH, HANDSHAKES, IDLE_SECONDS = 500, 5, 2, 5.0  # as the defaults give each of two workers
+TOTAL, EACH, HANDSHAKES, IDLE_SECONDS = 500, 5, 4, 5.0  # as the defaults give each of two workers
 
 
 @dataclass(eq=False)
@@ -49,6 +50,7 @@ class Delivery:
     ready: float
     connected: float
     aside: bool = False
+    follower: DeliveryTask | None = None
 
 
 class Trace:
@@ -120,11 +122,9 @@ class Trace:
             self._at(ready, partial(self._made, worker, host))
             self._count_session(host, behaviour)
         delivery = Delivery(worker, task, host, now, ready, connected)
-        self._at(ready + delay, partial(self._arrived, (int(task.lease.message_id), domain)))
-        ends = ready + MESSAGE_REPLIES * delay
-        if ends > now + ASIDE_SECONDS:
+        if ready + MESSAGE_REPLIES * delay > now + ASIDE_SECONDS:
             self._at(now + ASIDE_SECONDS, partial(self._stand_aside, delivery))
-        self._at(ends, partial(self._end, delivery))
+        self._at(ready + delay, partial(self._send_content, delivery))
 
     def _count_session(self, host: int, behaviour: Behaviour) -> None:
         self.sessions[behaviour] += 1
@@ -151,14 +151,19 @@ class Trace:
         delivery.aside = delivery.worker.slots.stand_aside(delivery.task.lease.next_hop)
         self._begin(now, delivery.worker)
 
-    def _arrived(self, pair: tuple[int, int], now: float) -> None:
-        self.delivered[pair] = now
+    def _send_content(self, delivery: Delivery, now: float) -> None:
+        """The content goes out, and with it the envelope of the message that waits next there."""
+        next_hop, slots = delivery.task.lease.next_hop, delivery.worker.slots
+        domain = int(next_hop)
+        self.delivered[int(delivery.task.lease.message_id), domain] = now
+        if not delivery.worker.parked[delivery.host] and (task := slots.follower(next_hop)) is not None:
+            slots.take_follower(next_hop)
+            delivery.follower = task
+        self._at(now + DELAYS[self._land.behaviour[domain]], partial(self._end, delivery))
 
     def _end(self, delivery: Delivery, now: float) -> None:
         worker, next_hop = delivery.worker, delivery.task.lease.next_hop
-        worker.idle[delivery.host].append(now)
-        self._call_parked(now, worker, delivery.host)
-        made = Attempt(
+        made: Attempt | None = Attempt(
             message_id=delivery.task.lease.message_id,
             next_hop=next_hop,
             started_at=delivery.began,
@@ -167,5 +172,14 @@ class Trace:
             connected_at=delivery.connected,
             ready_at=delivery.ready,
         )
-        worker.slots.leave(next_hop, well=True, aside=delivery.aside, made=made if self._learn else None)
+        if not self._learn:
+            made = None
+        if delivery.follower is not None:
+            worker.slots.hand_on(next_hop, well=True, crowded=False, made=made)
+            behind = Delivery(worker, delivery.follower, delivery.host, now, now, -1.0, delivery.aside)
+            self._send_content(behind, now)
+        else:
+            worker.idle[delivery.host].append(now)
+            self._call_parked(now, worker, delivery.host)
+            worker.slots.leave(next_hop, well=True, aside=delivery.aside, made=made)
         self._begin(now, worker)

@@ -107,7 +107,7 @@ class DeliverOptions:
             least=1,
             most=10_000,
         ),
-    ] = 4  # chosen: a host never meets a crowd of handshakes, each of which costs it a signature
+    ] = 8  # chosen: each costs the host a signature, so they come a few at a time; a slow one needs some
     max_connections_per_host: Annotated[int, DIVIDED] = 20  # as Postfix (default_destination_concurrency_limit)
     source: SourceAddresses = ANY_SOURCE
     max_waiting: Annotated[int, DIVIDED] = 10_000  # chosen: tasks of some KB each, without their contents

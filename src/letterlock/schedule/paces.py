@@ -3,7 +3,7 @@
 Where a reply takes long, so does the set-up of a session, and a message that waits for a session in use is late by
 every message before it. Nothing is gained by waiting for enough messages, as at a place that is quick
 (`slow_start.py`), since a session costs little CPU compared with the seconds that it saves. So another one is worth it
-as soon as the wait for one that is open would take a third as long as its set-up. That a place is slow is known from
+as soon as the wait for one that is open would take half as long as its set-up. That a place is slow is known from
 the answer to EHLO (`slow_watch.py`), and from then on how long both take, from deliveries.
 """
 
@@ -14,9 +14,11 @@ from letterlock.queue.tasks import Attempt
 from letterlock.schedule.slow_watch import SLOW_REPLY_SECONDS
 
 SLOW_SETUP_SECONDS = 5 * SLOW_REPLY_SECONDS  # the greeting, and the answers to EHLO, STARTTLS, ClientHello and EHLO
-WORTH_OF_SETUP = 1 / 3  # by tests/schedule/trace.py: with a half the last mail is 0.2 s later, a quarter gains nothing
+WORTH_OF_SETUP = (
+    1 / 2
+)  # by tests/schedule/trace.py: with a third there are a tenth more sessions, and no mail is sooner
 REPLIES_AFTER_EHLO = 3  # to STARTTLS, the handshake and the second EHLO
-REPLIES_TO_A_MESSAGE = 2  # RFC 2920: to MAIL, RCPT and DATA together, and to the content
+REPLIES_TO_A_MESSAGE = 1  # where messages wait, the next envelope goes out behind a content (RFC 2920 section 3.1)
 RISE = 0.25  # of the difference: one long message, or a moment in which this machine was busy, makes no place slow
 MAX_REMEMBERED = 10_000  # places; each takes some hundred bytes
 

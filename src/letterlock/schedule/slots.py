@@ -133,13 +133,13 @@ class Slots:
             return None
         reserved = self._reserve_reached()
         full = []
-        found = None
+        found, extra = None, False
         for place in self._ready:
             beyond = self._taken.get(place, 0) >= self._seats_of(place)
             if beyond and (self._scarce() or not self._another_pays(place)):
                 full.append(place)
             elif (not reserved or place in self._well) and not resting(place):
-                found = place
+                found, extra = place, beyond
                 break
         for place in full:  # each is looked at once, and not again before it may have got a slot
             del self._ready[place]
@@ -148,7 +148,8 @@ class Slots:
         self._taken[found] = self._taken.get(found, 0) + 1
         self._taken_count += 1
         self._count_busy(found, 1)
-        return self._pop(found)
+        # The sessions of a slow place will be free for those who wait first before another one is ready.
+        return self._pop(found, last=extra)
 
     def follower(self, next_hop: str) -> DeliveryTask | None:
         """The task that waits next where a delivery to a next hop is in progress, if it may have that one's slot.
@@ -193,9 +194,10 @@ class Slots:
                 found.append(self._pop(place))
         return found
 
-    def _pop(self, place: str) -> DeliveryTask:
+    def _pop(self, place: str, *, last: bool = False) -> DeliveryTask:
+        """Remove the task of a place that waited longest, or the one that came last."""
         queue = self._waiting[place]
-        task = queue.popleft()
+        task = queue.pop() if last else queue.popleft()
         self._waiting_count -= 1
         if queue:
             self._waiting.move_to_end(place)
