@@ -4,6 +4,7 @@ Only the parts of a reply that a lookup can need are read: the RRset asked for, 
 Anything else in it, however odd, is ignored.
 """
 
+import functools
 import struct
 from collections.abc import Sequence
 
@@ -28,12 +29,12 @@ _IN, _RRSIG = dns.rdataclass.IN, RdataType.RRSIG
 _ALIASES = frozenset({RdataType.CNAME, RdataType.DNAME})
 _DENIALS = frozenset({RdataType.NSEC, RdataType.NSEC3, RdataType.SOA})
 _NOTHING: frozenset[RdataType] = frozenset()
-_HEADER = struct.Struct("!6H")
-_QUESTION = struct.Struct("!2H")
-_RD_CD = int(dns.flags.RD | dns.flags.CD)  # plain numbers: enum's operators are slow, and each query needs some
+# Plain numbers: enum's operators are slow, and each reply needs some.
 _QR, _TC, _OPCODE = int(dns.flags.QR), int(dns.flags.TC), 0x7800  # RFC 1035 section 4.1.1; QUERY is opcode 0
 _NOERROR, _NXDOMAIN = dns.rcode.NOERROR, dns.rcode.NXDOMAIN
-_EDNS = struct.pack("!BHHIH", 0, RdataType.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)  # RFC 6891 section 6.1.2
+# What each query has after its id, and after its name and type: flags and counts; class and OPT (RFC 6891 6.1.2).
+_HEAD = struct.pack("!5H", dns.flags.RD | dns.flags.CD, 1, 0, 0, 1)
+_TAIL = struct.pack("!HBHHIH", _IN, 0, RdataType.OPT, EDNS_PAYLOAD, dns.flags.DO, 0)
 
 _Grouped = dict[tuple[bytes, int], list[Frame]]  # by the owner's key and the type
 
@@ -121,9 +122,8 @@ class Fault:
 
 def query_wire(question: Question, message_id: int) -> bytes:
     """A query with RD, DO and CD, EDNS payload 1232: the upstream shall fetch, and believe nothing for us."""
-    header = _HEADER.pack(message_id, _RD_CD, 1, 0, 0, 1)
     name = question.name.to_wire() or b""  # never None without a file to write to
-    return header + name + _QUESTION.pack(question.rdtype, dns.rdataclass.IN) + _EDNS
+    return message_id.to_bytes(2, "big") + _HEAD + name + question.rdtype.to_bytes(2, "big") + _TAIL
 
 
 def truncated(wire: bytes) -> bool:
@@ -145,7 +145,7 @@ def read_reply(wire: bytes, question: Question, message_id: int) -> DNSReply | F
     if frames.rcode not in (_NOERROR, _NXDOMAIN):
         text = dns.rcode.to_text(dns.rcode.Rcode.make(frames.rcode))
         return Fault(FailureKind.SERVFAIL, f"the upstream answered {text} for {question}", frames.ede)
-    answer, authority, signatures = _grouped(frames, _ALIASES | {question.rdtype})
+    answer, authority, signatures = _grouped(frames, *_wanted(question.rdtype))
     return DNSReply(
         _NXDOMAIN if frames.rcode else _NOERROR,
         Section(answer, frames.names, signatures),
@@ -167,7 +167,16 @@ def _mismatch(frames: Frames, question: Question, message_id: int) -> str | None
     return None
 
 
-def _grouped(frames: Frames, answered: frozenset[RdataType]) -> tuple[_Grouped, _Grouped, _Grouped]:
+@functools.lru_cache(1024)  # types that are used are far fewer
+def _wanted(rdtype: RdataType) -> tuple[frozenset[RdataType], frozenset[RdataType]]:
+    """The types that are wanted of an answer, and those whose signatures are."""
+    answered = _ALIASES | {rdtype}
+    return answered, answered | _DENIALS
+
+
+def _grouped(
+    frames: Frames, answered: frozenset[RdataType], signed: frozenset[RdataType]
+) -> tuple[_Grouped, _Grouped, _Grouped]:
     """The records that are wanted by owner and type: answers, denials, and the signatures over both.
 
     Signatures are taken from whatever section a server put them into: each proves itself or nothing.
@@ -175,22 +184,33 @@ def _grouped(frames: Frames, answered: frozenset[RdataType]) -> tuple[_Grouped, 
     answer: _Grouped = {}
     authority: _Grouped = {}
     signatures: _Grouped = {}
-    wire, signed = frames.names.wire, answered | _DENIALS
-    for section, wanted, grouped in (
-        (frames.answer, answered, answer),
-        (frames.authority, _DENIALS, authority),
-        (frames.additional, _NOTHING, {}),
-    ):
-        for frame in section:
-            if frame.rdclass != _IN:
-                continue
-            if frame.rdtype in wanted:
-                grouped.setdefault((frame.owner.key, frame.rdtype), []).append(frame)
-            if frame.rdtype == _RRSIG:
-                covered = int.from_bytes(wire[frame.start : min(frame.start + 2, frame.end)], "big")
-                if covered in signed:
-                    signatures.setdefault((frame.owner.key, covered), []).append(frame)
+    wire = frames.names.wire
+    if frames.answer:  # mostly, one of the three has any
+        _group(frames.answer, answered, answer, signed, signatures, wire)
+    if frames.authority:
+        _group(frames.authority, _DENIALS, authority, signed, signatures, wire)
+    if frames.additional:
+        _group(frames.additional, _NOTHING, {}, signed, signatures, wire)
     return answer, authority, signatures
+
+
+def _group(
+    section: Sequence[Frame],
+    wanted: frozenset[RdataType],
+    grouped: _Grouped,
+    signed: frozenset[RdataType],
+    signatures: _Grouped,
+    wire: bytes,
+) -> None:
+    for frame in section:
+        if frame.rdclass != _IN:
+            continue
+        if frame.rdtype in wanted:
+            grouped.setdefault((frame.owner.key, frame.rdtype), []).append(frame)
+        if frame.rdtype == _RRSIG:
+            covered = int.from_bytes(wire[frame.start : min(frame.start + 2, frame.end)], "big")
+            if covered in signed:
+                signatures.setdefault((frame.owner.key, covered), []).append(frame)
 
 
 def _signatures(frames: Sequence[Frame], names: Names) -> tuple[RRSIG, ...]:

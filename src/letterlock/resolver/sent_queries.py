@@ -5,6 +5,7 @@ No task waits for a query that goes as nearly all do: a datagram out, a good rep
 
 import asyncio
 import secrets
+import struct
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
@@ -15,7 +16,7 @@ from letterlock.resolver.fair_slots import FairSlots, Holder, domain_of
 from letterlock.resolver.lookup_counts import LookupCounts
 from letterlock.resolver.work_slice import WorkSlice
 
-_RANDOM_OCTETS = 256  # chosen: one system call for 128 queries, of one event loop and so of one process
+_MESSAGE_IDS = struct.Struct("!128H")  # chosen: one system call for 128 queries, of one event loop, so of one process
 Transport = Callable[[bytes, bool], Awaitable[bytes]]
 
 
@@ -54,14 +55,13 @@ class Queries:
         self.turn = turn
         self.counts = counts
         self.under_way: dict[Question, SentQuery] = {}
-        self._random = b""
+        self._message_ids: list[int] = []
 
-    def message_id(self) -> bytes:
-        """Two octets that nobody can guess (RFC 5452 section 9.2); the kernel is asked for many at once."""
-        if not self._random:
-            self._random = secrets.token_bytes(_RANDOM_OCTETS)
-        octets, self._random = self._random[:2], self._random[2:]
-        return octets
+    def message_id(self) -> int:
+        """A number that nobody can guess (RFC 5452 section 9.2); the kernel is asked for many at once."""
+        if not self._message_ids:
+            self._message_ids.extend(_MESSAGE_IDS.unpack(secrets.token_bytes(_MESSAGE_IDS.size)))
+        return self._message_ids.pop()
 
     def sent(self, question: Question) -> "SentQuery":
         """One query for all that need it at once."""
@@ -84,7 +84,7 @@ class Queries:
 class SentQuery(Holder):
     """One query: first its slot, then the first try, a task if that was not enough, and in the end what it gave."""
 
-    __slots__ = ("_first", "_queries", "_task", "_waiting", "_wire", "error", "question", "reply")
+    __slots__ = ("_first", "_message_id", "_queries", "_task", "_waiting", "_wire", "error", "question", "reply")
 
     def __init__(self, question: Question, queries: Queries) -> None:
         super().__init__(domain_of(question.name))
@@ -93,6 +93,7 @@ class SentQuery(Holder):
         self.error: BaseException | None = None  # what nobody foresaw
         self._queries = queries
         self._waiting: list[Callable[[], None]] = []
+        self._message_id = 0
         self._wire = b""
         self._first: BegunQuery | None = None
         self._task: asyncio.Task[None] | None = None
@@ -113,7 +114,8 @@ class SentQuery(Holder):
         """Send it: a slot is there."""
         queries = self._queries
         try:
-            wire = self._wire = query_wire(self.question, int.from_bytes(queries.message_id(), "big"))
+            message_id = self._message_id = queries.message_id()
+            wire = self._wire = query_wire(self.question, message_id)
             if queries.begin is not None:
                 self._first = queries.begin(wire, self._tried)
         except Exception as error:  # noqa: BLE001  # it is raised where the reply is waited for
@@ -169,7 +171,7 @@ class SentQuery(Holder):
         if self.over:
             return
         try:
-            read = read_reply(reply, self.question, int.from_bytes(self._wire[:2], "big"))
+            read = read_reply(reply, self.question, self._message_id)
         except Exception as error:  # noqa: BLE001  # as above
             self._end(error=error)
         else:

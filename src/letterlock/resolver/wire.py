@@ -22,6 +22,8 @@ _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!2H")
 _RECORD = struct.Struct("!HHIH")
 _RECORD_OCTETS = _RECORD.size
+_POINTED_RECORD = struct.Struct("!HHHIH")  # with an owner that is a pointer
+_POINTED_RECORD_OCTETS = _POINTED_RECORD.size
 _OPTION = struct.Struct("!HH")
 _OPT = dns.rdatatype.OPT
 _EDE = 15  # RFC 8914
@@ -29,6 +31,10 @@ _BEYOND, _TOO_LONG = "a name goes beyond the end of the message", "a name is too
 _IN_QUESTION = "it ends in the question"
 _ROOT = known((b"",))
 _POINTER, _LABEL = 0xC0, 0x40  # the high bits of a length octet in names (RFC 1035 section 4.1.4)
+_POINTERS = _POINTER << 8  # what a pointer adds to the offset, as a number of two octets
+_PLAIN_OPT = struct.pack("!BH", 0, _OPT)  # how an OPT record begins (RFC 6891 section 6.1.2)
+_PLAIN_OPT_OCTETS = 1 + _RECORD.size  # of one without options
+_NO_DATA = b"\0\0"  # how that ends
 
 
 _Questions = tuple[tuple[KnownName, int, int], ...]
@@ -51,7 +57,10 @@ class Frame(NamedTuple):
 
 @frozen_dataclass(frozen=True, slots=True)
 class Frames:
-    """A message taken apart into its records. `rcode` includes the upper bits that EDNS has, `ede` its error code."""
+    """A message taken apart into its records. `rcode` includes the upper bits that EDNS has, `ede` its error code.
+
+    An OPT record that is the whole additional section, and has no options, is in `rcode` only.
+    """
 
     message_id: int
     flags: int
@@ -67,30 +76,32 @@ class Frames:
 class Names:
     """The names of one message, each read once. Pointers go backwards, and there are few of them in a name.
 
-    `known`: names that are known to be at some offsets, for pointers to them.
+    `known`: the names that are known, by their offsets, for pointers to them.
     """
 
-    __slots__ = ("_known", "wire")
+    __slots__ = ("known", "wire")
 
     def __init__(self, wire: bytes, known: dict[int, KnownName] | None = None) -> None:
         self.wire = wire
-        self._known = {} if known is None else known
+        self.known = {} if known is None else known
 
     def read(self, at: int) -> tuple[KnownName, int]:
         """The name at an offset, and the offset after it. Raises Unreadable."""
-        wire = self.wire
+        wire, begin = self.wire, at
         try:
-            if not wire[at]:
+            length = wire[at]
+            if not length:
                 return _ROOT, at + 1
-            if wire[at] >= _POINTER:  # nearly every owner is a pointer to a name that was read before
-                name = self._known.get((wire[at] & 0x3F) << 8 | wire[at + 1])
-                if name is not None:
+            if length >= _POINTER:
+                begin = (length & 0x3F) << 8 | wire[at + 1]
+                name = self.known.get(begin)
+                if name is not None and begin < at:
                     return name, at + 2
             labels, end = self._labels(at)
         except IndexError:
             raise Unreadable(_BEYOND) from None
         try:
-            name = self._known[at] = known((*labels, b""))
+            name = self.known[begin] = known((*labels, b""))
         except dns.exception.DNSException:
             raise Unreadable(_TOO_LONG) from None
         return name, end
@@ -110,8 +121,9 @@ class Names:
         wire, labels, end, lowest, pointers = self.wire, [], 0, at, 0
         while length := wire[at]:
             if length < _LABEL:
-                labels.append(wire[at + 1 : at + 1 + length])
-                at += 1 + length
+                after = at + 1 + length
+                labels.append(wire[at + 1 : after])
+                at = after
                 if len(labels) > MAX_POINTERS:
                     raise Unreadable(_TOO_LONG)
                 continue
@@ -120,6 +132,10 @@ class Names:
             if length < _POINTER or target >= lowest or pointers > MAX_POINTERS:
                 raise Unreadable("a name has a bad label or a bad pointer")
             end, lowest, at = end or at + 2, target, target
+            known = self.known.get(target)
+            if known is not None:  # as mostly: the rest is the name asked for, or its zone
+                labels += known.labels[:-1]
+                break
         return labels, end or at + 1
 
 
@@ -127,27 +143,36 @@ def read_frames(wire: bytes, asked: KnownName | None = None) -> Frames:
     """Take a message apart. Raises Unreadable. `asked` is the name that it is probably about."""
     if len(wire) < _HEADER.size:
         raise Unreadable("it is shorter than a header")
-    message_id, flags, *counts = _HEADER.unpack_from(wire)
-    if counts[1] + counts[2] > MAX_RECORDS:
+    message_id, flags, asking, answers, authorities, more = _HEADER.unpack_from(wire)
+    if answers + authorities > MAX_RECORDS:
         raise Unreadable(f"it has more than {MAX_RECORDS} records")
-    if asked is not None and counts[0] == 1 and wire.startswith(asked.key, _HEADER.size):
+    if asked is not None and asking == 1 and wire.startswith(asked.key, _HEADER.size):
         names, questions, at = _as_asked(wire, asked)
     else:
         names = Names(wire)
-        questions, at = _questions(names, counts[0])
+        questions, at = _questions(names, asking)
     answer: list[Frame] = []
     authority: list[Frame] = []
-    if counts[1]:
-        at = _read_records(names, at, counts[1], answer)
-    if counts[2]:
-        at = _read_records(names, at, counts[2], authority)
-    additional = _as_far_as_it_goes(names, at, min(counts[3], MAX_RECORDS))
+    additional: list[Frame] = []
+    if answers:
+        at = _read_records(names, at, answers, answer)
+    if authorities:
+        at = _read_records(names, at, authorities, authority)
     rcode, ede = flags & 0x0F, None
-    for each in additional:
-        if each.rdtype == _OPT:
-            rcode |= (each.ttl >> 24) << 4  # RFC 6891 section 6.1.3
-            ede = _extended_error(wire, each.start, each.end) if each.start != each.end else None
-            break
+    if (
+        more == 1
+        and len(wire) == at + _PLAIN_OPT_OCTETS
+        and wire.startswith(_PLAIN_OPT, at)
+        and wire.endswith(_NO_DATA)
+    ):
+        rcode |= wire[at + 5] << 4  # as below; so nearly every reply ends
+    elif more:
+        additional = _as_far_as_it_goes(names, at, min(more, MAX_RECORDS))
+        for each in additional:
+            if each.rdtype == _OPT:
+                rcode |= (each.ttl >> 24) << 4  # RFC 6891 section 6.1.3
+                ede = _extended_error(wire, each.start, each.end) if each.start != each.end else None
+                break
     return Frames(
         message_id=message_id,
         flags=flags,
@@ -162,12 +187,16 @@ def read_frames(wire: bytes, asked: KnownName | None = None) -> Frames:
 
 
 def _as_asked(wire: bytes, asked: KnownName) -> tuple[Names, _Questions, int]:
-    """What `_questions` reads where the name asked for is that of the question; others point to it."""
-    at = _HEADER.size + len(asked.key)
+    """What `_questions` reads where the name asked for is that of the question; others point to it, or into it."""
+    places, at = {}, _HEADER.size
+    for name in asked.lineage()[:0:-1]:  # all but the root
+        places[at] = name
+        at += 1 + wire[at]
+    at += 1
     if at + _QUESTION.size > len(wire):
         raise Unreadable(_IN_QUESTION)
     rdtype, rdclass = _QUESTION.unpack_from(wire, at)
-    return Names(wire, {_HEADER.size: asked}), ((asked, rdtype, rdclass),), at + _QUESTION.size
+    return Names(wire, places), ((asked, rdtype, rdclass),), at + _QUESTION.size
 
 
 def _questions(names: Names, count: int) -> tuple[_Questions, int]:
@@ -182,14 +211,21 @@ def _questions(names: Names, count: int) -> tuple[_Questions, int]:
 
 def _read_records(names: Names, at: int, count: int, frames: list[Frame]) -> int:
     """Read records, and give the offset after them. Raises Unreadable; those before it are in `frames` then."""
-    wire, size = names.wire, len(names.wire)
+    wire, known = names.wire, names.known
+    size = len(wire)
     for _ in range(count):
-        owner, at = names.read(at)
-        try:
-            rdtype, rdclass, ttl, length = _RECORD.unpack_from(wire, at)
-        except struct.error:
-            raise Unreadable("it ends in the head of a record") from None
-        start = at + _RECORD_OCTETS
+        owner = None
+        if at + _POINTED_RECORD_OCTETS <= size:
+            pointer, rdtype, rdclass, ttl, length = _POINTED_RECORD.unpack_from(wire, at)
+            owner = known.get(pointer - _POINTERS)  # below 0 where it is none
+            start = at + _POINTED_RECORD_OCTETS
+        if owner is None:  # it is not one to a name that was read before, as nearly every owner is
+            owner, at = names.read(at)
+            try:
+                rdtype, rdclass, ttl, length = _RECORD.unpack_from(wire, at)
+            except struct.error:
+                raise Unreadable("it ends in the head of a record") from None
+            start = at + _RECORD_OCTETS
         at = start + length
         if at > size:
             raise Unreadable("it ends in the data of a record")
