@@ -193,7 +193,7 @@ async def test_rfc5452_9_2_a_guesser_has_no_more_tries_than_at_a_port_of_its_own
     async with serving(guessed_at) as server, asking(server) as transport:
         assert text_of(await transport(numbered(1)[0], False)) == "good"
         assert len(server.ports) == 2
-        assert transport._here().local[server.upstream]._sockets == []
+        assert transport._here().local[transport.stats[0]]._sockets == []
         assert transport.strays == MAX_STRAYS
 
 

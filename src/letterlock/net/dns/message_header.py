@@ -7,15 +7,19 @@ MAX_MESSAGE_OCTETS = 65_535  # the length field over TCP has 16 bits (RFC 1035 s
 _QR, _OPCODE = 0x80, 0x78  # bits of the third octet (RFC 1035 section 4.1.1)
 # FORMERR, SERVFAIL, NOTIMP, REFUSED: another upstream may do better.
 _POOR = frozenset({1, 2, 4, 5})
+_NO_QUESTION = "the query has no question"
 
 
 def question(query: bytes) -> bytes:
     """The question of a query that we wrote ourselves: name, type, class. Raises ValueError when there is none."""
     end = HEADER_OCTETS
-    while end < len(query) and query[end]:
-        end += query[end] + 1
+    try:
+        while octets := query[end]:
+            end += octets + 1
+    except IndexError:
+        raise ValueError(_NO_QUESTION) from None
     if len(query) < end + 5:
-        raise ValueError("the query has no question")
+        raise ValueError(_NO_QUESTION)
     return query[HEADER_OCTETS : end + 5]
 
 
@@ -29,8 +33,10 @@ def answers(reply: bytes, query: bytes, *, asked: bytes | None = None, exact_cas
     if not reply[2] & _QR or (reply[2] ^ query[2]) & _OPCODE or reply[4:6] != b"\x00\x01":
         return False
     asked = asked or question(query)
+    if reply.startswith(asked, HEADER_OCTETS):
+        return True
     echoed = reply[HEADER_OCTETS : HEADER_OCTETS + len(asked)]
-    return echoed == asked or (not exact_case and echoed.lower() == asked.lower())
+    return not exact_case and echoed.lower() == asked.lower()
 
 
 def poor(reply: bytes) -> bool:

@@ -35,7 +35,7 @@ class _Work:
 
     loop: asyncio.AbstractEventLoop
     connections: dict[Upstream, Connections]
-    local: dict[Upstream, SharedSockets]  # of the upstreams on this machine
+    local: dict[UpstreamStats, SharedSockets]  # of the upstreams on this machine
     room: asyncio.Semaphore
     looking: asyncio.Task[None] | None = None
     trying: "dict[FirstTry, None]" = field(default_factory=dict)  # the oldest first
@@ -184,9 +184,7 @@ class UpstreamTransport:
                 raise RuntimeError("this UpstreamTransport belongs to another event loop, which has not ended")
             connections = {upstream: Connections(upstream, self._roots) for upstream in self.upstreams}
             local = {
-                each.upstream: SharedSockets(each.upstream, each.stray)
-                for each in self._standings
-                if is_local(each.upstream)
+                each: SharedSockets(each.upstream, each.stray) for each in self._standings if is_local(each.upstream)
             }
             self._work = _Work(loop, connections, local, asyncio.Semaphore(MAX_QUERIES))
         return self._work
@@ -290,13 +288,15 @@ class UpstreamTransport:
         standing.answered(now - begun)
         self._answered_at = now
 
-    def _send(self, standing: UpstreamStats, wire: bytes, done: Callable[[], None] | None = None) -> Datagrams:
+    def _send(
+        self, standing: UpstreamStats, wire: bytes, work: _Work, done: Callable[[], None] | None = None
+    ) -> Datagrams:
         """Send a query over UDP; call `done` when there is an outcome."""
         query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
         asked = question(query)
         fits = partial(answers, query=query, asked=asked, exact_case=self._mixed_case)
         same = None if self._mixed_case else asked
-        local = self._here().local.get(standing.upstream)
+        local = work.local.get(standing)
         return Datagrams(standing.upstream, query, fits, standing.stray, asked=same, done=done, local=local)
 
     async def _exchange(
@@ -306,7 +306,7 @@ class UpstreamTransport:
         if tcp or upstream.tls is not None:
             query = mix_case(wire, secrets.randbits) if self._mixed_case else wire
         else:
-            asking = under_way or self._send(standing, wire)
+            asking = under_way or self._send(standing, wire, self._here())
             query = asking.query
             try:
                 return restored(await asking.reply, wire)
@@ -336,7 +336,7 @@ class FirstTry:
         self._wire = wire
         self._done = done
         self.standing = standing
-        self.under_way = transport._send(standing, wire, self._came)  # noqa: SLF001  # a part of it
+        self.under_way = transport._send(standing, wire, work, self._came)  # noqa: SLF001  # a part of it
         self.begun = self.under_way.begun
         work.trying[self] = None
         if work.timer is None:
@@ -363,15 +363,16 @@ class FirstTry:
         return FIRST_TRY_SECONDS if self.under_way.outcome is not None else 0.0
 
     def _came(self) -> None:
-        if self not in self._work.trying:  # it was closed, or it took so long that others wait for this reply
+        work, under_way = self._work, self.under_way
+        if self not in work.trying:  # it was closed, or it took so long that others wait for this reply
             return
-        reply = self.under_way.outcome
+        reply = under_way.outcome
         if not isinstance(reply, bytes) or poor(reply):
             self.go_on_now()
             return
-        del self._work.trying[self]
-        self._transport.note_good(self.standing, self.begun, self._work.loop.time())
-        self._done(restored(reply, self._wire, self.under_way.asked))
+        del work.trying[self]
+        self._transport.note_good(self.standing, self.begun, work.loop.time())
+        self._done(restored(reply, self._wire, under_way.asked))
 
 
 def _settle(waiting: asyncio.Future[bytes | None], reply: bytes | None) -> None:

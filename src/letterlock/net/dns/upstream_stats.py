@@ -10,9 +10,12 @@ _NEW_SHARE = 0.3  # chosen: a moving average over about the last five replies
 _FORGET = 0.98  # an upstream that is passed over looks better each time, until it is measured again
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class UpstreamStats:
-    """A smoothed round trip in seconds, failures in a row, and what is wrong with the upstream by examination."""
+    """A smoothed round trip in seconds, failures in a row, and what is wrong with the upstream by examination.
+
+    Each is only ever equal to itself.
+    """
 
     upstream: Upstream
     round_trip: float = UNKNOWN_SECONDS
