@@ -202,7 +202,7 @@ _RRSET_OCTETS = 400  # measured: an RRset with one record, without its data
 _SIGNATURE_OCTETS = 900  # measured: an RRSIG object with an RSA-2048 signature
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """An answer that may be used, and the proof of its state.
 

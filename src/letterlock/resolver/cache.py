@@ -154,7 +154,9 @@ class Zones:
         found: list[CutState | None] = []
         for name in names:
             state = known.get(name.key)
-            found.append(state if state is not None and now < state.expires_at else None)
+            if state is not None and now >= state.expires_at:
+                state = None
+            found.append(state)
         return found
 
     def put(self, name: KnownName, state: CutState) -> None:

@@ -300,9 +300,9 @@ class Chain(Inquiry):
                 self._note((signature_step(signer, signed, verified.signature),))
                 return (yield from self._expanded(signed, verified, state, reply))
         state = yield from self._walk(at)
-        unsigned = Checked(security_of(state), self._now + ttl_of(signed), ttl_of(signed))
         if not isinstance(state, Secure):
-            return unsigned
+            ttl = ttl_of(signed)
+            return Checked(security_of(state), self._now + ttl, ttl)
         what = f"{signed.name} {type_name(signed.rdtype)}"
         raise bogus(f"{what} has no signature, but its zone {state.zone} is signed", 10)
 

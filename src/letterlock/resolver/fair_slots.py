@@ -44,7 +44,6 @@ class FairSlots:
         self._limit, self._most_aside = limit, aside
         self._patience_seconds = patience_seconds
         self._held: dict[Hashable, int] = {}  # by those that hold any
-        self._taken = 0
         self._holders: dict[Holder, None] = {}  # the oldest first
         self._aside: dict[Holder, None] = {}
         self._waiting: dict[Hashable, deque[Holder]] = {}  # whose turn it is first
@@ -54,11 +53,11 @@ class FairSlots:
     @property
     def free(self) -> bool:
         """Whether a slot can be had without waiting."""
-        return self._taken < self._limit
+        return len(self._holders) < self._limit
 
     def take(self, holder: Holder) -> None:
         """Have `begin` called with a slot: at once if one is free, else in a later turn of the event loop."""
-        if self._taken < self._limit:
+        if len(self._holders) < self._limit:
             self._give(holder)
             holder.begin()
             return
@@ -79,12 +78,11 @@ class FairSlots:
     def _give(self, holder: Holder) -> None:
         holder.holds, holder.since = True, asyncio.get_running_loop().time()
         self._holders[holder] = None
-        self._taken += 1
-        self._held[holder.group] = self._held.get(holder.group, 0) + 1
+        group, held = holder.group, self._held
+        held[group] = held.get(group, 0) + 1
 
     def _give_back(self, group: Hashable) -> None:
-        """Free a slot, and give it to the waiting group that holds the fewest; among equals, in turn."""
-        self._taken -= 1
+        """A slot is free: give it to the waiting group that holds the fewest; among equals, in turn."""
         left = self._held.pop(group) - 1
         if left:
             self._held[group] = left

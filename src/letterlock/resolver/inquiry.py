@@ -147,10 +147,12 @@ class Inquiry:
     def _fetch(self, question: Question | None, ahead: Iterable[Question] = ()) -> Steps[None]:
         """Have a reply, or a fault, for a question; `ahead` are sent with it, without waiting for replies."""
         sent, fresh = self._sent, 0
-        wanted = () if question is None or question in self._replies else (question,)
-        if question is not None and wanted and question not in sent:
-            sent.add(question)
-            fresh = 1
+        wanted: tuple[Question, ...] = ()
+        if question is not None and question not in self._replies:
+            wanted = (question,)
+            if question not in sent:
+                sent.add(question)
+                fresh = 1
         early: list[Question] = []
         for each in ahead:
             if each not in sent and len(early) < MAX_AHEAD:

@@ -64,7 +64,7 @@ class KnownName(dns.name.Name):
         if self is other:
             return True
         above = other._folded if type(other) is KnownName else _folded(other)  # noqa: SLF001  # our own
-        return bool(above) and self._folded[len(self._folded) - len(above) :] == above
+        return self._folded[-len(above) :] == above
 
     def __lt__(self, other: dns.name.Name) -> bool:
         return _order(self) < _order(other)
@@ -95,10 +95,10 @@ class KnownName(dns.name.Name):
 
     def down_from(self, zone: dns.name.Name) -> "tuple[KnownName, ...]":
         """The names from a zone down to this one, both of them included; none where this one is not at or below it."""
-        if len(zone.labels) > 1 and not self.is_subdomain(zone):  # all are below the root
-            return ()
-        lineage = self.lineage() if self._lineage is None else self._lineage
-        return lineage[len(zone.labels) - 1 :]
+        lineage, above = self._lineage or self.lineage(), len(zone.labels) - 1
+        if not above:  # it is the root, and all are below that
+            return lineage
+        return lineage[above:] if self.is_subdomain(zone) else ()
 
     def canonicalize(self) -> "KnownName":
         """The name in lower case."""

@@ -72,16 +72,13 @@ class Lookup(Chain):
         return LookupFailure(question=self._question, kind=kind, detail=detail, ede=ede, proof=self._proof())
 
     def _prefetch(
-        self,
-        name: dns.name.Name,
-        rdtype: dns.rdatatype.RdataType,
-        down: Sequence[KnownName],
-        states: Sequence[CutState | None],
+        self, question: Question, down: Sequence[KnownName], states: Sequence[CutState | None]
     ) -> Steps[None]:
-        """Ask the question together with all that its chain will probably need, in one round.
+        """Ask a question together with all that its chain will probably need, in one round.
 
-        `down` is the way down to the name, and `states` what is known of it.
+        `down` is the way down to its name, and `states` what is known of it.
         """
+        name, rdtype = question.name, question.rdtype
         if down and (below := _labels_below_zone(name, rdtype)):
             if below < len(down):
                 down, states = down[:-below], states[:-below]
@@ -89,19 +86,18 @@ class Lookup(Chain):
                 down = self._way_down(as_known(name).lineage()[-1 - below])
                 states = self._zones.states(down, self._now)
         signed = rdtype == dns.rdatatype.TLSA  # TLSA records are looked up only where the host is signed
-        unknown = self._unknown(down, states, signer=signed)
-        own = self._question
-        yield from self._fetch(own if name is own.name and rdtype == own.rdtype else Question(name, rdtype), unknown)
+        yield from self._fetch(question, self._unknown(down, states, signer=signed))
 
     def _look_up(self) -> Steps[Answer | LookupFailure]:
-        name, rdtype = self._question.name, self._question.rdtype
+        question = self._question
+        name, rdtype = question.name, question.rdtype
         down = self._way_down(name)
         states = self._zones.states(down, self._now)
         known = self._known_absence(name, rdtype, states)
         if known is not None:
             return known
-        yield from self._prefetch(name, rdtype, down, states)
-        reply = yield from self._reply(self._question)
+        yield from self._prefetch(question, down, states)
+        reply = yield from self._reply(question)
         made = (yield from self._synthesised(name, reply)) if rdtype == _CNAME else None
         if made is not None:
             return made
@@ -133,9 +129,9 @@ class Lookup(Chain):
 
     def _own_reply(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> Steps[DNSReply]:
         """The upstream's reply to a query of its own for an alias' target."""
-        down = self._way_down(name)
-        yield from self._prefetch(name, rdtype, down, self._zones.states(down, self._now))
-        return (yield from self._reply(Question(name, rdtype)))
+        question, down = Question(name, rdtype), self._way_down(name)
+        yield from self._prefetch(question, down, self._zones.states(down, self._now))
+        return (yield from self._reply(question))
 
     def _known_absence(
         self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, states: Sequence[CutState | None]

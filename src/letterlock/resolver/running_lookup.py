@@ -115,12 +115,12 @@ class RunningLookup(Holder):
 
     def _ask(self, wanted: Ask) -> None:
         """Have all that is wanted asked, and count the replies that are missing."""
-        sent, queries = self._sent, self._queries
-        for question in (*wanted.questions, *wanted.ahead) if queries.slots.free else wanted.questions:
+        sent, queries, questions = self._sent, self._queries, wanted.questions
+        for question in (*questions, *wanted.ahead) if wanted.ahead and queries.slots.free else questions:
             if question not in sent:
                 sent[question] = queries.sent(question)
-        self._wanted, self._missing = wanted.questions, 0
-        for question in wanted.questions:
+        self._wanted, self._missing = questions, 0
+        for question in questions:
             query = sent[question]
             if query.reply is None and query.error is None:
                 self._missing += 1
