@@ -133,6 +133,8 @@ class SharedSocket:
             asking = self.asked.get(reply[:_ID_OCTETS])
             if asking is not None:
                 asking.heard(reply)
+                if not self.asked:  # nothing more is expected; what comes all the same is read in a later turn
+                    return
                 continue
             self._stray()
             self._strays += 1
