@@ -103,14 +103,14 @@ class Chain(Inquiry):
         """
         questions: list[Question] = []
         for ancestor, known in zip(down, states, strict=True):
-            if isinstance(known, Insecure):
-                break
             if known is None:
                 if ancestor is not down[0]:
                     questions.append(Question(ancestor, _DS))
                 with_keys = ancestor is down[0] or len(ancestor.labels) <= _TOP_LEVEL_LABELS
                 if with_keys or (signer and ancestor is down[-1]):
                     questions.append(Question(ancestor, _DNSKEY))
+            elif isinstance(known, Insecure):
+                break
         return questions
 
     def _walk(self, name: dns.name.Name, *, signer: bool = False) -> Steps[ZoneState | Indeterminate]:
@@ -291,7 +291,8 @@ class Chain(Inquiry):
 
     def _check(self, signed: SignedRRset, reply: DNSReply) -> Steps[Checked]:
         """The security of an RRset out of a reply. Raises Stuck when it is bogus."""
-        at = signed.name.parent() if signed.rdtype == _DS and signed.name != dns.name.root else signed.name
+        name, rdtype = signed.rrset.name, signed.rrset.rdtype
+        at = name.parent() if rdtype == _DS and name != dns.name.root else name
         signers = dict.fromkeys([each.signer for each in signed.signatures if at.is_subdomain(each.signer)])
         for signer in list(signers)[:MAX_SIGNERS]:
             state = yield from self._walk(signer, signer=True)
@@ -303,8 +304,7 @@ class Chain(Inquiry):
         if not isinstance(state, Secure):
             ttl = ttl_of(signed)
             return Checked(security_of(state), self._now + ttl, ttl)
-        what = f"{signed.name} {type_name(signed.rdtype)}"
-        raise bogus(f"{what} has no signature, but its zone {state.zone} is signed", 10)
+        raise bogus(f"{name} {type_name(rdtype)} has no signature, but its zone {state.zone} is signed", 10)
 
     def _expanded(self, signed: SignedRRset, verified: Verified, zone: Secure, reply: DNSReply) -> Steps[Checked]:
         """A validated RRset; one that came from a wildcard needs proof that nothing closer exists (RFC 4035 5.3.4)."""

@@ -108,11 +108,10 @@ def _parameters(record: NSEC3) -> tuple[int, int, bytes]:
 
 def has_type(record: NSEC | NSEC3, rdtype: dns.rdatatype.RdataType) -> bool:
     """Whether a type bit is set."""
-    window, bit = rdtype >> 8, rdtype & 0xFF
+    window, at = rdtype >> 8, rdtype >> 3 & 31
     for number, bitmap in record.windows:
-        if number == window and len(bitmap) > bit >> 3:
-            octet = int(bitmap[bit >> 3])
-            return bool(octet & (0x80 >> (bit & 7)))
+        if number == window:
+            return len(bitmap) > at and bool(bitmap[at] << (rdtype & 7) & 0x80)
     return False
 
 

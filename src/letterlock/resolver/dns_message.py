@@ -50,8 +50,13 @@ class Section:
         self._signatures = signatures
         self._read: dict[tuple[bytes, int], SignedRRset] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._grouped)
+
     def find(self, name: dns.name.Name, rdtype: RdataType) -> SignedRRset | None:
         """The RRset, if it is there."""
+        if not self._grouped:
+            return None
         key = (name.key if type(name) is KnownName else name.to_digestable()), rdtype
         frames = self._grouped.get(key)
         if frames is None:

@@ -14,9 +14,10 @@ import dns.name
 
 MAX_REMEMBERED = 4096  # names, of some 500 octets with all they remember; the lookups at one time need fewer
 MAX_NAME_OCTETS = 255  # RFC 1035 section 2.3.4
-_MAX_LABEL_OCTETS = 63  # RFC 1035 section 2.3.4
+_LENGTHS = [bytes((length,)) for length in range(256)]
 _set = object.__setattr__  # dnspython's objects let only their constructors set anything, which take 20 times as long
-_PLAIN = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)  # text whose labels are what stands between the dots
+# Text whose labels are what stands between the dots, none longer than RFC 1035 section 2.3.4 allows.
+_PLAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?", re.ASCII)
 
 
 def restore(made: object, fields: Mapping[str, object]) -> None:
@@ -137,6 +138,8 @@ def _order(name: dns.name.Name) -> tuple[bool, tuple[bytes, ...]]:
 
     Relative names come before the others, as in dnspython.
     """
+    if type(name) is KnownName:
+        return True, name._folded[::-1]  # noqa: SLF001  # our own
     return name.is_absolute(), _folded(name)[::-1]
 
 
@@ -152,7 +155,7 @@ def known(labels: tuple[bytes, ...]) -> KnownName:
 
     Raises NameTooLong.
     """
-    wire = b"".join([bytes((len(label),)) + label for label in labels])
+    wire = b"".join([_LENGTHS[len(label)] + label for label in labels])
     if len(wire) > MAX_NAME_OCTETS:
         raise dns.name.NameTooLong
     lower = wire.lower()  # no length octet is a letter: they are below 64
@@ -177,12 +180,10 @@ def as_known(name: dns.name.Name) -> KnownName:
 def from_text(text: str) -> KnownName:
     """The absolute name of a text, as `dns.name.from_text` reads it. Raises what that raises."""
     if _PLAIN.fullmatch(text):
-        labels = (*text.removesuffix(".").encode().split(b"."), b"")
-        if max(map(len, labels)) <= _MAX_LABEL_OCTETS:
-            name = known(labels)
-            if name._text is None:  # noqa: SLF001  # our own
-                _set(name, "_text", text if text.endswith(".") else f"{text}.")
-            return name
+        name = known((*text.removesuffix(".").encode().split(b"."), b""))
+        if name._text is None:  # noqa: SLF001  # our own
+            _set(name, "_text", text if text.endswith(".") else f"{text}.")
+        return name
     return as_known(dns.name.from_text(text))
 
 

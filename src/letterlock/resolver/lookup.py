@@ -114,7 +114,7 @@ class Lookup(Chain):
                     reply, fresh = (yield from self._own_reply(name, rdtype)), True
                     continue
                 return self._answer(name, found.rrset.records, None, checked, links, until)
-            link = None if rdtype == _CNAME else (yield from self._link(name, reply))
+            link = (yield from self._link(name, reply)) if reply.answer and rdtype != _CNAME else None
             if link is not None:
                 alias, expires_at = link
                 self._spending.spend("aliases")
