@@ -78,9 +78,14 @@ class Checked:
 
 
 class Chain(Inquiry):
-    """The chain of trust of one lookup. `_until`: when a negative anchor that was used expires (RFC 7646)."""
+    """The chain of trust of one lookup.
+
+    `_until`: when a negative anchor that was used expires (RFC 7646). `_settled`: a name whose zone was known when the
+    lookup began, and that zone: what holds then holds for the whole lookup, which has one time.
+    """
 
     _until: float = float("inf")
+    _settled: tuple[dns.name.Name, ZoneState] | None = None
 
     def _way_down(self, name: dns.name.Name) -> tuple[KnownName, ...]:
         """The closest zone at or above a name that has a trust anchor, and all names from there down to this one.
@@ -117,17 +122,23 @@ class Chain(Inquiry):
         """The zone that a name belongs to, secure or insecure; the proof is noted on the way."""
         if self._settings.negative_anchors and (negative := self._negative_anchor(name)) is not None:
             return negative
+        if self._settled is not None and name is self._settled[0]:
+            state = self._settled[1]
+            self._note(state.proof)
+            return state
         down = self._way_down(name)
         if not down:
             return Indeterminate(name)
         if len(down) - 1 > self._settings.budget.depth:
             raise OutOfBudget("depth", self._settings.budget.depth)
         states = self._zones.states(down, self._now)
-        state = _settled(states)
-        if state is None:
-            if unknown := self._unknown(down, states, signer=signer):
-                yield from self._fetch(None, ahead=unknown)
-            state = yield from self._go_down(down)
+        known = settled(states)
+        if known is not None:
+            self._note(known.proof)
+            return known
+        if unknown := self._unknown(down, states, signer=signer):
+            yield from self._fetch(None, ahead=unknown)
+        state = yield from self._go_down(down)
         self._note(state.proof)
         return state
 
@@ -323,7 +334,7 @@ class Chain(Inquiry):
         return Checked(closer.security, min(expires_at, denial_expires_at), ttl, verified.wildcard)
 
 
-def _settled(states: Sequence[CutState | None]) -> ZoneState | None:
+def settled(states: Sequence[CutState | None]) -> ZoneState | None:
     """What going down by these states comes to; None where anything has to be asked for on the way."""
     state: ZoneState | None = None
     absent = False

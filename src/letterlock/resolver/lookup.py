@@ -25,7 +25,7 @@ from letterlock.resolver.answer import (
     Security,
 )
 from letterlock.resolver.budget import OutOfBudget
-from letterlock.resolver.chain import MAX_SIGNERS, Chain, Checked, security_of
+from letterlock.resolver.chain import MAX_SIGNERS, Chain, Checked, security_of, settled
 from letterlock.resolver.denial import Denials, Denied, deny_name, deny_type
 from letterlock.resolver.dns_message import DNSReply
 from letterlock.resolver.inquiry import (
@@ -96,7 +96,11 @@ class Lookup(Chain):
         known = self._known_absence(name, rdtype, states)
         if known is not None:
             return known
-        yield from self._prefetch(question, down, states)
+        zone = settled(states) if len(down) - 1 <= self._settings.budget.depth else None
+        if zone is None:
+            yield from self._prefetch(question, down, states)
+        else:
+            self._settled = name, zone
         reply = yield from self._reply(question)
         made = (yield from self._synthesised(name, reply)) if rdtype == _CNAME else None
         if made is not None:
