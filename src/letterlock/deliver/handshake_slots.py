@@ -63,26 +63,27 @@ class HandshakeSlots:
 
     def take(self, host: str, addresses: Sequence[str], port: int) -> "HandshakeSlot":
         """A turn at a host, for those of its addresses that are not busy themselves. Raises HostBusy."""
-        keys = {address: address_key(address, port) for address in addresses}
-        free = [address for address in addresses if not self._crowded(keys[address])]
-        if self._crowded(host) or not free:
-            at = host if self._crowded(host) else keys[addresses[0]]
+        free: dict[str, str] = {}
+        for address in addresses:
+            key = address_key(address, port)
+            if self._taken.get(key, 0) < self._each:
+                free[address] = key
+        crowded = self._taken.get(host, 0) >= self._each
+        if crowded or not free:
             self.refusals += 1
-            raise HostBusy(at, host)
-        roomy = [address for address in free if self._has_room(keys[address])]
-        if not self._has_room(host) or not roomy:
+            raise HostBusy(host if crowded else address_key(addresses[0], port), host)
+        keys = {address: key for address, key in free.items() if self._has_room(key)}
+        room = self._has_room(host)
+        if not room or not keys:
             self.fillings += 1
-            raise HostBusy(keys[free[0]] if self._has_room(host) else host, host, full=True)
-        turn = HandshakeSlot(self, host, {address: keys[address] for address in roomy})
-        _count_in(self._taken, (host, *(keys[address] for address in roomy)))
-        return turn
+            raise HostBusy(next(iter(free.values())) if room else host, host, full=True)
+        _count_in(self._taken, (host, *keys.values()))
+        return HandshakeSlot(self, host, keys)
 
     def busy(self, key: str) -> bool:
         """Whether nobody may set up a session there now."""
-        return self._crowded(key) or self._full(key)
-
-    def _crowded(self, key: str) -> bool:
-        return self._taken.get(key, 0) >= self._each
+        taken = self._taken.get(key, 0)
+        return taken >= self._each or taken + self._open.get(key, 0) >= self._connections
 
     def _full(self, key: str) -> bool:
         return self._taken.get(key, 0) + self._open.get(key, 0) >= self._connections
@@ -140,9 +141,10 @@ class HandshakeSlot:
 
     def settle_on(self, address: str) -> None:
         """Give back the turns at all addresses but the one that has connected."""
-        others = [key for each, key in self._keys.items() if each != address]
-        self._keys = {address: self._keys[address]}
-        self._handshake_slots.give_back(others)
+        if len(self._keys) > 1:
+            others = [key for each, key in self._keys.items() if each != address]
+            self._keys = {address: self._keys[address]}
+            self._handshake_slots.give_back(others)
 
     def __enter__(self) -> Self:
         """The turn was taken when it was made."""
